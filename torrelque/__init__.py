@@ -1,0 +1,45 @@
+"""A minimal, asynchronous, reliable, distributed work-queue primitive on Redis, Valkey or KeyDB."""
+
+from .error import (
+    TorrelqueBulkError,
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueDuplicateError,
+    TorrelqueError,
+    TorrelqueFullError,
+    TorrelqueLookupError,
+    TorrelqueTimeoutError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from .model import (
+    TorrelqueQueueStats,
+    TorrelqueSweepResult,
+    TorrelqueTaskId,
+    TorrelqueTaskSerialiser,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+from .protocol import read_outcome
+from .queue import Torrelque
+
+__all__ = [
+    'Torrelque',
+    'TorrelqueBulkError',
+    'TorrelqueClosedError',
+    'TorrelqueConnectionError',
+    'TorrelqueDuplicateError',
+    'TorrelqueError',
+    'TorrelqueFullError',
+    'TorrelqueLookupError',
+    'TorrelqueQueueStats',
+    'TorrelqueSweepResult',
+    'TorrelqueTaskId',
+    'TorrelqueTaskSerialiser',
+    'TorrelqueTaskState',
+    'TorrelqueTaskStatus',
+    'TorrelqueTimeoutError',
+    'TorrelqueTypeError',
+    'TorrelqueValueError',
+    'read_outcome',
+]

@@ -1,0 +1,108 @@
+"""Concurrent calls share a round trip.
+
+Calls of one kind that are made while one is on its way are sent together when it returns, as databases commit in
+groups.  There is no timer, and a call that finds nothing on its way goes at once.
+"""
+
+import asyncio
+import collections
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .error import TorrelqueError
+from .link import Link, Request
+from .protocol import BULK, BULK_BYTES, Arg, Outcome, Transition, outcome_error, read_outcomes
+
+
+class _Item:
+    __slots__ = ('args', 'future', 'size', 'task_id')
+
+    def __init__(self, args: Sequence[Arg], task_id: str, future: 'asyncio.Future[Outcome]', size: int) -> None:
+        self.args = args
+        self.task_id = task_id
+        self.future = future
+        self.size = size
+
+
+class Batch:
+    """The calls of one transition of one queue.
+
+    ``head`` makes the arguments that a call has once; it is asked for each.
+    """
+
+    def __init__(self, link: Link, transition: Transition, head: Callable[[], list[Arg]]) -> None:
+        self._link = link
+        self._transition = transition
+        self._head = head
+        self._waiting: collections.deque[_Item] = collections.deque()
+        self._away: list[_Item] = []
+        self._scheduled = False
+        self._crowd = False
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    def add(self, args: Sequence[Arg], task_id: str, size: int = 0) -> 'asyncio.Future[Outcome]':
+        """One task's part of a call; the future is its outcome, or the error that the outcome stands for.
+
+        When the future is cancelled before the call is sent, it is not sent; later, the call has its effect.
+        """
+        future: asyncio.Future[Outcome] = self._link.loop.create_future()
+        self._waiting.append(_Item(args, task_id, future, size))
+        if not self._away and not self._scheduled:
+            self._idle.clear()
+            if self._crowd:
+                # Those who were served together come again together: let them all come.
+                self._scheduled = True
+                self._link.loop.call_soon(self._send)
+            else:
+                self._send()
+        return future
+
+    async def drain(self) -> None:
+        """Wait until nothing is on its way."""
+        await self._idle.wait()
+
+    def _send(self) -> None:
+        self._scheduled = False
+        args = self._head()
+        size = 0
+        while self._waiting and len(self._away) < BULK and (size < BULK_BYTES):
+            item = self._waiting[0]
+            if size and size + item.size > BULK_BYTES:
+                break
+            self._waiting.popleft()
+            if not item.future.cancelled():
+                self._away.append(item)
+                args += item.args
+                size += item.size
+        if self._away:
+            self._crowd = len(self._away) > 1
+            self._link.submit(Request(self._transition, args, self._returned))
+        else:
+            self._idle.set()
+
+    def _returned(self, reply: Any, error: Exception | None) -> None:
+        items, self._away = self._away, []
+        outcomes = read_outcomes(reply, len(items)) if error is None else []
+        for k, item in enumerate(items):
+            if item.future.cancelled():
+                continue
+            wrong = error or outcome_error(outcomes[k], item.task_id)
+            if wrong is None:
+                item.future.set_result(outcomes[k])
+            else:
+                item.future.set_exception(wrong if error is None else _copy(wrong))
+        if self._waiting:
+            # After those who were just served, who may come again.
+            self._scheduled = True
+            self._link.loop.call_soon(self._send)
+        else:
+            self._idle.set()
+
+
+def _copy(error: Exception) -> Exception:
+    # One failure of many callers: each gets an error of its own, for the traceback that it collects.
+    try:
+        return type(error)(*error.args)
+    except TypeError:
+        return TorrelqueError(str(error))

@@ -1,0 +1,131 @@
+"""Bulk calls: any number of tasks in constant memory, in calls that keep the server responsive."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, Iterable, Sequence
+from typing import Any
+
+from .error import TorrelqueBulkError, TorrelqueTypeError
+from .model import TorrelqueSerialiser, TorrelqueTaskId
+from .protocol import BULK, BULK_BYTES, Arg, Outcome, outcome_error, read_outcomes, serialise, token_of
+from .session import Session
+
+
+class _Enqueuer:
+    """Puts tasks into calls.  While one is on its way the next is made, and sent when it has returned: so what is in
+    the queue after a failure is a beginning of the iterable, without gaps."""
+
+    def __init__(self, session: Session, serialiser: TorrelqueSerialiser, options: str) -> None:
+        self.task_ids: list[str] = []
+        self._session = session
+        self._serialiser = serialiser
+        self._options = options
+        self._made: list[TorrelqueTaskId] = []
+        self._args: list[Arg] = []
+        self._size = 0
+        self._away: asyncio.Future[Any] | None = None
+        self._away_ids: list[TorrelqueTaskId] = []
+
+    def add(self, task: Any) -> bool:
+        """Take a task; whether it is time to send."""
+        payload = serialise(self._serialiser, task, 'the task')
+        task_id = TorrelqueTaskId(os.urandom(16).hex())
+        self._args += (task_id, payload, self._options)
+        self._made.append(task_id)
+        self._size += len(payload)
+        return len(self._made) >= BULK or self._size >= BULK_BYTES
+
+    async def send(self) -> None:
+        """Wait for the call that is on its way, then send what was taken since."""
+        await self.settle()
+        if self._made:
+            self._away_ids, self._made = self._made, []
+            args, self._args, self._size = self._args, [], 0
+            self._session.check()
+            self._away = self._session.call('enqueue', args)
+
+    async def settle(self) -> None:
+        """Wait for the call that is on its way, and keep the ids of the tasks that it took in."""
+        if self._away is not None:
+            away, self._away = self._away, None
+            outcomes = read_outcomes(await away, len(self._away_ids))
+            error = None
+            for task_id, outcome in zip(self._away_ids, outcomes, strict=True):
+                wrong = outcome_error(outcome, task_id)
+                if wrong is None:
+                    self.task_ids.append(task_id)
+                error = error or wrong
+            if error is not None:
+                self._made, self._args = [], []
+                raise error
+
+
+async def enqueue_all(
+    session: Session, serialiser: TorrelqueSerialiser, tasks: Iterable[Any] | AsyncIterable[Any], options: str
+) -> list[TorrelqueTaskId]:
+    """Enqueue all tasks; `TorrelqueBulkError` when that fails on the way."""
+    if not isinstance(tasks, (Iterable, AsyncIterable)):
+        raise TorrelqueTypeError(f'tasks must be an iterable or an async iterable, not {type(tasks).__name__}')
+    enqueuer = _Enqueuer(session, serialiser, options)
+    try:
+        try:
+            if isinstance(tasks, AsyncIterable):
+                async for task in tasks:
+                    if enqueuer.add(task):
+                        await enqueuer.send()
+            else:
+                for task in tasks:
+                    if enqueuer.add(task):
+                        await enqueuer.send()
+        finally:
+            # What was taken from the iterable before it failed would be lost to its owner.
+            await enqueuer.send()
+            await enqueuer.settle()
+    except Exception as exc:
+        raise TorrelqueBulkError(enqueuer.task_ids) from exc
+    return enqueuer.task_ids  # type: ignore[return-value]
+
+
+async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[Arg]) -> list[tuple[str, Outcome]]:
+    """Release tasks; each id with its outcome, in their order."""
+    outcomes: list[tuple[str, Outcome]] = []
+    ids = list(task_ids)
+    for start in range(0, len(ids), BULK):
+        some = ids[start : start + BULK]
+        args: list[Arg] = []
+        for task_id in some:
+            args += (task_id, token_of(task_id), *keep)
+        session.check()
+        reply = await session.call('release', args)
+        outcomes += zip(some, read_outcomes(reply, len(some)), strict=True)
+    return outcomes
+
+
+async def redrive_some(session: Session, mark: str, task_ids: Sequence[str]) -> int:
+    """Redrive the tasks named; how many were dead."""
+    count = 0
+    for start in range(0, len(task_ids), BULK):
+        some = task_ids[start : start + BULK]
+        session.check()
+        reply = await session.call('redrive', [mark, *some])
+        count += read_outcomes(reply, len(some)).count('ok')
+    return count
+
+
+async def redrive_all(session: Session, mark: str, dead: str, limit: int | None) -> int:
+    """Redrive the tasks that are dead now, the first to die first, at most so many of them; how many there were."""
+    session.check()
+    left = int(await session.command('ZCARD', dead))
+    left = left if limit is None else min(left, limit)
+    count = passed = 0
+    while left > 0:
+        names = await session.command('ZRANGE', dead, str(passed), str(passed + min(left, BULK) - 1))
+        some = [name.decode() for name in names]
+        if not some:
+            break
+        done = await redrive_some(session, mark, some)
+        count += done
+        # What is not dead by its state, or brought back by another, is passed by.
+        passed += len(some) - done
+        left -= len(some)
+    return count

@@ -1,0 +1,76 @@
+"""The exception tree.  Each class says what is true once it was raised."""
+
+import redis.exceptions
+
+
+class TorrelqueError(Exception):
+    """Something was refused or failed; every error of this package is one of these."""
+
+
+class TorrelqueTypeError(TorrelqueError, TypeError):
+    """An argument is of the wrong type, or a payload cannot be serialised.  Nothing was sent."""
+
+
+class TorrelqueValueError(TorrelqueError, ValueError):
+    """An argument has a value that cannot be meant.  Nothing was sent."""
+
+
+class TorrelqueClosedError(TorrelqueError):
+    """The queue object was closed: a waiting call took nothing, a new call sent nothing."""
+
+
+class TorrelqueTimeoutError(TorrelqueError, TimeoutError):
+    """The time is over and nothing was taken."""
+
+
+class TorrelqueLookupError(TorrelqueError, LookupError):
+    """The queue has no task of this id: never enqueued, or finished and forgotten."""
+
+
+class TorrelqueDuplicateError(TorrelqueError):
+    """The queue knows a task of this id already.  Nothing was changed."""
+
+    task_id: str
+    """The id that was refused."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f'the queue has a task {task_id!r} already')
+        self.task_id = task_id
+
+    def __reduce__(self) -> tuple[type['TorrelqueDuplicateError'], tuple[str]]:
+        return type(self), (self.task_id,)
+
+
+class TorrelqueFullError(TorrelqueError):
+    """The queue has as many tasks as it may have.  The task was not enqueued."""
+
+    size: int
+    """Tasks in the queue when it refused, dead ones not counted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f'the queue is full: it has {size} tasks')
+        self.size = size
+
+    def __reduce__(self) -> tuple[type['TorrelqueFullError'], tuple[int]]:
+        return type(self), (self.size,)
+
+
+class TorrelqueBulkError(TorrelqueError):
+    """A bulk call failed half-way.  The tasks of ``task_ids`` are in the queue; ``__cause__`` tells
+    what went wrong.  The ids are those of the first tasks of the iterable, in its order, so it can be
+    gone on with at ``len(task_ids)``; when the server was lost, the next few may be in as well."""
+
+    task_ids: list[str]
+    """Ids of the tasks that are known to be in the queue."""
+
+    def __init__(self, task_ids: list[str]) -> None:
+        super().__init__(f'the bulk call failed after {len(task_ids)} tasks')
+        self.task_ids = task_ids
+
+    def __reduce__(self) -> tuple[type['TorrelqueBulkError'], tuple[list[str]]]:
+        return type(self), (self.task_ids,)
+
+
+class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
+    """The server could not be reached, or did not answer, for as long as the call was repeated.
+    Whether the call had its effect is unknown; no other call was harmed."""

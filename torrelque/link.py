@@ -1,0 +1,399 @@
+"""The held connection: send, resend, cluster.
+
+Calls go one behind the other over one connection that is kept, with a reader of its own, not over a visit to the
+client's pool for each.  The client makes the connection (address, TLS, authentication, database, Sentinel); from then
+on it is ours, so the client's own repetition, which would run a script twice without saying so, has no part in it.
+
+A call whose reply is lost is sent again, marked as sent before, for `GIVE_UP` at the most.  No timer runs for a call:
+one tick watches the link while anything is on its way, and time is counted in ticks, so that a process whose loop was
+blocked for long does not take its own sleep for the server's silence.
+"""
+
+import asyncio
+import collections
+import inspect
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import hiredis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.retry
+import redis.backoff
+import redis.exceptions
+
+from .error import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError
+from .protocol import Arg, Transition, error_code, pack, server_error
+
+logger = logging.getLogger(__package__)
+
+TICK = 0.25
+"""s between two looks at a busy link."""
+SILENCE = 12
+"""Ticks without any byte after which a connection with a reply outstanding counts as dead."""
+GIVE_UP = 40
+"""Ticks after which a call that could not be carried out fails."""
+CONNECT_TIMEOUT = 3.0
+"""s for one attempt to connect."""
+
+_NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'CLUSTERDOWN', 'MASTERDOWN', 'BUSY', 'UNBLOCKED'})
+"""Errors that say: not carried out, send again in a moment."""
+_ELSEWHERE = frozenset({'READONLY', 'MOVED'})
+"""Errors that say: not carried out, and not here; connect anew."""
+_FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
+_PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+
+_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
+_MISSING = object()
+
+Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
+Callback = Callable[[Any, Exception | None], None]
+"""Takes a reply, or the error that came in its stead."""
+
+
+class Request:
+    """A call on its way."""
+
+    __slots__ = ('args', 'callback', 'repeat', 'resent', 'ticks', 'transition', 'whole')
+
+    def __init__(
+        self, transition: Transition | None, args: Sequence[Arg], callback: Callback, repeat: bool = True,
+        resent: bool = False,
+    ) -> None:  # fmt: skip
+        self.transition = transition
+        self.args = args
+        self.callback = callback
+        self.repeat = repeat
+        self.resent = resent
+        self.whole = False
+        self.ticks = 0
+
+    def pack(self) -> bytes:
+        """The request as RESP."""
+        if self.transition is None:
+            return pack(self.args)
+        return self.transition.pack(self.args, self.resent, self.whole)
+
+
+class Connector(Protocol):
+    """Makes connections to the server that has the queue."""
+
+    async def open(self, anew: bool) -> Any:
+        """A connection of the client library, ready for use; ``anew`` after something went wrong with the last."""
+
+
+class _PoolConnector:
+    """The server of a plain client, or the primary that a Sentinel names."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+
+    async def open(self, anew: bool) -> Any:
+        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+        return await _connected(self._client.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+
+
+class _ClusterConnector:
+    """The node of a Cluster that has the slot of a key."""
+
+    def __init__(self, client: redis.asyncio.RedisCluster, key: str) -> None:
+        self._client = client
+        self._key = key
+
+    async def open(self, anew: bool) -> Any:
+        await self._client.initialize()
+        if anew:
+            await self._client.nodes_manager.initialize()
+        node = self._client.get_node_from_key(self._key)
+        if node is None:
+            raise redis.exceptions.ClusterDownError('no node has the slot of the queue')
+        return await _connected(node.connection_class(**node.connection_kwargs))
+
+
+async def _connected(connection: Any) -> Any:
+    connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
+    try:
+        await connection.connect()
+    except BaseException:
+        if connection._writer is not None:
+            connection._writer.close()
+        _disown(connection)
+        raise
+    return connection
+
+
+def _disown(connection: Any) -> None:
+    # Else it would warn, when it is collected, that nobody has closed it.
+    connection._writer = connection._reader = None
+
+
+class Link(asyncio.Protocol):
+    """One held connection of an event loop."""
+
+    def __init__(self, connector: Connector, silence: int = SILENCE) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.established = False
+        """Whether there ever was a connection."""
+        self._connector = connector
+        self._silence = silence
+        self._connection: Any = None
+        self._transport: asyncio.Transport | None = None
+        self._reader: Any = None
+        self._in_flight: collections.deque[Request] = collections.deque()
+        self._unsent: list[Request] = []
+        self._connecting: asyncio.Task[None] | None = None
+        self._anew = False
+        self._error: BaseException | None = None
+        self._quiet = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def submit(self, request: Request) -> None:
+        """Send a request as soon as there is a connection; its callback is called exactly once, never from here."""
+        if self._transport is not None:
+            self._send(request)
+        else:
+            self._unsent.append(request)
+            self._connect()
+        if self._timer is None:
+            self._quiet = 0
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    def call(self, transition: Transition | None, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
+        """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def done(reply: Any, error: Exception | None) -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(reply)
+
+        self.submit(Request(transition, args, done))
+        return future
+
+    def close(self) -> None:
+        """Close the connection; what is still on its way fails."""
+        self._closed = True
+        self._drop()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._fail(self._unsent, TorrelqueConnectionError('the connection was closed'))
+
+    # Sending
+
+    def _send(self, request: Request) -> None:
+        self._in_flight.append(request)
+        self._transport.write(request.pack())  # type: ignore[union-attr]
+
+    def _flush(self) -> None:
+        if self._transport is not None:
+            requests, self._unsent = self._unsent, []
+            for request in requests:
+                self._send(request)
+
+    def _tick(self) -> None:
+        self._timer = None
+        late = [request for request in self._unsent if request.ticks >= GIVE_UP]
+        if late:
+            self._unsent = [request for request in self._unsent if request.ticks < GIVE_UP]
+            self._fail(late, TorrelqueConnectionError(f'no connection to the server: {self._error or "no answer"}'))
+        for request in self._unsent:
+            request.ticks += 1
+        for request in self._in_flight:
+            request.ticks += 1
+        self._quiet += 1
+        if self._in_flight and self._quiet > self._silence:
+            self._error = TimeoutError(f'the server was silent for {self._silence * TICK:g} s')
+            self._lost()
+        if self._unsent and self._transport is None:
+            self._connect()
+        if (self._unsent or self._in_flight) and not self._closed:
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each reply that is whole to the callback of its request."""
+        self._quiet = 0
+        reader = self._reader
+        reader.feed(data)
+        while (reply := reader.gets()) is not _MISSING:
+            if isinstance(reply, _PUSH):
+                continue
+            request = self._in_flight.popleft()
+            if isinstance(reply, hiredis.ReplyError):
+                self._refused(request, str(reply))
+                if self._reader is not reader:
+                    return
+            else:
+                request.callback(reply, None)
+
+    def _refused(self, request: Request, message: str) -> None:
+        code = error_code(message)
+        if code == 'NOSCRIPT' and request.transition is not None:
+            request.whole = True
+            self._send(request)
+        elif code == 'MOVED' and isinstance(self._connector, _PoolConnector):
+            request.callback(None, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})'))
+        elif request.repeat and request.ticks < GIVE_UP and code in _NOT_RUN:
+            self._error = server_error(message)
+            self._unsent.append(request)
+            self.loop.call_later(0.05, self._flush)
+        elif request.repeat and request.ticks < GIVE_UP and code in _ELSEWHERE:
+            self._error = server_error(message)
+            self._lost(request, pause=code == 'READONLY')
+        else:
+            request.callback(None, server_error(message))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Connect anew and send again what was on its way."""
+        self._error = exc or ConnectionResetError('the server closed the connection')
+        self._lost()
+
+    def _lost(self, refused: Request | None = None, pause: bool = False) -> None:
+        requests = list(self._in_flight)
+        self._drop()
+        self._anew = True
+        repeated = [request for request in requests if request.repeat]
+        for request in repeated:
+            request.resent = True
+        self._unsent[:0] = repeated if refused is None else [refused, *repeated]
+        self._fail(
+            [request for request in requests if not request.repeat],
+            TorrelqueConnectionError(f'the connection was lost: {self._error}'),
+        )
+        if self._unsent and not self._closed:
+            self._connect(pause)
+
+    def _drop(self) -> None:
+        self._in_flight.clear()
+        self._reader = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.set_protocol(asyncio.Protocol())
+            transport.abort()
+            _disown(self._connection)
+            self._connection = None
+
+    def _fail(self, requests: list[Request], error: Exception) -> None:
+        for request in requests:
+            # Not from here: a caller may be in the middle of submitting.
+            self.loop.call_soon(request.callback, None, error)
+        if requests is self._unsent:
+            self._unsent = []
+
+    # Connecting
+
+    def _connect(self, pause: bool = False) -> None:
+        if (self._connecting is None or self._connecting.done()) and not self._closed:
+            self._connecting = self.loop.create_task(self._keep_connecting(pause), name='torrelque link')
+
+    async def _keep_connecting(self, pause: bool) -> None:
+        delay = 0.05
+        if pause:
+            await asyncio.sleep(delay)
+        while self._unsent and not self._closed:
+            try:
+                connection = await asyncio.wait_for(self._connector.open(self._anew), CONNECT_TIMEOUT)
+            except Exception as exc:
+                self._error = exc
+                self._anew = True
+                if (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)) or isinstance(exc, TypeError):
+                    self._fail(self._unsent, exc)
+                    return
+                await asyncio.sleep(delay)
+                delay = min(0.5, delay * 2)
+            else:
+                self._adopt(connection)
+                return
+
+    def _adopt(self, connection: Any) -> None:
+        """Take the socket over from the client library's connection, with its handshake done."""
+        transport = connection._writer.transport
+        self._connection = connection  # kept: its writer closes the transport when it is collected
+        self._transport = transport
+        self._reader = hiredis.Reader(notEnoughData=_MISSING)
+        self._anew = False
+        self._quiet = 0
+        self.established = True
+        transport.set_protocol(self)
+        if rest := bytes(connection._reader._buffer):
+            self._reader.feed(rest)
+        if transport.is_closing():
+            self._error = ConnectionResetError('the server closed the connection')
+            self._lost()
+        else:
+            transport.resume_reading()
+            self._flush()
+
+
+# Links for calls, shared by the queues of one client and loop
+
+_links: 'weakref.WeakKeyDictionary[Any, dict[Any, tuple[Link, list[object]]]]' = weakref.WeakKeyDictionary()
+
+
+def make_connector(client: Client, key: str) -> Connector:
+    """What connects to the server, or the node of a Cluster, that has a key."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return _ClusterConnector(client, key)
+    return _PoolConnector(client)
+
+
+def share_link(client: Client, key: str, user: object) -> Link:
+    """The link for calls of a client, for one more user of it."""
+    loop = asyncio.get_running_loop()
+    slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
+    links = _links.setdefault(client, {})
+    for other in [other for other in links if other[0].is_closed()]:
+        del links[other]
+    link, users = links.setdefault((loop, slot), (Link(make_connector(client, key)), []))
+    users.append(user)
+    return link
+
+
+def leave_link(client: Client, link: Link, user: object) -> None:
+    """Give a shared link up; the last user closes it."""
+    links = _links.get(client, {})
+    for place, (other, users) in list(links.items()):
+        if other is link:
+            users.remove(user)
+            if not users:
+                del links[place]
+                link.close()
+
+
+def check_client(client: object) -> None:
+    """Refuse what is not an asynchronous client of a server or of a Cluster."""
+    kinds = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
+    if not isinstance(client, kinds) or isinstance(client, redis.asyncio.client.Pipeline):
+        raise TorrelqueTypeError(
+            f'the client must be a redis.asyncio.Redis or redis.asyncio.RedisCluster, not {type(client).__name__}'
+        )
+
+
+async def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -> None:
+    """Make a call part of a caller's transaction; refuse what is not a pipeline of this client."""
+    if isinstance(pipeline, redis.asyncio.client.Pipeline) and isinstance(client, redis.asyncio.Redis):
+        if pipeline.connection_pool is not client.connection_pool:
+            raise TorrelqueError('the pipeline must be of the same client as the queue')
+    elif isinstance(pipeline, redis.asyncio.cluster.ClusterPipeline) and isinstance(client, redis.asyncio.RedisCluster):
+        if pipeline.cluster_client is not client:
+            raise TorrelqueError('the pipeline must be of the same client as the queue')
+    else:
+        raise TorrelqueTypeError(f'the pipeline must be one of the client, not {type(pipeline).__name__}')
+    if isinstance(client, redis.asyncio.RedisCluster):
+        # Else the pipeline would do it, in a thread with an event loop of its own.
+        await client.initialize()
+    queued = pipeline.execute_command(*words)
+    if inspect.iscoroutine(queued):
+        queued.close()
+        raise TorrelqueError('the pipeline watches keys and sends at once; call its multi() first')

@@ -1,0 +1,137 @@
+"""Frozen values that the queue takes and gives: ids, statuses, states, statistics."""
+
+import enum
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+
+class TorrelqueSerialiser(Protocol):
+    """What turns tasks, results and progress into bytes and back.  A module with both functions will do."""
+
+    @property
+    def dumps(self) -> Callable[[Any], bytes | str]:
+        """Makes bytes, or text, of a value."""
+
+    @property
+    def loads(self) -> Callable[[bytes], Any]:
+        """Makes the value of its bytes."""
+
+
+class TorrelqueTaskSerialiser(NamedTuple):
+    """A pair of functions that turn a value into bytes and bytes into the value."""
+
+    dumps: Callable[[Any], bytes | str]
+    loads: Callable[[bytes], Any]
+
+
+_encode = json.JSONEncoder(separators=(',', ':')).encode
+_decode = json.JSONDecoder().decode
+
+JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), lambda data: _decode(data.decode()))
+"""The default: compact JSON, the encoder made once."""
+
+
+class TorrelqueTaskStatus(enum.IntEnum):
+    """Where a task is in its life."""
+
+    PENDING = 0
+    """Ready to be taken."""
+    WORKING = 1
+    """Taken by a consumer, who has a lease."""
+    DELAYED = 2
+    """Waits for its time."""
+    COMPLETED = 3
+    """Released, done.  Final."""
+    REJECTED = 4
+    """Released, refused.  Final."""
+    DEAD = 5
+    """Attempts used up, or buried.  Stays until it is redriven or cancelled."""
+    CANCELLED = 6
+    """Taken back by its producer.  Final."""
+
+    def isfinal(self) -> bool:
+        """Whether no transition leads out of this status."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED})
+
+
+class TorrelqueTaskId(str):
+    """A task's id; as `dequeue` gives it, it also carries the right to settle the task.
+
+    It is a ``str`` and equal to the plain one.  The id of a delivery has an ``attempt`` (1 at the first)
+    and a ``token`` by which the queue tells this delivery from any other of the same task.  Pickling keeps
+    both; JSON keeps the plain string, which is not fenced.
+    """
+
+    __slots__ = ('attempt', 'token')
+
+    attempt: int | None
+    """Which hand-out of the task this is; None when it was not dequeued."""
+    token: str
+    """Attempt and server time (ms) of the claim, or '' when the task was not dequeued."""
+
+    def __new__(cls, value: str, attempt: int | None = None, token: str = '') -> 'TorrelqueTaskId':
+        """A plain id, or that of a delivery."""
+        self = str.__new__(cls, value)
+        self.attempt = attempt
+        self.token = token
+        return self
+
+    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str]]:
+        return type(self), (str(self), self.attempt, self.token)
+
+
+class TorrelqueTaskState(NamedTuple):
+    """All that the queue knows of one task but its payload.  Instants are Unix times of the server (s)."""
+
+    status: TorrelqueTaskStatus
+    timeout: float
+    """Length of the task's leases (s)."""
+    result: Any
+    """What `release` was given, or None."""
+    dequeue_count: int
+    """How often the task was handed out."""
+    requeue_count: int
+    """How often it came back to pending after it had been handed out."""
+    enqueue_time: float
+    last_dequeue_time: float | None
+    last_requeue_time: float | None
+    release_time: float | None
+    """When it became final."""
+    error: str | None
+    """The last error that was given with `requeue` or `bury`, or that the queue found."""
+    progress: Any
+    """What the holder last gave to `touch`, or None."""
+    max_attempts: int | None
+    """How many attempts it has before it is dead; None is without end."""
+    forgiven: int
+    """Attempts that do not count: given back at a shutdown, redriven."""
+    group: str | None
+    """The group whose order, fairness and limits it shares."""
+    priority: int
+    """Tasks of a higher priority go first."""
+
+
+class TorrelqueQueueStats(NamedTuple):
+    """Tasks of a queue by place, all read at one moment."""
+
+    tasks: int
+    """All of them: pending, working, delayed and dead."""
+    pending: int
+    working: int
+    delayed: int
+    dead: int
+
+
+class TorrelqueSweepResult(NamedTuple):
+    """What a sweep moved."""
+
+    stale: int
+    """Tasks whose lease had run out, now pending (or forgotten, where they were cancelled)."""
+    delayed: int
+    """Tasks whose time had come, now pending."""
+    dead: int
+    """Tasks whose lease had run out and whose attempts are used up, now dead."""

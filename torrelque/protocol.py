@@ -1,0 +1,356 @@
+"""One builder and one parser per transition.  Nothing here waits or sends; a call is a value.
+
+A `Transition` is a script of one queue.  Its arguments are a short head and then some for each task, so that the calls
+of many can be one.  Everything a caller gave is checked here, before anything is sent.
+"""
+
+import functools
+import hashlib
+import importlib.resources
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+import redis.exceptions
+
+from .error import (
+    TorrelqueDuplicateError,
+    TorrelqueError,
+    TorrelqueFullError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from .keys import DECLARED
+from .model import (
+    TorrelqueQueueStats,
+    TorrelqueSerialiser,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+
+Arg = str | bytes
+_pack: Any = hiredis.pack_command  # its annotation knows tuples of one only
+
+BLOCK = 2.0
+"""How long consumers block at the doorbell at the most (s)."""
+BULK = 250
+"""Tasks of one call at the most: a script stops the server for everybody, and Lua unpacks no more than thousands."""
+BULK_BYTES = 1_000_000
+"""Payload of one call at the most, where it is more than one task."""
+SWEEP = 200
+"""Tasks of each kind that one sweep moves at the most."""
+CANCELLED_TTL = 60
+"""How long (s) a cancelled task's state can be read; spelled in the scripts as well."""
+MAX_SECONDS = 10.0**10
+"""The longest time that can be meant, some 317 years; milliseconds stay exact in a double."""
+
+
+class Script(NamedTuple):
+    """A transition's text, joined from the prelude, the functions it uses and its own file."""
+
+    text: bytes
+    sha: bytes
+
+
+@functools.cache
+def load_script(name: str) -> Script:
+    """The script of a name, as `torrelque/script/NAME.lua` describes it."""
+    folder = importlib.resources.files(__package__) / 'script'
+    body = (folder / f'{name}.lua').read_text('utf-8')
+    uses = re.search(r'^-- Uses +(.+)$', body, re.M)
+    parts = ['prelude', *(uses[1].split(', ') if uses else [])]
+    # Comments would be sent with each transaction of a caller, and be kept by the server.
+    text = '\n'.join([*((folder / f'_{part}.lua').read_text('utf-8') for part in parts), body])
+    text = re.sub(r'^\s*(--.*)?\n', '', text, flags=re.M)
+    return Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
+
+
+def pack(args: Sequence[Arg]) -> bytes:
+    """A command as RESP."""
+    packed: bytes = _pack(tuple(args))
+    return packed
+
+
+class Transition:
+    """One script of one queue.  What is the same in all its calls is packed once."""
+
+    def __init__(self, name: str, keys: Mapping[str, str]) -> None:
+        self.name = name
+        self.script = load_script(name)
+        self.keys = [keys[key].encode() for key in DECLARED]
+        self._short = self._prefix(b'EVALSHA', self.script.sha)
+        self._whole = self._prefix(b'EVAL', self.script.text)
+
+    def _prefix(self, command: bytes, script: bytes) -> bytes:
+        words = [command, script, str(len(self.keys)).encode(), *self.keys]
+        return b''.join(b'$%d\r\n%b\r\n' % (len(word), word) for word in words)
+
+    def pack(self, args: Sequence[Arg], resent: bool, whole: bool) -> bytes:
+        """The call as RESP; ``whole`` with the text of the script, for a server that does not know it."""
+        packed: bytes = _pack(('1' if resent else '', *args))
+        return b'*%d\r\n%b%b' % (
+            len(args) + len(self.keys) + 4,
+            self._whole if whole else self._short,
+            packed[packed.index(b'\n') + 1 :],
+        )
+
+    def words(self, args: Sequence[Arg], resent: bool) -> list[Arg | int]:
+        """The call with the text of the script, for the pipeline of a caller."""
+        return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *args]
+
+
+# Arguments
+
+
+def milliseconds(seconds: float, what: str) -> int:
+    """Seconds, checked, as the whole milliseconds that stand in Redis; what is more than none is at least one."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
+    if not 0 <= seconds <= MAX_SECONDS:  # nan as well
+        raise TorrelqueValueError(f'{what} must be from 0 to {MAX_SECONDS:.0f} seconds, not {seconds!r}')
+    return max(1, round(seconds * 1000)) if seconds else 0
+
+
+def check_count(count: int, what: str, least: int = 1) -> int:
+    """A count, checked."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TorrelqueTypeError(f'{what} must be an int, not {type(count).__name__}')
+    if not least <= count < 2**53:
+        raise TorrelqueValueError(f'{what} must be at least {least}, not {count}')
+    return count
+
+
+def check_id(task_id: str) -> str:
+    """A task's id, checked."""
+    if not isinstance(task_id, str):
+        raise TorrelqueTypeError(f'a task id must be a str, not {type(task_id).__name__}')
+    if not task_id:
+        raise TorrelqueValueError('a task id must not be empty')
+    if not task_id.isascii():
+        try:
+            task_id.encode()
+        except UnicodeEncodeError as exc:
+            raise TorrelqueValueError(f'a task id must be encodable as UTF-8: {task_id!r}') from exc
+    return task_id
+
+
+def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
+    """A value's bytes, or the error of the serialiser as one of ours."""
+    try:
+        data = serialiser.dumps(value)
+        if isinstance(data, str):
+            return data.encode()
+    except Exception as exc:
+        raise TorrelqueTypeError(f'{what} cannot be serialised: {type(exc).__name__}: {exc}') from exc
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TorrelqueTypeError(f'the serialiser must make bytes of {what}, not {type(data).__name__}')
+    return bytes(data)
+
+
+def check_error(error: str | None) -> str:
+    """An error's text as it is kept; '' is none."""
+    if error is None:
+        return ''
+    if not isinstance(error, str):
+        raise TorrelqueTypeError(f'error must be a str, not {type(error).__name__}')
+    return error.encode('utf-8', 'backslashreplace').decode()
+
+
+def make_marks(instance: str) -> Iterator[str]:
+    """Names for calls, each 15 characters, by which the scripts know a call that is sent twice."""
+    return (f'{instance}{n & 0xFFFFFFF:07x}' for n in itertools.count())
+
+
+# Builders: the arguments of one task
+
+
+def enqueue_options(timeout: int, delay: int, max_attempts: int | None, mark: str | None) -> str:
+    """Options of one task to enqueue; the plain ones are the lease alone."""
+    if not delay and max_attempts is None and mark is None:
+        return str(timeout)
+    options = f'{{"timeout":{timeout}'
+    if delay:
+        options += f',"delay":{delay}'
+    if max_attempts is not None:
+        options += f',"max_attempts":{max_attempts}'
+    if mark is not None:
+        options += f',"mark":"{mark}"'
+    return options + '}'
+
+
+def token_of(task_id: str) -> str:
+    """The right to settle that a delivered id carries, '' for a plain one."""
+    return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
+
+
+def release_keep(status: TorrelqueTaskStatus, result: bytes | None, result_ttl: int | None, default: int) -> list[Arg]:
+    """What is kept of a released task: nothing, or its final state and result for a while (ms)."""
+    try:
+        final = TorrelqueTaskStatus(status)
+    except ValueError as exc:
+        raise TorrelqueValueError(f'not a status: {status!r}') from exc
+    if not final.isfinal():
+        raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
+    if result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED:
+        return ['']
+    ttl = default if result_ttl is None else result_ttl
+    if not ttl:
+        return ['']
+    return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]
+
+
+# Parsers
+
+_REFUSALS = frozenset({'cancelled', 'lease_lost', 'not_working', 'unknown', 'final', 'not_dead'})
+_DONE = frozenset({'ok', 'dead'})
+
+Outcome = str | list[Any]
+
+
+def text(word: Any) -> str:
+    """A word of a reply, whether the client decodes or not."""
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+def read_outcomes(reply: Any, count: int) -> list[Outcome]:
+    """The outcome of each task of a call; one word stands for all where all went well."""
+    if isinstance(reply, list):
+        return [[text(item[0]), *item[1:]] if isinstance(item, list) else text(item) for item in reply]
+    return [text(reply)] * count
+
+
+def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
+    """The error that an outcome stands for, if it is one."""
+    if isinstance(outcome, list) and outcome[0] == 'full':
+        return TorrelqueFullError(int(outcome[1]))
+    if isinstance(outcome, list) and outcome[0] == 'duplicate':
+        return TorrelqueDuplicateError(text(outcome[1]))
+    if outcome == 'broken':
+        return TorrelqueError(f'the key of the state of task {task_id!r} holds something else')
+    return None
+
+
+def settled(outcome: Outcome, task_id: str) -> bool:
+    """Whether a call that settles a task did so; raises where the outcome is an error."""
+    if outcome in _DONE:
+        return True
+    if error := outcome_error(outcome, task_id):
+        raise error
+    return False
+
+
+def read_outcome(result: Any) -> bool:
+    """Tell what became of a call that was part of a transaction, by its item in the results of the pipeline.
+
+    True when it was done, False where its caller did not hold the task (the value that the call itself would have
+    returned).  Raises `TorrelqueDuplicateError` and `TorrelqueFullError` as `Torrelque.enqueue` does, and an error that
+    the pipeline left in its results.  A refusal does not abort the transaction: its other commands were carried out.
+    """
+    if isinstance(result, Exception):
+        raise result
+    outcome = None
+    if isinstance(result, (bytes, str, list)) and result:
+        outcome = read_outcomes(result, 1)[0]
+    word = outcome[0] if isinstance(outcome, list) and outcome else outcome
+    if word in _DONE or word in _REFUSALS or word in ('full', 'duplicate', 'broken'):
+        return settled(outcome or '', 'of the transaction')
+    raise TorrelqueValueError(f'not the result of a call of this package: {result!r}')
+
+
+def _seconds(value: bytes | None) -> float | None:
+    return None if value is None else int(value) / 1000
+
+
+def read_state(reply: Any, serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
+    """A state hash as a value, or None where there is none."""
+    fields: dict[bytes, bytes] = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    if not fields:
+        return None
+    get = fields.get
+
+    def load(name: bytes) -> Any:
+        data = get(name)
+        if data is None:
+            return None
+        try:
+            return serialiser.loads(data)
+        except Exception as exc:
+            why = f'the {name.decode()} of the task cannot be read: {type(exc).__name__}: {exc}'
+            raise TorrelqueError(why) from exc
+
+    def decode(name: bytes) -> str | None:
+        data = get(name)
+        return None if data is None else data.decode('utf-8', 'replace')
+
+    max_attempts = get(b'max_attempts')
+    return TorrelqueTaskState(
+        status=TorrelqueTaskStatus(int(get(b'status', b'0'))),
+        timeout=int(get(b'timeout', b'0')) / 1000,
+        result=load(b'result'),
+        dequeue_count=int(get(b'dequeue_count', b'0')),
+        requeue_count=int(get(b'requeue_count', b'0')),
+        enqueue_time=int(get(b'enqueue_time', b'0')) / 1000,
+        last_dequeue_time=_seconds(get(b'last_dequeue_time')),
+        last_requeue_time=_seconds(get(b'last_requeue_time')),
+        release_time=_seconds(get(b'release_time')),
+        error=decode(b'error'),
+        progress=load(b'progress'),
+        max_attempts=None if max_attempts is None else int(max_attempts),
+        forgiven=int(get(b'forgiven', b'0')),
+        group=decode(b'group'),
+        priority=int(get(b'priority', b'0')),
+    )
+
+
+def read_stats(reply: Any) -> TorrelqueQueueStats:
+    """The reply of stats: what is in no other place is pending."""
+    tasks, working, delayed, dead = (int(count) for count in reply[1:])
+    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+
+
+class Claimed(NamedTuple):
+    """The reply of claim."""
+
+    tasks: list[tuple[TorrelqueTaskId, bytes]]
+    wait: float | None
+    """Seconds until the nearest deadline; 0 or less is due, None is none."""
+    more: bool
+    troubles: list[tuple[str, str]]
+
+
+def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Ids of tasks of which a part was lost, and which."""
+    return [(text(task_id), text(what)) for task_id, what in zip(items[::2], items[1::2], strict=True)]
+
+
+def read_claimed(reply: Any) -> Claimed:
+    """What a claim was given, each id with its token."""
+    stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
+    tasks = [
+        (TorrelqueTaskId(reply[i].decode(), reply[i + 2], f'{reply[i + 2]}-{stamp}'), reply[i + 1])
+        for i in range(5, len(reply), 3)
+    ]
+    return Claimed(tasks, None if wait is None else wait / 1000, bool(more), read_troubles(troubles))
+
+
+_NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
+_CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
+    'OOM': redis.exceptions.OutOfMemoryError,
+    'READONLY': redis.exceptions.ReadOnlyError,
+    'NOPERM': redis.exceptions.NoPermissionError,
+    'NOAUTH': redis.exceptions.AuthenticationError,
+}
+
+
+def error_code(message: str) -> str:
+    """The first word of an error; of one inside a script too, which older servers wrap."""
+    nested = _NESTED.search(message)
+    return nested[1] if nested else message.partition(' ')[0]
+
+
+def server_error(message: str) -> redis.exceptions.RedisError:
+    """An error of the server as the client library would raise it."""
+    return _CLASSES.get(error_code(message), redis.exceptions.ResponseError)(message)

@@ -1,0 +1,427 @@
+"""The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterable, Iterable
+from types import TracebackType
+from typing import Any, Literal, TypeVar, overload
+
+from . import bulk, protocol
+from .error import TorrelqueClosedError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from .keys import make_keys
+from .link import Client, add_to_pipeline, check_client
+from .model import (
+    JSON,
+    TorrelqueQueueStats,
+    TorrelqueSerialiser,
+    TorrelqueSweepResult,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+from .session import Plan, Session
+
+logger = logging.getLogger(__package__)
+
+Self = TypeVar('Self', bound='Torrelque')
+
+
+class Torrelque:
+    """A work queue on Redis, Valkey or KeyDB.
+
+    Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
+    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; who no longer
+    owns a task cannot change it, and is told so.
+
+    All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
+    first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
+    one connection.  A call that loses its connection is repeated for about ten seconds, then it raises
+    `TorrelqueConnectionError`; errors of the server are raised as the client library's.  The effect of a call that is
+    cancelled is unknown, unless said otherwise, but it is that of the whole call or of none.
+
+    :param client: a ``redis.asyncio.Redis`` (what a Sentinel gives is one) or ``redis.asyncio.RedisCluster``.  Its
+        address, TLS, authentication and database are used, over connections of our own; its timeouts and retries are
+        not.  It stays open.
+    :param queue: the queue's name.
+    :param serialiser: an object with ``dumps`` and ``loads``, JSON by default; ``pickle`` or ``orjson`` will do.
+    :param max_tasks: how many tasks, dead ones not counted, the queue may have before `enqueue` is refused.
+    """
+
+    task_timeout: float = 300
+    """Length of a task's leases (s) where `enqueue` was not given another."""
+    sweep_interval: float = 30
+    """Time between two sweeps (s) where `schedule_sweep` was not given another."""
+    result_ttl: float = 3600
+    """How long (s) a kept state can be read where `release` was not given another time."""
+
+    keys: dict[str, str]
+    """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        queue: str = 'trq',
+        serialiser: TorrelqueSerialiser = JSON,
+        max_tasks: int | None = None,
+    ) -> None:
+        check_client(client)
+        if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
+            raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
+        if max_tasks is not None:
+            protocol.check_count(max_tasks, 'max_tasks')
+        self.keys = make_keys(queue)
+        self._queue = queue
+        self._client = client
+        self._serialiser = serialiser
+        self._plan = Plan(self.keys, serialiser, max_tasks)
+        self._session: Session | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self._queue!r}>'
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the waiting `dequeue` calls with a `TorrelqueError`, give back what was taken for them, close connections.
+
+        The caller's client stays open.  Calls that are on their way are waited for, some seconds at the most.
+        """
+        self._closed = True
+        self.unschedule_sweep()
+        if self._session is not None:
+            await self._session.close()
+
+    # Producers
+
+    async def enqueue(
+        self,
+        task: Any,
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        task_id: str | None = None,
+        max_attempts: int | None = None,
+        pipeline: Any = None,
+    ) -> TorrelqueTaskId:
+        """Store a task and make it available, at once or after a delay.
+
+        :param task: any value that the serialiser takes.
+        :param task_timeout: length of the task's leases (s).
+        :param delay: time (s) until the task can be taken.
+        :param task_id: an id of the caller's own, so that enqueueing the same thing twice is refused.  It is free again
+            once the task is finished and forgotten.
+        :param max_attempts: how often the task is handed out before it is dead; without end by default.
+        :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
+            returned at once; what became of it is in the pipeline's results, see `read_outcome`.
+        :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.
+        :raises TorrelqueFullError: the queue has ``max_tasks`` tasks; nothing was changed.
+
+        When the reply is lost the call is repeated, and enqueues once; but a task that was finished and forgotten
+        before the repetition came is enqueued again.
+        """
+        mark = None if task_id is None else next(self._plan.marks)
+        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else protocol.check_id(task_id))
+        options = self._enqueue_options(task_timeout, delay, max_attempts, mark)
+        payload = protocol.serialise(self._serialiser, task, 'the task')
+        item: list[protocol.Arg] = [new_id, payload, options]
+        if pipeline is not None:
+            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)
+        else:
+            await self._started().batch('enqueue').add(item, new_id, len(payload))
+        return new_id
+
+    async def enqueue_many(
+        self,
+        tasks: Iterable[Any] | AsyncIterable[Any],
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        max_attempts: int | None = None,
+    ) -> list[TorrelqueTaskId]:
+        """Store tasks of an iterable of any length, in its order; the ids.
+
+        They are sent in calls of some hundred, in constant memory but for the ids.  Other calls come in between, and
+        consumers begin at once.
+
+        :raises TorrelqueBulkError: it failed on the way: the iterable itself, a task that cannot be serialised, a full
+            queue, a lost server.  It has the ids of the tasks that are in, and the reason as its cause.
+
+        When cancelled, the tasks of the last call may be in.
+        """
+        options = self._enqueue_options(task_timeout, delay, max_attempts, None)
+        return await bulk.enqueue_all(self._started(), self._serialiser, tasks, options)
+
+    async def cancel(self, task_id: str) -> bool:
+        """Take a task back: True if it was there and not final.
+
+        A pending, delayed or dead task will not be handed out again.  The holder of a working one is told by `touch`,
+        which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
+        id of the caller's own may be enqueued again at once.
+        """
+        args = [protocol.check_id(task_id), next(self._plan.marks)]
+        return protocol.settled(await self._started().batch('cancel').add(args, task_id), task_id)
+
+    # Consumers
+
+    @overload
+    async def dequeue(
+        self, timeout: float | None = None, *, max_tasks: Literal[1] = 1
+    ) -> tuple[TorrelqueTaskId, Any]: ...
+
+    @overload
+    async def dequeue(self, timeout: float | None = None, *, max_tasks: int) -> Any: ...
+
+    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+        """Wait for a task and take it, with a lease of its ``task_timeout``: its id and the task.
+
+        The id is a ``str`` that carries the right to settle this delivery.  Before the lease ends the task is to be
+        settled by `release`, `requeue` or `bury`, or the lease renewed by `touch`; else it is handed to somebody else.
+
+        :param timeout: how long to wait (s): None is for ever, 0 not at all.
+        :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
+        :raises TorrelqueTimeoutError: no task came in time.
+        :raises TorrelqueClosedError: the queue object was closed meanwhile.
+
+        Who waits goes on waiting while the server is away.  A call that is cancelled loses nothing: a task that was
+        taken for it goes to another waiting call, or back to the head of the queue, and the attempt does not count.
+        A task whose payload cannot be read is not delivered but dead, with the error in its state and in the log.
+        """
+        if timeout is not None:
+            timeout = protocol.milliseconds(timeout, 'timeout') / 1000
+        deliveries = await self._started().fetcher.fetch(timeout, protocol.check_count(max_tasks, 'max_tasks'))
+        return deliveries[0] if max_tasks == 1 else deliveries
+
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Any = None,
+    ) -> bool | None:
+        """Give a task back, to be tried again now or after a delay; when its attempts are used up it is dead.
+
+        It goes to the end of the queue.  (Of other queues, beanstalkd calls this release.)
+
+        :param delay: time (s) until it can be taken again.
+        :param task_timeout: length of the task's leases (s) from now on.
+        :param error: what went wrong, to be read in its state.
+        :param forgive: do not count the attempt, and put it to the head: for a shutdown, which is not the task's fault.
+        :param pipeline: as in `enqueue`; then None is returned.
+        :return: True when done; False, with a warning in the log, when the caller does not hold the task any more:
+            handed to somebody else since, settled, cancelled, unknown.  Then nothing has changed, but for a cancelled
+            task, which its holder's call clears away.  An id that did not come from `dequeue` is not fenced; its task
+            must be working.
+        """
+        args: list[protocol.Arg] = [
+            protocol.check_id(task_id),
+            protocol.token_of(task_id),
+            next(self._plan.marks),
+            str(0 if delay is None else protocol.milliseconds(delay, 'delay')),
+            '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
+            '1' if forgive else '',
+            protocol.check_error(error),
+        ]
+        return await self._settle('requeue', task_id, args, pipeline)
+
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Any = None,
+    ) -> bool | None:
+        """Finish a task, well or not.  (Others say acknowledge or delete; beanstalkd's release is our `requeue`.)
+
+        Its final state is kept for a while when a result or a ``result_ttl`` is given or the status is REJECTED;
+        otherwise nothing of it remains.
+
+        :param result: any value but None that the serialiser takes.
+        :param result_ttl: how long (s) the state can be read, `Torrelque.result_ttl` by default; 0 is not at all.
+        :param status: a final one, else it is an error.
+        :param pipeline: as in `enqueue`; then None is returned.
+        :return: as `requeue`.
+        """
+        protocol.check_id(task_id)
+        data = None if result is None else protocol.serialise(self._serialiser, result, 'the result')
+        args = [task_id, protocol.token_of(task_id), *self._release_keep(status, data, result_ttl)]
+        return await self._settle('release', task_id, args, pipeline, 0 if data is None else len(data))
+
+    async def release_many(
+        self,
+        task_ids: Iterable[str],
+        *,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+    ) -> list[bool]:
+        """Finish tasks, some hundred in one call; for each what `release` would have returned."""
+        if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+            raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
+        ids = [protocol.check_id(task_id) for task_id in task_ids]
+        keep = self._release_keep(status, None, result_ttl)
+        outcomes = await bulk.release_all(self._started(), ids, keep)
+        return [self._told('release', task_id, outcome) for task_id, outcome in outcomes]
+
+    async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+        """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
+
+        :param progress: any value but None that the serialiser takes, to be read in the task's state.
+        :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
+            where nobody has noticed yet.
+        """
+        data = None if progress is None else protocol.serialise(self._serialiser, progress, 'the progress')
+        args: list[protocol.Arg] = [
+            protocol.check_id(task_id),
+            protocol.token_of(task_id),
+            '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
+            b'' if data is None else b'=' + data,
+        ]
+        outcome = await self._started().batch('touch').add(args, task_id, 0 if data is None else len(data))
+        return self._told('touch', task_id, outcome)
+
+    async def bury(self, task_id: str, *, error: str | None = None) -> bool:
+        """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
+
+        :param error: why, to be read in its state.
+        :return: as `requeue`.
+        """
+        token, mark = protocol.token_of(protocol.check_id(task_id)), next(self._plan.marks)
+        args = [task_id, token, mark, protocol.check_error(error)]
+        return self._told('bury', task_id, await self._started().batch('bury').add(args, task_id))
+
+    # Operators
+
+    async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
+        """Bring dead tasks back to the end of the queue, their attempts begun anew; how many.
+
+        :param task_ids: which; all that are dead now when none is named, the first to die first.
+        :param limit: how many at the most.
+        """
+        if limit is not None:
+            protocol.check_count(limit, 'limit', 0)
+        ids = [protocol.check_id(task_id) for task_id in task_ids]
+        mark = next(self._plan.marks)
+        if ids:
+            return await bulk.redrive_some(self._started(), mark, ids[:limit])
+        return await bulk.redrive_all(self._started(), mark, self.keys['dead'], limit)
+
+    async def sweep(self) -> TorrelqueSweepResult:
+        """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
+
+        Consumers that wait do this by themselves, within milliseconds.
+        """
+        total = TorrelqueSweepResult(0, 0, 0)
+        more = True
+        while more:
+            reply = await self._started().call('sweep', [str(protocol.SWEEP)])
+            total = TorrelqueSweepResult(*(a + int(b) for a, b in zip(total, reply[1:4], strict=True)))
+            more = bool(reply[4])
+            for task_id, trouble in protocol.read_troubles(reply[5]):
+                logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+        return total
+
+    def schedule_sweep(self, interval: float | None = None) -> None:
+        """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
+
+        :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
+        """
+        interval = self.sweep_interval if interval is None else interval
+        if not protocol.milliseconds(interval, 'interval'):
+            raise TorrelqueValueError('interval must be more than 0 seconds')
+        if self._closed:
+            raise TorrelqueClosedError('the queue was closed')
+        self.unschedule_sweep()
+        self._sweeper = asyncio.get_running_loop().create_task(self._keep_sweeping(interval), name='torrelque sweep')
+
+    def unschedule_sweep(self) -> None:
+        """Stop what `schedule_sweep` began."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    async def get_queue_stats(self) -> TorrelqueQueueStats:
+        """How many tasks there are and in which place, all at one moment; O(1)."""
+        return protocol.read_stats(await self._started().call('stats', []))
+
+    async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
+        """What the queue knows of a task.
+
+        :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
+        """
+        reply = await self._started().command('HGETALL', f'{self.keys["task"]}:{protocol.check_id(task_id)}')
+        state = protocol.read_state(reply, self._serialiser)
+        if state is None:
+            raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
+        return state
+
+    # Parts
+
+    def _started(self) -> Session:
+        session = self._session
+        if session is None:
+            if self._closed:
+                raise TorrelqueClosedError('the queue was closed')
+            session = self._session = Session(self._client, self._plan)
+        session.check()
+        return session
+
+    def _enqueue_options(
+        self, task_timeout: float | None, delay: float | None, max_attempts: int | None, mark: str | None
+    ) -> str:
+        return protocol.enqueue_options(
+            protocol.milliseconds(self.task_timeout if task_timeout is None else task_timeout, 'task_timeout'),
+            0 if delay is None else protocol.milliseconds(delay, 'delay'),
+            None if max_attempts is None else protocol.check_count(max_attempts, 'max_attempts'),
+            mark,
+        )
+
+    def _release_keep(
+        self, status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None
+    ) -> list[protocol.Arg]:
+        ttl = None if result_ttl is None else protocol.milliseconds(result_ttl, 'result_ttl')
+        return protocol.release_keep(status, result, ttl, protocol.milliseconds(self.result_ttl, 'result_ttl'))
+
+    async def _settle(
+        self, name: str, task_id: str, args: list[protocol.Arg], pipeline: Any, size: int = 0
+    ) -> bool | None:
+        if pipeline is not None:
+            await self._add_to_pipeline(pipeline, name, args)
+            return None
+        return self._told(name, task_id, await self._started().batch(name).add(args, task_id, size))
+
+    async def _add_to_pipeline(
+        self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False
+    ) -> None:
+        words = self._plan.transitions[name].words([*self._plan.head(name), *args], resent)
+        await add_to_pipeline(self._client, pipeline, words)
+
+    def _told(self, name: str, task_id: str, outcome: protocol.Outcome) -> bool:
+        done = protocol.settled(outcome, task_id)
+        if not done:
+            logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
+        return done
+
+    async def _keep_sweeping(self, interval: float) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except TorrelqueClosedError:
+                return
+            except Exception as exc:
+                logger.warning('a scheduled sweep failed: %s', exc)
+            await asyncio.sleep(interval)

@@ -1,0 +1,8 @@
+-- Clear a cancelled task away whose holder let it go; its state says so for a minute.
+local function clear(id)
+  if redis.call('ZREM', working, id) == 1 then
+    redis.call('HDEL', tasks, id)
+    redis.call('HSET', state .. id, 'release_time', stamp)
+    redis.call('PEXPIRE', state .. id, 60000)
+  end
+end

@@ -1,0 +1,42 @@
+-- working -> dead
+--
+-- Take tasks out of the flow, to be looked at by a person.
+--
+-- Uses   marks, judge, clear, forget, bury
+-- ARGV   resent, acknowledged claim ('' is none)
+--        per task: id, token ('' is unfenced), mark, error ('' is none)
+-- Reply  'ok' when each task is buried, else a list with one of these per task:
+--        'ok'            buried
+--        'cancelled'     the task was cancelled meanwhile; it is cleared away now
+--        'lease_lost'    someone else holds or held the task since
+--        'not_working'   settled already, or not handed out
+--        'unknown'       forgotten, or never enqueued
+--        'broken'        the key of its state holds something else
+local outcomes, refused, cleared = {}, false, false
+
+if ARGV[2] ~= '' and not resent then
+  redis.call('DEL', ARGV[2])
+end
+for i = 3, #ARGV, 4 do
+  local id, mark = ARGV[i], ARGV[i + 2]
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark')
+  local outcome = judge(known, ARGV[i + 1])
+  if not known.err and marked(known[4], mark) then
+    outcome = 'ok'
+  elseif outcome == 'ok' then
+    redis.call('ZREM', working, id)
+    redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
+    lay(id, ARGV[i + 3])
+  elseif outcome == 'cancelled' then
+    clear(id)
+    cleared = true
+  end
+  outcomes[#outcomes + 1] = outcome
+  refused = refused or outcome ~= 'ok'
+end
+
+if cleared then
+  forget()
+end
+
+return refused and outcomes or 'ok'

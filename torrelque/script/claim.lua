@@ -1,0 +1,89 @@
+-- pending -> working
+--
+-- Hand tasks out, the head of the queue first.  An id that says it is not pending is a hole that a cancelled task left,
+-- and is skipped.  One claim at a time per consumer: a claim with a new number acknowledges the one before.
+--
+-- Uses   mend, ring, tend
+-- ARGV   resent, acknowledged claim ('' is none, else the key below), the consumer's claim key, number of the claim,
+--        tasks wanted, whether the consumer stays when it gets fewer ('1' or ''), block (ms), bytes at the most
+-- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
+--        (1 or 0), list of id and trouble by turns, then by turns id, payload, attempt
+--        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
+local record, number, wanted, most = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
+local reply = {'ok', stamp, false, 0, {}}
+local given, troubles = {}, reply[5]
+
+local function again(last)
+  reply[2] = last.time
+  for _, id in ipairs(last.ids) do
+    local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time')
+    local payload = redis.call('HGET', tasks, id)
+    if not known.err and known[1] == WORKING and known[3] == last.time and payload then
+      given[#given + 1] = id
+      local n = #reply
+      reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
+    end
+  end
+end
+
+local function take()
+  local leases, holed, bytes, step = {}, 0, 0, 16
+  while #given < wanted and bytes < most and holed < 200 do
+    local ids = redis.call('RPOP', pending, math.min(step, wanted - #given))
+    if not ids then
+      break
+    end
+    local payloads = redis.call('HMGET', tasks, unpack(ids))
+    for k, id in ipairs(ids) do
+      if bytes >= most then
+        -- Put the rest back where it was, the head last.
+        local rest = {}
+        for j = #ids, k, -1 do
+          rest[#rest + 1] = ids[j]
+        end
+        redis.call('RPUSH', pending, unpack(rest))
+        break
+      end
+      local known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+      local payload = payloads[k]
+      if payload and known[1] == PENDING then
+        local attempt = (tonumber(known[3]) or 0) + 1
+        redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
+        local n = #leases
+        leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
+        n = #reply
+        reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, attempt
+        given[#given + 1] = id
+        bytes = bytes + #payload
+      elseif redis.call('SREM', holes, id) == 1 or known[1] and known[1] ~= PENDING then
+        holed = holed + 1
+      else
+        holed = holed + 1
+        troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
+      end
+    end
+    -- As many more as are likely to fit: what is popped is read as a whole.
+    step = #given == 0 and 16 or math.max(1, math.min(250, math.floor((most - bytes) * #given / (bytes + 1))))
+  end
+  if #leases > 0 then
+    redis.call('ZADD', working, unpack(leases))
+  end
+end
+
+if ARGV[2] ~= '' and not resent then
+  redis.call('DEL', ARGV[2])
+end
+local last = resent and redis.call('GET', record)
+last = last and cjson.decode(last)
+if last and last.number == number then
+  again(last)
+else
+  take()
+  if #given > 0 then
+    redis.call('SET', record, cjson.encode({number = number, time = stamp, ids = given}), 'PX', 60000)
+  end
+end
+
+local wait, more = tend(ARGV[6] == '1' and #given < wanted, tonumber(ARGV[7]))
+reply[3], reply[4] = wait, more and 1 or 0
+return reply

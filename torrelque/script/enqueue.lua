@@ -1,0 +1,89 @@
+-- new -> pending | delayed
+--
+-- Take tasks in.  Each is judged by itself: one that is refused does not harm the others of the call.
+--
+-- Uses   marks, append, ring
+-- ARGV   resent, max_tasks ('' is no limit), block (ms)
+--        per task: id, payload, options
+--        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
+--        "mark": text} of which only timeout must be there; a mark says that the id is the caller's own
+-- Reply  'ok' when each task is in, else a list with one of these per task:
+--        'ok'             it is in (or was, when this is a call sent twice)
+--        'duplicate', id  as a list: the queue knows the id
+--        'full', size     as a list: the queue has that many tasks, dead ones not counted
+--        'broken'         the key of its state holds something else
+local limit = tonumber(ARGV[2])
+local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
+local payloads, ready, later, rung = {}, {}, {}, false
+local outcomes, refused = {}, false
+
+local function known(id, mark)
+  local was = redis.pcall('HMGET', state .. id, 'status', 'mark')
+  if was.err then
+    return 'broken'
+  elseif not was[1] then
+    return nil
+  elseif mark and marked(was[2], mark) or not mark and resent then
+    return 'ok'
+  elseif was[1] ~= CANCELLED then
+    return {'duplicate', id}
+  end
+  -- A cancelled id is free again; where somebody still holds it, his token no longer counts.
+  redis.call('DEL', state .. id)
+  if redis.call('ZREM', working, id) == 1 then
+    redis.call('HDEL', tasks, id)
+    size = size and size - 1
+  end
+end
+
+for i = 4, #ARGV, 3 do
+  local id, options = ARGV[i], ARGV[i + 2]
+  local timeout, delay, most, mark = options, nil, nil, nil
+  if string.byte(options) == 123 then
+    local given = cjson.decode(options)
+    timeout, delay, most, mark = given.timeout, given.delay, given.max_attempts, given.mark
+  end
+
+  local outcome = (mark or resent) and known(id, mark) or nil
+  if not outcome and size and size >= limit then
+    outcome = {'full', size}
+  elseif not outcome then
+    local status = delay and DELAYED or PENDING
+    if most or mark then
+      local more = {}
+      if most then
+        more[1], more[2] = 'max_attempts', most
+      end
+      if mark then
+        more[#more + 1], more[#more + 2] = 'mark', mark
+      end
+      redis.call('HSET', state .. id, 'status', status, 'timeout', timeout, 'enqueue_time', stamp, unpack(more))
+    else
+      redis.call('HSET', state .. id, 'status', status, 'timeout', timeout, 'enqueue_time', stamp)
+    end
+    payloads[#payloads + 1], payloads[#payloads + 2] = id, ARGV[i + 1]
+    if delay then
+      later[#later + 1], later[#later + 2] = now + delay, id
+      rung = rung or delay <= tonumber(ARGV[3])
+    else
+      ready[#ready + 1] = id
+    end
+    size = size and size + 1
+    outcome = 'ok'
+  end
+  outcomes[#outcomes + 1] = outcome
+  refused = refused or outcome ~= 'ok'
+end
+
+if #payloads > 0 then
+  redis.call('HSET', tasks, unpack(payloads))
+end
+if #later > 0 then
+  redis.call('ZADD', delayed, unpack(later))
+end
+append(ready)
+if rung or #ready > 0 then
+  ring()
+end
+
+return refused and outcomes or 'ok'

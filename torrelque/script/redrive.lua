@@ -1,0 +1,40 @@
+-- dead -> pending
+--
+-- Bring dead tasks back to the end of the queue; their attempts begin anew.
+--
+-- Uses   marks, append, ring
+-- ARGV   resent, mark
+--        per task: id
+-- Reply  'ok' when each task is pending again, else a list with one of these per task:
+--        'ok'         pending again
+--        'not_dead'   it is somewhere else
+--        'unknown'    forgotten, or never enqueued
+--        'broken'     the key of its state holds something else
+local mark = ARGV[2]
+local outcomes, refused, ready = {}, false, {}
+
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark')
+  local outcome = 'ok'
+  if known.err then
+    outcome = 'broken'
+  elseif not known[1] then
+    outcome = 'unknown'
+  elseif known[1] ~= DEAD then
+    outcome = resent and marked(known[3], mark) and 'ok' or 'not_dead'
+  else
+    redis.call('ZREM', dead, id)
+    redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
+    ready[#ready + 1] = id
+  end
+  outcomes[#outcomes + 1] = outcome
+  refused = refused or outcome ~= 'ok'
+end
+
+append(ready)
+if #ready > 0 then
+  ring()
+end
+
+return refused and outcomes or 'ok'

@@ -1,0 +1,129 @@
+"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from .batch import Batch
+from .error import TorrelqueClosedError, TorrelqueError
+from .fetch import Fetcher
+from .link import SILENCE, TICK, Client, Link, leave_link, make_connector, share_link
+from .model import TorrelqueSerialiser, TorrelqueTaskId
+from .protocol import BLOCK, Arg, Transition, make_marks
+
+logger = logging.getLogger(__package__)
+
+BLOCK_MS = str(int(BLOCK * 1000))
+CLOSING = 3.0
+"""s that closing waits for calls that are on their way."""
+
+
+class Plan:
+    """What is the same for a queue object in any event loop: its transitions and the heads of their arguments."""
+
+    NAMES = ('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury', 'redrive', 'cancel', 'sweep', 'stats', 'leave')
+
+    def __init__(self, keys: dict[str, str], serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
+        self.keys = keys
+        self.serialiser = serialiser
+        self.transitions = {name: Transition(name, keys) for name in self.NAMES}
+        self.instance = secrets.token_hex(4)
+        self.marks = make_marks(self.instance)
+        self._limit = '' if max_tasks is None else str(max_tasks)
+
+    def head(self, name: str, acknowledged: str = '') -> list[Arg]:
+        """The arguments that a call has once, before those of its tasks."""
+        if name == 'enqueue':
+            return [self._limit, BLOCK_MS]
+        if name in ('requeue', 'touch'):
+            return [acknowledged, BLOCK_MS]
+        if name in ('release', 'bury'):
+            return [acknowledged]
+        return []
+
+
+class Session:
+    """A queue object at work in an event loop."""
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.closed = False
+        self._client = client
+        self._plan = plan
+        self._link = share_link(client, plan.keys['pending'], self)
+        self._batches: dict[str, Batch] = {}
+        self._returns: set[asyncio.Future[Any]] = set()
+        # The bell's connection is silent for as long as it blocks.
+        bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
+        self.fetcher = Fetcher(
+            self._link, bell, plan.transitions, plan.keys, plan.instance, plan.serialiser, self._give_back, self._reject
+        )
+
+    def check(self) -> None:
+        """Refuse a call of another loop, or after the end."""
+        if self.closed:
+            raise TorrelqueClosedError('the queue was closed')
+        if self.loop is not asyncio.get_running_loop():
+            raise TorrelqueError('a queue object belongs to the event loop it was first used in; make one for each')
+
+    def batch(self, name: str) -> Batch:
+        """Where calls of a transition are put together."""
+        batch = self._batches.get(name)
+        if batch is None:
+            batch = self._batches[name] = Batch(self._link, self._plan.transitions[name], lambda: self._head(name))
+        return batch
+
+    def call(self, name: str, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
+        """A call of its own, with its head."""
+        return self._link.call(self._plan.transitions[name], [*self._head(name), *args])
+
+    def command(self, *args: Arg) -> 'asyncio.Future[Any]':
+        """A plain command that reads."""
+        return self._link.call(None, args)
+
+    async def close(self) -> None:
+        """Give back what nobody waits for, wait for what is on its way, let the connections go."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            await self.fetcher.close()
+            waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
+            if waiting or self._returns:
+                _, late = await asyncio.wait([*waiting, *self._returns], timeout=CLOSING)
+                for future in late:
+                    future.cancel()
+        finally:
+            leave_link(self._client, self._link, self)
+
+    def _head(self, name: str) -> list[Arg]:
+        return self._plan.head(name, self.fetcher.acknowledge() if name in ('release', 'requeue', 'bury') else '')
+
+    def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
+        # One call of its own, that is written at once: the event loop may be about to end.
+        args: list[Arg] = []
+        for task_id in task_ids:
+            args += [task_id, task_id.token, next(self._plan.marks), '0', '', '1', '']
+        call = self.call('requeue', args)
+        self._returns.add(call)
+        call.add_done_callback(self._returned)
+
+    def _returned(self, call: 'asyncio.Future[Any]') -> None:
+        self._returns.discard(call)
+        if not call.cancelled() and (error := call.exception()):
+            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
+
+    def _reject(self, task_id: TorrelqueTaskId, error: Exception) -> None:
+        why = f'the payload cannot be read: {type(error).__name__}: {error}'
+        logger.warning('task %r is dead: %s', task_id, why)
+        args: list[Arg] = [task_id, task_id.token, next(self._plan.marks), why.encode('utf-8', 'backslashreplace')]
+        self.batch('bury').add(args, task_id).add_done_callback(_log_failure)
+
+
+def _log_failure(call: 'asyncio.Future[Any]') -> None:
+    if not call.cancelled() and (error := call.exception()):
+        logger.warning('a task whose payload cannot be read could not be buried: %s', error)
+
+
