@@ -92,7 +92,7 @@ class _PoolConnector:
 
     async def open(self, anew: bool) -> Any:
         # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
-        return await _connected(self._client.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+        return await _connected(self._client.connection_pool.make_connection())
 
 
 class _ClusterConnector:

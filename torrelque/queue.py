@@ -92,7 +92,7 @@ class Torrelque:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the waiting `dequeue` calls with a `TorrelqueError`, give back what was taken for them, close connections.
+        """End the waiting `dequeue` calls with a `TorrelqueError`, give back what was taken for them, disconnect.
 
         The caller's client stays open.  Calls that are on their way are waited for, some seconds at the most.
         """
