@@ -11,20 +11,14 @@ blocked for long does not take its own sleep for the server's silence.
 
 import asyncio
 import collections
-import inspect
 import logging
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import hiredis
-import redis.asyncio
-import redis.asyncio.cluster
-import redis.asyncio.retry
-import redis.backoff
 import redis.exceptions
 
-from .error import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError
+from .error import TorrelqueConnectionError, TorrelqueTypeError
 from .protocol import Arg, Transition, error_code, pack, server_error
 
 logger = logging.getLogger(__package__)
@@ -48,7 +42,6 @@ _PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redi
 _PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 _MISSING = object()
 
-Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
 Callback = Callable[[Any, Exception | None], None]
 """Takes a reply, or the error that came in its stead."""
 
@@ -80,51 +73,23 @@ class Request:
 class Connector(Protocol):
     """Makes connections to the server that has the queue."""
 
+    cluster: bool
+    """Whether the server may be another one after an error that says so."""
+
     async def open(self, anew: bool) -> Any:
         """A connection of the client library, ready for use; ``anew`` after something went wrong with the last."""
 
 
-class _PoolConnector:
-    """The server of a plain client, or the primary that a Sentinel names."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
-
-    async def open(self, anew: bool) -> Any:
-        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
-        return await _connected(self._client.connection_pool.make_connection())
+def _final(error: Exception) -> Exception | None:
+    # The client library wraps what a server on a unix socket says.
+    for exc in (error, error.__cause__):
+        if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
+            return exc
+    return None
 
 
-class _ClusterConnector:
-    """The node of a Cluster that has the slot of a key."""
-
-    def __init__(self, client: redis.asyncio.RedisCluster, key: str) -> None:
-        self._client = client
-        self._key = key
-
-    async def open(self, anew: bool) -> Any:
-        await self._client.initialize()
-        if anew:
-            await self._client.nodes_manager.initialize()
-        node = self._client.get_node_from_key(self._key)
-        if node is None:
-            raise redis.exceptions.ClusterDownError('no node has the slot of the queue')
-        return await _connected(node.connection_class(**node.connection_kwargs))
-
-
-async def _connected(connection: Any) -> Any:
-    connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
-    try:
-        await connection.connect()
-    except BaseException:
-        if connection._writer is not None:
-            connection._writer.close()
-        _disown(connection)
-        raise
-    return connection
-
-
-def _disown(connection: Any) -> None:
+def disown(connection: Any) -> None:
+    """Let a connection of the client library forget its socket."""
     # Else it would warn, when it is collected, that nobody has closed it.
     connection._writer = connection._reader = None
 
@@ -242,7 +207,7 @@ class Link(asyncio.Protocol):
         if code == 'NOSCRIPT' and request.transition is not None:
             request.whole = True
             self._send(request)
-        elif code == 'MOVED' and isinstance(self._connector, _PoolConnector):
+        elif code == 'MOVED' and not self._connector.cluster:
             request.callback(None, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})'))
         elif request.repeat and request.ticks < GIVE_UP and code in _NOT_RUN:
             self._error = server_error(message)
@@ -281,7 +246,7 @@ class Link(asyncio.Protocol):
         if transport is not None:
             transport.set_protocol(asyncio.Protocol())
             transport.abort()
-            _disown(self._connection)
+            disown(self._connection)
             self._connection = None
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
@@ -307,8 +272,8 @@ class Link(asyncio.Protocol):
             except Exception as exc:
                 self._error = exc
                 self._anew = True
-                if (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)) or isinstance(exc, TypeError):
-                    self._fail(self._unsent, exc)
+                if final := _final(exc):
+                    self._fail(self._unsent, final)
                     return
                 await asyncio.sleep(delay)
                 delay = min(0.5, delay * 2)
@@ -334,66 +299,3 @@ class Link(asyncio.Protocol):
         else:
             transport.resume_reading()
             self._flush()
-
-
-# Links for calls, shared by the queues of one client and loop
-
-_links: 'weakref.WeakKeyDictionary[Any, dict[Any, tuple[Link, list[object]]]]' = weakref.WeakKeyDictionary()
-
-
-def make_connector(client: Client, key: str) -> Connector:
-    """What connects to the server, or the node of a Cluster, that has a key."""
-    if isinstance(client, redis.asyncio.RedisCluster):
-        return _ClusterConnector(client, key)
-    return _PoolConnector(client)
-
-
-def share_link(client: Client, key: str, user: object) -> Link:
-    """The link for calls of a client, for one more user of it."""
-    loop = asyncio.get_running_loop()
-    slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
-    links = _links.setdefault(client, {})
-    for other in [other for other in links if other[0].is_closed()]:
-        del links[other]
-    link, users = links.setdefault((loop, slot), (Link(make_connector(client, key)), []))
-    users.append(user)
-    return link
-
-
-def leave_link(client: Client, link: Link, user: object) -> None:
-    """Give a shared link up; the last user closes it."""
-    links = _links.get(client, {})
-    for place, (other, users) in list(links.items()):
-        if other is link:
-            users.remove(user)
-            if not users:
-                del links[place]
-                link.close()
-
-
-def check_client(client: object) -> None:
-    """Refuse what is not an asynchronous client of a server or of a Cluster."""
-    kinds = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
-    if not isinstance(client, kinds) or isinstance(client, redis.asyncio.client.Pipeline):
-        raise TorrelqueTypeError(
-            f'the client must be a redis.asyncio.Redis or redis.asyncio.RedisCluster, not {type(client).__name__}'
-        )
-
-
-async def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -> None:
-    """Make a call part of a caller's transaction; refuse what is not a pipeline of this client."""
-    if isinstance(pipeline, redis.asyncio.client.Pipeline) and isinstance(client, redis.asyncio.Redis):
-        if pipeline.connection_pool is not client.connection_pool:
-            raise TorrelqueError('the pipeline must be of the same client as the queue')
-    elif isinstance(pipeline, redis.asyncio.cluster.ClusterPipeline) and isinstance(client, redis.asyncio.RedisCluster):
-        if pipeline.cluster_client is not client:
-            raise TorrelqueError('the pipeline must be of the same client as the queue')
-    else:
-        raise TorrelqueTypeError(f'the pipeline must be one of the client, not {type(pipeline).__name__}')
-    if isinstance(client, redis.asyncio.RedisCluster):
-        # Else the pipeline would do it, in a thread with an event loop of its own.
-        await client.initialize()
-    queued = pipeline.execute_command(*words)
-    if inspect.iscoroutine(queued):
-        queued.close()
-        raise TorrelqueError('the pipeline watches keys and sends at once; call its multi() first')

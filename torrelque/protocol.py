@@ -167,15 +167,17 @@ def make_marks(instance: str) -> Iterator[str]:
 # Builders: the arguments of one task
 
 
-def enqueue_options(timeout: int, delay: int, max_attempts: int | None, mark: str | None) -> str:
+def enqueue_options(task_timeout: float, delay: float | None, max_attempts: int | None, mark: str | None) -> str:
     """Options of one task to enqueue; the plain ones are the lease alone."""
-    if not delay and max_attempts is None and mark is None:
+    timeout = milliseconds(task_timeout, 'task_timeout')
+    if delay is None and max_attempts is None and mark is None:
         return str(timeout)
+    delay = 0 if delay is None else milliseconds(delay, 'delay')
     options = f'{{"timeout":{timeout}'
     if delay:
         options += f',"delay":{delay}'
     if max_attempts is not None:
-        options += f',"max_attempts":{max_attempts}'
+        options += f',"max_attempts":{check_count(max_attempts, "max_attempts")}'
     if mark is not None:
         options += f',"mark":"{mark}"'
     return options + '}'
@@ -186,18 +188,18 @@ def token_of(task_id: str) -> str:
     return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
 
 
-def release_keep(status: TorrelqueTaskStatus, result: bytes | None, result_ttl: int | None, default: int) -> list[Arg]:
-    """What is kept of a released task: nothing, or its final state and result for a while (ms)."""
+def release_keep(
+    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None, default: float
+) -> list[Arg]:
+    """What is kept of a released task: nothing, or its final state and result for a while."""
     try:
         final = TorrelqueTaskStatus(status)
     except ValueError as exc:
         raise TorrelqueValueError(f'not a status: {status!r}') from exc
     if not final.isfinal():
         raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
-    if result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED:
-        return ['']
-    ttl = default if result_ttl is None else result_ttl
-    if not ttl:
+    ttl = milliseconds(default if result_ttl is None else result_ttl, 'result_ttl')
+    if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
         return ['']
     return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]
 
@@ -235,7 +237,7 @@ def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
 
 def settled(outcome: Outcome, task_id: str) -> bool:
     """Whether a call that settles a task did so; raises where the outcome is an error."""
-    if outcome in _DONE:
+    if isinstance(outcome, str) and outcome in _DONE:
         return True
     if error := outcome_error(outcome, task_id):
         raise error

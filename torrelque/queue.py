@@ -1,6 +1,5 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterable, Iterable
@@ -8,9 +7,13 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from . import bulk, protocol
-from .error import TorrelqueClosedError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from .client import Client, add_to_pipeline, check_client
+from .error import (
+    TorrelqueClosedError,
+    TorrelqueLookupError,
+    TorrelqueTypeError,
+)
 from .keys import make_keys
-from .link import Client, add_to_pipeline, check_client
 from .model import (
     JSON,
     TorrelqueQueueStats,
@@ -21,6 +24,7 @@ from .model import (
     TorrelqueTaskStatus,
 )
 from .session import Plan, Session
+from .sweep import Sweeper, sweep_all
 
 logger = logging.getLogger(__package__)
 
@@ -77,7 +81,7 @@ class Torrelque:
         self._serialiser = serialiser
         self._plan = Plan(self.keys, serialiser, max_tasks)
         self._session: Session | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper: Sweeper | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -131,7 +135,8 @@ class Torrelque:
         """
         mark = None if task_id is None else next(self._plan.marks)
         new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else protocol.check_id(task_id))
-        options = self._enqueue_options(task_timeout, delay, max_attempts, mark)
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        options = protocol.enqueue_options(lease, delay, max_attempts, mark)
         payload = protocol.serialise(self._serialiser, task, 'the task')
         item: list[protocol.Arg] = [new_id, payload, options]
         if pipeline is not None:
@@ -159,7 +164,8 @@ class Torrelque:
 
         When cancelled, the tasks of the last call may be in.
         """
-        options = self._enqueue_options(task_timeout, delay, max_attempts, None)
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        options = protocol.enqueue_options(lease, delay, max_attempts, None)
         return await bulk.enqueue_all(self._started(), self._serialiser, tasks, options)
 
     async def cancel(self, task_id: str) -> bool:
@@ -259,7 +265,7 @@ class Torrelque:
         """
         protocol.check_id(task_id)
         data = None if result is None else protocol.serialise(self._serialiser, result, 'the result')
-        args = [task_id, protocol.token_of(task_id), *self._release_keep(status, data, result_ttl)]
+        args = [task_id, protocol.token_of(task_id), *protocol.release_keep(status, data, result_ttl, self.result_ttl)]
         return await self._settle('release', task_id, args, pipeline, 0 if data is None else len(data))
 
     async def release_many(
@@ -273,7 +279,7 @@ class Torrelque:
         if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
             raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
         ids = [protocol.check_id(task_id) for task_id in task_ids]
-        keep = self._release_keep(status, None, result_ttl)
+        keep = protocol.release_keep(status, None, result_ttl, self.result_ttl)
         outcomes = await bulk.release_all(self._started(), ids, keep)
         return [self._told('release', task_id, outcome) for task_id, outcome in outcomes]
 
@@ -325,33 +331,23 @@ class Torrelque:
 
         Consumers that wait do this by themselves, within milliseconds.
         """
-        total = TorrelqueSweepResult(0, 0, 0)
-        more = True
-        while more:
-            reply = await self._started().call('sweep', [str(protocol.SWEEP)])
-            total = TorrelqueSweepResult(*(a + int(b) for a, b in zip(total, reply[1:4], strict=True)))
-            more = bool(reply[4])
-            for task_id, trouble in protocol.read_troubles(reply[5]):
-                logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
-        return total
+        return await sweep_all(self._started())
 
     def schedule_sweep(self, interval: float | None = None) -> None:
         """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
 
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
         """
-        interval = self.sweep_interval if interval is None else interval
-        if not protocol.milliseconds(interval, 'interval'):
-            raise TorrelqueValueError('interval must be more than 0 seconds')
         if self._closed:
             raise TorrelqueClosedError('the queue was closed')
+        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
         self.unschedule_sweep()
-        self._sweeper = asyncio.get_running_loop().create_task(self._keep_sweeping(interval), name='torrelque sweep')
+        self._sweeper = sweeper
 
     def unschedule_sweep(self) -> None:
         """Stop what `schedule_sweep` began."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
+            self._sweeper.stop()
             self._sweeper = None
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
@@ -380,22 +376,6 @@ class Torrelque:
         session.check()
         return session
 
-    def _enqueue_options(
-        self, task_timeout: float | None, delay: float | None, max_attempts: int | None, mark: str | None
-    ) -> str:
-        return protocol.enqueue_options(
-            protocol.milliseconds(self.task_timeout if task_timeout is None else task_timeout, 'task_timeout'),
-            0 if delay is None else protocol.milliseconds(delay, 'delay'),
-            None if max_attempts is None else protocol.check_count(max_attempts, 'max_attempts'),
-            mark,
-        )
-
-    def _release_keep(
-        self, status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None
-    ) -> list[protocol.Arg]:
-        ttl = None if result_ttl is None else protocol.milliseconds(result_ttl, 'result_ttl')
-        return protocol.release_keep(status, result, ttl, protocol.milliseconds(self.result_ttl, 'result_ttl'))
-
     async def _settle(
         self, name: str, task_id: str, args: list[protocol.Arg], pipeline: Any, size: int = 0
     ) -> bool | None:
@@ -415,13 +395,3 @@ class Torrelque:
         if not done:
             logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
         return done
-
-    async def _keep_sweeping(self, interval: float) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except TorrelqueClosedError:
-                return
-            except Exception as exc:
-                logger.warning('a scheduled sweep failed: %s', exc)
-            await asyncio.sleep(interval)

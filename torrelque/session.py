@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .batch import Batch
+from .client import Client, leave_link, make_connector, share_link
 from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
-from .link import SILENCE, TICK, Client, Link, leave_link, make_connector, share_link
+from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import BLOCK, Arg, Transition, make_marks
 

@@ -1,0 +1,140 @@
+"""Fixtures: a real server of each selected kind, clients and a queue of the test's own on it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import redis
+import redis.asyncio
+
+from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from topology import Cluster, Sentinel, start_cluster, start_sentinel
+from torrelque import Torrelque
+
+
+class MakeServer(Protocol):
+    """Start a private server of the test's kind; it ends with the test."""
+
+    def __call__(
+        self,
+        config: Mapping[str, str] | None = None,
+        *,
+        directory: Path | None = None,
+        tcp: bool = False,
+    ) -> RealServer: ...
+
+
+def pytest_configure() -> None:
+    """A server that is asked for and missing fails the run: a skip would go unseen."""
+
+    try:
+        for kind in selected_kinds():
+            binary_of(kind)
+    except MissingServerError as ex:
+        raise pytest.UsageError(str(ex)) from ex
+
+
+if os.environ.get('TORRELQUE_TEST_LOOP') == 'uvloop':
+    import uvloop
+
+    def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+        return {'uvloop': uvloop.new_event_loop}
+
+
+@pytest.fixture(scope='session', params=selected_kinds())
+def server_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope='session')
+def shared_server(server_kind: str) -> Iterator[RealServer]:
+    """One process for each kind and each worker of pytest-xdist; `server` is how a test gets it."""
+
+    with RealServer(server_kind) as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def _flushing_client(shared_server: RealServer) -> Iterator[redis.Redis]:
+    with shared_server.sync_client() as client:
+        yield client
+
+
+@pytest.fixture
+def server(shared_server: RealServer, _flushing_client: redis.Redis) -> RealServer:
+    """The shared server, emptied. Leave its process and settings alone: that is what `make_server` is for."""
+
+    _flushing_client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def make_server(server_kind: str) -> Iterator[MakeServer]:
+    with ExitStack() as stack:
+
+        def make(
+            config: Mapping[str, str] | None = None,
+            *,
+            directory: Path | None = None,
+            tcp: bool = False,
+        ) -> RealServer:
+            port = {'port': str(free_port())} if tcp else {}
+            return stack.enter_context(RealServer(server_kind, {**port, **(config or {})}, directory=directory))
+
+        yield make
+
+
+@pytest.fixture
+async def client(server: RealServer) -> AsyncIterator[redis.asyncio.Redis]:
+    async with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def queue_name(request: pytest.FixtureRequest) -> str:
+    """Tells the test's name, for whoever looks at the keys."""
+
+    return f'{request.node.originalname}-{secrets.token_hex(3)}'
+
+
+@pytest.fixture
+async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
+    async with Torrelque(client, queue=queue_name) as queue:
+        yield queue
+
+
+@pytest.fixture(scope='session')
+def _shared_cluster(server_kind: str) -> Iterator[Cluster]:
+    with start_cluster(server_kind) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def cluster(_shared_cluster: Cluster) -> AsyncIterator[Cluster]:
+    """Three primaries, shared by the tests of one worker, emptied. A slot that is moved stays where it is."""
+
+    _shared_cluster.flush()
+    yield _shared_cluster
+    # A cluster client forgets, and does not close, the nodes that it replaces when a slot has moved. Collected here,
+    # their complaints do not hit another test.
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
+    """A primary, a replica and a Sentinel of the test's own."""
+
+    with start_sentinel(server_kind) as sentinel:
+        yield sentinel
+        await sentinel.aclose()

@@ -1,0 +1,102 @@
+"""Bad input gets a clear, typed error before anything is written."""
+
+import decimal
+
+import pytest
+
+import torrelque
+from torrelque import Torrelque
+
+TIMES = [float('nan'), float('inf'), -float('inf'), -1, -0.001, 1e300, '1', b'1', True, [], decimal.Decimal(1), 1j]
+COUNTS = [0, -1, 1.0, float('nan'), '1', True, None, [], 2**63]
+IDS: list[object] = ['', None, 1, b'x', [], '\ud800']
+
+
+async def refused(call, *args, **kwargs):
+    with pytest.raises(torrelque.TorrelqueError) as caught:
+        await call(*args, **kwargs)
+    assert isinstance(caught.value, (TypeError, ValueError)), caught.value
+    assert len(str(caught.value)) > 10
+
+
+@pytest.fixture
+async def checked(client, queue):
+    """A queue whose keys do not change in the test."""
+    await queue.enqueue(1, task_id='there')
+    yield queue
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert len(await client.keys('*')) == 4
+
+
+@pytest.mark.parametrize('time', TIMES, ids=repr)
+async def test_times(checked, time, monkeypatch):
+    for call, kwargs in (
+        (lambda **kw: checked.enqueue(1, **kw), ('delay', 'task_timeout')),
+        (lambda **kw: checked.enqueue_many([1], **kw), ('delay', 'task_timeout')),
+        (lambda **kw: checked.requeue('there', **kw), ('delay', 'task_timeout')),
+        (lambda **kw: checked.release('there', **kw), ('result_ttl',)),
+        (lambda **kw: checked.release_many(['there'], **kw), ('result_ttl',)),
+        (lambda **kw: checked.touch('there', **kw), ('task_timeout',)),
+        (checked.dequeue, ('timeout',)),
+    ):
+        for name in kwargs:
+            await refused(call, **{name: time})
+    with pytest.raises(torrelque.TorrelqueError):
+        checked.schedule_sweep(time)
+    monkeypatch.setattr(checked, 'task_timeout', time)
+    await refused(checked.enqueue, 1)
+
+
+@pytest.mark.parametrize('count', COUNTS, ids=repr)
+async def test_counts(checked, count):
+    await refused(checked.dequeue, 0, max_tasks=count)
+    if count is not None:
+        await refused(checked.enqueue, 1, max_attempts=count)
+        await refused(checked.enqueue_many, [1], max_attempts=count)
+        with pytest.raises(torrelque.TorrelqueError):
+            Torrelque(checked._client, max_tasks=count)
+        if count != 0 or isinstance(count, bool):
+            await refused(checked.redrive, limit=count)
+
+
+@pytest.mark.parametrize('task_id', IDS, ids=repr)
+async def test_ids(checked, task_id):
+    calls = [checked.requeue, checked.release, checked.touch, checked.bury, checked.cancel, checked.redrive]
+    for call in (*calls, checked.get_task_state):
+        await refused(call, task_id)
+    await refused(checked.release_many, ['there', task_id])
+    if task_id is not None:
+        await refused(checked.enqueue, 1, task_id=task_id)
+
+
+async def test_payloads(checked):
+    circle = []
+    circle.append(circle)
+    for task in (object(), {1, 2}, b'bytes', circle, {'a': object()}):
+        await refused(checked.enqueue, task)
+        await refused(checked.release, 'there', result=task)
+        await refused(checked.touch, 'there', progress=task)
+
+
+async def test_the_rest(checked, client):
+    for status in (torrelque.TorrelqueTaskStatus.PENDING, torrelque.TorrelqueTaskStatus.DEAD, 1, 17, 'x', None):
+        await refused(checked.release, 'there', status=status)
+        await refused(checked.release_many, ['there'], status=status)
+    for error in (1, b'x', ValueError('x')):
+        await refused(checked.bury, 'there', error=error)
+        await refused(checked.requeue, 'there', error=error)
+    for ids in ('there', b'there', 5, None):
+        await refused(checked.release_many, ids)
+    for tasks in (5, None, object()):
+        await refused(checked.enqueue_many, tasks)
+    for serialiser in (None, object(), torrelque.TorrelqueTaskSerialiser(None, None)):
+        with pytest.raises(TypeError):
+            Torrelque(client, serialiser=serialiser)
+    async with Torrelque(client, serialiser=torrelque.TorrelqueTaskSerialiser(lambda task: 5, None or bytes)) as queue:
+        await refused(queue.enqueue, 1)
+
+
+def test_a_scheduled_sweep_needs_a_loop(server):
+    client = server.client()
+    with pytest.raises(torrelque.TorrelqueError, match='event loop'):
+        Torrelque(client).schedule_sweep()

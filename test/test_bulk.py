@@ -1,0 +1,103 @@
+"""Bulk calls: order, memory, chunks, and what is told when they fail half-way."""
+
+import asyncio
+
+import pytest
+
+import torrelque
+from torrelque import Torrelque
+
+
+async def agenerate(n):
+    for k in range(n):
+        await asyncio.sleep(0)
+        yield k
+
+
+@pytest.mark.parametrize('n', [0, 1, 249, 250, 251, 1003])
+async def test_any_iterable_in_its_order(queue, n):
+    for tasks in (range(n), list(range(n)), iter(range(n)), (k for k in range(n)), agenerate(n)):
+        ids = await queue.enqueue_many(tasks)
+        assert len(set(ids)) == n
+        if n:
+            assert await queue.dequeue(0, max_tasks=n + 1) == list(zip(ids, range(n), strict=True))
+
+
+async def test_options_are_those_of_all(queue):
+    ids = await queue.enqueue_many([1, 2], delay=60, task_timeout=7, max_attempts=3)
+    for task_id in ids:
+        state = await queue.get_task_state(task_id)
+        assert (state.status, state.timeout, state.max_attempts) == (2, 7, 3)
+
+
+async def test_large_payloads_are_sent_and_taken_in_small_calls(queue, client):
+    tasks = ['x' * 400_000 + str(n) for n in range(12)] + ['y' * 3_000_000]
+    await queue.enqueue_many(tasks)
+    got = await queue.dequeue(0, max_tasks=20)
+    assert [task for _, task in got] == tasks
+    for task_id, _ in got:
+        await queue.requeue(task_id)
+    # One call takes no more than about a megabyte; order is kept when the rest is put back.
+    waiting = [asyncio.ensure_future(queue.dequeue(1)) for _ in range(13)]
+    assert [(await call)[1] for call in waiting] == tasks
+
+
+class BoomError(Exception):
+    pass
+
+
+@pytest.mark.parametrize('after', [0, 3, 250, 777])
+@pytest.mark.parametrize('kind', ['iterable', 'async', 'payload'])
+async def test_a_failure_half_way_tells_what_is_in(queue, after, kind):
+    def fail():
+        yield from range(after)
+        if kind == 'payload':
+            yield object()
+        raise BoomError
+
+    async def afail():
+        for k in fail():
+            yield k
+
+    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+        await queue.enqueue_many(afail() if kind == 'async' else fail())
+    assert isinstance(caught.value.__cause__, TypeError if kind == 'payload' else BoomError)
+    assert len(caught.value.task_ids) == after
+    if after:
+        got = await queue.dequeue(0, max_tasks=1000)
+        assert got == list(zip(caught.value.task_ids, range(after), strict=True))
+    assert (await queue.get_queue_stats()).pending == 0
+
+
+async def test_a_full_queue_half_way(client, queue_name):
+    async with Torrelque(client, queue=queue_name, max_tasks=600) as queue:
+        with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+            await queue.enqueue_many(range(5000))
+        assert isinstance(caught.value.__cause__, torrelque.TorrelqueFullError)
+        assert caught.value.__cause__.size == 600
+        assert await queue.dequeue(0, max_tasks=1000) == list(zip(caught.value.task_ids, range(600), strict=True))
+
+
+async def test_a_cancelled_bulk_call_is_cancelled(queue):
+    async def endless():
+        n = 0
+        while True:
+            n += 1
+            yield n
+            await asyncio.sleep(0)
+
+    call = asyncio.ensure_future(queue.enqueue_many(endless()))
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_other_calls_come_between(queue):
+    bulk = asyncio.ensure_future(queue.enqueue_many({'n': n} for n in range(20_000)))
+    turns = 0
+    while not bulk.done():
+        await queue.get_queue_stats()
+        turns += 1
+    assert turns > 10
+    await bulk

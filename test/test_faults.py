@@ -1,0 +1,311 @@
+"""A line that fails: every call has the effect of once, and answers as it would have."""
+
+import asyncio
+import logging
+
+import pytest
+import redis.asyncio
+import redis.exceptions
+
+import torrelque
+from proxy import open_proxy
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
+from torrelque.protocol import load_script
+
+
+@pytest.fixture
+async def proxy(server):
+    async with open_proxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def faulty(proxy, queue_name):
+    async with proxy.client() as client, Torrelque(client, queue=queue_name) as queue:
+        await queue.get_queue_stats()
+        yield queue
+
+
+LOSSES = ['lose_request', 'lose_reply']
+
+
+def lose(proxy, loss, name):
+    getattr(proxy, loss)(load_script(name).sha)
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_enqueue_is_once(proxy, faulty, queue, loss):
+    await queue.enqueue('warm')
+    for options in ({}, {'task_id': 'own'}, {'delay': 60}, {'task_id': 'late', 'delay': 60}):
+        lose(proxy, loss, 'enqueue')
+        await faulty.enqueue(1, **options)
+        assert proxy.lossless
+    assert await queue.get_queue_stats() == (5, 3, 0, 2, 0)
+    for task_id in ('own', 'late'):
+        with pytest.raises(torrelque.TorrelqueDuplicateError):
+            await faulty.enqueue(2, task_id=task_id)
+    assert len(await queue.dequeue(0, max_tasks=10)) == 3
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_enqueue_many_is_once(proxy, faulty, queue, loss):
+    lose(proxy, loss, 'enqueue')
+    ids = await faulty.enqueue_many(range(600))
+    assert proxy.lossless
+    assert await queue.dequeue(0, max_tasks=700) == list(zip(ids, range(600), strict=True))
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_enqueue_into_a_full_queue_is_once(proxy, queue, queue_name, loss):
+    await queue.enqueue(1)
+    async with proxy.client() as client, Torrelque(client, queue=queue_name, max_tasks=2) as faulty:
+        lose(proxy, loss, 'enqueue')
+        await faulty.enqueue(2)
+        with pytest.raises(torrelque.TorrelqueFullError):
+            await faulty.enqueue(3)
+        assert proxy.lossless
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_dequeue_is_once(proxy, faulty, queue, loss):
+    ids = await queue.enqueue_many(range(4))
+    lose(proxy, loss, 'claim')
+    taken, task = await faulty.dequeue(5)
+    assert (taken, task, taken.attempt) == (ids[0], 0, 1)
+    lose(proxy, loss, 'claim')
+    got = await faulty.dequeue(5, max_tasks=10)
+    assert [(task, task_id.attempt) for task_id, task in got] == [(1, 1), (2, 1), (3, 1)]
+    assert proxy.lossless
+    assert await faulty.release_many([taken, *(task_id for task_id, _ in got)]) == [True] * 4
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+@pytest.mark.parametrize(
+    ('name', 'options', 'status'),
+    [
+        ('release', {}, None),
+        ('release', {'result': 1}, Status.COMPLETED),
+        ('release', {'status': Status.REJECTED}, Status.REJECTED),
+        ('requeue', {}, Status.PENDING),
+        ('requeue', {'delay': 60, 'error': 'x'}, Status.DELAYED),
+        ('requeue', {'forgive': True}, Status.PENDING),
+        ('touch', {'progress': 1}, Status.WORKING),
+        ('bury', {'error': 'x'}, Status.DEAD),
+        ('cancel', {}, Status.CANCELLED),
+    ],
+)
+@pytest.mark.parametrize('plain', [False, True])
+async def test_settling_is_once(proxy, faulty, queue, loss, name, options, status, plain):
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    lose(proxy, loss, name)
+    assert await getattr(faulty, name)(str(taken) if plain else taken, **options) is True
+    assert proxy.lossless
+    if status is None:
+        with pytest.raises(torrelque.TorrelqueLookupError):
+            await queue.get_task_state(taken)
+    else:
+        state = await queue.get_task_state(taken)
+        assert state.status is status
+        assert state.requeue_count == (status is Status.PENDING)
+        assert state.forgiven == (options == {'forgive': True})
+    if name not in ('cancel', 'touch'):
+        assert await getattr(faulty, name)(str(taken) if plain else taken, **options) is False
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_the_rest_is_once(proxy, faulty, queue, loss):
+    ids = await queue.enqueue_many(range(3), max_attempts=1)
+    for task_id, _ in await queue.dequeue(max_tasks=3):
+        await queue.requeue(task_id)
+    lose(proxy, loss, 'redrive')
+    assert await faulty.redrive(*ids[:2]) == 2
+    lose(proxy, loss, 'redrive')
+    assert await faulty.redrive() == 1
+    got = await queue.dequeue(max_tasks=3)
+    lose(proxy, loss, 'release')
+    assert await faulty.release_many([task_id for task_id, _ in got]) == [True] * 3
+    lose(proxy, loss, 'stats')
+    assert await faulty.get_queue_stats() == (0, 0, 0, 0, 0)
+    lose(proxy, loss, 'sweep')
+    assert await faulty.sweep() == (0, 0, 0)
+    assert proxy.lossless
+
+
+async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since(proxy, faulty, queue, server):
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    proxy.lose_reply(load_script('requeue').sha)
+    call = asyncio.ensure_future(faulty.requeue(taken))
+    proxy.refusing = True
+    again, _ = await queue.dequeue()
+    await queue.requeue(again)
+    again, _ = await queue.dequeue()
+    proxy.refusing = False
+    assert await call is True
+    assert again.attempt == 3 and (await queue.get_task_state(taken)).requeue_count == 2
+    assert await queue.release(again) is True
+
+
+async def test_scripts_that_the_server_forgot_are_sent_again(client, queue):
+    await queue.enqueue(1)
+    for _ in range(3):
+        await client.script_flush()
+        taken, _ = await queue.dequeue()
+        await client.script_flush()
+        await queue.requeue(taken)
+    await client.script_flush()
+    assert len(await queue.enqueue_many(range(600))) == 600
+
+
+async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue):
+    async def produce(n):
+        return [await faulty.enqueue([n, k], task_id=f'{n}.{k}') for k in range(20)]
+
+    async def consume():
+        while len(done) < 400:
+            try:
+                task_id, task = await faulty.dequeue(0.2)
+            except torrelque.TorrelqueTimeoutError:
+                continue
+            if await faulty.release(task_id):
+                done.append(tuple(task))
+
+    async def cut():
+        while len(done) < 400:
+            await asyncio.sleep(0.02)
+            proxy.cut()
+
+    done: list[tuple[int, int]] = []
+    await asyncio.gather(*(produce(n) for n in range(20)), *(consume() for _ in range(10)), cut())
+    assert sorted(done) == [(n, k) for n in range(20) for k in range(20)]
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+
+
+async def test_an_idle_consumer_outlives_a_restart_of_the_server(make_server, tmp_path):
+    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
+    async with server.client() as client, Torrelque(client) as queue:
+        await queue.enqueue('before')
+        assert (await queue.dequeue())[1] == 'before'
+        waiting = asyncio.ensure_future(queue.dequeue())
+        await asyncio.sleep(0.05)
+        server.kill()
+        await asyncio.sleep(0.3)
+        server.start()
+        await queue.enqueue('after')
+        assert (await waiting)[1] == 'after'
+        assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
+
+
+async def test_a_deadline_is_a_deadline(proxy, faulty):
+    loop = asyncio.get_running_loop()
+    proxy.silent = True
+    for timeout in (0, 0.3):
+        started = loop.time()
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await faulty.dequeue(timeout)
+        assert timeout <= loop.time() - started < timeout + 1
+    proxy.silent = False
+    proxy.cut()
+
+
+async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue):
+    await queue.enqueue(1)
+    proxy.silent = True
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await faulty.dequeue(0)
+    assert (await queue.get_queue_stats()).working == 1
+    proxy.silent = False
+    proxy.cut()
+    taken, _ = await faulty.dequeue(5)
+    assert taken.attempt <= 2
+
+
+async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, caplog):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    proxy.refusing = True
+    proxy.cut()
+    for call in (faulty.enqueue(1), faulty.release('x'), faulty.get_queue_stats(), faulty.sweep()):
+        with pytest.raises(torrelque.TorrelqueConnectionError) as caught:
+            await call
+        assert isinstance(caught.value, redis.exceptions.ConnectionError)
+    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+        await faulty.enqueue_many(range(1000))
+    assert caught.value.task_ids == [] and isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
+    waiting = asyncio.ensure_future(faulty.dequeue())
+    while not any('waiting for the server' in record.getMessage() for record in caplog.records):
+        await asyncio.sleep(0.05)
+    proxy.refusing = False
+    await faulty.enqueue('again')
+    assert (await waiting)[1] == 'again'
+
+
+async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    async with redis.asyncio.Redis(unix_socket_path=f'{tmp_path}/none') as client, Torrelque(client) as queue:
+        with pytest.raises(torrelque.TorrelqueConnectionError):
+            await queue.dequeue()
+
+
+async def test_silence_of_the_server_cuts_the_line(proxy, faulty, monkeypatch):
+    monkeypatch.setattr(link, 'TICK', 0.02)
+    await faulty.enqueue(1)
+    proxy.silent = True
+    call = asyncio.ensure_future(faulty.enqueue(2))
+    await asyncio.sleep(0.1)
+    proxy.silent = False
+    await call
+    assert len(await faulty.dequeue(max_tasks=5)) == 2
+
+
+async def test_wrong_password_is_told_at_once(make_server):
+    server = make_server({'requirepass': 'secret'})
+    async with server.client(password='wrong') as client, Torrelque(client) as queue:
+        for call in (queue.enqueue(1), queue.dequeue()):
+            with pytest.raises(redis.exceptions.AuthenticationError):
+                await call
+    async with server.client(password='secret') as client, Torrelque(client) as queue:
+        await queue.enqueue(1)
+
+
+async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
+    server = make_server({'maxmemory-policy': 'noeviction'})
+    async with server.client() as client, Torrelque(client) as queue:
+        await queue.enqueue_many(range(30), max_attempts=100)
+        await queue.enqueue(99, delay=0.01)
+        got = await queue.dequeue(max_tasks=20)
+        await client.config_set('maxmemory', '100kb')
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await queue.enqueue(1)
+        with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+            await queue.enqueue_many([1])
+        assert isinstance(caught.value.__cause__, redis.exceptions.OutOfMemoryError)
+        ids = [task_id for task_id, _ in got]
+        assert await queue.touch(ids[0], progress='x') is True
+        assert await queue.requeue(ids[0], 10) is True
+        assert await queue.requeue(ids[1], error='x') is True
+        assert await queue.requeue(ids[2], forgive=True) is True
+        assert await queue.bury(ids[3]) is True
+        assert await queue.redrive() == 1
+        assert await queue.release(ids[4], result='x') is True
+        assert await queue.release(ids[5]) is True
+        assert await queue.cancel(ids[6]) is True
+        assert await queue.release(ids[6]) is False
+        assert await queue.cancel(ids[0]) is True
+        await asyncio.sleep(0.02)
+        await queue.sweep()
+        assert len(await queue.dequeue(0, max_tasks=100)) == 14
+        await client.config_set('maxmemory', '0')
+        await queue.enqueue(1)
+
+
+async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
+    ids = await queue.enqueue_many(range(3))
+    await client.delete(queue.keys['tasks'])
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert all(any(task_id in message for message in messages) for task_id in ids)
+    await queue.enqueue('new')
+    assert (await queue.dequeue(0))[1] == 'new'

@@ -1,0 +1,514 @@
+"""Each transition through the public door, and the whole state after it."""
+
+import asyncio
+import logging
+import pickle
+
+import pytest
+
+import torrelque
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+
+
+async def places(client, queue, task_id):
+    """Where an id is, by the keys."""
+    sets = ('working', 'delayed', 'dead')
+    found = {name for name in sets if await client.zscore(queue.keys[name], task_id) is not None}
+    if task_id.encode() in await client.lrange(queue.keys['pending'], 0, -1):
+        found.add('pending')
+    return found
+
+
+async def nothing_left(client, queue):
+    prefix = queue.keys['pending'].removesuffix('pending')
+    return not [key for key in await client.keys('*') if key.decode().startswith(prefix)]
+
+
+async def test_life_of_a_task_leaves_no_key(client, queue):
+    task_id = await queue.enqueue({'addr': 'joe@doe.com'})
+    assert len(task_id) == 32 and int(task_id, 16) >= 0 and task_id.attempt is None
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+
+    taken, task = await queue.dequeue()
+    assert (taken, taken.attempt, task) == (task_id, 1, {'addr': 'joe@doe.com'})
+    assert await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+    assert await places(client, queue, task_id) == {'working'}
+
+    assert await queue.requeue(taken) is True
+    assert await places(client, queue, task_id) == {'pending'}
+    taken, _ = await queue.dequeue()
+    assert taken.attempt == 2
+    assert await queue.release(taken) is True
+    assert await nothing_left(client, queue)
+
+
+@pytest.mark.parametrize('task', [None, 0, '', [], {}, False, 1.5, 'a', {'a': [1, None]}, 'ü\ud800\x00'])
+async def test_every_value_round_trips(queue, task):
+    await queue.enqueue(task)
+    _, again = await queue.dequeue(0)
+    assert again == task and type(again) is type(task)
+
+
+@pytest.mark.parametrize('result', [0, '', [], {}, False, 'done', {'a': 1}])
+async def test_a_kept_result_is_found_by_anybody(client, queue, result, queue_name):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    assert await queue.release(taken, result=result)
+    async with Torrelque(client, queue=queue_name) as other:
+        state = await other.get_task_state(task_id)
+    assert state.status is Status.COMPLETED and state.result == result and type(state.result) is type(result)
+    assert state.release_time >= state.last_dequeue_time >= state.enqueue_time > 1.7e9
+    assert 3_590_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 3_600_000
+    assert await client.keys('*') == [f'{queue.keys["task"]}:{task_id}'.encode()]
+
+
+async def test_a_released_state_is_kept_only_where_asked(client, queue):
+    for options, status in (
+        ({'result_ttl': 5}, Status.COMPLETED),
+        ({'status': Status.REJECTED}, Status.REJECTED),
+        ({'status': Status.REJECTED, 'result': 'no', 'result_ttl': 0.5}, Status.REJECTED),
+        ({'status': Status.CANCELLED, 'result_ttl': 5}, Status.CANCELLED),
+    ):
+        task_id = await queue.enqueue(1)
+        await queue.dequeue()
+        assert await queue.release(task_id, **options)
+        assert (await queue.get_task_state(task_id)).status is status
+    for options in ({}, {'result_ttl': 0}, {'status': Status.CANCELLED}):
+        task_id = await queue.enqueue(1)
+        await queue.dequeue()
+        assert await queue.release(task_id, **options)
+        with pytest.raises(torrelque.TorrelqueLookupError):
+            await queue.get_task_state(task_id)
+
+
+async def test_plain_tasks_are_first_in_first_out(queue):
+    ids = [await queue.enqueue(n) for n in range(5)] + await queue.enqueue_many(range(5, 600))
+    assert [(await queue.dequeue(0))[1] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert await queue.dequeue(0, max_tasks=1000) == [(ids[n], n) for n in range(5, 600)]
+
+
+async def test_requeue_goes_to_the_end_and_forgiven_to_the_head(queue):
+    await queue.enqueue_many('abc')
+    a, _ = await queue.dequeue()
+    await queue.requeue(a)
+    b, _ = await queue.dequeue()
+    await queue.requeue(b, forgive=True)
+    assert [(await queue.dequeue(0))[1] for _ in range(3)] == ['b', 'c', 'a']
+
+
+async def test_delay_holds_a_task_back_until_its_time(queue):
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    task_id = await queue.enqueue(1, delay=0.2)
+    assert (await queue.get_task_state(task_id)).status is Status.DELAYED
+    assert await queue.get_queue_stats() == (1, 0, 0, 1, 0)
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    taken, _ = await queue.dequeue()
+    assert loop.time() - started >= 0.2
+    state = await queue.get_task_state(task_id)
+    assert state.requeue_count == 0 and state.last_requeue_time is None
+
+    await queue.requeue(taken, 0.1, task_timeout=7, error='not yet')
+    state = await queue.get_task_state(task_id)
+    assert state[:2] == (Status.DELAYED, 7) and state.error == 'not yet' and state.requeue_count == 0
+    taken, _ = await queue.dequeue()
+    state = await queue.get_task_state(task_id)
+    assert (state.requeue_count, state.dequeue_count) == (1, 2) and state.last_requeue_time is not None
+
+
+async def test_an_expired_lease_gives_the_task_to_the_next(queue):
+    task_id = await queue.enqueue(1, task_timeout=0.1)
+    first, _ = await queue.dequeue()
+    second, _ = await queue.dequeue(5)
+    assert (first, second.attempt) == (second, 2)
+    state = await queue.get_task_state(task_id)
+    assert (state.dequeue_count, state.requeue_count) == (2, 1)
+
+
+async def test_who_lost_the_lease_changes_nothing_and_is_told(client, queue, caplog):
+    await queue.enqueue(1, task_timeout=0.05)
+    late, _ = await queue.dequeue()
+    holder, _ = await queue.dequeue(5)
+    before = await dump(client)
+    for call in (
+        lambda: queue.release(late),
+        lambda: queue.release(late, result=1),
+        lambda: queue.requeue(late),
+        lambda: queue.requeue(late, 5, error='x'),
+        lambda: queue.requeue(late, forgive=True),
+        lambda: queue.touch(late, progress=1),
+        lambda: queue.bury(late),
+    ):
+        caplog.clear()
+        assert await call() is False
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        assert await dump(client) == before
+    assert await queue.release_many([late]) == [False]
+    assert await queue.release(holder) is True
+    for call in (queue.release, queue.requeue, queue.touch, queue.bury):
+        assert await call(holder) is False and await call('no such') is False
+    assert await nothing_left(client, queue)
+
+
+async def dump(client):
+    """Everything there is but the deadlines of leases."""
+    found = {}
+    for key in sorted(await client.keys('*')):
+        kind = await client.type(key)
+        if kind == b'hash':
+            found[key] = await client.hgetall(key)
+        elif kind == b'zset':
+            found[key] = await client.zrange(key, 0, -1, withscores=True)
+        elif kind == b'list':
+            found[key] = await client.lrange(key, 0, -1)
+        elif b':claim:' not in key:
+            found[key] = await client.get(key)
+    return found
+
+
+async def test_a_lease_that_nobody_saw_end_can_be_settled(queue):
+    await queue.enqueue(1, task_timeout=0.01)
+    task_id, _ = await queue.dequeue()
+    await asyncio.sleep(0.03)
+    assert await queue.touch(task_id) is True
+    assert await queue.release(task_id) is True
+
+
+async def test_an_id_used_anew_is_fenced_from_its_old_holder(queue):
+    await queue.enqueue(1, task_id='own', task_timeout=0.05)
+    old, _ = await queue.dequeue()
+    await asyncio.sleep(0.06)
+    await queue.sweep()
+    new, _ = await queue.dequeue()
+    await queue.release(new)
+    await asyncio.sleep(0.002)
+    await queue.enqueue(2, task_id='own')
+    newest, _ = await queue.dequeue()
+    assert newest.attempt == old.attempt == 1
+    assert await queue.release(old) is False
+    assert await queue.release(newest) is True
+
+
+async def test_an_operator_settles_by_the_plain_id_what_is_working(queue):
+    task_id = await queue.enqueue(1)
+    assert await queue.release(task_id) is False
+    assert await queue.bury(task_id) is False
+    await queue.dequeue()
+    assert await queue.touch(str(task_id), task_timeout=10) is True
+    assert await queue.requeue(str(task_id)) is True
+    await queue.dequeue()
+    assert await queue.release(str(task_id)) is True
+
+
+async def test_attempts_used_up_are_dead(queue):
+    task_id = await queue.enqueue(1, max_attempts=2)
+    await queue.requeue((await queue.dequeue())[0], error='first')
+    taken, _ = await queue.dequeue()
+    assert taken.attempt == 2
+    assert await queue.requeue(taken, 60, error='second') is True
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.error, state.max_attempts) == (Status.DEAD, 'second', 2)
+    assert await queue.get_queue_stats() == (1, 0, 0, 0, 1)
+
+    assert await queue.redrive(task_id) == 1
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.dequeue_count, state.forgiven) == (Status.PENDING, 2, 2)
+    taken, _ = await queue.dequeue(0)
+    assert taken.attempt == 3
+    await queue.requeue(taken)
+    assert (await queue.get_task_state(task_id)).status is Status.PENDING
+
+
+async def test_a_lease_that_kills_its_consumer_is_counted(queue):
+    task_id = await queue.enqueue(1, max_attempts=1, task_timeout=0.01)
+    await queue.dequeue()
+    await asyncio.sleep(0.02)
+    assert await queue.sweep() == (0, 0, 1)
+    state = await queue.get_task_state(task_id)
+    assert state.status is Status.DEAD and 'lease' in state.error
+
+
+async def test_a_forgiven_attempt_does_not_count(queue):
+    task_id = await queue.enqueue(1, max_attempts=1)
+    for _ in range(5):
+        assert await queue.requeue((await queue.dequeue())[0], forgive=True)
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.dequeue_count, state.forgiven) == (Status.PENDING, 5, 5)
+
+
+async def test_buried_tasks_wait_to_be_redriven(queue):
+    ids = await queue.enqueue_many(range(700))
+    for task_id, _ in await queue.dequeue(max_tasks=700):
+        assert await queue.bury(task_id, error='bad')
+    assert await queue.get_queue_stats() == (700, 0, 0, 0, 700)
+    assert (await queue.get_task_state(ids[0])).error == 'bad'
+    assert await queue.redrive(ids[3], 'no such', ids[3]) == 1
+    assert await queue.redrive(limit=0) == 0
+    assert await queue.redrive(limit=299) == 299
+    assert await queue.redrive() == 400
+    assert await queue.redrive() == 0
+    assert {n for _, n in await queue.dequeue(max_tasks=700)} == set(range(700))
+
+
+async def test_touch_moves_the_deadline_and_tells_progress(client, queue):
+    task_id = await queue.enqueue(1, task_timeout=100)
+    taken, _ = await queue.dequeue()
+    before = await client.zscore(queue.keys['working'], task_id)
+    await asyncio.sleep(0.005)
+    assert await queue.touch(taken, progress={'done': 0.5})
+    assert 0 < await client.zscore(queue.keys['working'], task_id) - before < 5000
+    assert await queue.touch(taken, task_timeout=1000)
+    assert 899_000 < await client.zscore(queue.keys['working'], task_id) - before < 905_000
+    state = await queue.get_task_state(task_id)
+    assert state.progress == {'done': 0.5} and state.timeout == 100
+
+
+@pytest.mark.parametrize('place', ['pending', 'delayed', 'dead'])
+async def test_a_cancelled_task_is_not_handed_out(client, queue, place):
+    task_id = await queue.enqueue(1, task_id='own', delay=60 if place == 'delayed' else None)
+    if place == 'dead':
+        await queue.bury((await queue.dequeue())[0])
+    assert await places(client, queue, task_id) == {place}
+    assert await queue.cancel(task_id) is True
+    assert await queue.cancel(task_id) is False
+    assert await places(client, queue, task_id) == set()
+    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
+    key = f'{queue.keys["task"]}:own'
+    assert 55_000 < await client.pttl(key) <= 60_000
+    assert await client.keys('*') == [key.encode()]
+    await queue.enqueue(2, task_id='own')
+    assert await queue.dequeue(0) == ('own', 2)
+    assert await client.pttl(key) == -1
+
+
+async def test_the_holder_of_a_cancelled_task_is_told(client, queue):
+    for settle in (queue.release, queue.requeue, queue.bury):
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        assert await queue.touch(taken) is True
+        assert await queue.cancel(task_id) is True
+        assert await queue.cancel(task_id) is False
+        assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
+        assert await queue.touch(taken) is False
+        assert await settle(str(task_id)) is False
+        assert (await queue.get_queue_stats()).working == 1
+        assert await settle(taken) is False
+        assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+        assert 55_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 60_000
+        assert await settle(taken) is False
+        await client.delete(f'{queue.keys["task"]}:{task_id}')
+        assert await nothing_left(client, queue)
+
+
+async def test_a_cancelled_task_goes_with_its_lease(client, queue):
+    task_id = await queue.enqueue(1, task_timeout=0.02)
+    await queue.dequeue()
+    await queue.cancel(task_id)
+    await asyncio.sleep(0.03)
+    assert await queue.sweep() == (1, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
+
+
+async def test_a_cancelled_id_in_work_may_be_enqueued_at_once(queue):
+    await queue.enqueue(1, task_id='own')
+    old, _ = await queue.dequeue()
+    await queue.cancel('own')
+    await queue.enqueue(2, task_id='own')
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.touch(old) is False
+    assert await queue.release(old) is False
+    new, task = await queue.dequeue(0)
+    assert task == 2
+    assert await queue.release(new) is True
+
+
+async def test_cancel_in_a_long_queue_leaves_holes_that_are_skipped(client, queue):
+    ids = await queue.enqueue_many(range(1500))
+    for task_id in ids[:1400]:
+        assert await queue.cancel(task_id)
+    assert await queue.get_queue_stats() == (100, 100, 0, 0, 0)
+    assert await queue.dequeue(0) == (ids[1400], 1400)
+    assert [n for _, n in await queue.dequeue(0, max_tasks=1000)] == list(range(1401, 1500))
+    assert await queue.release_many(ids[1400:]) == [True] * 100
+    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
+    assert left == []
+
+
+async def test_an_id_enqueued_anew_over_its_hole_is_in_one_place(client, queue):
+    await queue.enqueue(1, task_id='own')
+    ids = await queue.enqueue_many(range(600))
+    for delay in (None, 0.01):
+        await queue.cancel('own')
+        await queue.enqueue(2, task_id='own', delay=delay)
+        if delay:
+            await asyncio.sleep(0.02)
+            assert await queue.sweep() == (0, 1, 0)
+        pending = await client.lrange(queue.keys['pending'], 0, -1)
+        assert pending.count(b'own') == 1 and len(pending) == 601
+    got = await queue.dequeue(max_tasks=1000)
+    assert sorted(task_id for task_id, _ in got) == sorted([*ids, 'own'])
+    await queue.release_many([task_id for task_id, _ in got])
+    assert await client.exists(queue.keys['holes'], queue.keys['pending']) == 0
+
+
+async def test_all_of_a_long_queue_cancelled_leaves_no_list(client, queue):
+    ids = await queue.enqueue_many(range(800))
+    for task_id in ids:
+        await queue.cancel(task_id)
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
+    assert left == []
+
+
+async def test_an_own_id_is_taken_once(queue):
+    await queue.enqueue(1, task_id='own')
+    with pytest.raises(torrelque.TorrelqueDuplicateError) as caught:
+        await queue.enqueue(2, task_id='own')
+    assert caught.value.task_id == 'own'
+    taken, task = await queue.dequeue(0)
+    assert task == 1
+    with pytest.raises(torrelque.TorrelqueDuplicateError):
+        await queue.enqueue(2, task_id='own')
+    await queue.release(taken, result='kept')
+    with pytest.raises(torrelque.TorrelqueDuplicateError):
+        await queue.enqueue(2, task_id='own')
+    outcomes = await asyncio.gather(
+        *(queue.enqueue(n, task_id='same') for n in range(10)), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ['TorrelqueDuplicateError'] * 9 + [
+        'TorrelqueTaskId'
+    ]
+
+
+async def test_a_full_queue_refuses(client, queue_name):
+    async with Torrelque(client, queue=queue_name, max_tasks=3) as queue:
+        outcomes = await asyncio.gather(*(queue.enqueue(n) for n in range(10)), return_exceptions=True)
+        assert [type(outcome).__name__ for outcome in outcomes] == ['TorrelqueTaskId'] * 3 + ['TorrelqueFullError'] * 7
+        assert outcomes[-1].size == 3
+        taken, _ = await queue.dequeue()
+        with pytest.raises(torrelque.TorrelqueFullError):
+            await queue.enqueue(1, delay=5)
+        with pytest.raises(torrelque.TorrelqueFullError):
+            await queue.enqueue(1, task_id='own')
+        await queue.bury(taken)
+        await queue.enqueue('dead ones are not counted')
+        assert (await queue.get_queue_stats()).tasks == 4
+
+
+async def test_an_unreadable_payload_is_dead_and_harms_no_other(client, queue, caplog):
+    ids = await queue.enqueue_many(range(3))
+    await client.hset(queue.keys['tasks'], ids[1], b'\xff{')
+    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [0, 2]
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    state = await queue.get_task_state(ids[1])
+    assert state.status is Status.DEAD and 'UnicodeDecodeError' in state.error
+    assert any(ids[1] in record.getMessage() for record in caplog.records)
+
+    await client.hset(queue.keys['tasks'], ids[1], b'{"mended":1}')
+    assert await queue.redrive(ids[1]) == 1
+    assert (await queue.dequeue(0))[1] == {'mended': 1}
+
+
+@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
+async def test_a_damaged_task_is_reported_and_harms_no_other(client, queue, caplog, damage):
+    ids = await queue.enqueue_many(range(3))
+    key = f'{queue.keys["task"]}:{ids[1]}'
+    if damage in ('state', 'both', 'type'):
+        await client.delete(key)
+    if damage in ('payload', 'both'):
+        await client.hdel(queue.keys['tasks'], ids[1])
+    if damage == 'type':
+        await client.set(key, 'rubbish')
+    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [0, 2]
+    assert any(ids[1] in record.getMessage() and record.levelno == logging.WARNING for record in caplog.records)
+    if damage == 'both':
+        with pytest.raises(torrelque.TorrelqueLookupError):
+            await queue.get_task_state(ids[1])
+    else:
+        state = await queue.get_task_state(ids[1])
+        assert state.status is (Status.REJECTED if damage == 'payload' else Status.DEAD) and 'lost' in state.error
+    if damage in ('state', 'type'):
+        assert await queue.redrive() == 1
+        assert (await queue.dequeue(0))[1] == 1
+
+
+async def test_a_key_of_another_type_hits_its_own_call_only(client, queue):
+    await client.set(f'{queue.keys["task"]}:own', 'rubbish')
+    outcomes = await asyncio.gather(
+        queue.enqueue(1), queue.enqueue(2, task_id='own'), queue.enqueue(3, task_id='other'), return_exceptions=True
+    )
+    assert type(outcomes[1]) is torrelque.TorrelqueError
+    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [1, 3]
+    assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
+
+
+async def test_sweep_brings_back_what_is_due_in_bounded_steps(queue):
+    await queue.enqueue_many(range(1000), delay=0.5)
+    await queue.enqueue_many(range(450), task_timeout=0.5, max_attempts=1)
+    await queue.enqueue_many(range(450), task_timeout=0.5)
+    await queue.dequeue(max_tasks=900)
+    await queue.enqueue('later', delay=60)
+    await asyncio.sleep(0.6)
+    assert await queue.sweep() == torrelque.TorrelqueSweepResult(stale=450, delayed=1000, dead=450)
+    assert await queue.get_queue_stats() == (1901, 1450, 0, 1, 450)
+    assert await queue.sweep() == (0, 0, 0)
+
+
+async def test_a_scheduled_sweep_works_where_nobody_waits(queue):
+    task_id = await queue.enqueue(1, task_timeout=0.02)
+    await queue.dequeue()
+    queue.schedule_sweep(0.02)
+    while (await queue.get_task_state(task_id)).status is not Status.PENDING:
+        await asyncio.sleep(0.005)
+    queue.unschedule_sweep()
+    queue.unschedule_sweep()
+
+
+async def test_ids_and_errors_survive_pickling(queue):
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    again = pickle.loads(pickle.dumps(taken))
+    assert (again, again.attempt, type(again)) == (taken, 1, type(taken))
+    assert await queue.release(again) is True
+    for error in (
+        torrelque.TorrelqueDuplicateError('x'),
+        torrelque.TorrelqueFullError(3),
+        torrelque.TorrelqueBulkError(['a']),
+    ):
+        assert pickle.loads(pickle.dumps(error)).__dict__ == error.__dict__
+
+
+async def test_serialisers_may_be_modules_and_speak_any_bytes(client, queue_name):
+    import json
+
+    for serialiser in (pickle, json, torrelque.TorrelqueTaskSerialiser(lambda b: b, bytes)):
+        async with Torrelque(client, queue=queue_name, serialiser=serialiser) as queue:
+            value = b'\xff\x00raw' if serialiser not in (json, pickle) else {'a': None}
+            task_id = await queue.enqueue(value)
+            taken, task = await queue.dequeue()
+            assert task == value
+            await queue.touch(taken, progress=value)
+            assert (await queue.get_task_state(task_id)).progress == value
+            await queue.release(taken, result=value)
+            assert (await queue.get_task_state(task_id)).result == value
+
+
+async def test_settling_the_same_task_at_once_is_done_once(queue):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    assert await queue.release_many([taken, taken, 'no such', str(task_id)]) == [True, False, False, False]
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    outcomes = await asyncio.gather(*(queue.requeue(taken) for _ in range(5)))
+    assert sorted(outcomes) == [False] * 4 + [True]
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.release_many(iter([])) == []
+
+
+def test_final_statuses():
+    assert [status for status in Status if status.isfinal()] == [Status.COMPLETED, Status.REJECTED, Status.CANCELLED]
+    assert list(Status) == [0, 1, 2, 3, 4, 5, 6]

@@ -1,0 +1,316 @@
+"""Waiting for tasks: the doorbell, the timer, many waiters, and waiters that go away."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import pytest
+
+import torrelque
+from proxy import open_proxy
+from torrelque import Torrelque
+from torrelque.protocol import load_script
+
+
+async def idle(queue, tasks=0):
+    """Wait until the queue has so many tasks and nobody holds one."""
+    while (stats := await queue.get_queue_stats()).working or stats.tasks != tasks:
+        await asyncio.sleep(0.005)
+
+
+async def until_waiting(client, server_side='blpop', count=1):
+    while sum(c['cmd'] == server_side for c in await client.client_list()) < count:
+        await asyncio.sleep(0.005)
+
+
+async def test_waiters_get_tasks_in_the_order_of_their_calls(client, queue):
+    waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(10)]
+    await until_waiting(client)
+    await queue.enqueue_many(range(10))
+    assert [task for _, task in await asyncio.gather(*waiting)] == list(range(10))
+
+
+async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client, queue):
+    await queue.enqueue_many(range(3))
+    assert [n for _, n in await queue.dequeue(max_tasks=5)] == [0, 1, 2]
+    waiting = asyncio.ensure_future(queue.dequeue(max_tasks=5))
+    await until_waiting(client)
+    await queue.enqueue('one')
+    assert [n for _, n in await waiting] == ['one']
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0, max_tasks=2)
+
+
+async def test_timeout_is_kept(queue):
+    loop = asyncio.get_running_loop()
+    for timeout in (0, 0.05, 0.2):
+        started = loop.time()
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await queue.dequeue(timeout)
+        assert timeout - 0.001 <= loop.time() - started < timeout + 1
+    await queue.enqueue(1)
+    assert (await queue.dequeue(0.000001))[1] == 1
+
+
+async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue_name):
+    async with server.client(socket_timeout=0.2) as client, Torrelque(client, queue=queue_name) as waiter:
+        waiting = asyncio.ensure_future(waiter.dequeue())
+        await asyncio.sleep(2.5)
+        assert not waiting.done()
+        await queue.enqueue(1)
+        assert (await waiting)[1] == 1
+
+
+async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
+    loop = asyncio.get_running_loop()
+    for prepare in (
+        lambda: queue.enqueue(1, delay=0.3),
+        lambda: queue.enqueue(1, delay=2.4),
+    ):
+        await prepare()
+        started = loop.time()
+        task_id, _ = await queue.dequeue()
+        late = loop.time() - started
+        assert await queue.requeue(task_id, 0.3)
+        task_id, _ = await queue.dequeue()
+        await queue.touch(task_id, task_timeout=0.2)
+        again, _ = await queue.dequeue()
+        assert again.attempt == 3
+        await queue.release(again)
+        assert late >= 0.299
+
+
+async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, queue, queue_name, server):
+    loop = asyncio.get_running_loop()
+    async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+        waiting = asyncio.ensure_future(other.dequeue())
+        await until_waiting(client)
+        started = loop.time()
+        await queue.enqueue(1, delay=0.1)
+        task_id, _ = await waiting
+        assert 0.1 <= loop.time() - started < 1
+        # The lease of one who does not wait.
+        waiting = asyncio.ensure_future(queue.dequeue())
+        await until_waiting(client)
+        started = loop.time()
+        await other.touch(task_id, task_timeout=0.1)
+        assert (await waiting)[0].attempt == 2
+        assert 0.099 <= loop.time() - started < 1
+
+
+async def test_due_tasks_come_under_a_backlog_too(queue):
+    await queue.enqueue_many(range(500))
+    await queue.enqueue('due', delay=0.01)
+    await asyncio.sleep(0.02)
+    seen = []
+    while 'due' not in seen:
+        task_id, task = await queue.dequeue(1)
+        seen.append(task)
+        await queue.release(task_id)
+    assert len(seen) == 501
+
+
+async def test_a_million_is_not_needed_to_see_that_all_due_tasks_come(queue):
+    await queue.enqueue_many(range(3000), delay=0.001)
+    got = []
+    while len(got) < 3000:
+        some = await queue.dequeue(5, max_tasks=1000)
+        got += [n for _, n in some]
+    assert sorted(got) == list(range(3000))
+
+
+@pytest.mark.parametrize('turns', range(12))
+async def test_a_waiter_cancelled_at_any_turn_strands_nothing(queue, turns):
+    await queue.enqueue_many(range(3))
+    waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(3)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting[1].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    cancelled = isinstance(results[1], asyncio.CancelledError)
+    await asyncio.sleep(0.02)
+    stats = await queue.get_queue_stats()
+    assert (stats.working, stats.pending) == ((2, 1) if cancelled else (3, 0))
+    if cancelled:
+        task_id, _ = await queue.dequeue(0)
+        state = await queue.get_task_state(task_id)
+        assert state.dequeue_count - state.forgiven == 1
+
+
+@pytest.mark.parametrize('turns', range(12))
+@pytest.mark.parametrize('verb', ['enqueue', 'release', 'requeue', 'touch', 'bury', 'cancel'])
+async def test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing(queue, turns, verb):
+    await queue.enqueue(0)
+    taken, _ = await queue.dequeue()
+    call = asyncio.ensure_future(queue.enqueue(1) if verb == 'enqueue' else getattr(queue, verb)(taken))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled() or call.result()
+    stats = await queue.get_queue_stats()
+    assert stats.tasks == stats.pending + stats.working + stats.delayed + stats.dead
+    await queue.enqueue(2)
+    assert 2 in [n for _, n in await queue.dequeue(0, max_tasks=5)]
+
+
+async def test_a_claim_for_waiters_that_are_gone_goes_back_to_the_head(server, queue, queue_name, client):
+    async with open_proxy(server) as proxy, proxy.client() as slow, Torrelque(slow, queue=queue_name) as waiter:
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await waiter.dequeue(0)
+        ids = await queue.enqueue_many(range(4))
+        before = len(proxy.requests)
+        proxy.silent = True
+        waiting = [asyncio.ensure_future(waiter.dequeue()) for _ in range(3)]
+        while (await queue.get_queue_stats()).working < 1:
+            await asyncio.sleep(0.002)
+        assert load_script('claim').sha in b''.join(proxy.requests[before:])
+        for call in waiting:
+            call.cancel()
+        proxy.silent = False
+        proxy.cut()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        await idle(queue, 4)
+        got = await queue.dequeue(max_tasks=10)
+        assert got == list(zip(ids, range(4), strict=True))
+
+
+async def test_wait_for_loses_nothing(queue):
+    for n in range(200):
+        waiting = asyncio.ensure_future(asyncio.wait_for(queue.dequeue(), n * 0.00002))
+        await asyncio.sleep(0)
+        await queue.enqueue(n)
+        try:
+            task_id, task = await waiting
+        except asyncio.TimeoutError:
+            task_id, task = await queue.dequeue(1)
+        assert task == n
+        await queue.release(task_id)
+    await idle(queue)
+
+
+async def test_consumers_share_work_that_was_rung_for_once(client, server, queue, queue_name):
+    others = []
+    clients = [server.client() for _ in range(4)]
+    for other in clients:
+        others.append(Torrelque(other, queue=queue_name))
+    waiting = [asyncio.ensure_future(other.dequeue()) for other in others]
+    await until_waiting(client, count=4)
+    started = time.monotonic()
+    await queue.enqueue_many(range(4))
+    assert sorted(n for _, n in await asyncio.gather(*waiting)) == list(range(4))
+    assert time.monotonic() - started < 1
+    for other in [*others, *clients]:
+        await other.aclose()
+
+
+async def test_a_hundred_waiters_need_two_connections(server, client, queue_name):
+    before = len(await client.client_list())
+    async with server.client(max_connections=1) as few, Torrelque(few, queue=queue_name) as queue:
+        waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(100)]
+        await until_waiting(client)
+        assert len(await client.client_list()) - before <= 2
+        assert await few.ping()
+        await queue.enqueue_many(range(100))
+        assert len(await asyncio.gather(*waiting)) == 100
+
+
+async def test_queues_of_one_client_share_the_connection_for_calls(server, client):
+    before = len(await client.client_list())
+    async with server.client() as shared:
+        queues = [Torrelque(shared, queue=f'q{n}') for n in range(10)]
+        for queue in queues:
+            await queue.enqueue(1)
+        assert len(await client.client_list()) - before == 1
+        for queue in queues[:-1]:
+            await queue.aclose()
+        assert await queues[-1].dequeue(0)
+        await queues[-1].aclose()
+        while len(await client.client_list()) > before:
+            await asyncio.sleep(0.01)
+
+
+async def test_aclose_ends_waiting_calls_and_leaves_the_client(client, queue_name):
+    queue = Torrelque(client, queue=queue_name)
+    waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(3)]
+    await until_waiting(client)
+    await queue.aclose()
+    for call in waiting:
+        with pytest.raises(torrelque.TorrelqueError, match='closed'):
+            await call
+    for call in (queue.enqueue(1), queue.dequeue(0), queue.sweep(), queue.release('x'), queue.enqueue_many([1])):
+        with pytest.raises(torrelque.TorrelqueError, match='closed'):
+            await call
+    await queue.aclose()
+    assert await client.ping()
+    assert await client.keys('*') == []
+
+
+async def test_aclose_gives_back_what_was_claimed_meanwhile(client, queue_name):
+    for turns in range(10):
+        await client.flushdb()
+        queue = Torrelque(client, queue=queue_name)
+        await queue.enqueue(1)
+        waiting = asyncio.ensure_future(queue.dequeue())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing = asyncio.ensure_future(queue.aclose())
+        results = await asyncio.gather(waiting, return_exceptions=True)
+        await closing
+        async with Torrelque(client, queue=queue_name) as other:
+            stats = await other.get_queue_stats()
+        assert stats.pending == isinstance(results[0], torrelque.TorrelqueError)
+        assert not [key for key in await client.keys('*') if b':claim:' in key]
+
+
+async def test_another_loop_is_refused(server):
+    client = server.client()
+    queue = Torrelque(client)
+    await queue.enqueue(1)
+
+    def elsewhere():
+        async def call():
+            with pytest.raises(torrelque.TorrelqueError, match='event loop'):
+                await queue.enqueue(2)
+
+        asyncio.run(call())
+
+    await asyncio.to_thread(elsewhere)
+    assert (await queue.dequeue(0))[1] == 1
+    await queue.aclose()
+    await client.aclose()
+
+
+async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(client, server, queue, queue_name):
+    code = (
+        'import asyncio, sys, redis.asyncio, torrelque\n'
+        'async def main():\n'
+        '    client = redis.asyncio.Redis(unix_socket_path=sys.argv[1])\n'
+        '    queue = torrelque.Torrelque(client, queue=sys.argv[2], )\n'
+        '    await queue.enqueue("mine", task_timeout=0.3)\n'
+        '    await queue.dequeue()\n'
+        '    print("took", flush=True)\n'
+        '    await asyncio.sleep(60)\n'
+        'asyncio.run(main())\n'
+    )
+    with subprocess.Popen([sys.executable, '-c', code, server.socket, queue_name], stdout=subprocess.PIPE) as process:
+        try:
+            assert await asyncio.to_thread(process.stdout.readline) == b'took\n'
+            waiting = asyncio.ensure_future(queue.dequeue())
+            await asyncio.sleep(0.05)
+        finally:
+            process.kill()
+        task_id, task = await asyncio.wait_for(waiting, 5)
+        assert (task, task_id.attempt) == ('mine', 2)
+
+
+async def test_idle_consumers_are_quiet(client, queue):
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    before = (await client.info('stats'))['total_commands_processed']
+    await asyncio.sleep(1.5)
+    assert (await client.info('stats'))['total_commands_processed'] - before < 30
+    waiting.cancel()
+    await asyncio.wait([waiting])

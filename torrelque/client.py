@@ -1,0 +1,125 @@
+"""The caller's client: what it must be, how connections are made from it, and which queues share one."""
+
+import asyncio
+import inspect
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.retry
+import redis.backoff
+import redis.exceptions
+
+from .error import TorrelqueError, TorrelqueTypeError
+from .link import Connector, Link, disown
+
+Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
+
+
+class _PoolConnector:
+    """The server of a plain client, or the primary that a Sentinel names."""
+
+    cluster = False
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+
+    async def open(self, anew: bool) -> Any:
+        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+        return await _connected(self._client.connection_pool.make_connection())
+
+
+class _ClusterConnector:
+    """The node of a Cluster that has the slot of a key."""
+
+    cluster = True
+
+    def __init__(self, client: redis.asyncio.RedisCluster, key: str) -> None:
+        self._client = client
+        self._key = key
+
+    async def open(self, anew: bool) -> Any:
+        await self._client.initialize()
+        if anew:
+            await self._client.nodes_manager.initialize()
+        node = self._client.get_node_from_key(self._key)
+        if node is None:
+            raise redis.exceptions.ClusterDownError('no node has the slot of the queue')
+        return await _connected(node.connection_class(**node.connection_kwargs))
+
+
+async def _connected(connection: Any) -> Any:
+    connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
+    try:
+        await connection.connect()
+    except BaseException:
+        if connection._writer is not None:
+            connection._writer.close()
+        disown(connection)
+        raise
+    return connection
+
+
+# Links for calls, shared by the queues of one client and loop
+
+_links: 'weakref.WeakKeyDictionary[Any, dict[Any, tuple[Link, list[object]]]]' = weakref.WeakKeyDictionary()
+
+
+def make_connector(client: Client, key: str) -> Connector:
+    """What connects to the server, or the node of a Cluster, that has a key."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return _ClusterConnector(client, key)
+    return _PoolConnector(client)
+
+
+def share_link(client: Client, key: str, user: object) -> Link:
+    """The link for calls of a client, for one more user of it."""
+    loop = asyncio.get_running_loop()
+    slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
+    links = _links.setdefault(client, {})
+    for other in [other for other in links if other[0].is_closed()]:
+        del links[other]
+    link, users = links.setdefault((loop, slot), (Link(make_connector(client, key)), []))
+    users.append(user)
+    return link
+
+
+def leave_link(client: Client, link: Link, user: object) -> None:
+    """Give a shared link up; the last user closes it."""
+    links = _links.get(client, {})
+    for place, (other, users) in list(links.items()):
+        if other is link:
+            users.remove(user)
+            if not users:
+                del links[place]
+                link.close()
+
+
+def check_client(client: object) -> None:
+    """Refuse what is not an asynchronous client of a server or of a Cluster."""
+    kinds = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
+    if not isinstance(client, kinds) or isinstance(client, redis.asyncio.client.Pipeline):
+        raise TorrelqueTypeError(
+            f'the client must be a redis.asyncio.Redis or redis.asyncio.RedisCluster, not {type(client).__name__}'
+        )
+
+
+async def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -> None:
+    """Make a call part of a caller's transaction; refuse what is not a pipeline of this client."""
+    if isinstance(pipeline, redis.asyncio.client.Pipeline) and isinstance(client, redis.asyncio.Redis):
+        if pipeline.connection_pool is not client.connection_pool:
+            raise TorrelqueError('the pipeline must be of the same client as the queue')
+    elif isinstance(pipeline, redis.asyncio.cluster.ClusterPipeline) and isinstance(client, redis.asyncio.RedisCluster):
+        if pipeline.cluster_client is not client:
+            raise TorrelqueError('the pipeline must be of the same client as the queue')
+    else:
+        raise TorrelqueTypeError(f'the pipeline must be one of the client, not {type(pipeline).__name__}')
+    if isinstance(client, redis.asyncio.RedisCluster):
+        # Else the pipeline would do it, in a thread with an event loop of its own.
+        await client.initialize()
+    queued = pipeline.execute_command(*words)
+    if inspect.iscoroutine(queued):
+        queued.close()
+        raise TorrelqueError('the pipeline watches keys and sends at once; call its multi() first')
