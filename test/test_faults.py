@@ -309,3 +309,30 @@ async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
     assert all(any(task_id in message for message in messages) for task_id in ids)
     await queue.enqueue('new')
     assert (await queue.dequeue(0))[1] == 'new'
+
+
+async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(proxy, faulty, queue, client, monkeypatch):
+    waiting = asyncio.ensure_future(faulty.dequeue())
+    while not any(connection['cmd'] == 'blpop' for connection in await client.client_list()):
+        await asyncio.sleep(0.005)
+    bell = faulty._session.fetcher._bell
+    before = bell._transport
+    # What a demoted primary says to who blocks, and then to who comes back.
+    bell._refused(bell._in_flight.popleft(), 'READONLY You can not write against a read only replica.')
+    assert bell._transport is None
+    await asyncio.sleep(0.5)
+    assert bell._transport is not None and bell._transport is not before
+    await queue.enqueue(1)
+    assert (await waiting)[1] == 1
+
+
+async def test_what_is_on_its_way_when_the_link_closes_fails(proxy, faulty):
+    proxy.silent = True
+    call = faulty._session._link.call(None, ['PING'])
+    await asyncio.sleep(0.01)
+    faulty._session._link.close()
+    with pytest.raises(torrelque.TorrelqueConnectionError):
+        await call
+    with pytest.raises(torrelque.TorrelqueConnectionError):
+        await faulty._session._link.call(None, ['PING'])
+    proxy.silent = False

@@ -30,7 +30,7 @@ MAX_LINES = 400
 
 ENTRIES = re.compile(
     r'(setup\.cfg|pyproject\.toml|tox\.ini|MANIFEST\.in|\.gitlab-ci\.yml|\.gitignore|\.ci'
-    r'|torrelque|test|example|docs|README.*|CHANGELOG.*|LICENSE.*)'
+    r'|torrelque|test|example|docs|README.*|CHANGELOG.*|LICENSE)'
 )
 
 

@@ -314,3 +314,27 @@ async def test_idle_consumers_are_quiet(client, queue):
     assert (await client.info('stats'))['total_commands_processed'] - before < 30
     waiting.cancel()
     await asyncio.wait([waiting])
+
+
+async def test_objects_made_before_a_fork_are_told_apart(server, queue, queue_name):
+    code = (
+        'import asyncio, os, sys, redis.asyncio, torrelque\n'
+        'client = redis.asyncio.Redis(unix_socket_path=sys.argv[1])\n'
+        'queue = torrelque.Torrelque(client, queue=sys.argv[2])\n'
+        'queue._plan.mark()\n'
+        'async def main():\n'
+        '    try:\n'
+        '        await queue.enqueue(1, task_id="own")\n'
+        '    except torrelque.TorrelqueDuplicateError:\n'
+        '        os._exit(7)\n'
+        '    os._exit(0)\n'
+        'children = []\n'
+        'for n in range(3):\n'
+        '    if not (pid := os.fork()):\n'
+        '        asyncio.run(main())\n'
+        '    children.append(pid)\n'
+        'codes = sorted(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children)\n'
+        'assert codes == [0, 7, 7], codes\n'
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, '-c', code, server.socket, queue_name)
+    assert await process.wait() == 0

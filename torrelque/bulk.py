@@ -46,8 +46,10 @@ class _Enqueuer:
 
     async def settle(self) -> None:
         """Wait for the call that is on its way, and keep the ids of the tasks that it took in."""
-        if self._away is not None:
-            away, self._away = self._away, None
+        if self._away is None:
+            return
+        away, self._away = self._away, None
+        try:
             outcomes = read_outcomes(await away, len(self._away_ids))
             error = None
             for task_id, outcome in zip(self._away_ids, outcomes, strict=True):
@@ -56,8 +58,11 @@ class _Enqueuer:
                     self.task_ids.append(task_id)
                 error = error or wrong
             if error is not None:
-                self._made, self._args = [], []
                 raise error
+        except BaseException:
+            # What comes after a gap is not sent.
+            self._made, self._args = [], []
+            raise
 
 
 async def enqueue_all(
@@ -77,10 +82,13 @@ async def enqueue_all(
                 for task in tasks:
                     if enqueuer.add(task):
                         await enqueuer.send()
-        finally:
+        except Exception:
             # What was taken from the iterable before it failed would be lost to its owner.
             await enqueuer.send()
             await enqueuer.settle()
+            raise
+        await enqueuer.send()
+        await enqueuer.settle()
     except Exception as exc:
         raise TorrelqueBulkError(enqueuer.task_ids) from exc
     return enqueuer.task_ids  # type: ignore[return-value]

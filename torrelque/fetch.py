@@ -11,6 +11,7 @@ It is a state machine of callbacks: no task of the event loop runs here that cou
 import asyncio
 import collections
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +57,6 @@ class Fetcher:
         bell: Link,
         transitions: dict[str, Transition],
         keys: dict[str, str],
-        instance: str,
         serialiser: TorrelqueSerialiser,
         give_back: Callable[[Sequence[TorrelqueTaskId]], None],
         reject: Callable[[TorrelqueTaskId, Exception], None],
@@ -68,7 +68,7 @@ class Fetcher:
         self._give_back = give_back
         self._reject = reject
         self._bell_key = keys['bell']
-        self._record = f'{keys["claim"]}:{instance}'
+        self._record = f'{keys["claim"]}:{secrets.token_hex(8)}'
         self._loop = link.loop
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._number = 0
@@ -136,6 +136,13 @@ class Fetcher:
     def _leave(self, waiter: _Waiter) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+        if not self._waiters and self._timer is not None:
+            # Nobody is left here to keep the time.
+            soon = self._timer.when() - self._loop.time() <= BLOCK
+            self._timer.cancel()
+            self._timer = None
+            if soon and not self._closed:
+                self._ring()
 
     def _resolve(self, waiter: _Waiter, error: Exception | None = None) -> None:
         self._leave(waiter)
@@ -296,9 +303,12 @@ class Fetcher:
             else:
                 self._pump()
         elif reply is not None or error is not None:
-            self._link.submit(
-                Request(self._transitions['leave'], [self.acknowledge(), str(int(BLOCK * 1000))], lambda *_: None)
-            )
+            self._ring()
+
+    def _ring(self) -> None:
+        """Have somebody else take what is left, and keep the time."""
+        args = [self.acknowledge(), str(int(BLOCK * 1000))]
+        self._link.submit(Request(self._transitions['leave'], args, lambda reply, error: None))
 
     def _due(self) -> None:
         self._timer = None

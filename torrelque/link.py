@@ -112,11 +112,15 @@ class Link(asyncio.Protocol):
         self._anew = False
         self._error: BaseException | None = None
         self._quiet = 0
+        self._backlog = 0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def submit(self, request: Request) -> None:
         """Send a request as soon as there is a connection; its callback is called exactly once, never from here."""
+        if self._closed:
+            self._fail([request], TorrelqueConnectionError('the connection was closed'))
+            return
         if self._transport is not None:
             self._send(request)
         else:
@@ -144,6 +148,8 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection; what is still on its way fails."""
         self._closed = True
+        requests = [*self._in_flight, *self._unsent]
+        self._unsent = []
         self._drop()
         if self._connecting is not None:
             self._connecting.cancel()
@@ -151,7 +157,7 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._fail(self._unsent, TorrelqueConnectionError('the connection was closed'))
+        self._fail(requests, TorrelqueConnectionError('the connection was closed'))
 
     # Sending
 
@@ -176,6 +182,9 @@ class Link(asyncio.Protocol):
         for request in self._in_flight:
             request.ticks += 1
         self._quiet += 1
+        if self._transport is not None and (backlog := self._transport.get_write_buffer_size()) != self._backlog:
+            # A large call that is still being sent is no silence of the server.
+            self._backlog, self._quiet = backlog, 0
         if self._in_flight and self._quiet > self._silence:
             self._error = TimeoutError(f'the server was silent for {self._silence * TICK:g} s')
             self._lost()
@@ -209,13 +218,16 @@ class Link(asyncio.Protocol):
             self._send(request)
         elif code == 'MOVED' and not self._connector.cluster:
             request.callback(None, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})'))
-        elif request.repeat and request.ticks < GIVE_UP and code in _NOT_RUN:
+        elif code in _NOT_RUN or code in _ELSEWHERE:
             self._error = server_error(message)
-            self._unsent.append(request)
-            self.loop.call_later(0.05, self._flush)
-        elif request.repeat and request.ticks < GIVE_UP and code in _ELSEWHERE:
-            self._error = server_error(message)
-            self._lost(request, pause=code == 'READONLY')
+            again = request.repeat and request.ticks < GIVE_UP
+            if code in _ELSEWHERE:
+                self._lost(request if again else None, pause=code == 'READONLY')
+            elif again:
+                self._unsent.append(request)
+                self.loop.call_later(0.05, self._flush)
+            if not again:
+                request.callback(None, TorrelqueConnectionError(f'the server does not serve: {message}'))
         else:
             request.callback(None, server_error(message))
 

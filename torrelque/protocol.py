@@ -9,6 +9,7 @@ import hashlib
 import importlib.resources
 import itertools
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -159,9 +160,10 @@ def check_error(error: str | None) -> str:
     return error.encode('utf-8', 'backslashreplace').decode()
 
 
-def make_marks(instance: str) -> Iterator[str]:
-    """Names for calls, each 15 characters, by which the scripts know a call that is sent twice."""
-    return (f'{instance}{n & 0xFFFFFFF:07x}' for n in itertools.count())
+def make_marks() -> Iterator[str]:
+    """Names for calls, each 15 characters and of no other process."""
+    process = secrets.token_hex(4)
+    return (f'{process}{n & 0xFFFFFFF:07x}' for n in itertools.count())
 
 
 # Builders: the arguments of one task

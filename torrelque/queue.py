@@ -133,7 +133,7 @@ class Torrelque:
         When the reply is lost the call is repeated, and enqueues once; but a task that was finished and forgotten
         before the repetition came is enqueued again.
         """
-        mark = None if task_id is None else next(self._plan.marks)
+        mark = None if task_id is None else self._plan.mark()
         new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else protocol.check_id(task_id))
         lease = self.task_timeout if task_timeout is None else task_timeout
         options = protocol.enqueue_options(lease, delay, max_attempts, mark)
@@ -175,7 +175,7 @@ class Torrelque:
         which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
         id of the caller's own may be enqueued again at once.
         """
-        args = [protocol.check_id(task_id), next(self._plan.marks)]
+        args = [protocol.check_id(task_id), self._plan.mark()]
         return protocol.settled(await self._started().batch('cancel').add(args, task_id), task_id)
 
     # Consumers
@@ -235,7 +235,7 @@ class Torrelque:
         args: list[protocol.Arg] = [
             protocol.check_id(task_id),
             protocol.token_of(task_id),
-            next(self._plan.marks),
+            self._plan.mark(),
             str(0 if delay is None else protocol.milliseconds(delay, 'delay')),
             '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
             '1' if forgive else '',
@@ -306,7 +306,7 @@ class Torrelque:
         :param error: why, to be read in its state.
         :return: as `requeue`.
         """
-        token, mark = protocol.token_of(protocol.check_id(task_id)), next(self._plan.marks)
+        token, mark = protocol.token_of(protocol.check_id(task_id)), self._plan.mark()
         args = [task_id, token, mark, protocol.check_error(error)]
         return self._told('bury', task_id, await self._started().batch('bury').add(args, task_id))
 
@@ -321,7 +321,7 @@ class Torrelque:
         if limit is not None:
             protocol.check_count(limit, 'limit', 0)
         ids = [protocol.check_id(task_id) for task_id in task_ids]
-        mark = next(self._plan.marks)
+        mark = self._plan.mark()
         if ids:
             return await bulk.redrive_some(self._started(), mark, ids[:limit])
         return await bulk.redrive_all(self._started(), mark, self.keys['dead'], limit)

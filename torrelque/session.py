@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +30,16 @@ class Plan:
         self.keys = keys
         self.serialiser = serialiser
         self.transitions = {name: Transition(name, keys) for name in self.NAMES}
-        self.instance = secrets.token_hex(4)
-        self.marks = make_marks(self.instance)
+        self._marks = make_marks()
+        self._process = os.getpid()
         self._limit = '' if max_tasks is None else str(max_tasks)
+
+    def mark(self) -> str:
+        """A name for a call, by which the scripts know it when it is sent twice."""
+        if self._process != os.getpid():
+            # Forked: the other process goes on with these.
+            self._marks, self._process = make_marks(), os.getpid()
+        return next(self._marks)
 
     def head(self, name: str, acknowledged: str = '') -> list[Arg]:
         """The arguments that a call has once, before those of its tasks."""
@@ -59,7 +66,7 @@ class Session:
         # The bell's connection is silent for as long as it blocks.
         bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
         self.fetcher = Fetcher(
-            self._link, bell, plan.transitions, plan.keys, plan.instance, plan.serialiser, self._give_back, self._reject
+            self._link, bell, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
         )
 
     def check(self) -> None:
@@ -106,7 +113,7 @@ class Session:
         # One call of its own, that is written at once: the event loop may be about to end.
         args: list[Arg] = []
         for task_id in task_ids:
-            args += [task_id, task_id.token, next(self._plan.marks), '0', '', '1', '']
+            args += [task_id, task_id.token, self._plan.mark(), '0', '', '1', '']
         call = self.call('requeue', args)
         self._returns.add(call)
         call.add_done_callback(self._returned)
@@ -119,7 +126,7 @@ class Session:
     def _reject(self, task_id: TorrelqueTaskId, error: Exception) -> None:
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('task %r is dead: %s', task_id, why)
-        args: list[Arg] = [task_id, task_id.token, next(self._plan.marks), why.encode('utf-8', 'backslashreplace')]
+        args: list[Arg] = [task_id, task_id.token, self._plan.mark(), why.encode('utf-8', 'backslashreplace')]
         self.batch('bury').add(args, task_id).add_done_callback(_log_failure)
 
 
