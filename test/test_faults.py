@@ -313,9 +313,8 @@ async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
 
 async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(proxy, faulty, queue, client, monkeypatch):
     waiting = asyncio.ensure_future(faulty.dequeue())
-    while not any(connection['cmd'] == 'blpop' for connection in await client.client_list()):
+    while not (bell := faulty._session.fetcher._bell)._in_flight:
         await asyncio.sleep(0.005)
-    bell = faulty._session.fetcher._bell
     before = bell._transport
     # What a demoted primary says to who blocks, and then to who comes back.
     bell._refused(bell._in_flight.popleft(), 'READONLY You can not write against a read only replica.')

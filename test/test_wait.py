@@ -1,9 +1,11 @@
 """Waiting for tasks: the doorbell, the timer, many waiters, and waiters that go away."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
@@ -338,3 +340,37 @@ async def test_objects_made_before_a_fork_are_told_apart(server, queue, queue_na
     )
     process = await asyncio.create_subprocess_exec(sys.executable, '-c', code, server.socket, queue_name)
     assert await process.wait() == 0
+
+
+async def test_objects_that_are_not_closed_leave_no_connection(server, client, queue_name):
+    before = len(await client.client_list())
+    async with server.client() as other:
+        for n in range(20):
+            queue = Torrelque(other, queue=queue_name)
+            await queue.enqueue(n)
+            with pytest.raises(torrelque.TorrelqueTimeoutError):
+                await queue.dequeue(0.05, max_tasks=5) and await queue.dequeue(0.01)
+        del queue
+        gc.collect()
+        while len(await client.client_list()) > before:
+            await asyncio.sleep(0.01)
+
+
+def test_an_object_can_be_closed_after_its_loop(server):
+    client = server.client()
+    queue = Torrelque(client)
+
+    async def use():
+        await queue.enqueue(1)
+        await client.aclose()
+
+    async def close():
+        await queue.aclose()
+        with pytest.raises(torrelque.TorrelqueError):
+            await queue.enqueue(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        asyncio.run(use())
+        asyncio.run(close())
+        gc.collect()

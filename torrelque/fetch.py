@@ -120,16 +120,21 @@ class Fetcher:
             self._resolve(waiter, TorrelqueClosedError('the queue was closed while this call waited for a task'))
         if self._claiming is not None:
             await asyncio.wait([self._claiming], timeout=CLOSING)
-        for timer in (self._timer, self._acknowledger):
-            if timer is not None:
-                timer.cancel()
-        self._bell.close()
+        self.abandon()
         if self._number:
             # The bell may have rung for the connection that was just closed; nobody would know.
             call = self._link.call(self._transitions['leave'], [self._record, str(int(BLOCK * 1000))])
             await asyncio.wait([call], timeout=CLOSING)
             if call.done() and not call.cancelled() and call.exception():
                 logger.debug('leaving the bell failed: %s', call.exception())
+
+    def abandon(self) -> None:
+        """Let the connection and the timers go, where nobody waits."""
+        self._closed = True
+        for timer in (self._timer, self._acknowledger):
+            if timer is not None:
+                timer.cancel()
+        self._bell.close()
 
     # Waiters
 

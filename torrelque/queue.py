@@ -2,6 +2,7 @@
 
 import logging
 import os
+import weakref
 from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
@@ -100,10 +101,10 @@ class Torrelque:
 
         The caller's client stays open.  Calls that are on their way are waited for, some seconds at the most.
         """
-        self._closed = True
         self.unschedule_sweep()
         if self._session is not None:
             await self._session.close()
+        self._closed = True
 
     # Producers
 
@@ -241,7 +242,7 @@ class Torrelque:
             '1' if forgive else '',
             protocol.check_error(error),
         ]
-        return await self._settle('requeue', task_id, args, pipeline)
+        return await self._settle('requeue', task_id, args, pipeline, len(error or ''))
 
     async def release(
         self,
@@ -308,7 +309,7 @@ class Torrelque:
         """
         token, mark = protocol.token_of(protocol.check_id(task_id)), self._plan.mark()
         args = [task_id, token, mark, protocol.check_error(error)]
-        return self._told('bury', task_id, await self._started().batch('bury').add(args, task_id))
+        return self._told('bury', task_id, await self._started().batch('bury').add(args, task_id, len(error or '')))
 
     # Operators
 
@@ -373,6 +374,8 @@ class Torrelque:
             if self._closed:
                 raise TorrelqueClosedError('the queue was closed')
             session = self._session = Session(self._client, self._plan)
+            # Many make an object for each request, and do not close it.
+            weakref.finalize(self, session.abandon).atexit = False
         session.check()
         return session
 

@@ -95,6 +95,11 @@ class Session:
         """Give back what nobody waits for, wait for what is on its way, let the connections go."""
         if self.closed:
             return
+        if self.loop.is_closed():
+            # It went without us, and took the connections along.
+            self.closed = True
+            return
+        self.check()
         self.closed = True
         try:
             await self.fetcher.close()
@@ -105,6 +110,16 @@ class Session:
                     future.cancel()
         finally:
             leave_link(self._client, self._link, self)
+
+    def abandon(self) -> None:
+        """Let the connections go when the queue object was collected, in whatever thread that is."""
+        if not self.closed and not self.loop.is_closed():
+            self.closed = True
+            self.loop.call_soon_threadsafe(self._let_go)
+
+    def _let_go(self) -> None:
+        self.fetcher.abandon()
+        leave_link(self._client, self._link, self)
 
     def _head(self, name: str) -> list[Arg]:
         return self._plan.head(name, self.fetcher.acknowledge() if name in ('release', 'requeue', 'bury') else '')

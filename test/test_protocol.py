@@ -1,0 +1,93 @@
+"""Calls are values: what is built and parsed without a server."""
+
+import hashlib
+import re
+from importlib.resources import files
+
+import pytest
+
+import torrelque
+from torrelque import protocol
+from torrelque.keys import DECLARED, make_keys
+from torrelque.protocol import Transition, load_script
+
+NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 'script').iterdir())
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('_')])
+def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name):
+    script = load_script(name)
+    assert script.sha.decode() == hashlib.sha1(script.text).hexdigest()
+    assert not re.search(rb'^\s*--', script.text, re.M)
+    assert script.text.startswith(b'local pending, ')
+    body = (files('torrelque') / 'script' / f'{name}.lua').read_text()
+    for part in NAMES:
+        if part.startswith('_') and part != '_prelude':
+            text = (files('torrelque') / 'script' / f'{part}.lua').read_text()
+            names = re.findall(r'^local function (\w+)', text, re.M)
+            used = any(re.search(rf'\b{word}\(', re.sub(r'--.*', '', body)) for word in names)
+            needed = used or any(
+                re.search(rf'\b{word}\(', script.text.decode().replace(f'local function {word}(', '')) for word in names
+            )
+            assert (names[0].encode() + b'(' in script.text) == needed, (name, part)
+
+
+def test_a_call_is_packed_once_and_the_same_in_both_forms():
+    keys = make_keys('q')
+    transition = Transition('stats', keys)
+    packed = transition.pack(['ü', b'\xff'], False, False)
+    words = transition.words(['ü', b'\xff'], False)
+    assert packed.startswith(b'*%d\r\n$7\r\nEVALSHA\r\n$40\r\n' % len(words))
+    assert packed.endswith(b'$0\r\n\r\n$2\r\n\xc3\xbc\r\n$1\r\n\xff\r\n')
+    assert transition.pack([], True, True).endswith(b'$1\r\n1\r\n')
+    assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü', b'\xff']
+
+
+def test_seconds_become_whole_milliseconds():
+    assert [protocol.milliseconds(s, 't') for s in (0, 0.0, 0.00001, 0.0015, 1, 2.5)] == [0, 0, 1, 2, 1000, 2500]
+
+
+def test_options_are_short_where_nothing_is_special():
+    assert protocol.enqueue_options(300, None, None, None) == '300000'
+    assert protocol.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
+    assert protocol.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
+
+
+def test_marks_are_short_and_all_different():
+    marks = protocol.make_marks()
+    some = [next(marks) for _ in range(1000)]
+    assert {len(mark) for mark in some} == {15} and len(set(some)) == 1000
+    assert next(protocol.make_marks()) != next(protocol.make_marks())
+
+
+@pytest.mark.parametrize(
+    ('message', 'code'),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 1, on @user_script:1.", 'OOM'),
+        ('ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed', 'OOM'),
+        ('ERR Error running script (call to f_1): @user_script:3: -READONLY You can', 'READONLY'),
+        ('NOSCRIPT No matching script. Please use EVAL.', 'NOSCRIPT'),
+        ('MOVED 1 127.0.0.1:1', 'MOVED'),
+        ('ERR unknown', 'ERR'),
+    ],
+)
+def test_errors_of_servers_old_and_new_are_told_apart(message, code):
+    assert protocol.error_code(message) == code
+
+
+@pytest.mark.parametrize('reply', [b'ok', 'ok', [b'ok'], ['ok'], b'dead', [b'dead']])
+def test_done_outcomes(reply):
+    assert torrelque.read_outcome(reply) is True
+
+
+@pytest.mark.parametrize('reply', [[b'lease_lost'], ['unknown'], [b'cancelled'], ['not_working']])
+def test_refused_outcomes(reply):
+    assert torrelque.read_outcome(reply) is False
+
+
+def test_states_are_read_from_both_protocols():
+    fields = {b'status': b'1', b'timeout': b'1500', b'enqueue_time': b'1700000000123', b'dequeue_count': b'2'}
+    flat = [word for field in fields.items() for word in field]
+    state = protocol.read_state(fields, torrelque.TorrelqueTaskSerialiser(lambda x: b'', lambda x: None))
+    assert state == protocol.read_state(flat, torrelque.TorrelqueTaskSerialiser(lambda x: b'', lambda x: None))
+    assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
