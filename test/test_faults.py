@@ -10,6 +10,7 @@ import redis.exceptions
 import torrelque
 from proxy import open_proxy
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
+from torrelque.client import make_connector
 from torrelque.protocol import load_script
 
 
@@ -335,3 +336,17 @@ async def test_what_is_on_its_way_when_the_link_closes_fails(proxy, faulty):
     with pytest.raises(torrelque.TorrelqueConnectionError):
         await faulty._session._link.call(None, ['PING'])
     proxy.silent = False
+
+
+async def test_a_link_closed_while_it_connects_leaves_no_connection(server, client):
+    before = len(await client.client_list())
+    for turns in range(60):
+        link_ = link.Link(make_connector(client, 'x'))
+        call = link_.call(None, ['PING'])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        link_.close()
+        await asyncio.wait([call])
+        assert call.exception() is None or isinstance(call.exception(), torrelque.TorrelqueConnectionError)
+    while len(await client.client_list()) > before:
+        await asyncio.sleep(0.01)

@@ -71,8 +71,8 @@ async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
         lambda: queue.enqueue(1, delay=0.3),
         lambda: queue.enqueue(1, delay=2.4),
     ):
-        await prepare()
         started = loop.time()
+        await prepare()
         task_id, _ = await queue.dequeue()
         late = loop.time() - started
         assert await queue.requeue(task_id, 0.3)
@@ -92,14 +92,14 @@ async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, q
         started = loop.time()
         await queue.enqueue(1, delay=0.1)
         task_id, _ = await waiting
-        assert 0.1 <= loop.time() - started < 1
+        assert 0.1 <= loop.time() - started < 1.5
         # The lease of one who does not wait.
         waiting = asyncio.ensure_future(queue.dequeue())
         await until_waiting(client)
         started = loop.time()
         await other.touch(task_id, task_timeout=0.1)
         assert (await waiting)[0].attempt == 2
-        assert 0.099 <= loop.time() - started < 1
+        assert 0.099 <= loop.time() - started < 1.5
 
 
 async def test_due_tasks_come_under_a_backlog_too(queue):

@@ -8,12 +8,10 @@ from typing import Any
 
 import redis.asyncio
 import redis.asyncio.cluster
-import redis.asyncio.retry
-import redis.backoff
 import redis.exceptions
 
 from .error import TorrelqueError, TorrelqueTypeError
-from .link import Connector, Link, disown
+from .link import Connector, Link
 
 Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
 
@@ -26,9 +24,9 @@ class _PoolConnector:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
 
-    async def open(self, anew: bool) -> Any:
+    async def make(self, anew: bool) -> Any:
         # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
-        return await _connected(self._client.connection_pool.make_connection())
+        return self._client.connection_pool.make_connection()
 
 
 class _ClusterConnector:
@@ -40,26 +38,14 @@ class _ClusterConnector:
         self._client = client
         self._key = key
 
-    async def open(self, anew: bool) -> Any:
+    async def make(self, anew: bool) -> Any:
         await self._client.initialize()
         if anew:
             await self._client.nodes_manager.initialize()
         node = self._client.get_node_from_key(self._key)
         if node is None:
             raise redis.exceptions.ClusterDownError('no node has the slot of the queue')
-        return await _connected(node.connection_class(**node.connection_kwargs))
-
-
-async def _connected(connection: Any) -> Any:
-    connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
-    try:
-        await connection.connect()
-    except BaseException:
-        if connection._writer is not None:
-            connection._writer.close()
-        disown(connection)
-        raise
-    return connection
+        return node.connection_class(**node.connection_kwargs)
 
 
 # Links for calls, shared by the queues of one client and loop

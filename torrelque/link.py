@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import hiredis
+import redis.asyncio.retry
+import redis.backoff
 import redis.exceptions
 
 from .error import TorrelqueConnectionError, TorrelqueTypeError
@@ -76,8 +78,8 @@ class Connector(Protocol):
     cluster: bool
     """Whether the server may be another one after an error that says so."""
 
-    async def open(self, anew: bool) -> Any:
-        """A connection of the client library, ready for use; ``anew`` after something went wrong with the last."""
+    async def make(self, anew: bool) -> Any:
+        """A connection of the client library, not connected; ``anew`` after something went wrong with the last."""
 
 
 def _final(error: Exception) -> Exception | None:
@@ -88,10 +90,11 @@ def _final(error: Exception) -> Exception | None:
     return None
 
 
-def disown(connection: Any) -> None:
-    """Let a connection of the client library forget its socket."""
-    # Else it would warn, when it is collected, that nobody has closed it.
-    connection._writer = connection._reader = None
+def _shut(connection: Any) -> None:
+    """Close a connection of the client library, and let it forget its socket, else it would warn when collected."""
+    if connection._writer is not None:
+        connection._writer.transport.abort()
+        connection._writer = connection._reader = None
 
 
 class Link(asyncio.Protocol):
@@ -257,8 +260,7 @@ class Link(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.set_protocol(asyncio.Protocol())
-            transport.abort()
-            disown(self._connection)
+            _shut(self._connection)
             self._connection = None
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
@@ -279,8 +281,12 @@ class Link(asyncio.Protocol):
         if pause:
             await asyncio.sleep(delay)
         while self._unsent and not self._closed:
+            made: list[Any] = []
             try:
-                connection = await asyncio.wait_for(self._connector.open(self._anew), CONNECT_TIMEOUT)
+                await asyncio.wait_for(self._attempt(made), CONNECT_TIMEOUT)
+                if not self._closed:
+                    self._adopt(made.pop())
+                return
             except Exception as exc:
                 self._error = exc
                 self._anew = True
@@ -289,9 +295,17 @@ class Link(asyncio.Protocol):
                     return
                 await asyncio.sleep(delay)
                 delay = min(0.5, delay * 2)
-            else:
-                self._adopt(connection)
-                return
+            finally:
+                # Also where the attempt was cancelled after it had succeeded.
+                for connection in made:
+                    _shut(connection)
+
+    async def _attempt(self, made: list[Any]) -> None:
+        connection = await self._connector.make(self._anew)
+        made.append(connection)
+        # Its repetition is ours to do.
+        connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
+        await connection.connect()
 
     def _adopt(self, connection: Any) -> None:
         """Take the socket over from the client library's connection, with its handshake done."""
