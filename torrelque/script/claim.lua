@@ -26,27 +26,30 @@ local function again(last)
   end
 end
 
+local function put_back(ids, from)
+  local rest = {}
+  for k = #ids, from, -1 do
+    rest[#rest + 1] = ids[k]
+  end
+  redis.call('RPUSH', pending, unpack(rest))
+end
+
 local function take()
-  local leases, holed, bytes, step = {}, 0, 0, 16
+  local leases, holed, bytes = {}, 0, 0
   while #given < wanted and bytes < most and holed < 200 do
-    local ids = redis.call('RPOP', pending, math.min(step, wanted - #given))
+    local ids = redis.call('RPOP', pending, wanted - #given)
     if not ids then
       break
     end
-    local payloads = redis.call('HMGET', tasks, unpack(ids))
     for k, id in ipairs(ids) do
       if bytes >= most then
-        -- Put the rest back where it was, the head last.
-        local rest = {}
-        for j = #ids, k, -1 do
-          rest[#rest + 1] = ids[j]
-        end
-        redis.call('RPUSH', pending, unpack(rest))
+        put_back(ids, k)
         break
       end
       local known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
-      local payload = payloads[k]
-      if payload and known[1] == PENDING then
+      -- One by one: read together, a few hundred large payloads would be more than the server has memory for.
+      local payload = known[1] == PENDING and redis.call('HGET', tasks, id)
+      if payload then
         local attempt = (tonumber(known[3]) or 0) + 1
         redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
         local n = #leases
@@ -55,15 +58,13 @@ local function take()
         reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, attempt
         given[#given + 1] = id
         bytes = bytes + #payload
-      elseif redis.call('SREM', holes, id) == 1 or known[1] and known[1] ~= PENDING then
-        holed = holed + 1
       else
         holed = holed + 1
-        troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
+        if redis.call('SREM', holes, id) == 0 and (not known[1] or known[1] == PENDING) then
+          troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
+        end
       end
     end
-    -- As many more as are likely to fit: what is popped is read as a whole.
-    step = #given == 0 and 16 or math.max(1, math.min(250, math.floor((most - bytes) * #given / (bytes + 1))))
   end
   if #leases > 0 then
     redis.call('ZADD', working, unpack(leases))
