@@ -121,12 +121,14 @@ class Fetcher:
         if self._claiming is not None:
             await asyncio.wait([self._claiming], timeout=CLOSING)
         self.abandon()
-        if self._number:
+        if self._number and self._link.connected:
             # The bell may have rung for the connection that was just closed; nobody would know.
             call = self._link.call(self._transitions['leave'], [self._record, str(int(BLOCK * 1000))])
             await asyncio.wait([call], timeout=CLOSING)
-            if call.done() and not call.cancelled() and call.exception():
-                logger.debug('leaving the bell failed: %s', call.exception())
+            if not call.done():
+                call.cancel()
+            elif error := call.exception():
+                logger.debug('leaving the bell failed: %s', error)
 
     def abandon(self) -> None:
         """Let the connection and the timers go, where nobody waits."""

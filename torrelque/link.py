@@ -148,6 +148,11 @@ class Link(asyncio.Protocol):
         self.submit(Request(transition, args, done))
         return future
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now, as far as can be seen."""
+        return self._transport is not None
+
     def close(self) -> None:
         """Close the connection; what is still on its way fails."""
         self._closed = True
@@ -288,6 +293,8 @@ class Link(asyncio.Protocol):
                     self._adopt(made.pop())
                 return
             except Exception as exc:
+                if not isinstance(self._error, type(exc)):
+                    logger.warning('cannot connect to the server, and will try again: %s', exc)
                 self._error = exc
                 self._anew = True
                 if final := _final(exc):
@@ -314,6 +321,7 @@ class Link(asyncio.Protocol):
         self._transport = transport
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
         self._anew = False
+        self._error = None
         self._quiet = 0
         self.established = True
         transport.set_protocol(self)

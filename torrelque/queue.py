@@ -60,6 +60,8 @@ class Torrelque:
     result_ttl: float = 3600
     """How long (s) a kept state can be read where `release` was not given another time."""
 
+    name: str
+    """The queue's name."""
     keys: dict[str, str]
     """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
 
@@ -77,7 +79,7 @@ class Torrelque:
         if max_tasks is not None:
             protocol.check_count(max_tasks, 'max_tasks')
         self.keys = make_keys(queue)
-        self._queue = queue
+        self.name = queue
         self._client = client
         self._serialiser = serialiser
         self._plan = Plan(self.keys, serialiser, max_tasks)
@@ -86,7 +88,7 @@ class Torrelque:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f'<{type(self).__name__} {self._queue!r}>'
+        return f'<{type(self).__name__} {self.name!r}>'
 
     async def __aenter__(self: Self) -> Self:
         return self
