@@ -378,3 +378,66 @@ def test_an_object_can_be_closed_after_its_loop(server):
         asyncio.run(use())
         asyncio.run(close())
         gc.collect()
+
+
+async def test_what_came_due_while_nobody_waited_is_there_now(queue):
+    for _ in range(3):
+        await queue.enqueue(1, delay=0.02)
+        await asyncio.sleep(0.03)
+        task_id, _ = await queue.dequeue(0)
+        await queue.touch(task_id, task_timeout=0.02)
+        await asyncio.sleep(0.03)
+        (again, _), *_ = await queue.dequeue(0, max_tasks=2)
+        assert again.attempt == 2
+        await queue.release(again)
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await queue.dequeue(0)
+
+
+async def test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent(queue):
+    ids = await queue.enqueue_many(range(10))
+    taken = [task_id for task_id, _ in await queue.dequeue(max_tasks=10)]
+    assert taken == ids
+    calls = [asyncio.ensure_future(queue.release(task_id)) for task_id in taken]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await idle(queue)
+
+
+def test_consumers_that_end_with_their_loop_strand_nothing(server):
+    async def main(turns):
+        client = server.client()
+        queue = Torrelque(client)
+
+        async def consume():
+            while True:
+                task_id, _ = await queue.dequeue()
+                await queue.release(task_id)
+
+        consumers = [asyncio.ensure_future(consume()) for _ in range(10)]
+        await queue.enqueue_many(range(300))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.aclose()
+        assert consumers
+        return queue
+
+    async def look():
+        async with server.client() as client, Torrelque(client) as queue:
+            for _ in range(100):
+                stats = await queue.get_queue_stats()
+                if not stats.working:
+                    return stats
+                await asyncio.sleep(0.01)
+            raise AssertionError(stats)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        for turns in range(0, 40, 3):
+            asyncio.run(main(turns))
+            gc.collect()
+            asyncio.run(look())
+            with server.sync_client() as client:
+                client.flushall()

@@ -14,6 +14,7 @@ from .error import (
 )
 from .model import (
     TorrelqueQueueStats,
+    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskSerialiser,
@@ -33,6 +34,7 @@ __all__ = [
     'TorrelqueFullError',
     'TorrelqueLookupError',
     'TorrelqueQueueStats',
+    'TorrelqueSerialiser',
     'TorrelqueSweepResult',
     'TorrelqueTaskId',
     'TorrelqueTaskSerialiser',

@@ -6,6 +6,7 @@ groups.  There is no timer, and a call that finds nothing on its way goes at onc
 
 import asyncio
 import collections
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,25 +28,26 @@ class _Item:
 class Batch:
     """The calls of one transition of one queue.
 
-    ``head`` makes the arguments that a call has once; it is asked for each.
+    ``head`` makes the arguments that a call has once; it is asked for each.  A task whose caller was cancelled before
+    the call was sent is left out where it is ``droppable``.
     """
 
-    def __init__(self, link: Link, transition: Transition, head: Callable[[], list[Arg]]) -> None:
+    def __init__(
+        self, link: Link, transition: Transition, head: Callable[[], list[Arg]], droppable: bool = False
+    ) -> None:
         self._link = link
         self._transition = transition
         self._head = head
+        self._droppable = droppable
         self._waiting: collections.deque[_Item] = collections.deque()
-        self._away: list[_Item] = []
+        self._away = 0
         self._scheduled = False
         self._crowd = False
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
 
     def add(self, args: Sequence[Arg], task_id: str, size: int = 0) -> 'asyncio.Future[Outcome]':
-        """One task's part of a call; the future is its outcome, or the error that the outcome stands for.
-
-        When the future is cancelled before the call is sent, it is not sent; later, the call has its effect.
-        """
+        """One task's part of a call; the future is its outcome, or the error that the outcome stands for."""
         future: asyncio.Future[Outcome] = self._link.loop.create_future()
         self._waiting.append(_Item(args, task_id, future, size))
         if not self._away and not self._scheduled:
@@ -58,31 +60,40 @@ class Batch:
                 self._send()
         return future
 
+    def hurry(self) -> None:
+        """Send what waits, whatever is on its way: a caller was cancelled, and the event loop may be about to end."""
+        while self._waiting:
+            self._send()
+
     async def drain(self) -> None:
         """Wait until nothing is on its way."""
         await self._idle.wait()
 
     def _send(self) -> None:
         self._scheduled = False
-        args = self._head()
+        args: list[Arg] = []
+        items: list[_Item] = []
         size = 0
-        while self._waiting and len(self._away) < BULK and (size < BULK_BYTES):
+        while self._waiting and len(items) < BULK and size < BULK_BYTES:
             item = self._waiting[0]
             if size and size + item.size > BULK_BYTES:
                 break
             self._waiting.popleft()
-            if not item.future.cancelled():
-                self._away.append(item)
-                args += item.args
-                size += item.size
-        if self._away:
-            self._crowd = len(self._away) > 1
-            self._link.submit(Request(self._transition, args, self._returned))
-        else:
+            if self._droppable and item.future.cancelled():
+                continue
+            items.append(item)
+            args += item.args
+            size += item.size
+        if items:
+            self._away += 1
+            self._crowd = len(items) > 1
+            args = [*self._head(), *args]
+            self._link.submit(Request(self._transition, args, functools.partial(self._returned, items)))
+        elif not self._away:
             self._idle.set()
 
-    def _returned(self, reply: Any, error: Exception | None) -> None:
-        items, self._away = self._away, []
+    def _returned(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
+        self._away -= 1
         outcomes = read_outcomes(reply, len(items)) if error is None else []
         for k, item in enumerate(items):
             if item.future.cancelled():
@@ -92,6 +103,8 @@ class Batch:
                 item.future.set_result(outcomes[k])
             else:
                 item.future.set_exception(wrong if error is None else _copy(wrong))
+        if self._away or self._scheduled:
+            return
         if self._waiting:
             # After those who were just served, who may come again.
             self._scheduled = True

@@ -7,7 +7,7 @@ from typing import Any
 
 from .error import TorrelqueBulkError, TorrelqueTypeError
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BULK, BULK_BYTES, Arg, Outcome, outcome_error, read_outcomes, serialise, token_of
+from .protocol import BULK, BULK_BYTES, Arg, outcome_error, read_outcomes, serialise, token_of
 from .session import Session
 
 
@@ -94,9 +94,9 @@ async def enqueue_all(
     return enqueuer.task_ids  # type: ignore[return-value]
 
 
-async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[Arg]) -> list[tuple[str, Outcome]]:
-    """Release tasks; each id with its outcome, in their order."""
-    outcomes: list[tuple[str, Outcome]] = []
+async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[Arg]) -> list[bool]:
+    """Release tasks; for each whether it was done, in their order."""
+    done: list[bool] = []
     ids = list(task_ids)
     for start in range(0, len(ids), BULK):
         some = ids[start : start + BULK]
@@ -105,8 +105,9 @@ async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[
             args += (task_id, token_of(task_id), *keep)
         session.check()
         reply = await session.call('release', args)
-        outcomes += zip(some, read_outcomes(reply, len(some)), strict=True)
-    return outcomes
+        outcomes = zip(some, read_outcomes(reply, len(some)), strict=True)
+        done += [session.told('release', task_id, outcome) for task_id, outcome in outcomes]
+    return done
 
 
 async def redrive_some(session: Session, mark: str, task_ids: Sequence[str]) -> int:

@@ -68,7 +68,7 @@ class Fetcher:
         self._give_back = give_back
         self._reject = reject
         self._bell_key = keys['bell']
-        self._record = f'{keys["claim"]}:{secrets.token_hex(8)}'
+        self._records = f'{keys["claim"]}:{secrets.token_hex(8)}'
         self._loop = link.loop
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._number = 0
@@ -76,7 +76,7 @@ class Fetcher:
         self._claiming: asyncio.Future[None] | None = None
         self._scheduled = False
         self._crowd = False
-        self._unacknowledged = False
+        self._unacknowledged = ''
         self._acknowledger: asyncio.TimerHandle | None = None
         self._listening = False
         self._sweeping = False
@@ -108,10 +108,8 @@ class Fetcher:
 
     def acknowledge(self) -> str:
         """The key of a claim's record that any script may delete now, for its reply has come; '' if there is none."""
-        if not self._unacknowledged:
-            return ''
-        self._unacknowledged = False
-        return self._record
+        record, self._unacknowledged = self._unacknowledged, ''
+        return record
 
     async def close(self) -> None:
         """End all waiting with an error, and leave nothing behind."""
@@ -179,6 +177,10 @@ class Fetcher:
 
     # Claiming
 
+    @property
+    def _record(self) -> str:
+        return f'{self._records}:{self._number}'
+
     def _pump(self) -> None:
         """Claim, unless it is done already or nobody waits."""
         if self._claiming is None and not self._scheduled and self._waiters:
@@ -205,7 +207,6 @@ class Fetcher:
         args = [
             self.acknowledge(),
             self._record,
-            str(self._number),
             str(min(wanted, BULK)),
             '1' if staying and not self._closed else '',
             str(int(BLOCK * 1000)),
@@ -228,21 +229,23 @@ class Fetcher:
         for task_id, trouble in claimed.troubles:
             logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
         if claimed.tasks:
-            self._unacknowledged = True
+            self._unacknowledged = self._record
             if self._acknowledger is None:
                 self._acknowledger = self._loop.call_later(ACKNOWLEDGE, self._acknowledge)
         self._hand_out(claimed)
 
-        if claimed.wait is not None and claimed.wait <= 0:
+        due = claimed.wait is not None and claimed.wait <= 0
+        if due:
             self._sweep()
         if claimed.more:
             self._pump()
-        else:
-            for waiter in list(self._waiters):
-                if waiter.got:
-                    self._resolve(waiter)
-                elif waiter.over:
-                    self._time_out(waiter)
+            return
+        for waiter in list(self._waiters):
+            if waiter.got:
+                self._resolve(waiter)
+            elif waiter.over and not due:
+                self._time_out(waiter)
+        if not due:
             self._wait(claimed.wait)
 
     def _hand_out(self, claimed: Claimed) -> None:

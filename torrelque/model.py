@@ -69,7 +69,7 @@ class TorrelqueTaskId(str):
     __slots__ = ('attempt', 'token')
 
     attempt: int | None
-    """Which hand-out of the task this is; None when it was not dequeued."""
+    """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
     token: str
     """Attempt and server time (ms) of the claim, or '' when the task was not dequeued."""
 

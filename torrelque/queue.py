@@ -1,6 +1,5 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
-import logging
 import os
 import weakref
 from collections.abc import AsyncIterable, Iterable
@@ -26,8 +25,6 @@ from .model import (
 )
 from .session import Plan, Session
 from .sweep import Sweeper, sweep_all
-
-logger = logging.getLogger(__package__)
 
 Self = TypeVar('Self', bound='Torrelque')
 
@@ -146,7 +143,7 @@ class Torrelque:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
             await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)
         else:
-            await self._started().batch('enqueue').add(item, new_id, len(payload))
+            await self._started().send('enqueue', item, new_id, len(payload))
         return new_id
 
     async def enqueue_many(
@@ -179,7 +176,7 @@ class Torrelque:
         id of the caller's own may be enqueued again at once.
         """
         args = [protocol.check_id(task_id), self._plan.mark()]
-        return protocol.settled(await self._started().batch('cancel').add(args, task_id), task_id)
+        return protocol.settled(await self._started().send('cancel', args, task_id), task_id)
 
     # Consumers
 
@@ -197,7 +194,7 @@ class Torrelque:
         The id is a ``str`` that carries the right to settle this delivery.  Before the lease ends the task is to be
         settled by `release`, `requeue` or `bury`, or the lease renewed by `touch`; else it is handed to somebody else.
 
-        :param timeout: how long to wait (s): None is for ever, 0 not at all.
+        :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
         :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
         :raises TorrelqueTimeoutError: no task came in time.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
@@ -234,6 +231,8 @@ class Torrelque:
             handed to somebody else since, settled, cancelled, unknown.  Then nothing has changed, but for a cancelled
             task, which its holder's call clears away.  An id that did not come from `dequeue` is not fenced; its task
             must be working.
+
+        When the call is cancelled it is carried out all the same, if the server can be reached.
         """
         args: list[protocol.Arg] = [
             protocol.check_id(task_id),
@@ -263,7 +262,8 @@ class Torrelque:
         :param result: any value but None that the serialiser takes.
         :param result_ttl: how long (s) the state can be read, `Torrelque.result_ttl` by default; 0 is not at all.
         :param status: a final one, else it is an error.
-        :param pipeline: as in `enqueue`; then None is returned.
+        :param pipeline: as in `enqueue`; then None is returned.  A transaction that the client library repeats after a
+            lost reply reads as refused.
         :return: as `requeue`.
         """
         protocol.check_id(task_id)
@@ -283,8 +283,7 @@ class Torrelque:
             raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
         ids = [protocol.check_id(task_id) for task_id in task_ids]
         keep = protocol.release_keep(status, None, result_ttl, self.result_ttl)
-        outcomes = await bulk.release_all(self._started(), ids, keep)
-        return [self._told('release', task_id, outcome) for task_id, outcome in outcomes]
+        return await bulk.release_all(self._started(), ids, keep)
 
     async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
@@ -300,8 +299,7 @@ class Torrelque:
             '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
             b'' if data is None else b'=' + data,
         ]
-        outcome = await self._started().batch('touch').add(args, task_id, 0 if data is None else len(data))
-        return self._told('touch', task_id, outcome)
+        return await self._started().settle('touch', args, task_id, 0 if data is None else len(data))
 
     async def bury(self, task_id: str, *, error: str | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
@@ -311,12 +309,14 @@ class Torrelque:
         """
         token, mark = protocol.token_of(protocol.check_id(task_id)), self._plan.mark()
         args = [task_id, token, mark, protocol.check_error(error)]
-        return self._told('bury', task_id, await self._started().batch('bury').add(args, task_id, len(error or '')))
+        return await self._started().settle('bury', args, task_id, len(error or ''))
 
     # Operators
 
     async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
-        """Bring dead tasks back to the end of the queue, their attempts begun anew; how many.
+        """Bring dead tasks back to the end of the queue; how many.
+
+        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.
 
         :param task_ids: which; all that are dead now when none is named, the first to die first.
         :param limit: how many at the most.
@@ -387,16 +387,10 @@ class Torrelque:
         if pipeline is not None:
             await self._add_to_pipeline(pipeline, name, args)
             return None
-        return self._told(name, task_id, await self._started().batch(name).add(args, task_id, size))
+        return await self._started().settle(name, args, task_id, size)
 
     async def _add_to_pipeline(
         self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False
     ) -> None:
         words = self._plan.transitions[name].words([*self._plan.head(name), *args], resent)
         await add_to_pipeline(self._client, pipeline, words)
-
-    def _told(self, name: str, task_id: str, outcome: protocol.Outcome) -> bool:
-        done = protocol.settled(outcome, task_id)
-        if not done:
-            logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
-        return done

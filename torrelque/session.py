@@ -12,7 +12,7 @@ from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
 from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, Arg, Transition, make_marks
+from .protocol import BLOCK, Arg, Outcome, Transition, make_marks, settled
 
 logger = logging.getLogger(__package__)
 
@@ -80,8 +80,29 @@ class Session:
         """Where calls of a transition are put together."""
         batch = self._batches.get(name)
         if batch is None:
-            batch = self._batches[name] = Batch(self._link, self._plan.transitions[name], lambda: self._head(name))
+            transition, droppable = self._plan.transitions[name], name == 'enqueue'
+            batch = self._batches[name] = Batch(self._link, transition, lambda: self._head(name), droppable)
         return batch
+
+    async def send(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> Outcome:
+        """One task's call, together with others of its kind; its outcome.  When cancelled, it is sent all the same."""
+        batch = self.batch(name)
+        try:
+            return await batch.add(args, task_id, size)
+        except asyncio.CancelledError:
+            batch.hurry()
+            raise
+
+    async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
+        """As `send`; whether it was done."""
+        return self.told(name, task_id, await self.send(name, args, task_id, size))
+
+    def told(self, name: str, task_id: str, outcome: Outcome) -> bool:
+        """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
+        done = settled(outcome, task_id)
+        if not done:
+            logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
+        return done
 
     def call(self, name: str, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""

@@ -3,7 +3,7 @@
 -- Take tasks out of the flow, to be looked at by a person.
 --
 -- Uses   marks, judge, clear, forget, bury
--- ARGV   resent, acknowledged claim ('' is none)
+-- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:
 --        'ok'            buried
@@ -14,7 +14,7 @@
 --        'broken'        the key of its state holds something else
 local outcomes, refused, cleared = {}, false, false
 
-if ARGV[2] ~= '' and not resent then
+if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 for i = 3, #ARGV, 4 do

@@ -1,15 +1,16 @@
 -- pending -> working
 --
 -- Hand tasks out, the head of the queue first.  An id that says it is not pending is a hole that a cancelled task left,
--- and is skipped.  One claim at a time per consumer: a claim with a new number acknowledges the one before.
+-- and is skipped.  What a claim has given is on record until its reply is acknowledged, so that a claim that is sent
+-- twice gives the same.  One claim at a time per consumer.
 --
 -- Uses   mend, ring, tend
--- ARGV   resent, acknowledged claim ('' is none, else the key below), the consumer's claim key, number of the claim,
+-- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, whether the consumer stays when it gets fewer ('1' or ''), block (ms), bytes at the most
 -- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
 --        (1 or 0), list of id and trouble by turns, then by turns id, payload, attempt
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
-local record, number, wanted, most = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
+local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 local reply = {'ok', stamp, false, 0, {}}
 local given, troubles = {}, reply[5]
 
@@ -71,20 +72,19 @@ local function take()
   end
 end
 
-if ARGV[2] ~= '' and not resent then
+if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 local last = resent and redis.call('GET', record)
-last = last and cjson.decode(last)
-if last and last.number == number then
-  again(last)
+if last then
+  again(cjson.decode(last))
 else
   take()
   if #given > 0 then
-    redis.call('SET', record, cjson.encode({number = number, time = stamp, ids = given}), 'PX', 60000)
+    redis.call('SET', record, cjson.encode({time = stamp, ids = given}), 'PX', 60000)
   end
 end
 
-local wait, more = tend(ARGV[6] == '1' and #given < wanted, tonumber(ARGV[7]))
+local wait, more = tend(ARGV[5] == '1' and #given < wanted, tonumber(ARGV[6]))
 reply[3], reply[4] = wait, more and 1 or 0
 return reply

@@ -1,7 +1,7 @@
 -- The bell: a consumer leaves it, perhaps rung and with no use for it, and makes sure that somebody else hears.
 --
 -- Uses   ring, tend
--- ARGV   resent, acknowledged claim ('' is none), block (ms)
+-- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])

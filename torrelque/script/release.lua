@@ -3,7 +3,7 @@
 -- Finish tasks: forget them, or keep their final state for a while.
 --
 -- Uses   judge, clear, forget
--- ARGV   resent, acknowledged claim ('' is none)
+-- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), keep ('' is forget, else 'status ttl', ttl in ms)
 --        and, where it is kept, result ('' is none, else '=' and its bytes)
 -- Reply  'ok' when each task is released, else a list with one of these per task:
@@ -16,7 +16,7 @@
 local ids, states, kept, seen = {}, {}, {}, {}
 local outcomes, refused = {}, false
 
-if ARGV[2] ~= '' and not resent then
+if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 local i = 3

@@ -3,7 +3,7 @@
 -- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.
 --
 -- Uses   marks, judge, clear, forget, bury, append, ring
--- ARGV   resent, acknowledged claim ('' is none), block (ms)
+-- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
 --        forgive ('1' does not count the attempt, and goes to the head; ''), error ('' is none)
 -- Reply  'ok' when each task is given back, else a list with one of these per task:
@@ -54,7 +54,7 @@ local function give_back(i, known)
   return 'ok'
 end
 
-if ARGV[2] ~= '' and not resent then
+if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 for i = 4, #ARGV, 7 do

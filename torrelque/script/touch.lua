@@ -3,7 +3,7 @@
 -- Move the deadline of leases, and write down how far the work is.
 --
 -- Uses   judge, ring
--- ARGV   resent, acknowledged claim ('' is none), block (ms)
+-- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), lease from now (ms, '' is the task's own),
 --        progress ('' is none, else '=' and its bytes)
 -- Reply  'ok' when each lease is renewed, else a list with one of these per task:
@@ -15,7 +15,7 @@
 --        'broken'        the key of its state holds something else
 local outcomes, refused, rung = {}, false, false
 
-if ARGV[2] ~= '' and not resent then
+if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 for i = 4, #ARGV, 4 do
