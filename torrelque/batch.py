@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .error import TorrelqueError
+from .error import TorrelqueConnectionError, TorrelqueError
 from .link import Link, Request
 from .protocol import BULK, BULK_BYTES, Arg, Outcome, Transition, outcome_error, read_outcomes
 
@@ -103,6 +103,12 @@ class Batch:
                 item.future.set_result(outcomes[k])
             else:
                 item.future.set_exception(wrong if error is None else _copy(wrong))
+        if isinstance(error, TorrelqueConnectionError):
+            # They waited behind it; each would wait as long once more.
+            while self._waiting:
+                item = self._waiting.popleft()
+                if not item.future.cancelled():
+                    item.future.set_exception(_copy(error))
         if self._away or self._scheduled:
             return
         if self._waiting:

@@ -83,6 +83,14 @@ def leave_link(client: Client, link: Link, user: object) -> None:
                 link.close()
 
 
+def forget_link(client: Client, link: Link) -> None:
+    """Forget a link whose event loop is closed."""
+    links = _links.get(client, {})
+    for place, (other, _) in list(links.items()):
+        if other is link:
+            del links[place]
+
+
 def check_client(client: object) -> None:
     """Refuse what is not an asynchronous client of a server or of a Cluster."""
     kinds = (redis.asyncio.Redis, redis.asyncio.RedisCluster)

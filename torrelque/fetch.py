@@ -18,7 +18,7 @@ from typing import Any
 from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, BULK, BULK_BYTES, SWEEP, Claimed, Transition, read_claimed, read_troubles
+from .protocol import BLOCK, BULK, BULK_BYTES, SWEEP, Claimed, Transition, error_code, read_claimed, read_troubles
 
 logger = logging.getLogger(__package__)
 
@@ -59,7 +59,7 @@ class Fetcher:
         keys: dict[str, str],
         serialiser: TorrelqueSerialiser,
         give_back: Callable[[Sequence[TorrelqueTaskId]], None],
-        reject: Callable[[TorrelqueTaskId, Exception], None],
+        reject: Callable[[TorrelqueTaskId, BaseException], None],
     ) -> None:
         self._link = link
         self._bell = bell
@@ -79,6 +79,7 @@ class Fetcher:
         self._unacknowledged = ''
         self._acknowledger: asyncio.TimerHandle | None = None
         self._listening = False
+        self._rang = False
         self._sweeping = False
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
@@ -204,6 +205,7 @@ class Fetcher:
         if not self._again:
             self._number += 1
         self._claiming = self._loop.create_future()
+        self._rang = False
         args = [
             self.acknowledge(),
             self._record,
@@ -225,7 +227,11 @@ class Fetcher:
             logger.info('the server is back')
             self._error = None
         self._again = False
-        claimed = read_claimed(reply)
+        try:
+            claimed = read_claimed(reply)
+        except Exception as exc:
+            self._failed(exc)
+            return
         for task_id, trouble in claimed.troubles:
             logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
         if claimed.tasks:
@@ -237,7 +243,8 @@ class Fetcher:
         due = claimed.wait is not None and claimed.wait <= 0
         if due:
             self._sweep()
-        if claimed.more:
+        if claimed.more or (self._rang and self._waiters):
+            # Rung since: what there is now, this claim may not have seen.
             self._pump()
             return
         for waiter in list(self._waiters):
@@ -254,7 +261,9 @@ class Fetcher:
         for task_id, payload in claimed.tasks:
             try:
                 task = self._loads(payload)
-            except Exception as exc:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as exc:
                 self._reject(task_id, exc)
                 continue
             while self._waiters and self._waiters[0].future.done():
@@ -273,10 +282,14 @@ class Fetcher:
         # The claim may have been carried out: the next one asks for the same again.
         self._again = True
         lost = isinstance(error, TorrelqueConnectionError) and self._link.established
+        lost = lost or error_code(str(error)) in ('NOREPLICAS', 'MISCONF')
         if not lost:
             for waiter in list(self._waiters):
                 self._resolve(waiter, error)
-        elif self._waiters:
+        for waiter in list(self._waiters):
+            if waiter.got:
+                self._resolve(waiter)
+        if lost and self._waiters:
             if self._error is None:
                 logger.warning('waiting for the server to come back: %s', error)
             self._error = error
@@ -285,7 +298,7 @@ class Fetcher:
     def _acknowledge(self) -> None:
         self._acknowledger = None
         if key := self.acknowledge():
-            self._link.submit(Request(None, ['DEL', key], lambda reply, error: None))
+            self._link.submit(Request(None, ['DEL', key], lambda reply, error: None, repeat=False))
 
     # Waiting
 
@@ -306,6 +319,7 @@ class Fetcher:
         self._listening = False
         if self._closed:
             return
+        self._rang = self._rang or self._claiming is not None
         if self._waiters:
             if error is not None:
                 logger.debug('the connection to the doorbell failed: %s', error)

@@ -34,9 +34,9 @@ GIVE_UP = 40
 CONNECT_TIMEOUT = 3.0
 """s for one attempt to connect."""
 
-_NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'CLUSTERDOWN', 'MASTERDOWN', 'BUSY', 'UNBLOCKED'})
+_NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED'})
 """Errors that say: not carried out, send again in a moment."""
-_ELSEWHERE = frozenset({'READONLY', 'MOVED'})
+_ELSEWHERE = frozenset({'READONLY', 'MOVED', 'CLUSTERDOWN', 'MASTERDOWN'})
 """Errors that say: not carried out, and not here; connect anew."""
 _FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
 _PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
@@ -85,6 +85,8 @@ class Connector(Protocol):
 def _final(error: Exception) -> Exception | None:
     # The client library wraps what a server on a unix socket says.
     for exc in (error, error.__cause__):
+        if isinstance(exc, _FATAL) and error_code(str(exc)) in _NOT_RUN:
+            return None
         if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
             return exc
     return None
@@ -230,7 +232,7 @@ class Link(asyncio.Protocol):
             self._error = server_error(message)
             again = request.repeat and request.ticks < GIVE_UP
             if code in _ELSEWHERE:
-                self._lost(request if again else None, pause=code == 'READONLY')
+                self._lost(request if again else None, pause=code != 'MOVED')
             elif again:
                 self._unsent.append(request)
                 self.loop.call_later(0.05, self._flush)
@@ -248,7 +250,9 @@ class Link(asyncio.Protocol):
         requests = list(self._in_flight)
         self._drop()
         self._anew = True
-        repeated = [request for request in requests if request.repeat]
+        late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]
+        self._fail(late, TorrelqueConnectionError(f'no answer of the server: {self._error}'))
+        repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]
         for request in repeated:
             request.resent = True
         self._unsent[:0] = repeated if refused is None else [refused, *repeated]
@@ -282,13 +286,13 @@ class Link(asyncio.Protocol):
             self._connecting = self.loop.create_task(self._keep_connecting(pause), name='torrelque link')
 
     async def _keep_connecting(self, pause: bool) -> None:
-        delay = 0.05
+        delay, limit = 0.05, CONNECT_TIMEOUT
         if pause:
             await asyncio.sleep(delay)
         while self._unsent and not self._closed:
             made: list[Any] = []
             try:
-                await asyncio.wait_for(self._attempt(made), CONNECT_TIMEOUT)
+                await asyncio.wait_for(self._attempt(made), limit)
                 if not self._closed:
                     self._adopt(made.pop())
                 return
@@ -301,7 +305,7 @@ class Link(asyncio.Protocol):
                     self._fail(self._unsent, final)
                     return
                 await asyncio.sleep(delay)
-                delay = min(0.5, delay * 2)
+                delay, limit = min(0.5, delay * 2), min(6, limit * 2)
             finally:
                 # Also where the attempt was cancelled after it had succeeded.
                 for connection in made:
@@ -310,7 +314,8 @@ class Link(asyncio.Protocol):
     async def _attempt(self, made: list[Any]) -> None:
         connection = await self._connector.make(self._anew)
         made.append(connection)
-        # Its repetition is ours to do.
+        # Its repetition and its patience are ours.
+        connection.socket_timeout = connection.socket_connect_timeout = CONNECT_TIMEOUT
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         await connection.connect()
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .batch import Batch
-from .client import Client, leave_link, make_connector, share_link
+from .client import Client, forget_link, leave_link, make_connector, share_link
 from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
 from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, Arg, Outcome, Transition, make_marks, settled
+from .protocol import BLOCK, BULK, Arg, Outcome, Transition, make_marks, settled
 
 logger = logging.getLogger(__package__)
 
@@ -62,6 +62,7 @@ class Session:
         self._plan = plan
         self._link = share_link(client, plan.keys['pending'], self)
         self._batches: dict[str, Batch] = {}
+        self._calls: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
         # The bell's connection is silent for as long as it blocks.
         bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
@@ -106,7 +107,10 @@ class Session:
 
     def call(self, name: str, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
-        return self._link.call(self._plan.transitions[name], [*self._head(name), *args])
+        call = self._link.call(self._plan.transitions[name], [*self._head(name), *args])
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return call
 
     def command(self, *args: Arg) -> 'asyncio.Future[Any]':
         """A plain command that reads."""
@@ -125,8 +129,8 @@ class Session:
         try:
             await self.fetcher.close()
             waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
-            if waiting or self._returns:
-                _, late = await asyncio.wait([*waiting, *self._returns], timeout=CLOSING)
+            if waiting or self._calls:
+                _, late = await asyncio.wait([*waiting, *self._calls], timeout=CLOSING)
                 for future in late:
                     future.cancel()
         finally:
@@ -134,9 +138,14 @@ class Session:
 
     def abandon(self) -> None:
         """Let the connections go when the queue object was collected, in whatever thread that is."""
-        if not self.closed and not self.loop.is_closed():
-            self.closed = True
+        if self.closed:
+            return
+        self.closed = True
+        try:
             self.loop.call_soon_threadsafe(self._let_go)
+        except RuntimeError:
+            # The loop is closed, and nobody else drops the link, which would keep the client and the socket.
+            forget_link(self._client, self._link)
 
     def _let_go(self) -> None:
         self.fetcher.abandon()
@@ -147,19 +156,20 @@ class Session:
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.
-        args: list[Arg] = []
-        for task_id in task_ids:
-            args += [task_id, task_id.token, self._plan.mark(), '0', '', '1', '']
-        call = self.call('requeue', args)
-        self._returns.add(call)
-        call.add_done_callback(self._returned)
+        for start in range(0, len(task_ids), BULK):
+            args: list[Arg] = []
+            for task_id in task_ids[start : start + BULK]:
+                args += [task_id, task_id.token, self._plan.mark(), '0', '', '1', '']
+            call = self.call('requeue', args)
+            self._returns.add(call)
+            call.add_done_callback(self._returned)
 
     def _returned(self, call: 'asyncio.Future[Any]') -> None:
         self._returns.discard(call)
         if not call.cancelled() and (error := call.exception()):
             logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
 
-    def _reject(self, task_id: TorrelqueTaskId, error: Exception) -> None:
+    def _reject(self, task_id: TorrelqueTaskId, error: BaseException) -> None:
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('task %r is dead: %s', task_id, why)
         args: list[Arg] = [task_id, task_id.token, self._plan.mark(), why.encode('utf-8', 'backslashreplace')]

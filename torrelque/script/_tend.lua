@@ -11,10 +11,10 @@ local function tend(staying, block)
   local wait = due and due - now or false
   local more = redis.call('EXISTS', pending) == 1
 
+  -- First a write that a server without free memory lets pass.
+  redis.call('DEL', bell)
   if more or wait and wait <= block and not staying then
     ring()
-  else
-    redis.call('DEL', bell)
   end
   return wait, more
 end

@@ -50,7 +50,11 @@ local function take()
       local known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
       -- One by one: read together, a few hundred large payloads would be more than the server has memory for.
       local payload = known[1] == PENDING and redis.call('HGET', tasks, id)
-      if payload then
+      if payload and bytes > 0 and bytes + #payload > most then
+        put_back(ids, k)
+        bytes = most
+        break
+      elseif payload then
         local attempt = (tonumber(known[3]) or 0) + 1
         redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
         local n = #leases

@@ -28,6 +28,9 @@ local function known(id, mark)
   elseif was[1] ~= CANCELLED then
     return {'duplicate', id}
   end
+  if size and size - (redis.call('ZSCORE', working, id) and 1 or 0) >= limit then
+    return {'full', size}
+  end
   -- A cancelled id is free again; where somebody still holds it, his token no longer counts.
   redis.call('DEL', state .. id)
   if redis.call('ZREM', working, id) == 1 then

@@ -11,7 +11,7 @@
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 local mark = ARGV[2]
-local outcomes, refused, ready = {}, false, {}
+local outcomes, refused, ready, seen = {}, false, {}, {}
 
 for i = 3, #ARGV do
   local id = ARGV[i]
@@ -21,9 +21,14 @@ for i = 3, #ARGV do
     outcome = 'broken'
   elseif not known[1] then
     outcome = 'unknown'
+  elseif seen[id] then
+    outcome = 'not_dead'
+  elseif resent and marked(known[3], mark) then
+    seen[id] = true
   elseif known[1] ~= DEAD then
-    outcome = resent and marked(known[3], mark) and 'ok' or 'not_dead'
+    outcome = 'not_dead'
   else
+    seen[id] = true
     redis.call('ZREM', dead, id)
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
     ready[#ready + 1] = id

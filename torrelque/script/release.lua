@@ -36,6 +36,7 @@ while i <= #ARGV do
     clear(id)
   elseif resent and not seen[id] and
       (outcome == 'unknown' or outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
+    seen[id] = true
     outcome = 'ok'
   end
   outcomes[#outcomes + 1] = outcome
