@@ -275,6 +275,8 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue_many(range(30), max_attempts=100)
         await queue.enqueue(99, delay=0.01)
+        async with Torrelque(client, queue='other') as other:
+            await other.enqueue(1, delay=1.9)
         got = await queue.dequeue(max_tasks=20)
         await client.config_set('maxmemory', '100kb')
         with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -282,6 +284,9 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
         with pytest.raises(torrelque.TorrelqueBulkError) as caught:
             await queue.enqueue_many([1])
         assert isinstance(caught.value.__cause__, redis.exceptions.OutOfMemoryError)
+        async with Torrelque(client, queue='other') as other:
+            with pytest.raises(torrelque.TorrelqueTimeoutError):
+                await other.dequeue(0.01)
         ids = [task_id for task_id, _ in got]
         assert await queue.touch(ids[0], progress='x') is True
         assert await queue.requeue(ids[0], 10) is True

@@ -398,6 +398,18 @@ async def test_a_full_queue_refuses(client, queue_name):
         assert (await queue.get_queue_stats()).tasks == 4
 
 
+async def test_a_cancelled_id_is_refused_by_a_full_queue_and_changes_nothing(client, queue_name):
+    async with Torrelque(client, queue=queue_name, max_tasks=2) as queue:
+        await queue.enqueue(1, task_id='own')
+        await queue.cancel('own')
+        await queue.enqueue_many([1, 2])
+        before = await dump(client)
+        with pytest.raises(torrelque.TorrelqueFullError):
+            await queue.enqueue(2, task_id='own')
+        assert await dump(client) == before
+        assert (await queue.get_task_state('own')).status is Status.CANCELLED
+
+
 async def test_an_unreadable_payload_is_dead_and_harms_no_other(client, queue, caplog):
     ids = await queue.enqueue_many(range(3))
     await client.hset(queue.keys['tasks'], ids[1], b'\xff{')

@@ -441,3 +441,33 @@ def test_consumers_that_end_with_their_loop_strand_nothing(server):
             asyncio.run(look())
             with server.sync_client() as client:
                 client.flushall()
+
+
+async def test_a_ring_during_a_claim_is_not_lost(client, queue, monkeypatch):
+    first = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    fetcher, loop = queue._session.fetcher, asyncio.get_running_loop()
+    submit, held = fetcher._link.submit, asyncio.Event()
+
+    def hold(request):
+        # The claim is carried out at once, its reply comes late.
+        callback, request.callback = request.callback, lambda *reply: loop.create_task(come(callback, reply))
+        submit(request)
+
+    async def come(callback, reply):
+        await held.wait()
+        callback(*reply)
+
+    monkeypatch.setattr(fetcher._link, 'submit', hold)
+    second = asyncio.ensure_future(queue.dequeue())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(fetcher._link, 'submit', submit)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    await queue.enqueue(1)
+    while fetcher._listening:
+        await asyncio.sleep(0.001)
+    held.set()
+    # Well before the next block at the bell would end.
+    assert (await asyncio.wait_for(first, 1.5))[1] == 1
+    second.cancel()
+    await asyncio.wait([second])
