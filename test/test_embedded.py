@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import redis
 import redis.asyncio
 
 import torrelque.embedded
+from processes import is_alive, wait_end
 from torrelque.embedded import Server
 from torrelque.error import TorrelqueError
 
@@ -68,27 +68,6 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         monkeypatch.setattr(tempfile, 'tempdir', None)
         yield Path(name)
         assert os.listdir(name) == []
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_end(pid: int) -> None:
-    """Wait for the end of a process that need not be a child of this one."""
-
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([fd], [], [], 30)[0], f'process {pid} is still there'
-    finally:
-        os.close(fd)
 
 
 def test_server_is_there_for_the_length_of_the_block(temporary: Path) -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 import redis
 
 import torrelque
+from processes import is_alive, wait_end
 from servers import RealServer
 
 ROOT = Path(__file__).parent.parent
@@ -101,27 +101,6 @@ def run() -> Iterator[Run]:
 
         yield start
         assert os.listdir(temporary) == []
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_end(pid: int) -> None:
-    """Wait for the end of a process that need not be a child of this one."""
-
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([fd], [], [], 30)[0], f'process {pid} is still there'
-    finally:
-        os.close(fd)
 
 
 def server_of(url: str) -> int:

@@ -1,0 +1,1031 @@
+"""Any order of calls, time, lost replies and crashes, on a real server, beside a model of the queue.
+
+The calls go through the public door.  What they send is seen on the line, carried out by the model too, and compared
+with what the server replies; after each step all keys of the queue are compared with those of the model.  The server's
+clock is replaced in the scripts, at their one line that reads it, so time stands still until the machine moves it, and
+hours cost nothing.  Bounds that are in the hundreds are lowered, so that a few tasks reach them.
+
+`TORRELQUE_STEPS` is how many steps are taken on each server, from random seeds then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, assume, note, settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import torrelque
+from model import (
+    BLOCK,
+    CANCELLED,
+    COMPLETED,
+    DEAD,
+    DELAYED,
+    HOLES,
+    PENDING,
+    REJECTED,
+    SHORT_LIST,
+    WORKING,
+    Bury,
+    Call,
+    Cancel,
+    Enqueue,
+    Given,
+    Model,
+    Release,
+    Requeue,
+    Sweep,
+    Touch,
+    read_call,
+)
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status, bulk, fetch, protocol, sweep
+from torrelque.link import Link, Request
+from torrelque.session import Plan
+
+STEPS = int(os.environ.get('TORRELQUE_STEPS', '0'))
+EXAMPLE_STEPS = 50
+START = 1_700_000_000_000
+CLOCK = 'clock'
+OWN_IDS = ['a', 'b', 'c', 'ü 1']
+
+# Bounds of calls and claims, lowered.
+BULK_TASKS = 4
+BULK_BYTES = 60
+SWEEP_TASKS = 3
+
+SCRIPT_CHANGES = {
+    "local time = redis.call('TIME')": (
+        f"local clock = redis.call('GET', '{CLOCK}') "
+        'local time = {math.floor(clock / 1000), clock % 1000 * 1000}'
+    ),
+    "redis.call('LLEN', pending) <= 500": f"redis.call('LLEN', pending) <= {SHORT_LIST}",
+    'holed < 200': f'holed < {HOLES}',
+}
+
+# All keys of a queue in one call: name, type, content, time to live.
+DUMP = """
+local dump = {}
+local read = {hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'}, string = {'GET'},
+  zset = {'ZRANGE', 0, -1, 'WITHSCORES'}}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local kind = redis.call('TYPE', key).ok
+  local words = read[kind]
+  dump[#dump + 1] = {string.sub(key, #ARGV[1] + 1), kind, redis.call(words[1], key, unpack(words, 2)),
+    redis.call('PTTL', key)}
+end
+return dump
+"""
+
+
+# What is seen of a queue, and what must hold of it by itself
+
+
+class Seen(NamedTuple):
+    """The keys of a queue, ids and fields as text."""
+
+    names: set[str]
+    pending: list[str]
+    working: dict[str, int]
+    delayed: dict[str, int]
+    dead: dict[str, int]
+    payloads: dict[str, bytes]
+    states: dict[str, dict[str, str]]
+    holes: set[str]
+    bell: list[bytes]
+    records: dict[str, dict[str, Any]]
+    lives: dict[str, int]
+
+
+def _pairs(items: list[bytes]) -> Iterator[tuple[str, bytes]]:
+    return ((key.decode(), value) for key, value in zip(items[::2], items[1::2], strict=True))
+
+
+def read_dump(dump: list[Any]) -> Seen:
+    content: dict[str, Any] = {}
+    lives = {}
+    for name, kind, value, ttl in dump:
+        content[name.decode()] = dict(_pairs(value)) if kind in (b'hash', b'zset') else value
+        if ttl != -1:
+            lives[name.decode()] = ttl
+
+    def scores(name: str) -> dict[str, int]:
+        return {task_id: int(score) for task_id, score in content.get(name, {}).items()}
+
+    return Seen(
+        names={name.partition(':')[0] for name in content},
+        pending=[task_id.decode() for task_id in reversed(content.get('pending', []))],
+        working=scores('working'),
+        delayed=scores('delayed'),
+        dead=scores('dead'),
+        payloads=content.get('tasks', {}),
+        states={
+            name.removeprefix('task:'): {field: text.decode() for field, text in fields.items()}
+            for name, fields in content.items()
+            if name.startswith('task:')
+        },
+        holes={task_id.decode() for task_id in content.get('holes', [])},
+        bell=content.get('bell', []),
+        records={name: json.loads(text) for name, text in content.items() if name.startswith('claim:')},
+        lives=lives,
+    )
+
+
+def check_one_place(seen: Seen) -> None:
+    """Each id is in the one place that its state tells; in the list there are holes besides."""
+    assert len(seen.pending) == len(set(seen.pending))
+    waiting = [task_id for task_id in seen.pending if seen.states.get(task_id, {}).get('status') == PENDING]
+    assert set(seen.pending) - set(waiting) <= seen.holes <= set(seen.pending) - set(waiting)
+    places = [*waiting, *seen.working, *seen.delayed, *seen.dead]
+    assert len(places) == len(set(places))
+    for task_id, state in seen.states.items():
+        found = {
+            name
+            for name, place in (
+                (PENDING, waiting), (WORKING, seen.working), (DELAYED, seen.delayed), (DEAD, seen.dead)
+            )
+            if task_id in place
+        }  # fmt: skip
+        if state['status'] == CANCELLED:
+            assert found <= {WORKING}
+        else:
+            assert found == {state['status']} - {COMPLETED, REJECTED}
+    assert set(places) <= set(seen.states)
+
+
+def check_payloads(seen: Seen) -> None:
+    """There is a payload for each task in a place, and for no other."""
+    waiting = set(seen.pending) - seen.holes
+    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead}
+
+
+def check_counts(seen: Seen) -> None:
+    """A task comes back, and is forgiven, at most as often as it was handed out, and never beyond its attempts."""
+    for state in seen.states.values():
+        handed_out, back, forgiven = (
+            int(state.get(field, 0)) for field in ('dequeue_count', 'requeue_count', 'forgiven')
+        )
+        assert 0 <= back <= handed_out
+        assert 0 <= forgiven <= handed_out
+        assert handed_out - forgiven <= int(state.get('max_attempts', handed_out))
+        if state['status'] == WORKING:
+            assert handed_out > forgiven
+
+
+def check_lives(seen: Seen) -> None:
+    """Only what is final ends by itself, and it does; claim records too."""
+    ending = {name.removeprefix('task:') for name in seen.lives if name.startswith('task:')}
+    assert ending == {
+        task_id
+        for task_id, state in seen.states.items()
+        if state['status'] in (COMPLETED, REJECTED) or state['status'] == CANCELLED and task_id not in seen.working
+    }
+    assert {name for name in seen.lives if not name.startswith('task:')} == set(seen.records)
+
+
+def check_nothing_else(seen: Seen) -> None:
+    """An empty queue is no key at all but for final states and claim records."""
+    assert seen.names <= {'pending', 'working', 'delayed', 'dead', 'tasks', 'task', 'holes', 'bell', 'claim'}
+    if not seen.payloads:
+        assert seen.names <= {'task', 'claim'}
+
+
+def check_prediction(seen: Seen, model: Model, slack: float) -> None:
+    """All is as the model has it."""
+    assert seen.pending == model.pending
+    assert seen.holes == model.holes
+    assert (seen.working, seen.delayed, seen.dead) == (model.working, model.delayed, model.dead)
+    assert seen.payloads == model.payloads
+    assert seen.states == model.states
+    assert seen.bell == [b'1'] * model.bell
+    assert {name: (record['time'], record['ids']) for name, record in seen.records.items()} == {
+        record[record.index('claim:') :]: value for record, value in model.records.items()
+    }
+    for name, left in seen.lives.items():
+        ttl = 60_000 if name.startswith('claim:') else model.lives[name.removeprefix('task:')][1]
+        assert ttl - slack <= left <= ttl
+
+
+def check_once(call: Call, before: Seen, after: Seen, first: Any, again: Any) -> None:
+    """Sent again before anything else happened, a call changes nothing but the bell, and answers as it did."""
+    if call.name == 'touch':
+        # The deadline is the same where the clock stood still; a lease may have been moved twice in the call.
+        assert after._replace(bell=[], working={}, lives={}) == before._replace(bell=[], working={}, lives={})
+    else:
+        assert after._replace(bell=[], lives={}) == before._replace(bell=[], lives={})
+    if call.name == 'claim':
+        assert again.tasks == first.tasks
+    elif call.name == 'release':
+        for item, one, other in zip(call.items, first, again, strict=True):
+            # A task that is gone was released by the first sending, as far as one can tell.  One that was released
+            # as cancelled looks like one that was cancelled.
+            assert answer(other) or not answer(one) or item.status == CANCELLED
+    elif call.name != 'leave':
+        assert again == first
+
+
+# The line
+
+
+class Sent(NamedTuple):
+    """A call that was sent, and what came back."""
+
+    transition: protocol.Transition
+    args: Sequence[str | bytes]
+    reply: Any
+
+    def read(self) -> Call:
+        return read_call(self.transition.name, self.args)
+
+
+class Door:
+    """What the test has changed in the package while it runs."""
+
+    def __init__(self) -> None:
+        self.log: list[Sent] = []
+        self.steps = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.log.clear()
+        self._ids = itertools.count()
+
+    def urandom(self, size: int) -> bytes:
+        return hashlib.sha1(b'%d' % next(self._ids)).digest()[:size]
+
+    def open(self, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        load, submit = protocol.load_script, Link.submit
+        missing = set(SCRIPT_CHANGES)
+
+        def load_script(name: str) -> protocol.Script:
+            text = load(name).text.decode()
+            for old, new in SCRIPT_CHANGES.items():
+                if old in text:
+                    missing.discard(old)
+                    text = text.replace(old, new)
+            return protocol.Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
+
+        def record(link: Link, request: Request) -> None:
+            callback = request.callback
+
+            def called(reply: Any, error: Exception | None) -> None:
+                if request.transition is not None and error is None:
+                    self.log.append(Sent(request.transition, request.args, reply))
+                callback(reply, error)
+
+            request.callback = called
+            submit(link, request)
+
+        monkeypatch.setattr(protocol, 'load_script', load_script)
+        with server.sync_client() as client:
+            for name in Plan.NAMES:
+                # A server that does not know a script makes a call late, behind what was sent after it.
+                client.script_load(load_script(name).text)
+        assert not missing
+        monkeypatch.setattr(Link, 'submit', record)
+        # Ids, and so their order, are the same in each run of a machine.
+        monkeypatch.setattr(os, 'urandom', self.urandom)
+        monkeypatch.setattr(bulk, 'BULK', BULK_TASKS)
+        monkeypatch.setattr(bulk, 'BULK_BYTES', BULK_BYTES)
+        monkeypatch.setattr(fetch, 'BULK', BULK_TASKS)
+        monkeypatch.setattr(fetch, 'BULK_BYTES', BULK_BYTES)
+        monkeypatch.setattr(fetch, 'SWEEP', SWEEP_TASKS)
+        monkeypatch.setattr(sweep, 'SWEEP', SWEEP_TASKS)
+        # Nothing shall happen by real time.
+        monkeypatch.setattr(fetch, 'GRACE', 1e6)
+        monkeypatch.setattr(fetch, 'ACKNOWLEDGE', 1e6)
+        monkeypatch.setattr(logging.getLogger('torrelque'), 'disabled', True)
+
+
+# Who calls
+
+
+class Consumer:
+    """A consumer on a line of its own that may wait at the bell."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.number = 0
+        self.unacknowledged = ''
+        self.wakes: int | None = None
+        """When it wakes by itself, where it waits at the bell."""
+
+
+# What is drawn
+
+values = st.one_of(st.integers(0, 9), st.text('xyz', max_size=25))
+leases = st.sampled_from([None, None, 0, 0.001, 0.5, 2, 2.001, 10, 300, 1e6])
+delays = st.sampled_from([None, None, 0, 0.001, 0.5, 2, 2.001, 30])
+attempts = st.sampled_from([None, None, 1, 2, 3])
+errors = st.sampled_from([None, '', 'bad', 'wörse'])
+final = st.sampled_from([Status.COMPLETED, Status.REJECTED, Status.CANCELLED])
+lives = st.sampled_from([None, 0, 600, 7200])
+indexes = st.integers(0, 40)
+holders = st.tuples(st.sampled_from(['current'] * 5 + ['stale'] * 2 + ['working', 'plain']), indexes)
+queues = st.integers(0, 2)
+
+
+def several(*fields: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Mostly one task, else some whose calls are made at once."""
+    item = st.tuples(*fields)
+    return st.one_of(st.lists(item, min_size=1, max_size=1), st.lists(item, min_size=1, max_size=4))
+
+
+def ms(seconds: float | None, default: int = 0) -> int:
+    return default if seconds is None else round(seconds * 1000)
+
+
+def choose(ids: Sequence[str], index: int) -> str:
+    return ids[-1 - index % len(ids)]
+
+
+def ms_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else ms(seconds)
+
+
+def token(task_id: str) -> str:
+    return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
+
+
+def answer(outcome: Any) -> bool:
+    """What a call that settles or cancels answers."""
+    return outcome in ('ok', 'dead')
+
+
+class Machine(RuleBasedStateMachine):
+    """Draws the steps."""
+
+    server: RealServer
+    door: Door
+    names = map('model-{}'.format, itertools.count())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = next(self.names)
+        self.door.restart()
+        server = self.server
+        self.raw = server.sync_client()
+        self.dump_script = self.raw.register_script(DUMP)
+        self.model = Model(START)
+        self.raw.set(CLOCK, START)
+        self.started = time.monotonic()
+        self.loop = asyncio.new_event_loop()
+        self.troubles: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda loop, context: self.troubles.append(context))
+        self.clients = [server.client(), server.client()]
+        self.queues = [self.make_queue(place) for place in range(3)]
+        self.keys = self.queues[0].keys
+        self.prefix = self.keys['pending'].removesuffix('pending')
+        self.transitions = {name: protocol.Transition(name, self.keys) for name in Plan.NAMES}
+        self.consumers = [Consumer(f'{self.keys["claim"]}:consumer{n}') for n in range(2)]
+        self.deliveries: list[TorrelqueTaskId] = []
+        self.ids: list[str] = [*OWN_IDS, 'no such']
+        self.history: dict[str, list[Sent]] = {}
+        self.last_line = ''
+        self.last_outcome: Any = None
+        self.claimed_twice = False
+        self.rung_awake = False
+        """Whether somebody was woken, or died, who has not claimed since."""
+
+    def make_queue(self, place: int) -> Torrelque:
+        client = self.clients[place // 2]
+        return Torrelque(client, queue=self.name, max_tasks=5 if place == 1 else None)
+
+    # Calling, and following what was called
+
+    def ask(self, place: int, *calls: Callable[[Torrelque], Awaitable[Any]]) -> tuple[list[Any], list[Call]]:
+        """Make calls at once; their answers, and what went over the line, which the model was led through."""
+        queue = self.queues[place]
+
+        async def run() -> tuple[list[Any], Any]:
+            answers = await asyncio.gather(*(call(queue) for call in calls), return_exceptions=True)
+            # Behind all that was sent in passing.
+            return answers, await queue.get_queue_stats()
+
+        answers, stats = self.loop.run_until_complete(run())
+        sent = self.follow(place)
+        assert stats == self.model.stats
+        self.outcomes = self.replies[:-1]
+        return answers, [call.read() for call in sent[:-1]]
+
+    def follow(self, place: int) -> list[Sent]:
+        sent = self.door.log[:]
+        self.door.log.clear()
+        self.replies = [self.compare(call, resent=False) for call in sent]
+        for call, outcome in zip(sent, self.replies, strict=True):
+            self.remember_call(f'client{place // 2}', call, outcome)
+        assert not self.troubles, self.troubles
+        return sent
+
+    def remember_call(self, line: str, call: Sent, outcome: Any) -> None:
+        if call.transition.name != 'stats':
+            self.history[line] = [*self.history.get(line, [])[-5:], call]
+            self.last_line, self.last_outcome = line, outcome
+
+    def compare(self, sent: Sent, resent: bool) -> Any:
+        """Lead the model through a call, and compare what it says with the reply."""
+        call = sent.read()
+        note(f'{self.model.now - START}: {call}{" again" if resent else ""} -> {sent.reply}')
+        expected = self.model.run(call, resent)
+        if call.name == 'claim':
+            self.rung_awake = False
+            claimed = protocol.read_claimed(sent.reply)
+            given = Given(
+                [(task_id, payload, task_id.attempt or 0, task_id.token) for task_id, payload in claimed.tasks],
+                None if claimed.wait is None else round(claimed.wait * 1000),
+                claimed.more,
+            )
+            assert not claimed.troubles
+            assert given == expected
+            self.deliveries += [task_id for task_id, _ in claimed.tasks]
+            del self.deliveries[:-40]
+        elif call.name == 'sweep':
+            word, *counts, more, troubles = sent.reply
+            assert (word, (*counts, bool(more)), troubles) == (b'ok', expected, [])
+        elif call.name == 'stats':
+            assert sent.reply == [b'ok', *expected]
+        elif call.name == 'leave':
+            assert sent.reply == b'ok'
+        else:
+            outcomes = protocol.read_outcomes(sent.reply, len(call.items))
+            assert [
+                [word.decode() if isinstance(word, bytes) else word for word in outcome]
+                if isinstance(outcome, list)
+                else outcome
+                for outcome in outcomes
+            ] == expected
+        return expected
+
+    def items(self, name: str, calls: list[Call]) -> tuple[list[Any], list[Any]]:
+        """The tasks of all calls, which must be of that transition, and their outcomes."""
+        assert {call.name for call in calls} <= {name}
+        outcomes = [outcome for reply in self.outcomes for outcome in reply]
+        return [item for call in calls for item in call.items], outcomes
+
+    def settle(self, place: int, name: str, expected: list[Any], *calls: Callable[[Torrelque], Awaitable[Any]]) -> None:
+        """Settle tasks; ``expected`` is what should go over the line, without marks."""
+        answers, sent = self.ask(place, *calls)
+        items, outcomes = self.items(name, sent)
+        assert [item._replace(mark='') if hasattr(item, 'mark') else item for item in items] == expected
+        assert answers == [answer(outcome) for outcome in outcomes]
+
+    def hold(self, holder: tuple[str, int]) -> str:
+        """An id as somebody may have it: with the token that counts, with one that may not, with none."""
+        kind, index = holder
+        ids: list[str] = []
+        if kind == 'current':
+            ids = [
+                task_id
+                for task_id in self.deliveries
+                if self.model.token(task_id) == task_id.token and task_id in self.model.working
+            ]
+        elif kind == 'stale':
+            ids = [task_id for task_id in self.deliveries if self.model.token(task_id) != task_id.token]
+        elif kind == 'working':
+            ids = list(self.model.working)
+        ids = ids or ([*self.deliveries] if kind != 'plain' else [])
+        return choose(ids or self.ids, index)
+
+    @initialize(
+        buried=st.integers(0, 6),
+        tasks=several(values, leases, attempts),
+        delayed=several(values, delays),
+        taken=st.integers(0, 5),
+    )
+    def begin(self, buried: int, tasks: list[Any], delayed: list[Any], taken: int) -> None:
+        """Some tasks in some places, whichever rules come after."""
+        if buried:
+            self.enqueue_many(0, [0] * buried, None, None, None)
+            self.dequeue(2, [buried], False)
+            self.bury(2, [(('current', index), None) for index in range(buried)])
+        options: list[dict[str, Any]] = [
+            {'task': value, 'task_timeout': lease, 'max_attempts': most} for value, lease, most in tasks
+        ]
+        options += [
+            {'task': value, 'task_id': own, 'delay': delay}
+            for own, (value, delay) in zip(OWN_IDS, delayed, strict=False)
+        ]
+        _, sent = self.ask(0, *(lambda queue, given=given: queue.enqueue(**given) for given in options))
+        for item in self.items('enqueue', sent)[0]:
+            self.remember(item.task_id)
+        if taken:
+            self.ask(2, lambda queue: queue.dequeue(0, max_tasks=taken))
+
+    # Producers
+
+    @rule(place=queues, items=several(values, st.one_of(st.none(), indexes), leases, delays, attempts))
+    def enqueue(self, place: int, items: list[Any]) -> None:
+        specs = [
+            (value, None if own is None else OWN_IDS[own % len(OWN_IDS)], lease, delay, most)
+            for value, own, lease, delay, most in items
+        ]
+        answers, sent = self.ask(
+            place,
+            *(
+                lambda queue, spec=spec: queue.enqueue(
+                    spec[0], task_id=spec[1], task_timeout=spec[2], delay=spec[3], max_attempts=spec[4]
+                )
+                for spec in specs
+            ),
+        )
+        assert all(call.limit == (5 if place == 1 else None) for call in sent)
+        found, outcomes = self.items('enqueue', sent)
+        for (value, own, lease, delay, most), item, outcome, said in zip(
+            specs, found, outcomes, answers, strict=True
+        ):
+            task_id = own or item.task_id
+            assert (item.mark is None) == (own is None)
+            payload = json.dumps(value).encode()
+            assert item == Enqueue(task_id, payload, ms(lease, 300_000), ms(delay), most, item.mark)
+            if outcome == 'ok':
+                assert said == task_id and said.attempt is None
+                self.remember(task_id)
+            elif outcome[0] == 'full':
+                assert isinstance(said, torrelque.TorrelqueFullError) and said.size == outcome[1] >= 5
+            else:
+                assert isinstance(said, torrelque.TorrelqueDuplicateError) and said.task_id == own
+
+    def remember(self, task_id: str) -> None:
+        """Know an id, as the newest."""
+        if task_id in self.ids:
+            self.ids.remove(task_id)
+        self.ids.append(task_id)
+        del self.ids[:-25]
+
+    @rule(place=queues, tasks=st.lists(values, max_size=10), lease=leases, delay=delays, most=attempts)
+    def enqueue_many(self, place: int, tasks: list[Any], lease: Any, delay: Any, most: Any) -> None:
+        (said,), sent = self.ask(
+            place, lambda queue: queue.enqueue_many(tasks, task_timeout=lease, delay=delay, max_attempts=most)
+        )
+        found, outcomes = self.items('enqueue', sent)
+        assert all(len(call.items) <= BULK_TASKS for call in sent)
+        for value, item in zip(tasks, found, strict='full' not in str(outcomes)):
+            payload = json.dumps(value).encode()
+            assert item == Enqueue(item.task_id, payload, ms(lease, 300_000), ms(delay), most)
+        ids = [item.task_id for item, outcome in zip(found, outcomes, strict=True) if outcome == 'ok']
+        if len(ids) == len(tasks):
+            assert said == ids
+        else:
+            assert isinstance(said, torrelque.TorrelqueBulkError) and said.task_ids == ids
+            assert isinstance(said.__cause__, torrelque.TorrelqueFullError)
+        for task_id in ids:
+            self.remember(task_id)
+
+    @rule(place=queues, items=several(indexes, st.sampled_from('knnn')))
+    def cancel(self, place: int, items: list[Any]) -> None:
+        there = [*self.model.payloads] or self.ids
+        ids = [choose(there if kind == 'n' else self.ids, index) for index, kind in items]
+        self.settle(
+            place,
+            'cancel',
+            [Cancel(task_id, '') for task_id in ids],
+            *(lambda queue, task_id=task_id: queue.cancel(task_id) for task_id in ids),
+        )
+
+    # Consumers
+
+    @rule(place=queues, wanted=st.lists(st.integers(1, 6), min_size=1, max_size=3), stay=st.booleans())
+    def dequeue(self, place: int, wanted: list[int], stay: bool) -> None:
+        ready = [task_id for task_id in self.model.pending if not self.model.is_hole(task_id)]
+        # Who waits would wait for real time: only where there is something for each.
+        timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
+        answers, sent = self.ask(
+            place, *(lambda queue, most=most: queue.dequeue(timeout, max_tasks=most) for most in wanted)
+        )
+        expected: list[Any] = []
+        left = sum(wanted)
+        emptied = empty = False
+        for call, given in zip(sent, self.outcomes, strict=True):
+            assert call.name in ('claim', 'sweep', 'leave')
+            if call.name == 'claim':
+                (claim,) = call.items
+                assert timeout or not claim.stays
+                assert not timeout or wanted != [1] or claim.stays == 1
+                assert 1 <= claim.wanted <= min(left, BULK_TASKS) and claim.most_bytes == BULK_BYTES
+                expected += [(task_id, json.loads(payload)) for task_id, payload, _, _ in given.tasks]
+                left -= len(given.tasks)
+                empty = not given.more
+                emptied |= empty
+        if any(reply.wait is not None and reply.wait <= 0 for reply in self.outcomes if isinstance(reply, Given)):
+            assert 'sweep' in [call.name for call in sent]
+        got: list[Any] = []
+        for most, said in zip(wanted, answers, strict=True):
+            if isinstance(said, torrelque.TorrelqueTimeoutError):
+                deadline = self.model.deadline()
+                assert empty and (deadline is None or deadline > self.model.now)
+            else:
+                some = [said] if most == 1 else said
+                assert 1 <= len(some) <= most and (len(some) == most or emptied)
+                got += some
+        assert got == expected
+
+    @precondition(lambda self: any(consumer.wakes is not None for consumer in self.consumers))
+    @rule(place=queues, delay=delays, more=st.integers(1, 2))
+    def leave_with_less(self, place: int, delay: float | None, more: int) -> None:
+        """Who waits for several tasks goes with fewer, while somebody else goes on waiting."""
+        self.enqueue(place, [(0, None, None, delay, None), (0, None, None, None, None)])
+        ready = [task_id for task_id in self.model.pending if not self.model.is_hole(task_id)]
+        self.dequeue(place, [len(ready) + more], True)
+
+    @precondition(lambda self: self.deliveries)
+    @rule(
+        place=queues,
+        items=several(holders, delays, leases, errors, st.booleans()),
+    )
+    def requeue(self, place: int, items: list[Any]) -> None:
+        specs = [(self.hold(holder), *rest) for holder, *rest in items]
+        self.settle(
+            place,
+            'requeue',
+            [
+                Requeue(task_id, token(task_id), '', ms(delay), ms_or_none(lease), forgive, error or '')
+                for task_id, delay, lease, error, forgive in specs
+            ],
+            *(
+                lambda queue, spec=spec: queue.requeue(
+                    spec[0], spec[1], task_timeout=spec[2], error=spec[3], forgive=spec[4]
+                )
+                for spec in specs
+            ),
+        )
+
+    @rule(
+        place=queues,
+        verb=st.sampled_from(['requeue', 'requeue', 'bury', 'redrive', 'release', 'touch', 'cancel']),
+        delay=delays,
+        lease=leases,
+        error=errors,
+        flag=st.booleans(),
+        twice=st.booleans(),
+    )
+    def consume(
+        self, place: int, verb: str, delay: Any, lease: Any, error: str | None, flag: bool, twice: bool
+    ) -> None:
+        """Take a task, and do something with it; perhaps the reply was lost."""
+        self.dequeue(place, [1], False)
+        if not self.deliveries:
+            return
+        newest = 'current', 0
+        if verb == 'requeue':
+            self.requeue(place, [(newest, delay, lease, error, flag)])
+        elif verb in ('bury', 'redrive'):
+            self.bury(place, [(newest, error)])
+            if verb == 'redrive' and self.model.dead:
+                self.redrive(place, None, 1 if flag else None)
+        elif verb == 'release':
+            self.release(place, [(newest, Status.COMPLETED, error, 600 if flag else None)])
+        else:
+            self.touch(place, [(newest, lease, error)])
+            if verb == 'cancel':
+                self.remember(str(self.deliveries[-1]))
+                self.cancel(place, [(0, 'k')])
+        if twice:
+            self.send_twice('last', 1)
+
+    @staticmethod
+    def released(task_id: str, status: Status, result: Any, life: float | None) -> Release:
+        if life == 0 or life is None and result is None and status is not Status.REJECTED:
+            return Release(task_id, token(task_id))
+        data = None if result is None else json.dumps(result).encode()
+        return Release(task_id, token(task_id), str(int(status)), ms(life, 3_600_000), data)
+
+    @precondition(lambda self: self.deliveries)
+    @rule(place=queues, items=several(holders, final, st.one_of(st.none(), values), lives))
+    def release(self, place: int, items: list[Any]) -> None:
+        specs = [(self.hold(holder), *rest) for holder, *rest in items]
+        self.settle(
+            place,
+            'release',
+            [self.released(*spec) for spec in specs],
+            *(
+                lambda queue, spec=spec: queue.release(spec[0], status=spec[1], result=spec[2], result_ttl=spec[3])
+                for spec in specs
+            ),
+        )
+
+    @precondition(lambda self: self.deliveries)
+    @rule(place=queues, some=st.lists(holders, max_size=7), status=final, life=lives)
+    def release_many(self, place: int, some: list[tuple[str, int]], status: Status, life: float | None) -> None:
+        ids = [self.hold(holder) for holder in some]
+        (said,), sent = self.ask(place, lambda queue: queue.release_many(ids, status=status, result_ttl=life))
+        items, outcomes = self.items('release', sent)
+        assert items == [self.released(task_id, status, None, life) for task_id in ids]
+        assert said == [answer(outcome) for outcome in outcomes]
+
+    @precondition(lambda self: self.deliveries)
+    @rule(place=queues, items=several(holders, leases, st.one_of(st.none(), values)))
+    def touch(self, place: int, items: list[Any]) -> None:
+        specs = [(self.hold(holder), *rest) for holder, *rest in items]
+        self.settle(
+            place,
+            'touch',
+            [
+                Touch(task_id, token(task_id), ms_or_none(lease), None if value is None else json.dumps(value).encode())
+                for task_id, lease, value in specs
+            ],
+            *(
+                lambda queue, spec=spec: queue.touch(spec[0], task_timeout=spec[1], progress=spec[2])
+                for spec in specs
+            ),
+        )
+
+    @precondition(lambda self: self.deliveries)
+    @rule(place=queues, items=several(holders, errors))
+    def bury(self, place: int, items: list[Any]) -> None:
+        specs = [(self.hold(holder), error) for holder, error in items]
+        self.settle(
+            place,
+            'bury',
+            [Bury(task_id, token(task_id), '', error or '') for task_id, error in specs],
+            *(lambda queue, spec=spec: queue.bury(spec[0], error=spec[1]) for spec in specs),
+        )
+
+    # Operators
+
+    @precondition(lambda self: self.model.dead)
+    @rule(
+        place=queues,
+        named=st.one_of(st.none(), st.lists(st.tuples(st.booleans(), indexes), min_size=1, max_size=6)),
+        limit=st.one_of(st.none(), st.integers(0, 6)),
+    )
+    def redrive(self, place: int, named: list[tuple[bool, int]] | None, limit: int | None) -> None:
+        dead = self.model.in_order(self.model.dead)
+        ids = [
+            choose(dead if is_dead else self.ids, index) for is_dead, index in named or []
+        ]
+        (said,), sent = self.ask(place, lambda queue: queue.redrive(*ids, limit=limit))
+        items, outcomes = self.items('redrive', sent)
+        assert [item.task_id for item in items] == (ids or dead)[:limit]
+        assert said == outcomes.count('ok') == len({*(ids or dead)[:limit]} & {*dead})
+
+    @precondition(lambda self: self.model.deadline())
+    @rule(place=queues)
+    def sweep(self, place: int) -> None:
+        (said,), sent = self.ask(place, lambda queue: queue.sweep())
+        assert all(call == Call('sweep', [Sweep(SWEEP_TASKS)]) for call in sent)
+        assert said == tuple(map(sum, zip(*(reply[:3] for reply in self.outcomes), strict=True)))
+        deadline = self.model.deadline()
+        assert deadline is None or deadline > self.model.now
+
+    @rule(place=queues, index=indexes)
+    def get_task_state(self, place: int, index: int) -> None:
+        task_id = choose(self.ids, index)
+        (said,), _ = self.ask(place, lambda queue: queue.get_task_state(task_id))
+        state = self.model.states.get(task_id)
+        if state is None:
+            assert isinstance(said, torrelque.TorrelqueLookupError)
+            return
+
+        def number(name: str) -> int | None:
+            return int(state[name]) if name in state else None
+
+        def instant(name: str) -> float | None:
+            return int(state[name]) / 1000 if name in state else None
+
+        assert said == (
+            int(state['status']),
+            int(state['timeout']) / 1000,
+            json.loads(state.get('result', 'null')),
+            number('dequeue_count') or 0,
+            number('requeue_count') or 0,
+            instant('enqueue_time'),
+            instant('last_dequeue_time'),
+            instant('last_requeue_time'),
+            instant('release_time'),
+            state.get('error'),
+            json.loads(state.get('progress', 'null')),
+            number('max_attempts'),
+            number('forgiven') or 0,
+            None,
+            0,
+        )
+
+    @rule(place=queues)
+    def reopen(self, place: int) -> None:
+        """Close an object, and go on with a new one."""
+        queue = self.queues[place]
+        self.loop.run_until_complete(queue.aclose())
+        assert {call.transition.name for call in self.follow(place)} <= {'leave'}
+        self.history.pop(f'client{place // 2}', None)
+        self.queues[place] = self.make_queue(place)
+
+    # Consumers that wait at the bell, each on a line of its own
+
+    def send(self, consumer: Consumer, name: str, args: list[str | bytes]) -> Any:
+        transition = self.transitions[name]
+        sent = Sent(transition, args, self.raw.execute_command(*transition.words(args, False)))
+        outcome = self.compare(sent, resent=False)
+        self.remember_call(consumer.name.rpartition(':')[2], sent, outcome)
+        return outcome
+
+    def claim(self, consumer: Consumer, wanted: int) -> None:
+        """Claim, and wait at the bell where there is nothing, as the fetcher does."""
+        got = 0
+        while True:
+            consumer.number += 1
+            record = f'{consumer.name}:{consumer.number}'
+            left = str(wanted - got)
+            args: list[str | bytes] = [consumer.unacknowledged, record, left, left, str(BLOCK), '1000']
+            given = self.send(consumer, 'claim', args)
+            consumer.unacknowledged = record if given.tasks else ''
+            due = given.wait is not None and given.wait <= 0
+            if due:
+                self.send(consumer, 'sweep', [str(SWEEP_TASKS)])
+            got += len(given.tasks)
+            if got == wanted:
+                consumer.wakes = None
+                return
+            if not due and not given.more:
+                # Who got less than wanted, and stays, is one who asks for several others too.
+                consumer.wakes = self.model.now + min(BLOCK, BLOCK if given.wait is None else given.wait)
+                return
+
+    @rule(which=st.integers(0, 1), wanted=st.integers(1, 3))
+    def wait(self, which: int, wanted: int) -> None:
+        self.claim(self.consumers[which], wanted)
+
+    @precondition(lambda self: self.model.bell and any(consumer.wakes is not None for consumer in self.consumers))
+    @rule(dies=st.booleans())
+    def hear(self, dies: bool) -> None:
+        """The bell wakes one who waits; it claims again, or dies with the ring."""
+        consumer = min((c for c in self.consumers if c.wakes is not None), key=lambda c: c.number)
+        assert self.raw.lpop(self.keys['bell']) == b'1'
+        self.model.bell = False
+        self.last_line = ''
+        self.rung_awake = True
+        consumer.wakes = None
+        if not dies:
+            self.claim(consumer, 1)
+
+    @precondition(lambda self: any(consumer.number for consumer in self.consumers))
+    @rule(which=st.integers(0, 1))
+    def leave(self, which: int) -> None:
+        """A consumer leaves the bell and says so."""
+        consumer = self.consumers[which]
+        acknowledged, consumer.unacknowledged = consumer.unacknowledged, ''
+        consumer.wakes = None
+        self.send(consumer, 'leave', [acknowledged, str(BLOCK)])
+        self.rung_awake = False
+
+    # Faults and time
+
+    @rule(
+        line=st.sampled_from([*['last'] * 4, 'client0', 'client1', 'consumer0', 'consumer1']),
+        count=st.integers(1, 3),
+    )
+    def send_twice(self, line: str, count: int) -> None:
+        """Replies were lost with a connection: what was on its way is sent again, in its order."""
+        at_once = line == 'last'
+        again = self.history.get(self.last_line if at_once else line, [])[-1 if at_once else -count :]
+        assume(again)
+        before = self.look()
+        for sent in again:
+            reply = self.raw.execute_command(*sent.transition.words(sent.args, True))
+            outcome = self.compare(sent._replace(reply=reply), resent=True)
+            # Who claims may have gone meanwhile.
+            self.rung_awake |= sent.transition.name == 'claim'
+            self.claimed_twice |= sent.transition.name == 'claim'
+        if at_once and sent.transition.name != 'sweep':
+            check_once(sent.read(), before, self.look(), self.last_outcome, outcome)
+        self.last_line = ''
+
+    @rule(ahead=st.sampled_from([1, 1, 1, 2, 3, 499, 1999, 2000, 2001, 10_000, 60_000, 300_000, 3_600_000]))
+    def pass_time(self, ahead: int) -> None:
+        self.move_clock(self.model.now + ahead)
+
+    @precondition(lambda self: (self.model.deadline() or 0) > self.model.now)
+    @rule(less=st.integers(0, 1))
+    def pass_time_to_the_deadline(self, less: int) -> None:
+        deadline = self.model.deadline()
+        assert deadline is not None
+        self.move_clock(deadline - less)
+
+    def move_clock(self, now: int) -> None:
+        self.last_line = ''
+        ids, records = self.model.pass_time(now)
+        self.raw.set(CLOCK, now)
+        gone = [*(f'{self.keys["task"]}:{task_id}' for task_id in ids), *records]
+        if gone:
+            # Their time to live runs by the real clock.
+            self.raw.delete(*gone)
+        for consumer in self.consumers:
+            if consumer.wakes is not None and consumer.wakes <= now:
+                consumer.wakes = None
+                self.rung_awake = True
+
+    @precondition(lambda self: len(self.deliveries) > 2)
+    @rule(keep=st.integers(1, 4))
+    def crash(self, keep: int) -> None:
+        """Consumers die; what they held comes back when its lease ends."""
+        del self.deliveries[:-keep]
+        for consumer in self.consumers:
+            consumer.wakes = None
+
+    # After each step
+
+    def look(self) -> Seen:
+        return read_dump(self.dump_script(args=[self.prefix]))
+
+    @invariant()
+    def check(self) -> None:
+        self.door.steps += 1
+        seen = self.look()
+        check_prediction(seen, self.model, (time.monotonic() - self.started) * 1000 + 1)
+        check_one_place(seen)
+        check_payloads(seen)
+        check_counts(seen)
+        check_lives(seen)
+        check_nothing_else(seen)
+        self.check_bell(seen)
+
+    def check_bell(self, seen: Seen) -> None:
+        """Whoever waits learns in time of what is there, and of what will be."""
+        assert len(seen.bell) <= 1
+        if seen.bell or self.rung_awake:
+            return
+        assert set(seen.pending) <= seen.holes
+        waking = [consumer.wakes for consumer in self.consumers if consumer.wakes is not None]
+        deadline = min((*seen.working.values(), *seen.delayed.values()), default=None)
+        if waking and deadline is not None:
+            assert min(waking) <= deadline
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None:
+                self.finish()
+        finally:
+            for queue in self.queues:
+                self.loop.run_until_complete(queue.aclose())
+            for client in self.clients:
+                self.loop.run_until_complete(client.aclose())
+            self.loop.close()
+            self.raw.delete(*self.raw.keys(f'{self.prefix}*'), CLOCK)
+            self.raw.close()
+
+    def finish(self) -> None:
+        """Finish all tasks: nothing of the queue remains."""
+        held = [task_id for task_id in self.model.working if self.model.status(task_id) == WORKING]
+        cancelled = [task_id for task_id in self.model.working if task_id not in held]
+        others = [task_id for task_id in self.model.payloads if task_id not in self.model.working]
+        calls = [
+            *(lambda queue, task_id=task_id: queue.release(task_id) for task_id in held),
+            *(lambda queue, task_id=task_id: queue.cancel(task_id) for task_id in others),
+        ]
+        answers, _ = self.ask(0, *calls)
+        assert all(answers)
+        if cancelled:
+            # A task that comes and goes rings: there is a bell to be forgotten.
+            self.ask(0, lambda queue: queue.enqueue(0, task_id='last'))
+            self.ask(0, lambda queue: queue.cancel('last'))
+            self.move_clock(max(self.model.working.values()))
+            self.ask(0, lambda queue: queue.sweep())
+        assert not self.model.payloads
+        for place, queue in enumerate(self.queues):
+            self.loop.run_until_complete(queue.aclose())
+            self.follow(place)
+        self.check()
+        # All claims but those of consumers that crashed were acknowledged.
+        assert self.claimed_twice or all(':consumer' in record for record in self.model.records)
+
+
+@pytest.mark.timeout(0 if STEPS else 600)  # what fails is made small first
+def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door()
+    door.open(server, monkeypatch)
+    Machine.server, Machine.door = server, door
+    while True:
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=120,
+                stateful_step_count=EXAMPLE_STEPS,
+                derandomize=not STEPS,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                report_multiple_bugs=False,
+            ),
+        )
+        if door.steps >= STEPS:
+            break
+    print(f'{door.steps} steps')
