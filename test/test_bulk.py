@@ -101,3 +101,42 @@ async def test_other_calls_come_between(queue):
         turns += 1
     assert turns > 10
     await bulk
+
+
+async def test_a_large_payload_goes_by_itself(queue, monkeypatch):
+    calls = []
+    await queue.get_queue_stats()
+    call = queue._session.call
+
+    def note(name, args):
+        calls.append(sum(len(arg) for arg in args))
+        return call(name, args)
+
+    monkeypatch.setattr(queue._session, 'call', note)
+    tasks = ['small'] * 10 + ['x' * 3_000_000] + ['small'] * 10 + ['y' * 2_000_000, 'z' * 2_000_000]
+    ids = await queue.enqueue_many(iter(tasks))
+    assert len(calls) == 5 and calls[0] < 2000 and calls[2] < 2000
+    assert await queue.dequeue(0, max_tasks=50) == list(zip(ids, tasks, strict=True))
+
+
+async def test_a_sequence_of_the_old_kind_is_iterable(queue):
+    class Old:
+        def __getitem__(self, index):
+            if index == 3:
+                raise IndexError
+            return index
+
+    assert len(await queue.enqueue_many(Old())) == 3
+
+
+async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue):
+    await queue.enqueue_many(range(2000))
+    for turns in range(0, 30, 3):
+        waiting = asyncio.ensure_future(queue.dequeue(max_tasks=1500))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        while (await queue.get_queue_stats()).working:
+            await asyncio.sleep(0.002)
+    assert [n for _, n in await queue.dequeue(max_tasks=2000)] == list(range(2000))

@@ -355,3 +355,63 @@ async def test_a_link_closed_while_it_connects_leaves_no_connection(server, clie
         assert call.exception() is None or isinstance(call.exception(), torrelque.TorrelqueConnectionError)
     while len(await client.client_list()) > before:
         await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(client, queue):
+    """The server may read a connection that was given up last."""
+    keys, plan = queue.keys, queue._plan
+    enqueue, claim = plan.transitions['enqueue'], plan.transitions['claim']
+
+    async def send(transition, args, resent):
+        return await client.execute_command(*transition.words(args, resent))
+
+    for options in ('300000', '{"timeout":300000,"mark":"abcdefgh1234567"}'):
+        args = ['', '2000', f'id{len(options)}', b'1', options]
+        assert await send(enqueue, args, True) == b'ok'
+        taken, _ = await queue.dequeue(0)
+        assert await send(enqueue, args, False) == b'ok'
+        assert await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+        assert await queue.release(taken) is True
+
+    await queue.enqueue_many(range(4))
+    args = ['', f'{keys["claim"]}:other:1', '2', '0', '2000', '1000000']
+    first = await send(claim, args, True)
+    assert (await send(claim, args, False))[5:] == first[5:]
+    assert (await queue.get_queue_stats()).working == 2
+
+
+@pytest.mark.parametrize('damage', ['none', 'state', 'both'])
+async def test_an_id_that_is_no_text_harms_no_other(client, queue, damage, caplog):
+    foreign = b'\xff\xfe'
+    await queue.enqueue(1)
+    if damage != 'both':
+        await client.hset(queue.keys['tasks'], foreign, b'2')
+    if damage == 'none':
+        key = queue.keys['task'].encode() + b':' + foreign
+        await client.hset(key, mapping={'status': 0, 'timeout': 1000, 'enqueue_time': 1})
+    await client.lpush(queue.keys['pending'], foreign)
+    await queue.enqueue(3)
+    assert [task for _, task in await queue.dequeue(0, max_tasks=5)] == [1, 3]
+    assert any('xff' in record.getMessage() for record in caplog.records)
+    await queue.sweep()
+    if damage != 'both':
+        while not await client.zscore(queue.keys['dead'], foreign):
+            await asyncio.sleep(0.001)
+        assert await queue.redrive() == 1
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+async def test_a_release_as_cancelled_is_once(proxy, faulty, queue, loss):
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    lose(proxy, loss, 'release')
+    assert await faulty.release(taken, status=Status.CANCELLED, result=1) is True
+    assert await faulty.release(taken, status=Status.CANCELLED, result=1) is False
+    assert (await queue.get_task_state(taken)).result == 1
+
+
+async def test_a_state_that_makes_no_sense_is_an_error_of_ours(client, queue):
+    task_id = await queue.enqueue(1)
+    await client.hset(f'{queue.keys["task"]}:{task_id}', 'status', 'x')
+    with pytest.raises(torrelque.TorrelqueError):
+        await queue.get_task_state(task_id)

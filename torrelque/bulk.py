@@ -23,6 +23,7 @@ class _Enqueuer:
         self._made: list[TorrelqueTaskId] = []
         self._args: list[Arg] = []
         self._size = 0
+        self._next: tuple[TorrelqueTaskId, bytes, str] | None = None
         self._away: asyncio.Future[Any] | None = None
         self._away_ids: list[TorrelqueTaskId] = []
 
@@ -30,10 +31,16 @@ class _Enqueuer:
         """Take a task; whether it is time to send."""
         payload = serialise(self._serialiser, task, 'the task')
         task_id = TorrelqueTaskId(os.urandom(16).hex())
-        self._args += (task_id, payload, self._options)
+        if self._made and self._size + len(payload) > BULK_BYTES:
+            self._next = task_id, payload, self._options
+            return True
+        self._take(task_id, payload, self._options)
+        return len(self._made) >= BULK or self._size >= BULK_BYTES
+
+    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str) -> None:
+        self._args += (task_id, payload, options)
         self._made.append(task_id)
         self._size += len(payload)
-        return len(self._made) >= BULK or self._size >= BULK_BYTES
 
     async def send(self) -> None:
         """Wait for the call that is on its way, then send what was taken since."""
@@ -43,6 +50,14 @@ class _Enqueuer:
             args, self._args, self._size = self._args, [], 0
             self._session.check()
             self._away = self._session.call('enqueue', args)
+        if self._next is not None:
+            one, self._next = self._next, None
+            self._take(*one)
+
+    async def finish(self) -> None:
+        """Send all that is left, and wait for it."""
+        while self._made or self._away is not None:
+            await self.send()
 
     async def settle(self) -> None:
         """Wait for the call that is on its way, and keep the ids of the tasks that it took in."""
@@ -61,7 +76,7 @@ class _Enqueuer:
                 raise error
         except BaseException:
             # What comes after a gap is not sent.
-            self._made, self._args = [], []
+            self._made, self._args, self._next = [], [], None
             raise
 
 
@@ -69,8 +84,12 @@ async def enqueue_all(
     session: Session, serialiser: TorrelqueSerialiser, tasks: Iterable[Any] | AsyncIterable[Any], options: str
 ) -> list[TorrelqueTaskId]:
     """Enqueue all tasks; `TorrelqueBulkError` when that fails on the way."""
-    if not isinstance(tasks, (Iterable, AsyncIterable)):
-        raise TorrelqueTypeError(f'tasks must be an iterable or an async iterable, not {type(tasks).__name__}')
+    if not isinstance(tasks, AsyncIterable):
+        try:
+            tasks = iter(tasks)
+        except TypeError as exc:
+            kind = type(tasks).__name__
+            raise TorrelqueTypeError(f'tasks must be an iterable or an async iterable, not {kind}') from exc
     enqueuer = _Enqueuer(session, serialiser, options)
     try:
         try:
@@ -84,11 +103,9 @@ async def enqueue_all(
                         await enqueuer.send()
         except Exception:
             # What was taken from the iterable before it failed would be lost to its owner.
-            await enqueuer.send()
-            await enqueuer.settle()
+            await enqueuer.finish()
             raise
-        await enqueuer.send()
-        await enqueuer.settle()
+        await enqueuer.finish()
     except Exception as exc:
         raise TorrelqueBulkError(enqueuer.task_ids) from exc
     return enqueuer.task_ids  # type: ignore[return-value]
@@ -110,7 +127,7 @@ async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[
     return done
 
 
-async def redrive_some(session: Session, mark: str, task_ids: Sequence[str]) -> int:
+async def redrive_some(session: Session, mark: str, task_ids: Sequence[Arg]) -> int:
     """Redrive the tasks named; how many were dead."""
     count = 0
     for start in range(0, len(task_ids), BULK):
@@ -129,7 +146,7 @@ async def redrive_all(session: Session, mark: str, dead: str, limit: int | None)
     count = passed = 0
     while left > 0:
         names = await session.command('ZRANGE', dead, str(passed), str(passed + min(left, BULK) - 1))
-        some = [name.decode() for name in names]
+        some = list(names)
         if not some:
             break
         done = await redrive_some(session, mark, some)

@@ -73,4 +73,4 @@ class TorrelqueBulkError(TorrelqueError):
 
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
     """The server could not be reached, or did not answer, for as long as the call was repeated.
-    Whether the call had its effect is unknown; no other call was harmed."""
+    Whether the call had its effect is unknown."""

@@ -59,7 +59,7 @@ class Fetcher:
         keys: dict[str, str],
         serialiser: TorrelqueSerialiser,
         give_back: Callable[[Sequence[TorrelqueTaskId]], None],
-        reject: Callable[[TorrelqueTaskId, BaseException], None],
+        reject: Callable[[str | bytes, str, BaseException], None],
     ) -> None:
         self._link = link
         self._bell = bell
@@ -97,11 +97,13 @@ class Fetcher:
             return await waiter.future
         except BaseException:
             self._leave(waiter)
-            if waiter.got:
-                self._return(waiter.got)
-            elif self._claiming is not None and waiter.future.cancelled():
-                # What the claim brings for this waiter must find its way back, even if the loop ends now.
-                await asyncio.wait([self._claiming], timeout=CLOSING / 4)
+            try:
+                if self._claiming is not None and waiter.future.cancelled():
+                    # What the claim brings for this waiter must find its way back, even if the loop ends now.
+                    await asyncio.wait([self._claiming], timeout=CLOSING / 4)
+            finally:
+                if waiter.got:
+                    self._return(waiter.got)
             raise
         finally:
             if waiter.timer is not None:
@@ -117,9 +119,11 @@ class Fetcher:
         self._closed = True
         for waiter in list(self._waiters):
             self._resolve(waiter, TorrelqueClosedError('the queue was closed while this call waited for a task'))
-        if self._claiming is not None:
-            await asyncio.wait([self._claiming], timeout=CLOSING)
-        self.abandon()
+        try:
+            if self._claiming is not None:
+                await asyncio.wait([self._claiming], timeout=CLOSING)
+        finally:
+            self.abandon()
         if self._number and self._link.connected:
             # The bell may have rung for the connection that was just closed; nobody would know.
             call = self._link.call(self._transitions['leave'], [self._record, str(int(BLOCK * 1000))])
@@ -131,6 +135,8 @@ class Fetcher:
 
     def abandon(self) -> None:
         """Let the connection and the timers go, where nobody waits."""
+        if self._listening and not self._closed and self._link.connected:
+            self._ring()
         self._closed = True
         for timer in (self._timer, self._acknowledger):
             if timer is not None:
@@ -198,8 +204,10 @@ class Fetcher:
             return
         wanted = staying = 0
         for waiter in self._waiters:
+            if waiter.stays and not waiter.got:
+                # Stays when the claim brings fewer than this.
+                staying = wanted + 1
             wanted += waiter.wanted - len(waiter.got)
-            staying |= waiter.stays
             if wanted >= BULK:
                 break
         if not self._again:
@@ -210,7 +218,7 @@ class Fetcher:
             self.acknowledge(),
             self._record,
             str(min(wanted, BULK)),
-            '1' if staying and not self._closed else '',
+            '0' if self._closed else str(staying),
             str(int(BLOCK * 1000)),
             str(BULK_BYTES),
         ]
@@ -227,14 +235,10 @@ class Fetcher:
             logger.info('the server is back')
             self._error = None
         self._again = False
-        try:
-            claimed = read_claimed(reply)
-        except Exception as exc:
-            self._failed(exc)
-            return
+        claimed = read_claimed(reply)
         for task_id, trouble in claimed.troubles:
             logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
-        if claimed.tasks:
+        if claimed.tasks or claimed.foreign:
             self._unacknowledged = self._record
             if self._acknowledger is None:
                 self._acknowledger = self._loop.call_later(ACKNOWLEDGE, self._acknowledge)
@@ -258,13 +262,15 @@ class Fetcher:
     def _hand_out(self, claimed: Claimed) -> None:
         self._crowd = len(claimed.tasks) > 1
         surplus: list[Delivery] = []
+        for foreign_id, token in claimed.foreign:
+            self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:
             try:
                 task = self._loads(payload)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as exc:
-                self._reject(task_id, exc)
+                self._reject(task_id, task_id.token, exc)
                 continue
             while self._waiters and self._waiters[0].future.done():
                 self._waiters.popleft()

@@ -118,6 +118,8 @@ class Link(asyncio.Protocol):
         self._error: BaseException | None = None
         self._quiet = 0
         self._backlog = 0
+        self._fruitless = 0
+        self._patience = CONNECT_TIMEOUT
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -195,8 +197,9 @@ class Link(asyncio.Protocol):
         if self._transport is not None and (backlog := self._transport.get_write_buffer_size()) != self._backlog:
             # A large call that is still being sent is no silence of the server.
             self._backlog, self._quiet = backlog, 0
-        if self._in_flight and self._quiet > self._silence:
-            self._error = TimeoutError(f'the server was silent for {self._silence * TICK:g} s')
+        overdue = bool(self._in_flight) and self._in_flight[0].ticks >= GIVE_UP and self._quiet > 2
+        if self._in_flight and (overdue or self._quiet > self._silence):
+            self._error = TimeoutError(f'the server was silent for {self._quiet * TICK:g} s')
             self._lost()
         if self._unsent and self._transport is None:
             self._connect()
@@ -207,7 +210,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply that is whole to the callback of its request."""
-        self._quiet = 0
+        self._quiet = self._fruitless = 0
         reader = self._reader
         reader.feed(data)
         while (reply := reader.gets()) is not _MISSING:
@@ -261,7 +264,7 @@ class Link(asyncio.Protocol):
             TorrelqueConnectionError(f'the connection was lost: {self._error}'),
         )
         if self._unsent and not self._closed:
-            self._connect(pause)
+            self._connect(pause or self._fruitless > 1)
 
     def _drop(self) -> None:
         self._in_flight.clear()
@@ -286,26 +289,27 @@ class Link(asyncio.Protocol):
             self._connecting = self.loop.create_task(self._keep_connecting(pause), name='torrelque link')
 
     async def _keep_connecting(self, pause: bool) -> None:
-        delay, limit = 0.05, CONNECT_TIMEOUT
+        # Longer each time for a server that takes connections and gives no reply.
+        delay = min(0.5, 0.05 * 2 ** min(4, self._fruitless))
         if pause:
             await asyncio.sleep(delay)
         while self._unsent and not self._closed:
             made: list[Any] = []
             try:
-                await asyncio.wait_for(self._attempt(made), limit)
+                await asyncio.wait_for(self._attempt(made), self._patience)
                 if not self._closed:
                     self._adopt(made.pop())
                 return
             except Exception as exc:
                 if not isinstance(self._error, type(exc)):
-                    logger.warning('cannot connect to the server, and will try again: %s', exc)
+                    logger.warning('cannot connect to the server, and will try again: %s', str(exc) or repr(exc))
                 self._error = exc
                 self._anew = True
                 if final := _final(exc):
                     self._fail(self._unsent, final)
                     return
                 await asyncio.sleep(delay)
-                delay, limit = min(0.5, delay * 2), min(6, limit * 2)
+                delay, self._patience = min(0.5, delay * 2), min(6, self._patience * 2)
             finally:
                 # Also where the attempt was cancelled after it had succeeded.
                 for connection in made:
@@ -317,7 +321,12 @@ class Link(asyncio.Protocol):
         # Its repetition and its patience are ours.
         connection.socket_timeout = connection.socket_connect_timeout = CONNECT_TIMEOUT
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
-        await connection.connect()
+        try:
+            await connection.connect()
+        except Exception:
+            # Closed meanwhile, it is nobody's failure.
+            if not self._closed:
+                raise
 
     def _adopt(self, connection: Any) -> None:
         """Take the socket over from the client library's connection, with its handshake done."""
@@ -327,6 +336,8 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
         self._anew = False
         self._error = None
+        self._fruitless += 1
+        self._patience = CONNECT_TIMEOUT
         self._quiet = 0
         self.established = True
         transport.set_protocol(self)

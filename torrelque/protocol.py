@@ -216,7 +216,7 @@ Outcome = str | list[Any]
 
 def text(word: Any) -> str:
     """A word of a reply, whether the client decodes or not."""
-    return word.decode() if isinstance(word, bytes) else str(word)
+    return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
 
 
 def read_outcomes(reply: Any, count: int) -> list[Outcome]:
@@ -273,6 +273,13 @@ def read_state(reply: Any, serialiser: TorrelqueSerialiser) -> TorrelqueTaskStat
     fields: dict[bytes, bytes] = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
     if not fields:
         return None
+    try:
+        return _state_of(fields, serialiser)
+    except ValueError as exc:
+        raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
+
+
+def _state_of(fields: dict[bytes, bytes], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
     get = fields.get
 
     def load(name: bytes) -> Any:
@@ -323,6 +330,8 @@ class Claimed(NamedTuple):
     """Seconds until the nearest deadline; 0 or less is due, None is none."""
     more: bool
     troubles: list[tuple[str, str]]
+    foreign: list[tuple[bytes, str]]
+    """Ids that are no text, of somebody else's making, each with its token."""
 
 
 def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
@@ -333,11 +342,14 @@ def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
 def read_claimed(reply: Any) -> Claimed:
     """What a claim was given, each id with its token."""
     stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
-    tasks = [
-        (TorrelqueTaskId(reply[i].decode(), reply[i + 2], f'{reply[i + 2]}-{stamp}'), reply[i + 1])
-        for i in range(5, len(reply), 3)
-    ]
-    return Claimed(tasks, None if wait is None else wait / 1000, bool(more), read_troubles(troubles))
+    tasks, foreign = [], []
+    for i in range(5, len(reply), 3):
+        token = f'{reply[i + 2]}-{stamp}'
+        try:
+            tasks.append((TorrelqueTaskId(reply[i].decode(), reply[i + 2], token), reply[i + 1]))
+        except UnicodeDecodeError:
+            foreign.append((reply[i], token))
+    return Claimed(tasks, None if wait is None else wait / 1000, bool(more), read_troubles(troubles), foreign)
 
 
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')

@@ -12,7 +12,7 @@ from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
 from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, BULK, Arg, Outcome, Transition, make_marks, settled
+from .protocol import BLOCK, BULK, Arg, Outcome, Transition, make_marks, settled, text
 
 logger = logging.getLogger(__package__)
 
@@ -169,11 +169,11 @@ class Session:
         if not call.cancelled() and (error := call.exception()):
             logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
 
-    def _reject(self, task_id: TorrelqueTaskId, error: BaseException) -> None:
+    def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('task %r is dead: %s', task_id, why)
-        args: list[Arg] = [task_id, task_id.token, self._plan.mark(), why.encode('utf-8', 'backslashreplace')]
-        self.batch('bury').add(args, task_id).add_done_callback(_log_failure)
+        args: list[Arg] = [task_id, token, self._plan.mark(), why.encode('utf-8', 'backslashreplace')]
+        self.batch('bury').add(args, text(task_id)).add_done_callback(_log_failure)
 
 
 def _log_failure(call: 'asyncio.Future[Any]') -> None:

@@ -6,7 +6,7 @@
 --
 -- Uses   mend, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
---        tasks wanted, whether the consumer stays when it gets fewer ('1' or ''), block (ms), bytes at the most
+--        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
 --        (1 or 0), list of id and trouble by turns, then by turns id, payload, attempt
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
@@ -79,7 +79,8 @@ end
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
-local last = resent and redis.call('GET', record)
+-- Looked for in any case: a call may arrive after its own repetition, from a connection that was given up.
+local last = redis.call('GET', record)
 if last then
   again(cjson.decode(last))
 else
@@ -89,6 +90,6 @@ else
   end
 end
 
-local wait, more = tend(ARGV[5] == '1' and #given < wanted, tonumber(ARGV[6]))
+local wait, more = tend(#given < tonumber(ARGV[5]), tonumber(ARGV[6]))
 reply[3], reply[4] = wait, more and 1 or 0
 return reply

@@ -14,7 +14,8 @@
 --        'broken'         the key of its state holds something else
 local limit = tonumber(ARGV[2])
 local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-local payloads, ready, later, rung = {}, {}, {}, false
+local accepted, payloads, seen, decoded = {}, {}, {}, {}
+local ready, later, rung = {}, {}, false
 local outcomes, refused = {}, false
 
 local function known(id, mark)
@@ -39,39 +40,42 @@ local function known(id, mark)
   end
 end
 
+local function write(i, given)
+  local id, delay = ARGV[i], given.delay
+  local status = delay and DELAYED or PENDING
+  redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
+  if given.max_attempts then
+    redis.call('HSET', state .. id, 'max_attempts', given.max_attempts)
+  end
+  if given.mark then
+    redis.call('HSET', state .. id, 'mark', given.mark)
+  end
+  if delay then
+    later[#later + 1], later[#later + 2] = now + delay, id
+    rung = rung or delay <= tonumber(ARGV[3])
+  else
+    ready[#ready + 1] = id
+  end
+end
+
 for i = 4, #ARGV, 3 do
   local id, options = ARGV[i], ARGV[i + 2]
-  local timeout, delay, most, mark = options, nil, nil, nil
-  if string.byte(options) == 123 then
-    local given = cjson.decode(options)
-    timeout, delay, most, mark = given.timeout, given.delay, given.max_attempts, given.mark
+  local given = decoded[options]
+  if not given then
+    given = string.byte(options) == 123 and cjson.decode(options) or {timeout = options}
+    decoded[options] = given
   end
-
-  local outcome = (mark or resent) and known(id, mark) or nil
+  local outcome = nil
+  if given.mark or resent then
+    outcome = seen[id] and {'duplicate', id} or known(id, given.mark)
+  end
   if not outcome and size and size >= limit then
     outcome = {'full', size}
   elseif not outcome then
-    local status = delay and DELAYED or PENDING
-    if most or mark then
-      local more = {}
-      if most then
-        more[1], more[2] = 'max_attempts', most
-      end
-      if mark then
-        more[#more + 1], more[#more + 2] = 'mark', mark
-      end
-      redis.call('HSET', state .. id, 'status', status, 'timeout', timeout, 'enqueue_time', stamp, unpack(more))
-    else
-      redis.call('HSET', state .. id, 'status', status, 'timeout', timeout, 'enqueue_time', stamp)
-    end
-    payloads[#payloads + 1], payloads[#payloads + 2] = id, ARGV[i + 1]
-    if delay then
-      later[#later + 1], later[#later + 2] = now + delay, id
-      rung = rung or delay <= tonumber(ARGV[3])
-    else
-      ready[#ready + 1] = id
-    end
+    seen[id] = true
     size = size and size + 1
+    accepted[#accepted + 1], accepted[#accepted + 2] = i, given
+    payloads[#payloads + 1], payloads[#payloads + 2] = id, ARGV[i + 1]
     outcome = 'ok'
   end
   outcomes[#outcomes + 1] = outcome
@@ -79,7 +83,14 @@ for i = 4, #ARGV, 3 do
 end
 
 if #payloads > 0 then
-  redis.call('HSET', tasks, unpack(payloads))
+  local late = redis.call('HSET', tasks, unpack(payloads)) < #payloads / 2
+  for k = 1, #accepted, 2 do
+    local i, given = accepted[k], accepted[k + 1]
+    -- A call may arrive after its own repetition, from a connection that was given up: then its task is there.
+    if not (late and not given.mark and redis.call('EXISTS', state .. ARGV[i]) == 1) then
+      write(i, given)
+    end
+  end
 end
 if #later > 0 then
   redis.call('ZADD', delayed, unpack(later))

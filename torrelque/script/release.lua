@@ -32,6 +32,9 @@ while i <= #ARGV do
     else
       kept[#kept + 1] = i
     end
+  elseif outcome == 'cancelled' and resent and string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
+    -- Released as cancelled (6) by this very call.
+    outcome = 'ok'
   elseif outcome == 'cancelled' then
     clear(id)
   elseif resent and not seen[id] and
