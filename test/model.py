@@ -189,7 +189,7 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     if name == 'claim':
         record, wanted, stays, block, most = map(_text, args[1:])
         assert int(block) == BLOCK
-        return Call(name, [Claim(record, int(wanted), int(stays or 0), int(most))], first)
+        return Call(name, [Claim(record, int(wanted), int(stays), int(most))], first)
     if name == 'sweep':
         return Call(name, [Sweep(int(first))])
     if name == 'leave':
@@ -271,7 +271,8 @@ class Model:
         for item in items:
             state = self.states.get(item.task_id)
             freed = 0
-            if state and (item.mark or resent):
+            if state:
+                # Nobody else has an id that was made here: it is the same call again.
                 if item.mark is None or self._marked(state, item.mark):
                     outcomes.append('ok')
                     continue
@@ -337,7 +338,7 @@ class Model:
 
     def _claim(self, items: list[Claim], resent: bool) -> Given:
         (claim,) = items
-        record = self.records.get(claim.record) if resent else None
+        record = self.records.get(claim.record)
         if record:
             ids = [
                 task_id
@@ -443,17 +444,20 @@ class Model:
                     if item.result is not None:
                         state['result'] = item.result.decode()
                     self._finish(item.task_id, item.ttl)
-            elif outcome == 'cancelled':
-                self._clear(item.task_id)
-            elif resent and item.task_id not in released and (
-                outcome == 'unknown' or state and outcome == 'not_working' and state['status'] in (COMPLETED, REJECTED)
-            ):
-                # What is not there any more is what the first sending released.
+            elif resent and item.task_id not in released and self._seems_released(item, outcome):
                 released.add(item.task_id)
                 outcome = 'ok'
+            elif outcome == 'cancelled':
+                self._clear(item.task_id)
             outcomes.append(outcome)
         self._forget()
         return outcomes
+
+    def _seems_released(self, item: Release, outcome: str) -> bool:
+        """Whether a task may have been released by the first sending of a call."""
+        if outcome == 'cancelled':
+            return item.status == CANCELLED and item.task_id not in self.working
+        return outcome == 'unknown' or outcome == 'not_working' and self.status(item.task_id) in (COMPLETED, REJECTED)
 
     def _touch(self, items: list[Touch], resent: bool) -> list[str]:
         outcomes = []
