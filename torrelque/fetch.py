@@ -304,7 +304,7 @@ class Fetcher:
     def _acknowledge(self) -> None:
         self._acknowledger = None
         if key := self.acknowledge():
-            self._link.submit(Request(None, ['DEL', key], lambda reply, error: None, repeat=False))
+            self._link.submit(Request(None, ['DEL', key], lambda reply, error: None))
 
     # Waiting
 
