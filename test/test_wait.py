@@ -443,7 +443,8 @@ def test_consumers_that_end_with_their_loop_strand_nothing(server):
                 client.flushall()
 
 
-async def test_a_ring_during_a_claim_is_not_lost(client, queue, monkeypatch):
+@pytest.mark.parametrize('leaves', [False, True])
+async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_name, monkeypatch, leaves):
     first = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     fetcher, loop = queue._session.fetcher, asyncio.get_running_loop()
@@ -466,6 +467,20 @@ async def test_a_ring_during_a_claim_is_not_lost(client, queue, monkeypatch):
     await queue.enqueue(1)
     while fetcher._listening:
         await asyncio.sleep(0.001)
+    if leaves:
+        # Another one waits, at a bell of its own connection.
+        async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+            await client.rename(queue.keys['pending'], 'aside')
+            third = asyncio.ensure_future(other.dequeue())
+            while not (other._session and other._session.fetcher._bell._in_flight):
+                await asyncio.sleep(0.001)
+            await client.rename('aside', queue.keys['pending'])
+            first.cancel()
+            second.cancel()
+            held.set()
+            assert (await asyncio.wait_for(third, 1.5))[1] == 1
+        await asyncio.wait([first, second])
+        return
     held.set()
     # Well before the next block at the bell would end.
     assert (await asyncio.wait_for(first, 1.5))[1] == 1

@@ -247,6 +247,9 @@ class Fetcher:
         due = claimed.wait is not None and claimed.wait <= 0
         if due:
             self._sweep()
+        if self._rang and not self._waiters:
+            # Rung since, and nobody is left here who has a use for it.
+            self._ring()
         if claimed.more or (self._rang and self._waiters):
             # Rung since: what there is now, this claim may not have seen.
             self._pump()
