@@ -16,7 +16,7 @@ BLOCK = 2000
 """ms that consumers block at the bell."""
 SHORT_LIST = 3
 """Ids in a list that a cancelled one is still taken out of; the test lowers it in the script."""
-HOLES = 4
+HOLES = 2
 """Holes after which a claim stops; the test lowers it in the script."""
 MINUTE = 60_000
 

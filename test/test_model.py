@@ -62,6 +62,7 @@ from torrelque.link import Link, Request
 from torrelque.session import Plan
 
 STEPS = int(os.environ.get('TORRELQUE_STEPS', '0'))
+EXAMPLES = 100
 EXAMPLE_STEPS = 50
 START = 1_700_000_000_000
 CLOCK = 'clock'
@@ -69,7 +70,7 @@ OWN_IDS = ['a', 'b', 'c', 'ü 1']
 
 # Bounds of calls and claims, lowered.
 BULK_TASKS = 4
-BULK_BYTES = 60
+BULK_BYTES = 30
 SWEEP_TASKS = 3
 
 SCRIPT_CHANGES = {
@@ -510,8 +511,12 @@ class Machine(RuleBasedStateMachine):
         tasks=several(values, leases, attempts),
         delayed=several(values, delays),
         taken=st.integers(0, 5),
+        waiting=st.integers(0, 9),
+        cancelled=st.integers(0, 6),
     )
-    def begin(self, buried: int, tasks: list[Any], delayed: list[Any], taken: int) -> None:
+    def begin(
+        self, buried: int, tasks: list[Any], delayed: list[Any], taken: int, waiting: int, cancelled: int
+    ) -> None:
         """Some tasks in some places, whichever rules come after."""
         if buried:
             self.enqueue_many(0, [0] * buried, None, None, None)
@@ -528,7 +533,11 @@ class Machine(RuleBasedStateMachine):
         for item in self.items('enqueue', sent)[0]:
             self.remember(item.task_id)
         if taken:
-            self.ask(2, lambda queue: queue.dequeue(0, max_tasks=taken))
+            self.dequeue(2, [taken], False)
+        if waiting:
+            # A long list, in which those that are cancelled leave holes.
+            self.enqueue_many(0, [0] * waiting, None, None, 2)
+            self.cancel(0, [(index * 2 % waiting, 'k') for index in range(min(cancelled, waiting))])
 
     # Producers
 
@@ -645,6 +654,36 @@ class Machine(RuleBasedStateMachine):
         self.enqueue(place, [(0, None, None, delay, None), (0, None, None, None, None)])
         ready = [task_id for task_id in self.model.pending if not self.model.is_hole(task_id)]
         self.dequeue(place, [len(ready) + more], True)
+
+    @precondition(lambda self: any(own in self.model.payloads for own in OWN_IDS))
+    @rule(place=queues, index=indexes, value=values, delay=delays, ahead=st.integers(0, 1), stale=holders)
+    def renew(
+        self, place: int, index: int, value: Any, delay: float | None, ahead: int, stale: tuple[str, int]
+    ) -> None:
+        """An id of the caller's own is cancelled and used anew at once; who had it comes back."""
+        there = [own for own in OWN_IDS if own in self.model.payloads]
+        own = choose(there, index)
+        self.remember(own)
+        self.cancel(place, [(0, 'k')])
+        self.enqueue(place, [(value, OWN_IDS.index(own), None, delay, None)])
+        if ahead:
+            self.move_clock(self.model.now + ahead)
+            self.dequeue(place, [BULK_TASKS], False)
+        if self.deliveries:
+            self.touch(place, [(('stale', stale[1]), None, None)])
+
+    @rule(place=queues, error=errors, ends=st.booleans())
+    def use_up(self, place: int, error: str | None, ends: bool) -> None:
+        """A task fails until it is dead, with an error or without, or by the end of its lease."""
+        self.dequeue(place, [1], False)
+        if self.deliveries:
+            self.requeue(place, [(('current', 0), None, 0.5, error, False)])
+            self.dequeue(place, [4], False)
+            if ends:
+                self.move_clock(self.model.now + 500)
+                self.sweep(place)
+            else:
+                self.requeue(place, [(('current', 0), None, None, None, False)])
 
     @precondition(lambda self: self.deliveries)
     @rule(
@@ -863,6 +902,18 @@ class Machine(RuleBasedStateMachine):
     def wait(self, which: int, wanted: int) -> None:
         self.claim(self.consumers[which], wanted)
 
+    @rule(place=queues, which=st.integers(0, 1), wanted=st.integers(1, 3), again=st.booleans())
+    def lose_claim(self, place: int, which: int, wanted: int, again: bool) -> None:
+        """The reply of a claim comes late; somebody has given back, or taken, some of its tasks meanwhile."""
+        consumer = self.consumers[which]
+        self.claim(consumer, wanted)
+        if self.deliveries:
+            self.requeue(place, [(('current', 0), None, None, None, True)])
+        if again:
+            self.move_clock(self.model.now + 1)
+            self.dequeue(place, [1], False)
+        self.send_twice(f'consumer{which}', 1, False)
+
     @precondition(lambda self: self.model.bell and any(consumer.wakes is not None for consumer in self.consumers))
     @rule(dies=st.booleans())
     def hear(self, dies: bool) -> None:
@@ -1022,7 +1073,7 @@ def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=120,
+                max_examples=EXAMPLES,
                 stateful_step_count=EXAMPLE_STEPS,
                 derandomize=not STEPS,
                 database=None,

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Any
 
 from .error import TorrelqueBulkError, TorrelqueTypeError
@@ -127,18 +127,18 @@ async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[
     return done
 
 
-async def redrive_some(session: Session, mark: str, task_ids: Sequence[Arg]) -> int:
+async def redrive_some(session: Session, mark: Callable[[], str], task_ids: Sequence[Arg]) -> int:
     """Redrive the tasks named; how many were dead."""
     count = 0
     for start in range(0, len(task_ids), BULK):
         some = task_ids[start : start + BULK]
         session.check()
-        reply = await session.call('redrive', [mark, *some])
+        reply = await session.call('redrive', [mark(), *some])
         count += read_outcomes(reply, len(some)).count('ok')
     return count
 
 
-async def redrive_all(session: Session, mark: str, dead: str, limit: int | None) -> int:
+async def redrive_all(session: Session, mark: Callable[[], str], dead: str, limit: int | None) -> int:
     """Redrive the tasks that are dead now, the first to die first, at most so many of them; how many there were."""
     session.check()
     left = int(await session.command('ZCARD', dead))

@@ -79,6 +79,7 @@ class Fetcher:
         self._unacknowledged = ''
         self._acknowledger: asyncio.TimerHandle | None = None
         self._listening = False
+        self._stayed = False
         self._rang = False
         self._sweeping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -213,6 +214,7 @@ class Fetcher:
         if not self._again:
             self._number += 1
         self._claiming = self._loop.create_future()
+        self._stayed = staying > 0
         self._rang = False
         args = [
             self.acknowledge(),
@@ -247,8 +249,9 @@ class Fetcher:
         due = claimed.wait is not None and claimed.wait <= 0
         if due:
             self._sweep()
-        if self._rang and not self._waiters:
-            # Rung since, and nobody is left here who has a use for it.
+        near = self._stayed and claimed.wait is not None and claimed.wait <= BLOCK
+        if (self._rang or near) and not self._waiters:
+            # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
             self._ring()
         if claimed.more or (self._rang and self._waiters):
             # Rung since: what there is now, this claim may not have seen.

@@ -324,10 +324,9 @@ class Torrelque:
         if limit is not None:
             protocol.check_count(limit, 'limit', 0)
         ids = [protocol.check_id(task_id) for task_id in task_ids]
-        mark = self._plan.mark()
         if ids:
-            return await bulk.redrive_some(self._started(), mark, ids[:limit])
-        return await bulk.redrive_all(self._started(), mark, self.keys['dead'], limit)
+            return await bulk.redrive_some(self._started(), self._plan.mark, ids[:limit])
+        return await bulk.redrive_all(self._started(), self._plan.mark, self.keys['dead'], limit)
 
     async def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
