@@ -306,7 +306,9 @@ async def test_a_cancelled_task_goes_with_its_lease(client, queue):
     await queue.dequeue()
     await queue.cancel(task_id)
     await asyncio.sleep(0.03)
+    assert await client.exists(queue.keys['bell'])
     assert await queue.sweep() == (1, 0, 0)
+    assert not await client.exists(queue.keys['bell'])
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
     assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
 
