@@ -10,8 +10,9 @@ import redis.asyncio
 import redis.asyncio.cluster
 import redis.exceptions
 
+from .connection import Connector
 from .error import TorrelqueError, TorrelqueTypeError
-from .link import Connector, Link
+from .link import Link
 
 Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
 

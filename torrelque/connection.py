@@ -1,0 +1,196 @@
+"""A connection that is kept.
+
+The client makes it (address, TLS, authentication, database, Sentinel); from then on it is ours, so the client's own
+repetition, which would run a script twice without saying so, has no part in it.  It is made anew when it was lost, for
+as long as somebody wants it.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+import hiredis
+import redis.asyncio.retry
+import redis.backoff
+import redis.exceptions
+
+from .protocol import error_code
+
+logger = logging.getLogger(__package__)
+
+CONNECT_TIMEOUT = 3.0
+"""s for one attempt to connect."""
+
+NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED'})
+"""Errors that say: not carried out, send again in a moment."""
+_FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
+_PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+
+MISSING = object()
+"""What a reader gives when no reply is whole."""
+
+
+class Connector(Protocol):
+    """Makes connections to the server that has the queue."""
+
+    cluster: bool
+    """Whether the server may be another one after an error that says so."""
+
+    async def make(self, anew: bool) -> Any:
+        """A connection of the client library, not connected; ``anew`` after something went wrong with the last."""
+
+
+def _final(error: Exception) -> Exception | None:
+    # The client library wraps what a server on a unix socket says.
+    for exc in (error, error.__cause__):
+        if isinstance(exc, _FATAL) and error_code(str(exc)) in NOT_RUN:
+            return None
+        if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
+            return exc
+    return None
+
+
+def _shut(connection: Any) -> None:
+    """Close a connection of the client library, and let it forget its socket, else it would warn when collected."""
+    if connection._writer is not None:
+        connection._writer.transport.abort()
+        connection._writer = connection._reader = None
+
+
+class Connection(asyncio.Protocol):
+    """One held connection of an event loop; what goes over it is a subclass's affair."""
+
+    def __init__(self, connector: Connector) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.established = False
+        """Whether there ever was a connection."""
+        self._connector = connector
+        self._connection: Any = None
+        self._transport: asyncio.Transport | None = None
+        self._reader: Any = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._anew = False
+        self._error: BaseException | None = None
+        self._quiet = 0
+        self._fruitless = 0
+        self._patience = CONNECT_TIMEOUT
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now, as far as can be seen."""
+        return self._transport is not None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Address of the server, as the client library knows it."""
+        return tuple(getattr(self._connection, name, None) for name in ('host', 'port', 'path'))
+
+    def close(self) -> None:
+        """Close the connection, for good."""
+        self._closed = True
+        self._drop()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+
+    # What a subclass says
+
+    def _wanted(self) -> bool:
+        """Whether somebody waits for a connection."""
+        raise NotImplementedError
+
+    def _ready(self) -> None:
+        """There is a connection."""
+        raise NotImplementedError
+
+    def _refuse(self, error: Exception) -> None:
+        """There will be no connection, for a reason that time does not mend."""
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        """The connection is lost, `_error` says why."""
+        raise NotImplementedError
+
+    # Losing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Connect anew where that is wanted."""
+        self._error = exc or ConnectionResetError('the server closed the connection')
+        self._lost()
+
+    def _drop(self) -> None:
+        self._reader = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.set_protocol(asyncio.Protocol())
+            _shut(self._connection)
+            self._connection = None
+
+    # Connecting
+
+    def _connect(self, pause: bool = False) -> None:
+        if (self._connecting is None or self._connecting.done()) and not self._closed:
+            self._connecting = self.loop.create_task(self._keep_connecting(pause), name='torrelque link')
+
+    async def _keep_connecting(self, pause: bool) -> None:
+        # Longer each time for a server that takes connections and gives no reply.
+        delay = min(0.5, 0.05 * 2 ** min(4, self._fruitless))
+        if pause:
+            await asyncio.sleep(delay)
+        while self._wanted() and not self._closed:
+            made: list[Any] = []
+            try:
+                await asyncio.wait_for(self._attempt(made), self._patience)
+                if not self._closed:
+                    self._adopt(made.pop())
+                return
+            except Exception as exc:
+                if not isinstance(self._error, type(exc)):
+                    logger.warning('cannot connect to the server, and will try again: %s', str(exc) or repr(exc))
+                self._error = exc
+                self._anew = True
+                if final := _final(exc):
+                    self._refuse(final)
+                    return
+                await asyncio.sleep(delay)
+                delay, self._patience = min(0.5, delay * 2), min(6, self._patience * 2)
+            finally:
+                # Also where the attempt was cancelled after it had succeeded.
+                for connection in made:
+                    _shut(connection)
+
+    async def _attempt(self, made: list[Any]) -> None:
+        connection = await self._connector.make(self._anew)
+        made.append(connection)
+        # Its repetition and its patience are ours.
+        connection.socket_timeout = connection.socket_connect_timeout = CONNECT_TIMEOUT
+        connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
+        try:
+            await connection.connect()
+        except Exception:
+            # Closed meanwhile, it is nobody's failure.
+            if not self._closed:
+                raise
+
+    def _adopt(self, connection: Any) -> None:
+        """Take the socket over from the client library's connection, with its handshake done."""
+        transport = connection._writer.transport
+        self._connection = connection  # kept: its writer closes the transport when it is collected
+        self._transport = transport
+        self._reader = hiredis.Reader(notEnoughData=MISSING)
+        self._anew = False
+        self._error = None
+        self._fruitless += 1
+        self._patience = CONNECT_TIMEOUT
+        self._quiet = 0
+        self.established = True
+        transport.set_protocol(self)
+        if rest := bytes(connection._reader._buffer):
+            self._reader.feed(rest)
+        if transport.is_closing():
+            self._error = ConnectionResetError('the server closed the connection')
+            self._lost()
+        else:
+            transport.resume_reading()
+            self._ready()
