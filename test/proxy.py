@@ -14,6 +14,18 @@ import redis.asyncio
 from servers import RealServer
 
 
+class Gate:
+    """Something on its way that is held until the gate opens."""
+
+    def __init__(self, part: bytes) -> None:
+        self.part = part
+        self.arrived = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def open(self) -> None:
+        self.opened.set()
+
+
 class Proxy:
     """Forwards a unix socket to a server's; made by `open_proxy`."""
 
@@ -28,6 +40,9 @@ class Proxy:
         self._server = server
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._muted: list[bytes] = []
+        self._hold_request: list[Gate] = []
+        self._hold_reply: list[Gate] = []
         self._lose_request: list[bytes] = []
         self._lose_reply: list[bytes] = []
 
@@ -41,6 +56,20 @@ class Proxy:
     def lose_reply(self, part: bytes) -> None:
         """Cut the connection of the next request that has this part, when the server has carried it out."""
         self._lose_reply.append(part)
+
+    def hold_request(self, part: bytes) -> Gate:
+        """Keep the next request that has this part from the server until the gate is opened."""
+        self._hold_request.append(Gate(part))
+        return self._hold_request[-1]
+
+    def hold_reply(self, part: bytes) -> Gate:
+        """Keep the reply to the next request that has this part from the client until the gate is opened."""
+        self._hold_reply.append(Gate(part))
+        return self._hold_reply[-1]
+
+    def mute(self, part: bytes) -> None:
+        """Say nothing more, without closing it, over the connection of the next request that has this part."""
+        self._muted.append(part)
 
     @property
     def lossless(self) -> bool:
@@ -78,6 +107,14 @@ class Proxy:
                 return True
         return False
 
+    def take_gate(self, gates: list[Gate], data: bytes) -> Gate | None:
+        for gate in gates:
+            if gate.part in data:
+                gates.remove(gate)
+                gate.arrived.set()
+                return gate
+        return None
+
 
 class _Line:
     """One connection through the proxy."""
@@ -85,6 +122,8 @@ class _Line:
     def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.proxy = proxy
         self.doomed = False
+        self.muted = False
+        self.gate: Gate | None = None
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bool) -> None:
         with contextlib.suppress(OSError):
@@ -94,9 +133,16 @@ class _Line:
                     if self.proxy.take(self.proxy._lose_request, data):
                         return
                     self.doomed = self.doomed or self.proxy.take(self.proxy._lose_reply, data)
+                    self.muted = self.muted or self.proxy.take(self.proxy._muted, data)
+                    self.gate = self.proxy.take_gate(self.proxy._hold_reply, data) or self.gate
+                    if gate := self.proxy.take_gate(self.proxy._hold_request, data):
+                        await gate.opened.wait()
                 elif self.doomed:
                     return
-                elif self.proxy.silent:
+                elif self.gate is not None:
+                    await self.gate.opened.wait()
+                    self.gate = None
+                elif self.proxy.silent or self.muted:
                     await asyncio.Event().wait()
                 writer.write(data)
                 await writer.drain()

@@ -359,5 +359,5 @@ def test_reference_has_every_verb() -> None:
     text = (ROOT / 'docs' / 'reference.md').read_text()
     members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', text)
     assert members
-    public = {name for name in vars(torrelque.Torrelque) if not name.startswith('_')}
+    public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
     assert set(re.findall(r'\w+', members[1])) == public | {'keys', 'name'}

@@ -85,9 +85,9 @@ def test_refused_outcomes(reply):
     assert torrelque.read_outcome(reply) is False
 
 
-def test_states_are_read_from_both_protocols():
-    fields = {b'status': b'1', b'timeout': b'1500', b'enqueue_time': b'1700000000123', b'dequeue_count': b'2'}
-    flat = [word for field in fields.items() for word in field]
-    state = protocol.read_state(fields, torrelque.TorrelqueTaskSerialiser(lambda x: b'', lambda x: None))
-    assert state == protocol.read_state(flat, torrelque.TorrelqueTaskSerialiser(lambda x: b'', lambda x: None))
+def test_a_state_is_read_from_its_values():
+    known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
+    state = protocol.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
+    assert state.status is torrelque.TorrelqueTaskStatus.WORKING
+    assert protocol.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None

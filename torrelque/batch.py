@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .error import TorrelqueConnectionError, TorrelqueError
+from .error import TorrelqueConnectionError, copy_error
 from .link import Link, Request
 from .protocol import BULK, BULK_BYTES, Arg, Outcome, Transition, outcome_error, read_outcomes
 
@@ -102,13 +102,13 @@ class Batch:
             if wrong is None:
                 item.future.set_result(outcomes[k])
             else:
-                item.future.set_exception(wrong if error is None else _copy(wrong))
+                item.future.set_exception(wrong if error is None else copy_error(wrong))
         if isinstance(error, TorrelqueConnectionError):
             # They waited behind it; each would wait as long once more.
             while self._waiting:
                 item = self._waiting.popleft()
                 if not item.future.cancelled():
-                    item.future.set_exception(_copy(error))
+                    item.future.set_exception(copy_error(error))
         if self._away or self._scheduled:
             return
         if self._waiting:
@@ -117,11 +117,3 @@ class Batch:
             self._link.loop.call_soon(self._send)
         else:
             self._idle.set()
-
-
-def _copy(error: Exception) -> Exception:
-    # One failure of many callers: each gets an error of its own, for the traceback that it collects.
-    try:
-        return type(error)(*error.args)
-    except TypeError:
-        return TorrelqueError(str(error))

@@ -49,6 +49,12 @@ class _ClusterConnector:
         return node.connection_class(**node.connection_kwargs)
 
 
+def notification_channel(client: Client, key: str) -> str:
+    """The channel of a client's database on which the server tells of a key."""
+    pool = client if isinstance(client, redis.asyncio.RedisCluster) else client.connection_pool
+    return f'__keyspace@{pool.connection_kwargs.get("db") or 0}__:{key}'
+
+
 # Links for calls, shared by the queues of one client and loop
 
 _links: 'weakref.WeakKeyDictionary[Any, dict[Any, tuple[Link, list[object]]]]' = weakref.WeakKeyDictionary()

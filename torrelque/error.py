@@ -20,7 +20,7 @@ class TorrelqueClosedError(TorrelqueError):
 
 
 class TorrelqueTimeoutError(TorrelqueError, TimeoutError):
-    """The time is over and nothing was taken."""
+    """The time is over: nothing was taken, or what was watched has not come to its end."""
 
 
 class TorrelqueLookupError(TorrelqueError, LookupError):
@@ -74,3 +74,11 @@ class TorrelqueBulkError(TorrelqueError):
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
     """The server could not be reached, or did not answer, for as long as the call was repeated.
     Whether the call had its effect is unknown."""
+
+
+def copy_error(error: Exception) -> Exception:
+    """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
+    try:
+        return type(error)(*error.args)
+    except TypeError:
+        return TorrelqueError(str(error))

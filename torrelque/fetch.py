@@ -18,12 +18,21 @@ from typing import Any
 from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, BULK, BULK_BYTES, SWEEP, Claimed, Transition, error_code, read_claimed, read_troubles
+from .protocol import (
+    BLOCK,
+    BULK,
+    BULK_BYTES,
+    GRACE,
+    SWEEP,
+    Claimed,
+    Transition,
+    error_code,
+    read_claimed,
+    read_troubles,
+)
 
 logger = logging.getLogger(__package__)
 
-GRACE = 0.7
-"""s that a waiter stays over its time for the reply of a claim that is on its way."""
 CLOSING = 2.0
 """s that closing, or a cancelled waiter, waits for the reply of a claim that is on its way."""
 ACKNOWLEDGE = 0.1

@@ -43,8 +43,10 @@ BULK_BYTES = 1_000_000
 """Payload of one call at the most, where it is more than one task."""
 SWEEP = 200
 """Tasks of each kind that one sweep moves at the most."""
-CANCELLED_TTL = 60
-"""How long (s) a cancelled task's state can be read; spelled in the scripts as well."""
+GRACE = 0.7
+"""s that a first answer is waited for, where the time to wait for more is shorter or over."""
+STATE_FIELDS = TorrelqueTaskState._fields
+"""Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
 MAX_SECONDS = 10.0**10
 """The longest time that can be meant, some 317 years; milliseconds stay exact in a double."""
 
@@ -268,51 +270,64 @@ def _seconds(value: bytes | None) -> float | None:
     return None if value is None else int(value) / 1000
 
 
-def read_state(reply: Any, serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
-    """A state hash as a value, or None where there is none."""
-    fields: dict[bytes, bytes] = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-    if not fields:
+def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
+    """The values of `STATE_FIELDS` as a state, or None where there is none."""
+    if values[0] is None:
         return None
     try:
-        return _state_of(fields, serialiser)
+        return _state_of(values, serialiser)
     except ValueError as exc:
         raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
 
 
-def _state_of(fields: dict[bytes, bytes], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
-    get = fields.get
+def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
+    fields = dict(zip(STATE_FIELDS, values, strict=True))
 
-    def load(name: bytes) -> Any:
-        data = get(name)
+    def load(name: str) -> Any:
+        data = fields[name]
         if data is None:
             return None
         try:
             return serialiser.loads(data)
         except Exception as exc:
-            why = f'the {name.decode()} of the task cannot be read: {type(exc).__name__}: {exc}'
+            why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
             raise TorrelqueError(why) from exc
 
-    def decode(name: bytes) -> str | None:
-        data = get(name)
+    def decode(name: str) -> str | None:
+        data = fields[name]
         return None if data is None else data.decode('utf-8', 'replace')
 
-    max_attempts = get(b'max_attempts')
+    max_attempts = fields['max_attempts']
     return TorrelqueTaskState(
-        status=TorrelqueTaskStatus(int(get(b'status', b'0'))),
-        timeout=int(get(b'timeout', b'0')) / 1000,
-        result=load(b'result'),
-        dequeue_count=int(get(b'dequeue_count', b'0')),
-        requeue_count=int(get(b'requeue_count', b'0')),
-        enqueue_time=int(get(b'enqueue_time', b'0')) / 1000,
-        last_dequeue_time=_seconds(get(b'last_dequeue_time')),
-        last_requeue_time=_seconds(get(b'last_requeue_time')),
-        release_time=_seconds(get(b'release_time')),
-        error=decode(b'error'),
-        progress=load(b'progress'),
+        status=TorrelqueTaskStatus(int(fields['status'] or 0)),
+        timeout=int(fields['timeout'] or 0) / 1000,
+        result=load('result'),
+        dequeue_count=int(fields['dequeue_count'] or 0),
+        requeue_count=int(fields['requeue_count'] or 0),
+        enqueue_time=int(fields['enqueue_time'] or 0) / 1000,
+        last_dequeue_time=_seconds(fields['last_dequeue_time']),
+        last_requeue_time=_seconds(fields['last_requeue_time']),
+        release_time=_seconds(fields['release_time']),
+        error=decode('error'),
+        progress=load('progress'),
         max_attempts=None if max_attempts is None else int(max_attempts),
-        forgiven=int(get(b'forgiven', b'0')),
-        group=decode(b'group'),
-        priority=int(get(b'priority', b'0')),
+        forgiven=int(fields['forgiven'] or 0),
+        group=decode('group'),
+        priority=int(fields['priority'] or 0),
+    )
+
+
+def notifications_missing(reply: Any) -> str:
+    """What is wrong with a server's setting of keyspace notifications, if anything is, by its reply of CONFIG GET."""
+    words: Sequence[Any] = next(iter(reply.items()), ()) if isinstance(reply, dict) else reply
+    if len(words) != 2:
+        return ''  # not told
+    flags = text(words[1])
+    if 'K' in flags and ('A' in flags or {'g', 'h', 'x'} <= set(flags)):
+        return ''
+    return (
+        "the server's keyspace notifications are off, or not all that is needed: "
+        f'set notify-keyspace-events to KA (or Kghx at least); it is {flags!r}'
     )
 
 

@@ -1,35 +1,23 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
 import os
-import weakref
-from collections.abc import AsyncIterable, Iterable
-from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, Literal, overload
 
 from . import bulk, protocol
-from .client import Client, add_to_pipeline, check_client
-from .error import (
-    TorrelqueClosedError,
-    TorrelqueLookupError,
-    TorrelqueTypeError,
-)
-from .keys import make_keys
+from .base import QueueObject
+from .error import TorrelqueClosedError, TorrelqueLookupError, TorrelqueTypeError
 from .model import (
-    JSON,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
-from .session import Plan, Session
 from .sweep import Sweeper, sweep_all
 
-Self = TypeVar('Self', bound='Torrelque')
 
-
-class Torrelque:
+class Torrelque(QueueObject):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
@@ -56,54 +44,6 @@ class Torrelque:
     """Time between two sweeps (s) where `schedule_sweep` was not given another."""
     result_ttl: float = 3600
     """How long (s) a kept state can be read where `release` was not given another time."""
-
-    name: str
-    """The queue's name."""
-    keys: dict[str, str]
-    """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
-
-    def __init__(
-        self,
-        client: Client,
-        *,
-        queue: str = 'trq',
-        serialiser: TorrelqueSerialiser = JSON,
-        max_tasks: int | None = None,
-    ) -> None:
-        check_client(client)
-        if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
-            raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
-        if max_tasks is not None:
-            protocol.check_count(max_tasks, 'max_tasks')
-        self.keys = make_keys(queue)
-        self.name = queue
-        self._client = client
-        self._serialiser = serialiser
-        self._plan = Plan(self.keys, serialiser, max_tasks)
-        self._session: Session | None = None
-        self._sweeper: Sweeper | None = None
-        self._closed = False
-
-    def __repr__(self) -> str:
-        return f'<{type(self).__name__} {self.name!r}>'
-
-    async def __aenter__(self: Self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """End the waiting `dequeue` calls with a `TorrelqueError`, give back what was taken for them, disconnect.
-
-        The caller's client stays open.  Calls that are on their way are waited for, some seconds at the most.
-        """
-        self.unschedule_sweep()
-        if self._session is not None:
-            await self._session.close()
-        self._closed = True
 
     # Producers
 
@@ -177,6 +117,43 @@ class Torrelque:
         """
         args = [protocol.check_id(task_id), self._plan.mark()]
         return protocol.settled(await self._started().send('cancel', args, task_id), task_id)
+
+    def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+        """Follow a task: its state at once, then after every change, the last being a final one.
+
+        When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
+        What changes faster than the reader reads may be skipped, the last state never; no state is older than one that
+        came before.  A change is a new status, attempt, error or progress; a renewed lease alone is none.  DEAD is not
+        final: the task may be redriven.
+
+        :param timeout: how long to watch (s), for ever by default.  The first state is given in any case.
+        :raises TorrelqueLookupError: the queue has no such task.
+        :raises TorrelqueTimeoutError: the time is over and the task not final.
+        :raises TorrelqueClosedError: the queue object was closed meanwhile.
+        :raises TorrelqueError: the server's keyspace notifications are off, and it tells; the message names the
+            setting.
+
+        All watches of a queue object share one connection, so ten thousand are no problem.  Who watches goes on while
+        the server is away.  A watch ends, and leaves nothing behind, when it is cancelled while it waits, when the last
+        reference to it is gone (after ``break``, at once), or by its ``aclose()``.  Where an id of the caller's own is
+        enqueued again the watch of the task before ends.
+        """
+        return self._watch(task_id, timeout)
+
+    async def wait(self, task_id: str, *, timeout: float | None = None) -> TorrelqueTaskState:
+        """Wait until a task is final; its final state.
+
+        Where nothing was kept of the task, this is the last state that was seen, with the status COMPLETED.  A task
+        whose state was evicted or flushed, or whose server lost it, looks the same; where it matters, have the consumer
+        keep a result.  A task that is dead is waited for on: it may be redriven.
+
+        :param timeout: how long to wait (s), for ever by default.
+        :raises TorrelqueLookupError: the queue has no such task; it may have been released before this call.
+        :raises TorrelqueTimeoutError: it is not final in time.
+
+        Other errors, and what happens on cancellation, are those of `watch`.
+        """
+        return await self._watch(task_id, timeout).last()
 
     # Consumers
 
@@ -361,35 +338,9 @@ class Torrelque:
 
         :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
         """
-        reply = await self._started().command('HGETALL', f'{self.keys["task"]}:{protocol.check_id(task_id)}')
-        state = protocol.read_state(reply, self._serialiser)
+        key = f'{self.keys["task"]}:{protocol.check_id(task_id)}'
+        values = await self._started().command('HMGET', key, *protocol.STATE_FIELDS)
+        state = protocol.read_state(values, self._serialiser)
         if state is None:
             raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
         return state
-
-    # Parts
-
-    def _started(self) -> Session:
-        session = self._session
-        if session is None:
-            if self._closed:
-                raise TorrelqueClosedError('the queue was closed')
-            session = self._session = Session(self._client, self._plan)
-            # Many make an object for each request, and do not close it.
-            weakref.finalize(self, session.abandon).atexit = False
-        session.check()
-        return session
-
-    async def _settle(
-        self, name: str, task_id: str, args: list[protocol.Arg], pipeline: Any, size: int = 0
-    ) -> bool:
-        if pipeline is not None:
-            await self._add_to_pipeline(pipeline, name, args)
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
-        return await self._started().settle(name, args, task_id, size)
-
-    async def _add_to_pipeline(
-        self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False
-    ) -> None:
-        words = self._plan.transitions[name].words([*self._plan.head(name), *args], resent)
-        await add_to_pipeline(self._client, pipeline, words)

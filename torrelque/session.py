@@ -1,4 +1,4 @@
-"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher."""
+"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher, hub."""
 
 import asyncio
 import logging
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .batch import Batch
-from .client import Client, forget_link, leave_link, make_connector, share_link
+from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
 from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
+from .hub import Hub
 from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import BLOCK, BULK, Arg, Outcome, Transition, make_marks, settled, text
@@ -24,7 +25,10 @@ CLOSING = 3.0
 class Plan:
     """What is the same for a queue object in any event loop: its transitions and the heads of their arguments."""
 
-    NAMES = ('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury', 'redrive', 'cancel', 'sweep', 'stats', 'leave')
+    NAMES = (
+        *('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury'),
+        *('redrive', 'cancel', 'sweep', 'stats', 'state', 'leave'),
+    )
 
     def __init__(self, keys: dict[str, str], serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
         self.keys = keys
@@ -68,6 +72,13 @@ class Session:
         bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
         self.fetcher = Fetcher(
             self._link, bell, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
+        )
+        self.hub = Hub(
+            self._link,
+            make_connector(client, plan.keys['pending']),
+            plan.transitions['state'],
+            notification_channel(client, f'{plan.keys["task"]}:'),
+            plan.serialiser,
         )
 
     def check(self) -> None:
@@ -126,6 +137,7 @@ class Session:
             return
         self.check()
         self.closed = True
+        self.hub.close()
         try:
             await self.fetcher.close()
             waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
@@ -148,6 +160,7 @@ class Session:
             forget_link(self._client, self._link)
 
     def _let_go(self) -> None:
+        self.hub.close()
         self.fetcher.abandon()
         leave_link(self._client, self._link, self)
 

@@ -1,0 +1,651 @@
+"""Watching: what is seen, that nothing is missed, and that nothing is left behind."""
+
+import asyncio
+import contextlib
+import gc
+import pickle
+import threading
+
+import pytest
+import redis.asyncio
+import redis.exceptions
+
+import torrelque
+from proxy import open_proxy
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub
+from torrelque.protocol import load_script, notifications_missing
+
+READ = load_script('state').sha
+
+
+async def statuses(watched):
+    return [state.status async for state in watched]
+
+
+async def begin(queue, task_id, **options):
+    """A watch that has yielded its first state, and that state."""
+    watched = queue.watch(task_id, **options)
+    return watched, await anext(watched)
+
+
+async def channels(client):
+    return sorted(await client.pubsub_channels())
+
+
+async def until_unsubscribed(client):
+    while await channels(client):
+        await asyncio.sleep(0.005)
+
+
+async def kill_listeners(client):
+    """Kill the connections that listen; how many there were.  Who listens is known by its commands: a connection of
+    RESP3 that listens is none of type pubsub for every server."""
+    found = [item for item in await client.client_list() if item['cmd'] in ('subscribe', 'unsubscribe')]
+    for item in found:
+        await client.client_kill_filter(_id=item['id'])
+    return len(found)
+
+
+@pytest.fixture
+async def proxy(server):
+    async with open_proxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def faulty(proxy, queue_name):
+    async with proxy.client() as client, Torrelque(client, queue=queue_name) as queue:
+        yield queue
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Looks at the connection come sooner, for tests that would wait for them."""
+    monkeypatch.setattr(hub, 'TICK', 0.1)
+
+
+# What is seen
+
+
+@pytest.mark.parametrize('options', [{'protocol': 2}, {'protocol': 3}, {'decode_responses': True, 'db': 3}])
+async def test_a_watch_shows_each_change_and_ends_with_the_final_state(server, options):
+    async with server.client(**options) as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        watched, state = await begin(queue, task_id)
+        assert (state.status, state.dequeue_count) == (Status.PENDING, 0)
+        task_id, _ = await queue.dequeue()
+        state = await anext(watched)
+        assert (state.status, state.dequeue_count) == (Status.WORKING, 1)
+        for progress in (0.5, {'done': 3}):
+            await queue.touch(task_id, progress=progress)
+            assert (await anext(watched)).progress == progress
+        await queue.requeue(task_id, 60, error='no luck')
+        state = await anext(watched)
+        assert (state.status, state.error) == (Status.DELAYED, 'no luck')
+        await client.zadd(queue.keys['delayed'], {task_id: 1})
+        await queue.sweep()
+        assert (await anext(watched)).status is Status.PENDING
+        task_id, _ = await queue.dequeue()
+        assert (await anext(watched)).dequeue_count == 2
+        await queue.release(task_id, result=[7])
+        state = await anext(watched)
+        assert state == await queue.get_task_state(task_id)
+        assert (state.status, state.result) == (Status.COMPLETED, [7])
+        assert await statuses(watched) == []
+
+
+async def test_a_renewed_lease_and_the_same_progress_again_are_no_change(queue):
+    await queue.enqueue(1)
+    task_id, _ = await queue.dequeue()
+    watched, _ = await begin(queue, task_id)
+    await queue.touch(task_id, progress=1)
+    assert (await anext(watched)).progress == 1
+    await queue.touch(task_id, progress=1)
+    await queue.touch(task_id)
+    await queue.touch(task_id, progress=2)
+    assert (await anext(watched)).progress == 2
+
+
+@pytest.mark.parametrize('status', [Status.COMPLETED, Status.REJECTED, Status.CANCELLED])
+async def test_a_final_state_is_yielded_once(queue, status):
+    await queue.enqueue(1)
+    task_id, _ = await queue.dequeue()
+    await queue.release(task_id, status=status, result_ttl=60)
+    assert await statuses(queue.watch(task_id)) == [status]
+    assert (await queue.wait(task_id)).status is status
+
+
+async def test_a_task_that_is_released_without_a_result_just_ends(client, queue):
+    task_id = await queue.enqueue(1)
+    watched, _ = await begin(queue, task_id)
+    waiting = asyncio.ensure_future(queue.wait(task_id))
+    taken, _ = await queue.dequeue()
+    assert (await anext(watched)).status is Status.WORKING
+    seen = await queue.get_task_state(task_id)
+    await queue.release(taken)
+    assert await statuses(watched) == []
+    assert await waiting == seen._replace(status=Status.COMPLETED)
+    await until_unsubscribed(client)
+
+
+async def test_wait_gives_the_final_state(queue):
+    for status in (Status.COMPLETED, Status.REJECTED):
+        task_id = await queue.enqueue(1)
+        waiting = asyncio.ensure_future(queue.wait(task_id, timeout=60))
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result='r', status=status)
+        state = await waiting
+        assert (state.status, state.result) == (status, 'r')
+
+
+async def test_dead_is_not_final(queue):
+    task_id = await queue.enqueue(1)
+    watched, _ = await begin(queue, task_id)
+    taken, _ = await queue.dequeue()
+    await queue.bury(taken, error='why')
+    while (state := await anext(watched)).status is not Status.DEAD:
+        assert state.status is Status.WORKING
+    assert state.error == 'why'
+    await queue.redrive(task_id)
+    assert (await anext(watched)).status is Status.PENDING
+    await queue.cancel(task_id)
+    assert await statuses(watched) == [Status.CANCELLED]
+
+
+async def test_a_slow_reader_skips_states_but_never_the_last(queue):
+    task_id = await queue.enqueue(1)
+    watched, _ = await begin(queue, task_id)
+    other = queue.watch(task_id)
+    for n in range(5):
+        taken, _ = await queue.dequeue()
+        await queue.touch(taken, progress=n)
+        await queue.requeue(taken)
+    taken, _ = await queue.dequeue()
+    await queue.release(taken, result='end')
+    # The hub has it before the reader looks.
+    assert (await queue.wait(task_id)).result == 'end'
+    assert [(state.status, state.result) async for state in watched] == [(Status.COMPLETED, 'end')]
+    assert [state.result async for state in other] == ['end']
+
+
+async def test_unknown_tasks(queue):
+    for call in (anext(queue.watch('nobody')), queue.wait('nobody', timeout=60)):
+        with pytest.raises(torrelque.TorrelqueLookupError, match='nobody'):
+            await call
+
+
+async def test_bad_arguments_are_refused_at_once(queue):
+    for task_id in (None, 3, b'x', ''):
+        with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
+            queue.watch(task_id)
+        with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
+            await queue.wait(task_id)
+    for timeout in (-1, float('nan'), float('inf'), '1', True):
+        with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
+            queue.watch('x', timeout=timeout)
+
+
+async def test_the_timeout_comes_after_the_first_state(client, queue):
+    loop = asyncio.get_running_loop()
+    task_id = await queue.enqueue(1)
+    for timeout in (0, 0.05, 0.2):
+        started, seen = loop.time(), []
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            async for state in queue.watch(task_id, timeout=timeout):
+                seen.append(state.status)
+        assert seen == [Status.PENDING]
+        assert timeout - 0.001 <= loop.time() - started
+        with pytest.raises(TimeoutError):
+            await queue.wait(task_id, timeout=timeout)
+    await until_unsubscribed(client)
+    taken, _ = await queue.dequeue()
+    await queue.release(taken, result=1)
+    assert (await queue.wait(task_id, timeout=0)).result == 1
+
+
+async def test_an_own_id_that_is_enqueued_again_is_another_task(queue):
+    await queue.enqueue(1, task_id='own')
+    watched, _ = await begin(queue, 'own')
+    taken, _ = await queue.dequeue()
+    assert (await anext(watched)).status is Status.WORKING
+    async with queue._client.pipeline(transaction=True) as pipeline:
+        await queue.release(taken, pipeline=pipeline)
+        await queue.enqueue(2, task_id='own', pipeline=pipeline)
+        await pipeline.execute()
+    assert await statuses(watched) == []
+    assert (await begin(queue, 'own'))[1].status is Status.PENDING
+
+
+async def test_many_watch_one_task(queue):
+    task_id = await queue.enqueue(1)
+    waiting = [asyncio.ensure_future(queue.wait(task_id)) for _ in range(300)]
+    watched, _ = await begin(queue, task_id)
+    waiting += [asyncio.ensure_future(queue.wait(task_id)) for _ in range(300)]
+    taken, _ = await queue.dequeue()
+    await queue.release(taken, result='r')
+    assert {state.result for state in await asyncio.gather(*waiting)} == {'r'}
+    assert (await statuses(watched))[-1] is Status.COMPLETED
+
+
+async def test_large_states_come_in_several_replies(client, queue):
+    ids = []
+    for n in range(7):
+        await queue.enqueue(n)
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result=str(n) * 400_000)
+        ids.append(taken)
+    states = await asyncio.gather(*map(queue.wait, ids))
+    assert [state.result for state in states] == [str(n) * 400_000 for n in range(7)]
+
+
+async def test_a_thousand_tasks_over_one_connection(server, queue_name):
+    async with server.client(max_connections=10) as client, Torrelque(client, queue=queue_name) as queue:
+        ids = await queue.enqueue_many(range(1000))
+        await begin(queue, ids[0])
+        connections = len(await client.client_list())
+        waiting = [asyncio.ensure_future(queue.wait(task_id)) for task_id in ids]
+        while len(await channels(client)) < 1000:
+            await asyncio.sleep(0.01)
+        assert len(await client.client_list()) == connections
+        while (await queue.get_queue_stats()).tasks:
+            taken = await queue.dequeue(max_tasks=100)
+            for task_id, n in taken:
+                await queue.release(task_id, result=n)
+        assert [state.result for state in await asyncio.gather(*waiting)] == list(range(1000))
+        await until_unsubscribed(client)
+
+
+async def test_idle_watchers_ask_nothing(make_server):
+    async with make_server().client() as client, Torrelque(client) as queue:
+        ids = await queue.enqueue_many(range(100))
+        watched = [(await begin(queue, task_id))[0] for task_id in ids]
+        await client.config_resetstat()
+        await asyncio.sleep(2.5)
+        asked = {name.partition('|')[0] for name in await client.info('commandstats')}
+        assert asked <= {'cmdstat_info', 'cmdstat_config'}
+        for item in watched:
+            await item.aclose()
+
+
+# Nothing is missed
+
+
+@pytest.mark.parametrize('hold', ['hold_request', 'hold_reply'])
+@pytest.mark.parametrize('step', [b'notify-keyspace-events', b'SUBSCRIBE', READ])
+@pytest.mark.parametrize('keep', [True, False])
+async def test_an_end_between_two_steps_is_seen(proxy, faulty, queue, step, hold, keep):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    gate = getattr(proxy, hold)(step)
+    seen = asyncio.ensure_future(statuses(faulty.watch(task_id)))
+    await gate.arrived.wait()
+    await queue.release(taken, result=1 if keep else None)
+    gate.open()
+    try:
+        result = await asyncio.wait_for(seen, 5)
+        # The task is read before its end or after it, and then its end.
+        assert result in ([Status.WORKING, Status.COMPLETED], [Status.COMPLETED]) if keep else [[Status.WORKING]]
+    except torrelque.TorrelqueLookupError:
+        assert not keep
+
+
+async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty, queue):
+    """Of a task that is watched already, and of one that was watched a moment ago."""
+    for leave in (False, True):
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(faulty, task_id)
+        gate = proxy.hold_request(READ)
+        if leave:
+            await watched.aclose()
+        second = asyncio.ensure_future(statuses(faulty.watch(task_id)))
+        await gate.arrived.wait()
+        await queue.release(taken, result=1)
+        gate.open()
+        assert (await asyncio.wait_for(second, 5))[-1] is Status.COMPLETED
+        if not leave:
+            assert await statuses(watched) == [Status.COMPLETED]
+
+
+async def test_a_listener_that_is_killed_is_replaced(client, queue):
+    task_id = await queue.enqueue(1)
+    watched, _ = await begin(queue, task_id)
+    for _ in range(3):
+        assert await kill_listeners(client) == 1
+        taken, _ = await queue.dequeue()
+        while (state := await asyncio.wait_for(anext(watched), 5)).status is not Status.WORKING:
+            pass
+        await queue.requeue(taken)
+        while (state := await asyncio.wait_for(anext(watched), 5)).status is not Status.PENDING:
+            pass
+    assert state.requeue_count == 3
+
+
+async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    watched, _ = await begin(faulty, task_id)
+    proxy.refusing = True
+    proxy.cut()
+    await queue.release(taken, result=1)
+    await asyncio.sleep(0.2)
+    proxy.refusing = False
+    assert await asyncio.wait_for(statuses(watched), 5) == [Status.COMPLETED]
+
+
+async def test_a_listener_that_falls_silent_is_replaced(fast, proxy, faulty, queue):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    watched, _ = await begin(faulty, task_id)
+    proxy.mute(b'SUBSCRIBE')
+    while proxy._muted:
+        await asyncio.sleep(0.01)
+    await queue.release(taken, result=1)
+    assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_a_watch_begins_while_the_listener_is_silent(fast, proxy, faulty, queue):
+    one, two = await queue.enqueue_many(range(2))
+    await begin(faulty, one)
+    proxy.mute(b'SUBSCRIBE')
+    _, state = await asyncio.wait_for(begin(faulty, two), 10)
+    assert state.status is Status.PENDING
+
+
+async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server):
+    async with make_server().client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(queue, task_id)
+        await client.config_set('notify-keyspace-events', '')
+        await queue.release(taken, result=1)
+        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+@pytest.mark.parametrize('command', [('DEL',), ('PEXPIRE', 50)])
+async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
+    task_id = await queue.enqueue(1)
+    watched, _ = await begin(queue, task_id)
+    waiting = asyncio.ensure_future(queue.wait(task_id))
+    while len(queue._session.hub._tasks) < 1 or not waiting.get_coro().cr_await:
+        await asyncio.sleep(0.01)
+    await client.execute_command(command[0], f'{queue.keys["task"]}:{task_id}', *command[1:])
+    assert await asyncio.wait_for(statuses(watched), 10) == []
+    assert (await asyncio.wait_for(waiting, 10)).status is Status.COMPLETED
+
+
+async def test_what_cannot_be_read_is_told(client, queue):
+    task_id = await queue.enqueue(1)
+    key = f'{queue.keys["task"]}:{task_id}'
+    healthy, _ = await begin(queue, await queue.enqueue(2))
+    watched, _ = await begin(queue, task_id)
+    await client.hset(key, 'progress', 'no JSON')
+    with pytest.raises(torrelque.TorrelqueError, match='progress'):
+        await anext(watched)
+    await client.delete(key)
+    await client.set(key, 'something else')
+    with pytest.raises(torrelque.TorrelqueError, match=str(task_id)):
+        await queue.wait(task_id)
+    await queue.dequeue()
+    assert (await anext(healthy)).status is Status.WORKING
+
+
+async def test_progress_without_equality_is_no_change_by_itself(fast, client, queue_name):
+    """Deserialised anew it is another object each time."""
+    async with Torrelque(client, queue=queue_name, serialiser=pickle) as queue:
+        await queue.enqueue(1)
+        task_id, _ = await queue.dequeue()
+        await queue.touch(task_id, progress=threading.Barrier)
+        watched, _ = await begin(queue, task_id)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(watched), 1.5)
+
+
+async def test_watches_survive_a_restart_of_the_server(make_server, tmp_path):
+    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
+    async with server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(queue, task_id)
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(server.start)
+        await queue.release(taken, result=1)
+        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name):
+    """Consumers work, and the listening connection is killed again and again."""
+    order = {Status.PENDING: 0, Status.DELAYED: 0, Status.WORKING: 1, Status.COMPLETED: 2}
+
+    async def consume():
+        while True:
+            task_id, n = await queue.dequeue()
+            if task_id.attempt < 3:
+                await queue.requeue(task_id, 0.01 * (n % 3))
+            else:
+                await queue.release(task_id, result=n)
+
+    async def follow(watcher, task_id):
+        steps = [(state.dequeue_count, order[state.status]) async for state in watcher.watch(task_id)]
+        assert steps[-1] == (3, 2)
+        # Back in the queue after an attempt counts as later than the attempt.
+        places = [(count, 1.5 if step == 0 and count else step) for count, step in steps]
+        assert places == sorted(places)
+
+    async with Torrelque(client, queue=queue_name) as watcher:
+        ids = await queue.enqueue_many(range(300))
+        following = [asyncio.ensure_future(follow(watcher, task_id)) for task_id in ids]
+        while len(await channels(client)) < 300:
+            await asyncio.sleep(0.005)
+        consumers = [asyncio.ensure_future(consume()) for _ in range(10)]
+        while not all(item.done() for item in following):
+            await kill_listeners(client)
+            await asyncio.wait(following, timeout=0.05)
+        await asyncio.gather(*following)
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.wait(consumers)
+
+
+async def test_watches_follow_a_slot_of_a_cluster(cluster):
+    async with cluster.client() as client, cluster.client() as other, Torrelque(client, queue='watched') as queue:
+        slot = cluster.slot_of(queue.keys['pending'])
+        async with Torrelque(other, queue='watched') as consumer:
+            for _ in range(3):
+                one, two = await consumer.enqueue_many(range(2))
+                taken = await consumer.dequeue(max_tasks=2)
+                first, _ = await begin(queue, one)
+                second, _ = await begin(queue, two)
+                to = (cluster.owner_of(slot) + 1) % 3
+                await asyncio.to_thread(cluster.begin_move, slot, to)
+                await consumer_release(consumer, taken[0][0], cluster, slot, to)
+                assert await asyncio.wait_for(statuses(first), 10) == [Status.COMPLETED]
+                # Listens where the slot is now.
+                while not await cluster_channels(cluster, to):
+                    await asyncio.sleep(0.02)
+                await consumer.release(taken[1][0], result=2)
+                assert await asyncio.wait_for(statuses(second), 10) == [Status.COMPLETED]
+
+
+async def consumer_release(consumer, task_id, cluster, slot, to):
+    """Release a task in a slot that is half moved; the call waits for the rest of the move."""
+    call = asyncio.ensure_future(consumer.release(task_id, result=1))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(cluster.finish_move, slot, to)
+    assert await call
+
+
+async def cluster_channels(cluster, index):
+    async with cluster.nodes[index].client() as client:
+        return await client.pubsub_channels()
+
+
+async def test_watches_follow_a_failover(sentinel):
+    client = sentinel.master_for()
+    async with Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        watched, _ = await begin(queue, task_id)
+        await client.wait(1, 1000)
+        await asyncio.to_thread(sentinel.kill_primary)
+        await asyncio.to_thread(sentinel.wait_failover)
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result=1)
+        assert (await asyncio.wait_for(statuses(watched), 20))[-1] is Status.COMPLETED
+    await client.aclose()
+
+
+# The server's settings
+
+
+@pytest.mark.parametrize('flags', ['', 'K', 'EA', 'AE', 'Kgh', 'Khx', 'Kg$'])
+async def test_notifications_that_are_off_are_told_and_asked_for_once(make_server, flags):
+    async with make_server({'notify-keyspace-events': f'"{flags}"'}).client() as client, Torrelque(client) as queue:
+        ids = await queue.enqueue_many(range(50))
+        await client.config_resetstat()
+        errors = await asyncio.gather(*map(queue.wait, ids), return_exceptions=True)
+        for error in errors:
+            assert type(error) is torrelque.TorrelqueError
+            assert 'notify-keyspace-events' in str(error) and 'KA' in str(error) and 'Kghx' in str(error)
+        stats = await client.info('commandstats')
+        assert stats.get('cmdstat_config|get', stats.get('cmdstat_config', {'calls': 0}))['calls'] in (1, 2)
+        await until_unsubscribed(client)
+        await client.config_set('notify-keyspace-events', 'Kghx')
+        watched, state = await begin(queue, ids[0])
+        assert state.status is Status.PENDING
+        await queue.cancel(ids[0])
+        assert await asyncio.wait_for(statuses(watched), 5) == [Status.CANCELLED]
+
+
+@pytest.mark.parametrize(
+    ('reply', 'fine'),
+    [
+        ({b'notify-keyspace-events': b'AK'}, True),
+        ([b'notify-keyspace-events', b'AKE'], True),
+        ([b'notify-keyspace-events', b'ghxK'], True),
+        ([b'notify-keyspace-events', b'xghE'], False),
+        ({b'notify-keyspace-events': b''}, False),
+        ({}, True),
+        ([], True),
+    ],
+)
+def test_settings_of_notifications(reply, fine):
+    assert (not notifications_missing(reply)) is fine
+
+
+async def user(server, *rules):
+    """A client of a user with such rules."""
+    async with server.client() as client:
+        await client.execute_command('ACL', 'SETUSER', 'someone', 'on', '>secret', '~*', '+@all', *rules)
+    return server.client(username='someone', password='secret')
+
+
+async def test_a_server_that_does_not_tell_its_settings_is_trusted(make_server):
+    async with await user(make_server(), '&*', '-config') as client, Torrelque(client) as queue:
+        watched, _ = await begin(queue, await queue.enqueue(1))
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result=1)
+        assert (await asyncio.wait_for(statuses(watched), 5))[-1] is Status.COMPLETED
+
+
+async def test_who_may_not_listen_is_told(make_server):
+    server = make_server()
+    async with await user(server, 'resetchannels') as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await asyncio.wait_for(queue.wait(task_id), 5)
+
+
+# Nothing is left behind
+
+
+async def test_who_leaves_takes_the_subscription_along(client, queue):
+    before = asyncio.all_tasks()
+    one, two = await queue.enqueue_many(range(2))
+    stays, _ = await begin(queue, two)
+    async for _ in queue.watch(one):
+        break
+    with contextlib.suppress(ZeroDivisionError):
+        async for _ in queue.watch(one):
+            1 / 0  # noqa: B018
+    waiting = asyncio.ensure_future(queue.wait(one))
+    while len(await channels(client)) < 2:
+        await asyncio.sleep(0.005)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    watched, _ = await begin(queue, one)
+    await watched.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(watched)
+    while len(await channels(client)) > 1:
+        await asyncio.sleep(0.005)
+    assert [channel.decode().rpartition(':')[2] for channel in await channels(client)] == [two]
+    del stays
+    await until_unsubscribed(client)
+    assert asyncio.all_tasks() == before and queue._session.hub._timer is None
+
+
+async def test_closing_a_watch_ends_who_waits_for_it(queue):
+    watched, _ = await begin(queue, await queue.enqueue(1))
+    waiting = asyncio.ensure_future(anext(watched))
+    await asyncio.sleep(0)
+    with pytest.raises(torrelque.TorrelqueError, match='already'):
+        await anext(watched)
+    await watched.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.shield(waiting)
+
+
+async def test_closing_the_queue_ends_the_watches(client, queue_name):
+    connections = len(await client.client_list())
+    queue = Torrelque(client, queue=queue_name)
+    task_id = await queue.enqueue(1)
+    waiting = asyncio.ensure_future(queue.wait(task_id))
+    watched, _ = await begin(queue, task_id)
+    await queue.aclose()
+    for call in (waiting, anext(watched), anext(queue.watch(task_id)), queue.wait(task_id)):
+        with pytest.raises(torrelque.TorrelqueClosedError):
+            await call
+    await until_unsubscribed(client)
+    while len(await client.client_list()) > connections:
+        await asyncio.sleep(0.005)
+
+
+async def test_a_watch_keeps_its_queue_object_and_no_longer(client, queue, queue_name):
+    task_id = await queue.enqueue(1)
+    watched = Torrelque(client, queue=queue_name).watch(task_id)
+    assert (await anext(watched)).status is Status.PENDING
+    gc.collect()
+    await queue.dequeue()
+    assert (await anext(watched)).status is Status.WORKING
+    connections = len(await client.client_list())
+    del watched
+    while len(await client.client_list()) > connections - 1:
+        await asyncio.sleep(0.005)
+    assert await channels(client) == []
+
+
+def test_a_watch_may_outlive_its_loop(server, queue_name):
+    kept = []
+
+    async def main():
+        async with server.client() as client:
+            queue = Torrelque(client, queue=queue_name)
+            watched, _ = await begin(queue, await queue.enqueue(1))
+            kept.append(watched)
+            waiting = asyncio.ensure_future(queue.wait(watched._task_id))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            await queue._session.close()
+
+    asyncio.run(main())
+    kept.clear()
+    gc.collect()
+
+
+async def test_a_queue_object_belongs_to_one_loop_for_watches_too(queue):
+    task_id = await queue.enqueue(1)
+    with pytest.raises(torrelque.TorrelqueError, match='event loop'):
+        await asyncio.to_thread(lambda: asyncio.run(queue.wait(task_id)))

@@ -1,0 +1,146 @@
+"""The held connection for notifications: subscriptions that outlive it.
+
+What is subscribed is known here and not to the server alone, so a connection that is lost, however silently, is made
+anew and takes all of it over.  Nobody is told of what was missed meanwhile; instead each confirmation of a subscription
+is handed on like a notification: who reads after it has missed nothing.
+"""
+
+from collections.abc import Callable
+
+import hiredis
+
+from .connection import MISSING, NOT_RUN, Connection, Connector
+from .protocol import error_code, pack, server_error
+
+CHUNK = 1000
+"""Channels of one command at the most: none of them stops the server for a millisecond."""
+SILENCE = 3
+"""Ticks without any byte after which the server is asked for one, and again after which it counts as dead."""
+
+
+class Listener(Connection):
+    """One connection that listens to any number of channels."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        heard: Callable[[list[bytes]], None],
+        refused: Callable[[list[bytes], Exception], None],
+    ) -> None:
+        super().__init__(connector)
+        self._heard = heard
+        self._refused = refused
+        # Whether the server has confirmed it, by channel.
+        self._channels: dict[bytes, bool] = {}
+        self._changes: dict[bytes, bool] = {}
+        self._scheduled = False
+        self._asked = False
+
+    def subscribe(self, channel: bytes) -> None:
+        """Listen to a channel, connecting if need be; the first that is heard of it is that the server listens."""
+        self._channels[channel] = False
+        self._change(channel, True)
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """Listen to a channel no longer."""
+        if self._channels.pop(channel, None) is not None:
+            self._change(channel, False)
+
+    def tick(self) -> bool:
+        """Look after the connection, once a second while there are channels; whether it seems to be well."""
+        if self._transport is None:
+            self._connect()
+            return False
+        self._quiet += 1
+        if self._quiet >= SILENCE and self._asked:
+            self._error = TimeoutError('the server was silent')
+            self._lost()
+            return False
+        if self._quiet >= SILENCE:
+            # A subscription that is there already is answered too; in both protocols, and with no further right.
+            self._send(b'SUBSCRIBE', [next(iter(self._channels))])
+        return not self._asked or self._quiet < 2
+
+    def renew(self) -> None:
+        """Leave a server that is not the right one any more."""
+        self._error = ConnectionResetError('the queue is on another server')
+        self._lost()
+
+    # Sending
+
+    def _change(self, channel: bytes, wanted: bool) -> None:
+        self._changes[channel] = wanted
+        if not self._scheduled:
+            # Many begin together: let them all come.
+            self._scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        if self._transport is None:
+            if self._channels:
+                self._connect()
+            return
+        changes, self._changes = self._changes, {}
+        self._send(b'UNSUBSCRIBE', [channel for channel, wanted in changes.items() if not wanted])
+        self._send(b'SUBSCRIBE', [channel for channel, wanted in changes.items() if wanted])
+
+    def _send(self, command: bytes, channels: list[bytes]) -> None:
+        if channels and not self._asked:
+            self._asked = True
+            self._quiet = 0
+        for start in range(0, len(channels), CHUNK):
+            self._transport.write(pack([command, *channels[start : start + CHUNK]]))  # type: ignore[union-attr]
+
+    def _wanted(self) -> bool:
+        return bool(self._channels)
+
+    def _ready(self) -> None:
+        self._changes.clear()
+        self._asked = False
+        self._channels = dict.fromkeys(self._channels, False)
+        self._send(b'SUBSCRIBE', list(self._channels))
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on which channels were heard of, those of one packet together."""
+        self._quiet = self._fruitless = 0
+        self._asked = False
+        reader = self._reader
+        reader.feed(data)
+        heard = []
+        while (reply := reader.gets()) is not MISSING:
+            if isinstance(reply, hiredis.ReplyError):
+                if self._denied(str(reply)):
+                    break
+            elif isinstance(reply, list) and len(reply) == 3:
+                kind, channel = reply[0], reply[1]
+                if kind == b'subscribe' and channel in self._channels:
+                    self._channels[channel] = True
+                    heard.append(channel)
+                elif kind == b'message':
+                    heard.append(channel)
+        if heard:
+            self._heard(heard)
+
+    def _denied(self, message: str) -> bool:
+        """Take a refusal; whether the connection is given up for it."""
+        if error_code(message) in NOT_RUN:
+            self._error = server_error(message)
+            self._lost(pause=True)
+            return True
+        self._refuse(server_error(message))
+        return False
+
+    def _refuse(self, error: Exception) -> None:
+        self._refused([channel for channel, confirmed in self._channels.items() if not confirmed], error)
+
+    def _lost(self, pause: bool = False) -> None:
+        self._drop()
+        self._anew = True
+        self._channels = dict.fromkeys(self._channels, False)
+        if self._channels and not self._closed:
+            self._connect(pause or self._fruitless > 1)
