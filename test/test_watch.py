@@ -307,6 +307,20 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
             assert await statuses(watched) == [Status.COMPLETED]
 
 
+async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(monkeypatch, proxy, faulty, queue):
+    monkeypatch.setattr(hub, 'TICK', 60)  # no read but those that are asked for
+    task_id = await queue.enqueue(1)
+    gate = proxy.hold_reply(READ)
+    first = asyncio.ensure_future(begin(faulty, task_id))
+    await gate.arrived.wait()
+    second = asyncio.ensure_future(begin(faulty, task_id))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    gate.open()
+    for _, state in await asyncio.wait_for(asyncio.gather(first, second), 5):
+        assert state.status is Status.PENDING
+
+
 async def test_a_listener_that_is_killed_is_replaced(client, queue):
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)

@@ -150,7 +150,8 @@ class Hub:
             self._check()
             if self._listener.established and not self._listener.connected:
                 self._mark(task)
-        elif task.values is not None:
+        elif task.tick >= 0:
+            # Read, or about to be: that may be older than this watch.
             self._mark(task)
         watcher = Watcher(task, self._number)
         task.watchers.append(watcher)
