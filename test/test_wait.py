@@ -486,3 +486,53 @@ async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_na
     assert (await asyncio.wait_for(first, 1.5))[1] == 1
     second.cancel()
     await asyncio.wait([second])
+
+
+async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client, queue):
+    """Else it would wake itself again and again until the task is due."""
+    await queue.enqueue(1, delay=1)
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    before = (await client.info('stats'))['total_commands_processed']
+    await waiting
+    assert (await client.info('stats'))['total_commands_processed'] - before < 60
+
+
+@pytest.mark.parametrize('wanted', [1, 5])
+async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, queue, queue_name, monkeypatch, wanted):
+    # Nobody's block at the bell ends by itself.
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK_MS', '60000')
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            # Whoever waits longest at the bell is rung for.
+            leaves = asyncio.ensure_future(one.dequeue(max_tasks=wanted))
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            await queue.enqueue(1, delay=1)
+            while one._session.fetcher._timer is None:
+                await asyncio.sleep(0.005)
+            assert two._session.fetcher._timer is None
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+
+
+async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, client, queue, queue_name, monkeypatch):
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK_MS', '60000')
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            leaves = asyncio.ensure_future(one.dequeue(max_tasks=5))
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            async with client.pipeline(transaction=True) as pipeline:
+                await queue.enqueue('now', pipeline=pipeline)
+                await queue.enqueue('later', delay=1, pipeline=pipeline)
+                await pipeline.execute()
+            assert [task for _, task in await leaves] == ['now']
+            assert (await asyncio.wait_for(stays, 10))[1] == 'later'
