@@ -12,7 +12,7 @@ import redis.exceptions
 
 import torrelque
 from proxy import open_proxy
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link
 from torrelque.protocol import load_script, notifications_missing
 
 READ = load_script('state').sha
@@ -58,10 +58,36 @@ async def faulty(proxy, queue_name):
         yield queue
 
 
+@pytest.fixture(autouse=True)
+def still(monkeypatch):
+    """No second line of defence: what happens is the effect of notifications, and of what the test is about."""
+    monkeypatch.setattr(hub, 'TICK', 3600)
+
+
 @pytest.fixture
-def fast(monkeypatch):
-    """Looks at the connection come sooner, for tests that would wait for them."""
+def fast(still, monkeypatch):
+    """The second line of defence comes sooner, for tests that would wait for it."""
     monkeypatch.setattr(hub, 'TICK', 0.1)
+
+
+@pytest.fixture
+def unsafe(fast, monkeypatch):
+    """The connection is looked after, but nothing is read in case a notification was lost."""
+    monkeypatch.setattr(hub, 'SAFETY', 10**6)
+
+
+@pytest.fixture
+def as_it_is(still, monkeypatch):
+    """The second line of defence as it is outside tests."""
+    monkeypatch.setattr(hub, 'TICK', 1.0)
+
+
+async def without_listener(client, queue):
+    """Kill the connection that listens, and let no other come in its place."""
+    await client.config_set('maxclients', len(await client.client_list()) - 1)
+    assert await kill_listeners(client) == 1
+    while queue._session.hub._listener.connected:
+        await asyncio.sleep(0.005)
 
 
 # What is seen
@@ -198,9 +224,26 @@ async def test_the_timeout_comes_after_the_first_state(client, queue):
         with pytest.raises(TimeoutError):
             await queue.wait(task_id, timeout=timeout)
     await until_unsubscribed(client)
+    watched, _ = await begin(queue, task_id, timeout=3600)
+    await watched.aclose()
+    assert watched._watcher.timer.cancelled()
     taken, _ = await queue.dequeue()
     await queue.release(taken, result=1)
     assert (await queue.wait(task_id, timeout=0)).result == 1
+
+
+async def test_a_first_state_that_comes_late_is_given_before_the_timeout(proxy, faulty, queue):
+    task_id = await queue.enqueue(1)
+    gate = proxy.hold_reply(READ)
+    watched = faulty.watch(task_id, timeout=0)
+    first = asyncio.ensure_future(anext(watched))
+    await gate.arrived.wait()
+    while not watched._watcher.late:
+        await asyncio.sleep(0.005)
+    gate.open()
+    assert (await first).status is Status.PENDING
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await anext(watched)
 
 
 async def test_an_own_id_that_is_enqueued_again_is_another_task(queue):
@@ -238,8 +281,8 @@ async def test_large_states_come_in_several_replies(client, queue):
     assert [state.result for state in states] == [str(n) * 400_000 for n in range(7)]
 
 
-async def test_a_thousand_tasks_over_one_connection(server, queue_name):
-    async with server.client(max_connections=10) as client, Torrelque(client, queue=queue_name) as queue:
+async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
+    async with proxy.client(max_connections=10) as client, Torrelque(client, queue=queue_name) as queue:
         ids = await queue.enqueue_many(range(1000))
         await begin(queue, ids[0])
         connections = len(await client.client_list())
@@ -247,6 +290,9 @@ async def test_a_thousand_tasks_over_one_connection(server, queue_name):
         while len(await channels(client)) < 1000:
             await asyncio.sleep(0.01)
         assert len(await client.client_list()) == connections
+        # Each in a call of bounded length, and not one by one.
+        reads = b''.join(proxy.requests).count(READ)
+        assert 5 <= reads <= 50
         while (await queue.get_queue_stats()).tasks:
             taken = await queue.dequeue(max_tasks=100)
             for task_id, n in taken:
@@ -255,7 +301,7 @@ async def test_a_thousand_tasks_over_one_connection(server, queue_name):
         await until_unsubscribed(client)
 
 
-async def test_idle_watchers_ask_nothing(make_server):
+async def test_idle_watchers_ask_nothing(as_it_is, make_server):
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(100))
         watched = [(await begin(queue, task_id))[0] for task_id in ids]
@@ -307,18 +353,21 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
             assert await statuses(watched) == [Status.COMPLETED]
 
 
-async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(monkeypatch, proxy, faulty, queue):
-    monkeypatch.setattr(hub, 'TICK', 60)  # no read but those that are asked for
+async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, faulty, queue):
+    """And sees nothing older than its call."""
     task_id = await queue.enqueue(1)
     gate = proxy.hold_reply(READ)
     first = asyncio.ensure_future(begin(faulty, task_id))
     await gate.arrived.wait()
+    await asyncio.sleep(0.05)  # the server has answered
+    faulty._session.hub._listener._heard = lambda channels: None  # that would come too late
+    await queue.dequeue()
     second = asyncio.ensure_future(begin(faulty, task_id))
     await asyncio.sleep(0.05)
     assert not second.done()
     gate.open()
-    for _, state in await asyncio.wait_for(asyncio.gather(first, second), 5):
-        assert state.status is Status.PENDING
+    assert (await asyncio.wait_for(first, 5))[1].status is Status.PENDING
+    assert (await asyncio.wait_for(second, 5))[1].status is Status.WORKING
 
 
 async def test_a_listener_that_is_killed_is_replaced(client, queue):
@@ -347,7 +396,7 @@ async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue
     assert await asyncio.wait_for(statuses(watched), 5) == [Status.COMPLETED]
 
 
-async def test_a_listener_that_falls_silent_is_replaced(fast, proxy, faulty, queue):
+async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, queue):
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
@@ -358,7 +407,34 @@ async def test_a_listener_that_falls_silent_is_replaced(fast, proxy, faulty, que
     assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
 
 
-async def test_a_watch_begins_while_the_listener_is_silent(fast, proxy, faulty, queue):
+async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, make_server):
+    async with make_server().client() as client, Torrelque(client) as queue:
+        one, two = await queue.enqueue_many(range(2))
+        first, _ = await begin(queue, one)
+        await without_listener(client, queue)
+        second, state = await asyncio.wait_for(begin(queue, two), 10)
+        assert state.status is Status.PENDING
+        taken = await queue.dequeue(max_tasks=2)
+        for task_id, _ in taken:
+            await queue.release(task_id, result=1)
+        for watched in (first, second):
+            assert (await asyncio.wait_for(statuses(watched), 10))[-1] is Status.COMPLETED
+        await client.config_set('maxclients', 100)
+        third, _ = await begin(queue, await queue.enqueue(1))
+        while not queue._session.hub._listener.connected:
+            await asyncio.sleep(0.01)
+        await third.aclose()
+
+
+async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
+    async with make_server().client() as client, Torrelque(client) as queue:
+        one, two = await queue.enqueue_many(range(2))
+        _first, _ = await begin(queue, one)
+        await without_listener(client, queue)
+        assert (await asyncio.wait_for(begin(queue, two), 10))[1].status is Status.PENDING
+
+
+async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue):
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
@@ -368,12 +444,13 @@ async def test_a_watch_begins_while_the_listener_is_silent(fast, proxy, faulty, 
 
 async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server):
     async with make_server().client() as client, Torrelque(client) as queue:
-        task_id = await queue.enqueue(1)
-        taken, _ = await queue.dequeue()
-        watched, _ = await begin(queue, task_id)
+        ids = await queue.enqueue_many(range(20))
+        await queue.dequeue(max_tasks=20)
+        watched = [(await begin(queue, task_id))[0] for task_id in ids]
         await client.config_set('notify-keyspace-events', '')
-        await queue.release(taken, result=1)
-        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+        await queue.release_many(ids, result_ttl=60)
+        for item in watched:
+            assert await asyncio.wait_for(statuses(item), 10) == [Status.COMPLETED]
 
 
 @pytest.mark.parametrize('command', [('DEL',), ('PEXPIRE', 50)])
@@ -428,6 +505,35 @@ async def test_watches_survive_a_restart_of_the_server(make_server, tmp_path):
         assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
 
 
+async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(make_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
+    async with server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(queue, task_id)
+        await asyncio.to_thread(server.kill)
+        second = asyncio.ensure_future(begin(queue, task_id))
+        while queue._session.hub._error is None:
+            await asyncio.sleep(0.01)
+        with pytest.raises(torrelque.TorrelqueTimeoutError) as caught:
+            await queue.wait(task_id, timeout=0)
+        assert isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
+        await asyncio.to_thread(server.start)
+        assert (await asyncio.wait_for(second, 10))[1].status is Status.WORKING
+        while not await queue.touch(taken):
+            await asyncio.sleep(0.01)
+        await queue.release(taken, result=1)
+        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_a_server_that_was_never_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    async with redis.asyncio.Redis(unix_socket_path=str(tmp_path / 'nobody')) as client, Torrelque(client) as queue:
+        with pytest.raises(torrelque.TorrelqueConnectionError):
+            await asyncio.wait_for(queue.wait('x'), 10)
+
+
 async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name):
     """Consumers work, and the listening connection is killed again and again."""
     order = {Status.PENDING: 0, Status.DELAYED: 0, Status.WORKING: 1, Status.COMPLETED: 2}
@@ -462,7 +568,7 @@ async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name
         await asyncio.wait(consumers)
 
 
-async def test_watches_follow_a_slot_of_a_cluster(cluster):
+async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
     async with cluster.client() as client, cluster.client() as other, Torrelque(client, queue='watched') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
         async with Torrelque(other, queue='watched') as consumer:
@@ -495,7 +601,7 @@ async def cluster_channels(cluster, index):
         return await client.pubsub_channels()
 
 
-async def test_watches_follow_a_failover(sentinel):
+async def test_watches_follow_a_failover(as_it_is, sentinel):
     client = sentinel.master_for()
     async with Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
@@ -518,6 +624,7 @@ async def test_notifications_that_are_off_are_told_and_asked_for_once(make_serve
         ids = await queue.enqueue_many(range(50))
         await client.config_resetstat()
         errors = await asyncio.gather(*map(queue.wait, ids), return_exceptions=True)
+        assert len(set(map(id, errors))) == 50
         for error in errors:
             assert type(error) is torrelque.TorrelqueError
             assert 'notify-keyspace-events' in str(error) and 'KA' in str(error) and 'Kghx' in str(error)
