@@ -27,6 +27,7 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 ARGUMENTS = (
     '--no-sandbox',
     '--disable-gpu',
+    '--disable-dev-shm-usage',
     '--disable-quic',
     '--no-first-run',
     '--disable-background-networking',
@@ -58,12 +59,15 @@ async def launch() -> AsyncIterator[Browser]:
     """A browser, or `MissingBrowserError`."""
 
     try:
-        from playwright.async_api import async_playwright
+        from playwright.async_api import Error, async_playwright
     except ImportError:
         raise MissingBrowserError('playwright is not installed: pip install playwright') from None
     async with async_playwright() as playwright:
         path = find_browser(playwright.chromium.executable_path)
-        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
+        try:
+            browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
+        except Error as exc:
+            raise MissingBrowserError(f'{path} does not start: {exc.message.splitlines()[0]}') from exc
         try:
             yield browser
         finally:

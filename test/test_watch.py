@@ -12,7 +12,7 @@ import redis.exceptions
 
 import torrelque
 from proxy import open_proxy
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
 from torrelque.protocol import load_script, notifications_missing
 
 READ = load_script('state').sha
@@ -270,15 +270,16 @@ async def test_many_watch_one_task(queue):
     assert (await statuses(watched))[-1] is Status.COMPLETED
 
 
-async def test_large_states_come_in_several_replies(client, queue):
+async def test_large_states_come_in_several_replies(proxy, faulty, queue):
     ids = []
     for n in range(7):
         await queue.enqueue(n)
         taken, _ = await queue.dequeue()
         await queue.release(taken, result=str(n) * 400_000)
         ids.append(taken)
-    states = await asyncio.gather(*map(queue.wait, ids))
+    states = await asyncio.gather(*map(faulty.wait, ids))
     assert [state.result for state in states] == [str(n) * 400_000 for n in range(7)]
+    assert b''.join(proxy.requests).count(READ) >= 4
 
 
 async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
@@ -287,12 +288,13 @@ async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
         await begin(queue, ids[0])
         connections = len(await client.client_list())
         waiting = [asyncio.ensure_future(queue.wait(task_id)) for task_id in ids]
-        while len(await channels(client)) < 1000:
+        while sum(task.state is not None for task in queue._session.hub._tasks.values()) < 1000:
             await asyncio.sleep(0.01)
+        assert len(await channels(client)) == 1000
         assert len(await client.client_list()) == connections
         # Each in a call of bounded length, and not one by one.
         reads = b''.join(proxy.requests).count(READ)
-        assert 5 <= reads <= 50
+        assert 4 <= reads <= 50
         while (await queue.get_queue_stats()).tasks:
             taken = await queue.dequeue(max_tasks=100)
             for task_id, n in taken:
@@ -407,8 +409,10 @@ async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, q
     assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
 
 
-async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, make_server):
-    async with make_server().client() as client, Torrelque(client) as queue:
+@pytest.mark.filterwarnings('ignore:.*lib_name')
+@pytest.mark.parametrize('options', [{}, {'protocol': 2, 'lib_name': None, 'lib_version': None}])
+async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, make_server, options):
+    async with make_server().client(**options) as client, Torrelque(client) as queue:
         one, two = await queue.enqueue_many(range(2))
         first, _ = await begin(queue, one)
         await without_listener(client, queue)
@@ -434,12 +438,50 @@ async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
         assert (await asyncio.wait_for(begin(queue, two), 10))[1].status is Status.PENDING
 
 
-async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue):
+@pytest.mark.parametrize('silence', [3, 10**6])
+async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue, monkeypatch, silence):
+    monkeypatch.setattr(listen, 'SILENCE', silence)
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
     _, state = await asyncio.wait_for(begin(faulty, two), 10)
     assert state.status is Status.PENDING
+
+
+async def test_a_short_watch_sees_the_state_while_the_listener_is_silent(proxy, faulty, queue):
+    one, two = await queue.enqueue_many(range(2))
+    await begin(faulty, one)
+    proxy.mute(b'SUBSCRIBE')
+    watched, state = await begin(faulty, two, timeout=0)
+    assert state.status is Status.PENDING
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await anext(watched)
+
+
+async def test_a_listener_that_is_well_stays(fast, make_server):
+    async with make_server().client() as client, Torrelque(client) as queue:
+        watched, _ = await begin(queue, await queue.enqueue(1))
+        made = (await client.info('stats'))['total_connections_received']
+        await asyncio.sleep(1.5)
+        assert (await client.info('stats'))['total_connections_received'] == made
+        await watched.aclose()
+
+
+async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
+    monkeypatch.setattr(listen, 'CHUNK', 10)
+    ids = await queue.enqueue_many(range(95))
+    watched = [watched for watched, _ in await asyncio.gather(*(begin(faulty, task_id) for task_id in ids))]
+    assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 10
+    proxy.cut()
+    while len(await channels(queue._client)) < 95:
+        await asyncio.sleep(0.005)
+    for item in watched[:40]:
+        await item.aclose()
+    await queue.dequeue(max_tasks=95)
+    await queue.release_many(ids, result_ttl=60)
+    for item in watched[40:]:
+        assert (await statuses(item))[-1] is Status.COMPLETED
+    await until_unsubscribed(queue._client)
 
 
 async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server):
@@ -465,6 +507,21 @@ async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
     assert (await asyncio.wait_for(waiting, 10)).status is Status.COMPLETED
 
 
+async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(client, queue):
+    await queue.enqueue(1)
+    task_id, _ = await queue.dequeue()
+    watched, state = await begin(queue, task_id)
+    assert (state.status, state.dequeue_count) == (Status.WORKING, 1)
+    key = f'{queue.keys["task"]}:{task_id}'
+    await client.hset(key, mapping={'status': 0, 'dequeue_count': 0})
+    while queue._session.hub._tasks[f'__keyspace@0__:{key}'.encode()].state.status is not Status.PENDING:
+        await asyncio.sleep(0.005)
+    await client.hset(key, mapping={'status': 1, 'dequeue_count': 1})
+    await queue.release(task_id, result=1)
+    seen = await statuses(watched)
+    assert Status.PENDING not in seen and seen[-1] is Status.COMPLETED
+
+
 async def test_what_cannot_be_read_is_told(client, queue):
     task_id = await queue.enqueue(1)
     key = f'{queue.keys["task"]}:{task_id}'
@@ -473,6 +530,9 @@ async def test_what_cannot_be_read_is_told(client, queue):
     await client.hset(key, 'progress', 'no JSON')
     with pytest.raises(torrelque.TorrelqueError, match='progress'):
         await anext(watched)
+    await client.hset(key, mapping={'progress': '1', 'timeout': '9' * 400})
+    with pytest.raises(torrelque.TorrelqueError, match='state'):
+        await queue.wait(task_id)
     await client.delete(key)
     await client.set(key, 'something else')
     with pytest.raises(torrelque.TorrelqueError, match=str(task_id)):
@@ -525,6 +585,19 @@ async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(make_
             await asyncio.sleep(0.01)
         await queue.release(taken, result=1)
         assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_a_first_watch_waits_for_a_server_that_was_there(make_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
+    async with server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        await asyncio.to_thread(server.kill)
+        waiting = asyncio.ensure_future(begin(queue, task_id))
+        while not (queue._session.hub._error or waiting.done()):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.start)
+        assert (await asyncio.wait_for(waiting, 10))[1].status is Status.PENDING
 
 
 async def test_a_server_that_was_never_there_is_told(monkeypatch, tmp_path):
@@ -586,6 +659,19 @@ async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
                     await asyncio.sleep(0.02)
                 await consumer.release(taken[1][0], result=2)
                 assert await asyncio.wait_for(statuses(second), 10) == [Status.COMPLETED]
+
+
+async def test_idle_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
+    """Also where they heard nothing of the move."""
+    async with cluster.client() as client, Torrelque(client, queue='idle') as queue:
+        slot = cluster.slot_of(queue.keys['pending'])
+        watched, _ = await begin(queue, await queue.enqueue(1))
+        queue._session.hub._listener._heard = lambda channels: None
+        to = (cluster.owner_of(slot) + 1) % 3
+        await asyncio.to_thread(cluster.move_slot, slot, to)
+        while not await cluster_channels(cluster, to):
+            await asyncio.sleep(0.02)
+        await watched.aclose()
 
 
 async def consumer_release(consumer, task_id, cluster, slot, to):
@@ -707,6 +793,17 @@ async def test_who_leaves_takes_the_subscription_along(client, queue):
     assert asyncio.all_tasks() == before and queue._session.hub._timer is None
 
 
+async def test_watches_one_after_the_other_leave_no_memory(queue):
+    ids = set()
+    for n in range(300):
+        ids.add(await queue.enqueue(n))
+        task_id, _ = await queue.dequeue()
+        await queue.release(task_id, result=n)
+        assert (await queue.wait(task_id)).result == n
+    gc.collect()
+    assert not [item for item in gc.get_objects() if isinstance(item, hub._Task) and item.id in ids]
+
+
 async def test_closing_a_watch_ends_who_waits_for_it(queue):
     watched, _ = await begin(queue, await queue.enqueue(1))
     waiting = asyncio.ensure_future(anext(watched))
@@ -770,3 +867,10 @@ async def test_a_queue_object_belongs_to_one_loop_for_watches_too(queue):
     task_id = await queue.enqueue(1)
     with pytest.raises(torrelque.TorrelqueError, match='event loop'):
         await asyncio.to_thread(lambda: asyncio.run(queue.wait(task_id)))
+    watched, _ = await begin(queue, task_id)
+
+    async def go_on():
+        await anext(watched)
+
+    with pytest.raises(torrelque.TorrelqueError, match='event loop'):
+        await asyncio.to_thread(lambda: asyncio.run(go_on()))

@@ -40,6 +40,7 @@ LIMIT = 10
 # One event loop for all, that of the browser.
 pytestmark = pytest.mark.asyncio(loop_scope='module')
 
+
 class Program:
     """A running program of the example; it ends with the test, if not before."""
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__package__)
 CONNECT_TIMEOUT = 3.0
 """s for one attempt to connect."""
 
-NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED'})
+NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS'})
 """Errors that say: not carried out, send again in a moment."""
 _FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
 _PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)

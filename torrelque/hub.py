@@ -52,7 +52,7 @@ _HEAD = [str(BULK_BYTES), str(len(STATE_FIELDS)), *STATE_FIELDS]
 class _Task:
     """A task that is watched."""
 
-    __slots__ = ('channel', 'id', 'marked', 'state', 'tick', 'values', 'watchers')
+    __slots__ = ('channel', 'id', 'state', 'tick', 'values', 'watchers')
 
     def __init__(self, task_id: str, channel: bytes) -> None:
         self.id = task_id
@@ -60,7 +60,6 @@ class _Task:
         self.watchers: list[Watcher] = []
         self.values: Any = None
         self.state: TorrelqueTaskState | None = None
-        self.marked = False
         self.tick = -1
 
 
@@ -84,10 +83,14 @@ class Watcher:
         """Have a state that was read; a newer one takes the place of one that nobody has looked at."""
         if state is self.state:
             return
-        if self.state is not None and self.state.enqueue_time != state.enqueue_time:
-            # Released, and the id enqueued again: that is another task.
-            self.end()
-            return
+        if self.state is not None:
+            if self.state.enqueue_time != state.enqueue_time:
+                # Released, and the id enqueued again: that is another task.
+                self.end()
+                return
+            if _counts(state) < _counts(self.state):
+                # Of a server that has lost writes: seen already.
+                return
         self.state = state
         self.fresh = True
         if state.status.isfinal():
@@ -111,6 +114,11 @@ class Watcher:
             self.future.set_result(None)
 
 
+def _counts(state: TorrelqueTaskState) -> tuple[bool, int, int]:
+    """What never goes down in a task's life."""
+    return state.status.isfinal(), state.dequeue_count, state.requeue_count
+
+
 class Hub:
     """The watchers of a queue object, in its event loop."""
 
@@ -122,6 +130,7 @@ class Hub:
         prefix: str,
         serialiser: TorrelqueSerialiser,
     ) -> None:
+        self.loop = link.loop
         self._link = link
         self._listener = Listener(connector, self._heard, self._refused)
         self._wanders = connector.cluster
@@ -129,7 +138,7 @@ class Hub:
         self._prefix = prefix.encode()
         self._serialiser = serialiser
         self._tasks: dict[bytes, _Task] = {}
-        self._marked: collections.deque[_Task] = collections.deque()
+        self._marked: collections.OrderedDict[_Task, None] = collections.OrderedDict()
         self._reading = False
         self._number = 0
         self._checked = self._checking = False
@@ -156,9 +165,9 @@ class Hub:
         watcher = Watcher(task, self._number)
         task.watchers.append(watcher)
         if timeout is not None:
-            watcher.timer = self._link.loop.call_later(timeout, self._expire, watcher)
+            watcher.timer = self.loop.call_later(timeout, self._expire, watcher)
         if self._timer is None:
-            self._timer = self._link.loop.call_later(TICK, self._tick)
+            self._timer = self.loop.call_later(TICK, self._tick)
         self._read()
         return watcher
 
@@ -166,14 +175,14 @@ class Hub:
         """Watch no longer; the last watcher of a task takes its subscription along."""
         watcher.end()
         task = watcher.task
-        if watcher in task.watchers and not self._link.loop.is_closed():
+        if watcher in task.watchers and not self.loop.is_closed():
             task.watchers.remove(watcher)
             self._forget(task)
 
     def leave_soon(self, watcher: Watcher) -> None:
         """As `leave`, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and all is over
-            self._link.loop.call_soon_threadsafe(self.leave, watcher)
+            self.loop.call_soon_threadsafe(self.leave, watcher)
 
     def close(self) -> None:
         """End all watches with an error, and leave nothing behind."""
@@ -183,9 +192,11 @@ class Hub:
 
     def _expire(self, watcher: Watcher) -> None:
         if watcher.state is None and not watcher.late:
-            # The first state is waited for a moment longer.
+            # The first state is waited for a moment longer, and is not for the subscription to come.
             watcher.late = True
-            watcher.timer = self._link.loop.call_later(GRACE, self._expire, watcher)
+            self._mark(watcher.task)
+            self._read()
+            watcher.timer = self.loop.call_later(GRACE, self._expire, watcher)
         else:
             error = TorrelqueTimeoutError('the task was not final in time')
             error.__cause__ = self._error
@@ -208,11 +219,17 @@ class Hub:
         """Ask the server, once, whether it sends notifications at all."""
         if not self._checked and not self._checking:
             self._checking = True
-            self._link.submit(Request(None, ['CONFIG', 'GET', 'notify-keyspace-events'], self._have_checked))
+            self._ask()
+
+    def _ask(self) -> None:
+        self._link.submit(Request(None, ['CONFIG', 'GET', 'notify-keyspace-events'], self._have_checked))
 
     def _have_checked(self, reply: Any, error: Exception | None) -> None:
         self._checking = False
-        if isinstance(error, TorrelqueConnectionError):
+        if self._tasks and self._passing(error):
+            self._checking = True
+            self.loop.call_later(PAUSE, self._ask)
+        elif isinstance(error, TorrelqueConnectionError):
             self._end(error)
         elif error is None and (missing := notifications_missing(reply)):
             self._end(TorrelqueError(missing))
@@ -224,9 +241,7 @@ class Hub:
     # Reading
 
     def _mark(self, task: _Task) -> None:
-        if not task.marked:
-            task.marked = True
-            self._marked.append(task)
+        self._marked[task] = None
 
     def _read(self) -> None:
         """Read what is marked, unless a read is on its way."""
@@ -234,13 +249,11 @@ class Hub:
             return
         tasks: list[_Task] = []
         while self._marked and len(tasks) < BULK:
-            task = self._marked.popleft()
-            task.marked = False
-            if task.watchers:
-                tasks.append(task)
-                if task.tick != self._ticks:
-                    task.tick = self._ticks
-                    self._rounds[0].append(task)
+            task, _ = self._marked.popitem(last=False)
+            tasks.append(task)
+            if task.tick != self._ticks:
+                task.tick = self._ticks
+                self._rounds[0].append(task)
         if tasks:
             self._reading = True
             self._number += 1
@@ -259,21 +272,29 @@ class Hub:
                     self._deliver(task, reply[k + 1])
             else:
                 # They would have been too many bytes.
-                self._mark(task)
+                if task.watchers:
+                    self._mark(task)
         self._follow()
         self._read()
 
     def _failed(self, tasks: Sequence[_Task], error: Exception) -> None:
-        if isinstance(error, TorrelqueConnectionError) and self._link.established and not self._closed:
-            if self._error is None:
-                logger.warning('watching goes on when the server is back: %s', error)
-            self._error = error
+        if self._passing(error):
             for task in tasks:
-                self._mark(task)
-            self._link.loop.call_later(PAUSE, self._read)
+                if task.watchers:
+                    self._mark(task)
+            self.loop.call_later(PAUSE, self._read)
         else:
             self._end(error, tasks)
             self._read()
+
+    def _passing(self, error: Exception | None) -> bool:
+        """Whether an error is that of a server that was there before, and will be again."""
+        if not isinstance(error, TorrelqueConnectionError) or not self._link.established or self._closed:
+            return False
+        if self._error is None:
+            logger.warning('watching goes on when the server is back: %s', error)
+        self._error = error
+        return True
 
     def _deliver(self, task: _Task, values: Any) -> None:
         """Tell those who were there when the task was to be read; others read it themselves."""
@@ -321,7 +342,7 @@ class Hub:
         self._follow()
         self._read()
         if self._tasks:
-            self._timer = self._link.loop.call_later(TICK, self._tick)
+            self._timer = self.loop.call_later(TICK, self._tick)
 
     def _follow(self) -> None:
         """Listen where the queue is: the link, which is told, may have moved."""
@@ -332,11 +353,13 @@ class Hub:
         if task.watchers or self._tasks.get(task.channel) is not task:
             return
         del self._tasks[task.channel]
+        self._marked.pop(task, None)
         task.values = task.state = None
         self._listener.unsubscribe(task.channel)
         if not self._tasks and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._rounds = collections.deque([[]])
 
     def _end(self, error: Exception, tasks: Sequence[_Task] | None = None) -> None:
         for task in list(self._tasks.values()) if tasks is None else tasks:

@@ -5,6 +5,7 @@ anew and takes all of it over.  Nobody is told of what was missed meanwhile; ins
 is handed on like a notification: who reads after it has missed nothing.
 """
 
+import collections
 from collections.abc import Callable
 
 import hiredis
@@ -13,7 +14,9 @@ from .connection import MISSING, NOT_RUN, Connection, Connector
 from .protocol import error_code, pack, server_error
 
 CHUNK = 1000
-"""Channels of one command at the most: none of them stops the server for a millisecond."""
+CHUNK_BYTES = 100_000
+"""Channels, and bytes of them, of one command at the most, which is confirmed before the next one is sent: none stops
+the server for a millisecond, and all their confirmations together are not more than it holds for a slow reader."""
 SILENCE = 3
 """Ticks without any byte after which the server is asked for one, and again after which it counts as dead."""
 
@@ -32,19 +35,27 @@ class Listener(Connection):
         self._refused = refused
         # Whether the server has confirmed it, by channel.
         self._channels: dict[bytes, bool] = {}
-        self._changes: dict[bytes, bool] = {}
+        # What the server has yet to be told, and how many confirmations it owes.
+        self._joining: collections.OrderedDict[bytes, None] = collections.OrderedDict()
+        self._leaving: dict[bytes, None] = {}
+        self._owed = 0
         self._scheduled = False
         self._asked = False
 
     def subscribe(self, channel: bytes) -> None:
         """Listen to a channel, connecting if need be; the first that is heard of it is that the server listens."""
         self._channels[channel] = False
-        self._change(channel, True)
+        self._leaving.pop(channel, None)
+        self._joining[channel] = None
+        self._schedule()
 
     def unsubscribe(self, channel: bytes) -> None:
         """Listen to a channel no longer."""
         if self._channels.pop(channel, None) is not None:
-            self._change(channel, False)
+            self._joining.pop(channel, None)
+            if self._transport is not None:
+                self._leaving[channel] = None
+                self._schedule()
 
     def tick(self) -> bool:
         """Look after the connection, once a second while there are channels; whether it seems to be well."""
@@ -68,8 +79,7 @@ class Listener(Connection):
 
     # Sending
 
-    def _change(self, channel: bytes, wanted: bool) -> None:
-        self._changes[channel] = wanted
+    def _schedule(self) -> None:
         if not self._scheduled:
             # Many begin together: let them all come.
             self._scheduled = True
@@ -83,31 +93,41 @@ class Listener(Connection):
             if self._channels:
                 self._connect()
             return
-        changes, self._changes = self._changes, {}
-        self._send(b'UNSUBSCRIBE', [channel for channel, wanted in changes.items() if not wanted])
-        self._send(b'SUBSCRIBE', [channel for channel, wanted in changes.items() if wanted])
+        leaving, self._leaving = list(self._leaving), {}
+        for start in range(0, len(leaving), CHUNK):
+            self._send(b'UNSUBSCRIBE', leaving[start : start + CHUNK])
+        if self._joining and not self._owed:
+            chunk: list[bytes] = []
+            size = 0
+            while self._joining and len(chunk) < CHUNK and size < CHUNK_BYTES:
+                channel = self._joining.popitem(last=False)[0]
+                chunk.append(channel)
+                size += len(channel)
+            self._send(b'SUBSCRIBE', chunk)
+            self._owed = len(chunk)
 
     def _send(self, command: bytes, channels: list[bytes]) -> None:
-        if channels and not self._asked:
+        if not self._asked:
             self._asked = True
             self._quiet = 0
-        for start in range(0, len(channels), CHUNK):
-            self._transport.write(pack([command, *channels[start : start + CHUNK]]))  # type: ignore[union-attr]
+        self._transport.write(pack([command, *channels]))  # type: ignore[union-attr]
 
     def _wanted(self) -> bool:
         return bool(self._channels)
 
     def _ready(self) -> None:
-        self._changes.clear()
-        self._asked = False
         self._channels = dict.fromkeys(self._channels, False)
-        self._send(b'SUBSCRIBE', list(self._channels))
+        self._joining = collections.OrderedDict.fromkeys(self._channels)
+        self._leaving.clear()
+        self._owed = 0
+        self._asked = False
+        self._flush()
 
     # Receiving
 
     def data_received(self, data: bytes) -> None:
         """Hand on which channels were heard of, those of one packet together."""
-        self._quiet = self._fruitless = 0
+        self._quiet = 0
         self._asked = False
         reader = self._reader
         reader.feed(data)
@@ -118,11 +138,18 @@ class Listener(Connection):
                     break
             elif isinstance(reply, list) and len(reply) == 3:
                 kind, channel = reply[0], reply[1]
-                if kind == b'subscribe' and channel in self._channels:
-                    self._channels[channel] = True
-                    heard.append(channel)
+                if kind == b'subscribe':
+                    self._owed = max(0, self._owed - 1)
+                    if channel in self._channels:
+                        self._channels[channel] = True
+                        heard.append(channel)
                 elif kind == b'message':
                     heard.append(channel)
+        if not self._owed and self._reader is reader:
+            if self._joining:
+                self._flush()
+            else:
+                self._fruitless = 0
         if heard:
             self._heard(heard)
 
@@ -132,10 +159,12 @@ class Listener(Connection):
             self._error = server_error(message)
             self._lost(pause=True)
             return True
+        self._owed = 0
         self._refuse(server_error(message))
         return False
 
     def _refuse(self, error: Exception) -> None:
+        # Those that the server has not been asked for yet would not fare better.
         self._refused([channel for channel, confirmed in self._channels.items() if not confirmed], error)
 
     def _lost(self, pause: bool = False) -> None:

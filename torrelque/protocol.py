@@ -276,7 +276,7 @@ def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) 
         return None
     try:
         return _state_of(values, serialiser)
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
 
 
@@ -289,7 +289,9 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -
             return None
         try:
             return serialiser.loads(data)
-        except Exception as exc:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
             why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
             raise TorrelqueError(why) from exc
 
@@ -378,6 +380,8 @@ _CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
 
 def error_code(message: str) -> str:
     """The first word of an error; of one inside a script too, which older servers wrap."""
+    if message.startswith('ERR max number of clients'):
+        return 'MAXCLIENTS'
     nested = _NESTED.search(message)
     return nested[1] if nested else message.partition(' ')[0]
 

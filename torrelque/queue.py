@@ -126,7 +126,7 @@ class Torrelque(QueueObject):
         came before.  A change is a new status, attempt, error or progress; a renewed lease alone is none.  DEAD is not
         final: the task may be redriven.
 
-        :param timeout: how long to watch (s), for ever by default.  The first state is given in any case.
+        :param timeout: how long to watch (s), for ever by default.  The first state is waited for 0.7 s longer.
         :raises TorrelqueLookupError: the queue has no such task.
         :raises TorrelqueTimeoutError: the time is over and the task not final.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
@@ -144,8 +144,9 @@ class Torrelque(QueueObject):
         """Wait until a task is final; its final state.
 
         Where nothing was kept of the task, this is the last state that was seen, with the status COMPLETED.  A task
-        whose state was evicted or flushed, or whose server lost it, looks the same; where it matters, have the consumer
-        keep a result.  A task that is dead is waited for on: it may be redriven.
+        whose state was evicted or flushed, or whose server lost it, looks the same, and so does one with an id of the
+        caller's own that was cancelled and enqueued again in the same moment; where it matters, have the consumer keep
+        a result.  A task that is dead is waited for on: it may be redriven.
 
         :param timeout: how long to wait (s), for ever by default.
         :raises TorrelqueLookupError: the queue has no such task; it may have been released before this call.

@@ -66,7 +66,10 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
     async def _wait(self, watcher: Watcher) -> None:
         if watcher.future is not None:
             raise TorrelqueError('this watch is being waited for already; begin another')
-        watcher.future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._hub is not None and self._hub.loop is not loop:
+            raise TorrelqueError('a watch belongs to the event loop it was begun in')
+        watcher.future = loop.create_future()
         try:
             await watcher.future
         except BaseException:
