@@ -740,6 +740,19 @@ def test_settings_of_notifications(reply, fine):
     assert (not notifications_missing(reply)) is fine
 
 
+async def test_nothing_is_shown_before_the_settings_are_known(proxy, faulty, queue):
+    task_id = await queue.enqueue(1)
+    gate = proxy.hold_reply(b'notify-keyspace-events')
+    first = asyncio.ensure_future(begin(faulty, task_id))
+    await gate.arrived.wait()
+    while not await channels(queue._client):
+        await asyncio.sleep(0.005)
+    await queue.dequeue()
+    assert READ not in b''.join(proxy.requests) and not first.done()
+    gate.open()
+    assert (await first)[1].status is Status.WORKING
+
+
 async def user(server, *rules):
     """A client of a user with such rules."""
     async with server.client() as client:
