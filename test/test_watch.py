@@ -484,7 +484,8 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     await until_unsubscribed(queue._client)
 
 
-async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server):
+async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):
+    monkeypatch.setattr(listen, 'SILENCE', 10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(20))
         await queue.dequeue(max_tasks=20)
@@ -661,7 +662,7 @@ async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
                 assert await asyncio.wait_for(statuses(second), 10) == [Status.COMPLETED]
 
 
-async def test_idle_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
+async def test_idle_watches_follow_a_slot_of_a_cluster(unsafe, cluster):
     """Also where they heard nothing of the move."""
     async with cluster.client() as client, Torrelque(client, queue='idle') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
