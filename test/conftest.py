@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
@@ -110,6 +111,14 @@ def queue_name(request: pytest.FixtureRequest) -> str:
 async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
     async with Torrelque(client, queue=queue_name) as queue:
         yield queue
+
+
+@pytest.fixture
+async def proxy(server: RealServer) -> AsyncIterator[Proxy]:
+    """A faulty line to the server."""
+
+    async with open_proxy(server) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope='session')

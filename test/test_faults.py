@@ -8,16 +8,9 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from proxy import open_proxy
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
 from torrelque.client import make_connector
 from torrelque.protocol import load_script
-
-
-@pytest.fixture
-async def proxy(server):
-    async with open_proxy(server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

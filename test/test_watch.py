@@ -11,7 +11,6 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from proxy import open_proxy
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
 from torrelque.protocol import load_script, notifications_missing
 
@@ -44,12 +43,6 @@ async def kill_listeners(client):
     for item in found:
         await client.client_kill_filter(_id=item['id'])
     return len(found)
-
-
-@pytest.fixture
-async def proxy(server):
-    async with open_proxy(server) as proxy:
-        yield proxy
 
 
 @pytest.fixture
