@@ -351,6 +351,7 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
 async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, faulty, queue):
     """And sees nothing older than its call."""
     task_id = await queue.enqueue(1)
+    await begin(queue, task_id)  # now the server knows the script
     gate = proxy.hold_reply(READ)
     first = asyncio.ensure_future(begin(faulty, task_id))
     await gate.arrived.wait()
