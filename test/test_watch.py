@@ -464,7 +464,13 @@ async def test_a_listener_that_is_well_stays(fast, make_server):
 async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     monkeypatch.setattr(listen, 'CHUNK', 10)
     ids = await queue.enqueue_many(range(95))
-    watched = [watched for watched, _ in await asyncio.gather(*(begin(faulty, task_id) for task_id in ids))]
+    gate = proxy.hold_reply(b'\nSUBSCRIBE\r')
+    beginning = asyncio.gather(*(begin(faulty, task_id) for task_id in ids))
+    await gate.arrived.wait()
+    await asyncio.sleep(0.05)
+    assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 1
+    gate.open()
+    watched = [watched for watched, _ in await beginning]
     assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 10
     proxy.cut()
     while len(await channels(queue._client)) < 95:
@@ -769,6 +775,19 @@ async def test_who_may_not_listen_is_told(make_server):
         task_id = await queue.enqueue(1)
         with pytest.raises(redis.exceptions.NoPermissionError):
             await asyncio.wait_for(queue.wait(task_id), 5)
+
+
+async def test_who_may_not_listen_to_one_task_is_told_of_that_one(make_server):
+    server = make_server()
+    rules = ('resetchannels', '&__keyspace@0__:{trq}:task:mine*')
+    async with await user(server, *rules) as client, Torrelque(client) as queue:
+        for task_id in ('mine', 'yours'):
+            await queue.enqueue(1, task_id=task_id)
+        watched, _ = await begin(queue, 'mine')
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await asyncio.wait_for(queue.wait('yours'), 5)
+        await queue.cancel('mine')
+        assert await asyncio.wait_for(statuses(watched), 5) == [Status.CANCELLED]
 
 
 # Nothing is left behind
