@@ -465,12 +465,13 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     monkeypatch.setattr(listen, 'CHUNK', 10)
     ids = await queue.enqueue_many(range(95))
     gate = proxy.hold_reply(b'\nSUBSCRIBE\r')
-    beginning = asyncio.gather(*(begin(faulty, task_id) for task_id in ids))
+    beginning = [asyncio.ensure_future(begin(faulty, task_id)) for task_id in ids[:94]]
     await gate.arrived.wait()
+    beginning.append(asyncio.ensure_future(begin(faulty, ids[94])))
     await asyncio.sleep(0.05)
     assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 1
     gate.open()
-    watched = [watched for watched, _ in await beginning]
+    watched = [watched for watched, _ in await asyncio.gather(*beginning)]
     assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 10
     proxy.cut()
     while len(await channels(queue._client)) < 95:
