@@ -34,7 +34,7 @@ PACKAGE = Path(torrelque.__file__).parent
 FAST = ('--speed', 10)
 # There is time to do something in the middle of a task.
 SLOW = ('--speed', 5)
-LIMIT = 10
+LIMIT = 30
 """s after which something that is waited for is missing."""
 
 # One event loop for all, that of the browser.
@@ -582,11 +582,12 @@ async def test_payment_is_tried_until_it_is_dead_and_comes_back(
     await reaches(task, 'dead')
     views = await views_of(task)
     statuses = unrepeated([view['status'] for view in views if view['status'] != 'pending'])
-    # What is over between two frames is not seen: the last of these are slow enough.
-    assert statuses[-3:] == ['delayed', 'working', 'dead']
+    # What is over between two frames may not be seen, on a machine that has more to do.
+    assert statuses[-1] == 'dead'
     assert set(statuses) == {'delayed', 'working', 'dead'}
     attempts = unrepeated([view['attempt'] for view in views if view['attempt']])
-    assert attempts == [f'attempt {number} of 4' for number in (1, 2, 3, 4)]
+    assert attempts == sorted(attempts) and len(attempts) > 2
+    assert attempts[-1] == 'attempt 4 of 4' and set(attempts) <= {f'attempt {number} of 4' for number in (1, 2, 3, 4)}
     assert any(re.fullmatch(r'next attempt in \d s', view['detail']) for view in views if view['status'] == 'delayed')
     assert views[-1]['error'] == 'The bank does not answer: 503 Service Unavailable'
     await page.locator('[data-status=dead] >> text="1"').wait_for()
