@@ -95,6 +95,13 @@ def make_server(server_kind: str) -> Iterator[MakeServer]:
 
 
 @pytest.fixture
+def durable_server(make_server: MakeServer, tmp_path: Path) -> RealServer:
+    """A server of the test's own that keeps all that it has acknowledged when it is killed."""
+
+    return make_server({'appendfsync': 'always'}, directory=tmp_path)
+
+
+@pytest.fixture
 async def client(server: RealServer) -> AsyncIterator[redis.asyncio.Redis]:
     async with server.client() as client:
         yield client

@@ -177,16 +177,15 @@ async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue):
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
 
 
-async def test_an_idle_consumer_outlives_a_restart_of_the_server(make_server, tmp_path):
-    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
-    async with server.client() as client, Torrelque(client) as queue:
+async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server):
+    async with durable_server.client() as client, Torrelque(client) as queue:
         await queue.enqueue('before')
         assert (await queue.dequeue())[1] == 'before'
         waiting = asyncio.ensure_future(queue.dequeue())
         await asyncio.sleep(0.05)
-        server.kill()
+        durable_server.kill()
         await asyncio.sleep(0.3)
-        server.start()
+        durable_server.start()
         await queue.enqueue('after')
         assert (await waiting)[1] == 'after'
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)

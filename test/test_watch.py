@@ -554,34 +554,32 @@ async def test_progress_without_equality_is_no_change_by_itself(fast, client, qu
             await asyncio.wait_for(anext(watched), 1.5)
 
 
-async def test_watches_survive_a_restart_of_the_server(make_server, tmp_path):
-    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
-    async with server.client() as client, Torrelque(client) as queue:
+async def test_watches_survive_a_restart_of_the_server(durable_server):
+    async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         taken, _ = await queue.dequeue()
         watched, _ = await begin(queue, task_id)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(durable_server.kill)
         await asyncio.sleep(0.3)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(durable_server.start)
         await queue.release(taken, result=1)
         assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
 
 
-async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(make_server, tmp_path, monkeypatch):
+async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(durable_server, monkeypatch):
     monkeypatch.setattr(link, 'GIVE_UP', 2)
-    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
-    async with server.client() as client, Torrelque(client) as queue:
+    async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         taken, _ = await queue.dequeue()
         watched, _ = await begin(queue, task_id)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(durable_server.kill)
         second = asyncio.ensure_future(begin(queue, task_id))
         while queue._session.hub._error is None:
             await asyncio.sleep(0.01)
         with pytest.raises(torrelque.TorrelqueTimeoutError) as caught:
             await queue.wait(task_id, timeout=0)
         assert isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(durable_server.start)
         assert (await asyncio.wait_for(second, 10))[1].status is Status.WORKING
         while not await queue.touch(taken):
             await asyncio.sleep(0.01)
@@ -589,16 +587,15 @@ async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(make_
         assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
 
 
-async def test_a_first_watch_waits_for_a_server_that_was_there(make_server, tmp_path, monkeypatch):
+async def test_a_first_watch_waits_for_a_server_that_was_there(durable_server, monkeypatch):
     monkeypatch.setattr(link, 'GIVE_UP', 2)
-    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
-    async with server.client() as client, Torrelque(client) as queue:
+    async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(durable_server.kill)
         waiting = asyncio.ensure_future(begin(queue, task_id))
         while not (queue._session.hub._error or waiting.done()):
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(durable_server.start)
         assert (await asyncio.wait_for(waiting, 10))[1].status is Status.PENDING
 
 

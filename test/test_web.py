@@ -736,21 +736,20 @@ async def test_page_goes_on_when_the_web_process_is_started_again(
 
 
 async def test_page_goes_on_when_the_server_is_back(
-    run: Run, make_server: MakeServer, tmp_path: Path, context: BrowserContext
+    run: Run, durable_server: RealServer, context: BrowserContext
 ) -> None:
-    server = make_server({'appendfsync': 'always'}, directory=tmp_path)
-    web = await run('--url', server.url, *SLOW)
+    web = await run('--url', durable_server.url, *SLOW)
     page = await open_page(context, web)
     film = await start_on(page, 'film')
     await film.locator('[role=progressbar]').wait_for()
-    server.stop()
+    durable_server.stop()
     await page.get_by_text('The server of the queue is away.').wait_for()
     await page.locator('button[data-kind=letter]').click()
     await page.get_by_role('alert').get_by_text('The server of the queue is away.').wait_for()
     # Who comes now is told as well.
     other = await open_page(context, web)
     await other.get_by_text('The server of the queue is away.').wait_for()
-    server.start()
+    durable_server.start()
     for shown in (page, other):
         await reaches(shown.locator(f'.task[data-id="{await id_of(film)}"]'), 'completed')
         await shown.locator('#notice').wait_for(state='hidden')

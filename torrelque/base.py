@@ -63,9 +63,7 @@ class QueueObject:
         What was taken for the waiting calls is given back.  The caller's client stays open.  Calls that are on their
         way are waited for, some seconds at the most.
         """
-        if self._sweeper is not None:
-            self._sweeper.stop()
-            self._sweeper = None
+        self._stop_sweeper()
         if self._session is not None:
             await self._session.close()
         self._closed = True
@@ -82,6 +80,11 @@ class QueueObject:
             weakref.finalize(self, session.abandon).atexit = False
         session.check()
         return session
+
+    def _stop_sweeper(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.stop()
+            self._sweeper = None
 
     def _watch(self, task_id: str, timeout: float | None) -> Watch:
         if timeout is not None:

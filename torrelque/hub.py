@@ -46,6 +46,7 @@ SAFETY = 7
 PAUSE = 0.2
 """s until a read that failed is tried again."""
 
+_LATE = 'the task was not final in time'
 _HEAD = [str(BULK_BYTES), str(len(STATE_FIELDS)), *STATE_FIELDS]
 
 
@@ -96,7 +97,7 @@ class Watcher:
         if state.status.isfinal():
             self.end()
         elif self.late:
-            self.end(TorrelqueTimeoutError('the task was not final in time'))
+            self.end(TorrelqueTimeoutError(_LATE))
         else:
             self._wake()
 
@@ -157,13 +158,11 @@ class Hub:
             task = self._tasks[channel] = _Task(task_id, channel)
             self._listener.subscribe(channel)
             self._check()
-            if self._listener.established and not self._listener.connected:
-                self._mark(task)
-        elif task.tick >= 0:
-            # Read, or about to be: that may be older than this watch.
-            self._mark(task)
         watcher = Watcher(task, self._number)
         task.watchers.append(watcher)
+        if task.tick >= 0 or self._listener.established and not self._listener.connected:
+            # What was read, or is about to be, may be older than this watch; and a confirmation may be long in coming.
+            self._mark(task)
         if timeout is not None:
             watcher.timer = self.loop.call_later(timeout, self._expire, watcher)
         if self._timer is None:
@@ -198,7 +197,7 @@ class Hub:
             self._read()
             watcher.timer = self.loop.call_later(GRACE, self._expire, watcher)
         else:
-            error = TorrelqueTimeoutError('the task was not final in time')
+            error = TorrelqueTimeoutError(_LATE)
             error.__cause__ = self._error
             watcher.end(error)
             self.leave(watcher)
@@ -241,7 +240,9 @@ class Hub:
     # Reading
 
     def _mark(self, task: _Task) -> None:
-        self._marked[task] = None
+        """Have a task read, unless nobody watches it any more."""
+        if task.watchers:
+            self._marked[task] = None
 
     def _read(self) -> None:
         """Read what is marked, unless a read is on its way."""
@@ -267,21 +268,18 @@ class Hub:
             return
         self._error = None
         for k, task in enumerate(tasks):
-            if k + 1 < len(reply):
-                if task.watchers:
-                    self._deliver(task, reply[k + 1])
-            else:
+            if k + 1 >= len(reply):
                 # They would have been too many bytes.
-                if task.watchers:
-                    self._mark(task)
+                self._mark(task)
+            elif task.watchers:
+                self._deliver(task, reply[k + 1])
         self._follow()
         self._read()
 
     def _failed(self, tasks: Sequence[_Task], error: Exception) -> None:
         if self._passing(error):
             for task in tasks:
-                if task.watchers:
-                    self._mark(task)
+                self._mark(task)
             self.loop.call_later(PAUSE, self._read)
         else:
             self._end(error, tasks)
@@ -329,7 +327,7 @@ class Hub:
         well = self._listener.tick()
         overdue = self._rounds.pop() if len(self._rounds) > SAFETY else []
         for task in overdue:
-            if task.watchers and task.tick == self._ticks - SAFETY:
+            if task.tick == self._ticks - SAFETY:
                 self._mark(task)
         if not well:
             # Without a connection everything is read, else only what still waits for its subscription.

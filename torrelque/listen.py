@@ -116,7 +116,6 @@ class Listener(Connection):
         return bool(self._channels)
 
     def _ready(self) -> None:
-        self._channels = dict.fromkeys(self._channels, False)
         self._joining = collections.OrderedDict.fromkeys(self._channels)
         self._leaving.clear()
         self._owed = 0

@@ -326,9 +326,7 @@ class Torrelque(QueueObject):
 
     def unschedule_sweep(self) -> None:
         """Stop what `schedule_sweep` began."""
-        if self._sweeper is not None:
-            self._sweeper.stop()
-            self._sweeper = None
+        self._stop_sweeper()
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
