@@ -185,7 +185,7 @@ class Live:
 
     async def _follow_stats(self) -> None:
         """Read the figures when something has changed, a few times a second at the most, and at each heartbeat."""
-        while True:
+        while not self._closed:
             await wait(self._changed, HEARTBEAT if self._visitors else None)
             self._changed.clear()
             was_away = self._away
