@@ -7,15 +7,18 @@ read from the arguments that went over the line, so a test also sees what the pu
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-PENDING, WORKING, DELAYED, COMPLETED, REJECTED, DEAD, CANCELLED = '0123456'
+from model_groups import CANCELLED, COMPLETED, DEAD, DELAYED, PENDING, REJECTED, WORKING, Groups
 
 BLOCK = 2000
 """ms that consumers block at the bell."""
 SHORT_LIST = 3
 """Ids in a list that a cancelled one is still taken out of; the test lowers it in the script."""
+SHORT_TURNS = 1
+"""The same for the list of heads."""
 HOLES = 2
 """Holes after which a claim stops; the test lowers it in the script."""
 MINUTE = 60_000
@@ -28,6 +31,8 @@ class Enqueue(NamedTuple):
     delay: int = 0
     max_attempts: int | None = None
     mark: str | None = None
+    group: str | None = None
+    priority: int = 0
 
 
 class Requeue(NamedTuple):
@@ -82,6 +87,11 @@ class Claim(NamedTuple):
 
 class Sweep(NamedTuple):
     most: int
+
+
+class Limit(NamedTuple):
+    group: str
+    value: str
 
 
 class Call(NamedTuple):
@@ -194,6 +204,10 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
         return Call(name, [Sweep(int(first))])
     if name == 'leave':
         return Call(name, [], first)
+    if name == 'limit':
+        return Call(name, [Limit(*map(_text, args))])
+    if name in ('advance', 'pause', 'resume', 'group'):
+        return Call(name, [*map(_text, args)])
     assert name == 'stats' and not args
     return Call(name, [])
 
@@ -201,20 +215,25 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
 # The queue
 
 
-class Model:
+class Model(Groups):
     """A queue.  Times are ms, ids are `str`, fields of a state are text as in Redis."""
 
     def __init__(self, now: int) -> None:
+        super().__init__()
         self.now = now
         self.pending: list[str] = []
         """The head first."""
         self.working: dict[str, int] = {}
         self.delayed: dict[str, int] = {}
         self.dead: dict[str, int] = {}
+        self.priority: dict[str, int] = {}
+        """Order of those that have one and no group."""
         self.payloads: dict[str, bytes] = {}
         self.states: dict[str, dict[str, str]] = {}
         self.holes: set[str] = set()
         self.bell = False
+        self.seq: int | None = None
+        """Number of the last task that has an order, and whose turn it is."""
         self.records: dict[str, Record] = {}
         self.lives: dict[str, tuple[int, int]] = {}
         """When the state of an id is gone, and how long its time to live was when it was set."""
@@ -242,36 +261,52 @@ class Model:
         return f'{state.get("dequeue_count")}-{state.get("last_dequeue_time")}'
 
     def deadline(self) -> int | None:
-        """When the next lease ends or the next delayed task is due."""
-        return min((*self.working.values(), *self.delayed.values()), default=None)
+        """When the next lease ends, the next delayed task is due, or the next group gets a token."""
+        return min((*self.working.values(), *self.delayed.values(), *self.rated.values()), default=None)
 
     def in_order(self, place: dict[str, int]) -> list[str]:
         return sorted(place, key=lambda task_id: (place[task_id], task_id.encode()))
 
     def is_hole(self, task_id: str) -> bool:
-        return task_id in self.holes or self.status(task_id) != PENDING
+        """Whether an id in `pending` is of no task there."""
+        return task_id in self.holes or self.status(task_id) != PENDING or 'order' in self.states[task_id]
 
-    def pass_time(self, now: int) -> tuple[list[str], list[str]]:
-        """Move the clock; the ids and the records whose time to live has ended with it."""
+    @property
+    def work_is_left(self) -> bool:
+        return '' not in self.paused and bool(self.pending or self.turns or self.priority)
+
+    def ready(self) -> list[str]:
+        """Tasks that a claim of enough would give for certain."""
+        if '' in self.paused:
+            return []
+        plain = [task_id for task_id in self.pending if not self.is_hole(task_id)]
+        return [*plain, *self.priority, *filter(self.may_go, self.ring.values())]
+
+    def pass_time(self, now: int) -> tuple[list[str], list[str], list[str]]:
+        """Move the clock; the ids, the records and the groups' buckets whose time to live has ended with it."""
         self.now = now
         ids = [task_id for task_id, (end, _) in self.lives.items() if end <= now]
         records = [record for record, end in self.record_ends.items() if end <= now]
+        full = [group for group, bucket in self.buckets.items() if bucket.end <= now]
         for task_id in ids:
             self._drop(task_id)
         for record in records:
             self._forget_record(record)
-        return ids, records
+        for group in full:
+            del self.buckets[group]
+        return ids, records, full
 
     # Producers
 
     def _enqueue(self, items: list[Enqueue], limit: int | None, resent: bool) -> list[Any]:
         size = len(self.payloads) - len(self.dead)
         outcomes: list[Any] = []
-        ready = []
+        new = []
+        accepted = 0
         for item in items:
             state = self.states.get(item.task_id)
             freed = 0
-            if state:
+            if state and (resent or item.mark is not None):
                 # Nobody else has an id that was made here: it is the same call again.
                 if item.mark is None or self._marked(state, item.mark):
                     outcomes.append('ok')
@@ -284,6 +319,13 @@ class Model:
                 outcomes.append(['full', size])
                 continue
             size += 1 - freed
+            accepted += 1
+            outcomes.append('ok')
+            if item.mark is None and item.task_id in self.payloads:
+                # It comes after its own repetition.
+                continue
+            if freed:
+                self._meet(item.task_id)
             self.working.pop(item.task_id, None)
             self._drop(item.task_id)
             state = self.states[item.task_id] = {
@@ -296,15 +338,34 @@ class Model:
             if item.mark is not None:
                 state['mark'] = item.mark
             self.payloads[item.task_id] = item.payload
+            new.append(item)
+        self._rank(new, accepted)
+        ready: list[str] = []
+        for item in new:
             if item.delay:
                 self.delayed[item.task_id] = self.now + item.delay
                 self.bell |= item.delay <= BLOCK
+                self._meet(item.task_id)
             else:
-                ready.append(item.task_id)
-            outcomes.append('ok')
+                self._place(item.task_id, ready)
         self._append(ready)
-        self.bell |= bool(ready)
+        self._settle()
         return outcomes
+
+    def _rank(self, items: list[Enqueue], accepted: int) -> None:
+        """Give those of a group or with a priority their order.  The numbers of the others of the call are not used."""
+        ranked = [item for item in items if item.group is not None or item.priority]
+        number = self.seq or 0
+        for item in ranked:
+            number += 2
+            state = self.states[item.task_id]
+            state['order'] = str(number - item.priority * 2**45)
+            if item.group is not None:
+                state['group'] = item.group
+            if item.priority:
+                state['priority'] = str(item.priority)
+        if ranked:
+            self.seq = (self.seq or 0) + 2 * accepted
 
     def _cancel(self, items: list[Cancel], resent: bool) -> list[str]:
         outcomes = []
@@ -321,18 +382,34 @@ class Model:
                 state.pop('progress', None)
             else:
                 del self.payloads[task_id]
-                self.delayed.pop(task_id, None)
-                self.dead.pop(task_id, None)
-                if status == PENDING and len(self.pending) > SHORT_LIST:
-                    self.holes.add(task_id)
-                elif status == PENDING:
-                    self.pending.remove(task_id)
+                if status == DELAYED:
+                    del self.delayed[task_id]
+                    self._meet(task_id)
+                elif status == DEAD:
+                    del self.dead[task_id]
+                else:
+                    self._take_out(task_id)
                 self._finish(task_id, MINUTE)
             state['status'] = CANCELLED
             self._mark(state, mark)
             outcomes.append('ok')
+        self._settle()
         self._forget()
         return outcomes
+
+    def _take_out(self, task_id: str) -> None:
+        if self.group_of(task_id) is not None:
+            if self.leave_group(task_id) and len(self.turns) <= SHORT_TURNS:
+                # The newest of its places there, where it had others before.
+                self.turns.reverse()
+                self.turns.remove(task_id)
+                self.turns.reverse()
+        elif task_id in self.priority:
+            del self.priority[task_id]
+        elif len(self.pending) > SHORT_LIST:
+            self.holes.add(task_id)
+        else:
+            self.pending.remove(task_id)
 
     # Consumers
 
@@ -346,7 +423,8 @@ class Model:
                 if self.status(task_id) == WORKING and self.states[task_id]['last_dequeue_time'] == record.time
             ]
         else:
-            ids = self._take(claim)
+            ids = Taking(self, claim).take()
+            self.settle_groups()
             if ids:
                 self.records[claim.record] = Record(str(self.now), ids)
                 self.record_ends[claim.record] = self.now + MINUTE
@@ -355,56 +433,30 @@ class Model:
             (task_id, self.payloads[task_id], int(self.states[task_id]['dequeue_count']), self.token(task_id))
             for task_id in ids
         ]
-        return Given(tasks, wait, bool(self.pending))
-
-    def _take(self, claim: Claim) -> list[str]:
-        given: list[str] = []
-        size = holes = 0
-        full = False
-        while self.pending and not full and len(given) < claim.wanted and holes < HOLES:
-            # The script pops as many as are wanted, and counts the holes behind the last of them.
-            for task_id in self.pending[: claim.wanted - len(given)]:
-                if self.is_hole(task_id):
-                    self.holes.discard(task_id)
-                    self.pending.remove(task_id)
-                    holes += 1
-                    continue
-                payload = self.payloads[task_id]
-                full = bool(size) and size + len(payload) > claim.most_bytes
-                if full:
-                    break
-                self.pending.remove(task_id)
-                state = self.states[task_id]
-                state['status'] = WORKING
-                state['dequeue_count'] = str(int(state.get('dequeue_count', 0)) + 1)
-                state['last_dequeue_time'] = str(self.now)
-                self.working[task_id] = self.now + int(state['timeout'])
-                given.append(task_id)
-                size += len(payload)
-                full = size >= claim.most_bytes
-                if full:
-                    break
-        return given
+        return Given(tasks, wait, self.work_is_left)
 
     def _requeue(self, items: list[Requeue], resent: bool) -> list[str]:
         outcomes = []
         cleared = False
+        tail: list[str] = []
         for item in items:
             state = self.states.get(item.task_id)
             outcome = self._judge(state, item.token)
             if state and self._marked(state, item.mark):
                 outcome = 'dead' if state['status'] == DEAD else 'ok'
             elif state and outcome == 'ok':
-                outcome = self._give_back(item, state)
+                outcome = self._give_back(item, state, tail)
             elif outcome == 'cancelled':
                 cleared = True
                 self._clear(item.task_id)
             outcomes.append(outcome)
+        self._append(tail)
+        self._settle()
         if cleared:
             self._forget()
         return outcomes
 
-    def _give_back(self, item: Requeue, state: dict[str, str]) -> str:
+    def _give_back(self, item: Requeue, state: dict[str, str], tail: list[str]) -> str:
         del self.working[item.task_id]
         self._mark(state, item.mark)
         if item.timeout is not None:
@@ -414,6 +466,7 @@ class Model:
         if item.error:
             state['error'] = item.error
         if self._used_up(state):
+            self._meet(item.task_id)
             self._lay(item.task_id, 'its attempts are used up')
             return 'dead'
         if item.delay:
@@ -422,8 +475,10 @@ class Model:
             self.bell |= item.delay <= BLOCK
         else:
             self._return(state)
-            self._append([item.task_id], head=item.forgive)
-            self.bell = True
+            if item.forgive and 'order' not in state:
+                self._append([item.task_id], head=True)
+            else:
+                self._place(item.task_id, tail)
         return 'ok'
 
     def _release(self, items: list[Release], resent: bool) -> list[str]:
@@ -434,6 +489,7 @@ class Model:
             outcome = 'unknown' if item.task_id in released else self._judge(state, item.token)
             if outcome == 'ok':
                 released.add(item.task_id)
+                self._meet(item.task_id)
                 del self.working[item.task_id]
                 del self.payloads[item.task_id]
                 if item.status is None:
@@ -450,6 +506,7 @@ class Model:
             elif outcome == 'cancelled':
                 self._clear(item.task_id)
             outcomes.append(outcome)
+        self._settle()
         self._forget()
         return outcomes
 
@@ -486,11 +543,13 @@ class Model:
                 self._mark(state, item.mark)
                 if item.error:
                     state['error'] = item.error
+                self._meet(item.task_id)
                 self._lay(item.task_id)
             elif outcome == 'cancelled':
                 cleared = True
                 self._clear(item.task_id)
             outcomes.append(outcome)
+        self._settle()
         if cleared:
             self._forget()
         return outcomes
@@ -503,6 +562,7 @@ class Model:
     def _redrive(self, items: list[Redrive], resent: bool) -> list[str]:
         outcomes = []
         brought = set()
+        ready: list[str] = []
         for task_id, mark in items:
             state = self.states.get(task_id)
             if not state:
@@ -520,17 +580,19 @@ class Model:
                 state['status'] = PENDING
                 state['forgiven'] = state.get('dequeue_count', '0')
                 self._mark(state, mark)
-                self._append([task_id])
-                self.bell = True
+                self._place(task_id, ready)
                 outcomes.append('ok')
+        self._append(ready)
+        self._settle()
         return outcomes
 
     def _sweep(self, items: list[Sweep], resent: bool) -> tuple[int, int, int, bool]:
         most = items[0].most
         leases = [task_id for task_id in self.in_order(self.working) if self.working[task_id] <= self.now][:most]
         delays = [task_id for task_id in self.in_order(self.delayed) if self.delayed[task_id] <= self.now][:most]
+        tokens = [group for group in self.in_order(self.rated) if self.rated[group] <= self.now][:most]
         died = 0
-        ready = []
+        ready: list[str] = []
         for task_id in leases:
             state = self.states[task_id]
             if state['status'] == CANCELLED:
@@ -538,19 +600,61 @@ class Model:
                 continue
             del self.working[task_id]
             if self._used_up(state):
+                self._meet(task_id)
                 self._lay(task_id, 'its lease ran out, its attempts are used up')
                 died += 1
             else:
                 self._return(state)
-                ready.append(task_id)
+                self._place(task_id, ready)
         for task_id in delays:
             del self.delayed[task_id]
             self._return(self.states[task_id])
-            ready.append(task_id)
+            self._place(task_id, ready)
+        for group in tokens:
+            del self.rated[group]
+            self.met.append(group)
         self._append(ready)
-        self.bell |= bool(ready)
+        self._settle()
         self._forget()
-        return len(leases) - died, len(delays), died, most in (len(leases), len(delays))
+        return len(leases) - died, len(delays), died, most in (len(leases), len(delays), len(tokens))
+
+    def _limit(self, items: list[Limit], resent: bool) -> None:
+        ((group, value),) = items
+        if value:
+            self.limits[group] = value
+        else:
+            self.limits.pop(group, None)
+        if group:
+            self._advance([group], resent)
+
+    def _advance(self, items: list[str], resent: bool) -> None:
+        for group in items:
+            self.rated.pop(group, None)
+            self.met.append(group)
+        self._settle()
+
+    def _pause(self, items: list[str], resent: bool) -> None:
+        self.paused |= {*items}
+
+    def _resume(self, items: list[str], resent: bool) -> None:
+        (group,) = items
+        self.paused.discard(group)
+        if group:
+            self.met.append(group)
+        elif self.payloads:
+            self.bell = True
+        self._settle()
+
+    def _group(self, items: list[str], resent: bool) -> tuple[int, int, str, str, int, int]:
+        (group,) = items
+        return (
+            len(self.waiting.get(group, {})) + (group in self.ring),
+            self.groups.get(group, 0),
+            self.limits.get(group, ''),
+            self.limits.get('', ''),
+            group in self.paused,
+            '' in self.paused,
+        )
 
     def _stats(self, items: list[Any], resent: bool) -> tuple[int, int, int, int]:
         return len(self.payloads), len(self.working), len(self.delayed), len(self.dead)
@@ -582,8 +686,29 @@ class Model:
             state['requeue_count'] = str(int(state.get('requeue_count', 0)) + 1)
             state['last_requeue_time'] = str(self.now)
 
+    def _place(self, task_id: str, plain: list[str]) -> None:
+        """Put a task that is ready where it waits."""
+        state = self.states[task_id]
+        if 'group' in state:
+            self.join(task_id)
+        elif 'order' in state:
+            self.priority[task_id] = int(state['order'])
+            self.bell = True
+        else:
+            plain.append(task_id)
+
+    def _meet(self, task_id: str) -> None:
+        """Something of a task changes on which its group depends."""
+        group = self.group_of(task_id)
+        if group is not None:
+            self.met.append(group)
+
+    def _settle(self) -> None:
+        self.bell |= self.settle_groups()
+
     def _append(self, ids: Iterable[str], head: bool = False) -> None:
         for task_id in ids:
+            self.bell = True
             if task_id in self.holes:
                 self.holes.remove(task_id)
             else:
@@ -592,11 +717,12 @@ class Model:
     def _tend(self, stays: bool) -> int | None:
         deadline = self.deadline()
         wait = None if deadline is None else deadline - self.now
-        self.bell = bool(self.pending) or wait is not None and wait <= BLOCK and not stays
+        self.bell = self.work_is_left or wait is not None and wait <= BLOCK and not stays
         return wait
 
     def _clear(self, task_id: str) -> None:
         if task_id in self.working:
+            self._meet(task_id)
             del self.working[task_id]
             del self.payloads[task_id]
             self._finish(task_id, MINUTE)
@@ -612,8 +738,10 @@ class Model:
     def _forget(self) -> None:
         if not self.payloads:
             self.bell = False
-            # What is left in it are holes.
+            self.seq = None
+            # What is left in them are holes.
             self.pending.clear()
+            self.turns.clear()
             self.holes.clear()
 
     def _forget_record(self, record: str) -> None:
@@ -627,3 +755,120 @@ class Model:
     @staticmethod
     def _mark(state: dict[str, str], mark: str) -> None:
         state['mark'] = ' '.join([mark, *state.get('mark', '').split()][:4])
+
+
+class Taking:
+    """A claim on its way: what it takes, and from where."""
+
+    def __init__(self, model: Model, claim: Claim) -> None:
+        self.model = model
+        self.claim = claim
+        self.given: list[str] = []
+        self.bytes = self.holes = 0
+        self.full = False
+        self.all_had_turns = False
+        """Whether `turns` gave fewer than it was asked for: whoever came up since is next."""
+
+    def take(self) -> list[str]:
+        model, wanted = self.model, self.claim.wanted
+        if '' in model.paused:
+            return []
+        self.ranked(min(wanted, sum(order < 0 for order in model.priority.values())))
+        if model.turns and model.pending:
+            self.by_turns()
+        elif model.turns:
+            self.heads(wanted)
+        else:
+            self.plain(wanted)
+        self.ranked(wanted)
+        return self.given
+
+    def by_turns(self) -> None:
+        """Half from the side whose turn it is, the rest from the other, and what is still wanted from the first."""
+        wanted, before = self.claim.wanted, len(self.given)
+        number = self.model.seq or 0
+        first, second = (self.plain, self.heads) if number % 2 else (self.heads, self.plain)
+        first(before + math.ceil((wanted - before) / 2))
+        middle = len(self.given)
+        second(wanted)
+        if middle - before > len(self.given) - middle:
+            self.model.seq = number + (-1 if number % 2 else 1)
+        first(wanted)
+
+    def goes_on(self, goal: int) -> bool:
+        return len(self.given) < goal and not self.full and self.holes < HOLES
+
+    def plain(self, goal: int) -> None:
+        model = self.model
+        while model.pending and self.goes_on(goal):
+            # The script pops as many as are wanted, and counts the holes behind the last of them.
+            for task_id in model.pending[: goal - len(self.given)]:
+                if model.is_hole(task_id):
+                    model.holes.discard(task_id)
+                    self.holes += 1
+                elif not self.give(task_id):
+                    break
+                model.pending.remove(task_id)
+                if self.full:
+                    break
+
+    def ranked(self, goal: int) -> None:
+        priority = self.model.priority
+        for task_id in self.model.in_order(priority)[: max(0, goal - len(self.given))]:
+            if self.full or not self.give(task_id):
+                break
+            del priority[task_id]
+
+    def heads(self, goal: int) -> None:
+        model = self.model
+        while self.goes_on(goal):
+            wanted = goal - len(self.given)
+            line = model.came_up if self.all_had_turns else model.turns
+            batch = line[:wanted]
+            self.all_had_turns |= len(batch) < wanted
+            if not batch:
+                if line is model.came_up:
+                    break
+                continue
+            del line[:wanted]
+            for task_id in batch:
+                model._meet(task_id)
+            while batch:
+                head = self.head(batch[0])
+                if head is None:
+                    self.holes += 1
+                elif not self.give(head):
+                    # It goes back to where it was, with those behind it.
+                    line[:0] = [head, *batch[1:]]
+                    return
+                else:
+                    group = model.states[head]['group']
+                    model.take_token(group)
+                    del model.ring[group]
+                    model.come_up(group)
+                del batch[0]
+
+    def head(self, task_id: str) -> str | None:
+        """Whom to hand out for an id of `turns`: the best of its group, or nobody."""
+        if not self.model.is_head(task_id):
+            return None
+        if not self.model.may_go(task_id):
+            self.model.step_back(task_id)
+            return None
+        return self.model.best(task_id)
+
+    def give(self, task_id: str) -> bool:
+        """Hand a task out; False where the bytes do not allow for it."""
+        model, state = self.model, self.model.states[task_id]
+        size = len(model.payloads[task_id])
+        if self.bytes and self.bytes + size > self.claim.most_bytes:
+            self.full = True
+            return False
+        state['status'] = WORKING
+        state['dequeue_count'] = str(int(state.get('dequeue_count', 0)) + 1)
+        state['last_dequeue_time'] = str(model.now)
+        model.working[task_id] = model.now + int(state['timeout'])
+        self.given.append(task_id)
+        self.bytes += size
+        self.full = self.bytes >= self.claim.most_bytes
+        return True

@@ -2,8 +2,9 @@
 
 The blocks of a page run in its order and in one namespace, as if typed into ``python -m asyncio``;
 `redis.asyncio.Redis()` without arguments is a client of the test's server.  A console block is a list of `redis-cli`
-commands with what they print, compared but for ids and times, in its place between the Python blocks.  A comment above
-a block says where it is different:
+commands with what they print, compared but for ids and times, in its place between the Python blocks.  A picture is a
+text block of lines ``key  before  now``: what the key had at the last picture that showed it, and what it has.  A
+comment above a block says where it is different:
 
     <!-- test: 30 s later -->             first the time of every delayed task and the end of every lease come nearer
     <!-- test: program -->                runs by itself, as a file, with the server's URL as REDIS_URL, to its end
@@ -12,6 +13,7 @@ a block says where it is different:
     <!-- test: cluster -->                runs alone, RedisCluster(host=…, port=…) is a client of three nodes
     <!-- test: sentinel -->               runs alone, Sentinel([…]) is a client of a Sentinel that watches 'main'
     <!-- test: not run: WHY -->           is not run
+    <!-- test: picture -->                is a picture of keys of the page's `queue`
 """
 
 from __future__ import annotations
@@ -56,9 +58,11 @@ KEPT = (
 )
 
 _FENCE = re.compile(
-    r'^(?:<!-- test: (?P<how>[^\n]*?) -->\n+)?```(?P<language>python|console)\n(?P<code>.*?)^```$', re.M | re.S
+    r'^(?:<!-- test: (?P<how>[^\n]*?) -->\n+)?```(?P<language>python|console|(?<=picture -->\n```)text)\n'
+    r'(?P<code>.*?)^```$',
+    re.M | re.S,
 )
-_HOW = re.compile(r'\d+ s later|program|program until SIGTERM|needs \w+|cluster|sentinel|not run: \w+ \w+ .*')
+_HOW = re.compile(r'picture|\d+ s later|program|program until SIGTERM|needs \w+|cluster|sentinel|not run: \w+ \w+ .*')
 
 
 class Block(NamedTuple):
@@ -130,11 +134,14 @@ async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch:
 
     redirect(monkeypatch, redis.asyncio.Redis, default)
     namespace: dict[str, Any] = {'__name__': '__main__'}
+    shown: dict[str, str] = {}
     try:
         for block in read_blocks(page):
             if block.how.endswith('later'):
                 come_nearer(server, 1000 * int(block.how.split()[0]))
-            if block.language == 'console':
+            if block.how == 'picture':
+                check_picture(block, server, namespace['queue'], shown)
+            elif block.language == 'console':
                 check_console(block, server, namespace)
             elif not block.how or block.how.endswith('later'):
                 await run(block, namespace)
@@ -201,6 +208,36 @@ def printed_lines(reply: Any) -> Iterator[str]:
 
 def steady(line: str) -> str:
     return _VOLATILE.sub(lambda match: f'<{len(match[0])}>', line)
+
+
+# Pictures
+
+_SHOWN: dict[str, Callable[[Any, str], list[str]]] = {
+    'none': lambda client, key: [],
+    'string': lambda client, key: [client.get(key)],
+    'list': lambda client, key: client.lrange(key, 0, -1),
+    'hash': lambda client, key: [':'.join(item) for item in client.hgetall(key).items()],
+    'zset': lambda client, key: [f'{name}:{score:.0f}' for name, score in client.zrange(key, 0, -1, withscores=True)],
+}
+
+
+def check_picture(block: Block, server: RealServer, queue: torrelque.Torrelque, shown: dict[str, str]) -> None:
+    """Compare the lines of a picture with the keys; ``shown`` is what each had before."""
+    for line in block.code.splitlines()[1:]:
+        name, before, now = re.split(r' {2,}', line)
+        assert before == shown.get(name, '-'), f'{block}: {line}'
+        shown[name] = picture_of(server, queue, name)
+        assert now == shown[name], f'{block}: {line}'
+
+
+def picture_of(server: RealServer, queue: torrelque.Torrelque, name: str) -> str:
+    kind, _, rest = name.partition(':')
+    key = ':'.join(filter(None, [queue.keys[kind], rest]))
+    with server.sync_client(decode_responses=True) as client:
+        items = _SHOWN[client.type(key)](client, key)
+    if name in ('working', 'delayed'):
+        items = [item.rpartition(':')[0] for item in items]
+    return ' '.join(items) or '-'
 
 
 # Blocks that run alone
@@ -295,7 +332,8 @@ def test_marker_is_one_that_is_known(block: Block) -> None:
 def test_no_block_and_no_marker_is_overlooked(page: Path) -> None:
     text = page.read_text()
     blocks = list(read_blocks(page))
-    assert len(re.findall(r'(?m)^\s*(?:`{3,}|~{3,}) *(?:python|py|pycon|console)\b', text)) == len(blocks)
+    code = [block for block in blocks if block.language != 'text']
+    assert len(re.findall(r'(?m)^\s*(?:`{3,}|~{3,}) *(?:python|py|pycon|console)\b', text)) == len(code)
     assert text.count('<!-- test') == sum(bool(block.how) for block in blocks)
 
 

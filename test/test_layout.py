@@ -23,7 +23,8 @@ FOUNDATIONS = {
     'error': set[str](),
     'model': set[str](),
     'keys': {'error'},
-    'protocol': {'error', 'keys', 'model'},
+    'check': {'error', 'model'},
+    'protocol': {'check', 'error', 'keys', 'model'},
     'embedded': {'error'},
 }
 MAX_LINES = 400

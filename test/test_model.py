@@ -15,10 +15,11 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -35,20 +36,15 @@ from hypothesis.stateful import (
 import torrelque
 from model import (
     BLOCK,
-    CANCELLED,
-    COMPLETED,
-    DEAD,
-    DELAYED,
     HOLES,
-    PENDING,
-    REJECTED,
     SHORT_LIST,
-    WORKING,
+    SHORT_TURNS,
     Bury,
     Call,
     Cancel,
     Enqueue,
     Given,
+    Limit,
     Model,
     Release,
     Requeue,
@@ -56,22 +52,45 @@ from model import (
     Touch,
     read_call,
 )
+from model_checks import (
+    BUCKET_LIFE,
+    DUMP,
+    Seen,
+    check_counts,
+    check_handed_out,
+    check_heads,
+    check_known_groups,
+    check_limits,
+    check_lives,
+    check_none_forgotten,
+    check_nothing_else,
+    check_one_at_a_time,
+    check_one_place,
+    check_order,
+    check_payloads,
+    check_prediction,
+    check_slots,
+    read_dump,
+)
+from model_groups import WORKING
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status, bulk, fetch, protocol, sweep
 from torrelque.link import Link, Request
 from torrelque.session import Plan
 
 STEPS = int(os.environ.get('TORRELQUE_STEPS', '0'))
-EXAMPLES = 100
+EXAMPLES = 200
 EXAMPLE_STEPS = 50
 START = 1_700_000_000_000
 CLOCK = 'clock'
 OWN_IDS = ['a', 'b', 'c', 'ü 1']
+GROUPS = ['a', 'b', 'ü:1']
 
 # Bounds of calls and claims, lowered.
 BULK_TASKS = 4
 BULK_BYTES = 30
 SWEEP_TASKS = 3
+WALK = 2
 
 SCRIPT_CHANGES = {
     "local time = redis.call('TIME')": (
@@ -79,150 +98,10 @@ SCRIPT_CHANGES = {
         'local time = {math.floor(clock / 1000), clock % 1000 * 1000}'
     ),
     "redis.call('LLEN', pending) <= 500": f"redis.call('LLEN', pending) <= {SHORT_LIST}",
+    "redis.call('LLEN', turns) <= 500": f"redis.call('LLEN', turns) <= {SHORT_TURNS}",
     'holed < 200': f'holed < {HOLES}',
+    "'PX', full)": f"'PX', full + {BUCKET_LIFE})",
 }
-
-# All keys of a queue in one call: name, type, content, time to live.
-DUMP = """
-local dump = {}
-local read = {hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'}, string = {'GET'},
-  zset = {'ZRANGE', 0, -1, 'WITHSCORES'}}
-for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-  local kind = redis.call('TYPE', key).ok
-  local words = read[kind]
-  dump[#dump + 1] = {string.sub(key, #ARGV[1] + 1), kind, redis.call(words[1], key, unpack(words, 2)),
-    redis.call('PTTL', key)}
-end
-return dump
-"""
-
-
-# What is seen of a queue, and what must hold of it by itself
-
-
-class Seen(NamedTuple):
-    """The keys of a queue, ids and fields as text."""
-
-    names: set[str]
-    pending: list[str]
-    working: dict[str, int]
-    delayed: dict[str, int]
-    dead: dict[str, int]
-    payloads: dict[str, bytes]
-    states: dict[str, dict[str, str]]
-    holes: set[str]
-    bell: list[bytes]
-    records: dict[str, dict[str, Any]]
-    lives: dict[str, int]
-
-
-def _pairs(items: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    return ((key.decode(), value) for key, value in zip(items[::2], items[1::2], strict=True))
-
-
-def read_dump(dump: list[Any]) -> Seen:
-    content: dict[str, Any] = {}
-    lives = {}
-    for name, kind, value, ttl in dump:
-        content[name.decode()] = dict(_pairs(value)) if kind in (b'hash', b'zset') else value
-        if ttl != -1:
-            lives[name.decode()] = ttl
-
-    def scores(name: str) -> dict[str, int]:
-        return {task_id: int(score) for task_id, score in content.get(name, {}).items()}
-
-    return Seen(
-        names={name.partition(':')[0] for name in content},
-        pending=[task_id.decode() for task_id in reversed(content.get('pending', []))],
-        working=scores('working'),
-        delayed=scores('delayed'),
-        dead=scores('dead'),
-        payloads=content.get('tasks', {}),
-        states={
-            name.removeprefix('task:'): {field: text.decode() for field, text in fields.items()}
-            for name, fields in content.items()
-            if name.startswith('task:')
-        },
-        holes={task_id.decode() for task_id in content.get('holes', [])},
-        bell=content.get('bell', []),
-        records={name: json.loads(text) for name, text in content.items() if name.startswith('claim:')},
-        lives=lives,
-    )
-
-
-def check_one_place(seen: Seen) -> None:
-    """Each id is in the one place that its state tells; in the list there are holes besides."""
-    assert len(seen.pending) == len(set(seen.pending))
-    waiting = [task_id for task_id in seen.pending if seen.states.get(task_id, {}).get('status') == PENDING]
-    assert set(seen.pending) - set(waiting) <= seen.holes <= set(seen.pending) - set(waiting)
-    places = [*waiting, *seen.working, *seen.delayed, *seen.dead]
-    assert len(places) == len(set(places))
-    for task_id, state in seen.states.items():
-        found = {
-            name
-            for name, place in (
-                (PENDING, waiting), (WORKING, seen.working), (DELAYED, seen.delayed), (DEAD, seen.dead)
-            )
-            if task_id in place
-        }  # fmt: skip
-        if state['status'] == CANCELLED:
-            assert found <= {WORKING}
-        else:
-            assert found == {state['status']} - {COMPLETED, REJECTED}
-    assert set(places) <= set(seen.states)
-
-
-def check_payloads(seen: Seen) -> None:
-    """There is a payload for each task in a place, and for no other."""
-    waiting = set(seen.pending) - seen.holes
-    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead}
-
-
-def check_counts(seen: Seen) -> None:
-    """A task comes back, and is forgiven, at most as often as it was handed out, and never beyond its attempts."""
-    for state in seen.states.values():
-        handed_out, back, forgiven = (
-            int(state.get(field, 0)) for field in ('dequeue_count', 'requeue_count', 'forgiven')
-        )
-        assert 0 <= back <= handed_out
-        assert 0 <= forgiven <= handed_out
-        assert handed_out - forgiven <= int(state.get('max_attempts', handed_out))
-        if state['status'] == WORKING:
-            assert handed_out > forgiven
-
-
-def check_lives(seen: Seen) -> None:
-    """Only what is final ends by itself, and it does; claim records too."""
-    ending = {name.removeprefix('task:') for name in seen.lives if name.startswith('task:')}
-    assert ending == {
-        task_id
-        for task_id, state in seen.states.items()
-        if state['status'] in (COMPLETED, REJECTED) or state['status'] == CANCELLED and task_id not in seen.working
-    }
-    assert {name for name in seen.lives if not name.startswith('task:')} == set(seen.records)
-
-
-def check_nothing_else(seen: Seen) -> None:
-    """An empty queue is no key at all but for final states and claim records."""
-    assert seen.names <= {'pending', 'working', 'delayed', 'dead', 'tasks', 'task', 'holes', 'bell', 'claim'}
-    if not seen.payloads:
-        assert seen.names <= {'task', 'claim'}
-
-
-def check_prediction(seen: Seen, model: Model, slack: float) -> None:
-    """All is as the model has it."""
-    assert seen.pending == model.pending
-    assert seen.holes == model.holes
-    assert (seen.working, seen.delayed, seen.dead) == (model.working, model.delayed, model.dead)
-    assert seen.payloads == model.payloads
-    assert seen.states == model.states
-    assert seen.bell == [b'1'] * model.bell
-    assert {name: (record['time'], record['ids']) for name, record in seen.records.items()} == {
-        record[record.index('claim:') :]: value for record, value in model.records.items()
-    }
-    for name, left in seen.lives.items():
-        ttl = 60_000 if name.startswith('claim:') else model.lives[name.removeprefix('task:')][1]
-        assert ttl - slack <= left <= ttl
 
 
 def check_once(call: Call, before: Seen, after: Seen, first: Any, again: Any, late: bool) -> None:
@@ -305,6 +184,7 @@ class Door:
         monkeypatch.setattr(Link, 'submit', record)
         # Ids, and so their order, are the same in each run of a machine.
         monkeypatch.setattr(os, 'urandom', self.urandom)
+        monkeypatch.setattr(protocol, 'BULK', WALK)
         monkeypatch.setattr(bulk, 'BULK', BULK_TASKS)
         monkeypatch.setattr(bulk, 'BULK_BYTES', BULK_BYTES)
         monkeypatch.setattr(fetch, 'BULK', BULK_TASKS)
@@ -343,6 +223,14 @@ lives = st.sampled_from([None, 0, 600, 7200])
 indexes = st.integers(0, 40)
 holders = st.tuples(st.sampled_from(['current'] * 5 + ['stale'] * 2 + ['working', 'plain']), indexes)
 queues = st.integers(0, 2)
+group_names = st.sampled_from(GROUPS)
+priorities = st.sampled_from([0] * 6 + [1, 1, -1, -1, 7, 100, -100])
+ranks = st.tuples(st.one_of(st.none(), group_names, group_names), priorities)
+limits = st.tuples(
+    st.sampled_from([None, 1, 1, 2, math.inf]),
+    st.sampled_from([None, None, (1, 1), (2, 0.5), (3, 1), (1, 0.001), (2, 100), math.inf]),
+)
+PLAIN = (None, 0)
 
 
 def several(*fields: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
@@ -404,6 +292,14 @@ class Machine(RuleBasedStateMachine):
         self.last_line = ''
         self.last_outcome: Any = None
         self.claimed_twice = False
+        self.grouped = False
+        """Whether tasks have groups and priorities; a third of the machines go without."""
+        self.before = read_dump([])
+        """What was there after the step before."""
+        self.handed: list[str] = []
+        """What was handed out in this step."""
+        self.limits_set = 0
+        """How often limits were set in this step."""
         self.rung_awake = False
         """Whether somebody was woken, or died, who has not claimed since."""
 
@@ -438,7 +334,7 @@ class Machine(RuleBasedStateMachine):
         return sent
 
     def remember_call(self, line: str, call: Sent, outcome: Any) -> None:
-        if call.transition.name != 'stats':
+        if call.transition.name not in ('stats', 'group'):
             self.history[line] = [*self.history.get(line, [])[-5:], call]
             self.last_line, self.last_outcome = line, outcome
 
@@ -457,6 +353,7 @@ class Machine(RuleBasedStateMachine):
             )
             assert not claimed.troubles
             assert given == expected
+            self.handed += [str(task_id) for task_id, _ in claimed.tasks]
             self.deliveries += [task_id for task_id, _ in claimed.tasks]
             del self.deliveries[:-40]
         elif call.name == 'sweep':
@@ -464,7 +361,10 @@ class Machine(RuleBasedStateMachine):
             assert (word, (*counts, bool(more)), troubles) == (b'ok', expected, [])
         elif call.name == 'stats':
             assert sent.reply == [b'ok', *expected]
-        elif call.name == 'leave':
+        elif call.name == 'group':
+            assert sent.reply == [b'ok', *(word.encode() if isinstance(word, str) else word for word in expected)]
+        elif call.name in ('leave', 'limit', 'advance', 'pause', 'resume'):
+            self.limits_set += call.name == 'limit'
             assert sent.reply == b'ok'
         else:
             outcomes = protocol.read_outcomes(sent.reply, len(call.items))
@@ -513,11 +413,28 @@ class Machine(RuleBasedStateMachine):
         taken=st.integers(0, 5),
         waiting=st.integers(0, 9),
         cancelled=st.integers(0, 6),
+        grouped=st.sampled_from([True, True, False]),
+        limited=st.lists(st.tuples(st.one_of(st.none(), group_names), limits), max_size=3),
+        members=st.lists(ranks, max_size=8),
     )
     def begin(
-        self, buried: int, tasks: list[Any], delayed: list[Any], taken: int, waiting: int, cancelled: int
+        self,
+        buried: int,
+        tasks: list[Any],
+        delayed: list[Any],
+        taken: int,
+        waiting: int,
+        cancelled: int,
+        grouped: bool,
+        limited: list[Any],
+        members: list[Any],
     ) -> None:
         """Some tasks in some places, whichever rules come after."""
+        self.grouped = grouped
+        if grouped:
+            for group, limit in limited:
+                self.set_limit(0, group, limit)
+            self.enqueue(0, [(0, None, None, None, None, rank) for rank in members])
         if buried:
             self.enqueue_many(0, [0] * buried, None, None, None)
             self.dequeue(2, [buried], False)
@@ -541,30 +458,40 @@ class Machine(RuleBasedStateMachine):
 
     # Producers
 
-    @rule(place=queues, items=several(values, st.one_of(st.none(), indexes), leases, delays, attempts))
+    def rank(self, rank: tuple[str | None, int]) -> tuple[str | None, int]:
+        """A group and a priority, where this machine has some."""
+        return rank if self.grouped else PLAIN
+
+    @rule(place=queues, items=several(values, st.one_of(st.none(), indexes), leases, delays, attempts, ranks))
     def enqueue(self, place: int, items: list[Any]) -> None:
         specs = [
-            (value, None if own is None else OWN_IDS[own % len(OWN_IDS)], lease, delay, most)
-            for value, own, lease, delay, most in items
+            (value, None if own is None else OWN_IDS[own % len(OWN_IDS)], lease, delay, most, *self.rank(rank))
+            for value, own, lease, delay, most, rank in items
         ]
         answers, sent = self.ask(
             place,
             *(
                 lambda queue, spec=spec: queue.enqueue(
-                    spec[0], task_id=spec[1], task_timeout=spec[2], delay=spec[3], max_attempts=spec[4]
+                    spec[0],
+                    task_id=spec[1],
+                    task_timeout=spec[2],
+                    delay=spec[3],
+                    max_attempts=spec[4],
+                    group=spec[5],
+                    priority=spec[6],
                 )
                 for spec in specs
             ),
         )
         assert all(call.limit == (5 if place == 1 else None) for call in sent)
         found, outcomes = self.items('enqueue', sent)
-        for (value, own, lease, delay, most), item, outcome, said in zip(
+        for (value, own, lease, delay, most, group, priority), item, outcome, said in zip(
             specs, found, outcomes, answers, strict=True
         ):
             task_id = own or item.task_id
             assert (item.mark is None) == (own is None)
             payload = json.dumps(value).encode()
-            assert item == Enqueue(task_id, payload, ms(lease, 300_000), ms(delay), most, item.mark)
+            assert item == Enqueue(task_id, payload, ms(lease, 300_000), ms(delay), most, item.mark, group, priority)
             if outcome == 'ok':
                 assert said == task_id and said.attempt is None
                 self.remember(task_id)
@@ -580,16 +507,42 @@ class Machine(RuleBasedStateMachine):
         self.ids.append(task_id)
         del self.ids[:-25]
 
-    @rule(place=queues, tasks=st.lists(values, max_size=10), lease=leases, delay=delays, most=attempts)
-    def enqueue_many(self, place: int, tasks: list[Any], lease: Any, delay: Any, most: Any) -> None:
+    @rule(
+        place=queues,
+        tasks=st.lists(values, max_size=10),
+        lease=leases,
+        delay=delays,
+        most=attempts,
+        some=st.lists(ranks, min_size=1, max_size=4),
+    )
+    def enqueue_many(
+        self, place: int, tasks: list[Any], lease: Any, delay: Any, most: Any, some: Sequence[Any] = (PLAIN,)
+    ) -> None:
+        def group(task: Any) -> str | None:
+            return self.rank(some[len(str(task)) % len(some)])[0]
+
+        def priority(task: Any) -> int:
+            return self.rank(some[len(str(task)) % len(some)])[1]
+
+        alike = len(some) == 1
         (said,), sent = self.ask(
-            place, lambda queue: queue.enqueue_many(tasks, task_timeout=lease, delay=delay, max_attempts=most)
+            place,
+            lambda queue: queue.enqueue_many(
+                tasks,
+                task_timeout=lease,
+                delay=delay,
+                max_attempts=most,
+                group=group('') if alike else group,
+                priority=priority('') if alike else priority,
+            ),
         )
         found, outcomes = self.items('enqueue', sent)
         assert all(len(call.items) <= BULK_TASKS for call in sent)
         for value, item in zip(tasks, found, strict='full' not in str(outcomes)):
             payload = json.dumps(value).encode()
-            assert item == Enqueue(item.task_id, payload, ms(lease, 300_000), ms(delay), most)
+            assert item == Enqueue(
+                item.task_id, payload, ms(lease, 300_000), ms(delay), most, None, group(value), priority(value)
+            )
         ids = [item.task_id for item, outcome in zip(found, outcomes, strict=True) if outcome == 'ok']
         if len(ids) == len(tasks):
             assert said == ids
@@ -614,7 +567,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=queues, wanted=st.lists(st.integers(1, 6), min_size=1, max_size=3), stay=st.booleans())
     def dequeue(self, place: int, wanted: list[int], stay: bool) -> None:
-        ready = [task_id for task_id in self.model.pending if not self.model.is_hole(task_id)]
+        ready = self.model.ready()
         # Who waits would wait for real time: only where there is something for each.
         timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
         answers, sent = self.ask(
@@ -651,21 +604,33 @@ class Machine(RuleBasedStateMachine):
     @rule(place=queues, delay=delays, more=st.integers(1, 2))
     def leave_with_less(self, place: int, delay: float | None, more: int) -> None:
         """Who waits for several tasks goes with fewer, while somebody else goes on waiting."""
-        self.enqueue(place, [(0, None, None, delay, None), (0, None, None, None, None)])
-        ready = [task_id for task_id in self.model.pending if not self.model.is_hole(task_id)]
-        self.dequeue(place, [len(ready) + more], True)
+        self.enqueue(place, [(0, None, None, delay, None, PLAIN), (0, None, None, None, None, PLAIN)])
+        self.dequeue(place, [len(self.model.ready()) + more], True)
 
-    @precondition(lambda self: any(own in self.model.payloads for own in OWN_IDS))
-    @rule(place=queues, index=indexes, value=values, delay=delays, ahead=st.integers(0, 1), stale=holders)
+    @rule(
+        place=queues,
+        index=indexes,
+        value=values,
+        delay=delays,
+        ahead=st.integers(0, 1),
+        stale=holders,
+        ranked=st.one_of(st.none(), st.tuples(ranks, ranks)),
+    )
     def renew(
-        self, place: int, index: int, value: Any, delay: float | None, ahead: int, stale: tuple[str, int]
+        self, place: int, index: int, value: Any, delay: float | None, ahead: int, stale: tuple[str, int], ranked: Any
     ) -> None:
         """An id of the caller's own is cancelled and used anew at once; who had it comes back."""
+        first, second = ranked or (PLAIN, PLAIN)
+        if ranked:
+            self.enqueue(0, [(value, index, None, None, None, first)])
+            self.dequeue(place, [BULK_TASKS], False)
         there = [own for own in OWN_IDS if own in self.model.payloads]
+        if not there:
+            return
         own = choose(there, index)
         self.remember(own)
         self.cancel(place, [(0, 'k')])
-        self.enqueue(place, [(value, OWN_IDS.index(own), None, delay, None)])
+        self.enqueue(place, [(value, OWN_IDS.index(own), None, delay, None, second)])
         if ahead:
             self.move_clock(self.model.now + ahead)
             self.dequeue(place, [BULK_TASKS], False)
@@ -854,9 +819,120 @@ class Machine(RuleBasedStateMachine):
             json.loads(state.get('progress', 'null')),
             number('max_attempts'),
             number('forgiven') or 0,
-            None,
-            0,
+            state.get('group'),
+            number('priority') or 0,
         )
+
+    # Groups
+
+    @precondition(lambda self: self.grouped)
+    @rule(place=queues, group=st.one_of(st.none(), group_names), limit=limits)
+    def set_limit(self, place: int, group: str | None, limit: tuple[Any, Any]) -> None:
+        concurrency, rate = limit
+        known = {*self.model.groups}
+        _, sent = self.ask(place, lambda queue: queue.set_limit(group, concurrency=concurrency, rate=rate))
+        given: dict[str, Any] = {}
+        if concurrency is not None:
+            given['concurrency'] = 0 if concurrency == math.inf else concurrency
+        if rate is not None:
+            given['rate'] = 0 if rate == math.inf else [rate[0], ms(rate[1])]
+        value = json.dumps(given, separators=(',', ':')) if given else ''
+        assert sent[0] == Call('limit', [Limit(group or '', value)])
+        assert all(call.name == 'advance' and len(call.items) <= WALK for call in sent[1:])
+        assert {name for call in sent[1:] for name in call.items} == (set() if group else known)
+
+    @precondition(lambda self: '' not in self.model.paused)
+    @rule(place=queues, group=st.sampled_from([*GROUPS * 2, None]))
+    def pause(self, place: int, group: str | None) -> None:
+        _, sent = self.ask(place, lambda queue: queue.pause(group))
+        assert sent == [Call('pause', [group or ''])]
+
+    @precondition(lambda self: self.model.paused)
+    @rule(place=queues, index=indexes, other=st.one_of(st.none(), st.none(), group_names))
+    def resume(self, place: int, index: int, other: str | None) -> None:
+        group = other or ('' if '' in self.model.paused else choose(sorted(self.model.paused), index))
+        _, sent = self.ask(place, lambda queue: queue.resume(group or None))
+        assert sent == [Call('resume', [group])]
+
+    @precondition(lambda self: self.grouped)
+    @rule(place=queues)
+    def look_at_groups(self, place: int) -> None:
+        async def list_groups(queue: Torrelque) -> list[str]:
+            return [group async for group in queue.groups()]
+
+        model = self.model
+        (listed, limits, *stats), _ = self.ask(
+            place,
+            list_groups,
+            lambda queue: queue.get_limits(),
+            *(lambda queue, group=group: queue.get_group_stats(group) for group in GROUPS),
+        )
+        assert sorted(listed) == sorted(model.groups)
+        assert {group or '': value for group, value in limits.items()} == {
+            group: (
+                math.inf if given.get('concurrency') == 0 else given.get('concurrency'),
+                math.inf if given.get('rate') == 0 else self.seconds(given.get('rate')),
+            )
+            for group, given in ((group, json.loads(text)) for group, text in model.limits.items())
+        }
+        assert stats == [
+            (
+                len(model.waiting.get(group, ())) + (group in model.ring),
+                model.groups.get(group, 0),
+                model.concurrency(group),
+                self.seconds(model.rate(group)) or math.inf,
+                bool(model.paused & {group, ''}),
+            )
+            for group in GROUPS
+        ]
+
+    @staticmethod
+    def seconds(rate: Sequence[int] | None) -> tuple[int, float] | None:
+        return None if rate is None else (rate[0], rate[1] / 1000)
+
+    @precondition(lambda self: self.grouped)
+    @rule(
+        place=queues,
+        group=group_names,
+        limit=limits,
+        change=st.one_of(st.none(), st.just('pause'), limits),
+        some=st.lists(priorities, min_size=1, max_size=4),
+        taken=st.integers(1, 5),
+        others=st.integers(0, 2),
+        delay=delays,
+        swept=st.booleans(),
+    )
+    def crowd(
+        self,
+        place: int,
+        group: str,
+        limit: Any,
+        change: Any,
+        some: list[int],
+        taken: int,
+        others: int,
+        delay: float | None,
+        swept: bool,
+    ) -> None:
+        """Tasks of a group come, are taken, fail; its limits change; it waits for a token."""
+        self.ask(place, lambda queue: queue.resume(group))
+        self.set_limit(place, group, limit)
+        self.enqueue(0, [(0, None, None, None, None, (group, priority)) for priority in some])
+        self.enqueue_many(0, [0] * others, None, None, None)
+        self.dequeue(place, [taken], False)
+        if self.deliveries:
+            self.requeue(place, [(('current', 0), delay, None, None, False)])
+        if change == 'pause':
+            self.pause(place, group)
+        elif change:
+            self.set_limit(place, group, change)
+        self.dequeue(place, [taken], False)
+        if group in self.model.rated:
+            self.move_clock(self.model.rated[group])
+            if swept:
+                self.sweep(place)
+            else:
+                self.dequeue(place, [1], False)
 
     @rule(place=queues)
     def reopen(self, place: int) -> None:
@@ -959,6 +1035,9 @@ class Machine(RuleBasedStateMachine):
             # Who claims may have gone meanwhile.
             self.rung_awake |= sent.transition.name == 'claim'
             self.claimed_twice |= sent.transition.name == 'claim'
+        if not at_once and any(sent.transition.name == 'limit' and not sent.args[0] for sent in again):
+            # Who set the default goes on to the groups.
+            self.send(self.consumers[0], 'advance', [*GROUPS])
         if at_once and sent.transition.name != 'sweep':
             check_once(sent.read(), before, self.look(), self.last_outcome, outcome, late)
         self.last_line = ''
@@ -976,9 +1055,10 @@ class Machine(RuleBasedStateMachine):
 
     def move_clock(self, now: int) -> None:
         self.last_line = ''
-        ids, records = self.model.pass_time(now)
+        ids, records, full = self.model.pass_time(now)
         self.raw.set(CLOCK, now)
         gone = [*(f'{self.keys["task"]}:{task_id}' for task_id in ids), *records]
+        gone += [f'{self.keys["rate"]}:{group}' for group in full]
         if gone:
             # Their time to live runs by the real clock.
             self.raw.delete(*gone)
@@ -1004,22 +1084,34 @@ class Machine(RuleBasedStateMachine):
     def check(self) -> None:
         self.door.steps += 1
         seen = self.look()
-        check_prediction(seen, self.model, (time.monotonic() - self.started) * 1000 + 1)
         check_one_place(seen)
+        check_order(seen)
         check_payloads(seen)
         check_counts(seen)
         check_lives(seen)
         check_nothing_else(seen)
+        check_heads(seen)
+        check_slots(seen)
+        check_known_groups(seen)
+        check_none_forgotten(seen)
+        if self.limits_set < 2:
+            check_limits(self.before, seen)
+            check_one_at_a_time(self.before, seen, self.handed)
+        check_handed_out(self.before, seen, self.handed)
         self.check_bell(seen)
+        check_prediction(seen, self.model, (time.monotonic() - self.started) * 1000 + 1)
+        self.before, self.limits_set = seen, 0
+        self.handed.clear()
 
     def check_bell(self, seen: Seen) -> None:
         """Whoever waits learns in time of what is there, and of what will be."""
         assert len(seen.bell) <= 1
         if seen.bell or self.rung_awake:
             return
-        assert set(seen.pending) <= seen.holes
+        assert '' in seen.paused or not (seen.plain or seen.heads or seen.priority)
         waking = [consumer.wakes for consumer in self.consumers if consumer.wakes is not None]
-        deadline = min((*seen.working.values(), *seen.delayed.values()), default=None)
+        places = seen.working, seen.delayed, seen.rated
+        deadline = min((instant for place in places for instant in place.values()), default=None)
         if waking and deadline is not None:
             assert min(waking) <= deadline
 

@@ -13,6 +13,8 @@ from .error import (
     TorrelqueValueError,
 )
 from .model import (
+    TorrelqueGroupStats,
+    TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSerialiser,
     TorrelqueSweepResult,
@@ -32,6 +34,8 @@ __all__ = [
     'TorrelqueDuplicateError',
     'TorrelqueError',
     'TorrelqueFullError',
+    'TorrelqueGroupStats',
+    'TorrelqueLimit',
     'TorrelqueLookupError',
     'TorrelqueQueueStats',
     'TorrelqueSerialiser',

@@ -4,7 +4,7 @@ import weakref
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import protocol
+from . import check, protocol
 from .client import Client, add_to_pipeline, check_client
 from .error import TorrelqueClosedError, TorrelqueTypeError
 from .keys import make_keys
@@ -36,7 +36,7 @@ class QueueObject:
         if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
             raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
         if max_tasks is not None:
-            protocol.check_count(max_tasks, 'max_tasks')
+            check.check_count(max_tasks, 'max_tasks')
         self.keys = make_keys(queue)
         self.name = queue
         self._client = client
@@ -88,8 +88,8 @@ class QueueObject:
 
     def _watch(self, task_id: str, timeout: float | None) -> Watch:
         if timeout is not None:
-            timeout = protocol.milliseconds(timeout, 'timeout') / 1000
-        return Watch(lambda: self._started().hub, protocol.check_id(task_id), timeout)
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
 
     async def _settle(
         self, name: str, task_id: str, args: list[protocol.Arg], pipeline: Any, size: int = 0

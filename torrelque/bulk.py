@@ -5,9 +5,10 @@ import os
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Any
 
+from .check import serialise
 from .error import TorrelqueBulkError, TorrelqueTypeError
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BULK, BULK_BYTES, Arg, outcome_error, read_outcomes, serialise, token_of
+from .protocol import BULK, BULK_BYTES, Arg, outcome_error, read_outcomes, token_of
 from .session import Session
 
 
@@ -15,7 +16,7 @@ class _Enqueuer:
     """Puts tasks into calls.  While one is on its way the next is made, and sent when it has returned: so what is in
     the queue after a failure is a beginning of the iterable, without gaps."""
 
-    def __init__(self, session: Session, serialiser: TorrelqueSerialiser, options: str) -> None:
+    def __init__(self, session: Session, serialiser: TorrelqueSerialiser, options: Callable[[Any], str] | str) -> None:
         self.task_ids: list[str] = []
         self._session = session
         self._serialiser = serialiser
@@ -30,11 +31,12 @@ class _Enqueuer:
     def add(self, task: Any) -> bool:
         """Take a task; whether it is time to send."""
         payload = serialise(self._serialiser, task, 'the task')
+        options = self._options if isinstance(self._options, str) else self._options(task)
         task_id = TorrelqueTaskId(os.urandom(16).hex())
         if self._made and self._size + len(payload) > BULK_BYTES:
-            self._next = task_id, payload, self._options
+            self._next = task_id, payload, options
             return True
-        self._take(task_id, payload, self._options)
+        self._take(task_id, payload, options)
         return len(self._made) >= BULK or self._size >= BULK_BYTES
 
     def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str) -> None:
@@ -81,9 +83,12 @@ class _Enqueuer:
 
 
 async def enqueue_all(
-    session: Session, serialiser: TorrelqueSerialiser, tasks: Iterable[Any] | AsyncIterable[Any], options: str
+    session: Session,
+    serialiser: TorrelqueSerialiser,
+    tasks: Iterable[Any] | AsyncIterable[Any],
+    options: Callable[[Any], str] | str,
 ) -> list[TorrelqueTaskId]:
-    """Enqueue all tasks; `TorrelqueBulkError` when that fails on the way."""
+    """Enqueue all tasks; `TorrelqueBulkError` when that fails on the way.  ``options`` may be made of each task."""
     if not isinstance(tasks, AsyncIterable):
         try:
             tasks = iter(tasks)

@@ -21,6 +21,8 @@ DECLARED = (
     'seq',
     'bell',
     'holes',
+    'later',
+    'holders',
     'never',
 )
 """The keys that every script declares, in the order of its KEYS.

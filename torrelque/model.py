@@ -126,6 +126,30 @@ class TorrelqueQueueStats(NamedTuple):
     dead: int
 
 
+class TorrelqueLimit(NamedTuple):
+    """Limits, as they were set for a group or as the default of all groups."""
+
+    concurrency: float | None
+    """How many of a group's tasks are worked on at once; None is as the default, ``math.inf`` no limit."""
+    rate: tuple[int, float] | float | None
+    """So many starts in so many seconds; None is as the default, ``math.inf`` no limit."""
+
+
+class TorrelqueGroupStats(NamedTuple):
+    """What there is of one group, read at one moment."""
+
+    waiting: int
+    """Tasks that are pending."""
+    slots: int
+    """Slots in use: by tasks that are worked on, that are delayed for a retry, and by the one whose turn is next."""
+    limit: float
+    """How many slots there are, its own limit or the default; ``math.inf`` is without end."""
+    rate: tuple[int, float] | float
+    """So many starts in so many seconds, its own rate or the default; ``math.inf`` is no limit."""
+    paused: bool
+    """Whether the group, or the whole queue, hands nothing out."""
+
+
 class TorrelqueSweepResult(NamedTuple):
     """What a sweep moved."""
 

@@ -1,13 +1,15 @@
 """One builder and one parser per transition.  Nothing here waits or sends; a call is a value.
 
 A `Transition` is a script of one queue.  Its arguments are a short head and then some for each task, so that the calls
-of many can be one.  Everything a caller gave is checked here, before anything is sent.
+of many can be one.
 """
 
 import functools
 import hashlib
 import importlib.resources
 import itertools
+import json
+import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +18,12 @@ from typing import Any, NamedTuple
 import hiredis
 import redis.exceptions
 
-from .error import (
-    TorrelqueDuplicateError,
-    TorrelqueError,
-    TorrelqueFullError,
-    TorrelqueTypeError,
-    TorrelqueValueError,
-)
+from .check import check_count, check_group, check_priority, check_rate, is_none, milliseconds
+from .error import TorrelqueDuplicateError, TorrelqueError, TorrelqueFullError, TorrelqueValueError
 from .keys import DECLARED
 from .model import (
+    TorrelqueGroupStats,
+    TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSerialiser,
     TorrelqueTaskId,
@@ -34,6 +33,7 @@ from .model import (
 
 Arg = str | bytes
 _pack: Any = hiredis.pack_command  # its annotation knows tuples of one only
+_quote = json.encoder.encode_basestring_ascii
 
 BLOCK = 2.0
 """How long consumers block at the doorbell at the most (s)."""
@@ -47,8 +47,6 @@ GRACE = 0.7
 """s that a first answer is waited for, where the time to wait for more is shorter or over."""
 STATE_FIELDS = TorrelqueTaskState._fields
 """Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
-MAX_SECONDS = 10.0**10
-"""The longest time that can be meant, some 317 years; milliseconds stay exact in a double."""
 
 
 class Script(NamedTuple):
@@ -105,61 +103,7 @@ class Transition:
         return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *args]
 
 
-# Arguments
-
-
-def milliseconds(seconds: float, what: str) -> int:
-    """Seconds, checked, as the whole milliseconds that stand in Redis; what is more than none is at least one."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
-    if not 0 <= seconds <= MAX_SECONDS:  # nan as well
-        raise TorrelqueValueError(f'{what} must be from 0 to {MAX_SECONDS:.0f} seconds, not {seconds!r}')
-    return max(1, round(seconds * 1000)) if seconds else 0
-
-
-def check_count(count: int, what: str, least: int = 1) -> int:
-    """A count, checked."""
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TorrelqueTypeError(f'{what} must be an int, not {type(count).__name__}')
-    if not least <= count < 2**53:
-        raise TorrelqueValueError(f'{what} must be at least {least}, not {count}')
-    return count
-
-
-def check_id(task_id: str) -> str:
-    """A task's id, checked."""
-    if not isinstance(task_id, str):
-        raise TorrelqueTypeError(f'a task id must be a str, not {type(task_id).__name__}')
-    if not task_id:
-        raise TorrelqueValueError('a task id must not be empty')
-    if not task_id.isascii():
-        try:
-            task_id.encode()
-        except UnicodeEncodeError as exc:
-            raise TorrelqueValueError(f'a task id must be encodable as UTF-8: {task_id!r}') from exc
-    return task_id
-
-
-def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
-    """A value's bytes, or the error of the serialiser as one of ours."""
-    try:
-        data = serialiser.dumps(value)
-        if isinstance(data, str):
-            return data.encode()
-    except Exception as exc:
-        raise TorrelqueTypeError(f'{what} cannot be serialised: {type(exc).__name__}: {exc}') from exc
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TorrelqueTypeError(f'the serialiser must make bytes of {what}, not {type(data).__name__}')
-    return bytes(data)
-
-
-def check_error(error: str | None) -> str:
-    """An error's text as it is kept; '' is none."""
-    if error is None:
-        return ''
-    if not isinstance(error, str):
-        raise TorrelqueTypeError(f'error must be a str, not {type(error).__name__}')
-    return error.encode('utf-8', 'backslashreplace').decode()
+# Builders: the arguments of one task
 
 
 def make_marks() -> Iterator[str]:
@@ -168,13 +112,18 @@ def make_marks() -> Iterator[str]:
     return (f'{process}{n & 0xFFFFFFF:07x}' for n in itertools.count())
 
 
-# Builders: the arguments of one task
-
-
-def enqueue_options(task_timeout: float, delay: float | None, max_attempts: int | None, mark: str | None) -> str:
+def enqueue_options(
+    task_timeout: float,
+    delay: float | None,
+    max_attempts: int | None,
+    mark: str | None,
+    group: str | None = None,
+    priority: int = 0,
+) -> str:
     """Options of one task to enqueue; the plain ones are the lease alone."""
     timeout = milliseconds(task_timeout, 'task_timeout')
-    if delay is None and max_attempts is None and mark is None:
+    if delay is None and max_attempts is None and mark is None and group is None and priority == 0:
+        check_priority(priority)
         return str(timeout)
     delay = 0 if delay is None else milliseconds(delay, 'delay')
     options = f'{{"timeout":{timeout}'
@@ -184,7 +133,21 @@ def enqueue_options(task_timeout: float, delay: float | None, max_attempts: int 
         options += f',"max_attempts":{check_count(max_attempts, "max_attempts")}'
     if mark is not None:
         options += f',"mark":"{mark}"'
+    if group is not None:
+        options += f',"group":{_quote(check_group(group))}'
+    if check_priority(priority):
+        options += f',"priority":{priority}'
     return options + '}'
+
+
+def limit_value(concurrency: float | None, rate: tuple[int, float] | float | None) -> str:
+    """Limits as they stand in Redis; '' is none of one's own.  There, 0 is no limit."""
+    limits: dict[str, Any] = {}
+    if concurrency is not None:
+        limits['concurrency'] = 0 if is_none(concurrency) else check_count(concurrency, 'concurrency')  # type: ignore[arg-type]
+    if rate is not None:
+        limits['rate'] = 0 if is_none(rate) else check_rate(rate)  # type: ignore[arg-type]
+    return json.dumps(limits, separators=(',', ':')) if limits else ''
 
 
 def token_of(task_id: str) -> str:
@@ -337,6 +300,27 @@ def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     tasks, working, delayed, dead = (int(count) for count in reply[1:])
     return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+
+
+def read_limit(value: Any) -> TorrelqueLimit:
+    """Limits as they stand in Redis, as they were set."""
+    try:
+        limits = json.loads(value or '{}')
+        concurrency, rate = limits.get('concurrency'), limits.get('rate')
+        return TorrelqueLimit(
+            math.inf if concurrency == 0 else concurrency,
+            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
+
+
+def read_group_stats(reply: Any) -> TorrelqueGroupStats:
+    """The reply of group, the limits being those that count."""
+    own, default = read_limit(reply[3]), read_limit(reply[4])
+    concurrency = own.concurrency or default.concurrency or math.inf
+    rate = own.rate or default.rate or math.inf
+    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
 
 
 class Claimed(NamedTuple):

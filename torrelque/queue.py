@@ -1,23 +1,16 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Literal, overload
 
-from . import bulk, protocol
-from .base import QueueObject
-from .error import TorrelqueClosedError, TorrelqueLookupError, TorrelqueTypeError
-from .model import (
-    TorrelqueQueueStats,
-    TorrelqueSweepResult,
-    TorrelqueTaskId,
-    TorrelqueTaskState,
-    TorrelqueTaskStatus,
-)
-from .sweep import Sweeper, sweep_all
+from . import bulk, check, protocol
+from .admin import Operated
+from .error import TorrelqueTypeError
+from .model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
 
 
-class Torrelque(QueueObject):
+class Torrelque(Operated):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
@@ -40,8 +33,6 @@ class Torrelque(QueueObject):
 
     task_timeout: float = 300
     """Length of a task's leases (s) where `enqueue` was not given another."""
-    sweep_interval: float = 30
-    """Time between two sweeps (s) where `schedule_sweep` was not given another."""
     result_ttl: float = 3600
     """How long (s) a kept state can be read where `release` was not given another time."""
 
@@ -55,6 +46,8 @@ class Torrelque(QueueObject):
         delay: float | None = None,
         task_id: str | None = None,
         max_attempts: int | None = None,
+        group: str | None = None,
+        priority: int = 0,
         pipeline: Any = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, at once or after a delay.
@@ -65,6 +58,10 @@ class Torrelque(QueueObject):
         :param task_id: an id of the caller's own, so that enqueueing the same thing twice is refused.  It is free again
             once the task is finished and forgotten.
         :param max_attempts: how often the task is handed out before it is dead; without end by default.
+        :param group: a name; tasks of a group share its order and its limits (`set_limit`), and groups that have work
+            take turns.  (Others say tenant, or message group.)
+        :param priority: from -100 to 100, the higher first, equal ones in order of enqueueing.  It is within the group.
+            Without a group, a task of a positive one goes before all else, that of a negative one behind.
         :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
             returned at once; what became of it is in the pipeline's results, see `read_outcome`.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.
@@ -74,10 +71,10 @@ class Torrelque(QueueObject):
         before the repetition came is enqueued again.
         """
         mark = None if task_id is None else self._plan.mark()
-        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else protocol.check_id(task_id))
+        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else check.check_id(task_id))
         lease = self.task_timeout if task_timeout is None else task_timeout
-        options = protocol.enqueue_options(lease, delay, max_attempts, mark)
-        payload = protocol.serialise(self._serialiser, task, 'the task')
+        options = protocol.enqueue_options(lease, delay, max_attempts, mark, group, priority)
+        payload = check.serialise(self._serialiser, task, 'the task')
         item: list[protocol.Arg] = [new_id, payload, options]
         if pipeline is not None:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
@@ -93,19 +90,29 @@ class Torrelque(QueueObject):
         task_timeout: float | None = None,
         delay: float | None = None,
         max_attempts: int | None = None,
+        group: str | Callable[[Any], str | None] | None = None,
+        priority: int | Callable[[Any], int] = 0,
     ) -> list[TorrelqueTaskId]:
         """Store tasks of an iterable of any length, in its order; the ids.
 
         They are sent in calls of some hundred, in constant memory but for the ids.  Other calls come in between, and
         consumers begin at once.
 
+        :param group: as in `enqueue`, or a function of the task.
+        :param priority: as in `enqueue`, or a function of the task.
         :raises TorrelqueBulkError: it failed on the way: the iterable itself, a task that cannot be serialised, a full
             queue, a lost server.  It has the ids of the tasks that are in, and the reason as its cause.
 
         When cancelled, the tasks of the last call may be in.
         """
         lease = self.task_timeout if task_timeout is None else task_timeout
-        options = protocol.enqueue_options(lease, delay, max_attempts, None)
+
+        def options_of(task: Any) -> str:
+            its_group = group(task) if callable(group) else group
+            its_priority = priority(task) if callable(priority) else priority
+            return protocol.enqueue_options(lease, delay, max_attempts, None, its_group, its_priority)
+
+        options = options_of if callable(group) or callable(priority) else options_of(None)
         return await bulk.enqueue_all(self._started(), self._serialiser, tasks, options)
 
     async def cancel(self, task_id: str) -> bool:
@@ -115,7 +122,7 @@ class Torrelque(QueueObject):
         which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
         id of the caller's own may be enqueued again at once.
         """
-        args = [protocol.check_id(task_id), self._plan.mark()]
+        args = [check.check_id(task_id), self._plan.mark()]
         return protocol.settled(await self._started().send('cancel', args, task_id), task_id)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
@@ -182,8 +189,8 @@ class Torrelque(QueueObject):
         A task whose payload cannot be read is not delivered but dead, with the error in its state and in the log.
         """
         if timeout is not None:
-            timeout = protocol.milliseconds(timeout, 'timeout') / 1000
-        deliveries = await self._started().fetcher.fetch(timeout, protocol.check_count(max_tasks, 'max_tasks'))
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
         return deliveries[0] if max_tasks == 1 else deliveries
 
     async def requeue(
@@ -198,7 +205,8 @@ class Torrelque(QueueObject):
     ) -> bool:
         """Give a task back, to be tried again now or after a delay; when its attempts are used up it is dead.
 
-        It goes to the end of the queue.  (Of other queues, beanstalkd calls this release.)
+        It goes to the end of the queue; one that has a group or a priority back to where it was in their order.  One of
+        a group keeps its slot while it is delayed.  (Of other queues, beanstalkd calls this release.)
 
         :param delay: time (s) until it can be taken again.
         :param task_timeout: length of the task's leases (s) from now on.
@@ -213,13 +221,13 @@ class Torrelque(QueueObject):
         When the call is cancelled it is carried out all the same, if the server can be reached.
         """
         args: list[protocol.Arg] = [
-            protocol.check_id(task_id),
+            check.check_id(task_id),
             protocol.token_of(task_id),
             self._plan.mark(),
-            str(0 if delay is None else protocol.milliseconds(delay, 'delay')),
-            '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
+            str(0 if delay is None else check.milliseconds(delay, 'delay')),
+            '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout')),
             '1' if forgive else '',
-            protocol.check_error(error),
+            check.check_error(error),
         ]
         return await self._settle('requeue', task_id, args, pipeline, len(error or ''))
 
@@ -244,8 +252,8 @@ class Torrelque(QueueObject):
             lost reply reads as refused.
         :return: as `requeue`.
         """
-        protocol.check_id(task_id)
-        data = None if result is None else protocol.serialise(self._serialiser, result, 'the result')
+        check.check_id(task_id)
+        data = None if result is None else check.serialise(self._serialiser, result, 'the result')
         args = [task_id, protocol.token_of(task_id), *protocol.release_keep(status, data, result_ttl, self.result_ttl)]
         return await self._settle('release', task_id, args, pipeline, 0 if data is None else len(data))
 
@@ -259,7 +267,7 @@ class Torrelque(QueueObject):
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
         if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
             raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
-        ids = [protocol.check_id(task_id) for task_id in task_ids]
+        ids = [check.check_id(task_id) for task_id in task_ids]
         keep = protocol.release_keep(status, None, result_ttl, self.result_ttl)
         return await bulk.release_all(self._started(), ids, keep)
 
@@ -270,11 +278,11 @@ class Torrelque(QueueObject):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        data = None if progress is None else protocol.serialise(self._serialiser, progress, 'the progress')
+        data = None if progress is None else check.serialise(self._serialiser, progress, 'the progress')
         args: list[protocol.Arg] = [
-            protocol.check_id(task_id),
+            check.check_id(task_id),
             protocol.token_of(task_id),
-            '' if task_timeout is None else str(protocol.milliseconds(task_timeout, 'task_timeout')),
+            '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout')),
             b'' if data is None else b'=' + data,
         ]
         return await self._started().settle('touch', args, task_id, 0 if data is None else len(data))
@@ -285,61 +293,6 @@ class Torrelque(QueueObject):
         :param error: why, to be read in its state.
         :return: as `requeue`.
         """
-        token, mark = protocol.token_of(protocol.check_id(task_id)), self._plan.mark()
-        args = [task_id, token, mark, protocol.check_error(error)]
+        token, mark = protocol.token_of(check.check_id(task_id)), self._plan.mark()
+        args = [task_id, token, mark, check.check_error(error)]
         return await self._started().settle('bury', args, task_id, len(error or ''))
-
-    # Operators
-
-    async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
-        """Bring dead tasks back to the end of the queue; how many.
-
-        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.
-
-        :param task_ids: which; all that are dead now when none is named, the first to die first.
-        :param limit: how many at the most.
-        """
-        if limit is not None:
-            protocol.check_count(limit, 'limit', 0)
-        ids = [protocol.check_id(task_id) for task_id in task_ids]
-        if ids:
-            return await bulk.redrive_some(self._started(), self._plan.mark, ids[:limit])
-        return await bulk.redrive_all(self._started(), self._plan.mark, self.keys['dead'], limit)
-
-    async def sweep(self) -> TorrelqueSweepResult:
-        """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
-
-        Consumers that wait do this by themselves, within milliseconds.
-        """
-        return await sweep_all(self._started())
-
-    def schedule_sweep(self, interval: float | None = None) -> None:
-        """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
-
-        :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
-        """
-        if self._closed:
-            raise TorrelqueClosedError('the queue was closed')
-        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
-        self.unschedule_sweep()
-        self._sweeper = sweeper
-
-    def unschedule_sweep(self) -> None:
-        """Stop what `schedule_sweep` began."""
-        self._stop_sweeper()
-
-    async def get_queue_stats(self) -> TorrelqueQueueStats:
-        """How many tasks there are and in which place, all at one moment; O(1)."""
-        return protocol.read_stats(await self._started().call('stats', []))
-
-    async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
-        """What the queue knows of a task.
-
-        :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
-        """
-        key = f'{self.keys["task"]}:{protocol.check_id(task_id)}'
-        values = await self._started().command('HMGET', key, *protocol.STATE_FIELDS)
-        state = protocol.read_state(values, self._serialiser)
-        if state is None:
-            raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
-        return state

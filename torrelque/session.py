@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from .batch import Batch
@@ -28,6 +28,7 @@ class Plan:
     NAMES = (
         *('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury'),
         *('redrive', 'cancel', 'sweep', 'stats', 'state', 'leave'),
+        *('limit', 'advance', 'pause', 'resume', 'group'),
     )
 
     def __init__(self, keys: dict[str, str], serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
@@ -122,6 +123,17 @@ class Session:
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
+
+    async def scan(self, key: str) -> AsyncIterator[list[bytes]]:
+        """A hash, some hundred fields at a time: field, value, field, ...  A field may come twice."""
+        cursor = b'0'
+        while True:
+            self.check()
+            cursor, items = await self.command('HSCAN', key, cursor, 'COUNT', str(BULK))
+            if items:
+                yield items
+            if int(cursor) == 0:
+                return
 
     def command(self, *args: Arg) -> 'asyncio.Future[Any]':
         """A plain command that reads."""

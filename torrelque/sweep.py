@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from .check import milliseconds
 from .error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError
 from .model import TorrelqueSweepResult
-from .protocol import SWEEP, milliseconds, read_troubles
+from .protocol import SWEEP, read_troubles
 from .session import Session
 
 logger = logging.getLogger(__package__)

@@ -1,8 +1,11 @@
 -- Clear a cancelled task away whose holder let it go; its state says so for a minute.
-local function clear(id)
+local function clear(id, group)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)
     redis.call('HSET', state .. id, 'release_time', stamp)
     redis.call('PEXPIRE', state .. id, 60000)
+    if group then
+      book().free(id, group)
+    end
   end
 end

@@ -2,8 +2,9 @@
 local function forget()
   if redis.call('EXISTS', tasks) == 0 then
     redis.call('DEL', seq, bell)
-    if redis.call('EXISTS', holes) == 1 then
-      redis.call('UNLINK', pending, holes)
+    if redis.call('EXISTS', pending, turns) > 0 then
+      -- What is left in them are holes.
+      redis.call('UNLINK', pending, turns, holes)
     end
   end
 end

@@ -2,8 +2,8 @@
 --
 -- KEYS are the fixed keys of the queue, in the order of `torrelque.keys.DECLARED`; ARGV[1] is '1' when the call is
 -- sent again because its reply was lost.  Times are whole milliseconds; `stamp` is `now`, formatted once.
-local pending, turns, priority, working, delayed, dead, tasks, groups, ring_key, limits, rated, paused, seq, bell, holes =
-  unpack(KEYS)
+local pending, turns, priority, working, delayed, dead, tasks, groups, ring_key, limits, rated, paused, seq, bell, holes,
+  later, holders = unpack(KEYS)
 local state = string.sub(pending, 1, -8) .. 'task:'
 local PENDING, WORKING, DELAYED, COMPLETED, REJECTED, DEAD, CANCELLED = '0', '1', '2', '3', '4', '5', '6'
 local resent = ARGV[1] == '1'

@@ -2,7 +2,7 @@
 --
 -- Take tasks out of the flow, to be looked at by a person.
 --
--- Uses   marks, judge, clear, forget, bury
+-- Uses   groups, ring, marks, judge, clear, forget, bury
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:
@@ -19,7 +19,7 @@ if ARGV[2] ~= '' then
 end
 for i = 3, #ARGV, 4 do
   local id, mark = ARGV[i], ARGV[i + 2]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark', 'group')
   local outcome = judge(known, ARGV[i + 1])
   if not known.err and marked(known[4], mark) then
     outcome = 'ok'
@@ -27,14 +27,20 @@ for i = 3, #ARGV, 4 do
     redis.call('ZREM', working, id)
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
     lay(id, ARGV[i + 3])
+    if known[5] then
+      book().free(id, known[5])
+    end
   elseif outcome == 'cancelled' then
-    clear(id)
+    clear(id, known[5])
     cleared = true
   end
   outcomes[#outcomes + 1] = outcome
   refused = refused or outcome ~= 'ok'
 end
 
+if settle() then
+  ring()
+end
 if cleared then
   forget()
 end

@@ -1,9 +1,10 @@
 -- pending | delayed | dead -> cancelled, working -> marked
 --
 -- Take tasks back.  The holder of a working one is told by its next touch; the id stays with it until it settles the
--- task or its lease ends.  A pending id is taken out of a short list; in a long one it stays as a hole.
+-- task or its lease ends.  A pending id is taken out of a short list; in a long one it stays as a hole.  A working task
+-- keeps its group's slot until then, the others give theirs back.
 --
--- Uses   marks, forget
+-- Uses   groups, ring, marks, forget
 -- ARGV   resent
 --        per task: id, mark
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:
@@ -13,8 +14,22 @@
 --        'broken'    the key of its state holds something else
 local outcomes, refused = {}, false
 
+local function take_out(id, group, order)
+  if group then
+    if book().strike(id, group) and redis.call('LLEN', turns) <= 500 then
+      redis.call('LREM', turns, 1, id)
+    end
+  elseif order then
+    redis.call('ZREM', priority, id)
+  elseif redis.call('LLEN', pending) <= 500 then
+    redis.call('LREM', pending, 0, id)
+  else
+    redis.call('SADD', holes, id)
+  end
+end
+
 local function cancel(id, known, mark)
-  local from = known[1]
+  local from, group = known[1], known[3]
   if from == WORKING then
     -- First something that a server without free memory lets pass.
     redis.call('HDEL', state .. id, 'progress')
@@ -22,12 +37,15 @@ local function cancel(id, known, mark)
     redis.call('HDEL', tasks, id)
     if from == DELAYED then
       redis.call('ZREM', delayed, id)
+      if group and known[5] then
+        book().free(id, group)
+      elseif group then
+        book().delay(group, -1)
+      end
     elseif from == DEAD then
       redis.call('ZREM', dead, id)
-    elseif redis.call('LLEN', pending) <= 500 then
-      redis.call('LREM', pending, 0, id)
     else
-      redis.call('SADD', holes, id)
+      take_out(id, group, known[4])
     end
     redis.call('HSET', state .. id, 'release_time', stamp)
     redis.call('PEXPIRE', state .. id, 60000)
@@ -37,7 +55,7 @@ end
 
 for i = 2, #ARGV, 2 do
   local id, mark = ARGV[i], ARGV[i + 1]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'mark')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'order', 'dequeue_count')
   local outcome = 'ok'
   if known.err then
     outcome = 'broken'
@@ -50,6 +68,9 @@ for i = 2, #ARGV, 2 do
   end
   outcomes[#outcomes + 1] = outcome
   refused = refused or outcome ~= 'ok'
+end
+if settle() then
+  ring()
 end
 forget()
 

@@ -1,10 +1,11 @@
 -- pending -> working
 --
--- Hand tasks out, the head of the queue first.  An id that says it is not pending is a hole that a cancelled task left,
--- and is skipped.  What a claim has given is on record until its reply is acknowledged, so that a claim that is sent
--- twice gives the same.  One claim at a time per consumer.
+-- Hand tasks out: urgent ones (a priority above 0) first, then by turns heads of groups and plain ones, the others last.
+-- An id that says it is not pending, or that belongs elsewhere, is a hole that a cancelled task left, and is skipped.
+-- What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice gives the
+-- same.  One claim at a time per consumer.
 --
--- Uses   mend, ring, tend
+-- Uses   groups, mend, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
@@ -13,6 +14,9 @@
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 local reply = {'ok', stamp, false, 0, {}}
 local given, troubles = {}, reply[5]
+local leases, holed, bytes = {}, 0, 0
+local special = redis.call('EXISTS', turns, priority, rated, paused, holes) > 0
+local patchy = special and redis.call('EXISTS', holes) == 1
 
 local function again(last)
   reply[2] = last.time
@@ -27,53 +31,162 @@ local function again(last)
   end
 end
 
-local function put_back(ids, from)
-  local rest = {}
-  for k = #ids, from, -1 do
-    rest[#rest + 1] = ids[k]
+-- Whether the bytes allow for another task, and the task is there: 'ok' | 'full' | 'hole'.
+local function hand(id, known)
+  if known[1] ~= PENDING then
+    return 'hole'
   end
-  redis.call('RPUSH', pending, unpack(rest))
+  -- One by one: read together, a few hundred large payloads would be more than the server has memory for.
+  local payload = redis.call('HGET', tasks, id)
+  if not payload then
+    return 'hole'
+  elseif bytes > 0 and bytes + #payload > most then
+    bytes = most
+    return 'full'
+  end
+  local attempt = (tonumber(known[3]) or 0) + 1
+  redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
+  local n = #leases
+  leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
+  n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, attempt
+  given[#given + 1] = id
+  bytes = bytes + #payload
+  return 'ok'
 end
 
-local function take()
-  local leases, holed, bytes = {}, 0, 0
-  while #given < wanted and bytes < most and holed < 200 do
-    local ids = redis.call('RPOP', pending, wanted - #given)
-    if not ids then
-      break
-    end
-    for k, id in ipairs(ids) do
-      if bytes >= most then
-        put_back(ids, k)
-        break
-      end
-      local known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
-      -- One by one: read together, a few hundred large payloads would be more than the server has memory for.
-      local payload = known[1] == PENDING and redis.call('HGET', tasks, id)
-      if payload and bytes > 0 and bytes + #payload > most then
-        put_back(ids, k)
-        bytes = most
-        break
-      elseif payload then
-        local attempt = (tonumber(known[3]) or 0) + 1
-        redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
-        local n = #leases
-        leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
-        n = #reply
-        reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, attempt
-        given[#given + 1] = id
-        bytes = bytes + #payload
-      else
+local function damaged(id, known)
+  if not known[1] or known[1] == PENDING then
+    troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
+  end
+end
+
+local function take_plain(goal)
+  while #given < goal and bytes < most and holed < 200 do
+    local ids = redis.call('RPOP', pending, goal - #given)
+    for k, id in ipairs(ids or {}) do
+      local known = bytes < most and redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+      -- An id that has a hole here may be pending again, but elsewhere: in its order.
+      local hole = known and patchy and redis.call('SREM', holes, id) == 1
+      local outcome = not known and 'full' or hole and 'hole' or hand(id, known)
+      if outcome == 'full' then
+        local rest = {}
+        for j = #ids, k, -1 do
+          rest[#rest + 1] = ids[j]
+        end
+        redis.call('RPUSH', pending, unpack(rest))
+        return
+      elseif outcome == 'hole' then
         holed = holed + 1
-        if redis.call('SREM', holes, id) == 0 and (not known[1] or known[1] == PENDING) then
-          troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
+        if not hole then
+          damaged(id, known)
         end
       end
     end
+    if not ids then
+      return
+    end
   end
-  if #leases > 0 then
-    redis.call('ZADD', working, unpack(leases))
+end
+
+-- All else: one closure instead of four where there is nothing else.
+local function take_special()
+  local book = book()
+
+  -- By priority, without a group.
+  local function take_ranked(goal)
+    local items = goal > #given and bytes < most and redis.call('ZPOPMIN', priority, goal - #given) or {}
+    for k = 1, #items, 2 do
+      local id = items[k]
+      local known = bytes < most and redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+      local outcome = known and hand(id, known) or 'full'
+      if outcome == 'full' then
+        redis.call('ZADD', priority, items[k + 1], id)
+      elseif outcome == 'hole' then
+        damaged(id, known)
+      end
+    end
   end
+
+  -- One head, or who goes before it by now: its id, and what became of it.
+  local function take_head(id, known)
+    local name = known[5]
+    local group = name and book.meet(name)
+    if not group or known[1] ~= PENDING or not book.is_head(group, id) then
+      local owner = not known[1] and book.owner(id)
+      if owner then
+        damaged(id, known)
+        book.strike(id, owner)
+      end
+      return id, 'hole'
+    elseif not book.may(group, id, known[4]) then
+      return id, 'hole'
+    end
+    local first = book.better(group, id, known[4])
+    if first then
+      id = first
+      known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+    end
+    local outcome = hand(id, known)
+    if outcome == 'ok' then
+      book.take(group)
+    elseif outcome == 'hole' then
+      damaged(id, known)
+      book.strike(id, name)
+    end
+    return id, outcome
+  end
+
+  local function take_heads(goal)
+    while #given < goal and bytes < most and holed < 200 do
+      local ids, known, outcome = book.heads(goal - #given), {}, nil
+      for k, id in ipairs(ids) do
+        known[k] = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count', 'order', 'group')
+        if known[k][5] then
+          book.meet(known[k][5])
+        end
+      end
+      book.read()
+      for k, id in ipairs(ids) do
+        ids[k], outcome = take_head(id, known[k])
+        if outcome == 'full' then
+          book.put_back(ids, k)
+          return
+        elseif outcome == 'hole' then
+          holed = holed + 1
+        end
+      end
+      if #ids == 0 then
+        return
+      end
+    end
+  end
+
+  -- Plain tasks and groups take turns: the lowest bit of `seq` says whose it is.
+  local function take_turns()
+    if redis.call('EXISTS', turns) == 0 then
+      return take_plain(wanted)
+    elseif redis.call('EXISTS', pending) == 0 then
+      return take_heads(wanted)
+    end
+    local bit = (tonumber(redis.call('GET', seq)) or 0) % 2
+    local first, second = take_heads, take_plain
+    if bit == 1 then
+      first, second = take_plain, take_heads
+    end
+    local before = #given
+    first(before + math.ceil((wanted - before) / 2))
+    local share = #given - before
+    second(wanted)
+    if share > #given - before - share then
+      redis.call('INCRBY', seq, 1 - 2 * bit)
+    end
+    first(wanted)
+  end
+
+  take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
+  take_turns()
+  take_ranked(wanted)
 end
 
 if ARGV[2] ~= '' then
@@ -81,15 +194,20 @@ if ARGV[2] ~= '' then
 end
 -- Looked for in any case: a call may arrive after its own repetition, from a connection that was given up.
 local last = redis.call('GET', record)
+local halted = special and redis.call('SISMEMBER', paused, '') == 1
 if last then
   again(cjson.decode(last))
-else
-  take()
-  if #given > 0 then
-    redis.call('SET', record, cjson.encode({time = stamp, ids = given}), 'PX', 60000)
-  end
+elseif not special then
+  take_plain(wanted)
+elseif not halted then
+  take_special()
 end
+if #leases > 0 then
+  redis.call('ZADD', working, unpack(leases))
+  redis.call('SET', record, cjson.encode({time = stamp, ids = given}), 'PX', 60000)
+end
+settle()
 
-local wait, more = tend(#given < tonumber(ARGV[5]), tonumber(ARGV[6]))
+local wait, more = tend(#given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, halted)
 reply[3], reply[4] = wait, more and 1 or 0
 return reply

@@ -2,11 +2,12 @@
 --
 -- Take tasks in.  Each is judged by itself: one that is refused does not harm the others of the call.
 --
--- Uses   marks, append, ring
+-- Uses   groups, marks, append, ring
 -- ARGV   resent, max_tasks ('' is no limit), block (ms)
 --        per task: id, payload, options
 --        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
---        "mark": text} of which only timeout must be there; a mark says that the id is the caller's own
+--        "mark": text, "group": name, "priority": -100..100} of which only timeout must be there; a mark says that the
+--        id is the caller's own
 -- Reply  'ok' when each task is in, else a list with one of these per task:
 --        'ok'             it is in (or was, when this is a call sent twice)
 --        'duplicate', id  as a list: the queue knows the id
@@ -15,11 +16,11 @@
 local limit = tonumber(ARGV[2])
 local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 local accepted, payloads, seen, decoded = {}, {}, {}, {}
-local ready, later, rung = {}, {}, false
+local ready, ranked, waiting, rung, number = {}, {}, {}, false, nil
 local outcomes, refused = {}, false
 
 local function known(id, mark)
-  local was = redis.pcall('HMGET', state .. id, 'status', 'mark')
+  local was = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
   if was.err then
     return 'broken'
   elseif not was[1] then
@@ -37,22 +38,59 @@ local function known(id, mark)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)
     size = size and size - 1
+    if was[3] then
+      book().free(id, was[3])
+    end
   end
+end
+
+-- A call may come after its own repetition, from a connection that was given up: then its task is there, unless it is
+-- final by now and was kept.  That one is enqueued again, whole.
+local function lives(id)
+  local status = redis.call('HGET', state .. id, 'status')
+  if status == COMPLETED or status == REJECTED or status == CANCELLED then
+    return redis.call('ZSCORE', working, id)
+  end
+  return status
+end
+
+-- The place of a task in the order of all that have a group or a priority.
+local function rank(rank)
+  -- By twos: the lowest bit says whose turn it is.
+  number = (number or redis.call('INCRBY', seq, #accepted) - #accepted) + 2
+  return string.format('%.0f', number - rank * 2 ^ 45)
 end
 
 local function write(i, given)
   local id, delay = ARGV[i], given.delay
   local status = delay and DELAYED or PENDING
-  redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
+  if redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp) < 3 then
+    redis.call('DEL', state .. id)
+    redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
+  end
   if given.max_attempts then
     redis.call('HSET', state .. id, 'max_attempts', given.max_attempts)
   end
   if given.mark then
     redis.call('HSET', state .. id, 'mark', given.mark)
   end
+  local order = (given.group or given.priority) and rank(given.priority or 0)
+  if given.group then
+    redis.call('HSET', state .. id, 'order', order, 'group', given.group)
+  end
+  if given.priority then
+    redis.call('HSET', state .. id, 'order', order, 'priority', given.priority)
+  end
   if delay then
-    later[#later + 1], later[#later + 2] = now + delay, id
+    waiting[#waiting + 1], waiting[#waiting + 2] = now + delay, id
     rung = rung or delay <= tonumber(ARGV[3])
+    if given.group then
+      book().delay(given.group, 1)
+    end
+  elseif given.group then
+    book().wait(id, given.group, order)
+  elseif order then
+    ranked[#ranked + 1], ranked[#ranked + 2] = order, id
   else
     ready[#ready + 1] = id
   end
@@ -86,17 +124,19 @@ if #payloads > 0 then
   local late = redis.call('HSET', tasks, unpack(payloads)) < #payloads / 2
   for k = 1, #accepted, 2 do
     local i, given = accepted[k], accepted[k + 1]
-    -- A call may arrive after its own repetition, from a connection that was given up: then its task is there.
-    if not (late and not given.mark and redis.call('EXISTS', state .. ARGV[i]) == 1) then
+    if not (late and not given.mark and lives(ARGV[i])) then
       write(i, given)
     end
   end
 end
-if #later > 0 then
-  redis.call('ZADD', delayed, unpack(later))
+if #waiting > 0 then
+  redis.call('ZADD', delayed, unpack(waiting))
+end
+if #ranked > 0 then
+  redis.call('ZADD', priority, unpack(ranked))
 end
 append(ready)
-if rung or #ready > 0 then
+if settle() or rung or #ready > 0 or #ranked > 0 then
   ring()
 end
 

@@ -6,6 +6,6 @@
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
-tend(false, tonumber(ARGV[3]))
+tend(false, tonumber(ARGV[3]), true, redis.call('SISMEMBER', paused, '') == 1)
 
 return 'ok'

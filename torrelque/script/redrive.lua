@@ -1,8 +1,8 @@
 -- dead -> pending
 --
--- Bring dead tasks back to the end of the queue; their attempts begin anew.
+-- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Uses   marks, append, ring
+-- Uses   groups, marks, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
@@ -11,11 +11,11 @@
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 local mark = ARGV[2]
-local outcomes, refused, ready, seen = {}, false, {}, {}
+local outcomes, refused, ready, seen, rung = {}, false, {}, {}, false
 
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order')
   local outcome = 'ok'
   if known.err then
     outcome = 'broken'
@@ -31,14 +31,15 @@ for i = 3, #ARGV do
     seen[id] = true
     redis.call('ZREM', dead, id)
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
-    ready[#ready + 1] = id
+    place(id, known[4], known[5], ready)
+    rung = rung or not known[4]
   end
   outcomes[#outcomes + 1] = outcome
   refused = refused or outcome ~= 'ok'
 end
 
 append(ready)
-if #ready > 0 then
+if settle() or rung then
   ring()
 end
 

@@ -2,7 +2,7 @@
 --
 -- Finish tasks: forget them, or keep their final state for a while.
 --
--- Uses   judge, clear, forget
+-- Uses   groups, ring, judge, clear, forget
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), keep ('' is forget, else 'status ttl', ttl in ms)
 --        and, where it is kept, result ('' is none, else '=' and its bytes)
@@ -22,11 +22,14 @@ end
 local i = 3
 while i <= #ARGV do
   local id, token, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
   local outcome = seen[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
     seen[id] = true
     ids[#ids + 1] = id
+    if known[4] then
+      book().free(id, known[4])
+    end
     if keep == '' then
       states[#states + 1] = state .. id
     else
@@ -34,9 +37,10 @@ while i <= #ARGV do
     end
   elseif outcome == 'cancelled' and resent and string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
     -- Released as cancelled (6) by this very call.
+    seen[id] = true
     outcome = 'ok'
   elseif outcome == 'cancelled' then
-    clear(id)
+    clear(id, known[4])
   elseif resent and not seen[id] and
       (outcome == 'unknown' or outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
     seen[id] = true
@@ -62,6 +66,9 @@ for _, k in ipairs(kept) do
     redis.call('HSET', key, 'result', string.sub(result, 2))
   end
   redis.call('PEXPIRE', key, ttl)
+end
+if settle() then
+  ring()
 end
 forget()
 

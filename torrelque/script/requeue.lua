@@ -1,8 +1,9 @@
 -- working -> pending | delayed | dead
 --
--- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.
+-- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  One of a group
+-- keeps its slot while it is delayed; one that has an order keeps it.
 --
--- Uses   marks, judge, clear, forget, bury, append, ring
+-- Uses   groups, marks, judge, clear, forget, bury, place, append, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
 --        forgive ('1' does not count the attempt, and goes to the head; ''), error ('' is none)
@@ -29,7 +30,11 @@ local function give_back(i, known)
   if forgive then
     redis.call('HSET', state .. id, 'forgiven', forgiven)
   end
-  if used_up(known[2], forgiven, known[6]) then
+  local over = used_up(known[2], forgiven, known[6])
+  if known[8] and (over or delay == 0) then
+    book().free(id, known[8])
+  end
+  if over then
     lay(id, why, 'its attempts are used up')
     return 'dead'
   end
@@ -44,12 +49,12 @@ local function give_back(i, known)
   else
     redis.call('HSET', state .. id, 'status', PENDING, 'last_requeue_time', stamp,
       'requeue_count', (tonumber(known[7]) or 0) + 1)
-    if forgive then
+    if forgive and not known[9] then
       append({id}, true)
     else
-      tail[#tail + 1] = id
+      place(id, known[8], known[9], tail)
     end
-    rung = true
+    rung = rung or not known[8]
   end
   return 'ok'
 end
@@ -59,14 +64,14 @@ if ARGV[2] ~= '' then
 end
 for i = 4, #ARGV, 7 do
   local known = redis.pcall('HMGET', state .. ARGV[i], 'status', 'dequeue_count', 'last_dequeue_time', 'mark',
-    'forgiven', 'max_attempts', 'requeue_count')
+    'forgiven', 'max_attempts', 'requeue_count', 'group', 'order')
   local outcome = judge(known, ARGV[i + 1])
   if not known.err and marked(known[4], ARGV[i + 2]) then
     outcome = known[1] == DEAD and 'dead' or 'ok'
   elseif outcome == 'ok' then
     outcome = give_back(i, known)
   elseif outcome == 'cancelled' then
-    clear(ARGV[i])
+    clear(ARGV[i], known[8])
     cleared = true
   end
   outcomes[#outcomes + 1] = outcome
@@ -74,7 +79,7 @@ for i = 4, #ARGV, 7 do
 end
 
 append(tail)
-if rung then
+if settle() or rung then
   ring()
 end
 if cleared then

@@ -1,0 +1,149 @@
+"""What operators do: limits, pauses, dead tasks, sweeps, statistics."""
+
+from collections.abc import AsyncIterator
+
+from . import bulk, check, protocol
+from .base import QueueObject
+from .error import TorrelqueClosedError, TorrelqueLookupError
+from .model import (
+    TorrelqueGroupStats,
+    TorrelqueLimit,
+    TorrelqueQueueStats,
+    TorrelqueSweepResult,
+    TorrelqueTaskState,
+)
+from .sweep import Sweeper, sweep_all
+
+
+class Operated(QueueObject):
+    """The verbs of `Torrelque` that are for operators."""
+
+    sweep_interval: float = 30
+    """Time between two sweeps (s) where `schedule_sweep` was not given another."""
+
+    # Groups
+
+    async def set_limit(
+        self,
+        group: str | None = None,
+        *,
+        concurrency: float | None = None,
+        rate: tuple[int, float] | float | None = None,
+    ) -> None:
+        """Set both limits of a group, or the default of all groups; they are kept until they are set again.
+
+        A value of None is as the default, and of the default no limit; ``math.inf`` is no limit whatever the default.
+        Limits can be changed at any time.  Lowering one interrupts nobody: no further task begins until the limit
+        allows.  A default is for each group by itself; tasks without a group have no limit.
+
+        :param group: the group; None is the default for all groups.
+        :param concurrency: how many tasks of a group are worked on at once, at least 1, where those count that are
+            delayed for a retry; 1 is strict order.
+        :param rate: ``(starts, seconds)``, a token bucket: in any w seconds at most ``starts * (1 + w / seconds)`` of
+            the group's tasks are handed out, those that are given back later too.
+
+        When a call for the default is cancelled or fails on the way, some groups go by the new limits only after their
+        next change.
+        """
+        name, value = check.check_group(group), protocol.limit_value(concurrency, rate)
+        session = self._started()
+        await session.call('limit', [name, value])
+        if group is None:
+            async for items in session.scan(self.keys['groups']):
+                for start in range(0, len(items), 2 * protocol.BULK):
+                    session.check()
+                    await session.call('advance', items[start : start + 2 * protocol.BULK : 2])
+
+    async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
+        """All limits as they were set, by group; the default has the key None.  What was never set is not there."""
+        limits: dict[str | None, TorrelqueLimit] = {}
+        async for items in self._started().scan(self.keys['limits']):
+            for name, value in zip(items[::2], items[1::2], strict=True):
+                limits[protocol.text(name) or None] = protocol.read_limit(value)
+        return limits
+
+    async def pause(self, group: str | None = None) -> None:
+        """Hand out no more tasks, of a group or (None) of the whole queue, until `resume`.
+
+        Tasks are taken in as before, and those that are worked on go on.  A pause is kept in Redis, and outlives all
+        consumers.
+        """
+        await self._started().call('pause', [check.check_group(group)])
+
+    async def resume(self, group: str | None = None) -> None:
+        """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
+        await self._started().call('resume', [check.check_group(group)])
+
+    async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
+        """How many tasks of a group wait, its slots and limits, all at one moment; O(1).
+
+        A group is no more than a name: one that has no tasks is no error.
+        """
+        return protocol.read_group_stats(await self._started().call('group', [check.check_name(group, 'a group')]))
+
+    async def groups(self) -> AsyncIterator[str]:
+        """Names of the groups that have tasks, dead ones not counted, in no order.
+
+        They are read in steps: a group that has tasks all the time is there once, one that comes or goes may be.
+        """
+        seen = set()
+        async for items in self._started().scan(self.keys['groups']):
+            for name in items[::2]:
+                if name not in seen:
+                    seen.add(name)
+                    yield protocol.text(name)
+
+    # Tasks
+
+    async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
+        """Bring dead tasks back, to the end of the queue or, with a group or a priority, to their order; how many.
+
+        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.
+
+        :param task_ids: which; all that are dead now when none is named, the first to die first.
+        :param limit: how many at the most.
+        """
+        if limit is not None:
+            check.check_count(limit, 'limit', 0)
+        ids = [check.check_id(task_id) for task_id in task_ids]
+        if ids:
+            return await bulk.redrive_some(self._started(), self._plan.mark, ids[:limit])
+        return await bulk.redrive_all(self._started(), self._plan.mark, self.keys['dead'], limit)
+
+    async def sweep(self) -> TorrelqueSweepResult:
+        """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
+
+        Consumers that wait do this by themselves, within milliseconds.
+        """
+        return await sweep_all(self._started())
+
+    def schedule_sweep(self, interval: float | None = None) -> None:
+        """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
+
+        :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
+        """
+        if self._closed:
+            raise TorrelqueClosedError('the queue was closed')
+        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
+        self.unschedule_sweep()
+        self._sweeper = sweeper
+
+    def unschedule_sweep(self) -> None:
+        """Stop what `schedule_sweep` began."""
+        self._stop_sweeper()
+
+    async def get_queue_stats(self) -> TorrelqueQueueStats:
+        """How many tasks there are and in which place, all at one moment; O(1)."""
+        return protocol.read_stats(await self._started().call('stats', []))
+
+    async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
+        """What the queue knows of a task.
+
+        :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
+        """
+        key = f'{self.keys["task"]}:{check.check_id(task_id)}'
+        values = await self._started().command('HMGET', key, *protocol.STATE_FIELDS)
+        state = protocol.read_state(values, self._serialiser)
+        if state is None:
+            raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
+        return state

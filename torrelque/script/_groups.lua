@@ -1,0 +1,342 @@
+-- Groups: fair turns, strict order, limits and rates, by one mechanism.
+--
+-- A group that may go on has one id in `turns`, its head, which `ring` names.  The head, the tasks that are worked on
+-- and those delayed for a retry hold a slot of their group each: `groups` counts them, `holders` names them.  What
+-- changes is noted in a book, and written by `settle`, which also lets the next task of each group come up.
+--
+-- The book is opened by who meets a group, so others make one closure and not a dozen.  In it a group is a number, and
+-- each of its properties an array: a table for each group would cost more than all else.
+local opened
+
+local function book()
+  if opened then
+    return opened
+  end
+  local _, turns, _, _, _, _, _, groups, ring, limits, rated, paused, _, _, _, later, holders = unpack(KEYS)
+  local base, self = string.sub(KEYS[1], 1, -8), {}
+  local numbers, names, seen = {}, {}, 0
+  local known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}
+  local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
+  local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
+  local used_up, cycled = false, false
+  local limited, default_limit, default_rate, delayed
+  opened = self
+
+  local function key(k)
+    return base .. 'group:' .. names[k]
+  end
+
+  -- Limits as they are written, by default those that are given.
+  local function decode(text, most, starts)
+    local fine, value = pcall(cjson.decode, text)
+    if not fine or type(value) ~= 'table' then
+      return most, starts
+    end
+    most, starts = value.concurrency or most, value.rate or starts
+    return most ~= 0 and most or math.huge, starts ~= 0 and starts
+  end
+
+  function self.meet(name)
+    local k = numbers[name]
+    if not k then
+      k = #names + 1
+      numbers[name], names[k], change[k] = k, name, 0
+    end
+    return k
+  end
+
+  -- Read the groups that were met, all at once.
+  function self.read()
+    if seen == #names then
+      return
+    end
+    local fresh = seen == 0 and names or {unpack(names, seen + 1)}
+    local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring, unpack(fresh))
+    local own, still = {}, {}
+    if limited == nil then
+      limited = redis.call('EXISTS', limits, paused) > 0
+      default_limit, default_rate = decode(limited and redis.call('HGET', limits, '') or '', math.huge, false)
+    end
+    if limited then
+      own, still = redis.call('HMGET', limits, unpack(fresh)), redis.call('SMISMEMBER', paused, unpack(fresh))
+    end
+    for j = 1, #fresh do
+      local k = seen + j
+      known[k], slots[k], heads[k], was[k], halted[k] = count[j], tonumber(count[j]) or 0, head[j], head[j], still[j] == 1
+      limit[k], rate[k] = default_limit, default_rate
+      if own[j] then
+        limit[k], rate[k] = decode(own[j], default_limit, default_rate)
+      end
+    end
+    seen = #names
+  end
+
+  -- Tokens in the bucket of a group that has a rate: rate[1] at the most, and as many more in rate[2] ms.
+  local function bucket(k)
+    if not tokens[k] then
+      local left, since = string.match(redis.call('GET', base .. 'rate:' .. names[k]) or '', '^(%S+) (%d+)$')
+      local most, period = unpack(rate[k])
+      tokens[k] = left and math.min(most, left + math.max(0, now - since) * most / period) or most
+    end
+    -- What is one but for the rounding is one.
+    return tokens[k] + 1e-9
+  end
+
+  -- Let the next task of a group be its head, where there is one and it may.
+  local function advance(k)
+    if heads[k] or halted[k] or slots[k] >= limit[k] then
+      return
+    end
+    thirsty[k] = rate[k] and bucket(k) < 1
+    if thirsty[k] then
+      return
+    end
+    local id
+    if ahead[k] and ahead[k][at[k]] then
+      id, at[k] = ahead[k][at[k]], at[k] + 2
+    elseif not empty[k] then
+      id = redis.call('ZPOPMIN', key(k))[1]
+      empty[k] = not id
+    end
+    if id then
+      heads[k], slots[k] = id, slots[k] + 1
+      held[#held + 1], held[#held + 2] = id, names[k]
+      joined[#joined + 1] = id
+    end
+  end
+
+  -- A task that held a slot holds it no more.
+  function self.free(id, name)
+    local k = self.meet(name)
+    change[k], freed[#freed + 1] = change[k] - 1, id
+  end
+
+  -- A task waits in its group from now on.
+  function self.wait(id, name, order)
+    local k = self.meet(name)
+    local members = incoming[k] or {}
+    members[#members + 1], members[#members + 2] = order, id
+    incoming[k] = members
+  end
+
+  -- So many more, or less, of the group wait for the time that they were enqueued for.
+  function self.delay(name, more)
+    local k = self.meet(name)
+    delays[k] = (delays[k] or 0) + more
+  end
+
+  -- A task that waited in its group, or was its head, is gone; whether it was the head.
+  function self.strike(id, name)
+    local k = self.meet(name)
+    self.read()
+    if heads[k] ~= id then
+      redis.call('ZREM', key(k), id)
+      return false
+    end
+    heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id
+    return true
+  end
+
+  -- Whose id it is, where its own state cannot tell.
+  function self.owner(id)
+    return redis.call('HGET', holders, id)
+  end
+
+  -- The rest is for the claim.  Up to `count` heads, those whose turn it is first.
+  function self.heads(count)
+    local ids = not used_up and redis.call('RPOP', turns, count) or {}
+    used_up, cycled = #ids < count, #ids == 0
+    if cycled then
+      -- All others had their turn: those that came up in this call go on.
+      for j = 1, math.min(count, #joined - gone_on) do
+        ids[j] = joined[gone_on + j]
+      end
+      gone_on = gone_on + #ids
+    end
+    rounds = used_up and #ids > 0 and math.ceil(count / #ids) or 1
+    return ids
+  end
+
+  -- Heads that were not taken go back to where they came from.
+  function self.put_back(ids, from)
+    if cycled then
+      gone_on = gone_on - (#ids - from + 1)
+      return
+    end
+    local rest = {}
+    for j = #ids, from, -1 do
+      rest[#rest + 1] = ids[j]
+    end
+    redis.call('RPUSH', turns, unpack(rest))
+    used_up = false
+  end
+
+  function self.is_head(k, id)
+    return heads[k] == id
+  end
+
+  -- Whether a head may still go on; else it goes back into its group.
+  function self.may(k, id, order)
+    if not halted[k] and slots[k] <= limit[k] and not (rate[k] and bucket(k) < 1) then
+      return true
+    end
+    heads[k] = false
+    self.free(id, names[k])
+    self.wait(id, names[k], order)
+    return false
+  end
+
+  -- Take those behind the head that may come up in this call; where none may, only look at the first.
+  local function look(k)
+    local most = math.min(rounds, limit[k] - slots[k], rate[k] and math.floor(bucket(k)) - 1 or rounds)
+    if most > 0 then
+      ahead[k], at[k] = redis.call('ZPOPMIN', key(k), most), 1
+      empty[k] = #ahead[k] < 2 * most
+      return nil
+    end
+    local first = redis.call('ZRANGE', key(k), 0, 0, 'WITHSCORES')
+    empty[k] = not first[1]
+    return first[1], first[2]
+  end
+
+  -- The task that has come into the group since and goes before the head, which it is now instead; nil when none has.
+  function self.better(k, id, order)
+    local first, score
+    if cycled then
+      -- It came up in this call, as the first of all.
+      return nil
+    end
+    if not ahead[k] and not empty[k] then
+      first, score = look(k)
+    end
+    local line, j = ahead[k], at[k]
+    if line then
+      first, score = line[j], line[j + 1]
+    end
+    if not first or tonumber(score) > tonumber(order) then
+      return nil
+    end
+    if line then
+      while line[j + 2] and tonumber(line[j + 3]) < tonumber(order) do
+        line[j], line[j + 1], j = line[j + 2], line[j + 3], j + 2
+      end
+      line[j], line[j + 1] = id, order
+      if not line[j + 2] and not empty[k] then
+        -- Others of the group may come before it.
+        line[j], line[j + 1] = nil, nil
+        redis.call('ZADD', key(k), order, id)
+      end
+    else
+      redis.call('ZPOPMIN', key(k))
+      redis.call('ZADD', key(k), order, id)
+    end
+    heads[k], freed[#freed + 1] = first, id
+    held[#held + 1], held[#held + 2] = first, names[k]
+    return first
+  end
+
+  -- The head was handed out: the next comes up.
+  function self.take(k)
+    if rate[k] then
+      tokens[k], taken[k] = bucket(k) - 1e-9 - 1, true
+    end
+    heads[k] = false
+    advance(k)
+  end
+
+  -- Write what waits in a group from now on: what came into it, and what was looked at and not taken.
+  local function store(k)
+    local members, line = incoming[k] or {}, ahead[k] or {}
+    for j = at[k] or 1, #line, 2 do
+      members[#members + 1], members[#members + 2] = line[j + 1], line[j]
+    end
+    if #members > 0 then
+      redis.call('ZADD', key(k), unpack(members))
+      empty[k] = false
+    end
+    incoming[k], ahead[k] = nil, nil
+  end
+
+  -- Let the next of a group come up; whether nothing of the group is left.
+  local function close(k)
+    slots[k] = math.max(0, slots[k] + change[k])
+    if delays[k] and redis.call('HINCRBY', later, names[k], delays[k]) <= 0 then
+      redis.call('HDEL', later, names[k])
+    end
+    if incoming[k] and #incoming[k] == 2 and not known[k] then
+      -- A group of one task needs no key of its own.
+      ahead[k], at[k], empty[k], incoming[k] = {incoming[k][2], incoming[k][1]}, 1, true, nil
+    elseif incoming[k] then
+      store(k)
+    end
+    advance(k)
+    if ahead[k] then
+      store(k)
+    end
+    if not heads[k] and not empty[k] and (thirsty[k] or slots[k] == 0) then
+      empty[k] = redis.call('EXISTS', key(k)) == 0
+    end
+    if heads[k] or slots[k] > 0 or not empty[k] then
+      return false
+    end
+    if delayed == nil then
+      delayed = redis.call('EXISTS', later) == 1
+    end
+    return not delayed or redis.call('HEXISTS', later, names[k]) == 0
+  end
+
+  local function write(command, name, words)
+    if #words > 0 then
+      redis.call(command, name, unpack(words))
+    end
+  end
+
+  -- What a rate means for the group: whether it waits for a token, and nobody knew.
+  local function ration(k)
+    local most, period = unpack(rate[k])
+    if taken[k] then
+      local full = math.max(1, math.ceil((most - tokens[k]) * period / most))
+      redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
+    end
+    if thirsty[k] and not empty[k] then
+      local wait = math.max(1, math.ceil((1 - tokens[k]) * period / most))
+      return redis.call('ZADD', rated, now + wait, names[k]) == 1
+    end
+    redis.call('ZREM', rated, names[k])
+  end
+
+  -- Write all that was noted; whether somebody should be told, of a task or of a time.
+  function self.settle()
+    local counted, gone, headed, headless, told = {}, {}, {}, {}, false
+    self.read()
+    for k = 1, #names do
+      if close(k) then
+        gone[#gone + 1] = known[k] and names[k] or nil
+      elseif tonumber(known[k]) ~= slots[k] then
+        counted[#counted + 1], counted[#counted + 2] = names[k], slots[k]
+      end
+      if not heads[k] then
+        headless[#headless + 1] = was[k] and names[k] or nil
+      elseif heads[k] ~= was[k] then
+        headed[#headed + 1], headed[#headed + 2] = names[k], heads[k]
+      end
+      told = rate[k] and ration(k) or told
+    end
+    local joining = {unpack(joined, gone_on + 1)}
+    write('HDEL', holders, freed)
+    write('HSET', holders, held)
+    write('HDEL', holders, lost)
+    write('HDEL', groups, gone)
+    write('HSET', groups, counted)
+    write('HDEL', ring, headless)
+    write('HSET', ring, headed)
+    write('LPUSH', turns, joining)
+    return told or #joining > 0
+  end
+
+  return self
+end
+
+local function settle()
+  return opened and opened.settle()
+end

@@ -1,0 +1,15 @@
+-- Groups: look at some anew, after the default of their limits was changed.
+--
+-- Uses   groups, ring
+-- ARGV   resent
+--        per group: name
+-- Reply  'ok'
+redis.call('ZREM', rated, unpack(ARGV, 2))
+for i = 2, #ARGV do
+  book().meet(ARGV[i])
+end
+if settle() then
+  ring()
+end
+
+return 'ok'

@@ -1,0 +1,11 @@
+-- Group: what there is of one, read at one moment.
+--
+-- ARGV   resent, group
+-- Reply  'ok', tasks that wait, slots in use, its limits and those by default (as they were set, '' is none), whether
+--        it is paused, whether the queue is (1 or 0)
+local group, base = ARGV[2], string.sub(pending, 1, -8)
+local waiting = redis.call('ZCARD', base .. 'group:' .. group) + redis.call('HEXISTS', ring_key, group)
+local set = redis.call('HMGET', limits, group, '')
+
+return {'ok', waiting, tonumber(redis.call('HGET', groups, group)) or 0, set[1] or '', set[2] or '',
+  redis.call('SISMEMBER', paused, group), redis.call('SISMEMBER', paused, '')}

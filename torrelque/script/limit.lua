@@ -1,0 +1,22 @@
+-- Limits: how many tasks of a group may be worked on at once, and how many may begin in a time.
+--
+-- Uses   groups, ring
+-- ARGV   resent, group ('' is the default of all), value ('' is none of its own, else a JSON object with any of
+--        "concurrency": tasks (0 is no limit), "rate": [starts, ms] (0 is no limit))
+-- Reply  'ok'
+local group, value = ARGV[2], ARGV[3]
+
+if value == '' then
+  redis.call('HDEL', limits, group)
+else
+  redis.call('HSET', limits, group, value)
+end
+if group ~= '' then
+  redis.call('ZREM', rated, group)
+  book().meet(group)
+end
+if settle() then
+  ring()
+end
+
+return 'ok'

@@ -1,0 +1,14 @@
+-- Resume: hand tasks out again, of a group or of the queue.
+--
+-- Uses   groups, ring
+-- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves)
+-- Reply  'ok'
+redis.call('SREM', paused, ARGV[2])
+if ARGV[2] ~= '' then
+  book().meet(ARGV[2])
+end
+if settle() or ARGV[2] == '' and redis.call('EXISTS', tasks) == 1 then
+  ring()
+end
+
+return 'ok'
