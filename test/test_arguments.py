@@ -59,6 +59,45 @@ async def test_counts(checked, count):
             await refused(checked.redrive, limit=count)
 
 
+GROUPS: list[object] = ['', 1, b'x', [], '\ud800', 1.5, True]
+PRIORITIES = [101, -101, 1.0, '1', True, False, None, float('nan'), float('inf'), []]
+RATES = [
+    *(5, '5', (), (1,), (1, 2, 3), (0, 1), (1, 0), (-1, 1), (1, -1), (1.5, 1), ('1', 1), (1, '1'), (True, 1), [], {}),
+    *((1, float('nan')), (1, float('inf')), (float('inf'), 1), (float('nan'), 1), (2**60, 1), -float('inf')),
+]
+
+
+@pytest.mark.parametrize('group', GROUPS, ids=repr)
+async def test_groups(checked, group):
+    await refused(checked.enqueue, 1, group=group)
+    await refused(checked.enqueue_many, [1], group=group)
+    for call in (checked.set_limit, checked.pause, checked.resume, checked.get_group_stats):
+        await refused(call, group)
+    await refused(checked.get_group_stats, None)
+    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+        await checked.enqueue_many([1], group=lambda task: group)
+    assert isinstance(caught.value.__cause__, (torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError))
+
+
+@pytest.mark.parametrize('priority', PRIORITIES, ids=repr)
+async def test_priorities(checked, priority):
+    for group in (None, 'g'):
+        await refused(checked.enqueue, 1, priority=priority, group=group)
+        await refused(checked.enqueue_many, [1], priority=priority, group=group)
+    with pytest.raises(torrelque.TorrelqueBulkError):
+        await checked.enqueue_many([1], priority=lambda task: priority)
+
+
+async def test_limits(checked):
+    for rate in RATES:
+        await refused(checked.set_limit, 'g', rate=rate)
+        await refused(checked.set_limit, rate=rate)
+    for count in COUNTS:
+        if count is not None:
+            await refused(checked.set_limit, 'g', concurrency=count)
+    await refused(checked.set_limit, 'g', concurrency=-float('inf'))
+
+
 @pytest.mark.parametrize('task_id', IDS, ids=repr)
 async def test_ids(checked, task_id):
     calls = [checked.requeue, checked.release, checked.touch, checked.bury, checked.cancel, checked.redrive]

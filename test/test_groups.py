@@ -583,6 +583,19 @@ async def test_what_is_lost_of_a_task_harms_that_task_alone(client, queue, where
     assert (await queue.dequeue(5))[1] == 'next'
 
 
+@pytest.mark.parametrize(
+    'text', ['', 'x', '[]', '5', '{"concurrency":"x","rate":[0,0]}', '{"rate":["x",{}]}', '{"rate":null}']
+)
+async def test_limits_that_were_broken_by_hand_are_those_by_default(client, queue, text):
+    await queue.set_limit(concurrency=1)
+    await client.hset(queue.keys['limits'], 'a', text)
+    await client.set(f'{queue.keys["rate"]}:b', text)
+    await queue.set_limit('b', rate=(1, 60))
+    await queue.enqueue_many(range(3), group='a')
+    await queue.enqueue_many('xyz', group='b')
+    assert await tasks_of(queue) == [0, 'x']
+
+
 async def test_statistics_count_tasks_in_groups(queue):
     await queue.set_limit('a', concurrency=2)
     await queue.enqueue_many(range(10), group='a')

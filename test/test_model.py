@@ -89,7 +89,7 @@ GROUPS = ['a', 'b', 'ü:1']
 # Bounds of calls and claims, lowered.
 BULK_TASKS = 4
 BULK_BYTES = 30
-SWEEP_TASKS = 3
+SWEEP_TASKS = 2
 WALK = 2
 
 SCRIPT_CHANGES = {
@@ -228,7 +228,7 @@ priorities = st.sampled_from([0] * 6 + [1, 1, -1, -1, 7, 100, -100])
 ranks = st.tuples(st.one_of(st.none(), group_names, group_names), priorities)
 limits = st.tuples(
     st.sampled_from([None, 1, 1, 2, math.inf]),
-    st.sampled_from([None, None, (1, 1), (2, 0.5), (3, 1), (1, 0.001), (2, 100), math.inf]),
+    st.sampled_from([None, None, (1, 1), (2, 0.5), (3, 1), (1, 0.001), (1, 100), (2, 100), math.inf]),
 )
 PLAIN = (None, 0)
 

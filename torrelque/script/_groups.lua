@@ -26,14 +26,22 @@ local function book()
     return base .. 'group:' .. names[k]
   end
 
-  -- Limits as they are written, by default those that are given.
-  local function decode(text, most, starts)
+  -- Limits as they are written, by hand perhaps; what cannot be read is by default.
+  local function decode(text, most, pace)
     local fine, value = pcall(cjson.decode, text)
     if not fine or type(value) ~= 'table' then
-      return most, starts
+      return most, pace
     end
-    most, starts = value.concurrency or most, value.rate or starts
-    return most ~= 0 and most or math.huge, starts ~= 0 and starts
+    if type(value.concurrency) == 'number' then
+      most = value.concurrency > 0 and value.concurrency or math.huge
+    end
+    if type(value.rate) == 'table' then
+      local starts, period = tonumber(value.rate[1]) or 0, tonumber(value.rate[2]) or 0
+      pace = starts >= 1 and period >= 1 and {starts, period} or pace
+    elseif value.rate == 0 then
+      pace = false
+    end
+    return most, pace
   end
 
   function self.meet(name)
@@ -74,9 +82,10 @@ local function book()
   -- Tokens in the bucket of a group that has a rate: rate[1] at the most, and as many more in rate[2] ms.
   local function bucket(k)
     if not tokens[k] then
-      local left, since = string.match(redis.call('GET', base .. 'rate:' .. names[k]) or '', '^(%S+) (%d+)$')
-      local most, period = unpack(rate[k])
-      tokens[k] = left and math.min(most, left + math.max(0, now - since) * most / period) or most
+      local text, most, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate[k])
+      local left, since = string.match(type(text) == 'string' and text or '', '^(%S+) (%d+)$')
+      left = tonumber(left) or most
+      tokens[k] = math.min(most, left + math.max(0, now - (since or now)) * most / period)
     end
     -- What is one but for the rounding is one.
     return tokens[k] + 1e-9
@@ -213,11 +222,11 @@ local function book()
     if line then
       first, score = line[j], line[j + 1]
     end
-    if not first or tonumber(score) > tonumber(order) then
+    if not first or tonumber(score) > order then
       return nil
     end
     if line then
-      while line[j + 2] and tonumber(line[j + 3]) < tonumber(order) do
+      while line[j + 2] and tonumber(line[j + 3]) < order do
         line[j], line[j + 1], j = line[j + 2], line[j + 3], j + 2
       end
       line[j], line[j + 1] = id, order

@@ -1,7 +1,7 @@
 -- Put a task that is ready where it waits: into its group, among those with a priority, or on a list for `append`.
 local function place(id, group, order, plain)
   if group then
-    book().wait(id, group, order)
+    book().wait(id, group, order or 0)
   elseif order then
     redis.call('ZADD', priority, order, id)
   else

@@ -110,7 +110,7 @@ local function take_special()
 
   -- One head, or who goes before it by now: its id, and what became of it.
   local function take_head(id, known)
-    local name = known[5]
+    local name, order = known[5], tonumber(known[4]) or 0
     local group = name and book.meet(name)
     if not group or known[1] ~= PENDING or not book.is_head(group, id) then
       local owner = not known[1] and book.owner(id)
@@ -119,10 +119,10 @@ local function take_special()
         book.strike(id, owner)
       end
       return id, 'hole'
-    elseif not book.may(group, id, known[4]) then
+    elseif not book.may(group, id, order) then
       return id, 'hole'
     end
-    local first = book.better(group, id, known[4])
+    local first = book.better(group, id, order)
     if first then
       id = first
       known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
