@@ -302,7 +302,7 @@ class Model(Groups):
         size = len(self.payloads) - len(self.dead)
         outcomes: list[Any] = []
         new = []
-        accepted = 0
+        accepted: list[Enqueue] = []
         for item in items:
             state = self.states.get(item.task_id)
             freed = 0
@@ -319,7 +319,7 @@ class Model(Groups):
                 outcomes.append(['full', size])
                 continue
             size += 1 - freed
-            accepted += 1
+            accepted.append(item)
             outcomes.append('ok')
             if item.mark is None and item.task_id in self.payloads:
                 # It comes after its own repetition.
@@ -352,23 +352,26 @@ class Model(Groups):
         self._settle()
         return outcomes
 
-    def _rank(self, items: list[Enqueue], accepted: int) -> None:
+    def _rank(self, items: list[Enqueue], accepted: list[Enqueue]) -> None:
         """Give those of a group or with a priority their order.  The numbers of the others of the call are not used."""
-        ranked = [item for item in items if item.group is not None or item.priority]
-        number = self.seq or 0
-        for item in ranked:
-            number += 2
+
+        def is_ranked(item: Enqueue) -> bool:
+            return item.group is not None or item.priority != 0
+
+        for place, item in enumerate(filter(is_ranked, items), 1):
             state = self.states[item.task_id]
-            state['order'] = str(number - item.priority * 2**45)
+            state['order'] = str((self.seq or 0) + 2 * place - item.priority * 2**45)
             if item.group is not None:
                 state['group'] = item.group
             if item.priority:
                 state['priority'] = str(item.priority)
-        if ranked:
-            self.seq = (self.seq or 0) + 2 * accepted
+        if any(map(is_ranked, accepted)):
+            self.seq = (self.seq or 0) + 2 * len(accepted)
 
     def _cancel(self, items: list[Cancel], resent: bool) -> list[str]:
         outcomes = []
+        for task_id, _ in items:
+            self._meet(task_id)
         for task_id, mark in items:
             state = self.states.get(task_id)
             if not state:
@@ -384,7 +387,6 @@ class Model(Groups):
                 del self.payloads[task_id]
                 if status == DELAYED:
                     del self.delayed[task_id]
-                    self._meet(task_id)
                 elif status == DEAD:
                     del self.dead[task_id]
                 else:
@@ -400,10 +402,8 @@ class Model(Groups):
     def _take_out(self, task_id: str) -> None:
         if self.group_of(task_id) is not None:
             if self.leave_group(task_id) and len(self.turns) <= SHORT_TURNS:
-                # The newest of its places there, where it had others before.
-                self.turns.reverse()
-                self.turns.remove(task_id)
-                self.turns.reverse()
+                # Holes of it, too.
+                self.turns[:] = [other for other in self.turns if other != task_id]
         elif task_id in self.priority:
             del self.priority[task_id]
         elif len(self.pending) > SHORT_LIST:
@@ -512,7 +512,7 @@ class Model(Groups):
 
     def _seems_released(self, item: Release, outcome: str) -> bool:
         """Whether a task may have been released by the first sending of a call."""
-        if outcome == 'cancelled':
+        if self.status(item.task_id) == CANCELLED and outcome in ('cancelled', 'not_working'):
             return item.status == CANCELLED and item.task_id not in self.working
         return outcome == 'unknown' or outcome == 'not_working' and self.status(item.task_id) in (COMPLETED, REJECTED)
 
@@ -780,7 +780,8 @@ class Taking:
             self.heads(wanted)
         else:
             self.plain(wanted)
-        self.ranked(wanted)
+        if self.holes < HOLES:
+            self.ranked(wanted)
         return self.given
 
     def by_turns(self) -> None:
@@ -822,28 +823,29 @@ class Taking:
     def heads(self, goal: int) -> None:
         model = self.model
         while self.goes_on(goal):
-            wanted = goal - len(self.given)
+            # As many holes as there were may come again.
+            wanted = goal - len(self.given) + self.holes
             line = model.came_up if self.all_had_turns else model.turns
             batch = line[:wanted]
             self.all_had_turns |= len(batch) < wanted
-            if not batch:
-                if line is model.came_up:
-                    break
-                continue
+            if not batch and line is model.came_up:
+                break
             del line[:wanted]
             for task_id in batch:
-                model._meet(task_id)
+                if model.status(task_id) == PENDING:
+                    model._meet(task_id)
             while batch:
-                head = self.head(batch[0])
+                head = self.head(batch[0]) if len(self.given) < goal else batch[0]
                 if head is None:
                     self.holes += 1
-                elif not self.give(head):
+                elif len(self.given) == goal or not self.give(head):
                     # It goes back to where it was, with those behind it.
                     line[:0] = [head, *batch[1:]]
+                    self.all_had_turns &= line is model.came_up
                     return
                 else:
                     group = model.states[head]['group']
-                    model.take_token(group)
+                    model.take_tokens(group, 1)
                     del model.ring[group]
                     model.come_up(group)
                 del batch[0]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from model import Model
 from model_groups import CANCELLED, COMPLETED, DEAD, DELAYED, PENDING, REJECTED, WORKING
+from torrelque import TorrelqueTaskId
 
 # All keys of a queue in one call: name, type, content, time to live.
 DUMP = """
@@ -78,6 +79,11 @@ class Seen(NamedTuple):
 
     def group_of(self, task_id: str) -> str | None:
         return self.states.get(task_id, {}).get('group')
+
+    def was_given(self, task_id: TorrelqueTaskId) -> bool:
+        """Whether the task was handed out with that token last, and is still known."""
+        state = self.states.get(task_id, {})
+        return task_id.token == f'{state.get("dequeue_count")}-{state.get("last_dequeue_time")}'
 
     def held(self, group: str) -> int:
         """How many tasks of a group are with somebody."""
@@ -281,15 +287,15 @@ def check_limits(before: Seen, seen: Seen) -> None:
         assert seen.held(group) <= max(limit, before.held(group))
 
 
-def check_one_at_a_time(before: Seen, seen: Seen, handed: list[str]) -> None:
+def check_one_at_a_time(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) -> None:
     """With a limit of one, whoever begins is alone, as nobody else had begun."""
     for task_id in handed:
         group = seen.group_of(task_id)
-        if group is not None and task_id in seen.working and before.limit(group) == 1 == seen.limit(group):
-            assert before.held(group) > 1 or seen.held(group) == 1
+        if group is not None and seen.was_given(task_id) and before.limit(group) == 1 == seen.limit(group):
+            assert before.held(group) > 1 or seen.held(group) <= 1
 
 
-def check_handed_out(before: Seen, seen: Seen, handed: list[str]) -> None:
+def check_handed_out(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) -> None:
     """Nobody was handed out while a better one of its group, or of those without, waited all the time."""
     all_the_time = {
         task_id: int(state['order'])
@@ -297,11 +303,10 @@ def check_handed_out(before: Seen, seen: Seen, handed: list[str]) -> None:
         if state['status'] == PENDING and 'order' in state and seen.states.get(task_id) == state
     }
     for task_id in handed:
-        state = seen.states.get(task_id) or before.states.get(task_id, {})
-        if 'order' in state:
+        if seen.was_given(task_id) and 'order' in seen.states[task_id]:
             for other, order in all_the_time.items():
-                if before.group_of(other) == state.get('group'):
-                    assert order > int(state['order'])
+                if before.group_of(other) == seen.group_of(task_id):
+                    assert order > int(seen.states[task_id]['order'])
 
 
 # The model

@@ -100,11 +100,12 @@ class Groups:
         """Whether there is no token, but for the rounding."""
         return self.tokens(group) < 1 - 1e-9
 
-    def take_token(self, group: str) -> None:
+    def take_tokens(self, group: str, count: int) -> None:
+        """Take tokens; none where only the instant is to be written, with the time to live by the rate of now."""
         rate = self.rate(group)
         if rate is not None:
             starts, period = rate
-            left = self.tokens(group) - 1
+            left = self.tokens(group) - count
             ttl = max(1, math.ceil((starts - left) * period / starts))
             self.buckets[group] = Bucket(left, self.now, self.now + ttl, ttl)
 
@@ -167,6 +168,7 @@ class Groups:
             rate = self.rate(group)
             if group in self.waiting and rate and self._has_room(group) and self.is_dry(group):
                 told |= group not in self.rated
+                self.take_tokens(group, 0)
                 starts, period = rate
                 self.rated[group] = self.now + max(1, math.ceil((1 - self.tokens(group)) * period / starts))
             elif rate:

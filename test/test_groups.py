@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import math
+import pickle
 import random
 
 import pytest
@@ -324,7 +325,7 @@ def check_rate(stamps, starts, seconds):
 
 
 @pytest.mark.parametrize('bulk', [1, 100])
-@pytest.mark.parametrize(('starts', 'seconds'), [(5, 0.1), (1, 0.02), (300, 1.0)])
+@pytest.mark.parametrize(('starts', 'seconds'), [(5, 0.1), (1, 0.02), (300, 1.0), (100, 1 / 3)])
 async def test_a_rate_is_kept_in_every_window(client, queue, starts, seconds, bulk):
     await queue.set_limit('a', rate=(starts, seconds))
     count = starts + round(0.4 * starts / seconds)
@@ -596,6 +597,31 @@ async def test_limits_that_were_broken_by_hand_are_those_by_default(client, queu
     assert await tasks_of(queue) == [0, 'x']
 
 
+@pytest.mark.parametrize('key', ['turns', 'ring'])
+async def test_a_key_that_is_lost_keeps_no_group_waiting(client, queue, key):
+    await queue.enqueue_many(range(900), group=lambda n: f'g{n % 300}')
+    await client.delete(queue.keys[key])
+    assert sorted(await drain(queue, 100)) == list(range(900))
+    assert await nothing_left(client, queue)
+
+
+@pytest.mark.parametrize('key', ['limits', 'paused'])
+async def test_a_key_with_something_else_in_it_costs_no_task(client, queue, key):
+    await queue.enqueue_many(range(9), group=lambda n: f'g{n % 3}')
+    task_id, _ = await queue.dequeue(0)
+    await client.set(queue.keys[key], 'x')
+    await queue.enqueue(9, group='g')
+    assert await queue.requeue(task_id)
+    with contextlib.suppress(Exception):
+        await queue.dequeue(0)
+    await client.delete(queue.keys[key])
+    if held := await client.zrange(queue.keys['working'], 0, -1):
+        await client.zadd(queue.keys['working'], dict.fromkeys(held, 1))
+    await queue.sweep()
+    assert sorted(await drain(queue)) == list(range(10))
+    assert await nothing_left(client, queue)
+
+
 async def test_statistics_count_tasks_in_groups(queue):
     await queue.set_limit('a', concurrency=2)
     await queue.enqueue_many(range(10), group='a')
@@ -633,3 +659,14 @@ async def test_a_function_that_fails_says_what_is_in(queue):
         await queue.enqueue_many(range(600), group=lambda n: 'g' if n < 500 else None if n < 510 else 5)
     assert isinstance(caught.value.__cause__, TypeError) and len(caught.value.task_ids) == 510
     assert (await queue.get_queue_stats()).tasks == 510
+
+
+async def test_a_delivery_tells_its_group(queue):
+    await queue.enqueue_many(range(6), group=lambda n: ['a', None, 'ü'][n % 3])
+    assert (await queue.enqueue('urgent', priority=1, group=None)).group is None
+    taken = dict((task, task_id) for task_id, task in await take_all(queue, bulk=3))
+    assert [taken[n].group for n in range(6)] == ['a', None, 'ü'] * 2 and taken['urgent'].group is None
+    again = pickle.loads(pickle.dumps(taken[2]))
+    assert (again, again.group, again.token, again.attempt) == (taken[2], 'ü', taken[2].token, 1)
+    await queue.requeue(taken[2], forgive=True)
+    assert (await queue.dequeue(0))[0].group == 'ü'

@@ -50,9 +50,9 @@ class Operated(QueueObject):
         await session.call('limit', [name, value])
         if group is None:
             async for items in session.scan(self.keys['groups']):
-                for start in range(0, len(items), 2 * protocol.BULK):
+                for start in range(0, len(items), 2 * protocol.FEW):
                     session.check()
-                    await session.call('advance', items[start : start + 2 * protocol.BULK : 2])
+                    await session.call('advance', items[start : start + 2 * protocol.FEW : 2])
 
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None.  What was never set is not there."""

@@ -97,7 +97,7 @@ class QueueObject:
         if pipeline is not None:
             await self._add_to_pipeline(pipeline, name, args)
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
-        return await self._started().settle(name, args, task_id, size)
+        return await self._started().settle(name, args, task_id, size + protocol.weight_of(task_id))
 
     async def _add_to_pipeline(
         self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False

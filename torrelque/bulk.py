@@ -1,15 +1,19 @@
 """Bulk calls: any number of tasks in constant memory, in calls that keep the server responsive."""
 
 import asyncio
+import itertools
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .check import serialise
 from .error import TorrelqueBulkError, TorrelqueTypeError
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BULK, BULK_BYTES, Arg, outcome_error, read_outcomes, token_of
+from .protocol import BULK, BULK_BYTES, FEW, GROUPED, Arg, outcome_error, read_outcomes, token_of, weight_of
 from .session import Session
+
+AWAY = 4
+"""Calls of one `release_many` that are on their way at once, at the most."""
 
 
 class _Enqueuer:
@@ -24,7 +28,7 @@ class _Enqueuer:
         self._made: list[TorrelqueTaskId] = []
         self._args: list[Arg] = []
         self._size = 0
-        self._next: tuple[TorrelqueTaskId, bytes, str] | None = None
+        self._next: tuple[TorrelqueTaskId, bytes, str, int] | None = None
         self._away: asyncio.Future[Any] | None = None
         self._away_ids: list[TorrelqueTaskId] = []
 
@@ -33,16 +37,17 @@ class _Enqueuer:
         payload = serialise(self._serialiser, task, 'the task')
         options = self._options if isinstance(self._options, str) else self._options(task)
         task_id = TorrelqueTaskId(os.urandom(16).hex())
-        if self._made and self._size + len(payload) > BULK_BYTES:
-            self._next = task_id, payload, options
+        size = len(payload) + (GROUPED if '"group"' in options else 0)
+        if self._made and self._size + size > BULK_BYTES:
+            self._next = task_id, payload, options, size
             return True
-        self._take(task_id, payload, options)
+        self._take(task_id, payload, options, size)
         return len(self._made) >= BULK or self._size >= BULK_BYTES
 
-    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str) -> None:
+    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
         self._args += (task_id, payload, options)
         self._made.append(task_id)
-        self._size += len(payload)
+        self._size += size
 
     async def send(self) -> None:
         """Wait for the call that is on its way, then send what was taken since."""
@@ -116,27 +121,36 @@ async def enqueue_all(
     return enqueuer.task_ids  # type: ignore[return-value]
 
 
-async def release_all(session: Session, task_ids: Iterable[str], keep: Sequence[Arg]) -> list[bool]:
-    """Release tasks; for each whether it was done, in their order."""
+def _calls_of(task_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    start = end = size = 0
+    while start < len(task_ids):
+        while end < len(task_ids) and end - start < BULK and size < BULK_BYTES:
+            size += weight_of(task_ids[end])
+            end += 1
+        yield task_ids[start:end]
+        start, size = end, 0
+
+
+async def release_all(session: Session, task_ids: Sequence[str], keep: Sequence[Arg]) -> list[bool]:
+    """Release tasks; for each whether it was done, in their order.  Some calls are on their way at once."""
     done: list[bool] = []
-    ids = list(task_ids)
-    for start in range(0, len(ids), BULK):
-        some = ids[start : start + BULK]
-        args: list[Arg] = []
-        for task_id in some:
-            args += (task_id, token_of(task_id), *keep)
+    calls = _calls_of(task_ids)
+    while some := [*itertools.islice(calls, AWAY)]:
         session.check()
-        reply = await session.call('release', args)
-        outcomes = zip(some, read_outcomes(reply, len(some)), strict=True)
-        done += [session.told('release', task_id, outcome) for task_id, outcome in outcomes]
+        replies = await asyncio.gather(
+            *(session.call('release', [word for i in ids for word in (i, token_of(i), *keep)]) for ids in some)
+        )
+        for ids, reply in zip(some, replies, strict=True):
+            outcomes = zip(ids, read_outcomes(reply, len(ids)), strict=True)
+            done += [session.told('release', task_id, outcome) for task_id, outcome in outcomes]
     return done
 
 
 async def redrive_some(session: Session, mark: Callable[[], str], task_ids: Sequence[Arg]) -> int:
     """Redrive the tasks named; how many were dead."""
     count = 0
-    for start in range(0, len(task_ids), BULK):
-        some = task_ids[start : start + BULK]
+    for start in range(0, len(task_ids), FEW):
+        some = task_ids[start : start + FEW]
         session.check()
         reply = await session.call('redrive', [mark(), *some])
         count += read_outcomes(reply, len(some)).count('ok')

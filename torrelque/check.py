@@ -63,14 +63,15 @@ def check_priority(priority: int) -> int:
     return priority
 
 
-def check_rate(rate: tuple[int, float]) -> tuple[int, int]:
-    """A rate: starts, and in how many milliseconds."""
+def check_rate(rate: tuple[int, float]) -> tuple[int, float]:
+    """A rate: starts, and in how many milliseconds, which are not rounded."""
     if not isinstance(rate, (tuple, list)) or len(rate) != 2:
         raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), None or math.inf, not {rate!r}')
-    starts, seconds = check_count(rate[0], 'the starts of a rate'), milliseconds(rate[1], 'the seconds of a rate')
-    if not seconds:
+    starts = check_count(rate[0], 'the starts of a rate')
+    if not milliseconds(rate[1], 'the seconds of a rate'):
         raise TorrelqueValueError('the seconds of a rate must be more than 0')
-    return starts, seconds
+    period = round(rate[1] * 1000, 9)
+    return starts, int(period) if period == int(period) else period
 
 
 def is_none(limit: object) -> bool:

@@ -61,27 +61,32 @@ _FINAL = frozenset({TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED,
 class TorrelqueTaskId(str):
     """A task's id; as `dequeue` gives it, it also carries the right to settle the task.
 
-    It is a ``str`` and equal to the plain one.  The id of a delivery has an ``attempt`` (1 at the first)
-    and a ``token`` by which the queue tells this delivery from any other of the same task.  Pickling keeps
-    both; JSON keeps the plain string, which is not fenced.
+    It is a ``str`` and equal to the plain one.  The id of a delivery has an ``attempt`` (1 at the first), a ``token``
+    by which the queue tells this delivery from any other of the same task, and its ``group``.  Pickling keeps all;
+    JSON keeps the plain string, which is not fenced.
     """
 
-    __slots__ = ('attempt', 'token')
+    __slots__ = ('attempt', 'group', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
     token: str
     """Attempt and server time (ms) of the claim, or '' when the task was not dequeued."""
+    group: str | None
+    """The task's group; None where it has none, and when it was not dequeued."""
 
-    def __new__(cls, value: str, attempt: int | None = None, token: str = '') -> 'TorrelqueTaskId':
+    def __new__(
+        cls, value: str, attempt: int | None = None, token: str = '', group: str | None = None
+    ) -> 'TorrelqueTaskId':
         """A plain id, or that of a delivery."""
         self = str.__new__(cls, value)
         self.attempt = attempt
         self.token = token
+        self.group = group
         return self
 
-    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str]]:
-        return type(self), (str(self), self.attempt, self.token)
+    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None]]:
+        return type(self), (str(self), self.attempt, self.token, self.group)
 
 
 class TorrelqueTaskState(NamedTuple):

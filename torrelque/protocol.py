@@ -41,6 +41,10 @@ BULK = 250
 """Tasks of one call at the most: a script stops the server for everybody, and Lua unpacks no more than thousands."""
 BULK_BYTES = 1_000_000
 """Payload of one call at the most, where it is more than one task."""
+FEW = 125
+"""Tasks of one call that have groups, at the most: their part of a script takes longer."""
+GROUPED = BULK_BYTES // FEW
+"""Bytes that such a task counts as besides its payload, so that there are no more in a call."""
 SWEEP = 200
 """Tasks of each kind that one sweep moves at the most."""
 GRACE = 0.7
@@ -148,6 +152,11 @@ def limit_value(concurrency: float | None, rate: tuple[int, float] | float | Non
     if rate is not None:
         limits['rate'] = 0 if is_none(rate) else check_rate(rate)  # type: ignore[arg-type]
     return json.dumps(limits, separators=(',', ':')) if limits else ''
+
+
+def weight_of(task_id: str) -> int:
+    """Bytes that a task counts as in a call that settles it."""
+    return GROUPED if isinstance(task_id, TorrelqueTaskId) and task_id.group is not None else 0
 
 
 def token_of(task_id: str) -> str:
@@ -343,11 +352,13 @@ def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
 def read_claimed(reply: Any) -> Claimed:
     """What a claim was given, each id with its token."""
     stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
+    groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
     tasks, foreign = [], []
-    for i in range(5, len(reply), 3):
+    for i in range(6, len(reply), 3):
         token = f'{reply[i + 2]}-{stamp}'
         try:
-            tasks.append((TorrelqueTaskId(reply[i].decode(), reply[i + 2], token), reply[i + 1]))
+            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, groups.get(i // 3 - 1))
+            tasks.append((task_id, reply[i + 1]))
         except UnicodeDecodeError:
             foreign.append((reply[i], token))
     return Claimed(tasks, None if wait is None else wait / 1000, bool(more), read_troubles(troubles), foreign)

@@ -76,11 +76,12 @@ class Torrelque(Operated):
         options = protocol.enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = check.serialise(self._serialiser, task, 'the task')
         item: list[protocol.Arg] = [new_id, payload, options]
+        size = len(payload) + (0 if group is None else protocol.GROUPED)
         if pipeline is not None:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
             await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)
         else:
-            await self._started().send('enqueue', item, new_id, len(payload))
+            await self._started().send('enqueue', item, new_id, size)
         return new_id
 
     async def enqueue_many(
@@ -123,7 +124,8 @@ class Torrelque(Operated):
         id of the caller's own may be enqueued again at once.
         """
         args = [check.check_id(task_id), self._plan.mark()]
-        return protocol.settled(await self._started().send('cancel', args, task_id), task_id)
+        outcome = await self._started().send('cancel', args, task_id, protocol.GROUPED)
+        return protocol.settled(outcome, task_id)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -295,4 +297,4 @@ class Torrelque(Operated):
         """
         token, mark = protocol.token_of(check.check_id(task_id)), self._plan.mark()
         args = [task_id, token, mark, check.check_error(error)]
-        return await self._started().settle('bury', args, task_id, len(error or ''))
+        return await self._started().settle('bury', args, task_id, len(error or '') + protocol.weight_of(task_id))

@@ -13,7 +13,7 @@ from .fetch import Fetcher
 from .hub import Hub
 from .link import SILENCE, TICK, Link
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, BULK, Arg, Outcome, Transition, make_marks, settled, text
+from .protocol import BLOCK, BULK, FEW, Arg, Outcome, Transition, make_marks, settled, text
 
 logger = logging.getLogger(__package__)
 
@@ -181,9 +181,9 @@ class Session:
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.
-        for start in range(0, len(task_ids), BULK):
+        for start in range(0, len(task_ids), FEW):
             args: list[Arg] = []
-            for task_id in task_ids[start : start + BULK]:
+            for task_id in task_ids[start : start + FEW]:
                 args += [task_id, task_id.token, self._plan.mark(), '0', '', '1', '']
             call = self.call('requeue', args)
             self._returns.add(call)

@@ -117,7 +117,7 @@ async def enlarge(client: redis.asyncio.Redis, tasks: int, groups: int) -> None:
     async with Torrelque(client, queue='large') as queue:
         await step('fill the large group', queue.enqueue_many(range(tasks), group='large', priority=lambda n: n % 3))
         large = last[0]
-        await step('fill the groups', queue.enqueue_many(range(groups), group=lambda n: f'g{n}', task_timeout=1))
+        await step('fill the groups', queue.enqueue_many(range(groups), group=lambda n: f'g{n}'))
         small = last[0]
         await step('urgent ones for all', queue.enqueue_many(range(groups), group=lambda n: f'g{n}', priority=9))
         await step('limit the large group', queue.set_limit('large', concurrency=2))
@@ -125,14 +125,17 @@ async def enlarge(client: redis.asyncio.Redis, tasks: int, groups: int) -> None:
         await step('cancel heads', *(queue.cancel(task_id) for task_id in small[: groups // 4]))
         await step('cancel in the large group', *(queue.cancel(task_id) for task_id in large[::50]))
         await step('take one of each group', take(queue, groups))
-        await asyncio.sleep(1)
+        # All leases have ended.
+        await client.zunionstore(queue.keys['working'], {queue.keys['working']: 0})
+        await longest(client)
         await step('sweep all leases', queue.sweep())
+        await step('no rate', queue.set_limit(concurrency=1))
         await step('pause groups', *(queue.pause(f'g{n}') for n in range(1000)))
         await step('take and put back paused ones', take(queue, groups // 2))
         await step('resume groups', *(queue.resume(f'g{n}') for n in range(1000)))
         await step('no limits', queue.set_limit())
         await step('no limit for the large group', queue.set_limit('large'))
-        await step('drain', drain_rest(queue))
+        await step('drain', drain_rest(queue, client))
         await client.delete(*[key async for key in client.scan_iter('*:task:*')])
         print('    keys that remain:', [key async for key in client.scan_iter()])
 
@@ -142,8 +145,10 @@ async def take(queue: Torrelque, count: int) -> None:
         count -= len(await queue.dequeue(5, max_tasks=BULK))
 
 
-async def drain_rest(queue: Torrelque) -> None:
-    while (await queue.get_queue_stats()).tasks:
+async def drain_rest(queue: Torrelque, client: redis.asyncio.Redis) -> None:
+    while (stats := await queue.get_queue_stats()).tasks:
+        if not stats.pending:
+            await client.zunionstore(queue.keys['working'], {queue.keys['working']: 0})
         some = await queue.dequeue(5, max_tasks=BULK)
         await queue.release_many([task_id for task_id, _ in some])
 

@@ -18,7 +18,7 @@ local function book()
   local known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
-  local used_up, cycled = false, false
+  local used_up, cycled, quenched = false, false, {}
   local limited, default_limit, default_rate, delayed
   opened = self
 
@@ -37,7 +37,7 @@ local function book()
     end
     if type(value.rate) == 'table' then
       local starts, period = tonumber(value.rate[1]) or 0, tonumber(value.rate[2]) or 0
-      pace = starts >= 1 and period >= 1 and {starts, period} or pace
+      pace = starts >= 1 and starts < 2 ^ 53 and period > 0 and period <= 1e13 and {starts, period} or pace
     elseif value.rate == 0 then
       pace = false
     end
@@ -63,10 +63,12 @@ local function book()
     local own, still = {}, {}
     if limited == nil then
       limited = redis.call('EXISTS', limits, paused) > 0
-      default_limit, default_rate = decode(limited and redis.call('HGET', limits, '') or '', math.huge, false)
+      local default = limited and redis.pcall('HGET', limits, '')
+      default_limit, default_rate = decode(type(default) == 'string' and default or '', math.huge, false)
     end
     if limited then
-      own, still = redis.call('HMGET', limits, unpack(fresh)), redis.call('SMISMEMBER', paused, unpack(fresh))
+      -- Where somebody put something else there, these are lists of nothing.
+      own, still = redis.pcall('HMGET', limits, unpack(fresh)), redis.pcall('SMISMEMBER', paused, unpack(fresh))
     end
     for j = 1, #fresh do
       local k = seen + j
@@ -124,7 +126,7 @@ local function book()
   function self.wait(id, name, order)
     local k = self.meet(name)
     local members = incoming[k] or {}
-    members[#members + 1], members[#members + 2] = order, id
+    members[#members + 1], members[#members + 2] = tonumber(order) or 0, id
     incoming[k] = members
   end
 
@@ -180,7 +182,11 @@ local function book()
     used_up = false
   end
 
+  -- Whether an id of `turns` is the head of its group; it is as well where only the ring was lost.
   function self.is_head(k, id)
+    if not heads[k] and redis.call('HGET', base .. 'task:' .. id, 'status') == '0' and self.owner(id) == names[k] then
+      heads[k] = id
+    end
     return heads[k] == id
   end
 
@@ -269,8 +275,11 @@ local function book()
   -- Let the next of a group come up; whether nothing of the group is left.
   local function close(k)
     slots[k] = math.max(0, slots[k] + change[k])
-    if delays[k] and redis.call('HINCRBY', later, names[k], delays[k]) <= 0 then
-      redis.call('HDEL', later, names[k])
+    if delays[k] then
+      delayed = true
+      if redis.call('HINCRBY', later, names[k], delays[k]) <= 0 then
+        redis.call('HDEL', later, names[k])
+      end
     end
     if incoming[k] and #incoming[k] == 2 and not known[k] then
       -- A group of one task needs no key of its own.
@@ -279,7 +288,7 @@ local function book()
       store(k)
     end
     advance(k)
-    if ahead[k] then
+    if ahead[k] and ahead[k][at[k]] then
       store(k)
     end
     if not heads[k] and not empty[k] and (thirsty[k] or slots[k] == 0) then
@@ -298,20 +307,28 @@ local function book()
     if #words > 0 then
       redis.call(command, name, unpack(words))
     end
+    if #words > 0 and command == 'HSET' and redis.call('HLEN', name) * 2 == #words then
+      -- It is new.  The server searches a small hash from one end to the other, which costs more than all else here; a
+      -- field of more than 64 bytes makes it one that looks up.
+      redis.call('HSET', name, string.rep('-', 65), '')
+      redis.call('HDEL', name, string.rep('-', 65))
+    end
   end
 
   -- What a rate means for the group: whether it waits for a token, and nobody knew.
   local function ration(k)
     local most, period = unpack(rate[k])
-    if taken[k] then
+    local waits = thirsty[k] and not empty[k]
+    if taken[k] or waits then
+      -- Anew also where nothing was taken: the rate may have changed since, and with it the time to live.
       local full = math.max(1, math.ceil((most - tokens[k]) * period / most))
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end
-    if thirsty[k] and not empty[k] then
+    if waits then
       local wait = math.max(1, math.ceil((1 - tokens[k]) * period / most))
       return redis.call('ZADD', rated, now + wait, names[k]) == 1
     end
-    redis.call('ZREM', rated, names[k])
+    quenched[#quenched + 1] = names[k]
   end
 
   -- Write all that was noted; whether somebody should be told, of a task or of a time.
@@ -339,6 +356,7 @@ local function book()
     write('HSET', groups, counted)
     write('HDEL', ring, headless)
     write('HSET', ring, headed)
+    write('ZREM', rated, quenched)
     write('LPUSH', turns, joining)
     return told or #joining > 0
   end

@@ -1,9 +1,9 @@
 -- Put a task that is ready where it waits: into its group, among those with a priority, or on a list for `append`.
 local function place(id, group, order, plain)
   if group then
-    book().wait(id, group, order or 0)
+    book().wait(id, group, order)
   elseif order then
-    redis.call('ZADD', priority, order, id)
+    redis.call('ZADD', priority, tonumber(order) or 0, id)
   else
     plain[#plain + 1] = id
   end

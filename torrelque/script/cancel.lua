@@ -17,7 +17,7 @@ local outcomes, refused = {}, false
 local function take_out(id, group, order)
   if group then
     if book().strike(id, group) and redis.call('LLEN', turns) <= 500 then
-      redis.call('LREM', turns, 1, id)
+      redis.call('LREM', turns, 0, id)
     end
   elseif order then
     redis.call('ZREM', priority, id)
@@ -53,6 +53,13 @@ local function cancel(id, known, mark)
   redis.call('HSET', state .. id, 'status', CANCELLED, 'mark', with_mark(known[2], mark))
 end
 
+-- The groups first, to be read all at once.
+for i = 2, #ARGV, 2 do
+  local group = redis.pcall('HGET', state .. ARGV[i], 'group')
+  if type(group) == 'string' then
+    book().meet(group)
+  end
+end
 for i = 2, #ARGV, 2 do
   local id, mark = ARGV[i], ARGV[i + 1]
   local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'order', 'dequeue_count')

@@ -9,22 +9,26 @@
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
---        (1 or 0), list of id and trouble by turns, then by turns id, payload, attempt
+--        (1 or 0), list of id and trouble by turns, list of number (from 1) and group by turns of the tasks that have
+--        one, then by turns id, payload, attempt
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
-local reply = {'ok', stamp, false, 0, {}}
-local given, troubles = {}, reply[5]
+local reply = {'ok', stamp, false, 0, {}, {}}
+local given, troubles, grouped = {}, reply[5], reply[6]
 local leases, holed, bytes = {}, 0, 0
-local special = redis.call('EXISTS', turns, priority, rated, paused, holes) > 0
+local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 
 local function again(last)
   reply[2] = last.time
   for _, id in ipairs(last.ids) do
-    local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time')
+    local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
     local payload = redis.call('HGET', tasks, id)
     if not known.err and known[1] == WORKING and known[3] == last.time and payload then
       given[#given + 1] = id
+      if known[4] then
+        grouped[#grouped + 1], grouped[#grouped + 2] = #given, known[4]
+      end
       local n = #reply
       reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
     end
@@ -111,9 +115,9 @@ local function take_special()
   -- One head, or who goes before it by now: its id, and what became of it.
   local function take_head(id, known)
     local name, order = known[5], tonumber(known[4]) or 0
-    local group = name and book.meet(name)
-    if not group or known[1] ~= PENDING or not book.is_head(group, id) then
-      local owner = not known[1] and book.owner(id)
+    local group = name and known[1] == PENDING and book.meet(name)
+    if not group or not book.is_head(group, id) then
+      local owner = not name and book.owner(id)
       if owner then
         damaged(id, known)
         book.strike(id, owner)
@@ -129,6 +133,7 @@ local function take_special()
     end
     local outcome = hand(id, known)
     if outcome == 'ok' then
+      grouped[#grouped + 1], grouped[#grouped + 2] = #given, name
       book.take(group)
     elseif outcome == 'hole' then
       damaged(id, known)
@@ -137,18 +142,24 @@ local function take_special()
     return id, outcome
   end
 
+  -- Some hundred at the most: they take longer.
   local function take_heads(goal)
+    goal = math.min(goal, #given + 125 - #grouped / 2)
     while #given < goal and bytes < most and holed < 200 do
-      local ids, known, outcome = book.heads(goal - #given), {}, nil
+      -- The more holes there were, the more there will be.
+      local ids, known, outcome = book.heads(goal - #given + holed), {}, nil
       for k, id in ipairs(ids) do
         known[k] = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count', 'order', 'group')
-        if known[k][5] then
+        if known[k][5] and known[k][1] == PENDING then
           book.meet(known[k][5])
         end
       end
       book.read()
       for k, id in ipairs(ids) do
-        ids[k], outcome = take_head(id, known[k])
+        outcome = #given >= goal and 'full'
+        if not outcome then
+          ids[k], outcome = take_head(id, known[k])
+        end
         if outcome == 'full' then
           book.put_back(ids, k)
           return
@@ -164,6 +175,14 @@ local function take_special()
 
   -- Plain tasks and groups take turns: the lowest bit of `seq` says whose it is.
   local function take_turns()
+    if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', ring_key) == 1 then
+      -- It was lost (evicted, or deleted by hand), and would keep its groups waiting for ever.
+      for j, id in ipairs(redis.call('HSCAN', ring_key, 0, 'COUNT', 100)[2]) do
+        if j % 2 == 0 then
+          redis.call('LPUSH', turns, id)
+        end
+      end
+    end
     if redis.call('EXISTS', turns) == 0 then
       return take_plain(wanted)
     elseif redis.call('EXISTS', pending) == 0 then
@@ -174,19 +193,21 @@ local function take_special()
     if bit == 1 then
       first, second = take_plain, take_heads
     end
-    local before = #given
-    first(before + math.ceil((wanted - before) / 2))
+    local before, goal = #given, math.min(wanted, #given + 250)
+    first(before + math.ceil((goal - before) / 2))
     local share = #given - before
-    second(wanted)
+    second(goal)
     if share > #given - before - share then
       redis.call('INCRBY', seq, 1 - 2 * bit)
     end
-    first(wanted)
+    first(goal)
   end
 
   take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
   take_turns()
-  take_ranked(wanted)
+  if holed < 200 and #grouped < 250 then
+    take_ranked(wanted)
+  end
 end
 
 if ARGV[2] ~= '' then

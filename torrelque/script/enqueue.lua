@@ -16,7 +16,7 @@
 local limit = tonumber(ARGV[2])
 local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 local accepted, payloads, seen, decoded = {}, {}, {}, {}
-local ready, ranked, waiting, rung, number = {}, {}, {}, false, nil
+local ready, ranked, waiting, rung, ordered, number = {}, {}, {}, false, false, nil
 local outcomes, refused = {}, false
 
 local function known(id, mark)
@@ -56,8 +56,7 @@ end
 
 -- The place of a task in the order of all that have a group or a priority.
 local function rank(rank)
-  -- By twos: the lowest bit says whose turn it is.
-  number = (number or redis.call('INCRBY', seq, #accepted) - #accepted) + 2
+  number = number + 2
   return string.format('%.0f', number - rank * 2 ^ 45)
 end
 
@@ -114,6 +113,7 @@ for i = 4, #ARGV, 3 do
     size = size and size + 1
     accepted[#accepted + 1], accepted[#accepted + 2] = i, given
     payloads[#payloads + 1], payloads[#payloads + 2] = id, ARGV[i + 1]
+    ordered = ordered or given.group or given.priority
     outcome = 'ok'
   end
   outcomes[#outcomes + 1] = outcome
@@ -121,6 +121,8 @@ for i = 4, #ARGV, 3 do
 end
 
 if #payloads > 0 then
+  -- By twos: the lowest bit says whose turn it is.
+  number = ordered and redis.call('INCRBY', seq, #accepted) - #accepted
   local late = redis.call('HSET', tasks, unpack(payloads)) < #payloads / 2
   for k = 1, #accepted, 2 do
     local i, given = accepted[k], accepted[k + 1]

@@ -35,7 +35,8 @@ while i <= #ARGV do
     else
       kept[#kept + 1] = i
     end
-  elseif outcome == 'cancelled' and resent and string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
+  elseif known[1] == CANCELLED and outcome ~= 'lease_lost' and not seen[id] and resent and
+      string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
     -- Released as cancelled (6) by this very call.
     seen[id] = true
     outcome = 'ok'

@@ -9,6 +9,8 @@
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local most = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
+-- Those of groups take longer.
+local room, left = 100, false
 
 local function pend(id, known)
   redis.call('HSET', state .. id, 'status', PENDING)
@@ -29,8 +31,14 @@ end
 local function come(key, status, each)
   local ids = redis.call('ZRANGEBYSCORE', key, '-inf', stamp, 'LIMIT', 0, most)
   for _, id in ipairs(ids) do
+    if room == 0 then
+      break
+    end
     local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'forgiven', 'max_attempts',
       'requeue_count', 'group', 'order')
+    if known[6] then
+      room = room - 1
+    end
     if not known.err and known[1] == CANCELLED and key == working then
       clear(id, known[6])
       stale = stale + 1
@@ -47,6 +55,7 @@ local function come(key, status, each)
       end
     end
   end
+  left = left or #ids == most or room == 0
   return #ids
 end
 
@@ -66,7 +75,7 @@ local delays = come(delayed, DELAYED, function(id, known)
   pend(id, known)
   due = due + 1
 end)
-local thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, most)
+local thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, math.min(room, most))
 if #thirsty > 0 then
   redis.call('ZREM', rated, unpack(thirsty))
   for _, name in ipairs(thirsty) do
@@ -82,4 +91,4 @@ if leases > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (leases == most or delays == most or #thirsty == most) and 1 or 0, troubles}
+return {'ok', stale, due, died, (left or #thirsty >= math.min(room, most)) and 1 or 0, troubles}
