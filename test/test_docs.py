@@ -216,7 +216,7 @@ _SHOWN: dict[str, Callable[[Any, str], list[str]]] = {
     'none': lambda client, key: [],
     'string': lambda client, key: [client.get(key)],
     'list': lambda client, key: client.lrange(key, 0, -1),
-    'hash': lambda client, key: [':'.join(item) for item in client.hgetall(key).items()],
+    'hash': lambda client, key: sorted(':'.join(item) for item in client.hgetall(key).items()),
     'zset': lambda client, key: [f'{name}:{score:.0f}' for name, score in client.zrange(key, 0, -1, withscores=True)],
 }
 

@@ -664,7 +664,7 @@ async def test_a_function_that_fails_says_what_is_in(queue):
 async def test_a_delivery_tells_its_group(queue):
     await queue.enqueue_many(range(6), group=lambda n: ['a', None, 'ü'][n % 3])
     assert (await queue.enqueue('urgent', priority=1, group=None)).group is None
-    taken = dict((task, task_id) for task_id, task in await take_all(queue, bulk=3))
+    taken = {task: task_id for task_id, task in await take_all(queue, bulk=3)}
     assert [taken[n].group for n in range(6)] == ['a', None, 'ü'] * 2 and taken['urgent'].group is None
     again = pickle.loads(pickle.dumps(taken[2]))
     assert (again, again.group, again.token, again.attempt) == (taken[2], 'ü', taken[2].token, 1)
