@@ -15,7 +15,7 @@ local function book()
   local _, turns, _, _, _, _, _, groups, ring, limits, rated, paused, _, _, _, later, holders = unpack(KEYS)
   local base, self = string.sub(KEYS[1], 1, -8), {}
   local numbers, names, seen = {}, {}, 0
-  local known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}
+  local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
   local used_up, cycled, quenched = false, false, {}
@@ -23,7 +23,20 @@ local function book()
   opened = self
 
   local function key(k)
-    return base .. 'group:' .. names[k]
+    keys[k] = keys[k] or base .. 'group:' .. names[k]
+    return keys[k]
+  end
+
+  local function limit_of(k)
+    return limit[k] or default_limit
+  end
+
+  -- A rate, or false.
+  local function rate_of(k)
+    if rate[k] == nil then
+      return default_rate
+    end
+    return rate[k]
   end
 
   -- Limits as they are written, by hand perhaps; what cannot be read is by default.
@@ -60,7 +73,7 @@ local function book()
     end
     local fresh = seen == 0 and names or {unpack(names, seen + 1)}
     local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring, unpack(fresh))
-    local own, still = {}, {}
+    local own, still, asked = {}, {}, {}
     if limited == nil then
       limited = redis.call('EXISTS', limits, paused) > 0
       local default = limited and redis.pcall('HGET', limits, '')
@@ -72,10 +85,19 @@ local function book()
     end
     for j = 1, #fresh do
       local k = seen + j
-      known[k], slots[k], heads[k], was[k], halted[k] = count[j], tonumber(count[j]) or 0, head[j], head[j], still[j] == 1
-      limit[k], rate[k] = default_limit, default_rate
-      if own[j] then
-        limit[k], rate[k] = decode(own[j], default_limit, default_rate)
+      known[k], slots[k], heads[k], was[k] = count[j], tonumber(count[j]) or 0, head[j], head[j]
+      if limited then
+        halted[k] = still[j] == 1
+        if own[j] then
+          limit[k], rate[k] = decode(own[j], default_limit, default_rate)
+        end
+      end
+      asked[j] = key(k)
+    end
+    if #fresh > 1 and redis.call('EXISTS', unpack(asked)) == 0 then
+      -- Nothing is behind any head: one question, and not one for each.
+      for k = seen + 1, #names do
+        empty[k] = true
       end
     end
     seen = #names
@@ -84,7 +106,7 @@ local function book()
   -- Tokens in the bucket of a group that has a rate: rate[1] at the most, and as many more in rate[2] ms.
   local function bucket(k)
     if not tokens[k] then
-      local text, most, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate[k])
+      local text, most, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate_of(k))
       local left, since = string.match(type(text) == 'string' and text or '', '^(%S+) (%d+)$')
       left = tonumber(left) or most
       tokens[k] = math.min(most, left + math.max(0, now - (since or now)) * most / period)
@@ -95,10 +117,10 @@ local function book()
 
   -- Let the next task of a group be its head, where there is one and it may.
   local function advance(k)
-    if heads[k] or halted[k] or slots[k] >= limit[k] then
+    if heads[k] or halted[k] or slots[k] >= limit_of(k) then
       return
     end
-    thirsty[k] = rate[k] and bucket(k) < 1
+    thirsty[k] = rate_of(k) and bucket(k) < 1
     if thirsty[k] then
       return
     end
@@ -192,7 +214,7 @@ local function book()
 
   -- Whether a head may still go on; else it goes back into its group.
   function self.may(k, id, order)
-    if not halted[k] and slots[k] <= limit[k] and not (rate[k] and bucket(k) < 1) then
+    if not halted[k] and slots[k] <= limit_of(k) and not (rate_of(k) and bucket(k) < 1) then
       return true
     end
     heads[k] = false
@@ -203,7 +225,7 @@ local function book()
 
   -- Take those behind the head that may come up in this call; where none may, only look at the first.
   local function look(k)
-    local most = math.min(rounds, limit[k] - slots[k], rate[k] and math.floor(bucket(k)) - 1 or rounds)
+    local most = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k)) - 1 or rounds)
     if most > 0 then
       ahead[k], at[k] = redis.call('ZPOPMIN', key(k), most), 1
       empty[k] = #ahead[k] < 2 * most
@@ -252,7 +274,7 @@ local function book()
 
   -- The head was handed out: the next comes up.
   function self.take(k)
-    if rate[k] then
+    if rate_of(k) then
       tokens[k], taken[k] = bucket(k) - 1e-9 - 1, true
     end
     heads[k] = false
@@ -317,7 +339,7 @@ local function book()
 
   -- What a rate means for the group: whether it waits for a token, and nobody knew.
   local function ration(k)
-    local most, period = unpack(rate[k])
+    local most, period = unpack(rate_of(k))
     local waits = thirsty[k] and not empty[k]
     if taken[k] or waits then
       -- Anew also where nothing was taken: the rate may have changed since, and with it the time to live.
@@ -346,7 +368,7 @@ local function book()
       elseif heads[k] ~= was[k] then
         headed[#headed + 1], headed[#headed + 2] = names[k], heads[k]
       end
-      told = rate[k] and ration(k) or told
+      told = rate_of(k) and ration(k) or told
     end
     local joining = {unpack(joined, gone_on + 1)}
     write('HDEL', holders, freed)

@@ -36,7 +36,7 @@ local function again(last)
 end
 
 -- Whether the bytes allow for another task, and the task is there: 'ok' | 'full' | 'hole'.
-local function hand(id, known)
+local function hand(id, key, known)
   if known[1] ~= PENDING then
     return 'hole'
   end
@@ -49,7 +49,7 @@ local function hand(id, known)
     return 'full'
   end
   local attempt = (tonumber(known[3]) or 0) + 1
-  redis.call('HSET', state .. id, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
+  redis.call('HSET', key, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
   local n = #leases
   leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
   n = #reply
@@ -69,10 +69,11 @@ local function take_plain(goal)
   while #given < goal and bytes < most and holed < 200 do
     local ids = redis.call('RPOP', pending, goal - #given)
     for k, id in ipairs(ids or {}) do
-      local known = bytes < most and redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+      local key = state .. id
+      local known = bytes < most and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
       -- An id that has a hole here may be pending again, but elsewhere: in its order.
       local hole = known and patchy and redis.call('SREM', holes, id) == 1
-      local outcome = not known and 'full' or hole and 'hole' or hand(id, known)
+      local outcome = not known and 'full' or hole and 'hole' or hand(id, key, known)
       if outcome == 'full' then
         local rest = {}
         for j = #ids, k, -1 do
@@ -101,9 +102,9 @@ local function take_special()
   local function take_ranked(goal)
     local items = goal > #given and bytes < most and redis.call('ZPOPMIN', priority, goal - #given) or {}
     for k = 1, #items, 2 do
-      local id = items[k]
-      local known = bytes < most and redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
-      local outcome = known and hand(id, known) or 'full'
+      local id, key = items[k], state .. items[k]
+      local known = bytes < most and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
+      local outcome = known and hand(id, key, known) or 'full'
       if outcome == 'full' then
         redis.call('ZADD', priority, items[k + 1], id)
       elseif outcome == 'hole' then
@@ -113,7 +114,7 @@ local function take_special()
   end
 
   -- One head, or who goes before it by now: its id, and what became of it.
-  local function take_head(id, known)
+  local function take_head(id, key, known)
     local name, order = known[5], tonumber(known[4]) or 0
     local group = name and known[1] == PENDING and book.meet(name)
     if not group or not book.is_head(group, id) then
@@ -128,10 +129,10 @@ local function take_special()
     end
     local first = book.better(group, id, order)
     if first then
-      id = first
-      known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count')
+      id, key = first, state .. first
+      known = redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
     end
-    local outcome = hand(id, known)
+    local outcome = hand(id, key, known)
     if outcome == 'ok' then
       grouped[#grouped + 1], grouped[#grouped + 2] = #given, name
       book.take(group)
@@ -147,9 +148,10 @@ local function take_special()
     goal = math.min(goal, #given + 125 - #grouped / 2)
     while #given < goal and bytes < most and holed < 200 do
       -- The more holes there were, the more there will be.
-      local ids, known, outcome = book.heads(goal - #given + holed), {}, nil
+      local ids, keys, known, outcome = book.heads(goal - #given + holed), {}, {}, nil
       for k, id in ipairs(ids) do
-        known[k] = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'dequeue_count', 'order', 'group')
+        keys[k] = state .. id
+        known[k] = redis.pcall('HMGET', keys[k], 'status', 'timeout', 'dequeue_count', 'order', 'group')
         if known[k][5] and known[k][1] == PENDING then
           book.meet(known[k][5])
         end
@@ -158,7 +160,7 @@ local function take_special()
       for k, id in ipairs(ids) do
         outcome = #given >= goal and 'full'
         if not outcome then
-          ids[k], outcome = take_head(id, known[k])
+          ids[k], outcome = take_head(id, keys[k], known[k])
         end
         if outcome == 'full' then
           book.put_back(ids, k)

@@ -62,23 +62,24 @@ end
 
 local function write(i, given)
   local id, delay = ARGV[i], given.delay
+  local key = state .. id
   local status = delay and DELAYED or PENDING
-  if redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp) < 3 then
-    redis.call('DEL', state .. id)
-    redis.call('HSET', state .. id, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
+  if redis.call('HSET', key, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp) < 3 then
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
   end
   if given.max_attempts then
-    redis.call('HSET', state .. id, 'max_attempts', given.max_attempts)
+    redis.call('HSET', key, 'max_attempts', given.max_attempts)
   end
   if given.mark then
-    redis.call('HSET', state .. id, 'mark', given.mark)
+    redis.call('HSET', key, 'mark', given.mark)
   end
   local order = (given.group or given.priority) and rank(given.priority or 0)
   if given.group then
-    redis.call('HSET', state .. id, 'order', order, 'group', given.group)
+    redis.call('HSET', key, 'order', order, 'group', given.group)
   end
   if given.priority then
-    redis.call('HSET', state .. id, 'order', order, 'priority', given.priority)
+    redis.call('HSET', key, 'order', order, 'priority', given.priority)
   end
   if delay then
     waiting[#waiting + 1], waiting[#waiting + 2] = now + delay, id

@@ -22,7 +22,8 @@ end
 local i = 3
 while i <= #ARGV do
   local id, token, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+  local key = state .. id
+  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
   local outcome = seen[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
     seen[id] = true
@@ -31,7 +32,7 @@ while i <= #ARGV do
       book().free(id, known[4])
     end
     if keep == '' then
-      states[#states + 1] = state .. id
+      states[#states + 1] = key
     else
       kept[#kept + 1] = i
     end
