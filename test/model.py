@@ -631,6 +631,10 @@ class Model(Groups):
         for group in items:
             self.rated.pop(group, None)
             self.met.append(group)
+            rate = self.rate(group)
+            if rate and self.tokens(group) < rate[0]:
+                # It lives as long as the new rate needs.
+                self.take_tokens(group, 0)
         self._settle()
 
     def _pause(self, items: list[str], resent: bool) -> None:

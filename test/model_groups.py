@@ -168,7 +168,6 @@ class Groups:
             rate = self.rate(group)
             if group in self.waiting and rate and self._has_room(group) and self.is_dry(group):
                 told |= group not in self.rated
-                self.take_tokens(group, 0)
                 starts, period = rate
                 self.rated[group] = self.now + max(1, math.ceil((1 - self.tokens(group)) * period / starts))
             elif rate:

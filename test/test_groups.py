@@ -670,3 +670,11 @@ async def test_a_delivery_tells_its_group(queue):
     assert (again, again.group, again.token, again.attempt) == (taken[2], 'ü', taken[2].token, 1)
     await queue.requeue(taken[2], forgive=True)
     assert (await queue.dequeue(0))[0].group == 'ü'
+
+
+async def test_a_bucket_lives_by_the_rate_of_now(client, queue):
+    await queue.set_limit('a', rate=(3, 0.2))
+    await queue.enqueue_many(range(4), group='a')
+    assert len(await take_all(queue, 3)) == 3
+    await queue.set_limit('a', rate=(2, 3600))
+    assert await client.pttl(f'{queue.keys["rate"]}:a') > 60_000

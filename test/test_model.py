@@ -1162,6 +1162,8 @@ class Machine(RuleBasedStateMachine):
             self.move_clock(max(self.model.working.values()))
             self.ask(0, lambda queue: queue.sweep())
         assert not self.model.payloads
+        # There is nothing to ring for.
+        self.ask(0, lambda queue: queue.resume())
         for place, queue in enumerate(self.queues):
             self.loop.run_until_complete(queue.aclose())
             self.follow(place)

@@ -136,7 +136,8 @@ async def enlarge(client: redis.asyncio.Redis, tasks: int, groups: int) -> None:
         await step('no limits', queue.set_limit())
         await step('no limit for the large group', queue.set_limit('large'))
         await step('drain', drain_rest(queue, client))
-        await client.delete(*[key async for key in client.scan_iter('*:task:*')])
+        async for key in client.scan_iter('*:task:*', count=1000):
+            await client.delete(key)
         print('    keys that remain:', [key async for key in client.scan_iter()])
 
 

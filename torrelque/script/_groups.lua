@@ -19,7 +19,7 @@ local function book()
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
   local used_up, cycled, quenched = false, false, {}
-  local limited, default_limit, default_rate, delayed
+  local limited, default_limit, default_rate, delayed, changed
   opened = self
 
   local function key(k)
@@ -173,6 +173,11 @@ local function book()
   -- Whose id it is, where its own state cannot tell.
   function self.owner(id)
     return redis.call('HGET', holders, id)
+  end
+
+  -- Limits were changed: the time to live of a bucket is by its rate.
+  function self.change()
+    changed = true
   end
 
   -- The rest is for the claim.  Up to `count` heads, those whose turn it is first.
@@ -341,8 +346,7 @@ local function book()
   local function ration(k)
     local most, period = unpack(rate_of(k))
     local waits = thirsty[k] and not empty[k]
-    if taken[k] or waits then
-      -- Anew also where nothing was taken: the rate may have changed since, and with it the time to live.
+    if taken[k] or changed and bucket(k) < most then
       local full = math.max(1, math.ceil((most - tokens[k]) * period / most))
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end

@@ -143,9 +143,9 @@ local function take_special()
     return id, outcome
   end
 
-  -- Some hundred at the most: they take longer.
+  -- A hundred at the most: they take longer.
   local function take_heads(goal)
-    goal = math.min(goal, #given + 125 - #grouped / 2)
+    goal = math.min(goal, #given + 100 - #grouped / 2)
     while #given < goal and bytes < most and holed < 200 do
       -- The more holes there were, the more there will be.
       local ids, keys, known, outcome = book.heads(goal - #given + holed), {}, {}, nil
@@ -195,7 +195,7 @@ local function take_special()
     if bit == 1 then
       first, second = take_plain, take_heads
     end
-    local before, goal = #given, math.min(wanted, #given + 250)
+    local before, goal = #given, math.min(wanted, #given + 200)
     first(before + math.ceil((goal - before) / 2))
     local share = #given - before
     second(goal)
@@ -207,7 +207,7 @@ local function take_special()
 
   take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
   take_turns()
-  if holed < 200 and #grouped < 250 then
+  if holed < 200 and #grouped < 200 then
     take_ranked(wanted)
   end
 end

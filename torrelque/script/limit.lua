@@ -14,6 +14,7 @@ end
 if group ~= '' then
   redis.call('ZREM', rated, group)
   book().meet(group)
+  book().change()
 end
 if settle() then
   ring()
