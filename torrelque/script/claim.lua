@@ -19,22 +19,6 @@ local leases, holed, bytes = {}, 0, 0
 local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 
-local function again(last)
-  reply[2] = last.time
-  for _, id in ipairs(last.ids) do
-    local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
-    local payload = redis.call('HGET', tasks, id)
-    if not known.err and known[1] == WORKING and known[3] == last.time and payload then
-      given[#given + 1] = id
-      if known[4] then
-        grouped[#grouped + 1], grouped[#grouped + 2] = #given, known[4]
-      end
-      local n = #reply
-      reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
-    end
-  end
-end
-
 -- Whether the bytes allow for another task, and the task is there: 'ok' | 'full' | 'hole'.
 local function hand(id, key, known)
   if known[1] ~= PENDING then
@@ -94,8 +78,31 @@ local function take_plain(goal)
   end
 end
 
--- All else: one closure instead of four where there is nothing else.
-local function take_special()
+if ARGV[2] ~= '' then
+  redis.call('DEL', ARGV[2])
+end
+-- Looked for in any case: a call may arrive after its own repetition, from a connection that was given up.
+local last = redis.call('GET', record)
+local halted = special and redis.call('SISMEMBER', paused, '') == 1
+if last then
+  last = cjson.decode(last)
+  reply[2] = last.time
+  for _, id in ipairs(last.ids) do
+    local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+    local payload = redis.call('HGET', tasks, id)
+    if not known.err and known[1] == WORKING and known[3] == last.time and payload then
+      given[#given + 1] = id
+      if known[4] then
+        grouped[#grouped + 1], grouped[#grouped + 2] = #given, known[4]
+      end
+      local n = #reply
+      reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
+    end
+  end
+elseif not special then
+  take_plain(wanted)
+elseif not halted then
+  -- The functions of this part are made only where they are needed.
   local book = book()
 
   -- By priority, without a group.
@@ -210,20 +217,6 @@ local function take_special()
   if holed < 200 and #grouped < 200 then
     take_ranked(wanted)
   end
-end
-
-if ARGV[2] ~= '' then
-  redis.call('DEL', ARGV[2])
-end
--- Looked for in any case: a call may arrive after its own repetition, from a connection that was given up.
-local last = redis.call('GET', record)
-local halted = special and redis.call('SISMEMBER', paused, '') == 1
-if last then
-  again(cjson.decode(last))
-elseif not special then
-  take_plain(wanted)
-elseif not halted then
-  take_special()
 end
 if #leases > 0 then
   redis.call('ZADD', working, unpack(leases))
