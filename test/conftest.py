@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import redis
@@ -154,3 +154,11 @@ async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
     with start_sentinel(server_kind) as sentinel:
         yield sentinel
         await sentinel.aclose()
+
+
+async def nothing_left(client: redis.asyncio.Redis, queue: Torrelque) -> bool:
+    """Whether the queue has no key at all."""
+
+    prefix = queue.keys['pending'].removesuffix('pending')
+    keys: Any = await client.keys('*')
+    return not [key for key in keys if key.decode().startswith(prefix)]

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 import torrelque
+from conftest import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 
@@ -17,11 +18,6 @@ async def places(client, queue, task_id):
     if task_id.encode() in await client.lrange(queue.keys['pending'], 0, -1):
         found.add('pending')
     return found
-
-
-async def nothing_left(client, queue):
-    prefix = queue.keys['pending'].removesuffix('pending')
-    return not [key for key in await client.keys('*') if key.decode().startswith(prefix)]
 
 
 async def test_life_of_a_task_leaves_no_key(client, queue):

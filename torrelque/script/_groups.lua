@@ -19,7 +19,7 @@ local function book()
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
   local used_up, cycled, quenched = false, false, {}
-  local limited, default_limit, default_rate, delayed, changed
+  local limited, default_limit, default_rate, delayed, renewed
   opened = self
 
   local function key(k)
@@ -111,8 +111,18 @@ local function book()
       left = tonumber(left) or most
       tokens[k] = math.min(most, left + math.max(0, now - (since or now)) * most / period)
     end
-    -- What is one but for the rounding is one.
-    return tokens[k] + 1e-9
+    return tokens[k]
+  end
+
+  -- Whether a group waits for a token; what is one but for the rounding is one.
+  local function is_dry(k)
+    return rate_of(k) and bucket(k) < 1 - 1e-9
+  end
+
+  -- How long (ms) a bucket needs for so many tokens.
+  local function time_of(count, k)
+    local most, period = unpack(rate_of(k))
+    return math.max(1, math.ceil(count * period / most))
   end
 
   -- Let the next task of a group be its head, where there is one and it may.
@@ -120,7 +130,7 @@ local function book()
     if heads[k] or halted[k] or slots[k] >= limit_of(k) then
       return
     end
-    thirsty[k] = rate_of(k) and bucket(k) < 1
+    thirsty[k] = is_dry(k)
     if thirsty[k] then
       return
     end
@@ -176,8 +186,8 @@ local function book()
   end
 
   -- Limits were changed: the time to live of a bucket is by its rate.
-  function self.change()
-    changed = true
+  function self.renew()
+    renewed = true
   end
 
   -- The rest is for the claim.  Up to `count` heads, those whose turn it is first.
@@ -219,7 +229,7 @@ local function book()
 
   -- Whether a head may still go on; else it goes back into its group.
   function self.may(k, id, order)
-    if not halted[k] and slots[k] <= limit_of(k) and not (rate_of(k) and bucket(k) < 1) then
+    if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then
       return true
     end
     heads[k] = false
@@ -230,7 +240,7 @@ local function book()
 
   -- Take those behind the head that may come up in this call; where none may, only look at the first.
   local function look(k)
-    local most = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k)) - 1 or rounds)
+    local most = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or rounds)
     if most > 0 then
       ahead[k], at[k] = redis.call('ZPOPMIN', key(k), most), 1
       empty[k] = #ahead[k] < 2 * most
@@ -280,7 +290,7 @@ local function book()
   -- The head was handed out: the next comes up.
   function self.take(k)
     if rate_of(k) then
-      tokens[k], taken[k] = bucket(k) - 1e-9 - 1, true
+      tokens[k], taken[k] = bucket(k) - 1, true
     end
     heads[k] = false
     advance(k)
@@ -344,15 +354,13 @@ local function book()
 
   -- What a rate means for the group: whether it waits for a token, and nobody knew.
   local function ration(k)
-    local most, period = unpack(rate_of(k))
-    local waits = thirsty[k] and not empty[k]
-    if taken[k] or changed and bucket(k) < most then
-      local full = math.max(1, math.ceil((most - tokens[k]) * period / most))
+    local most = rate_of(k)[1]
+    if taken[k] or renewed and bucket(k) < most then
+      local full = time_of(most - tokens[k], k)
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end
-    if waits then
-      local wait = math.max(1, math.ceil((1 - tokens[k]) * period / most))
-      return redis.call('ZADD', rated, now + wait, names[k]) == 1
+    if thirsty[k] and not empty[k] then
+      return redis.call('ZADD', rated, now + time_of(1 - tokens[k], k), names[k]) == 1
     end
     quenched[#quenched + 1] = names[k]
   end

@@ -5,7 +5,7 @@
 --        per group: name
 -- Reply  'ok'
 redis.call('ZREM', rated, unpack(ARGV, 2))
-book().change()
+book().renew()
 for i = 2, #ARGV do
   book().meet(ARGV[i])
 end

@@ -14,7 +14,7 @@ end
 if group ~= '' then
   redis.call('ZREM', rated, group)
   book().meet(group)
-  book().change()
+  book().renew()
 end
 if settle() then
   ring()

@@ -4,7 +4,7 @@
 -- that waited for a token.
 --
 -- Uses   groups, clear, forget, bury, mend, place, append, ring
--- ARGV   resent, tasks of each kind at the most
+-- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are a hundred at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local most = tonumber(ARGV[2])
