@@ -41,7 +41,7 @@ BULK = 250
 """Tasks of one call at the most: a script stops the server for everybody, and Lua unpacks no more than thousands."""
 BULK_BYTES = 1_000_000
 """Payload of one call at the most, where it is more than one task."""
-FEW = 100
+FEW = 50
 """Tasks of one call that have groups, at the most: their part of a script takes longer."""
 GROUPED = BULK_BYTES // FEW
 """Bytes that such a task counts as besides its payload, so that there are no more in a call."""

@@ -104,6 +104,8 @@ elseif not special then
 elseif not halted then
   -- The functions of this part are made only where they are needed.
   local book = book()
+  -- Tasks of groups at the most, which take longer, and with limits to look at still longer.
+  local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100
 
   -- By priority, without a group.
   local function take_ranked(goal)
@@ -150,9 +152,8 @@ elseif not halted then
     return id, outcome
   end
 
-  -- A hundred at the most: they take longer.
   local function take_heads(goal)
-    goal = math.min(goal, #given + 100 - #grouped / 2)
+    goal = math.min(goal, #given + few - #grouped / 2)
     while #given < goal and bytes < most and holed < 200 do
       -- The more holes there were, the more there will be.
       local ids, keys, known, outcome = book.heads(goal - #given + holed), {}, {}, nil
@@ -214,7 +215,7 @@ elseif not halted then
 
   take_ranked(math.min(wanted, redis.call('ZCOUNT', priority, '-inf', '(0')))
   take_turns()
-  if holed < 200 and #grouped < 200 then
+  if holed < 200 and #grouped < 2 * few then
     take_ranked(wanted)
   end
 end

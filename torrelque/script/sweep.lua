@@ -4,13 +4,13 @@
 -- that waited for a token.
 --
 -- Uses   groups, clear, forget, bury, mend, place, append, ring
--- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are a hundred at the most together
+-- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local most = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- Those of groups take longer.
-local room, left = 100, false
+local room, left = 50, false
 
 local function pend(id, known)
   redis.call('HSET', state .. id, 'status', PENDING)
