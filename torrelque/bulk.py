@@ -125,7 +125,8 @@ def _calls_of(task_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     start = end = size = 0
     while start < len(task_ids):
         while end < len(task_ids) and end - start < BULK and size < BULK_BYTES:
-            size += weight_of(task_ids[end])
+            # To release takes half as long as all else, and here nobody waits for the first answer.
+            size += weight_of(task_ids[end]) // 2
             end += 1
         yield task_ids[start:end]
         start, size = end, 0
