@@ -331,7 +331,7 @@ async def test_a_rate_is_kept_in_every_window(client, queue, starts, seconds, bu
         some = await queue.dequeue(5, max_tasks=bulk)
         for task_id, task in [some] if bulk == 1 else some:
             tasks.append(task)
-            stamps.append(int(task_id.token.partition('-')[2]))
+            stamps.append(int(float(task_id.token.partition('-')[2])))
             await queue.release(task_id)
     assert tasks == list(range(count))
     check_rate(stamps, starts, seconds)

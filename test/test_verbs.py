@@ -361,6 +361,18 @@ async def test_all_of_a_long_queue_cancelled_leaves_no_list(client, queue):
     assert left == []
 
 
+async def test_an_own_id_never_has_the_same_token_again(queue):
+    tokens = set()
+    for _ in range(200):
+        # Some of these lives are within one millisecond.
+        await queue.enqueue(1, task_id='own')
+        task_id, _ = await queue.dequeue()
+        tokens.add(task_id.token)
+        assert await queue.release(task_id) is True
+        assert await queue.release(task_id) is False
+    assert len(tokens) == 200
+
+
 async def test_an_own_id_is_taken_once(queue):
     await queue.enqueue(1, task_id='own')
     with pytest.raises(torrelque.TorrelqueDuplicateError) as caught:

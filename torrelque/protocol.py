@@ -239,7 +239,8 @@ def read_outcome(result: Any) -> bool:
 
 
 def _seconds(value: bytes | None) -> float | None:
-    return None if value is None else int(value) / 1000
+    # The time of a claim has a fraction, which is of no use but in a token.
+    return None if value is None else int(value.partition(b'.')[0]) / 1000
 
 
 def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:

@@ -8,12 +8,14 @@
 -- Uses   groups, mend, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
--- Reply  'ok', server time (ms), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
+-- Reply  'ok', server time (ms, to the µs), ms until the nearest deadline (0 or less is due, nil is none), whether work is left
 --        (1 or 0), list of id and trouble by turns, list of number (from 1) and group by turns of the tasks that have
 --        one, then by turns id, payload, attempt
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
-local reply = {'ok', stamp, false, 0, {}, {}}
+-- To the microsecond: an id of the caller's own may be finished, enqueued anew and claimed within one millisecond.
+local claimed = string.format('%.16g', time[1] * 1000 + time[2] / 1000)
+local reply = {'ok', claimed, false, 0, {}, {}}
 local given, troubles, grouped = {}, reply[5], reply[6]
 local leases, holed, bytes = {}, 0, 0
 local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
@@ -33,7 +35,7 @@ local function hand(id, key, known)
     return 'full'
   end
   local attempt = (tonumber(known[3]) or 0) + 1
-  redis.call('HSET', key, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', stamp)
+  redis.call('HSET', key, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', claimed)
   local n = #leases
   leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
   n = #reply
@@ -221,7 +223,7 @@ elseif not halted then
 end
 if #leases > 0 then
   redis.call('ZADD', working, unpack(leases))
-  redis.call('SET', record, cjson.encode({time = stamp, ids = given}), 'PX', 60000)
+  redis.call('SET', record, cjson.encode({time = claimed, ids = given}), 'PX', 60000)
 end
 settle()
 
