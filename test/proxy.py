@@ -12,12 +12,26 @@ from typing import Any
 import redis.asyncio
 
 from servers import RealServer
+from torrelque.protocol import load_script
+
+Part = bytes | tuple[bytes, ...]
+"""What a request has in it, or one of several."""
+
+
+def has_part(data: bytes, part: Part) -> bool:
+    return any(one in data for one in ((part,) if isinstance(part, bytes) else part))
+
+
+def calls_of(name: str) -> Part:
+    """What each call of a transition has in it: the hash of its script, or the text."""
+    script = load_script(name)
+    return script.sha, script.text
 
 
 class Gate:
     """Something on its way that is held until the gate opens."""
 
-    def __init__(self, part: bytes) -> None:
+    def __init__(self, part: Part) -> None:
         self.part = part
         self.arrived = asyncio.Event()
         self.opened = asyncio.Event()
@@ -40,34 +54,34 @@ class Proxy:
         self._server = server
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._muted: list[bytes] = []
+        self._muted: list[Part] = []
         self._hold_request: list[Gate] = []
         self._hold_reply: list[Gate] = []
-        self._lose_request: list[bytes] = []
-        self._lose_reply: list[bytes] = []
+        self._lose_request: list[Part] = []
+        self._lose_reply: list[Part] = []
 
     def client(self, **options: Any) -> redis.asyncio.Redis:
         return redis.asyncio.Redis(unix_socket_path=self.path, **options)
 
-    def lose_request(self, part: bytes) -> None:
+    def lose_request(self, part: Part) -> None:
         """Cut the connection of the next request that has this part, before the server sees it."""
         self._lose_request.append(part)
 
-    def lose_reply(self, part: bytes) -> None:
+    def lose_reply(self, part: Part) -> None:
         """Cut the connection of the next request that has this part, when the server has carried it out."""
         self._lose_reply.append(part)
 
-    def hold_request(self, part: bytes) -> Gate:
+    def hold_request(self, part: Part) -> Gate:
         """Keep the next request that has this part from the server until the gate is opened."""
         self._hold_request.append(Gate(part))
         return self._hold_request[-1]
 
-    def hold_reply(self, part: bytes) -> Gate:
+    def hold_reply(self, part: Part) -> Gate:
         """Keep the reply to the next request that has this part from the client until the gate is opened."""
         self._hold_reply.append(Gate(part))
         return self._hold_reply[-1]
 
-    def mute(self, part: bytes) -> None:
+    def mute(self, part: Part) -> None:
         """Say nothing more, without closing it, over the connection of the next request that has this part."""
         self._muted.append(part)
 
@@ -75,6 +89,11 @@ class Proxy:
     def lossless(self) -> bool:
         """Whether all that was to be lost was lost."""
         return not self._lose_request and not self._lose_reply
+
+    def calm(self) -> None:
+        """Nothing more is to be lost."""
+        self._lose_request.clear()
+        self._lose_reply.clear()
 
     def cut(self) -> None:
         """Cut all connections."""
@@ -100,16 +119,16 @@ class Proxy:
         self._tasks -= set(tasks)
         self._writers -= {writer, server_writer}
 
-    def take(self, parts: list[bytes], data: bytes) -> bool:
+    def take(self, parts: list[Part], data: bytes) -> bool:
         for part in parts:
-            if part in data:
+            if has_part(data, part):
                 parts.remove(part)
                 return True
         return False
 
     def take_gate(self, gates: list[Gate], data: bytes) -> Gate | None:
         for gate in gates:
-            if gate.part in data:
+            if has_part(data, gate.part):
                 gates.remove(gate)
                 gate.arrived.set()
                 return gate

@@ -1,11 +1,13 @@
 """Bulk calls: order, memory, chunks, and what is told when they fail half-way."""
 
 import asyncio
+import collections
 
 import pytest
 
 import torrelque
 from torrelque import Torrelque
+from torrelque.link import Link
 
 
 async def agenerate(n):
@@ -144,3 +146,65 @@ async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue):
         while (await queue.get_queue_stats()).working:
             await asyncio.sleep(0.002)
     assert [n for _, n in await queue.dequeue(max_tasks=2000)] == list(range(2000))
+
+
+@pytest.mark.parametrize(('group', 'bound'), [(None, 250), ('g', 50)])
+async def test_no_call_is_longer_than_its_bounds(queue, monkeypatch, group, bound):
+    """The bounds are those of the data model: a longer script would stop the server for everybody."""
+    # How many arguments come before those of the tasks, and how many there are of each.
+    shapes = {'enqueue': (2, 3), 'release': (1, 3), 'requeue': (2, 7), 'bury': (1, 4), 'redrive': (1, 1)}
+    most: collections.Counter[str] = collections.Counter()
+    submit = Link.submit
+
+    def note(link, request):
+        name = request.transition.name if request.transition else ''
+        if name in ('claim', 'sweep'):
+            most[name] = max(most[name], int(request.args[{'claim': 2, 'sweep': 0}[name]]))
+        elif name in shapes:
+            head, each = shapes[name]
+            most[name] = max(most[name], (len(request.args) - head) // each)
+        submit(link, request)
+
+    monkeypatch.setattr(Link, 'submit', note)
+
+    async def take():
+        taken = []
+        while len(taken) < 1000:
+            taken += [task_id for task_id, _ in await queue.dequeue(5, max_tasks=1000)]
+        return taken
+
+    ids = await queue.enqueue_many(range(500), group=group)
+    ids += await asyncio.gather(*(queue.enqueue(n, group=group) for n in range(500)))
+    await asyncio.gather(*(queue.requeue(task_id) for task_id in await take()))
+    await asyncio.gather(*(queue.bury(task_id) for task_id in await take()))
+    assert await queue.redrive() == 1000
+    taken = await take()
+    await asyncio.gather(*(queue.release(task_id) for task_id in taken[:500]))
+    assert all(await queue.release_many(taken[500:]))
+    await queue.sweep()
+    # A release takes half as long, and a claim looks at the time itself.
+    bounds = {**dict.fromkeys(shapes, bound), 'release': min(250, 2 * bound), 'redrive': 50, 'claim': 250, 'sweep': 200}
+    assert most.keys() == bounds.keys() and all(most[name] <= bounds[name] for name in most), most
+
+
+async def test_nothing_is_sent_behind_a_gap(client, queue_name):
+    async with Torrelque(client, queue=queue_name, max_tasks=250) as queue:
+
+        def tasks():
+            yield from range(750)
+
+        async def take_turns():
+            for n in tasks():
+                yield n
+                if n == 740:
+                    # The second call was refused by now; there is room for the third.
+                    while queue._session._calls:
+                        await asyncio.sleep(0.001)
+                    got = await queue.dequeue(0, max_tasks=250)
+                    await queue.release_many([task_id for task_id, _ in got])
+
+        with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+            await queue.enqueue_many(take_turns())
+        assert isinstance(caught.value.__cause__, torrelque.TorrelqueFullError)
+        assert len(caught.value.task_ids) == 250
+        assert (await queue.get_queue_stats()).tasks == 0

@@ -11,6 +11,7 @@ import redis.exceptions
 
 import torrelque
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.keys import DECLARED
 
 
 async def live(queue: Torrelque) -> None:
@@ -202,3 +203,40 @@ async def test_a_failover_is_survived(sentinel):
         assert task == 'after'
         assert await queue.release(task_id)
     await client.aclose()
+
+
+async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_there(cluster, caplog):
+    async with cluster.client() as client, Torrelque(client, queue='half') as queue:
+        await queue.set_limit('g', concurrency=5)
+        await queue.pause('nobody')
+        await queue.enqueue_many(range(3))
+        await queue.bury((await queue.dequeue())[0])
+        await queue.dequeue()
+        await queue.enqueue(1, priority=-1)
+        await queue.enqueue_many(range(2), group='g')
+        await queue.enqueue(1, group='g', delay=60)
+        await client.zadd(queue.keys['rated'], {'nobody': 4e12})
+        await client.sadd(queue.keys['holes'], 'nobody')
+        assert [name for name in DECLARED if not await client.exists(queue.keys[name])] == ['never']
+
+        slot = cluster.slot_of(queue.keys['pending'])
+        to = (cluster.owner_of(slot) + 1) % 3
+        (task_id,) = await client.lrange(queue.keys['pending'], 0, -1)
+        state = f'{queue.keys["task"]}:{task_id.decode()}'
+        await asyncio.to_thread(lambda: cluster.begin_move(slot, to, keys=[state]))
+        call = asyncio.ensure_future(queue.dequeue(max_tasks=10))
+        await asyncio.sleep(0.3)
+        assert not call.done()
+        await asyncio.to_thread(cluster.finish_move, slot, to)
+        assert len(await call) == 4
+        assert not any('damaged' in record.getMessage() for record in caplog.records)
+
+
+async def test_a_slot_that_has_moved_is_found_where_it_is(cluster):
+    async with cluster.client() as client, Torrelque(client, queue='moved') as queue:
+        await queue.enqueue(1)
+        slot = cluster.slot_of(queue.keys['pending'])
+        to = (cluster.owner_of(slot) + 1) % 3
+        await asyncio.to_thread(cluster.begin_move, slot, to)
+        await asyncio.to_thread(cluster.finish_move, slot, to)
+        assert (await asyncio.wait_for(queue.dequeue(), 8))[1] == 1

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 import redis.asyncio
 import redis.exceptions
 
 import torrelque
+from proxy import calls_of
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
 from torrelque.client import make_connector
-from torrelque.protocol import load_script
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ LOSSES = ['lose_request', 'lose_reply']
 
 
 def lose(proxy, loss, name):
-    getattr(proxy, loss)(load_script(name).sha)
+    getattr(proxy, loss)(calls_of(name))
 
 
 @pytest.mark.parametrize('loss', LOSSES)
@@ -130,7 +131,7 @@ async def test_the_rest_is_once(proxy, faulty, queue, loss):
 async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since(proxy, faulty, queue, server):
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()
-    proxy.lose_reply(load_script('requeue').sha)
+    proxy.lose_reply(calls_of('requeue'))
     call = asyncio.ensure_future(faulty.requeue(taken))
     proxy.refusing = True
     again, _ = await queue.dequeue()
@@ -407,3 +408,95 @@ async def test_a_state_that_makes_no_sense_is_an_error_of_ours(client, queue):
     await client.hset(f'{queue.keys["task"]}:{task_id}', 'status', 'x')
     with pytest.raises(torrelque.TorrelqueError):
         await queue.get_task_state(task_id)
+
+
+@pytest.mark.parametrize('hours', [-1, 1])
+async def test_a_clock_that_is_wrong_moves_no_deadline(server, queue, queue_name, monkeypatch, hours):
+    """Time is the server's: what the clock of a client says has no part in it."""
+    now, now_ns = time.time, time.time_ns
+    async with server.client() as client, Torrelque(client, queue=queue_name) as wrong:
+        await queue.enqueue('held', task_timeout=60)
+        held, _ = await queue.dequeue()
+        await queue.enqueue('later', delay=60)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, 'time', lambda: now() + hours * 3600)
+            patch.setattr(time, 'time_ns', lambda: now_ns() + hours * 3600 * 10**9)
+            assert await wrong.sweep() == (0, 0, 0)
+            await wrong.enqueue('soon', delay=0.1)
+            taken, task = await wrong.dequeue(5)
+            assert task == 'soon' and await wrong.touch(taken, task_timeout=60)
+            await wrong.enqueue('latest', delay=60)
+        assert await queue.sweep() == (0, 0, 0)
+        assert await queue.get_queue_stats() == (4, 0, 2, 2, 0)
+        assert await wrong.release(taken) is True and await queue.release(held) is True
+
+
+@pytest.mark.parametrize('place', ['working', 'delayed'])
+async def test_a_broken_key_among_what_is_due_stops_no_sweep(client, queue, caplog, place):
+    ids = await queue.enqueue_many(range(3), task_timeout=0.05, delay=0.05 if place == 'delayed' else None)
+    if place == 'working':
+        assert len(await queue.dequeue(max_tasks=3)) == 3
+    await client.set(f'{queue.keys["task"]}:{ids[1]}', 'rubbish')
+    await asyncio.sleep(0.06)
+    assert sorted(n for _, n in await queue.dequeue(5, max_tasks=3)) == [0, 2]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any(ids[1] in message for message in warnings)
+    assert (await queue.get_task_state(ids[1])).status is Status.DEAD
+
+
+@pytest.mark.parametrize('name', ['release', 'requeue', 'touch', 'bury', 'cancel'])
+async def test_a_broken_key_fails_no_other_settle_call(client, queue, name):
+    await queue.enqueue_many(range(4))
+    ids = [task_id for task_id, _ in await queue.dequeue(max_tasks=4)]
+    await client.set(f'{queue.keys["task"]}:{ids[2]}', 'rubbish')
+    outcomes = await asyncio.gather(*(getattr(queue, name)(task_id) for task_id in ids), return_exceptions=True)
+    assert type(outcomes[2]) is torrelque.TorrelqueError and ids[2] in str(outcomes[2])
+    assert outcomes[:2] + outcomes[3:] == [True] * 3
+
+
+async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await faulty.dequeue(0)  # from now on the server knows the script
+    await queue.enqueue(1)
+    proxy.silent = True
+    waiting = asyncio.ensure_future(faulty.dequeue())
+    while not (await queue.get_queue_stats()).working:
+        await asyncio.sleep(0.005)
+    proxy.refusing = True
+    proxy.cut()
+    while faulty._session.fetcher._error is None:
+        await asyncio.sleep(0.005)
+    proxy.silent = proxy.refusing = False
+    taken, task = await asyncio.wait_for(waiting, 10)
+    assert (task, taken.attempt) == (1, 1)
+
+
+async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy, faulty, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    proxy.refusing = True
+    proxy.cut()
+    calls = [asyncio.ensure_future(faulty.enqueue(n)) for n in range(3)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert all(call.done() for call in calls)
+    for call in calls:
+        with pytest.raises(torrelque.TorrelqueConnectionError):
+            await call
+
+
+async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
+    task_id = await queue.enqueue(1, delay=0.02)
+    await client.set(queue.keys['working'], 'x')
+    queue.schedule_sweep(0.02)
+    while not any('scheduled sweep failed' in record.getMessage() for record in caplog.records):
+        await asyncio.sleep(0.005)
+    await client.delete(queue.keys['working'])
+
+    async def swept():
+        while (await queue.get_task_state(task_id)).status is not Status.PENDING:
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(swept(), 10)
+    queue.unschedule_sweep()

@@ -676,3 +676,14 @@ async def test_a_bucket_lives_by_the_rate_of_now(client, queue):
     assert len(await take_all(queue, 3)) == 3
     await queue.set_limit('a', rate=(2, 3600))
     assert await client.pttl(f'{queue.keys["rate"]}:a') > 60_000
+
+
+async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue):
+    await queue.enqueue_many([name * 600_000 for name in 'abcd'], group=lambda task: task[0])
+    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['a', 'b']
+    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['c', 'd']
+
+
+async def test_what_has_a_priority_and_finds_no_room_keeps_its_turn(queue):
+    await queue.enqueue_many([name * 600_000 for name in 'abc'], priority=5)
+    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=3)] == ['a', 'b', 'c']

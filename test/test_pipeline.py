@@ -139,3 +139,15 @@ async def test_a_cluster_pipeline(cluster, transaction):
             await queue.enqueue('next', pipeline=pipe)
             assert [read_outcome(result) for result in await pipe.execute()] == [True, True]
         assert (await queue.dequeue(5))[1] == 'next'
+
+
+async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(client, queue):
+    async with client.pipeline() as pipe:
+        await queue.enqueue(1, pipeline=pipe)
+        (command,) = [command[0] for command in pipe.command_stack]
+        await pipe.execute()
+    taken, _ = await queue.dequeue(0)
+    assert await queue.release(taken, result='kept')
+    assert read_outcome(await client.execute_command(*command)) is True
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert (await queue.get_task_state(taken)).result == 'kept'

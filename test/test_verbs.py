@@ -534,3 +534,29 @@ async def test_settling_the_same_task_at_once_is_done_once(queue):
 def test_final_statuses():
     assert [status for status in Status if status.isfinal()] == [Status.COMPLETED, Status.REJECTED, Status.CANCELLED]
     assert list(Status) == [0, 1, 2, 3, 4, 5, 6]
+
+
+async def test_an_id_in_pending_counts_by_its_state(client, queue):
+    """Also where the set that names the holes was lost."""
+    await queue.enqueue(1, task_id='own')
+    ids = await queue.enqueue_many(range(600))
+    await queue.cancel('own')
+    await queue.enqueue(2, task_id='own', delay=60)
+    await client.delete(queue.keys['holes'])
+    assert [task_id for task_id, _ in await queue.dequeue(0, max_tasks=1000)] == ids
+    assert await places(client, queue, 'own') == {'delayed'}
+
+
+async def test_the_state_of_a_task_whose_payload_was_lost_ends(client, queue):
+    task_id = await queue.enqueue(1)
+    await client.hdel(queue.keys['tasks'], task_id)
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    assert 3_590_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 3_600_000
+
+
+async def test_the_last_cancel_of_a_long_queue_leaves_no_list(client, queue):
+    for task_id in await queue.enqueue_many(range(800)):
+        await queue.cancel(task_id)
+    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
+    assert left == []

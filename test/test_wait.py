@@ -11,9 +11,8 @@ import warnings
 import pytest
 
 import torrelque
-from proxy import open_proxy
+from proxy import calls_of, has_part, open_proxy
 from torrelque import Torrelque
-from torrelque.protocol import load_script
 
 
 async def idle(queue, tasks=0):
@@ -168,7 +167,7 @@ async def test_a_claim_for_waiters_that_are_gone_goes_back_to_the_head(server, q
         waiting = [asyncio.ensure_future(waiter.dequeue()) for _ in range(3)]
         while (await queue.get_queue_stats()).working < 1:
             await asyncio.sleep(0.002)
-        assert load_script('claim').sha in b''.join(proxy.requests[before:])
+        assert has_part(b''.join(proxy.requests[before:]), calls_of('claim'))
         for call in waiting:
             call.cancel()
         proxy.silent = False
@@ -536,3 +535,260 @@ async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, cl
                 await pipeline.execute()
             assert [task for _, task in await leaves] == ['now']
             assert (await asyncio.wait_for(stays, 10))[1] == 'later'
+
+
+def test_a_settle_call_that_is_cancelled_with_its_loop_is_sent(make_server):
+    server = make_server()
+
+    async def main():
+        client = server.client()
+        queue = Torrelque(client)
+        await queue.enqueue_many(range(3))
+        # The server does not know the script yet, and nobody will be there to send it again, whole.
+        taken = [task_id for task_id, _ in await queue.dequeue(max_tasks=3)]
+        # No reply comes before the loop ends.
+        server.pause()
+        calls = [asyncio.ensure_future(queue.release(task_id)) for task_id in taken]
+        await asyncio.sleep(0)
+        await client.aclose()
+        assert calls
+        return queue
+
+    async def look():
+        async with server.client() as client, Torrelque(client) as queue:
+            await asyncio.wait_for(idle(queue), 10)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        try:
+            asyncio.run(main())
+        finally:
+            server.resume()
+        gc.collect()
+        asyncio.run(look())
+
+
+async def test_closing_waits_for_calls_that_are_on_their_way(client, queue_name):
+    queue = Torrelque(client, queue=queue_name)
+    await queue.get_queue_stats()
+    calls = [asyncio.ensure_future(call) for call in (queue.enqueue(1), queue.enqueue(2), queue.get_queue_stats())]
+    await asyncio.sleep(0)
+    await queue.aclose()
+    assert len(await asyncio.gather(*calls)) == 3
+
+
+async def test_a_ring_that_is_lost_costs_seconds(client, queue):
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    async with client.pipeline(transaction=True) as pipeline:
+        await queue.enqueue(1, pipeline=pipeline)
+        pipeline.delete(queue.keys['bell'])
+        await pipeline.execute()
+    # As long as one block at the bell.
+    assert (await asyncio.wait_for(waiting, 4))[1] == 1
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Nobody's block at the bell ends by itself."""
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK_MS', '60000')
+
+
+async def test_a_ring_for_who_has_gone_is_passed_on(server, client, queue, queue_name, endless):
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            # Whoever waits longest at the bell is rung for.
+            leaves = asyncio.ensure_future(one.dequeue())
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            await queue.enqueue(1)
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+
+
+@pytest.mark.parametrize('end', ['closed', 'collected'])
+async def test_who_ends_with_a_ring_on_its_way_passes_it_on(server, client, queue, queue_name, endless, end):
+    async with open_proxy(server) as proxy, proxy.client() as one_client, server.client() as two_client:
+        async with Torrelque(two_client, queue=queue_name) as two:
+            gate = proxy.hold_reply(b'BLPOP')
+            one = Torrelque(one_client, queue=queue_name)
+            leaves = asyncio.ensure_future(one.dequeue())
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            await queue.enqueue(1)
+            while await client.exists(queue.keys['bell']):
+                await asyncio.sleep(0.001)
+            if end == 'closed':
+                await one.aclose()
+            del one, leaves
+            gc.collect()
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+            gate.open()
+
+
+async def test_a_claim_is_acknowledged_by_itself(client, queue):
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+
+    async def acknowledged():
+        while await client.keys(f'{queue.keys["claim"]}:*'):
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(acknowledged(), 5)
+    assert await queue.release(taken)
+
+
+async def test_a_cancelled_caller_takes_nobody_along(queue):
+    await queue.get_queue_stats()
+    first, *calls = [asyncio.ensure_future(queue.enqueue(n)) for n in range(4)]
+    await first
+    while (batch := queue._session.batch('enqueue'))._waiting:
+        await asyncio.sleep(0)
+    # They are on their way together.
+    assert batch._away
+    calls[0].cancel()
+    ids = await asyncio.wait_for(asyncio.gather(*calls[1:]), 5)
+    assert calls[0].cancelled() and len(set(ids)) == 2
+    assert await queue.get_queue_stats() == (4, 4, 0, 0, 0)
+
+
+@pytest.mark.parametrize('wanted', [1, 5])
+async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(queue, monkeypatch, wanted):
+    await queue.get_queue_stats()
+    fetcher = queue._session.fetcher
+    resolve = fetcher._resolve
+
+    def serve(waiter, error=None):
+        resolve(waiter, error)
+        waiting.cancel()
+
+    monkeypatch.setattr(fetcher, '_resolve', serve)
+    waiting = asyncio.ensure_future(queue.dequeue(max_tasks=wanted))
+    task_id = await queue.enqueue(1)
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    await asyncio.wait_for(idle(queue, 1), 5)
+    state = await queue.get_task_state(task_id)
+    assert (state.dequeue_count, state.forgiven) == (1, 1)
+
+
+@pytest.mark.parametrize('verb', ['stats', 'enqueue'])
+async def test_a_cancelled_call_costs_no_connection(queue, verb):
+    await queue.get_queue_stats()
+    before = queue._session._link._transport
+    call = asyncio.ensure_future(queue.get_queue_stats() if verb == 'stats' else queue.enqueue(1))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    await queue.get_queue_stats()
+    assert queue._session._link._transport is before
+
+
+async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(server, queue, queue_name):
+    async with open_proxy(server) as proxy, proxy.client() as client:
+        closing = Torrelque(client, queue=queue_name)
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await closing.dequeue(0)  # from now on the server knows the script
+        await queue.enqueue(1)
+        proxy.lose_reply(calls_of('claim'))
+        waiting = asyncio.ensure_future(closing.dequeue())
+        await asyncio.sleep(0)
+        proxy.refusing = True
+        while closing._session._link.connected:
+            await asyncio.sleep(0.001)
+        end = asyncio.ensure_future(closing.aclose())
+        await asyncio.sleep(0.1)
+        proxy.refusing = False
+        await end
+        with pytest.raises(torrelque.TorrelqueClosedError):
+            await waiting
+        assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize('again', [False, True])
+async def test_closing_that_is_cancelled_goes_on_by_itself(server, queue, queue_name, again):
+    await queue.enqueue(1)
+    async with open_proxy(server) as proxy, proxy.client() as client:
+        closing = Torrelque(client, queue=queue_name)
+        await closing.get_queue_stats()
+        gate = proxy.hold_reply(calls_of('claim'))
+        waiting = asyncio.ensure_future(closing.dequeue())
+        await gate.arrived.wait()
+        end = asyncio.ensure_future(closing.aclose())
+        await asyncio.sleep(0.01)
+        end.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await end
+        gate.open()
+        if again:
+            await closing.aclose()
+            assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+        with pytest.raises(torrelque.TorrelqueClosedError):
+            await waiting
+        taken, _ = await queue.dequeue(5)
+        assert await queue.release(taken)
+
+
+async def test_what_is_due_comes_on_time_to_who_waits(queue, endless):
+    await queue.enqueue(1, delay=0.3, task_timeout=0.3)
+    first, _ = await asyncio.wait_for(queue.dequeue(), 10)
+    again, _ = await asyncio.wait_for(queue.dequeue(), 10)
+    assert (first.attempt, again.attempt) == (1, 2)
+
+
+LIMITED = ['limit', 'default limit', 'release', 'bury', 'cancel']
+HELD = ['requeue', 'retry', 'touch', 'sweep', 'redrive']
+
+
+@pytest.mark.parametrize(
+    'verb', [*LIMITED, *HELD, 'enqueue', 'priority', 'group', 'delay', 'resume', 'resume group']
+)
+async def test_what_makes_work_available_wakes_who_waits(server, client, queue, queue_name, endless, verb):
+    if verb in LIMITED:
+        await queue.set_limit(None if verb == 'default limit' else 'g', concurrency=1)
+        await queue.enqueue_many([0, 1], group='g')
+    elif verb in HELD:
+        await queue.enqueue(1)
+    elif verb.startswith('resume'):
+        group = 'g' if verb == 'resume group' else None
+        await queue.pause(group)
+        await queue.enqueue(1, group=group)
+    held = (await queue.dequeue(0))[0] if verb in LIMITED + HELD else ''
+    if verb == 'redrive':
+        await queue.bury(held)
+    async with server.client() as other, Torrelque(other, queue=queue_name) as waiter:
+        waiting = asyncio.ensure_future(waiter.dequeue())
+        await until_waiting(client)
+        if verb == 'sweep':
+            await client.zadd(queue.keys['working'], {held: 1})
+        elif verb == 'cancel':
+            await queue.cancel(held)
+        acts = {
+            'limit': lambda: queue.set_limit('g', concurrency=2),
+            'default limit': lambda: queue.set_limit(concurrency=2),
+            'release': lambda: queue.release(held),
+            'bury': lambda: queue.bury(held),
+            'cancel': lambda: queue.release(held),
+            'requeue': lambda: queue.requeue(held),
+            'retry': lambda: queue.requeue(held, 0.2),
+            'touch': lambda: queue.touch(held, task_timeout=0.2),
+            'sweep': queue.sweep,
+            'redrive': queue.redrive,
+            'enqueue': lambda: queue.enqueue(1),
+            'priority': lambda: queue.enqueue(1, priority=-1),
+            'group': lambda: queue.enqueue(1, group='g'),
+            'delay': lambda: queue.enqueue(1, delay=0.2),
+            'resume': queue.resume,
+            'resume group': lambda: queue.resume('g'),
+        }
+        await acts[verb]()
+        # Nobody's block at the bell ends by itself.
+        assert (await asyncio.wait_for(waiting, 10))[1] == 1

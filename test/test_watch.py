@@ -11,10 +11,15 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
+from proxy import calls_of, has_part
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
-from torrelque.protocol import load_script, notifications_missing
+from torrelque.protocol import notifications_missing
 
-READ = load_script('state').sha
+READ = calls_of('state')
+
+
+def reads_of(proxy):
+    return sum(b''.join(proxy.requests).count(part) for part in READ)
 
 
 async def statuses(watched):
@@ -272,7 +277,7 @@ async def test_large_states_come_in_several_replies(proxy, faulty, queue):
         ids.append(taken)
     states = await asyncio.gather(*map(faulty.wait, ids))
     assert [state.result for state in states] == [str(n) * 400_000 for n in range(7)]
-    assert b''.join(proxy.requests).count(READ) >= 4
+    assert reads_of(proxy) >= 4
 
 
 async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
@@ -286,7 +291,7 @@ async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
         assert len(await channels(client)) == 1000
         assert len(await client.client_list()) == connections
         # Each in a call of bounded length, and not one by one.
-        reads = b''.join(proxy.requests).count(READ)
+        reads = reads_of(proxy)
         assert 4 <= reads <= 50
         while (await queue.get_queue_stats()).tasks:
             taken = await queue.dequeue(max_tasks=100)
@@ -747,7 +752,7 @@ async def test_nothing_is_shown_before_the_settings_are_known(proxy, faulty, que
     while not await channels(queue._client):
         await asyncio.sleep(0.005)
     await queue.dequeue()
-    assert READ not in b''.join(proxy.requests) and not first.done()
+    assert not has_part(b''.join(proxy.requests), READ) and not first.done()
     gate.open()
     assert (await first)[1].status is Status.WORKING
 
@@ -899,3 +904,14 @@ async def test_a_queue_object_belongs_to_one_loop_for_watches_too(queue):
 
     with pytest.raises(torrelque.TorrelqueError, match='event loop'):
         await asyncio.to_thread(lambda: asyncio.run(go_on()))
+
+
+async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypatch):
+    task_id = await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    watched, _ = await begin(faulty, task_id)
+    # The connection for calls falls silent, and the one that listens does not.
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    proxy.mute(READ)
+    await queue.release(taken, result=1)
+    assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]

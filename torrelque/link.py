@@ -67,6 +67,7 @@ class Link(Connection):
         self._in_flight: collections.deque[Request] = collections.deque()
         self._unsent: list[Request] = []
         self._backlog = 0
+        self._told: set[bytes] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, request: Request) -> None:
@@ -111,6 +112,11 @@ class Link(Connection):
     # Sending
 
     def _send(self, request: Request) -> None:
+        if request.transition is not None and request.transition.script.sha not in self._told:
+            # The first of its kind brings its script along.  Else a server that does not know it would do the call
+            # late, behind others, or never, where the loop is at its end and nobody is there to send it again.
+            self._told.add(request.transition.script.sha)
+            request.whole = True
         self._in_flight.append(request)
         self._transport.write(request.pack())  # type: ignore[union-attr]
 
@@ -203,6 +209,7 @@ class Link(Connection):
 
     def _drop(self) -> None:
         self._in_flight.clear()
+        self._told.clear()
         super()._drop()
 
     def _refuse(self, error: Exception) -> None:

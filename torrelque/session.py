@@ -69,6 +69,7 @@ class Session:
         self._batches: dict[str, Batch] = {}
         self._calls: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
         # The bell's connection is silent for as long as it blocks.
         bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
         self.fetcher = Fetcher(
@@ -140,16 +141,22 @@ class Session:
         return self._link.call(None, args)
 
     async def close(self) -> None:
-        """Give back what nobody waits for, wait for what is on its way, let the connections go."""
-        if self.closed:
-            return
+        """Give back what nobody waits for, wait for what is on its way, let the connections go.
+
+        It goes on by itself when the call is cancelled: what a claim brings must find its way back.
+        """
         if self.loop.is_closed():
             # It went without us, and took the connections along.
             self.closed = True
-            return
-        self.check()
-        self.closed = True
-        self.hub.close()
+        if not self.closed:
+            self.check()
+            self.closed = True
+            self.hub.close()
+            self._closing = self.loop.create_task(self._close(), name='torrelque closing')
+        if self._closing is not None and not self.loop.is_closed():
+            await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         try:
             await self.fetcher.close()
             waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
