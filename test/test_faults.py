@@ -128,6 +128,18 @@ async def test_the_rest_is_once(proxy, faulty, queue, loss):
     assert proxy.lossless
 
 
+@pytest.mark.parametrize('lost', [False, True])
+async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last(proxy, faulty, queue, lost):
+    await queue.enqueue(1, task_timeout=0.03)
+    first, _ = await queue.dequeue()
+    second, _ = await queue.dequeue(5)
+    if lost:
+        lose(proxy, 'lose_reply', 'release')
+    # Whoever asks again cannot know of the other one, for nothing is left of the task.
+    assert await faulty.release_many([first, second]) == [lost, True]
+    assert proxy.lossless
+
+
 async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since(proxy, faulty, queue, server):
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()

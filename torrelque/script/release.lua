@@ -13,6 +13,7 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+-- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
 local ids, states, kept, seen = {}, {}, {}, {}
 local outcomes, refused = {}, false
 
@@ -26,7 +27,7 @@ while i <= #ARGV do
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
   local outcome = seen[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
-    seen[id] = true
+    seen[id] = token
     ids[#ids + 1] = id
     if known[4] then
       book().free(id, known[4])
@@ -39,13 +40,13 @@ while i <= #ARGV do
   elseif known[1] == CANCELLED and outcome ~= 'lease_lost' and not seen[id] and resent and
       string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
     -- Released as cancelled (6) by this very call.
-    seen[id] = true
+    seen[id] = token
     outcome = 'ok'
   elseif outcome == 'cancelled' then
     clear(id, known[4])
-  elseif resent and not seen[id] and
+  elseif resent and (not seen[id] or seen[id] ~= token) and
       (outcome == 'unknown' or outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
-    seen[id] = true
+    seen[id] = token
     outcome = 'ok'
   end
   outcomes[#outcomes + 1] = outcome

@@ -1,0 +1,393 @@
+"""Chaos: a seed's faults over a crowd of producers and consumers; safety is judged all the time, liveness afterwards.
+
+    python test/proof/chaos.py --seeds 10 --first 1 --seconds 15 --server valkey9
+    python test/proof/chaos.py --soak 3600
+
+One seed is replayed by `--first SEED --seeds 1`.  The history of a run that found something is kept, and its place
+printed.  The last line has the figures, as JSON.  `reference.py` runs the same against the queue that was there before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent)]
+sys.path.append(str(HERE.parent.parent))
+
+import redis.asyncio  # noqa: E402
+
+from faults import FaultProxy, Storm, plan  # noqa: E402
+from history import History  # noqa: E402
+from invariants import Fault, check_empty, check_history, check_keys, handed_out_twice, lost  # noqa: E402
+from model_checks import DUMP, read_dump  # noqa: E402
+from servers import RealServer  # noqa: E402
+from workload import GROUPS, LEASE, Child  # noqa: E402
+
+QUEUE = 'chaos'
+PREFIX = '{chaos}:'
+RATE = 20.0
+"""Faults each second, on average."""
+CROWD = {'bulk': 200, 'pause': 0.01, 'odd': 0.3, 'rich': 0.4, 'cancels': 0.05, 'watch': 0.05, 'room': 1500}
+PREY = {'bulk': 20, 'odd': 0.3, 'cancels': 0.05}
+ENDING = 150.0
+"""s after which a crowd that has not come to its end is given up."""
+CONFIG = {
+    'appendfsync': 'always',
+    # May all that a worker needs, and neither CONFIG nor anything else of an operator.
+    'user': 'worker on >secret ~* &* +@all -@admin -@dangerous',
+}
+
+
+@dataclass
+class Figures:
+    """Sums of runs."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    """Of the line, the server and the processes."""
+    found: list[str] = field(default_factory=list)
+
+    def add(self, other: Figures) -> None:
+        self.counts += other.counts
+        self.faults += other.faults
+        self.found += other.found
+
+    def as_json(self) -> str:
+        names = ('seeds', 'tasks', 'handouts', 'watches', 'unknown', 'losses', 'twice', 'stale', 'leftovers')
+        sums = {name: self.counts[name] for name in names}
+        faults = {'faults': sum(self.faults.values()), 'faults_by_kind': dict(self.faults.most_common())}
+        return json.dumps({**sums, **faults, 'seconds': self.counts['seconds'], 'faults_found': len(self.found)})
+
+
+class Herd:
+    """Consumers in processes of their own: the storm's prey."""
+
+    def __init__(self, run: Round) -> None:
+        self._run = run
+        self._children: list[Child] = []
+        self._count = 0
+
+    async def grow(self, number: int) -> None:
+        for _ in range(number):
+            self._children.append(await self._new())
+
+    async def _new(self) -> Child:
+        self._count += 1
+        who = f'prey{self._count}'
+        return await self._run.start(who, kind='consumer', skew=self._run.draw_skew(), work=PREY)
+
+    async def kill_one(self, number: float) -> None:
+        child = self._children.pop(int(number * len(self._children)))
+        await child.kill()
+        self._children.append(await self._new())
+
+    def pid_of_one(self, number: float) -> int | None:
+        return self._children[int(number * len(self._children))].process.pid if self._children else None
+
+    async def stop(self) -> list[str]:
+        """Let all come to their ends; what is wrong with how they did."""
+        wrong = []
+        for child in self._children:
+            try:
+                status = await asyncio.wait_for(child.stop(), ENDING / 3)
+                if status:
+                    wrong.append(f'a consumer process ended with status {status}')
+            except asyncio.TimeoutError:
+                wrong.append('a consumer process did not end')
+                await child.kill()
+        return wrong
+
+    async def kill(self) -> None:
+        """End all that are left."""
+        for child in self._children:
+            await child.kill()
+
+
+class Place:
+    """A server with a faulty line to it."""
+
+    def __init__(self, server: RealServer, home: Path, peer: str, python: str, rate: float) -> None:
+        self.server = server
+        self.rate = rate
+        self.home = home
+        self.peer = peer
+        self.python = python
+        self.counts: Counter[str] = Counter()
+        self.proxy = FaultProxy(server.socket, str(home / 'proxy.sock'), self.counts)
+
+
+@contextlib.asynccontextmanager
+async def open_place(
+    kind: str, peer: str = 'ours', python: str = sys.executable, rate: float = RATE
+) -> AsyncIterator[Place]:
+    """A server of the kind that keeps all that it acknowledges, and a line to it."""
+    home = Path(tempfile.mkdtemp(prefix='trqchaos', dir='/tmp'))
+    try:
+        with RealServer(kind, CONFIG, directory=home / 'data') as server:
+            place = Place(server, home, peer, python, rate)
+            async with place.proxy:
+                yield place
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+class Round:
+    """One seed at one place."""
+
+    def __init__(self, place: Place, seed: int, seconds: float, keep: Path | None = None) -> None:
+        self.place = place
+        self.seed = seed
+        self.seconds = seconds
+        self.chance = random.Random(f'round {seed}')
+        self.figures = Figures()
+        self.found: list[Fault] = []
+        self._is_calm = False
+        self._histories = (keep or place.home) / f'history-{seed}'
+        self._address = {'socket': place.proxy.path, 'options': self._draw_options()}
+
+    @property
+    def is_ours(self) -> bool:
+        return self.place.peer == 'ours'
+
+    def _draw_options(self) -> dict[str, Any]:
+        """How the clients connect."""
+        chance = self.chance
+        options: dict[str, Any] = {'socket_timeout': 5}
+        if self.is_ours:
+            options['protocol'] = chance.choice([2, 3])
+            if most := chance.choice([None, None, 1, 2, 3]):
+                options['max_connections'] = most
+                self.figures.faults['small pool'] += 1
+        if chance.random() < 0.3 and self.is_ours:
+            options |= {'username': 'worker', 'password': 'secret'}
+            self.figures.faults['ACL without CONFIG'] += 1
+        return options
+
+    def draw_skew(self) -> int:
+        """How wrong (s) the clock of a process is."""
+        skew = self.chance.choice([0, 3600, -3600]) if self.place.rate else 0
+        self.figures.faults['clock an hour off'] += bool(skew)
+        return skew
+
+    async def start(self, who: str, script: str = 'workload.py', **what: Any) -> Child:
+        """A process of the run."""
+        if not self.place.rate:
+            what['work'] = {**what['work'], 'cancels': 0}
+        return await Child.start(
+            str(HERE / script),
+            self.place.python,
+            who=who,
+            address=self._address,
+            queue=QUEUE,
+            history=str(self._histories / who),
+            peer=self.place.peer,
+            seed=self.chance.getrandbits(32),
+            **what,
+        )
+
+    async def run(self) -> Figures:
+        """All of it; the history is left where it was written."""
+        self._histories.mkdir(parents=True)
+        herd = Herd(self)
+        before = Counter(self.place.counts)
+        async with self.place.server.client() as admin:
+            await admin.flushall()
+            if self.is_ours:
+                await self._set_limits(admin)
+            first = self.seed * 10_000_000
+            crowd = await self.start('crowd', 'crowd.py', first=first, skew=self.draw_skew(), work=CROWD)
+            try:
+                await herd.grow(2)
+                assert crowd.process.stdout is not None
+                await crowd.process.stdout.readline()  # It has begun.
+                await self._rage(admin, herd)
+                left, ended_badly = await asyncio.gather(self._settle_down(crowd), herd.stop())
+                self.found += [Fault(12, None, text) for text in ended_badly]
+                await self._look_at_the_end(admin, left)
+            finally:
+                await crowd.kill()
+                await herd.kill()
+        self.figures.faults += self.place.counts - before
+        self._judge()
+        return self.figures
+
+    async def _set_limits(self, admin: Any) -> None:
+        from torrelque import Torrelque
+
+        async with Torrelque(admin, queue=QUEUE) as queue:
+            for group, limit in GROUPS.items():
+                if limit:
+                    await queue.set_limit(group, concurrency=limit)
+
+    async def _rage(self, admin: Any, herd: Herd) -> None:
+        storm = Storm(self.place.proxy, self.place.server, admin, herd, self.place.counts, LEASE)
+        looking = asyncio.ensure_future(self._look_at_keys(admin))
+        try:
+            await storm.rage(plan(self.seed, self.seconds, self.place.rate), self.seconds)
+        finally:
+            self._is_calm = True
+            await looking
+
+    async def _settle_down(self, crowd: Child) -> int:
+        """Faults are over: how many tasks the crowd could not take out of the queue."""
+        try:
+            out, _ = await asyncio.wait_for(crowd.process.communicate(b'calm\n'), ENDING)
+        except asyncio.TimeoutError:
+            self.found.append(Fault(12, None, 'the crowd did not come to its end'))
+            return 1
+        if crowd.process.returncode:
+            self.found.append(Fault(7, None, f'the crowd ended with status {crowd.process.returncode}'))
+            return 1
+        said = json.loads(out.splitlines()[-1])
+        if said['left']:
+            self.found.append(Fault(10, None, f'{said["left"]} tasks could not be taken out of the queue'))
+        return int(said['left'])
+
+    # Looking at the keys
+
+    async def _look_at_keys(self, admin: Any) -> None:
+        while self.is_ours and not self._is_calm and len(self.found) < 10:
+            await asyncio.sleep(0.7)
+            with contextlib.suppress(redis.RedisError, OSError):
+                dump = await admin.eval(DUMP, 0, PREFIX)
+                for fault in check_keys(read_dump(dump)):
+                    self.found.append(fault._replace(text=f'in the storm: {fault.text}'))
+
+    async def _look_at_the_end(self, admin: Any, left: int) -> None:
+        """All was taken out, so nothing is there any more; nor is anybody connected."""
+        if self.is_ours:
+            seen = read_dump(await admin.eval(DUMP, 0, PREFIX))
+            self.found += check_keys(seen)
+            rest = [*check_empty(seen)]
+            self.found += rest
+            self.figures.counts['leftovers'] = left or len(rest)
+        else:
+            keys = await admin.keys('*')
+            self.figures.counts['leftovers'] = left or len(keys)
+            if keys:
+                self.found.append(Fault(2, None, f'left when all is released: {sorted(keys)[:5]}'))
+        end = time.monotonic() + 5
+        while self.place.proxy.lines and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        if lines := len(self.place.proxy.lines):
+            self.found.append(Fault(11, None, f'{lines} connections are left of processes that have ended'))
+
+    # Judging
+
+    def _judge(self) -> None:
+        history = History.read(self._histories.iterdir())
+        limits = {group: limit for group, limit in GROUPS.items() if limit} if self.is_ours else {}
+        self.found += check_history(history, limits=limits)
+        counts = self.figures.counts
+        counts['seeds'] = 1
+        counts['seconds'] = round(self.seconds)
+        counts['tasks'] = sum(story.is_acknowledged for story in history.stories.values())
+        counts['handouts'] = len(history.hands)
+        counts['watches'] = len(history.watches)
+        counts['unknown'] = history.unknown
+        counts['losses'] = len(lost(history))
+        counts['twice'] = len(handed_out_twice(history))
+        counts['stale'] = len({fault.job for fault in self.found if fault.invariant == 3})
+        self.figures.faults += history.notes
+        self.figures.found = [f'seed {self.seed}: {fault}' for fault in self.found]
+
+
+async def run_seed(kind: str, seed: int, seconds: float, *, keep: Path | None = None) -> Figures:
+    """One seed on a server of its own."""
+    async with open_place(kind) as place:
+        return await _run_round(place, seed, seconds, keep)
+
+
+def _make_home(seed: int, keep: Path | None) -> Path:
+    """Where a seed's history is written."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f'chaos-{seed}-', dir=keep))
+
+
+async def _run_round(place: Place, seed: int, seconds: float, keep: Path | None) -> Figures:
+    where = _make_home(seed, keep)
+    figures = await Round(place, seed, seconds, where).run()
+    if figures.found and keep is not None:
+        (where / 'found').write_text('\n'.join(figures.found))
+        print(f'seed {seed}: {len(figures.found)} faults found, the history is in {where}')
+        print(*figures.found[:8], sep='\n')
+    else:
+        shutil.rmtree(where)
+    return figures
+
+
+async def run_seeds(options: argparse.Namespace, peer: str, python: str) -> Figures:
+    """Seed after seed."""
+    sums = Figures()
+    kinds = options.server.split(',')
+    for seed in range(options.first, options.first + options.seeds):
+        kind = kinds[seed % len(kinds)]
+        async with open_place(kind, peer, python, options.rate) as place:
+            figures = await _run_round(place, seed, options.seconds, options.keep)
+        sums.add(figures)
+        print(f'seed {seed} {kind}', figures.as_json(), flush=True)
+    return sums
+
+
+async def soak(options: argparse.Namespace) -> Figures:
+    """Round after round on one server, through one line."""
+    sums = Figures()
+    end = time.monotonic() + options.soak
+    seed = options.first
+    async with open_place(options.server.split(',')[0], rate=options.rate) as place:
+        while time.monotonic() < end:
+            figures = await _run_round(place, seed, min(60.0, options.soak), options.keep)
+            sums.add(figures)
+            print(f'round {seed}', figures.as_json(), flush=True)
+            seed += 1
+    return sums
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
+    parser.add_argument('--seeds', type=int, default=10)
+    parser.add_argument('--first', type=int, default=1, help='the first seed')
+    parser.add_argument('--seconds', type=float, default=15.0, help='of faults, for each seed')
+    parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
+    parser.add_argument('--soak', type=float, default=0.0, help='seconds of rounds on one server, instead of seeds')
+    parser.add_argument('--rate', type=float, default=RATE, help='faults each second; 0 is a run without any')
+    parser.add_argument('--peer', default='ours', choices=['ours', 'reference'])
+    parser.add_argument('--keep', type=Path, default=Path(tempfile.gettempdir()), help='where histories are kept')
+    return parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run it, and print the figures."""
+    # Ended from outside, it takes its processes along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.peer == 'reference':
+        from reference import install
+
+        figures = asyncio.run(run_seeds(options, 'reference', str(install())))
+    elif options.soak:
+        figures = asyncio.run(soak(options))
+    else:
+        figures = asyncio.run(run_seeds(options, 'ours', sys.executable))
+    print(figures.as_json())
+    return 1 if figures.found else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(parse()))

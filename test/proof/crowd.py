@@ -1,0 +1,178 @@
+"""Everybody of a run in one process: producers, consumers, watchers, an operator; faults over, they judge liveness.
+
+    python test/proof/crowd.py JSON
+
+works until a line comes to its standard input, which says that the faults are over.  Then it takes out all that is in
+the queue, probes how late a consumer gets what is due, and prints what it found as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from history import Recorder, now
+from peers import FAILURES, PLAIN, Kind, Peer, connect
+from workload import LEASE, Actor, Work, begin_process, make_peer, read_input
+
+PRODUCERS = 4
+CONSUMERS = 2
+"""Queue objects that consume."""
+LOOPS = 5
+"""Loops of each of those."""
+LATE = 1.0
+"""s after which what is due, or whose lease has ended, must have come to a consumer who waits."""
+ENOUGH = 30.0
+"""s in which all calls have come to an end, and all tasks out of the queue, with the faults over."""
+
+
+class Crowd:
+    """Queue objects of one process, each with a client of its own, and who works with them."""
+
+    def __init__(self, what: dict[str, Any]) -> None:
+        self.recorder = Recorder(Path(what['history']), what['who'])
+        self.is_ours = what.get('peer', 'ours') == 'ours'
+        self._what = what
+        self._clients: list[Any] = []
+        self._peers: list[Peer] = []
+        self._jobs = itertools.count(what['first'])
+        self._over = False
+        self._actors = [self._new_actor(Work(**what['work'])) for _ in range(PRODUCERS + CONSUMERS)]
+
+    def _new_actor(self, work: Work) -> Actor:
+        """Somebody with a client and a queue object of their own."""
+        self._clients.append(connect(self._what['address']))
+        self._peers.append(make_peer(self._what, self._clients[-1]))
+        return Actor(self._peers[-1], self.recorder, hash((self._what['seed'], len(self._peers))), work)
+
+    async def work(self, calm: asyncio.Event) -> None:
+        """Until it is calm; then all calls must come to their ends."""
+
+        def until() -> bool:
+            return self._over
+
+        producers, consumers = self._actors[:PRODUCERS], self._actors[PRODUCERS:]
+        calls = [actor.produce(self._jobs, until, f'p{place}') for place, actor in enumerate(producers)]
+        calls += [actor.consume(until) for actor in consumers for _ in range(LOOPS)]
+        calls += [actor.operate(until) for actor in consumers[:1]]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await calm.wait()
+        self._over = True
+        for actor in self._actors:
+            actor.be_quick()
+        done, late = await asyncio.wait(tasks, timeout=ENOUGH)
+        for task in done:
+            if error := task.exception():
+                self.recorder.trouble(7, f'an actor ended by {error!r}')
+        await self._give_up(late, 'calls')
+
+    async def _give_up(self, tasks: set[asyncio.Task[None]], what: str) -> None:
+        if tasks:
+            self.recorder.trouble(11 if what == 'watches' else 12, f'{len(tasks)} {what} did not end')
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=5)
+
+    async def settle_down(self) -> dict[str, Any]:
+        """Take out all that is there, see how late things come, end all watches."""
+        actor = self._actors[-1]
+        began = time.monotonic()
+        left = await actor.drain(ENOUGH)
+        took = time.monotonic() - began
+        late = await self._probe()
+        if late > LATE:
+            late = min(late, await self._probe())  # The machine may have been away.
+        if late > LATE:
+            self.recorder.trouble(10, f'what was due came {late:.1f} s late to a consumer who waits')
+        if not left:
+            left = await actor.drain(ENOUGH)
+        watches = set().union(*(each.watching for each in self._actors))
+        if watches:
+            await self._give_up((await asyncio.wait(watches, timeout=ENOUGH))[1], 'watches')
+        return {'left': left, 'drained in': round(took, 2), 'late': round(late, 3)}
+
+    async def _probe(self) -> float:
+        """How late (s) a consumer who waits gets a task: a new one, one that is due, one whose lease has ended."""
+        # A new consumer, whose waiting at the bell begins now.
+        producer, consumer = self._actors[0], self._new_actor(Work(odd=0))
+        forgotten, delayed = next(self._jobs), next(self._jobs)
+        try:
+            waiting = asyncio.ensure_future(consumer.take(1, 10))
+            await asyncio.sleep(0.1)
+            await producer.enqueue([forgotten], None, PLAIN, 'probe')
+            enqueued = now()
+            batches = await waiting
+            if (late := (now() - enqueued) / 1000) > LATE:
+                for batch in batches:
+                    await consumer.settle('release', batch)
+                return late
+            due = {taken.job: (taken.claimed or now()) + LEASE * 1000 for batch in batches for taken, _ in batch}
+            await producer.enqueue([delayed], None, Kind(delay=0.3), 'probe')
+            due[delayed] = now() + 300
+            return await self._wait_for(due, consumer)
+        except FAILURES as exc:
+            self.recorder.trouble(10, f'a call failed with the faults over: {exc!r}')
+            return 0.0
+
+    async def _wait_for(self, due: dict[int, float], consumer: Actor) -> float:
+        late = 0.0
+        end = time.monotonic() + 10
+        while due and time.monotonic() < end:
+            for batch in await consumer.take(1, 5):
+                for taken, _ in batch:
+                    at = taken.claimed or now()
+                    late = max(late, (at - due.pop(taken.job, at)) / 1000)
+                await consumer.settle('release', batch)
+        if due:
+            self.recorder.trouble(10, f'{len(due)} of the tasks that were due did not come at all')
+        return late
+
+    async def aclose(self) -> None:
+        """Close everything, in time."""
+        _, late = await asyncio.wait(
+            [asyncio.ensure_future(_closed(peer.aclose)) for peer in self._peers], timeout=ENOUGH
+        )
+        await self._give_up(late, 'closings')
+        for client in self._clients:
+            await client.aclose()
+
+
+async def _closed(close: Callable[[], Any]) -> None:
+    await close()
+
+
+async def run(what: dict[str, Any]) -> None:
+    """A crowd from its beginning to its end."""
+    begin_process(what)
+    crowd = Crowd(what)
+    loop = asyncio.get_running_loop()
+    if crowd.is_ours:
+        loop.set_exception_handler(lambda _, context: crowd.recorder.trouble(7, f'unheard of: {context}'))
+    calm = asyncio.Event()
+    reader = await read_input()
+
+    async def listen() -> None:
+        if not await reader.readline():
+            os._exit(1)  # Whoever has started this is no more.
+        calm.set()
+
+    listener = asyncio.ensure_future(listen())
+    print('ready', flush=True)
+    await crowd.work(calm)
+    await listener
+    found = await crowd.settle_down()
+    await crowd.aclose()
+    gc.collect()
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == '__main__':
+    asyncio.run(run(json.loads(sys.argv[1])))

@@ -1,0 +1,495 @@
+"""Hand-made faults in the client: what each breaks, and which tests of the ordinary suite see it."""
+
+from __future__ import annotations
+
+from mutants_of_scripts import BEYOND, Mutant, client
+
+FENCE = (
+    Mutant(
+        'no-token-sent', 3, 'a delivered id settles as a plain one, whoever holds the task by now',
+        (client('protocol', "return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''", "return ''"),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'token-by-clients-time', 4, 'the token of a delivery has the time of the wrong clock',
+        (client('protocol', 'stamp, wait, more, troubles = text(reply[1]),',
+                "stamp, wait, more, troubles = str(__import__('time').time_ns() // 1000000),"),),
+        ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'refusal-untold', 3, 'who no longer holds a task is told that all went well',
+        (client('session', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'refusal-unlogged', 3, 'who does not look at the answer never learns that the lease was lost',
+        (client('session', 'if not done:\n            logger.warning(', 'if not done:\n            logger.debug('),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
+        (client('bulk', 'if wrong is None:\n                    self.task_ids.append(task_id)',
+                'self.task_ids.append(task_id)'),),
+        ('bulk::test_a_full_queue_half_way',),
+    ),
+    Mutant(
+        'bulk-goes-on-after-a-gap', 5, 'what comes after a call that failed is sent, and not told',
+        (client('bulk', 'self._made, self._args, self._next = [], [], None\n            raise',
+                'raise'),),
+        ('bulk::test_nothing_is_sent_behind_a_gap',),
+    ),
+    Mutant(
+        'bulk-drops-the-rest', 5, 'what was taken from an iterable before it failed is in no place',
+        (client('bulk', 'await enqueuer.finish()\n            raise', 'raise'),),
+        ('bulk::test_a_failure_half_way_tells_what_is_in',),
+    ),
+)  # fmt: skip
+
+TWICE = (
+    Mutant(
+        'resent-untold', 6, 'a call that is sent again does not say so',
+        (client('link', 'request.resent = True', 'pass'),),
+        ('faults::test_enqueue_into_a_full_queue_is_once',),
+    ),
+    Mutant(
+        'resent-always-told', 6, 'each call says that it is sent again',
+        (client('protocol', "packed: bytes = _pack(('1' if resent else '', *args))",
+                "packed: bytes = _pack(('1', *args))"),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'not-resent', 6, 'a call whose reply was lost fails',
+        (client('link', 'repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]',
+                'repeated = [request for request in requests if request.transition is None]'),),
+        ('faults::test_enqueue_is_once',),
+    ),
+    Mutant(
+        'script-not-reloaded', 6, 'a server that forgot the scripts refuses everything',
+        (client('link', "if code == 'NOSCRIPT' and request.transition is not None:", 'if False:'),),
+        ('faults::test_scripts_that_the_server_forgot_are_sent_again',),
+    ),
+    Mutant(
+        'transaction-not-marked', 6, 'a transaction that the client library repeats enqueues twice',
+        (client('queue', "await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)",
+                "await self._add_to_pipeline(pipeline, 'enqueue', item)"),),
+        ('pipeline::test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing',),
+    ),
+    Mutant(
+        'mark-of-the-process', 6, 'forked processes give their calls the same names',
+        (client('session', 'if self._process != os.getpid():', 'if False:'),),
+        ('wait::test_objects_made_before_a_fork_are_told_apart',),
+    ),
+    Mutant(
+        'one-mark-for-all', 6, 'a second call is taken for the repetition of the first',
+        (client('session', 'return next(self._marks)', "return '0' * 15"),),
+        ('verbs::test_an_own_id_is_taken_once',),
+    ),
+    Mutant(
+        'claim-not-asked-again', 6, 'what a claim brought whose reply never came waits for its lease',
+        (client('fetch', 'self._again = True', 'self._again = False'),),
+        ('faults::test_a_claim_that_was_given_up_is_asked_for_again',),
+    ),
+    Mutant(
+        'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
+        (client('fetch', '            self.acknowledge(),\n            self._record,\n',
+                '            self._record,\n            self._record,\n'),),
+        ('faults::test_dequeue_is_once',),
+    ),
+    Mutant(
+        'record-not-deleted', 2, 'the record of a claim stays where the consumer has nothing more to say',
+        (client('fetch', 'if self._acknowledger is None:', 'if False:'),),
+        ('wait::test_a_claim_is_acknowledged_by_itself',),
+    ),
+    Mutant(
+        'never-key-dropped', 1, 'a script fails in its middle while its slot is half moved',
+        (client('keys', "    'holders',\n    'never',\n", "    'holders',\n"),),
+        ('clients::test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_there',),
+    ),
+    Mutant(
+        'first-word-of-an-error', 6, 'what was not carried out is not sent again by older servers\' wording',
+        (client('protocol', "return nested[1] if nested else message.partition(' ')[0]",
+                "return message.partition(' ')[0]"),),
+        ('protocol::test_errors_of_servers_old_and_new_are_told_apart',),
+    ),
+    Mutant(
+        'refused-not-sent-again', 6, 'a call that a server in passing trouble did not carry out fails',
+        (client('link', 'again = request.repeat and request.ticks < GIVE_UP', 'again = False'),),
+        ('clients::test_a_slot_that_moves_loses_nothing',),
+    ),
+)  # fmt: skip
+
+CANCEL = (
+    Mutant(
+        'surplus-kept', 7, 'what was claimed for nobody is held until its lease ends',
+        (client('fetch', 'if surplus:\n            self._return(surplus)', ''),),
+        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+    ),
+    Mutant(
+        'cancelled-waiter-keeps', 7, 'a waiter that was cancelled keeps what it was handed',
+        (client('fetch', 'if waiter.got:\n                    self._return(waiter.got)', 'pass'),),
+        ('wait::test_a_waiter_cancelled_when_it_was_just_served_gives_back',),
+    ),
+    Mutant(
+        'cancelled-waiter-does-not-wait', 7, 'a loop that ends takes along what a claim brings',
+        (client('fetch', 'if self._claiming is not None and waiter.future.cancelled():', 'if False:'),),
+        ('wait::test_consumers_that_end_with_their_loop_strand_nothing',),
+    ),
+    Mutant(
+        'given-back-counted', 7, 'what was claimed for nobody loses an attempt',
+        (client('session', "self._plan.mark(), '0', '', '1', '']", "self._plan.mark(), '0', '', '', '']"),),
+        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+    ),
+    Mutant(
+        'given-back-upside-down', 7, 'what a bulk waiter gives back comes in the opposite order',
+        (client('fetch', 'for task_id, _ in reversed(deliveries)', 'for task_id, _ in deliveries'),),
+        ('bulk::test_a_cancelled_bulk_waiter_gives_back_in_order',),
+    ),
+    Mutant(
+        'cancelled-caller-poisons-batch', 7, 'the calls behind one that was cancelled get no answer',
+        (client('batch', '            if item.future.cancelled():\n                continue\n            wrong =',
+                '            wrong ='),),
+        ('wait::test_a_cancelled_caller_takes_nobody_along',),
+    ),
+    Mutant(
+        'cancelled-caller-poisons-link', 7, 'the connection is lost with a call that was cancelled',
+        (client('link', 'if future.cancelled():\n                return\n            if error', 'if error'),),
+        ('wait::test_a_cancelled_call_costs_no_connection',),
+    ),
+    Mutant(
+        'settle-call-dropped', 7, 'a settle call that is cancelled before it is sent has no effect',
+        (client('session', "self._plan.transitions[name], name == 'enqueue'", 'self._plan.transitions[name], True'),),
+        ('wait::test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent',),
+    ),
+    Mutant(
+        'settle-call-late', 7, 'a settle call that is cancelled waits for the others, and dies with its loop',
+        (client('session', 'batch.hurry()', 'pass'),),
+        ('wait::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
+    ),
+    Mutant(
+        'cancellation-in-disguise', 7, 'who was cancelled sees another error',
+        (client('session', 'batch.hurry()\n            raise', "batch.hurry()\n            raise TorrelqueError('')"
+                ' from None'),),
+        ('wait::test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing',),
+    ),
+    Mutant(
+        'waiting-cancellation-in-disguise', 7, 'who was cancelled while waiting sees a timeout',
+        (client('fetch', 'self._return(waiter.got)\n            raise',
+                "self._return(waiter.got)\n            raise TorrelqueTimeoutError('') from None"),),
+        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+    ),
+    Mutant(
+        'closing-keeps', 7, 'what was claimed while the queue object was closed is held until its lease ends',
+        (client('fetch', 'if self._claiming is not None:\n                await asyncio.wait([self._claiming], '
+                'timeout=CLOSING)', 'pass'),),
+        ('wait::test_closing_gives_back_what_a_claim_that_is_sent_again_brings',),
+    ),
+    Mutant(
+        'closing-does-not-wait', 7, 'closing cuts off calls that are on their way',
+        (client('session', 'if waiting or self._calls:', 'if False:'),),
+        ('wait::test_closing_waits_for_calls_that_are_on_their_way',),
+    ),
+)  # fmt: skip
+
+HARM = (
+    Mutant(
+        'payload-fails-all', 8, 'one payload that cannot be read fails the claim of all',
+        (client('fetch', 'self._reject(task_id, task_id.token, exc)\n                continue', 'raise'),),
+        ('verbs::test_an_unreadable_payload_is_dead_and_harms_no_other',),
+    ),
+    Mutant(
+        'payload-not-buried', 8, 'one payload that cannot be read is held until its lease ends, again and again',
+        (client('fetch', 'self._reject(task_id, task_id.token, exc)\n                continue', 'continue'),),
+        ('verbs::test_an_unreadable_payload_is_dead_and_harms_no_other',),
+    ),
+    Mutant(
+        'one-error-for-all', 8, 'one task that is refused fails the calls of strangers',
+        (client('batch', 'wrong = error or outcome_error(outcomes[k], item.task_id)',
+                'wrong = error or next(filter(None, (outcome_error(o, item.task_id) for o in outcomes)), None)'),),
+        ('faults::test_a_broken_key_fails_no_other_settle_call',),
+    ),
+    Mutant(
+        'damage-of-claims-unlogged', 8, 'nobody is told of a task of which a part was lost',
+        (client('fetch', "for task_id, trouble in claimed.troubles:\n            logger.warning(",
+                "for task_id, trouble in claimed.troubles:\n            logger.debug("),),
+        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+    ),
+    Mutant(
+        'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
+        (client('fetch', "for task_id, trouble in read_troubles(reply[5]):\n            logger.warning(",
+                "for task_id, trouble in read_troubles(reply[5]):\n            logger.debug("),),
+        ('faults::test_a_broken_key_among_what_is_due_stops_no_sweep',),
+    ),
+    Mutant(
+        'foreign-id-fails-all', 8, 'one id that is no text fails the claim of all',
+        (client('protocol', 'foreign.append((reply[i], token))', 'raise'),),
+        ('faults::test_an_id_that_is_no_text_harms_no_other',),
+    ),
+    Mutant(
+        'waiters-last-in-first-out', BEYOND, 'who called last is served first',
+        (client('fetch', 'self._waiters.append(waiter)', 'self._waiters.appendleft(waiter)'),),
+        ('wait::test_waiters_get_tasks_in_the_order_of_their_calls',),
+    ),
+)  # fmt: skip
+
+LIVE = (
+    Mutant(
+        'tasks-of-a-call-without-bound', 10, 'a call is as long as its caller likes, and stops the server',
+        (client('protocol', 'BULK = 250', 'BULK = 1_000_000'),),
+        ('bulk::test_no_call_is_longer_than_its_bounds',),
+    ),
+    Mutant(
+        'bytes-of-a-call-without-bound', 10, 'a call has as many bytes as its caller likes',
+        (client('protocol', 'BULK_BYTES = 1_000_000', 'BULK_BYTES = 10**12'),),
+        ('bulk::test_a_large_payload_goes_by_itself',),
+    ),
+    Mutant(
+        'sweeps-without-bound', 10, 'a sweep is as long as there is something due, and stops the server',
+        (client('protocol', 'SWEEP = 200', 'SWEEP = 1_000_000'),),
+        ('bulk::test_no_call_is_longer_than_its_bounds',),
+    ),
+    Mutant(
+        'tasks-of-groups-without-bound', 10, 'a call has as many tasks of groups as others',
+        (client('protocol', 'GROUPED = BULK_BYTES // FEW', 'GROUPED = 0'),),
+        ('bulk::test_no_call_is_longer_than_its_bounds',),
+    ),
+    Mutant(
+        'timer-not-armed', 10, 'what is due comes with the next wake only',
+        (client('fetch', 'self._timer = self._loop.call_later(wait + 0.001, self._due)', 'pass'),),
+        ('wait::test_what_is_due_comes_on_time_to_who_waits',),
+    ),
+    Mutant(
+        'due-not-swept', 10, 'a claim that finds something due leaves it at that',
+        (client('fetch', 'if due:\n            self._sweep()', ''),),
+        ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
+    ),
+    Mutant(
+        'one-batch-swept', 10, 'a sweep leaves what is beyond one batch',
+        (client('sweep', 'more = bool(reply[4])', 'more = False'),),
+        ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
+    ),
+    Mutant(
+        'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
+        (client('fetch', "damaged: %s', task_id, trouble)\n        self._pump()", "damaged: %s', task_id, trouble)"),),
+        ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
+    ),
+    Mutant(
+        'schedule-ends-with-an-error', 10, 'a scheduled sweep that failed was the last',
+        (client('sweep', "logger.warning('a scheduled sweep failed: %s', exc)", 'return'),),
+        ('faults::test_a_scheduled_sweep_outlives_an_error',),
+    ),
+    Mutant(
+        'bell-without-end', 10, 'a consumer whose bell was lost waits for ever',
+        (client('fetch', "['BLPOP', self._bell_key, f'{BLOCK:g}']", "['BLPOP', self._bell_key, '0']"),),
+        ('wait::test_a_ring_that_is_lost_costs_seconds',),
+    ),
+    Mutant(
+        'ring-during-a-claim-lost', 10, 'a ring that comes while a claim is on its way is not heard',
+        (client('fetch', 'if claimed.more or (self._rang and self._waiters):', 'if claimed.more:'),),
+        ('wait::test_a_ring_during_a_claim_is_not_lost',),
+    ),
+    Mutant(
+        'ring-without-use-kept', 10, 'who was rung and has gone tells nobody',
+        (client('fetch', 'if (self._rang or near) and not self._waiters:', 'if False:'),),
+        ('wait::test_a_ring_during_a_claim_is_not_lost',),
+    ),
+    Mutant(
+        'late-ring-kept', 10, 'who is rung when nobody waits here any more tells nobody',
+        (client('fetch', 'elif reply is not None or error is not None:\n            self._ring()', ''),),
+        ('wait::test_a_ring_for_who_has_gone_is_passed_on',),
+    ),
+    Mutant(
+        'time-not-handed-on-by-waiter', 10, 'a waiter that goes takes the time along',
+        (client('fetch', 'if soon and not self._closed:\n                self._ring()', ''),),
+        ('wait::test_who_leaves_while_it_keeps_the_time_wakes_another',),
+    ),
+    Mutant(
+        'closing-rings-not', 10, 'a queue object that is closed takes the ring along',
+        (client('fetch', 'if self._number and self._link.connected:', 'if False:'),),
+        ('wait::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
+    ),
+    Mutant(
+        'collected-rings-not', 10, 'a queue object that was forgotten takes the ring along',
+        (client('fetch', 'if self._listening and not self._closed and self._link.connected:', 'if False:'),),
+        ('wait::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
+    ),
+    Mutant(
+        'no-reconnect', 10, 'a connection that is lost is lost for good',
+        (
+            client('link', 'self._connect(pause or self._fruitless > 1)', 'pass'),
+            client('link', 'if self._unsent and self._transport is None:\n            self._connect()', ''),
+        ),
+        ('faults::test_enqueue_is_once',),
+    ),
+    Mutant(
+        'silence-endured', 10, 'a connection that is dead and was not closed holds calls for ever',
+        (client('link', 'if self._in_flight and (overdue or self._quiet > self._silence):', 'if False:'),),
+        ('faults::test_silence_of_the_server_cuts_the_line',),
+    ),
+    Mutant(
+        'demoted-server-kept', 10, 'a primary that became a replica is asked again and again',
+        (client('link', "frozenset({'READONLY', 'MOVED',", "frozenset({'MOVED',"),),
+        ('faults::test_a_bell_that_became_read_only_or_moved_is_connected_anew',),
+    ),
+    Mutant(
+        'slots-not-looked-up', 10, 'a slot that moved is looked for where it was',
+        (client('client', 'if anew:', 'if False:'),),
+        ('clients::test_a_slot_that_has_moved_is_found_where_it_is',),
+    ),
+    Mutant(
+        'error-ends-waiting', 12, 'an idle consumer ends with its server',
+        (client('fetch', 'if not lost:', 'if True:'),),
+        ('faults::test_a_lost_server_is_an_error_in_the_end',),
+    ),
+    Mutant(
+        'deadline-put-off', 12, 'a deadline is put off for as long as a claim is on its way',
+        (client('fetch', 'if self._claiming is not None and not waiter.over:', 'if self._claiming is not None:'),),
+        ('faults::test_a_deadline_is_a_deadline',),
+    ),
+    Mutant(
+        'no-deadline', 12, 'a deadline counts from the last claim that found nothing',
+        (client('fetch', 'waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)\n', '\n'),),
+        ('wait::test_timeout_is_kept',),
+    ),
+    Mutant(
+        'resent-for-ever', 12, 'a call to a server that is gone never ends',
+        (
+            client('link', 'late = [request for request in self._unsent if request.ticks >= GIVE_UP]',
+                   'late: list[Request] = []'),
+            client('link', 'late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]',
+                   'late: list[Request] = []'),
+            client('link', 'if request.repeat and request.ticks < GIVE_UP]\n        for',
+                   'if request.repeat]\n        for'),
+        ),
+        ('faults::test_a_lost_server_is_an_error_in_the_end',),
+    ),
+    Mutant(
+        'given-up-one-by-one', 12, 'calls behind one that was given up are given up ten seconds later each',
+        (client('batch', 'if isinstance(error, TorrelqueConnectionError):', 'if False:'),),
+        ('faults::test_calls_behind_one_that_was_given_up_fail_with_it',),
+    ),
+    Mutant(
+        'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',
+        (client('connection', 'if final := _final(exc):', 'if final := None:'),),
+        ('faults::test_wrong_password_is_told_at_once',),
+    ),
+)  # fmt: skip
+
+WATCH = (
+    Mutant(
+        'not-read-after-subscribing', 11, 'what changed before the subscription was there is not seen',
+        (client('listen', 'self._channels[channel] = True\n                        heard.append(channel)',
+                'self._channels[channel] = True'),),
+        ('watch::test_an_end_between_two_steps_is_seen',),
+    ),
+    Mutant(
+        'not-read-after-reconnect', 11, 'what changed while there was no connection is not seen',
+        (
+            client('listen', '        self._channels = dict.fromkeys(self._channels, False)\n', ''),
+            client('listen', "if channel in self._channels:\n                        self._channels",
+                   "if not self._channels.get(channel, True):\n                        self._channels"),
+        ),
+        ('watch::test_the_end_while_there_is_no_connection_is_seen',),
+    ),
+    Mutant(
+        'not-subscribed-after-reconnect', 11, 'a connection that was made anew listens to nothing',
+        (client('listen', 'self._joining = collections.OrderedDict.fromkeys(self._channels)',
+                'self._joining = collections.OrderedDict()'),),
+        ('watch::test_a_listener_that_is_killed_is_replaced',),
+    ),
+    Mutant(
+        'read-before-it-joined', 11, 'a watch begins with a state that was read before it was there',
+        (client('hub', 'if watcher.since < self._number]', 'if watcher.since < self._number + 1]'),),
+        ('watch::test_who_joins_while_the_first_read_is_on_its_way_is_read_for',),
+    ),
+    Mutant(
+        'second-watch-not-read-for', 11, 'who watches what is watched already sees nothing until it changes',
+        (client('hub', 'if task.tick >= 0 or self._listener', 'if self._listener'),),
+        ('watch::test_an_end_between_the_steps_of_a_second_watch_is_seen',),
+    ),
+    Mutant(
+        'final-is-not-the-end', 11, 'a watch goes on after the final state',
+        (client('hub', 'if state.status.isfinal():\n            self.end()\n        elif', 'if'),),
+        ('watch::test_a_final_state_is_yielded_once',),
+    ),
+    Mutant(
+        'gone-is-not-the-end', 11, 'a watch of what was released and forgotten goes on for ever',
+        (client('hub', 'watcher.end(unknown if watcher.state is None else None)',
+                'watcher.end(unknown) if watcher.state is None else None'),),
+        ('watch::test_a_task_that_is_released_without_a_result_just_ends',),
+    ),
+    Mutant(
+        'enqueued-anew-is-the-same', 11, 'a watch goes on with another task of the same id',
+        (client('hub', 'if self.state.enqueue_time != state.enqueue_time:', 'if False:'),),
+        ('watch::test_an_own_id_that_is_enqueued_again_is_another_task',),
+    ),
+    Mutant(
+        'states-step-back', 11, 'a watch shows a state that is older than one before',
+        (client('hub', 'if _counts(state) < _counts(self.state):', 'if False:'),),
+        ('watch::test_what_was_seen_before_a_server_lost_writes_is_not_seen_again',),
+    ),
+    Mutant(
+        'no-safety-read', 11, 'a notification that is lost delays the end of a watch for ever',
+        (client('hub', 'if task.tick == self._ticks - SAFETY:', 'if False:'),),
+        ('watch::test_a_notification_that_is_lost_delays_the_end_only',),
+    ),
+    Mutant(
+        'silent-listener-kept', 11, 'a connection for notifications that is dead and was not closed is kept',
+        (client('listen', 'if self._quiet >= SILENCE and self._asked:', 'if False:'),),
+        ('watch::test_a_listener_that_falls_silent_is_replaced',),
+    ),
+    Mutant(
+        'connection-for-each-watch', 11, 'each watched task has a connection of its own',
+        (client('hub', 'self._listener.subscribe(channel)', 'self._listener = Listener(self._listener._connector, '
+                'self._heard, self._refused)\n            self._listener.subscribe(channel)'),),
+        ('watch::test_a_thousand_tasks_over_one_connection',),
+    ),
+    Mutant(
+        'connection-for-each-queue', 11, 'each queue object has a connection for calls of its own',
+        (client('client', 'links.setdefault((loop, slot), (', 'links.setdefault((loop, object()), ('),),
+        ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
+    ),
+    Mutant(
+        'connection-not-let-go', 11, 'the connection for calls stays when the last queue object is closed',
+        (client('client', 'del links[place]\n                link.close()', 'del links[place]'),),
+        ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
+    ),
+    Mutant(
+        'subscription-kept', 11, 'who leaves a watch leaves its subscription',
+        (client('hub', 'self._listener.unsubscribe(task.channel)', ''),),
+        ('watch::test_who_leaves_takes_the_subscription_along',),
+    ),
+    Mutant(
+        'closing-ends-with-its-caller', 7, 'what a claim brings is stranded when closing is cancelled',
+        (client('session', 'await asyncio.shield(self._closing)', 'await self._closing'),),
+        ('wait::test_closing_that_is_cancelled_goes_on_by_itself',),
+    ),
+    Mutant(
+        'script-not-brought-along', 7, 'the last calls of a loop are refused by a server that does not know the script',
+        (client('link', 'request.whole = True\n        self._in_flight', 'pass\n        self._in_flight'),),
+        ('wait::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
+    ),
+    Mutant(
+        'watch-keeps-waiting-at-the-end', 11, 'closing the queue object leaves its watches waiting',
+        (client('session', 'self.closed = True\n            self.hub.close()\n',
+                'self.closed = True\n'),),
+        ('watch::test_closing_the_queue_ends_the_watches',),
+    ),
+    Mutant(
+        'large-states-dropped', 11, 'what is beyond one reply is not read again',
+        (client('hub', '                # They would have been too many bytes.\n                self._mark(task)',
+                '                pass'),),
+        ('watch::test_large_states_come_in_several_replies',),
+    ),
+    Mutant(
+        'failed-read-not-repeated', 11, 'a read that failed with its connection was the last',
+        (client('hub', '            self.loop.call_later(PAUSE, self._read)', '            pass'),),
+        ('watch::test_a_read_that_failed_is_tried_again',),
+    ),
+    Mutant(
+        'hub-stays-behind', 11, 'watches listen where the queue was before a failover',
+        (client('hub', 'self._listener.renew()', 'pass'),),
+        ('watch::test_idle_watches_follow_a_slot_of_a_cluster',),
+    ),
+)  # fmt: skip
+
+CLIENT = (*FENCE, *TWICE, *CANCEL, *HARM, *LIVE, *WATCH)

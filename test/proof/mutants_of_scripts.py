@@ -1,0 +1,631 @@
+"""Hand-made faults in the scripts: what each breaks, and which tests of the ordinary suite see it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BEYOND = 0
+"""A promise of the data model that is none of the twelve invariants."""
+
+
+class Edit(NamedTuple):
+    """A text that occurs once in a file, and what stands there instead."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """A fault."""
+
+    name: str
+    breaks: int
+    """Number of the invariant that no longer holds, or `BEYOND`."""
+    why: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+    """Which tests see it: module, without its ``test_``, and function."""
+
+
+def script(name: str, old: str, new: str) -> Edit:
+    return Edit(f'torrelque/script/{name}.lua', old, new)
+
+
+def client(name: str, old: str, new: str) -> Edit:
+    return Edit(f'torrelque/{name}.py', old, new)
+
+
+FENCE = (
+    Mutant(
+        'fence-gone', 3, 'whoever ever held a task may settle it',
+        (script('_judge', "elseif not known[2] or known[2] .. '-' .. (known[3] or '') ~= token then",
+                'elseif not known[2] then'),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'fence-by-attempt-alone', 3, 'an id that is used anew counts from 1 again: its old holder may settle it',
+        (script('_judge', "elseif not known[2] or known[2] .. '-' .. (known[3] or '') ~= token then",
+                "elseif not known[2] or known[2] ~= string.match(token, '^%d+') then"),),
+        ('verbs::test_an_id_used_anew_is_fenced_from_its_old_holder',),
+    ),
+    Mutant(
+        'fence-by-time-alone', 3, 'two hand-outs within a millisecond have one token',
+        (script('_judge', "elseif not known[2] or known[2] .. '-' .. (known[3] or '') ~= token then",
+                "elseif not known[2] or known[3] ~= string.match(token, '-(.*)$') then"),),
+        ('model',),
+    ),
+    Mutant(
+        'token-to-the-millisecond', 3, 'an id that is used anew within a millisecond is not fenced from its old holder',
+        (script('claim', "string.format('%.16g', time[1] * 1000 + time[2] / 1000)", 'stamp'),),
+        ('verbs',),
+    ),
+    Mutant(
+        'operator-settles-anything', 3, 'a plain id settles a task that nobody was given',
+        (script('_judge', "return status == WORKING and 'ok' or 'not_working'", "return 'ok'"),),
+        ('verbs::test_an_operator_settles_by_the_plain_id_what_is_working',),
+    ),
+    Mutant(
+        'cancelled-holder-not-told', 3, 'the holder of a cancelled task renews and settles it as if nothing was',
+        (script('_judge', "return 'cancelled'", "return 'ok'"),),
+        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+    ),
+    Mutant(
+        'attempt-not-counted', 3, 'all hand-outs of a task are its first, and those of a millisecond the same',
+        (script('claim', 'local attempt = (tonumber(known[3]) or 0) + 1', 'local attempt = 1'),),
+        ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'release-unknown-is-done', 3, 'who releases what is gone is told that it was done, resent or not',
+        (script('release', 'elseif resent and (not seen[id] or', 'elseif (not seen[id] or'),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'clients-time', 4, 'deadlines are set and judged by the clock of who calls',
+        (
+            script('_prelude', 'local now = time[1] * 1000 + math.floor(time[2] / 1000)',
+                   "local now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
+            script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
+            client('protocol', "packed: bytes = _pack(('1' if resent else '', *args))",
+                   "packed: bytes = _pack((('1' if resent else '') + f'@{__import__(\"time\").time_ns() // 10**6}',"
+                   ' *args))'),
+        ),
+        ('faults::test_a_clock_that_is_wrong_moves_no_deadline',),
+    ),
+    Mutant(
+        'lease-ends-early', 4, 'a sweep takes tasks from who works on them',
+        (script('sweep', "local ids = redis.call('ZRANGEBYSCORE', key, '-inf', stamp,",
+                "local ids = redis.call('ZRANGEBYSCORE', key, '-inf', '+inf',"),),
+        ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
+    ),
+    Mutant(
+        'record-gives-what-was-swept', 4, 'a claim sent twice gives what another was given since',
+        (script('claim', 'and known[3] == last.time and payload then', 'and payload then'),),
+        ('model',),
+    ),
+    Mutant(
+        'touch-by-old-deadline', 4, 'a lease is renewed to a time that is over',
+        (script('touch', "redis.call('ZADD', working, now + lease, id)",
+                "redis.call('ZADD', working, now, id)"),),
+        ('verbs::test_touch_moves_the_deadline_and_tells_progress',),
+    ),
+)  # fmt: skip
+
+PLACES = (
+    Mutant(
+        'hole-filled-twice', 1, 'an id enqueued anew over its hole is twice in pending',
+        (script('_append', "if #ids > 0 and redis.call('EXISTS', holes) == 1 then", 'if false then'),),
+        ('verbs::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
+    ),
+    Mutant(
+        'hole-not-noted', 1, 'a cancelled id in a long list counts again when it is enqueued elsewhere',
+        (script('cancel', "redis.call('SADD', holes, id)", ''),),
+        ('verbs::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
+    ),
+    Mutant(
+        'hole-not-known', 1, 'a claim hands a task out of turn over a hole of its id',
+        (script('claim', "local hole = known and patchy and redis.call('SREM', holes, id) == 1",
+                'local hole = false'),),
+        ('model',),
+    ),
+    Mutant(
+        'hole-not-skipped', 1, 'what is not pending is handed out where an old id says so',
+        (script('claim', "if known[1] ~= PENDING then\n    return 'hole'", "if false then\n    return 'hole'"),),
+        ('verbs::test_an_id_in_pending_counts_by_its_state',),
+    ),
+    Mutant(
+        'cancelled-stays-delayed', 1, 'a cancelled id keeps its place among the delayed',
+        (script('cancel', "redis.call('ZREM', delayed, id)", ''),),
+        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+    ),
+    Mutant(
+        'late-first-sending', 1, 'an enqueue that comes after its own repetition puts a working task to pending',
+        (script('enqueue', 'if not (late and not given.mark and lives(ARGV[i])) then', 'if true then'),),
+        ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
+    ),
+    Mutant(
+        'dead-is-pending-too', 1, 'a task whose attempts are used up is put back as well',
+        (script('requeue', "lay(id, why, 'its attempts are used up')\n    return 'dead'",
+                "lay(id, why, 'its attempts are used up')"),),
+        ('verbs::test_attempts_used_up_are_dead',),
+    ),
+    Mutant(
+        'payload-left', 2, 'the payload of a released task stays',
+        (script('release', "redis.call('HDEL', tasks, unpack(ids))", ''),),
+        ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'payload-gone-early', 2, 'the payload is deleted with the hand-out',
+        (script('claim', 'local attempt = (', "redis.call('HDEL', tasks, id)\n  local attempt = ("),),
+        ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'payload-of-cancelled-left', 2, 'the payload of a cancelled task stays when its holder lets it go',
+        (script('_clear', "redis.call('HDEL', tasks, id)", ''),),
+        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+    ),
+    Mutant(
+        'state-left', 2, 'the state of a released task stays',
+        (script('release', "redis.call('DEL', unpack(states))", ''),),
+        ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'final-state-for-ever', 2, 'a kept result has no end',
+        (script('release', "redis.call('PEXPIRE', key, ttl)", ''),),
+        ('verbs::test_a_kept_result_is_found_by_anybody',),
+    ),
+    Mutant(
+        'cancelled-state-for-ever', 2, 'the state of a cancelled task has no end',
+        (script('cancel', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
+        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+    ),
+    Mutant(
+        'cleared-state-for-ever', 2, 'the state of a cancelled task that was worked on has no end',
+        (script('_clear', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
+        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+    ),
+    Mutant(
+        'state-without-payload-for-ever', 2, 'the state of a task whose payload was lost has no end',
+        (script('_mend', "redis.call('PEXPIRE', state .. id, 3600000)", ''),),
+        ('verbs::test_the_state_of_a_task_whose_payload_was_lost_ends',),
+    ),
+    Mutant(
+        'live-state-ends', 2, 'the state of a task that waits is forgotten after an hour',
+        (script('enqueue', "  if given.max_attempts then\n    redis",
+                "  redis.call('PEXPIRE', key, 3600000)\n  if given.max_attempts then\n    redis"),),
+        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+    ),
+    Mutant(
+        'queue-not-forgotten', 2, 'the doorbell and the counter of an empty queue stay',
+        (script('_forget', "if redis.call('EXISTS', tasks) == 0 then", 'if false then'),),
+        ('groups::test_nothing_is_left_of_a_group_without_tasks',),
+    ),
+    Mutant(
+        'holes-not-forgotten', 2, 'a list of nothing but holes stays',
+        (script('_forget', "redis.call('UNLINK', pending, turns, holes)", ''),),
+        ('verbs::test_the_last_cancel_of_a_long_queue_leaves_no_list',),
+    ),
+    Mutant(
+        'rest-of-a-claim-lost', 5, 'what a claim took and had no room for is in no place',
+        (script('claim', "redis.call('RPUSH', pending, unpack(rest))", ''),),
+        ('bulk::test_large_payloads_are_sent_and_taken_in_small_calls',),
+    ),
+    Mutant(
+        'rest-of-heads-lost', 5, 'the heads that a claim had no room for are in no list',
+        (script('_groups', "redis.call('RPUSH', turns, unpack(rest))\n    used_up = false", ''),),
+        ('groups::test_heads_that_a_claim_has_no_room_for_keep_their_turn',),
+    ),
+    Mutant(
+        'rest-of-ranked-lost', 5, 'one with a priority that a claim had no room for is in no place',
+        (script('claim', "redis.call('ZADD', priority, items[k + 1], id)", ''),),
+        ('groups::test_what_has_a_priority_and_finds_no_room_keeps_its_turn',),
+    ),
+    Mutant(
+        'task-without-state-lost', 5, 'a task whose state was evicted is dropped with its payload',
+        (script('_mend', "if redis.call('HEXISTS', tasks, id) == 1 then",
+                "redis.call('HDEL', tasks, id)\n  if false then"),),
+        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+    ),
+    Mutant(
+        'push-before-remove-requeue', 5, 'a server without free memory refuses that a task is given back',
+        (script('requeue', "  redis.call('ZREM', working, id)\n  redis.call('HSET', state .. id, 'mark',",
+                "  redis.call('HSET', state .. id, 'mark', known[4] or '')\n  redis.call('ZREM', working, id)\n"
+                "  redis.call('HSET', state .. id, 'mark',"),),
+        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+    ),
+    Mutant(
+        'push-before-remove-touch', 5, 'a server without free memory refuses that a lease is renewed',
+        (script('touch', "redis.call('ZREM', working, id)", ''),),
+        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+    ),
+    Mutant(
+        'push-before-remove-sweep', 5, 'a server without free memory refuses that a task comes back',
+        (script('sweep', "redis.call('ZREM', key, id)", "redis.call('HSET', state .. id, 'status', PENDING)\n"
+                "      redis.call('ZREM', key, id)"),),
+        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+    ),
+)  # fmt: skip
+
+TWICE = (
+    Mutant(
+        'enqueue-resent-is-duplicate', 6, 'an enqueue whose reply was lost says that its task is a duplicate',
+        (script('enqueue', 'or not mark and resent then', 'then'),),
+        ('faults::test_enqueue_is_once',),
+    ),
+    Mutant(
+        'enqueue-mark-not-kept', 6, 'an own id whose reply was lost is a duplicate of itself',
+        (script('enqueue', "redis.call('HSET', key, 'mark', given.mark)", ''),),
+        ('faults::test_enqueue_is_once',),
+    ),
+    Mutant(
+        'release-resent-is-unknown', 6, 'a release whose reply was lost says that the task was not held',
+        (script('release', 'elseif resent and (not seen[id] or', 'elseif false and (not seen[id] or'),),
+        ('faults::test_settling_is_once',),
+    ),
+    Mutant(
+        'release-cancelled-resent', 6, 'a release as cancelled whose reply was lost says that it was not done',
+        (script('release', "string.byte(keep) == 54 and not redis", "false and not redis"),),
+        ('faults::test_a_release_as_cancelled_is_once',),
+    ),
+    Mutant(
+        'requeue-resent-by-token', 6, 'a requeue whose reply was lost is judged by the lease that it has ended',
+        (script('requeue', 'if not known.err and marked(known[4], ARGV[i + 2]) then', 'if false then'),),
+        ('faults::test_settling_is_once',),
+    ),
+    Mutant(
+        'bury-resent-by-token', 6, 'a bury whose reply was lost is judged by the lease that it has ended',
+        (script('bury', 'if not known.err and marked(known[4], mark) then', 'if false then'),),
+        ('faults::test_settling_is_once',),
+    ),
+    Mutant(
+        'redrive-resent-is-not-dead', 6, 'a redrive whose reply was lost counts nothing',
+        (script('redrive', 'elseif resent and marked(known[3], mark) then', 'elseif false then'),),
+        ('faults::test_the_rest_is_once',),
+    ),
+    Mutant(
+        'cancel-resent-is-final', 6, 'a cancel whose reply was lost says that it came too late',
+        (script('cancel', "outcome = marked(known[2], mark) and 'ok' or 'final'", "outcome = 'final'"),),
+        ('faults::test_settling_is_once',),
+    ),
+    Mutant(
+        'marks-of-others-dropped', 6, 'only the last call that changed a task is known again',
+        (script('_marks', "return string.sub(mark .. ' ' .. marks, 1, 63)", 'return mark'),),
+        ('faults::test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since',),
+    ),
+    Mutant(
+        'always-resent', 6, 'every call is taken for a repetition',
+        (script('_prelude', "local resent = ARGV[1] == '1'", 'local resent = true'),),
+        ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
+    ),
+    Mutant(
+        'claim-record-not-written', 6, 'a claim whose reply was lost takes others, and its tasks wait for their lease',
+        (script('claim', "redis.call('SET', record, cjson.encode({time = claimed, ids = given}), 'PX', 60000)", ''),),
+        ('faults::test_dequeue_is_once',),
+    ),
+    Mutant(
+        'claim-record-when-resent-alone', 6, 'a claim that comes after its own repetition takes tasks that nobody gets',
+        (script('claim', "local last = redis.call('GET', record)",
+                "local last = resent and redis.call('GET', record)"),),
+        ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
+    ),
+)  # fmt: skip
+
+HARM = (
+    Mutant(
+        'broken-key-fails-enqueue', 8, 'one id whose key holds something else fails the call of all',
+        (script('enqueue', "local was = redis.pcall(", 'local was = redis.call('),),
+        ('verbs::test_a_key_of_another_type_hits_its_own_call_only',),
+    ),
+    Mutant(
+        'broken-key-fails-claim', 8, 'one id whose key holds something else fails every claim',
+        (script('claim', "local key = state .. id\n      local known = bytes < most and redis.pcall(",
+                'local key = state .. id\n      local known = bytes < most and redis.call('),),
+        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+    ),
+    Mutant(
+        'broken-key-fails-sweep', 8, 'one id whose key holds something else keeps all that is due from coming',
+        (script('sweep', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
+        ('faults::test_a_broken_key_among_what_is_due_stops_no_sweep',),
+    ),
+    Mutant(
+        'broken-key-fails-settling', 8, 'one id whose key holds something else fails the release of all',
+        (script('release', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
+        ('faults::test_a_broken_key_fails_no_other_settle_call',),
+    ),
+    Mutant(
+        'broken-key-fails-states', 8, 'one id whose key holds something else ends the watches of all',
+        (script('state', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
+        ('watch::test_what_cannot_be_read_is_told',),
+    ),
+    Mutant(
+        'damage-not-reported', 8, 'a task of which a part was lost vanishes without a word',
+        (script('claim', 'troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)', 'mend(id, known)'),),
+        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+    ),
+    Mutant(
+        'dead-ones-fill-the-queue', BEYOND, 'dead tasks are counted against max_tasks',
+        (script('enqueue', "redis.call('HLEN', tasks) - redis.call('ZCARD', dead)", "redis.call('HLEN', tasks)"),),
+        ('verbs::test_a_full_queue_refuses',),
+    ),
+    Mutant(
+        'one-attempt-more', BEYOND, 'a task is dead one attempt too late',
+        (script('_bury', '>= tonumber(most)', '> tonumber(most)'),),
+        ('verbs::test_attempts_used_up_are_dead',),
+    ),
+    Mutant(
+        'forgiven-not-subtracted', BEYOND, 'attempts that were forgiven count all the same',
+        (script('_bury', '(tonumber(count) or 0) - (tonumber(forgiven) or 0)', '(tonumber(count) or 0)'),),
+        ('verbs::test_a_forgiven_attempt_does_not_count',),
+    ),
+    Mutant(
+        'forgiven-not-added', 7, 'a task given back uncounted is counted',
+        (script('requeue', '(forgive and 1 or 0)', '0'),),
+        ('verbs::test_a_forgiven_attempt_does_not_count',),
+    ),
+    Mutant(
+        'given-back-to-the-end', 7, 'a task that was taken for nobody loses its turn',
+        (script('_append', "redis.call(head and 'RPUSH' or 'LPUSH',", "redis.call('LPUSH',"),),
+        ('verbs::test_requeue_goes_to_the_end_and_forgiven_to_the_head',),
+    ),
+)  # fmt: skip
+
+GROUPS = (
+    Mutant(
+        'slot-kept-by-release', 9, 'a released task keeps its slot',
+        (script('release', 'book().free(id, known[4])', ''),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone',),
+    ),
+    Mutant(
+        'slot-kept-by-bury', 9, 'a buried task keeps its slot',
+        (script('bury', 'book().free(id, known[5])', ''),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone',),
+    ),
+    Mutant(
+        'slot-kept-by-requeue', 9, 'a task that is given back keeps a slot besides that of its turn',
+        (script('requeue', 'book().free(id, known[8])', ''),),
+        ('groups::test_limit_one_is_strict_order',),
+    ),
+    Mutant(
+        'slot-kept-by-lease-end', 9, 'a task whose consumer was lost keeps its slot',
+        (script('sweep', 'if known[2] then\n      book().free(id, known[6])\n    else', 'if not known[2] then'),),
+        ('groups::test_a_lost_consumers_slot_comes_back_with_its_lease',),
+    ),
+    Mutant(
+        'slot-kept-by-last-lease', 9, 'a task whose last attempt ended with its lease keeps its slot',
+        (script('sweep', 'died = died + 1\n    if known[6] then\n      book().free(id, known[6])\n    end',
+                'died = died + 1'),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone',),
+    ),
+    Mutant(
+        'slot-kept-by-lost-state', 9, 'a task whose state was evicted keeps its slot',
+        (script('sweep', 'if owner then', 'if false then'),),
+        ('groups::test_what_is_lost_of_a_task_harms_that_task_alone',),
+    ),
+    Mutant(
+        'slot-kept-by-cancel', 9, 'a cancelled task keeps its slot when its holder lets it go',
+        (script('_clear', 'book().free(id, group)', ''),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone',),
+    ),
+    Mutant(
+        'slot-kept-by-cancelled-head', 9, 'a cancelled head keeps its slot',
+        (script('_groups', 'heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id',
+                'heads[k], lost[#lost + 1] = false, id'),),
+        ('model',),
+    ),
+    Mutant(
+        'slot-kept-by-free-id', 9, 'the holder of an id that was cancelled and enqueued anew keeps its slot',
+        (script('enqueue', 'book().free(id, was[3])', ''),),
+        ('groups::test_an_id_that_is_free_again_gives_the_slot_of_its_holder_back',),
+    ),
+    Mutant(
+        'holder-not-forgotten', 9, 'who gave a slot back is still named as its holder',
+        (script('_groups', "    write('HDEL', holders, freed)\n", ''),),
+        ('groups::test_nothing_is_left_of_a_group_without_tasks',),
+    ),
+    Mutant(
+        'group-not-forgotten', 2, 'a group that has nothing left is still listed',
+        (script('_groups', "    write('HDEL', groups, gone)\n", ''),),
+        ('groups::test_nothing_is_left_of_a_group_without_tasks',),
+    ),
+    Mutant(
+        'next-not-advanced', 9, 'the next of a group does not come up when a slot is free',
+        (script('_groups', '    advance(k)\n    if ahead[k] and', '    if ahead[k] and'),),
+        ('groups::test_the_next_comes_up_when_the_head_is_gone',),
+    ),
+    Mutant(
+        'limit-not-checked', 9, 'a group has as many at once as it likes',
+        (script('_groups', 'if heads[k] or halted[k] or slots[k] >= limit_of(k) then',
+                'if heads[k] or halted[k] then'),),
+        ('groups::test_a_failing_head_blocks_its_group_alone_until_it_is_dead',),
+    ),
+    Mutant(
+        'limit-not-checked-at-claim', 9, 'a head that came up before the limit was lowered goes on',
+        (script('_groups', 'if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then',
+                'if not halted[k] and not is_dry(k) then'),),
+        ('groups::test_a_lowered_limit_interrupts_nobody',),
+    ),
+    Mutant(
+        'pause-not-checked-at-claim', 9, 'a head that came up before the group was paused goes on',
+        (script('_groups', 'if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then',
+                'if slots[k] <= limit_of(k) and not is_dry(k) then'),),
+        ('groups::test_a_paused_group_lets_the_others_go_on',),
+    ),
+    Mutant(
+        'bucket-refilled', 9, 'every call finds a full bucket',
+        (script('_groups', 'left = tonumber(left) or most', 'left = most'),),
+        ('groups::test_a_bucket_is_not_filled_anew_by_emptiness',),
+    ),
+    Mutant(
+        'token-not-taken', 9, 'a hand-out takes no token',
+        (script('_groups', 'tokens[k], taken[k] = bucket(k) - 1, true', 'tokens[k], taken[k] = bucket(k), true'),),
+        ('groups::test_a_bucket_is_not_filled_anew_by_emptiness',),
+    ),
+    Mutant(
+        'thirst-not-noted', 9, 'a group that waits for a token is forgotten',
+        (script('_groups', "return redis.call('ZADD', rated, now + time_of(1 - tokens[k], k), names[k]) == 1",
+                'return false'),),
+        ('groups::test_a_rate_is_kept_in_every_window',),
+    ),
+    Mutant(
+        'priority-upside-down', 9, 'the least goes first',
+        (script('enqueue', 'number - rank * 2 ^ 45', 'number + rank * 2 ^ 45'),),
+        ('groups::test_the_best_of_a_group_first_and_equal_ones_in_order',),
+    ),
+    Mutant(
+        'head-not-overtaken', 9, 'a better task that came later waits behind the head',
+        (script('_groups', 'if not first or tonumber(score) > order then', 'if true then'),),
+        ('groups::test_the_best_of_a_group_first_and_equal_ones_in_order',),
+    ),
+    Mutant(
+        'order-lost-on-return', 9, 'a task that comes back goes behind all others of its group',
+        (script('_groups', 'tonumber(order) or 0, id', 'now, id'),),
+        ('groups::test_limit_one_is_strict_order',),
+    ),
+    Mutant(
+        'plain-tasks-starve', 9, 'groups go first at every claim',
+        (script('claim', 'if bit == 1 then', 'if false then'),),
+        ('groups::test_groups_and_plain_tasks_alternate',),
+    ),
+    Mutant(
+        'noisy-group-goes-on', 9, 'the next of a group comes before the heads of the others',
+        (script('_groups', "write('LPUSH', turns, joining)", "write('RPUSH', turns, joining)"),),
+        ('groups::test_groups_take_turns_however_much_each_has',),
+    ),
+    Mutant(
+        'lost-turns-not-healed', 9, 'groups wait for ever where the list of heads was evicted',
+        (script('claim', "redis.call('LPUSH', turns, id)", ''),),
+        ('groups::test_a_key_that_is_lost_keeps_no_group_waiting',),
+    ),
+    Mutant(
+        'lost-ring-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
+        (script('_groups', 'heads[k] = id\n    end\n    return heads[k] == id', 'end\n    return heads[k] == id'),),
+        ('groups::test_a_key_that_is_lost_keeps_no_group_waiting',),
+    ),
+)  # fmt: skip
+
+BELL = (
+    Mutant(
+        'enqueue-rings-not', 10, 'nobody is told of a new task',
+        (script('enqueue', 'if settle() or rung or #ready > 0 or #ranked > 0 then',
+                'if settle() or rung or #ranked > 0 then'),),
+        ('wait::test_consumers_share_work_that_was_rung_for_once',),
+    ),
+    Mutant(
+        'enqueue-rings-not-for-priority', 10, 'nobody is told of a new task that has a priority',
+        (script('enqueue', 'if settle() or rung or #ready > 0 or #ranked > 0 then',
+                'if settle() or rung or #ready > 0 then'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'enqueue-rings-not-for-groups', 10, 'nobody is told of a new task of a group',
+        (script('enqueue', 'if settle() or rung or #ready > 0 or #ranked > 0 then',
+                'settle()\nif rung or #ready > 0 or #ranked > 0 then'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'enqueue-rings-not-for-time', 10, 'who waits does not learn of a nearer time',
+        (script('enqueue', 'rung = rung or delay <= tonumber(ARGV[3])', ''),),
+        ('wait::test_a_waiter_of_another_process_learns_of_a_nearer_deadline',),
+    ),
+    Mutant(
+        'requeue-rings-not', 10, 'nobody is told of a task that was given back',
+        (script('requeue', 'rung = rung or not known[8]', ''),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'requeue-rings-not-for-time', 10, 'who waits does not learn of the time of a retry',
+        (script('requeue', 'rung = rung or delay <= tonumber(ARGV[3])', ''),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'touch-rings-not-for-time', 10, 'who waits does not learn that a lease ends sooner',
+        (script('touch', 'rung = rung or lease <= tonumber(ARGV[3])', ''),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'sweep-rings-not', 10, 'nobody is told of what came back',
+        (script('sweep', 'if settle() or rung then', 'if settle() then'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'redrive-rings-not', 10, 'nobody is told of a dead task that was brought back',
+        (script('redrive', 'if settle() or rung then', 'if settle() then'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'resume-rings-not', 10, 'who waits at a paused queue waits on',
+        (script('resume', "if settle() or ARGV[2] == '' and", 'if settle() and'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'limit-rings-not', 10, 'who waits does not learn of a limit that was raised',
+        (script('limit', 'if settle() then\n  ring()\nend', 'settle()'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'release-rings-not', 10, 'nobody is told that the next of a group came up',
+        (script('release', 'if settle() then\n  ring()\nend', 'settle()'),),
+        ('wait::test_what_makes_work_available_wakes_who_waits',),
+    ),
+    Mutant(
+        'claim-leaves-work-unrung', 10, 'who sleeps does not learn that a claim left some',
+        (script('_tend', 'if more or wait and wait <= block', 'if wait and wait <= block'),),
+        ('wait::test_consumers_share_work_that_was_rung_for_once',),
+    ),
+    Mutant(
+        'bell-always-deleted', 10, 'a claim takes the ring from who sleeps',
+        (script('_tend', 'if more or wait and wait <= block and not staying then\n    ring()\n  end', ''),),
+        ('wait::test_consumers_share_work_that_was_rung_for_once',),
+    ),
+    Mutant(
+        'bell-never-deleted', 10, 'who waits is woken again and again for nothing',
+        (script('_tend', "redis.call('DEL', bell)\n  if more", 'if more'),),
+        ('model::test_any_order_of_calls_and_faults_is_as_the_model_has_it',),
+    ),
+    Mutant(
+        'time-not-handed-on', 10, 'nobody keeps the time when the one who did takes a task and goes',
+        (script('_tend', 'if more or wait and wait <= block and not staying then', 'if more then'),),
+        ('model::test_any_order_of_calls_and_faults_is_as_the_model_has_it',),
+    ),
+    Mutant(
+        'time-of-leases-not-kept', 10, 'who waits does not know when a lease ends',
+        (script('_tend', 'math.min(due or math.huge, lease or math.huge, token', 'math.min(due or math.huge, token'),),
+        ('wait::test_due_and_expired_tasks_come_by_themselves_to_who_waits',),
+    ),
+    Mutant(
+        'time-of-tokens-not-kept', 10, 'who waits does not know when a group gets its token',
+        (script('_tend', 'lease or math.huge, token or math.huge)', 'lease or math.huge)'),),
+        ('groups::test_a_rate_is_kept_in_every_window',),
+    ),
+    Mutant(
+        'leaving-rings-not', 10, 'who leaves the bell tells nobody of what is left',
+        (script('leave', "tend(false, tonumber(ARGV[3]), true, redis.call('SISMEMBER', paused, '') == 1)",
+                "redis.call('DEL', bell)"),),
+        ('wait::test_a_ring_during_a_claim_is_not_lost',),
+    ),
+    Mutant(
+        'bell-rung-for-each', 10, 'the bell counts, and wakes who waits long after all is taken',
+        (script('_ring', "if redis.call('EXISTS', bell) == 0 then", 'if true then'),),
+        ('model',),
+    ),
+    Mutant(
+        'sweep-says-all-is-done', 10, 'what is due beyond one batch waits',
+        (script('sweep', 'left = left or #ids == most or room == 0', ''),),
+        ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
+    ),
+    Mutant(
+        'sweep-without-bound', 10, 'a million due tasks stop the server for seconds',
+        (script('sweep', "'-inf', stamp, 'LIMIT', 0, most)\n  for", "'-inf', stamp)\n  for"),),
+        ('model',),
+    ),
+    Mutant(
+        'holes-without-bound', 10, 'a claim reads all holes of a list, however many they are',
+        (
+            script('claim', 'while #given < goal and bytes < most and holed < 200 do\n    local ids = redis',
+                   'while #given < goal and bytes < most do\n    local ids = redis'),
+        ),
+        ('model',),
+    ),
+)  # fmt: skip
+
+SCRIPTS = (*FENCE, *PLACES, *TWICE, *HARM, *GROUPS, *BELL)

@@ -1,0 +1,183 @@
+"""What the workload drives: a queue by as few verbs as all of them have, so that others can be judged beside ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import redis.asyncio
+import redis.asyncio.sentinel
+
+# Behind all else: where a package is installed, that is what is judged.  In the environment of the reference this is
+# the reference, which has these two names as well.
+sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
+
+from torrelque import Torrelque, TorrelqueError
+
+if TYPE_CHECKING:
+    from torrelque import TorrelqueTaskId
+
+FAILURES = (TorrelqueError, redis.RedisError, OSError, TimeoutError)
+"""What a call may raise while faults are on; anything else is a fault of the queue."""
+
+
+class Taken(NamedTuple):
+    """A task that was handed out."""
+
+    task_id: str
+    job: int
+    attempt: int | None
+    claimed: float | None
+    """When it was claimed, by the server's clock (ms), where one can know."""
+    is_whole: bool = True
+    """Whether its payload is the one that was enqueued."""
+
+
+class Kind(NamedTuple):
+    """What is special about tasks; a queue that has no such thing leaves it out."""
+
+    delay: float | None = None
+    """s."""
+    max_attempts: int | None = None
+    priority: int = 0
+    own_id: bool = False
+    """Whether its id is made of the job, so that enqueueing it again is refused."""
+    size: int = 0
+    """Bytes of the payload besides."""
+    in_transaction: bool = False
+    """Whether it is enqueued in a transaction of the caller's."""
+
+
+PLAIN = Kind()
+
+
+class Peer(Protocol):
+    """A queue as the workload sees it.  What cannot be done answers None."""
+
+    async def enqueue(
+        self, jobs: Sequence[int], *, group: str | None = None, lease: float, kind: Kind = PLAIN
+    ) -> list[str]: ...
+    async def dequeue(self, count: int, timeout: float) -> list[Taken]: ...
+    async def settle(self, verb: str, task_ids: Sequence[str], delay: float | None = None) -> list[bool | None]: ...
+    async def cancel(self, task_id: str) -> bool | None: ...
+    async def redrive(self) -> int: ...
+    async def left(self) -> int: ...
+    def watch(self, task_id: str, timeout: float | None) -> AsyncIterator[tuple[int, int, int]]: ...
+    def judge(self, exc: BaseException, count: int) -> list[bool | None]: ...
+    async def aclose(self) -> None: ...
+
+
+class Ours:
+    """Torrelque."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.queue = Torrelque(client, queue=name)
+        self.queue.schedule_sweep(1)
+
+    async def enqueue(
+        self, jobs: Sequence[int], *, group: str | None = None, lease: float, kind: Kind = PLAIN
+    ) -> list[str]:
+        tasks = [make_task(job, kind) for job in jobs]
+        options: dict[str, Any] = {
+            'group': group,
+            'task_timeout': lease,
+            'delay': kind.delay,
+            'max_attempts': kind.max_attempts,
+            'priority': kind.priority,
+        }
+        if kind.in_transaction:
+            return await self._enqueue_in_transaction(tasks, options)
+        if len(jobs) == 1:
+            task_id = f'own-{jobs[0]}' if kind.own_id else None
+            return [await self.queue.enqueue(tasks[0], task_id=task_id, **options)]
+        return [*await self.queue.enqueue_many(tasks, **options)]
+
+    async def _enqueue_in_transaction(self, tasks: Sequence[Any], options: dict[str, Any]) -> list[str]:
+        from torrelque import read_outcome
+
+        async with self.client.pipeline(transaction=True) as pipeline:
+            ids = [await self.queue.enqueue(task, pipeline=pipeline, **options) for task in tasks]
+            for result in await pipeline.execute():
+                if not read_outcome(result):
+                    raise AssertionError('a task of a transaction was refused')
+        return [*ids]
+
+    async def dequeue(self, count: int, timeout: float) -> list[Taken]:
+        if count == 1:
+            found = await self.queue.dequeue(timeout)
+            return [_taken(*found)] if found else []
+        return [_taken(*item) for item in await self.queue.dequeue(timeout, max_tasks=count)]
+
+    async def settle(self, verb: str, task_ids: Sequence[str], delay: float | None = None) -> list[bool | None]:
+        if len(task_ids) > 1:
+            return [*await self.queue.release_many(task_ids)]
+        task_id = task_ids[0]
+        if verb == 'release':
+            # Of some the final state is kept.
+            result = 'done' if task_id[-1] in '0369' else None
+            return [await self.queue.release(task_id, result=result, result_ttl=5 if result else None)]
+        if verb == 'requeue':
+            return [await self.queue.requeue(task_id, delay=delay)]
+        if verb == 'bury':
+            return [await self.queue.bury(task_id, error='by the workload')]
+        return [await self.queue.touch(task_id)]
+
+    async def cancel(self, task_id: str) -> bool | None:
+        return await self.queue.cancel(task_id)
+
+    async def redrive(self) -> int:
+        return await self.queue.redrive()
+
+    async def left(self) -> int:
+        stats = await self.queue.get_queue_stats()
+        return stats.tasks + stats.dead
+
+    async def watch(self, task_id: str, timeout: float | None) -> AsyncIterator[tuple[int, int, int]]:
+        """Status, hand-outs and returns of a task, after each change."""
+        async for state in self.queue.watch(task_id, timeout=timeout):
+            yield int(state.status), state.dequeue_count, state.requeue_count
+
+    def judge(self, exc: BaseException, count: int) -> list[bool | None]:
+        """What is known of the tasks of an enqueue that raised."""
+        from torrelque import TorrelqueBulkError, TorrelqueDuplicateError
+
+        done = len(exc.task_ids) if isinstance(exc, TorrelqueBulkError) else 0
+        reason = exc.__cause__ if isinstance(exc, TorrelqueBulkError) else exc
+        if isinstance(reason, TorrelqueDuplicateError):
+            return [True] * count
+        # Also where memory was full: that may be the answer to a call sent twice, of which the first was carried out.
+        return [True] * done + [None] * (count - done)
+
+    async def aclose(self) -> None:
+        await self.queue.aclose()
+
+
+def make_task(job: int, kind: Kind = PLAIN) -> dict[str, Any]:
+    """The payload of a job."""
+    return {'job': job, 'size': kind.size, 'fill': f'{job} ' * (kind.size // (len(str(job)) + 1))} if kind.size else {
+        'job': job
+    }  # fmt: skip
+
+
+def is_whole(task: dict[str, Any]) -> bool:
+    """Whether a payload is as `make_task` has made it."""
+    return task == make_task(task['job'], Kind(size=task.get('size', 0)))
+
+
+def _taken(task_id: TorrelqueTaskId, task: Any) -> Taken:
+    attempt, _, claimed = task_id.token.partition('-')
+    return Taken(task_id, task['job'], int(attempt), float(claimed), is_whole(task))
+
+
+def connect(address: dict[str, Any]) -> Any:
+    """A client of a server by its socket, a Sentinel set or a Cluster by their ports."""
+    if 'sentinels' in address:
+        places = [('127.0.0.1', port) for port in address['sentinels']]
+        return redis.asyncio.sentinel.Sentinel(places).master_for(address['service'])
+    if 'nodes' in address:
+        nodes = [redis.asyncio.cluster.ClusterNode('127.0.0.1', port) for port in address['nodes']]
+        return redis.asyncio.RedisCluster(startup_nodes=nodes)
+    return redis.asyncio.Redis(unix_socket_path=address['socket'], **address.get('options', {}))

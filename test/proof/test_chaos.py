@@ -1,0 +1,28 @@
+"""The ordinary run's part of the chaos: ten seeds, by turns on the servers of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos import run_seed
+from faults import CONSUMERS, LINE, SERVER, plan
+from servers import selected_kinds
+
+SEEDS = range(1, 11)
+SECONDS = 4.0
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, tmp_path: Path) -> None:
+    kinds = selected_kinds()
+    figures = await run_seed(kinds[seed % len(kinds)], seed, SECONDS, keep=tmp_path)
+    assert not figures.found, '\n'.join([*figures.found, f'the history is in {tmp_path}'])
+    assert figures.counts['tasks'] and figures.counts['handouts'] and sum(figures.faults.values()) > 20
+
+
+def test_a_seed_has_one_plan_and_all_seeds_have_all_faults() -> None:
+    assert plan(1, 60, 20) == plan(1, 60, 20) != plan(2, 60, 20)
+    kinds = {step.kind for seed in SEEDS for step in plan(seed, SECONDS, 20)}
+    assert kinds == {*LINE, *SERVER, *CONSUMERS}
