@@ -483,12 +483,12 @@ class Model(Groups):
 
     def _release(self, items: list[Release], resent: bool) -> list[str]:
         outcomes = []
-        released = set()
+        released: dict[str, str] = {}
         for item in items:
             state = self.states.get(item.task_id)
             outcome = 'unknown' if item.task_id in released else self._judge(state, item.token)
             if outcome == 'ok':
-                released.add(item.task_id)
+                released[item.task_id] = item.token
                 self._meet(item.task_id)
                 del self.working[item.task_id]
                 del self.payloads[item.task_id]
@@ -500,8 +500,8 @@ class Model(Groups):
                     if item.result is not None:
                         state['result'] = item.result.decode()
                     self._finish(item.task_id, item.ttl)
-            elif resent and item.task_id not in released and self._seems_released(item, outcome):
-                released.add(item.task_id)
+            elif resent and released.get(item.task_id) != item.token and self._seems_released(item, outcome):
+                released[item.task_id] = item.token
                 outcome = 'ok'
             elif outcome == 'cancelled':
                 self._clear(item.task_id)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from model import Model
 from model_groups import CANCELLED, COMPLETED, DEAD, DELAYED, PENDING, REJECTED, WORKING
-from torrelque import TorrelqueTaskId
+
+# In an environment of another queue there is none of this.
+if TYPE_CHECKING:
+    from model import Model
+    from torrelque import TorrelqueTaskId
 
 # All keys of a queue in one call: name, type, content, time to live.
 DUMP = """

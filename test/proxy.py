@@ -7,12 +7,12 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
-from servers import RealServer
-from torrelque.protocol import load_script
+if TYPE_CHECKING:
+    from servers import RealServer
 
 Part = bytes | tuple[bytes, ...]
 """What a request has in it, or one of several."""
@@ -24,6 +24,8 @@ def has_part(data: bytes, part: Part) -> bool:
 
 def calls_of(name: str) -> Part:
     """What each call of a transition has in it: the hash of its script, or the text."""
+    from torrelque.protocol import load_script
+
     script = load_script(name)
     return script.sha, script.text
 

@@ -11,6 +11,7 @@ hours cost nothing.  Bounds that are in the hundreds are lowered, so that a few 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import json
@@ -153,6 +154,7 @@ class Door:
         load, submit = protocol.load_script, Link.submit
         missing = set(SCRIPT_CHANGES)
 
+        @functools.cache
         def load_script(name: str) -> protocol.Script:
             text = load(name).text.decode()
             for old, new in SCRIPT_CHANGES.items():
@@ -269,6 +271,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.names_of_hypothesis = {*vars(self)}
         self.name = next(self.names)
         self.door.restart()
         server = self.server
@@ -1129,6 +1132,9 @@ class Machine(RuleBasedStateMachine):
             self.loop.close()
             self.raw.delete(*self.raw.keys(f'{self.prefix}*'), CLOCK)
             self.raw.close()
+            # Hypothesis keeps the machine, and all that it would have, as long as the process lives.
+            for name in {*vars(self)} - self.names_of_hypothesis:
+                delattr(self, name)
 
     def finish(self) -> None:
         """Finish all tasks: nothing of the queue remains."""

@@ -14,11 +14,12 @@ import asyncio
 import itertools
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / 'test')]
@@ -33,19 +34,28 @@ from hypothesis.stateful import (  # noqa: E402
 
 from history import History, Recorder, now  # noqa: E402
 from invariants import Fault, check_history  # noqa: E402
-from peers import FAILURES, Peer, Taken  # noqa: E402
+from peers import FAILURES, Ours, Peer, Taken  # noqa: E402
 from proxy import open_proxy  # noqa: E402
-from servers import RealServer  # noqa: E402
 
-LEASE = 0.15
-"""Length of all leases (s)."""
+if TYPE_CHECKING:
+    from servers import RealServer
+
+LEASES = {'ours': 0.15, 'reference': 1.0}
+"""Lengths of all leases (s); that of the reference in whole seconds, as it may round them."""
+
+
+class Running(NamedTuple):
+    """A server that somebody else has started."""
+
+    socket: str
 
 
 class Public(RuleBasedStateMachine):
     """Draws the steps."""
 
-    server: RealServer
+    server: RealServer | Running
     make_peer: Callable[[Any, str], Peer]
+    lease: float
     done: list[int]
     """How many calls were made."""
     found: list[str]
@@ -58,7 +68,7 @@ class Public(RuleBasedStateMachine):
         self.home = tempfile.TemporaryDirectory(prefix='trq')
         self.path = Path(self.home.name) / 'history'
         self.recorder = Recorder(self.path, 'machine')
-        self.line = open_proxy(self.server)
+        self.line = open_proxy(self.server)  # type: ignore[arg-type]
         self.proxy = self.run(self.line.__aenter__())
         self.client = self.proxy.client()
         name = next(self.names)
@@ -89,7 +99,7 @@ class Public(RuleBasedStateMachine):
     def enqueue(self, place: int, count: int) -> None:
         jobs = [*itertools.islice(self.jobs, count)]
         key = self.recorder.begin('enqueue', jobs)
-        if self.attempt(key, self.peers[place].enqueue(jobs, lease=LEASE)) is not None:
+        if self.attempt(key, self.peers[place].enqueue(jobs, lease=self.lease)) is not None:
             self.recorder.end(key, [True] * count)
 
     @rule(place=st.integers(0, 1), count=st.integers(1, 3))
@@ -121,7 +131,7 @@ class Public(RuleBasedStateMachine):
         for taken in found:
             earliest, latest = (began, ended) if taken.claimed is None else (taken.claimed, taken.claimed)
             key = self.recorder.handed(
-                taken.job, attempt=taken.attempt, earliest=earliest, latest=latest, lease=LEASE * 1000
+                taken.job, attempt=taken.attempt, earliest=earliest, latest=latest, lease=self.lease * 1000
             )
             self.held.append((place, taken, key))
 
@@ -135,7 +145,8 @@ class Public(RuleBasedStateMachine):
         if not self.held:
             return
         place, taken, hand = self.held[-1 - which % len(self.held)]
-        if not again:
+        if not again or verb == 'release':
+            # Who releases again what it has released, and loses the reply, is told that it is done: a known limit.
             self.held.remove((place, taken, hand))
         key = self.recorder.begin(verb, [taken.job], hands=[hand])
         answers = self.attempt(key, self.peers[place].settle(verb, [taken.task_id], delay))
@@ -154,7 +165,7 @@ class Public(RuleBasedStateMachine):
     @rule()
     def sleep(self) -> None:
         """All leases end."""
-        self.run(asyncio.sleep(LEASE * 1.1))
+        self.run(asyncio.sleep(self.lease * 1.1))
 
     def teardown(self) -> None:
         try:
@@ -203,12 +214,12 @@ SETTINGS = settings(
 
 
 def run_machine(
-    server: RealServer, make_peer: Callable[[Any, str], Peer], steps: int, first: int
+    server: RealServer | Running, make_peer: Callable[[Any, str], Peer], lease: float, steps: int, first: int
 ) -> tuple[int, list[str]]:
     """Make so many calls, or until a fault is found; how many were made, and the faults."""
     done, found = [0], list[str]()
     while done[0] < steps and not found:
-        kept = {'server': server, 'make_peer': staticmethod(make_peer), 'done': done, 'found': found}
+        kept = {'server': server, 'make_peer': staticmethod(make_peer), 'lease': lease, 'done': done, 'found': found}
         try:
             run_state_machine_as_test(seed(first + done[0])(type('Machine', (Public,), kept)), settings=SETTINGS)
         except Exception:
@@ -217,18 +228,36 @@ def run_machine(
     return done[0], found
 
 
+def run_on_server(options: argparse.Namespace) -> int:
+    """Start a server, and the machine in the environment of the queue that is judged; its exit status."""
+    from reference import install
+    from servers import RealServer
+
+    python = str(install()) if options.peer == 'reference' else sys.executable
+    with RealServer(options.server) as server:
+        arguments = ['--socket', str(server.socket), '--peer', options.peer]
+        numbers = ['--steps', str(options.steps), '--seed', str(options.seed)]
+        return subprocess.run([python, __file__, *arguments, *numbers], check=False).returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--steps', type=int, default=10_000)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--server', default='valkey9')
-    parser.add_argument('--peer', default='ours')
+    parser.add_argument('--peer', default='ours', choices=['ours', 'reference'])
+    parser.add_argument('--socket', help='of a server that runs, instead of one of its own')
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    from peers import Ours
+    if not options.socket:
+        return run_on_server(options)
+    make_peer: Callable[[Any, str], Peer] = Ours
+    if options.peer == 'reference':
+        from reference import Reference
 
-    with RealServer(options.server) as server:
-        steps, found = run_machine(server, Ours, options.steps, options.seed)
+        make_peer = Reference
+    server, lease = Running(options.socket), LEASES[options.peer]
+    steps, found = run_machine(server, make_peer, lease, options.steps, options.seed)
     print(json.dumps({'peer': options.peer, 'steps': steps, 'faults_found': found}))
     return 1 if found else 0
 

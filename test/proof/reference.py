@@ -24,15 +24,17 @@ from torrelque import Torrelque
 VERSION = '0.9.0'
 HOME = Path(__file__).resolve().parent.parent.parent / '.servers' / f'reference-{VERSION}'
 
+OTHERS = ('hiredis', 'hypothesis')
+
 
 def install() -> Path:
     """The Python of an environment that has the reference."""
     python = HOME / 'bin' / 'python'
-    if not (HOME / 'complete').exists():
+    if not (HOME / 'hypothesis').exists():
         subprocess.run([sys.executable, '-m', 'venv', '--clear', str(HOME)], check=True)
         options = ('--quiet', '--disable-pip-version-check')
-        subprocess.run([str(python), '-m', 'pip', 'install', *options, f'torrelque=={VERSION}', 'hiredis'], check=True)
-        (HOME / 'complete').touch()
+        subprocess.run([str(python), '-m', 'pip', 'install', *options, f'torrelque=={VERSION}', *OTHERS], check=True)
+        (HOME / 'hypothesis').touch()
     return python
 
 
