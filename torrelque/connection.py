@@ -7,6 +7,7 @@ as long as somebody wants it.
 
 import asyncio
 import logging
+import traceback
 from typing import Any, Protocol
 
 import hiredis
@@ -55,6 +56,17 @@ def _shut(connection: Any) -> None:
     if connection._writer is not None:
         connection._writer.transport.abort()
         connection._writer = connection._reader = None
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what a failed attempt worked with, which is kept by the error's traceback, and the other way round.
+
+    Left to the garbage collector, a connection that the server reset in its handshake has asyncio complain of an error
+    that nobody retrieved.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class Connection(asyncio.Protocol):
@@ -148,6 +160,7 @@ class Connection(asyncio.Protocol):
             except Exception as exc:
                 if not isinstance(self._error, type(exc)):
                     logger.warning('cannot connect to the server, and will try again: %s', str(exc) or repr(exc))
+                _forget_frames(exc)
                 self._error = exc
                 self._anew = True
                 if final := _final(exc):
