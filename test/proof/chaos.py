@@ -31,9 +31,21 @@ sys.path.append(str(HERE.parent.parent))
 
 import redis.asyncio  # noqa: E402
 
+from crowd import LATE  # noqa: E402
+from damage import Vandal  # noqa: E402
 from faults import FaultProxy, Storm, plan  # noqa: E402
-from history import History  # noqa: E402
-from invariants import Fault, check_empty, check_history, check_keys, handed_out_twice, lost  # noqa: E402
+from herd import Herd  # noqa: E402
+from history import History, Recorder  # noqa: E402
+from invariants import (  # noqa: E402
+    Fault,
+    check_all_came,
+    check_connections,
+    check_empty,
+    check_history,
+    check_keys,
+    handed_out_twice,
+    lost,
+)
 from model_checks import DUMP, read_dump  # noqa: E402
 from servers import RealServer  # noqa: E402
 from workload import GROUPS, LEASE, Child  # noqa: E402
@@ -44,6 +56,10 @@ RATE = 20.0
 """Faults each second, on average."""
 CROWD = {'bulk': 200, 'pause': 0.01, 'odd': 0.3, 'rich': 0.4, 'cancels': 0.05, 'watch': 0.05, 'room': 1500}
 PREY = {'bulk': 20, 'odd': 0.3, 'cancels': 0.05}
+CROWD_QUEUES, PREY_QUEUES = 8, 2
+"""Queue objects of the crowd, those that probe among them, and of the consumers in processes of their own."""
+LINES = 3
+"""Connections of a queue object and its client at the most: for calls, to wait or to watch, for transactions."""
 ENDING = 150.0
 """s after which a crowd that has not come to its end is given up."""
 CONFIG = {
@@ -60,62 +76,22 @@ class Figures:
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     """Of the line, the server and the processes."""
+    connections: int = 0
+    """The most at once, with the faults over."""
     found: list[str] = field(default_factory=list)
 
     def add(self, other: Figures) -> None:
         self.counts += other.counts
         self.faults += other.faults
+        self.connections = max(self.connections, other.connections)
         self.found += other.found
 
     def as_json(self) -> str:
-        names = ('seeds', 'tasks', 'handouts', 'watches', 'unknown', 'losses', 'twice', 'stale', 'leftovers')
-        sums = {name: self.counts[name] for name in names}
+        done = ('seeds', 'tasks', 'handouts', 'watches', 'waits', 'damaged', 'unknown')
+        sums = {name: self.counts[name] for name in (*done, 'losses', 'twice', 'stale', 'leftovers')}
+        sums['connections'] = self.connections
         faults = {'faults': sum(self.faults.values()), 'faults_by_kind': dict(self.faults.most_common())}
         return json.dumps({**sums, **faults, 'seconds': self.counts['seconds'], 'faults_found': len(self.found)})
-
-
-class Herd:
-    """Consumers in processes of their own: the storm's prey."""
-
-    def __init__(self, run: Round) -> None:
-        self._run = run
-        self._children: list[Child] = []
-        self._count = 0
-
-    async def grow(self, number: int) -> None:
-        for _ in range(number):
-            self._children.append(await self._new())
-
-    async def _new(self) -> Child:
-        self._count += 1
-        who = f'prey{self._count}'
-        return await self._run.start(who, kind='consumer', skew=self._run.draw_skew(), work=PREY)
-
-    async def kill_one(self, number: float) -> None:
-        child = self._children.pop(int(number * len(self._children)))
-        await child.kill()
-        self._children.append(await self._new())
-
-    def pid_of_one(self, number: float) -> int | None:
-        return self._children[int(number * len(self._children))].process.pid if self._children else None
-
-    async def stop(self) -> list[str]:
-        """Let all come to their ends; what is wrong with how they did."""
-        wrong = []
-        for child in self._children:
-            try:
-                status = await asyncio.wait_for(child.stop(), ENDING / 3)
-                if status:
-                    wrong.append(f'a consumer process ended with status {status}')
-            except asyncio.TimeoutError:
-                wrong.append('a consumer process did not end')
-                await child.kill()
-        return wrong
-
-    async def kill(self) -> None:
-        """End all that are left."""
-        for child in self._children:
-            await child.kill()
 
 
 class Place:
@@ -136,7 +112,7 @@ async def open_place(
     kind: str, peer: str = 'ours', python: str = sys.executable, rate: float = RATE
 ) -> AsyncIterator[Place]:
     """A server of the kind that keeps all that it acknowledges, and a line to it."""
-    home = Path(tempfile.mkdtemp(prefix='trqchaos', dir='/tmp'))
+    home = Path(tempfile.mkdtemp(prefix='trqchaos'))
     try:
         with RealServer(kind, CONFIG, directory=home / 'data') as server:
             place = Place(server, home, peer, python, rate)
@@ -157,6 +133,7 @@ class Round:
         self.figures = Figures()
         self.found: list[Fault] = []
         self._is_calm = False
+        self._vandal: Vandal | None = None
         self._histories = (keep or place.home) / f'history-{seed}'
         self._address = {'socket': place.proxy.path, 'options': self._draw_options()}
 
@@ -200,26 +177,32 @@ class Round:
             **what,
         )
 
+    async def _start_prey(self, who: str) -> Child:
+        return await self.start(who, kind='consumer', skew=self.draw_skew(), work=PREY)
+
     async def run(self) -> Figures:
         """All of it; the history is left where it was written."""
         self._histories.mkdir(parents=True)
-        herd = Herd(self)
+        herd = Herd(self._start_prey)
         before = Counter(self.place.counts)
         async with self.place.server.client() as admin:
             await admin.flushall()
+            recorder = Recorder(self._histories / 'storm', 'storm')
             if self.is_ours:
                 await self._set_limits(admin)
+                self._vandal = Vandal(admin, PREFIX, recorder)
             first = self.seed * 10_000_000
             crowd = await self.start('crowd', 'crowd.py', first=first, skew=self.draw_skew(), work=CROWD)
             try:
-                await herd.grow(2)
+                await herd.grow(PREY_QUEUES)
                 assert crowd.process.stdout is not None
                 await crowd.process.stdout.readline()  # It has begun.
                 await self._rage(admin, herd)
-                left, ended_badly = await asyncio.gather(self._settle_down(crowd), herd.stop())
+                left, ended_badly = await asyncio.gather(self._settle_down(crowd), herd.stop(ENDING / 3))
                 self.found += [Fault(12, None, text) for text in ended_badly]
-                await self._look_at_the_end(admin, left)
+                await self._look_at_the_end(admin, left, recorder)
             finally:
+                recorder.close()
                 await crowd.kill()
                 await herd.kill()
         self.figures.faults += self.place.counts - before
@@ -235,7 +218,8 @@ class Round:
                     await queue.set_limit(group, concurrency=limit)
 
     async def _rage(self, admin: Any, herd: Herd) -> None:
-        storm = Storm(self.place.proxy, self.place.server, admin, herd, self.place.counts, LEASE)
+        place = self.place
+        storm = Storm(place.proxy, place.server, admin, herd, self._vandal, place.counts, LEASE)
         looking = asyncio.ensure_future(self._look_at_keys(admin))
         try:
             await storm.rage(plan(self.seed, self.seconds, self.place.rate), self.seconds)
@@ -245,6 +229,8 @@ class Round:
 
     async def _settle_down(self, crowd: Child) -> int:
         """Faults are over: how many tasks the crowd could not take out of the queue."""
+        await asyncio.sleep(LATE)  # Who was cut off is gone by then.
+        self.place.proxy.most = len(self.place.proxy.lines)
         try:
             out, _ = await asyncio.wait_for(crowd.process.communicate(b'calm\n'), ENDING)
         except asyncio.TimeoutError:
@@ -254,25 +240,30 @@ class Round:
             self.found.append(Fault(7, None, f'the crowd ended with status {crowd.process.returncode}'))
             return 1
         said = json.loads(out.splitlines()[-1])
-        if said['left']:
-            self.found.append(Fault(10, None, f'{said["left"]} tasks could not be taken out of the queue'))
+        self.found += check_all_came(said['left'], said['drained in'])
         return int(said['left'])
 
     # Looking at the keys
 
     async def _look_at_keys(self, admin: Any) -> None:
-        while self.is_ours and not self._is_calm and len(self.found) < 10:
+        while self._vandal is not None and not self._is_calm and len(self.found) < 10:
             await asyncio.sleep(0.7)
             with contextlib.suppress(redis.RedisError, OSError):
                 dump = await admin.eval(DUMP, 0, PREFIX)
-                for fault in check_keys(read_dump(dump)):
+                for fault in check_keys(self._vandal.overlook(read_dump(dump))):
                     self.found.append(fault._replace(text=f'in the storm: {fault.text}'))
 
-    async def _look_at_the_end(self, admin: Any, left: int) -> None:
+    async def _look_at_the_end(self, admin: Any, left: int, recorder: Recorder) -> None:
         """All was taken out, so nothing is there any more; nor is anybody connected."""
-        if self.is_ours:
-            seen = read_dump(await admin.eval(DUMP, 0, PREFIX))
+        if self._vandal is not None:
+            most = LINES * (CROWD_QUEUES + PREY_QUEUES)
+            self.found += check_connections('with the faults over', self.place.proxy.most, most)
+            self.figures.connections = self.place.proxy.most
+            seen = self._vandal.overlook(read_dump(await admin.eval(DUMP, 0, PREFIX)))
             self.found += check_keys(seen)
+            for task_id, state in seen.states.items():
+                if 'error' in state:
+                    recorder.report(task_id)
             rest = [*check_empty(seen)]
             self.found += rest
             self.figures.counts['leftovers'] = left or len(rest)
@@ -299,6 +290,8 @@ class Round:
         counts['tasks'] = sum(story.is_acknowledged for story in history.stories.values())
         counts['handouts'] = len(history.hands)
         counts['watches'] = len(history.watches)
+        counts['waits'] = history.notes.pop('waits', 0)
+        counts['damaged'] = sum(story.damage is not None for story in history.stories.values())
         counts['unknown'] = history.unknown
         counts['losses'] = len(lost(history))
         counts['twice'] = len(handed_out_twice(history))

@@ -19,7 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Where it is run as a script, the checks of keys are found behind it.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
 from history import Recorder, now
+from invariants import check_lateness
 from peers import FAILURES, PLAIN, Kind, Peer, connect
 from workload import LEASE, Actor, Work, begin_process, make_peer, read_input
 
@@ -90,8 +94,7 @@ class Crowd:
         late = await self._probe()
         if late > LATE:
             late = min(late, await self._probe())  # The machine may have been away.
-        if late > LATE:
-            self.recorder.trouble(10, f'what was due came {late:.1f} s late to a consumer who waits')
+        actor.note(check_lateness('what was due, to a consumer who waits,', late, LATE))
         if not left:
             left = await actor.drain(ENOUGH)
         watches = set().union(*(each.watching for each in self._actors))
@@ -151,8 +154,8 @@ async def _closed(close: Callable[[], Any]) -> None:
 
 async def run(what: dict[str, Any]) -> None:
     """A crowd from its beginning to its end."""
-    begin_process(what)
     crowd = Crowd(what)
+    begin_process(what, crowd.recorder)
     loop = asyncio.get_running_loop()
     if crowd.is_ours:
         loop.set_exception_handler(lambda _, context: crowd.recorder.trouble(7, f'unheard of: {context}'))

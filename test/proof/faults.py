@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 import redis
 
+from damage import DAMAGES, Vandal
+
 LINE = {
     'cut before the server had it': 8.0,
     'cut in the request': 3.0,
@@ -40,6 +42,8 @@ SERVER = {
     'server killed': 0.25,
 }
 CONSUMERS = {'consumer killed': 0.25, 'consumer stopped beyond its lease': 0.3}
+KEYS = dict.fromkeys(DAMAGES, 0.3)
+"""What is done to the keys of a task."""
 
 
 class Step(NamedTuple):
@@ -55,7 +59,7 @@ class Step(NamedTuple):
 def plan(seed: int, seconds: float, rate: float, kinds: dict[str, float] | None = None) -> list[Step]:
     """Faults of so many seconds, so many each second on average."""
     chance = random.Random(f'plan {seed}')
-    weights = kinds or {**LINE, **SERVER, **CONSUMERS}
+    weights = kinds or {**LINE, **SERVER, **CONSUMERS, **KEYS}
     steps, at = [], 0.3
     while rate and (at := at + chance.expovariate(rate)) < seconds:
         kind = chance.choices([*weights], [*weights.values()])[0]
@@ -259,12 +263,20 @@ class Storm:
     """Carries a plan out, and leaves all in order."""
 
     def __init__(
-        self, proxy: FaultProxy, server: Server, admin: Any, prey: Prey, counts: Counter[str], lease: float
+        self,
+        proxy: FaultProxy,
+        server: Server,
+        admin: Any,
+        prey: Prey,
+        vandal: Vandal | None,
+        counts: Counter[str],
+        lease: float,
     ) -> None:
         self._proxy = proxy
         self._server = server
         self._admin = admin
         self._prey = prey
+        self._vandal = vandal
         self._counts = counts
         self._lease = lease
         self._server_is_ill = asyncio.Lock()
@@ -290,6 +302,8 @@ class Storm:
     async def _strike(self, step: Step) -> None:
         if step.kind in CONSUMERS:
             done = await self._strike_consumer(step)
+        elif step.kind in KEYS:
+            done = self._vandal is not None and await self._vandal.damage(step.kind)
         elif self._server_is_ill.locked():
             return  # One at a time.
         else:

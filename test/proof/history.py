@@ -78,6 +78,15 @@ class Hand:
         return min((act.began for act in self.acts if act.verb != 'touch' and act.may_be_done), default=None)
 
 
+class Damage(NamedTuple):
+    """What was done to the keys of a task by hand."""
+
+    task_id: str
+    kind: str
+    is_done: bool
+    """Whether it certainly was; else nobody knows."""
+
+
 @dataclass
 class Story:
     """All that happened to a job."""
@@ -86,6 +95,7 @@ class Story:
     enqueues: list[Act] = field(default_factory=list)
     cancels: list[Act] = field(default_factory=list)
     hands: list[Hand] = field(default_factory=list)
+    damage: Damage | None = None
 
     @property
     def acts(self) -> Iterator[Act]:
@@ -170,6 +180,20 @@ class Recorder:
         """Something happened that is to be counted."""
         self._write(['note', self._key(), now(), what])
 
+    def damage(self, job: int, task_id: str, kind: str) -> str:
+        """Somebody is about to damage the keys of a task; the key for the end of it."""
+        key = self._key()
+        self._write(['damage', key, now(), job, task_id, kind])
+        return key
+
+    def damaged(self, key: str) -> None:
+        """The damage was done."""
+        self._write(['damaged', key, now()])
+
+    def report(self, task_id: str) -> None:
+        """Somebody was told that a task is damaged."""
+        self._write(['report', self._key(), now(), task_id])
+
     def trouble(self, invariant: int, text: str) -> None:
         """Something happened that must not."""
         self._write(['trouble', self._key(), now(), invariant, text])
@@ -190,6 +214,9 @@ class History:
         self.watches: list[Watched] = []
         self.notes: Counter[str] = Counter()
         self.troubles: list[Trouble] = []
+        self.reported: set[str] = set()
+        """Ids of tasks of which somebody was told that they are damaged."""
+        self._damaging: dict[str, Story] = {}
         self._hands: dict[str, Hand] = {}
         self._calls: dict[str, list[Act]] = {}
         rest: dict[str, list[list[Any]]] = {'begin': [], 'end': []}
@@ -203,6 +230,15 @@ class History:
                 self.notes[line[2]] += 1
             elif kind == 'trouble':
                 self.troubles.append(Trouble(line[0].rpartition('/')[0], line[2], line[3]))
+            elif kind == 'report':
+                self.reported.add(line[2])
+            elif kind == 'damage':
+                key, _, job, task_id, how = line
+                self._damaging[key] = self.story(job)
+                self._damaging[key].damage = Damage(task_id, how, False)
+            elif kind == 'damaged':
+                story = self._damaging[line[0]]
+                story.damage = story.damage and story.damage._replace(is_done=True)
             else:
                 rest[kind].append(line)
         for call in rest['begin']:

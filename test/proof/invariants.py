@@ -1,18 +1,20 @@
-"""What must hold, by name, and the checks of it: on the keys of a queue, and on the history of a run.
+"""What must hold, by name, and the checks of it: on the keys of a queue, on a call, and on the history of a run.
 
-The layers of the rig, from the model to the chaos, refer to these numbers.  What a check finds is a `Fault`; "unknown
-outcome" is taken for done and for undone, whichever makes the history a good one.
+The layers of the rig, from the model to the chaos, refer to these numbers; `CHECKS` says which functions belong to
+each.  What a check finds is a `Fault`; "unknown outcome" is taken for done and for undone, whichever makes the history
+a good one.
 """
 
 from __future__ import annotations
 
 import itertools
+from asyncio import Future
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import model_checks as keys
-from history import Act, Hand, History, Story, Watched
+from history import Act, Damage, Hand, History, Story, Watched
 from model_checks import Seen
 
 INVARIANTS = {
@@ -71,6 +73,51 @@ def check_empty(seen: Seen) -> Iterator[Fault]:
         yield Fault(2, None, f'left when all is released: {", ".join(sorted(rest))}')
 
 
+# On a call, and on what it left behind
+
+SLACK = 6.0
+"""s by which a call may be late in a process that is stopped for a while, on a machine that has other things to do."""
+
+
+def check_deadline(what: str, took: float, most: float, slack: float = SLACK) -> Iterator[Fault]:
+    """Who has a deadline (s) comes to an end by then."""
+    if took > most + slack:
+        yield Fault(12, None, f'{what} took {took:.1f} s, and not {most:g}')
+
+
+def check_cancellation(call: Future[Any], was_cancelled: bool) -> Iterator[Fault]:
+    """Who was cancelled while it was there ends so, whatever it had by then."""
+    if not call.done():
+        yield Fault(7, None, 'a call that was cancelled does not end')
+    elif was_cancelled and not call.cancelled():
+        ending = call.exception() or call.result()
+        yield Fault(7, None, f'CancelledError did not come out as itself: it ends with {ending!r}')
+
+
+def check_with_somebody(seen: Seen, held: Collection[str]) -> Iterator[Fault]:
+    """What is being worked on was delivered to somebody: what was taken for a call that is gone was given back."""
+    if stranded := {*seen.working} - {*held}:
+        yield Fault(7, None, f'with nobody: {", ".join(sorted(stranded))}')
+
+
+def check_lateness(what: str, late: float, most: float) -> Iterator[Fault]:
+    """What is due comes in time (s)."""
+    if late > most:
+        yield Fault(10, None, f'{what} came {late:.1f} s late, and not {most:g} at the most')
+
+
+def check_all_came(left: int, seconds: float) -> Iterator[Fault]:
+    """Faults over, all that is in a queue can be taken out of it."""
+    if left:
+        yield Fault(10, None, f'{left} tasks are still there after {seconds:g} s')
+
+
+def check_connections(what: str, count: int, most: int) -> Iterator[Fault]:
+    """Connections are as many as queue objects need, whoever watches and waits."""
+    if count > most:
+        yield Fault(11, None, f'{count} connections {what}, and not {most}')
+
+
 # On the history
 
 FINAL = (3, 4, 6)
@@ -98,9 +145,12 @@ def check_history(
     for trouble in history.troubles:
         yield Fault(trouble.invariant, None, f'{trouble.who}: {trouble.text}')
     for story in history.stories.values():
+        if story.damage is not None:
+            yield from _check_reported(story, story.damage, history.reported)
+            continue
         yield from _check_known(story)
-        if drained and not story.is_finished and (story.is_acknowledged if durable else story.is_confirmed):
-            yield Fault(5, story.job, f'acknowledged, and lost after {len(story.hands)} hand-outs')
+        if drained:
+            yield from _check_kept(story, durable)
         if durable:
             yield from _check_holders(story)
             yield from _check_fencing(story, resent)
@@ -110,7 +160,7 @@ def check_history(
         for watched in history.watches:
             yield from _check_watch(watched, history.story(watched.job))
         for group, limit in (limits or {}).items():
-            stories = [story for story in history.stories.values() if story.group == group]
+            stories = [each for each in history.stories.values() if each.group == group and each.damage is None]
             yield from _check_limit(group, limit, stories)
             if limit == 1:
                 yield from _check_order(group, stories)
@@ -118,17 +168,34 @@ def check_history(
 
 def lost(history: History) -> list[int]:
     """Jobs that were acknowledged and never finished."""
-    return [story.job for story in history.stories.values() if story.is_acknowledged and not story.is_finished]
+    return [
+        story.job
+        for story in history.stories.values()
+        if story.is_acknowledged and not story.is_finished and story.damage is None
+    ]
 
 
 def handed_out_twice(history: History) -> list[int]:
     """Jobs that somebody was handed while another held it by right."""
-    return [story.job for story in history.stories.values() if any(_check_holders(story))]
+    return [
+        story.job for story in history.stories.values() if story.damage is None and any(_check_holders(story))
+    ]
+
+
+def _check_reported(story: Story, damage: Damage, reported: Collection[str]) -> Iterator[Fault]:
+    """Who is damaged harms itself alone, so all others are judged; and somebody is told."""
+    if damage.is_done and not story.is_finished and damage.task_id not in reported:
+        yield Fault(8, story.job, f'{damage.kind}, and nobody was told of {damage.task_id}')
 
 
 def _check_known(story: Story) -> Iterator[Fault]:
     if story.hands and not any(act.may_be_done for act in story.enqueues):
         yield Fault(6, story.job, 'handed out, and was never enqueued')
+
+
+def _check_kept(story: Story, durable: bool) -> Iterator[Fault]:
+    if not story.is_finished and (story.is_acknowledged if durable else story.is_confirmed):
+        yield Fault(5, story.job, f'acknowledged, and lost after {len(story.hands)} hand-outs')
 
 
 def _check_holders(story: Story) -> Iterator[Fault]:
@@ -219,6 +286,8 @@ def _check_cancelled(story: Story) -> Iterator[Fault]:
 
 
 def _check_watch(watched: Watched, story: Story) -> Iterator[Fault]:
+    if story.damage is not None:
+        return
     for (status, *before), (_, *after) in itertools.pairwise(watched.states):
         if status in FINAL:
             yield Fault(11, story.job, f'watched on after the final status {status}')
@@ -265,3 +334,21 @@ def _check_order(group: str, stories: Iterable[Story]) -> Iterator[Fault]:
             known = first.hands[0].attempt == 1 and not first.enqueues[0].info.get('delay')
             if apart and known and first.hands[0].earliest > second.hands[0].latest + ROUNDING:
                 yield Fault(9, second.job, f'handed out before {first.job}, which is before it in group {group}')
+
+
+# All of them
+
+CHECKS: dict[int, tuple[Callable[..., object], ...]] = {
+    **KEY_CHECKS,
+    3: (_check_fencing,),
+    4: (_check_holders,),
+    5: (_check_kept,),
+    6: (*KEY_CHECKS[6], _check_known, _check_once, _check_cancelled),
+    7: (check_cancellation, check_with_somebody),
+    8: (_check_reported,),
+    9: (*KEY_CHECKS[9], _check_limit, _check_order),
+    10: (check_lateness, check_all_came),
+    11: (_check_watch, check_connections),
+    12: (check_deadline,),
+}
+"""The checks of each invariant; those that compare steps are in `model_checks.py` besides."""

@@ -23,6 +23,10 @@ FAILURES = (TorrelqueError, redis.RedisError, OSError, TimeoutError)
 """What a call may raise while faults are on; anything else is a fault of the queue."""
 
 
+DAMAGED = ('the payload cannot be read', 'its state was lost')
+"""How errors begin of tasks that are dead because their keys were damaged."""
+
+
 class Taken(NamedTuple):
     """A task that was handed out."""
 
@@ -62,9 +66,10 @@ class Peer(Protocol):
     async def dequeue(self, count: int, timeout: float) -> list[Taken]: ...
     async def settle(self, verb: str, task_ids: Sequence[str], delay: float | None = None) -> list[bool | None]: ...
     async def cancel(self, task_id: str) -> bool | None: ...
-    async def redrive(self) -> int: ...
+    async def redrive(self) -> list[str]: ...
     async def left(self) -> int: ...
     def watch(self, task_id: str, timeout: float | None) -> AsyncIterator[tuple[int, int, int]]: ...
+    async def wait(self, task_id: str, timeout: float | None) -> tuple[int, int, int]: ...
     def judge(self, exc: BaseException, count: int) -> list[bool | None]: ...
     async def aclose(self) -> None: ...
 
@@ -128,8 +133,23 @@ class Ours:
     async def cancel(self, task_id: str) -> bool | None:
         return await self.queue.cancel(task_id)
 
-    async def redrive(self) -> int:
-        return await self.queue.redrive()
+    async def redrive(self) -> list[str]:
+        """Bring back all that are dead, but for those that are damaged, which are cancelled; the ids of these."""
+        from torrelque import TorrelqueLookupError
+
+        damaged: list[str] = []
+        whole: list[str] = []
+        for task_id in await self.client.zrange(self.queue.keys['dead'], 0, -1):
+            try:
+                error = (await self.queue.get_task_state(task_id.decode())).error or ''
+            except TorrelqueLookupError:
+                error = ''
+            (damaged if error.startswith(DAMAGED) else whole).append(task_id.decode())
+        for task_id in damaged:
+            await self.queue.cancel(task_id)
+        if whole:
+            await self.queue.redrive(*whole)
+        return damaged
 
     async def left(self) -> int:
         stats = await self.queue.get_queue_stats()
@@ -139,6 +159,11 @@ class Ours:
         """Status, hand-outs and returns of a task, after each change."""
         async for state in self.queue.watch(task_id, timeout=timeout):
             yield int(state.status), state.dequeue_count, state.requeue_count
+
+    async def wait(self, task_id: str, timeout: float | None) -> tuple[int, int, int]:
+        """The last state of a task."""
+        state = await self.queue.wait(task_id, timeout=timeout)
+        return int(state.status), state.dequeue_count, state.requeue_count
 
     def judge(self, exc: BaseException, count: int) -> list[bool | None]:
         """What is known of the tasks of an enqueue that raised."""

@@ -84,8 +84,8 @@ class Reference:
     async def cancel(self, task_id: str) -> bool | None:
         return False
 
-    async def redrive(self) -> int:
-        return 0
+    async def redrive(self) -> list[str]:
+        return []
 
     async def left(self) -> int:
         return int((await self._queue.get_queue_stats()).tasks)
@@ -94,6 +94,11 @@ class Reference:
         """Status, hand-outs and returns of a task, after each change."""
         async for state in self._queue.watch(task_id, timeout=timeout):
             yield int(state.status), state.dequeue_count, state.requeue_count
+
+    async def wait(self, task_id: str, timeout: float | None) -> tuple[int, int, int]:
+        """The last state of a task."""
+        *_, last = [state async for state in self.watch(task_id, timeout)]
+        return last
 
     def judge(self, exc: BaseException, count: int) -> list[bool | None]:
         """What is known of the tasks of an enqueue that raised."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chaos import run_seed
-from faults import CONSUMERS, LINE, SERVER, plan
+from faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from servers import selected_kinds
 
 SEEDS = range(1, 11)
@@ -25,4 +25,4 @@ async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, 
 def test_a_seed_has_one_plan_and_all_seeds_have_all_faults() -> None:
     assert plan(1, 60, 20) == plan(1, 60, 20) != plan(2, 60, 20)
     kinds = {step.kind for seed in SEEDS for step in plan(seed, SECONDS, 20)}
-    assert kinds == {*LINE, *SERVER, *CONSUMERS}
+    assert kinds == {*LINE, *SERVER, *CONSUMERS, *KEYS}
