@@ -31,32 +31,25 @@ sys.path.append(str(HERE.parent.parent))
 
 import redis.asyncio  # noqa: E402
 
+from actors import GROUPS, LEASE  # noqa: E402
 from crowd import LATE  # noqa: E402
 from damage import Vandal  # noqa: E402
 from faults import FaultProxy, Storm, plan  # noqa: E402
 from herd import Herd  # noqa: E402
 from history import History, Recorder  # noqa: E402
-from invariants import (  # noqa: E402
-    Fault,
-    check_all_came,
-    check_connections,
-    check_empty,
-    check_history,
-    check_keys,
-    handed_out_twice,
-    lost,
-)
+from history_checks import check_history, handed_out_twice, lost, unheard  # noqa: E402
+from invariants import Fault, check_all_came, check_connections, check_empty, check_keys  # noqa: E402
 from model_checks import DUMP, read_dump  # noqa: E402
 from servers import RealServer  # noqa: E402
-from workload import GROUPS, LEASE, Child  # noqa: E402
+from workload import Child  # noqa: E402
 
 QUEUE = 'chaos'
 PREFIX = '{chaos}:'
 RATE = 20.0
 """Faults each second, on average."""
-CROWD = {'bulk': 200, 'pause': 0.01, 'odd': 0.3, 'rich': 0.4, 'cancels': 0.05, 'watch': 0.05, 'room': 1500}
+CROWD = {'bulk': 200, 'pause': 0.01, 'odd': 0.3, 'rich': 0.4, 'cancels': 0.05, 'watch': 0.2, 'room': 1500}
 PREY = {'bulk': 20, 'odd': 0.3, 'cancels': 0.05}
-CROWD_QUEUES, PREY_QUEUES = 8, 2
+CROWD_QUEUES, PREY_QUEUES = 9, 2
 """Queue objects of the crowd, those that probe among them, and of the consumers in processes of their own."""
 LINES = 3
 """Connections of a queue object and its client at the most: for calls, to wait or to watch, for transactions."""
@@ -88,7 +81,7 @@ class Figures:
 
     def as_json(self) -> str:
         done = ('seeds', 'tasks', 'handouts', 'watches', 'waits', 'damaged', 'unknown')
-        sums = {name: self.counts[name] for name in (*done, 'losses', 'twice', 'stale', 'leftovers')}
+        sums = {name: self.counts[name] for name in (*done, 'losses', 'twice', 'stale', 'leftovers', 'unheard')}
         sums['connections'] = self.connections
         faults = {'faults': sum(self.faults.values()), 'faults_by_kind': dict(self.faults.most_common())}
         return json.dumps({**sums, **faults, 'seconds': self.counts['seconds'], 'faults_found': len(self.found)})
@@ -135,7 +128,10 @@ class Round:
         self._is_calm = False
         self._vandal: Vandal | None = None
         self._histories = (keep or place.home) / f'history-{seed}'
-        self._address = {'socket': place.proxy.path, 'options': self._draw_options()}
+        self._address: dict[str, Any] = {'socket': place.proxy.path, 'options': self._draw_options()}
+        if 'max_connections' in self._address['options']:
+            # Some wait for a connection of the pool, others do not.
+            self._address['patience'] = self.chance.choice([None, 0.02])
 
     @property
     def is_ours(self) -> bool:
@@ -147,7 +143,7 @@ class Round:
         options: dict[str, Any] = {'socket_timeout': 5}
         if self.is_ours:
             options['protocol'] = chance.choice([2, 3])
-            if most := chance.choice([None, None, 1, 2, 3]):
+            if most := (None, 1, 2, None, 3)[self.seed % 5]:
                 options['max_connections'] = most
                 self.figures.faults['small pool'] += 1
         if chance.random() < 0.3 and self.is_ours:
@@ -247,7 +243,7 @@ class Round:
 
     async def _look_at_keys(self, admin: Any) -> None:
         while self._vandal is not None and not self._is_calm and len(self.found) < 10:
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(0.3)
             with contextlib.suppress(redis.RedisError, OSError):
                 dump = await admin.eval(DUMP, 0, PREFIX)
                 for fault in check_keys(self._vandal.overlook(read_dump(dump))):
@@ -295,6 +291,7 @@ class Round:
         counts['unknown'] = history.unknown
         counts['losses'] = len(lost(history))
         counts['twice'] = len(handed_out_twice(history))
+        counts['unheard'] = unheard(history)
         counts['stale'] = len({fault.job for fault in self.found if fault.invariant == 3})
         self.figures.faults += history.notes
         self.figures.found = [f'seed {self.seed}: {fault}' for fault in self.found]

@@ -22,10 +22,11 @@ from typing import Any
 # Where it is run as a script, the checks of keys are found behind it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from actors import LEASE, Actor, Work
 from history import Recorder, now
 from invariants import check_lateness
 from peers import FAILURES, PLAIN, Kind, Peer, connect
-from workload import LEASE, Actor, Work, begin_process, make_peer, read_input
+from workload import begin_process, make_peer, read_input
 
 PRODUCERS = 4
 CONSUMERS = 2
@@ -49,13 +50,22 @@ class Crowd:
         self._peers: list[Peer] = []
         self._jobs = itertools.count(what['first'])
         self._over = False
-        self._actors = [self._new_actor(Work(**what['work'])) for _ in range(PRODUCERS + CONSUMERS)]
+        self._followed: dict[int, Callable[[], None]] = {}
+        # In a small pool they meet: then producers share a client, as the handlers of a server do.
+        self._pool = what['address'].get('options', {}).get('max_connections', 0)
+        self._actors = [
+            self._new_actor(Work(**what['work']), shared=bool(self._pool) and 0 < place < PRODUCERS)
+            for place in range(PRODUCERS + CONSUMERS)
+        ]
 
-    def _new_actor(self, work: Work) -> Actor:
-        """Somebody with a client and a queue object of their own."""
-        self._clients.append(connect(self._what['address']))
+    def _new_actor(self, work: Work, shared: bool = False) -> Actor:
+        """Somebody with a queue object of their own, and a client of their own, or that of the one before."""
+        if not shared:
+            self._clients.append(connect(self._what['address']))
         self._peers.append(make_peer(self._what, self._clients[-1]))
-        return Actor(self._peers[-1], self.recorder, hash((self._what['seed'], len(self._peers))), work)
+        actor = Actor(self._peers[-1], self.recorder, hash((self._what['seed'], len(self._peers))), work)
+        actor.followed = self._followed
+        return actor
 
     async def work(self, calm: asyncio.Event) -> None:
         """Until it is calm; then all calls must come to their ends."""
@@ -67,6 +77,7 @@ class Crowd:
         calls = [actor.produce(self._jobs, until, f'p{place}') for place, actor in enumerate(producers)]
         calls += [actor.consume(until) for actor in consumers for _ in range(LOOPS)]
         calls += [actor.operate(until) for actor in consumers[:1]]
+        calls += [actor.occupy(until) for actor in producers[:1] * self._pool]
         tasks = [asyncio.ensure_future(call) for call in calls]
         await calm.wait()
         self._over = True
@@ -95,6 +106,8 @@ class Crowd:
         if late > LATE:
             late = min(late, await self._probe())  # The machine may have been away.
         actor.note(check_lateness('what was due, to a consumer who waits,', late, LATE))
+        if self.is_ours:
+            await self._probe_watch()
         if not left:
             left = await actor.drain(ENOUGH)
         watches = set().union(*(each.watching for each in self._actors))
@@ -124,6 +137,25 @@ class Crowd:
         except FAILURES as exc:
             self.recorder.trouble(10, f'a call failed with the faults over: {exc!r}')
             return 0.0
+
+    async def _probe_watch(self) -> None:
+        """Whether a watch tells in time that a task was handed out, and that it is over."""
+        producer, consumer, job = self._actors[0], self._new_actor(Work(odd=0)), next(self._jobs)
+        try:
+            ids = await producer.enqueue([job], None, PLAIN, 'probe')
+            watch = producer.peer.watch(ids[0], ENOUGH)
+            states = [await watch.__anext__()]
+            batches = await consumer.take(1, 10)
+            states.append(await asyncio.wait_for(watch.__anext__(), 2 * LATE))
+            for batch in batches:
+                await consumer.settle('release', batch)
+            async for state in watch:
+                states.append(state)
+        except (*FAILURES, StopAsyncIteration) as exc:
+            self.recorder.trouble(11, f'a watch failed with the faults over: {exc!r}')
+            return
+        if [status for status, *_ in states[:2]] != [0, 1]:
+            self.recorder.trouble(11, f'a watch with the faults over: {states}')
 
     async def _wait_for(self, due: dict[int, float], consumer: Actor) -> float:
         late = 0.0

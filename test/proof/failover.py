@@ -181,13 +181,7 @@ async def _judge(
     await asyncio.to_thread(sentinel.wait_failover)
     recovered = now()
     with sentinel.replica.sync_client() as link:
-        standing.judge_keys(outcome, await asyncio.to_thread(standing.look, link, load.queue))
-        await asyncio.sleep(chosen.seconds * 0.3)
-        faults, seconds = await load.finish()
-        outcome.faults += faults
-        outcome.drained.append(seconds)
-        standing.judge_keys(outcome, standing.look(link, load.queue), empty=True)
-    history = load.history()
+        history = await standing.finish(outcome, load, link, chosen.seconds * 0.3)
     confirmer.mark(history)
     standing.judge_recovery(outcome, history, struck, recovered)
     standing.judge(outcome, history, gap=gap)

@@ -51,6 +51,16 @@ class Act:
     def may_be_done(self) -> bool:
         return self.answer is not False
 
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether it may have been sent more than once: not where it was answered while its connection lived."""
+        return self.answer is None or bool(self.info.get('again', True))
+
+    @property
+    def end(self) -> float:
+        """When it was certainly over (ms); one that raised may still be sent again."""
+        return float('inf') if self.ended is None or self.answer is None else self.ended
+
 
 @dataclass
 class Hand:

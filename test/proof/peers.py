@@ -19,6 +19,8 @@ from torrelque import Torrelque, TorrelqueError
 if TYPE_CHECKING:
     from torrelque import TorrelqueTaskId
 
+NO_CONNECTION = ('Too many connections', 'No connection available')
+"""What the client library says of a pool whose connections are all in use."""
 FAILURES = (TorrelqueError, redis.RedisError, OSError, TimeoutError)
 """What a call may raise while faults are on; anything else is a fault of the queue."""
 
@@ -60,6 +62,9 @@ PLAIN = Kind()
 class Peer(Protocol):
     """A queue as the workload sees it.  What cannot be done answers None."""
 
+    has_own_ids: bool
+    """Whether a task may have an id of the caller's, so that it is in the queue once however often it is enqueued."""
+
     async def enqueue(
         self, jobs: Sequence[int], *, group: str | None = None, lease: float, kind: Kind = PLAIN
     ) -> list[str]: ...
@@ -68,19 +73,42 @@ class Peer(Protocol):
     async def cancel(self, task_id: str) -> bool | None: ...
     async def redrive(self) -> list[str]: ...
     async def left(self) -> int: ...
+    async def occupy(self, seconds: float) -> None: ...
+    def losses(self) -> int | None: ...
     def watch(self, task_id: str, timeout: float | None) -> AsyncIterator[tuple[int, int, int]]: ...
     async def wait(self, task_id: str, timeout: float | None) -> tuple[int, int, int]: ...
-    def judge(self, exc: BaseException, count: int) -> list[bool | None]: ...
+    def judge(self, exc: BaseException, count: int, again: bool) -> list[bool | None]: ...
     async def aclose(self) -> None: ...
 
 
 class Ours:
     """Torrelque."""
 
+    has_own_ids = True
+
     def __init__(self, client: Any, name: str) -> None:
         self.client = client
         self.queue = Torrelque(client, queue=name)
         self.queue.schedule_sweep(1)
+        self._losses = 0
+        self._count_losses(self.queue._started()._link)
+
+    def _count_losses(self, link: Any) -> None:
+        lose = link._lost
+
+        def lose_and_count(*args: Any, **options: Any) -> None:
+            self._losses += 1
+            lose(*args, **options)
+
+        link._lost = lose_and_count
+
+    async def occupy(self, seconds: float) -> None:
+        """Keep a connection of the client's pool, as somebody does who waits for something else."""
+        await self.client.blpop('nobody rings here', seconds)
+
+    def losses(self) -> int:
+        """How often the connection for calls was lost: what was on its way is sent again."""
+        return self._losses
 
     async def enqueue(
         self, jobs: Sequence[int], *, group: str | None = None, lease: float, kind: Kind = PLAIN
@@ -165,19 +193,28 @@ class Ours:
         state = await self.queue.wait(task_id, timeout=timeout)
         return int(state.status), state.dequeue_count, state.requeue_count
 
-    def judge(self, exc: BaseException, count: int) -> list[bool | None]:
-        """What is known of the tasks of an enqueue that raised."""
+    def judge(self, exc: BaseException, count: int, again: bool) -> list[bool | None]:
+        """What is known of the tasks of an enqueue that raised, and was perhaps sent again."""
         from torrelque import TorrelqueBulkError, TorrelqueDuplicateError
 
         done = len(exc.task_ids) if isinstance(exc, TorrelqueBulkError) else 0
         reason = exc.__cause__ if isinstance(exc, TorrelqueBulkError) else exc
         if isinstance(reason, TorrelqueDuplicateError):
             return [True] * count
-        # Also where memory was full: that may be the answer to a call sent twice, of which the first was carried out.
+        if is_exhausted(exc):
+            return [False] * count
+        if isinstance(reason, redis.exceptions.OutOfMemoryError) and not again:
+            # Sent twice, the first may have been carried out.
+            return [*[True] * done, *[False] * (count - done)]
         return [True] * done + [None] * (count - done)
 
     async def aclose(self) -> None:
         await self.queue.aclose()
+
+
+def is_exhausted(exc: BaseException) -> bool:
+    """Whether a call was not made, for all connections of the client's pool are in use."""
+    return isinstance(exc, redis.ConnectionError) and str(exc).startswith(NO_CONNECTION)
 
 
 def make_task(job: int, kind: Kind = PLAIN) -> dict[str, Any]:
@@ -205,4 +242,13 @@ def connect(address: dict[str, Any]) -> Any:
     if 'nodes' in address:
         nodes = [redis.asyncio.cluster.ClusterNode('127.0.0.1', port) for port in address['nodes']]
         return redis.asyncio.RedisCluster(startup_nodes=nodes)
-    return redis.asyncio.Redis(unix_socket_path=address['socket'], **address.get('options', {}))
+    options = address.get('options', {})
+    if address.get('patience') is None:
+        return redis.asyncio.Redis(unix_socket_path=address['socket'], **options)
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=redis.asyncio.UnixDomainSocketConnection,
+        path=address['socket'],
+        timeout=address['patience'],
+        **options,
+    )
+    return redis.asyncio.Redis.from_pool(pool)

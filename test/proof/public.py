@@ -33,7 +33,8 @@ from hypothesis.stateful import (  # noqa: E402
 )
 
 from history import History, Recorder, now  # noqa: E402
-from invariants import Fault, check_history  # noqa: E402
+from history_checks import check_history  # noqa: E402
+from invariants import Fault  # noqa: E402
 from peers import FAILURES, Ours, Peer, Taken  # noqa: E402
 from proxy import open_proxy  # noqa: E402
 

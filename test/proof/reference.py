@@ -41,6 +41,8 @@ def install() -> Path:
 class Reference:
     """Torrelque 0.9.0."""
 
+    has_own_ids = False
+
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._queue: Any = Torrelque(client, queue=name)
@@ -82,13 +84,19 @@ class Reference:
         return [None]
 
     async def cancel(self, task_id: str) -> bool | None:
-        return False
+        return None
 
     async def redrive(self) -> list[str]:
         return []
 
     async def left(self) -> int:
         return int((await self._queue.get_queue_stats()).tasks)
+
+    async def occupy(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def losses(self) -> None:
+        """Nobody knows what the client library sends again."""
 
     async def watch(self, task_id: str, timeout: float | None) -> AsyncIterator[tuple[int, int, int]]:
         """Status, hand-outs and returns of a task, after each change."""
@@ -100,7 +108,7 @@ class Reference:
         *_, last = [state async for state in self.watch(task_id, timeout)]
         return last
 
-    def judge(self, exc: BaseException, count: int) -> list[bool | None]:
+    def judge(self, exc: BaseException, count: int, again: bool) -> list[bool | None]:
         """What is known of the tasks of an enqueue that raised."""
         return [None] * count
 

@@ -111,15 +111,8 @@ async def _recover(
     await asyncio.to_thread(server.start)
     recovered = now()
     with server.sync_client() as link:
-        seen = await asyncio.to_thread(standing.look, link, load.queue)
-        standing.judge_keys(outcome, seen)
-        mark = link.get('mark')
-        await asyncio.sleep(chosen.seconds * 0.3)
-        faults, seconds = await load.finish()
-        outcome.faults += faults
-        outcome.drained.append(seconds)
-        standing.judge_keys(outcome, standing.look(link, load.queue), empty=True)
-    history = load.history()
+        mark = await asyncio.to_thread(link.get, 'mark')
+        history = await standing.finish(outcome, load, link, chosen.seconds * 0.3)
     gap = None if chosen.fsync == 'always' else Gap(float(mark or 0), dead)
     standing.judge_recovery(outcome, history, struck, recovered)
     standing.judge(outcome, history, gap=gap, limited=mark is not None)

@@ -25,19 +25,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import redis  # noqa: E402
 
+from actors import GROUPS, Actor, Work  # noqa: E402
 from history import Act, Hand, History, Recorder, Story  # noqa: E402
-from invariants import (  # noqa: E402
-    ROUNDING,
-    Fault,
-    check_empty,
-    check_history,
-    check_keys,
-    handed_out_twice,
-    lost,
-)
+from history_checks import check_history, handed_out_twice, lost  # noqa: E402
+from invariants import Fault, check_empty, check_keys  # noqa: E402
+from lives import ROUNDING  # noqa: E402
 from model_checks import DUMP, Seen, read_dump  # noqa: E402
 from peers import Ours  # noqa: E402
-from workload import GROUPS, Actor, Work  # noqa: E402
 
 LIMITS = {group: limit for group, limit in GROUPS.items() if limit}
 PATIENCE = 30.0
@@ -287,6 +281,20 @@ def _is_enqueued_late(story: Story) -> bool:
 def judge_keys(outcome: Outcome, seen: Seen, *, empty: bool = False) -> None:
     """What is wrong with the keys at a moment."""
     outcome.faults += [*check_keys(seen), *(check_empty(seen) if empty else ())]
+
+
+async def finish(outcome: Outcome, load: Load, link: redis.Redis, seconds: float) -> History:
+    """Have load on a server that is there again for so long, and drain the queue; its keys are judged before and after.
+
+    :return: what is to be judged of the run then.
+    """
+    judge_keys(outcome, await asyncio.to_thread(look, link, load.queue))
+    await asyncio.sleep(seconds)
+    faults, drained = await load.finish()
+    outcome.faults += faults
+    outcome.drained.append(drained)
+    judge_keys(outcome, look(link, load.queue), empty=True)
+    return load.history()
 
 
 # Command line

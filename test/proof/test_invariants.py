@@ -11,15 +11,14 @@ import pytest
 
 from damage import PAYLOAD_BROKEN, PAYLOAD_LOST, STATE_LOST, Vandal
 from history import History, Recorder
+from history_checks import CHECKS, check_history
 from invariants import (
-    CHECKS,
     INVARIANTS,
     Fault,
     check_all_came,
     check_cancellation,
     check_connections,
     check_deadline,
-    check_history,
     check_keys,
     check_lateness,
     check_with_somebody,

@@ -16,7 +16,7 @@ import failover
 import restart
 import standing
 from history import History
-from invariants import check_history
+from history_checks import check_history
 from standing import Gap, Outcome, Run
 
 
