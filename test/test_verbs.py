@@ -458,6 +458,29 @@ async def test_a_damaged_task_is_reported_and_harms_no_other(client, queue, capl
         assert (await queue.dequeue(0))[1] == 1
 
 
+@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
+@pytest.mark.parametrize('named', [True, False])
+async def test_a_dead_task_that_is_damaged_is_brought_back_or_reported(client, queue, caplog, damage, named):
+    ids = await queue.enqueue_many(range(3), group='g')
+    for task_id, _ in await queue.dequeue(0, max_tasks=3):
+        await queue.bury(task_id)
+    key = f'{queue.keys["task"]}:{ids[1]}'
+    if damage in ('state', 'both', 'type'):
+        await client.delete(key)
+    if damage in ('payload', 'both'):
+        await client.hdel(queue.keys['tasks'], ids[1])
+    if damage == 'type':
+        await client.set(key, 'rubbish')
+    assert await queue.redrive(*(ids if named else ())) == (2 if damage == 'both' else 3)
+    left = {0, 2} if damage in ('payload', 'both') else {0, 1, 2}
+    assert {n for _, n in await queue.dequeue(0, max_tasks=5)} == left
+    assert (await queue.get_queue_stats()).dead == 0
+    if damage != 'both':
+        assert any(ids[1] in record.getMessage() and record.levelno == logging.WARNING for record in caplog.records)
+        state = await queue.get_task_state(ids[1])
+        assert 'lost' in state.error and state.status is (Status.REJECTED if damage == 'payload' else Status.WORKING)
+
+
 async def test_a_key_of_another_type_hits_its_own_call_only(client, queue):
     await client.set(f'{queue.keys["task"]}:own', 'rubbish')
     outcomes = await asyncio.gather(

@@ -98,7 +98,8 @@ class Operated(QueueObject):
     async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
         """Bring dead tasks back, to the end of the queue or, with a group or a priority, to their order; how many.
 
-        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.
+        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.  A task
+        of which nothing but its payload is left comes back as a plain one, with a warning in the log.
 
         :param task_ids: which; all that are dead now when none is named, the first to die first.
         :param limit: how many at the most.

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from .check import serialise
 from .error import TorrelqueBulkError, TorrelqueTypeError
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BULK, BULK_BYTES, FEW, GROUPED, Arg, outcome_error, read_outcomes, token_of, weight_of
+from .protocol import BULK, BULK_BYTES, FEW, GROUPED, Arg, outcome_error, read_outcomes, text, token_of, weight_of
 from .session import Session
+
+logger = logging.getLogger(__package__)
 
 AWAY = 4
 """Calls of one `release_many` that are on their way at once, at the most."""
@@ -153,8 +156,12 @@ async def redrive_some(session: Session, mark: Callable[[], str], task_ids: Sequ
     for start in range(0, len(task_ids), FEW):
         some = task_ids[start : start + FEW]
         session.check()
-        reply = await session.call('redrive', [mark(), *some])
-        count += read_outcomes(reply, len(some)).count('ok')
+        outcomes = read_outcomes(await session.call('redrive', [mark(), *some]), len(some))
+        count += outcomes.count('ok')
+        for task_id, outcome in zip(some, outcomes, strict=True):
+            if outcome == 'state_lost':
+                count += 1
+                logger.warning('task %r of the queue was damaged: %s', text(task_id), outcome)
     return count
 
 

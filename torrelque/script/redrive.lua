@@ -2,11 +2,12 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Uses   groups, marks, place, append, ring
+-- Uses   groups, marks, mend, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
 --        'ok'         pending again
+--        'state_lost' the same, and nothing was known of it but its payload
 --        'not_dead'   it is somewhere else
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
@@ -17,6 +18,11 @@ for i = 3, #ARGV do
   local id = ARGV[i]
   local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order')
   local outcome = 'ok'
+  -- Nobody else looks at a dead task, so that its state was lost is found here.
+  if (known.err or not known[1]) and redis.call('ZREM', dead, id) == 1 then
+    outcome = mend(id, known)
+    known = {outcome == 'state_lost' and DEAD, false, false, false, false}
+  end
   if known.err then
     outcome = 'broken'
   elseif not known[1] then
