@@ -12,6 +12,7 @@ import redis
 
 from history import Recorder
 from model_checks import LASTING, Seen
+from model_groups import DEAD
 
 PAYLOAD_LOST, PAYLOAD_BROKEN, STATE_LOST = DAMAGES = ('payload lost', 'payload broken', 'state lost')
 
@@ -25,8 +26,10 @@ elseif ARGV[3] == 'payload lost' then
 elseif ARGV[3] == 'payload broken' then
   redis.call('HSET', tasks, ARGV[2], string.sub(payload, 1, -2))
   return 1
--- A group keeps count of its tasks, of which nobody knows any more that this was one.
-elseif redis.call('HEXISTS', state, 'order') == 1 or redis.call('HEXISTS', state, 'group') == 1 then
+-- A group keeps count of its tasks, of which nobody knows any more that this was one; one that is dead would be brought
+-- back with the lease of five minutes that tasks have by default.
+elseif redis.call('HEXISTS', state, 'order') == 1 or redis.call('HEXISTS', state, 'group') == 1
+    or redis.call('HGET', state, 'status') == ARGV[4] then
   return 0
 end
 return redis.call('DEL', state)
@@ -50,7 +53,7 @@ class Vandal:
                 return False
             key = self._recorder.damage(json.loads(found[1])['job'], task_id, kind)
             self._kinds[task_id] = kind
-            done = bool(await self._admin.eval(DAMAGE, 0, self._prefix, task_id, kind))
+            done = bool(await self._admin.eval(DAMAGE, 0, self._prefix, task_id, kind, DEAD))
         except redis.RedisError:
             return False
         # Where it was not, that may be the answer to a second sending: then it was, and nobody knows.
