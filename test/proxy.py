@@ -89,13 +89,13 @@ class Proxy:
 
     @property
     def lossless(self) -> bool:
-        """Whether all that was to be lost was lost."""
-        return not self._lose_request and not self._lose_reply
+        """Whether all that was to be lost, or muted, was."""
+        return not self._lose_request and not self._lose_reply and not self._muted
 
     def calm(self) -> None:
-        """Nothing more is to be lost."""
-        self._lose_request.clear()
-        self._lose_reply.clear()
+        """Nothing more is to be lost, or held."""
+        for ordered in (self._lose_request, self._lose_reply, self._hold_request, self._hold_reply):
+            ordered.clear()
 
     def cut(self) -> None:
         """Cut all connections."""
@@ -107,7 +107,7 @@ class Proxy:
             writer.transport.abort()
             return
         server_reader, server_writer = await asyncio.open_unix_connection(self._server.socket)
-        line = _Line(self, writer, server_writer)
+        line = _Line(self)
         self._writers |= {writer, server_writer}
         tasks = [
             asyncio.ensure_future(line.forward(reader, server_writer, True)),
@@ -140,7 +140,7 @@ class Proxy:
 class _Line:
     """One connection through the proxy."""
 
-    def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.doomed = False
         self.muted = False

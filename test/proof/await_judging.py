@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from await_cases import READ, SETTLE, TAKE, WHOLE, Bench, Case
+from invariants import check_with_somebody
 from model_checks import Seen
 from model_groups import DELAYED, PENDING, WORKING
 
@@ -43,11 +44,9 @@ class Run(NamedTuple):
 def objection(run: Run, seen: Seen) -> str:
     """What is wrong with what is there, '' if nothing is."""
     case, now = run.case, picture(seen)
-    lost = {*seen.working} - {*run.bench.held} if case.effect == TAKE else set()
-    if lost:
-        return f'with nobody: {lost}'
     if case.effect == TAKE:
-        return _taken_wrongly(run, seen, now)
+        stranded = [*check_with_somebody(seen, run.bench.held)]
+        return str(stranded[0]) if stranded else _taken_wrongly(run, seen, now)
     if not run.cancelled or (case.effect == SETTLE and run.begun) or (case.effect == READ and case.act):
         return _differences(now, run.after)
     if case.effect == READ or case.effect == SETTLE and case.begins == 1:

@@ -16,8 +16,6 @@ import asyncio
 import contextlib
 import gc
 import json
-import logging
-import selectors
 import sys
 import time
 from collections import Counter
@@ -35,7 +33,9 @@ import torrelque.bulk
 import torrelque.sweep
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
-from invariants import check_empty, check_keys
+from await_loop import Noise, Turns, call_with_timeout
+from invariants import check_cancellation, check_connections, check_empty, check_keys
+from layers import Found, FoundError, describe, drive, require
 from model_checks import DUMP, Seen, read_dump
 from model_groups import CANCELLED
 from proxy import Proxy, open_proxy
@@ -55,101 +55,8 @@ SOON = 1.8
 after two seconds a consumer looks at what is there in any case."""
 LATE = 1.0
 """s that a cancelled call may take to end while the reply is held; less than what a lost connection takes."""
-IDLE = 0.03
-"""s without any event after which nothing is expected to happen by itself."""
 MOST = 500
 """Turns of a call at the most."""
-
-
-class FoundError(Exception):
-    """Something that must not be."""
-
-
-class Turns(selectors.DefaultSelector):
-    """The selector of an event loop, which counts its turns and does things at the beginning of some."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-        self.idle = False
-        """Whether there was no such turn, as nothing happened any more."""
-        self._when = 0
-        self._actions: list[Callable[[], object]] = []
-
-    def after(self, turns: int, *actions: Callable[[], object]) -> None:
-        """Do the first so many turns from now, or when nothing happens any more, each other one turn later."""
-        self._when, self._actions, self.idle = self.count + 1 + turns, [*actions], False
-
-    def forget(self) -> None:
-        self._actions.clear()
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.count += 1
-        if self._actions and self.count >= self._when:
-            self._actions.pop(0)()
-            timeout = 0
-        elif self._actions and (timeout is None or timeout > IDLE):
-            events = super().select(IDLE)
-            if not events:
-                self.idle, self._when = True, self.count + 1
-                self._actions.pop(0)()
-            return events
-        return super().select(timeout)
-
-    async def quiet(self) -> int:
-        """Wait until nothing happens any more; the number of turns then."""
-        while True:
-            before = self.count
-            await asyncio.sleep(0.008)
-            if self.count - before <= 2:
-                return before
-
-
-class Noise(logging.Handler):
-    """What asyncio and the package complain of."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.heard: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(f'{record.name}: {record.getMessage()}')
-
-    def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.heard.append(f'event loop: {context}')
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        loggers = [logging.getLogger(name) for name in ('asyncio', 'torrelque')]
-        for logger in loggers:
-            logger.addHandler(self)
-        try:
-            yield
-        finally:
-            for logger in loggers:
-                logger.removeHandler(self)
-
-
-def _calling(case: Case, bench: Bench) -> Awaitable[Any]:
-    return case.call(bench)
-
-
-async def _as_with_timeout(call: Awaitable[Any], outcome: asyncio.Future[Any], done: Callable[[], None]) -> None:
-    """As asyncio.timeout does it: the task that makes the call is cancelled itself, and goes on."""
-    try:
-        try:
-            result = await call
-        finally:
-            done()
-        outcome.set_result(result)
-    except asyncio.CancelledError:
-        own = asyncio.current_task()
-        if sys.version_info >= (3, 11) and own is not None:
-            own.uncancel()
-        outcome.cancel()
-    except Exception as exc:
-        outcome.set_exception(exc)
-    await asyncio.sleep(0)
 
 
 class Rig:
@@ -182,8 +89,7 @@ class Rig:
 
     async def look(self) -> Seen:
         seen = read_dump(await self.dump(args=['{awaits}:']))
-        if faults := [*check_keys(seen)]:
-            raise FoundError(str(faults[0]))
+        require(check_keys(seen))
         return seen
 
     @contextlib.asynccontextmanager
@@ -208,8 +114,7 @@ class Rig:
         await self.eventually(self._leaks, LIMIT)
 
     async def _leaks(self) -> str:
-        count = await self.count_connections() - self.connections
-        return f'{count} connections are left' if count > 0 else ''
+        return ''.join(map(str, check_connections('are left', await self.count_connections(), self.connections)))
 
     async def eventually(self, objecting: Callable[[], Awaitable[str]], limit: float = SOON) -> float:
         """Wait until nobody objects; how long (s) that took."""
@@ -226,7 +131,7 @@ class Rig:
         """Let a call be."""
         async with self.bench(case, age, proxy) as bench:
             sent = 0 if proxy is None else len(proxy.requests)
-            call = asyncio.ensure_future(_calling(case, bench))
+            call = asyncio.ensure_future(case.call(bench))
             if case.act is not None:
                 await self.turns.quiet()
                 await case.act(bench)
@@ -246,9 +151,9 @@ class Rig:
             before = picture(await self.look())
             call: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             if style == 'timeout':
-                task = asyncio.ensure_future(_as_with_timeout(_calling(case, bench), call, self.turns.forget))
+                task = asyncio.ensure_future(call_with_timeout(case.call(bench), call, self.turns.forget))
             else:
-                call = task = asyncio.ensure_future(_calling(case, bench))
+                call = task = asyncio.ensure_future(case.call(bench))
             if case.act is not None:
                 await self.turns.quiet()
             struck: list[bool] = []
@@ -257,7 +162,7 @@ class Rig:
                 await case.act(bench)
             await asyncio.wait([task], timeout=LIMIT)
             self.turns.forget()
-            _check_cancelled(call, any(struck))
+            require(check_cancellation(call, any(struck)))
             await self.judge(case, bench, call, turn >= case.begins or case.act is not None, before, after)
             await self.finish(case, bench, await self.look())
             return any(struck)
@@ -271,7 +176,7 @@ class Rig:
             gates = [proxy.hold_reply(b'') for _ in range(number + 1)]
             for gate in gates[:-1]:
                 gate.open()
-            call = asyncio.ensure_future(_calling(case, bench))
+            call = asyncio.ensure_future(case.call(bench))
             if case.act is not None:
                 await self.turns.quiet()
                 await case.act(bench)
@@ -287,11 +192,11 @@ class Rig:
                 call.cancel()
             if style == 'late':
                 await asyncio.wait([call], timeout=LATE)
-            proxy._hold_reply.clear()
+            proxy.calm()
             for gate in gates:
                 gate.open()
             await asyncio.wait([call], timeout=LIMIT)
-            _check_cancelled(call, struck)
+            require(check_cancellation(call, struck))
             await self.judge(case, bench, call, True, before, after)
             await self.finish(case, bench, await self.look())
             return reached
@@ -346,8 +251,7 @@ class Rig:
                 raise FoundError('afterwards, a task could not be released')
             if not await bench.client.ping():
                 raise FoundError('afterwards, the client does not answer')
-            if faults := [*check_empty(await self.look())]:
-                raise FoundError(str(faults[0]))
+            require(check_empty(await self.look()))
         finally:
             if case.closes:
                 await queue.aclose()
@@ -433,13 +337,6 @@ class Measure(NamedTuple):
     after: dict[str, Any]
 
 
-def _check_cancelled(call: asyncio.Future[Any], struck: bool) -> None:
-    """Who was cancelled while it was there ends so, whatever it had by then."""
-    if struck and call.done() and not call.cancelled():
-        ending = call.exception() or call.result()
-        raise FoundError(f'CancelledError did not come out as itself: it ends with {ending!r}')
-
-
 def _hold(bench: Bench, result: Any) -> None:
     """Keep what a call was given."""
     deliveries = result if isinstance(result, list) else [result]
@@ -459,7 +356,7 @@ def small_calls() -> Iterator[None]:
         yield
 
 
-def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> tuple[dict[str, Any], list[str]]:
+def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> Found:
     """Do everything with calls; figures, and what is wrong."""
     turns, faults = Turns(), []
     loop = asyncio.SelectorEventLoop(turns)
@@ -472,7 +369,7 @@ def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> tupl
             try:
                 await rig.all_of(case, effort)
             except Exception as exc:
-                faults.append(f'{rig.about}: {exc if isinstance(exc, FoundError) else repr(exc)}')
+                faults.append(f'{rig.about}: {describe(exc)}')
                 rig.noise.heard.clear()
         await rig.stop()
 
@@ -489,15 +386,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--server', default='valkey9')
     parser.add_argument('--case', default='', help='a part of the names of the calls to try')
     options = parser.parse_args(arguments)
-    logging.getLogger('torrelque').addHandler(logging.NullHandler())
-    began = time.monotonic()
-    with RealServer(options.server) as server:
-        figures, faults = try_cases(server, [case for case in CASES if options.case in case.name], Effort())
-    for fault in faults:
-        print(fault)
-    seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({'layer': 'await points', **figures, 'seconds': seconds, 'faults_found': len(faults)}))
-    return 1 if faults else 0
+    cases = [case for case in CASES if options.case in case.name]
+    return drive('await points', options.server, lambda server: try_cases(server, cases, Effort()))
 
 
 if __name__ == '__main__':

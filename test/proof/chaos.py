@@ -271,8 +271,7 @@ class Round:
         end = time.monotonic() + 5
         while self.place.proxy.lines and time.monotonic() < end:
             await asyncio.sleep(0.02)
-        if lines := len(self.place.proxy.lines):
-            self.found.append(Fault(11, None, f'{lines} connections are left of processes that have ended'))
+        self.found += check_connections('are left of processes that have ended', len(self.place.proxy.lines), 0)
 
     # Judging
 

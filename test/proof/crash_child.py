@@ -52,6 +52,7 @@ class Consumer:
         self.tell = tell
         self.held: list[TorrelqueTaskId] = []
         self.ids: dict[int, str] = {}
+        self.jobs: dict[str, int] = {}
         self.warnings = _Warnings()
         logging.getLogger('torrelque').addHandler(self.warnings)
 
@@ -91,7 +92,7 @@ class Consumer:
         except TorrelqueTimeoutError:
             got = []
         deliveries = [got] if isinstance(got, tuple) else got
-        self.jobs = {**getattr(self, 'jobs', {}), **{str(task_id): job for task_id, job in deliveries}}
+        self.jobs.update((str(task_id), job) for task_id, job in deliveries)
         self.held += [task_id for task_id, _ in deliveries]
         self.tell(ended=number, taken=[[task_id, task_id.token, job] for task_id, job in deliveries])
 

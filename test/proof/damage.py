@@ -66,15 +66,18 @@ class Vandal:
         for task_id, kind in self._kinds.items():
             if kind == PAYLOAD_LOST and task_id not in seen.payloads and _is_in_a_place(seen, task_id):
                 seen.payloads[task_id] = b''
-            elif kind == STATE_LOST and task_id not in seen.states:
+            elif kind == STATE_LOST:
+                # Enqueued again by its own id, it may be in two places; who lost its state has been forgotten.
                 _take_out(seen, task_id)
         return seen
 
 
 def _take_out(seen: Seen, task_id: str) -> None:
-    if task_id in seen.pending:
-        seen.pending.remove(task_id)
-    for place in (seen.working, seen.delayed, seen.dead, seen.payloads):
+    seen.pending[:] = [other for other in seen.pending if other != task_id]
+    seen.holes.discard(task_id)
+    seen.lives.pop(f'task:{task_id}', None)
+    places: list[dict[str, Any]] = [seen.working, seen.delayed, seen.dead, seen.payloads, seen.states]
+    for place in places:
         place.pop(task_id, None)
     if not seen.payloads:
         # Of the rest, an empty queue has no key; there is still the damaged one's.

@@ -22,11 +22,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mutant import Mutant
 from mutants_of_client import CLIENT
-from mutants_of_scripts import SCRIPTS, Mutant
+from mutants_of_scripts import SCRIPTS
+from mutants_of_turns import TURNS
+from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *CLIENT)
+MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH)
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)
@@ -58,31 +61,31 @@ def address_of(test: str) -> str:
     return f'test/test_{module}.py{colons}{function}'
 
 
-def changed(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
+def changed(mutant: Mutant) -> dict[str, str]:
     """The files of a mutant with its fault, by path; an error where what is to be changed is not there, or not once."""
     texts: dict[str, str] = {}
     for path, old, new in mutant.edits:
-        text = texts.get(path) or (root / path).read_text('utf-8')
+        text = texts.get(path) or (ROOT / path).read_text('utf-8')
         if text.count(old) != 1:
             raise ValueError(f'{mutant.name}: in {path} there is {text.count(old)} times: {old!r}')
         texts[path] = text.replace(old, new)
     return texts
 
 
-def tracked(root: Path) -> list[str]:
+def tracked() -> list[str]:
     """The files of the tree that git knows or would take."""
-    command = ['git', '-C', str(root), 'ls-files', '--cached', '--others', '--exclude-standard']
+    command = ['git', '-C', str(ROOT), 'ls-files', '--cached', '--others', '--exclude-standard']
     names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [name for name in names if (root / name).is_file()]
+    return [name for name in names if (ROOT / name).is_file()]
 
 
-def copy_tree(target: Path, names: Iterable[str], root: Path = ROOT) -> None:
+def copy_tree(target: Path, names: Iterable[str]) -> None:
     """Copy files of the tree; the binaries of servers are shared."""
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, target / name)
-    if (root / '.servers').exists():
-        (target / '.servers').symlink_to(root / '.servers')
+        shutil.copyfile(ROOT / name, target / name)
+    if (ROOT / '.servers').exists():
+        (target / '.servers').symlink_to(ROOT / '.servers')
     (target / 'mutants_profile.py').write_text(PLUGIN)
 
 
@@ -128,13 +131,13 @@ def judge(status: int | None, output: str) -> tuple[str, str]:
     return ('survived' if status == 0 else 'broken'), test
 
 
-def run_mutant(mutant: Mutant, server: str, limit: float, whole: bool = False, root: Path = ROOT) -> Result:
+def run_mutant(mutant: Mutant, server: str, limit: float, whole: bool = False) -> Result:
     """Make a fault in a copy and run the tests there: those that are to see it, then the whole suite if so wanted."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix='mutant-') as folder:
         tree = Path(folder)
-        copy_tree(tree, tracked(root), root)
-        for path, text in changed(mutant, root).items():
+        copy_tree(tree, tracked())
+        for path, text in changed(mutant).items():
             (tree / path).write_text(text, 'utf-8')
         status, output = run_tests(tree, [address_of(test) for test in mutant.tests], server, limit)
         outcome, test = judge(status, output)

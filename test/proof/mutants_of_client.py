@@ -1,8 +1,8 @@
-"""Hand-made faults in the client: what each breaks, and which tests of the ordinary suite see it."""
+"""Hand-made faults in the client: calls, waiting, and connections."""
 
 from __future__ import annotations
 
-from mutants_of_scripts import BEYOND, Mutant, client
+from mutant import BEYOND, Mutant, client
 
 FENCE = (
     Mutant(
@@ -77,7 +77,7 @@ TWICE = (
     Mutant(
         'mark-of-the-process', 6, 'forked processes give their calls the same names',
         (client('session', 'if self._process != os.getpid():', 'if False:'),),
-        ('wait::test_objects_made_before_a_fork_are_told_apart',),
+        ('ends::test_objects_made_before_a_fork_are_told_apart',),
     ),
     Mutant(
         'one-mark-for-all', 6, 'a second call is taken for the repetition of the first',
@@ -120,24 +120,29 @@ TWICE = (
 
 CANCEL = (
     Mutant(
+        'frames-kept', 7, 'after a handshake that was reset, asyncio complains of an error that nobody retrieved',
+        (client('connection', '                _forget_frames(exc)\n', ''),),
+        ('faults::test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector',),
+    ),
+    Mutant(
         'surplus-kept', 7, 'what was claimed for nobody is held until its lease ends',
         (client('fetch', 'if surplus:\n            self._return(surplus)', ''),),
-        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+        ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
         'cancelled-waiter-keeps', 7, 'a waiter that was cancelled keeps what it was handed',
         (client('fetch', 'if waiter.got:\n                    self._return(waiter.got)', 'pass'),),
-        ('wait::test_a_waiter_cancelled_when_it_was_just_served_gives_back',),
+        ('ends::test_a_waiter_cancelled_when_it_was_just_served_gives_back',),
     ),
     Mutant(
         'cancelled-waiter-does-not-wait', 7, 'a loop that ends takes along what a claim brings',
         (client('fetch', 'if self._claiming is not None and waiter.future.cancelled():', 'if False:'),),
-        ('wait::test_consumers_that_end_with_their_loop_strand_nothing',),
+        ('ends::test_consumers_that_end_with_their_loop_strand_nothing',),
     ),
     Mutant(
         'given-back-counted', 7, 'what was claimed for nobody loses an attempt',
         (client('session', "self._plan.mark(), '0', '', '1', '']", "self._plan.mark(), '0', '', '', '']"),),
-        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+        ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
         'given-back-upside-down', 7, 'what a bulk waiter gives back comes in the opposite order',
@@ -148,45 +153,45 @@ CANCEL = (
         'cancelled-caller-poisons-batch', 7, 'the calls behind one that was cancelled get no answer',
         (client('batch', '            if item.future.cancelled():\n                continue\n            wrong =',
                 '            wrong ='),),
-        ('wait::test_a_cancelled_caller_takes_nobody_along',),
+        ('ends::test_a_cancelled_caller_takes_nobody_along',),
     ),
     Mutant(
         'cancelled-caller-poisons-link', 7, 'the connection is lost with a call that was cancelled',
         (client('link', 'if future.cancelled():\n                return\n            if error', 'if error'),),
-        ('wait::test_a_cancelled_call_costs_no_connection',),
+        ('ends::test_a_cancelled_call_costs_no_connection',),
     ),
     Mutant(
         'settle-call-dropped', 7, 'a settle call that is cancelled before it is sent has no effect',
         (client('session', "self._plan.transitions[name], name == 'enqueue'", 'self._plan.transitions[name], True'),),
-        ('wait::test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent',),
+        ('ends::test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent',),
     ),
     Mutant(
         'settle-call-late', 7, 'a settle call that is cancelled waits for the others, and dies with its loop',
         (client('session', 'batch.hurry()', 'pass'),),
-        ('wait::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
+        ('ends::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
     ),
     Mutant(
         'cancellation-in-disguise', 7, 'who was cancelled sees another error',
         (client('session', 'batch.hurry()\n            raise', "batch.hurry()\n            raise TorrelqueError('')"
                 ' from None'),),
-        ('wait::test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing',),
+        ('ends::test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing',),
     ),
     Mutant(
         'waiting-cancellation-in-disguise', 7, 'who was cancelled while waiting sees a timeout',
         (client('fetch', 'self._return(waiter.got)\n            raise',
                 "self._return(waiter.got)\n            raise TorrelqueTimeoutError('') from None"),),
-        ('wait::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
+        ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
         'closing-keeps', 7, 'what was claimed while the queue object was closed is held until its lease ends',
         (client('fetch', 'if self._claiming is not None:\n                await asyncio.wait([self._claiming], '
                 'timeout=CLOSING)', 'pass'),),
-        ('wait::test_closing_gives_back_what_a_claim_that_is_sent_again_brings',),
+        ('ends::test_closing_gives_back_what_a_claim_that_is_sent_again_brings',),
     ),
     Mutant(
         'closing-does-not-wait', 7, 'closing cuts off calls that are on their way',
         (client('session', 'if waiting or self._calls:', 'if False:'),),
-        ('wait::test_closing_waits_for_calls_that_are_on_their_way',),
+        ('ends::test_closing_waits_for_calls_that_are_on_their_way',),
     ),
 )  # fmt: skip
 
@@ -255,7 +260,7 @@ LIVE = (
     Mutant(
         'timer-not-armed', 10, 'what is due comes with the next wake only',
         (client('fetch', 'self._timer = self._loop.call_later(wait + 0.001, self._due)', 'pass'),),
-        ('wait::test_what_is_due_comes_on_time_to_who_waits',),
+        ('bell::test_what_is_due_comes_on_time_to_who_waits',),
     ),
     Mutant(
         'due-not-swept', 10, 'a claim that finds something due leaves it at that',
@@ -280,37 +285,37 @@ LIVE = (
     Mutant(
         'bell-without-end', 10, 'a consumer whose bell was lost waits for ever',
         (client('fetch', "['BLPOP', self._bell_key, f'{BLOCK:g}']", "['BLPOP', self._bell_key, '0']"),),
-        ('wait::test_a_ring_that_is_lost_costs_seconds',),
+        ('bell::test_a_ring_that_is_lost_costs_seconds',),
     ),
     Mutant(
         'ring-during-a-claim-lost', 10, 'a ring that comes while a claim is on its way is not heard',
         (client('fetch', 'if claimed.more or (self._rang and self._waiters):', 'if claimed.more:'),),
-        ('wait::test_a_ring_during_a_claim_is_not_lost',),
+        ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
         'ring-without-use-kept', 10, 'who was rung and has gone tells nobody',
         (client('fetch', 'if (self._rang or near) and not self._waiters:', 'if False:'),),
-        ('wait::test_a_ring_during_a_claim_is_not_lost',),
+        ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
         'late-ring-kept', 10, 'who is rung when nobody waits here any more tells nobody',
         (client('fetch', 'elif reply is not None or error is not None:\n            self._ring()', ''),),
-        ('wait::test_a_ring_for_who_has_gone_is_passed_on',),
+        ('bell::test_a_ring_for_who_has_gone_is_passed_on',),
     ),
     Mutant(
         'time-not-handed-on-by-waiter', 10, 'a waiter that goes takes the time along',
         (client('fetch', 'if soon and not self._closed:\n                self._ring()', ''),),
-        ('wait::test_who_leaves_while_it_keeps_the_time_wakes_another',),
+        ('bell::test_who_leaves_while_it_keeps_the_time_wakes_another',),
     ),
     Mutant(
         'closing-rings-not', 10, 'a queue object that is closed takes the ring along',
         (client('fetch', 'if self._number and self._link.connected:', 'if False:'),),
-        ('wait::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
+        ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
     Mutant(
         'collected-rings-not', 10, 'a queue object that was forgotten takes the ring along',
         (client('fetch', 'if self._listening and not self._closed and self._link.connected:', 'if False:'),),
-        ('wait::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
+        ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
     Mutant(
         'no-reconnect', 10, 'a connection that is lost is lost for good',
@@ -374,122 +379,4 @@ LIVE = (
     ),
 )  # fmt: skip
 
-WATCH = (
-    Mutant(
-        'not-read-after-subscribing', 11, 'what changed before the subscription was there is not seen',
-        (client('listen', 'self._channels[channel] = True\n                        heard.append(channel)',
-                'self._channels[channel] = True'),),
-        ('watch::test_an_end_between_two_steps_is_seen',),
-    ),
-    Mutant(
-        'not-read-after-reconnect', 11, 'what changed while there was no connection is not seen',
-        (
-            client('listen', '        self._channels = dict.fromkeys(self._channels, False)\n', ''),
-            client('listen', "if channel in self._channels:\n                        self._channels",
-                   "if not self._channels.get(channel, True):\n                        self._channels"),
-        ),
-        ('watch::test_the_end_while_there_is_no_connection_is_seen',),
-    ),
-    Mutant(
-        'not-subscribed-after-reconnect', 11, 'a connection that was made anew listens to nothing',
-        (client('listen', 'self._joining = collections.OrderedDict.fromkeys(self._channels)',
-                'self._joining = collections.OrderedDict()'),),
-        ('watch::test_a_listener_that_is_killed_is_replaced',),
-    ),
-    Mutant(
-        'read-before-it-joined', 11, 'a watch begins with a state that was read before it was there',
-        (client('hub', 'if watcher.since < self._number]', 'if watcher.since < self._number + 1]'),),
-        ('watch::test_who_joins_while_the_first_read_is_on_its_way_is_read_for',),
-    ),
-    Mutant(
-        'second-watch-not-read-for', 11, 'who watches what is watched already sees nothing until it changes',
-        (client('hub', 'if task.tick >= 0 or self._listener', 'if self._listener'),),
-        ('watch::test_an_end_between_the_steps_of_a_second_watch_is_seen',),
-    ),
-    Mutant(
-        'final-is-not-the-end', 11, 'a watch goes on after the final state',
-        (client('hub', 'if state.status.isfinal():\n            self.end()\n        elif', 'if'),),
-        ('watch::test_a_final_state_is_yielded_once',),
-    ),
-    Mutant(
-        'gone-is-not-the-end', 11, 'a watch of what was released and forgotten goes on for ever',
-        (client('hub', 'watcher.end(unknown if watcher.state is None else None)',
-                'watcher.end(unknown) if watcher.state is None else None'),),
-        ('watch::test_a_task_that_is_released_without_a_result_just_ends',),
-    ),
-    Mutant(
-        'enqueued-anew-is-the-same', 11, 'a watch goes on with another task of the same id',
-        (client('hub', 'if self.state.enqueue_time != state.enqueue_time:', 'if False:'),),
-        ('watch::test_an_own_id_that_is_enqueued_again_is_another_task',),
-    ),
-    Mutant(
-        'states-step-back', 11, 'a watch shows a state that is older than one before',
-        (client('hub', 'if _counts(state) < _counts(self.state):', 'if False:'),),
-        ('watch::test_what_was_seen_before_a_server_lost_writes_is_not_seen_again',),
-    ),
-    Mutant(
-        'no-safety-read', 11, 'a notification that is lost delays the end of a watch for ever',
-        (client('hub', 'if task.tick == self._ticks - SAFETY:', 'if False:'),),
-        ('watch::test_a_notification_that_is_lost_delays_the_end_only',),
-    ),
-    Mutant(
-        'silent-listener-kept', 11, 'a connection for notifications that is dead and was not closed is kept',
-        (client('listen', 'if self._quiet >= SILENCE and self._asked:', 'if False:'),),
-        ('watch::test_a_listener_that_falls_silent_is_replaced',),
-    ),
-    Mutant(
-        'connection-for-each-watch', 11, 'each watched task has a connection of its own',
-        (client('hub', 'self._listener.subscribe(channel)', 'self._listener = Listener(self._listener._connector, '
-                'self._heard, self._refused)\n            self._listener.subscribe(channel)'),),
-        ('watch::test_a_thousand_tasks_over_one_connection',),
-    ),
-    Mutant(
-        'connection-for-each-queue', 11, 'each queue object has a connection for calls of its own',
-        (client('client', 'links.setdefault((loop, slot), (', 'links.setdefault((loop, object()), ('),),
-        ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
-    ),
-    Mutant(
-        'connection-not-let-go', 11, 'the connection for calls stays when the last queue object is closed',
-        (client('client', 'del links[place]\n                link.close()', 'del links[place]'),),
-        ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
-    ),
-    Mutant(
-        'subscription-kept', 11, 'who leaves a watch leaves its subscription',
-        (client('hub', 'self._listener.unsubscribe(task.channel)', ''),),
-        ('watch::test_who_leaves_takes_the_subscription_along',),
-    ),
-    Mutant(
-        'closing-ends-with-its-caller', 7, 'what a claim brings is stranded when closing is cancelled',
-        (client('session', 'await asyncio.shield(self._closing)', 'await self._closing'),),
-        ('wait::test_closing_that_is_cancelled_goes_on_by_itself',),
-    ),
-    Mutant(
-        'script-not-brought-along', 7, 'the last calls of a loop are refused by a server that does not know the script',
-        (client('link', 'request.whole = True\n        self._in_flight', 'pass\n        self._in_flight'),),
-        ('wait::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
-    ),
-    Mutant(
-        'watch-keeps-waiting-at-the-end', 11, 'closing the queue object leaves its watches waiting',
-        (client('session', 'self.closed = True\n            self.hub.close()\n',
-                'self.closed = True\n'),),
-        ('watch::test_closing_the_queue_ends_the_watches',),
-    ),
-    Mutant(
-        'large-states-dropped', 11, 'what is beyond one reply is not read again',
-        (client('hub', '                # They would have been too many bytes.\n                self._mark(task)',
-                '                pass'),),
-        ('watch::test_large_states_come_in_several_replies',),
-    ),
-    Mutant(
-        'failed-read-not-repeated', 11, 'a read that failed with its connection was the last',
-        (client('hub', '            self.loop.call_later(PAUSE, self._read)', '            pass'),),
-        ('watch::test_a_read_that_failed_is_tried_again',),
-    ),
-    Mutant(
-        'hub-stays-behind', 11, 'watches listen where the queue was before a failover',
-        (client('hub', 'self._listener.renew()', 'pass'),),
-        ('watch::test_idle_watches_follow_a_slot_of_a_cluster',),
-    ),
-)  # fmt: skip
-
-CLIENT = (*FENCE, *TWICE, *CANCEL, *HARM, *LIVE, *WATCH)
+CLIENT = (*FENCE, *TWICE, *CANCEL, *HARM, *LIVE)

@@ -34,7 +34,7 @@ from hypothesis.stateful import (  # noqa: E402
 
 from history import History, Recorder, now  # noqa: E402
 from history_checks import check_history  # noqa: E402
-from invariants import Fault  # noqa: E402
+from invariants import check_all_came  # noqa: E402
 from peers import FAILURES, Ours, Peer, Taken  # noqa: E402
 from proxy import open_proxy  # noqa: E402
 
@@ -194,9 +194,8 @@ class Public(RuleBasedStateMachine):
             self.attempt(None, self.peers[0].redrive())
             if self.attempt(None, self.peers[0].left()) == 0:
                 break
-        found = [str(fault) for fault in check_history(History.read([self.path]))]
-        if left := self.run(self.peers[0].left()):
-            found.append(str(Fault(10, None, f'{left} tasks are never handed out')))
+        faults = [*check_history(History.read([self.path])), *check_all_came(self.run(self.peers[0].left()), 10)]
+        found = [str(fault) for fault in faults]
         found += [repr(trouble) for trouble in self.troubles]
         self.found += found
         assert not found, found

@@ -1,12 +1,12 @@
 """The queue as a model of which every interleaving can be seen: consumers, producers, scripts, wire, bell and faults.
 
 What is as it is in the queue: each script is one step of the server and does what the script does to the places, the
-payloads, the records, the groups and the bell (`spec_server`).  A call is sent, run and answered, and other steps come
-in between; the connection may die before the call is run, which leaves an original on the way that may be run at any
-later time or never, or after it, which loses the reply; the client then sends the call again and says so.  A consumer
-claims with a numbered record, which the next call deletes once the reply has come; it waits at the bell, keeps the
-time, sweeps and leaves as in `torrelque/fetch.py` (`spec_clients`).  That the model's scripts do what the real ones do
-is shown on real servers, step by step (`spec_walk`); of the clients nothing shows it but reading.
+payloads, the records, the groups and the bell (`spec_keys`, `spec_server`).  A call is sent, run and answered, and
+other steps come in between; the connection may die before the call is run, which leaves an original on the way that may
+be run at any later time or never, or after it, which loses the reply; the client then sends the call again and says
+so.  A consumer claims with a numbered record, which the next call deletes once the reply has come; it waits at the
+bell, keeps the time, sweeps and leaves as in `torrelque/fetch.py` (`spec_clients`).  That the model's scripts do what
+the real ones do is shown on real servers, step by step (`spec_walk`); of the clients nothing shows it but reading.
 
 What is left out, or rougher:
 

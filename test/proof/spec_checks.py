@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from spec_server import (
+from spec_keys import (
     BURY,
     CANCELLED,
     DEAD,
@@ -17,9 +17,9 @@ from spec_server import (
     REQUEUE,
     UNKNOWN,
     WORKING,
-    Server,
     bits,
 )
+from spec_server import Server
 
 ONE_PLACE = '1 one place'
 PAYLOAD = '2 payload where a place, nothing left when empty'

@@ -26,7 +26,7 @@ from spec_checks import (
     Config,
     Consumer,
 )
-from spec_server import (
+from spec_keys import (
     CANCELLED,
     DELAY,
     DELAYED,
@@ -39,9 +39,8 @@ from spec_server import (
     UNKNOWN,
     WORKING,
     Frozen,
-    Reply,
-    Server,
 )
+from spec_server import Reply, Server
 
 FRESH = Consumer()
 _Run = Callable[[Server, Consumer], tuple[Consumer, str]]

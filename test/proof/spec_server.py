@@ -1,36 +1,27 @@
-"""The scripts of a queue as transitions of a model: what each reads and writes, and no more.
-
-Tasks are the numbers 0, 1, ...; a set of tasks is a number with their bits.  Time is abstract: of a lease or a delay it
-is known whether it has ended.  `tokens` never go back, also where an id is used again: in the queue the time of the
-claim is a part of the token.  What is true of the world outside and cannot be read from the keys (`out`, `final`) is
-written here too, by what really was done, and no transition looks at it.
-"""
+"""The scripts of a queue as transitions of a model: what each reads and writes of its keys, and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-UNKNOWN, PENDING, WORKING, DELAYED, DEAD, CANCELLED = range(6)
-"""States of a task.  One that was released is unknown."""
-
-REPLIES = ('', 'ok', 'dead', 'cancelled', 'lease_lost', 'not_working', 'unknown', 'duplicate')
-OK, IS_DEAD, IS_CANCELLED, LEASE_LOST, NOT_WORKING, IS_UNKNOWN, DUPLICATE = range(1, len(REPLIES))
-
-RELEASE, REQUEUE, DELAY, BURY, GIVE = range(1, 6)
-"""Settle calls: GIVE is what a client does with a task that nobody waits for any more."""
-
-Frozen = tuple[object, ...]
-
-
-def bits(members: int) -> Iterator[int]:
-    """The tasks of a set."""
-    task = 0
-    while members:
-        if members & 1:
-            yield task
-        members >>= 1
-        task += 1
+from spec_keys import (
+    BURY,
+    CANCELLED,
+    DEAD,
+    DELAY,
+    DELAYED,
+    DUPLICATE,
+    GIVE,
+    IS_CANCELLED,
+    IS_DEAD,
+    IS_UNKNOWN,
+    OK,
+    PENDING,
+    UNKNOWN,
+    WORKING,
+    Keys,
+    bits,
+)
 
 
 class Reply(NamedTuple):
@@ -47,140 +38,10 @@ class Reply(NamedTuple):
     """Tasks with a deadline, of which the nearest is told."""
 
 
-class Server:
-    """The keys of one queue.  ``removed`` is the rule that is left out."""
+class Server(Keys):
+    """What a server does for a queue: a method for each script."""
 
-    __slots__ = (
-        *('states', 'tokens', 'bases', 'marks', 'orders'),
-        *('pending', 'holes', 'working', 'ended', 'delayed', 'due', 'dead', 'payloads', 'bell'),
-        *('turns', 'ring', 'waiting', 'slots', 'holders', 'later', 'limits', 'first'),
-        *('out', 'final', 'group_of', 'removed', 'long'),
-    )
-
-    def __init__(self, groups: tuple[int, ...], limits: tuple[int, ...], removed: str, long: bool) -> None:
-        count = len(groups)
-        self.group_of, self.removed, self.long = groups, removed, long
-        self.states, self.tokens, self.bases, self.marks, self.orders = ([0] * count for _ in range(5))
-        self.pending: list[int] = []
-        self.turns: list[int] = []
-        self.holes = self.working = self.ended = self.delayed = self.due = self.dead = self.payloads = self.bell = 0
-        self.ring = [-1] * len(limits)
-        self.waiting = [0] * len(limits)
-        # -1 is no field.
-        self.slots = [-1] * len(limits)
-        self.later = [0] * len(limits)
-        self.limits = list(limits)
-        self.holders = self.first = self.out = self.final = 0
-
-    def freeze(self) -> Frozen:
-        """All of it."""
-        return (
-            tuple(self.states), tuple(self.tokens), tuple(self.bases), tuple(self.marks), tuple(self.orders),
-            tuple(self.pending), self.holes, self.working, self.ended, self.delayed, self.due, self.dead,
-            self.payloads, self.bell, tuple(self.turns), tuple(self.ring), tuple(self.waiting), tuple(self.slots),
-            self.holders, tuple(self.later), tuple(self.limits), self.first, self.out, self.final,
-        )  # fmt: skip
-
-    def thaw(self, frozen: Frozen) -> None:
-        """Take a state over."""
-        (
-            states, tokens, bases, marks, orders, pending, self.holes, self.working, self.ended, self.delayed,
-            self.due, self.dead, self.payloads, self.bell, turns, ring, waiting, slots, self.holders, later, limits,
-            self.first, self.out, self.final,
-        ) = frozen  # type: ignore[assignment]  # fmt: skip
-        self.states, self.tokens, self.bases, self.marks = list(states), list(tokens), list(bases), list(marks)  # type: ignore[call-overload]
-        self.orders, self.pending, self.turns, self.ring = list(orders), list(pending), list(turns), list(ring)  # type: ignore[call-overload]
-        self.waiting, self.slots, self.later, self.limits = list(waiting), list(slots), list(later), list(limits)  # type: ignore[call-overload]
-
-    # Shared functions
-
-    def _ring(self, rule: str) -> None:
-        if self.removed != rule:
-            self.bell = 1
-
-    def _forget(self) -> None:
-        if not self.payloads:
-            self.first = 0
-            if self.removed != 'forget':
-                self.bell = self.holes = 0
-                self.pending, self.turns = [], []
-
-    def _append(self, task: int, head: bool = False) -> None:
-        if self.holes >> task & 1 and self.removed != 'hole-refilled':
-            self.holes &= ~(1 << task)
-        elif head:
-            self.pending.insert(0, task)
-        else:
-            self.pending.append(task)
-
-    def _place(self, task: int) -> None:
-        if self.group_of[task] >= 0:
-            self.waiting[self.group_of[task]] |= 1 << task
-        else:
-            self._append(task)
-
-    def _judge(self, task: int, token: int) -> int:
-        state = self.states[task]
-        if state == UNKNOWN:
-            return IS_UNKNOWN
-        if not self._is_current(task, token):
-            return LEASE_LOST
-        return OK if state == WORKING else IS_CANCELLED if state == CANCELLED else NOT_WORKING
-
-    def _is_current(self, task: int, token: int) -> bool:
-        base = self.bases[task]
-        if self.removed == 'token-time':
-            token += base if token <= base else 0
-        return token == self.tokens[task] > base or self.removed == 'attempt'
-
-    def _leave_working(self, task: int) -> None:
-        self.working &= ~(1 << task)
-        self.ended &= ~(1 << task)
-
-    def _clear(self, task: int) -> None:
-        if self.working >> task & 1:
-            self._leave_working(task)
-            self.payloads &= ~(1 << task)
-            self._free(task)
-
-    # Groups
-
-    def _free(self, task: int, rule: str = 'slot-freed-settled') -> None:
-        group = self.group_of[task]
-        if group >= 0 and self.removed != rule:
-            self.slots[group] = max(0, self.slots[group] - 1)
-            self.holders &= ~(1 << task)
-
-    def _first_of(self, group: int) -> int:
-        return min(bits(self.waiting[group]), key=self.orders.__getitem__, default=-1)
-
-    def _advance(self, group: int) -> bool:
-        if self.ring[group] >= 0 or max(0, self.slots[group]) >= self.limits[group]:
-            return False
-        task = self._first_of(group)
-        if task < 0:
-            return False
-        self.waiting[group] &= ~(1 << task)
-        self.ring[group] = task
-        self.slots[group] = max(0, self.slots[group]) + 1
-        self.holders |= 1 << task
-        self.turns.append(task)
-        return True
-
-    def _settle(self, group: int, advance: bool = True) -> bool:
-        """Let the next of a group come up, and forget a group of which nothing is left; whether somebody came up."""
-        if group < 0:
-            return False
-        joined = advance and self._advance(group)
-        nothing = self.ring[group] < 0 and self.slots[group] <= 0 and not self.waiting[group] and not self.later[group]
-        self.slots[group] = -1 if nothing else max(0, self.slots[group])
-        return joined
-
-    def _come_up(self, group: int) -> None:
-        if self._settle(group, self.removed != 'advance'):
-            self._ring('ring-head')
-
-    # Scripts
+    __slots__ = ()
 
     def enqueue(self, task: int, mark: int, resent: bool, delay: bool) -> int:
         """A mark says that the id is the caller's own; 0 is none."""

@@ -18,14 +18,14 @@ from spec_checks import (
     stuck,
 )
 from spec_clients import FRESH, Consumers
-from spec_server import (
+from spec_keys import (
     CANCELLED,
     OK,
     REPLIES,
     UNKNOWN,
-    Server,
     bits,
 )
+from spec_server import Server
 
 _HELD, _GOT = Consumer._fields.index('held'), Consumer._fields.index('got')
 _ENDS = Budget._fields.index('ends')

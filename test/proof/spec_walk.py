@@ -24,7 +24,7 @@ if __name__ == '__main__':
 
 from model_checks import DUMP, Seen, read_dump
 from servers import RealServer
-from spec_server import (
+from spec_keys import (
     BURY,
     CANCELLED,
     DEAD,
@@ -37,9 +37,9 @@ from spec_server import (
     REQUEUE,
     UNKNOWN,
     WORKING,
-    Server,
     bits,
 )
+from spec_server import Server
 from torrelque.keys import make_keys
 from torrelque.protocol import Transition
 

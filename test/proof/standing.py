@@ -28,7 +28,7 @@ import redis  # noqa: E402
 from actors import GROUPS, Actor, Work  # noqa: E402
 from history import Act, Hand, History, Recorder, Story  # noqa: E402
 from history_checks import check_history, handed_out_twice, lost  # noqa: E402
-from invariants import Fault, check_empty, check_keys  # noqa: E402
+from invariants import Fault, check_all_came, check_empty, check_keys  # noqa: E402
 from lives import ROUNDING  # noqa: E402
 from model_checks import DUMP, Seen, read_dump  # noqa: E402
 from peers import Ours  # noqa: E402
@@ -135,7 +135,7 @@ class Load:
         await asyncio.gather(*self._calls)
         began = time.monotonic()
         left = await self._consumers[0].drain(PATIENCE)
-        faults = [Fault(10, None, f'{left} tasks are still there after {PATIENCE:g} s')] if left else []
+        faults = [*check_all_came(left, PATIENCE)]
         faults += [
             Fault(3, None, f'raised {trouble!r}')
             for actor in (*self._producers, *self._consumers)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from crash_commands import Command
+from crash_judging import check_refusals, check_work_off
 from crash_stories import LEASE, draw_story, stories
-from crashes import Command, check_refusals, check_work_off, try_points
+from crashes import try_points
 from model_checks import Seen, read_dump
 from servers import RealServer, selected_kinds
 from torrelque import TorrelqueTaskId

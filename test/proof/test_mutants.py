@@ -13,8 +13,8 @@ from types import CodeType
 import pytest
 
 import mutants
+from mutant import Edit, Mutant, client, script
 from mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
-from mutants_of_scripts import Edit, Mutant, client, script
 from servers import RealServer, selected_kinds
 from torrelque.protocol import load_script
 from torrelque.session import Plan

@@ -1,0 +1,262 @@
+"""The bell: whoever waits learns of work, whoever else comes, goes, or dies with a ring."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import time
+
+import pytest
+
+from proxy import open_proxy
+from torrelque import Torrelque
+from waiting import until_waiting
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Nobody's block at the bell ends by itself."""
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.session.BLOCK_MS', '60000')
+
+
+async def test_consumers_share_work_that_was_rung_for_once(client, server, queue, queue_name):
+    others = []
+    clients = [server.client() for _ in range(4)]
+    for other in clients:
+        others.append(Torrelque(other, queue=queue_name))
+    waiting = [asyncio.ensure_future(other.dequeue()) for other in others]
+    await until_waiting(client, count=4)
+    started = time.monotonic()
+    await queue.enqueue_many(range(4))
+    assert sorted(n for _, n in await asyncio.gather(*waiting)) == list(range(4))
+    assert time.monotonic() - started < 1
+    for other in [*others, *clients]:
+        await other.aclose()
+
+
+async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(server, queue, queue_name):
+    code = (
+        'import asyncio, sys, redis.asyncio, torrelque\n'
+        'async def main():\n'
+        '    client = redis.asyncio.Redis(unix_socket_path=sys.argv[1])\n'
+        '    queue = torrelque.Torrelque(client, queue=sys.argv[2], )\n'
+        '    await queue.enqueue("mine", task_timeout=0.3)\n'
+        '    await queue.dequeue()\n'
+        '    print("took", flush=True)\n'
+        '    await asyncio.sleep(60)\n'
+        'asyncio.run(main())\n'
+    )
+    with subprocess.Popen([sys.executable, '-c', code, server.socket, queue_name], stdout=subprocess.PIPE) as process:
+        try:
+            assert await asyncio.to_thread(process.stdout.readline) == b'took\n'
+            waiting = asyncio.ensure_future(queue.dequeue())
+            await asyncio.sleep(0.05)
+        finally:
+            process.kill()
+        task_id, task = await asyncio.wait_for(waiting, 5)
+        assert (task, task_id.attempt) == ('mine', 2)
+
+
+async def test_idle_consumers_are_quiet(client, queue):
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    before = (await client.info('stats'))['total_commands_processed']
+    await asyncio.sleep(1.5)
+    assert (await client.info('stats'))['total_commands_processed'] - before < 30
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+@pytest.mark.parametrize('leaves', [False, True])
+async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_name, monkeypatch, leaves):
+    first = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    fetcher, loop = queue._session.fetcher, asyncio.get_running_loop()
+    submit, held = fetcher._link.submit, asyncio.Event()
+
+    def hold(request):
+        # The claim is carried out at once, its reply comes late.
+        callback, request.callback = request.callback, lambda *reply: loop.create_task(come(callback, reply))
+        submit(request)
+
+    async def come(callback, reply):
+        await held.wait()
+        callback(*reply)
+
+    monkeypatch.setattr(fetcher._link, 'submit', hold)
+    second = asyncio.ensure_future(queue.dequeue())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(fetcher._link, 'submit', submit)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    await queue.enqueue(1)
+    while fetcher._listening:
+        await asyncio.sleep(0.001)
+    if leaves:
+        # Another one waits, at a bell of its own connection.
+        async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+            await client.rename(queue.keys['pending'], 'aside')
+            third = asyncio.ensure_future(other.dequeue())
+            while not (other._session and other._session.fetcher._bell._in_flight):
+                await asyncio.sleep(0.001)
+            await client.rename('aside', queue.keys['pending'])
+            first.cancel()
+            second.cancel()
+            held.set()
+            assert (await asyncio.wait_for(third, 1.5))[1] == 1
+        await asyncio.wait([first, second])
+        return
+    held.set()
+    # Well before the next block at the bell would end.
+    assert (await asyncio.wait_for(first, 1.5))[1] == 1
+    second.cancel()
+    await asyncio.wait([second])
+
+
+async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client, queue):
+    """Else it would wake itself again and again until the task is due."""
+    await queue.enqueue(1, delay=1)
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    before = (await client.info('stats'))['total_commands_processed']
+    await waiting
+    assert (await client.info('stats'))['total_commands_processed'] - before < 60
+
+
+@pytest.mark.parametrize('wanted', [1, 5])
+async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, queue, queue_name, endless, wanted):
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            # Whoever waits longest at the bell is rung for.
+            leaves = asyncio.ensure_future(one.dequeue(max_tasks=wanted))
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            await queue.enqueue(1, delay=1)
+            while one._session.fetcher._timer is None:
+                await asyncio.sleep(0.005)
+            assert two._session.fetcher._timer is None
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+
+
+async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, client, queue, queue_name, endless):
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            leaves = asyncio.ensure_future(one.dequeue(max_tasks=5))
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            async with client.pipeline(transaction=True) as pipeline:
+                await queue.enqueue('now', pipeline=pipeline)
+                await queue.enqueue('later', delay=1, pipeline=pipeline)
+                await pipeline.execute()
+            assert [task for _, task in await leaves] == ['now']
+            assert (await asyncio.wait_for(stays, 10))[1] == 'later'
+
+
+async def test_a_ring_that_is_lost_costs_seconds(client, queue):
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    async with client.pipeline(transaction=True) as pipeline:
+        await queue.enqueue(1, pipeline=pipeline)
+        pipeline.delete(queue.keys['bell'])
+        await pipeline.execute()
+    # As long as one block at the bell.
+    assert (await asyncio.wait_for(waiting, 4))[1] == 1
+
+
+async def test_a_ring_for_who_has_gone_is_passed_on(server, client, queue, queue_name, endless):
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            # Whoever waits longest at the bell is rung for.
+            leaves = asyncio.ensure_future(one.dequeue())
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            await queue.enqueue(1)
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+
+
+@pytest.mark.parametrize('end', ['closed', 'collected'])
+async def test_who_ends_with_a_ring_on_its_way_passes_it_on(server, client, queue, queue_name, endless, end):
+    async with open_proxy(server) as proxy, proxy.client() as one_client, server.client() as two_client:
+        async with Torrelque(two_client, queue=queue_name) as two:
+            gate = proxy.hold_reply(b'BLPOP')
+            one = Torrelque(one_client, queue=queue_name)
+            leaves = asyncio.ensure_future(one.dequeue())
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            await queue.enqueue(1)
+            while await client.exists(queue.keys['bell']):
+                await asyncio.sleep(0.001)
+            if end == 'closed':
+                await one.aclose()
+            del one, leaves
+            gc.collect()
+            assert (await asyncio.wait_for(stays, 10))[1] == 1
+            gate.open()
+
+
+async def test_what_is_due_comes_on_time_to_who_waits(queue, endless):
+    await queue.enqueue(1, delay=0.3, task_timeout=0.3)
+    first, _ = await asyncio.wait_for(queue.dequeue(), 10)
+    again, _ = await asyncio.wait_for(queue.dequeue(), 10)
+    assert (first.attempt, again.attempt) == (1, 2)
+
+
+LIMITED = ['limit', 'default limit', 'release', 'bury', 'cancel']
+HELD = ['requeue', 'retry', 'touch', 'sweep', 'redrive']
+
+
+@pytest.mark.parametrize(
+    'verb', [*LIMITED, *HELD, 'enqueue', 'priority', 'group', 'delay', 'resume', 'resume group']
+)
+async def test_what_makes_work_available_wakes_who_waits(server, client, queue, queue_name, endless, verb):
+    if verb in LIMITED:
+        await queue.set_limit(None if verb == 'default limit' else 'g', concurrency=1)
+        await queue.enqueue_many([0, 1], group='g')
+    elif verb in HELD:
+        await queue.enqueue(1)
+    elif verb.startswith('resume'):
+        group = 'g' if verb == 'resume group' else None
+        await queue.pause(group)
+        await queue.enqueue(1, group=group)
+    held = (await queue.dequeue(0))[0] if verb in LIMITED + HELD else ''
+    if verb == 'redrive':
+        await queue.bury(held)
+    async with server.client() as other, Torrelque(other, queue=queue_name) as waiter:
+        waiting = asyncio.ensure_future(waiter.dequeue())
+        await until_waiting(client)
+        if verb == 'sweep':
+            await client.zadd(queue.keys['working'], {held: 1})
+        elif verb == 'cancel':
+            await queue.cancel(held)
+        acts = {
+            'limit': lambda: queue.set_limit('g', concurrency=2),
+            'default limit': lambda: queue.set_limit(concurrency=2),
+            'release': lambda: queue.release(held),
+            'bury': lambda: queue.bury(held),
+            'cancel': lambda: queue.release(held),
+            'requeue': lambda: queue.requeue(held),
+            'retry': lambda: queue.requeue(held, 0.2),
+            'touch': lambda: queue.touch(held, task_timeout=0.2),
+            'sweep': queue.sweep,
+            'redrive': queue.redrive,
+            'enqueue': lambda: queue.enqueue(1),
+            'priority': lambda: queue.enqueue(1, priority=-1),
+            'group': lambda: queue.enqueue(1, group='g'),
+            'delay': lambda: queue.enqueue(1, delay=0.2),
+            'resume': queue.resume,
+            'resume group': lambda: queue.resume('g'),
+        }
+        await acts[verb]()
+        # Nobody's block at the bell ends by itself.
+        assert (await asyncio.wait_for(waiting, 10))[1] == 1

@@ -1,0 +1,254 @@
+"""Watches and servers: those that go away, and those that do not tell, or let nobody listen."""
+
+import asyncio
+
+import pytest
+import redis.asyncio
+import redis.exceptions
+
+import torrelque
+import watching
+from proxy import has_part
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
+from torrelque.protocol import notifications_missing
+from watching import READ, begin, channels, kill_listeners, statuses, until_unsubscribed
+
+still, faulty, fast = watching.still, watching.faulty, watching.fast
+unsafe, as_it_is = watching.unsafe, watching.as_it_is
+
+
+# Servers that go away
+
+
+async def test_watches_survive_a_restart_of_the_server(durable_server):
+    async with durable_server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(queue, task_id)
+        await asyncio.to_thread(durable_server.kill)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(durable_server.start)
+        await queue.release(taken, result=1)
+        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(durable_server, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    async with durable_server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        taken, _ = await queue.dequeue()
+        watched, _ = await begin(queue, task_id)
+        await asyncio.to_thread(durable_server.kill)
+        second = asyncio.ensure_future(begin(queue, task_id))
+        while queue._session.hub._error is None:
+            await asyncio.sleep(0.01)
+        with pytest.raises(torrelque.TorrelqueTimeoutError) as caught:
+            await queue.wait(task_id, timeout=0)
+        assert isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
+        await asyncio.to_thread(durable_server.start)
+        assert (await asyncio.wait_for(second, 10))[1].status is Status.WORKING
+        while not await queue.touch(taken):
+            await asyncio.sleep(0.01)
+        await queue.release(taken, result=1)
+        assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+
+
+async def test_a_first_watch_waits_for_a_server_that_was_there(durable_server, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    async with durable_server.client() as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        await asyncio.to_thread(durable_server.kill)
+        waiting = asyncio.ensure_future(begin(queue, task_id))
+        while not (queue._session.hub._error or waiting.done()):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(durable_server.start)
+        assert (await asyncio.wait_for(waiting, 10))[1].status is Status.PENDING
+
+
+async def test_a_server_that_was_never_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    async with redis.asyncio.Redis(unix_socket_path=str(tmp_path / 'nobody')) as client, Torrelque(client) as queue:
+        with pytest.raises(torrelque.TorrelqueConnectionError):
+            await asyncio.wait_for(queue.wait('x'), 10)
+
+
+async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name):
+    """Consumers work, and the listening connection is killed again and again."""
+    order = {Status.PENDING: 0, Status.DELAYED: 0, Status.WORKING: 1, Status.COMPLETED: 2}
+
+    async def consume():
+        while True:
+            task_id, n = await queue.dequeue()
+            if task_id.attempt < 3:
+                await queue.requeue(task_id, 0.01 * (n % 3))
+            else:
+                await queue.release(task_id, result=n)
+
+    async def follow(watcher, task_id):
+        steps = [(state.dequeue_count, order[state.status]) async for state in watcher.watch(task_id)]
+        assert steps[-1] == (3, 2)
+        # Back in the queue after an attempt counts as later than the attempt.
+        places = [(count, 1.5 if step == 0 and count else step) for count, step in steps]
+        assert places == sorted(places)
+
+    async with Torrelque(client, queue=queue_name) as watcher:
+        ids = await queue.enqueue_many(range(300))
+        following = [asyncio.ensure_future(follow(watcher, task_id)) for task_id in ids]
+        while len(await channels(client)) < 300:
+            await asyncio.sleep(0.005)
+        consumers = [asyncio.ensure_future(consume()) for _ in range(10)]
+        while not all(item.done() for item in following):
+            await kill_listeners(client)
+            await asyncio.wait(following, timeout=0.05)
+        await asyncio.gather(*following)
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.wait(consumers)
+
+
+async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
+    async with cluster.client() as client, cluster.client() as other, Torrelque(client, queue='watched') as queue:
+        slot = cluster.slot_of(queue.keys['pending'])
+        async with Torrelque(other, queue='watched') as consumer:
+            for _ in range(3):
+                one, two = await consumer.enqueue_many(range(2))
+                taken = await consumer.dequeue(max_tasks=2)
+                first, _ = await begin(queue, one)
+                second, _ = await begin(queue, two)
+                to = (cluster.owner_of(slot) + 1) % 3
+                await asyncio.to_thread(cluster.begin_move, slot, to)
+                await consumer_release(consumer, taken[0][0], cluster, slot, to)
+                assert await asyncio.wait_for(statuses(first), 10) == [Status.COMPLETED]
+                # Listens where the slot is now.
+                while not await cluster_channels(cluster, to):
+                    await asyncio.sleep(0.02)
+                await consumer.release(taken[1][0], result=2)
+                assert await asyncio.wait_for(statuses(second), 10) == [Status.COMPLETED]
+
+
+async def test_idle_watches_follow_a_slot_of_a_cluster(unsafe, cluster):
+    """Also where they heard nothing of the move."""
+    async with cluster.client() as client, Torrelque(client, queue='idle') as queue:
+        slot = cluster.slot_of(queue.keys['pending'])
+        watched, _ = await begin(queue, await queue.enqueue(1))
+        queue._session.hub._listener._heard = lambda channels: None
+        to = (cluster.owner_of(slot) + 1) % 3
+        await asyncio.to_thread(cluster.move_slot, slot, to)
+        while not await cluster_channels(cluster, to):
+            await asyncio.sleep(0.02)
+        await watched.aclose()
+
+
+async def consumer_release(consumer, task_id, cluster, slot, to):
+    """Release a task in a slot that is half moved; the call waits for the rest of the move."""
+    call = asyncio.ensure_future(consumer.release(task_id, result=1))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(cluster.finish_move, slot, to)
+    assert await call
+
+
+async def cluster_channels(cluster, index):
+    async with cluster.nodes[index].client() as client:
+        return await client.pubsub_channels()
+
+
+async def test_watches_follow_a_failover(as_it_is, sentinel):
+    client = sentinel.master_for()
+    async with Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        watched, _ = await begin(queue, task_id)
+        await client.wait(1, 1000)
+        await asyncio.to_thread(sentinel.kill_primary)
+        await asyncio.to_thread(sentinel.wait_failover)
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result=1)
+        assert (await asyncio.wait_for(statuses(watched), 20))[-1] is Status.COMPLETED
+    await client.aclose()
+
+
+# The server's settings
+
+
+@pytest.mark.parametrize('flags', ['', 'K', 'EA', 'AE', 'Kgh', 'Khx', 'Kg$'])
+async def test_notifications_that_are_off_are_told_and_asked_for_once(make_server, flags):
+    async with make_server({'notify-keyspace-events': f'"{flags}"'}).client() as client, Torrelque(client) as queue:
+        ids = await queue.enqueue_many(range(50))
+        await client.config_resetstat()
+        errors = await asyncio.gather(*map(queue.wait, ids), return_exceptions=True)
+        assert len(set(map(id, errors))) == 50
+        for error in errors:
+            assert type(error) is torrelque.TorrelqueError
+            assert 'notify-keyspace-events' in str(error) and 'KA' in str(error) and 'Kghx' in str(error)
+        stats = await client.info('commandstats')
+        assert stats.get('cmdstat_config|get', stats.get('cmdstat_config', {'calls': 0}))['calls'] in (1, 2)
+        await until_unsubscribed(client)
+        await client.config_set('notify-keyspace-events', 'Kghx')
+        watched, state = await begin(queue, ids[0])
+        assert state.status is Status.PENDING
+        await queue.cancel(ids[0])
+        assert await asyncio.wait_for(statuses(watched), 5) == [Status.CANCELLED]
+
+
+@pytest.mark.parametrize(
+    ('reply', 'fine'),
+    [
+        ({b'notify-keyspace-events': b'AK'}, True),
+        ([b'notify-keyspace-events', b'AKE'], True),
+        ([b'notify-keyspace-events', b'ghxK'], True),
+        ([b'notify-keyspace-events', b'xghE'], False),
+        ({b'notify-keyspace-events': b''}, False),
+        ({}, True),
+        ([], True),
+    ],
+)
+def test_settings_of_notifications(reply, fine):
+    assert (not notifications_missing(reply)) is fine
+
+
+async def test_nothing_is_shown_before_the_settings_are_known(proxy, faulty, queue):
+    task_id = await queue.enqueue(1)
+    gate = proxy.hold_reply(b'notify-keyspace-events')
+    first = asyncio.ensure_future(begin(faulty, task_id))
+    await gate.arrived.wait()
+    while not await channels(queue._client):
+        await asyncio.sleep(0.005)
+    await queue.dequeue()
+    assert not has_part(b''.join(proxy.requests), READ) and not first.done()
+    gate.open()
+    assert (await first)[1].status is Status.WORKING
+
+
+async def user(server, *rules):
+    """A client of a user with such rules."""
+    async with server.client() as client:
+        await client.execute_command('ACL', 'SETUSER', 'someone', 'on', '>secret', '~*', '+@all', *rules)
+    return server.client(username='someone', password='secret')
+
+
+async def test_a_server_that_does_not_tell_its_settings_is_trusted(make_server):
+    async with await user(make_server(), '&*', '-config') as client, Torrelque(client) as queue:
+        watched, _ = await begin(queue, await queue.enqueue(1))
+        taken, _ = await queue.dequeue()
+        await queue.release(taken, result=1)
+        assert (await asyncio.wait_for(statuses(watched), 5))[-1] is Status.COMPLETED
+
+
+async def test_who_may_not_listen_is_told(make_server):
+    server = make_server()
+    async with await user(server, 'resetchannels') as client, Torrelque(client) as queue:
+        task_id = await queue.enqueue(1)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await asyncio.wait_for(queue.wait(task_id), 5)
+
+
+async def test_who_may_not_listen_to_one_task_is_told_of_that_one(make_server):
+    server = make_server()
+    rules = ('resetchannels', '&__keyspace@0__:{trq}:task:mine*')
+    async with await user(server, *rules) as client, Torrelque(client) as queue:
+        for task_id in ('mine', 'yours'):
+            await queue.enqueue(1, task_id=task_id)
+        watched, _ = await begin(queue, 'mine')
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await asyncio.wait_for(queue.wait('yours'), 5)
+        await queue.cancel('mine')
+        assert await asyncio.wait_for(statuses(watched), 5) == [Status.CANCELLED]
