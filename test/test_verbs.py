@@ -435,16 +435,20 @@ async def test_an_unreadable_payload_is_dead_and_harms_no_other(client, queue, c
     assert (await queue.dequeue(0))[1] == {'mended': 1}
 
 
-@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
-async def test_a_damaged_task_is_reported_and_harms_no_other(client, queue, caplog, damage):
-    ids = await queue.enqueue_many(range(3))
-    key = f'{queue.keys["task"]}:{ids[1]}'
+async def harm(client, queue, task_id, damage):
+    key = f'{queue.keys["task"]}:{task_id}'
     if damage in ('state', 'both', 'type'):
         await client.delete(key)
     if damage in ('payload', 'both'):
-        await client.hdel(queue.keys['tasks'], ids[1])
+        await client.hdel(queue.keys['tasks'], task_id)
     if damage == 'type':
         await client.set(key, 'rubbish')
+
+
+@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
+async def test_a_damaged_task_is_reported_and_harms_no_other(client, queue, caplog, damage):
+    ids = await queue.enqueue_many(range(3))
+    await harm(client, queue, ids[1], damage)
     assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [0, 2]
     assert any(ids[1] in record.getMessage() and record.levelno == logging.WARNING for record in caplog.records)
     if damage == 'both':
@@ -464,13 +468,7 @@ async def test_a_dead_task_that_is_damaged_is_brought_back_or_reported(client, q
     ids = await queue.enqueue_many(range(3), group='g')
     for task_id, _ in await queue.dequeue(0, max_tasks=3):
         await queue.bury(task_id)
-    key = f'{queue.keys["task"]}:{ids[1]}'
-    if damage in ('state', 'both', 'type'):
-        await client.delete(key)
-    if damage in ('payload', 'both'):
-        await client.hdel(queue.keys['tasks'], ids[1])
-    if damage == 'type':
-        await client.set(key, 'rubbish')
+    await harm(client, queue, ids[1], damage)
     assert await queue.redrive(*(ids if named else ())) == (2 if damage == 'both' else 3)
     left = {0, 2} if damage in ('payload', 'both') else {0, 1, 2}
     assert {n for _, n in await queue.dequeue(0, max_tasks=5)} == left
