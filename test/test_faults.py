@@ -312,6 +312,26 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
         await queue.enqueue(1)
 
 
+async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_server):
+    server = make_server()
+    async with server.client() as client, Torrelque(client) as queue:
+        await queue.enqueue(1)
+        held, _ = await queue.dequeue()
+        waiting = asyncio.ensure_future(queue.dequeue(10))
+        await client.config_set('min-replicas-to-write', 1)
+        before = await queue.get_task_state(held)
+        for call in (queue.enqueue(2), queue.touch(held), queue.requeue(held), queue.bury(held), queue.release(held)):
+            with pytest.raises(redis.exceptions.ResponseError, match='NOREPLICAS'):
+                await call
+        with pytest.raises(torrelque.TorrelqueTimeoutError):
+            await queue.dequeue(0)
+        assert await queue.get_task_state(held) == before and await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+        await client.config_set('min-replicas-to-write', 0)
+        assert await queue.release(held) is True
+        await queue.enqueue(2)
+        assert (await waiting)[1] == 2
+
+
 async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
     ids = await queue.enqueue_many(range(3))
     await client.delete(queue.keys['tasks'])
