@@ -66,8 +66,8 @@ class Vandal:
         for task_id, kind in self._kinds.items():
             if kind == PAYLOAD_LOST and task_id not in seen.payloads and _is_in_a_place(seen, task_id):
                 seen.payloads[task_id] = b''
-            elif kind == STATE_LOST:
-                # Enqueued again by its own id, it may be in two places; who lost its state has been forgotten.
+            elif kind == STATE_LOST and not {'group', 'order'} & {*seen.states.get(task_id, {})}:
+                # It may be in two places: when its enqueue is sent again, nobody knows it any more.
                 _take_out(seen, task_id)
         return seen
 

@@ -101,3 +101,14 @@ async def test_who_is_damaged_is_overlooked_and_has_to_be_reported(
     recorder.report(task_id)
     assert not [*check_history(History.read([tmp_path / 'storm']))]
     recorder.close()
+
+
+async def test_who_was_not_damaged_is_not_overlooked(server: RealServer, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / 'storm', 'storm')
+    async with server.client() as client, Torrelque(client, queue='q') as queue:
+        vandal = Vandal(client, '{q}:', recorder)
+        await queue.enqueue({'job': 7}, group='g')
+        assert not await vandal.damage(STATE_LOST)
+        seen = vandal.overlook(await _look(client))
+        assert seen.payloads and not [*check_keys(seen)]
+    recorder.close()
