@@ -254,7 +254,7 @@ def _check_watch(watched: Watched, story: Story) -> Iterator[Fault]:
         act.began <= watched.ended and (act.may_be_done or act.may_be_repeated) for act in reasons
     ):
         yield Fault(11, story.job, f'a watch ended ({watched.end}) though nobody had finished it')
-    if watched.states and len(lives_of(story)) == 1:
+    if watched.states and not may_be_enqueued_again(story, story.hands, watched.ended):
         yield from _check_first_state(watched, story)
 
 

@@ -310,6 +310,9 @@ GOOD: dict[str, Made] = {
     'enqueued again by a repetition after it was finished': lambda: (
         begun_early().act('release', 'ann', 20).hand('bob', 60, attempt=1).act('release', 'bob', 70)
     ),
+    'enqueued again by a repetition, watched, and cancelled before anybody had it': lambda: (
+        begun_early().act('release', 'ann', 20).call('cancel', 1, 110).watch((6, 0, 0), end='final', began=120)
+    ),
     'the same, and the release was sent twice, too': lambda: (
         begun_early()
         .act('release', 'ann', 20, False, took=200)
