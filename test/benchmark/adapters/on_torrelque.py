@@ -1,0 +1,41 @@
+"""Torrelque, of this checkout."""
+
+import redis.asyncio
+
+from child import Looped, Payload, handle, serve
+from torrelque import Torrelque
+
+
+class Ours(Looped):
+    async def open(self) -> None:
+        self._client = redis.asyncio.from_url(self.setting.url)
+        self._queue = Torrelque(self._client, queue='bench')
+        if self.setting.lease:
+            self._queue.task_timeout = self.setting.lease
+
+    async def close(self) -> None:
+        await self._queue.aclose()
+        await self._client.aclose()
+
+    async def enqueue(self, payload: Payload, delay: float = 0) -> None:
+        await self._queue.enqueue(payload, delay=delay or None)
+
+    async def enqueue_many(self, payloads: list[Payload]) -> None:
+        await self._queue.enqueue_many(payloads)
+
+    async def work(self) -> None:
+        task_id, payload = await self._queue.dequeue()
+        handle(payload)
+        await self._queue.release(task_id)
+
+    async def drain_bulk(self, count: int, bulk: int) -> None:
+        while count > 0:
+            some = await self._queue.dequeue(max_tasks=bulk)
+            for _, payload in some:
+                handle(payload)
+            await self._queue.release_many([task_id for task_id, _ in some])
+            count -= len(some)
+
+
+if __name__ == '__main__':
+    serve(Ours)

@@ -1,0 +1,62 @@
+"""The benchmark itself, with small counts and of what is here: each figure is taken, and told."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import run
+from figures import FIGURES, FLOOR_FIGURES, Plan
+from report import Result, as_markdown, as_text
+from systems import SYSTEMS, System
+
+PLAN = Plan(rounds=1, seconds=0.01, pickups=2, delays=2, patience=2, most=300, large=('pending',))
+
+
+class Here(System):
+    """A system in the environment of the tests."""
+
+    home: Path
+
+    @property
+    def environment(self) -> Path:
+        return self.home
+
+    @property
+    def python(self) -> Path:
+        return Path(sys.executable)
+
+
+@pytest.fixture(scope='module')
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    Here.home = tmp_path_factory.mktemp('bench')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, 'prepare', lambda system, fresh=False: None)
+        systems = [Here(*system) for system in SYSTEMS if system.name in ('torrelque', 'floor')]
+        return run.measure(PLAN, systems, argparse.Namespace(fresh=False))
+
+
+def test_each_figure_is_taken(result: Result) -> None:
+    assert not any(result['failures'].values()) and not result['not_measured']
+    figures = result['figures']
+    assert {*figures['floor']} == {figure.key for figure in FLOOR_FIGURES}
+    notified = {'enqueue_bulk_notified', 'drain_bulk_100_notified'}
+    assert {*figures['torrelque']} == {figure.key for figure in FIGURES} | notified
+    assert {*figures['torrelque']['pending']} == {'60', '300'}
+    for key in ('enqueue_one', 'drain_100', 'drain_bulk_250'):
+        taken = figures['torrelque'][key]['60']
+        assert all(taken[part] > 0 for part in ('rate', 'commands', 'client_us'))
+
+
+def test_who_keeps_the_task_of_a_killed_consumer_is_seen_to(result: Result) -> None:
+    assert result['crashes']['torrelque']['again'] > 0
+
+
+@pytest.mark.parametrize('write', [as_text, as_markdown])
+def test_all_is_told(result: Result, write: Callable[[Result], str]) -> None:
+    text = write(result)
+    assert 'failed' not in text and 'Python' in text
+    for words in ('enqueue one by one', 'drain 1,000', 'pick-up p50', 'round trips', 'PING', 'torrelque'):
+        assert words in text
