@@ -37,7 +37,7 @@ from damage import Vandal  # noqa: E402
 from faults import FaultProxy, Storm, plan  # noqa: E402
 from herd import Herd  # noqa: E402
 from history import History, Recorder  # noqa: E402
-from history_checks import check_history, handed_out_twice, lost, unheard  # noqa: E402
+from history_checks import check_history, unheard  # noqa: E402
 from invariants import Fault, check_all_came, check_connections, check_empty, check_keys  # noqa: E402
 from model_checks import DUMP, read_dump  # noqa: E402
 from servers import RealServer  # noqa: E402
@@ -288,10 +288,9 @@ class Round:
         counts['waits'] = history.notes.pop('waits', 0)
         counts['damaged'] = sum(story.damage is not None for story in history.stories.values())
         counts['unknown'] = history.unknown
-        counts['losses'] = len(lost(history))
-        counts['twice'] = len(handed_out_twice(history))
         counts['unheard'] = unheard(history)
-        counts['stale'] = len({fault.job for fault in self.found if fault.invariant == 3})
+        for name, invariant in (('stale', 3), ('twice', 4), ('losses', 5)):
+            counts[name] = len({fault.job for fault in self.found if fault.invariant == invariant})
         self.figures.faults += history.notes
         self.figures.found = [f'seed {self.seed}: {fault}' for fault in self.found]
 
