@@ -172,16 +172,11 @@ class Crowd:
 
     async def aclose(self) -> None:
         """Close everything, in time."""
-        _, late = await asyncio.wait(
-            [asyncio.ensure_future(_closed(peer.aclose)) for peer in self._peers], timeout=ENOUGH
-        )
+        closings = [asyncio.ensure_future(peer.aclose()) for peer in self._peers]
+        _, late = await asyncio.wait(closings, timeout=ENOUGH)
         await self._give_up(late, 'closings')
         for client in self._clients:
             await client.aclose()
-
-
-async def _closed(close: Callable[[], Any]) -> None:
-    await close()
 
 
 async def run(what: dict[str, Any]) -> None:
