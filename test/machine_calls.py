@@ -299,7 +299,7 @@ class Calls(Machine):
             return int(state[name]) if name in state else None
 
         def instant(name: str) -> float | None:
-            return int(state[name]) / 1000 if name in state else None
+            return int(state[name].partition('.')[0]) / 1000 if name in state else None
 
         assert said == (
             int(state['status']),

@@ -17,7 +17,7 @@ from model_checks import BUCKET_LIFE
 from model_places import SHORT_LIST, SHORT_TURNS
 from model_taking import HOLES
 from servers import RealServer
-from torrelque import bulk, fetch, protocol, sweep
+from torrelque import bulk, fetch, lua, protocol, sweep
 from torrelque.link import Link, Request
 from torrelque.session import Plan
 
@@ -70,17 +70,17 @@ class Door:
         return hashlib.sha1(b'%d' % next(self._ids)).digest()[:size]
 
     def open(self, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        load, submit = protocol.load_script, Link.submit
+        load, submit = lua.load_script, Link.submit
         missing = set(SCRIPT_CHANGES)
 
         @functools.cache
-        def load_script(name: str) -> protocol.Script:
+        def load_script(name: str) -> lua.Script:
             text = load(name).text.decode()
             for old, new in SCRIPT_CHANGES.items():
                 if old in text:
                     missing.discard(old)
                     text = text.replace(old, new)
-            return protocol.Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
+            return lua.Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
 
         def record(link: Link, request: Request) -> None:
             callback = request.callback

@@ -156,7 +156,7 @@ class Model(Places):
             ids = Taking(self, claim).take()
             self.settle_groups()
             if ids:
-                self.records[claim.record] = Record(str(self.now), ids)
+                self.records[claim.record] = Record(self.exact, ids)
                 self.record_ends[claim.record] = self.now + MINUTE
         wait = self._tend(len(ids) < claim.stays)
         tasks = [

@@ -60,6 +60,11 @@ class Places(Groups):
         state = self.states.get(task_id, {})
         return f'{state.get("dequeue_count")}-{state.get("last_dequeue_time")}'
 
+    @property
+    def exact(self) -> str:
+        """The time to the microsecond, of which the machine's clock knows nothing."""
+        return f'{self.now}.000'
+
     def deadline(self) -> int | None:
         """When the next lease ends, the next delayed task is due, or the next group gets a token."""
         return min((*self.working.values(), *self.delayed.values(), *self.rated.values()), default=None)

@@ -123,7 +123,7 @@ class Taking:
             return False
         state['status'] = WORKING
         state['dequeue_count'] = str(int(state.get('dequeue_count', 0)) + 1)
-        state['last_dequeue_time'] = str(model.now)
+        state['last_dequeue_time'] = model.exact
         model.working[task_id] = model.now + int(state['timeout'])
         self.given.append(task_id)
         self.bytes += size

@@ -11,7 +11,7 @@ import redis.exceptions
 
 import torrelque
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.keys import DECLARED
+from torrelque.keys import FIXED
 
 
 async def live(queue: Torrelque) -> None:
@@ -217,7 +217,7 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         await queue.enqueue(1, group='g', delay=60)
         await client.zadd(queue.keys['rated'], {'nobody': 4e12})
         await client.sadd(queue.keys['holes'], 'nobody')
-        assert [name for name in DECLARED if not await client.exists(queue.keys[name])] == ['never']
+        assert [name for name in FIXED if not await client.exists(queue.keys[name])] == ['never']
 
         slot = cluster.slot_of(queue.keys['pending'])
         to = (cluster.owner_of(slot) + 1) % 3

@@ -24,7 +24,8 @@ FOUNDATIONS = {
     'model': set[str](),
     'keys': {'error'},
     'check': {'error', 'model'},
-    'protocol': {'check', 'error', 'keys', 'model'},
+    'lua': set[str](),
+    'protocol': {'check', 'error', 'keys', 'lua', 'model'},
     'embedded': {'error'},
 }
 MAX_LINES = 400

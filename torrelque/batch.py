@@ -14,15 +14,8 @@ from .error import TorrelqueConnectionError, copy_error
 from .link import Link, Request
 from .protocol import BULK, BULK_BYTES, Arg, Outcome, Transition, outcome_error, read_outcomes
 
-
-class _Item:
-    __slots__ = ('args', 'future', 'size', 'task_id')
-
-    def __init__(self, args: Sequence[Arg], task_id: str, future: 'asyncio.Future[Outcome]', size: int) -> None:
-        self.args = args
-        self.task_id = task_id
-        self.future = future
-        self.size = size
+_Item = tuple[Sequence[Arg], str, 'asyncio.Future[Outcome]', int]
+"""One task's part of a call: its arguments, the task's id, the future of the outcome, bytes of payload."""
 
 
 class Batch:
@@ -49,7 +42,7 @@ class Batch:
     def add(self, args: Sequence[Arg], task_id: str, size: int = 0) -> 'asyncio.Future[Outcome]':
         """One task's part of a call; the future is its outcome, or the error that the outcome stands for."""
         future: asyncio.Future[Outcome] = self._link.loop.create_future()
-        self._waiting.append(_Item(args, task_id, future, size))
+        self._waiting.append((args, task_id, future, size))
         if not self._away and not self._scheduled:
             self._idle.clear()
             if self._crowd:
@@ -75,40 +68,37 @@ class Batch:
         items: list[_Item] = []
         size = 0
         while self._waiting and len(items) < BULK and size < BULK_BYTES:
-            item = self._waiting[0]
-            if size and size + item.size > BULK_BYTES:
+            its_args, _, future, its_size = self._waiting[0]
+            if size and size + its_size > BULK_BYTES:
                 break
-            self._waiting.popleft()
-            if self._droppable and item.future.cancelled():
+            item = self._waiting.popleft()
+            if self._droppable and future.cancelled():
                 continue
             items.append(item)
-            args += item.args
-            size += item.size
+            args += its_args
+            size += its_size
         if items:
             self._away += 1
             self._crowd = len(items) > 1
-            args = [*self._head(), *args]
+            args = self._head() + args
             self._link.submit(Request(self._transition, args, functools.partial(self._returned, items)))
         elif not self._away:
             self._idle.set()
 
     def _returned(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
         self._away -= 1
-        outcomes = read_outcomes(reply, len(items)) if error is None else []
-        for k, item in enumerate(items):
-            if item.future.cancelled():
-                continue
-            wrong = error or outcome_error(outcomes[k], item.task_id)
-            if wrong is None:
-                item.future.set_result(outcomes[k])
-            else:
-                item.future.set_exception(wrong if error is None else copy_error(wrong))
+        if reply == b'ok':
+            for _, _, future, _ in items:
+                if not future.cancelled():
+                    future.set_result('ok')
+        else:
+            self._tell(items, reply, error)
         if isinstance(error, TorrelqueConnectionError):
             # They waited behind it; each would wait as long once more.
             while self._waiting:
-                item = self._waiting.popleft()
-                if not item.future.cancelled():
-                    item.future.set_exception(copy_error(error))
+                _, _, future, _ = self._waiting.popleft()
+                if not future.cancelled():
+                    future.set_exception(copy_error(error))
         if self._away or self._scheduled:
             return
         if self._waiting:
@@ -117,3 +107,14 @@ class Batch:
             self._link.loop.call_soon(self._send)
         else:
             self._idle.set()
+
+    def _tell(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
+        outcomes = read_outcomes(reply, len(items)) if error is None else []
+        for k, (_, task_id, future, _) in enumerate(items):
+            if future.cancelled():
+                continue
+            wrong = error or outcome_error(outcomes[k], task_id)
+            if wrong is None:
+                future.set_result(outcomes[k])
+            else:
+                future.set_exception(wrong if error is None else copy_error(wrong))

@@ -256,14 +256,14 @@ class Fetcher:
         self._hand_out(claimed)
 
         due = claimed.wait is not None and claimed.wait <= 0
-        if due:
-            self._sweep()
         near = self._stayed and claimed.wait is not None and claimed.wait <= BLOCK
         if (self._rang or near) and not self._waiters:
             # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
             self._ring()
         if claimed.more or (self._rang and self._waiters):
             # Rung since: what there is now, this claim may not have seen.
+            if due:
+                self._sweep()
             self._pump()
             return
         for waiter in list(self._waiters):
@@ -271,7 +271,9 @@ class Fetcher:
                 self._resolve(waiter)
             elif waiter.over and not due:
                 self._time_out(waiter)
-        if not due:
+        if due:
+            self._sweep()
+        else:
             self._wait(claimed.wait)
 
     def _hand_out(self, claimed: Claimed) -> None:
@@ -330,8 +332,7 @@ class Fetcher:
         if not self._waiters or self._closed:
             return
         if wait is not None and wait > 0:
-            # A millisecond more, that what is due is due on the server's clock as well.
-            self._timer = self._loop.call_later(wait + 0.001, self._due)
+            self._timer = self._loop.call_later(wait, self._due)
         if not self._listening:
             self._listening = True
             self._bell.submit(Request(None, ['BLPOP', self._bell_key, f'{BLOCK:g}'], self._rung, repeat=False))
@@ -364,13 +365,20 @@ class Fetcher:
         if not self._sweeping:
             self._sweeping = True
             self._link.submit(Request(self._transitions['sweep'], [str(SWEEP)], self._swept))
+            # Right behind it, and not when it has returned: it is for those who wait here.
+            self._pump()
 
     def _swept(self, reply: Any, error: Exception | None) -> None:
-        self._sweeping = False
         if error is not None:
             logger.warning('a sweep failed: %s', error)
-            self._loop.call_later(1, self._pump)
+            # Until then none is tried: each claim would call for the next.
+            self._loop.call_later(1, self._sweep_again)
             return
+        self._sweeping = False
         for task_id, trouble in read_troubles(reply[5]):
             logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+        self._pump()
+
+    def _sweep_again(self) -> None:
+        self._sweeping = False
         self._pump()

@@ -5,7 +5,14 @@ All keys of a queue share one hash tag, so that a queue is one slot of a Cluster
 
 from .error import TorrelqueTypeError, TorrelqueValueError
 
-DECLARED = (
+DECLARED = ('pending', 'never')
+"""The keys that every script declares, in the order of its KEYS; it makes the names of the others from the first.
+
+``never`` is never written: while its slot is half moved a Cluster refuses a call that declares a key which is not
+there, and does so before the script runs.  Without it a script could fail in its middle, with no roll-back.
+"""
+
+FIXED = (
     'pending',
     'turns',
     'priority',
@@ -25,11 +32,7 @@ DECLARED = (
     'holders',
     'never',
 )
-"""The keys that every script declares, in the order of its KEYS.
-
-``never`` is never written: while its slot is half moved a Cluster answers TRYAGAIN to a call that declares a key which
-is not there, and does so before the script runs.  Without it a script could fail in its middle, with no roll-back.
-"""
+"""Names of the keys of which a queue has one each."""
 
 PREFIXES = ('task', 'group', 'rate', 'claim')
 """Names of keys that take an id, a group or a consumer behind a colon."""
@@ -61,4 +64,4 @@ def make_keys(queue: str) -> dict[str, str]:
         raise TorrelqueValueError(f'a queue name must be encodable as UTF-8: {queue!r}') from exc
 
     base = _tagged(queue)
-    return {name: f'{base}:{name}' for name in DECLARED + PREFIXES}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES}

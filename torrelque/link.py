@@ -160,15 +160,14 @@ class Link(Connection):
         reader = self._reader
         reader.feed(data)
         while (reply := reader.gets()) is not MISSING:
-            if isinstance(reply, _PUSH):
-                continue
-            request = self._in_flight.popleft()
-            if isinstance(reply, hiredis.ReplyError):
-                self._refused(request, str(reply))
+            if type(reply) is bytes:
+                self._in_flight.popleft().callback(reply, None)
+            elif isinstance(reply, hiredis.ReplyError):
+                self._refused(self._in_flight.popleft(), str(reply))
                 if self._reader is not reader:
                     return
-            else:
-                request.callback(reply, None)
+            elif not isinstance(reply, _PUSH):
+                self._in_flight.popleft().callback(reply, None)
 
     def _refused(self, request: Request, message: str) -> None:
         code = error_code(message)

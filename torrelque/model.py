@@ -25,7 +25,23 @@ class TorrelqueTaskSerialiser(NamedTuple):
     loads: Callable[[bytes], Any]
 
 
-_encode = json.JSONEncoder(separators=(',', ':')).encode
+
+def _make_encode() -> Callable[[Any], str]:
+    """An encoder of compact JSON.
+
+    `json.JSONEncoder.encode` makes the encoder in C anew for each value, which costs more than a small value itself.
+    Without its record of what it is in, a circular value is a `RecursionError`.
+    """
+    encoder = json.JSONEncoder(separators=(',', ':'))
+    make = getattr(json.encoder, 'c_make_encoder', None)
+    if make is None:
+        return encoder.encode
+    escape = json.encoder.encode_basestring_ascii
+    chunks = make(None, encoder.default, escape, None, ':', ',', False, False, True)
+    return lambda value: ''.join(chunks(value, 0))
+
+
+_encode = _make_encode()
 _decode = json.JSONDecoder().decode
 
 JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), lambda data: _decode(data.decode()))

@@ -5,8 +5,6 @@ of many can be one.
 """
 
 import functools
-import hashlib
-import importlib.resources
 import itertools
 import json
 import math
@@ -21,6 +19,7 @@ import redis.exceptions
 from .check import check_count, check_group, check_priority, check_rate, is_none, milliseconds
 from .error import TorrelqueDuplicateError, TorrelqueError, TorrelqueFullError, TorrelqueValueError
 from .keys import DECLARED
+from .lua import load_script
 from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -51,26 +50,6 @@ GRACE = 0.7
 """s that a first answer is waited for, where the time to wait for more is shorter or over."""
 STATE_FIELDS = TorrelqueTaskState._fields
 """Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
-
-
-class Script(NamedTuple):
-    """A transition's text, joined from the prelude, the functions it uses and its own file."""
-
-    text: bytes
-    sha: bytes
-
-
-@functools.cache
-def load_script(name: str) -> Script:
-    """The script of a name, as `torrelque/script/NAME.lua` describes it."""
-    folder = importlib.resources.files(__package__) / 'script'
-    body = (folder / f'{name}.lua').read_text('utf-8')
-    uses = re.search(r'^-- Uses +(.+)$', body, re.M)
-    parts = ['prelude', *(uses[1].split(', ') if uses else [])]
-    # Comments would be sent with each transaction of a caller, and be kept by the server.
-    text = '\n'.join([*((folder / f'_{part}.lua').read_text('utf-8') for part in parts), body])
-    text = re.sub(r'^\s*(--.*)?\n', '', text, flags=re.M)
-    return Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
 
 
 def pack(args: Sequence[Arg]) -> bytes:
@@ -116,6 +95,11 @@ def make_marks() -> Iterator[str]:
     return (f'{process}{n & 0xFFFFFFF:07x}' for n in itertools.count())
 
 
+@functools.lru_cache(100, typed=True)
+def _lease_alone(task_timeout: float) -> str:
+    return str(milliseconds(task_timeout, 'task_timeout'))
+
+
 def enqueue_options(
     task_timeout: float,
     delay: float | None,
@@ -125,10 +109,10 @@ def enqueue_options(
     priority: int = 0,
 ) -> str:
     """Options of one task to enqueue; the plain ones are the lease alone."""
+    plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
+    if plain and isinstance(task_timeout, (int, float)):
+        return _lease_alone(task_timeout)
     timeout = milliseconds(task_timeout, 'task_timeout')
-    if delay is None and max_attempts is None and mark is None and group is None and priority == 0:
-        check_priority(priority)
-        return str(timeout)
     delay = 0 if delay is None else milliseconds(delay, 'delay')
     options = f'{{"timeout":{timeout}'
     if delay:
@@ -362,7 +346,7 @@ def read_claimed(reply: Any) -> Claimed:
             tasks.append((task_id, reply[i + 1]))
         except UnicodeDecodeError:
             foreign.append((reply[i], token))
-    return Claimed(tasks, None if wait is None else wait / 1000, bool(more), read_troubles(troubles), foreign)
+    return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
 
 
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')

@@ -25,7 +25,7 @@ FENCE = (
     ),
     Mutant(
         'token-to-the-millisecond', 3, 'an id that is used anew within a millisecond is not fenced from its old holder',
-        (script('claim', "string.format('%.16g', time[1] * 1000 + time[2] / 1000)", 'stamp'),),
+        (script('claim', 'local claimed = exact', 'local claimed = stamp'),),
         ('verbs',),
     ),
     Mutant(
@@ -51,7 +51,7 @@ FENCE = (
     Mutant(
         'clients-time', 4, 'deadlines are set and judged by the clock of who calls',
         (
-            script('_prelude', 'local now = time[1] * 1000 + math.floor(time[2] / 1000)',
+            script('_time', 'local now = tonumber(stamp)',
                    "local now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
             script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
             client('protocol', "packed: bytes = _pack(('1' if resent else '', *args))",
@@ -119,8 +119,24 @@ PLACES = (
     ),
     Mutant(
         'payload-left', 2, 'the payload of a released task stays',
-        (script('release', "redis.call('HDEL', tasks, unpack(ids))", ''),),
+        (script('release', "== #ids then\n  redis.call('HDEL', tasks, unpack(ids))", '== #ids then'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
+    ),
+    Mutant(
+        'payload-left-with-result', 2, 'the payload of a task that was released with a result stays',
+        (script('release', "unpack(ids))\n  redis.call('HDEL', tasks, unpack(ids))\nend", 'unpack(ids))\nend'),),
+        ('verbs',),
+    ),
+    Mutant(
+        'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
+        (script('release', "~= 'ok' or known[4] then", "~= 'ok' then"),),
+        ('groups',),
+    ),
+    Mutant(
+        'enqueue-of-doubles-as-plain', 5, 'an enqueue that comes after its own repetition counts as new',
+        (script('enqueue', "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then",
+                "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) then"),),
+        ('faults', 'model'),
     ),
     Mutant(
         'payload-gone-early', 2, 'the payload is deleted with the hand-out',
@@ -134,7 +150,7 @@ PLACES = (
     ),
     Mutant(
         'state-left', 2, 'the state of a released task stays',
-        (script('release', "redis.call('DEL', unpack(states))", ''),),
+        (script('release', "redis.call('DEL', unpack(states))\n  forget()", 'forget()'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(

@@ -1,4 +1,6 @@
 -- Put a task, just taken out of its place, among the dead.  An error that it has already is kept unless there is a new.
+--
+-- Keys   dead
 local function lay(id, why, default)
   redis.call('ZADD', dead, stamp, id)
   redis.call('HSET', state .. id, 'status', DEAD)

@@ -6,14 +6,16 @@
 --
 -- The book is opened by who meets a group, so others make one closure and not a dozen.  In it a group is a number, and
 -- each of its properties an array: a table for each group would cost more than all else.
+--
+-- Uses   time
 local opened
 
 local function book()
   if opened then
     return opened
   end
-  local _, turns, _, _, _, _, _, groups, ring, limits, rated, paused, _, _, _, later, holders = unpack(KEYS)
-  local base, self = string.sub(KEYS[1], 1, -8), {}
+  -- Keys   turns, groups, ring_key, limits, rated, paused, later, holders
+  local self = {}
   local numbers, names, seen = {}, {}, 0
   local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
@@ -72,7 +74,7 @@ local function book()
       return
     end
     local fresh = seen == 0 and names or {unpack(names, seen + 1)}
-    local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring, unpack(fresh))
+    local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring_key, unpack(fresh))
     local own, still, asked = {}, {}, {}
     if limited == nil then
       limited = redis.call('EXISTS', limits, paused) > 0
@@ -388,8 +390,8 @@ local function book()
     write('HDEL', holders, lost)
     write('HDEL', groups, gone)
     write('HSET', groups, counted)
-    write('HDEL', ring, headless)
-    write('HSET', ring, headed)
+    write('HDEL', ring_key, headless)
+    write('HSET', ring_key, headed)
     write('ZREM', rated, quenched)
     write('LPUSH', turns, joining)
     return told or #joining > 0

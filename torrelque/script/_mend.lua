@@ -2,6 +2,8 @@
 -- place.  With its payload it goes to dead, where somebody sees it; without, it can only be reported.
 --
 -- 'state_lost' | 'payload_lost' | 'lost'
+--
+-- Keys   tasks, dead
 local function mend(id, known)
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)

@@ -1,5 +1,6 @@
 -- Groups: look at some anew, after the default of their limits was changed.
 --
+-- Keys   rated
 -- Uses   groups, ring
 -- ARGV   resent
 --        per group: name

@@ -2,7 +2,8 @@
 --
 -- Take tasks out of the flow, to be looked at by a person.
 --
--- Uses   groups, ring, marks, judge, clear, forget, bury
+-- Keys   working
+-- Uses   time, groups, ring, marks, judge, clear, forget, bury
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:

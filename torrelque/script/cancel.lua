@@ -4,7 +4,8 @@
 -- task or its lease ends.  A pending id is taken out of a short list; in a long one it stays as a hole.  A working task
 -- keeps its group's slot until then, the others give theirs back.
 --
--- Uses   groups, ring, marks, forget
+-- Keys   tasks, priority, delayed, dead, turns, holes
+-- Uses   time, groups, ring, marks, forget
 -- ARGV   resent
 --        per task: id, mark
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:

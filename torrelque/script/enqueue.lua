@@ -2,7 +2,8 @@
 --
 -- Take tasks in.  Each is judged by itself: one that is refused does not harm the others of the call.
 --
--- Uses   groups, marks, append, ring
+-- Keys   tasks
+-- Uses   time, ring
 -- ARGV   resent, max_tasks ('' is no limit), block (ms)
 --        per task: id, payload, options
 --        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
@@ -13,9 +14,40 @@
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'broken'         the key of its state holds something else
+local function new(id, status, timeout)
+  local key = state .. id
+  if redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp)
+  end
+end
+
+-- Most calls are plain: no options, no limit, not sent before.  They are done here, without what the others need.
+local ids, payloads = {}, {}
+for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
+  if string.byte(ARGV[i + 2]) == 123 then
+    ids = {}
+    break
+  end
+  local n = #ids
+  ids[n + 1], payloads[n + n + 1], payloads[n + n + 2] = ARGV[i], ARGV[i], ARGV[i + 1]
+end
+if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
+  for k, id in ipairs(ids) do
+    new(id, PENDING, ARGV[3 * k + 3])
+  end
+  -- No id of ours is enqueued twice, so none has a hole there.
+  redis.call('LPUSH', pending, unpack(ids))
+  ring()
+  return 'ok'
+end
+
+-- Keys   dead, priority, working, delayed, seq
+-- Uses   groups, marks, append
 local limit = tonumber(ARGV[2])
 local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-local accepted, payloads, seen, decoded = {}, {}, {}, {}
+local accepted, seen, decoded = {}, {}, {}
+payloads = {}
 local ready, ranked, waiting, rung, ordered, number = {}, {}, {}, false, false, nil
 local outcomes, refused = {}, false
 
@@ -63,11 +95,7 @@ end
 local function write(i, given)
   local id, delay = ARGV[i], given.delay
   local key = state .. id
-  local status = delay and DELAYED or PENDING
-  if redis.call('HSET', key, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp) < 3 then
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'status', status, 'timeout', given.timeout, 'enqueue_time', stamp)
-  end
+  new(id, delay and DELAYED or PENDING, given.timeout)
   if given.max_attempts then
     redis.call('HSET', key, 'max_attempts', given.max_attempts)
   end

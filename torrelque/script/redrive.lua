@@ -2,7 +2,8 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Uses   groups, marks, mend, place, append, ring
+-- Keys   dead
+-- Uses   time, groups, marks, mend, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:

@@ -2,7 +2,8 @@
 --
 -- Finish tasks: forget them, or keep their final state for a while.
 --
--- Uses   groups, ring, judge, clear, forget
+-- Keys   working, tasks
+-- Uses   judge, forget
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), keep ('' is forget, else 'status ttl', ttl in ms)
 --        and, where it is kept, result ('' is none, else '=' and its bytes)
@@ -13,13 +14,36 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
--- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
-local ids, states, kept, seen = {}, {}, {}, {}
-local outcomes, refused = {}, false
-
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
+
+-- Most calls are plain: of tasks that their callers hold, that have no group and of which nothing is kept.
+local ids, states = {}, {}
+for i = 3, #ARGV, 3 do
+  local id = ARGV[i]
+  local key = state .. id
+  local known = ARGV[i + 2] == '' and redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+  if not known or judge(known, ARGV[i + 1]) ~= 'ok' or known[4] then
+    ids = {}
+    break
+  end
+  ids[#ids + 1], states[#states + 1] = id, key
+end
+-- An id that is there twice counts once.
+if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
+  redis.call('HDEL', tasks, unpack(ids))
+  redis.call('DEL', unpack(states))
+  forget()
+  return 'ok'
+end
+
+-- Uses   groups, ring, clear
+-- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
+local kept, seen = {}, {}
+local outcomes, refused = {}, false
+ids, states = {}, {}
+
 local i = 3
 while i <= #ARGV do
   local id, token, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2]

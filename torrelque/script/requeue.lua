@@ -3,7 +3,8 @@
 -- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  One of a group
 -- keeps its slot while it is delayed; one that has an order keeps it.
 --
--- Uses   groups, marks, judge, clear, forget, bury, place, append, ring
+-- Keys   working, delayed
+-- Uses   time, groups, marks, judge, clear, forget, bury, place, append, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
 --        forgive ('1' does not count the attempt, and goes to the head; ''), error ('' is none)

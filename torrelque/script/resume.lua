@@ -1,5 +1,6 @@
 -- Resume: hand tasks out again, of a group or of the queue.
 --
+-- Keys   paused, tasks
 -- Uses   groups, ring
 -- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves)
 -- Reply  'ok'

@@ -3,7 +3,8 @@
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
 -- that waited for a token.
 --
--- Uses   groups, clear, forget, bury, mend, place, append, ring
+-- Keys   working, delayed, rated
+-- Uses   time, groups, clear, forget, bury, mend, place, append, ring
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'

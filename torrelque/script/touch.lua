@@ -2,7 +2,8 @@
 --
 -- Move the deadline of leases, and write down how far the work is.
 --
--- Uses   judge, ring
+-- Keys   working
+-- Uses   time, judge, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), lease from now (ms, '' is the task's own),
 --        progress ('' is none, else '=' and its bytes)
