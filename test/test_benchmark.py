@@ -9,6 +9,7 @@ import pytest
 
 import run
 from figures import FIGURES, FLOOR_FIGURES, Plan
+from goals import goals_table
 from report import Result, as_markdown, as_text
 from systems import SYSTEMS, System
 
@@ -60,3 +61,16 @@ def test_all_is_told(result: Result, write: Callable[[Result], str]) -> None:
     assert 'failed' not in text and 'Python' in text
     for words in ('enqueue one by one', 'drain 1,000', 'pick-up p50', 'round trips', 'PING', 'torrelque'):
         assert words in text
+
+
+def test_goals_are_judged_by_the_figures_that_there_are() -> None:
+    ours = {'enqueue_one': {'60': {'rate': 900.0}}, 'late': {'60': {'p50': 2.5}}, 'pending': {'300': {'bytes': 500.0}}}
+    floor = {'evalsha_held': {'60': {'rate': 1000.0}}}
+    table = goals_table({'torrelque': ours, 'floor': floor})
+    assert table
+    assert table.rows == [
+        ['enqueue one by one', 'EVALSHA, held connection', 'at least 0.8', '0.90', 'yes'],
+        ['lateness p50 (ms)', '-', 'at most 2', '2.50', 'no'],
+        ['bytes pending, 300', '-', 'at most 565', '500.00', 'yes'],
+    ]
+    assert goals_table({}) is None

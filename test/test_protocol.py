@@ -1,15 +1,17 @@
 """Calls are values: what is built and parsed without a server."""
 
 import hashlib
+import json
 import re
 from importlib.resources import files
 
 import pytest
 
 import torrelque
-from torrelque import protocol
+from torrelque import model, protocol
 from torrelque.keys import DECLARED, make_keys
 from torrelque.lua import load_script
+from torrelque.model import JSON
 from torrelque.protocol import Transition
 
 NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 'script').iterdir())
@@ -67,6 +69,25 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
     assert packed.endswith(b'$0\r\n\r\n$2\r\n\xc3\xbc\r\n$1\r\n\xff\r\n')
     assert transition.pack([], True, True).endswith(b'$1\r\n1\r\n')
     assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü', b'\xff']
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_json_is_that_of_the_standard_library(monkeypatch, fast):
+    if not fast:
+        monkeypatch.setattr(json.encoder, 'c_make_encoder', None)
+    encode = model._make_encode()
+    for value in (None, True, -1, 1.5, 'ü"\n', [], {}, {'a': [{'b': ()}], 1: None}, [[1, 2], 'x' * 1000], 10**30):
+        assert encode(value) == json.dumps(value, separators=(',', ':'))
+        for text in (json.dumps(value), f' \n{json.dumps(value)}', f'{json.dumps(value)}\t '):
+            assert JSON.loads(text.encode()) == json.loads(text)
+    circle = []
+    circle.append(circle)
+    for value in (circle, {1: object()}, {(1,): 2}):
+        with pytest.raises((TypeError, ValueError, RecursionError)):
+            encode(value)
+    for data in (b'', b' ', b'{', b'1 2', b'\xff'):
+        with pytest.raises(ValueError, match=r'Expecting|Extra|utf-8'):
+            JSON.loads(data)
 
 
 def test_seconds_become_whole_milliseconds():

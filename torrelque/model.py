@@ -42,10 +42,20 @@ def _make_encode() -> Callable[[Any], str]:
 
 
 _encode = _make_encode()
-_decode = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
 
-JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), lambda data: _decode(data.decode()))
-"""The default: compact JSON, the encoder made once."""
+
+def _decode(data: bytes) -> Any:
+    text = data.decode()
+    if text[:1] in ' \t\n\r':
+        return _decoder.decode(text)
+    # It does not look for white space before and behind, which takes as long as a small value.
+    value, end = _decoder.raw_decode(text)
+    return value if end == len(text) else _decoder.decode(text)
+
+
+JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), _decode)
+"""The default: compact JSON, encoder and decoder made once."""
 
 
 class TorrelqueTaskStatus(enum.IntEnum):

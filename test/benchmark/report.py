@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from figures import FLOOR_FIGURES
+from goals import goals_table
 from systems import FLOOR, OURS
+from tables import NONE, Table, as_markdown as markdown_of, as_text as text_of, thousands
 
 Result = dict[str, Any]
-Row = list[str]
 
 RATES = (
     ('enqueue_one', 'enqueue one by one'),
@@ -21,24 +22,24 @@ RATES = (
     ('drain_bulk_100', 'drain bulk 100'),
     ('drain_bulk_250', 'drain bulk 250'),
 )
-NONE = '-'
 
 
 class Tables:
-    """The tables of one result; each is a title, a head and rows."""
+    """The tables of one result."""
 
     def __init__(self, result: Result) -> None:
         self._result = result
         self._figures: dict[str, Any] = result['figures']
         self._names = [name for name in result['systems'] if name != FLOOR]
 
-    def all(self) -> list[tuple[str, Row, list[Row]]]:
+    def all(self) -> list[Table]:
         tables = []
         for size in ('60', '300'):
             keys = [(key, title) for key, title in RATES if any(self._part(n, key, size, 'rate') for n in self._names)]
             if keys:
                 tables.append(self._rates(size, keys))
-        return [*tables, self._times(), self._costs(), self._floor()]
+        goals = goals_table(self._figures)
+        return [*tables, self._times(), self._costs(), self._floor(), *([goals] if goals else [])]
 
     def _part(self, name: str, key: str, size: str, part: str) -> float | None:
         value = self._figures.get(name, {}).get(key, {}).get(size, {}).get(part)
@@ -58,7 +59,7 @@ class Tables:
 
         return self._cell(name, key, size, 'rate', show)
 
-    def _rates(self, size: str, keys: list[tuple[str, str]]) -> tuple[str, Row, list[Row]]:
+    def _rates(self, size: str, keys: list[tuple[str, str]]) -> Table:
         title = f'Thousands of tasks a second, payload of about {size} bytes; in brackets, Torrelque by comparison'
         rows = []
         for name in self._names:
@@ -66,7 +67,7 @@ class Tables:
                 rows.append([name, self._result['not_measured'][name]])
             else:
                 rows.append([name, *(self._rate(name, key, size) for key, _ in keys), self._crash(name)])
-        return title, ['', *(heading for _, heading in keys), 'killed consumer'], rows
+        return Table(title, ['', *(heading for _, heading in keys), 'killed consumer'], rows)
 
     def _crash(self, name: str) -> str:
         tried = self._result['crashes'].get(name, {})
@@ -77,7 +78,7 @@ class Tables:
             return f'{known}?'  # the trial and the documentation disagree
         return str(known)
 
-    def _times(self) -> tuple[str, Row, list[Row]]:
+    def _times(self) -> Table:
         head = ['', 'pick-up p50', 'p99', 'lateness p50', 'max', 'consumers', 'note']
         rows = []
         for name in self._names:
@@ -86,9 +87,9 @@ class Tables:
                 parts = (('pickup', 'p50'), ('pickup', 'p99'), ('late', 'p50'), ('late', 'max'))
                 cells = [self._cell(name, key, '60', part, milliseconds) for key, part in parts]
                 rows.append([name, *cells, about['consumers'], about['note']])
-        return 'Idle pick-up, and lateness of a delay of 1 s (ms)', head, rows
+        return Table('Idle pick-up, and lateness of a delay of 1 s (ms)', head, rows)
 
-    def _costs(self) -> tuple[str, Row, list[Row]]:
+    def _costs(self) -> Table:
         """Enqueueing one by one and 100 consumers; then what is cheapest: in bulk, where there is."""
         head = ['', 'commands', 'round trips', 'server µs', 'client µs', 'bulk: server µs', 'client µs', 'notified']
         head += ['bytes pending, 60', '300']
@@ -106,24 +107,18 @@ class Tables:
             cells.append(self._life(name, ('enqueue_bulk_notified', 'drain_bulk_100_notified'), 'server_us'))
             cells += [self._cell(name, 'pending', size, 'bytes', '{:.0f}'.format) for size in ('60', '300')]
             rows.append([name, *cells])
-        return 'Costs of a task over its whole life: one by one and 100 consumers; in bulk', head, rows
+        return Table('Costs of a task over its whole life: one by one and 100 consumers; in bulk', head, rows)
 
     def _life(self, name: str, keys: Sequence[str], part: str) -> str:
         values = [self._part(name, key, '60', part) for key in keys]
         return f'{sum(value for value in values if value is not None):.1f}' if None not in values else NONE
 
-    def _floor(self) -> tuple[str, Row, list[Row]]:
+    def _floor(self) -> Table:
         rows = []
         for figure in FLOOR_FIGURES:
             cells = [self._cell(FLOOR, figure.key, size, 'rate', thousands) for size in ('60', '300')]
             rows.append([figure.title, *cells, self._cell(FLOOR, figure.key, '60', 'server_us', '{:.1f}'.format)])
-        return 'The floor, thousands of tasks a second', ['', '60 bytes', '300 bytes', 'server µs'], rows
-
-
-def thousands(rate: float) -> str:
-    if rate < 100:
-        return f'{rate / 1000:.2g}'
-    return f'{rate / 1000:.2f}' if rate < 10_000 else f'{rate / 1000:.1f}'
+        return Table('The floor, thousands of tasks a second', ['', '60 bytes', '300 bytes', 'server µs'], rows)
 
 
 def milliseconds(value: float) -> str:
@@ -151,25 +146,12 @@ def versions(result: Result) -> str:
 
 
 def as_text(result: Result) -> str:
-    lines = [about(result), versions(result)]
-    for title, head, rows in Tables(result).all():
-        widths = [max(len(row[n]) for row in [head, *rows] if n < len(row) > 2) for n in range(len(head))]
-        lines += ['', title]
-        for row in [head, *rows]:
-            cells = [row[0].ljust(widths[0]), *(cell.rjust(widths[n]) for n, cell in enumerate(row[1:], 1))]
-            lines.append('  '.join(cells).rstrip())
+    lines = [about(result), versions(result), *text_of(Tables(result).all())]
     for name, failures in result['failures'].items():
         lines += [f'{name}: {reason}' for reason in failures.values()]
     return '\n'.join(lines)
 
 
 def as_markdown(result: Result) -> str:
-    lines = [f'Measured on {about(result)}; {versions(result)}.']
-    for title, head, rows in Tables(result).all():
-        lines += ['', f'{title}:', '', _row(head), _row(['---', *['---:'] * (len(head) - 1)])]
-        lines += [_row([*row, *[''] * (len(head) - len(row))]) for row in rows]
+    lines = [f'Measured on {about(result)}; {versions(result)}.', *markdown_of(Tables(result).all())]
     return '\n'.join(lines) + '\n'
-
-
-def _row(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(cells) + ' |'

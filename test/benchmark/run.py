@@ -173,7 +173,7 @@ def plot(result: Path, directory: Path) -> None:
 
 def selected(names: str | None) -> list[System]:
     if not names:
-        return [*SYSTEMS]
+        return [system for system in SYSTEMS if not system.extra]
     wanted = [name.strip() for name in names.split(',')]
     unknown = set(wanted) - {system.name for system in SYSTEMS}
     if unknown:

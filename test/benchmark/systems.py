@@ -28,6 +28,8 @@ class System(NamedTuple):
     """What the columns of the drains are: plain loops, or a worker of that concurrency."""
     note: str = ''
     options: tuple[str, ...] = ()
+    extra: bool = False
+    """Measured only where it is named."""
 
     @property
     def environment(self) -> Path:
@@ -48,6 +50,10 @@ CLIENT = ('redis', 'hiredis')
 SYSTEMS = (
     System(OURS, 'on_torrelque', CLIENT, 'keeps', 'loops'),
     System(f'{OURS} uvloop', 'on_torrelque', (*CLIENT, 'uvloop'), 'keeps', 'loops', options=('--uvloop',)),
+    *(
+        System(f'{OURS} {name}', 'on_torrelque', (*CLIENT, name), 'keeps', 'loops', options=(f'--{name}',), extra=True)
+        for name in ('orjson', 'msgspec')
+    ),
     System(BEFORE, 'on_torrelque_0_9', ('torrelque==0.9.0', *CLIENT), 'keeps', 'loops', 'delays need its sweep (1 s)'),
     System('kew', 'on_kew', ('kew', *CLIENT), 'pops and forgets', note='its worker starts with the queue'),
     System('pyfiq', 'on_pyfiq', ('pyfiq', *CLIENT), 'pops and forgets', 'threads', 'no delays'),

@@ -1,12 +1,16 @@
 """The floor: what the server and redis-py do without any queue, with about a task's work for each item.
 
 ``ping``, ``evalsha`` and ``pipeline`` go through the client as one would write it; ``ping_held`` and ``evalsha_held``
-over one connection that is held, which saves the visit of the pool.  ``evalsha_100`` has 100 items a call.
+over one connection that is held, which saves the visit of the pool, ``evalsha_bare`` over one that has nothing of
+redis-py.  ``evalsha_100`` has 100 items a call.
 """
 
+import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
+import hiredis
 import redis.asyncio
 
 from child import Payload, System, chunks, serve
@@ -20,6 +24,30 @@ end
 return #ARGV
 """
 KEYS = ('floor:tasks', 'floor:pending')
+
+
+class Bare(asyncio.Protocol):
+    """One call at a time, with nothing around it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    async def call(self, words: tuple[Any, ...]) -> Any:
+        self._reply = self._loop.create_future()
+        self._transport.write(hiredis.pack_command(words))
+        return await self._reply
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        if (reply := self._reader.gets()) is not False:
+            self._reply.set_result(reply)
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 class Floor(System):
@@ -47,6 +75,16 @@ class Floor(System):
     async def _evalsha_held(self, payloads: list[Payload]) -> None:
         items = enumerate(payloads)
         await self._over_held([('EVALSHA', self._sha, 2, *KEYS, *_item(*item)) for item in items])
+
+    async def _evalsha_bare(self, payloads: list[Payload]) -> None:
+        place = urlsplit(self.setting.url)
+        loop = asyncio.get_running_loop()
+        _, bare = await loop.create_connection(Bare, str(place.hostname), place.port or 6379)
+        try:
+            for item in enumerate(payloads):
+                await bare.call(('EVALSHA', self._sha, 2, *KEYS, *_item(*item)))
+        finally:
+            bare.close()
 
     async def _evalsha_100(self, payloads: list[Payload]) -> None:
         calls = []

@@ -1,15 +1,31 @@
 """Torrelque, of this checkout."""
 
+import sys
+from typing import Any
+
 import redis.asyncio
 
 from child import Looped, Payload, handle, serve
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTaskSerialiser
+
+
+def options() -> dict[str, Any]:
+    """The serialiser that the environment has, else Torrelque's own."""
+    if '--orjson' in sys.argv:
+        import orjson
+
+        return {'serialiser': orjson}
+    if '--msgspec' in sys.argv:
+        import msgspec
+
+        return {'serialiser': TorrelqueTaskSerialiser(msgspec.json.encode, msgspec.json.decode)}
+    return {}
 
 
 class Ours(Looped):
     async def open(self) -> None:
         self._client = redis.asyncio.from_url(self.setting.url)
-        self._queue = Torrelque(self._client, queue='bench')
+        self._queue = Torrelque(self._client, queue='bench', **options())
         if self.setting.lease:
             self._queue.task_timeout = self.setting.lease
 

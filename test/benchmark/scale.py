@@ -1,0 +1,133 @@
+"""The scale benchmark: a million tasks, many processes, coroutines, groups and primaries, and large payloads.
+
+    python test/benchmark/scale.py [--only NAMES] [--small] [--json FILE] [--markdown FILE]
+
+On servers of its own.  What is compared takes turns, round by round; figures are medians, and ratios medians of the
+ratios of each round.  The exit status is 1 when a task was lost or a queue has left a key behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import scale_bulk  # noqa: E402
+import scale_groups  # noqa: E402
+import scale_million  # noqa: E402
+import scale_parallel  # noqa: E402
+import scale_payloads  # noqa: E402
+from meter import machine  # noqa: E402
+from run import progress  # noqa: E402
+from scale_work import FULL, SMALL, Figures, Plan, Tally, start_server  # noqa: E402
+from tables import Table, as_markdown, as_text  # noqa: E402
+
+
+class Part(NamedTuple):
+    """Something that is measured by itself."""
+
+    measure: Callable[[Plan, Tally], Figures]
+    tables: Callable[[Figures], list[Table]]
+
+
+PARTS = {
+    'million': Part(scale_million.measure, scale_million.tables),
+    'processes': Part(scale_parallel.measure_processes, scale_parallel.processes_tables),
+    'consumers': Part(scale_parallel.measure_consumers, scale_parallel.consumers_tables),
+    'bulk': Part(scale_bulk.measure, scale_bulk.tables),
+    'groups': Part(scale_groups.measure, scale_groups.tables),
+    'large': Part(scale_groups.measure_large, scale_groups.large_tables),
+    'payloads': Part(scale_payloads.measure, scale_payloads.tables),
+    'cluster': Part(scale_parallel.measure_cluster, scale_parallel.cluster_tables),
+}
+
+
+def measure(plan: Plan, names: Sequence[str]) -> Figures:
+    """The parts named, one after the other."""
+    began = time.time()
+    with start_server() as (_, client):
+        about = machine(client)
+    parts, counts, took = {}, {}, {}
+    for name in names:
+        tally = Tally()
+        since = time.time()
+        parts[name] = PARTS[name].measure(plan, tally)
+        took[name] = time.time() - since
+        counts[name] = {'enqueued': tally.enqueued, 'drained': tally.drained, 'keys': tally.keys}
+    return {
+        'date': time.strftime('%Y-%m-%d', time.gmtime(began)),
+        'took': took,
+        'machine': about,
+        'versions': {name: importlib.metadata.version(name) for name in ('redis', 'hiredis')},
+        'plan': plan._asdict(),
+        'counts': counts,
+        'parts': parts,
+    }
+
+
+def about(result: Figures) -> str:
+    where, versions = result['machine'], result['versions']
+    return (
+        f'{where["server"]}, redis {versions["redis"]}, hiredis {versions["hiredis"]}, Python {where["python"]}, '
+        f'{where["cores"]} cores of {where["cpu"]}, Linux {where["kernel"]}; {result["date"]}, '
+        f'medians of {result["plan"]["rounds"]} rounds'
+    )
+
+
+def tables_of(result: Figures) -> list[Table]:
+    return [table for name, figures in result['parts'].items() for table in PARTS[name].tables(figures)]
+
+
+def faults_of(result: Figures) -> list[str]:
+    """What was lost, or left behind."""
+    faults = []
+    for name, counts in result['counts'].items():
+        if counts['enqueued'] != counts['drained']:
+            faults.append(f'{name}: {counts["enqueued"]:,} tasks went in, {counts["drained"]:,} came out')
+        if counts['keys']:
+            faults.append(f'{name}: {len(counts["keys"])} keys are left: {", ".join(counts["keys"][:5])}')
+    return faults
+
+
+def selected(names: str | None) -> list[str]:
+    if not names:
+        return [*PARTS]
+    wanted = [name.strip() for name in names.split(',')]
+    if unknown := [name for name in wanted if name not in PARTS]:
+        raise SystemExit(f'unknown: {", ".join(unknown)}; there are: {", ".join(PARTS)}')
+    return wanted
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', metavar='NAMES', help=f'comma-separated, of {", ".join(PARTS)}')
+    parser.add_argument('--small', action='store_true', help='small counts, which show that it works and no more')
+    parser.add_argument('--rounds', type=int, help='instead of those of the form')
+    parser.add_argument('--json', metavar='FILE', type=Path, help='all figures, the versions and the machine')
+    parser.add_argument('--markdown', metavar='FILE', type=Path, help='the tables as Markdown')
+    options = parser.parse_args()
+    plan = SMALL if options.small else FULL
+    if options.rounds:
+        plan = plan._replace(rounds=options.rounds)
+    result = measure(plan, selected(options.only))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+    if options.markdown:
+        options.markdown.write_text('\n'.join([f'Measured on {about(result)}.', *as_markdown(tables_of(result)), '']))
+    print('\n'.join([about(result), *as_text(tables_of(result))]))
+    progress('; '.join(f'{name} took {seconds:.0f} s' for name, seconds in result['took'].items()))
+    for fault in faults_of(result):
+        print(fault)
+    return 1 if faults_of(result) else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
