@@ -36,7 +36,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, 'prepare', lambda system, fresh=False: None)
         systems = [Here(*system) for system in SYSTEMS if system.name in ('torrelque', 'floor')]
-        return run.measure(PLAN, systems, argparse.Namespace(fresh=False))
+        return run.measure(PLAN, systems, argparse.Namespace(fresh=False, awake=False))
 
 
 def test_each_figure_is_taken(result: Result) -> None:

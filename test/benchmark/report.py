@@ -129,8 +129,9 @@ def about(result: Result) -> str:
     where = result['machine']
     versions = result['versions'].get(OURS, {}).get('versions', {})
     clients = ', '.join(f'{name} {versions[name]}' for name in ('redis', 'hiredis') if name in versions)
+    cores = f'{where["cores"]} cores of {where["cpu"]}' + (' kept awake' if result['awake'] else '')
     return (
-        f'{where["server"]}, {clients}, Python {where["python"]}, {where["cores"]} cores of {where["cpu"]}, '
+        f'{where["server"]}, {clients}, Python {where["python"]}, {cores}, '
         f'Linux {where["kernel"]}; {result["date"]}, medians of {result["plan"]["rounds"]} rounds'
     )
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from awake import awake
 from children import Child, FailedError, MissingError
 from crash import judge_crashes
 from figures import FIGURES, FLOOR_FIGURES, FULL, SHORT, Bench, Figure, Plan, Taken
@@ -149,6 +150,7 @@ def measure(plan: Plan, systems: Sequence[System], options: argparse.Namespace) 
         'took': time.time() - began,
         'machine': about,
         'plan': plan._asdict(),
+        'awake': bool(options.awake),
         'versions': versions,
         'systems': {item.name: known_of(item) for item in systems},
         'not_measured': failures,
@@ -186,6 +188,7 @@ def main() -> int:
     parser.add_argument('--short', action='store_true', help='one round of small counts, in less than five minutes')
     parser.add_argument('--rounds', type=int, help='instead of those of the form')
     parser.add_argument('--only', metavar='NAMES', help='systems, comma-separated')
+    parser.add_argument('--awake', action='store_true', help='let no processor sleep meanwhile')
     parser.add_argument('--fresh', action='store_true', help='make the environments anew, with the newest versions')
     parser.add_argument('--json', metavar='FILE', type=Path, default=ROOT / '.servers' / 'benchmark.json')
     parser.add_argument('--markdown', metavar='FILE', type=Path, help='the tables as Markdown')
@@ -194,7 +197,8 @@ def main() -> int:
     plan = SHORT if options.short else FULL
     if options.rounds:
         plan = plan._replace(rounds=options.rounds)
-    result = measure(plan, selected(options.only), options)
+    with awake(options.awake):
+        result = measure(plan, selected(options.only), options)
     options.json.write_text(json.dumps(result, indent=1))
     print(as_text(result))
     if options.markdown:
