@@ -203,7 +203,9 @@ def _check_cancelled(story: Story) -> Iterator[Fault]:
                 yield Fault(6, story.job, 'both released and cancelled')
         elif cancel.answer is False:
             others = [*releases, *(other for other in story.cancels if other is not cancel)]
-            if not any(act.began <= ended and (act.may_be_done or act.may_be_repeated) for act in others):
+            finished = any(act.began <= ended and (act.may_be_done or act.may_be_repeated) for act in others)
+            # One that nobody acknowledged may never have been there.
+            if story.is_acknowledged and not finished:
                 yield Fault(6, story.job, 'could not be cancelled, and nobody had finished it')
 
 
@@ -310,8 +312,9 @@ def _check_order(group: str, stories: Iterable[Story]) -> Iterator[Fault]:
             for hand in story.hands[:1] if last else ():
                 assert last is not None
                 first = last.enqueues[0]
-                # In one call they are in its order.
-                apart = first.began == enqueue.began or first.end < enqueue.began
+                # In one call they are in its order; one without an end had hand-outs of which nobody knows any more.
+                together = first.began == enqueue.began and first.ended is not None
+                apart = together or first.end < enqueue.began
                 if apart and last.hands[-1].earliest > hand.latest + ROUNDING:
                     yield Fault(9, story.job, f'handed out before {last.job}, which is before it in group {group}')
             stays = not enqueue.info.get('delay') and not may_be_dead(story)

@@ -264,6 +264,7 @@ GOOD: dict[str, Made] = {
     'refused, and not there': lambda: Tale().enqueue(answer=False),
     'the producer was killed in the call': lambda: Tale().enqueue(took=None).hand('ann', 9).act('release', 'ann', 20),
     'cancelled': lambda: Tale().enqueue().call('cancel', 1, 5),
+    'not cancelled, and perhaps never enqueued': lambda: Tale().enqueue(answer=None).call('cancel', 1, 5, False),
     'cancelled in a call that raised': lambda: Tale().enqueue().call('cancel', 1, 5, None),
     'cancelled while somebody works': lambda: begun().call('cancel', 1, 15).act('release', 'ann', 20, False),
     'handed out while it is cancelled': lambda: (

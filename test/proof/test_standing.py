@@ -18,6 +18,7 @@ import standing
 from history import History
 from history_checks import check_history
 from standing import Gap, Outcome, Run
+from tales import Tale
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,24 @@ def test_what_was_answered_before_the_gap_must_be_kept(name: str, gap: Gap) -> N
     history = write(STORIES[name])
     standing.forget(history, gap)
     assert [*check_history(history)]
+
+
+@pytest.mark.parametrize(('handed', 'verb', 'faults'), [(105, 'bury', []), (105, 'requeue', []), (50, 'requeue', [9])])
+def test_what_was_handed_out_in_the_gap_has_no_order(handed: float, verb: str, faults: list[int]) -> None:
+    """One of a bulk call was buried, in the gap, and redriven, for all that is known."""
+    lines = [
+        ['begin', 'p/1', 0, 'enqueue', [1, 2], [], {'group': 'one', 'by': 'p'}],
+        ['end', 'p/1', 2, [True, True], {}],
+        *Tale().hand('ann', handed, 1).act(verb, 'ann', handed + 5, job=1).lines,
+        *Tale().hand('bob', 300, 2).act('release', 'bob', 310, job=2).lines,
+        *Tale().hand('eve', 500, 1, attempt=2).act('release', 'eve', 510, job=1).lines,
+    ]
+    for place, line in enumerate(lines[2:]):
+        # Keys of calls are of each tale by itself.
+        line[1] = f'{place // 3}{line[1]}' if line[0] != 'hand' else line[1]
+    history = History(lines)
+    standing.forget(history, Gap(100, 200))
+    assert [fault.invariant for fault in check_history(history, limits={'one': 1})] == faults
 
 
 def test_who_was_handed_a_task_in_the_gap_is_refused_when_it_went_to_another() -> None:
