@@ -12,6 +12,7 @@ from scale_work import (
     Log,
     Plan,
     Tally,
+    drain_by_loops,
     drain_in_bulk,
     fill,
     script_cells,
@@ -43,7 +44,9 @@ async def _measure(plan: Plan, tally: Tally) -> Figures:
                     count = max(plan.probe * min(4, size), 2 * size)
                     await fill(queue, tally, map(small_task, range(count)))
                     log.reset()
-                    seconds = await timed(drain_in_bulk(queue, tally, count, size))
+                    # The call that takes one task gives no list.
+                    drain = drain_in_bulk if size > 1 else drain_by_loops
+                    seconds = await timed(drain(queue, tally, count, size))
                     # The first time is for connections and scripts.
                     if place:
                         rates[size].append(count / seconds)
