@@ -1,12 +1,14 @@
 """The benchmark itself, with small counts and of what is here: each figure is taken, and told."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import instructions
 import run
 from figures import FIGURES, FLOOR_FIGURES, Plan
 from goals import goals_table
@@ -74,3 +76,13 @@ def test_goals_are_judged_by_the_figures_that_there_are() -> None:
         ['bytes pending, 300', '-', 'at most 565', '500.00', 'yes'],
     ]
     assert goals_table({}) is None
+
+
+@pytest.mark.skipif(not shutil.which('valgrind'), reason='valgrind counts')
+def test_instructions_of_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, 'CALLS', 3)
+    monkeypatch.setattr(instructions, 'BULKS', 2)
+    table = instructions.measure()
+    counts = {row[0]: float(row[1].replace(',', '')) for row in table.rows}
+    assert len(counts) == 10 and all(count > 1000 for count in counts.values())
+    assert counts[instructions.FLOOR] < counts['enqueue, 1 in a call: each task']

@@ -66,7 +66,7 @@ SYSTEMS = (
     System('taskiq-redis', 'on_taskiq', ('taskiq-redis', *CLIENT), 'keeps', note='streams; delays need its scheduler'),
     System('pydocket', 'on_pydocket', ('pydocket', *CLIENT), 'keeps'),
     System('dramatiq', 'on_dramatiq', ('dramatiq[redis]', *CLIENT), 'keeps', 'threads'),
-    System('rq', 'on_rq', ('rq', *CLIENT), 'marks as failed', note='one job at a time in a process; `SimpleWorker`'),
+    System('rq', 'on_rq', ('rq', *CLIENT), 'marks as failed', note='one job at a time; delays in whole seconds'),
     System('celery', 'on_celery', ('celery[redis]', *CLIENT), 'pops and forgets', 'threads', 'early acknowledgement'),
     System(FLOOR, 'on_floor', CLIENT),
 )
