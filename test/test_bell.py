@@ -1,15 +1,18 @@
 """The bell: whoever waits learns of work, whoever else comes, goes, or dies with a ring."""
 
 import asyncio
+import collections
 import gc
 import subprocess
 import sys
 import time
 
 import pytest
+import redis.exceptions
 
 from proxy import open_proxy
 from torrelque import Torrelque
+from torrelque.link import Link
 from waiting import until_waiting
 
 
@@ -214,6 +217,26 @@ async def test_what_is_due_comes_on_time_to_who_waits(queue, endless):
 
 LIMITED = ['limit', 'default limit', 'release', 'bury', 'cancel']
 HELD = ['requeue', 'retry', 'touch', 'sweep', 'redrive']
+
+
+async def test_a_sweep_that_fails_is_not_tried_again_at_once(queue, monkeypatch, caplog):
+    sent = collections.Counter()
+    submit, ends = Link.submit, time.monotonic() + 1.3
+
+    def submit_or_fail(link, request):
+        name = request.transition.name if request.transition else ''
+        sent[name] += 1
+        if name == 'sweep' and time.monotonic() < ends:
+            link.loop.call_soon(request.callback, None, redis.exceptions.ResponseError('ERR out of order'))
+        else:
+            submit(link, request)
+
+    monkeypatch.setattr(Link, 'submit', submit_or_fail)
+    await queue.enqueue('later', delay=0.05)
+    _, task = await queue.dequeue(20)
+    assert task == 'later'
+    assert 2 <= sent['sweep'] <= 4 and sent['claim'] <= 10, sent
+    assert 'a sweep failed: ERR out of order' in caplog.text
 
 
 @pytest.mark.parametrize(

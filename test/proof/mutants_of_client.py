@@ -268,6 +268,11 @@ LIVE = (
         ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
     ),
     Mutant(
+        'failed-sweep-at-once', 10, 'a sweep that fails is tried again at once, and so for ever',
+        (client('fetch', 'self._loop.call_later(1, self._sweep_again)', 'self._loop.call_soon(self._sweep_again)'),),
+        ('bell::test_a_sweep_that_fails_is_not_tried_again_at_once',),
+    ),
+    Mutant(
         'one-batch-swept', 10, 'a sweep leaves what is beyond one batch',
         (client('sweep', 'more = bool(reply[4])', 'more = False'),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
