@@ -13,8 +13,8 @@ from meter import Look, costs, look
 
 Taken = dict[str, float]
 
-PENDING = 10_000
-"""Tasks whose memory is taken."""
+PENDING = ((10_000, 20_000), (3000, 10_000), (0, 2500))
+"""Of how many tasks the memory is taken, by the rate (tasks/s) at which they come in."""
 WARM = 200
 """Tasks before the clock runs, two for each of 100 callers."""
 LEAST = 10
@@ -123,13 +123,13 @@ class Bench:
         return {name: value * 1000 for name, value in at.items()}
 
     def _pending(self, child: Child, size: int, before: Look) -> Taken:
-        """Memory, of the same number of tasks for all but the slow, because tables grow in steps, by doubling.
+        """Memory, of the more tasks the better, because the server's own use varies by some bytes for each of 10,000.
 
         It is looked at when the connections are closed: their buffers would be the larger part.
         """
         way = self._way(child, 'one')
-        rate = self._counts.get((child.system.name, 'enqueue_bulk' if way == 'bulk' else 'enqueue_one'), 0)
-        count = PENDING if rate > 3000 * self._plan.seconds else PENDING // 4
+        known = self._counts.get((child.system.name, 'enqueue_bulk' if way == 'bulk' else 'enqueue_one'), 0)
+        count = next(tasks for rate, tasks in PENDING if known >= rate * self._plan.seconds)
         child.ask('enqueue', way=way, count=count, size=size)
         child.ask('close')
         time.sleep(0.2)
