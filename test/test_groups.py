@@ -5,6 +5,7 @@ import pickle
 import random
 
 import pytest
+import redis.exceptions
 
 import torrelque
 from conftest import nothing_left
@@ -278,3 +279,16 @@ async def test_a_delivery_tells_its_group(queue):
     assert (again, again.group, again.token, again.attempt) == (taken[2], 'ü', taken[2].token, 1)
     await queue.requeue(taken[2], forgive=True)
     assert (await queue.dequeue(0))[0].group == 'ü'
+
+
+async def test_who_was_handed_out_before_an_error_has_a_lease(client, queue):
+    first, _ = await queue.enqueue_many(['a', 'b'], group='g', task_timeout=0.2)
+    await client.delete(queue.keys['holders'])
+    await client.set(queue.keys['holders'], 'rubbish')
+    with pytest.raises(redis.exceptions.ResponseError):
+        await queue.dequeue(1)
+    await client.delete(queue.keys['holders'])
+    task_id, task = await queue.dequeue(5)
+    # By the record of that claim, or else when the lease is over.
+    assert (task_id, task) == (first, 'a')
+    assert await queue.release(task_id)

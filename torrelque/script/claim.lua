@@ -20,7 +20,7 @@ local reply = {'ok', claimed, false, 0, {}, {}}
 local given, grouped, leases, odd, holed, bytes = {}, reply[6], {}, {}, 0, 0
 local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
-local more = true
+local more, finish = true, nil
 
 -- Whether the bytes allow for another task, and the task is there: 'ok' | 'full' | 'hole'.
 local function hand(id, key, known)
@@ -235,12 +235,15 @@ if special or last or odd[1] then
   for _, id in ipairs(odd) do
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
-  settle()
-  more = not halted
+  more, finish = not halted, settle
 end
+-- Before the groups: should their keys hold something else, what was taken has a lease.
 if #leases > 0 then
   redis.call('ZADD', working, unpack(leases))
   redis.call('SET', record, cjson.encode({time = claimed, ids = given}), 'PX', 60000)
+end
+if finish then
+  finish()
 end
 
 more = more and redis.call('EXISTS', pending, turns, priority) > 0
