@@ -62,7 +62,6 @@ def count(path: str) -> Counter[str]:
 
 
 def work(worker: int, url: str, name: str, consumers: int, bulk: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
     asyncio.run(run_consumers(worker, url, name, consumers, bulk))
 
 
@@ -136,9 +135,12 @@ async def run_workers(args: argparse.Namespace, url: str, name: str, queue: Torr
     options = (url, name, args.consumers, args.bulk)
     processes: list[BaseProcess] = []
     try:
+        # Ctrl-C is for this process, which then ends them: they are born deaf to it, and tell nothing of it.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         for worker in range(args.processes):
             processes.append(spawn.Process(target=work, args=(worker, *options), daemon=True))
             processes[-1].start()
+        signal.signal(signal.SIGINT, interrupt)
         pids = ', '.join(str(process.pid) for process in processes)
         print(f'{len(processes)} processes ({pids}) with {args.consumers} consumers each', flush=True)
         bar = None

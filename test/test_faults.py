@@ -387,15 +387,18 @@ async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collecto
     # What is left in cycles may be finalised in an order that has asyncio complain of an error nobody retrieved.
     resets = 0
 
-    async def reset(reader, writer):
-        nonlocal resets
-        resets += 1
-        writer.transport.abort()
+    # Not of streams, of which only those of the queue are to be counted.
+    class Reset(asyncio.Protocol):
+        def connection_made(self, transport):
+            nonlocal resets
+            resets += 1
+            transport.abort()
 
     def handshakes():
         return sum(type(thing) is asyncio.StreamReaderProtocol for thing in gc.get_objects())
 
-    listener = await asyncio.start_unix_server(reset, str(tmp_path / 'socket'))
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_unix_server(Reset, str(tmp_path / 'socket'))
     async with listener, redis.asyncio.Redis(unix_socket_path=str(tmp_path / 'socket'), protocol=3) as client:
         queue = Torrelque(client)
         gc.collect()

@@ -25,7 +25,6 @@ class TorrelqueTaskSerialiser(NamedTuple):
     loads: Callable[[bytes], Any]
 
 
-
 def _make_encode() -> Callable[[Any], str]:
     """An encoder of compact JSON.
 
