@@ -37,6 +37,7 @@ async def test_times(checked, time, monkeypatch):
         (lambda **kw: checked.release('there', **kw), ('result_ttl',)),
         (lambda **kw: checked.release_many(['there'], **kw), ('result_ttl',)),
         (lambda **kw: checked.touch('there', **kw), ('task_timeout',)),
+        (lambda **kw: checked.touch_many(['there'], **kw), ('task_timeout',)),
         (checked.dequeue, ('timeout',)),
     ):
         for name in kwargs:
@@ -54,7 +55,7 @@ async def test_counts(checked, count):
         await refused(checked.enqueue, 1, max_attempts=count)
         await refused(checked.enqueue_many, [1], max_attempts=count)
         with pytest.raises(torrelque.TorrelqueError):
-            Torrelque(checked._client, max_tasks=count)
+            Torrelque(checked.client, max_tasks=count)
         if count != 0 or isinstance(count, bool):
             await refused(checked.redrive, limit=count)
 
@@ -104,6 +105,7 @@ async def test_ids(checked, task_id):
     for call in (*calls, checked.get_task_state):
         await refused(call, task_id)
     await refused(checked.release_many, ['there', task_id])
+    await refused(checked.touch_many, ['there', task_id])
     if task_id is not None:
         await refused(checked.enqueue, 1, task_id=task_id)
 
@@ -126,6 +128,7 @@ async def test_the_rest(checked, client):
         await refused(checked.requeue, 'there', error=error)
     for ids in ('there', b'there', 5, None):
         await refused(checked.release_many, ids)
+        await refused(checked.touch_many, ids)
     for tasks in (5, None, object()):
         await refused(checked.enqueue_many, tasks)
     for serialiser in (None, object(), torrelque.TorrelqueTaskSerialiser(None, None)):

@@ -281,6 +281,18 @@ async def test_a_delivery_tells_its_group(queue):
     assert (await queue.dequeue(0))[0].group == 'ü'
 
 
+async def test_a_delivery_tells_the_length_of_its_lease(client, queue):
+    await queue.enqueue('plain', task_timeout=0.5)
+    await queue.enqueue('grouped', task_timeout=7, group='g')
+    await queue.enqueue('default')
+    taken = {task: task_id for task_id, task in await queue.dequeue(max_tasks=3)}
+    assert {task: task_id.timeout for task, task_id in taken.items()} == {'plain': 0.5, 'grouped': 7, 'default': 300}
+    assert pickle.loads(pickle.dumps(taken['plain'])).timeout == 0.5
+    await queue.requeue(taken['plain'], task_timeout=2)
+    assert (await queue.dequeue(0))[0].timeout == 2
+    assert (await queue.enqueue('new')).timeout is None
+
+
 async def test_who_was_handed_out_before_an_error_has_a_lease(client, queue):
     first, _ = await queue.enqueue_many(['a', 'b'], group='g', task_timeout=0.2)
     await client.delete(queue.keys['holders'])

@@ -552,6 +552,20 @@ async def test_settling_the_same_task_at_once_is_done_once(queue):
     assert await queue.release_many(iter([])) == []
 
 
+async def test_leases_are_renewed_in_bulk(client, queue):
+    await queue.enqueue_many(range(600), task_timeout=30)
+    taken = [task_id for task_id, _ in await queue.dequeue(max_tasks=250)]
+    while len(taken) < 600:
+        taken += [task_id for task_id, _ in await queue.dequeue(max_tasks=250)]
+    before = dict(await client.zrange(queue.keys['working'], 0, -1, withscores=True))
+    again = await queue.requeue(taken.pop()), (await queue.dequeue())[0]
+    assert await queue.touch_many([*taken, 'no such'], task_timeout=100) == [True] * 599 + [False]
+    after = dict(await client.zrange(queue.keys['working'], 0, -1, withscores=True))
+    for task_id in taken:
+        assert after[task_id.encode()] - before[task_id.encode()] > 60_000
+    assert after[again[1].encode()] - before[again[1].encode()] < 60_000
+
+
 def test_final_statuses():
     assert [status for status in Status if status.isfinal()] == [Status.COMPLETED, Status.REJECTED, Status.CANCELLED]
     assert list(Status) == [0, 1, 2, 3, 4, 5, 6]

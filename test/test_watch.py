@@ -175,7 +175,7 @@ async def test_an_own_id_that_is_enqueued_again_is_another_task(queue):
     watched, _ = await begin(queue, 'own')
     taken, _ = await queue.dequeue()
     assert (await anext(watched)).status is Status.WORKING
-    async with queue._client.pipeline(transaction=True) as pipeline:
+    async with queue.client.pipeline(transaction=True) as pipeline:
         await queue.release(taken, pipeline=pipeline)
         await queue.enqueue(2, task_id='own', pipeline=pipeline)
         await pipeline.execute()

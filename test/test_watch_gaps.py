@@ -177,7 +177,7 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     watched = [watched for watched, _ in await asyncio.gather(*beginning)]
     assert b''.join(proxy.requests).count(b'\nSUBSCRIBE\r') == 10
     proxy.cut()
-    while len(await channels(queue._client)) < 95:
+    while len(await channels(queue.client)) < 95:
         await asyncio.sleep(0.005)
     for item in watched[:40]:
         await item.aclose()
@@ -185,7 +185,7 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     await queue.release_many(ids, result_ttl=60)
     for item in watched[40:]:
         assert (await statuses(item))[-1] is Status.COMPLETED
-    await until_unsubscribed(queue._client)
+    await until_unsubscribed(queue.client)
 
 
 async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):

@@ -210,7 +210,7 @@ async def test_nothing_is_shown_before_the_settings_are_known(proxy, faulty, que
     gate = proxy.hold_reply(b'notify-keyspace-events')
     first = asyncio.ensure_future(begin(faulty, task_id))
     await gate.arrived.wait()
-    while not await channels(queue._client):
+    while not await channels(queue.client):
         await asyncio.sleep(0.005)
     await queue.dequeue()
     assert not has_part(b''.join(proxy.requests), READ) and not first.done()

@@ -144,7 +144,7 @@ class Operated(QueueObject):
         """
         key = f'{self.keys["task"]}:{check.check_id(task_id)}'
         values = await self._started().command('HMGET', key, *protocol.STATE_FIELDS)
-        state = protocol.read_state(values, self._serialiser)
+        state = protocol.read_state(values, self.serialiser)
         if state is None:
             raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
         return state

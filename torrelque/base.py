@@ -19,6 +19,10 @@ Self = TypeVar('Self', bound='QueueObject')
 class QueueObject:
     """All of `Torrelque` but its verbs."""
 
+    client: Client
+    """What the object was made with."""
+    serialiser: TorrelqueSerialiser
+    """What turns tasks, results and progress into bytes and back."""
     name: str
     """The queue's name."""
     keys: dict[str, str]
@@ -39,8 +43,8 @@ class QueueObject:
             check.check_count(max_tasks, 'max_tasks')
         self.keys = make_keys(queue)
         self.name = queue
-        self._client = client
-        self._serialiser = serialiser
+        self.client = client
+        self.serialiser = serialiser
         self._plan = Plan(self.keys, serialiser, max_tasks)
         self._session: Session | None = None
         self._sweeper: Sweeper | None = None
@@ -75,7 +79,7 @@ class QueueObject:
         if session is None:
             if self._closed:
                 raise TorrelqueClosedError('the queue was closed')
-            session = self._session = Session(self._client, self._plan)
+            session = self._session = Session(self.client, self._plan)
             # Many make an object for each request, and do not close it.
             weakref.finalize(self, session.abandon).atexit = False
         session.check()
@@ -103,4 +107,4 @@ class QueueObject:
         self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False
     ) -> None:
         words = self._plan.transitions[name].words([*self._plan.head(name), *args], resent)
-        await add_to_pipeline(self._client, pipeline, words)
+        await add_to_pipeline(self.client, pipeline, words)

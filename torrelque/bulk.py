@@ -135,18 +135,18 @@ def _calls_of(task_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         start, size = end, 0
 
 
-async def release_all(session: Session, task_ids: Sequence[str], keep: Sequence[Arg]) -> list[bool]:
-    """Release tasks; for each whether it was done, in their order.  Some calls are on their way at once."""
+async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> list[bool]:
+    """Release or touch tasks; for each whether it was done, in their order.  Some calls are on their way at once."""
     done: list[bool] = []
     calls = _calls_of(task_ids)
     while some := [*itertools.islice(calls, AWAY)]:
         session.check()
         replies = await asyncio.gather(
-            *(session.call('release', [word for i in ids for word in (i, token_of(i), *keep)]) for ids in some)
+            *(session.call(name, [word for i in ids for word in (i, token_of(i), *rest)]) for ids in some)
         )
         for ids, reply in zip(some, replies, strict=True):
             outcomes = zip(ids, read_outcomes(reply, len(ids)), strict=True)
-            done += [session.told('release', task_id, outcome) for task_id, outcome in outcomes]
+            done += [session.told(name, task_id, outcome) for task_id, outcome in outcomes]
     return done
 
 

@@ -1,6 +1,7 @@
 """Checks of what a caller gave, before anything is sent: each returns the value as it is sent, or raises."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from .error import TorrelqueTypeError, TorrelqueValueError
@@ -47,6 +48,13 @@ def check_name(name: str, what: str) -> str:
 def check_id(task_id: str) -> str:
     """A task's id."""
     return check_name(task_id, 'a task id')
+
+
+def check_ids(task_ids: Iterable[str]) -> list[str]:
+    """Ids of many tasks."""
+    if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+        raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
+    return [check_id(task_id) for task_id in task_ids]
 
 
 def check_group(group: str | None) -> str:

@@ -87,11 +87,11 @@ class TorrelqueTaskId(str):
     """A task's id; as `dequeue` gives it, it also carries the right to settle the task.
 
     It is a ``str`` and equal to the plain one.  The id of a delivery has an ``attempt`` (1 at the first), a ``token``
-    by which the queue tells this delivery from any other of the same task, and its ``group``.  Pickling keeps all;
-    JSON keeps the plain string, which is not fenced.
+    by which the queue tells this delivery from any other of the same task, its ``group``, and the ``timeout`` of its
+    lease.  Pickling keeps all; JSON keeps the plain string, which is not fenced.
     """
 
-    __slots__ = ('attempt', 'group', 'token')
+    __slots__ = ('attempt', 'group', 'timeout', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
@@ -99,19 +99,27 @@ class TorrelqueTaskId(str):
     """Attempt and server time (ms) of the claim, or '' when the task was not dequeued."""
     group: str | None
     """The task's group; None where it has none, and when it was not dequeued."""
+    timeout: float | None
+    """Length (s) of the lease that was taken; None when the task was not dequeued."""
 
     def __new__(
-        cls, value: str, attempt: int | None = None, token: str = '', group: str | None = None
+        cls,
+        value: str,
+        attempt: int | None = None,
+        token: str = '',
+        group: str | None = None,
+        timeout: float | None = None,
     ) -> 'TorrelqueTaskId':
         """A plain id, or that of a delivery."""
         self = str.__new__(cls, value)
         self.attempt = attempt
         self.token = token
         self.group = group
+        self.timeout = timeout
         return self
 
-    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None]]:
-        return type(self), (str(self), self.attempt, self.token, self.group)
+    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None]]:
+        return type(self), (str(self), self.attempt, self.token, self.group, self.timeout)
 
 
 class TorrelqueTaskState(NamedTuple):

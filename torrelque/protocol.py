@@ -339,10 +339,11 @@ def read_claimed(reply: Any) -> Claimed:
     stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
     groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
     tasks, foreign = [], []
-    for i in range(6, len(reply), 3):
+    for i in range(6, len(reply), 4):
         token = f'{reply[i + 2]}-{stamp}'
         try:
-            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, groups.get(i // 3 - 1))
+            group = groups.get(i // 4) if groups else None
+            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, group, reply[i + 3] / 1000)
             tasks.append((task_id, reply[i + 1]))
         except UnicodeDecodeError:
             foreign.append((reply[i], token))

@@ -6,7 +6,6 @@ from typing import Any, Literal, overload
 
 from . import bulk, check, protocol
 from .admin import Operated
-from .error import TorrelqueTypeError
 from .model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
 
 
@@ -74,7 +73,7 @@ class Torrelque(Operated):
         new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else check.check_id(task_id))
         lease = self.task_timeout if task_timeout is None else task_timeout
         options = protocol.enqueue_options(lease, delay, max_attempts, mark, group, priority)
-        payload = check.serialise(self._serialiser, task, 'the task')
+        payload = check.serialise(self.serialiser, task, 'the task')
         item: list[protocol.Arg] = [new_id, payload, options]
         size = len(payload) + (0 if group is None else protocol.GROUPED)
         if pipeline is not None:
@@ -114,7 +113,7 @@ class Torrelque(Operated):
             return protocol.enqueue_options(lease, delay, max_attempts, None, its_group, its_priority)
 
         options = options_of if callable(group) or callable(priority) else options_of(None)
-        return await bulk.enqueue_all(self._started(), self._serialiser, tasks, options)
+        return await bulk.enqueue_all(self._started(), self.serialiser, tasks, options)
 
     async def cancel(self, task_id: str) -> bool:
         """Take a task back: True if it was there and not final.
@@ -255,7 +254,7 @@ class Torrelque(Operated):
         :return: as `requeue`.
         """
         check.check_id(task_id)
-        data = None if result is None else check.serialise(self._serialiser, result, 'the result')
+        data = None if result is None else check.serialise(self.serialiser, result, 'the result')
         args = [task_id, protocol.token_of(task_id), *protocol.release_keep(status, data, result_ttl, self.result_ttl)]
         return await self._settle('release', task_id, args, pipeline, 0 if data is None else len(data))
 
@@ -267,11 +266,9 @@ class Torrelque(Operated):
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
-        if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
-            raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
-        ids = [check.check_id(task_id) for task_id in task_ids]
+        ids = check.check_ids(task_ids)
         keep = protocol.release_keep(status, None, result_ttl, self.result_ttl)
-        return await bulk.release_all(self._started(), ids, keep)
+        return await bulk.settle_all(self._started(), 'release', ids, keep)
 
     async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
@@ -280,7 +277,7 @@ class Torrelque(Operated):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        data = None if progress is None else check.serialise(self._serialiser, progress, 'the progress')
+        data = None if progress is None else check.serialise(self.serialiser, progress, 'the progress')
         args: list[protocol.Arg] = [
             check.check_id(task_id),
             protocol.token_of(task_id),
@@ -288,6 +285,12 @@ class Torrelque(Operated):
             b'' if data is None else b'=' + data,
         ]
         return await self._started().settle('touch', args, task_id, 0 if data is None else len(data))
+
+    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+        """Renew leases, some hundred in one call; for each what `touch` would have returned."""
+        ids = check.check_ids(task_ids)
+        lease = '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout'))
+        return await bulk.settle_all(self._started(), 'touch', ids, [lease, ''])
 
     async def bury(self, task_id: str, *, error: str | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.

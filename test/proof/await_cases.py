@@ -317,6 +317,7 @@ CASES = [
     Case('release', 'in a pipeline', lambda b: _in_pipeline(b, 'release', _held(b)), READ, taking(1)),
     Case('release_many', '', lambda b: b.queue.release_many(b.held.values()), EACH, taking(10)),
     Case('touch', '', lambda b: b.queue.touch(_held(b), progress=1), SETTLE, taking(2)),
+    Case('touch_many', '', lambda b: b.queue.touch_many(b.held.values()), EACH, taking(10)),
     Case('bury', '', lambda b: b.queue.bury(_held(b), error='no'), SETTLE, taking(2)),
     # Watching
     Case('watch', 'the first state', _first_state, READ, taking(1)),

@@ -11,7 +11,7 @@
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work is left
 --        (1 or 0), list of id and trouble by turns, list of number (from 1) and group by turns of the tasks that have
---        one, then by turns id, payload, attempt
+--        one, then by turns id, payload, attempt, length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- To the microsecond: an id of the caller's own may be finished, enqueued anew and claimed within one millisecond.
@@ -37,10 +37,10 @@ local function hand(id, key, known)
   end
   local attempt = (tonumber(known[3]) or 0) + 1
   redis.call('HSET', key, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', claimed)
-  local n = #leases
-  leases[n + 1], leases[n + 2] = now + (tonumber(known[2]) or 300000), id
+  local n, lease = #leases, tonumber(known[2]) or 300000
+  leases[n + 1], leases[n + 2] = now + lease, id
   n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, attempt
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payload, attempt, lease
   given[#given + 1] = id
   bytes = bytes + #payload
   return 'ok'
@@ -103,7 +103,7 @@ if special or last or odd[1] then
     last = cjson.decode(last)
     reply[2] = last.time
     for _, id in ipairs(last.ids) do
-      local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+      local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'timeout')
       local payload = redis.call('HGET', tasks, id)
       if not known.err and known[1] == WORKING and known[3] == last.time and payload then
         given[#given + 1] = id
@@ -112,6 +112,7 @@ if special or last or odd[1] then
         end
         local n = #reply
         reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
+        reply[n + 4] = tonumber(known[5]) or 300000
       end
     end
   elseif special and not halted then
