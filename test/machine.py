@@ -33,7 +33,7 @@ from model_checks import (
 from model_groups import WORKING
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId, protocol
-from torrelque.session import Plan
+from torrelque.calls import Plan
 
 START = 1_700_000_000_000
 

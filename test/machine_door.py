@@ -17,9 +17,9 @@ from model_checks import BUCKET_LIFE
 from model_places import SHORT_LIST, SHORT_TURNS
 from model_taking import HOLES
 from servers import RealServer
-from torrelque import bulk, fetch, lua, protocol, sweep
+from torrelque import calls, fetch, lua, protocol, steps
+from torrelque.calls import Plan
 from torrelque.link import Link, Request
-from torrelque.session import Plan
 
 CLOCK = 'clock'
 """The key that has the time."""
@@ -102,15 +102,15 @@ class Door:
         monkeypatch.setattr(Link, 'submit', record)
         # Ids, and so their order, are the same in each run of a machine.
         monkeypatch.setattr(os, 'urandom', self.urandom)
-        monkeypatch.setattr(protocol, 'FEW', WALK)
-        for module in (protocol, bulk):
+        monkeypatch.setattr(steps, 'FEW', WALK)
+        for module in (protocol, calls, steps):
             monkeypatch.setattr(module, 'GROUPED', GROUPED)
-        monkeypatch.setattr(bulk, 'BULK', BULK_TASKS)
-        monkeypatch.setattr(bulk, 'BULK_BYTES', BULK_BYTES)
+        monkeypatch.setattr(steps, 'BULK', BULK_TASKS)
+        monkeypatch.setattr(steps, 'BULK_BYTES', BULK_BYTES)
         monkeypatch.setattr(fetch, 'BULK', BULK_TASKS)
         monkeypatch.setattr(fetch, 'BULK_BYTES', BULK_BYTES)
         monkeypatch.setattr(fetch, 'SWEEP', SWEEP_TASKS)
-        monkeypatch.setattr(sweep, 'SWEEP', SWEEP_TASKS)
+        monkeypatch.setattr(steps, 'SWEEP', SWEEP_TASKS)
         # Nothing shall happen by real time.
         monkeypatch.setattr(fetch, 'GRACE', 1e6)
         monkeypatch.setattr(fetch, 'ACKNOWLEDGE', 1e6)

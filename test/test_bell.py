@@ -21,7 +21,7 @@ def endless(monkeypatch):
     """Nobody's block at the bell ends by itself."""
     monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
     monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.session.BLOCK_MS', '60000')
+    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '60000')
 
 
 async def test_consumers_share_work_that_was_rung_for_once(client, server, queue, queue_name):

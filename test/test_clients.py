@@ -208,7 +208,7 @@ async def test_a_failover_is_survived(sentinel):
 async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_there(cluster, caplog):
     async with cluster.client() as client, Torrelque(client, queue='half') as queue:
         await queue.set_limit('g', concurrency=5)
-        await queue.pause('nobody')
+        await queue.pause('nobody', probe=1000)
         await queue.enqueue_many(range(3))
         await queue.bury((await queue.dequeue())[0])
         await queue.dequeue()

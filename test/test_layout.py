@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import torrelque
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'torrelque'
 
@@ -26,6 +28,9 @@ FOUNDATIONS = {
     'check': {'error', 'model'},
     'lua': set[str](),
     'protocol': {'check', 'error', 'keys', 'lua', 'model'},
+    'calls': {'check', 'keys', 'model', 'protocol'},
+    'steps': {'calls', 'check', 'error', 'model', 'protocol'},
+    'patience': {'protocol'},
     'embedded': {'error'},
 }
 MAX_LINES = 400
@@ -37,13 +42,14 @@ ENTRIES = re.compile(
 
 
 def own_imports(path: Path) -> Iterator[str]:
-    """Names right below `torrelque` that a top-level module imports, inside functions too."""
+    """Names right below `torrelque` that a module imports, inside functions too."""
 
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = '.'.join(filter(None, ['torrelque' if node.level else '', node.module]))
+            above = ('torrelque', *path.relative_to(PACKAGE).parts)[: -node.level] if node.level else ()
+            module = '.'.join(filter(None, [*above, node.module]))
             names = [f'{module}.{alias.name}' for alias in node.names]
         else:
             continue
@@ -56,6 +62,16 @@ def own_imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize('path', CORE, ids=lambda path: path.stem)
 def test_core_imports_no_layer(path: Path) -> None:
     assert not set(own_imports(path)) & set(LAYERS)
+
+
+@pytest.mark.parametrize('path', [path for name in LAYERS for path in sorted((PACKAGE / name).rglob('*.py'))], ids=str)
+def test_layer_imports_public_names_and_layers_only(path: Path) -> None:
+    layer = path.relative_to(PACKAGE).parts[0]
+    allowed = {*torrelque.__all__, *LAYERS, 'embedded'}
+    if layer == 'sync':
+        # The same calls, sent another way.
+        allowed |= FOUNDATIONS.keys()
+    assert set(own_imports(path)) <= allowed
 
 
 @pytest.mark.parametrize('name', FOUNDATIONS)

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-from . import bulk, check, protocol
+from . import check, protocol, steps
 from .base import QueueObject
-from .error import TorrelqueClosedError, TorrelqueLookupError
+from .error import TorrelqueClosedError
 from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -12,7 +12,7 @@ from .model import (
     TorrelqueSweepResult,
     TorrelqueTaskState,
 )
-from .sweep import Sweeper, sweep_all
+from .sweep import Sweeper
 
 
 class Operated(QueueObject):
@@ -45,30 +45,23 @@ class Operated(QueueObject):
         When a call for the default is cancelled or fails on the way, some groups go by the new limits only after their
         next change.
         """
-        name, value = check.check_group(group), protocol.limit_value(concurrency, rate)
-        session = self._started()
-        await session.call('limit', [name, value])
-        if group is None:
-            async for items in session.scan(self.keys['groups']):
-                for start in range(0, len(items), 2 * protocol.FEW):
-                    session.check()
-                    await session.call('advance', items[start : start + 2 * protocol.FEW : 2])
+        await self._started().run(steps.set_limit(self._plan, group, concurrency, rate))
 
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None.  What was never set is not there."""
-        limits: dict[str | None, TorrelqueLimit] = {}
-        async for items in self._started().scan(self.keys['limits']):
-            for name, value in zip(items[::2], items[1::2], strict=True):
-                limits[protocol.text(name) or None] = protocol.read_limit(value)
-        return limits
+        return await self._started().run(steps.get_limits(self._plan))
 
-    async def pause(self, group: str | None = None) -> None:
+    async def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
         """Hand out no more tasks, of a group or (None) of the whole queue, until `resume`.
 
         Tasks are taken in as before, and those that are worked on go on.  A pause is kept in Redis, and outlives all
-        consumers.
+        consumers.  To pause what is paused begins its time anew; a pause without probes stays one until `resume`.
+
+        :param probe: let one task through all the same, to see whether it works again: every so many seconds (more than
+            0), the first after that time, over all consumers.  Its id has ``probe`` True.  Without a task when it is
+            time, it is the next that comes.
         """
-        await self._started().call('pause', [check.check_group(group)])
+        await self._started().call('pause', protocol.pause_args(group, probe))
 
     async def resume(self, group: str | None = None) -> None:
         """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
@@ -79,19 +72,17 @@ class Operated(QueueObject):
 
         A group is no more than a name: one that has no tasks is no error.
         """
-        return protocol.read_group_stats(await self._started().call('group', [check.check_name(group, 'a group')]))
+        return await self._started().run(steps.get_group_stats(group))
 
     async def groups(self) -> AsyncIterator[str]:
         """Names of the groups that have tasks, dead ones not counted, in no order.
 
         They are read in steps: a group that has tasks all the time is there once, one that comes or goes may be.
         """
-        seen = set()
-        async for items in self._started().scan(self.keys['groups']):
-            for name in items[::2]:
-                if name not in seen:
-                    seen.add(name)
-                    yield protocol.text(name)
+        scan = steps.GroupScan(self._plan)
+        while not scan.over:
+            for name in await self._started().run(scan.read()):
+                yield name
 
     # Tasks
 
@@ -104,19 +95,14 @@ class Operated(QueueObject):
         :param task_ids: which; all that are dead now when none is named, the first to die first.
         :param limit: how many at the most.
         """
-        if limit is not None:
-            check.check_count(limit, 'limit', 0)
-        ids = [check.check_id(task_id) for task_id in task_ids]
-        if ids:
-            return await bulk.redrive_some(self._started(), self._plan.mark, ids[:limit])
-        return await bulk.redrive_all(self._started(), self._plan.mark, self.keys['dead'], limit)
+        return await self._started().run(steps.redrive(self._plan, task_ids, limit))
 
     async def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
 
         Consumers that wait do this by themselves, within milliseconds.
         """
-        return await sweep_all(self._started())
+        return await self._started().run(steps.sweep())
 
     def schedule_sweep(self, interval: float | None = None) -> None:
         """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
@@ -135,16 +121,11 @@ class Operated(QueueObject):
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
-        return protocol.read_stats(await self._started().call('stats', []))
+        return await self._started().run(steps.get_queue_stats())
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task.
 
         :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
         """
-        key = f'{self.keys["task"]}:{check.check_id(task_id)}'
-        values = await self._started().command('HMGET', key, *protocol.STATE_FIELDS)
-        state = protocol.read_state(values, self.serialiser)
-        if state is None:
-            raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
-        return state
+        return await self._started().run(steps.get_task_state(self._plan, task_id))

@@ -4,12 +4,12 @@ import weakref
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import check, protocol
+from . import check
+from .calls import Call, Plan
 from .client import Client, add_to_pipeline, check_client
-from .error import TorrelqueClosedError, TorrelqueTypeError
-from .keys import make_keys
+from .error import TorrelqueClosedError
 from .model import JSON, TorrelqueSerialiser
-from .session import Plan, Session
+from .session import Session
 from .sweep import Sweeper
 from .watch import Watch
 
@@ -23,6 +23,8 @@ class QueueObject:
     """What the object was made with."""
     serialiser: TorrelqueSerialiser
     """What turns tasks, results and progress into bytes and back."""
+    max_tasks: int | None
+    """How many tasks the queue may have before it refuses more; None is any number."""
     name: str
     """The queue's name."""
     keys: dict[str, str]
@@ -37,15 +39,12 @@ class QueueObject:
         max_tasks: int | None = None,
     ) -> None:
         check_client(client)
-        if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
-            raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
-        if max_tasks is not None:
-            check.check_count(max_tasks, 'max_tasks')
-        self.keys = make_keys(queue)
+        self._plan = Plan(queue, serialiser, max_tasks)
+        self.keys = self._plan.keys
         self.name = queue
         self.client = client
         self.serialiser = serialiser
-        self._plan = Plan(self.keys, serialiser, max_tasks)
+        self.max_tasks = max_tasks
         self._session: Session | None = None
         self._sweeper: Sweeper | None = None
         self._closed = False
@@ -95,16 +94,8 @@ class QueueObject:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
         return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
 
-    async def _settle(
-        self, name: str, task_id: str, args: list[protocol.Arg], pipeline: Any, size: int = 0
-    ) -> bool:
+    async def _settle(self, call: Call, pipeline: Any) -> bool:
         if pipeline is not None:
-            await self._add_to_pipeline(pipeline, name, args)
+            await add_to_pipeline(self.client, pipeline, self._plan.words(call))
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
-        return await self._started().settle(name, args, task_id, size + protocol.weight_of(task_id))
-
-    async def _add_to_pipeline(
-        self, pipeline: Any, name: str, args: list[protocol.Arg], resent: bool = False
-    ) -> None:
-        words = self._plan.transitions[name].words([*self._plan.head(name), *args], resent)
-        await add_to_pipeline(self.client, pipeline, words)
+        return await self._started().settle(*call)

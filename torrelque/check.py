@@ -100,6 +100,13 @@ def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
     return bytes(data)
 
 
+def check_serialiser(serialiser: TorrelqueSerialiser) -> TorrelqueSerialiser:
+    """What turns values into bytes and back."""
+    if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
+        raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
+    return serialiser
+
+
 def check_error(error: str | None) -> str:
     """An error's text as it is kept; '' is none."""
     if error is None:

@@ -13,19 +13,10 @@ from typing import Any, Protocol
 import hiredis
 import redis.asyncio.retry
 import redis.backoff
-import redis.exceptions
 
-from .protocol import error_code
+from .patience import CONNECT_TIMEOUT, final_error
 
 logger = logging.getLogger(__package__)
-
-CONNECT_TIMEOUT = 3.0
-"""s for one attempt to connect."""
-
-NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS'})
-"""Errors that say: not carried out, send again in a moment."""
-_FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
-_PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 
 MISSING = object()
 """What a reader gives when no reply is whole."""
@@ -39,16 +30,6 @@ class Connector(Protocol):
 
     async def make(self, anew: bool) -> Any:
         """A connection of the client library, not connected; ``anew`` after something went wrong with the last."""
-
-
-def _final(error: Exception) -> Exception | None:
-    # The client library wraps what a server on a unix socket says.
-    for exc in (error, error.__cause__):
-        if isinstance(exc, _FATAL) and error_code(str(exc)) in NOT_RUN:
-            return None
-        if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
-            return exc
-    return None
 
 
 def _shut(connection: Any) -> None:
@@ -163,7 +144,7 @@ class Connection(asyncio.Protocol):
                 _forget_frames(exc)
                 self._error = exc
                 self._anew = True
-                if final := _final(exc):
+                if final := final_error(exc):
                     self._refuse(final)
                     return
                 await asyncio.sleep(delay)

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .calls import claim_args
 from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
@@ -225,14 +226,13 @@ class Fetcher:
         self._claiming = self._loop.create_future()
         self._stayed = staying > 0
         self._rang = False
-        args = [
+        args = claim_args(
             self.acknowledge(),
             self._record,
-            str(min(wanted, BULK)),
-            '0' if self._closed else str(staying),
-            str(int(BLOCK * 1000)),
-            str(BULK_BYTES),
-        ]
+            min(wanted, BULK),
+            0 if self._closed else staying,
+            BULK_BYTES,
+        )
         self._link.submit(Request(self._transitions['claim'], args, self._claimed, resent=self._again))
 
     def _claimed(self, reply: Any, error: Exception | None) -> None:

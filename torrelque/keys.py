@@ -25,6 +25,7 @@ FIXED = (
     'limits',
     'rated',
     'paused',
+    'probes',
     'seq',
     'bell',
     'holes',

@@ -15,19 +15,18 @@ from typing import Any
 
 import hiredis
 
-from .connection import MISSING, NOT_RUN, Connection, Connector
+from .connection import MISSING, Connection, Connector
 from .error import TorrelqueConnectionError, TorrelqueTypeError
+from .patience import ELSEWHERE, NOT_RUN, REPEATING, SILENT
 from .protocol import Arg, Transition, error_code, pack, server_error
 
 TICK = 0.25
 """s between two looks at a busy link."""
-SILENCE = 12
+SILENCE = int(SILENT / TICK)
 """Ticks without any byte after which a connection with a reply outstanding counts as dead."""
-GIVE_UP = 40
+GIVE_UP = int(REPEATING / TICK)
 """Ticks after which a call that could not be carried out fails."""
 
-_ELSEWHERE = frozenset({'READONLY', 'MOVED', 'CLUSTERDOWN', 'MASTERDOWN'})
-"""Errors that say: not carried out, and not here; connect anew."""
 _PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 Callback = Callable[[Any, Exception | None], None]
@@ -176,10 +175,10 @@ class Link(Connection):
             self._send(request)
         elif code == 'MOVED' and not self._connector.cluster:
             request.callback(None, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})'))
-        elif code in NOT_RUN or code in _ELSEWHERE:
+        elif code in NOT_RUN or code in ELSEWHERE:
             self._error = server_error(message)
             again = request.repeat and request.ticks < GIVE_UP
-            if code in _ELSEWHERE:
+            if code in ELSEWHERE:
                 self._lost(request if again else None, pause=code != 'MOVED')
             elif again:
                 self._unsent.append(request)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import hiredis
 
-from .connection import MISSING, NOT_RUN, Connection, Connector
+from .connection import MISSING, Connection, Connector
+from .patience import NOT_RUN
 from .protocol import error_code, pack, server_error
 
 CHUNK = 1000

@@ -87,11 +87,12 @@ class TorrelqueTaskId(str):
     """A task's id; as `dequeue` gives it, it also carries the right to settle the task.
 
     It is a ``str`` and equal to the plain one.  The id of a delivery has an ``attempt`` (1 at the first), a ``token``
-    by which the queue tells this delivery from any other of the same task, its ``group``, and the ``timeout`` of its
-    lease.  Pickling keeps all; JSON keeps the plain string, which is not fenced.
+    by which the queue tells this delivery from any other of the same task, its ``group``, the ``timeout`` of its lease,
+    and tells whether it is the ``probe`` of a pause.  Pickling keeps all; JSON keeps the plain string, which is not
+    fenced.
     """
 
-    __slots__ = ('attempt', 'group', 'timeout', 'token')
+    __slots__ = ('attempt', 'group', 'probe', 'timeout', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
@@ -101,6 +102,8 @@ class TorrelqueTaskId(str):
     """The task's group; None where it has none, and when it was not dequeued."""
     timeout: float | None
     """Length (s) of the lease that was taken; None when the task was not dequeued."""
+    probe: bool
+    """Whether it was handed out despite a pause of its group or of the queue, to see how it goes."""
 
     def __new__(
         cls,
@@ -109,6 +112,7 @@ class TorrelqueTaskId(str):
         token: str = '',
         group: str | None = None,
         timeout: float | None = None,
+        probe: bool = False,
     ) -> 'TorrelqueTaskId':
         """A plain id, or that of a delivery."""
         self = str.__new__(cls, value)
@@ -116,10 +120,11 @@ class TorrelqueTaskId(str):
         self.token = token
         self.group = group
         self.timeout = timeout
+        self.probe = probe
         return self
 
-    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None]]:
-        return type(self), (str(self), self.attempt, self.token, self.group, self.timeout)
+    def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None, bool]]:
+        return type(self), (str(self), self.attempt, self.token, self.group, self.timeout, self.probe)
 
 
 class TorrelqueTaskState(NamedTuple):

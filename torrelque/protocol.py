@@ -138,6 +138,15 @@ def limit_value(concurrency: float | None, rate: tuple[int, float] | float | Non
     return json.dumps(limits, separators=(',', ':')) if limits else ''
 
 
+def pause_args(group: str | None, probe: float | None = None) -> list[Arg]:
+    """What is paused, and the time from one task that is let through to the next, if any is."""
+    if probe is None:
+        return [check_group(group)]
+    if not (every := milliseconds(probe, 'probe')):
+        raise TorrelqueValueError('probe must be more than 0 seconds')
+    return [check_group(group), str(every)]
+
+
 def weight_of(task_id: str) -> int:
     """Bytes that a task counts as in a call that settles it."""
     return GROUPED if isinstance(task_id, TorrelqueTaskId) and task_id.group is not None else 0
@@ -337,13 +346,17 @@ def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
 def read_claimed(reply: Any) -> Claimed:
     """What a claim was given, each id with its token."""
     stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
+    # By the number of the task, which is negative for a probe.
     groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
     tasks, foreign = [], []
     for i in range(6, len(reply), 4):
         token = f'{reply[i + 2]}-{stamp}'
         try:
-            group = groups.get(i // 4) if groups else None
-            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, group, reply[i + 3] / 1000)
+            group, probe = None, False
+            if groups:
+                probe = -(i // 4) in groups
+                group = groups.get(-(i // 4) if probe else i // 4) or None
+            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, group, reply[i + 3] / 1000, probe)
             tasks.append((task_id, reply[i + 1]))
         except UnicodeDecodeError:
             foreign.append((reply[i], token))

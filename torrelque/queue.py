@@ -1,11 +1,11 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
-import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Literal, overload
 
-from . import bulk, check, protocol
+from . import bulk, calls, check, protocol
 from .admin import Operated
+from .client import add_to_pipeline
 from .model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
 
 
@@ -69,19 +69,14 @@ class Torrelque(Operated):
         When the reply is lost the call is repeated, and enqueues once; but a task that was finished and forgotten
         before the repetition came is enqueued again.
         """
-        mark = None if task_id is None else self._plan.mark()
-        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else check.check_id(task_id))
         lease = self.task_timeout if task_timeout is None else task_timeout
-        options = protocol.enqueue_options(lease, delay, max_attempts, mark, group, priority)
-        payload = check.serialise(self.serialiser, task, 'the task')
-        item: list[protocol.Arg] = [new_id, payload, options]
-        size = len(payload) + (0 if group is None else protocol.GROUPED)
+        call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
-            await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)
+            await add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
         else:
-            await self._started().send('enqueue', item, new_id, size)
-        return new_id
+            await self._started().send(*call)
+        return call[2]
 
     async def enqueue_many(
         self,
@@ -106,13 +101,7 @@ class Torrelque(Operated):
         When cancelled, the tasks of the last call may be in.
         """
         lease = self.task_timeout if task_timeout is None else task_timeout
-
-        def options_of(task: Any) -> str:
-            its_group = group(task) if callable(group) else group
-            its_priority = priority(task) if callable(priority) else priority
-            return protocol.enqueue_options(lease, delay, max_attempts, None, its_group, its_priority)
-
-        options = options_of if callable(group) or callable(priority) else options_of(None)
+        options = calls.options_of_many(lease, delay, max_attempts, group, priority)
         return await bulk.enqueue_all(self._started(), self.serialiser, tasks, options)
 
     async def cancel(self, task_id: str) -> bool:
@@ -122,9 +111,8 @@ class Torrelque(Operated):
         which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
         id of the caller's own may be enqueued again at once.
         """
-        args = [check.check_id(task_id), self._plan.mark()]
-        outcome = await self._started().send('cancel', args, task_id, protocol.GROUPED)
-        return protocol.settled(outcome, task_id)
+        call = self._plan.cancel(task_id)
+        return protocol.settled(await self._started().send(*call), task_id)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -221,16 +209,7 @@ class Torrelque(Operated):
 
         When the call is cancelled it is carried out all the same, if the server can be reached.
         """
-        args: list[protocol.Arg] = [
-            check.check_id(task_id),
-            protocol.token_of(task_id),
-            self._plan.mark(),
-            str(0 if delay is None else check.milliseconds(delay, 'delay')),
-            '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout')),
-            '1' if forgive else '',
-            check.check_error(error),
-        ]
-        return await self._settle('requeue', task_id, args, pipeline, len(error or ''))
+        return await self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
 
     async def release(
         self,
@@ -253,10 +232,7 @@ class Torrelque(Operated):
             lost reply reads as refused.
         :return: as `requeue`.
         """
-        check.check_id(task_id)
-        data = None if result is None else check.serialise(self.serialiser, result, 'the result')
-        args = [task_id, protocol.token_of(task_id), *protocol.release_keep(status, data, result_ttl, self.result_ttl)]
-        return await self._settle('release', task_id, args, pipeline, 0 if data is None else len(data))
+        return await self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
 
     async def release_many(
         self,
@@ -266,9 +242,8 @@ class Torrelque(Operated):
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
-        ids = check.check_ids(task_ids)
-        keep = protocol.release_keep(status, None, result_ttl, self.result_ttl)
-        return await bulk.settle_all(self._started(), 'release', ids, keep)
+        many = calls.many_to_release(task_ids, result_ttl, status, self.result_ttl)
+        return await bulk.settle_all(self._started(), *many)
 
     async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
@@ -277,20 +252,13 @@ class Torrelque(Operated):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        data = None if progress is None else check.serialise(self.serialiser, progress, 'the progress')
-        args: list[protocol.Arg] = [
-            check.check_id(task_id),
-            protocol.token_of(task_id),
-            '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout')),
-            b'' if data is None else b'=' + data,
-        ]
-        return await self._started().settle('touch', args, task_id, 0 if data is None else len(data))
+        call = self._plan.touch(task_id, task_timeout, progress)
+        return await self._started().settle(*call)
 
     async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
-        ids = check.check_ids(task_ids)
-        lease = '' if task_timeout is None else str(check.milliseconds(task_timeout, 'task_timeout'))
-        return await bulk.settle_all(self._started(), 'touch', ids, [lease, ''])
+        many = calls.many_to_touch(task_ids, task_timeout)
+        return await bulk.settle_all(self._started(), *many)
 
     async def bury(self, task_id: str, *, error: str | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
@@ -298,6 +266,5 @@ class Torrelque(Operated):
         :param error: why, to be read in its state.
         :return: as `requeue`.
         """
-        token, mark = protocol.token_of(check.check_id(task_id)), self._plan.mark()
-        args = [task_id, token, mark, check.check_error(error)]
-        return await self._started().settle('bury', args, task_id, len(error or '') + protocol.weight_of(task_id))
+        call = self._plan.bury(task_id, error)
+        return await self._started().settle(*call)

@@ -2,59 +2,26 @@
 
 import asyncio
 import logging
-import os
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from .batch import Batch
+from .calls import Plan, told
 from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
 from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
 from .hub import Hub
 from .link import SILENCE, TICK, Link
-from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import BLOCK, BULK, FEW, Arg, Outcome, Transition, make_marks, settled, text
+from .model import TorrelqueTaskId
+from .protocol import BLOCK, Arg, Outcome, text
+from .steps import Steps
 
 logger = logging.getLogger(__package__)
 
-BLOCK_MS = str(int(BLOCK * 1000))
+T = TypeVar('T')
+
 CLOSING = 3.0
 """s that closing waits for calls that are on their way."""
-
-
-class Plan:
-    """What is the same for a queue object in any event loop: its transitions and the heads of their arguments."""
-
-    NAMES = (
-        *('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury'),
-        *('redrive', 'cancel', 'sweep', 'stats', 'state', 'leave'),
-        *('limit', 'advance', 'pause', 'resume', 'group'),
-    )
-
-    def __init__(self, keys: dict[str, str], serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
-        self.keys = keys
-        self.serialiser = serialiser
-        self.transitions = {name: Transition(name, keys) for name in self.NAMES}
-        self._marks = make_marks()
-        self._process = os.getpid()
-        self._limit = '' if max_tasks is None else str(max_tasks)
-
-    def mark(self) -> str:
-        """A name for a call, by which the scripts know it when it is sent twice."""
-        if self._process != os.getpid():
-            # Forked: the other process goes on with these.
-            self._marks, self._process = make_marks(), os.getpid()
-        return next(self._marks)
-
-    def head(self, name: str, acknowledged: str = '') -> list[Arg]:
-        """The arguments that a call has once, before those of its tasks."""
-        if name == 'enqueue':
-            return [self._limit, BLOCK_MS]
-        if name in ('requeue', 'touch'):
-            return [acknowledged, BLOCK_MS]
-        if name in ('release', 'bury'):
-            return [acknowledged]
-        return []
 
 
 class Session:
@@ -109,14 +76,8 @@ class Session:
 
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
-        return self.told(name, task_id, await self.send(name, args, task_id, size))
-
-    def told(self, name: str, task_id: str, outcome: Outcome) -> bool:
-        """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
-        done = settled(outcome, task_id)
-        if not done:
-            logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
-        return done
+        outcome = await self.send(name, args, task_id, size)
+        return outcome == 'ok' or told(name, task_id, outcome)
 
     def call(self, name: str, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
@@ -125,20 +86,17 @@ class Session:
         call.add_done_callback(self._calls.discard)
         return call
 
-    async def scan(self, key: str) -> AsyncIterator[list[bytes]]:
-        """A hash, some hundred fields at a time: field, value, field, ...  A field may come twice."""
-        cursor = b'0'
+    async def run(self, steps: Steps[T]) -> T:
+        """Calls one after the other; what they come to."""
+        reply: Any = None
         while True:
+            try:
+                name, args = steps.send(reply)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
             self.check()
-            cursor, items = await self.command('HSCAN', key, cursor, 'COUNT', str(BULK))
-            if items:
-                yield items
-            if int(cursor) == 0:
-                return
-
-    def command(self, *args: Arg) -> 'asyncio.Future[Any]':
-        """A plain command that reads."""
-        return self._link.call(None, args)
+            reply = await (self._link.call(None, args) if name is None else self.call(name, args))
 
     async def close(self) -> None:
         """Give back what nobody waits for, wait for what is on its way, let the connections go.
@@ -188,10 +146,7 @@ class Session:
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.
-        for start in range(0, len(task_ids), FEW):
-            args: list[Arg] = []
-            for task_id in task_ids[start : start + FEW]:
-                args += [task_id, task_id.token, self._plan.mark(), '0', '', '1', '']
+        for args in self._plan.give_back(task_ids):
             call = self.call('requeue', args)
             self._returns.add(call)
             call.add_done_callback(self._returned)
@@ -202,9 +157,7 @@ class Session:
             logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
 
     def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
-        why = f'the payload cannot be read: {type(error).__name__}: {error}'
-        logger.warning('task %r is dead: %s', task_id, why)
-        args: list[Arg] = [task_id, token, self._plan.mark(), why.encode('utf-8', 'backslashreplace')]
+        args = self._plan.reject(task_id, token, error)
         self.batch('bury').add(args, text(task_id)).add_done_callback(_log_failure)
 
 

@@ -6,25 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from .check import milliseconds
 from .error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError
-from .model import TorrelqueSweepResult
-from .protocol import SWEEP, read_troubles
-from .session import Session
 
 logger = logging.getLogger(__package__)
-
-
-async def sweep_all(session: Session) -> TorrelqueSweepResult:
-    """Sweep batch by batch until nothing is due."""
-    total = TorrelqueSweepResult(0, 0, 0)
-    more = True
-    while more:
-        session.check()
-        reply = await session.call('sweep', [str(SWEEP)])
-        total = TorrelqueSweepResult(*(a + int(b) for a, b in zip(total, reply[1:4], strict=True)))
-        more = bool(reply[4])
-        for task_id, trouble in read_troubles(reply[5]):
-            logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
-    return total
 
 
 class Sweeper:

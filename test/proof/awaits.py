@@ -29,8 +29,7 @@ if __name__ == '__main__':
 
 import redis.asyncio
 
-import torrelque.bulk
-import torrelque.sweep
+import torrelque.steps
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
 from await_loop import Noise, Turns, call_with_timeout
@@ -349,9 +348,9 @@ def _hold(bench: Bench, result: Any) -> None:
 def small_calls() -> Iterator[None]:
     """Cut bulk calls and sweeps into more of them."""
     with (
-        mock.patch.object(torrelque.bulk, 'BULK', 4),
-        mock.patch.object(torrelque.bulk, 'FEW', 4),
-        mock.patch.object(torrelque.sweep, 'SWEEP', 2),
+        mock.patch.object(torrelque.steps, 'BULK', 4),
+        mock.patch.object(torrelque.steps, 'FEW', 4),
+        mock.patch.object(torrelque.steps, 'SWEEP', 2),
     ):
         yield
 

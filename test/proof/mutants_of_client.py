@@ -18,29 +18,28 @@ FENCE = (
     ),
     Mutant(
         'refusal-untold', 3, 'who no longer holds a task is told that all went well',
-        (client('session', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
+        (client('calls', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
         'refusal-unlogged', 3, 'who does not look at the answer never learns that the lease was lost',
-        (client('session', 'if not done:\n            logger.warning(', 'if not done:\n            logger.debug('),),
+        (client('calls', 'if not done:\n        logger.warning(', 'if not done:\n        logger.debug('),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
         'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
-        (client('bulk', 'if wrong is None:\n                    self.task_ids.append(task_id)',
+        (client('steps', 'if wrong is None:\n                self.task_ids.append(task_id)',
                 'self.task_ids.append(task_id)'),),
         ('bulk::test_a_full_queue_half_way',),
     ),
     Mutant(
         'bulk-goes-on-after-a-gap', 5, 'what comes after a call that failed is sent, and not told',
-        (client('bulk', 'self._made, self._args, self._next = [], [], None\n            raise',
-                'raise'),),
+        (client('bulk', 'self.drop()\n            raise', 'raise'),),
         ('bulk::test_nothing_is_sent_behind_a_gap',),
     ),
     Mutant(
         'bulk-drops-the-rest', 5, 'what was taken from an iterable before it failed is in no place',
-        (client('bulk', 'await enqueuer.finish()\n            raise', 'raise'),),
+        (client('bulk', 'await sender.finish()\n            raise', 'raise'),),
         ('bulk::test_a_failure_half_way_tells_what_is_in',),
     ),
 )  # fmt: skip
@@ -70,18 +69,17 @@ TWICE = (
     ),
     Mutant(
         'transaction-not-marked', 6, 'a transaction that the client library repeats enqueues twice',
-        (client('queue', "await self._add_to_pipeline(pipeline, 'enqueue', item, resent=True)",
-                "await self._add_to_pipeline(pipeline, 'enqueue', item)"),),
+        (client('queue', 'self._plan.words(call, resent=True)', 'self._plan.words(call)'),),
         ('pipeline::test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing',),
     ),
     Mutant(
         'mark-of-the-process', 6, 'forked processes give their calls the same names',
-        (client('session', 'if self._process != os.getpid():', 'if False:'),),
+        (client('calls', 'if self._process != os.getpid():', 'if False:'),),
         ('ends::test_objects_made_before_a_fork_are_told_apart',),
     ),
     Mutant(
         'one-mark-for-all', 6, 'a second call is taken for the repetition of the first',
-        (client('session', 'return next(self._marks)', "return '0' * 15"),),
+        (client('calls', 'return next(self._marks)', "return '0' * 15"),),
         ('verbs::test_an_own_id_is_taken_once',),
     ),
     Mutant(
@@ -141,7 +139,7 @@ CANCEL = (
     ),
     Mutant(
         'given-back-counted', 7, 'what was claimed for nobody loses an attempt',
-        (client('session', "self._plan.mark(), '0', '', '1', '']", "self._plan.mark(), '0', '', '', '']"),),
+        (client('calls', "self.mark(), '0', '', '1', '']", "self.mark(), '0', '', '', '']"),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
@@ -274,7 +272,7 @@ LIVE = (
     ),
     Mutant(
         'one-batch-swept', 10, 'a sweep leaves what is beyond one batch',
-        (client('sweep', 'more = bool(reply[4])', 'more = False'),),
+        (client('steps', 'more = bool(reply[4])', 'more = False'),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
     ),
     Mutant(
@@ -337,7 +335,7 @@ LIVE = (
     ),
     Mutant(
         'demoted-server-kept', 10, 'a primary that became a replica is asked again and again',
-        (client('link', "frozenset({'READONLY', 'MOVED',", "frozenset({'MOVED',"),),
+        (client('patience', "frozenset({'READONLY', 'MOVED',", "frozenset({'MOVED',"),),
         ('faults::test_a_bell_that_became_read_only_or_moved_is_connected_anew',),
     ),
     Mutant(
@@ -379,7 +377,7 @@ LIVE = (
     ),
     Mutant(
         'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',
-        (client('connection', 'if final := _final(exc):', 'if final := None:'),),
+        (client('connection', 'if final := final_error(exc):', 'if final := None:'),),
         ('faults::test_wrong_password_is_told_at_once',),
     ),
 )  # fmt: skip

@@ -289,7 +289,9 @@ TWICE = (
     ),
     Mutant(
         'claim-record-not-written', 6, 'a claim whose reply was lost takes others, and its tasks wait for their lease',
-        (script('claim', "redis.call('SET', record, cjson.encode({time = claimed, ids = given}), 'PX', 60000)", ''),),
+        (script('claim',
+                "redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = tried}), 'PX', 60000)",
+                ''),),
         ('faults::test_dequeue_is_once',),
     ),
     Mutant(

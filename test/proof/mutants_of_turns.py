@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutant import Mutant, script
+from mutant import BEYOND, Mutant, script
 
 GROUPS = (
     Mutant(
@@ -69,19 +69,18 @@ GROUPS = (
     ),
     Mutant(
         'limit-not-checked', 9, 'a group has as many at once as it likes',
-        (script('_groups', 'if heads[k] or halted[k] or slots[k] >= limit_of(k) then',
-                'if heads[k] or halted[k] then'),),
+        (script('_groups', 'if heads[k] or slots[k] >= limit_of(k) then', 'if heads[k] then'),),
         ('groups::test_a_failing_head_blocks_its_group_alone_until_it_is_dead',),
     ),
     Mutant(
         'limit-not-checked-at-claim', 9, 'a head that came up before the limit was lowered goes on',
-        (script('_groups', 'if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then',
-                'if not halted[k] and not is_dry(k) then'),),
+        (script('_groups', 'if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
+                'if not is_shut(k) and not is_dry(k) then'),),
         ('limits::test_a_lowered_limit_interrupts_nobody',),
     ),
     Mutant(
         'pause-not-checked-at-claim', 9, 'a head that came up before the group was paused goes on',
-        (script('_groups', 'if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then',
+        (script('_groups', 'if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then',
                 'if slots[k] <= limit_of(k) and not is_dry(k) then'),),
         ('limits::test_a_paused_group_lets_the_others_go_on',),
     ),
@@ -97,9 +96,33 @@ GROUPS = (
     ),
     Mutant(
         'thirst-not-noted', 9, 'a group that waits for a token is forgotten',
-        (script('_groups', "return redis.call('ZADD', rated, now + time_of(1 - tokens[k], k), names[k]) == 1",
-                'return false'),),
+        (script('_groups', "return redis.call('ZADD', rated, thirsty[k], names[k]) == 1", 'return false'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
+    ),
+    Mutant(
+        'probe-before-its-time', BEYOND, 'a pause lets a task through at once',
+        (script('_groups', 'not (opens[k] and opens[k] <= now)', 'not opens[k]'),),
+        ('probe::test_one_task_is_let_through_when_its_time_has_come_and_no_more',),
+    ),
+    Mutant(
+        'probe-of-a-group-not-the-last', BEYOND, 'when its time has come, a paused group hands all of its tasks out',
+        (script('_groups', 'opens[k] = next_probe(names[k])', ''),),
+        ('probe::test_one_task_is_let_through_when_its_time_has_come_and_no_more',),
+    ),
+    Mutant(
+        'probe-of-the-queue-not-the-last', BEYOND, 'when its time has come, a paused queue hands all of its tasks out',
+        (script('claim', "opens, probing, tried = next_probe(''), false, given", 'probing, tried = false, given'),),
+        ('probe::test_one_task_is_let_through_when_its_time_has_come_and_no_more',),
+    ),
+    Mutant(
+        'probe-in-bulk', BEYOND, 'a claim of many is given many probes of the queue',
+        (script('claim', 'wanted = probing and 1 or wanted', ''),),
+        ('probe::test_the_probe_of_the_queue_is_what_a_claim_would_take_first',),
+    ),
+    Mutant(
+        'probe-not-on-record', 6, 'a claim whose reply was lost does not know that its task is a probe',
+        (script('claim', 'ids = given, probes = tried}', 'ids = given}'),),
+        ('probe::test_a_claim_whose_reply_is_lost_is_given_the_same_probe',),
     ),
     Mutant(
         'priority-upside-down', 9, 'the least goes first',
@@ -229,12 +252,27 @@ BELL = (
     ),
     Mutant(
         'time-of-tokens-not-kept', 10, 'who waits does not know when a group gets its token',
-        (script('_tend', 'lease or math.huge, token or math.huge)', 'lease or math.huge)'),),
+        (script('_tend', 'lease or math.huge, token or math.huge, probe', 'lease or math.huge, probe'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
     ),
     Mutant(
+        'time-of-probes-not-kept', 10, 'who waits at a paused queue does not know when it lets a task through',
+        (script('_tend', 'token or math.huge, probe or math.huge)', 'token or math.huge)'),),
+        ('probe::test_many_consumers_are_given_one_probe_in_each_interval',),
+    ),
+    Mutant(
+        'pause-rings-not', 10, 'who waits does not learn that a pause lets tasks through from now on',
+        (script('pause', "if every and redis.call('EXISTS', tasks) == 1 then", 'if false then'),),
+        ('probe::test_who_waits_already_is_told_of_the_time',),
+    ),
+    Mutant(
+        'time-of-probes-not-handed-on', 10, 'who leaves the bell tells nobody when the queue lets a task through',
+        (script('leave', 'true, false, not more and probe)', 'true, false, false)'),),
+        ('probe::test_who_leaves_while_it_keeps_the_time_wakes_another',),
+    ),
+    Mutant(
         'leaving-rings-not', 10, 'who leaves the bell tells nobody of what is left',
-        (script('leave', 'tend(not halted and', "redis.call('DEL', bell)\ntype(not halted and"),),
+        (script('leave', 'tend(more, false,', "redis.call('DEL', bell)\ntype(more, false,"),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(

@@ -16,8 +16,8 @@ import mutants
 from mutant import Edit, Mutant, client, script
 from mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
 from servers import RealServer, selected_kinds
+from torrelque.calls import Plan
 from torrelque.lua import load_script
-from torrelque.session import Plan
 
 KIND = selected_kinds()[0]
 CAUGHT = Mutant(

@@ -15,10 +15,11 @@ local function book()
     return opened
   end
   -- Keys   turns, groups, ring_key, limits, rated, paused, later, holders
+  -- Uses   probe
   local self = {}
   local numbers, names, seen = {}, {}, 0
   local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
-  local incoming, delays, tokens, taken, thirsty, ahead, at, empty = {}, {}, {}, {}, {}, {}, {}, {}
+  local incoming, delays, tokens, taken, thirsty, ahead, at, empty, opens = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
   local used_up, cycled, quenched = false, false, {}
   local limited, default_limit, default_rate, delayed, renewed
@@ -90,6 +91,9 @@ local function book()
       known[k], slots[k], heads[k], was[k] = count[j], tonumber(count[j]) or 0, head[j], head[j]
       if limited then
         halted[k] = still[j] == 1
+        if halted[k] then
+          opens[k] = probe_of(names[k])
+        end
         if own[j] then
           limit[k], rate[k] = decode(own[j], default_limit, default_rate)
         end
@@ -127,12 +131,22 @@ local function book()
     return math.max(1, math.ceil(count * period / most))
   end
 
+  -- Whether a group is paused, and lets no probe through now.
+  local function is_shut(k)
+    return halted[k] and not (opens[k] and opens[k] <= now)
+  end
+
   -- Let the next task of a group be its head, where there is one and it may.
   local function advance(k)
-    if heads[k] or halted[k] or slots[k] >= limit_of(k) then
+    if heads[k] or slots[k] >= limit_of(k) then
       return
     end
-    thirsty[k] = is_dry(k)
+    -- When it may go on, where it waits for that.
+    if is_shut(k) then
+      thirsty[k] = opens[k]
+      return
+    end
+    thirsty[k] = is_dry(k) and now + time_of(1 - tokens[k], k)
     if thirsty[k] then
       return
     end
@@ -231,7 +245,7 @@ local function book()
 
   -- Whether a head may still go on; else it goes back into its group.
   function self.may(k, id, order)
-    if not halted[k] and slots[k] <= limit_of(k) and not is_dry(k) then
+    if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
       return true
     end
     heads[k] = false
@@ -243,7 +257,7 @@ local function book()
   -- Take those behind the head that may come up in this call; where none may, only look at the first.
   local function look(k)
     local most = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or rounds)
-    if most > 0 then
+    if most > 0 and not halted[k] then
       ahead[k], at[k] = redis.call('ZPOPMIN', key(k), most), 1
       empty[k] = #ahead[k] < 2 * most
       return nil
@@ -289,13 +303,17 @@ local function book()
     return first
   end
 
-  -- The head was handed out: the next comes up.
+  -- The head was handed out: the next comes up.  Whether it was a probe, after which there is none for a while.
   function self.take(k)
+    if halted[k] then
+      opens[k] = next_probe(names[k])
+    end
     if rate_of(k) then
       tokens[k], taken[k] = bucket(k) - 1, true
     end
     heads[k] = false
     advance(k)
+    return halted[k]
   end
 
   -- Write what waits in a group from now on: what came into it, and what was looked at and not taken.
@@ -354,15 +372,15 @@ local function book()
     end
   end
 
-  -- What a rate means for the group: whether it waits for a token, and nobody knew.
+  -- What a rate, and probes, mean for the group: whether it waits for a token or a probe, and nobody knew.
   local function ration(k)
-    local most = rate_of(k)[1]
-    if taken[k] or renewed and bucket(k) < most then
+    local most = rate_of(k) and rate_of(k)[1]
+    if most and (taken[k] or renewed and bucket(k) < most) then
       local full = time_of(most - tokens[k], k)
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end
     if thirsty[k] and not empty[k] then
-      return redis.call('ZADD', rated, now + time_of(1 - tokens[k], k), names[k]) == 1
+      return redis.call('ZADD', rated, thirsty[k], names[k]) == 1
     end
     quenched[#quenched + 1] = names[k]
   end
@@ -382,7 +400,7 @@ local function book()
       elseif heads[k] ~= was[k] then
         headed[#headed + 1], headed[#headed + 2] = names[k], heads[k]
       end
-      told = rate_of(k) and ration(k) or told
+      told = (rate_of(k) or opens[k]) and ration(k) or told
     end
     local joining = {unpack(joined, gone_on + 1)}
     write('HDEL', holders, freed)

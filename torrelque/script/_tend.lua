@@ -2,14 +2,15 @@
 --
 -- `more` says that work is left, `staying` that the caller goes on waiting and keeps the time itself; `block` is how
 -- long (ms) consumers block at the bell at the most; `rates` is whether groups may be waiting for a token, `written`
--- whether the script has written already.  Returns µs until the nearest deadline (false where there is none).
+-- whether the script has written already, `probe` when the queue, which is paused and has work, hands out a task (false
+-- where it does not wait for that).  Returns µs until the nearest deadline (false where there is none).
 --
 -- Keys   delayed, working, rated, bell
-local function tend(more, staying, block, rates, written)
+local function tend(more, staying, block, rates, written, probe)
   local due = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
   local lease = tonumber(redis.call('ZRANGE', working, 0, 0, 'WITHSCORES')[2])
   local token = rates and tonumber(redis.call('ZRANGE', rated, 0, 0, 'WITHSCORES')[2])
-  local first = math.min(due or math.huge, lease or math.huge, token or math.huge)
+  local first = math.min(due or math.huge, lease or math.huge, token or math.huge, probe or math.huge)
   local wait = first < math.huge and first - now
   local told = more or wait and wait <= block and not staying
 

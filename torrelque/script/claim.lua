@@ -10,14 +10,16 @@
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work is left
---        (1 or 0), list of id and trouble by turns, list of number (from 1) and group by turns of the tasks that have
---        one, then by turns id, payload, attempt, length of the lease (ms)
+--        (1 or 0), list of id and trouble by turns, list of number (from 1; less than 0 for a probe) and group by turns
+--        of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt, length of
+--        the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- To the microsecond: an id of the caller's own may be finished, enqueued anew and claimed within one millisecond.
 local claimed = exact
 local reply = {'ok', claimed, false, 0, {}, {}}
 local given, grouped, leases, odd, holed, bytes = {}, reply[6], {}, {}, 0, 0
+local tried, opens
 local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 local more, finish = true, nil
@@ -89,9 +91,11 @@ if special or last or odd[1] then
   -- What most calls do not need is made only here.
   --
   -- Keys   limits, seq
-  -- Uses   groups, mend
+  -- Uses   probe, groups, mend
   local troubles = reply[5]
   local halted = special and redis.call('SISMEMBER', paused, '') == 1
+  opens = halted and probe_of('')
+  local probing = opens and opens <= now
 
   local function damaged(id, known)
     if not known[1] or known[1] == PENDING then
@@ -102,20 +106,25 @@ if special or last or odd[1] then
   if last then
     last = cjson.decode(last)
     reply[2] = last.time
+    local probed = {}
+    for _, id in ipairs(last.probes or {}) do
+      probed[id] = true
+    end
     for _, id in ipairs(last.ids) do
       local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'timeout')
       local payload = redis.call('HGET', tasks, id)
       if not known.err and known[1] == WORKING and known[3] == last.time and payload then
         given[#given + 1] = id
-        if known[4] then
-          grouped[#grouped + 1], grouped[#grouped + 2] = #given, known[4]
+        if known[4] or probed[id] then
+          grouped[#grouped + 1], grouped[#grouped + 2] = probed[id] and -#given or #given, known[4] or ''
         end
         local n = #reply
         reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
         reply[n + 4] = tonumber(known[5]) or 300000
       end
     end
-  elseif special and not halted then
+  elseif special and (probing or not halted) then
+    wanted = probing and 1 or wanted
     local book = book()
     -- Tasks of groups at the most, which take longer, and with limits to look at still longer.
     local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100
@@ -156,8 +165,12 @@ if special or last or odd[1] then
       end
       local outcome = hand(id, key, known)
       if outcome == 'ok' then
-        grouped[#grouped + 1], grouped[#grouped + 2] = #given, name
-        book.take(group)
+        local probe = book.take(group)
+        grouped[#grouped + 1], grouped[#grouped + 2] = probe and -#given or #given, name
+        if probe then
+          tried = tried or {}
+          tried[#tried + 1] = id
+        end
       elseif outcome == 'hole' then
         damaged(id, known)
         book.strike(id, name)
@@ -231,23 +244,30 @@ if special or last or odd[1] then
     if holed < 200 and #grouped < 2 * few then
       take_ranked(wanted)
     end
+    if probing and given[1] then
+      opens, probing, tried = next_probe(''), false, given
+      grouped[1], grouped[2] = -1, grouped[2] or ''
+    end
   end
 
   for _, id in ipairs(odd) do
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
-  more, finish = not halted, settle
+  more, finish = true, settle
+  opens = not probing and halted and (opens or math.huge)
 end
 -- Before the groups: should their keys hold something else, what was taken has a lease.
 if #leases > 0 then
   redis.call('ZADD', working, unpack(leases))
-  redis.call('SET', record, cjson.encode({time = claimed, ids = given}), 'PX', 60000)
+  redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = tried}), 'PX', 60000)
 end
 if finish then
   finish()
 end
 
 more = more and redis.call('EXISTS', pending, turns, priority) > 0
-local wait = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0)
+-- What is there waits for a probe, or for ever.
+opens, more = more and opens, more and not opens
+local wait = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, opens)
 reply[3], reply[4] = wait, more and 1 or 0
 return reply

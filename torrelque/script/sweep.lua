@@ -1,7 +1,7 @@
 -- working -> pending | dead, delayed -> pending
 --
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
--- that waited for a token.
+-- that waited for a token or a probe.
 --
 -- Keys   working, delayed, rated
 -- Uses   time, groups, clear, forget, bury, mend, place, append, ring

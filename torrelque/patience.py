@@ -1,0 +1,31 @@
+"""How long a server is waited for, and which of its errors only say: not now, or not here."""
+
+import redis.exceptions
+
+from .protocol import error_code
+
+CONNECT_TIMEOUT = 3.0
+"""s for one attempt to connect."""
+SILENT = 3.0
+"""s without any byte after which a connection with a reply outstanding counts as dead."""
+REPEATING = 10.0
+"""s after which a call that could not be carried out fails."""
+
+NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS'})
+"""Errors that say: not carried out, send again in a moment."""
+ELSEWHERE = frozenset({'READONLY', 'MOVED', 'CLUSTERDOWN', 'MASTERDOWN'})
+"""Errors that say: not carried out, and not here; connect anew."""
+
+_FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
+_PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+
+
+def final_error(error: Exception) -> Exception | None:
+    """Of an attempt to connect that failed: why, where time does not mend it."""
+    # The client library wraps what a server on a unix socket says.
+    for exc in (error, error.__cause__):
+        if isinstance(exc, _FATAL) and error_code(str(exc)) in NOT_RUN:
+            return None
+        if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
+            return exc
+    return None

@@ -1,0 +1,260 @@
+"""Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
+
+The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
+command, each claim is on record until its reply has come, and who goes rings for those who stay.
+"""
+
+import collections
+import itertools
+import logging
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis.exceptions
+
+from torrelque import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
+from torrelque.calls import BLOCK_MS, Plan, claim_args, tell_troubles
+from torrelque.patience import SILENT
+from torrelque.protocol import BLOCK, BULK, GRACE, SWEEP, Arg, Claimed, error_code, pack, read_claimed, read_troubles
+
+from .line import Line
+from .wire import Wire
+
+logger = logging.getLogger('torrelque')
+
+Delivery = tuple[TorrelqueTaskId, Any]
+
+
+class Fetcher:
+    """What the threads that wait for tasks of one queue object share."""
+
+    def __init__(self, plan: Plan, line: Line) -> None:
+        self.plan = plan
+        self.line = line
+        self.closed = False
+        self.listening: set[Wire] = set()
+        self.lost: collections.deque[str] = collections.deque()
+        """Records of claims whose replies never came: the next claim asks for the same."""
+        # One value, so that threads need no lock, which a fork could find taken.
+        self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
+
+    def record(self) -> tuple[str, bool]:
+        """The key for the record of a claim, and whether it is a repetition."""
+        process, name, numbers = self._names
+        if process != os.getpid():
+            # Forked: the other process goes on with these.
+            name, numbers = secrets.token_hex(8), itertools.count()
+            self._names = os.getpid(), name, numbers
+            if process:
+                self.lost.clear()
+        try:
+            return self.lost.popleft(), True
+        except IndexError:
+            return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}', False
+
+    def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
+        """A call with its head."""
+        return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
+
+    def close(self) -> None:
+        """Wake those who wait, for the end."""
+        self.closed = True
+        for wire in list(self.listening):
+            wire.interrupt()
+
+
+class Visit:
+    """One call of `dequeue`."""
+
+    def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
+        self._fetcher = fetcher
+        self._wanted = wanted
+        self._end = math.inf if timeout is None else time.monotonic() + timeout
+        self._got: list[Delivery] = []
+        self._held: list[TorrelqueTaskId] = []
+        self._claim_in_doubt = ''
+        self._listened = False
+        self._error: Exception | None = None
+        self._no_sweep_before = 0.0
+
+    def fetch(self) -> list[Delivery]:
+        """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
+        try:
+            while True:
+                over = time.monotonic() >= self._end
+                claimed = self._claim(not over and not self._got)
+                if claimed is None:
+                    continue
+                self._take_in(claimed)
+                if len(self._got) >= self._wanted:
+                    return self._hand_over()
+                wait = claimed.wait
+                if wait is not None and wait <= 0:
+                    if self._sweep():
+                        continue
+                    wait = max(0.001, self._no_sweep_before - time.monotonic())
+                if claimed.more:
+                    continue
+                if self._got:
+                    return self._hand_over()
+                if over:
+                    raise TorrelqueTimeoutError('no task came in time') from self._error
+                self._listen(wait)
+        except BaseException as exc:
+            if self._got and isinstance(exc, (TorrelqueConnectionError, redis.exceptions.RedisError)):
+                self._keep_doubt()
+                return self._hand_over()
+            self._abandon(exc)
+            raise
+
+    def _hand_over(self) -> list[Delivery]:
+        if len(self._got) > self._wanted:
+            # Of a claim that was repeated, and had wanted more.
+            self._give_back([task_id for task_id, _ in self._got[self._wanted :]])
+            del self._got[self._wanted :]
+        return self._got
+
+    # Claiming
+
+    def _claim(self, stays: bool) -> Claimed | None:
+        """What a claim brings; None when the server is away and waited for."""
+        fetcher = self._fetcher
+        if fetcher.closed:
+            raise TorrelqueClosedError('the queue was closed while this call waited for a task')
+        until = self._end + GRACE
+        if time.monotonic() >= until:
+            raise TorrelqueTimeoutError('no task came in time') from self._error
+        record, again = (self._claim_in_doubt, True) if self._claim_in_doubt else fetcher.record()
+        wanted = min(BULK, self._wanted - len(self._got))
+        self._claim_in_doubt = record
+        try:
+            reply = fetcher.call('claim', claim_args('', record, wanted, 1 if stays else 0), again, until)
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
+            if self._got or not (lost or error_code(str(exc)) in ('NOREPLICAS', 'MISCONF')):
+                raise
+            if self._error is None:
+                logger.warning('waiting for the server to come back: %s', exc)
+            self._error = exc
+            if time.monotonic() < until:
+                time.sleep(0.1)
+            return None
+        claimed = read_claimed(reply)
+        self._held += [task_id for task_id, _ in claimed.tasks]
+        self._claim_in_doubt = ''
+        if claimed.tasks or claimed.foreign:
+            # The record may go, its reply has come.
+            fetcher.line.post('DEL', record)
+        if self._error is not None:
+            logger.info('the server is back')
+            self._error = None
+        return claimed
+
+    def _take_in(self, claimed: Claimed) -> None:
+        tell_troubles(claimed.troubles)
+        for foreign_id, token in claimed.foreign:
+            self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
+        for task_id, payload in claimed.tasks:
+            try:
+                task = self._fetcher.plan.serialiser.loads(payload)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as exc:
+                self._held.remove(task_id)
+                self._reject(task_id, task_id.token, exc)
+                continue
+            self._got.append((task_id, task))
+
+    def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
+        try:
+            self._fetcher.call('bury', self._fetcher.plan.reject(task_id, token, error))
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
+
+    def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
+        # The last first: each goes to the head.
+        try:
+            for args in self._fetcher.plan.give_back(task_ids[::-1]):
+                self._fetcher.call('requeue', args, until=until)
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
+
+    # Waiting
+
+    def _sweep(self) -> bool:
+        """Bring back what is due; whether that was tried."""
+        if time.monotonic() < self._no_sweep_before:
+            return False
+        try:
+            reply = self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            logger.warning('a sweep failed: %s', exc)
+            # Until then none is tried: each claim would call for the next.
+            self._no_sweep_before = time.monotonic() + 1
+            return False
+        tell_troubles(read_troubles(reply[5]))
+        return True
+
+    def _listen(self, wait: float | None) -> None:
+        """Block until the bell rings, it is time to look, or something is due."""
+        fetcher, line = self._fetcher, self._fetcher.line
+        block = max(0.001, min(BLOCK, self._end - time.monotonic()))
+        due = wait is not None and wait < block
+        patience = max(0.001, wait) if due and wait is not None else block + SILENT
+        self._listened = True
+        wire = None
+        try:
+            wire = line.take()
+            fetcher.listening.add(wire)
+            if fetcher.closed:
+                raise TorrelqueClosedError('the queue was closed while this call waited for a task')
+            wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], f'{block:.3f}']), patience)
+            reply = wire.receive()
+            if isinstance(reply, Exception):
+                raise reply
+        except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
+            if due and isinstance(exc, TimeoutError):
+                # The server would end the block some tenth of a second late.
+                self._sweep()
+            elif not fetcher.closed:
+                logger.debug('the connection to the doorbell failed: %s', exc)
+                time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
+        else:
+            fetcher.listening.discard(wire)
+            line.put(wire)
+            wire = None
+        finally:
+            if wire is not None:
+                fetcher.listening.discard(wire)
+                wire.close()
+
+    # Going
+
+    def _keep_doubt(self) -> None:
+        if self._claim_in_doubt:
+            self._fetcher.lost.append(self._claim_in_doubt)
+            self._claim_in_doubt = ''
+
+    def _abandon(self, exc: BaseException) -> None:
+        """Leave nothing behind: give back what was taken, and ring for those who stay."""
+        away = isinstance(exc, (TorrelqueTimeoutError, TorrelqueConnectionError, redis.exceptions.RedisError))
+        until = time.monotonic() + GRACE
+        try:
+            if self._claim_in_doubt and not away:
+                # Its record stays until it expires: the first sending may yet arrive.
+                args = claim_args('', self._claim_in_doubt, 1, 0)
+                claimed = read_claimed(self._fetcher.call('claim', args, True, until))
+                self._held += [task_id for task_id, _ in claimed.tasks]
+                self._claim_in_doubt = ''
+            if self._held:
+                self._give_back(self._held, until)
+            elif self._listened and not away:
+                self._fetcher.call('leave', ['', BLOCK_MS], until=until)
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as error:
+            logger.debug('leaving the bell failed: %s', error)
+        finally:
+            self._keep_doubt()

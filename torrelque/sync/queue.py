@@ -1,0 +1,341 @@
+"""The synchronous queue: class `Torrelque`, its verbs, each a line or two."""
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Literal, TypeVar, overload
+
+from torrelque import (
+    TorrelqueBulkError,
+    TorrelqueClosedError,
+    TorrelqueGroupStats,
+    TorrelqueLimit,
+    TorrelqueQueueStats,
+    TorrelqueSerialiser,
+    TorrelqueSweepResult,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+    TorrelqueTypeError,
+)
+from torrelque.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
+from torrelque.check import check_count, check_group, milliseconds
+from torrelque.model import JSON
+from torrelque.protocol import Arg, Outcome, outcome_error, pause_args, read_outcomes, settled
+from torrelque.steps import (
+    Enqueuer,
+    GroupScan,
+    Steps,
+    calls_of,
+    get_group_stats,
+    get_limits,
+    get_queue_stats,
+    get_task_state,
+    redrive,
+    set_limit,
+    sweep,
+    told_of_many,
+)
+
+from .fetch import Fetcher, Visit
+from .line import Client, add_to_pipeline, check_client, share_line
+
+T = TypeVar('T')
+Self = TypeVar('Self', bound='Torrelque')
+
+
+class Torrelque:
+    """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
+
+    Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous
+    one.  Any number of threads may share an object, and each that is in the middle of a call has a connection.  After a
+    fork both processes may go on with it.  A call that loses its connection is repeated for about ten seconds, then it
+    raises `TorrelqueConnectionError`.
+
+    :param client: a ``redis.Redis`` (what a Sentinel gives is one) or ``redis.RedisCluster``.  Its address, TLS,
+        authentication and database are used, over connections of our own; its timeouts and retries are not.
+    :param queue: the queue's name.
+    :param serialiser: an object with ``dumps`` and ``loads``, JSON by default.
+    :param max_tasks: how many tasks, dead ones not counted, the queue may have before `enqueue` is refused.
+    """
+
+    client: Client
+    """What the object was made with."""
+    serialiser: TorrelqueSerialiser
+    """What turns tasks, results and progress into bytes and back."""
+    max_tasks: int | None
+    """How many tasks the queue may have before it refuses more; None is any number."""
+    name: str
+    """The queue's name."""
+    keys: dict[str, str]
+    """Full names of the queue's keys."""
+    task_timeout: float = 300
+    """Length of a task's leases (s) where `enqueue` was not given another."""
+    result_ttl: float = 3600
+    """How long (s) a kept state can be read where `release` was not given another time."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        queue: str = 'trq',
+        serialiser: TorrelqueSerialiser = JSON,
+        max_tasks: int | None = None,
+    ) -> None:
+        check_client(client)
+        self._plan = Plan(queue, serialiser, max_tasks)
+        self.keys = self._plan.keys
+        self.name = queue
+        self.client = client
+        self.serialiser = serialiser
+        self.max_tasks = max_tasks
+        self._line = share_line(client, self.keys['pending'], self)
+        self._fetcher = Fetcher(self._plan, self._line)
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__module__.rpartition(".")[0]}.{type(self).__name__} {self.name!r}>'
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the `dequeue` calls of other threads that wait with a `TorrelqueClosedError`, and disconnect.
+
+        The caller's client stays open.  A call that is on its way in another thread comes to its end.
+        """
+        self._fetcher.close()
+        self._line.leave(self)
+
+    # Producers
+
+    def enqueue(
+        self,
+        task: Any,
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        task_id: str | None = None,
+        max_attempts: int | None = None,
+        group: str | None = None,
+        priority: int = 0,
+        pipeline: Any = None,
+    ) -> TorrelqueTaskId:
+        """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        if pipeline is not None:
+            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
+        else:
+            self._send(call)
+        return call[2]
+
+    def enqueue_many(
+        self,
+        tasks: Iterable[Any],
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        max_attempts: int | None = None,
+        group: str | Callable[[Any], str | None] | None = None,
+        priority: int | Callable[[Any], int] = 0,
+    ) -> list[TorrelqueTaskId]:
+        """Store tasks of an iterable of any length, as the asynchronous one; the iterable is a plain one."""
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        options = options_of_many(lease, delay, max_attempts, group, priority)
+        self._check_open()
+        if not isinstance(tasks, Iterable):
+            raise TorrelqueTypeError(f'tasks must be an iterable, not {type(tasks).__name__}')
+        enqueuer = Enqueuer(self.serialiser, options)
+        try:
+            try:
+                for task in tasks:
+                    if enqueuer.add(task):
+                        self._send_many(enqueuer)
+            finally:
+                # What was taken from an iterable that failed would be lost to its owner.
+                while enqueuer.waiting:
+                    self._send_many(enqueuer)
+        except Exception as exc:
+            raise TorrelqueBulkError(enqueuer.task_ids) from exc
+        return enqueuer.task_ids
+
+    def cancel(self, task_id: str) -> bool:
+        """Take a task back, as the asynchronous one."""
+        return settled(self._send(self._plan.cancel(task_id)), task_id)
+
+    # Consumers
+
+    @overload
+    def dequeue(self, timeout: float | None = None, *, max_tasks: Literal[1] = 1) -> tuple[TorrelqueTaskId, Any]: ...
+
+    @overload
+    def dequeue(self, timeout: float | None = None, *, max_tasks: int) -> Any: ...
+
+    def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+        """Wait for a task and take it, as the asynchronous one.
+
+        Each thread that waits has a connection of its own.  A ``KeyboardInterrupt`` gives back what was taken,
+        uncounted, which may take a second.
+        """
+        if timeout is not None:
+            timeout = milliseconds(timeout, 'timeout') / 1000
+        check_count(max_tasks, 'max_tasks')
+        self._check_open()
+        deliveries = Visit(self._fetcher, timeout, max_tasks).fetch()
+        return deliveries[0] if max_tasks == 1 else deliveries
+
+    def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Any = None,
+    ) -> bool:
+        """Give a task back, as the asynchronous one."""
+        return self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+
+    def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Any = None,
+    ) -> bool:
+        """Finish a task, as the asynchronous one."""
+        return self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+
+    def release_many(
+        self,
+        task_ids: Iterable[str],
+        *,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+    ) -> list[bool]:
+        """Finish tasks, some hundred in one call; for each what `release` would have returned."""
+        return self._settle_many(*many_to_release(task_ids, result_ttl, status, self.result_ttl))
+
+    def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+        """Renew a lease, as the asynchronous one."""
+        return self._settle(self._plan.touch(task_id, task_timeout, progress))
+
+    def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+        """Renew leases, some hundred in one call; for each what `touch` would have returned."""
+        return self._settle_many(*many_to_touch(task_ids, task_timeout))
+
+    def bury(self, task_id: str, *, error: str | None = None) -> bool:
+        """Take a task out of the flow, as the asynchronous one."""
+        return self._settle(self._plan.bury(task_id, error))
+
+    # Operators
+
+    def set_limit(
+        self,
+        group: str | None = None,
+        *,
+        concurrency: float | None = None,
+        rate: tuple[int, float] | float | None = None,
+    ) -> None:
+        """Set both limits of a group, or the default of all groups, as the asynchronous one."""
+        self._run(set_limit(self._plan, group, concurrency, rate))
+
+    def get_limits(self) -> dict[str | None, TorrelqueLimit]:
+        """All limits as they were set, by group; the default has the key None."""
+        return self._run(get_limits(self._plan))
+
+    def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
+        """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
+        self._call('pause', pause_args(group, probe))
+
+    def resume(self, group: str | None = None) -> None:
+        """End a `pause`, as the asynchronous one."""
+        self._call('resume', [check_group(group)])
+
+    def get_group_stats(self, group: str) -> TorrelqueGroupStats:
+        """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
+        return self._run(get_group_stats(group))
+
+    def groups(self) -> Iterator[str]:
+        """Names of the groups that have tasks, as the asynchronous one; the iterator is a plain one."""
+        scan = GroupScan(self._plan)
+        while not scan.over:
+            yield from self._run(scan.read())
+
+    def redrive(self, *task_ids: str, limit: int | None = None) -> int:
+        """Bring dead tasks back, as the asynchronous one."""
+        return self._run(redrive(self._plan, task_ids, limit))
+
+    def sweep(self) -> TorrelqueSweepResult:
+        """Bring back all tasks that are due and those whose lease has run out, as the asynchronous one."""
+        return self._run(sweep())
+
+    def get_queue_stats(self) -> TorrelqueQueueStats:
+        """How many tasks there are and in which place, all at one moment; O(1)."""
+        return self._run(get_queue_stats())
+
+    def get_task_state(self, task_id: str) -> TorrelqueTaskState:
+        """What the queue knows of a task, as the asynchronous one."""
+        return self._run(get_task_state(self._plan, task_id))
+
+    # Parts
+
+    def _check_open(self) -> None:
+        if self._fetcher.closed:
+            raise TorrelqueClosedError('the queue was closed')
+
+    def _call(self, name: str, args: list[Arg]) -> Any:
+        self._check_open()
+        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args])
+
+    def _send(self, call: Call) -> Outcome:
+        """One task's call; its outcome, or the error that it stands for."""
+        name, args, task_id, _ = call
+        reply = self._call(name, args)
+        if reply == b'ok':
+            return 'ok'
+        outcome = read_outcomes(reply, 1)[0]
+        if error := outcome_error(outcome, task_id):
+            raise error
+        return outcome
+
+    def _settle(self, call: Call, pipeline: Any = None) -> bool:
+        if pipeline is not None:
+            add_to_pipeline(self.client, pipeline, self._plan.words(call))
+            return None  # type: ignore[return-value]  # nobody can know yet, and few look
+        return told(call[0], call[2], self._send(call))
+
+    def _send_many(self, enqueuer: Enqueuer) -> None:
+        try:
+            enqueuer.returned(self._call('enqueue', enqueuer.take_call()))
+        except BaseException:
+            enqueuer.drop()
+            raise
+
+    def _settle_many(self, name: str, task_ids: list[str], rest: list[Arg]) -> list[bool]:
+        self._check_open()
+        return [
+            done
+            for ids, args in calls_of(task_ids, rest)
+            for done in told_of_many(name, ids, self._call(name, args))
+        ]
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Calls one after the other; what they come to."""
+        self._check_open()
+        reply: Any = None
+        while True:
+            try:
+                name, args = steps.send(reply)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            reply = self._line.call(None, args) if name is None else self._call(name, args)

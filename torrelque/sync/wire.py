@@ -1,0 +1,118 @@
+"""One connection, of one thread at a time.
+
+The client library makes it (address, TLS, authentication, database, Sentinel); from then on it is ours, so the
+library's own repetition, which would run a script twice without saying so, has no part in it.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+from typing import Any
+
+import hiredis
+import redis.backoff
+import redis.retry
+
+from torrelque.patience import CONNECT_TIMEOUT, SILENT
+
+CHUNK = 1 << 16
+
+_MISSING = object()
+_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
+
+
+class Wire:
+    """A connection of the client library, whose socket is read and written here."""
+
+    def __init__(self, connection: Any, timeout: float = CONNECT_TIMEOUT) -> None:
+        # Its repetition and its patience are ours.
+        connection.socket_timeout = connection.socket_connect_timeout = min(timeout, CONNECT_TIMEOUT)
+        connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._process = os.getpid()
+        # Nothing else of it is kept: it may refer to the client, which has this.
+        self._socket: socket.socket = connection._sock
+        connection._sock = None
+        self._reader = hiredis.Reader(notEnoughData=_MISSING)
+        self._owed = 0
+        self._timeout = SILENT
+        self._socket.settimeout(SILENT)
+        self._poll = None
+        if hasattr(select, 'poll'):
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN)
+
+    def usable(self) -> bool:
+        """Whether the server has not closed it since it was put away."""
+        if self._poll is not None and not self._poll.poll(0):
+            return True
+        # What came may also be a reply that nobody waits for, a notification, or of the TLS layer.
+        try:
+            self._socket.settimeout(0)
+            data = self._socket.recv(CHUNK)
+            if not data:
+                return False
+            self._reader.feed(data)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except OSError:
+            return False
+        self._socket.settimeout(self._timeout)
+        return True
+
+    def send(self, data: bytes, timeout: float = SILENT) -> None:
+        """Send a command; from now on the server may be silent for ``timeout`` (s)."""
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self._socket.settimeout(timeout)
+        if len(data) <= CHUNK:
+            self._socket.sendall(data)
+        else:
+            # A large call that is still being sent is no silence of the server.
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._socket.send(rest[:CHUNK]) :]
+
+    def post(self, data: bytes) -> None:
+        """Send a command whose reply nobody waits for."""
+        self.send(data)
+        self._owed += 1
+
+    def receive(self) -> Any:
+        """The reply to the command that was sent last; an error of the server is returned."""
+        reader, receive = self._reader, self._socket.recv
+        while True:
+            reply = reader.gets()
+            if reply is _MISSING:
+                data = receive(CHUNK)
+                if not data:
+                    raise ConnectionResetError('the server closed the connection')
+                reader.feed(data)
+            elif isinstance(reply, _PUSH):
+                pass
+            elif self._owed:
+                self._owed -= 1
+            else:
+                return reply
+
+    def interrupt(self) -> None:
+        """Have the thread that waits for a reply see the end of the connection."""
+        with contextlib.suppress(OSError):
+            # Below the TLS layer, which is the other thread's.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._process == os.getpid():
+            self.interrupt()
+        self._socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, '_socket'):
+            self.close()
