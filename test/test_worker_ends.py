@@ -1,0 +1,323 @@
+"""The worker: leases, time limits, cancellation, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import torrelque
+from proxy import Proxy
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.worker import Backoff, ChildDelivery, Delivery, Worker
+
+NOW = Backoff(base=0, jitter=False)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+# Leases
+
+
+@pytest.mark.parametrize('blocking', [False, True])
+async def test_leases_are_renewed_while_a_handler_runs(queue: Torrelque, blocking: bool) -> None:
+    attempts: list[int] = []
+
+    async def waits(delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        await asyncio.sleep(1)
+
+    def blocks(delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        time.sleep(1)
+
+    for _ in range(5):
+        await queue.enqueue(1, task_timeout=0.2)
+    other = Worker(queue, waits)
+    async with other, Worker(queue, blocks if blocking else waits, concurrency=5) as worker:
+        await until(lambda: worker.health().succeeded + other.health().succeeded == 5)
+    assert attempts == [1] * 5
+    assert (await queue.get_queue_stats()).tasks == 0
+
+
+async def test_a_handler_whose_lease_is_lost_is_cancelled(queue: Torrelque, caplog: pytest.LogCaptureFixture) -> None:
+    cancelled = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    task_id = await queue.enqueue(1, task_timeout=0.6)
+    async with Worker(queue, handle) as worker:
+        await until(lambda: worker.health().running)
+        # As an operator does, or another consumer after the end of the lease.
+        assert await queue.requeue(task_id, 1000)
+        await asyncio.wait_for(cancelled.wait(), 30)
+        await until(lambda: not worker.health().running)
+        assert worker.health().lost == 1
+    assert (await queue.get_task_state(task_id)).status is Status.DELAYED
+    assert 'its lease is lost' in caplog.text
+
+
+async def test_a_cancelled_task_stops_its_handler_at_once(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    cancelled = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    task_id = await queue.enqueue(1)
+    async with Worker(queue, handle) as worker:
+        await until(lambda: worker.health().running)
+        began = time.monotonic()
+        assert await queue.cancel(task_id)
+        await asyncio.wait_for(cancelled.wait(), 30)
+        # Long before the next renewal, which would be after 100 s.
+        assert time.monotonic() - began < 20
+        await until(lambda: not worker.health().running)
+    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
+    assert (await queue.get_queue_stats()).tasks == 0
+
+
+async def test_a_touch_tells_of_a_cancelled_task(queue: Torrelque) -> None:
+    held: list[bool] = []
+
+    async def handle(delivery: Delivery) -> None:
+        held.append(await delivery.touch(progress=0.5))
+        await queue.cancel(delivery.id)
+        held.append(await delivery.touch(progress=0.6))
+        await asyncio.sleep(60)
+
+    task_id = await queue.enqueue(1)
+    async with Worker(queue, handle) as worker:
+        await until(lambda: worker.health().lost == 1)
+    assert held == [True, False]
+    state = await queue.get_task_state(task_id)
+    assert state.status is Status.CANCELLED
+
+
+async def test_a_server_that_is_away_for_a_lease_cancels_the_handler(
+    server: RealServer, proxy: Proxy, queue: Torrelque
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.attempt > 1:
+            return
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    await queue.enqueue(1, task_timeout=0.9)
+    async with proxy.client() as client, Torrelque(client, queue=queue.name) as faulty:
+        async with Worker(faulty, handle, shutdown_timeout=1) as worker:
+            await until(lambda: worker.health().running)
+            proxy.refusing = True
+            proxy.cut()
+            await asyncio.wait_for(cancelled.wait(), 30)
+            proxy.refusing = False
+            await until(lambda: worker.health().succeeded == 1)
+
+
+# Time limits
+
+
+async def test_a_time_limit_cancels_a_coroutine(queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None:
+        await asyncio.sleep(60)
+
+    task_id = await queue.enqueue(1, max_attempts=2)
+    async with Worker(queue, handle, timeout=0.05, retry=NOW) as worker:
+        await until(lambda: worker.health().dead == 1)
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.dequeue_count) == (Status.DEAD, 2)
+    assert 'TimeoutError: the time limit of 0.05 s is over' in (state.error or '')
+    assert 'await asyncio.sleep(60)' in (state.error or '')
+
+
+async def test_a_thread_that_is_over_its_time_keeps_its_place(queue: Torrelque) -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def handle(delivery: Delivery) -> None:
+        begun.append(delivery.task)
+        if delivery.task == 1:
+            go_on.wait(30)
+
+    task_id = await queue.enqueue(1, max_attempts=1)
+    await queue.enqueue(2)
+    async with Worker(queue, handle, timeout=0.05, concurrency=1) as worker:
+        await until(lambda: worker.health().dead == 1)
+        assert (await queue.get_task_state(task_id)).status is Status.DEAD
+        await asyncio.sleep(0.1)
+        assert begun == [1]
+        go_on.set()
+        await until(lambda: worker.health().succeeded == 1)
+    assert begun == [1, 2]
+
+
+def work_in_process(delivery: ChildDelivery) -> Any:
+    task = delivery.task
+    if task == 'pid':
+        return os.getpid()
+    if task == 'hang':
+        time.sleep(60)
+    if task == 'die':
+        os._exit(7)
+    if task == 'raise':
+        raise ValueError('in the child')
+    if task == 'strange':
+        raise StrangeError(1, 2)
+    if task == 'report':
+        return delivery.report('half')
+    if task == 'unpicklable':
+        return lambda: None
+    return task
+
+
+class StrangeError(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f'{one} {two}')
+
+
+async def test_plain_functions_may_run_in_processes(queue: Torrelque) -> None:
+    names = ['pid', 'die', 'raise', 'strange', 'report', 'hang', 'unpicklable', 'pid']
+    ids = {name: await queue.enqueue(name, max_attempts=5 if name == 'unpicklable' else 1) for name in names}
+    worker = Worker(queue, work_in_process, run_in='process', concurrency=2, timeout=5, burst=True)
+    await worker.run()
+    states = {name: await queue.get_task_state(task_id) for name, task_id in ids.items()}
+    errors = {name: state.error or '' for name, state in states.items()}
+    assert states['pid'].result not in (None, os.getpid())
+    assert 'the process of the handler died (exit code 7)' in errors['die']
+    assert 'ValueError: in the child' in errors['raise'] and 'work_in_process' in errors['raise']
+    assert 'StrangeError: 1 2' in errors['strange']
+    assert (states['report'].result, states['report'].progress) == (True, 'half')
+    assert 'the time limit of 5 s is over' in errors['hang']
+    assert 'the result cannot be pickled' in errors['unpicklable'] and states['unpicklable'].dequeue_count == 1
+    assert (worker.health().succeeded, worker.health().dead) == (3, 5)
+
+
+async def test_a_handler_for_processes_must_be_a_function_of_a_module(queue: Torrelque) -> None:
+    with pytest.raises(torrelque.TorrelqueTypeError, match='function of a module'):
+        Worker(queue, lambda delivery: None, run_in='process')
+
+
+# The end
+
+
+async def test_stopping_finishes_what_runs_and_takes_no_more(queue: Torrelque) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        await go_on.wait()
+
+    await queue.enqueue_many(range(5))
+    worker = Worker(queue, handle, concurrency=2)
+    running = asyncio.ensure_future(worker.run())
+    await until(lambda: len(worker.health().running) == 2)
+    worker.stop()
+    await until(lambda: worker.health().state == 'stopping')
+    go_on.set()
+    await asyncio.wait_for(running, 30)
+    assert worker.health().succeeded == 2
+    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0)
+
+
+@pytest.mark.parametrize('how', ['timeout', 'second stop', 'cancel', 'stubborn'])
+async def test_what_does_not_finish_is_given_back_uncounted(queue: Torrelque, how: str) -> None:
+    async def handle(delivery: Delivery) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if how != 'stubborn':
+                raise
+            await asyncio.sleep(60)
+
+    ids = await queue.enqueue_many(range(3), max_attempts=1)
+    worker = Worker(queue, handle, shutdown_timeout=60 if how in ('second stop', 'cancel') else 0.05)
+    running = asyncio.ensure_future(worker.run())
+    await until(lambda: len(worker.health().running) == 3)
+    if how == 'cancel':
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    else:
+        worker.stop()
+        if how == 'second stop':
+            await asyncio.sleep(0.05)
+            worker.stop()
+        await asyncio.wait_for(running, 30)
+    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0)
+    for task_id in ids:
+        state = await queue.get_task_state(task_id)
+        assert (state.dequeue_count, state.forgiven) == (1, 1)
+    assert [await queue.dequeue() for _ in range(3)] == [(task_id, n) for n, task_id in enumerate(ids)]
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if 'handle' in repr(task):
+            task.cancel()
+
+
+async def test_an_error_of_the_server_ends_the_worker(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None: ...
+
+    await client.set(queue.keys['pending'], 'rubbish')
+    with pytest.raises(redis.exceptions.ResponseError):
+        await asyncio.wait_for(Worker(queue, handle).run(), 30)
+
+
+PROGRAM = '''
+import asyncio, sys, redis.asyncio, torrelque
+from torrelque.worker import Worker
+
+async def handle(delivery):
+    print('begun', delivery.task, flush=True)
+    await asyncio.sleep(delivery.task)
+
+async def main():
+    async with redis.asyncio.Redis(unix_socket_path=sys.argv[1]) as client:
+        async with torrelque.Torrelque(client, queue=sys.argv[2]) as queue:
+            await Worker(queue, handle, shutdown_timeout=float(sys.argv[3])).run()
+    print('ended', flush=True)
+
+asyncio.run(main())
+'''
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('patience', [30, 0.1])
+async def test_a_signal_ends_a_program_in_order(
+    server: RealServer, queue: Torrelque, tmp_path: Path, number: signal.Signals, patience: float
+) -> None:
+    path = tmp_path / 'program.py'
+    path.write_text(PROGRAM)
+    await queue.enqueue_many([0.5, 60] if patience < 1 else [0.5, 1])
+    command = [sys.executable, str(path), server.socket, queue.name, str(patience)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [await asyncio.to_thread(process.stdout.readline) for _ in range(2)]
+        assert all(line.startswith('begun') for line in lines)
+        process.send_signal(number)
+        rest, errors = await asyncio.to_thread(process.communicate)
+    assert (process.returncode, rest, errors) == (0, 'ended\n', '')
+    stats = await queue.get_queue_stats()
+    assert (stats.tasks, stats.pending) == ((0, 0) if patience > 1 else (2, 2))

@@ -1,0 +1,33 @@
+"""A worker loop on the primitive: concurrency, renewed leases, retries, time limits, hooks, a circuit breaker.
+
+It stands on the public names of `torrelque` only.
+"""
+
+from .breaker import Breaker
+from .chain import Middleware
+from .children import ChildDelivery, ChildError
+from .delivery import Delivery
+from .health import RunningTask, WorkerHealth, get_workers
+from .job import App, Job
+from .retry import Backoff, Reject, Retry, RetryRule
+from .thread import ThreadWorker
+from .worker import Worker
+
+__all__ = [
+    'App',
+    'Backoff',
+    'Breaker',
+    'ChildDelivery',
+    'ChildError',
+    'Delivery',
+    'Job',
+    'Middleware',
+    'Reject',
+    'Retry',
+    'RetryRule',
+    'RunningTask',
+    'ThreadWorker',
+    'Worker',
+    'WorkerHealth',
+    'get_workers',
+]

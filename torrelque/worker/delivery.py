@@ -1,0 +1,98 @@
+"""One task in the hands of a worker."""
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Any
+
+from torrelque import Torrelque, TorrelqueTaskId
+
+if TYPE_CHECKING:
+    from .handling import Plan
+    from .job import Job
+
+
+class Stop(enum.Enum):
+    """Why a handler is cancelled."""
+
+    LOST = 'its lease is lost'
+    CANCELLED = 'the task was cancelled'
+    EXPIRED = 'its lease ran out while the server could not be reached'
+    TIMEOUT = 'its time limit is over'
+    SHUTDOWN = 'the worker stops'
+
+
+class Delivery:
+    """What a handler is called with: a task, for one attempt."""
+
+    __slots__ = (
+        'id', 'queue', 'since', 'task',
+        '_handling', '_loop', '_plan', '_renew_at', '_settled', '_stop', '_thread', '_valid', '_watch', '_work',
+    )  # fmt: skip
+
+    id: TorrelqueTaskId
+    """The id, which carries the right to settle the task.  The worker settles it: a handler returns or raises."""
+    task: Any
+    """What was enqueued."""
+    queue: Torrelque
+    """Where it came from."""
+    since: float
+    """When the worker took it, by the clock of its event loop (s)."""
+
+    def __init__(self, queue: Torrelque, task_id: TorrelqueTaskId, task: Any, plan: 'Plan', now: float) -> None:
+        self.id = task_id
+        self.task = task
+        self.queue = queue
+        self.since = now
+        self._plan = plan
+        lease = task_id.timeout or queue.task_timeout
+        self._renew_at = now + lease / 3
+        self._valid = now + lease
+        self._work: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: asyncio.Future[Any] | None = None
+        self._stop: Stop | None = None
+        self._handling = False
+        self._settled = False
+
+    def __repr__(self) -> str:
+        return f'<Delivery {str(self.id)!r} of {self.queue.name!r}, attempt {self.attempt}>'
+
+    @property
+    def attempt(self) -> int:
+        """Which hand-out of the task this is, 1 at the first."""
+        return self.id.attempt or 1
+
+    @property
+    def job(self) -> 'Job':
+        """What is done with it, and how."""
+        return self._plan.job
+
+    @property
+    def group(self) -> str | None:
+        """The task's group, if it has one."""
+        return self.id.group
+
+    async def touch(self, progress: Any = None) -> bool:
+        """Write down how far the work is, and renew the lease (which the worker does in any case).
+
+        :param progress: any value but None that the serialiser takes, to be read in the task's state.
+        :return: False when the task is not ours any more: cancelled, or handed to somebody else.  Then the handler is
+            cancelled as well.
+        """
+        held = await self.queue.touch(self.id, progress=progress)
+        if not held:
+            self._cancel(Stop.LOST)
+        return held
+
+    def report(self, progress: Any) -> bool:
+        """As `touch`, from a handler that runs in a thread; it waits for the answer."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(self.touch(progress), self._loop).result()
+
+    def _cancel(self, why: Stop) -> None:
+        """Cancel the handler, once; it is told where it waits.  A handler that has ended is let be."""
+        if self._stop is None and not self._settled:
+            self._stop = why
+            if self._handling and self._work is not None:
+                self._work.cancel()

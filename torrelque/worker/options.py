@@ -1,0 +1,109 @@
+"""What a worker was given, checked before anything is taken."""
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+
+from .delivery import Delivery
+from .job import App
+from .retry import check_number
+
+
+class Served(NamedTuple):
+    """Queues, and who handles their tasks."""
+
+    queues: list[Torrelque]
+    weights: dict[Torrelque, int] | None
+    app: App | None
+    call: Callable[[Any], Any]
+
+
+def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torrelque]) -> Served:
+    """What the first arguments of a worker mean."""
+    app: App | None = None
+    weights: dict[Torrelque, int] | None = None
+    queues: list[Any]
+    if isinstance(queue, Torrelque):
+        queues = [queue]
+    elif callable(getattr(queue, 'find', None)) and hasattr(queue, 'queues'):
+        app, queues = queue, [*queue.queues]
+    elif isinstance(queue, Mapping):
+        queues, weights = [*queue], dict(queue)
+    else:
+        try:
+            queues = [*queue]
+        except TypeError as exc:
+            raise TorrelqueTypeError(f'a worker serves a Torrelque, several, or an app, not {queue!r}') from exc
+        if queues and all(isinstance(pair, tuple) and len(pair) == 2 for pair in queues):
+            weights = dict(queues)
+            queues = [one for one, _ in queues]
+    for one in (*queues, *steal):
+        if not isinstance(one, Torrelque):
+            raise TorrelqueTypeError(f'not a torrelque.Torrelque: {one!r}')
+    if not queues:
+        raise TorrelqueValueError('a worker needs a queue')
+    if len({id(one) for one in (*queues, *steal)}) < len(queues) + len(steal):
+        raise TorrelqueValueError('a queue is named twice')
+    for weight in (weights or {}).values():
+        _check_count(weight, 'a weight')
+    if app is not None and handler is not None:
+        raise TorrelqueTypeError('an app has handlers of its own')
+    if app is None and not callable(handler):
+        raise TorrelqueTypeError(f'a handler must be callable: {handler!r}')
+    return Served(queues, weights, app, handler or _nobody)
+
+
+def check_options(
+    concurrency: int,
+    max_attempts: int | None,
+    timeout: float | None,
+    result_ttl: float | None,
+    shutdown_timeout: float,
+    heartbeat: float | None,
+    rate: tuple[int, float] | None,
+    run_in: str,
+) -> None:
+    """Refuse what cannot be meant."""
+    _check_count(concurrency, 'concurrency')
+    check_attempts(max_attempts)
+    for name, value in (('timeout', timeout), ('heartbeat', heartbeat)):
+        if value is not None and check_number(value, name, 0) == 0:
+            raise TorrelqueValueError(f'{name} must be more than 0')
+    if result_ttl is not None:
+        check_number(result_ttl, 'result_ttl', 0)
+    check_number(shutdown_timeout, 'shutdown_timeout', 0)
+    if rate is not None:
+        if not isinstance(rate, (tuple, list)) or len(rate) != 2:
+            raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), not {rate!r}')
+        _check_count(rate[0], 'the starts of a rate')
+        if check_number(rate[1], 'the seconds of a rate', 0) == 0:
+            raise TorrelqueValueError('the seconds of a rate must be more than 0')
+    if run_in not in ('thread', 'process'):
+        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
+
+
+def check_attempts(max_attempts: int | None) -> int | None:
+    """A number of attempts; -1 is without end."""
+    return max_attempts if max_attempts in (None, -1) else _check_count(max_attempts, 'max_attempts')
+
+
+def check_portable(call: Callable[..., Any]) -> None:
+    """Refuse a handler that cannot be sent to a process."""
+    try:
+        pickle.dumps(call)
+    except Exception as exc:
+        raise TorrelqueTypeError(f'a handler that runs in a process must be a function of a module: {exc}') from exc
+
+
+def _check_count(count: Any, what: str) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TorrelqueTypeError(f'{what} must be an int, not {type(count).__name__}')
+    if count < 1:
+        raise TorrelqueValueError(f'{what} must be at least 1, not {count}')
+    return count
+
+
+def _nobody(delivery: Delivery) -> None:
+    raise AssertionError('an app has a job for each task')

@@ -1,0 +1,112 @@
+"""What becomes of a task whose handler failed: the rules by which it is tried again."""
+
+import math
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torrelque import TorrelqueTypeError, TorrelqueValueError
+
+MAX_ERROR = 4000
+"""Characters of a traceback that are kept with a task, at the most: its last lines."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Waits that grow: before retry n up to ``base * factor ** (n - 1)`` seconds, and never more than ``cap``.
+
+    With ``jitter`` the wait is drawn evenly between 0 and that, so that tasks which failed together do not come back
+    together ("full jitter", Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+    """
+
+    base: float = 1
+    factor: float = 2
+    cap: float = 300
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (('base', 0), ('factor', 1), ('cap', 0)):
+            check_number(getattr(self, name), f'{name} of a back-off', least)
+
+    def delay(self, attempt: int) -> float:
+        """How long to wait (s) after so many attempts, 1 at least."""
+        try:
+            most = min(self.cap, self.base * self.factor ** (attempt - 1))
+        except OverflowError:
+            most = self.cap if self.base else 0.0
+        return random.uniform(0, most) if self.jitter else most
+
+
+RetryRule = (
+    Backoff
+    | float
+    | Mapping[type[BaseException], 'Backoff | float | None']
+    | Callable[[BaseException, int], 'float | None']
+)
+"""When a failed task is tried again: after growing waits, after so many seconds, by the class of the exception (the
+nearest in its order of inheritance; None is not at all; what is not named goes by ``Backoff()``), or by a function of
+the exception and the attempt."""
+
+
+class Retry(Exception):  # noqa: N818 - not an error
+    """Raised by a handler: try the task again, after ``delay`` seconds or else by the rule.  The attempt counts."""
+
+    def __init__(self, delay: float | None = None, reason: str = '') -> None:
+        if delay is not None:
+            check_number(delay, 'delay', 0)
+        super().__init__(reason or 'the handler asks for another attempt')
+        self.delay = delay
+
+    def __reduce__(self) -> 'tuple[type[Retry], tuple[float | None, str]]':
+        return type(self), (self.delay, str(self))
+
+
+class Reject(Exception):  # noqa: N818 - not an error
+    """Raised by a handler: the task will never succeed.  It is dead at once, whatever attempts are left."""
+
+
+def check_rule(rule: RetryRule) -> RetryRule:
+    """A rule, or an error that tells what is wrong with it."""
+    if isinstance(rule, Mapping):
+        for kind, one in rule.items():
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TorrelqueTypeError(f'a retry rule is by classes of exceptions, not by {kind!r}')
+            if one is not None and not isinstance(one, Backoff):
+                check_number(one, 'a wait before a retry', 0)
+    elif not isinstance(rule, Backoff) and not callable(rule):
+        check_number(rule, 'a wait before a retry', 0)
+    return rule
+
+
+def delay_after(rule: RetryRule, error: BaseException, attempt: int) -> float | None:
+    """How long to wait (s) before the next attempt; None is that there is to be none."""
+    if isinstance(error, Reject):
+        return None
+    if isinstance(error, Retry) and error.delay is not None:
+        return error.delay
+    if isinstance(rule, Mapping):
+        own = [kind for kind in type(error).__mro__ if kind in rule]
+        chosen = rule[own[0]] if own else Backoff()
+    elif callable(rule):
+        chosen = rule(error, attempt)
+    else:
+        chosen = rule
+    return chosen.delay(attempt) if isinstance(chosen, Backoff) else chosen
+
+
+def error_text(error: BaseException) -> str:
+    """The last lines of an exception's traceback, as they are kept with the task."""
+    lines = ''.join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    if len(lines) > MAX_ERROR:
+        lines = '…' + lines[-MAX_ERROR:]
+    return lines
+
+
+def check_number(value: float, what: str, least: float) -> float:
+    """A finite number, or an error that tells what is wrong with it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TorrelqueTypeError(f'{what} must be a number, not {type(value).__name__}')
+    if not least <= value < math.inf:
+        raise TorrelqueValueError(f'{what} must be at least {least} and finite, not {value!r}')
+    return value

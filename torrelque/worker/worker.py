@@ -1,0 +1,337 @@
+"""The worker: takes tasks, has them handled, and settles them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from torrelque import Torrelque, TorrelqueError
+
+from .breaker import Breaker
+from .chain import Middleware
+from .children import ChildDelivery
+from .delivery import Delivery, Stop
+from .handling import Handling
+from .health import Heart, RunningTask, WorkerHealth
+from .job import App, Job, Place
+from .keeper import Keeper
+from .options import Served, check_options, serve
+from .rate import StartRate
+from .retry import Backoff, RetryRule
+from .source import Source, Taken, give_back
+
+logger = logging.getLogger(__package__)
+
+Self = TypeVar('Self', bound='Worker')
+
+UNWILLING = 5.0
+"""s that handlers are waited for that were cancelled, at the end."""
+
+
+class Worker:
+    """Takes tasks of a queue and calls a handler with each, so many at a time.
+
+    :param queue: a `torrelque.Torrelque`; several, of which the first that has tasks goes first; a mapping of queues to
+        weights (ints), or such pairs, by which they share the worker while all have tasks; or an app (`App`, such as
+        `torrelque.tasks.Tasks`), which brings its own handlers.
+    :param handler: called with a `Delivery`.  A coroutine function runs in the event loop; a function runs in a thread
+        or in a process, so it may block.  What it returns is kept as the task's result, unless it is None.  When it
+        returns the task is released; when it raises it is tried again by the rules below, or dead.
+    :param concurrency: how many tasks are in hand at a time, at the most.
+    :param steal: queues that are served while the worker's own have nothing.
+    :param max_attempts: how often a task is tried that was enqueued without a ``max_attempts`` of its own; -1 and None
+        are without end.
+    :param retry: when a failed task is tried again, see `RetryRule`.
+    :param timeout: how long (s) a handler may run.  One that is a coroutine function is cancelled then, a process is
+        killed; a thread cannot be ended: its task is given back, and its place stays taken until it returns.
+    :param middleware: see `Middleware`; the first is the outermost.
+    :param on_start: called with the delivery before its handler.  The hooks may be coroutine functions; they are the
+        simple form of a middleware, but what they raise is logged only.
+    :param on_success: called with delivery and result, when the task was released.
+    :param on_error: called with delivery and exception after each failed attempt.
+    :param on_dead: called with delivery and exception when the task is dead.
+    :param breaker: see `Breaker`.
+    :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
+    :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
+        function of a module, and it is called with a `ChildDelivery`.
+    :param result_ttl: how long (s) results can be read, by default as the queue says.
+    :param shutdown_timeout: how long (s) to wait at the end for what is running, before it is given back.
+    :param burst: end when there is nothing to take and nothing in hand.
+    :param heartbeat: time (s) between two writings of the worker's health into its queues, for `get_workers`; None is
+        never.
+    :param name: of the worker, unique; by default of host, process and chance.
+    :param signals: whether `run`, in the main thread, stops at SIGTERM and SIGINT.
+
+    Leases are renewed as long as a handler runs.  The handler is cancelled when its lease is lost or its task was
+    cancelled.
+    """
+
+    def __init__(
+        self,
+        queue: Torrelque | Sequence[Torrelque] | Mapping[Torrelque, int] | Sequence[tuple[Torrelque, int]] | App,
+        handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
+        *,
+        concurrency: int = 10,
+        steal: Sequence[Torrelque] = (),
+        max_attempts: int | None = None,
+        retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
+        timeout: float | None = None,
+        middleware: Sequence[Middleware] = (),
+        on_start: Callable[[Delivery], Any] | None = None,
+        on_success: Callable[[Delivery, Any], Any] | None = None,
+        on_error: Callable[[Delivery, BaseException], Any] | None = None,
+        on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+        breaker: Breaker | None = None,
+        rate: tuple[int, float] | None = None,
+        run_in: Place = 'thread',
+        result_ttl: float | None = None,
+        shutdown_timeout: float = 30,
+        burst: bool = False,
+        heartbeat: float | None = None,
+        name: str | None = None,
+        signals: bool = True,
+    ) -> None:
+        self._served: Served = serve(queue, handler, steal)
+        check_options(concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in)
+        self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
+        self.concurrency = concurrency
+        self._shutdown_timeout = shutdown_timeout
+        self._burst = burst
+        self._signals = signals
+        self._heartbeat = heartbeat
+        self._rate = None if rate is None else StartRate(*rate)
+        defaults = Job(
+            self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
+        )
+        self._handling = Handling(self._served, defaults, on_start, middleware, breaker)
+        self._source = Source(self._served.queues, steal, self._served.weights)
+        self._held: dict[Delivery, None] = {}
+        self._state = 'new'
+        self._started: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._keeper: Keeper | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._background: asyncio.Task[None] | None = None
+        self._change: asyncio.Future[None] | None = None
+        self._stops = 0
+
+    def __repr__(self) -> str:
+        return f'<Worker {self.name} {self._state}>'
+
+    # Running
+
+    async def run(self) -> None:
+        """Work until `stop` is called, SIGTERM or SIGINT comes or, in a burst, nothing is left.
+
+        Then no more is taken, and what is running may end within the ``shutdown_timeout``; what does not is given back,
+        and the attempt does not count.  A second signal, or a second `stop`, ends the wait.  When cancelled, all that
+        is running is given back at once.  An error of the server that time does not mend is raised at the end.
+        """
+        if self._state != 'new':
+            raise TorrelqueError('a worker runs once; make another')
+        self._loop = asyncio.get_running_loop()
+        self._state = 'running'
+        self._started = time.time()
+        self._keeper = Keeper(self._held)
+        heart = None if self._heartbeat is None else self._loop.create_task(self._beat(self._heartbeat))
+        patience = self._shutdown_timeout
+        try:
+            with self._signals_handled():
+                try:
+                    if self._served.app is not None:
+                        await self._served.app.prepare()
+                    await self._serve_until_stopped()
+                except BaseException as exc:
+                    if isinstance(exc, asyncio.CancelledError):
+                        patience = 0
+                    raise
+                finally:
+                    await self._finish(patience)
+        finally:
+            self._state = 'stopped'
+            if heart is not None:
+                heart.cancel()
+                await asyncio.wait([heart])
+
+    def stop(self) -> None:
+        """Have `run` come to its end; from any thread.  At the second call what is running is given back at once.
+
+        Before `run` it has that do nothing.
+        """
+        if self._loop is None:
+            self._stops += 1
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop)
+
+    async def __aenter__(self: Self) -> Self:
+        """Run in the background of the block, without signals; leaving it stops the worker."""
+        self._signals = False
+        self._background = asyncio.ensure_future(self.run())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._background is not None
+        self._stop()
+        await self._background
+
+    @property
+    def queues(self) -> tuple[Torrelque, ...]:
+        """The queues that it serves, those to steal from too."""
+        return self._source.queues
+
+    def health(self) -> WorkerHealth:
+        """How it is, and what it is doing."""
+        now, clock = time.time(), self._loop.time() if self._loop else 0.0
+        running = tuple(
+            RunningTask(
+                str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
+            )
+            for each in tuple(self._held)
+        )
+        counts = self._handling.counts
+        return WorkerHealth(
+            self.name, socket.gethostname(), os.getpid(), self._state, self._started, now,
+            tuple(queue.name for queue in self._served.queues), self.concurrency, running,
+            counts.succeeded, counts.failed, counts.dead, counts.lost,
+        )  # fmt: skip
+
+    # Parts
+
+    def _stop(self) -> None:
+        self._stops += 1
+        if self._serving is not None:
+            self._serving.cancel()
+        if self._state == 'running':
+            self._state = 'stopping'
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    async def _changed(self, timeout: float | None = None) -> None:
+        """Wait until a delivery ends, or the worker is told to stop."""
+        assert self._loop is not None
+        self._change = self._loop.create_future()
+        await asyncio.wait([self._change], timeout=timeout)
+        self._change = None
+
+    async def _serve_until_stopped(self) -> None:
+        if self._stops:
+            return
+        self._serving = asyncio.ensure_future(self._serve())
+        try:
+            await asyncio.wait([self._serving])
+        finally:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+        if not self._serving.cancelled():
+            self._serving.result()
+
+    async def _serve(self) -> None:
+        while True:
+            free = self.concurrency - len(self._held)
+            if free <= 0:
+                await self._changed()
+                continue
+            if self._rate is not None:
+                free = min(free, await self._rate.wait())
+            taken = await self._source.take(free, wait=not self._burst)
+            if not taken:
+                if not self._held:
+                    return
+                await self._changed()
+                continue
+            self._begin(taken)
+
+    def _begin(self, taken: list[Taken]) -> None:
+        assert self._loop is not None and self._keeper is not None
+        now = self._loop.time()
+        for queue, tasks in taken:
+            for task_id, task in tasks:
+                delivery = Delivery(queue, task_id, task, self._handling.plan, now)
+                self._held[delivery] = None
+                delivery._work = self._loop.create_task(self._work(delivery))
+                self._keeper.look_at(delivery)
+            if self._rate is not None:
+                self._rate.spend(len(tasks))
+
+    async def _work(self, delivery: Delivery) -> None:
+        try:
+            await self._handling.handle(delivery)
+        except Exception:
+            # Its lease runs out, then it is handed out again.
+            logger.exception('%r could not be settled', delivery)
+        finally:
+            if delivery._watch is not None:
+                delivery._watch.cancel()
+            del self._held[delivery]
+            if self._change is not None:
+                self._tell()
+
+    async def _finish(self, patience: float) -> None:
+        assert self._loop is not None and self._keeper is not None
+        if self._state == 'running':
+            self._state = 'stopping'
+        self._handling.stopping = True
+        end, stops = self._loop.time() + patience, self._stops
+        while self._held and self._stops < max(2, stops) and (left := end - self._loop.time()) > 0:
+            await self._changed(left)
+        # The last first, for each goes to the head of its queue.
+        for delivery in reversed(self._held):
+            delivery._cancel(Stop.SHUTDOWN)
+        end = self._loop.time() + UNWILLING
+        while not all(delivery._settled for delivery in self._held) and (left := end - self._loop.time()) > 0:
+            await self._changed(left)
+        # Handlers that do not take a cancellation.
+        unwilling = [delivery for delivery in self._held if not delivery._settled]
+        if unwilling:
+            logger.warning('%d handlers do not end; their tasks are given back', len(unwilling))
+            for delivery in unwilling:
+                delivery._settled = True
+            await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
+        await self._keeper.close()
+        self._handling.close()
+
+    async def _beat(self, interval: float) -> None:
+        heart = Heart(self._served.queues, interval)
+        try:
+            while True:
+                await heart.beat(self.health())
+                await asyncio.sleep(interval)
+        finally:
+            await asyncio.shield(heart.stop(self.name))
+
+    @contextlib.contextmanager
+    def _signals_handled(self) -> Iterator[None]:
+        if not self._signals or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        assert self._loop is not None
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in numbers}
+        try:
+            for number in numbers:
+                self._loop.add_signal_handler(number, self._stop)
+        except NotImplementedError:  # Windows
+            for number in numbers:
+                signal.signal(number, lambda *_: self.stop())
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.remove_signal_handler(number)
+                if handler is not None:  # else it is not Python's
+                    signal.signal(number, handler)
