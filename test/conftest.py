@@ -21,6 +21,8 @@ from servers import MissingServerError, RealServer, binary_of, free_port, select
 from topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 
+pytest_plugins = ['pytester']
+
 
 class MakeServer(Protocol):
     """Start a private server of the test's kind; it ends with the test."""

@@ -1,0 +1,145 @@
+"""The moved clock: a test does not wait for half an hour because a task was delayed by half an hour.
+
+What a queue has stored is moved, not a clock: all that waits for a time comes nearer to it, in one script for each
+queue.  So it is moved for everybody who uses the queue, in whatever process, and nobody has to be made to believe in
+another time.
+"""
+
+import functools
+import importlib.resources
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from torrelque import TorrelqueTypeError, TorrelqueValueError
+
+FURTHEST = 1e9
+"""s that a clock is moved at the most in one go: some thirty years."""
+
+
+class HasKeys(Protocol):
+    """A queue object, asynchronous or not, as far as a clock needs it."""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Full names of its keys."""
+
+    @property
+    def client(self) -> Any:
+        """The client of its server."""
+
+
+class Due(NamedTuple):
+    """When something of a queue is due by itself."""
+
+    wait: float | None
+    """How long until then (s), 0 or less if it is due; None where nothing waits for a time."""
+    instant: int | None
+    """The time (ms) that it waits for."""
+
+
+@functools.cache
+def _script() -> str:
+    return (importlib.resources.files(__package__) / 'script' / 'move.lua').read_text('utf-8')
+
+
+def _words(queue: HasKeys, seconds: float) -> tuple[str, int, str, str, str]:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TorrelqueTypeError(f'a clock is moved by seconds, not by {type(seconds).__name__}')
+    if not 0 <= seconds <= FURTHEST:
+        raise TorrelqueValueError(f'a clock is moved forward, by {FURTHEST:.0f} s at the most, not by {seconds}')
+    # Up, so that what is due in that time is due then.
+    return _script(), 2, queue.keys['pending'], queue.keys['never'], str(math.ceil(round(1000 * seconds, 6)))
+
+
+def _due(reply: Sequence[int | None]) -> Due:
+    now, instant = reply
+    return Due(None if now is None or instant is None else (instant - now) / 1000, instant)
+
+
+def _first(dues: Sequence[Due]) -> float | None:
+    return min((due.wait for due in dues if due.wait is not None), default=None)
+
+
+class _Moved:
+    def __init__(self, *queues: Any) -> None:
+        if not queues or not all(hasattr(queue, 'client') and hasattr(queue, 'keys') for queue in queues):
+            raise TorrelqueTypeError('a clock is made with the queues that it is for: Clock(queue)')
+        self.queues = list(queues)
+        self.moved = 0.0
+
+    queues: list[Any]
+    """The queues that it moves; others may be appended."""
+    moved: float
+    """How far it was moved (s), all moves together."""
+
+    def _each(self) -> list[HasKeys]:
+        """The queues, each once: there may be several objects of one."""
+        return list({queue.keys['pending']: queue for queue in self.queues}.values())
+
+
+class Clock(_Moved):
+    """The clock of queues, to be moved forward.
+
+    When it was moved by an hour, delays, leases, waits for a token or a probe, buckets and kept states are where they
+    would be an hour later, for all processes.  Consumers that wait notice at once.  As after a real hour in which all
+    processes stood still, a task that somebody works on has lost its lease if that was shorter.  Without a consumer,
+    what is due is still where it was, until `Torrelque.dequeue` or `Torrelque.sweep` brings it back.
+
+    Instants in the states of tasks stay as they are, for they tell what happened by the server's clock, which is not
+    moved; nor are times that are kept in a process, such as the ``timeout`` of `Torrelque.dequeue` and
+    `Torrelque.watch`, or the interval of `Torrelque.schedule_sweep`.
+
+    It is for tests.  A move is one script a queue, which looks at each key of the database and at each task that is
+    delayed or worked on.  The client that the queue was made with is used.
+    """
+
+    async def move(self, seconds: float) -> None:
+        """Move it forward.  A move that fails, or is cancelled, is done or not; each queue by itself."""
+        await self._move(seconds)
+        self.moved += seconds
+
+    async def get_wait(self) -> float | None:
+        """How long (s) until something is due by itself; 0 or less if it is due, None if nothing waits for a time."""
+        return _first(await self.look())
+
+    async def move_to_next(self) -> float | None:
+        """Move it to the next time for which something waits; by how much (s), None if nothing waits for a time."""
+        wait = await self.get_wait()
+        if wait is None:
+            return None
+        wait = max(0.0, wait)
+        await self.move(wait)
+        return wait
+
+    async def look(self) -> list[Due]:
+        """When something is due, of each queue."""
+        return await self._move(0)
+
+    async def _move(self, seconds: float) -> list[Due]:
+        return [_due(await queue.client.eval(*_words(queue, seconds))) for queue in self._each()]
+
+
+class SyncClock(_Moved):
+    """The same for queues of ``torrelque.sync``."""
+
+    def move(self, seconds: float) -> None:
+        """As `Clock.move`."""
+        self._move(seconds)
+        self.moved += seconds
+
+    def get_wait(self) -> float | None:
+        """As `Clock.get_wait`."""
+        return _first(self._move(0))
+
+    def move_to_next(self) -> float | None:
+        """As `Clock.move_to_next`."""
+        wait = self.get_wait()
+        if wait is None:
+            return None
+        wait = max(0.0, wait)
+        self.move(wait)
+        return wait
+
+    def _move(self, seconds: float) -> list[Due]:
+        return [_due(queue.client.eval(*_words(queue, seconds))) for queue in self._each()]

@@ -1,0 +1,90 @@
+-- Move the clock of a queue: all that waits for a time is that much nearer to it, and what would have expired is gone.
+--
+-- Instants that tell what happened stay as they are; one of them is a part of the token of a delivery.
+--
+-- KEYS   pending, never
+-- ARGV   how far (ms), 0 is only to look
+-- Reply  server time (ms), the next time for which something waits (ms, nil is none)
+local base = string.sub(KEYS[1], 1, -8)
+local far = tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function first(name)
+  return tonumber(redis.call('ZRANGE', base .. name, 0, 0, 'WITHSCORES')[2]) or math.huge
+end
+
+-- By rank: all scores change by the same, so none overtakes another.
+local function shift(name)
+  local start = 0
+  repeat
+    local items, changed = redis.call('ZRANGE', base .. name, start, start + 999, 'WITHSCORES'), {}
+    for j = 1, #items, 2 do
+      changed[j], changed[j + 1] = string.format('%.0f', items[j + 1] - far), items[j]
+    end
+    if #items > 0 then
+      redis.call('ZADD', base .. name, unpack(changed))
+    end
+    start = start + 1000
+  until #items < 2000
+end
+
+local function sooner(instant)
+  return string.format('%.0f', math.max(0, instant - far))
+end
+
+-- What has a time to live: final states, buckets, records of claims.  Read before any is changed, for a key that the
+-- server moves meanwhile comes up twice.
+local function mortal()
+  local found, cursor = {}, '0'
+  local pattern = string.gsub(base, '[*?%[%]\\]', '\\%0') .. '*'
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    for _, key in ipairs(page[2]) do
+      local left = redis.call('PTTL', key)
+      found[key] = left >= 0 and left or nil
+    end
+  until cursor == '0'
+  return found
+end
+
+if far > 0 then
+  local bucket = base .. 'rate:'
+  for key, left in pairs(mortal()) do
+    if left <= far then
+      redis.call('DEL', key)
+    else
+      if string.sub(key, 1, #bucket) == bucket then
+        local tokens, since = string.match(redis.call('GET', key), '^(%S+) (%d+)$')
+        if tokens then
+          redis.call('SET', key, tokens .. ' ' .. sooner(since))
+        end
+      end
+      redis.call('PEXPIRE', key, string.format('%.0f', left - far))
+    end
+  end
+  local probes = redis.call('HGETALL', base .. 'probes')
+  for j = 1, #probes, 2 do
+    local instant, every = string.match(probes[j + 1], '^(%d+) (%d+)$')
+    if instant then
+      redis.call('HSET', base .. 'probes', probes[j], sooner(instant) .. ' ' .. every)
+    end
+  end
+  for _, name in ipairs({'delayed', 'working', 'rated'}) do
+    shift(name)
+  end
+  if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then
+    -- Those who wait have another time to keep.
+    redis.call('LPUSH', base .. 'bell', '1')
+  end
+end
+
+local nearest = math.min(first('delayed'), first('working'), first('rated'))
+if redis.call('SISMEMBER', base .. 'paused', '') == 1 and
+    redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
+  -- The whole queue lets a task through now and then.
+  local probe = string.match(redis.call('HGET', base .. 'probes', '') or '', '^(%d+) ')
+  nearest = math.min(nearest, tonumber(probe) or math.huge)
+end
+return {now, nearest < math.huge and nearest}
