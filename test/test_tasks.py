@@ -1,0 +1,730 @@
+"""Decorated tasks: what is sent, what a worker does with it, what a handle tells."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gc
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import fifo_child
+import torrelque
+from conftest import nothing_left
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
+from torrelque.tasks import Handle, TaskFailedError, Tasks, current
+from torrelque.worker import Delivery, Reject, ThreadWorker, Worker
+
+UTC = datetime.timezone.utc
+
+
+@pytest.fixture
+def app(queue: Torrelque) -> Tasks:
+    return Tasks(queue)
+
+
+async def drain(app: Tasks, **options: Any) -> Worker:
+    worker = Worker(app, burst=True, **options)
+    await asyncio.wait_for(worker.run(), 60)
+    return worker
+
+
+def add(left: int, right: int = 1, *, sign: int = 1) -> int:
+    return sign * (left + right)
+
+
+# What is sent
+
+
+@pytest.mark.parametrize(
+    ('args', 'kwargs', 'payload'),
+    [
+        ((), {}, {}),
+        ((1,), {}, {'args': [1]}),
+        ((1, 'é'), {}, {'args': [1, 'é']}),
+        ((), {'a': None}, {'kwargs': {'a': None}}),
+        (([1],), {'b': {'c': 2.5}}, {'args': [[1]], 'kwargs': {'b': {'c': 2.5}}}),
+    ],
+)
+async def test_the_payload_is_readable(app: Tasks, queue: Torrelque, args: Any, kwargs: Any, payload: Any) -> None:
+    @app.task(name='mail')
+    def send(*args: Any, **kwargs: Any) -> None: ...
+
+    handle = await send.enqueue(*args, **kwargs)
+    task_id, task = await queue.dequeue(0)
+    assert (task_id, task) == (handle.id, {'task': 'mail', **payload})
+
+
+async def test_names_are_of_module_and_function_or_as_given(app: Tasks) -> None:
+    inner = app.task(add)
+    other = app.task(name='plus')(add)
+    assert (inner.name, other.name) == ('test_tasks.add', 'plus')
+    assert (inner.__name__, inner.function) == ('add', add)
+    assert dict(app.functions) == {'test_tasks.add': inner, 'plus': other}
+    with pytest.raises(TorrelqueValueError, match=r"'plus' already"):
+        app.fifo(queue='q', name='plus')(add)
+    assert len(app.functions) == 2
+
+
+@pytest.mark.parametrize(
+    ('args', 'kwargs'),
+    [((), {}), ((1, 2, 3), {}), ((1,), {'other': 2}), ((1,), {'left': 1}), ((), {'right': 1}), ((object(),), {})],
+)
+async def test_wrong_arguments_are_refused_and_nothing_is_sent(
+    app: Tasks, client: redis.asyncio.Redis, queue: Torrelque, args: Any, kwargs: Any
+) -> None:
+    function: Any = app.task(add)
+    ordered: Any = app.fifo(queue='q', name='ordered')(add)
+    for one in (function, ordered, function.options(delay=1)):
+        with pytest.raises(TorrelqueTypeError):
+            await one.enqueue(*args, **kwargs)
+    await queue.set_limit('fifo:q')
+    assert await nothing_left(client, queue)
+
+
+async def test_a_keyword_that_must_be_named_is_asked_for(app: Tasks) -> None:
+    @app.task
+    def send(*, to: str) -> str:
+        return to
+
+    with pytest.raises(TorrelqueTypeError, match="'to'"):
+        await send.enqueue()  # type: ignore[call-arg]
+    handle = await send.enqueue(to='joe')
+    await drain(app)
+    assert await handle.result(5) == 'joe'
+
+
+async def test_called_as_usual_it_runs_right_here(
+    app: Tasks, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    @app.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    assert await double(4) == 8
+    assert app.task(add)(1, right=2) == 3
+    with pytest.raises(torrelque.TorrelqueError, match='not by a worker'):
+        current()
+    assert await nothing_left(client, queue)
+
+
+async def test_by_name_only_what_is_known_is_sent(app: Tasks, client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    app.task(name='plus')(add)
+    with pytest.raises(torrelque.TorrelqueLookupError, match="'minus'"):
+        await app.enqueue('minus', 1)
+    with pytest.raises(TorrelqueTypeError):
+        await app.enqueue('plus')
+    assert await nothing_left(client, queue)
+    handle = await app.enqueue('plus', 1, sign=-1)
+    await drain(app)
+    assert await handle.result(5) == -2
+
+
+@pytest.mark.parametrize('wrong', [int, None, 'x', lambda: (yield)])
+def test_what_is_no_function_is_refused(app: Tasks, wrong: Any) -> None:
+    with pytest.raises(TorrelqueTypeError):
+        app.task(name='wrong')(wrong)
+
+
+# Options
+
+
+async def test_options_reach_the_queue(app: Tasks, queue: Torrelque) -> None:
+    @app.task(
+        max_attempts=5, group=lambda to, copies=1: to.partition('@')[2], priority=lambda to, copies=1: copies,
+        task_timeout=17, name='send',
+    )  # fmt: skip
+    def send(to: str, copies: int = 1) -> None: ...
+
+    state = await (await send.enqueue('joe@acme.com', copies=7)).state()
+    assert (state.max_attempts, state.group, state.priority, state.timeout) == (5, 'acme.com', 7, 17)
+    other = send.options(group='all', priority=-3, max_attempts=2, task_timeout=5, delay=60, task_id='mine')
+    handle = await other.enqueue('joe@acme.com')
+    state = await handle.state()
+    assert (state.max_attempts, state.group, state.priority, state.timeout) == (2, 'all', -3, 5)
+    assert (state.status, handle.id) == (Status.DELAYED, 'mine')
+    with pytest.raises(torrelque.TorrelqueDuplicateError):
+        await other.enqueue('joe@acme.com')
+    many = await send.map(['jim@bolt.com', 'tim@cord.com'])
+    assert [(await one.state()).group for one in many] == ['bolt.com', 'cord.com']
+    with pytest.raises(TorrelqueTypeError, match='task_id'):
+        await other.map(['a@b'])
+    with pytest.raises(torrelque.TorrelqueFullError):
+        await send.options(max_tasks=4).enqueue('x@y')
+    await send.options(max_tasks=5).enqueue('x@y')
+    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+        await send.options(max_tasks=5).map(['x@y'])
+    assert isinstance(caught.value.__cause__, torrelque.TorrelqueFullError)
+    await app.aclose()
+
+
+async def delay_of(queue: Torrelque, client: redis.asyncio.Redis, handle: Handle[Any]) -> float:
+    state = await handle.state()
+    if state.status is not Status.DELAYED:
+        return 0
+    due = await client.zscore(queue.keys['delayed'], handle.id)
+    assert due is not None
+    return due / 1000 - state.enqueue_time
+
+
+async def test_a_date_becomes_a_delay(app: Tasks, client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    function = app.task(add)
+    zone = datetime.timezone(datetime.timedelta(hours=-7))
+    for eta in (
+        time.time() + 3600,
+        datetime.datetime.now(UTC) + datetime.timedelta(hours=1),
+        datetime.datetime.now(zone) + datetime.timedelta(hours=1),
+    ):
+        handle = await function.options(eta=eta).enqueue(1)
+        assert 3500 < await delay_of(queue, client, handle) <= 3601
+        (handle,) = await function.options(eta=eta).map([1])
+        assert 3500 < await delay_of(queue, client, handle) <= 3601
+        # The last that was said goes.
+        handle = await function.options(eta=eta).options(delay=7).enqueue(1)
+        assert await delay_of(queue, client, handle) == pytest.approx(7, abs=0.01)
+    past = await function.options(delay=9).options(eta=datetime.datetime(1999, 12, 31, tzinfo=UTC)).enqueue(1)
+    assert (await past.state()).status is Status.PENDING
+    with pytest.raises(TorrelqueValueError, match='time zone'):
+        function.options(eta=datetime.datetime(2040, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ('options', 'error'),
+    [
+        ({'delay': -1}, TorrelqueValueError),
+        ({'delay': '1'}, TorrelqueTypeError),
+        ({'delay': 1, 'eta': 1}, TorrelqueTypeError),
+        ({'eta': 'tomorrow'}, TorrelqueTypeError),
+        ({'eta': float('inf')}, TorrelqueValueError),
+        ({'group': ''}, TorrelqueValueError),
+        ({'group': 3}, TorrelqueTypeError),
+        ({'priority': 101}, TorrelqueValueError),
+        ({'priority': 1.5}, TorrelqueTypeError),
+        ({'task_id': ''}, TorrelqueValueError),
+        ({'max_attempts': 0}, TorrelqueValueError),
+        ({'max_attempts': -2}, TorrelqueValueError),
+        ({'task_timeout': 0}, TorrelqueValueError),
+        ({'result_ttl': float('nan')}, TorrelqueValueError),
+        ({'max_tasks': 0}, TorrelqueValueError),
+        ({'max_tasks': True}, TorrelqueTypeError),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_at_once(app: Tasks, options: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        app.task(add).options(**options)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'timeout': 0}, {'retry': 'soon'}, {'retry': -1}, {'run_in': 'moon'}, {'on_success': 1}, {'max_attempts': 0},
+        {'name': ''}, {'group': ''}, {'result_ttl': -1},
+    ],
+)  # fmt: skip
+def test_a_decorator_refuses_what_cannot_be_meant(app: Tasks, options: Any) -> None:
+    with pytest.raises((TorrelqueTypeError, TorrelqueValueError)):
+        app.task(**options)(add)
+    assert not app.functions
+
+
+# At the worker
+
+
+@pytest.mark.parametrize('kind', ['coroutine', 'thread'])
+async def test_a_call_is_run_and_its_result_told(app: Tasks, kind: str) -> None:
+    threads: list[threading.Thread] = []
+
+    async def double(number: int) -> int:
+        threads.append(threading.current_thread())
+        await current().touch(progress=current().id)
+        return 2 * number
+
+    def twice(number: int) -> int:
+        threads.append(threading.current_thread())
+        current().report(current().id)
+        return 2 * number
+
+    function: Any = app.task(double if kind == 'coroutine' else twice)
+    handles = await function.map(range(20))
+    async with Worker(app):
+        assert [await handle.result(20) for handle in handles] == [*range(0, 40, 2)]
+    assert {thread is threading.main_thread() for thread in threads} == {kind == 'coroutine'}
+    state = await handles[3].state()
+    assert (state.status, state.result, state.progress) == (Status.COMPLETED, 6, handles[3].id)
+
+
+async def test_each_call_has_its_own_delivery(app: Tasks) -> None:
+    both = asyncio.Barrier(2) if sys.version_info >= (3, 11) else None
+
+    @app.task
+    async def mine(number: int) -> list[Any]:
+        before = current().id
+        await (both.wait() if both is not None else asyncio.sleep(0.05))
+        return [before, current().id, current().attempt]
+
+    handles = await mine.map(range(2))
+    await drain(app)
+    for handle in handles:
+        assert await handle.result(5) == [handle.id, handle.id, 1]
+
+
+@pytest.mark.parametrize('kind', ['coroutine', 'thread'])
+async def test_a_delivery_is_gone_with_its_task(app: Tasks, kind: str) -> None:
+    async def one() -> str:
+        return current().id
+
+    def other() -> str:
+        return current().id
+
+    function: Any = app.task(one if kind == 'coroutine' else other)
+    await function.starmap([()] * 50)
+    gc.collect()
+    gc.disable()
+    try:
+        await drain(app, concurrency=5)
+        await asyncio.sleep(0)
+        # The threads may hold what they had last.
+        assert sum(isinstance(each, Delivery) for each in gc.get_objects()) <= 5
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ('payload', 'error'),
+    [
+        ('what', 'is no call'),
+        (None, 'is no call'),
+        ({}, 'is no call'),
+        ({'task': 3}, "no function 3"),
+        ({'task': ['plus']}, 'is no call'),
+        ({'task': 'plus', 'args': 1}, 'is no call'),
+        ({'task': 'plus', 'kwargs': [1]}, 'is no call'),
+        ({'task': 'minus', 'args': [1]}, "no function 'minus'; was its module imported?"),
+        ({'task': 'plus'}, "plus(left: 'int', right: 'int' = 1, *, sign: 'int' = 1) -> 'int': missing"),
+        ({'task': 'plus', 'args': [1, 2, 3]}, 'the arguments are not those of plus'),
+        ({'task': 'aplus', 'args': [1], 'kwargs': {'other': 1}}, 'the arguments are not those of aplus'),
+        ({'task': 'plus', 'args': [1], 'result_ttl': 'long'}, 'must be a number of seconds'),
+        ({'task': 'plus', 'args': [1], 'result_ttl': [1]}, 'must be a number of seconds'),
+    ],
+)
+async def test_what_cannot_be_run_is_dead_at_once(app: Tasks, queue: Torrelque, payload: Any, error: str) -> None:
+    @app.task(name='aplus')
+    async def aplus(left: int) -> int:
+        return left
+
+    app.task(name='plus', retry=0)(add)
+    task_id = await queue.enqueue(payload)
+    await drain(app)
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.dequeue_count) == (Status.DEAD, 1)
+    assert error in (state.error or '')
+
+
+@pytest.mark.parametrize('kind', ['coroutine', 'thread'])
+async def test_a_type_error_of_the_function_itself_is_a_failure_like_others(app: Tasks, kind: str) -> None:
+    attempts: list[int] = []
+
+    async def one(value: Any) -> int:
+        attempts.append(current().attempt)
+        return len(value)
+
+    def other(value: Any) -> int:
+        attempts.append(current().attempt)
+        return len(value)
+
+    function: Any = app.task(max_attempts=3, retry=0)(one if kind == 'coroutine' else other)
+    handle = await function.enqueue(5)
+    await drain(app)
+    assert attempts == [1, 2, 3]
+    with pytest.raises(TaskFailedError, match='TypeError: object of type'):
+        await handle.result(5)
+
+
+@pytest.mark.parametrize(
+    ('function', 'call', 'expected'), [(2, None, 2), (2, 3, 3), (-1, 2, 2), (2, -1, 4), (-1, None, 4)]
+)
+async def test_attempts_of_the_call_go_before_those_of_the_function(
+    app: Tasks, function: int, call: int | None, expected: int
+) -> None:
+    attempts = 0
+
+    @app.task(max_attempts=function, retry=0)
+    async def fail() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 4:
+            raise Reject('enough')
+        raise ValueError
+
+    handle = await fail.options(max_attempts=call).enqueue()
+    # The worker's number is for functions that have none.
+    await drain(app, max_attempts=1)
+    assert attempts == expected
+    assert (await handle.state()).max_attempts == (call or function if (call or function) > 0 else None)
+
+
+async def test_what_the_decorator_says_goes_before_the_worker(app: Tasks) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def note(what: str) -> Any:
+        return lambda delivery, value: seen.append((what, delivery.id, value if what == 'success' else type(value)))
+
+    @app.task(timeout=0.05, max_attempts=1, on_success=note('success'), on_error=note('error'), on_dead=note('dead'))
+    async def sleep(time: float) -> str:
+        await asyncio.sleep(time)
+        return 'slept'
+
+    good, bad = await sleep.enqueue(0), await sleep.enqueue(60)
+    await drain(app, timeout=60, concurrency=1)
+    assert seen == [
+        ('success', good.id, 'slept'), ('error', bad.id, TimeoutError), ('dead', bad.id, TimeoutError),
+    ]  # fmt: skip
+
+
+async def test_a_time_to_live_of_results_is_of_call_function_or_queue(
+    app: Tasks, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    @app.task(result_ttl=100)
+    async def nothing() -> None: ...
+
+    plain = app.task(add)
+    handles: list[Handle[Any]] = [
+        await nothing.enqueue(), await nothing.options(result_ttl=200).enqueue(), await plain.enqueue(1),
+        await plain.options(result_ttl=300).enqueue(1), *await plain.options(result_ttl=400).map([1]),
+    ]  # fmt: skip
+    await drain(app)
+    ttls = [await client.ttl(f'{queue.keys["task"]}:{handle.id}') for handle in handles]
+    assert [round(ttl, -2) for ttl in ttls] == [100, 200, 3600, 300, 400]
+    assert [await handle.result(5) for handle in handles] == [None, None, 2, 2, 2]
+
+
+# In a process
+
+
+@pytest.fixture
+def child_app(server: RealServer, queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> Tasks:
+    app = Tasks(queue)
+    for function in (fifo_child.pid_and, fifo_child.exact):
+        app.task(run_in='process', max_attempts=1, result_ttl=60)(function.function)
+    return app
+
+
+async def test_a_function_runs_in_a_process(child_app: Tasks) -> None:
+    good = await child_app.enqueue('fifo_child.pid_and', 7, 8)
+    bad = await child_app.enqueue('fifo_child.pid_and', fail=True)
+    # Another version of the function may have other arguments.
+    unfit = await child_app.queue.enqueue({'task': 'fifo_child.exact', 'args': [1, 2]})
+    await drain(child_app, concurrency=1)
+    pid, *rest = await good.result(5)
+    assert pid != os.getpid() and rest == [1, 7, 8]
+    assert (await good.state()).progress == {'values': 2}
+    with pytest.raises(TaskFailedError, match='ValueError: as told'):
+        await bad.result(5)
+    error = (await child_app.queue.get_task_state(unfit)).error or ''
+    assert 'the arguments are not those of fifo_child.exact' in error
+
+
+async def test_a_function_that_no_process_finds_is_refused(app: Tasks) -> None:
+    @app.task(run_in='process', max_attempts=1)
+    def inside() -> None: ...
+
+    handle = await inside.enqueue()
+    await drain(app)
+    with pytest.raises(TaskFailedError, match='must be a function of a module'):
+        await handle.result(5)
+
+
+@pytest.mark.parametrize('how', [['fifo_child.py'], ['-m', 'fifo_child']])
+async def test_a_main_program_runs_its_functions_in_a_process(
+    server: RealServer, queue: Torrelque, how: list[str]
+) -> None:
+    environ = {**os.environ, 'FIFO_URL': server.url, 'FIFO_QUEUE': queue.name}
+    folder = Path(__file__).parent
+    environ['PYTHONPATH'] = f'{folder.parent}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, '-W', 'error', *how, 'here', cwd=folder, env=environ, stdout=subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(child.communicate(), 60)
+    assert (child.returncode, out) == (0, b'fifo_child.pid_and 1 1 2\n')
+
+
+# Handles
+
+
+async def test_a_task_that_returned_nothing_is_known_to_its_caller(app: Tasks) -> None:
+    @app.task
+    async def nothing() -> None: ...
+
+    handle = await nothing.enqueue()
+    waiting = asyncio.ensure_future(handle.result(20))
+    await drain(app)
+    assert await waiting is None  # type: ignore[func-returns-value]
+    assert await handle.result() is None  # type: ignore[func-returns-value]
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        await app.handle(handle.id).result()
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        await handle.state()
+
+
+async def test_a_result_that_may_be_gone_is_not_told_to_be_none(app: Tasks, queue: Torrelque) -> None:
+    queue.result_ttl = 0.001
+    function = app.task(add)
+    handle = await function.enqueue(1)
+    waiting = asyncio.ensure_future(handle.result(20))
+    await asyncio.sleep(0.01)
+    await drain(app)
+    await waiting
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        for _ in range(1000):
+            await handle.result(0)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_result_is_waited_for_so_long(app: Tasks) -> None:
+    handle = await app.task(add).enqueue(1)
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await handle.result(0.01)
+    waiting = asyncio.ensure_future(handle.result(20))
+    await drain(app)
+    assert await waiting == 2
+    assert await app.handle(handle.id).result() == 2
+
+
+async def test_who_waits_is_told_of_death_and_cancellation(app: Tasks) -> None:
+    @app.task(max_attempts=2, retry=0)
+    async def fail() -> None:
+        raise ConnectionError('the mail server is away')
+
+    dead, cancelled = await fail.enqueue(), await fail.options(delay=60).enqueue()
+    waiting = [asyncio.ensure_future(handle.result(20)) for handle in (dead, cancelled)]
+    await asyncio.sleep(0)
+    assert await cancelled.cancel()
+    assert not await cancelled.cancel()
+    async with Worker(app):
+        with pytest.raises(TaskFailedError) as caught:
+            await waiting[0]
+        with pytest.raises(TaskFailedError, match='is cancelled'):
+            await waiting[1]
+    error = caught.value
+    assert (error.task_id, error.status) == (dead.id, Status.DEAD)
+    assert str(error) == f'task {dead.id!r} is dead: ConnectionError: the mail server is away'
+    assert (error.error or '').startswith('Traceback')
+    states = [state.status async for state in cancelled.watch()]
+    assert states == [Status.CANCELLED]
+
+
+async def test_a_running_task_is_cancelled(app: Tasks) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def long() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    handle = await long.enqueue()
+    async with Worker(app):
+        await asyncio.wait_for(began.wait(), 20)
+        assert await handle.cancel()
+        await asyncio.wait_for(ended.wait(), 20)
+    with pytest.raises(TaskFailedError):
+        await handle.result(5)
+
+
+async def test_many_are_enqueued_in_bulk(app: Tasks, queue: Torrelque) -> None:
+    function = app.task(add)
+    handles = [*await function.map(iter(range(700))), *await function.starmap([(1, 2), (3, 4), (5,)])]
+    await drain(app, concurrency=100)
+    assert [await handle.result(5) for handle in handles] == [*range(1, 701), 3, 7, 6]
+
+
+async def test_a_bad_one_ends_the_bulk_and_the_others_are_told(app: Tasks, queue: Torrelque) -> None:
+    function: Any = app.task(add)
+    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+        await function.starmap([(1,), (2, 3), (), (4,)])
+    assert len(caught.value.task_ids) == 2
+    assert isinstance(caught.value.__cause__, TorrelqueTypeError)
+    assert (await queue.get_queue_stats()).tasks == 2
+
+
+# Event loops and threads
+
+
+def test_synchronous_code_enqueues_and_waits_without_a_loop_of_its_own(server: RealServer, queue_name: str) -> None:
+    before = {*threading.enumerate()}
+    app = Tasks(Torrelque(server.client(), queue=queue_name))
+    function = app.task(add)
+    first = function.push(1)
+    assert app.call(first.state()).status is Status.PENDING
+    # Twice: a worker takes the event loop along, and the queue object of that loop.
+    for _ in range(2):
+        with ThreadWorker(app):
+            assert function.push(2, sign=-1).wait_result(20) == -3
+            assert app.push('test_tasks.add', 5).wait_result(20) == 6
+            assert [one.wait_result(20) for one in app.call(function.map([1, 2]))] == [2, 3]
+            assert function.options(max_tasks=1000).push(7).wait_result(20) == 8
+    assert first.wait_result(20) == 2
+    last = function.push(3)
+    assert app.call(last.cancel())
+    app.close()
+    assert not {*threading.enumerate()} - before
+
+
+async def test_blocking_calls_are_refused_in_an_event_loop(app: Tasks) -> None:
+    function = app.task(add)
+    with pytest.raises(torrelque.TorrelqueError, match='await'):
+        function.push(1)
+    with pytest.raises(torrelque.TorrelqueError, match='await'):
+        app.call(function.enqueue(1))
+    handle = await function.enqueue(1)
+    with pytest.raises(torrelque.TorrelqueError, match='await'):
+        handle.wait_result()
+    with pytest.raises(torrelque.TorrelqueError, match='await'):
+        app.close()
+    with pytest.raises(TorrelqueTypeError):
+        await asyncio.to_thread(function.push)  # type: ignore[call-arg]
+
+
+async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> None:
+    function = app.task(add)
+    loops: list[Any] = []
+
+    @app.task(name='where')
+    async def where() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    async with Worker(app):
+        before = threading.active_count()
+        handle = await asyncio.to_thread(function.push, 1)
+        assert await asyncio.to_thread(handle.wait_result, 20) == 2
+        await (await where.enqueue()).result(20)
+    assert not [thread for thread in threading.enumerate() if thread.name == 'torrelque tasks'], before
+    assert loops == [asyncio.get_running_loop()]
+
+
+def test_an_app_goes_from_loop_to_loop(server: RealServer, queue_name: str) -> None:
+    app = Tasks(Torrelque(server.client(), queue=queue_name))
+    function = app.task(add)
+
+    async def main(number: int) -> int:
+        async with Worker(app):
+            return await (await function.options(max_tasks=100).enqueue(number)).result(20)
+
+    assert [asyncio.run(main(number)) for number in range(3)] == [1, 2, 3]
+    worker = Worker(app, burst=True)
+    handle = function.push(5)
+    asyncio.run(worker.run())
+    assert handle.wait_result(5) == 6
+    app.close()
+    assert function.push(1).id
+    app.close()
+
+
+async def test_the_callers_queue_outlives_the_app(queue: Torrelque) -> None:
+    for close in (False, True):
+        app: Tasks | None = Tasks(queue)
+        assert app is not None
+        function: Any = app.task(add)
+        await function.options(max_tasks=10).enqueue(1)
+        if close:
+            await app.aclose()
+            # And may be used on.
+            await function.enqueue(1)
+        del app, function
+        gc.collect()
+        await asyncio.sleep(0.01)
+        assert (await queue.dequeue(5))[1] == {'task': 'test_tasks.add', 'args': [1]}
+
+
+async def test_a_worker_of_a_thread_is_made_beside_a_loop_that_the_app_is_used_in(app: Tasks) -> None:
+    function = app.task(add)
+    worker = ThreadWorker(app)
+    # Not used yet: the queue object is the worker's, and this loop gets another.
+    handle = await function.enqueue(1)
+    worker.start()
+    assert await handle.result(20) == 2
+    await asyncio.to_thread(worker.stop)
+    await app.aclose()
+
+
+# Types
+
+GOOD = """
+import asyncio
+from torrelque.tasks import Handle, Tasks
+
+def check(app: Tasks) -> None:
+    @app.task
+    async def send(to: str, copies: int = 1) -> int:
+        return copies
+
+    @app.task(max_attempts=3)
+    def plain(to: str) -> bytes:
+        return b''
+
+    @app.fifo(queue='q')
+    def ordered(number: int) -> str:
+        return ''
+
+    @app.fifo(queue='q')
+    async def also(number: int) -> str:
+        return ''
+
+    async def use() -> None:
+        handle: Handle[int] = await send.enqueue('joe', copies=2)
+        number: int = await handle.result(3)
+        number = await send('joe')
+        data: bytes = plain('joe')
+        data = (await plain.options(delay=3).enqueue('joe')).wait_result()
+        many: list[Handle[bytes]] = await plain.map(['joe'])
+        text: str = await ordered(3).result()
+        one: Handle[str] = await also(3)
+        one = also.push(3)
+        text = ordered.function(3)
+        reveal_type(send.enqueue)
+"""
+BAD = {
+    'await send.enqueue(3)': 'arg-type',
+    "await send.enqueue('joe', copy=1)": 'call-arg',
+    "await send('joe', 'two')": 'arg-type',
+    'plain.push()': 'call-arg',
+    "await plain.options(delay=3).enqueue('joe', 4)": 'call-arg',
+    "number: str = await (await send.enqueue('joe')).result()": 'assignment',
+    "ordered('three')": 'arg-type',
+    "count: int = await also(3).result()": 'assignment',
+    "app.task(max_attempts='3')": 'call-overload',
+}
+
+
+def test_types_are_kept_for_the_checker(tmp_path: Path) -> None:
+    api = pytest.importorskip('mypy.api')
+    head = GOOD.partition('        handle: Handle')[0]
+    (tmp_path / 'good.py').write_text(GOOD)
+    (tmp_path / 'bad.py').write_text(head + ''.join(f'        {line}\n' for line in BAD))
+    root = Path(__file__).parent.parent
+    config = tmp_path / 'mypy.ini'
+    config.write_text(f'[mypy]\nstrict = true\nuntyped_calls_exclude = redis\nmypy_path = {root}\n')
+    out, err, _ = api.run(
+        ['--config-file', str(config), '--cache-dir', str(tmp_path / 'cache'), *map(str, tmp_path.glob('*.py'))]
+    )
+    assert not err
+    lines = out.splitlines()
+    assert not [line for line in lines if 'good.py' in line and ' error: ' in line]
+    assert re.search(r'def \(to: (builtins\.)?str, copies: (builtins\.)?int =\)', out)
+    first = head.count('\n') + 1
+    found = {int(line.split(':')[1]) - first: line for line in lines if 'bad.py' in line and ' error: ' in line}
+    assert sorted(found) == [*range(len(BAD))], out
+    for line, code in zip((found[k] for k in sorted(found)), BAD.values(), strict=True):
+        assert line.endswith(f'[{code}]'), line

@@ -1,0 +1,299 @@
+"""The app: functions whose calls are tasks of a queue, and what a worker does with them."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque.worker import Delivery, Job, RetryRule
+
+from .definition import Definition
+from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
+from .handle import Handle
+from .loops import Loops, Place, refuse_in_loop
+from .options import (
+    Group,
+    Options,
+    Priority,
+    check_attempts,
+    check_hooks,
+    check_name,
+    check_retry,
+    check_seconds,
+)
+
+P = ParamSpec('P')
+T = TypeVar('T')
+Self = TypeVar('Self', bound='Tasks')
+
+FIFO = 'fifo:'
+"""What the group of an ordered queue is called, before its name."""
+
+
+class Tasks:
+    """Functions whose calls can be enqueued, and run by a worker: ``Worker(app)``.
+
+    :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
+        first worker; the app makes others of the same client, serialiser and name for other event loops.
+    :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
+        of a Sentinel or of a Cluster belongs to one event loop.
+
+    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`).  What it made
+    is closed with the event loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given
+    is the caller's.
+    """
+
+    def __init__(self, queue: Torrelque, *, make_queue: Callable[[], Torrelque] | None = None) -> None:
+        if not isinstance(queue, Torrelque):
+            raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
+        self._name = queue.name
+        self._loops = Loops(queue, make_queue)
+        self._definitions: dict[str, Definition] = {}
+        self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
+        self._ordered: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f'<Tasks of {self._name!r}: {len(self._functions)} functions>'
+
+    @property
+    def functions(self) -> 'Mapping[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]]':
+        """The decorated functions by their names."""
+        return MappingProxyType(self._functions)
+
+    @property
+    def queue(self) -> Torrelque:
+        """The queue object of the running event loop."""
+        return self._loops.place().queue
+
+    # Decorators
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Function[P, Coroutine[Any, Any, T], T]: ...
+
+    @overload
+    def task(self, function: Callable[P, T], /) -> Function[P, T, T]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        max_attempts: int | None = None,
+        timeout: float | None = None,
+        retry: RetryRule | None = None,
+        group: Group | None = None,
+        priority: Priority | None = None,
+        task_timeout: float | None = None,
+        result_ttl: float | None = None,
+        run_in: Literal['thread', 'process'] | None = None,
+        on_success: Callable[[Delivery, Any], Any] | None = None,
+        on_error: Callable[[Delivery, BaseException], Any] | None = None,
+        on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+    ) -> TaskDecorator: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        max_attempts: int | None = None,
+        timeout: float | None = None,
+        retry: RetryRule | None = None,
+        group: Group | None = None,
+        priority: Priority | None = None,
+        task_timeout: float | None = None,
+        result_ttl: float | None = None,
+        run_in: Literal['thread', 'process'] | None = None,
+        on_success: Callable[[Delivery, Any], Any] | None = None,
+        on_error: Callable[[Delivery, BaseException], Any] | None = None,
+        on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+    ) -> Any:
+        """Decorate a function, so that its calls can be enqueued; called as usual it runs right here.
+
+        A coroutine function is run in the event loop of the worker; a function in a thread or a process, so it may
+        block.  What it returns is the result, what it raises a failed attempt, see `torrelque.worker.Worker`.
+
+        :param name: what its tasks are called in their payload, unique in the app; module and name by default.
+        :param max_attempts: how often a task is tried; -1 is for ever.  By default, as the worker says.
+        :param timeout: how long (s) it may run, see `torrelque.worker.Worker`.
+        :param retry: when a failed task is tried again, see `torrelque.worker.RetryRule`.
+        :param run_in: ``'thread'`` or ``'process'``.  For a process it must be a function of a module, by its name.
+        :param on_success: called with delivery and result when a task was released.
+        :param on_error: called with delivery and exception after each failed attempt.
+        :param on_dead: called with delivery and exception when a task is dead.
+
+        ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in `Enqueuer.options`.
+        """
+        options = Options(
+            group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
+        )
+        check_seconds(timeout, 'timeout', positive=True)
+        check_retry(retry, 'retry')
+        check_run_in(run_in)
+        check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
+        job = Job(_unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            return self._add(Function(self, Definition(function, name, options, job, None)))
+
+        return decorate if function is None else decorate(function)
+
+    def fifo(
+        self,
+        *,
+        queue: str,
+        max_retries: int = -1,
+        retry_wait: RetryRule = 3,
+        name: str | None = None,
+        timeout: float | None = None,
+        task_timeout: float | None = None,
+        result_ttl: float | None = None,
+        run_in: Literal['thread', 'process'] | None = None,
+        on_success: Callable[[Delivery, Any], Any] | None = None,
+        on_error: Callable[[Delivery, BaseException], Any] | None = None,
+        on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+    ) -> FifoDecorator:
+        """Decorate a function, so that calling it as usual enqueues the call, in strict order.
+
+        The calls of all functions of one ``queue`` run one at a time in the order in which they were made, across all
+        instances of the application.  One that fails is tried again before the next one begins, and when its retries
+        are used up it is dead, and the next one begins.  When a worker is killed its call is the next to run, after
+        ``task_timeout`` seconds at the latest.
+
+        :param queue: a name; the tasks are in the app's queue, in the group ``fifo:NAME``.
+        :param max_retries: how often a failed call is tried again; -1 is for ever.  An attempt whose worker was killed
+            counts as one.
+        :param retry_wait: how long (s) to wait before that, or another `torrelque.worker.RetryRule`.
+
+        The others are as in `task`.
+        """
+        check_attempts(max_retries, 'max_retries', least=0)
+        most = -1 if max_retries == -1 else max_retries + 1
+        group = FIFO + check_name(queue, 'queue')
+        options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
+        check_seconds(timeout, 'timeout', positive=True)
+        check_retry(retry_wait, 'retry_wait')
+        check_run_in(run_in)
+        check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
+        job = Job(_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            return self._add(FifoFunction(self, Definition(function, name, options, job, group)))
+
+        return decorate
+
+    # Producers
+
+    async def enqueue(self, name: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Enqueue a call of a function by its name.
+
+        :raises TorrelqueLookupError: there is no function of this name; nothing was sent.
+        """
+        handle: Handle[Any] = await self._function(name).enqueue(*args, **kwargs)
+        return handle
+
+    def push(self, name: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """As `enqueue`, for synchronous code."""
+        handle: Handle[Any] = self._function(name).push(*args, **kwargs)
+        return handle
+
+    def handle(self, task_id: str) -> Handle[Any]:
+        """A handle of a task that was enqueued before, maybe by another process."""
+        return Handle(self, check_name(task_id, 'a task id'))
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
+
+        For synchronous code, see `Enqueuer.push`.
+        """
+        try:
+            refuse_in_loop()
+            return self._loops.call(lambda: coroutine, again=False)
+        finally:
+            coroutine.close()
+
+    # The worker's part
+
+    @property
+    def queues(self) -> tuple[Torrelque, ...]:
+        """The queue, as an object for one worker."""
+        return (self._loops.lend(),)
+
+    async def prepare(self) -> None:
+        """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim."""
+        place = self._loops.begin()
+        for definition in self._definitions.values():
+            if definition.fifo is not None:
+                await self._order(place, definition.fifo)
+
+    def find(self, delivery: Delivery) -> Job:
+        """What a worker does with a task.
+
+        :raises TorrelqueLookupError: there is no function of its name.
+        :raises TorrelqueValueError: it is no call.
+        """
+        task = delivery.task
+        try:
+            definition = self._definitions.get(task['task'])
+            fine = isinstance(task.get('args', ()), (list, tuple)) and isinstance(task.get('kwargs', {}), dict)
+        except (AttributeError, KeyError, TypeError):
+            fine, definition = False, None
+        if not fine:
+            raise TorrelqueValueError('the task is no call of a function: {"task": NAME, "args": […], "kwargs": {…}}')
+        if definition is None:
+            raise TorrelqueLookupError(self._unknown(task['task']))
+        return definition.job_of(task)
+
+    # The end
+
+    async def aclose(self) -> None:
+        """Wait for calls that are on their way, and close what the app has made in all event loops."""
+        await self._loops.aclose()
+
+    def close(self) -> None:
+        """As `aclose`, for synchronous code."""
+        self._loops.close()
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Parts
+
+    def _add(self, function: Any) -> Any:
+        if function.name in self._functions:
+            raise TorrelqueValueError(f'the app has a function {function.name!r} already')
+        self._functions[function.name] = function
+        self._definitions[function.name] = function._definition
+        return function
+
+    def _function(self, name: str) -> Any:
+        function = self._functions.get(name)
+        if function is None:
+            raise TorrelqueLookupError(self._unknown(name))
+        return function
+
+    def _unknown(self, name: str) -> str:
+        return f'the app has no function {name!r}; was its module imported?'
+
+    async def _order(self, place: Place, group: str) -> None:
+        """Have the tasks of a group run one at a time, once in a process; what else limits it stays."""
+        if group not in self._ordered:
+            limit = (await place.queue.get_limits()).get(group)
+            if limit is None or limit.concurrency != 1:
+                await place.queue.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
+            self._ordered.add(group)
+
+
+def check_run_in(run_in: Any) -> None:
+    """Refuse what is no place for a function; None is fine."""
+    if run_in not in (None, 'thread', 'process'):
+        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
+
+
+def _unmade(delivery: Delivery) -> None:
+    raise AssertionError

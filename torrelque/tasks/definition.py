@@ -1,0 +1,118 @@
+"""What the app knows of a decorated function: its name, its arguments, its task's payload, its job."""
+
+import functools
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque.worker import Job
+
+from .options import Options, check_name
+from .running import make_call
+
+VARIANTS = 100
+"""Jobs of one function that are kept, which differ by what was said of a call."""
+
+
+class Definition:
+    """A function, and how its tasks are enqueued and worked on.
+
+    The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}}``, without what is empty.  What a call has of
+    its own and the worker is to know is in ``result_ttl`` and, where it is -1, ``max_attempts``.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str | None, options: Options, job: Job, fifo: str | None):
+        if not callable(function) or isinstance(function, type):
+            raise TorrelqueTypeError(f'not a function: {function!r}')
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise TorrelqueTypeError(f'a generator cannot be a task: {function!r}')
+        self.function = function
+        self.name = check_name(name, 'name') if name is not None else default_name(function)
+        self.options = options
+        self.fifo = fifo
+        self.signature = inspect.signature(function)
+        self._job = job._replace(name=self.name)
+        self._variants: dict[tuple[float | None, bool], Job] = {}
+        self._least, self._most = _count_arguments(self.signature)
+
+    def __repr__(self) -> str:
+        return f'<Definition {self.name!r}>'
+
+    # At the producer
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse arguments that are not those of the function."""
+        if kwargs or not self._least <= len(args) <= self._most:
+            try:
+                self.signature.bind(*args, **kwargs)
+            except TypeError as exc:
+                raise TorrelqueTypeError(f'{self.name}{self.signature}: {exc}') from None
+
+    def extras(self, options: Options) -> dict[str, Any]:
+        """What the payload of a call says of its options."""
+        own = self.options
+        extras: dict[str, Any] = {}
+        if options.result_ttl is not None and options.result_ttl != own.result_ttl:
+            extras['result_ttl'] = options.result_ttl
+        if options.max_attempts == -1 and own.max_attempts != -1:
+            extras['max_attempts'] = -1
+        return extras
+
+    # At the worker
+
+    @functools.cached_property
+    def job(self) -> Job:
+        """What a worker does with its tasks, where a call said nothing else."""
+        return self._job._replace(call=make_call(self.function, self.signature))
+
+    def job_of(self, task: dict[str, Any]) -> Job:
+        """What a worker does with a task."""
+        if 'result_ttl' not in task and 'max_attempts' not in task:
+            return self.job
+        ttl, endless = task.get('result_ttl'), task.get('max_attempts') == -1
+        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 <= ttl < math.inf):
+            raise TorrelqueValueError(f'the result_ttl of a task must be a number of seconds, not {ttl!r}')
+        job = self._variants.get((ttl, endless))
+        if job is None:
+            job = self.job
+            if ttl is not None:
+                job = job._replace(result_ttl=ttl)
+            if endless:
+                job = job._replace(max_attempts=-1)
+            if len(self._variants) < VARIANTS:
+                self._variants[ttl, endless] = job
+        return job
+
+
+def default_name(function: Callable[..., Any]) -> str:
+    """Module and name of a function; that of the main program's module is the one by which others import it."""
+    module, name = getattr(function, '__module__', None), getattr(function, '__qualname__', None)
+    if not module or not name:
+        raise TorrelqueTypeError(f'{function!r} has no name of its own; give it one')
+    if module in ('__main__', '__mp_main__'):
+        main = sys.modules.get(module)
+        spec, path = getattr(main, '__spec__', None), getattr(main, '__file__', None)
+        if spec is not None and spec.name not in ('__main__', '__mp_main__'):
+            module = spec.name.removesuffix('.__main__')
+        elif path is not None:
+            module = os.path.splitext(os.path.basename(path))[0]
+    return f'{module}.{name}'
+
+
+def _count_arguments(signature: inspect.Signature) -> tuple[float, float]:
+    """How many arguments, all given by their place, surely fit; as if none did where one must be given by its name."""
+    least = most = 0.0
+    for parameter in signature.parameters.values():
+        required = parameter.default is parameter.empty
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            most = math.inf
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            most += 1
+            least += required
+        elif parameter.kind is parameter.KEYWORD_ONLY and required:
+            return 1, 0
+    return least, most

@@ -1,0 +1,124 @@
+"""What a producer has of a call that it enqueued."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueTaskState, TorrelqueTaskStatus
+
+if TYPE_CHECKING:
+    from .app import Tasks
+
+T = TypeVar('T')
+
+
+class TaskFailedError(TorrelqueError):
+    """The task has no result: it is dead, was rejected, or was cancelled.  A dead one stays until it is redriven."""
+
+    task_id: str
+    status: TorrelqueTaskStatus
+    error: str | None
+    """The error that is kept with the task: the last lines of a traceback, or what it was rejected with."""
+
+    def __init__(self, task_id: str, status: TorrelqueTaskStatus, error: str | None) -> None:
+        last = (error or '').strip().rpartition('\n')[2]
+        super().__init__(f'task {task_id!r} is {status.name.lower()}' + (f': {last}' if last else ''))
+        self.task_id = task_id
+        self.status = status
+        self.error = error
+
+    def __reduce__(self) -> tuple[type['TaskFailedError'], tuple[str, TorrelqueTaskStatus, str | None]]:
+        return type(self), (self.task_id, self.status, self.error)
+
+
+class Handle(Generic[T]):
+    """A task that was enqueued, in any event loop of the process.
+
+    The one that a call of an ordered function gives in a coroutine is still on its way.  ``await handle`` waits until
+    the queue has it, is the handle again, and raises what enqueueing raised.  The other methods wait for that, too.
+    """
+
+    __slots__ = ('_app', '_id', '_kept', '_sending', '_since')
+
+    def __init__(
+        self,
+        app: 'Tasks',
+        task_id: str | None,
+        kept: float | None = None,
+        sending: 'asyncio.Future[str] | None' = None,
+    ) -> None:
+        self._app = app
+        self._id = task_id
+        self._kept = kept
+        self._sending = sending
+        self._since = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f'<Handle {self._id!r}>' if self._id is not None else '<Handle of a task that is being enqueued>'
+
+    def __await__(self) -> Generator[Any, None, 'Handle[T]']:
+        if self._id is None and self._sending is not None:
+            # Who is cancelled while waiting does not take the call back.
+            self._id = yield from asyncio.shield(self._sending).__await__()
+            self._sending = None
+        return self
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        if self._id is None:
+            if self._sending is None or not self._sending.done():
+                raise TorrelqueError('the task is being enqueued; await the handle')
+            self._id = self._sending.result()
+        return self._id
+
+    async def state(self) -> TorrelqueTaskState:
+        """As `torrelque.Torrelque.get_task_state`."""
+        await self
+        return await self._app.queue.get_task_state(self.id)
+
+    async def watch(self, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+        """As `torrelque.Torrelque.watch`."""
+        await self
+        async for state in self._app.queue.watch(self.id, timeout=timeout):
+            yield state
+
+    async def cancel(self) -> bool:
+        """As `torrelque.Torrelque.cancel`: True if the task was there and not final; a running one is cancelled."""
+        await self
+        return await self._app.queue.cancel(self.id)
+
+    async def result(self, timeout: float | None = None) -> T:
+        """Wait until the task has ended; what its function returned.
+
+        :param timeout: how long to wait (s), for ever by default.
+        :raises TaskFailedError: it is dead, was rejected or cancelled.
+        :raises TorrelqueTimeoutError: it has not ended in time.
+        :raises TorrelqueLookupError: the queue knows nothing of the task, and nobody can tell what it came to.
+
+        Of a task that returned None nothing is kept, unless there is a ``result_ttl``.  So a task that the queue has
+        forgotten has returned None, as long as another result would still be there: for the ``result_ttl`` of the call,
+        the function or the queue after the call, and with the handle that the call gave.  (Where the worker was given
+        a shorter ``result_ttl``, an early reader may be told None for a result that is gone, and a cancelled task is
+        forgotten after a minute.)  Who began to wait while the task was there is told what became of it in any case.
+        """
+        await self
+        last: TorrelqueTaskState | None = None
+        try:
+            async for last in self._app.queue.watch(self.id, timeout=timeout):
+                if last.status is TorrelqueTaskStatus.DEAD:
+                    break
+        except TorrelqueLookupError:
+            if self._kept is None or time.monotonic() - self._since > self._kept:
+                raise
+        if last is not None and last.status in _FAILED:
+            raise TaskFailedError(self.id, last.status, last.error)
+        return None if last is None else last.result  # type: ignore[return-value]  # what the function says
+
+    def wait_result(self, timeout: float | None = None) -> T:
+        """As `result`, for synchronous code."""
+        return self._app.call(self.result(timeout))
+
+
+_FAILED = (TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
