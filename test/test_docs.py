@@ -1,10 +1,10 @@
 """The pages keep their word: their code runs, what they show is what a server has, and what they list is complete.
 
 The blocks of a page run in its order and in one namespace, as if typed into ``python -m asyncio``;
-`redis.asyncio.Redis()` without arguments is a client of the test's server.  A console block is a list of `redis-cli`
-commands with what they print, compared but for ids and times, in its place between the Python blocks.  A picture is a
-text block of lines ``key  before  now``: what the key had at the last picture that showed it, and what it has.  A
-comment above a block says where it is different:
+`redis.asyncio.Redis()` or `redis.Redis()` without arguments is a client of the test's server.  A console block is a
+list of `redis-cli` commands with what they print, compared but for ids and times, in its place between the Python
+blocks.  A picture is a text block of lines ``key  before  now``: what the key had at the last picture that showed it,
+and what it has.  A comment above a block says where it is different:
 
     <!-- test: 30 s later -->             first the time of every delayed task and the end of every lease come nearer
     <!-- test: program -->                runs by itself, as a file, with the server's URL as REDIS_URL, to its end
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import importlib.resources
 import inspect
 import json
@@ -34,10 +35,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 
 import torrelque
+import torrelque.sync
 from servers import RealServer
 from topology import Cluster, Sentinel
 from torrelque.keys import DECLARED, FIXED, PREFIXES, make_keys
@@ -112,6 +115,9 @@ async def close(namespace: dict[str, Any]) -> None:
             clients += value.sentinels
     for client in clients:
         await client.aclose()
+    for value in namespace.values():
+        if isinstance(value, (torrelque.sync.Torrelque, redis.Redis)):
+            value.close()
 
 
 def redirect(monkeypatch: pytest.MonkeyPatch, kind: type, change: Change) -> None:
@@ -133,6 +139,7 @@ async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch:
             kwargs['unix_socket_path'] = server.socket
 
     redirect(monkeypatch, redis.asyncio.Redis, default)
+    redirect(monkeypatch, redis.Redis, default)
     namespace: dict[str, Any] = {'__name__': '__main__'}
     shown: dict[str, str] = {}
     try:
@@ -248,7 +255,8 @@ async def test_block_that_needs_a_package(
     block: Block, server: RealServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(block.how.split()[1])
-    redirect(monkeypatch, redis.asyncio.Redis, lambda args, kwargs: kwargs.update(unix_socket_path=server.socket))
+    for kind in (redis.asyncio.Redis, redis.Redis):
+        redirect(monkeypatch, kind, lambda args, kwargs: kwargs.update(unix_socket_path=server.socket))
     await run_alone(block)
 
 
@@ -398,4 +406,11 @@ def test_reference_has_every_verb() -> None:
     members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', text)
     assert members
     public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
-    assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'name', 'serialiser'}
+    assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'max_tasks', 'name', 'serialiser'}
+
+
+@pytest.mark.parametrize('layer', ['worker', 'tasks', 'sync', 'testing'])
+def test_reference_has_every_name_of_a_layer(layer: str) -> None:
+    text = (ROOT / 'docs' / 'reference.md').read_text()
+    found = re.findall(rf'\.\. auto(?:class|exception|function|data):: torrelque\.{layer}\.(\w+)', text)
+    assert {*found} == {*importlib.import_module(f'torrelque.{layer}').__all__}
