@@ -141,6 +141,18 @@ async def test_the_pause_of_an_operator_stays(client: redis.asyncio.Redis, queue
         await until(lambda: worker.health().succeeded == 2)
 
 
+async def test_a_breaker_that_cannot_pause_does_not_keep_the_task(
+    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service()
+    await client.set(queue.keys['probes'], 'rubbish')
+    await queue.enqueue(1, max_attempts=3)
+    worker = Worker(queue, service.handle, breaker=Breaker(failures=1), retry=NOW, burst=True)
+    await worker.run()
+    assert (len(service.calls), worker.health().dead) == (3, 1)
+    assert 'the circuit breaker failed' in caplog.text
+
+
 async def test_what_is_no_failure_of_a_service_does_not_count(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async def handle(delivery: Delivery) -> None:
         raise {'retry': Retry(delay=100), 'reject': Reject('x'), 'value': ValueError('x')}[delivery.task]

@@ -305,6 +305,10 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
         assert await queue.cancel(ids[6]) is True
         assert await queue.release(ids[6]) is False
         assert await queue.cancel(ids[0]) is True
+        for group in ('g', None):
+            await queue.pause(group, probe=10)
+            assert await client.smembers(queue.keys['paused']) == {(group or '').encode()}
+            await queue.resume(group)
         await asyncio.sleep(0.02)
         await queue.sweep()
         assert len(await queue.dequeue(0, max_tasks=100)) == 14

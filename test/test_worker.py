@@ -135,6 +135,19 @@ async def test_attempts_are_used_up(queue: Torrelque, own: int | None, workers: 
     assert (state.error or '').startswith('Traceback') and (state.error or '').endswith('ValueError: never')
 
 
+async def test_a_failed_task_whose_state_cannot_be_read_is_tried_again(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    async def handle(delivery: Delivery) -> None:
+        await client.hset(f'{queue.keys["task"]}:{delivery.id}', 'progress', 'rubbish')
+        if delivery.attempt < 3:
+            raise ValueError('not yet')
+
+    await queue.enqueue(1, max_attempts=3)
+    worker = await drain(queue, handle, retry=NOW)
+    assert (worker.health().failed, worker.health().succeeded) == (2, 1)
+
+
 @pytest.mark.parametrize('workers', [None, -1])
 async def test_attempts_without_end(queue: Torrelque, workers: int | None) -> None:
     async def handle(delivery: Delivery) -> None:

@@ -10,6 +10,8 @@ if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('
   -- An operator's, which who tries a service does not undo.
   return 'ok'
 end
+-- First something that a server without free memory lets pass.
+redis.call('SREM', paused, ARGV[2])
 if every then
   redis.call('HSET', probes, ARGV[2], string.format('%.0f %.0f', now + every, every))
 end

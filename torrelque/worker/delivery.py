@@ -90,6 +90,11 @@ class Delivery:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(self.touch(progress), self._loop).result()
 
+    @property
+    def _hangs(self) -> bool:
+        """Whether it is settled, and only its thread goes on."""
+        return self._settled and self._thread is not None and not self._thread.done()
+
     def _cancel(self, why: Stop) -> None:
         """Cancel the handler, once; it is told where it waits.  A handler that has ended is let be."""
         if self._stop is None and not self._settled:

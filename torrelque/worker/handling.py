@@ -15,6 +15,7 @@ from .children import Children
 from .delivery import Delivery, Stop
 from .job import Job, is_async
 from .options import Served, check_attempts, check_portable
+from .releasing import Releaser
 from .retry import Backoff, check_number, check_rule, delay_after, error_text
 from .threads import Threads
 
@@ -45,6 +46,8 @@ class Plan(NamedTuple):
     on_success: tuple[Callable[..., Any], ...]
     on_error: tuple[Callable[..., Any], ...]
     on_dead: tuple[Callable[..., Any], ...]
+    quiet: bool
+    """Whether a success without a result needs nothing but the release."""
 
 
 class Handling:
@@ -57,8 +60,11 @@ class Handling:
         on_start: Callable[[Delivery], Any] | None,
         middleware: Sequence[Middleware],
         breaker: Breaker | None,
+        ended: Callable[[Delivery], None],
     ) -> None:
         self.defaults = defaults
+        self._ended = ended
+        self._releaser = Releaser(self._released)
         self.counts = Counts()
         self.stopping = False
         for hook in (on_start, defaults.on_success, defaults.on_error, defaults.on_dead, *middleware):
@@ -67,7 +73,7 @@ class Handling:
         self._app = served.app
         self._on_start = on_start
         self._gates = None if breaker is None else Gates(breaker)
-        self._chain = make_chain(self._run, middleware)
+        self._chain = make_chain(self._run, middleware) if middleware or on_start else None
         self._threads = Threads('torrelque-handler')
         self._children = Children()
         self._plans: dict[int, Plan] = {}
@@ -79,30 +85,52 @@ class Handling:
         self._children.close()
 
     async def handle(self, delivery: Delivery) -> None:
-        """Have a task handled, and settle it."""
+        """Have a task handled, and settle it; then ``ended`` is called."""
+        released_later = False
+        try:
+            released_later = await self._handle(delivery)
+        except Exception:
+            # Its lease runs out, then it is handed out again.
+            logger.exception('%r could not be settled', delivery)
+        finally:
+            if not released_later:
+                self._ended(delivery)
+
+    async def _handle(self, delivery: Delivery) -> bool:
         if self._app is not None:
             try:
                 delivery._plan = self._plan_of(self._app.find(delivery))
             except Exception as exc:
                 await self._failed(delivery, exc, hopeless=True)
-                return
-        job = delivery.job
+                return False
+        plan, timer = delivery._plan, None
+        job = plan.job
         most = job.max_attempts
         if most is not None and 0 < most < delivery.attempt and await self._was_used_up(delivery, most):
-            return
-        timer = None
+            return False
         if job.timeout is not None:
             timer = asyncio.get_running_loop().call_later(job.timeout, delivery._cancel, Stop.TIMEOUT)
+        delivery._handling = True
         try:
-            result = await self._call(delivery)
+            if delivery._stop is not None:
+                # Before it began.
+                raise asyncio.CancelledError
+            result = await (self._through_chain(delivery) if self._chain or not plan.is_async else job.call(delivery))
         except asyncio.CancelledError as exc:
+            delivery._handling = False
             if not delivery._settled:
                 await self._cancelled(delivery, exc)
         except (Exception, SystemExit) as exc:
+            delivery._handling = False
             # Given back meanwhile, at the end of the worker, it is nobody's failure.
             if not delivery._settled:
                 await self._failed(delivery, exc)
         else:
+            delivery._handling = False
+            if result is None and plan.quiet and self._gates is None and not delivery._settled:
+                delivery._settled = True
+                self._releaser.add(delivery)
+                return True
             if not delivery._settled:
                 await self._succeeded(delivery, result)
         finally:
@@ -111,6 +139,14 @@ class Handling:
         if delivery._thread is not None and not delivery._thread.done():
             logger.warning('%r goes on in its thread, and keeps its place in the worker', delivery)
             await asyncio.wait([delivery._thread])
+        return False
+
+    def _released(self, delivery: Delivery, held: bool | None) -> None:
+        if held:
+            self.counts.succeeded += 1
+        elif held is not None:
+            self.counts.lost += 1
+        self._ended(delivery)
 
     # The handler
 
@@ -128,26 +164,20 @@ class Handling:
             if not coroutine and full.run_in == 'process':
                 check_portable(full.call)
             sources = (defaults,) if job is defaults else (defaults, job)
-            hooks = [
+            on_success, on_error, on_dead = (
                 tuple(hook for source in sources if (hook := getattr(source, name)) is not None)
                 for name in ('on_success', 'on_error', 'on_dead')
-            ]
+            )
             if len(self._plans) >= MANY:
                 self._plans.clear()
-            plan = self._plans[id(job)] = Plan(job, full, coroutine, *hooks)
+            quiet = not on_success and full.result_ttl is None
+            plan = self._plans[id(job)] = Plan(job, full, coroutine, on_success, on_error, on_dead, quiet)
         return plan
 
-    async def _call(self, delivery: Delivery) -> Any:
-        delivery._handling = True
-        try:
-            if delivery._stop is not None:
-                # Before it began.
-                raise asyncio.CancelledError
-            if self._on_start is not None:
-                await call_hooks((self._on_start,), delivery)
-            return await self._chain(delivery)
-        finally:
-            delivery._handling = False
+    async def _through_chain(self, delivery: Delivery) -> Any:
+        if self._on_start is not None:
+            await call_hooks((self._on_start,), delivery)
+        return await (self._run if self._chain is None else self._chain)(delivery)
 
     async def _run(self, delivery: Delivery) -> Any:
         plan = delivery._plan
@@ -156,7 +186,7 @@ class Handling:
         delivery._loop = asyncio.get_running_loop()
         if plan.job.run_in == 'process':
             return await self._children.run(plan.job.call, delivery)
-        delivery._thread = self._threads.run(plan.job.call, delivery)
+        delivery._thread = self._threads.run(_begin, plan.job.call, delivery)
         # It goes on when this is cancelled.
         result = await asyncio.shield(delivery._thread)
         return await result if inspect.isawaitable(result) else result
@@ -212,12 +242,16 @@ class Handling:
         if self._gates is not None and not hopeless:
             # First: else it might be handed out again at once.
             await self._gates.count(delivery, error)
+        state = None
         try:
             state = await self._repeat(delivery, lambda: delivery.queue.get_task_state(delivery.id))
         except TorrelqueLookupError:
             self.counts.lost += 1
             logger.warning('%r failed, and its task is gone: %s', delivery, error)
             return
+        except Exception as exc:
+            # The queue itself counts the task's own attempts.
+            logger.warning('%r failed, and its state is not known: %s', delivery, exc)
         delay = None if hopeless else self._delay(delivery, error, state)
         text = error_text(error)
         if delay is None:
@@ -231,11 +265,11 @@ class Handling:
             self.counts.dead += 1
             await call_hooks(delivery._plan.on_dead, delivery, error)
 
-    def _delay(self, delivery: Delivery, error: BaseException, state: TorrelqueTaskState) -> float | None:
+    def _delay(self, delivery: Delivery, error: BaseException, state: TorrelqueTaskState | None) -> float | None:
         """How long (s) to wait before the next attempt; None where there is none."""
-        used = state.dequeue_count - state.forgiven
+        used = delivery.attempt if state is None else state.dequeue_count - state.forgiven
         # The task's own number goes first.
-        most = state.max_attempts or delivery.job.max_attempts
+        most = (state and state.max_attempts) or delivery.job.max_attempts
         if most is not None and 0 < most <= used:
             return None
         rule = delivery.job.retry
@@ -273,6 +307,11 @@ class Handling:
                 if self.stopping or loop.time() > delivery._valid:
                     raise
                 logger.warning('%r is not settled yet: %s', delivery, exc)
+
+
+def _begin(call: Callable[[Delivery], Any], delivery: Delivery) -> Any:
+    """In a thread: call a handler, unless its task was given back before the thread had come to it."""
+    return None if delivery._stop is not None else call(delivery)
 
 
 def _is_cancelled() -> bool:

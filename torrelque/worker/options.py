@@ -27,7 +27,7 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     queues: list[Any]
     if isinstance(queue, Torrelque):
         queues = [queue]
-    elif callable(getattr(queue, 'find', None)):
+    elif callable(getattr(queue, 'prepare', None)):
         app, queues = queue, [*queue.queues]
     elif isinstance(queue, Mapping):
         queues, weights = [*queue], dict(queue)

@@ -111,7 +111,7 @@ class Worker:
         defaults = Job(
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
         )
-        self._handling = Handling(self._served, defaults, on_start, middleware, breaker)
+        self._handling = Handling(self._served, defaults, on_start, middleware, breaker, self._ended)
         self._source = Source(self._served.queues, steal, self._served.weights)
         self._held: dict[Delivery, None] = {}
         self._state = 'new'
@@ -262,23 +262,16 @@ class Worker:
             for task_id, task in tasks:
                 delivery = Delivery(queue, task_id, task, self._handling.plan, now)
                 self._held[delivery] = None
-                delivery._work = self._loop.create_task(self._work(delivery))
+                delivery._work = self._loop.create_task(self._handling.handle(delivery))
                 self._keeper.look_at(delivery)
             if self._rate is not None:
                 self._rate.spend(len(tasks))
 
-    async def _work(self, delivery: Delivery) -> None:
-        try:
-            await self._handling.handle(delivery)
-        except Exception:
-            # Its lease runs out, then it is handed out again.
-            logger.exception('%r could not be settled', delivery)
-        finally:
-            if delivery._watch is not None:
-                delivery._watch.cancel()
-            del self._held[delivery]
-            if self._change is not None:
-                self._tell()
+    def _ended(self, delivery: Delivery) -> None:
+        if delivery._watch is not None:
+            delivery._watch.cancel()
+        del self._held[delivery]
+        self._tell()
 
     async def _finish(self, patience: float) -> None:
         assert self._loop is not None and self._keeper is not None
@@ -292,7 +285,7 @@ class Worker:
         for delivery in reversed(self._held):
             delivery._cancel(Stop.SHUTDOWN)
         end = self._loop.time() + UNWILLING
-        while not all(delivery._settled for delivery in self._held) and (left := end - self._loop.time()) > 0:
+        while any(not each._hangs for each in self._held) and (left := end - self._loop.time()) > 0:
             await self._changed(left)
         # Handlers that do not take a cancellation.
         unwilling = [delivery for delivery in self._held if not delivery._settled]
