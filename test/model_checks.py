@@ -29,7 +29,7 @@ return dump
 """
 BUCKET_LIFE = 60_000
 """ms that a group's bucket lives longer than it would; added in the script, so that none ends by the real clock."""
-LASTING = {'limits', 'paused'}
+LASTING = {'limits', 'paused', 'probes'}
 """What stays for ever."""
 
 

@@ -32,7 +32,7 @@ sys.path.append(str(HERE.parent.parent))
 import redis.asyncio  # noqa: E402
 
 from actors import GROUPS, LEASE  # noqa: E402
-from crowd import LATE  # noqa: E402
+from crowd import CONSUMERS, LATE  # noqa: E402
 from damage import Vandal  # noqa: E402
 from faults import FaultProxy, Storm, plan  # noqa: E402
 from herd import Herd  # noqa: E402
@@ -80,7 +80,7 @@ class Figures:
         self.found += other.found
 
     def as_json(self) -> str:
-        done = ('seeds', 'tasks', 'handouts', 'watches', 'waits', 'damaged', 'unknown')
+        done = ('seeds', 'tasks', 'handouts', 'by_workers', 'watches', 'waits', 'damaged', 'unknown')
         sums = {name: self.counts[name] for name in (*done, 'losses', 'twice', 'stale', 'leftovers', 'unheard')}
         sums['connections'] = self.connections
         faults = {'faults': sum(self.faults.values()), 'faults_by_kind': dict(self.faults.most_common())}
@@ -90,9 +90,12 @@ class Figures:
 class Place:
     """A server with a faulty line to it."""
 
-    def __init__(self, server: RealServer, home: Path, peer: str, python: str, rate: float) -> None:
+    def __init__(
+        self, server: RealServer, home: Path, peer: str, python: str, rate: float, worker: float
+    ) -> None:
         self.server = server
         self.rate = rate
+        self.worker = worker
         self.home = home
         self.peer = peer
         self.python = python
@@ -102,13 +105,13 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def open_place(
-    kind: str, peer: str = 'ours', python: str = sys.executable, rate: float = RATE
+    kind: str, peer: str = 'ours', python: str = sys.executable, rate: float = RATE, worker: float = 0.0
 ) -> AsyncIterator[Place]:
     """A server of the kind that keeps all that it acknowledges, and a line to it."""
     home = Path(tempfile.mkdtemp(prefix='trqchaos'))
     try:
         with RealServer(kind, CONFIG, directory=home / 'data') as server:
-            place = Place(server, home, peer, python, rate)
+            place = Place(server, home, peer, python, rate, worker)
             async with place.proxy:
                 yield place
     finally:
@@ -125,6 +128,7 @@ class Round:
         self.chance = random.Random(f'round {seed}')
         self.figures = Figures()
         self.found: list[Fault] = []
+        self._workers = random.Random(f'workers {seed}')
         self._is_calm = False
         self._vandal: Vandal | None = None
         self._histories = (keep or place.home) / f'history-{seed}'
@@ -173,8 +177,13 @@ class Round:
             **what,
         )
 
+    def _draw_worker(self) -> bool:
+        """Whether a consumer is a worker."""
+        return self.is_ours and self._workers.random() < self.place.worker
+
     async def _start_prey(self, who: str) -> Child:
-        return await self.start(who, kind='consumer', skew=self.draw_skew(), work=PREY)
+        kind = 'worker' if self._draw_worker() else 'consumer'
+        return await self.start(who, kind=kind, skew=self.draw_skew(), work=PREY)
 
     async def run(self) -> Figures:
         """All of it; the history is left where it was written."""
@@ -188,7 +197,9 @@ class Round:
                 await self._set_limits(admin)
                 self._vandal = Vandal(admin, PREFIX, recorder)
             first = self.seed * 10_000_000
-            crowd = await self.start('crowd', 'crowd.py', first=first, skew=self.draw_skew(), work=CROWD)
+            workers = sum(self._draw_worker() for _ in range(CONSUMERS))
+            skew = self.draw_skew()
+            crowd = await self.start('crowd', 'crowd.py', first=first, skew=skew, work=CROWD, workers=workers)
             try:
                 await herd.grow(PREY_QUEUES)
                 assert crowd.process.stdout is not None
@@ -284,6 +295,7 @@ class Round:
         counts['seconds'] = round(self.seconds)
         counts['tasks'] = sum(story.is_acknowledged for story in history.stories.values())
         counts['handouts'] = len(history.hands)
+        counts['by_workers'] = sum('worker' in hand.who for hand in history.hands)
         counts['watches'] = len(history.watches)
         counts['waits'] = history.notes.pop('waits', 0)
         counts['damaged'] = sum(story.damage is not None for story in history.stories.values())
@@ -295,9 +307,11 @@ class Round:
         self.figures.found = [f'seed {self.seed}: {fault}' for fault in self.found]
 
 
-async def run_seed(kind: str, seed: int, seconds: float, *, keep: Path | None = None) -> Figures:
-    """One seed on a server of its own."""
-    async with open_place(kind) as place:
+async def run_seed(
+    kind: str, seed: int, seconds: float, *, worker: float = 0.0, keep: Path | None = None
+) -> Figures:
+    """One seed on a server of its own, where such a share of the consumers are workers."""
+    async with open_place(kind, worker=worker) as place:
         return await _run_round(place, seed, seconds, keep)
 
 
@@ -326,7 +340,7 @@ async def run_seeds(options: argparse.Namespace, peer: str, python: str) -> Figu
     kinds = options.server.split(',')
     for seed in range(options.first, options.first + options.seeds):
         kind = kinds[seed % len(kinds)]
-        async with open_place(kind, peer, python, options.rate) as place:
+        async with open_place(kind, peer, python, options.rate, options.worker) as place:
             figures = await _run_round(place, seed, options.seconds, options.keep)
         sums.add(figures)
         print(f'seed {seed} {kind}', figures.as_json(), flush=True)
@@ -338,7 +352,7 @@ async def soak(options: argparse.Namespace) -> Figures:
     sums = Figures()
     end = time.monotonic() + options.soak
     seed = options.first
-    async with open_place(options.server.split(',')[0], rate=options.rate) as place:
+    async with open_place(options.server.split(',')[0], rate=options.rate, worker=options.worker) as place:
         while time.monotonic() < end:
             figures = await _run_round(place, seed, min(60.0, options.soak), options.keep)
             sums.add(figures)
@@ -356,6 +370,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--server', default='valkey9', help='a kind, or some by turns: valkey9,redis6')
     parser.add_argument('--soak', type=float, default=0.0, help='seconds of rounds on one server, instead of seeds')
     parser.add_argument('--rate', type=float, default=RATE, help='faults each second; 0 is a run without any')
+    parser.add_argument('--worker', type=float, default=0.3, help='which share of the consumers are workers, 0 to 1')
     parser.add_argument('--peer', default='ours', choices=['ours', 'reference'])
     parser.add_argument('--keep', type=Path, default=Path(tempfile.gettempdir()), help='where histories are kept')
     return parser.parse_args(arguments)

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Where it is run as a script, the checks of keys are found behind it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -26,7 +26,10 @@ from actors import LEASE, Actor, Work
 from history import Recorder, now
 from invariants import check_lateness
 from peers import FAILURES, PLAIN, Kind, Peer, connect
-from workload import begin_process, make_peer, read_input
+from workload import begin_process, make_peer, make_worker, read_input
+
+if TYPE_CHECKING:
+    from workers import Worked
 
 PRODUCERS = 4
 CONSUMERS = 2
@@ -55,8 +58,17 @@ class Crowd:
         self._pool = what['address'].get('options', {}).get('max_connections', 0)
         self._actors = [
             self._new_actor(Work(**what['work']), shared=bool(self._pool) and 0 < place < PRODUCERS)
-            for place in range(PRODUCERS + CONSUMERS)
+            for place in range(PRODUCERS + CONSUMERS - what.get('workers', 0))
         ]
+        self._workers = [self._new_worker(number) for number in range(what.get('workers', 0))]
+
+    def _new_worker(self, number: int) -> Worked:
+        """A worker, with a queue object and a client of its own."""
+        self._clients.append(connect(self._what['address']))
+        actor = make_worker(self._what, self._clients[-1], number)
+        self._peers.append(actor.peer)
+        actor.followed = self._followed
+        return actor
 
     def _new_actor(self, work: Work, shared: bool = False) -> Actor:
         """Somebody with a queue object of their own, and a client of their own, or that of the one before."""
@@ -76,18 +88,23 @@ class Crowd:
         producers, consumers = self._actors[:PRODUCERS], self._actors[PRODUCERS:]
         calls = [actor.produce(self._jobs, until, f'p{place}') for place, actor in enumerate(producers)]
         calls += [actor.consume(until) for actor in consumers for _ in range(LOOPS)]
-        calls += [actor.operate(until) for actor in consumers[:1]]
+        calls += [self._work_to_the_end(worker, until) for worker in self._workers]
+        calls += [actor.operate(until) for actor in (*consumers, *self._workers)[:1]]
         calls += [actor.occupy(until) for actor in producers[:1] * self._pool]
         tasks = [asyncio.ensure_future(call) for call in calls]
         await calm.wait()
         self._over = True
-        for actor in self._actors:
+        for actor in (*self._actors, *self._workers):
             actor.be_quick()
         done, late = await asyncio.wait(tasks, timeout=ENOUGH)
         for task in done:
             if error := task.exception():
                 self.recorder.trouble(7, f'an actor ended by {error!r}')
         await self._give_up(late, 'calls')
+
+    async def _work_to_the_end(self, worker: Worked, until: Callable[[], bool]) -> None:
+        await worker.consume(until)
+        await worker.empty()
 
     async def _give_up(self, tasks: set[asyncio.Task[None]], what: str) -> None:
         if tasks:
@@ -110,7 +127,7 @@ class Crowd:
             await self._probe_watch()
         if not left:
             left = await actor.drain(ENOUGH)
-        watches = set().union(*(each.watching for each in self._actors))
+        watches = set().union(*(each.watching for each in (*self._actors, *self._workers)))
         if watches:
             await self._give_up((await asyncio.wait(watches, timeout=ENOUGH))[1], 'watches')
         return {'left': left, 'drained in': round(took, 2), 'late': round(late, 3)}

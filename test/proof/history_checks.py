@@ -154,7 +154,12 @@ def _may_be_refused(story: Story, hand: Hand, act: Act, later: list[Hand]) -> bo
     return (
         any(other.earliest <= ended + ROUNDING for other in later)
         or any(cancel.may_be_done and cancel.began <= ended for cancel in story.cancels)
-        or any(other.may_be_done for other in hand.acts if other.verb != 'touch' and other.began < act.began)
+        # A worker renews the lease of what it is just about to settle.
+        or any(
+            other.may_be_done
+            for other in hand.acts
+            if other.verb != 'touch' and other is not act and other.began <= ended
+        )
         # It may have gone to somebody whom nobody heard of again.
         or hand.end_of_lease() <= ended + ROUNDING
         # Or it was done at the first sending, and a repeated enqueue had made another task of it before the second:

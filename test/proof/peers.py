@@ -86,9 +86,9 @@ class Ours:
 
     has_own_ids = True
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, queue: Torrelque | None = None) -> None:
         self.client = client
-        self.queue = Torrelque(client, queue=name)
+        self.queue = queue or Torrelque(client, queue=name)
         self.queue.schedule_sweep(1)
         self._losses = 0
         self._count_losses(self.queue._started()._link)

@@ -1,4 +1,4 @@
-"""The ordinary run's part of the chaos: ten seeds, by turns on the servers of the run."""
+"""The ordinary run's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from chaos import run_seed
+from chaos import Figures, run_seed
 from faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from servers import selected_kinds
 
 SEEDS = range(1, 11)
+OF_WORKERS = range(11, 13)
 SECONDS = 4.0
 
 
 @pytest.mark.parametrize('seed', SEEDS)
 async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, tmp_path: Path) -> None:
+    figures = await run_on_one(seed, 0, tmp_path)
+    assert figures.counts['handouts'] and not figures.counts['by_workers']
+
+
+@pytest.mark.parametrize('seed', OF_WORKERS)
+async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
+    figures = await run_on_one(seed, 1, tmp_path)
+    assert figures.counts['by_workers'] > figures.counts['handouts'] / 2
+
+
+async def run_on_one(seed: int, worker: float, tmp_path: Path) -> Figures:
+    """A seed on one of the servers of the run, in which nothing is found."""
     kinds = selected_kinds()
-    figures = await run_seed(kinds[seed % len(kinds)], seed, SECONDS, keep=tmp_path)
+    figures = await run_seed(kinds[seed % len(kinds)], seed, SECONDS, worker=worker, keep=tmp_path)
     assert not figures.found, '\n'.join([*figures.found, f'the history is in {tmp_path}'])
-    assert figures.counts['tasks'] and figures.counts['handouts'] and sum(figures.faults.values()) > 20
+    assert figures.counts['tasks'] and sum(figures.faults.values()) > 20
+    return figures
 
 
 def test_a_seed_has_one_plan_and_all_seeds_have_all_faults() -> None:

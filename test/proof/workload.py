@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Where it is run as a script, the checks of keys are found behind it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -26,6 +26,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 from actors import Actor, Work
 from history import Recorder
 from peers import Ours, Peer, connect
+
+if TYPE_CHECKING:
+    from workers import Worked
 
 
 class Child:
@@ -85,6 +88,21 @@ def make_peer(what: dict[str, Any], client: Any) -> Peer:
     return peer
 
 
+def make_actor(what: dict[str, Any], client: Any, recorder: Recorder) -> Actor:
+    """Somebody with the queue of the process."""
+    return Actor(make_peer(what, client), recorder, what['seed'], Work(**what.get('work', {})))
+
+
+def make_worker(what: dict[str, Any], client: Any, number: int = 0) -> Worked:
+    """A consumer that is a worker, with a history of its own."""
+    # The queue that was there before has none.
+    from workers import Worked
+
+    who = f'{what["who"]}-worker{number}'
+    path = Path(what['history']).with_name(who)
+    return Worked(client, what['queue'], path, who, what['seed'] + number, Work(**what.get('work', {})))
+
+
 async def read_input() -> asyncio.StreamReader:
     """Standard input, without waiting for it."""
     reader = asyncio.StreamReader()
@@ -104,10 +122,12 @@ async def _run(what: dict[str, Any]) -> int:
         stopped.set()
         actor.be_quick()
 
-    actor = Actor(make_peer(what, client), recorder, what['seed'], Work(**what.get('work', {})))
+    actor = make_worker(what, client) if what['kind'] == 'worker' else make_actor(what, client, recorder)
     listener = asyncio.ensure_future(listen())
     if what['kind'] == 'consumer':
         calls = [actor.consume(stopped.is_set) for _ in range(what.get('loops', 5))]
+    elif what['kind'] == 'worker':
+        calls = [actor.consume(stopped.is_set)]
     else:
         calls = [actor.produce(itertools.count(what['first']), stopped.is_set, what['who'])]
     await asyncio.gather(*calls)
