@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import instructions
+import renew
 import run
 from figures import FIGURES, FLOOR_FIGURES, Plan
 from goals import goals_table
 from report import Result, as_markdown, as_text
-from systems import SYSTEMS, System
+from servers import RealServer, free_port
+from systems import DECORATED, FLOOR, OURS, SYNC, SYSTEMS, WORKER, System
 
+LAYERS = (WORKER, DECORATED, SYNC)
 PLAN = Plan(rounds=1, seconds=0.01, pickups=2, delays=2, patience=2, most=300, large=('pending',))
 
 
@@ -37,7 +40,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     Here.home = tmp_path_factory.mktemp('bench')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, 'prepare', lambda system, fresh=False: None)
-        systems = [Here(*system) for system in SYSTEMS if system.name in ('torrelque', 'floor')]
+        systems = [Here(*system) for system in SYSTEMS if system.name in (OURS, *LAYERS, FLOOR)]
         return run.measure(PLAN, systems, argparse.Namespace(fresh=False, awake=False))
 
 
@@ -55,6 +58,15 @@ def test_each_figure_is_taken(result: Result) -> None:
 
 def test_who_keeps_the_task_of_a_killed_consumer_is_seen_to(result: Result) -> None:
     assert result['crashes']['torrelque']['again'] > 0
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_each_figure_of_a_layer_that_makes_sense_is_taken(result: Result, name: str) -> None:
+    system = next(system for system in SYSTEMS if system.name == name)
+    figures = result['figures'][name]
+    assert {*figures} == {*system.figures}
+    assert all(figures[key]['60']['rate'] > 0 for key in figures if key.startswith(('enqueue', 'drain')))
+    assert result['crashes'][name]['again'] > 0
 
 
 @pytest.mark.parametrize('write', [as_text, as_markdown])
@@ -76,6 +88,23 @@ def test_goals_are_judged_by_the_figures_that_there_are() -> None:
         ['bytes pending, 300', '-', 'at most 565', '500.00', 'yes'],
     ]
     assert goals_table({}) is None
+
+
+def test_a_goal_is_beside_the_fastest_of_some() -> None:
+    def drain(rate: float) -> dict[str, dict[str, dict[str, float]]]:
+        return {'drain_100': {'60': {'rate': rate}}}
+
+    table = goals_table({WORKER: drain(900), OURS: drain(1000), 'saq': drain(100), 'arq': drain(300)})
+    assert table
+    assert [row[2:] for row in table.rows] == [['at least 0.8', '0.90', 'yes'], ['at least 4', '3.00', 'no']]
+    assert 'saq' in table.rows[1][1]
+
+
+async def test_leases_that_a_worker_keeps_are_counted() -> None:
+    with RealServer('valkey9', {'port': str(free_port())}) as server:
+        figures = await renew.measure(f'redis://127.0.0.1:{server.port}', 20, 0.3, 3)
+    assert figures['renewals'] >= 20 and figures['worker'] > 0 and figures['server'] >= 0
+    assert '20 leases of 0.3 s' in renew.table_of([figures]).rows[0]
 
 
 @pytest.mark.skipif(not shutil.which('valgrind'), reason='valgrind counts')

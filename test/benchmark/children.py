@@ -77,7 +77,7 @@ class Child:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env={**os.environ, **(paths if self.system.adapter == 'on_torrelque' else {'PYTHONPATH': ''})},
+                    env={**os.environ, **(paths if self.system.is_ours else {'PYTHONPATH': ''})},
                     cwd=self.system.environment,
                 )
         return self._process

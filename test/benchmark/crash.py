@@ -20,7 +20,7 @@ PATIENCE = 15.0
 
 def judge_crashes(systems: list[System], url: str) -> dict[str, dict[str, Any]]:
     with ThreadPoolExecutor(len(systems) or 1) as pool:
-        outcomes = pool.map(_judge, systems, [f'{url}/{number % 15 + 1}' for number in range(len(systems))])
+        outcomes = pool.map(_judge, systems, [f'{url}/{number + 1}' for number in range(len(systems))])
         return {system.name: outcome for system, outcome in zip(systems, outcomes, strict=True)}
 
 

@@ -56,6 +56,7 @@ FLOOR_FIGURES = tuple(
         ('evalsha', 'EVALSHA, one at a time, through the client'),
         ('evalsha_held', 'EVALSHA, one at a time, over a held connection'),
         ('evalsha_bare', 'EVALSHA, one at a time, over a connection of asyncio alone'),
+        ('evalsha_blocking', 'EVALSHA, one at a time, through the synchronous client'),
         ('evalsha_100', 'EVALSHA with 100 tasks each, over a held connection'),
         ('pipeline', 'pipelines of HSET and LPUSH, 500 tasks each'),
     )

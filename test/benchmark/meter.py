@@ -61,6 +61,14 @@ def machine(client: redis.Redis) -> dict[str, Any]:
     }
 
 
+def about(where: dict[str, Any], versions: dict[str, str], date: str, rounds: int, *, awake: bool = False) -> str:
+    """Where, with what and when something was measured; `machine` tells where."""
+    clients = [f'{name} {versions[name]}' for name in ('redis', 'hiredis') if name in versions]
+    cores = f'{where["cores"]} cores of {where["cpu"]}' + (' kept awake' if awake else '')
+    words = [where['server'], *clients, f'Python {where["python"]}', cores, f'Linux {where["kernel"]}']
+    return f'{", ".join(words)}; {date}, medians of {rounds} rounds'
+
+
 def _cpu() -> str:
     for line in Path('/proc/cpuinfo').read_text().splitlines():
         if line.startswith('model name'):

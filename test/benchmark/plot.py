@@ -39,7 +39,7 @@ def bars(result: dict[str, Any], key: str, part: str) -> list[tuple[str, float]]
 
 
 def colour(result: dict[str, Any], name: str) -> str:
-    if name in ('torrelque', 'torrelque uvloop'):
+    if name.startswith('torrelque') and name != 'torrelque 0.9':
         return OURS
     return KEEPS if result['systems'][name]['crash'] == 'keeps' else LOSES
 

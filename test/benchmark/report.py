@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import meter
 from figures import FLOOR_FIGURES
 from goals import goals_table
 from systems import FLOOR, OURS
@@ -126,14 +127,9 @@ def milliseconds(value: float) -> str:
 
 
 def about(result: Result) -> str:
-    where = result['machine']
     versions = result['versions'].get(OURS, {}).get('versions', {})
-    clients = ', '.join(f'{name} {versions[name]}' for name in ('redis', 'hiredis') if name in versions)
-    cores = f'{where["cores"]} cores of {where["cpu"]}' + (' kept awake' if result['awake'] else '')
-    return (
-        f'{where["server"]}, {clients}, Python {where["python"]}, {cores}, '
-        f'Linux {where["kernel"]}; {result["date"]}, medians of {result["plan"]["rounds"]} rounds'
-    )
+    rounds = result['plan']['rounds']
+    return meter.about(result['machine'], versions, result['date'], rounds, awake=result['awake'])
 
 
 def versions(result: Result) -> str:

@@ -55,7 +55,9 @@ class Run:
             if size == SIZES[0] or figure.key in plan.large:
                 progress(f'round {number + 1}, {size} bytes: {figure.title}')
                 for name in names:
-                    if not figure.loops or self._children[name].system.consumers == 'loops':
+                    system = self._children[name].system
+                    loops = not figure.loops or system.consumers == 'loops'
+                    if loops and (not system.figures or figure.key in system.figures):
                         self._take(name, figure, size)
         if FLOOR in self._children:
             for figure in FLOOR_FIGURES:
@@ -128,7 +130,7 @@ def ready_children(systems: Sequence[System], fresh: bool) -> tuple[dict[str, Ch
 def measure(plan: Plan, systems: Sequence[System], options: argparse.Namespace) -> Result:
     """All of it."""
     children, failures, versions = ready_children(systems, options.fresh)
-    config = {'port': str(free_port()), 'notify-keyspace-events': '""'}
+    config = {'port': str(free_port()), 'notify-keyspace-events': '""', 'databases': '64'}
     with RealServer('valkey9', config) as server, server.sync_client() as client:
         url = f'redis://127.0.0.1:{server.port}'
         try:

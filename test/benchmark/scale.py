@@ -20,6 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
+import meter  # noqa: E402
 import scale_bulk  # noqa: E402
 import scale_groups  # noqa: E402
 import scale_million  # noqa: E402
@@ -74,12 +75,7 @@ def measure(plan: Plan, names: Sequence[str]) -> Figures:
 
 
 def about(result: Figures) -> str:
-    where, versions = result['machine'], result['versions']
-    return (
-        f'{where["server"]}, redis {versions["redis"]}, hiredis {versions["hiredis"]}, Python {where["python"]}, '
-        f'{where["cores"]} cores of {where["cpu"]}, Linux {where["kernel"]}; {result["date"]}, '
-        f'medians of {result["plan"]["rounds"]} rounds'
-    )
+    return meter.about(result['machine'], result['versions'], result['date'], result['plan']['rounds'])
 
 
 def tables_of(result: Figures) -> list[Table]:

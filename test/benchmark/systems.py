@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
 OURS = 'torrelque'
+WORKER = 'torrelque worker'
+DECORATED = 'torrelque tasks'
+SYNC = 'torrelque sync'
 BEFORE = 'torrelque 0.9'
 FLOOR = 'floor'
 
@@ -30,6 +33,13 @@ class System(NamedTuple):
     options: tuple[str, ...] = ()
     extra: bool = False
     """Measured only where it is named."""
+    figures: tuple[str, ...] = ()
+    """Keys of what is measured; nothing is all."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of this checkout."""
+        return self.name.startswith(OURS) and self.name != BEFORE
 
     @property
     def environment(self) -> Path:
@@ -44,6 +54,10 @@ class System(NamedTuple):
         return [str(self.python), str(HERE / 'adapters' / f'{self.adapter}.py'), *self.options]
 
 
+WORKED = ('drain_1', 'drain_100', 'pickup', 'late')
+"""What a worker changes; its tasks are those of the primitive."""
+CALLED = ('enqueue_one', 'enqueue_100', 'enqueue_bulk', 'drain_1', 'drain_100', 'pickup', 'late')
+
 # Plain asyncio for all: uvloop where the name says so.  The client library's C parser for all.
 CLIENT = ('redis', 'hiredis')
 
@@ -54,6 +68,9 @@ SYSTEMS = (
         System(f'{OURS} {name}', 'on_torrelque', (*CLIENT, name), 'keeps', 'loops', options=(f'--{name}',), extra=True)
         for name in ('orjson', 'msgspec')
     ),
+    System(WORKER, 'on_torrelque_worker', CLIENT, 'keeps', figures=WORKED),
+    System(DECORATED, 'on_torrelque_tasks', CLIENT, 'keeps', figures=(*CALLED, 'pending')),
+    System(SYNC, 'on_torrelque_sync', CLIENT, 'keeps', 'threads', figures=CALLED),
     System(BEFORE, 'on_torrelque_0_9', ('torrelque==0.9.0', *CLIENT), 'keeps', 'loops', 'delays need its sweep (1 s)'),
     System('kew', 'on_kew', ('kew', *CLIENT), 'pops and forgets', note='its worker starts with the queue'),
     System('pyfiq', 'on_pyfiq', ('pyfiq', *CLIENT), 'pops and forgets', 'threads', 'no delays'),

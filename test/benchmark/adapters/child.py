@@ -162,11 +162,19 @@ class System:
 
 
 class Looped(System):
-    """A system with a primitive for consumer loops."""
+    """A version of torrelque, by plain loops on its primitive."""
+
+    _queue: Any
+    """Of the adapter's package, whichever it is."""
+
+    async def enqueue(self, payload: Payload, delay: float = 0) -> None:
+        await self._queue.enqueue(payload, delay=delay or None)
 
     async def work(self) -> None:
         """Take one task, handle and acknowledge it."""
-        raise NotImplementedError
+        task_id, payload = await self._queue.dequeue()
+        handle(payload)
+        await self._queue.release(task_id)
 
     async def drain(self, count: int, loops: int) -> None:
         left = count

@@ -2,7 +2,7 @@
 
 ``ping``, ``evalsha`` and ``pipeline`` go through the client as one would write it; ``ping_held`` and ``evalsha_held``
 over one connection that is held, which saves the visit of the pool, ``evalsha_bare`` over one that has nothing of
-redis-py.  ``evalsha_100`` has 100 items a call.
+redis-py.  ``evalsha_100`` has 100 items a call.  ``evalsha_blocking`` goes through the synchronous client.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
+import redis
 import redis.asyncio
 
 from child import Payload, System, chunks, serve
@@ -85,6 +86,11 @@ class Floor(System):
                 await bare.call(('EVALSHA', self._sha, 2, *KEYS, *_item(*item)))
         finally:
             bare.close()
+
+    async def _evalsha_blocking(self, payloads: list[Payload]) -> None:
+        with redis.Redis.from_url(self.setting.url) as client:
+            for number, payload in enumerate(payloads):
+                client.evalsha(self._sha, 2, *KEYS, *_item(number, payload))
 
     async def _evalsha_100(self, payloads: list[Payload]) -> None:
         calls = []

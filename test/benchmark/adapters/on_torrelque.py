@@ -33,16 +33,8 @@ class Ours(Looped):
         await self._queue.aclose()
         await self._client.aclose()
 
-    async def enqueue(self, payload: Payload, delay: float = 0) -> None:
-        await self._queue.enqueue(payload, delay=delay or None)
-
     async def enqueue_many(self, payloads: list[Payload]) -> None:
         await self._queue.enqueue_many(payloads)
-
-    async def work(self) -> None:
-        task_id, payload = await self._queue.dequeue()
-        handle(payload)
-        await self._queue.release(task_id)
 
     async def drain_bulk(self, count: int, bulk: int) -> None:
         while count > 0:

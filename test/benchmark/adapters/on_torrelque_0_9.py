@@ -1,7 +1,5 @@
 """The published torrelque 0.9.0: bulk enqueue and bulk release by a pipeline of the client, as its manual shows."""
 
-from typing import Any
-
 import redis.asyncio
 
 import torrelque
@@ -13,8 +11,7 @@ CHUNK = 1000
 class Published(Looped):
     async def open(self) -> None:
         self._client = redis.asyncio.from_url(self.setting.roomy)
-        # Any: it is not the package that the checkout has.
-        self._queue: Any = torrelque.Torrelque(self._client, queue='bench')
+        self._queue = torrelque.Torrelque(self._client, queue='bench')
         if self.setting.lease:
             self._queue.task_timeout = self.setting.lease
         if self.setting.lease or self.setting.delays:
@@ -26,20 +23,12 @@ class Published(Looped):
             self._queue.unschedule_sweep()
         await self._client.aclose()
 
-    async def enqueue(self, payload: Payload, delay: float = 0) -> None:
-        await self._queue.enqueue(payload, delay=delay or None)
-
     async def enqueue_many(self, payloads: list[Payload]) -> None:
         for chunk in chunks(payloads, CHUNK):
             async with self._client.pipeline(transaction=True) as pipeline:
                 for payload in chunk:
                     await self._queue.enqueue(payload, pipeline=pipeline)
                 await pipeline.execute()
-
-    async def work(self) -> None:
-        task_id, payload = await self._queue.dequeue()
-        handle(payload)
-        await self._queue.release(task_id)
 
     async def drain_bulk(self, count: int, bulk: int) -> None:
         while count > 0:
