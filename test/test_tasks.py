@@ -728,3 +728,10 @@ def test_types_are_kept_for_the_checker(tmp_path: Path) -> None:
     assert sorted(found) == [*range(len(BAD))], out
     for line, code in zip((found[k] for k in sorted(found)), BAD.values(), strict=True):
         assert line.endswith(f'[{code}]'), line
+
+
+async def test_a_retry_rule_that_cannot_be_meant_is_refused_by_the_decorator(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    for rule in ({'ValueError': 3}, {ValueError: -1}, 'x', -1):
+        with pytest.raises((TorrelqueTypeError, TorrelqueValueError)):
+            app.task(retry=rule)  # type: ignore[arg-type]

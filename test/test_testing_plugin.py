@@ -19,7 +19,8 @@ import pytest
 import torrelque
 from processes import is_alive
 
-ROOT = Path(torrelque.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
+PACKAGES = Path(torrelque.__file__).parent.parent
 
 # Of tests, to be run by each of those who run asynchronous ones.  The pids and the names of queues are told.
 TESTS = """
@@ -75,7 +76,7 @@ class Run:
         self.pytester = pytester
         self.home = home
         monkeypatch.setenv('TMPDIR', str(home))
-        monkeypatch.setenv('PYTHONPATH', str(ROOT))
+        monkeypatch.setenv('PYTHONPATH', str(PACKAGES))
         monkeypatch.setenv('PYTEST_DISABLE_PLUGIN_AUTOLOAD', '1')
         monkeypatch.delenv('TORRELQUE_URL', raising=False)
         monkeypatch.delenv('PYTEST_ADDOPTS', raising=False)
@@ -407,7 +408,7 @@ def test_plugin_may_be_named_and_installed(
     point = entry_point()
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: torrelque\nVersion: 1\n')
     (info / 'entry_points.txt').write_text(f'[pytest11]\n{point.name} = {point.value}\n')
-    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(PACKAGES)]))
     monkeypatch.delenv('PYTEST_DISABLE_PLUGIN_AUTOLOAD')
     run.pytester.makepyfile('def test_one(torrelque_server, torrelque_queue): pass')
     result = run.pytester.runpytest_subprocess(*LOOP, *arguments)

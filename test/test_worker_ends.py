@@ -20,7 +20,7 @@ import torrelque
 from proxy import Proxy
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.worker import Backoff, ChildDelivery, Delivery, Worker
+from torrelque.worker import Backoff, ChildDelivery, Delivery, Retry, Worker
 
 NOW = Backoff(base=0, jitter=False)
 
@@ -321,3 +321,106 @@ async def test_a_signal_ends_a_program_in_order(
     assert (process.returncode, rest, errors) == (0, 'ended\n', '')
     stats = await queue.get_queue_stats()
     assert (stats.tasks, stats.pending) == ((0, 0) if patience > 1 else (2, 2))
+
+
+TWO = PROGRAM.replace(
+    'await Worker(queue, handle, shutdown_timeout=float(sys.argv[3])).run()',
+    'await asyncio.gather(*(Worker(queue, handle, concurrency=1).run() for _ in range(2)))',
+)
+
+
+async def test_a_signal_ends_all_workers_of_a_program(server: RealServer, queue: Torrelque, tmp_path: Path) -> None:
+    path = tmp_path / 'program.py'
+    path.write_text(TWO)
+    await queue.enqueue_many([0.5, 0.5, 60])
+    command = [sys.executable, str(path), server.socket, queue.name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            assert (await asyncio.to_thread(process.stdout.readline)).startswith('begun')
+        process.send_signal(signal.SIGTERM)
+        rest, errors = await asyncio.to_thread(process.communicate)
+    assert (process.returncode, rest, errors) == (0, 'ended\n', '')
+    assert (await queue.get_queue_stats()) == (1, 1, 0, 0, 0)
+
+
+async def test_a_run_that_is_cancelled_while_it_finishes_leaves_nothing_behind(queue: Torrelque) -> None:
+    steps = 0
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal steps
+        while True:
+            await asyncio.sleep(0.01)
+            steps += 1
+
+    await queue.enqueue(1)
+    worker = Worker(queue, handle, shutdown_timeout=60)
+    running = asyncio.ensure_future(worker.run())
+    await until(lambda: steps)
+    worker.stop()
+    await until(lambda: worker.health().state == 'stopping')
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(running, 0.05)
+    before = steps
+    await asyncio.sleep(0.05)
+    assert steps == before
+    assert worker.health().running == ()
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+
+
+async def test_no_queue_waits_for_the_server_of_another(
+    proxy: Proxy, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    go_on = asyncio.Event()
+    seen: list[Any] = []
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(delivery.task)
+        await go_on.wait()
+
+    async with proxy.client() as other, Torrelque(other, queue=queue.name + '-frozen') as frozen:
+        await frozen.enqueue('frozen')
+        await queue.enqueue_many(range(4))
+        async with Worker({frozen: 1, queue: 4}, handle, concurrency=5, shutdown_timeout=0.1):
+            await until(lambda: len(seen) == 5)
+            proxy.silent = True
+            go_on.set()
+            while (await queue.get_queue_stats()).tasks:
+                await asyncio.sleep(0.01)
+            proxy.silent = False
+            proxy.cut()
+
+
+@pytest.mark.parametrize('blocking', [False, True])
+@pytest.mark.parametrize('kind', [GeneratorExit, SystemExit, BaseException, asyncio.CancelledError, StopAsyncIteration])
+async def test_whatever_a_handler_raises_is_a_failure(
+    queue: Torrelque, kind: type[BaseException], blocking: bool
+) -> None:
+    async def handle(delivery: Delivery) -> None:
+        raise kind()
+
+    def block(delivery: Delivery) -> None:
+        raise kind()
+
+    task_id = await queue.enqueue(1, max_attempts=2)
+    worker = Worker(queue, block if blocking else handle, burst=True, retry=0)
+    await worker.run()
+    assert (worker.health().failed, worker.health().dead) == (2, 1)
+    state = await queue.get_task_state(task_id)
+    assert (state.status, state.dequeue_count) == (Status.DEAD, 2)
+    assert kind.__name__ in (state.error or '')
+
+
+async def test_times_that_no_queue_takes_do_not_keep_a_task(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    async def later(delivery: Delivery) -> None:
+        raise Retry(delay=1e15)
+
+    async def fine(delivery: Delivery) -> int:
+        return 1
+
+    task_id = await queue.enqueue(1)
+    await Worker(queue, later, burst=True).run()
+    assert (await queue.get_task_state(task_id)).status is Status.DELAYED
+    kept = await queue.enqueue(1)
+    await Worker(queue, fine, burst=True, result_ttl=1e15).run()
+    assert (await queue.get_task_state(kept)).status is Status.DEAD

@@ -1,7 +1,6 @@
 """Queue objects of an app: one for each event loop that it is used in, and a loop for code that has none."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import os
@@ -11,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError
+from torrelque.worker.delivery import run_in_loop
 
 from .line import Line
 
@@ -204,7 +204,7 @@ class Loops:
         while True:
             loop = self._target()
             try:
-                return _run_in(loop, make())
+                return run_in_loop(loop, make())
             except TorrelqueClosedError:
                 # Nothing was sent.  A worker that stops takes its queue object along.
                 with self._lock:
@@ -254,7 +254,7 @@ class Loops:
                 self._renew()
         for loop, place in places.items():
             with contextlib.suppress(TorrelqueError):
-                _run_in(loop, place.close())
+                run_in_loop(loop, place.close())
         self._close_background()
 
     def _close_background(self) -> None:
@@ -285,20 +285,3 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     except RuntimeError:
         return None
 
-
-def _run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError as exc:
-        coroutine.close()
-        raise TorrelqueClosedError('the event loop was closed') from exc
-    try:
-        while not future.done():
-            concurrent.futures.wait([future], timeout=1)
-            if not future.done() and not loop.is_running():
-                raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown')
-        return future.result()
-    except concurrent.futures.CancelledError as exc:
-        raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown') from exc
-    finally:
-        future.cancel()

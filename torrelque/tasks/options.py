@@ -10,6 +10,7 @@ from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Backoff
+from torrelque.worker.retry import check_rule
 
 Group = str | Callable[..., str | None]
 """A group, or a function that is called with the arguments of the call and says which."""
@@ -126,6 +127,8 @@ def check_hooks(**hooks: Any) -> None:
 
 
 def check_retry(rule: Any, what: str) -> None:
-    """Refuse what is no retry rule; the worker looks at its parts.  None is fine."""
+    """Refuse what is no retry rule; None is fine."""
     if rule is not None and not isinstance(rule, (Backoff, Mapping)) and not callable(rule):
         check_seconds(rule, what)
+    elif rule is not None:
+        check_rule(rule)

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import pickle
 import signal
 import traceback
@@ -52,7 +53,16 @@ class _Child:
         self.pipe, other = spawn.Pipe()
         # Ctrl-C is for the worker, which ends the child in its time; it is born deaf to it.
         self.process = spawn.Process(target=_serve, args=(other,), daemon=True)
-        self.process.start()
+        if hasattr(signal, 'pthread_sigmask'):
+            # The tracker would unblock what is blocked here, when it is started.
+            multiprocessing.resource_tracker.ensure_running()
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self.process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        else:
+            self.process.start()
         other.close()
 
     def end(self) -> None:
@@ -77,10 +87,11 @@ class Children:
         child = self._idle.pop() if self._idle else await self._start()
         fine = False
         try:
-            error, value, trace = await self._threads.run(_ask, child, call, delivery)
+            # Shielded: a thread that is still at it is not free for another call.
+            error, value, trace = await asyncio.shield(self._threads.run(_ask, child, call, delivery))
             fine = not self._closed
         except (EOFError, OSError) as exc:
-            child.process.join(1)
+            await self._threads.run(child.process.join, 1)
             raise ChildError(f'the process of the handler died (exit code {child.process.exitcode})') from exc
         finally:
             if fine:
@@ -123,6 +134,8 @@ def _ask(child: _Child, call: Callable[[Any], Any], delivery: Delivery) -> tuple
 def _serve(pipe: 'multiprocessing.connection.Connection') -> None:
     """In the child: work until the worker is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     while True:
         try:
             call, task_id, task = pipe.recv()
@@ -151,5 +164,6 @@ def _pack_error(error: BaseException) -> bytes:
         # Many exceptions can be pickled and not be read again.
         pickle.loads(data := pickle.dumps(('error', error, trace)))
     except Exception:
-        data = pickle.dumps(('error', ChildError(f'{type(error).__name__}: {error}'), trace))
+        text = traceback.format_exception_only(type(error), error)[-1].rstrip()
+        data = pickle.dumps(('error', ChildError(text), trace))
     return data

@@ -1,14 +1,18 @@
 """One task in the hands of a worker."""
 
 import asyncio
+import concurrent.futures
 import enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTaskId
 
 if TYPE_CHECKING:
     from .handling import Plan
     from .job import Job
+
+T = TypeVar('T')
 
 
 class Stop(enum.Enum):
@@ -88,7 +92,7 @@ class Delivery:
     def report(self, progress: Any) -> bool:
         """As `touch`, from a handler that runs in a thread; it waits for the answer."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(self.touch(progress), self._loop).result()
+        return run_in_loop(self._loop, self.touch(progress))
 
     @property
     def _hangs(self) -> bool:
@@ -101,3 +105,22 @@ class Delivery:
             self._stop = why
             if self._handling and self._work is not None:
                 self._work.cancel()
+
+
+def run_in_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the event loop of another thread, which may end before the coroutine does."""
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError as exc:
+        coroutine.close()
+        raise TorrelqueClosedError('the event loop was closed') from exc
+    try:
+        while not future.done():
+            concurrent.futures.wait([future], timeout=1)
+            if not future.done() and not loop.is_running():
+                raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown')
+        return future.result()
+    except concurrent.futures.CancelledError as exc:
+        raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown') from exc
+    finally:
+        future.cancel()

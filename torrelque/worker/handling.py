@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from torrelque import TorrelqueConnectionError, TorrelqueLookupError, TorrelqueTaskState, TorrelqueTypeError
+from torrelque import (
+    Torrelque,
+    TorrelqueConnectionError,
+    TorrelqueLookupError,
+    TorrelqueTaskState,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 
 from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, make_chain
@@ -23,6 +30,8 @@ logger = logging.getLogger(__package__)
 
 T = TypeVar('T')
 
+LONGEST = 1e9
+"""s that a task waits for its next attempt at the most: more than a queue takes."""
 MANY = 10_000
 """Plans that are kept at the most, should an app make a job for each task."""
 
@@ -64,7 +73,8 @@ class Handling:
     ) -> None:
         self.defaults = defaults
         self._ended = ended
-        self._releaser = Releaser(self._released)
+        # One for each queue: no queue waits for the server of another.
+        self._releasers: dict[Torrelque, Releaser] = {}
         self.counts = Counts()
         self.stopping = False
         for hook in (on_start, defaults.on_success, defaults.on_error, defaults.on_dead, *middleware):
@@ -120,7 +130,10 @@ class Handling:
             delivery._handling = False
             if not delivery._settled:
                 await self._cancelled(delivery, exc)
-        except (Exception, SystemExit) as exc:
+        except KeyboardInterrupt:
+            # It ends the event loop.
+            raise
+        except BaseException as exc:
             delivery._handling = False
             # Given back meanwhile, at the end of the worker, it is nobody's failure.
             if not delivery._settled:
@@ -129,7 +142,7 @@ class Handling:
             delivery._handling = False
             if result is None and plan.quiet and self._gates is None and not delivery._settled:
                 delivery._settled = True
-                self._releaser.add(delivery)
+                self._releaser(delivery.queue).add(delivery)
                 return True
             if not delivery._settled:
                 await self._succeeded(delivery, result)
@@ -140,6 +153,12 @@ class Handling:
             logger.warning('%r goes on in its thread, and keeps its place in the worker', delivery)
             await asyncio.wait([delivery._thread])
         return False
+
+    def _releaser(self, queue: Torrelque) -> Releaser:
+        releaser = self._releasers.get(queue)
+        if releaser is None:
+            releaser = self._releasers[queue] = Releaser(queue, self._released)
+        return releaser
 
     def _released(self, delivery: Delivery, held: bool | None) -> None:
         if held:
@@ -201,7 +220,7 @@ class Handling:
                 held = await delivery.queue.release(delivery.id)
             else:
                 held = await delivery.queue.release(delivery.id, result=result, result_ttl=job.result_ttl)
-        except TorrelqueTypeError as exc:
+        except (TorrelqueTypeError, TorrelqueValueError) as exc:
             # To do it all again would not help.
             await self._failed(delivery, exc, hopeless=True)
             return
@@ -225,6 +244,9 @@ class Handling:
             late.__cause__ = error
             await self._failed(delivery, late)
             return
+        # Where the whole event loop ends, the worker is told in the same turn: see `Worker._serve_until_stopped`.
+        if why is None and not self.stopping:
+            await asyncio.sleep(0)
         if why is None and not self.stopping and not _is_cancelled():
             # The handler's own affair.
             await self._failed(delivery, error)
@@ -276,7 +298,7 @@ class Handling:
         assert rule is not None
         try:
             delay = delay_after(rule, error, max(1, used))
-            return delay if delay is None else check_number(delay, 'a wait before a retry', 0)
+            return delay if delay is None else min(check_number(delay, 'a wait before a retry', 0), LONGEST)
         except Exception:
             logger.exception('the retry rule failed; %r is tried again by the default', delivery)
             return Backoff().delay(max(1, used))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
 
 from .delivery import Delivery, Stop
 
@@ -116,6 +116,6 @@ class Keeper:
             delivery._cancel(Stop.LOST)
         except TorrelqueLookupError:
             delivery._cancel(Stop.LOST)
-        except TorrelqueError as exc:
+        except Exception as exc:
             # Where there are no notifications, the next renewal tells.
             logger.debug('%r is not watched: %s', delivery, exc)

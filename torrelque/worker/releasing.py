@@ -15,9 +15,11 @@ Ended = Callable[[Delivery, 'bool | None'], None]
 
 
 class Releaser:
-    """Puts releases together: those of one turn of the event loop, and those that come while a call is on its way."""
+    """Puts releases of one queue together: those of one turn of the event loop, and those that come while a call is on
+    its way."""
 
-    def __init__(self, ended: Ended) -> None:
+    def __init__(self, queue: Torrelque, ended: Ended) -> None:
+        self._queue = queue
         self._ended = ended
         self._waiting: list[Delivery] = []
         self._call: asyncio.Task[None] | None = None
@@ -32,15 +34,12 @@ class Releaser:
     async def _release(self) -> None:
         try:
             while self._waiting:
-                by_queue: dict[Torrelque, list[Delivery]] = {}
-                for delivery in self._waiting:
-                    by_queue.setdefault(delivery.queue, []).append(delivery)
-                self._waiting = []
-                await asyncio.gather(*(self._release_some(*item) for item in by_queue.items()))
+                some, self._waiting = self._waiting, []
+                await self._release_some(some)
         finally:
             self._call = None
 
-    async def _release_some(self, queue: Torrelque, deliveries: list[Delivery]) -> None:
+    async def _release_some(self, deliveries: list[Delivery]) -> None:
         told: list[bool | None] = [None] * len(deliveries)
         loop = asyncio.get_running_loop()
         try:
@@ -48,7 +47,7 @@ class Releaser:
             last = max(delivery._valid for delivery in deliveries)
             while True:
                 try:
-                    told = [*await queue.release_many(ids)]
+                    told = [*await self._queue.release_many(ids)]
                     return
                 except TorrelqueConnectionError as exc:
                     if loop.time() > last:

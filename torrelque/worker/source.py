@@ -97,16 +97,31 @@ async def _add(queue: Torrelque, count: int, taken: list[Taken]) -> int:
 async def _wait_for_any(queues: Sequence[Torrelque], count: int) -> list[Taken]:
     """Wait until one of the queues has a task.  Others may have one in the same moment."""
     calls = [asyncio.ensure_future(_dequeue(queue, None, 1)) for queue in queues]
+    cancelled = False
     try:
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-    except BaseException:
-        taken, _ = await _end(calls)
+    except asyncio.CancelledError:
+        cancelled = True
+    ending = asyncio.ensure_future(_end(calls))
+    while not ending.done():
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError:
+            # What was taken meanwhile must not be forgotten.
+            cancelled = True
+    taken, errors = ending.result()
+    if cancelled:
         await give_back(taken)
-        raise
-    taken, errors = await _end(calls)
+        raise asyncio.CancelledError
     if not taken and errors:
         raise errors[0]
-    await give_back(taken[count:])
+    surplus = taken[count:]
+    if surplus:
+        try:
+            await give_back(surplus)
+        except asyncio.CancelledError:
+            await give_back(taken[:count])
+            raise
     return taken[:count]
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from torrelque import TorrelqueError
 
+from .delivery import run_in_loop
 from .health import WorkerHealth
 from .worker import Worker
 
@@ -79,7 +80,7 @@ class ThreadWorker:
         if self.loop is None:
             coroutine.close()
             raise TorrelqueError('the worker does not run')
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        return run_in_loop(self.loop, coroutine)
 
     def __enter__(self: Self) -> Self:
         return self.start()

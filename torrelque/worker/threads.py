@@ -54,8 +54,8 @@ def _work(calls: 'queue.SimpleQueue[_Call | None]') -> None:
             result, error = call(), None
         except BaseException as exc:
             result, error = None, exc
-        if isinstance(error, StopIteration):
-            # A future does not take one.
+        if isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
+            # A future does not take them, or what waits for it does not.
             error = RuntimeError(f'the handler raised {error!r}')
         try:
             loop.call_soon_threadsafe(_tell, future, result, error)

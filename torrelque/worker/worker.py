@@ -5,11 +5,9 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,6 +24,7 @@ from .keeper import Keeper
 from .options import Served, check_options, serve
 from .rate import StartRate
 from .retry import Backoff, RetryRule
+from .signals import signals_handled
 from .source import Source, Taken, give_back
 
 logger = logging.getLogger(__package__)
@@ -122,6 +121,7 @@ class Worker:
         self._background: asyncio.Task[None] | None = None
         self._change: asyncio.Future[None] | None = None
         self._stops = 0
+        self._hurried = False
 
     def __repr__(self) -> str:
         return f'<Worker {self.name} {self._state}>'
@@ -144,7 +144,7 @@ class Worker:
         heart = None if self._heartbeat is None else self._loop.create_task(self._beat(self._heartbeat))
         patience = self._shutdown_timeout
         try:
-            with self._signals_handled():
+            with signals_handled(self._loop, self._stop) if self._signals else contextlib.nullcontext():
                 try:
                     if self._served.app is not None:
                         await self._served.app.prepare()
@@ -154,12 +154,12 @@ class Worker:
                         patience = 0
                     raise
                 finally:
-                    await self._finish(patience)
+                    await self._end(patience)
         finally:
             self._state = 'stopped'
             if heart is not None:
                 heart.cancel()
-                await asyncio.wait([heart])
+                await asyncio.wait([heart], timeout=UNWILLING)
 
     def stop(self) -> None:
         """Have `run` come to its end; from any thread.  At the second call what is running is given back at once.
@@ -210,7 +210,7 @@ class Worker:
 
     def _stop(self) -> None:
         self._stops += 1
-        if self._serving is not None:
+        if self._serving is not None and self._state == 'running':
             self._serving.cancel()
         if self._state == 'running':
             self._state = 'stopping'
@@ -233,9 +233,13 @@ class Worker:
         self._serving = asyncio.ensure_future(self._serve())
         try:
             await asyncio.wait([self._serving])
-        finally:
-            self._serving.cancel()
+        except asyncio.CancelledError:
+            # Said before the deliveries take their own cancellation, where the whole event loop ends.
+            self._handling.stopping = True
+            if self._state == 'running':
+                self._serving.cancel()
             await asyncio.wait([self._serving])
+            raise
         if not self._serving.cancelled():
             self._serving.result()
 
@@ -273,13 +277,30 @@ class Worker:
         del self._held[delivery]
         self._tell()
 
+    async def _end(self, patience: float) -> None:
+        """Finish; who is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
+        finishing = asyncio.ensure_future(self._finish(patience))
+        cancelled: asyncio.CancelledError | None = None
+        while not finishing.done():
+            try:
+                await asyncio.wait([finishing])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+                self._hurried = True
+                self._tell()
+        finishing.result()
+        if cancelled is not None:
+            raise cancelled
+
     async def _finish(self, patience: float) -> None:
         assert self._loop is not None and self._keeper is not None
         if self._state == 'running':
             self._state = 'stopping'
         self._handling.stopping = True
         end, stops = self._loop.time() + patience, self._stops
-        while self._held and self._stops < max(2, stops) and (left := end - self._loop.time()) > 0:
+        while self._held and not self._hurried and self._stops < max(2, stops):
+            if (left := end - self._loop.time()) <= 0:
+                break
             await self._changed(left)
         # The last first, for each goes to the head of its queue.
         for delivery in reversed(self._held):
@@ -305,26 +326,3 @@ class Worker:
                 await asyncio.sleep(interval)
         finally:
             await asyncio.shield(heart.stop(self.name))
-
-    @contextlib.contextmanager
-    def _signals_handled(self) -> Iterator[None]:
-        if not self._signals or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        assert self._loop is not None
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.getsignal(number) for number in numbers}
-        try:
-            for number in numbers:
-                self._loop.add_signal_handler(number, self._stop)
-        except NotImplementedError:  # Windows
-            for number in numbers:
-                signal.signal(number, lambda *_: self.stop())
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                with contextlib.suppress(NotImplementedError):
-                    self._loop.remove_signal_handler(number)
-                if handler is not None:  # else it is not Python's
-                    signal.signal(number, handler)
