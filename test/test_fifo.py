@@ -309,6 +309,20 @@ async def test_who_is_cancelled_does_not_take_the_call_back(app: Tasks) -> None:
     assert waiting.cancelled()
 
 
+async def test_a_handle_that_is_on_its_way_is_awaited_in_another_loop(app: Tasks) -> None:
+    @app.fifo(queue='q')
+    async def noop() -> None: ...
+
+    handle = noop()
+
+    async def wait() -> str:
+        return (await handle).id
+
+    task_id = await asyncio.to_thread(asyncio.run, wait())
+    assert (await handle.state()).status is Status.PENDING
+    assert handle.id == task_id
+
+
 async def test_closing_waits_for_calls_that_are_on_their_way(app: Tasks, queue: Torrelque) -> None:
     @app.fifo(queue='q')
     async def work(number: int) -> None: ...

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery, Job, RetryRule
 
 from .definition import Definition
@@ -208,9 +208,10 @@ class Tasks:
         """
         try:
             refuse_in_loop()
-            return self._loops.call(lambda: coroutine, again=False)
-        finally:
+        except TorrelqueError:
             coroutine.close()
+            raise
+        return self._loops.call(lambda: coroutine, again=False)
 
     # The worker's part
 

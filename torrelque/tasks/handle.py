@@ -1,6 +1,7 @@
 """What a producer has of a call that it enqueued."""
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -60,7 +61,7 @@ class Handle(Generic[T]):
     def __await__(self) -> Generator[Any, None, 'Handle[T]']:
         if self._id is None and self._sending is not None:
             # Who is cancelled while waiting does not take the call back.
-            self._id = yield from asyncio.shield(self._sending).__await__()
+            self._id = yield from asyncio.shield(_here(self._sending)).__await__()
             self._sending = None
         return self
 
@@ -119,6 +120,25 @@ class Handle(Generic[T]):
     def wait_result(self, timeout: float | None = None) -> T:
         """As `result`, for synchronous code."""
         return self._app.call(self.result(timeout))
+
+
+def _here(sending: 'asyncio.Future[str]') -> 'asyncio.Future[str]':
+    """A future of the running event loop, for one that may be of another."""
+    loop = sending.get_loop()
+    if loop is asyncio.get_running_loop():
+        return sending
+    told: concurrent.futures.Future[str] = concurrent.futures.Future()
+
+    def tell(sent: 'asyncio.Future[str]') -> None:
+        if sent.cancelled():
+            told.cancel()
+        elif error := sent.exception():
+            told.set_exception(error)
+        else:
+            told.set_result(sent.result())
+
+    loop.call_soon_threadsafe(sending.add_done_callback, tell)
+    return asyncio.wrap_future(told)
 
 
 _FAILED = (TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
