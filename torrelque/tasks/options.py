@@ -10,6 +10,7 @@ from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Backoff
+from torrelque.worker.check import check_count, check_whole
 from torrelque.worker.retry import check_rule
 
 Group = str | Callable[..., str | None]
@@ -87,19 +88,6 @@ def check_seconds(seconds: Any, what: str, positive: bool = False) -> None:
         raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
     if not 0 <= seconds < math.inf or positive and not seconds:
         raise TorrelqueValueError(f'{what} must be {"more than" if positive else "at least"} 0, not {seconds!r}')
-
-
-def check_whole(value: Any, what: str) -> None:
-    """Refuse what is no int."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TorrelqueTypeError(f'{what} must be an int, not {type(value).__name__}')
-
-
-def check_count(value: Any, what: str, least: int = 1) -> None:
-    """Refuse what is no count."""
-    check_whole(value, what)
-    if value < least:
-        raise TorrelqueValueError(f'{what} must be at least {least}, not {value}')
 
 
 def check_attempts(value: Any, what: str, least: int = 1) -> None:

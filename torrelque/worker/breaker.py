@@ -9,10 +9,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueValueError
 
+from .check import check_count, check_number
 from .delivery import Delivery
-from .retry import Reject, Retry, check_number
+from .retry import Reject, Retry
 
 logger = logging.getLogger(__package__)
 
@@ -39,11 +40,7 @@ class Breaker:
 
     def __post_init__(self) -> None:
         for name in ('failures', 'window'):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TorrelqueTypeError(f'{name} of a breaker must be an int, not {type(value).__name__}')
-            if value < 1:
-                raise TorrelqueValueError(f'{name} of a breaker must be at least 1, not {value}')
+            check_count(getattr(self, name), f'{name} of a breaker')
         if check_number(self.pause, 'pause of a breaker', 0) == 0:
             raise TorrelqueValueError('pause of a breaker must be more than 0')
         if self.share is not None and not 0 < check_number(self.share, 'share of a breaker', 0) <= 1:

@@ -30,7 +30,8 @@ class Delivery:
 
     __slots__ = (
         'id', 'queue', 'since', 'task',
-        '_handling', '_loop', '_plan', '_renew_at', '_settled', '_stop', '_thread', '_valid', '_watch', '_work',
+        '_handling', '_lease', '_loop', '_plan', '_renew_at', '_settled',
+        '_stop', '_thread', '_valid', '_watch', '_work',
     )  # fmt: skip
 
     id: TorrelqueTaskId
@@ -48,9 +49,9 @@ class Delivery:
         self.queue = queue
         self.since = now
         self._plan = plan
-        lease = task_id.timeout or queue.task_timeout
-        self._renew_at = now + lease / 3
-        self._valid = now + lease
+        self._lease = task_id.timeout or queue.task_timeout
+        self._renew_at = now + self._lease / 3
+        self._valid = now + self._lease
         self._work: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

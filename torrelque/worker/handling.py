@@ -18,12 +18,13 @@ from torrelque import (
 
 from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, make_chain
+from .check import check_number
 from .children import Children
 from .delivery import Delivery, Stop
 from .job import Job, is_async
 from .options import Served, check_attempts, check_portable
 from .releasing import Releaser
-from .retry import Backoff, check_number, check_rule, delay_after, error_text
+from .retry import Backoff, check_rule, delay_after, error_text
 from .threads import Threads
 
 logger = logging.getLogger(__package__)

@@ -65,7 +65,7 @@ class Keeper:
                     delivery._watch = self._call(self._follow(delivery))
                 else:
                     following = min(following, delivery.since + YOUNG)
-            if delivery._renew_at - now <= (delivery.id.timeout or 0) / SLACK:
+            if delivery._renew_at - now <= delivery._lease / SLACK:
                 due.setdefault(delivery.queue, []).append(delivery)
                 delivery._renew_at = math.inf
             following = min(following, delivery._renew_at)
@@ -88,8 +88,8 @@ class Keeper:
                 if call.done() and not call.exception():
                     for delivery, held in zip(deliveries, call.result(), strict=True):
                         if held:
-                            lease = delivery.id.timeout or queue.task_timeout
-                            delivery._valid, delivery._renew_at = began + lease, began + lease / 3
+                            delivery._valid = began + delivery._lease
+                            delivery._renew_at = began + delivery._lease / 3
                             self.look_at(delivery)
                         else:
                             delivery._cancel(Stop.LOST)

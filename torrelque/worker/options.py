@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
+from .check import check_count, check_number
 from .delivery import Delivery
 from .job import App
-from .retry import check_number
 
 
 class Served(NamedTuple):
@@ -47,7 +47,7 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     if len({id(one) for one in (*queues, *steal)}) < len(queues) + len(steal):
         raise TorrelqueValueError('a queue is named twice')
     for weight in (weights or {}).values():
-        _check_count(weight, 'a weight')
+        check_count(weight, 'a weight')
     if app is not None and handler is not None:
         raise TorrelqueTypeError('an app has handlers of its own')
     if app is None and not callable(handler):
@@ -66,7 +66,7 @@ def check_options(
     run_in: str,
 ) -> None:
     """Refuse what cannot be meant."""
-    _check_count(concurrency, 'concurrency')
+    check_count(concurrency, 'concurrency')
     check_attempts(max_attempts)
     for name, value in (('timeout', timeout), ('heartbeat', heartbeat)):
         if value is not None and check_number(value, name, 0) == 0:
@@ -77,7 +77,7 @@ def check_options(
     if rate is not None:
         if not isinstance(rate, (tuple, list)) or len(rate) != 2:
             raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), not {rate!r}')
-        _check_count(rate[0], 'the starts of a rate')
+        check_count(rate[0], 'the starts of a rate')
         if check_number(rate[1], 'the seconds of a rate', 0) == 0:
             raise TorrelqueValueError('the seconds of a rate must be more than 0')
     if run_in not in ('thread', 'process'):
@@ -86,7 +86,7 @@ def check_options(
 
 def check_attempts(max_attempts: int | None) -> int | None:
     """A number of attempts; -1 is without end."""
-    return max_attempts if max_attempts in (None, -1) else _check_count(max_attempts, 'max_attempts')
+    return max_attempts if max_attempts in (None, -1) else check_count(max_attempts, 'max_attempts')
 
 
 def check_portable(call: Callable[..., Any]) -> None:
@@ -95,14 +95,6 @@ def check_portable(call: Callable[..., Any]) -> None:
         pickle.dumps(call)
     except Exception as exc:
         raise TorrelqueTypeError(f'a handler that runs in a process must be a function of a module: {exc}') from exc
-
-
-def _check_count(count: Any, what: str) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TorrelqueTypeError(f'{what} must be an int, not {type(count).__name__}')
-    if count < 1:
-        raise TorrelqueValueError(f'{what} must be at least 1, not {count}')
-    return count
 
 
 def _nobody(delivery: Delivery) -> None:

@@ -1,12 +1,13 @@
 """What becomes of a task whose handler failed: the rules by which it is tried again."""
 
-import math
 import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueTypeError
+
+from .check import check_number
 
 MAX_ERROR = 4000
 """Characters of a traceback that are kept with a task, at the most: its last lines."""
@@ -101,12 +102,3 @@ def error_text(error: BaseException) -> str:
     if len(lines) > MAX_ERROR:
         lines = '…' + lines[-MAX_ERROR:]
     return lines
-
-
-def check_number(value: float, what: str, least: float) -> float:
-    """A finite number, or an error that tells what is wrong with it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TorrelqueTypeError(f'{what} must be a number, not {type(value).__name__}')
-    if not least <= value < math.inf:
-        raise TorrelqueValueError(f'{what} must be at least {least} and finite, not {value!r}')
-    return value
