@@ -32,7 +32,7 @@ from model_checks import (
 )
 from model_groups import WORKING
 from servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskId, protocol
+from torrelque import Torrelque, TorrelqueTaskId, protocol, replies
 from torrelque.calls import Plan
 
 START = 1_700_000_000_000
@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
         expected = self.model.run(call, resent)
         if call.name == 'claim':
             self.rung_awake = False
-            claimed = protocol.read_claimed(sent.reply)
+            claimed = replies.read_claimed(sent.reply)
             given = Given(
                 [(task_id, payload, task_id.attempt or 0, task_id.token) for task_id, payload in claimed.tasks],
                 None if claimed.wait is None else round(claimed.wait * 1000),
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
             self.limits_set += call.name == 'limit'
             assert sent.reply == b'ok'
         else:
-            outcomes = protocol.read_outcomes(sent.reply, len(call.items))
+            outcomes = replies.read_outcomes(call.name, sent.reply, len(call.items))
             assert [
                 [word.decode() if isinstance(word, bytes) else word for word in outcome]
                 if isinstance(outcome, list)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import ANY
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -204,9 +205,9 @@ class Calls(Machine):
     @staticmethod
     def released(task_id: str, status: Status, result: Any, life: float | None) -> Release:
         if life == 0 or life is None and result is None and status is not Status.REJECTED:
-            return Release(task_id, token(task_id))
+            return Release(task_id, token(task_id), held=ANY)
         data = None if result is None else json.dumps(result).encode()
-        return Release(task_id, token(task_id), str(int(status)), ms(life, 3_600_000), data)
+        return Release(task_id, token(task_id), str(int(status)), ms(life, 3_600_000), data, ANY)
 
     @precondition(lambda self: self.deliveries)
     @rule(place=queues, items=several(holders, final, st.one_of(st.none(), values), lives))

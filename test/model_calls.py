@@ -37,6 +37,8 @@ class Release(NamedTuple):
     status: str | None = None
     ttl: int = 0
     result: bytes | None = None
+    held: Any = None
+    """For how long (ms) after the claim the caller held the lease at the least; None where it is sure to hold it."""
 
 
 class Touch(NamedTuple):
@@ -129,12 +131,13 @@ def _read_enqueue(task_id: str | bytes, payload: str | bytes, options: str | byt
 def _read_releases(args: Sequence[str | bytes]) -> Iterable[Release]:
     rest = list(args)
     while rest:
-        task_id, token, keep = (_text(rest.pop(0)) for _ in range(3))
+        task_id, holder, keep = (_text(rest.pop(0)) for _ in range(3))
+        token, _, held = holder.partition('?')
         if keep:
             status, ttl = keep.split()
-            yield Release(task_id, token, status, int(ttl), _value(rest.pop(0)))
+            yield Release(task_id, token, status, int(ttl), _value(rest.pop(0)), _number(held))
         else:
-            yield Release(task_id, token)
+            yield Release(task_id, token, held=_number(held))
 
 
 def read_call(name: str, args: Sequence[str | bytes]) -> Call:

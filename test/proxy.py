@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis.asyncio
 
 if TYPE_CHECKING:
     from servers import RealServer
+
+_MISSING = object()
 
 Part = bytes | tuple[bytes, ...]
 """What a request has in it, or one of several."""
@@ -51,6 +54,10 @@ class Proxy:
         """Whether replies are held back, for ever."""
         self.refusing = False
         """Whether new connections are closed at once."""
+        self.lie: bytes | None = None
+        """What is said to each request in the server's stead, if anything is; the server does not see it."""
+        self.drip = 0.0
+        """s from one byte of a lie to the next."""
         self.requests: list[bytes] = []
         """All chunks that clients sent."""
         self._server = server
@@ -110,8 +117,8 @@ class Proxy:
         line = _Line(self)
         self._writers |= {writer, server_writer}
         tasks = [
-            asyncio.ensure_future(line.forward(reader, server_writer, True)),
-            asyncio.ensure_future(line.forward(server_reader, writer, False)),
+            asyncio.ensure_future(line.forward(reader, server_writer, True, writer)),
+            asyncio.ensure_future(line.forward(server_reader, writer, False, server_writer)),
         ]
         self._tasks |= set(tasks)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -146,11 +153,19 @@ class _Line:
         self.muted = False
         self.gate: Gate | None = None
 
-    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bool) -> None:
+    async def forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bool, back: asyncio.StreamWriter
+    ) -> None:
+        parser = hiredis.Reader(notEnoughData=_MISSING)
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 20):
                 if request:
                     self.proxy.requests.append(data)
+                    if self.proxy.lie is not None:
+                        parser.feed(data)
+                        while parser.gets() is not _MISSING:
+                            await self.lie(self.proxy.lie, back)
+                        continue
                     if self.proxy.take(self.proxy._lose_request, data):
                         return
                     self.doomed = self.doomed or self.proxy.take(self.proxy._lose_reply, data)
@@ -167,6 +182,14 @@ class _Line:
                     await asyncio.Event().wait()
                 writer.write(data)
                 await writer.drain()
+
+
+    async def lie(self, lie: bytes, writer: asyncio.StreamWriter) -> None:
+        if not self.proxy.drip:
+            writer.write(lie)
+        for n in range(len(lie) if self.proxy.drip else 0):
+            writer.write(lie[n : n + 1])
+            await asyncio.sleep(self.proxy.drip)
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,8 @@ from waiting import until_waiting
 def endless(monkeypatch):
     """Nobody's block at the bell ends by itself."""
     monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.bell.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.guard.UNHEARD', 60)
     monkeypatch.setattr('torrelque.calls.BLOCK_MS', '60000')
 
 
@@ -94,14 +95,14 @@ async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_na
     monkeypatch.setattr(fetcher._link, 'submit', submit)
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
     await queue.enqueue(1)
-    while fetcher._listening:
+    while fetcher._bell.call:
         await asyncio.sleep(0.001)
     if leaves:
         # Another one waits, at a bell of its own connection.
         async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
             await client.rename(queue.keys['pending'], 'aside')
             third = asyncio.ensure_future(other.dequeue())
-            while not (other._session and other._session.fetcher._bell._in_flight):
+            while not (other._session and other._session.fetcher._bell.link._in_flight):
                 await asyncio.sleep(0.001)
             await client.rename('aside', queue.keys['pending'])
             first.cancel()

@@ -28,9 +28,10 @@ FOUNDATIONS = {
     'check': {'error', 'model'},
     'lua': set[str](),
     'protocol': {'check', 'error', 'keys', 'lua', 'model'},
-    'calls': {'check', 'keys', 'model', 'protocol'},
-    'steps': {'calls', 'check', 'error', 'model', 'protocol'},
-    'patience': {'protocol'},
+    'replies': {'error', 'model', 'protocol'},
+    'calls': {'check', 'keys', 'model', 'protocol', 'replies'},
+    'steps': {'calls', 'check', 'error', 'model', 'protocol', 'replies'},
+    'patience': {'replies'},
     'embedded': {'error'},
 }
 MAX_LINES = 400

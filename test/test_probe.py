@@ -22,7 +22,8 @@ GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 def endless(monkeypatch):
     """Nobody's block at the bell ends by itself."""
     monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.bell.BLOCK', 60.0)
+    monkeypatch.setattr('torrelque.guard.UNHEARD', 60)
     monkeypatch.setattr('torrelque.calls.BLOCK_MS', '60000')
 
 

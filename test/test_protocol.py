@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 import torrelque
-from torrelque import model, protocol
+from torrelque import model, protocol, replies
 from torrelque.keys import DECLARED, make_keys
 from torrelque.lua import load_script
 from torrelque.model import JSON
@@ -119,7 +119,7 @@ def test_marks_are_short_and_all_different():
     ],
 )
 def test_errors_of_servers_old_and_new_are_told_apart(message, code):
-    assert protocol.error_code(message) == code
+    assert replies.error_code(message) == code
 
 
 @pytest.mark.parametrize('reply', [b'ok', 'ok', [b'ok'], ['ok'], b'dead', [b'dead']])
@@ -134,7 +134,7 @@ def test_refused_outcomes(reply):
 
 def test_a_state_is_read_from_its_values():
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
-    state = protocol.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
+    state = replies.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
-    assert protocol.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None
+    assert replies.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None

@@ -10,7 +10,7 @@ import torrelque
 import watching
 from proxy import has_part
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
-from torrelque.protocol import notifications_missing
+from torrelque.replies import notifications_missing
 from watching import READ, begin, channels, kill_listeners, statuses, until_unsubscribed
 
 still, faulty, fast = watching.still, watching.faulty, watching.fast

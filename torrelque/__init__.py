@@ -8,6 +8,7 @@ from .error import (
     TorrelqueError,
     TorrelqueFullError,
     TorrelqueLookupError,
+    TorrelqueServerError,
     TorrelqueTimeoutError,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -23,8 +24,8 @@ from .model import (
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
-from .protocol import read_outcome
 from .queue import Torrelque
+from .replies import read_outcome
 
 __all__ = [
     'Torrelque',
@@ -39,6 +40,7 @@ __all__ = [
     'TorrelqueLookupError',
     'TorrelqueQueueStats',
     'TorrelqueSerialiser',
+    'TorrelqueServerError',
     'TorrelqueSweepResult',
     'TorrelqueTaskId',
     'TorrelqueTaskSerialiser',

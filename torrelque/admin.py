@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from . import check, protocol, steps
+from . import steps
 from .base import QueueObject
 from .error import TorrelqueClosedError
 from .model import (
@@ -61,11 +61,11 @@ class Operated(QueueObject):
             0), the first after that time, over all consumers.  Its id has ``probe`` True.  Without a task when it is
             time, it is the next that comes.
         """
-        await self._started().call('pause', protocol.pause_args(group, probe))
+        await self._started().run(steps.pause(group, probe))
 
     async def resume(self, group: str | None = None) -> None:
         """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
-        await self._started().call('resume', [check.check_group(group)])
+        await self._started().run(steps.resume(group))
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, all at one moment; O(1).

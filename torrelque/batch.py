@@ -12,7 +12,8 @@ from typing import Any
 
 from .error import TorrelqueConnectionError, copy_error
 from .link import Link, Request
-from .protocol import BULK, BULK_BYTES, Arg, Outcome, Transition, outcome_error, read_outcomes
+from .protocol import BULK, BULK_BYTES, Arg, Transition
+from .replies import Outcome, UnreadableError, outcome_error, read_outcomes
 
 _Item = tuple[Sequence[Arg], str, 'asyncio.Future[Outcome]', int]
 """One task's part of a call: its arguments, the task's id, the future of the outcome, bytes of payload."""
@@ -109,7 +110,12 @@ class Batch:
             self._idle.set()
 
     def _tell(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
-        outcomes = read_outcomes(reply, len(items)) if error is None else []
+        outcomes: list[Outcome] = []
+        if error is None:
+            try:
+                outcomes = read_outcomes(self._transition.name, reply, len(items))
+            except UnreadableError as exc:
+                error = exc
         for k, (_, task_id, future, _) in enumerate(items):
             if future.cancelled():
                 continue

@@ -84,7 +84,7 @@ async def enqueue_all(
 async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> list[bool]:
     """Release or touch tasks; for each whether it was done, in their order.  Some calls are on their way at once."""
     done: list[bool] = []
-    calls = calls_of(task_ids, rest)
+    calls = calls_of(name, task_ids, rest)
     while some := [*itertools.islice(calls, AWAY)]:
         session.check()
         replies = await asyncio.gather(*(session.call(name, args) for _, args in some))

@@ -18,15 +18,15 @@ from .protocol import (
     FEW,
     GROUPED,
     Arg,
-    Outcome,
     Transition,
     enqueue_options,
     make_marks,
     release_keep,
-    settled,
+    release_token,
     token_of,
     weight_of,
 )
+from .replies import Outcome, settled
 
 logger = logging.getLogger(__package__)
 
@@ -48,6 +48,7 @@ class Plan:
     def __init__(self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
         self.serialiser = check_serialiser(serialiser)
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
+        self.name = queue
         self.keys = make_keys(queue)
         self.transitions = {name: Transition(name, self.keys) for name in self.NAMES}
         self._marks = make_marks()
@@ -123,7 +124,7 @@ class Plan:
         """A task to finish."""
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
-        args = [task_id, token_of(task_id), *release_keep(status, data, result_ttl, default_ttl)]
+        args = [task_id, release_token(task_id), *release_keep(status, data, result_ttl, default_ttl)]
         return 'release', args, task_id, (0 if data is None else len(data)) + weight_of(task_id)
 
     def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import hiredis
 import redis.asyncio.retry
 import redis.backoff
+import redis.exceptions
 
 from .patience import CONNECT_TIMEOUT, final_error
 
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._anew = False
         self._error: BaseException | None = None
         self._quiet = 0
+        self._received = 0
         self._fruitless = 0
         self._patience = CONNECT_TIMEOUT
         self._closed = False
@@ -137,7 +139,11 @@ class Connection(asyncio.Protocol):
                 await asyncio.wait_for(self._attempt(made), self._patience)
                 if not self._closed:
                     self._adopt(made.pop())
-                return
+                if self._transport is not None or self._closed:
+                    return
+                # The server had closed it before it was adopted, and this task was still here to connect.
+                await asyncio.sleep(delay)
+                delay = min(0.5, delay * 2)
             except Exception as exc:
                 if not isinstance(self._error, type(exc)):
                     logger.warning('cannot connect to the server, and will try again: %s', str(exc) or repr(exc))
@@ -162,10 +168,14 @@ class Connection(asyncio.Protocol):
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         try:
             await connection.connect()
-        except Exception:
+        except Exception as exc:
             # Closed meanwhile, it is nobody's failure.
-            if not self._closed:
+            if self._closed:
+                return
+            if isinstance(exc, (OSError, redis.exceptions.RedisError, asyncio.TimeoutError)):
                 raise
+            # The client library does not make out what the server says.
+            raise redis.exceptions.ConnectionError(f'the handshake failed: {exc!r}') from exc
 
     def _adopt(self, connection: Any) -> None:
         """Take the socket over from the client library's connection, with its handshake done."""
@@ -177,12 +187,15 @@ class Connection(asyncio.Protocol):
         self._error = None
         self._fruitless += 1
         self._patience = CONNECT_TIMEOUT
-        self._quiet = 0
+        self._quiet = self._received = 0
         self.established = True
         transport.set_protocol(self)
-        if rest := bytes(connection._reader._buffer):
+        stream = connection._reader
+        if rest := bytes(stream._buffer):
             self._reader.feed(rest)
-        if transport.is_closing():
+        # A stream that has come to its end is not read from any more, though its transport may not be closing: what is
+        # written to it would wait in vain for a reply, and nobody would be told.
+        if transport.is_closing() or stream._eof or stream.exception() is not None:
             self._error = ConnectionResetError('the server closed the connection')
             self._lost()
         else:

@@ -76,6 +76,27 @@ class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError)
     Whether the call had its effect is unknown."""
 
 
+class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
+    """The server answered with an error, which is told as it came.  The call was not carried out; it is an error of the
+    client library's class as well (of memory, of a right, of a read-only server)."""
+
+
+class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):
+    """The server's memory is full."""
+
+
+class ServerReadOnlyError(TorrelqueServerError, redis.exceptions.ReadOnlyError):
+    """The server takes no writes."""
+
+
+class ServerPermissionError(TorrelqueServerError, redis.exceptions.NoPermissionError):
+    """The user of the connection may not do that."""
+
+
+class ServerAuthenticationError(TorrelqueServerError, redis.exceptions.AuthenticationError):
+    """The server wants to know who is there."""
+
+
 def copy_error(error: Exception) -> Exception:
     """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
     try:

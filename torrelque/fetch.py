@@ -12,25 +12,18 @@ import asyncio
 import collections
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .calls import claim_args
+from .bell import Bell
+from .calls import claim_args, tell_troubles
 from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError
+from .guard import Guard
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
-from .protocol import (
-    BLOCK,
-    BULK,
-    BULK_BYTES,
-    GRACE,
-    SWEEP,
-    Claimed,
-    Transition,
-    error_code,
-    read_claimed,
-    read_troubles,
-)
+from .protocol import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
+from .replies import Claimed, UnreadableError, error_code, read_claimed, read_swept
 
 logger = logging.getLogger(__package__)
 
@@ -57,6 +50,9 @@ class _Waiter:
 class Fetcher:
     """Takes tasks of one queue for all who wait for one in this process.
 
+    While anybody waits, a claim or a sweep is on its way, the bell is listened at, or a timer runs that will claim; and
+    should that ever fail, the guard claims.
+
     ``give_back`` puts tasks that nobody waits for any more to the head of the queue, uncounted; ``reject`` buries one
     whose payload cannot be read.
     """
@@ -65,6 +61,7 @@ class Fetcher:
         self,
         link: Link,
         bell: Link,
+        name: str,
         transitions: dict[str, Transition],
         keys: dict[str, str],
         serialiser: TorrelqueSerialiser,
@@ -72,26 +69,29 @@ class Fetcher:
         reject: Callable[[str | bytes, str, BaseException], None],
     ) -> None:
         self._link = link
-        self._bell = bell
+        self._bell, self._name = Bell(bell, keys['bell'], self._rung, self._keep_time), name
         self._transitions = transitions
         self._loads = serialiser.loads
-        self._give_back = give_back
-        self._reject = reject
-        self._bell_key = keys['bell']
+        self._give_back, self._reject = give_back, reject
         self._records = f'{keys["claim"]}:{secrets.token_hex(8)}'
         self._loop = link.loop
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._number = 0
         self._again = False
         self._claiming: asyncio.Future[None] | None = None
+        self._since = 0.0
         self._scheduled = False
         self._crowd = False
         self._unacknowledged = ''
         self._acknowledger: asyncio.TimerHandle | None = None
-        self._listening = False
         self._stayed = False
         self._rang = False
-        self._sweeping = False
+        # What is on its way.
+        self._claim_call: Request | None = None
+        self._sweeping: Request | None = None
+        self._barred = False
+        self._guard = Guard(link.loop, lambda: bool(self._waiters), self._calls, self._claim_unheard)
+        self._unheard = False
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._closed = False
@@ -103,6 +103,7 @@ class Fetcher:
             waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
             waiter.over = not timeout
         self._waiters.append(waiter)
+        self._guard.begin()
         self._pump()
         try:
             return await waiter.future
@@ -146,13 +147,14 @@ class Fetcher:
 
     def abandon(self) -> None:
         """Let the connection and the timers go, where nobody waits."""
-        if self._listening and not self._closed and self._link.connected:
+        if self._bell.call is not None and not self._closed and self._link.connected:
             self._ring()
         self._closed = True
         for timer in (self._timer, self._acknowledger):
             if timer is not None:
                 timer.cancel()
-        self._bell.close()
+        self._guard.end()
+        self._bell.link.close()
 
     # Waiters
 
@@ -185,8 +187,7 @@ class Fetcher:
 
     def _time_out(self, waiter: _Waiter) -> None:
         error = TorrelqueTimeoutError('no task came in time')
-        if self._error is not None:
-            error.__cause__ = self._error
+        error.__cause__ = self._error
         self._resolve(waiter, error)
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
@@ -223,32 +224,32 @@ class Fetcher:
                 break
         if not self._again:
             self._number += 1
+            self._since = time.monotonic()
+        self._guard.looks = 0
         self._claiming = self._loop.create_future()
         self._stayed = staying > 0
         self._rang = False
-        args = claim_args(
-            self.acknowledge(),
-            self._record,
-            min(wanted, BULK),
-            0 if self._closed else staying,
-            BULK_BYTES,
-        )
-        self._link.submit(Request(self._transitions['claim'], args, self._claimed, resent=self._again))
+        staying = 0 if self._closed else staying
+        args = claim_args(self.acknowledge(), self._record, min(wanted, BULK), staying, BULK_BYTES)
+        self._claim_call = Request(self._transitions['claim'], args, self._claimed, resent=self._again)
+        self._link.submit(self._claim_call)
 
     def _claimed(self, reply: Any, error: Exception | None) -> None:
-        claiming, self._claiming = self._claiming, None
+        claiming, self._claiming, self._claim_call = self._claiming, None, None
         if claiming is not None and not claiming.done():
             claiming.set_result(None)
-        if error is not None:
-            self._failed(error)
+        try:
+            if error is not None:
+                raise error
+            claimed = read_claimed(reply, self._since)
+        except Exception as exc:
+            self._failed(exc)
             return
         if self._error is not None:
             logger.info('the server is back')
             self._error = None
         self._again = False
-        claimed = read_claimed(reply)
-        for task_id, trouble in claimed.troubles:
-            logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+        tell_troubles(claimed.troubles)
         if claimed.tasks or claimed.foreign:
             self._unacknowledged = self._record
             if self._acknowledger is None:
@@ -256,6 +257,10 @@ class Fetcher:
         self._hand_out(claimed)
 
         due = claimed.wait is not None and claimed.wait <= 0
+        if self._unheard:
+            self._unheard = False
+            if (claimed.tasks or due) and not self._bell.endless:
+                logger.warning('queue %r had work, and the doorbell had told nobody for some seconds', self._name)
         near = self._stayed and claimed.wait is not None and claimed.wait <= BLOCK
         if (self._rang or near) and not self._waiters:
             # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
@@ -305,13 +310,10 @@ class Fetcher:
         # The claim may have been carried out: the next one asks for the same again.
         self._again = True
         lost = isinstance(error, TorrelqueConnectionError) and self._link.established
-        lost = lost or error_code(str(error)) in ('NOREPLICAS', 'MISCONF')
-        if not lost:
-            for waiter in list(self._waiters):
-                self._resolve(waiter, error)
+        lost = lost or isinstance(error, UnreadableError) or error_code(str(error)) in ('NOREPLICAS', 'MISCONF')
         for waiter in list(self._waiters):
-            if waiter.got:
-                self._resolve(waiter)
+            if waiter.got or not lost:
+                self._resolve(waiter, error)
         if lost and self._waiters:
             if self._error is None:
                 logger.warning('waiting for the server to come back: %s', error)
@@ -333,12 +335,9 @@ class Fetcher:
             return
         if wait is not None and wait > 0:
             self._timer = self._loop.call_later(wait, self._due)
-        if not self._listening:
-            self._listening = True
-            self._bell.submit(Request(None, ['BLPOP', self._bell_key, f'{BLOCK:g}'], self._rung, repeat=False))
+        self._bell.listen()
 
-    def _rung(self, reply: Any, error: Exception | None) -> None:
-        self._listening = False
+    def _rung(self, rang: bool, error: Exception | None) -> None:
         if self._closed:
             return
         self._rang = self._rang or self._claiming is not None
@@ -348,7 +347,7 @@ class Fetcher:
                 self._loop.call_later(0.2, self._pump)
             else:
                 self._pump()
-        elif reply is not None or error is not None:
+        elif rang or error is not None:
             self._ring()
 
     def _ring(self) -> None:
@@ -362,23 +361,40 @@ class Fetcher:
             self._sweep()
 
     def _sweep(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self._link.submit(Request(self._transitions['sweep'], [str(SWEEP)], self._swept))
+        if self._sweeping is None and not self._barred:
+            self._sweeping = Request(self._transitions['sweep'], [str(SWEEP)], self._swept)
+            self._link.submit(self._sweeping)
             # Right behind it, and not when it has returned: it is for those who wait here.
             self._pump()
 
     def _swept(self, reply: Any, error: Exception | None) -> None:
-        if error is not None:
-            logger.warning('a sweep failed: %s', error)
+        self._sweeping = None
+        try:
+            if error is not None:
+                raise error
+            tell_troubles(read_swept(reply))
+        except Exception as exc:
+            logger.warning('a sweep failed: %s', exc)
             # Until then none is tried: each claim would call for the next.
+            self._barred = True
             self._loop.call_later(1, self._sweep_again)
-            return
-        self._sweeping = False
-        for task_id, trouble in read_troubles(reply[5]):
-            logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
-        self._pump()
+        else:
+            self._pump()
 
     def _sweep_again(self) -> None:
-        self._sweeping = False
+        self._barred = False
         self._pump()
+
+    # The last line of defence
+
+    def _calls(self) -> tuple[tuple[Request | None, Link], ...]:
+        return (self._claim_call, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
+
+    def _keep_time(self) -> None:
+        """Claim as often as others would whose block at the bell ends."""
+        self._guard.patience = int(BLOCK)
+
+    def _claim_unheard(self) -> None:
+        """Claim where nobody has for long."""
+        self._unheard = self._claiming is None
+        self._claim()

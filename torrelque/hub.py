@@ -25,17 +25,8 @@ from .error import (
 from .link import Link, Request
 from .listen import Listener
 from .model import TorrelqueSerialiser, TorrelqueTaskState
-from .protocol import (
-    BULK,
-    BULK_BYTES,
-    GRACE,
-    STATE_FIELDS,
-    Transition,
-    notifications_missing,
-    outcome_error,
-    read_state,
-    text,
-)
+from .protocol import BULK, BULK_BYTES, GRACE, STATE_FIELDS, Transition
+from .replies import notifications_missing, outcome_error, read_state, text
 
 logger = logging.getLogger(__package__)
 

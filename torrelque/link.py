@@ -10,15 +10,19 @@ blocked for long does not take its own sleep for the server's silence.
 
 import asyncio
 import collections
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 
 from .connection import MISSING, Connection, Connector
-from .error import TorrelqueConnectionError, TorrelqueTypeError
+from .error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
 from .patience import ELSEWHERE, NOT_RUN, REPEATING, SILENT
-from .protocol import Arg, Transition, error_code, pack, server_error
+from .protocol import Arg, Transition, pack
+from .replies import error_code, server_error
+
+logger = logging.getLogger(__package__)
 
 TICK = 0.25
 """s between two looks at a busy link."""
@@ -26,6 +30,8 @@ SILENCE = int(SILENT / TICK)
 """Ticks without any byte after which a connection with a reply outstanding counts as dead."""
 GIVE_UP = int(REPEATING / TICK)
 """Ticks after which a call that could not be carried out fails."""
+TRICKLE = 256
+"""Bytes of a reply in a tick that are no more than silence: 1 kB a second."""
 
 _PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
@@ -36,7 +42,7 @@ Callback = Callable[[Any, Exception | None], None]
 class Request:
     """A call on its way."""
 
-    __slots__ = ('args', 'callback', 'repeat', 'resent', 'ticks', 'transition', 'whole')
+    __slots__ = ('args', 'callback', 'looks', 'misled', 'repeat', 'resent', 'ticks', 'transition', 'whole')
 
     def __init__(
         self, transition: Transition | None, args: Sequence[Arg], callback: Callback, repeat: bool = True,
@@ -47,8 +53,10 @@ class Request:
         self.callback = callback
         self.repeat = repeat
         self.resent = resent
+        self.misled = False
         self.whole = False
         self.ticks = 0
+        self.looks = 0
 
     def pack(self) -> bytes:
         """The request as RESP."""
@@ -62,7 +70,8 @@ class Link(Connection):
 
     def __init__(self, connector: Connector, silence: int = SILENCE) -> None:
         super().__init__(connector)
-        self._silence = silence
+        self.silence = silence
+        """Ticks without a reply, where one is to come, after which the connection counts as dead."""
         self._in_flight: collections.deque[Request] = collections.deque()
         self._unsent: list[Request] = []
         self._backlog = 0
@@ -82,6 +91,15 @@ class Link(Connection):
         if self._timer is None:
             self._quiet = 0
             self._timer = self.loop.call_later(TICK, self._tick)
+
+    def has(self, request: Request) -> bool:
+        """Whether a request is on its way, or is going to be."""
+        return request in self._in_flight or request in self._unsent
+
+    def renew(self, why: str) -> None:
+        """Give the connection up, and make another where somebody wants it."""
+        self._error = ConnectionResetError(why)
+        self._lost()
 
     def call(self, transition: Transition | None, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
         """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""
@@ -116,8 +134,13 @@ class Link(Connection):
             # late, behind others, or never, where the loop is at its end and nobody is there to send it again.
             self._told.add(request.transition.script.sha)
             request.whole = True
+        try:
+            data = request.pack()
+        except Exception as exc:
+            self.loop.call_soon(self._tell, request, exc)
+            return
         self._in_flight.append(request)
-        self._transport.write(request.pack())  # type: ignore[union-attr]
+        self._transport.write(data)  # type: ignore[union-attr]
 
     def _wanted(self) -> bool:
         return bool(self._unsent)
@@ -130,6 +153,13 @@ class Link(Connection):
 
     def _tick(self) -> None:
         self._timer = None
+        try:
+            self._look_after()
+        finally:
+            if (self._unsent or self._in_flight) and not self._closed:
+                self._timer = self.loop.call_later(TICK, self._tick)
+
+    def _look_after(self) -> None:
         late = [request for request in self._unsent if request.ticks >= GIVE_UP]
         if late:
             self._unsent = [request for request in self._unsent if request.ticks < GIVE_UP]
@@ -138,55 +168,85 @@ class Link(Connection):
             request.ticks += 1
         for request in self._in_flight:
             request.ticks += 1
+        if self._received >= TRICKLE:
+            # Of a large reply that is still coming.
+            self._quiet = 0
         self._quiet += 1
+        self._received = 0
         if self._transport is not None and (backlog := self._transport.get_write_buffer_size()) != self._backlog:
             # A large call that is still being sent is no silence of the server.
             self._backlog, self._quiet = backlog, 0
-        overdue = bool(self._in_flight) and self._in_flight[0].ticks >= GIVE_UP and self._quiet > 2
-        if self._in_flight and (overdue or self._quiet > self._silence):
+        first = self._in_flight[0] if self._in_flight else None
+        overdue = first is not None and first.repeat and first.ticks >= GIVE_UP and self._quiet > 2
+        if self._in_flight and (overdue or self._quiet > self.silence):
             self._error = TimeoutError(f'the server was silent for {self._quiet * TICK:g} s')
             self._lost()
         if self._unsent and self._transport is None:
             self._connect()
-        if (self._unsent or self._in_flight) and not self._closed:
-            self._timer = self.loop.call_later(TICK, self._tick)
 
     # Receiving
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply that is whole to the callback of its request."""
-        self._quiet = self._fruitless = 0
+        self._received += len(data)
         reader = self._reader
-        reader.feed(data)
-        while (reply := reader.gets()) is not MISSING:
-            if type(reply) is bytes:
-                self._in_flight.popleft().callback(reply, None)
-            elif isinstance(reply, hiredis.ReplyError):
-                self._refused(self._in_flight.popleft(), str(reply))
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not MISSING:
+                if type(reply) is bytes:
+                    self._answer(reply)
+                elif isinstance(reply, hiredis.ReplyError):
+                    self._quiet = 0
+                    self._refused(self._in_flight.popleft(), str(reply))
+                elif not isinstance(reply, _PUSH):
+                    self._answer(reply)
                 if self._reader is not reader:
                     return
-            elif not isinstance(reply, _PUSH):
-                self._in_flight.popleft().callback(reply, None)
+        except Exception as exc:
+            # It is no reply, or nobody has asked for it: all that comes behind it would be taken for something else.
+            self._error = ConnectionError(f'the server talks in another way: {exc!r}')
+            if self._reader is reader:
+                self._lost(pause=True)
+
+    def _answer(self, reply: Any) -> None:
+        request = self._in_flight.popleft()
+        self._quiet = self._fruitless = 0
+        try:
+            request.callback(reply, None)
+        except Exception:
+            # Others wait behind it.
+            logger.exception('a reply could not be worked on')
 
     def _refused(self, request: Request, message: str) -> None:
         code = error_code(message)
-        if code == 'NOSCRIPT' and request.transition is not None:
+        if code == 'NOSCRIPT' and request.transition is not None and not request.whole:
             request.whole = True
             self._send(request)
         elif code == 'MOVED' and not self._connector.cluster:
-            request.callback(None, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})'))
+            self._tell(
+                request, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})')
+            )
         elif code in NOT_RUN or code in ELSEWHERE:
             self._error = server_error(message)
             again = request.repeat and request.ticks < GIVE_UP
             if code in ELSEWHERE:
-                self._lost(request if again else None, pause=code != 'MOVED')
+                # Followed at once only where it is the first time.
+                pause = code != 'MOVED' or request.misled
+                request.misled = True
+                self._lost(request if again else None, pause)
             elif again:
                 self._unsent.append(request)
                 self.loop.call_later(0.05, self._ready)
             if not again:
-                request.callback(None, TorrelqueConnectionError(f'the server does not serve: {message}'))
+                self._tell(request, TorrelqueConnectionError(f'the server does not serve: {message}'))
         else:
-            request.callback(None, server_error(message))
+            self._tell(request, server_error(message))
+
+    def _tell(self, request: Request, error: Exception) -> None:
+        try:
+            request.callback(None, error)
+        except Exception:
+            logger.exception('an error could not be worked on')
 
     def _lost(self, refused: Request | None = None, pause: bool = False) -> None:
         requests = list(self._in_flight)
@@ -216,6 +276,6 @@ class Link(Connection):
     def _fail(self, requests: list[Request], error: Exception) -> None:
         for request in requests:
             # Not from here: a caller may be in the middle of submitting.
-            self.loop.call_soon(request.callback, None, error)
+            self.loop.call_soon(self._tell, request, copy_error(error))
         if requests is self._unsent:
             self._unsent = []

@@ -12,7 +12,8 @@ import hiredis
 
 from .connection import MISSING, Connection, Connector
 from .patience import NOT_RUN
-from .protocol import error_code, pack, server_error
+from .protocol import pack
+from .replies import error_code, server_error
 
 CHUNK = 1000
 CHUNK_BYTES = 100_000

@@ -92,7 +92,7 @@ class TorrelqueTaskId(str):
     fenced.
     """
 
-    __slots__ = ('attempt', 'group', 'probe', 'timeout', 'token')
+    __slots__ = ('_held_until', 'attempt', 'group', 'probe', 'timeout', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
@@ -102,6 +102,8 @@ class TorrelqueTaskId(str):
     """The task's group; None where it has none, and when it was not dequeued."""
     timeout: float | None
     """Length (s) of the lease that was taken; None when the task was not dequeued."""
+    _held_until: float | None
+    """Until when, by `time.monotonic` of this process, the lease is known to hold; None where that is not known."""
     probe: bool
     """Whether it was handed out despite a pause of its group or of the queue, to see how it goes."""
 
@@ -121,6 +123,7 @@ class TorrelqueTaskId(str):
         self.group = group
         self.timeout = timeout
         self.probe = probe
+        self._held_until = None
         return self
 
     def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None, bool]]:

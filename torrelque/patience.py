@@ -2,7 +2,7 @@
 
 import redis.exceptions
 
-from .protocol import error_code
+from .replies import error_code, own_error
 
 CONNECT_TIMEOUT = 3.0
 """s for one attempt to connect."""
@@ -11,21 +11,29 @@ SILENT = 3.0
 REPEATING = 10.0
 """s after which a call that could not be carried out fails."""
 
-NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS'})
+NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS', 'NOSCRIPT'})
 """Errors that say: not carried out, send again in a moment."""
 ELSEWHERE = frozenset({'READONLY', 'MOVED', 'CLUSTERDOWN', 'MASTERDOWN'})
 """Errors that say: not carried out, and not here; connect anew."""
 
 _FATAL = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ResponseError)
-_PASSING = (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+_PASSING = (
+    redis.exceptions.AskError,  # and MovedError, which is one
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.TryAgainError,
+)
 
 
 def final_error(error: Exception) -> Exception | None:
-    """Of an attempt to connect that failed: why, where time does not mend it."""
+    """Of an attempt to connect that failed: why, as one of our errors, where time does not mend it."""
+    if isinstance(error, TypeError):
+        # An option of the client that none of its connections takes.
+        return error
     # The client library wraps what a server on a unix socket says.
     for exc in (error, error.__cause__):
         if isinstance(exc, _FATAL) and error_code(str(exc)) in NOT_RUN:
             return None
-        if isinstance(exc, TypeError) or (isinstance(exc, _FATAL) and not isinstance(exc, _PASSING)):
-            return exc
+        if isinstance(exc, _FATAL) and not isinstance(exc, _PASSING):
+            return own_error(exc)
     return None

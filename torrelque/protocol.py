@@ -1,4 +1,4 @@
-"""One builder and one parser per transition.  Nothing here waits or sends; a call is a value.
+"""One builder of each call.  Nothing here waits or sends; a call is a value.  What comes back is read in `replies`.
 
 A `Transition` is a script of one queue.  Its arguments are a short head and then some for each task, so that the calls
 of many can be one.
@@ -7,24 +7,18 @@ of many can be one.
 import functools
 import itertools
 import json
-import math
-import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import hiredis
-import redis.exceptions
 
 from .check import check_count, check_group, check_priority, check_rate, is_none, milliseconds
-from .error import TorrelqueDuplicateError, TorrelqueError, TorrelqueFullError, TorrelqueValueError
+from .error import TorrelqueValueError
 from .keys import DECLARED
 from .lua import load_script
 from .model import (
-    TorrelqueGroupStats,
-    TorrelqueLimit,
-    TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
@@ -48,6 +42,8 @@ SWEEP = 200
 """Tasks of each kind that one sweep moves at the most."""
 GRACE = 0.7
 """s that a first answer is waited for, where the time to wait for more is shorter or over."""
+IS_KEYDB = ('COMMAND', 'INFO', 'KEYDB.HRENAME')
+"""A question to which KeyDB alone knows an answer."""
 STATE_FIELDS = TorrelqueTaskState._fields
 """Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
 
@@ -157,6 +153,30 @@ def token_of(task_id: str) -> str:
     return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
 
 
+def release_token(task_id: str) -> str:
+    """The token with which a task is released.
+
+    A call whose reply was lost is sent again, and may then find nothing: it has done its work, or, where the lease was
+    over when it was made, somebody else has.  So who is not sure to hold the lease says for how long after its claim
+    (ms) it did at the least, as far as this process knows: ``token?ms``.
+    """
+    if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
+        return ''
+    held_until = task_id._held_until
+    if held_until is None:
+        # It came from another process.
+        return f'{task_id.token}?{round(1000 * (task_id.timeout or 0))}'
+    return task_id.token if time.monotonic() < held_until else f'{task_id.token}?0'
+
+
+def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_timeout: float | None) -> None:
+    """Note how long leases hold that were renewed by a call that was made at ``since``, by `time.monotonic`."""
+    for task_id, is_done in zip(task_ids, done, strict=True):
+        if is_done and isinstance(task_id, TorrelqueTaskId):
+            length = task_id.timeout if task_timeout is None else task_timeout
+            task_id._held_until = None if length is None else since + length
+
+
 def release_keep(
     status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None, default: float
 ) -> list[Arg]:
@@ -171,215 +191,3 @@ def release_keep(
     if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
         return ['']
     return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]
-
-
-# Parsers
-
-_REFUSALS = frozenset({'cancelled', 'lease_lost', 'not_working', 'unknown', 'final', 'not_dead'})
-_DONE = frozenset({'ok', 'dead'})
-
-Outcome = str | list[Any]
-
-
-def text(word: Any) -> str:
-    """A word of a reply, whether the client decodes or not."""
-    return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
-
-
-def read_outcomes(reply: Any, count: int) -> list[Outcome]:
-    """The outcome of each task of a call; one word stands for all where all went well."""
-    if isinstance(reply, list):
-        return [[text(item[0]), *item[1:]] if isinstance(item, list) else text(item) for item in reply]
-    return [text(reply)] * count
-
-
-def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
-    """The error that an outcome stands for, if it is one."""
-    if isinstance(outcome, list) and outcome[0] == 'full':
-        return TorrelqueFullError(int(outcome[1]))
-    if isinstance(outcome, list) and outcome[0] == 'duplicate':
-        return TorrelqueDuplicateError(text(outcome[1]))
-    if outcome == 'broken':
-        return TorrelqueError(f'the key of the state of task {task_id!r} holds something else')
-    return None
-
-
-def settled(outcome: Outcome, task_id: str) -> bool:
-    """Whether a call that settles a task did so; raises where the outcome is an error."""
-    if isinstance(outcome, str) and outcome in _DONE:
-        return True
-    if error := outcome_error(outcome, task_id):
-        raise error
-    return False
-
-
-def read_outcome(result: Any) -> bool:
-    """Tell what became of a call that was part of a transaction, by its item in the results of the pipeline.
-
-    True when it was done, False where its caller did not hold the task (the value that the call itself would have
-    returned).  Raises `TorrelqueDuplicateError` and `TorrelqueFullError` as `Torrelque.enqueue` does, and an error that
-    the pipeline left in its results.  A refusal does not abort the transaction: its other commands were carried out.
-    """
-    if isinstance(result, Exception):
-        raise result
-    outcome = None
-    if isinstance(result, (bytes, str, list)) and result:
-        outcome = read_outcomes(result, 1)[0]
-    word = outcome[0] if isinstance(outcome, list) and outcome else outcome
-    if word in _DONE or word in _REFUSALS or word in ('full', 'duplicate', 'broken'):
-        return settled(outcome or '', 'of the transaction')
-    raise TorrelqueValueError(f'not the result of a call of this package: {result!r}')
-
-
-def _seconds(value: bytes | None) -> float | None:
-    # The time of a claim has a fraction, which is of no use but in a token.
-    return None if value is None else int(value.partition(b'.')[0]) / 1000
-
-
-def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
-    """The values of `STATE_FIELDS` as a state, or None where there is none."""
-    if values[0] is None:
-        return None
-    try:
-        return _state_of(values, serialiser)
-    except (ValueError, OverflowError) as exc:
-        raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
-
-
-def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
-    fields = dict(zip(STATE_FIELDS, values, strict=True))
-
-    def load(name: str) -> Any:
-        data = fields[name]
-        if data is None:
-            return None
-        try:
-            return serialiser.loads(data)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as exc:
-            why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
-            raise TorrelqueError(why) from exc
-
-    def decode(name: str) -> str | None:
-        data = fields[name]
-        return None if data is None else data.decode('utf-8', 'replace')
-
-    max_attempts = fields['max_attempts']
-    return TorrelqueTaskState(
-        status=TorrelqueTaskStatus(int(fields['status'] or 0)),
-        timeout=int(fields['timeout'] or 0) / 1000,
-        result=load('result'),
-        dequeue_count=int(fields['dequeue_count'] or 0),
-        requeue_count=int(fields['requeue_count'] or 0),
-        enqueue_time=int(fields['enqueue_time'] or 0) / 1000,
-        last_dequeue_time=_seconds(fields['last_dequeue_time']),
-        last_requeue_time=_seconds(fields['last_requeue_time']),
-        release_time=_seconds(fields['release_time']),
-        error=decode('error'),
-        progress=load('progress'),
-        max_attempts=None if max_attempts is None else int(max_attempts),
-        forgiven=int(fields['forgiven'] or 0),
-        group=decode('group'),
-        priority=int(fields['priority'] or 0),
-    )
-
-
-def notifications_missing(reply: Any) -> str:
-    """What is wrong with a server's setting of keyspace notifications, if anything is, by its reply of CONFIG GET."""
-    words: Sequence[Any] = next(iter(reply.items()), ()) if isinstance(reply, dict) else reply
-    if len(words) != 2:
-        return ''  # not told
-    flags = text(words[1])
-    if 'K' in flags and ('A' in flags or {'g', 'h', 'x'} <= set(flags)):
-        return ''
-    return (
-        "the server's keyspace notifications are off, or not all that is needed: "
-        f'set notify-keyspace-events to KA (or Kghx at least); it is {flags!r}'
-    )
-
-
-def read_stats(reply: Any) -> TorrelqueQueueStats:
-    """The reply of stats: what is in no other place is pending."""
-    tasks, working, delayed, dead = (int(count) for count in reply[1:])
-    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
-
-
-def read_limit(value: Any) -> TorrelqueLimit:
-    """Limits as they stand in Redis, as they were set."""
-    try:
-        limits = json.loads(value or '{}')
-        concurrency, rate = limits.get('concurrency'), limits.get('rate')
-        return TorrelqueLimit(
-            math.inf if concurrency == 0 else concurrency,
-            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
-        )
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
-
-
-def read_group_stats(reply: Any) -> TorrelqueGroupStats:
-    """The reply of group, the limits being those that count."""
-    own, default = read_limit(reply[3]), read_limit(reply[4])
-    concurrency = own.concurrency or default.concurrency or math.inf
-    rate = own.rate or default.rate or math.inf
-    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
-
-
-class Claimed(NamedTuple):
-    """The reply of claim."""
-
-    tasks: list[tuple[TorrelqueTaskId, bytes]]
-    wait: float | None
-    """Seconds until the nearest deadline; 0 or less is due, None is none."""
-    more: bool
-    troubles: list[tuple[str, str]]
-    foreign: list[tuple[bytes, str]]
-    """Ids that are no text, of somebody else's making, each with its token."""
-
-
-def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
-    """Ids of tasks of which a part was lost, and which."""
-    return [(text(task_id), text(what)) for task_id, what in zip(items[::2], items[1::2], strict=True)]
-
-
-def read_claimed(reply: Any) -> Claimed:
-    """What a claim was given, each id with its token."""
-    stamp, wait, more, troubles = text(reply[1]), reply[2], reply[3], reply[4]
-    # By the number of the task, which is negative for a probe.
-    groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
-    tasks, foreign = [], []
-    for i in range(6, len(reply), 4):
-        token = f'{reply[i + 2]}-{stamp}'
-        try:
-            group, probe = None, False
-            if groups:
-                probe = -(i // 4) in groups
-                group = groups.get(-(i // 4) if probe else i // 4) or None
-            task_id = TorrelqueTaskId(reply[i].decode(), reply[i + 2], token, group, reply[i + 3] / 1000, probe)
-            tasks.append((task_id, reply[i + 1]))
-        except UnicodeDecodeError:
-            foreign.append((reply[i], token))
-    return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
-
-
-_NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
-_CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
-    'OOM': redis.exceptions.OutOfMemoryError,
-    'READONLY': redis.exceptions.ReadOnlyError,
-    'NOPERM': redis.exceptions.NoPermissionError,
-    'NOAUTH': redis.exceptions.AuthenticationError,
-}
-
-
-def error_code(message: str) -> str:
-    """The first word of an error; of one inside a script too, which older servers wrap."""
-    if message.startswith('ERR max number of clients'):
-        return 'MAXCLIENTS'
-    nested = _NESTED.search(message)
-    return nested[1] if nested else message.partition(' ')[0]
-
-
-def server_error(message: str) -> redis.exceptions.RedisError:
-    """An error of the server as the client library would raise it."""
-    return _CLASSES.get(error_code(message), redis.exceptions.ResponseError)(message)

@@ -1,12 +1,14 @@
 """The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Literal, overload
 
-from . import bulk, calls, check, protocol
+from . import bulk, calls, check, replies
 from .admin import Operated
 from .client import add_to_pipeline
 from .model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
+from .protocol import renewed
 
 
 class Torrelque(Operated):
@@ -112,7 +114,7 @@ class Torrelque(Operated):
         id of the caller's own may be enqueued again at once.
         """
         call = self._plan.cancel(task_id)
-        return protocol.settled(await self._started().send(*call), task_id)
+        return replies.settled(await self._started().send(*call), task_id)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -252,13 +254,18 @@ class Torrelque(Operated):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        call = self._plan.touch(task_id, task_timeout, progress)
-        return await self._started().settle(*call)
+        since = time.monotonic()
+        done = await self._started().settle(*self._plan.touch(task_id, task_timeout, progress))
+        renewed([task_id], [done], since, task_timeout)
+        return done
 
     async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
-        many = calls.many_to_touch(task_ids, task_timeout)
-        return await bulk.settle_all(self._started(), *many)
+        name, ids, rest = calls.many_to_touch(task_ids, task_timeout)
+        since = time.monotonic()
+        done = await bulk.settle_all(self._started(), name, ids, rest)
+        renewed(ids, done, since, task_timeout)
+        return done
 
     async def bury(self, task_id: str, *, error: str | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.

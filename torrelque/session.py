@@ -11,10 +11,11 @@ from .client import Client, forget_link, leave_link, make_connector, notificatio
 from .error import TorrelqueClosedError, TorrelqueError
 from .fetch import Fetcher
 from .hub import Hub
-from .link import SILENCE, TICK, Link
+from .link import Link
 from .model import TorrelqueTaskId
-from .protocol import BLOCK, Arg, Outcome, text
-from .steps import Steps
+from .protocol import Arg
+from .replies import Outcome, text
+from .steps import Steps, advance
 
 logger = logging.getLogger(__package__)
 
@@ -37,10 +38,9 @@ class Session:
         self._calls: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
-        # The bell's connection is silent for as long as it blocks.
-        bell = Link(make_connector(client, plan.keys['pending']), SILENCE + int(BLOCK / TICK))
+        bell = Link(make_connector(client, plan.keys['pending']))
         self.fetcher = Fetcher(
-            self._link, bell, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
+            self._link, bell, plan.name, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
         )
         self.hub = Hub(
             self._link,
@@ -88,10 +88,11 @@ class Session:
 
     async def run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
+        name: str | None = None
         reply: Any = None
         while True:
             try:
-                name, args = steps.send(reply)
+                name, args = advance(steps, name, reply)
             except StopIteration as stop:
                 result: T = stop.value
                 return result

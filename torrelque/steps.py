@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .calls import Plan, tell_troubles, told
 from .check import check_count, check_group, check_id, check_name, serialise
-from .error import TorrelqueLookupError
+from .error import TorrelqueError, TorrelqueLookupError
 from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -28,6 +28,14 @@ from .protocol import (
     SWEEP,
     Arg,
     limit_value,
+    pause_args,
+    release_token,
+    token_of,
+    weight_of,
+)
+from .replies import (
+    UNREADABLE,
+    check_reply,
     outcome_error,
     read_group_stats,
     read_limit,
@@ -35,14 +43,29 @@ from .protocol import (
     read_state,
     read_stats,
     read_troubles,
+    read_words,
     text,
-    token_of,
-    weight_of,
+    unreadable,
 )
 
 T = TypeVar('T')
 Steps = Generator[tuple[str | None, list[Arg]], Any, T]
 """Yields a transition with its arguments, or None with the words of a command that reads."""
+
+
+def advance(steps: Steps[T], call: str | None, reply: Any) -> tuple[str | None, list[Arg]]:
+    """The next call, after the reply to the one before; `StopIteration` with what they come to.
+
+    :raises UnreadableError: the reply is of another kind.
+    """
+    if call is not None:
+        check_reply(call, reply)
+    try:
+        return steps.send(reply)
+    except UNREADABLE as exc:
+        if isinstance(exc, TorrelqueError):
+            raise
+        raise unreadable(call or 'a question', reply) from exc
 
 
 # Enqueueing many
@@ -97,7 +120,7 @@ class Enqueuer:
     def returned(self, reply: Any) -> None:
         """Keep the ids of the tasks that the call took in; raises where it refused one."""
         error = None
-        for task_id, outcome in zip(self._away, read_outcomes(reply, len(self._away)), strict=True):
+        for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
             wrong = outcome_error(outcome, task_id)
             if wrong is None:
                 self.task_ids.append(task_id)
@@ -113,8 +136,12 @@ class Enqueuer:
 # Settling many
 
 
-def calls_of(task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterator[tuple[Sequence[str], list[Arg]]]:
-    """Tasks to release or to touch, in calls: their ids, and the arguments.  ``rest`` is said of each."""
+def calls_of(name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterator[tuple[Sequence[str], list[Arg]]]:
+    """Tasks to release or to touch, by the transition's name, in calls: their ids, and the arguments.
+
+    ``rest`` is said of each.
+    """
+    token = release_token if name == 'release' else token_of
     start = end = size = 0
     while start < len(task_ids):
         while end < len(task_ids) and end - start < BULK and size < BULK_BYTES:
@@ -122,13 +149,14 @@ def calls_of(task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterator[tuple[Seq
             size += weight_of(task_ids[end]) // 2
             end += 1
         ids = task_ids[start:end]
-        yield ids, [word for i in ids for word in (i, token_of(i), *rest)]
+        yield ids, [word for i in ids for word in (i, token(i), *rest)]
         start, size = end, 0
 
 
 def told_of_many(name: str, task_ids: Sequence[str], reply: Any) -> list[bool]:
     """For each task of a call whether it was done."""
-    return [told(name, *of_one) for of_one in zip(task_ids, read_outcomes(reply, len(task_ids)), strict=True)]
+    outcomes = read_outcomes(name, reply, len(task_ids))
+    return [told(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
 # Dead tasks
@@ -146,7 +174,7 @@ def _redrive_some(plan: Plan, task_ids: Sequence[Arg]) -> Steps[int]:
     count = 0
     for start in range(0, len(task_ids), FEW):
         some = task_ids[start : start + FEW]
-        outcomes = read_outcomes((yield 'redrive', [plan.mark(), *some]), len(some))
+        outcomes = read_outcomes('redrive', (yield 'redrive', [plan.mark(), *some]), len(some))
         count += outcomes.count('ok')
         lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
         tell_troubles([(task_id, 'state_lost') for task_id in lost])
@@ -161,7 +189,7 @@ def _redrive_all(plan: Plan, limit: int | None) -> Steps[int]:
     left = left if limit is None else min(left, limit)
     count = passed = 0
     while left > 0:
-        some: list[Arg] = yield None, ['ZRANGE', dead, str(passed), str(passed + min(left, BULK) - 1)]
+        some = read_words((yield None, ['ZRANGE', dead, str(passed), str(passed + min(left, BULK) - 1)]))
         if not some:
             break
         done = yield from _redrive_some(plan, some)
@@ -195,8 +223,11 @@ def read_page(key: str, cursor: Arg) -> Steps[tuple[Arg, list[bytes]]]:
 
     A field may come twice.
     """
-    cursor, items = yield None, ['HSCAN', key, cursor, 'COUNT', str(BULK)]
-    return cursor, items
+    following, page = yield None, ['HSCAN', key, cursor, 'COUNT', str(BULK)]
+    items = read_words(page)
+    if type(following) is not bytes or len(items) % 2 or following == cursor != b'0':
+        raise ValueError('not a page, or one that leads to itself')
+    return following, items
 
 
 class GroupScan:
@@ -240,6 +271,16 @@ def get_limits(plan: Plan) -> Steps[dict[str | None, TorrelqueLimit]]:
         for name, value in zip(items[::2], items[1::2], strict=True):
             limits[text(name) or None] = read_limit(value)
     return limits
+
+
+def pause(group: str | None, probe: float | None) -> Steps[None]:
+    """Pause a group or the queue."""
+    yield 'pause', pause_args(group, probe)
+
+
+def resume(group: str | None) -> Steps[None]:
+    """End a pause."""
+    yield 'resume', [check_group(group)]
 
 
 def get_group_stats(group: str) -> Steps[TorrelqueGroupStats]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torrelque.lua import load_script
-from torrelque.protocol import text
+from torrelque.replies import text
 
 SETTLING = {'release': 3, 'requeue': 4, 'touch': 4, 'bury': 3}
 """Transitions of a holder, and where the arguments of their tasks begin; see the scripts."""
@@ -39,7 +39,7 @@ def read_settling(words: Sequence[bytes]) -> Command | None:
     width = {'release': 3, 'requeue': 7, 'touch': 4, 'bury': 4}[name]
     tasks, at = [], SETTLING[name] - 1
     while at < len(args):
-        tasks.append((args[at].decode(), args[at + 1].decode()))
+        tasks.append((args[at].decode(), args[at + 1].decode().partition('?')[0]))
         at += width + (name == 'release' and args[at + 2] != b'')
     return Command(name, args[0] == b'1', tasks)
 

@@ -19,7 +19,8 @@ from crash_judging import check_refusals
 from crash_stories import Calls
 from invariants import check_keys
 from model_checks import Seen, read_dump
-from torrelque.protocol import pack, read_outcomes
+from torrelque.protocol import pack
+from torrelque.replies import read_outcomes
 
 if TYPE_CHECKING:
     from crashes import Rig
@@ -135,7 +136,7 @@ class Run:
             raw += data
             replies.feed(data)
         if command and not isinstance(reply, hiredis.ReplyError):
-            outcomes = read_outcomes(reply, len(command.tasks))
+            outcomes = read_outcomes(command.name, reply, len(command.tasks))
             for (task_id, token), outcome in zip(command.tasks, outcomes, strict=True):
                 self.settled[command.name, task_id, token].append(outcome in ('ok', 'dead'))
             if before is not None and not command.resent:

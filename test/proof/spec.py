@@ -94,6 +94,9 @@ RULES = {
         'each claim has a record of its own', TWICE, _given(ALONE, Budget(losses=2), groups=(-1, -1))
     ),
     'release-resent': Rule('a repeated release of what is gone is done', TWICE, _given(ALONE, Budget(losses=1))),
+    'release-unsure': Rule(
+        'unless its lease was over', FENCING, _given(ONE, Budget(losses=1, ends=1))
+    ),
     'requeue-mark': Rule('a requeue leaves its mark', TWICE, _given(ALONE, Budget(losses=1, returns=1))),
     'enqueue-mark': Rule('so does an enqueue with an own id', TWICE, _given(ALONE, Budget(losses=1), own=True)),
     'enqueue-resent': Rule('a repeated enqueue looks for its id', TWICE, _given(ALONE, Budget(losses=1, cancels=1))),

@@ -108,6 +108,8 @@ class Consumer(NamedTuple):
     unacknowledged: int = -1
     verb: int = 0
     repeated: int = 0
+    unsure: int = 0
+    """Whether its lease was over when the call was made."""
     ack: int = -1
     did: int = 0
     """What a settle call has answered already, to nobody."""

@@ -45,7 +45,7 @@ from spec_server import Reply, Server
 FRESH = Consumer()
 _Run = Callable[[Server, Consumer], tuple[Consumer, str]]
 # Where they are in a frozen server.
-_WORKING, _BELL = 7, 13
+_STATES, _TOKENS, _WORKING, _BELL = 0, 1, 7, 13
 
 
 class Consumers:
@@ -212,7 +212,7 @@ class Consumers:
     def _run_late(self, late: tuple[int, ...], server: Server, consumer: Consumer) -> tuple[Consumer, str]:
         consumer = _forget_record(consumer, late[-1])
         if late[0] != CLAIM:
-            return consumer, self._run_settle(server, late[0], late[1], late[2], False)[1]
+            return consumer, self._run_settle(server, late[0], late[1], late[2], False, 0)[1]
         key = late[1]
         open_call = consumer.claim and consumer.key == key or consumer.unacknowledged == key
         live = (consumer.got or consumer.held) if open_call else ()
@@ -234,6 +234,7 @@ class Consumers:
             if returns and not budget.returns:
                 continue
             after = consumer._replace(phase=SETTLING, verb=verb, ack=consumer.unacknowledged, unacknowledged=-1)
+            after = after._replace(unsure=int(verb == RELEASE and _is_over(state, consumer.held)))
             spent = (*state[:4], self._spend(state, 'returns')) if returns else state
             # What need not be, or not for ever, is a choice.
             kind = CHOICE if returns else TIME
@@ -276,23 +277,27 @@ class Consumers:
         if not (full and self.removed == 'removed-first' and consumer.verb != RELEASE):
             was = server.states[task] if token > server.bases[task] else UNKNOWN
             before = state[0]
-            outcome, broken = self._run_settle(server, consumer.verb, task, token, bool(consumer.repeated))
+            resent = bool(consumer.repeated)
+            outcome, broken = self._run_settle(server, consumer.verb, task, token, resent, consumer.unsure)
             if consumer.did and not broken:
-                # Where the task was finished meanwhile, a release counts as done and the others as refused.
+                # Where the task was finished meanwhile, a release under a lease counts as done, the others as refused.
                 same = (outcome <= IS_DEAD) == (consumer.did <= IS_DEAD)
-                same = same or was == UNKNOWN and (outcome <= IS_DEAD) == (consumer.verb == RELEASE)
+                counts = consumer.verb == RELEASE and not consumer.unsure
+                same = same or was == UNKNOWN and (outcome <= IS_DEAD) == counts
                 same = same or token <= server.bases[task]
                 broken = '' if same and (server.freeze()[:13] == before[:13]) else TWICE
         if lost:
             return consumer._replace(repeated=1, did=consumer.did or outcome), broken
-        return consumer._replace(phase=IDLE, held=(), verb=0, repeated=0, ack=-1, did=0), broken
+        return consumer._replace(phase=IDLE, held=(), verb=0, repeated=0, unsure=0, ack=-1, did=0), broken
 
-    def _run_settle(self, server: Server, verb: int, task: int, token: int, resent: bool) -> tuple[int, str]:
+    def _run_settle(
+        self, server: Server, verb: int, task: int, token: int, resent: bool, unsure: int
+    ) -> tuple[int, str]:
         current = _lives(server, (task, token))
         cancelled = server.states[task] == CANCELLED and server.tokens[task] == token and server.working >> task & 1
         before = None if current or cancelled else server.freeze()
         if verb == RELEASE:
-            outcome = server.release(task, token, resent)
+            outcome = server.release(task, token, resent, unsure)
         else:
             outcome = server.give_back(task, token, 1 << token, verb)
         if current:
@@ -301,7 +306,7 @@ class Consumers:
                 server.final |= 1 << task
         elif before is not None and server.freeze() != before:
             return outcome, FENCING
-        told = outcome not in (OK,) or resent or bool(server.marks[task] & 1 << token)
+        told = outcome not in (OK,) or resent and not unsure or bool(server.marks[task] & 1 << token)
         return outcome, '' if current or told else FENCING
 
     # The bell
@@ -377,6 +382,12 @@ class Consumers:
             ghost = ghost._replace(records=())
         ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
         return (server, state[1], state[2], ghosts, state[4])
+
+
+def _is_over(state: State, delivery: tuple[int, ...]) -> bool:
+    task, token = delivery
+    states, tokens, ended = state[0][_STATES], state[0][_TOKENS], state[0][_WORKING + 1]
+    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)  # type: ignore[index,operator]
 
 
 def _lives(server: Server, delivery: tuple[int, ...]) -> bool:

@@ -164,7 +164,7 @@ class Server(Keys):
             self.bell = 1
         return outcome
 
-    def release(self, task: int, token: int, resent: bool) -> int:
+    def release(self, task: int, token: int, resent: bool, unsure: int) -> int:
         """Finish a task and forget it."""
         outcome = self._judge(task, token)
         if outcome == OK:
@@ -176,7 +176,7 @@ class Server(Keys):
         elif outcome == IS_CANCELLED:
             self._clear(task)
         elif outcome == IS_UNKNOWN and resent and self.removed != 'release-resent':
-            return OK
+            return IS_UNKNOWN if unsure and self.removed != 'release-unsure' else OK
         self._come_up(self.group_of[task])
         self._forget()
         return outcome

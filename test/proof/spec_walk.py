@@ -172,8 +172,9 @@ class Walk:
         resent = self.random.random() < 0.3
         words, mark = (f't{task}', self._tokens[delivery]), f'r{task}{token:013}'
         if verb == RELEASE:
-            reply = self._call('release', '', *words, '', resent=resent)
-            outcome = model.release(task, token, resent)
+            unsure = self.random.random() < 0.3
+            reply = self._call('release', '', words[0], words[1] + b'?0' * unsure, '', resent=resent)
+            outcome = model.release(task, token, resent, int(unsure))
         elif verb == BURY:
             reply = self._call('bury', '', *words, mark, '', resent=resent)
             outcome = model.give_back(task, token, 1 << token, verb)

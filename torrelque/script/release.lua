@@ -5,10 +5,11 @@
 -- Keys   working, tasks
 -- Uses   judge, forget
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
---        per task: id, token ('' is unfenced), keep ('' is forget, else 'status ttl', ttl in ms)
+--        per task: id, token ('' is unfenced; behind it '?' and for how many ms after the claim the caller held the lease
+--        at the least, where it is not sure to hold it), keep ('' is forget, else 'status ttl', ttl in ms)
 --        and, where it is kept, result ('' is none, else '=' and its bytes)
 -- Reply  'ok' when each task is released, else a list with one of these per task:
---        'ok'            released (or it was, when this is a call sent twice)
+--        'ok'            released (or it was, when this is a call sent twice by who held the lease)
 --        'cancelled'     the task was cancelled meanwhile; it is cleared away now
 --        'lease_lost'    someone else holds or held the task since
 --        'not_working'   settled already, or not handed out
@@ -41,12 +42,19 @@ end
 -- Uses   groups, ring, clear
 -- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
 local kept, seen = {}, {}
+
+-- Whether who finds nothing at the second sending may have done it by the first: held the lease when it was made.
+local function may_have_done(token, held)
+  return held == '' or now < (tonumber(string.match(token, '%-(%d+)')) or 0) + tonumber(held)
+end
+
 local outcomes, refused = {}, false
 ids, states = {}, {}
 
 local i = 3
 while i <= #ARGV do
-  local id, token, keep = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local id, keep = ARGV[i], ARGV[i + 2]
+  local token, held = string.match(ARGV[i + 1], '^([^?]*)%??(%d*)$')
   local key = state .. id
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
   local outcome = seen[id] and 'unknown' or judge(known, token)
@@ -68,8 +76,8 @@ while i <= #ARGV do
     outcome = 'ok'
   elseif outcome == 'cancelled' then
     clear(id, known[4])
-  elseif resent and (not seen[id] or seen[id] ~= token) and
-      (outcome == 'unknown' or outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
+  elseif resent and (not seen[id] or seen[id] ~= token) and (outcome == 'unknown' and may_have_done(token, held) or
+      outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
     seen[id] = token
     outcome = 'ok'
   end

@@ -16,10 +16,25 @@ from typing import Any
 
 import redis.exceptions
 
-from torrelque import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
+from torrelque import (
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueServerError,
+    TorrelqueTaskId,
+    TorrelqueTimeoutError,
+)
 from torrelque.calls import BLOCK_MS, Plan, claim_args, tell_troubles
 from torrelque.patience import SILENT
-from torrelque.protocol import BLOCK, BULK, GRACE, SWEEP, Arg, Claimed, error_code, pack, read_claimed, read_troubles
+from torrelque.protocol import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
+from torrelque.replies import (
+    Claimed,
+    UnreadableError,
+    error_code,
+    is_keydb,
+    is_ring,
+    read_claimed,
+    read_swept,
+)
 
 from .line import Line
 from .wire import Wire
@@ -27,6 +42,9 @@ from .wire import Wire
 logger = logging.getLogger('torrelque')
 
 Delivery = tuple[TorrelqueTaskId, Any]
+
+_TROUBLES = (TorrelqueConnectionError, UnreadableError, redis.exceptions.RedisError)
+"""What a call may come to that is the fault of the server, or of the way to it."""
 
 
 class Fetcher:
@@ -41,6 +59,7 @@ class Fetcher:
         """Records of claims whose replies never came: the next claim asks for the same."""
         # One value, so that threads need no lock, which a fork could find taken.
         self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
+        self._endless: bool | None = None
 
     def record(self) -> tuple[str, bool]:
         """The key for the record of a claim, and whether it is a repetition."""
@@ -60,6 +79,15 @@ class Fetcher:
         """A call with its head."""
         return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
 
+    def is_endless(self) -> bool:
+        """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
+        if self._endless is None:
+            try:
+                self._endless = is_keydb(self.line.call(None, IS_KEYDB))
+            except TorrelqueServerError:
+                self._endless = False
+        return self._endless
+
     def close(self) -> None:
         """Wake those who wait, for the end."""
         self.closed = True
@@ -77,6 +105,7 @@ class Visit:
         self._got: list[Delivery] = []
         self._held: list[TorrelqueTaskId] = []
         self._claim_in_doubt = ''
+        self._since: float | None = None
         self._listened = False
         self._error: Exception | None = None
         self._no_sweep_before = 0.0
@@ -105,7 +134,7 @@ class Visit:
                     raise TorrelqueTimeoutError('no task came in time') from self._error
                 self._listen(wait)
         except BaseException as exc:
-            if self._got and isinstance(exc, (TorrelqueConnectionError, redis.exceptions.RedisError)):
+            if self._got and isinstance(exc, _TROUBLES):
                 self._keep_doubt()
                 return self._hand_over()
             self._abandon(exc)
@@ -128,13 +157,20 @@ class Visit:
         until = self._end + GRACE
         if time.monotonic() >= until:
             raise TorrelqueTimeoutError('no task came in time') from self._error
-        record, again = (self._claim_in_doubt, True) if self._claim_in_doubt else fetcher.record()
+        if self._claim_in_doubt:
+            record, again = self._claim_in_doubt, True
+        else:
+            record, again = fetcher.record()
+            # Of a claim of another call it is not known when it was made.
+            self._since = None if again else time.monotonic()
         wanted = min(BULK, self._wanted - len(self._got))
         self._claim_in_doubt = record
         try:
             reply = fetcher.call('claim', claim_args('', record, wanted, 1 if stays else 0), again, until)
-        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            claimed = read_claimed(reply, self._since)
+        except _TROUBLES as exc:
             lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
+            lost = lost or isinstance(exc, UnreadableError)
             if self._got or not (lost or error_code(str(exc)) in ('NOREPLICAS', 'MISCONF')):
                 raise
             if self._error is None:
@@ -143,7 +179,6 @@ class Visit:
             if time.monotonic() < until:
                 time.sleep(0.1)
             return None
-        claimed = read_claimed(reply)
         self._held += [task_id for task_id, _ in claimed.tasks]
         self._claim_in_doubt = ''
         if claimed.tasks or claimed.foreign:
@@ -190,13 +225,12 @@ class Visit:
         if time.monotonic() < self._no_sweep_before:
             return False
         try:
-            reply = self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)
-        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            tell_troubles(read_swept(self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)))
+        except _TROUBLES as exc:
             logger.warning('a sweep failed: %s', exc)
             # Until then none is tried: each claim would call for the next.
             self._no_sweep_before = time.monotonic() + 1
             return False
-        tell_troubles(read_troubles(reply[5]))
         return True
 
     def _listen(self, wait: float | None) -> None:
@@ -204,22 +238,30 @@ class Visit:
         fetcher, line = self._fetcher, self._fetcher.line
         block = max(0.001, min(BLOCK, self._end - time.monotonic()))
         due = wait is not None and wait < block
-        patience = max(0.001, wait) if due and wait is not None else block + SILENT
         self._listened = True
         wire = None
+        endless = False
         try:
+            endless = fetcher.is_endless()
+            patience = max(0.001, wait) if due and wait is not None else block if endless else block + SILENT
+            began = time.monotonic()
             wire = line.take()
             fetcher.listening.add(wire)
             if fetcher.closed:
                 raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-            wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], f'{block:.3f}']), patience)
+            wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
             reply = wire.receive()
             if isinstance(reply, Exception):
                 raise reply
+            if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
+                raise ConnectionError(f'this is no bell: {reply!r:.200}')
         except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
             if due and isinstance(exc, TimeoutError):
                 # The server would end the block some tenth of a second late.
                 self._sweep()
+            elif endless and isinstance(exc, TimeoutError):
+                # The server would not end it.
+                pass
             elif not fetcher.closed:
                 logger.debug('the connection to the doorbell failed: %s', exc)
                 time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
@@ -241,7 +283,7 @@ class Visit:
 
     def _abandon(self, exc: BaseException) -> None:
         """Leave nothing behind: give back what was taken, and ring for those who stay."""
-        away = isinstance(exc, (TorrelqueTimeoutError, TorrelqueConnectionError, redis.exceptions.RedisError))
+        away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
         until = time.monotonic() + GRACE
         try:
             if self._claim_in_doubt and not away:
@@ -254,7 +296,7 @@ class Visit:
                 self._give_back(self._held, until)
             elif self._listened and not away:
                 self._fetcher.call('leave', ['', BLOCK_MS], until=until)
-        except (TorrelqueConnectionError, redis.exceptions.RedisError) as error:
+        except _TROUBLES as error:
             logger.debug('leaving the bell failed: %s', error)
         finally:
             self._keep_doubt()

@@ -19,7 +19,8 @@ import redis.exceptions
 
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError
 from torrelque.patience import ELSEWHERE, NOT_RUN, REPEATING, SILENT, final_error
-from torrelque.protocol import Arg, Transition, error_code, pack, server_error
+from torrelque.protocol import Arg, Transition, pack
+from torrelque.replies import error_code, server_error
 
 from .wire import Wire
 

@@ -1,5 +1,6 @@
 """The synchronous queue: class `Torrelque`, its verbs, each a line or two."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
@@ -18,19 +19,23 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
-from torrelque.check import check_count, check_group, milliseconds
+from torrelque.check import check_count, milliseconds
 from torrelque.model import JSON
-from torrelque.protocol import Arg, Outcome, outcome_error, pause_args, read_outcomes, settled
+from torrelque.protocol import Arg, renewed
+from torrelque.replies import Outcome, outcome_error, read_outcomes, settled
 from torrelque.steps import (
     Enqueuer,
     GroupScan,
     Steps,
+    advance,
     calls_of,
     get_group_stats,
     get_limits,
     get_queue_stats,
     get_task_state,
+    pause,
     redrive,
+    resume,
     set_limit,
     sweep,
     told_of_many,
@@ -226,11 +231,18 @@ class Torrelque:
 
     def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease, as the asynchronous one."""
-        return self._settle(self._plan.touch(task_id, task_timeout, progress))
+        since = time.monotonic()
+        done = self._settle(self._plan.touch(task_id, task_timeout, progress))
+        renewed([task_id], [done], since, task_timeout)
+        return done
 
     def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
-        return self._settle_many(*many_to_touch(task_ids, task_timeout))
+        name, ids, rest = many_to_touch(task_ids, task_timeout)
+        since = time.monotonic()
+        done = self._settle_many(name, ids, rest)
+        renewed(ids, done, since, task_timeout)
+        return done
 
     def bury(self, task_id: str, *, error: str | None = None) -> bool:
         """Take a task out of the flow, as the asynchronous one."""
@@ -254,11 +266,11 @@ class Torrelque:
 
     def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
-        self._call('pause', pause_args(group, probe))
+        self._run(pause(group, probe))
 
     def resume(self, group: str | None = None) -> None:
         """End a `pause`, as the asynchronous one."""
-        self._call('resume', [check_group(group)])
+        self._run(resume(group))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
@@ -302,7 +314,7 @@ class Torrelque:
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = read_outcomes(reply, 1)[0]
+        outcome = read_outcomes(name, reply, 1)[0]
         if error := outcome_error(outcome, task_id):
             raise error
         return outcome
@@ -324,17 +336,18 @@ class Torrelque:
         self._check_open()
         return [
             done
-            for ids, args in calls_of(task_ids, rest)
+            for ids, args in calls_of(name, task_ids, rest)
             for done in told_of_many(name, ids, self._call(name, args))
         ]
 
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
+        name: str | None = None
         reply: Any = None
         while True:
             try:
-                name, args = steps.send(reply)
+                name, args = advance(steps, name, reply)
             except StopIteration as stop:
                 result: T = stop.value
                 return result

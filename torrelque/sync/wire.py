@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import ssl
+import time
 from typing import Any
 
 import hiredis
@@ -23,6 +24,33 @@ _MISSING = object()
 _PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 
+TRICKLE = 3000
+"""Bytes of a reply in the time that a server may be silent that are no more than silence."""
+
+
+class _Hurried:
+    """A socket whose handshake has an end, however slowly the other side talks."""
+
+    def __init__(self, sock: socket.socket, end: float) -> None:
+        self.socket = sock
+        self._end = end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+    def recv_into(self, *args: Any) -> int:
+        """As that of the socket."""
+        if time.monotonic() > self._end:
+            raise TimeoutError('the handshake takes too long')
+        return self.socket.recv_into(*args)
+
+    def recv(self, *args: Any) -> bytes:
+        """As that of the socket."""
+        if time.monotonic() > self._end:
+            raise TimeoutError('the handshake takes too long')
+        return self.socket.recv(*args)
+
+
 class Wire:
     """A connection of the client library, whose socket is read and written here."""
 
@@ -30,14 +58,19 @@ class Wire:
         # Its repetition and its patience are ours.
         connection.socket_timeout = connection.socket_connect_timeout = min(timeout, CONNECT_TIMEOUT)
         connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+        make, end = connection._connect, time.monotonic() + 2 * connection.socket_timeout
+        connection._connect = lambda: _Hurried(make(), end)
         try:
             connection.connect()
-        except BaseException:
+        except BaseException as exc:
             connection.disconnect()
+            if isinstance(exc, (LookupError, AttributeError, TypeError, ValueError)):
+                # The client library does not make out what the server says.
+                raise ConnectionError(f'the handshake failed: {exc!r}') from exc
             raise
         self._process = os.getpid()
         # Nothing else of it is kept: it may refer to the client, which has this.
-        self._socket: socket.socket = connection._sock
+        self._socket: socket.socket = connection._sock.socket
         connection._sock = None
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
         self._owed = 0
@@ -59,6 +92,9 @@ class Wire:
             if not data:
                 return False
             self._reader.feed(data)
+            if not self._owed and self._next() is not _MISSING:
+                # Nobody has asked for it.
+                return False
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         except OSError:
@@ -87,19 +123,33 @@ class Wire:
     def receive(self) -> Any:
         """The reply to the command that was sent last; an error of the server is returned."""
         reader, receive = self._reader, self._socket.recv
+        heard = end = 0.0
         while True:
-            reply = reader.gets()
+            reply = self._next()
             if reply is _MISSING:
                 data = receive(CHUNK)
                 if not data:
                     raise ConnectionResetError('the server closed the connection')
                 reader.feed(data)
-            elif isinstance(reply, _PUSH):
-                pass
+                heard += len(data)
+                if not end or heard >= TRICKLE:
+                    # Of a large reply that is still coming.
+                    heard, end = 0, time.monotonic() + self._timeout
+                elif time.monotonic() >= end:
+                    raise TimeoutError('the server says next to nothing')
             elif self._owed:
                 self._owed -= 1
             else:
                 return reply
+
+    def _next(self) -> Any:
+        """The next reply that is there and no notification."""
+        try:
+            while isinstance(reply := self._reader.gets(), _PUSH):
+                pass
+        except Exception as exc:
+            raise ConnectionError(f'the server talks in another way: {exc!r}') from exc
+        return reply
 
     def interrupt(self) -> None:
         """Have the thread that waits for a reply see the end of the connection."""
