@@ -246,7 +246,7 @@ class Model(Places):
             return item.status == CANCELLED and item.task_id not in self.working
         if outcome == 'unknown' and item.held is not None:
             # Sent by somebody who may have lost the lease.
-            return self.now < float(item.token.partition('-')[2]) + item.held
+            return bool(self.now < float(item.token.partition('-')[2]) + item.held)
         return outcome == 'unknown' or outcome == 'not_working' and self.status(item.task_id) in (COMPLETED, REJECTED)
 
     def _touch(self, items: list[Touch], resent: bool) -> list[str]:

@@ -68,9 +68,9 @@ class Request:
 class Link(Connection):
     """One held connection of an event loop, for calls."""
 
-    def __init__(self, connector: Connector, silence: int = SILENCE) -> None:
+    def __init__(self, connector: Connector) -> None:
         super().__init__(connector)
-        self.silence = silence
+        self.silence = SILENCE
         """Ticks without a reply, where one is to come, after which the connection counts as dead."""
         self._in_flight: collections.deque[Request] = collections.deque()
         self._unsent: list[Request] = []

@@ -387,7 +387,7 @@ class Consumers:
 def _is_over(state: State, delivery: tuple[int, ...]) -> bool:
     task, token = delivery
     states, tokens, ended = state[0][_STATES], state[0][_TOKENS], state[0][_WORKING + 1]
-    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)  # type: ignore[index,operator]
+    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)
 
 
 def _lives(server: Server, delivery: tuple[int, ...]) -> bool:
