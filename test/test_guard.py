@@ -59,7 +59,8 @@ async def test_a_call_that_is_lost_without_a_word_is_made_again(
     queue: Torrelque, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     await queue.get_queue_stats()
-    submit, lost = Link.submit, []
+    submit = Link.submit
+    lost: list[Request] = []
 
     def lose_one(link: Link, request: Request) -> None:
         called = request.transition.name if request.transition else request.args[0]

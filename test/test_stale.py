@@ -122,7 +122,7 @@ async def test_stale_and_fresh_ones_of_one_call_are_told_apart(
 ) -> None:
     await queue.enqueue_many(range(3), task_timeout=0.02)
     stale = [task_id for task_id, _ in await queue.dequeue(max_tasks=3)]
-    again = []
+    again: list[TorrelqueTaskId] = []
     while len(again) < 3:
         again += [task_id for task_id, _ in await queue.dequeue(max_tasks=3)]
     await queue.release_many(again)
