@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos import Figures, run_seed
+from chaos import run_seed
+from chaos_figures import Figures
 from faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from servers import selected_kinds
 
