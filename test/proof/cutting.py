@@ -13,6 +13,7 @@ from typing import Any
 FATES = {
     'fine': 50.0,
     'cut at once': 4.0,
+    'closed behind its handshake': 8.0,
     'cut after some replies': 14.0,
     'cut in a reply': 5.0,
     'closed by one side after some replies': 6.0,
@@ -29,8 +30,11 @@ STRIKES = {
     'all cut': 1.0,
     'refused for a while': 1.0,
     'all mute, then cut': 0.5,
+    'all cut, and again behind their handshakes': 1.0,
 }
 """What happens to what is there, and how often."""
+HANDSHAKE = 2
+"""Replies of a handshake that say OK: to the name and to the version of the client library."""
 ILL = ('mute', 'mute after some replies', 'closed by one side after some replies')
 
 
@@ -42,6 +46,8 @@ class Cutter:
         self.chance = random.Random(f'cutter {seed}')
         self.is_raging = True
         self.refusing_until = 0.0
+        self.closing_until = 0.0
+        """Until then each new connection is closed right behind its handshake."""
         self.target = target
         self.addresses: list[dict[str, Any]] = []
         """How a client connects, as keywords of redis-py."""
@@ -83,11 +89,14 @@ class Cutter:
             await asyncio.sleep(pause)
             await self._strike(self.chance.choices([*STRIKES], [*STRIKES.values()])[0])
         await asyncio.sleep(max(0.0, end - loop.time()))
+        if self.chance.random() < 0.4:
+            # The worst that may come last.
+            await self._strike('all cut, and again behind their handshakes')
 
     def calm(self, leaves_ill: bool) -> None:
         """Nothing more is spoilt; what is mute is cut, or left so, for its client to find out."""
         self.is_raging = False
-        self.refusing_until = 0.0
+        self.refusing_until = self.closing_until = 0.0
         for line in [*self.lines]:
             if line.fate in ILL:
                 if not leaves_ill:
@@ -104,6 +113,8 @@ class Cutter:
             for line in lines:
                 line.fate = 'mute'
             await asyncio.sleep(chance.random() / 2)
+        elif kind == 'all cut, and again behind their handshakes':
+            self.closing_until = asyncio.get_running_loop().time() + 0.3
         elif kind == 'all of a client cut':
             place = chance.randrange(self._count)
             lines = [line for line in lines if line.place == place]
@@ -111,6 +122,8 @@ class Cutter:
             lines = [chance.choice(lines)] if lines else []
         for line in lines:
             line.cut()
+        if kind == 'all cut, and again behind their handshakes':
+            await asyncio.sleep(0.3)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: int) -> None:
         fate = 'fine'
@@ -118,6 +131,8 @@ class Cutter:
             fate = self.chance.choices([*FATES], [*FATES.values()])[0]
             if asyncio.get_running_loop().time() < self.refusing_until:
                 fate = 'cut at once'
+            elif asyncio.get_running_loop().time() < self.closing_until:
+                fate = 'closed behind its handshake'
         self.counts[fate] += 1
         if fate == 'cut at once':
             reset(writer)
@@ -157,6 +172,7 @@ class Line:
         self._client = client
         self._server = server
         # In its handshake, right behind it, or later.
+        self._fine = 0
         self._replies = cutter.chance.choice([1, 1, 2, 2, 3, 4, 6, 10])
         self._is_waiting = False
         self._is_half = False
@@ -174,7 +190,10 @@ class Line:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self.cut()
+            for _, writer in (self._client, self._server):
+                # One that was closed in order stays so.
+                if not writer.transport.is_closing():
+                    reset(writer)
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
@@ -202,6 +221,11 @@ class Line:
                 if self.fate == 'cut with the ring' and self._is_waiting:
                     return
                 self._replies -= 1
+                self._fine += data.count(b'+OK\r\n')
+                if self.fate == 'closed behind its handshake' and self._fine >= HANDSHAKE:
+                    self._client[1].write(data)
+                    self._client[1].close()
+                    return
                 is_last = self._replies <= 0
                 if is_last and self.fate == 'cut in a reply':
                     self._client[1].write(data[: self._chance.randrange(len(data))])

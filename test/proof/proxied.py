@@ -30,7 +30,7 @@ import redis.asyncio  # noqa: E402
 from cutting import Cutter  # noqa: E402
 from pulse import Pulse  # noqa: E402
 from servers import RealServer  # noqa: E402
-from standstill import FAILING, Watchman  # noqa: E402
+from standstill import FAILING, STILL, Watchman  # noqa: E402
 from torrelque import Torrelque, TorrelqueError  # noqa: E402
 
 QUEUE = 'proxied'
@@ -38,6 +38,8 @@ OBJECTS, CONSUMERS = 4, 6
 RATE = 12.0
 """Strikes each second, on average, besides the fates of connections."""
 LEASE = 1.0
+QUICK = 5.0
+"""As `standstill.STILL`, where no connection is left that is silent: then all that is lost is known to be at once."""
 FAILURES = (TorrelqueError, redis.RedisError, OSError, TimeoutError)
 
 
@@ -73,7 +75,8 @@ class Run:
             clients = [redis.asyncio.Redis(**address, **options) for address in cutter.addresses]
             queues = [Torrelque(clients[place % count], queue=QUEUE) for place in range(OBJECTS)]
             self.watchman = Watchman(
-                self.path, pulse, self.server.socket, f'{{{QUEUE}}}:', lambda: self.counts['handouts']
+                self.path, pulse, self.server.socket, f'{{{QUEUE}}}:', lambda: self.counts['handouts'],
+                STILL if self.leaves_ill else QUICK,
             )
             try:
                 return await self._rage(admin, cutter, queues)
