@@ -28,6 +28,7 @@ sys.path.append(str(HERE.parent.parent))
 import redis.asyncio  # noqa: E402
 
 from cutting import Cutter  # noqa: E402
+from dumps import dump_all, shorten  # noqa: E402
 from pulse import Pulse  # noqa: E402
 from servers import RealServer  # noqa: E402
 from standstill import FAILING, STILL, Watchman  # noqa: E402
@@ -104,9 +105,12 @@ class Run:
         finally:
             for consumer in consumers:
                 consumer.cancel()
-            await asyncio.wait(consumers)
-        for task in late:
+            _, endless = await asyncio.wait(consumers, timeout=30)
+        for task in (*late, *endless):
             task.cancel()
+        if endless:
+            self.counts['endless'] += len(endless)
+            return f'endless: {[shorten(task, 1) for task in endless][:3]}; {json.dumps(dump_all())}'
         return self._judge(bool(late))
 
     def _judge(self, is_late: bool) -> str:
@@ -186,7 +190,7 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], list[str
                 counts['longest_ms'] = max(counts['longest_ms'], round(longest * 1000))
                 print(f'seed {seed} {kind}: {what or "all came"}; {run.counts["tasks"]} tasks,'
                       f' the longest time without a hand-out {longest:.1f} s', flush=True)
-                if what.startswith((*FAILING, 'lost')):
+                if what.startswith((*FAILING, 'lost', 'endless')):
                     found.append(f'seed {seed}: {what}; see {run.path}')
                 elif not options.all and longest < options.longest:
                     with contextlib.suppress(FileNotFoundError):

@@ -100,7 +100,14 @@ class Watchman:
     """Looks on in a process that consumes, when the faults are over."""
 
     def __init__(
-        self, path: Path, pulse: Pulse, socket: str, prefix: str, count: Callable[[], int], still: float = STILL
+        self,
+        path: Path,
+        pulse: Pulse,
+        socket: str,
+        prefix: str,
+        count: Callable[[], int],
+        still: float = STILL,
+        every: float = 1.0,
     ) -> None:
         self.samples: list[Sample] = []
         self.pulse = pulse
@@ -108,6 +115,7 @@ class Watchman:
         self._count = count
         """How many tasks were handed out in this process."""
         self._still = still
+        self._every = every
         self._socket = socket
         self._prefix = prefix
         self.longest = 0.0
@@ -156,8 +164,8 @@ class Watchman:
         try:
             while True:
                 began, ran = time.monotonic(), self.pulse.time()
-                while time.monotonic() < began + 1:
-                    await asyncio.sleep(0.05)
+                while time.monotonic() < began + self._every:
+                    await asyncio.sleep(self._every / 20)
                     is_empty = bool(self.samples) and not self.samples[-1].left
                     if self._count() != since[0] or is_empty:
                         since = self._count(), self.pulse.time()
@@ -172,7 +180,7 @@ class Watchman:
                 share = [round(new - old, 2) for new, old in zip(load, before, strict=True)]
                 self._write({**sample._asdict(), **places, 'busy, idle, stolen': share})
                 idle = self.pulse.time() - since[1]
-                if idle >= IDLE and sample.takeable and self._dumps < DUMPS:
+                if idle >= IDLE * self._every and sample.takeable and self._dumps < DUMPS:
                     self._dumps += 1
                     self._write({'idle for': round(idle, 2), 'state': dump_all()})
         finally:
