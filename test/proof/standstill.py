@@ -122,6 +122,7 @@ class Watchman:
         """The longest time (s) that the machine ran, something was left, and nobody was handed anything."""
         self._dumps = 0
         self._handed = count()
+        self._is_over = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -130,6 +131,7 @@ class Watchman:
             self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
+        self._is_over = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -157,12 +159,14 @@ class Watchman:
         return late
 
     async def _run(self) -> None:
-        client = redis.asyncio.Redis(unix_socket_path=self._socket, socket_timeout=30, socket_connect_timeout=30)
+        # Without a timeout: with one, the client library waits by `asyncio.wait_for`, which swallows a cancellation that
+        # comes together with the result, before Python 3.12.
+        client = redis.asyncio.Redis(unix_socket_path=self._socket, socket_timeout=None)
         with contextlib.suppress(redis.RedisError, OSError):
             self.pulse.others.append((await client.info('server'))['process_id'])
         load, since = Load.read(), (self._count(), self.pulse.time())
         try:
-            while True:
+            while not self._is_over:
                 began, ran = time.monotonic(), self.pulse.time()
                 while time.monotonic() < began + self._every:
                     await asyncio.sleep(self._every / 20)
