@@ -159,8 +159,8 @@ class Watchman:
         return late
 
     async def _run(self) -> None:
-        # Without a timeout: with one, the client library waits by `asyncio.wait_for`, which swallows a cancellation that
-        # comes together with the result, before Python 3.12.
+        # Without a timeout: with one, the client library waits by `asyncio.wait_for`, which before Python 3.12 swallows
+        # a cancellation that comes together with the result.
         client = redis.asyncio.Redis(unix_socket_path=self._socket, socket_timeout=None)
         with contextlib.suppress(redis.RedisError, OSError):
             self.pulse.others.append((await client.info('server'))['process_id'])

@@ -15,6 +15,9 @@ SEEDS = range(1, 11)
 OF_WORKERS = range(11, 13)
 SECONDS = 4.0
 
+# As long as anything goes on, the rig waits for it, on a busy machine too.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.mark.parametrize('seed', SEEDS)
 async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, tmp_path: Path) -> None:
