@@ -3,7 +3,8 @@
     python test/proof/proxied.py --seeds 100 --first 1 --seconds 2 --server valkey9
 
 Twenty-four consumers of plain tasks, in one process, wait on four queue objects, each with a client of its own, or all
-with the same.  The last line has the figures, as JSON.  What each run wrote down of a standstill is kept.
+with the same.  When the queue is empty each of the objects must be handed a task once more.  What each run wrote down
+of a standstill is kept.  The last line has the figures, as JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from cutting import Cutter  # noqa: E402
 from dumps import dump_all, shorten  # noqa: E402
 from pulse import Pulse  # noqa: E402
 from servers import RealServer  # noqa: E402
-from standstill import FAILING, STILL, Watchman  # noqa: E402
+from standstill import FAILING, STANDSTILL, STILL, Watchman  # noqa: E402
 from torrelque import Torrelque, TorrelqueError  # noqa: E402
 
 QUEUE = 'proxied'
@@ -59,6 +60,11 @@ class Run:
         self.is_shared = seed % 3 == 0
         self.is_tcp = seed % 2 == 1
         self.leaves_ill = seed % 5 == 0
+        self.still = STILL if self.leaves_ill else QUICK
+        self.heard: set[int] = set()
+        """Which queue objects were handed something."""
+        self.roll = 0.0
+        """s that it took until all were."""
         self._over = False
 
     async def run(self) -> str:
@@ -77,7 +83,7 @@ class Run:
             queues = [Torrelque(clients[place % count], queue=QUEUE) for place in range(OBJECTS)]
             self.watchman = Watchman(
                 self.path, pulse, self.server.socket, f'{{{QUEUE}}}:', lambda: self.counts['handouts'],
-                STILL if self.leaves_ill else QUICK,
+                self.still,
             )
             try:
                 return await self._rage(admin, cutter, queues)
@@ -90,7 +96,11 @@ class Run:
                     await client.aclose()
 
     async def _rage(self, admin: Any, cutter: Cutter, queues: list[Torrelque]) -> str:
-        consumers = [asyncio.ensure_future(self._consume(queue)) for queue in queues for _ in range(CONSUMERS)]
+        consumers = [
+            asyncio.ensure_future(self._consume(place, queue))
+            for place, queue in enumerate(queues)
+            for _ in range(CONSUMERS)
+        ]
         async with Torrelque(admin, queue=QUEUE) as producing:
             producer = asyncio.ensure_future(self._produce(producing))
             await cutter.rage(self.seconds * (0.5 + self.chance.random()), RATE)
@@ -100,8 +110,12 @@ class Run:
             await self._enqueue(producing, self.chance.choice([1, 50, 1000, 3000]), None)
         cutter.calm(self.leaves_ill)
         self.watchman.start()
+        deaf: set[int] = set()
         try:
             late = await self.watchman.wait([asyncio.ensure_future(self._until_empty(admin))])
+            if not late:
+                deaf = await self._call_the_roll(admin)
+                late = await self.watchman.wait([asyncio.ensure_future(self._until_empty(admin))])
         finally:
             for consumer in consumers:
                 consumer.cancel()
@@ -111,7 +125,27 @@ class Run:
         if endless:
             self.counts['endless'] += len(endless)
             return f'endless: {[shorten(task, 1) for task in endless][:3]}; {json.dumps(dump_all())}'
+        if deaf:
+            self.counts[STANDSTILL] += 1
+            return f'{STANDSTILL}: queue objects {[*deaf]} are deaf'
         return self._judge(bool(late))
+
+    async def _call_the_roll(self, admin: Any) -> set[int]:
+        """The queue being empty, each queue object must be handed something; those that are not."""
+        self.heard.clear()
+        pulse, missing = self.watchman.pulse, {*range(OBJECTS)}
+        began = pulse.time()
+        end = began + self.still
+        async with Torrelque(admin, queue=QUEUE) as producing:
+            while missing and pulse.time() < end:
+                # Who has waited longest is rung first.
+                await self._enqueue(producing, 1, None)
+                await asyncio.sleep(0.02)
+                missing -= self.heard
+        self.roll = pulse.time() - began
+        if missing:
+            self.watchman.write({'deaf': [*missing], 'state': dump_all()})
+        return missing
 
     def _judge(self, is_late: bool) -> str:
         if is_late:
@@ -139,10 +173,12 @@ class Run:
             await self._enqueue(queue, chance.choice([1, 1, 1, 5, 40]), chance.choice([None] * 6 + [0.05, 0.5]))
             await asyncio.sleep(chance.expovariate(1 / 0.02))
 
-    async def _consume(self, queue: Torrelque) -> None:
+    async def _consume(self, place: int, queue: Torrelque) -> None:
         chance = self.chance
+        # Who asks again and again is not deaf for long.
+        timeouts = [None, None, None, 0.3, 2.0] if self.seed % 4 < 2 else [None]
         while True:
-            call = asyncio.ensure_future(queue.dequeue(chance.choice([None, None, None, 0.3, 2.0])))
+            call = asyncio.ensure_future(queue.dequeue(chance.choice(timeouts)))
             try:
                 if not self._over and chance.random() < 0.05:
                     await asyncio.wait([call], timeout=chance.random() / 5)
@@ -157,6 +193,7 @@ class Run:
                 call.cancel()
                 raise
             self.counts['handouts'] += 1
+            self.heard.add(place)
             await asyncio.sleep(chance.random() / 200)
             with contextlib.suppress(*FAILURES):
                 if not self._over and chance.random() < 0.05:
@@ -188,8 +225,9 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], list[str
                 run.counts['seeds'] = 1
                 counts += run.counts
                 counts['longest_ms'] = max(counts['longest_ms'], round(longest * 1000))
+                counts['longest_roll_ms'] = max(counts['longest_roll_ms'], round(run.roll * 1000))
                 print(f'seed {seed} {kind}: {what or "all came"}; {run.counts["tasks"]} tasks,'
-                      f' the longest time without a hand-out {longest:.1f} s', flush=True)
+                      f' the longest time without a hand-out {longest:.1f} s, for one object {run.roll:.1f}', flush=True)
                 if what.startswith((*FAILING, 'lost', 'endless')):
                     found.append(f'seed {seed}: {what}; see {run.path}')
                 elif not options.all and longest < options.longest:

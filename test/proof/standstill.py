@@ -177,16 +177,16 @@ class Watchman:
                 try:
                     places = dict(zip(PLACES, await client.eval(SAMPLE, 0, self._prefix), strict=True))
                 except (redis.RedisError, OSError) as exc:
-                    self._write({'error': repr(exc)})
+                    self.write({'error': repr(exc)})
                     continue
                 before, load = load, Load.read()
                 sample = self._add(time.monotonic() - began, self.pulse.time() - ran, places)
                 share = [round(new - old, 2) for new, old in zip(load, before, strict=True)]
-                self._write({**sample._asdict(), **places, 'busy, idle, stolen': share})
+                self.write({**sample._asdict(), **places, 'busy, idle, stolen': share})
                 idle = self.pulse.time() - since[1]
                 if idle >= IDLE * self._every and sample.takeable and self._dumps < DUMPS:
                     self._dumps += 1
-                    self._write({'idle for': round(idle, 2), 'state': dump_all()})
+                    self.write({'idle for': round(idle, 2), 'state': dump_all()})
         finally:
             await client.aclose()
 
@@ -197,8 +197,8 @@ class Watchman:
         self.samples.append(sample)
         return sample
 
-    def _write(self, line: dict[str, Any]) -> None:
-        """One write, so that who is killed has lost nothing."""
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line; one write, so that who is killed has lost nothing."""
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(file, json.dumps({'at': round(time.time(), 3), **line}).encode() + b'\n')
