@@ -226,8 +226,8 @@ async def run_seeds(options: argparse.Namespace) -> tuple[Counter[str], list[str
                 counts += run.counts
                 counts['longest_ms'] = max(counts['longest_ms'], round(longest * 1000))
                 counts['longest_roll_ms'] = max(counts['longest_roll_ms'], round(run.roll * 1000))
-                print(f'seed {seed} {kind}: {what or "all came"}; {run.counts["tasks"]} tasks,'
-                      f' the longest time without a hand-out {longest:.1f} s, for one object {run.roll:.1f}', flush=True)
+                quiet = f'the longest time without a hand-out {longest:.1f} s, for one object {run.roll:.1f}'
+                print(f'seed {seed} {kind}: {what or "all came"}; {run.counts["tasks"]} tasks, {quiet}', flush=True)
                 if what.startswith((*FAILING, 'lost', 'endless')):
                     found.append(f'seed {seed}: {what}; see {run.path}')
                 elif not options.all and longest < options.longest:
