@@ -47,6 +47,7 @@ from invariants import (  # noqa: E402
     check_progress,
 )
 from model_checks import DUMP, read_dump  # noqa: E402
+from peers import job_of  # noqa: E402
 from servers import RealServer  # noqa: E402
 from standstill import FAILING, STRANDED  # noqa: E402
 from workload import Child  # noqa: E402
@@ -270,7 +271,7 @@ class Round:
             for task_id, state in seen.states.items():
                 if 'error' in state:
                     recorder.report(task_id)
-            self._still = {job for job in map(_job_of, seen.payloads.values()) if job is not None}
+            self._still = {job for job in map(job_of, seen.payloads.values()) if job is not None}
             rest = [] if left else [*check_empty(seen)]
             self.found += rest
             self.figures.counts['leftovers'] = left or len(rest)
@@ -305,13 +306,6 @@ class Round:
             counts[name] = len({fault.job for fault in self.found if fault.invariant == invariant})
         self.figures.faults += history.notes
         self.figures.found = [f'seed {self.seed}: {fault}' for fault in self.found]
-
-
-def _job_of(payload: bytes) -> int | None:
-    try:
-        return int(json.loads(payload)['job'])
-    except (ValueError, TypeError, LookupError):
-        return None  # It is damaged.
 
 
 async def run_seed(

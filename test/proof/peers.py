@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -228,6 +229,14 @@ def make_task(job: int, kind: Kind = PLAIN) -> dict[str, Any]:
     return {'job': job, 'size': kind.size, 'fill': f'{job} ' * (kind.size // (len(str(job)) + 1))} if kind.size else {
         'job': job
     }  # fmt: skip
+
+
+def job_of(payload: bytes) -> int | None:
+    """The job of a payload as it is in the server; None where it is damaged."""
+    try:
+        return int(json.loads(payload)['job'])
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def is_whole(task: dict[str, Any]) -> bool:

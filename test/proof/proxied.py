@@ -40,7 +40,7 @@ OBJECTS, CONSUMERS = 4, 6
 RATE = 12.0
 """Strikes each second, on average, besides the fates of connections."""
 LEASE = 1.0
-QUICK = 5.0
+QUICK = 3.0
 """As `standstill.STILL`, where no connection is left that is silent: then all that is lost is known to be at once."""
 FAILURES = (TorrelqueError, redis.RedisError, OSError, TimeoutError)
 

@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from actors import Actor, Work
 from history import Recorder
-from peers import Ours, Peer, connect
+from peers import FAILURES, Ours, Peer, connect
 from pulse import Pulse
 from standstill import Watchman
 
@@ -71,6 +71,20 @@ class Reporter(logging.Handler):
         """Reports name the task first."""
         if str(record.msg).startswith('task %r ') and isinstance(record.args, tuple):
             self._recorder.report(str(record.args[0]))
+
+
+class Listener(logging.Handler):
+    """What a worker logs with a traceback is a fault, unless the faults of the run explain it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(logging.WARNING)
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one."""
+        exc = record.exc_info and record.exc_info[1]
+        if exc and not isinstance(exc, FAILURES):
+            self._recorder.trouble(7, f'a worker logged {record.getMessage()!r}: {exc!r}')
 
 
 def begin_process(what: dict[str, Any], recorder: Recorder) -> None:
