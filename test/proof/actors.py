@@ -329,6 +329,12 @@ class Actor:
         """From now on release at once what was taken, and cancel nothing."""
         self.work = Work(bulk=self.work.bulk, work=0, odd=0)
 
+    async def finish(self, until: Callable[[], bool]) -> None:
+        """Faults over: take and finish what is there."""
+        while not until():
+            for batch in await self.take(100, 0.3):
+                await self.treat(batch)
+
     async def drain(self, seconds: float) -> int:
         """Faults over: finish all that is there; how many tasks are left when the time is up."""
         end = time.monotonic() + seconds

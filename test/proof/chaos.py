@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,25 @@ sys.path.append(str(HERE.parent.parent))
 import redis.asyncio  # noqa: E402
 
 from actors import GROUPS, LEASE  # noqa: E402
+from chaos_figures import Figures  # noqa: E402
 from crowd import CONSUMERS, LATE  # noqa: E402
 from damage import Vandal  # noqa: E402
 from faults import FaultProxy, Storm, plan  # noqa: E402
 from herd import Herd  # noqa: E402
 from history import History, Recorder  # noqa: E402
 from history_checks import check_history, unheard  # noqa: E402
-from invariants import Fault, check_all_came, check_connections, check_empty, check_keys  # noqa: E402
+from invariants import (  # noqa: E402
+    Fault,
+    check_all_came,
+    check_connections,
+    check_empty,
+    check_keys,
+    check_progress,
+)
 from model_checks import DUMP, read_dump  # noqa: E402
+from peers import job_of  # noqa: E402
 from servers import RealServer  # noqa: E402
+from standstill import FAILING, STRANDED  # noqa: E402
 from workload import Child  # noqa: E402
 
 QUEUE = 'chaos'
@@ -53,38 +62,13 @@ CROWD_QUEUES, PREY_QUEUES = 9, 2
 """Queue objects of the crowd, those that probe among them, and of the consumers in processes of their own."""
 LINES = 3
 """Connections of a queue object and its client at the most: for calls, to wait or to watch, for transactions."""
-ENDING = 150.0
+ENDING = 900.0
 """s after which a crowd that has not come to its end is given up."""
 CONFIG = {
     'appendfsync': 'always',
     # May all that a worker needs, and neither CONFIG nor anything else of an operator.
     'user': 'worker on >secret ~* &* +@all -@admin -@dangerous',
 }
-
-
-@dataclass
-class Figures:
-    """Sums of runs."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    """Of the line, the server and the processes."""
-    connections: int = 0
-    """The most at once, with the faults over."""
-    found: list[str] = field(default_factory=list)
-
-    def add(self, other: Figures) -> None:
-        self.counts += other.counts
-        self.faults += other.faults
-        self.connections = max(self.connections, other.connections)
-        self.found += other.found
-
-    def as_json(self) -> str:
-        done = ('seeds', 'tasks', 'handouts', 'by_workers', 'watches', 'waits', 'damaged', 'unknown')
-        sums = {name: self.counts[name] for name in (*done, 'losses', 'twice', 'stale', 'leftovers', 'unheard')}
-        sums['connections'] = self.connections
-        faults = {'faults': sum(self.faults.values()), 'faults_by_kind': dict(self.faults.most_common())}
-        return json.dumps({**sums, **faults, 'seconds': self.counts['seconds'], 'faults_found': len(self.found)})
 
 
 class Place:
@@ -131,6 +115,8 @@ class Round:
         self._workers = random.Random(f'workers {seed}')
         self._is_calm = False
         self._vandal: Vandal | None = None
+        self._still: set[int] = set()
+        """Jobs that are in the queue at the end."""
         self._histories = (keep or place.home) / f'history-{seed}'
         self._address: dict[str, Any] = {'socket': place.proxy.path, 'options': self._draw_options()}
         if 'max_connections' in self._address['options']:
@@ -173,6 +159,11 @@ class Round:
             queue=QUEUE,
             history=str(self._histories / who),
             peer=self.place.peer,
+            watch={
+                'path': str(self._histories.with_name(f'watch-{who}.json')),
+                'socket': self.place.server.socket,
+                'prefix': PREFIX,
+            },
             seed=self.chance.getrandbits(32),
             **what,
         )
@@ -205,8 +196,7 @@ class Round:
                 assert crowd.process.stdout is not None
                 await crowd.process.stdout.readline()  # It has begun.
                 await self._rage(admin, herd)
-                left, ended_badly = await asyncio.gather(self._settle_down(crowd), herd.stop(ENDING / 3))
-                self.found += [Fault(12, None, text) for text in ended_badly]
+                left = await self._settle_down(crowd, herd)
                 await self._look_at_the_end(admin, left, recorder)
             finally:
                 recorder.close()
@@ -234,12 +224,15 @@ class Round:
             self._is_calm = True
             await looking
 
-    async def _settle_down(self, crowd: Child) -> int:
+    async def _settle_down(self, crowd: Child, herd: Herd) -> int:
         """Faults are over: how many tasks the crowd could not take out of the queue."""
         await asyncio.sleep(LATE)  # Who was cut off is gone by then.
         self.place.proxy.most = len(self.place.proxy.lines)
+        assert crowd.process.stdin is not None
+        crowd.process.stdin.write(b'calm\n')
+        self.found += [Fault(12, None, text) for text in await herd.stop(ENDING / 3)]
         try:
-            out, _ = await asyncio.wait_for(crowd.process.communicate(b'calm\n'), ENDING)
+            out, _ = await asyncio.wait_for(crowd.process.communicate(b'alone\n'), ENDING)
         except asyncio.TimeoutError:
             self.found.append(Fault(12, None, 'the crowd did not come to its end'))
             return 1
@@ -247,7 +240,14 @@ class Round:
             self.found.append(Fault(7, None, f'the crowd ended with status {crowd.process.returncode}'))
             return 1
         said = json.loads(out.splitlines()[-1])
-        self.found += check_all_came(said['left'], said['drained in'])
+        self.figures.longest = said['longest']
+        for verdict, why in said['found']:
+            self.figures.counts[verdict] += 1
+            if verdict == STRANDED:
+                self.found += check_all_came(said['left'], said['drained in'])
+            self.found += check_progress(verdict, why)
+            if verdict not in FAILING:
+                self.figures.late.append(f'seed {self.seed}: {verdict}: {why}')
         return int(said['left'])
 
     # Looking at the keys
@@ -271,7 +271,8 @@ class Round:
             for task_id, state in seen.states.items():
                 if 'error' in state:
                     recorder.report(task_id)
-            rest = [*check_empty(seen)]
+            self._still = {job for job in map(job_of, seen.payloads.values()) if job is not None}
+            rest = [] if left else [*check_empty(seen)]
             self.found += rest
             self.figures.counts['leftovers'] = left or len(rest)
         else:
@@ -289,7 +290,7 @@ class Round:
     def _judge(self) -> None:
         history = History.read(self._histories.iterdir())
         limits = {group: limit for group, limit in GROUPS.items() if limit} if self.is_ours else {}
-        self.found += check_history(history, limits=limits)
+        self.found += check_history(history, limits=limits, still=self._still)
         counts = self.figures.counts
         counts['seeds'] = 1
         counts['seconds'] = round(self.seconds)
@@ -343,7 +344,7 @@ async def run_seeds(options: argparse.Namespace, peer: str, python: str) -> Figu
         async with open_place(kind, peer, python, options.rate, options.worker) as place:
             figures = await _run_round(place, seed, options.seconds, options.keep)
         sums.add(figures)
-        print(f'seed {seed} {kind}', figures.as_json(), flush=True)
+        print(*figures.late, f'seed {seed} {kind} {figures.as_json()}', sep='\n', flush=True)
     return sums
 
 

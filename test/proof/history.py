@@ -160,6 +160,8 @@ class Recorder:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._who = who
         self._count = 0
+        self.hands = 0
+        """How many tasks it was told of that were handed out."""
 
     def close(self) -> None:
         os.close(self._file)
@@ -179,6 +181,7 @@ class Recorder:
     ) -> str:
         """A job was handed out, by a claim between these times (ms); the key of the hand-out."""
         key = self._key()
+        self.hands += 1
         self._write(['hand', key, now(), job, attempt, earliest, latest, lease, info])
         return key
 

@@ -19,6 +19,7 @@ from invariants import (
     check_connections,
     check_deadline,
     check_lateness,
+    check_progress,
     check_with_somebody,
 )
 from lives import (
@@ -44,6 +45,7 @@ def check_history(
     drained: bool = True,
     limits: dict[str, int] | None = None,
     resent: bool = True,
+    still: Collection[int] = (),
 ) -> Iterator[Fault]:
     """What is wrong with a history.
 
@@ -51,6 +53,7 @@ def check_history(
         nothing is asked of what the server may have forgotten.
     :param drained: all that was in the queue has been taken out of it, until it was empty.
     :param limits: how many of a group may be worked on at once; 1 is strict order too.
+    :param still: jobs that are in the queue at the end, where it was not drained: they are late, and not lost.
     :param resent: replies may have been lost, and calls sent again.
     """
     for trouble in history.troubles:
@@ -60,7 +63,7 @@ def check_history(
             yield from _check_reported(story, story.damage, history.reported)
             continue
         yield from _check_known(story)
-        if drained:
+        if drained and story.job not in still:
             yield from _check_kept(story, durable)
         if durable:
             yield from _check_holders(story)
@@ -338,7 +341,7 @@ CHECKS: dict[int, tuple[Callable[..., object], ...]] = {
     7: (check_cancellation, check_with_somebody),
     8: (_check_reported,),
     9: (*KEY_CHECKS[9], _check_limit, _check_order),
-    10: (_check_due, check_lateness, check_all_came),
+    10: (_check_due, check_lateness, check_all_came, check_progress),
     11: (_check_watch, _check_first_state, check_connections),
     12: (check_deadline,),
 }

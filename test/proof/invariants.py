@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import model_checks as keys
 from model_checks import Seen
+from standstill import FAILING
 
 INVARIANTS = {
     1: 'one place: each id is in exactly one place, or final, or unknown',
@@ -106,6 +107,12 @@ def check_all_came(left: int, seconds: float) -> Iterator[Fault]:
     """Faults over, all that is in a queue can be taken out of it."""
     if left:
         yield Fault(10, None, f'{left} tasks are still there after {seconds:g} s')
+
+
+def check_progress(verdict: str, why: str) -> Iterator[Fault]:
+    """Faults over, who waits is handed what is there, however slowly, and for as long as the machine runs."""
+    if verdict in FAILING:
+        yield Fault(10, None, f'{verdict}: {why}')
 
 
 def check_connections(what: str, count: int, most: int) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ class Peer(Protocol):
     async def settle(self, verb: str, task_ids: Sequence[str], delay: float | None = None) -> list[bool | None]: ...
     async def cancel(self, task_id: str) -> bool | None: ...
     async def redrive(self) -> list[str]: ...
+    async def resume(self) -> None: ...
     async def left(self) -> int: ...
     async def occupy(self, seconds: float) -> None: ...
     def losses(self) -> int | None: ...
@@ -179,6 +181,11 @@ class Ours:
             await self.queue.redrive(*whole)
         return damaged
 
+    async def resume(self) -> None:
+        """End all pauses, those that a worker has left behind among them."""
+        for name in await self.client.smembers(self.queue.keys['paused']):
+            await self.queue.resume(name.decode() or None)
+
     async def left(self) -> int:
         stats = await self.queue.get_queue_stats()
         return stats.tasks + stats.dead
@@ -222,6 +229,14 @@ def make_task(job: int, kind: Kind = PLAIN) -> dict[str, Any]:
     return {'job': job, 'size': kind.size, 'fill': f'{job} ' * (kind.size // (len(str(job)) + 1))} if kind.size else {
         'job': job
     }  # fmt: skip
+
+
+def job_of(payload: bytes) -> int | None:
+    """The job of a payload as it is in the server; None where it is damaged."""
+    try:
+        return int(json.loads(payload)['job'])
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def is_whole(task: dict[str, Any]) -> bool:

@@ -89,6 +89,9 @@ class Reference:
     async def redrive(self) -> list[str]:
         return []
 
+    async def resume(self) -> None:
+        """It knows no pause."""
+
     async def left(self) -> int:
         return int((await self._queue.get_queue_stats()).tasks)
 

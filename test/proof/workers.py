@@ -20,6 +20,7 @@ from invariants import check_deadline
 from peers import FAILURES, Ours, Taken, is_whole
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.worker import Backoff, Breaker, Delivery, Job, Reject, Retry, Worker
+from workload import Listener
 
 GOING_ON = 1.0
 """s after the end of a lease by which its handler is cancelled."""
@@ -134,20 +135,6 @@ class Told(Torrelque):
 
 async def _listed(call: Awaitable[T]) -> list[T]:
     return [await call]
-
-
-class Listener(logging.Handler):
-    """What a worker logs with a traceback is a fault, unless the faults of the run explain it."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__(logging.WARNING)
-        self._recorder = recorder
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Look at one."""
-        exc = record.exc_info and record.exc_info[1]
-        if exc and not isinstance(exc, FAILURES):
-            self._recorder.trouble(7, f'a worker logged {record.getMessage()!r}: {exc!r}')
 
 
 class Worked(Actor):

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import itertools
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from actors import Actor, Work
 from history import Recorder
-from peers import Ours, Peer, connect
+from peers import FAILURES, Ours, Peer, connect
+from pulse import Pulse
+from standstill import Watchman
 
 if TYPE_CHECKING:
     from workers import Worked
@@ -69,6 +73,20 @@ class Reporter(logging.Handler):
             self._recorder.report(str(record.args[0]))
 
 
+class Listener(logging.Handler):
+    """What a worker logs with a traceback is a fault, unless the faults of the run explain it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(logging.WARNING)
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one."""
+        exc = record.exc_info and record.exc_info[1]
+        if exc and not isinstance(exc, FAILURES):
+            self._recorder.trouble(7, f'a worker logged {record.getMessage()!r}: {exc!r}')
+
+
 def begin_process(what: dict[str, Any], recorder: Recorder) -> None:
     """What a process does first: write down what is reported, and have a clock that may be wrong."""
     logger = logging.getLogger('torrelque')
@@ -78,6 +96,19 @@ def begin_process(what: dict[str, Any], recorder: Recorder) -> None:
     logging.getLogger('asyncio').propagate = False
     if skew := what.get('skew'):
         time.time = _skewed(skew)
+
+
+def make_watchman(what: dict[str, Any], recorders: Sequence[Recorder]) -> Watchman:
+    """Who looks on in a process, when the faults are over, at those who write down here what they are handed."""
+    place = what['watch']
+    # The line to the server is in the process that has started this one.
+    pulse = Pulse([os.getppid()]).start()
+    count = functools.partial(_count_hands, recorders)
+    return Watchman(Path(place['path']), pulse, place['socket'], place['prefix'], count)
+
+
+def _count_hands(recorders: Sequence[Recorder]) -> int:
+    return sum(recorder.hands for recorder in recorders)
 
 
 def make_peer(what: dict[str, Any], client: Any) -> Peer:
@@ -121,8 +152,11 @@ async def _run(what: dict[str, Any]) -> int:
         await reader.read()
         stopped.set()
         actor.be_quick()
+        if watchman is not None:
+            watchman.start()
 
     actor = make_worker(what, client) if what['kind'] == 'worker' else make_actor(what, client, recorder)
+    watchman = make_watchman(what, [actor.recorder]) if 'watch' in what else None
     listener = asyncio.ensure_future(listen())
     if what['kind'] == 'consumer':
         calls = [actor.consume(stopped.is_set) for _ in range(what.get('loops', 5))]
@@ -132,6 +166,8 @@ async def _run(what: dict[str, Any]) -> int:
         calls = [actor.produce(itertools.count(what['first']), stopped.is_set, what['who'])]
     await asyncio.gather(*calls)
     await listener
+    if watchman is not None:
+        await watchman.stop()
     await actor.peer.aclose()
     await client.aclose()
     for trouble in actor.troubles:
