@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from topology import Cluster, Sentinel, start_cluster, start_sentinel
@@ -39,6 +40,7 @@ class MakeServer(Protocol):
 def pytest_configure() -> None:
     """A server that is asked for and missing fails the run: a skip would go unseen."""
 
+    hear_signals_in_children()
     try:
         for kind in selected_kinds():
             binary_of(kind)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import redis
 import redis.asyncio
 
 import torrelque.embedded
-from processes import is_alive, wait_end
+from processes import is_alive, running, wait_end
 from torrelque.embedded import Server
 from torrelque.error import TorrelqueError
 
@@ -210,9 +211,8 @@ def test_server_is_in_a_session_of_its_own() -> None:
         assert os.getsid(server.pid) not in (os.getsid(0), server.pid)
 
 
-def run_user(body: str) -> subprocess.Popen[str]:
-    command = [sys.executable, '-c', USER.replace('BODY', body)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def run_user(body: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running([sys.executable, '-c', USER.replace('BODY', body)], stdout=subprocess.PIPE)
 
 
 def assert_gone(told: str, temporary: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,19 @@ async def test_sentinel_client_follows_the_failover(sentinel: Sentinel) -> None:
         await client.set('key', 'changed')
         async with sentinel.replica.client(decode_responses=True) as replica:
             assert await replica.get('key') == 'changed'
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_children_hear_what_the_run_was_told_to_ignore(number: signal.Signals) -> None:
+    code = (
+        'import signal, subprocess, sys\n'
+        'from processes import hear_signals_in_children\n'
+        'number = signal.Signals(int(sys.argv[1]))\n'
+        'signal.signal(number, signal.SIG_IGN)\n'
+        'hear_signals_in_children()\n'
+        'signal.raise_signal(number)\n'
+        'child = subprocess.Popen(["sleep", "60"])\n'
+        'child.send_signal(number)\n'
+        'assert child.wait() == -number\n'
+    )
+    subprocess.run([sys.executable, '-c', code, str(int(number))], cwd=Path(__file__).parent, check=True)

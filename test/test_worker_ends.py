@@ -17,6 +17,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
+from processes import running
 from proxy import Proxy
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
@@ -312,7 +313,7 @@ async def test_a_signal_ends_a_program_in_order(
     path.write_text(PROGRAM)
     await queue.enqueue_many([0.5, 60] if patience < 1 else [0.5, 1])
     command = [sys.executable, str(path), server.socket, queue.name, str(patience)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         lines = [await asyncio.to_thread(process.stdout.readline) for _ in range(2)]
         assert all(line.startswith('begun') for line in lines)
@@ -334,7 +335,7 @@ async def test_a_signal_ends_all_workers_of_a_program(server: RealServer, queue:
     path.write_text(TWO)
     await queue.enqueue_many([0.5, 0.5, 60])
     command = [sys.executable, str(path), server.socket, queue.name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in range(2):
             assert (await asyncio.to_thread(process.stdout.readline)).startswith('begun')
