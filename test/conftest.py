@@ -48,6 +48,17 @@ def pytest_configure() -> None:
         raise pytest.UsageError(str(ex)) from ex
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked with `first_server` is long on all kinds of servers but the first."""
+
+    first, *_ = selected_kinds()
+    for item in items:
+        parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
+        if item.get_closest_marker('first_server') and parameters.get('server_kind', first) != first:
+            item.add_marker(pytest.mark.long)
+
+
 if os.environ.get('TORRELQUE_TEST_LOOP') == 'uvloop':
     import uvloop
 

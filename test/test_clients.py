@@ -190,6 +190,7 @@ async def test_a_half_moved_slot_stops_scripts_before_they_begin(cluster):
         assert await queue.get_queue_stats() == (20, 0, 20, 0, 0)
 
 
+@pytest.mark.first_server
 async def test_a_failover_is_survived(sentinel):
     client = sentinel.master_for()
     async with Torrelque(client) as queue:

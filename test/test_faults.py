@@ -229,6 +229,7 @@ async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue):
     assert taken.attempt <= 2
 
 
+@pytest.mark.first_server
 async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, caplog):
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     proxy.refusing = True
@@ -387,6 +388,7 @@ async def test_a_link_closed_while_it_connects_leaves_no_connection(server, clie
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector(tmp_path):
     # What is left in cycles may be finalised in an order that has asyncio complain of an error nobody retrieved.
     resets = 0

@@ -120,6 +120,7 @@ def check_rate(stamps, starts, seconds):
         assert last - first + 1 <= starts * (1 + window / (seconds * 1000)) + 1e-6
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('bulk', [1, 100])
 @pytest.mark.parametrize(('starts', 'seconds'), [(5, 0.1), (1, 0.02), (300, 1.0), (100, 1 / 3)])
 async def test_a_rate_is_kept_in_every_window(client, queue, starts, seconds, bulk):

@@ -82,6 +82,7 @@ def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled():
     assert torrelque.TorrelqueTaskId('a').probe is False
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('paused', ['the queue', 'the queue with groups', 'a group', 'a strict group'])
 async def test_many_consumers_are_given_one_probe_in_each_interval(server, client, queue, queue_name, endless, paused):
     group = 'g' if 'a ' in paused else None

@@ -88,6 +88,7 @@ async def test_slot_of_a_cluster_can_be_moved_half_and_whole(cluster: Cluster) -
         assert await client.mget('{q}a', '{q}b') == ['1', '2']
 
 
+@pytest.mark.first_server
 async def test_sentinel_client_follows_the_failover(sentinel: Sentinel) -> None:
     async with sentinel.master_for(decode_responses=True) as client:
         await client.set('key', 'value')

@@ -113,6 +113,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
     assert sum(calls_of('enqueue')[1] in request for request in proxy.requests) == 2
 
 
+@pytest.mark.first_server
 async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
     monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
     server = make_server()
@@ -131,6 +132,7 @@ async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
             queue.dequeue(5)
 
 
+@pytest.mark.first_server
 async def test_a_server_that_is_silent_is_left(client, queue, proxy, faulty):
     await asyncio.to_thread(faulty.enqueue, 1)
     proxy.mute(calls_of('release'))

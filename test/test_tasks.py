@@ -444,6 +444,7 @@ async def test_a_function_that_no_process_finds_is_refused(app: Tasks) -> None:
         await handle.result(5)
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('how', [['fifo_child.py'], ['-m', 'fifo_child']])
 async def test_a_main_program_runs_its_functions_in_a_process(
     server: RealServer, queue: Torrelque, how: list[str]

@@ -38,6 +38,7 @@ async def test_timeout_is_kept(queue):
     assert (await queue.dequeue(0.000001))[1] == 1
 
 
+@pytest.mark.first_server
 async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue_name):
     async with server.client(socket_timeout=0.2) as client, Torrelque(client, queue=queue_name) as waiter:
         waiting = asyncio.ensure_future(waiter.dequeue())
@@ -47,6 +48,7 @@ async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue
         assert (await waiting)[1] == 1
 
 
+@pytest.mark.first_server
 async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
     loop = asyncio.get_running_loop()
     for prepare in (

@@ -152,6 +152,7 @@ async def cluster_channels(cluster, index):
         return await client.pubsub_channels()
 
 
+@pytest.mark.first_server
 async def test_watches_follow_a_failover(as_it_is, sentinel):
     client = sentinel.master_for()
     async with Torrelque(client) as queue:

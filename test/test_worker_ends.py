@@ -201,6 +201,7 @@ class StrangeError(Exception):
         super().__init__(f'{one} {two}')
 
 
+@pytest.mark.first_server
 async def test_plain_functions_may_run_in_processes(queue: Torrelque) -> None:
     names = ['pid', 'die', 'raise', 'strange', 'report', 'hang', 'unpicklable', 'pid']
     ids = {name: await queue.enqueue(name, max_attempts=5 if name == 'unpicklable' else 1) for name in names}
@@ -244,6 +245,7 @@ async def test_stopping_finishes_what_runs_and_takes_no_more(queue: Torrelque) -
     assert await queue.get_queue_stats() == (3, 3, 0, 0, 0)
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('how', ['timeout', 'second stop', 'cancel', 'stubborn'])
 async def test_what_does_not_finish_is_given_back_uncounted(queue: Torrelque, how: str) -> None:
     async def handle(delivery: Delivery) -> None:
@@ -304,6 +306,7 @@ asyncio.run(main())
 '''
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize('patience', [30, 0.1])
 async def test_a_signal_ends_a_program_in_order(
@@ -330,6 +333,7 @@ TWO = PROGRAM.replace(
 )
 
 
+@pytest.mark.first_server
 async def test_a_signal_ends_all_workers_of_a_program(server: RealServer, queue: Torrelque, tmp_path: Path) -> None:
     path = tmp_path / 'program.py'
     path.write_text(TWO)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,16 @@ def test_each_public_call_is_tried() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def _quick_and_long() -> Iterator[Any]:
+    # In every run, the first situation of each verb.
+    verbs = set[str]()
+    for case in CASES:
+        yield pytest.param(case, marks=pytest.mark.long) if case.verb in verbs else case
+        verbs.add(case.verb)
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('case', [*_quick_and_long()], ids=lambda case: case.name)
 def test_a_call_may_be_cancelled_at_any_await_point(server: RealServer, case: Case) -> None:
     # How a connection is made has nothing to do with the kind of server.
     ages = AGES if server.kind == selected_kinds()[0] else ['warm']
