@@ -136,6 +136,15 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 
 
 @pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's block at the bell ends by itself: who is served within any test's patience was woken."""
+
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 600.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 600.0)
+    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '600000')
+
+
+@pytest.fixture
 async def proxy(server: RealServer) -> AsyncIterator[Proxy]:
     """A faulty line to the server."""
 

@@ -99,9 +99,9 @@ def test_keyspace_notifications_are_on_and_persistence_is_off() -> None:
     with Server() as server, server.sync_client(decode_responses=True) as client:
         with client.pubsub() as pubsub:
             pubsub.psubscribe('__keyspace@0__:*')
-            assert pubsub.get_message(timeout=10)['type'] == 'psubscribe'
+            assert pubsub.get_message(timeout=60)['type'] == 'psubscribe'
             client.set('key', 'value')
-            message = pubsub.get_message(timeout=10)
+            message = pubsub.get_message(timeout=60)
             assert (message['channel'], message['data']) == ('__keyspace@0__:key', 'set')
         settings = client.config_get('save', 'appendonly')
         assert (settings['save'], settings['appendonly']) == ('', 'no')

@@ -34,9 +34,9 @@ def server() -> Iterator[Server]:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Ask a program until it answers so; it has half a minute."""
+    """Ask a program until it answers so; it has a minute and a half."""
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (answer := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -56,7 +56,7 @@ class Visitor:
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(self.url + path, data, {'Content-Type': 'application/json'})
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=90) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as exc:
             with exc:

@@ -162,7 +162,7 @@ async def test_order_outlives_the_server(durable_server):
     async with durable_server.client() as client:
         async with Torrelque(client, queue='q') as queue:
             await queue.set_limit(concurrency=1)
-            await queue.enqueue_many(range(6), group='a', task_timeout=0.3)
+            await queue.enqueue_many(range(6), group='a')
             for step in range(3):
                 task_id, task = await queue.dequeue(5)
                 if step:
@@ -170,7 +170,8 @@ async def test_order_outlives_the_server(durable_server):
                     durable_server.kill()
                     durable_server.start()
                 if step == 1:
-                    task_id, task = await queue.dequeue(5)
+                    await queue.touch(task_id, task_timeout=0.1)
+                    task_id, task = await queue.dequeue(60)
                     assert task_id.attempt == 2
                 done.append(task)
                 assert await queue.release(task_id)

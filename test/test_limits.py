@@ -30,7 +30,7 @@ async def test_never_more_than_the_limit_at_once(server, queue_name):
             if most == limit:
                 everybody.set()
             # The first ones wait for each other: the limit is reached.
-            await asyncio.wait_for(everybody.wait(), 20)
+            await asyncio.wait_for(everybody.wait(), 60)
             await asyncio.sleep(0)
             running -= 1
             done += 1
@@ -47,10 +47,11 @@ async def test_never_more_than_the_limit_at_once(server, queue_name):
 
 async def test_a_lost_consumers_slot_comes_back_with_its_lease(queue):
     await queue.set_limit('a', concurrency=2)
-    await queue.enqueue_many(range(3), group='a', task_timeout=0.1)
-    await take_all(queue)
+    await queue.enqueue_many(range(3), group='a')
+    (lost, _), _ = await take_all(queue)
     assert await queue.get_group_stats('a') == (1, 2, 2, INF, False)
-    task_id, task = await queue.dequeue(5)
+    await queue.touch(lost, task_timeout=0.1)
+    task_id, task = await queue.dequeue(60)
     assert (task, task_id.attempt) == (0, 2)
 
 

@@ -18,14 +18,6 @@ from waiting import until_waiting
 GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 
 
-@pytest.fixture
-def endless(monkeypatch):
-    """Nobody's block at the bell ends by itself."""
-    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.session.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '60000')
-
-
 async def times_of(client, queue, group):
     """When the next probe is, and the time from one to the next (ms)."""
     instant, every = (await client.hget(queue.keys['probes'], group or '')).split()
@@ -106,7 +98,7 @@ async def test_many_consumers_are_given_one_probe_in_each_interval(server, clien
         await until_waiting(client, 2)
         await queue.enqueue_many(range(100), group=(lambda n: f'g{n % 7}') if 'groups' in paused else group)
         # Nobody's block at the bell ends by itself: they wake for it.
-        await asyncio.wait_for(enough.wait(), 20)
+        await asyncio.wait_for(enough.wait(), 60)
         for consumer in consumers:
             consumer.cancel()
         await asyncio.wait(consumers)
@@ -128,7 +120,7 @@ async def test_who_waits_already_is_told_of_the_time(server, client, queue, queu
         await queue.pause(group, probe=0.2)
         if late:
             await queue.enqueue(1, group=group)
-        task_id, _ = await asyncio.wait_for(waiting, 10)
+        task_id, _ = await asyncio.wait_for(waiting, 60)
     assert task_id.probe
 
 
@@ -159,7 +151,7 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, 
             assert two._session.fetcher._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
-            assert (await asyncio.wait_for(stays, 10))[0].probe
+            assert (await asyncio.wait_for(stays, 60))[0].probe
 
 
 @GROUPS
@@ -192,7 +184,7 @@ async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queu
         await asyncio.sleep(0.3)
         assert raw.info('commandstats')['cmdstat_evalsha']['calls'] - calls <= 1
     await queue.enqueue(4)
-    task_id, task = await asyncio.wait_for(waiting, 10)
+    task_id, task = await asyncio.wait_for(waiting, 60)
     assert (task, task_id.probe) == (4, True)
 
 
@@ -245,7 +237,7 @@ async def test_a_probe_that_finds_no_task_waits_for_the_next(client, queue, grou
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     await queue.enqueue_many([1, 2], group=group)
-    task_id, task = await asyncio.wait_for(waiting, 10)
+    task_id, task = await asyncio.wait_for(waiting, 60)
     assert (task, task_id.probe) == (1, True)
     assert await take_all(queue) == []
 

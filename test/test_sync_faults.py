@@ -129,7 +129,7 @@ async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
         assert isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
-            queue.dequeue(5)
+            queue.dequeue(60)
 
 
 @pytest.mark.first_server
@@ -183,7 +183,7 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queu
     proxy.cut()
     await until_waiting(client)
     await queue.enqueue(1)
-    taken, task = await asyncio.wait_for(waiting, 10)
+    taken, task = await asyncio.wait_for(waiting, 60)
     assert task == 1
     assert await asyncio.to_thread(faulty.release, taken)
     await until_free(client, queue)
@@ -200,24 +200,24 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
             await asyncio.sleep(0.01)
         await asyncio.to_thread(durable_server.start)
         await asyncio.to_thread(queue.enqueue, 1)
-        assert (await asyncio.wait_for(waiting, 20))[1] == 1
+        assert (await asyncio.wait_for(waiting, 60))[1] == 1
 
 
 async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
     await queue.enqueue(1, delay=0.4)
-    await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(waiting, 60)
     assert time.monotonic() - before > 0.39
     await queue.requeue((await waiting)[0], delay=0.3)
-    taken, _ = await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 20), 20)
+    taken, _ = await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 60), 60)
     assert taken.attempt == 2
     # One whose lease runs out comes back as well.
     await queue.touch(taken, task_timeout=0.2)
-    assert (await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 20), 20))[0].attempt == 3
+    assert (await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 60), 60))[0].attempt == 3
 
 
 async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, queue, faulty):
@@ -237,19 +237,19 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
         waiting = [asyncio.ensure_future(take() if k % 2 else take_in_thread()) for k in range(6)]
         await until_waiting(client, 4)
         await queue.enqueue_many(range(round_ * 6, round_ * 6 + 6))
-        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
     assert sorted(got) == list(range(30))
     await until_free(client, queue)
 
 
 async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
     for one in waiting:
         with pytest.raises(torrelque.TorrelqueClosedError):
-            await asyncio.wait_for(one, 10)
+            await asyncio.wait_for(one, 60)
     await queue.enqueue(1)
     assert (await queue.dequeue(0))[1] == 1
 
@@ -302,7 +302,7 @@ async def interrupt(path, name, ready):
     try:
         await ready()
         child.send_signal(signal.SIGINT)
-        output, _ = await asyncio.to_thread(child.communicate, timeout=20)
+        output, _ = await asyncio.to_thread(child.communicate, timeout=60)
     finally:
         child.kill()
         child.wait()
@@ -365,7 +365,7 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
 
 
 async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

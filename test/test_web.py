@@ -34,7 +34,7 @@ PACKAGE = Path(torrelque.__file__).parent
 FAST = ('--speed', 10)
 # There is time to do something in the middle of a task.
 SLOW = ('--speed', 5)
-LIMIT = 30
+LIMIT = 90
 """s after which something that is waited for is missing."""
 
 # One event loop for all, that of the browser.

@@ -38,7 +38,7 @@ async def test_health_tells_what_a_worker_is_doing_since_when(queue: Torrelque) 
         health = worker.health()
         (running,) = health.running
         assert running == RunningTask(task_id, queue.name, '', 'g', 1, running.since)
-        assert 0.05 <= time.time() - running.since < 30
+        assert 0.05 <= time.time() - running.since < 300
         assert (health.name, health.host) == ('mine', socket.gethostname())
         assert (health.state, health.healthy) == ('running', True)
         assert (health.queues, health.concurrency) == ((queue.name,), 3)
@@ -55,15 +55,21 @@ async def test_a_heartbeat_shows_live_workers_to_others(
         task_id = await queue.enqueue(1)
         async with Worker(queue, wait, name='a', heartbeat=0.05, shutdown_timeout=0):
             async with Worker(other, wait, name='b', heartbeat=0.05, shutdown_timeout=0):
-                while [len(each.running) for each in await get_workers(other)] not in ([0, 1], [1, 0]):
-                    await asyncio.sleep(0.005)
+                # On a busy machine a heartbeat may be late, and its worker is not told of until the next.
                 found = await get_workers(other)
+                while sorted(len(each.running) for each in found) != [0, 1]:
+                    await asyncio.sleep(0.005)
+                    found = await get_workers(other)
                 assert [each.name for each in found] == ['a', 'b']
                 (running,) = (*found[0].running, *found[1].running)
                 assert (running.id, running.attempt) == (task_id, 1)
                 key = queue.keys['pending'].removesuffix('pending') + 'worker:a'
-                assert 0 < await client.pttl(key) <= 150
-            assert [each.name for each in await get_workers(other)] == ['a']
+                while (left := await client.pttl(key)) <= 0:
+                    await asyncio.sleep(0.005)
+                assert left <= 150
+            while not (found := await get_workers(other)):
+                await asyncio.sleep(0.005)
+            assert [each.name for each in found] == ['a']
         assert await get_workers(other) == []
         await queue.cancel(task_id)
     assert [key for key in await client.keys('*') if b':worker' in key] == []
@@ -110,7 +116,7 @@ def test_a_worker_in_a_thread_serves_a_synchronous_program(server: RealServer, q
 
     with ThreadWorker(queue, handle, concurrency=3) as worker:
         ids = [worker.call(queue.enqueue(number)) for number in range(10)]
-        states = [worker.call(queue.wait(task_id, timeout=30)) for task_id in ids]
+        states = [worker.call(queue.wait(task_id, timeout=60)) for task_id in ids]
         assert [state.result for state in states] == [2 * number for number in range(10)]
         assert worker.is_alive() and worker.health().succeeded == 10
     assert not worker.is_alive()
