@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ import torrelque
 from conftest import nothing_left
 from servers import RealServer
 from torrelque import Torrelque
-from torrelque.worker import Delivery, RunningTask, ThreadWorker, Worker, get_workers
+from torrelque.worker import Delivery, RunningTask, ThreadWorker, Worker, WorkerHealth, get_workers
+from torrelque.worker.health import Heart
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -88,6 +90,24 @@ async def test_a_worker_that_was_killed_is_not_told_of_any_more(queue: Torrelque
     await client.zadd(f'{base}workers', {'killed': time.time() * 1000})
     while await get_workers(queue):
         await asyncio.sleep(0.01)
+
+
+async def test_a_heartbeat_whose_cancellation_is_swallowed_ends_with_its_worker(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def swallow(heart: Heart, health: WorkerHealth) -> None:
+        # As the client library does at some moments.
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(Heart, 'beat', swallow)
+    before = asyncio.all_tasks()
+    async with Worker(queue, wait, heartbeat=60):
+        await begun.wait()
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_heartbeat_that_fails_does_not_end_the_worker(
