@@ -90,8 +90,9 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
 def plain(value):
     """A reply, or the keys of a queue, without what differs from one run to the next."""
     text = re.sub(r'0x[0-9a-f]+', '0x', repr(value))
-    text = re.sub(r'\b1\d{9,}(\.\d+)?', 'TIME', text)
-    return re.sub(r'\b[0-9a-f]{15}\b', 'MARK', text)
+    # A mark may begin as a time does.
+    text = re.sub(r'\b[0-9a-f]{15}\b', 'MARK', text)
+    return re.sub(r'\b1\d{9,}(\.\d+)?\b', 'TIME', text)
 
 
 async def dump(client, prefix):

@@ -53,7 +53,7 @@ CROWD_QUEUES, PREY_QUEUES = 9, 2
 """Queue objects of the crowd, those that probe among them, and of the consumers in processes of their own."""
 LINES = 3
 """Connections of a queue object and its client at the most: for calls, to wait or to watch, for transactions."""
-ENDING = 150.0
+ENDING = 900.0
 """s after which a crowd that has not come to its end is given up."""
 CONFIG = {
     'appendfsync': 'always',
@@ -279,7 +279,7 @@ class Round:
             self.figures.counts['leftovers'] = left or len(keys)
             if keys:
                 self.found.append(Fault(2, None, f'left when all is released: {sorted(keys)[:5]}'))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while self.place.proxy.lines and time.monotonic() < end:
             await asyncio.sleep(0.02)
         self.found += check_connections('are left of processes that have ended', len(self.place.proxy.lines), 0)

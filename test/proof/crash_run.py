@@ -24,7 +24,7 @@ from torrelque.protocol import pack, read_outcomes
 if TYPE_CHECKING:
     from crashes import Rig
 
-LIMIT = 30.0
+LIMIT = 120.0
 """s that a run may wait for anything."""
 
 

@@ -38,7 +38,9 @@ LOOPS = 5
 """Loops of each of those."""
 LATE = 1.0
 """s after which what is due, or whose lease has ended, must have come to a consumer who waits."""
-ENOUGH = 30.0
+TRIES = 5
+"""How often that is tried: the machine may have been away."""
+ENOUGH = 120.0
 """s in which all calls have come to an end, and all tasks out of the queue, with the faults over."""
 
 
@@ -120,8 +122,9 @@ class Crowd:
         left = await actor.drain(ENOUGH)
         took = time.monotonic() - began
         late = await self._probe()
-        if late > LATE:
-            late = min(late, await self._probe())  # The machine may have been away.
+        for _ in range(TRIES - 1):
+            if late > LATE:
+                late = min(late, await self._probe())
         actor.note(check_lateness('what was due, to a consumer who waits,', late, LATE))
         if self.is_ours:
             await self._probe_watch()
@@ -163,7 +166,7 @@ class Crowd:
             watch = producer.peer.watch(ids[0], ENOUGH)
             states = [await watch.__anext__()]
             batches = await consumer.take(1, 10)
-            states.append(await asyncio.wait_for(watch.__anext__(), 2 * LATE))
+            states.append(await asyncio.wait_for(watch.__anext__(), TRIES * LATE))
             for batch in batches:
                 await consumer.settle('release', batch)
             async for state in watch:
@@ -176,7 +179,7 @@ class Crowd:
 
     async def _wait_for(self, due: dict[int, float], consumer: Actor) -> float:
         late = 0.0
-        end = time.monotonic() + 10
+        end = time.monotonic() + ENOUGH
         while due and time.monotonic() < end:
             for batch in await consumer.take(1, 5):
                 for taken, _ in batch:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+import awaits
 from await_cases import CASES, TAKE, Bench, Case, putting
 from awaits import AGES, Effort, try_cases
 from servers import RealServer, selected_kinds
 from torrelque import Torrelque, TorrelqueTimeoutError
+
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_each_public_call_is_tried() -> None:
@@ -64,7 +68,10 @@ async def _leave_behind(bench: Bench) -> object:
     ('call', 'complaint'),
     [(_take_and_lose, 'with nobody'), (_swallow, 'it ends with'), (_leave_behind, 'never retrieved')],
 )
-def test_a_call_that_is_not_safe_is_found(server: RealServer, call: object, complaint: str) -> None:
+def test_a_call_that_is_not_safe_is_found(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch, call: object, complaint: str
+) -> None:
+    monkeypatch.setattr(awaits, 'LIMIT', 1)
     case = Case('dequeue', 'broken', call, TAKE, putting(1))  # type: ignore[arg-type]
     _, faults = try_cases(server, [case], Effort(['warm'], thorough=False))
     assert len(faults) == 1 and complaint in faults[0]

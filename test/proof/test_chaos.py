@@ -13,6 +13,9 @@ from chaos import Figures, run_seed
 from faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from servers import selected_kinds
 
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
 SEEDS = range(1, 11)
 OF_WORKERS = range(11, 13)
 SECONDS = 4.0

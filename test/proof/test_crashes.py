@@ -12,6 +12,9 @@ from model_checks import Seen, read_dump
 from servers import RealServer, selected_kinds
 from torrelque import TorrelqueTaskId
 
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
 STORIES = sorted(stories(LEASE, 60))
 
 

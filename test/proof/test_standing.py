@@ -20,6 +20,9 @@ from history_checks import check_history
 from standing import Gap, Outcome, Run
 from tales import Tale
 
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
