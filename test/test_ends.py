@@ -81,7 +81,7 @@ async def test_wait_for_loses_nothing(queue):
         try:
             task_id, task = await waiting
         except asyncio.TimeoutError:
-            task_id, task = await queue.dequeue(1)
+            task_id, task = await queue.dequeue(60)
         assert task == n
         await queue.release(task_id)
     await idle(queue)
@@ -232,7 +232,7 @@ async def test_closing_that_is_cancelled_goes_on_by_itself(server, queue, queue_
             assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
         with pytest.raises(torrelque.TorrelqueClosedError):
             await waiting
-        taken, _ = await queue.dequeue(5)
+        taken, _ = await queue.dequeue(60)
         assert await queue.release(taken)
 
 

@@ -333,7 +333,7 @@ def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int)
 
 @pytest.fixture
 def large_folder(tmp_path: Path) -> Path:
-    """A folder that keeps two processes busy for a second or so: `LARGE`."""
+    """A folder that keeps two processes busy for some seconds: `LARGE`."""
 
     folder = tmp_path / 'large'
     folder.mkdir()
@@ -342,7 +342,7 @@ def large_folder(tmp_path: Path) -> Path:
     return folder
 
 
-LARGE = {'files': 60, 'unreadable': 0, 'unparsable': 0, 'lines': 24_000, 'classes': 0, 'functions': 24_000}
+LARGE = {'files': 120, 'unreadable': 0, 'unparsable': 0, 'lines': 48_000, 'classes': 0, 'functions': 48_000}
 LARGE_OPTIONS = ('--processes', 2, '--consumers', 2, '--bulk', 2)
 
 

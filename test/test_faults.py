@@ -66,10 +66,10 @@ async def test_enqueue_into_a_full_queue_is_once(proxy, queue, queue_name, loss)
 async def test_dequeue_is_once(proxy, faulty, queue, loss):
     ids = await queue.enqueue_many(range(4))
     lose(proxy, loss, 'claim')
-    taken, task = await faulty.dequeue(5)
+    taken, task = await faulty.dequeue(60)
     assert (taken, task, taken.attempt) == (ids[0], 0, 1)
     lose(proxy, loss, 'claim')
-    got = await faulty.dequeue(5, max_tasks=10)
+    got = await faulty.dequeue(60, max_tasks=10)
     assert [(task, task_id.attempt) for task_id, task in got] == [(1, 1), (2, 1), (3, 1)]
     assert proxy.lossless
     assert await faulty.release_many([taken, *(task_id for task_id, _ in got)]) == [True] * 4
@@ -133,7 +133,7 @@ async def test_the_rest_is_once(proxy, faulty, queue, loss):
 async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last(proxy, faulty, queue, lost):
     await queue.enqueue(1, task_timeout=0.03)
     first, _ = await queue.dequeue()
-    second, _ = await queue.dequeue(5)
+    second, _ = await queue.dequeue(60)
     if lost:
         lose(proxy, 'lose_reply', 'release')
     # Whoever asks again cannot know of the other one, for nothing is left of the task.
@@ -226,7 +226,7 @@ async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue):
     assert (await queue.get_queue_stats()).working == 1
     proxy.silent = False
     proxy.cut()
-    taken, _ = await faulty.dequeue(5)
+    taken, _ = await faulty.dequeue(60)
     assert taken.attempt <= 2
 
 
@@ -324,7 +324,7 @@ async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue(1)
         held, _ = await queue.dequeue()
-        waiting = asyncio.ensure_future(queue.dequeue(10))
+        waiting = asyncio.ensure_future(queue.dequeue(60))
         await client.config_set('min-replicas-to-write', 1)
         before = await queue.get_task_state(held)
         for call in (queue.enqueue(2), queue.touch(held), queue.requeue(held), queue.bury(held), queue.release(held)):
@@ -500,7 +500,7 @@ async def test_a_clock_that_is_wrong_moves_no_deadline(server, queue, queue_name
             patch.setattr(time, 'time_ns', lambda: now_ns() + hours * 3600 * 10**9)
             assert await wrong.sweep() == (0, 0, 0)
             await wrong.enqueue('soon', delay=0.1)
-            taken, task = await wrong.dequeue(5)
+            taken, task = await wrong.dequeue(60)
             assert task == 'soon' and await wrong.touch(taken, task_timeout=60)
             await wrong.enqueue('latest', delay=60)
         assert await queue.sweep() == (0, 0, 0)
@@ -515,7 +515,7 @@ async def test_a_broken_key_among_what_is_due_stops_no_sweep(client, queue, capl
         assert len(await queue.dequeue(max_tasks=3)) == 3
     await client.set(f'{queue.keys["task"]}:{ids[1]}', 'rubbish')
     await asyncio.sleep(0.06)
-    assert sorted(n for _, n in await queue.dequeue(5, max_tasks=3)) == [0, 2]
+    assert sorted(n for _, n in await queue.dequeue(60, max_tasks=3)) == [0, 2]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any(ids[1] in message for message in warnings)
     assert (await queue.get_task_state(ids[1])).status is Status.DEAD

@@ -133,13 +133,13 @@ async def test_a_cluster_pipeline(cluster, transaction):
             task_id = await queue.enqueue('task', pipeline=pipe)
             results = await pipe.execute()
         assert read_outcome(results[1]) is True
-        taken, task = await queue.dequeue(5)
+        taken, task = await queue.dequeue(60)
         assert (taken, task) == (task_id, 'task')
         async with client.pipeline(transaction=transaction) as pipe:
             await queue.release(taken, pipeline=pipe)
             await queue.enqueue('next', pipeline=pipe)
             assert [read_outcome(result) for result in await pipe.execute()] == [True, True]
-        assert (await queue.dequeue(5))[1] == 'next'
+        assert (await queue.dequeue(60))[1] == 'next'
 
 
 async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(client, queue):

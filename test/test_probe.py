@@ -133,7 +133,7 @@ async def test_a_pause_without_probes_stays_one(client, queue, group):
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0.1)
     await queue.resume(group)
-    assert await queue.dequeue(1)
+    assert await queue.dequeue(60)
 
 
 @GROUPS
@@ -160,7 +160,7 @@ async def test_who_waits_for_a_probe_does_not_spin(server, client, queue, group)
     await queue.pause('h')
     await queue.enqueue_many([1, 2], group=group)
     await queue.enqueue(3, group='h')
-    waiting = asyncio.create_task(queue.dequeue(20))
+    waiting = asyncio.create_task(queue.dequeue(60))
     await until_waiting(client)
     with server.sync_client() as raw:
         await asyncio.sleep(0.2)
@@ -176,7 +176,7 @@ async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queu
     await queue.pause('h')
     await queue.enqueue(3, group='h')
     await make_due(client, queue, None)
-    waiting = asyncio.create_task(queue.dequeue(20))
+    waiting = asyncio.create_task(queue.dequeue(60))
     await until_waiting(client)
     with server.sync_client() as raw:
         await asyncio.sleep(0.2)
@@ -196,7 +196,7 @@ async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(client, queue
     async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
         await faulty.get_queue_stats()
         proxy.lose_reply(calls_of('claim'))
-        task_id, task = await faulty.dequeue(10)
+        task_id, task = await faulty.dequeue(60)
         assert proxy.lossless
         assert (task, task_id.probe, task_id.attempt, task_id.group) == (0, True, 1, group)
         assert await take_all(faulty) == await take_all(queue) == []
@@ -211,7 +211,7 @@ async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(clie
     async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
         await faulty.get_queue_stats()
         proxy.lose_reply(calls_of('claim'))
-        taken = await faulty.dequeue(10, max_tasks=10)
+        taken = await faulty.dequeue(60, max_tasks=10)
         assert proxy.lossless
     assert sorted((task, task_id.probe, task_id.group) for task_id, task in taken) == [
         *(('another', False, None), ('g', True, 'g'), ('h', False, 'h'), ('i', False, 'i'), ('plain', False, None)),

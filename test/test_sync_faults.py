@@ -339,7 +339,7 @@ async def test_a_fork_shares_nothing(server, client, queue):
             def work(k):
                 for n in range(100):
                     task_id = sync.enqueue([k, n], task_id=f'{k}-{n}')
-                    taken, _ = sync.dequeue(20)
+                    taken, _ = sync.dequeue(60)
                     assert taken.attempt == 1 and sync.release(taken), task_id
 
             context = multiprocessing.get_context('fork')

@@ -646,7 +646,7 @@ async def test_the_callers_queue_outlives_the_app(queue: Torrelque) -> None:
         del app, function
         gc.collect()
         await asyncio.sleep(0.01)
-        assert (await queue.dequeue(5))[1] == {'task': 'test_tasks.add', 'args': [1]}
+        assert (await queue.dequeue(60))[1] == {'task': 'test_tasks.add', 'args': [1]}
 
 
 async def test_a_worker_of_a_thread_is_made_beside_a_loop_that_the_app_is_used_in(app: Tasks) -> None:

@@ -116,7 +116,7 @@ async def test_delay_holds_a_task_back_until_its_time(queue):
 async def test_an_expired_lease_gives_the_task_to_the_next(queue):
     task_id = await queue.enqueue(1, task_timeout=0.1)
     first, _ = await queue.dequeue()
-    second, _ = await queue.dequeue(5)
+    second, _ = await queue.dequeue(60)
     assert (first, second.attempt) == (second, 2)
     state = await queue.get_task_state(task_id)
     assert (state.dequeue_count, state.requeue_count) == (2, 1)
@@ -125,7 +125,7 @@ async def test_an_expired_lease_gives_the_task_to_the_next(queue):
 async def test_who_lost_the_lease_changes_nothing_and_is_told(client, queue, caplog):
     await queue.enqueue(1, task_timeout=0.05)
     late, _ = await queue.dequeue()
-    holder, _ = await queue.dequeue(5)
+    holder, _ = await queue.dequeue(60)
     before = await dump(client)
     for call in (
         lambda: queue.release(late),

@@ -92,7 +92,7 @@ async def test_due_tasks_come_under_a_backlog_too(queue):
     await asyncio.sleep(0.02)
     seen = []
     while 'due' not in seen:
-        task_id, task = await queue.dequeue(1)
+        task_id, task = await queue.dequeue(60)
         seen.append(task)
         await queue.release(task_id)
     assert len(seen) == 501
@@ -102,7 +102,7 @@ async def test_a_million_is_not_needed_to_see_that_all_due_tasks_come(queue):
     await queue.enqueue_many(range(3000), delay=0.001)
     got = []
     while len(got) < 3000:
-        some = await queue.dequeue(5, max_tasks=1000)
+        some = await queue.dequeue(60, max_tasks=1000)
         got += [n for _, n in some]
     assert sorted(got) == list(range(3000))
 

@@ -52,7 +52,7 @@ HOLDS = ('opened', 'twice', 'late')
 """A reply comes right after the cancellation; after a second one; or when the cancelled call has ended."""
 LIMIT = 60.0
 """s that anything may take to end, and until all is as it should be.  What is promised is a second, but not of a busy
-machine; nor does a consumer look every two seconds at what is there in any case: see `endless`."""
+machine; nor does a consumer look every two seconds at what is there in any case: see `small_calls_and_long_waits`."""
 LATE = 1.0
 """s that a cancelled call may take to end while the reply is held; less than what a lost connection takes."""
 MOST = 500
@@ -346,23 +346,15 @@ def _hold(bench: Bench, result: Any) -> None:
 
 
 @contextlib.contextmanager
-def small_calls() -> Iterator[None]:
-    """Cut bulk calls and sweeps into more of them."""
-    with (
-        mock.patch.object(torrelque.steps, 'BULK', 4),
-        mock.patch.object(torrelque.steps, 'FEW', 4),
-        mock.patch.object(torrelque.steps, 'SWEEP', 2),
-    ):
-        yield
-
-
-@contextlib.contextmanager
-def endless() -> Iterator[None]:
-    """Have nobody's block at the bell end by itself."""
+def small_calls_and_long_waits() -> Iterator[None]:
+    """Cut bulk calls and sweeps into more of them, and have nobody's block at the bell end by itself."""
     with (
         mock.patch.object(torrelque.fetch, 'BLOCK', 600.0),
         mock.patch.object(torrelque.session, 'BLOCK', 600.0),
         mock.patch.object(torrelque.calls, 'BLOCK_MS', '600000'),
+        mock.patch.object(torrelque.steps, 'BULK', 4),
+        mock.patch.object(torrelque.steps, 'FEW', 4),
+        mock.patch.object(torrelque.steps, 'SWEEP', 2),
     ):
         yield
 
@@ -385,7 +377,7 @@ def try_cases(server: RealServer, cases: Sequence[Case], effort: Effort) -> Foun
         await rig.stop()
 
     try:
-        with small_calls(), endless():
+        with small_calls_and_long_waits():
             loop.run_until_complete(run())
     finally:
         loop.close()
