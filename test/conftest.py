@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from topology import Cluster, Sentinel, start_cluster, start_sentinel
@@ -39,11 +40,23 @@ class MakeServer(Protocol):
 def pytest_configure() -> None:
     """A server that is asked for and missing fails the run: a skip would go unseen."""
 
+    hear_signals_in_children()
     try:
         for kind in selected_kinds():
             binary_of(kind)
     except MissingServerError as ex:
         raise pytest.UsageError(str(ex)) from ex
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked with `first_server` is long on all kinds of servers but the first."""
+
+    first, *_ = selected_kinds()
+    for item in items:
+        parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
+        if item.get_closest_marker('first_server') and parameters.get('server_kind', first) != first:
+            item.add_marker(pytest.mark.long)
 
 
 if os.environ.get('TORRELQUE_TEST_LOOP') == 'uvloop':
@@ -120,6 +133,19 @@ def queue_name(request: pytest.FixtureRequest) -> str:
 async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
     async with Torrelque(client, queue=queue_name) as queue:
         yield queue
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's block at the bell ends by itself: who is served within any test's patience was woken.
+
+    Shorter than a lease, for whoever blocks is told of what is due before the block ends.
+    """
+
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.bell.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.guard.UNHEARD', 200)
+    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '200000')
 
 
 @pytest.fixture

@@ -2,6 +2,38 @@
 
 import os
 import select
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+# What a script ignores in what it starts in the background, and `nohup` in all that it starts.
+_OF_A_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def hear_signals_in_children() -> None:
+    """Have the programs that this process starts hear the signals that it was told to ignore.
+
+    What is ignored is ignored by children too, to whom tests send these signals.  What is caught is not: a new program
+    begins with the default.  So this process goes on without an ear for them, by a handler that does nothing.
+    """
+
+    for number in _OF_A_TERMINAL:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program, for the length of the block: who fails there does not wait for its end, but kills it."""
+
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def is_alive(pid: int) -> bool:
@@ -20,6 +52,6 @@ def wait_end(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        assert select.select([fd], [], [], 30)[0], f'process {pid} is still there'
+        assert select.select([fd], [], [], 90)[0], f'process {pid} is still there'
     finally:
         os.close(fd)

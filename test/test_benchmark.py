@@ -44,6 +44,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
         return run.measure(PLAN, systems, argparse.Namespace(fresh=False, awake=False))
 
 
+@pytest.mark.long
 def test_each_figure_is_taken(result: Result) -> None:
     assert not any(result['failures'].values()) and not result['not_measured']
     figures = result['figures']
@@ -56,10 +57,12 @@ def test_each_figure_is_taken(result: Result) -> None:
         assert all(taken[part] > 0 for part in ('rate', 'commands', 'client_us'))
 
 
+@pytest.mark.long
 def test_who_keeps_the_task_of_a_killed_consumer_is_seen_to(result: Result) -> None:
     assert result['crashes']['torrelque']['again'] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name', LAYERS)
 def test_each_figure_of_a_layer_that_makes_sense_is_taken(result: Result, name: str) -> None:
     system = next(system for system in SYSTEMS if system.name == name)
@@ -69,6 +72,7 @@ def test_each_figure_of_a_layer_that_makes_sense_is_taken(result: Result, name: 
     assert result['crashes'][name]['again'] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('write', [as_text, as_markdown])
 def test_all_is_told(result: Result, write: Callable[[Result], str]) -> None:
     text = write(result)
@@ -100,6 +104,7 @@ def test_a_goal_is_beside_the_fastest_of_some() -> None:
     assert 'saq' in table.rows[1][1]
 
 
+@pytest.mark.long
 async def test_leases_that_a_worker_keeps_are_counted() -> None:
     with RealServer('valkey9', {'port': str(free_port())}) as server:
         figures = await renew.measure(f'redis://127.0.0.1:{server.port}', 20, 0.3, 3)
@@ -107,6 +112,7 @@ async def test_leases_that_a_worker_keeps_are_counted() -> None:
     assert '20 leases of 0.3 s' in renew.table_of([figures]).rows[0]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which('valgrind'), reason='valgrind counts')
 def test_instructions_of_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, 'CALLS', 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
 
 NOW = Backoff(base=0, jitter=False)
@@ -23,10 +22,10 @@ class Service:
 
     def __init__(self) -> None:
         self.down = True
-        self.calls: list[tuple[float, str | None, Any]] = []
+        self.calls: list[tuple[TorrelqueTaskId, str | None, Any]] = []
 
     async def handle(self, delivery: Delivery) -> None:
-        self.calls.append((time.monotonic(), delivery.group, delivery.task))
+        self.calls.append((delivery.id, delivery.group, delivery.task))
         if self.down and delivery.task != 'fine':
             raise ConnectionError('the service is down')
 
@@ -49,22 +48,16 @@ async def test_failures_in_a_row_pause_the_queue_for_all_until_a_probe_succeeds(
     async with Torrelque(client, queue=queue.name) as other:
         options: dict[str, Any] = {'breaker': breaker, 'retry': NOW, 'concurrency': 1}
         async with Worker(queue, service.handle, **options) as one, Worker(other, service.handle, **options) as two:
-            await until(lambda: len(service.calls) >= 3)
-            while not await is_paused(client, queue):
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0.05)
-            opened, before = time.monotonic(), len(service.calls)
+            await until(lambda: sum(task_id.probe for task_id, *_ in service.calls) >= 3)
+            handed = [task_id for task_id, *_ in service.calls]
             # Each counts for itself.
-            assert before <= 6
-            while time.monotonic() < opened + 1:
-                await asyncio.sleep(0.01)
-            probes = len(service.calls) - before
-            assert 1 <= probes <= 4
+            assert 3 <= sum(not task_id.probe for task_id in handed) <= 6
+            assert await is_paused(client, queue)
             service.down = False
             await until(lambda: one.health().succeeded + two.health().succeeded == 40)
         assert not await is_paused(client, queue)
-    times = [called for called, *_ in service.calls[before : before + probes]]
-    assert all(later - earlier > 0.25 for earlier, later in itertools.pairwise(times))
+    times = sorted(float(task_id.token.partition('-')[2]) for task_id in handed if task_id.probe)
+    assert all(later - earlier >= 300 - 1 for earlier, later in itertools.pairwise(times))
 
 
 async def test_a_success_in_between_begins_the_row_anew(client: redis.asyncio.Redis, queue: Torrelque) -> None:

@@ -40,7 +40,7 @@ async def test_large_payloads_are_sent_and_taken_in_small_calls(queue, client):
     for task_id, _ in got:
         await queue.requeue(task_id)
     # One call takes no more than about a megabyte; order is kept when the rest is put back.
-    waiting = [asyncio.ensure_future(queue.dequeue(1)) for _ in range(13)]
+    waiting = [asyncio.ensure_future(queue.dequeue(60)) for _ in range(13)]
     assert [(await call)[1] for call in waiting] == tasks
 
 
@@ -170,7 +170,7 @@ async def test_no_call_is_longer_than_its_bounds(queue, monkeypatch, group, boun
     async def take():
         taken = []
         while len(taken) < 1000:
-            taken += [task_id for task_id, _ in await queue.dequeue(5, max_tasks=1000)]
+            taken += [task_id for task_id, _ in await queue.dequeue(60, max_tasks=1000)]
         return taken
 
     ids = await queue.enqueue_many(range(500), group=group)

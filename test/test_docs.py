@@ -289,6 +289,7 @@ async def run_alone(block: Block) -> None:
         await close(namespace)
 
 
+@pytest.mark.first_server
 @marked('program')
 def test_program(block: Block, server: RealServer, tmp_path: Path) -> None:
     path = tmp_path / 'program.py'

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import redis
 import redis.asyncio
 
 import torrelque.embedded
-from processes import is_alive, wait_end
+from processes import is_alive, running, wait_end
 from torrelque.embedded import Server
 from torrelque.error import TorrelqueError
 
@@ -98,9 +99,9 @@ def test_keyspace_notifications_are_on_and_persistence_is_off() -> None:
     with Server() as server, server.sync_client(decode_responses=True) as client:
         with client.pubsub() as pubsub:
             pubsub.psubscribe('__keyspace@0__:*')
-            assert pubsub.get_message(timeout=10)['type'] == 'psubscribe'
+            assert pubsub.get_message(timeout=60)['type'] == 'psubscribe'
             client.set('key', 'value')
-            message = pubsub.get_message(timeout=10)
+            message = pubsub.get_message(timeout=60)
             assert (message['channel'], message['data']) == ('__keyspace@0__:key', 'set')
         settings = client.config_get('save', 'appendonly')
         assert (settings['save'], settings['appendonly']) == ('', 'no')
@@ -210,9 +211,8 @@ def test_server_is_in_a_session_of_its_own() -> None:
         assert os.getsid(server.pid) not in (os.getsid(0), server.pid)
 
 
-def run_user(body: str) -> subprocess.Popen[str]:
-    command = [sys.executable, '-c', USER.replace('BODY', body)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def run_user(body: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running([sys.executable, '-c', USER.replace('BODY', body)], stdout=subprocess.PIPE)
 
 
 def assert_gone(told: str, temporary: Path) -> None:

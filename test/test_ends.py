@@ -81,7 +81,7 @@ async def test_wait_for_loses_nothing(queue):
         try:
             task_id, task = await waiting
         except asyncio.TimeoutError:
-            task_id, task = await queue.dequeue(1)
+            task_id, task = await queue.dequeue(60)
         assert task == n
         await queue.release(task_id)
     await idle(queue)
@@ -108,7 +108,7 @@ async def test_a_cancelled_caller_takes_nobody_along(queue):
     # They are on their way together.
     assert batch._away
     calls[0].cancel()
-    ids = await asyncio.wait_for(asyncio.gather(*calls[1:]), 5)
+    ids = await asyncio.wait_for(asyncio.gather(*calls[1:]), 60)
     assert calls[0].cancelled() and len(set(ids)) == 2
     assert await queue.get_queue_stats() == (4, 4, 0, 0, 0)
 
@@ -128,7 +128,7 @@ async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(queue, monk
     task_id = await queue.enqueue(1)
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    await asyncio.wait_for(idle(queue, 1), 5)
+    await asyncio.wait_for(idle(queue, 1), 60)
     state = await queue.get_task_state(task_id)
     assert (state.dequeue_count, state.forgiven) == (1, 1)
 
@@ -232,7 +232,7 @@ async def test_closing_that_is_cancelled_goes_on_by_itself(server, queue, queue_
             assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
         with pytest.raises(torrelque.TorrelqueClosedError):
             await waiting
-        taken, _ = await queue.dequeue(5)
+        taken, _ = await queue.dequeue(60)
         assert await queue.release(taken)
 
 
@@ -341,7 +341,7 @@ def test_consumers_that_end_with_their_loop_strand_nothing(server):
         for turns in range(0, 40, 3):
             asyncio.run(main(turns))
             gc.collect()
-            asyncio.run(until_idle(server, 1))
+            asyncio.run(until_idle(server, 60))
             with server.sync_client() as client:
                 client.flushall()
 
@@ -370,4 +370,4 @@ def test_a_settle_call_that_is_cancelled_with_its_loop_is_sent(make_server):
         finally:
             server.resume()
         gc.collect()
-        asyncio.run(until_idle(server, 10, 0))
+        asyncio.run(until_idle(server, 60, 0))

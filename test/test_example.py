@@ -172,6 +172,7 @@ def test_producers_and_consumers_end_after_a_time(run: Run) -> None:
     assert example.errors == ''
 
 
+@pytest.mark.first_server
 def test_two_processes_of_producers_and_consumers_share_a_queue(run: Run, server: RealServer) -> None:
     # The second one only consumes, so that what it completes is the first one's.
     examples = [
@@ -192,6 +193,7 @@ def test_two_processes_of_producers_and_consumers_share_a_queue(run: Run, server
         assert client.hlen('{orders}:tasks') == accounts[-1]['left']
 
 
+@pytest.mark.long
 def test_producers_and_consumers_rewrite_one_line_on_a_terminal(run: Run) -> None:
     master, slave = pty.openpty()
     example = run('producer_consumer', '--tasks', 20, '--pause', 0, '--failures', 0, stdout=slave)
@@ -300,6 +302,7 @@ def test_batch_counts_what_is_there(run: Run, known_folder: Path, bulk: int) -> 
     assert not any(is_alive(pid) for pid in (server, *workers))
 
 
+@pytest.mark.first_server
 def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server: RealServer) -> None:
     folders = [Path(inspect.getfile(module)).parent for module in (json, asyncio)]
     for folder in folders:
@@ -318,6 +321,7 @@ def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server:
     assert count_keys(server) == 0
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('bulk', [1, 100])
 def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int) -> None:
     options = ('--url', server.url, '--processes', 2, '--tasks', 1000, '--bulk', bulk)
@@ -329,7 +333,7 @@ def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int)
 
 @pytest.fixture
 def large_folder(tmp_path: Path) -> Path:
-    """A folder that keeps two processes busy for a second or so: `LARGE`."""
+    """A folder that keeps two processes busy for some seconds: `LARGE`."""
 
     folder = tmp_path / 'large'
     folder.mkdir()
@@ -338,10 +342,11 @@ def large_folder(tmp_path: Path) -> Path:
     return folder
 
 
-LARGE = {'files': 60, 'unreadable': 0, 'unparsable': 0, 'lines': 24_000, 'classes': 0, 'functions': 24_000}
+LARGE = {'files': 120, 'unreadable': 0, 'unparsable': 0, 'lines': 48_000, 'classes': 0, 'functions': 48_000}
 LARGE_OPTIONS = ('--processes', 2, '--consumers', 2, '--bulk', 2)
 
 
+@pytest.mark.long
 def test_batch_counts_right_when_a_process_is_killed(run: Run, large_folder: Path) -> None:
     example = run('batch_processing', large_folder, *LARGE_OPTIONS, '--task-timeout', 1)
     workers = pids_of(example)
@@ -353,6 +358,7 @@ def test_batch_counts_right_when_a_process_is_killed(run: Run, large_folder: Pat
     assert not any(is_alive(pid) for pid in workers)
 
 
+@pytest.mark.first_server
 def test_batch_fails_when_all_processes_are_killed(run: Run, large_folder: Path, server: RealServer) -> None:
     example = run('batch_processing', large_folder, '--url', server.url, *LARGE_OPTIONS)
     workers = pids_of(example)
@@ -366,6 +372,7 @@ def test_batch_fails_when_all_processes_are_killed(run: Run, large_folder: Path,
         assert all(re.fullmatch(rb'.*:claim:.*', key) and client.ttl(key) > 0 for key in client.scan_iter())
 
 
+@pytest.mark.long
 def test_batch_tells_when_the_counts_differ(run: Run, large_folder: Path) -> None:
     example = run('batch_processing', large_folder, *LARGE_OPTIONS)
     example.wait_for('plain loop +10%')
@@ -379,6 +386,7 @@ def test_batch_tells_when_the_counts_differ(run: Run, large_folder: Path) -> Non
     assert table['plain loop']['classes'] > 0
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_batch_is_interrupted_without_a_trace(
     run: Run, large_folder: Path, server: RealServer, number: signal.Signals

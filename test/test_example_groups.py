@@ -118,6 +118,7 @@ def test_tenants_are_served_as_promised(run: Run) -> None:
     assert not is_alive(server)
 
 
+@pytest.mark.long
 def test_tenants_have_bars_on_a_terminal(run: Run) -> None:
     output = run_on_terminal(run, 'fair_sharing', *FAIR)
     check_fairness(output)
@@ -135,6 +136,7 @@ def test_tenants_have_bars_on_a_terminal(run: Run) -> None:
     assert re.search(r'^noisy .* waiting  \d of 2 slots  PAUSED$', text, re.M)
 
 
+@pytest.mark.long
 def test_promises_are_not_kept_without_groups_limits_rate_and_pause(run: Run, tmp_path: Path) -> None:
     faults = [
         ('for grouped in (False, True):', 'for grouped in (False, False):'),
@@ -201,6 +203,7 @@ def test_operations_are_applied_once_and_in_order(run: Run) -> None:
     assert not any(is_alive(pid) for pid in (server, *pids))
 
 
+@pytest.mark.long
 def test_order_is_lost_without_the_limit(run: Run, server: Server) -> None:
     options = (*ORDERED, *FEW, '--concurrency', 4, '--url', server.url)
     output = run_on_terminal(run, 'ordered', *options, status=1)
@@ -215,6 +218,7 @@ def test_order_is_lost_without_the_limit(run: Run, server: Server) -> None:
     assert count_keys(server) == 0
 
 
+@pytest.mark.long
 def test_an_operation_is_applied_twice_without_a_look_at_the_history(run: Run, tmp_path: Path) -> None:
     faulty = with_faults('ordered', tmp_path, ('if not is_in(history, number):\n', 'if True:\n'))
     output = run(faulty, *ORDERED, *FEW).finish(status=1)

@@ -66,10 +66,10 @@ async def test_enqueue_into_a_full_queue_is_once(proxy, queue, queue_name, loss)
 async def test_dequeue_is_once(proxy, faulty, queue, loss):
     ids = await queue.enqueue_many(range(4))
     lose(proxy, loss, 'claim')
-    taken, task = await faulty.dequeue(5)
+    taken, task = await faulty.dequeue(60)
     assert (taken, task, taken.attempt) == (ids[0], 0, 1)
     lose(proxy, loss, 'claim')
-    got = await faulty.dequeue(5, max_tasks=10)
+    got = await faulty.dequeue(60, max_tasks=10)
     assert [(task, task_id.attempt) for task_id, task in got] == [(1, 1), (2, 1), (3, 1)]
     assert proxy.lossless
     assert await faulty.release_many([taken, *(task_id for task_id, _ in got)]) == [True] * 4
@@ -133,7 +133,7 @@ async def test_the_rest_is_once(proxy, faulty, queue, loss):
 async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last(proxy, faulty, queue, lost):
     await queue.enqueue(1, task_timeout=0.03)
     first, _ = await queue.dequeue()
-    second, _ = await queue.dequeue(5)
+    second, _ = await queue.dequeue(60)
     assert await queue.touch(second, task_timeout=600)
     if lost:
         lose(proxy, 'lose_reply', 'release')
@@ -205,14 +205,15 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server)
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_a_deadline_is_a_deadline(proxy, faulty):
+async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch):
+    monkeypatch.setattr(link, 'GIVE_UP', 10**6)
     loop = asyncio.get_running_loop()
     proxy.silent = True
     for timeout in (0, 0.3):
         started = loop.time()
         with pytest.raises(torrelque.TorrelqueTimeoutError):
             await faulty.dequeue(timeout)
-        assert timeout <= loop.time() - started < timeout + 1
+        assert timeout <= loop.time() - started < timeout + 60
     proxy.silent = False
     proxy.cut()
 
@@ -225,10 +226,11 @@ async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue):
     assert (await queue.get_queue_stats()).working == 1
     proxy.silent = False
     proxy.cut()
-    taken, _ = await faulty.dequeue(5)
+    taken, _ = await faulty.dequeue(60)
     assert taken.attempt <= 2
 
 
+@pytest.mark.first_server
 async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, caplog):
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     proxy.refusing = True
@@ -243,6 +245,7 @@ async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, 
     waiting = asyncio.ensure_future(faulty.dequeue())
     while not any('waiting for the server' in record.getMessage() for record in caplog.records):
         await asyncio.sleep(0.05)
+    monkeypatch.undo()
     proxy.refusing = False
     await faulty.enqueue('again')
     assert (await waiting)[1] == 'again'
@@ -276,13 +279,13 @@ async def test_wrong_password_is_told_at_once(make_server):
         await queue.enqueue(1)
 
 
-async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server):
+async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server, endless):
     server = make_server({'maxmemory-policy': 'noeviction'})
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue_many(range(30), max_attempts=100)
         await queue.enqueue(99, delay=0.01)
         async with Torrelque(client, queue='other') as other:
-            await other.enqueue(1, delay=1.9)
+            await other.enqueue(1, delay=150)
         got = await queue.dequeue(max_tasks=20)
         await client.config_set('maxmemory', '100kb')
         with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -321,7 +324,7 @@ async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue(1)
         held, _ = await queue.dequeue()
-        waiting = asyncio.ensure_future(queue.dequeue(10))
+        waiting = asyncio.ensure_future(queue.dequeue(60))
         await client.config_set('min-replicas-to-write', 1)
         before = await queue.get_task_state(held)
         for call in (queue.enqueue(2), queue.touch(held), queue.requeue(held), queue.bury(held), queue.release(held)):
@@ -387,6 +390,7 @@ async def test_a_link_closed_while_it_connects_leaves_no_connection(server, clie
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector(tmp_path):
     # What is left in cycles may be finalised in an order that has asyncio complain of an error nobody retrieved.
     resets = 0
@@ -415,7 +419,7 @@ async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collecto
             waiter.cancel()
             await asyncio.wait([waiter])
             await queue.aclose()
-            end = time.monotonic() + 3
+            end = time.monotonic() + 60
             while handshakes() > before and time.monotonic() < end:
                 await asyncio.sleep(0.01)
             assert handshakes() == before
@@ -496,7 +500,7 @@ async def test_a_clock_that_is_wrong_moves_no_deadline(server, queue, queue_name
             patch.setattr(time, 'time_ns', lambda: now_ns() + hours * 3600 * 10**9)
             assert await wrong.sweep() == (0, 0, 0)
             await wrong.enqueue('soon', delay=0.1)
-            taken, task = await wrong.dequeue(5)
+            taken, task = await wrong.dequeue(60)
             assert task == 'soon' and await wrong.touch(taken, task_timeout=60)
             await wrong.enqueue('latest', delay=60)
         assert await queue.sweep() == (0, 0, 0)
@@ -511,7 +515,7 @@ async def test_a_broken_key_among_what_is_due_stops_no_sweep(client, queue, capl
         assert len(await queue.dequeue(max_tasks=3)) == 3
     await client.set(f'{queue.keys["task"]}:{ids[1]}', 'rubbish')
     await asyncio.sleep(0.06)
-    assert sorted(n for _, n in await queue.dequeue(5, max_tasks=3)) == [0, 2]
+    assert sorted(n for _, n in await queue.dequeue(60, max_tasks=3)) == [0, 2]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any(ids[1] in message for message in warnings)
     assert (await queue.get_task_state(ids[1])).status is Status.DEAD
@@ -541,7 +545,7 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue
     while faulty._session.fetcher._error is None:
         await asyncio.sleep(0.005)
     proxy.silent = proxy.refusing = False
-    taken, task = await asyncio.wait_for(waiting, 10)
+    taken, task = await asyncio.wait_for(waiting, 60)
     assert (task, taken.attempt) == (1, 1)
 
 
@@ -571,5 +575,5 @@ async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
         while (await queue.get_task_state(task_id)).status is not Status.PENDING:
             await asyncio.sleep(0.005)
 
-    await asyncio.wait_for(swept(), 10)
+    await asyncio.wait_for(swept(), 60)
     queue.unschedule_sweep()

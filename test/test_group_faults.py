@@ -88,7 +88,7 @@ async def test_what_is_lost_of_a_task_harms_that_task_alone(client, queue, where
         await client.delete(f'{queue.keys["task"]}:{ids[0]}')
     if what != 'state':
         await client.hdel(queue.keys['tasks'], ids[0])
-    assert (await queue.dequeue(5))[1] == 'next'
+    assert (await queue.dequeue(60))[1] == 'next'
 
 
 @pytest.mark.parametrize(

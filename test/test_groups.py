@@ -82,7 +82,7 @@ async def test_limit_one_is_strict_order(client, queue, bulk):
     done = []
     rng = random.Random(2)
     while len(done) < 60:
-        some = await queue.dequeue(1, max_tasks=bulk)
+        some = await queue.dequeue(60, max_tasks=bulk)
         for task_id, task in [some] if bulk == 1 else some:
             chance = rng.random()
             if chance < 0.2:
@@ -125,7 +125,7 @@ async def test_the_next_comes_up_when_the_head_is_gone(client, queue, end):
     await queue.enqueue('first', group='a', max_attempts=1)
     await queue.enqueue('second', group='a')
     head, _ = await queue.dequeue(0)
-    waiting = asyncio.create_task(queue.dequeue(5))
+    waiting = asyncio.create_task(queue.dequeue(60))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     if end == 'cancel and release':
@@ -162,15 +162,16 @@ async def test_order_outlives_the_server(durable_server):
     async with durable_server.client() as client:
         async with Torrelque(client, queue='q') as queue:
             await queue.set_limit(concurrency=1)
-            await queue.enqueue_many(range(6), group='a', task_timeout=0.3)
+            await queue.enqueue_many(range(6), group='a')
             for step in range(3):
-                task_id, task = await queue.dequeue(5)
+                task_id, task = await queue.dequeue(60)
                 if step:
                     # Killed while it is worked on; the first time its lease ends, too.
                     durable_server.kill()
                     durable_server.start()
                 if step == 1:
-                    task_id, task = await queue.dequeue(5)
+                    await queue.touch(task_id, task_timeout=0.1)
+                    task_id, task = await queue.dequeue(60)
                     assert task_id.attempt == 2
                 done.append(task)
                 assert await queue.release(task_id)
@@ -300,7 +301,7 @@ async def test_who_was_handed_out_before_an_error_has_a_lease(client, queue):
     with pytest.raises(redis.exceptions.ResponseError):
         await queue.dequeue(1)
     await client.delete(queue.keys['holders'])
-    task_id, task = await queue.dequeue(5)
+    task_id, task = await queue.dequeue(60)
     # By the record of that claim, or else when the lease is over.
     assert (task_id, task) == (first, 'a')
     assert await queue.release(task_id)

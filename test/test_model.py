@@ -27,15 +27,16 @@ from machine_door import Door  # noqa: E402
 from machine_plots import Plots  # noqa: E402
 
 FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
-STEPS = FULL or 20_000
+STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
 EXAMPLES = 100
 EXAMPLE_STEPS = 50
 
 
-@pytest.mark.timeout(0 if FULL else 900)  # what fails is made small first
+@pytest.mark.timeout(0 if FULL else 1800)  # what fails is made small first
+@pytest.mark.parametrize('steps', STEPS)
 @pytest.mark.parametrize('protocol', [2, 3])
 def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
-    server: RealServer, protocol: int, monkeypatch: pytest.MonkeyPatch
+    server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = Door()
     door.open(server, monkeypatch)
@@ -47,7 +48,7 @@ def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=EXAMPLES,
+                max_examples=min(EXAMPLES, steps // 2 // EXAMPLE_STEPS),
                 stateful_step_count=EXAMPLE_STEPS,
                 database=None,
                 deadline=None,
@@ -55,6 +56,6 @@ def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
                 report_multiple_bugs=False,
             ),
         )
-        if door.steps >= STEPS / 2:
+        if door.steps >= steps / 2:
             break
     print(f'{{"steps": {door.steps}, "first_seed": {first}, "last_seed": {number}, "resp": {protocol}}}')

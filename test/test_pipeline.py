@@ -1,10 +1,13 @@
 """Calls that are part of a caller's transaction."""
 
+import asyncio
+
 import pytest
 import redis.exceptions
 
 import torrelque
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, read_outcome
+from waiting import until_waiting
 
 
 @pytest.fixture(params=[False, True])
@@ -101,15 +104,13 @@ async def test_an_aborted_transaction_enqueues_nothing(client, queue):
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
 
 
-async def test_a_transaction_wakes_who_waits(client, queue):
-    import asyncio
-
+async def test_a_transaction_wakes_who_waits(client, queue, endless):
     waiting = asyncio.ensure_future(queue.dequeue())
-    await asyncio.sleep(0.05)
+    await until_waiting(client)
     async with client.pipeline() as pipe:
         await queue.enqueue('now', pipeline=pipe)
         await pipe.execute()
-    assert (await asyncio.wait_for(waiting, 1))[1] == 'now'
+    assert (await asyncio.wait_for(waiting, 60))[1] == 'now'
 
 
 async def test_bad_pipelines_are_refused_and_nothing_is_queued(server, client, queue):
@@ -132,13 +133,13 @@ async def test_a_cluster_pipeline(cluster, transaction):
             task_id = await queue.enqueue('task', pipeline=pipe)
             results = await pipe.execute()
         assert read_outcome(results[1]) is True
-        taken, task = await queue.dequeue(5)
+        taken, task = await queue.dequeue(60)
         assert (taken, task) == (task_id, 'task')
         async with client.pipeline(transaction=transaction) as pipe:
             await queue.release(taken, pipeline=pipe)
             await queue.enqueue('next', pipeline=pipe)
             assert [read_outcome(result) for result in await pipe.execute()] == [True, True]
-        assert (await queue.dequeue(5))[1] == 'next'
+        assert (await queue.dequeue(60))[1] == 'next'
 
 
 async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(client, queue):

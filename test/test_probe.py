@@ -18,15 +18,6 @@ from waiting import until_waiting
 GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 
 
-@pytest.fixture
-def endless(monkeypatch):
-    """Nobody's block at the bell ends by itself."""
-    monkeypatch.setattr('torrelque.fetch.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.bell.BLOCK', 60.0)
-    monkeypatch.setattr('torrelque.guard.UNHEARD', 60)
-    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '60000')
-
-
 async def times_of(client, queue, group):
     """When the next probe is, and the time from one to the next (ms)."""
     instant, every = (await client.hget(queue.keys['probes'], group or '')).split()
@@ -83,6 +74,7 @@ def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled():
     assert torrelque.TorrelqueTaskId('a').probe is False
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('paused', ['the queue', 'the queue with groups', 'a group', 'a strict group'])
 async def test_many_consumers_are_given_one_probe_in_each_interval(server, client, queue, queue_name, endless, paused):
     group = 'g' if 'a ' in paused else None
@@ -106,7 +98,7 @@ async def test_many_consumers_are_given_one_probe_in_each_interval(server, clien
         await until_waiting(client, 2)
         await queue.enqueue_many(range(100), group=(lambda n: f'g{n % 7}') if 'groups' in paused else group)
         # Nobody's block at the bell ends by itself: they wake for it.
-        await asyncio.wait_for(enough.wait(), 20)
+        await asyncio.wait_for(enough.wait(), 60)
         for consumer in consumers:
             consumer.cancel()
         await asyncio.wait(consumers)
@@ -128,7 +120,7 @@ async def test_who_waits_already_is_told_of_the_time(server, client, queue, queu
         await queue.pause(group, probe=0.2)
         if late:
             await queue.enqueue(1, group=group)
-        task_id, _ = await asyncio.wait_for(waiting, 10)
+        task_id, _ = await asyncio.wait_for(waiting, 60)
     assert task_id.probe
 
 
@@ -141,7 +133,7 @@ async def test_a_pause_without_probes_stays_one(client, queue, group):
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0.1)
     await queue.resume(group)
-    assert await queue.dequeue(1)
+    assert await queue.dequeue(60)
 
 
 @GROUPS
@@ -159,7 +151,7 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, 
             assert two._session.fetcher._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
-            assert (await asyncio.wait_for(stays, 10))[0].probe
+            assert (await asyncio.wait_for(stays, 60))[0].probe
 
 
 @GROUPS
@@ -168,7 +160,7 @@ async def test_who_waits_for_a_probe_does_not_spin(server, client, queue, group)
     await queue.pause('h')
     await queue.enqueue_many([1, 2], group=group)
     await queue.enqueue(3, group='h')
-    waiting = asyncio.create_task(queue.dequeue(20))
+    waiting = asyncio.create_task(queue.dequeue(60))
     await until_waiting(client)
     with server.sync_client() as raw:
         await asyncio.sleep(0.2)
@@ -184,7 +176,7 @@ async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queu
     await queue.pause('h')
     await queue.enqueue(3, group='h')
     await make_due(client, queue, None)
-    waiting = asyncio.create_task(queue.dequeue(20))
+    waiting = asyncio.create_task(queue.dequeue(60))
     await until_waiting(client)
     with server.sync_client() as raw:
         await asyncio.sleep(0.2)
@@ -192,7 +184,7 @@ async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queu
         await asyncio.sleep(0.3)
         assert raw.info('commandstats')['cmdstat_evalsha']['calls'] - calls <= 1
     await queue.enqueue(4)
-    task_id, task = await asyncio.wait_for(waiting, 10)
+    task_id, task = await asyncio.wait_for(waiting, 60)
     assert (task, task_id.probe) == (4, True)
 
 
@@ -204,7 +196,7 @@ async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(client, queue
     async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
         await faulty.get_queue_stats()
         proxy.lose_reply(calls_of('claim'))
-        task_id, task = await faulty.dequeue(10)
+        task_id, task = await faulty.dequeue(60)
         assert proxy.lossless
         assert (task, task_id.probe, task_id.attempt, task_id.group) == (0, True, 1, group)
         assert await take_all(faulty) == await take_all(queue) == []
@@ -219,7 +211,7 @@ async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(clie
     async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
         await faulty.get_queue_stats()
         proxy.lose_reply(calls_of('claim'))
-        taken = await faulty.dequeue(10, max_tasks=10)
+        taken = await faulty.dequeue(60, max_tasks=10)
         assert proxy.lossless
     assert sorted((task, task_id.probe, task_id.group) for task_id, task in taken) == [
         *(('another', False, None), ('g', True, 'g'), ('h', False, 'h'), ('i', False, 'i'), ('plain', False, None)),
@@ -245,7 +237,7 @@ async def test_a_probe_that_finds_no_task_waits_for_the_next(client, queue, grou
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     await queue.enqueue_many([1, 2], group=group)
-    task_id, task = await asyncio.wait_for(waiting, 10)
+    task_id, task = await asyncio.wait_for(waiting, 60)
     assert (task, task_id.probe) == (1, True)
     assert await take_all(queue) == []
 

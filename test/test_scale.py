@@ -62,12 +62,14 @@ def test_a_million() -> None:
     assert figures['delayed']['sweep']['swept'] == PLAN.million
 
 
+@pytest.mark.long
 def test_processes() -> None:
     rates = part('processes')['rates']
     assert {*rates} == {'loops', 'bulk'}
     growth(rates, PLAN.processes)
 
 
+@pytest.mark.long
 def test_consumers_share_three_connections() -> None:
     figures = part('consumers')
     growth(figures['rates'], PLAN.consumers)
@@ -75,6 +77,7 @@ def test_consumers_share_three_connections() -> None:
     assert figures['connections'] == {str(number): 3 for number in PLAN.consumers}
 
 
+@pytest.mark.long
 def test_calls_of_each_size() -> None:
     figures = part('bulk')
     assert [*figures] == ['1', '5', '10', '25', '50', '100', '250'] and figures['1']['ratio'] == 1
@@ -91,6 +94,7 @@ def test_groups() -> None:
         assert all(kind[step]['rate'] > 0 and kind[step]['ratio'] > 0 for step in ('fill', 'loops', 'bulk'))
 
 
+@pytest.mark.long
 def test_a_large_group_and_many() -> None:
     steps = part('large')['steps']
     assert len(steps) == 16
@@ -107,6 +111,7 @@ def test_payloads() -> None:
             assert {*steps[name]} == {'rate', 'mb'} | SCRIPTS
 
 
+@pytest.mark.long
 def test_primaries_of_a_cluster() -> None:
     rates = part('cluster')['rates']
     assert {*rates} == {'fill', 'drain'}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,10 +56,12 @@ async def test_killed_server_comes_back_at_its_address_with_its_data(make_server
 
 async def test_paused_server_does_not_answer_until_it_is_resumed(make_server: MakeServer) -> None:
     server = make_server()
-    async with server.client(socket_timeout=0.05, retry=None) as client:
+    async with server.client() as client:
         await client.set('key', '1')
+    async with server.client(socket_timeout=0.05, retry=None) as client:
         server.pause()
-        with pytest.raises(redis.exceptions.TimeoutError):
+        # What it waits for in vain is the reply, or that of the handshake.
+        with pytest.raises((redis.exceptions.TimeoutError, redis.exceptions.ConnectionError)):
             await client.incr('key')
         server.resume()
     async with server.client() as client:
@@ -85,6 +90,7 @@ async def test_slot_of_a_cluster_can_be_moved_half_and_whole(cluster: Cluster) -
         assert await client.mget('{q}a', '{q}b') == ['1', '2']
 
 
+@pytest.mark.first_server
 async def test_sentinel_client_follows_the_failover(sentinel: Sentinel) -> None:
     async with sentinel.master_for(decode_responses=True) as client:
         await client.set('key', 'value')
@@ -97,3 +103,19 @@ async def test_sentinel_client_follows_the_failover(sentinel: Sentinel) -> None:
         await client.set('key', 'changed')
         async with sentinel.replica.client(decode_responses=True) as replica:
             assert await replica.get('key') == 'changed'
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_children_hear_what_the_run_was_told_to_ignore(number: signal.Signals) -> None:
+    code = (
+        'import signal, subprocess, sys\n'
+        'from processes import hear_signals_in_children\n'
+        'number = signal.Signals(int(sys.argv[1]))\n'
+        'signal.signal(number, signal.SIG_IGN)\n'
+        'hear_signals_in_children()\n'
+        'signal.raise_signal(number)\n'
+        'child = subprocess.Popen(["sleep", "60"])\n'
+        'child.send_signal(number)\n'
+        'assert child.wait() == -number\n'
+    )
+    subprocess.run([sys.executable, '-c', code, str(int(number))], cwd=Path(__file__).parent, check=True)

@@ -113,6 +113,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
     assert sum(calls_of('enqueue')[1] in request for request in proxy.requests) == 2
 
 
+@pytest.mark.first_server
 async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
     monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
     server = make_server()
@@ -128,9 +129,10 @@ async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
         assert isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
-            queue.dequeue(5)
+            queue.dequeue(60)
 
 
+@pytest.mark.first_server
 async def test_a_server_that_is_silent_is_left(client, queue, proxy, faulty):
     await asyncio.to_thread(faulty.enqueue, 1)
     proxy.mute(calls_of('release'))
@@ -181,7 +183,7 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queu
     proxy.cut()
     await until_waiting(client)
     await queue.enqueue(1)
-    taken, task = await asyncio.wait_for(waiting, 10)
+    taken, task = await asyncio.wait_for(waiting, 60)
     assert task == 1
     assert await asyncio.to_thread(faulty.release, taken)
     await until_free(client, queue)
@@ -198,24 +200,24 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
             await asyncio.sleep(0.01)
         await asyncio.to_thread(durable_server.start)
         await asyncio.to_thread(queue.enqueue, 1)
-        assert (await asyncio.wait_for(waiting, 20))[1] == 1
+        assert (await asyncio.wait_for(waiting, 60))[1] == 1
 
 
 async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
     await queue.enqueue(1, delay=0.4)
-    await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(waiting, 60)
     assert time.monotonic() - before > 0.39
     await queue.requeue((await waiting)[0], delay=0.3)
-    taken, _ = await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 20), 20)
+    taken, _ = await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 60), 60)
     assert taken.attempt == 2
     # One whose lease runs out comes back as well.
     await queue.touch(taken, task_timeout=0.2)
-    assert (await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 20), 20))[0].attempt == 3
+    assert (await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 60), 60))[0].attempt == 3
 
 
 async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, queue, faulty):
@@ -235,19 +237,19 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
         waiting = [asyncio.ensure_future(take() if k % 2 else take_in_thread()) for k in range(6)]
         await until_waiting(client, 4)
         await queue.enqueue_many(range(round_ * 6, round_ * 6 + 6))
-        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
     assert sorted(got) == list(range(30))
     await until_free(client, queue)
 
 
 async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
     for one in waiting:
         with pytest.raises(torrelque.TorrelqueClosedError):
-            await asyncio.wait_for(one, 10)
+            await asyncio.wait_for(one, 60)
     await queue.enqueue(1)
     assert (await queue.dequeue(0))[1] == 1
 
@@ -300,7 +302,7 @@ async def interrupt(path, name, ready):
     try:
         await ready()
         child.send_signal(signal.SIGINT)
-        output, _ = await asyncio.to_thread(child.communicate, timeout=20)
+        output, _ = await asyncio.to_thread(child.communicate, timeout=60)
     finally:
         child.kill()
         child.wait()
@@ -337,7 +339,7 @@ async def test_a_fork_shares_nothing(server, client, queue):
             def work(k):
                 for n in range(100):
                     task_id = sync.enqueue([k, n], task_id=f'{k}-{n}')
-                    taken, _ = sync.dequeue(20)
+                    taken, _ = sync.dequeue(60)
                     assert taken.attempt == 1 and sync.release(taken), task_id
 
             context = multiprocessing.get_context('fork')
@@ -363,7 +365,7 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
 
 
 async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 60)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

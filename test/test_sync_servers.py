@@ -41,6 +41,7 @@ async def test_a_cluster(cluster):
     assert refused == 2
 
 
+@pytest.mark.first_server
 async def test_a_failover_is_survived(sentinel):
     pool = redis.sentinel.Sentinel([('127.0.0.1', sentinel.sentinel.port)])
     with pool.master_for(sentinel.name) as client, torrelque.sync.Torrelque(client) as queue:

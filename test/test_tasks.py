@@ -101,7 +101,7 @@ async def test_a_keyword_that_must_be_named_is_asked_for(app: Tasks) -> None:
         await send.enqueue()  # type: ignore[call-arg]
     handle = await send.enqueue(to='joe')
     await drain(app)
-    assert await handle.result(5) == 'joe'
+    assert await handle.result(60) == 'joe'
 
 
 async def test_called_as_usual_it_runs_right_here(
@@ -127,7 +127,7 @@ async def test_by_name_only_what_is_known_is_sent(app: Tasks, client: redis.asyn
     assert await nothing_left(client, queue)
     handle = await app.enqueue('plus', 1, sign=-1)
     await drain(app)
-    assert await handle.result(5) == -2
+    assert await handle.result(60) == -2
 
 
 @pytest.mark.parametrize('wrong', [int, None, 'x', lambda: (yield)])
@@ -257,7 +257,7 @@ async def test_a_call_is_run_and_its_result_told(app: Tasks, kind: str) -> None:
     function: Any = app.task(double if kind == 'coroutine' else twice)
     handles = await function.map(range(20))
     async with Worker(app):
-        assert [await handle.result(20) for handle in handles] == [*range(0, 40, 2)]
+        assert [await handle.result(60) for handle in handles] == [*range(0, 40, 2)]
     assert {thread is threading.main_thread() for thread in threads} == {kind == 'coroutine'}
     state = await handles[3].state()
     assert (state.status, state.result, state.progress) == (Status.COMPLETED, 6, handles[3].id)
@@ -275,7 +275,7 @@ async def test_each_call_has_its_own_delivery(app: Tasks) -> None:
     handles = await mine.map(range(2))
     await drain(app)
     for handle in handles:
-        assert await handle.result(5) == [handle.id, handle.id, 1]
+        assert await handle.result(60) == [handle.id, handle.id, 1]
 
 
 @pytest.mark.parametrize('kind', ['coroutine', 'thread'])
@@ -347,7 +347,7 @@ async def test_a_type_error_of_the_function_itself_is_a_failure_like_others(app:
     await drain(app)
     assert attempts == [1, 2, 3]
     with pytest.raises(TaskFailedError, match='TypeError: object of type'):
-        await handle.result(5)
+        await handle.result(60)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ async def test_a_time_to_live_of_results_is_of_call_function_or_queue(
     await drain(app)
     ttls = [await client.ttl(f'{queue.keys["task"]}:{handle.id}') for handle in handles]
     assert [round(ttl, -2) for ttl in ttls] == [100, 200, 3600, 300, 400]
-    assert [await handle.result(5) for handle in handles] == [None, None, 2, 2, 2]
+    assert [await handle.result(60) for handle in handles] == [None, None, 2, 2, 2]
 
 
 # In a process
@@ -425,11 +425,11 @@ async def test_a_function_runs_in_a_process(child_app: Tasks) -> None:
     # Another version of the function may have other arguments.
     unfit = await child_app.queue.enqueue({'task': 'fifo_child.exact', 'args': [1, 2]})
     await drain(child_app, concurrency=1)
-    pid, *rest = await good.result(5)
+    pid, *rest = await good.result(60)
     assert pid != os.getpid() and rest == [1, 7, 8]
     assert (await good.state()).progress == {'values': 2}
     with pytest.raises(TaskFailedError, match='ValueError: as told'):
-        await bad.result(5)
+        await bad.result(60)
     error = (await child_app.queue.get_task_state(unfit)).error or ''
     assert 'the arguments are not those of fifo_child.exact' in error
 
@@ -441,9 +441,10 @@ async def test_a_function_that_no_process_finds_is_refused(app: Tasks) -> None:
     handle = await inside.enqueue()
     await drain(app)
     with pytest.raises(TaskFailedError, match='must be a function of a module'):
-        await handle.result(5)
+        await handle.result(60)
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('how', [['fifo_child.py'], ['-m', 'fifo_child']])
 async def test_a_main_program_runs_its_functions_in_a_process(
     server: RealServer, queue: Torrelque, how: list[str]
@@ -466,7 +467,7 @@ async def test_a_task_that_returned_nothing_is_known_to_its_caller(app: Tasks) -
     async def nothing() -> None: ...
 
     handle = await nothing.enqueue()
-    waiting = asyncio.ensure_future(handle.result(20))
+    waiting = asyncio.ensure_future(handle.result(60))
     await drain(app)
     assert await waiting is None  # type: ignore[func-returns-value]
     assert await handle.result() is None  # type: ignore[func-returns-value]
@@ -480,7 +481,7 @@ async def test_a_result_that_may_be_gone_is_not_told_to_be_none(app: Tasks, queu
     queue.result_ttl = 0.001
     function = app.task(add)
     handle = await function.enqueue(1)
-    waiting = asyncio.ensure_future(handle.result(20))
+    waiting = asyncio.ensure_future(handle.result(60))
     await asyncio.sleep(0.01)
     await drain(app)
     await waiting
@@ -494,7 +495,7 @@ async def test_a_result_is_waited_for_so_long(app: Tasks) -> None:
     handle = await app.task(add).enqueue(1)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await handle.result(0.01)
-    waiting = asyncio.ensure_future(handle.result(20))
+    waiting = asyncio.ensure_future(handle.result(60))
     await drain(app)
     assert await waiting == 2
     assert await app.handle(handle.id).result() == 2
@@ -506,7 +507,7 @@ async def test_who_waits_is_told_of_death_and_cancellation(app: Tasks) -> None:
         raise ConnectionError('the mail server is away')
 
     dead, cancelled = await fail.enqueue(), await fail.options(delay=60).enqueue()
-    waiting = [asyncio.ensure_future(handle.result(20)) for handle in (dead, cancelled)]
+    waiting = [asyncio.ensure_future(handle.result(60)) for handle in (dead, cancelled)]
     await asyncio.sleep(0)
     assert await cancelled.cancel()
     assert not await cancelled.cancel()
@@ -536,18 +537,18 @@ async def test_a_running_task_is_cancelled(app: Tasks) -> None:
 
     handle = await long.enqueue()
     async with Worker(app):
-        await asyncio.wait_for(began.wait(), 20)
+        await asyncio.wait_for(began.wait(), 60)
         assert await handle.cancel()
-        await asyncio.wait_for(ended.wait(), 20)
+        await asyncio.wait_for(ended.wait(), 60)
     with pytest.raises(TaskFailedError):
-        await handle.result(5)
+        await handle.result(60)
 
 
 async def test_many_are_enqueued_in_bulk(app: Tasks, queue: Torrelque) -> None:
     function = app.task(add)
     handles = [*await function.map(iter(range(700))), *await function.starmap([(1, 2), (3, 4), (5,)])]
     await drain(app, concurrency=100)
-    assert [await handle.result(5) for handle in handles] == [*range(1, 701), 3, 7, 6]
+    assert [await handle.result(60) for handle in handles] == [*range(1, 701), 3, 7, 6]
 
 
 async def test_a_bad_one_ends_the_bulk_and_the_others_are_told(app: Tasks, queue: Torrelque) -> None:
@@ -571,11 +572,11 @@ def test_synchronous_code_enqueues_and_waits_without_a_loop_of_its_own(server: R
     # Twice: a worker takes the event loop along, and the queue object of that loop.
     for _ in range(2):
         with ThreadWorker(app):
-            assert function.push(2, sign=-1).wait_result(20) == -3
-            assert app.push('test_tasks.add', 5).wait_result(20) == 6
-            assert [one.wait_result(20) for one in app.call(function.map([1, 2]))] == [2, 3]
-            assert function.options(max_tasks=1000).push(7).wait_result(20) == 8
-    assert first.wait_result(20) == 2
+            assert function.push(2, sign=-1).wait_result(60) == -3
+            assert app.push('test_tasks.add', 5).wait_result(60) == 6
+            assert [one.wait_result(60) for one in app.call(function.map([1, 2]))] == [2, 3]
+            assert function.options(max_tasks=1000).push(7).wait_result(60) == 8
+    assert first.wait_result(60) == 2
     last = function.push(3)
     assert app.call(last.cancel())
     app.close()
@@ -609,7 +610,7 @@ async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> 
         before = threading.active_count()
         handle = await asyncio.to_thread(function.push, 1)
         assert await asyncio.to_thread(handle.wait_result, 20) == 2
-        await (await where.enqueue()).result(20)
+        await (await where.enqueue()).result(60)
     assert not [thread for thread in threading.enumerate() if thread.name == 'torrelque tasks'], before
     assert loops == [asyncio.get_running_loop()]
 
@@ -620,13 +621,13 @@ def test_an_app_goes_from_loop_to_loop(server: RealServer, queue_name: str) -> N
 
     async def main(number: int) -> int:
         async with Worker(app):
-            return await (await function.options(max_tasks=100).enqueue(number)).result(20)
+            return await (await function.options(max_tasks=100).enqueue(number)).result(60)
 
     assert [asyncio.run(main(number)) for number in range(3)] == [1, 2, 3]
     worker = Worker(app, burst=True)
     handle = function.push(5)
     asyncio.run(worker.run())
-    assert handle.wait_result(5) == 6
+    assert handle.wait_result(60) == 6
     app.close()
     assert function.push(1).id
     app.close()
@@ -645,7 +646,7 @@ async def test_the_callers_queue_outlives_the_app(queue: Torrelque) -> None:
         del app, function
         gc.collect()
         await asyncio.sleep(0.01)
-        assert (await queue.dequeue(5))[1] == {'task': 'test_tasks.add', 'args': [1]}
+        assert (await queue.dequeue(60))[1] == {'task': 'test_tasks.add', 'args': [1]}
 
 
 async def test_a_worker_of_a_thread_is_made_beside_a_loop_that_the_app_is_used_in(app: Tasks) -> None:
@@ -654,7 +655,7 @@ async def test_a_worker_of_a_thread_is_made_beside_a_loop_that_the_app_is_used_i
     # Not used yet: the queue object is the worker's, and this loop gets another.
     handle = await function.enqueue(1)
     worker.start()
-    assert await handle.result(20) == 2
+    assert await handle.result(60) == 2
     await asyncio.to_thread(worker.stop)
     await app.aclose()
 
@@ -684,7 +685,7 @@ def check(app: Tasks) -> None:
 
     async def use() -> None:
         handle: Handle[int] = await send.enqueue('joe', copies=2)
-        number: int = await handle.result(3)
+        number: int = await handle.result(60)
         number = await send('joe')
         data: bytes = plain('joe')
         data = (await plain.options(delay=3).enqueue('joe')).wait_result()

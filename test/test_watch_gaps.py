@@ -26,7 +26,7 @@ async def test_an_end_between_two_steps_is_seen(proxy, faulty, queue, step, hold
     await queue.release(taken, result=1 if keep else None)
     gate.open()
     try:
-        result = await asyncio.wait_for(seen, 5)
+        result = await asyncio.wait_for(seen, 60)
         # The task is read before its end or after it, and then its end.
         assert result in ([Status.WORKING, Status.COMPLETED], [Status.COMPLETED]) if keep else [[Status.WORKING]]
     except torrelque.TorrelqueLookupError:
@@ -46,7 +46,7 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
         await gate.arrived.wait()
         await queue.release(taken, result=1)
         gate.open()
-        assert (await asyncio.wait_for(second, 5))[-1] is Status.COMPLETED
+        assert (await asyncio.wait_for(second, 60))[-1] is Status.COMPLETED
         if not leave:
             assert await statuses(watched) == [Status.COMPLETED]
 
@@ -65,8 +65,8 @@ async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, f
     await asyncio.sleep(0.05)
     assert not second.done()
     gate.open()
-    assert (await asyncio.wait_for(first, 5))[1].status is Status.PENDING
-    assert (await asyncio.wait_for(second, 5))[1].status is Status.WORKING
+    assert (await asyncio.wait_for(first, 60))[1].status is Status.PENDING
+    assert (await asyncio.wait_for(second, 60))[1].status is Status.WORKING
 
 
 async def test_a_listener_that_is_killed_is_replaced(client, queue):
@@ -75,10 +75,10 @@ async def test_a_listener_that_is_killed_is_replaced(client, queue):
     for _ in range(3):
         assert await kill_listeners(client) == 1
         taken, _ = await queue.dequeue()
-        while (state := await asyncio.wait_for(anext(watched), 5)).status is not Status.WORKING:
+        while (state := await asyncio.wait_for(anext(watched), 60)).status is not Status.WORKING:
             pass
         await queue.requeue(taken)
-        while (state := await asyncio.wait_for(anext(watched), 5)).status is not Status.PENDING:
+        while (state := await asyncio.wait_for(anext(watched), 60)).status is not Status.PENDING:
             pass
     assert state.requeue_count == 3
 
@@ -92,7 +92,7 @@ async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue
     await queue.release(taken, result=1)
     await asyncio.sleep(0.2)
     proxy.refusing = False
-    assert await asyncio.wait_for(statuses(watched), 5) == [Status.COMPLETED]
+    assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
 async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, queue):
@@ -103,7 +103,7 @@ async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, q
     while not proxy.lossless:
         await asyncio.sleep(0.01)
     await queue.release(taken, result=1)
-    assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+    assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
 @pytest.mark.filterwarnings('ignore:.*lib_name')
@@ -113,13 +113,13 @@ async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, m
         one, two = await queue.enqueue_many(range(2))
         first, _ = await begin(queue, one)
         await without_listener(client, queue)
-        second, state = await asyncio.wait_for(begin(queue, two), 10)
+        second, state = await asyncio.wait_for(begin(queue, two), 60)
         assert state.status is Status.PENDING
         taken = await queue.dequeue(max_tasks=2)
         for task_id, _ in taken:
             await queue.release(task_id, result=1)
         for watched in (first, second):
-            assert (await asyncio.wait_for(statuses(watched), 10))[-1] is Status.COMPLETED
+            assert (await asyncio.wait_for(statuses(watched), 60))[-1] is Status.COMPLETED
         await client.config_set('maxclients', 100)
         third, _ = await begin(queue, await queue.enqueue(1))
         while not queue._session.hub._listener.connected:
@@ -132,7 +132,7 @@ async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
         one, two = await queue.enqueue_many(range(2))
         _first, _ = await begin(queue, one)
         await without_listener(client, queue)
-        assert (await asyncio.wait_for(begin(queue, two), 10))[1].status is Status.PENDING
+        assert (await asyncio.wait_for(begin(queue, two), 60))[1].status is Status.PENDING
 
 
 @pytest.mark.parametrize('silence', [3, 10**6])
@@ -141,7 +141,7 @@ async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
-    _, state = await asyncio.wait_for(begin(faulty, two), 10)
+    _, state = await asyncio.wait_for(begin(faulty, two), 60)
     assert state.status is Status.PENDING
 
 
@@ -197,7 +197,7 @@ async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server
         await client.config_set('notify-keyspace-events', '')
         await queue.release_many(ids, result_ttl=60)
         for item in watched:
-            assert await asyncio.wait_for(statuses(item), 10) == [Status.COMPLETED]
+            assert await asyncio.wait_for(statuses(item), 60) == [Status.COMPLETED]
 
 
 @pytest.mark.parametrize('command', [('DEL',), ('PEXPIRE', 50)])
@@ -208,8 +208,8 @@ async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
     while len(queue._session.hub._tasks) < 1 or not waiting.get_coro().cr_await:
         await asyncio.sleep(0.01)
     await client.execute_command(command[0], f'{queue.keys["task"]}:{task_id}', *command[1:])
-    assert await asyncio.wait_for(statuses(watched), 10) == []
-    assert (await asyncio.wait_for(waiting, 10)).status is Status.COMPLETED
+    assert await asyncio.wait_for(statuses(watched), 60) == []
+    assert (await asyncio.wait_for(waiting, 60)).status is Status.COMPLETED
 
 
 async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(client, queue):
@@ -265,4 +265,4 @@ async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypat
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     proxy.mute(READ)
     await queue.release(taken, result=1)
-    assert await asyncio.wait_for(statuses(watched), 10) == [Status.COMPLETED]
+    assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]

@@ -34,7 +34,7 @@ PACKAGE = Path(torrelque.__file__).parent
 FAST = ('--speed', 10)
 # There is time to do something in the middle of a task.
 SLOW = ('--speed', 5)
-LIMIT = 30
+LIMIT = 90
 """s after which something that is waited for is missing."""
 
 # One event loop for all, that of the browser.
@@ -224,6 +224,7 @@ async def test_page_needs_nothing_from_elsewhere(run: Run, server: RealServer) -
     assert '<script>' not in page.body.decode()
 
 
+@pytest.mark.first_server
 async def test_stream_tells_each_task_until_it_is_done(run: Run, server: RealServer) -> None:
     visitor = await Visitor(await run('--url', server.url, *FAST)).come()
     ids = {kind: (await visitor.start(kind))[0] for kind in ('letter', 'payment', 'film')}
@@ -327,6 +328,7 @@ async def test_end_comes_also_with_the_last_change(
             await asyncio.wait_for(live.__aexit__(), LIMIT)
 
 
+@pytest.mark.first_server
 @pytest.mark.timeout(2 * LIMIT)
 async def test_slow_page_is_told_the_last_state_only(
     server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch
@@ -374,6 +376,7 @@ async def test_stream_says_what_the_server_lacks(run: Run, make_server: MakeServ
 # By signals
 
 
+@pytest.mark.first_server
 async def test_page_that_takes_nothing_does_not_keep_the_process(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *FAST, '--consumers', 20)
     visitor = await Visitor(web).come()
@@ -406,6 +409,7 @@ async def test_signal_ends_open_streams_and_the_server(run: Run, number: signal.
         await asyncio.open_connection('127.0.0.1', web.port)
 
 
+@pytest.mark.first_server
 async def test_consumers_give_back_what_they_hold(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *SLOW)
     visitor = await Visitor(web).come()
@@ -438,6 +442,7 @@ async def test_option_that_makes_no_sense_is_a_message(option: str) -> None:
         assert re.search(f"argument {name}: invalid \\w+ value: '{value}'\\n", web.errors)
 
 
+@pytest.mark.first_server
 async def test_consumers_in_other_processes_end_with_the_first(run: Run, server: RealServer) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         web = await run('--url', server.url, *FAST, '--processes', 2)
@@ -455,6 +460,7 @@ async def test_consumers_in_other_processes_end_with_the_first(run: Run, server:
             await asyncio.to_thread(wait_end, pid)
 
 
+@pytest.mark.first_server
 async def test_task_of_a_killed_consumer_goes_to_another(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *SLOW, '--processes', 1)
     pid = int((await web.wait_for(r'process (\d+) has started'))[1])
@@ -470,6 +476,7 @@ async def test_task_of_a_killed_consumer_goes_to_another(run: Run, server: RealS
     assert views[task_id][-1]['attempt'] == 2
 
 
+@pytest.mark.first_server
 async def test_consumers_can_be_started_by_hand(run: Run, server: RealServer) -> None:
     visitor = await Visitor(await run('--url', server.url, '--consumers', 0)).come()
     await visitor.start('letter', 3)

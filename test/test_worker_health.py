@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ import torrelque
 from conftest import nothing_left
 from servers import RealServer
 from torrelque import Torrelque
-from torrelque.worker import Delivery, RunningTask, ThreadWorker, Worker, get_workers
+from torrelque.worker import Delivery, RunningTask, ThreadWorker, Worker, WorkerHealth, get_workers
+from torrelque.worker.health import Heart
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -38,7 +40,7 @@ async def test_health_tells_what_a_worker_is_doing_since_when(queue: Torrelque) 
         health = worker.health()
         (running,) = health.running
         assert running == RunningTask(task_id, queue.name, '', 'g', 1, running.since)
-        assert 0.05 <= time.time() - running.since < 30
+        assert 0.05 <= time.time() - running.since < 300
         assert (health.name, health.host) == ('mine', socket.gethostname())
         assert (health.state, health.healthy) == ('running', True)
         assert (health.queues, health.concurrency) == ((queue.name,), 3)
@@ -55,15 +57,21 @@ async def test_a_heartbeat_shows_live_workers_to_others(
         task_id = await queue.enqueue(1)
         async with Worker(queue, wait, name='a', heartbeat=0.05, shutdown_timeout=0):
             async with Worker(other, wait, name='b', heartbeat=0.05, shutdown_timeout=0):
-                while [len(each.running) for each in await get_workers(other)] not in ([0, 1], [1, 0]):
-                    await asyncio.sleep(0.005)
+                # On a busy machine a heartbeat may be late, and its worker is not told of until the next.
                 found = await get_workers(other)
+                while sorted(len(each.running) for each in found) != [0, 1]:
+                    await asyncio.sleep(0.005)
+                    found = await get_workers(other)
                 assert [each.name for each in found] == ['a', 'b']
                 (running,) = (*found[0].running, *found[1].running)
                 assert (running.id, running.attempt) == (task_id, 1)
                 key = queue.keys['pending'].removesuffix('pending') + 'worker:a'
-                assert 0 < await client.pttl(key) <= 150
-            assert [each.name for each in await get_workers(other)] == ['a']
+                while (left := await client.pttl(key)) <= 0:
+                    await asyncio.sleep(0.005)
+                assert left <= 150
+            while not (found := await get_workers(other)):
+                await asyncio.sleep(0.005)
+            assert [each.name for each in found] == ['a']
         assert await get_workers(other) == []
         await queue.cancel(task_id)
     assert [key for key in await client.keys('*') if b':worker' in key] == []
@@ -82,6 +90,24 @@ async def test_a_worker_that_was_killed_is_not_told_of_any_more(queue: Torrelque
     await client.zadd(f'{base}workers', {'killed': time.time() * 1000})
     while await get_workers(queue):
         await asyncio.sleep(0.01)
+
+
+async def test_a_heartbeat_whose_cancellation_is_swallowed_ends_with_its_worker(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def swallow(heart: Heart, health: WorkerHealth) -> None:
+        # As the client library does at some moments.
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(Heart, 'beat', swallow)
+    before = asyncio.all_tasks()
+    async with Worker(queue, wait, heartbeat=60):
+        await begun.wait()
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_heartbeat_that_fails_does_not_end_the_worker(
@@ -110,7 +136,7 @@ def test_a_worker_in_a_thread_serves_a_synchronous_program(server: RealServer, q
 
     with ThreadWorker(queue, handle, concurrency=3) as worker:
         ids = [worker.call(queue.enqueue(number)) for number in range(10)]
-        states = [worker.call(queue.wait(task_id, timeout=30)) for task_id in ids]
+        states = [worker.call(queue.wait(task_id, timeout=60)) for task_id in ids]
         assert [state.result for state in states] == [2 * number for number in range(10)]
         assert worker.is_alive() and worker.health().succeeded == 10
     assert not worker.is_alive()

@@ -19,7 +19,7 @@ from redis.crc import key_slot
 from servers import RealServer, free_port
 
 SLOTS = 16384
-_PATIENCE = 20.0
+_PATIENCE = 90.0
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:

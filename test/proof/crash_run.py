@@ -25,7 +25,7 @@ from torrelque.replies import read_outcomes
 if TYPE_CHECKING:
     from crashes import Rig
 
-LIMIT = 30.0
+LIMIT = 120.0
 """s that a run may wait for anything."""
 
 

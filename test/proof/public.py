@@ -218,10 +218,11 @@ def run_machine(
 ) -> tuple[int, list[str]]:
     """Make so many calls, or until a fault is found; how many were made, and the faults."""
     done, found = [0], list[str]()
+    few = settings(SETTINGS, max_examples=min(SETTINGS.max_examples, max(1, steps // 15)))
     while done[0] < steps and not found:
         kept = {'server': server, 'make_peer': staticmethod(make_peer), 'lease': lease, 'done': done, 'found': found}
         try:
-            run_state_machine_as_test(seed(first + done[0])(type('Machine', (Public,), kept)), settings=SETTINGS)
+            run_state_machine_as_test(seed(first + done[0])(type('Machine', (Public,), kept)), settings=few)
         except Exception:
             if not found:
                 raise

@@ -34,10 +34,10 @@ from model_checks import DUMP, Seen, read_dump  # noqa: E402
 from peers import Ours  # noqa: E402
 
 LIMITS = {group: limit for group, limit in GROUPS.items() if limit}
-PATIENCE = 30.0
+PATIENCE = 120.0
 """s in which a queue is drained when the faults are over; nothing but a queue that stands still needs them."""
 
-END = 100.0
+END = 400.0
 """s after which a run is given up."""
 
 

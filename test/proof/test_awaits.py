@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+import awaits
 from await_cases import CASES, TAKE, Bench, Case, putting
 from awaits import AGES, Effort, try_cases
 from servers import RealServer, selected_kinds
 from torrelque import Torrelque, TorrelqueTimeoutError
+
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_each_public_call_is_tried() -> None:
@@ -18,7 +24,16 @@ def test_each_public_call_is_tried() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def _quick_and_long() -> Iterator[Any]:
+    # In every run, the first situation of each verb.
+    verbs = set[str]()
+    for case in CASES:
+        yield pytest.param(case, marks=pytest.mark.long) if case.verb in verbs else case
+        verbs.add(case.verb)
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('case', [*_quick_and_long()], ids=lambda case: case.name)
 def test_a_call_may_be_cancelled_at_any_await_point(server: RealServer, case: Case) -> None:
     # How a connection is made has nothing to do with the kind of server.
     ages = AGES if server.kind == selected_kinds()[0] else ['warm']
@@ -53,7 +68,10 @@ async def _leave_behind(bench: Bench) -> object:
     ('call', 'complaint'),
     [(_take_and_lose, 'with nobody'), (_swallow, 'it ends with'), (_leave_behind, 'never retrieved')],
 )
-def test_a_call_that_is_not_safe_is_found(server: RealServer, call: object, complaint: str) -> None:
+def test_a_call_that_is_not_safe_is_found(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch, call: object, complaint: str
+) -> None:
+    monkeypatch.setattr(awaits, 'LIMIT', 1)
     case = Case('dequeue', 'broken', call, TAKE, putting(1))  # type: ignore[arg-type]
     _, faults = try_cases(server, [case], Effort(['warm'], thorough=False))
     assert len(faults) == 1 and complaint in faults[0]

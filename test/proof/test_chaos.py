@@ -1,8 +1,11 @@
-"""The ordinary run's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers."""
+"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers; of each the
+first in every run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,9 @@ from chaos import run_seed
 from chaos_figures import Figures
 from faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from servers import selected_kinds
+
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
 
 SEEDS = range(1, 11)
 OF_WORKERS = range(11, 13)
@@ -19,13 +25,17 @@ SECONDS = 4.0
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.parametrize('seed', SEEDS)
+def first_and_long(seeds: Sequence[int]) -> list[Any]:
+    return [seeds[0], *(pytest.param(seed, marks=pytest.mark.long) for seed in seeds[1:])]
+
+
+@pytest.mark.parametrize('seed', first_and_long(SEEDS))
 async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, tmp_path: Path) -> None:
     figures = await run_on_one(seed, 0, tmp_path)
     assert figures.counts['handouts'] and not figures.counts['by_workers']
 
 
-@pytest.mark.parametrize('seed', OF_WORKERS)
+@pytest.mark.parametrize('seed', first_and_long(OF_WORKERS))
 async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
     figures = await run_on_one(seed, 1, tmp_path)
     assert figures.counts['by_workers'] > figures.counts['handouts'] / 2

@@ -12,18 +12,24 @@ from model_checks import Seen, read_dump
 from servers import RealServer, selected_kinds
 from torrelque import TorrelqueTaskId
 
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
 STORIES = sorted(stories(LEASE, 60))
 
 
+@pytest.mark.first_server
+@pytest.mark.parametrize('thorough', [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize('story', STORIES)
-def test_a_consumer_may_be_killed_or_stopped_at_any_command(server: RealServer, story: str) -> None:
-    # On the other servers, before and after the commands by turns.
-    step = 1 if server.kind == selected_kinds()[0] else 5
+def test_a_consumer_may_be_killed_or_stopped_at_any_command(server: RealServer, story: str, thorough: bool) -> None:
+    # In every run, and on the other servers, before and after the commands by turns.
+    step = 1 if thorough and server.kind == selected_kinds()[0] else 5
     figures, faults = try_points(server, part=story, step=step)
     assert not faults
     assert figures['tasks handed out again'] > 0 and figures['settled by right'] > 0
 
 
+@pytest.mark.long
 def test_a_story_of_any_calls(server: RealServer) -> None:
     figures, faults = try_points(server, [1], step=3)
     assert not faults

@@ -1,11 +1,13 @@
 """The subset of `due` for every run: all comes back, by scripts that each do a bounded part of it."""
 
+import pytest
 import redis.asyncio
 
 from due import fill, measure
 from torrelque import Torrelque
 
 
+@pytest.mark.first_server
 async def test_very_many_tasks_that_are_due_at_once_come_back_in_bounded_parts(
     client: redis.asyncio.Redis, queue_name: str
 ) -> None:

@@ -91,6 +91,7 @@ def test_edits_of_one_file_are_all_made() -> None:
     assert "'bounds'," in text and "'ever'," in text
 
 
+@pytest.mark.long
 def test_a_fault_is_caught_and_a_survivor_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,8 +128,21 @@ def test_states_that_differ_have_other_fingerprints() -> None:
 
 # The queue
 
+# Of more states than all others together.
+LONG = {
+    'a lost reply, a return, giving up',
+    'a lost reply, a kill',
+    'the bell, a kill',
+    'the bell, a group',
+    'own ids, holes',
+    'a group of one at a time, lost replies',
+    'two lost replies',
+}
 
-@pytest.mark.parametrize('name', ORDINARY)
+
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in ORDINARY]
+)
 def test_whatever_happens_all_holds(name: str) -> None:
     result = look(ORDINARY[name])
     assert result.complete

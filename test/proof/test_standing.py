@@ -20,6 +20,9 @@ from history_checks import check_history
 from standing import Gap, Outcome, Run
 from tales import Tale
 
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
@@ -43,27 +46,32 @@ async def do(run: Run, seeds: Sequence[int], **chosen: Any) -> Outcome:
     return outcome
 
 
+@pytest.mark.first_server
 async def test_a_killed_server_that_syncs_always_loses_nothing(server_kind: str) -> None:
     outcome = await do(restart.run, range(3), server=server_kind, fsync='always', crash='process')
     assert outcome.lost == 0
 
 
+@pytest.mark.long
 async def test_a_killed_server_that_syncs_every_second_loses_what_it_may(server_kind: str) -> None:
     await do(restart.run, range(2), server=server_kind, fsync='everysec', crash='half')
 
 
+@pytest.mark.first_server
 async def test_a_failover_loses_what_the_replica_had_not(server_kind: str) -> None:
     outcome = await do(failover.run, range(2), server=server_kind, lag='half')
     assert outcome.confirmed > 100
     assert outcome.lost_confirmed == 0
 
 
+@pytest.mark.first_server
 async def test_moving_slots_loses_nothing(server_kind: str) -> None:
     outcome = await do(cluster.run, [1], server=server_kind)
     assert outcome.disturbances > 2
     assert outcome.lost == 0
 
 
+@pytest.mark.long
 async def test_settings_that_keep_what_they_are_said_to_keep(server_kind: str) -> None:
     full, evicting, bare, confirmed = await asyncio.gather(
         durability.memory(server_kind, 'noeviction', busy=True),

@@ -323,6 +323,9 @@ class Worker:
         try:
             while True:
                 await heart.beat(self.health())
+                # The client library may have swallowed the cancellation, which comes in this state.
+                if self._state == 'stopped':
+                    break
                 await asyncio.sleep(interval)
         finally:
             await asyncio.shield(heart.stop(self.name))
