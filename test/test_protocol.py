@@ -9,6 +9,7 @@ import pytest
 
 import torrelque
 from torrelque import model, protocol
+from torrelque.calls import Plan
 from torrelque.keys import DECLARED, make_keys
 from torrelque.lua import load_script
 from torrelque.model import JSON
@@ -101,10 +102,9 @@ def test_options_are_short_where_nothing_is_special():
 
 
 def test_marks_are_short_and_all_different():
-    marks = protocol.make_marks()
-    some = [next(marks) for _ in range(1000)]
-    assert {len(mark) for mark in some} == {15} and len(set(some)) == 1000
-    assert next(protocol.make_marks()) != next(protocol.make_marks())
+    plans = [Plan('q', JSON, None) for _ in range(2)]
+    some = [plan.mark() for plan in plans for _ in range(1000)]
+    assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Calls as values: the one builder of each verb, whoever sends it.
 
-A builder checks all that the caller gave, and changes nothing but the marks.  What it makes is sent by the asynchronous
-queue, together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.
+A builder checks all that the caller gave, and changes nothing.  What it makes is sent by the asynchronous queue,
+together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.
 """
 
 import logging
@@ -21,7 +21,6 @@ from .protocol import (
     Outcome,
     Transition,
     enqueue_options,
-    make_marks,
     release_keep,
     settled,
     token_of,
@@ -50,15 +49,13 @@ class Plan:
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.keys = make_keys(queue)
         self.transitions = {name: Transition(name, self.keys) for name in self.NAMES}
-        self._marks = make_marks()
-        self._process = os.getpid()
 
     def mark(self) -> str:
-        """A name for a call, by which the scripts know it when it is sent twice."""
-        if self._process != os.getpid():
-            # Forked: the other process goes on with these.
-            self._marks, self._process = make_marks(), os.getpid()
-        return next(self._marks)
+        """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
+
+        Nothing is kept for it that the threads of a synchronous queue, or the processes of a fork, would share.
+        """
+        return os.urandom(8).hex()[:15]
 
     def head(self, name: str, acknowledged: str = '') -> list[Arg]:
         """The arguments that a call has once, before those of its tasks."""

@@ -5,12 +5,10 @@ of many can be one.
 """
 
 import functools
-import itertools
 import json
 import math
 import re
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import hiredis
@@ -87,12 +85,6 @@ class Transition:
 
 
 # Builders: the arguments of one task
-
-
-def make_marks() -> Iterator[str]:
-    """Names for calls, each 15 characters and of no other process."""
-    process = secrets.token_hex(4)
-    return (f'{process}{n & 0xFFFFFFF:07x}' for n in itertools.count())
 
 
 @functools.lru_cache(100, typed=True)

@@ -18,4 +18,44 @@ MESSAGES = (
     ),
 )  # fmt: skip
 
-OBJECTS = MESSAGES
+THREADS = (
+    Mutant(
+        'links-looked-at-while-they-change', BEYOND, 'a queue object cannot begin while another is collected',
+        (client('client', 'for place in [*links] if place', 'for place in links if place'),),
+        ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
+    ),
+    Mutant(
+        'links-locked-out-of-themselves', BEYOND, 'who collects a queue object while it begins another waits for ever',
+        (client('client', '_sharing = threading.RLock()\n\n\ndef', '_sharing = threading.Lock()\n\n\ndef'),),
+        ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
+    ),
+    Mutant(
+        'links-locked-by-the-parent', BEYOND, 'a forked child waits for ever for a thread that it has not',
+        (client('client', 'os.register_at_fork(after_in_child=_unlock)', 'pass'),),
+        ('threads::test_a_fork_in_the_middle_of_what_another_thread_does_is_no_lock_for_ever',),
+    ),
+    Mutant(
+        'loops-locked-by-the-parent', BEYOND, 'decorated tasks of a forked child wait for ever',
+        (client('tasks/loops', 'loops.renew_lock()', 'pass'),),
+        ('threads::test_a_fork_in_the_middle_of_what_another_thread_does_is_no_lock_for_ever',),
+    ),
+    Mutant(
+        'marks-of-one-generator', BEYOND, 'a call of a thread fails because another thread makes one',
+        (client('calls', 'return os.urandom(8).hex()[:15]',
+                "return next(self.__dict__.setdefault('marks', (f'{n:015x}' for n in range(10**9))))"),),
+        ('threads::test_threads_of_one_synchronous_queue_name_their_calls_differently',),
+    ),
+    Mutant(
+        'marks-of-the-parent', 6, 'what two forked children do at their beginning has the same name',
+        (client('calls', 'return os.urandom(8).hex()[:15]',
+                "return next(self.__dict__.setdefault('marks', iter(range(10**14, 10**15)))).__str__()"),),
+        ('ends::test_objects_made_before_a_fork_are_told_apart',),
+    ),
+    Mutant(
+        'stop-while-it-begins-unheard', BEYOND, 'a worker that is told to stop as it begins runs on',
+        (client('worker/worker', 'self._end_serving if early else self._stop', 'self._tell if early else self._stop'),),
+        ('threads::test_a_worker_that_is_told_to_stop_while_it_begins_stops',),
+    ),
+)  # fmt: skip
+
+OBJECTS = (*MESSAGES, *THREADS)
