@@ -19,7 +19,7 @@ from .protocol import (
     GROUPED,
     Arg,
     Outcome,
-    Transition,
+    Transitions,
     enqueue_options,
     release_keep,
     settled,
@@ -48,7 +48,7 @@ class Plan:
         self.serialiser = check_serialiser(serialiser)
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.keys = make_keys(queue)
-        self.transitions = {name: Transition(name, self.keys) for name in self.NAMES}
+        self.transitions = Transitions(self.NAMES, self.keys)
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.

@@ -58,4 +58,30 @@ THREADS = (
     ),
 )  # fmt: skip
 
-OBJECTS = (*MESSAGES, *THREADS)
+MEMORY = (
+    Mutant(
+        'texts-packed-for-each-queue', BEYOND, 'each queue object that is used has the texts of its scripts',
+        (client('protocol', '@functools.cache\ndef pack_text', 'def pack_text'),),
+        ('objects::test_an_object_has_the_scripts_that_it_uses_and_their_texts_are_those_of_all',),
+    ),
+    Mutant(
+        'texts-in-each-object', BEYOND, 'a queue object has so much memory that nobody can have one for each request',
+        (client('protocol', 'self._names = names', 'self._names = [str(load_script(name).text) for name in names]'),
+         client('protocol', 'if name not in self._names', "if name not in (f.removesuffix('.lua') for f in __import__("
+                "'os').listdir(__file__.removesuffix('protocol.py') + 'script') if f[0] != '_')")),
+        ('objects::test_a_thousand_objects_take_little_memory',),
+    ),
+    Mutant(
+        'scripts-made-before-they-are-needed', BEYOND, 'a queue object that does nothing makes all of its calls ready',
+        (client('protocol', '        self._declared = declare(keys)',
+                '        self._declared = declare(keys)\n        [self[name] for name in names]'),),
+        ('objects::test_an_object_that_is_not_used_has_no_script',),
+    ),
+    Mutant(
+        'any-script-asked-for', BEYOND, 'a name that no script has is looked for among the files',
+        (client('protocol', '            raise KeyError(name)\n', '            pass\n'),),
+        ('objects::test_scripts_are_asked_for_by_name_and_others_are_not_there',),
+    ),
+)  # fmt: skip
+
+OBJECTS = (*MESSAGES, *THREADS, *MEMORY)
