@@ -69,7 +69,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
     assert packed.startswith(b'*%d\r\n$7\r\nEVALSHA\r\n$40\r\n' % len(words))
     assert packed.endswith(b'$0\r\n\r\n$2\r\n\xc3\xbc\r\n$1\r\n\xff\r\n')
     assert transition.pack([], True, True).endswith(b'$1\r\n1\r\n')
-    assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü', b'\xff']
+    assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü'.encode(), b'\xff']
 
 
 @pytest.mark.parametrize('fast', [True, False])

@@ -89,7 +89,8 @@ class Plan:
         if task_id is None:
             new_id = TorrelqueTaskId(os.urandom(16).hex())
         else:
-            new_id, mark = TorrelqueTaskId(check_id(task_id)), self.mark()
+            # What a subclass of str has of its own, a member of an enumeration for one, calls itself something else.
+            new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
         size = len(payload) + (0 if group is None else GROUPED)

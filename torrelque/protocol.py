@@ -102,8 +102,9 @@ class Transition:
         )
 
     def words(self, args: Sequence[Arg], resent: bool) -> list[Arg | int]:
-        """The call with the text of the script, for the pipeline of a caller."""
-        return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *args]
+        """The call with the text of the script, for the pipeline of a caller; its client may encode text otherwise."""
+        data = [arg.encode() if isinstance(arg, str) else arg for arg in args]
+        return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *data]
 
 
 class Transitions(dict[str, Transition]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutant import BEYOND, Mutant, client
+from mutant import BEYOND, Edit, Mutant, client, script
 
 MESSAGES = (
     Mutant(
@@ -84,4 +84,43 @@ MEMORY = (
     ),
 )  # fmt: skip
 
-OBJECTS = (*MESSAGES, *THREADS, *MEMORY)
+NAMES = (
+    Mutant(
+        'long-field-is-a-group', BEYOND, 'a group of a certain name has neither limit nor order',
+        (script('_groups', "string.rep('\\255', 65)", "string.rep('-', 65)"),
+         script('_groups', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0")),
+        ('names::test_a_life_with_names_of_any_text',),
+    ),
+    Mutant(
+        'long-field-of-another-client', BEYOND, 'a name that is no text loses its slot',
+        (script('_groups', "redis.call('HSETNX', name, long, '') == 1", "redis.call('HSET', name, long, '') >= 0"),),
+        ('names::test_names_of_another_client_that_are_no_text_are_let_be',),
+    ),
+    Mutant(
+        'pattern-of-a-queue-taken-for-one', BEYOND, 'the clock of one queue moves the keys of others, or not its own',
+        (Edit('torrelque/testing/script/move.lua', "string.gsub(base, '[*?%[%]\\\\]', '\\\\%0')", 'base'),),
+        ('names::test_a_life_with_names_of_any_text',),
+    ),
+    Mutant(
+        'transaction-in-the-encoding-of-its-client', BEYOND, 'a transaction enqueues a task of another id',
+        (client('protocol', 'arg.encode() if isinstance(arg, str) else arg for', 'arg for'),),
+        ('names::test_a_transaction_has_the_ids_of_a_call',),
+    ),
+    Mutant(
+        'breaker-in-the-encoding-of-its-client', BEYOND, 'a group that works again stays paused',
+        (client('worker/breaker', "(group or '').encode()", "group or ''"),),
+        ('names::test_a_worker_and_its_breaker_with_names_of_any_text',),
+    ),
+    Mutant(
+        'id-as-it-calls-itself', BEYOND, 'a task with an id of a subclass of str is not known by it',
+        (client('calls', 'TorrelqueTaskId(str.__str__(check_id(task_id)))', 'TorrelqueTaskId(check_id(task_id))'),),
+        ('names::test_members_of_an_enumeration_are_the_text_that_they_have',),
+    ),
+    Mutant(
+        'id-that-no-name-encodes', BEYOND, 'a group that cannot be is found out by its first task',
+        (client('tasks/options', '        value.encode()\n', '        pass\n'),),
+        ('names::test_what_utf_8_cannot_encode_is_refused_where_it_is_said',),
+    ),
+)  # fmt: skip
+
+OBJECTS = (*NAMES, *MESSAGES, *THREADS, *MEMORY)

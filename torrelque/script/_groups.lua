@@ -366,9 +366,12 @@ local function book()
     end
     if #words > 0 and command == 'HSET' and redis.call('HLEN', name) * 2 == #words then
       -- It is new.  The server searches a small hash from one end to the other, which costs more than all else here; a
-      -- field of more than 64 bytes makes it one that looks up.
-      redis.call('HSET', name, string.rep('-', 65), '')
-      redis.call('HDEL', name, string.rep('-', 65))
+      -- field of more than 64 bytes makes it one that looks up.  This one is no text, so no group and no id of ours; of
+      -- another client it may be, and is let be.
+      local long = string.rep('\255', 65)
+      if redis.call('HSETNX', name, long, '') == 1 then
+        redis.call('HDEL', name, long)
+      end
     end
   end
 
