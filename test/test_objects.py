@@ -15,9 +15,9 @@ import torrelque.sync
 from servers import RealServer
 from torrelque import Torrelque
 from torrelque.calls import Plan
-from torrelque.lua import load_script
+from torrelque.lua import load_script, pack_text
 from torrelque.model import JSON
-from torrelque.protocol import Transition, pack_text
+from torrelque.protocol import Transition
 
 Make = Callable[[str], Torrelque | torrelque.sync.Torrelque]
 # Clients that are never connected.

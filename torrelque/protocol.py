@@ -17,7 +17,7 @@ import redis.exceptions
 from .check import check_count, check_group, check_priority, check_rate, is_none, milliseconds
 from .error import TorrelqueDuplicateError, TorrelqueError, TorrelqueFullError, TorrelqueValueError
 from .keys import DECLARED
-from .lua import Script, load_script
+from .lua import load_script, pack_text, pack_words
 from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -56,28 +56,10 @@ def pack(args: Sequence[Arg]) -> bytes:
     return packed
 
 
-def _pack_words(words: Sequence[bytes]) -> bytes:
-    return b''.join(b'$%d\r\n%b\r\n' % (len(word), word) for word in words)
-
-
-@functools.cache
-def pack_text(script: Script) -> bytes:
-    """The text of a script as it is sent: once in the process, however many queues there are."""
-    return _pack_words([script.text])
-
-
-class Declared(NamedTuple):
-    """The keys that all scripts of one queue declare."""
-
-    words: list[bytes]
-    packed: bytes
-    """With their number, as they are sent."""
-
-
-def declare(keys: Mapping[str, str]) -> Declared:
-    """What the scripts of a queue declare."""
+def declare(keys: Mapping[str, str]) -> tuple[list[bytes], bytes]:
+    """The keys that all scripts of a queue declare; these with their number, as they are sent."""
     words = [keys[key].encode() for key in DECLARED]
-    return Declared(words, _pack_words([str(len(words)).encode(), *words]))
+    return words, pack_words([str(len(words)).encode(), *words])
 
 
 class Transition:
@@ -86,11 +68,11 @@ class Transition:
 
     __slots__ = ('_packed_keys', '_short', 'keys', 'name', 'script')
 
-    def __init__(self, name: str, keys: Mapping[str, str], declared: Declared | None = None) -> None:
+    def __init__(self, name: str, keys: Mapping[str, str], declared: tuple[list[bytes], bytes] | None = None) -> None:
         self.name = name
         self.script = load_script(name)
         self.keys, self._packed_keys = declared or declare(keys)
-        self._short = _pack_words([b'EVALSHA', self.script.sha]) + self._packed_keys
+        self._short = pack_words([b'EVALSHA', self.script.sha]) + self._packed_keys
 
     def pack(self, args: Sequence[Arg], resent: bool, whole: bool) -> bytes:
         """The call as RESP; ``whole`` with the text of the script, for a server that does not know it."""
@@ -114,7 +96,6 @@ class Transitions(dict[str, Transition]):
     __slots__ = ('_declared', '_keys', '_names')
 
     def __init__(self, names: Sequence[str], keys: Mapping[str, str]) -> None:
-        super().__init__()
         self._names = names
         self._keys = keys
         self._declared = declare(keys)

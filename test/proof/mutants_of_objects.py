@@ -61,7 +61,7 @@ THREADS = (
 MEMORY = (
     Mutant(
         'texts-packed-for-each-queue', BEYOND, 'each queue object that is used has the texts of its scripts',
-        (client('protocol', '@functools.cache\ndef pack_text', 'def pack_text'),),
+        (client('lua', '@functools.cache\ndef pack_text', 'def pack_text'),),
         ('objects::test_an_object_has_the_scripts_that_it_uses_and_their_texts_are_those_of_all',),
     ),
     Mutant(
