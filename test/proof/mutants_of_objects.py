@@ -123,4 +123,47 @@ NAMES = (
     ),
 )  # fmt: skip
 
-OBJECTS = (*NAMES, *MESSAGES, *THREADS, *MEMORY)
+CLOCK = (
+    Mutant(
+        'bucket-of-the-future-not-written', BEYOND, 'after the clock went back, each look at a bucket counts anew',
+        (script('_groups', 'reset[k], since = since > now, math.min(since, now)', 'since = math.min(since, now)'),),
+        ('clock_back::test_a_bucket_counts_from_now_on',),
+    ),
+    Mutant(
+        'bucket-below-nothing', 11, 'a bucket that was written by hand keeps all consumers sweeping',
+        (script('_groups', 'math.max(0, tonumber(left) or most)', 'tonumber(left) or most'),),
+        ('clock_back::test_what_nobody_can_wait_for_is_no_endless_loop',),
+    ),
+    Mutant(
+        'probe-of-the-future', BEYOND, 'after the clock went back, a pause lets nothing through for as long',
+        (script('_probe', 'if instant and instant - every > now then', 'if false then'),),
+        ('clock_back::test_a_probe_comes_now_and_the_next_in_its_time',),
+    ),
+    Mutant(
+        'late-unseen-by-consumers', 11, 'after the clock went back, a group waits for its token for as long',
+        (script('_tend', 'if token and token - now > 1000 then', 'if false then'),),
+        ('clock_back::test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes',),
+    ),
+    Mutant(
+        'late-unseen-by-sweeps', BEYOND, 'where all consumers are away, nobody sees that groups wait too long',
+        (script('sweep', 'if room > 0 and #thirsty == 0 and', 'if false and'),),
+        ('clock_back::test_a_sweep_sees_it_where_all_consumers_are_away',),
+    ),
+    Mutant(
+        'late-the-first-alone', BEYOND, 'a sweep brings fifty groups forward, and the others wait',
+        (script('sweep', "redis.call('ZUNIONSTORE', rated, 1, rated, 'WEIGHTS', 0)", ''),),
+        ('clock_back::test_groups_that_wait_are_looked_at_once',),
+    ),
+    Mutant(
+        'late-always', BEYOND, 'groups that wait as they should are looked at again and again',
+        (script('_late', 'rate and math.ceil(rate[2] / rate[1]) or 0, every or 0', '0, every or 0'),),
+        ('clock_back::test_groups_that_wait_as_they_should_are_let_be',),
+    ),
+    Mutant(
+        'late-first-write-needs-memory', 9, 'who leaves a server without memory is refused after its clock went back',
+        (script('_tend', 'if back or not (told and written) then', 'if not back and not (told and written) then'),),
+        ('clock_back::test_a_full_server_lets_it_pass',),
+    ),
+)  # fmt: skip
+
+OBJECTS = (*CLOCK, *NAMES, *MESSAGES, *THREADS, *MEMORY)
