@@ -80,7 +80,7 @@ class Machine(RuleBasedStateMachine):
         self.queues = [self.make_queue(place) for place in range(3)]
         self.keys = self.queues[0].keys
         self.prefix = self.keys['pending'].removesuffix('pending')
-        self.transitions = {name: protocol.Transition(name, self.keys) for name in Plan.NAMES}
+        self.transitions = protocol.Transitions(Plan.NAMES, self.keys)
         self.consumers = [Consumer(f'{self.keys["claim"]}:consumer{n}') for n in range(2)]
         self.deliveries: list[TorrelqueTaskId] = []
         self.ids: list[str] = [*OWN_IDS, 'no such']

@@ -94,7 +94,7 @@ class Groups:
         if group not in self.buckets:
             return starts
         left, at, _, _ = self.buckets[group]
-        return min(starts, left + max(0, self.now - at) * starts / period)
+        return min(starts, max(0, left) + max(0, self.now - at) * starts / period)
 
     def is_dry(self, group: str) -> bool:
         """Whether there is no token, but for the rounding."""
@@ -108,6 +108,15 @@ class Groups:
             left = self.tokens(group) - count
             ttl = max(1, math.ceil((starts - left) * period / starts))
             self.buckets[group] = Bucket(left, self.now, self.now + ttl, ttl)
+
+    def is_late(self) -> bool:
+        """Whether one of those that wait shortest waits longer for a token than one takes: its rate is another now, or
+        the clock went back."""
+        for group in sorted(self.rated, key=lambda group: (self.rated[group], group.encode()))[:5]:
+            starts, period = self.rate(group) or (1, 0)
+            if self.rated[group] - self.now > math.ceil(period / starts) + 1000:
+                return True
+        return False
 
     # Heads
 
@@ -166,6 +175,9 @@ class Groups:
         for group in dict.fromkeys(self.met):
             self.come_up(group)
             rate = self.rate(group)
+            if rate and group in self.buckets and self.buckets[group].at > self.now:
+                # The clock went back: it counts from now on.
+                self.take_tokens(group, 0)
             if group in self.waiting and rate and self._has_room(group) and self.is_dry(group):
                 told |= group not in self.rated
                 starts, period = rate

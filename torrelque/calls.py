@@ -1,7 +1,7 @@
 """Calls as values: the one builder of each verb, whoever sends it.
 
-A builder checks all that the caller gave, and changes nothing but the marks.  What it makes is sent by the asynchronous
-queue, together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.
+A builder checks all that the caller gave, and changes nothing.  What it makes is sent by the asynchronous queue,
+together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.
 """
 
 import logging
@@ -18,9 +18,8 @@ from .protocol import (
     FEW,
     GROUPED,
     Arg,
-    Transition,
+    Transitions,
     enqueue_options,
-    make_marks,
     release_keep,
     release_token,
     token_of,
@@ -50,16 +49,14 @@ class Plan:
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.name = queue
         self.keys = make_keys(queue)
-        self.transitions = {name: Transition(name, self.keys) for name in self.NAMES}
-        self._marks = make_marks()
-        self._process = os.getpid()
+        self.transitions = Transitions(self.NAMES, self.keys)
 
     def mark(self) -> str:
-        """A name for a call, by which the scripts know it when it is sent twice."""
-        if self._process != os.getpid():
-            # Forked: the other process goes on with these.
-            self._marks, self._process = make_marks(), os.getpid()
-        return next(self._marks)
+        """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
+
+        Nothing is kept for it that the threads of a synchronous queue, or the processes of a fork, would share.
+        """
+        return os.urandom(8).hex()[:15]
 
     def head(self, name: str, acknowledged: str = '') -> list[Arg]:
         """The arguments that a call has once, before those of its tasks."""
@@ -93,7 +90,8 @@ class Plan:
         if task_id is None:
             new_id = TorrelqueTaskId(os.urandom(16).hex())
         else:
-            new_id, mark = TorrelqueTaskId(check_id(task_id)), self.mark()
+            # What a subclass of str has of its own, a member of an enumeration for one, calls itself something else.
+            new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
         size = len(payload) + (0 if group is None else GROUPED)

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import os
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -55,11 +57,6 @@ def notification_channel(client: Client, key: str) -> str:
     return f'__keyspace@{pool.connection_kwargs.get("db") or 0}__:{key}'
 
 
-# Links for calls, shared by the queues of one client and loop
-
-_links: 'weakref.WeakKeyDictionary[Any, dict[Any, tuple[Link, list[object]]]]' = weakref.WeakKeyDictionary()
-
-
 def make_connector(client: Client, key: str) -> Connector:
     """What connects to the server, or the node of a Cluster, that has a key."""
     if isinstance(client, redis.asyncio.RedisCluster):
@@ -67,35 +64,70 @@ def make_connector(client: Client, key: str) -> Connector:
     return _PoolConnector(client)
 
 
+# Links for calls, shared by the queues of one client and loop
+
+_Links = dict[tuple[asyncio.AbstractEventLoop, int | None], tuple[Link, list[object]]]
+
+_links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
+# The loops of one client may be in several threads.  A thread that holds it may be the one to collect a queue object,
+# and forget its link, wherever it is: so it is reentrant, and what is gone through under it is a copy of keys.
+_sharing = threading.RLock()
+
+
+def _unlock() -> None:
+    global _sharing
+    _sharing = threading.RLock()
+
+
+if hasattr(os, 'register_at_fork'):
+    # Another thread of the parent may hold it, and is not here to let it go.
+    os.register_at_fork(after_in_child=_unlock)
+
+
 def share_link(client: Client, key: str, user: object) -> Link:
     """The link for calls of a client, for one more user of it."""
     loop = asyncio.get_running_loop()
     slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
-    links = _links.setdefault(client, {})
-    for other in [other for other in links if other[0].is_closed()]:
-        del links[other]
-    link, users = links.setdefault((loop, slot), (Link(make_connector(client, key)), []))
-    users.append(user)
+    fresh = Link(make_connector(client, key))
+    with _sharing:
+        links = _links.setdefault(client, {})
+        over = [place for place in [*links] if place[0].is_closed()]
+        # Kept until the lock is free: what they have may have a finaliser.
+        gone = [links.pop(place, None) for place in over]
+        link, users = links.setdefault((loop, slot), (fresh, []))
+        users.append(user)
+    del gone
     return link
 
 
 def leave_link(client: Client, link: Link, user: object) -> None:
     """Give a shared link up; the last user closes it."""
-    links = _links.get(client, {})
-    for place, (other, users) in list(links.items()):
-        if other is link:
+    gone = None
+    with _sharing:
+        links = _links.get(client, {})
+        place = _place_of(link, links)
+        if place is not None:
+            _, users = links[place]
             users.remove(user)
-            if not users:
-                del links[place]
-                link.close()
+            gone = None if users else links.pop(place)
+    if gone is not None:
+        link.close()
 
 
 def forget_link(client: Client, link: Link) -> None:
-    """Forget a link whose event loop is closed."""
-    links = _links.get(client, {})
-    for place, (other, _) in list(links.items()):
-        if other is link:
-            del links[place]
+    """Forget a link whose event loop is closed; from any thread, and in the middle of whatever."""
+    with _sharing:
+        links = _links.get(client, {})
+        place = _place_of(link, links)
+        gone = None if place is None else links.pop(place, None)
+    del gone
+
+
+def _place_of(link: Link, links: _Links) -> tuple[asyncio.AbstractEventLoop, int | None] | None:
+    for place in [*links]:
+        if (found := links.get(place)) is not None and found[0] is link:
+            return place
+    return None
 
 
 def check_client(client: object) -> None:

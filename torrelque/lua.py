@@ -1,10 +1,10 @@
-"""The scripts' texts: joined from the files in `script`, once."""
+"""The scripts' texts: joined from the files in `script`, and packed, once."""
 
 import functools
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -20,6 +20,17 @@ def load_script(name: str) -> Script:
     """The script of a name, as `torrelque/script/NAME.lua` describes it."""
     text = '\n'.join([*_join('_prelude', set()), *_join(name, set())])
     return Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
+
+
+def pack_words(words: Iterable[bytes]) -> bytes:
+    """Words of a command as RESP."""
+    return b''.join(b'$%d\r\n%b\r\n' % (len(word), word) for word in words)
+
+
+@functools.cache
+def pack_text(script: Script) -> bytes:
+    """The text of a script as it is sent: once in the process, however many queues there are."""
+    return pack_words([script.text])
 
 
 def _join(name: str, made: set[str]) -> Iterator[str]:

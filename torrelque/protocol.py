@@ -5,11 +5,9 @@ of many can be one.
 """
 
 import functools
-import itertools
 import json
-import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -17,7 +15,7 @@ import hiredis
 from .check import check_count, check_group, check_priority, check_rate, is_none, milliseconds
 from .error import TorrelqueValueError
 from .keys import DECLARED
-from .lua import load_script
+from .lua import load_script, pack_text, pack_words
 from .model import (
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -54,41 +52,58 @@ def pack(args: Sequence[Arg]) -> bytes:
     return packed
 
 
-class Transition:
-    """One script of one queue.  What is the same in all its calls is packed once."""
+def declare(keys: Mapping[str, str]) -> tuple[list[bytes], bytes]:
+    """The keys that all scripts of a queue declare; these with their number, as they are sent."""
+    words = [keys[key].encode() for key in DECLARED]
+    return words, pack_words([str(len(words)).encode(), *words])
 
-    def __init__(self, name: str, keys: Mapping[str, str]) -> None:
+
+class Transition:
+    """One script of one queue.  What is the same in all its calls is packed once; the text of the script, once for all
+    queues, by the first that needs it."""
+
+    __slots__ = ('_packed_keys', '_short', 'keys', 'name', 'script')
+
+    def __init__(self, name: str, keys: Mapping[str, str], declared: tuple[list[bytes], bytes] | None = None) -> None:
         self.name = name
         self.script = load_script(name)
-        self.keys = [keys[key].encode() for key in DECLARED]
-        self._short = self._prefix(b'EVALSHA', self.script.sha)
-        self._whole = self._prefix(b'EVAL', self.script.text)
-
-    def _prefix(self, command: bytes, script: bytes) -> bytes:
-        words = [command, script, str(len(self.keys)).encode(), *self.keys]
-        return b''.join(b'$%d\r\n%b\r\n' % (len(word), word) for word in words)
+        self.keys, self._packed_keys = declared or declare(keys)
+        self._short = pack_words([b'EVALSHA', self.script.sha]) + self._packed_keys
 
     def pack(self, args: Sequence[Arg], resent: bool, whole: bool) -> bytes:
         """The call as RESP; ``whole`` with the text of the script, for a server that does not know it."""
         packed: bytes = _pack(('1' if resent else '', *args))
         return b'*%d\r\n%b%b' % (
             len(args) + len(self.keys) + 4,
-            self._whole if whole else self._short,
+            b'$4\r\nEVAL\r\n' + pack_text(self.script) + self._packed_keys if whole else self._short,
             packed[packed.index(b'\n') + 1 :],
         )
 
     def words(self, args: Sequence[Arg], resent: bool) -> list[Arg | int]:
-        """The call with the text of the script, for the pipeline of a caller."""
-        return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *args]
+        """The call with the text of the script, for the pipeline of a caller; its client may encode text otherwise."""
+        data = [arg.encode() if isinstance(arg, str) else arg for arg in args]
+        return ['EVAL', self.script.text, len(self.keys), *self.keys, '1' if resent else '', *data]
+
+
+class Transitions(dict[str, Transition]):
+    """The scripts of one queue by their names, each made when it is first asked for: many make an object for each
+    request, and need two or three."""
+
+    __slots__ = ('_declared', '_keys', '_names')
+
+    def __init__(self, names: Sequence[str], keys: Mapping[str, str]) -> None:
+        self._names = names
+        self._keys = keys
+        self._declared = declare(keys)
+
+    def __missing__(self, name: str) -> Transition:
+        if name not in self._names:
+            raise KeyError(name)
+        # Threads that ask at once have the same.
+        return self.setdefault(name, Transition(name, self._keys, self._declared))
 
 
 # Builders: the arguments of one task
-
-
-def make_marks() -> Iterator[str]:
-    """Names for calls, each 15 characters and of no other process."""
-    process = secrets.token_hex(4)
-    return (f'{process}{n & 0xFFFFFFF:07x}' for n in itertools.count())
 
 
 @functools.lru_cache(100, typed=True)

@@ -298,7 +298,7 @@ def get_queue_stats() -> Steps[TorrelqueQueueStats]:
 
 def get_task_state(plan: Plan, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
-    values = yield None, ['HMGET', f'{plan.keys["task"]}:{check_id(task_id)}', *STATE_FIELDS]
+    values = yield None, ['HMGET', plan.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
     state = read_state(values, plan.serialiser)
     if state is None:
         raise TorrelqueLookupError(f'the queue has no task {task_id!r}')

@@ -86,7 +86,7 @@ GROUPS = (
     ),
     Mutant(
         'bucket-refilled', 9, 'every call finds a full bucket',
-        (script('_groups', 'left = tonumber(left) or most', 'left = most'),),
+        (script('_groups', 'tonumber(left) or most)', 'most)'),),
         ('limits::test_a_bucket_is_not_filled_anew_by_emptiness',),
     ),
     Mutant(

@@ -80,7 +80,7 @@ WATCH = (
     ),
     Mutant(
         'connection-not-let-go', 11, 'the connection for calls stays when the last queue object is closed',
-        (client('client', 'del links[place]\n                link.close()', 'del links[place]'),),
+        (client('client', 'if gone is not None:\n        link.close()', 'del gone'),),
         ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
     ),
     Mutant(

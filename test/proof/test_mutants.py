@@ -20,6 +20,7 @@ from torrelque.calls import Plan
 from torrelque.lua import load_script
 
 KIND = selected_kinds()[0]
+SCRIPTS = 'torrelque/script/'
 CAUGHT = Mutant(
     'seconds-for-milliseconds', 12, 'durations are a thousand times too short',
     (client('check', 'round(seconds * 1000)', 'round(seconds)'),),
@@ -66,7 +67,7 @@ def test_faults_in_the_scripts_load_and_change_them(tmp_path: Path, monkeypatch:
     before = {name: load(name).sha for name in Plan.NAMES}
     with RealServer(KIND) as server, server.sync_client() as raw:
         for mutant in MUTANTS:
-            texts = {path: text for path, text in changed(mutant).items() if path.endswith('.lua')}
+            texts = {path: text for path, text in changed(mutant).items() if path.startswith(SCRIPTS)}
             for path, text in texts.items():
                 (tmp_path / 'script' / Path(path).name).write_text(text, 'utf-8')
             made_of = {name: load(name) for name in Plan.NAMES if texts}

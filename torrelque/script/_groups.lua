@@ -15,12 +15,12 @@ local function book()
     return opened
   end
   -- Keys   turns, groups, ring_key, limits, rated, paused, later, holders
-  -- Uses   probe
+  -- Uses   probe, decode
   local self = {}
   local numbers, names, seen = {}, {}, 0
   local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty, opens = {}, {}, {}, {}, {}, {}, {}, {}, {}
-  local freed, held, lost, joined, gone_on, rounds = {}, {}, {}, {}, 0, 1
+  local freed, held, lost, joined, gone_on, rounds, reset = {}, {}, {}, {}, 0, 1, {}
   local used_up, cycled, quenched = false, false, {}
   local limited, default_limit, default_rate, delayed, renewed
   opened = self
@@ -40,24 +40,6 @@ local function book()
       return default_rate
     end
     return rate[k]
-  end
-
-  -- Limits as they are written, by hand perhaps; what cannot be read is by default.
-  local function decode(text, most, pace)
-    local fine, value = pcall(cjson.decode, text)
-    if not fine or type(value) ~= 'table' then
-      return most, pace
-    end
-    if type(value.concurrency) == 'number' then
-      most = value.concurrency > 0 and value.concurrency or math.huge
-    end
-    if type(value.rate) == 'table' then
-      local starts, period = tonumber(value.rate[1]) or 0, tonumber(value.rate[2]) or 0
-      pace = starts >= 1 and starts < 2 ^ 53 and period > 0 and period <= 1e13 and {starts, period} or pace
-    elseif value.rate == 0 then
-      pace = false
-    end
-    return most, pace
   end
 
   function self.meet(name)
@@ -114,8 +96,10 @@ local function book()
     if not tokens[k] then
       local text, most, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate_of(k))
       local left, since = string.match(type(text) == 'string' and text or '', '^(%S+) (%d+)$')
-      left = tonumber(left) or most
-      tokens[k] = math.min(most, left + math.max(0, now - (since or now)) * most / period)
+      left, since = math.max(0, tonumber(left) or most), tonumber(since) or now
+      -- Where the clock went back, it counts from now on.
+      reset[k], since = since > now, math.min(since, now)
+      tokens[k] = math.min(most, left + (now - since) * most / period)
     end
     return tokens[k]
   end
@@ -366,16 +350,19 @@ local function book()
     end
     if #words > 0 and command == 'HSET' and redis.call('HLEN', name) * 2 == #words then
       -- It is new.  The server searches a small hash from one end to the other, which costs more than all else here; a
-      -- field of more than 64 bytes makes it one that looks up.
-      redis.call('HSET', name, string.rep('-', 65), '')
-      redis.call('HDEL', name, string.rep('-', 65))
+      -- field of more than 64 bytes makes it one that looks up.  This one is no text, so no group and no id of ours; of
+      -- another client it may be, and is let be.
+      local long = string.rep('\255', 65)
+      if redis.call('HSETNX', name, long, '') == 1 then
+        redis.call('HDEL', name, long)
+      end
     end
   end
 
   -- What a rate, and probes, mean for the group: whether it waits for a token or a probe, and nobody knew.
   local function ration(k)
     local most = rate_of(k) and rate_of(k)[1]
-    if most and (taken[k] or renewed and bucket(k) < most) then
+    if most and (taken[k] or reset[k] or renewed and bucket(k) < most) then
       local full = time_of(most - tokens[k], k)
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end

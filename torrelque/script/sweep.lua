@@ -76,9 +76,18 @@ local delays = come(delayed, DELAYED, function(id, known)
   pend(id, known)
   due = due + 1
 end)
-local thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, math.min(room, most))
+room = math.min(room, most)
+local thirsty, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
+if room > 0 and #thirsty == 0 and redis.call('EXISTS', rated) == 1 then
+  -- Uses   late
+  back = late()
+  thirsty = back and redis.call('ZRANGE', rated, 0, room - 1) or thirsty
+end
 if #thirsty > 0 then
   redis.call('ZREM', rated, unpack(thirsty))
+  if back then
+    redis.call('ZUNIONSTORE', rated, 1, rated, 'WEIGHTS', 0)
+  end
   for _, name in ipairs(thirsty) do
     book().meet(name)
   end
@@ -92,4 +101,4 @@ if leases > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (left or #thirsty >= math.min(room, most)) and 1 or 0, troubles}
+return {'ok', stale, due, died, (left or #thirsty >= room) and 1 or 0, troubles}

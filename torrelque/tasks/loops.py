@@ -113,11 +113,16 @@ class Loops:
     def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
         self._queue = queue
         self._make = make_queue or (lambda: copy_queue(queue))
+        self._lock = threading.RLock()
         self._begin()
+        _all.add(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child: another thread of the parent may hold the lock, and is not here to let it go."""
+        self._lock = threading.RLock()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.RLock()
         self._places: dict[asyncio.AbstractEventLoop, Place] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._copied = False
@@ -262,6 +267,18 @@ class Loops:
             background, self._background = self._background, None
         if background is not None:
             background.close()
+
+
+_all: 'weakref.WeakSet[Loops]' = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for loops in [*_all]:
+        loops.renew_lock()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def copy_queue(queue: Torrelque, max_tasks: int | None = None) -> Torrelque:

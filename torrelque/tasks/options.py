@@ -104,6 +104,10 @@ def check_name(value: Any, what: str) -> str:
         raise TorrelqueTypeError(f'{what} must be a str, not {type(value).__name__}')
     if not value:
         raise TorrelqueValueError(f'{what} must not be empty')
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise TorrelqueValueError(f'{what} must be encodable as UTF-8: {value!r}') from exc
     return value
 
 

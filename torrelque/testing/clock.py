@@ -43,13 +43,15 @@ def _script() -> str:
     return (importlib.resources.files(__package__) / 'script' / 'move.lua').read_text('utf-8')
 
 
-def _words(queue: HasKeys, seconds: float) -> tuple[str, int, str, str, str]:
+def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TorrelqueTypeError(f'a clock is moved by seconds, not by {type(seconds).__name__}')
     if not 0 <= seconds <= FURTHEST:
         raise TorrelqueValueError(f'a clock is moved forward, by {FURTHEST:.0f} s at the most, not by {seconds}')
     # Up, so that what is due in that time is due then.
-    return _script(), 2, queue.keys['pending'], queue.keys['never'], str(math.ceil(round(1000 * seconds, 6)))
+    # As bytes: the client, which is the caller's, may encode text otherwise.
+    pending, never = queue.keys['pending'].encode(), queue.keys['never'].encode()
+    return _script(), 2, pending, never, str(math.ceil(round(1000 * seconds, 6)))
 
 
 def _due(reply: Sequence[int | None]) -> Due:

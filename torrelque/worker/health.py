@@ -74,7 +74,7 @@ class Heart:
             client: Any = queue.client
             try:
                 await client.set(key, text, px=self._ttl)
-                await client.zadd(names, {health.name: now})
+                await client.zadd(names, {health.name.encode(): now})
                 await client.zremrangebyscore(names, '-inf', now - 10 * self._ttl)
                 await client.pexpire(names, 10 * self._ttl)
             except Exception as exc:
@@ -87,7 +87,7 @@ class Heart:
             client: Any = queue.client
             try:
                 await client.delete(key)
-                await client.zrem(names, name)
+                await client.zrem(names, name.encode())
             except Exception as exc:
                 logger.warning('the heartbeat could not be ended: %s', exc)
 
@@ -101,9 +101,10 @@ async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
     return sorted(_read(text) for text in texts if text is not None)
 
 
-def _keys(queue: Torrelque, name: str) -> tuple[str, str]:
-    base = queue.keys['pending'].removesuffix('pending')
-    return f'{base}workers', f'{base}worker:{name}'
+def _keys(queue: Torrelque, name: str) -> tuple[bytes, bytes]:
+    # As bytes: the client, which is the caller's, may encode text otherwise.
+    base = queue.keys['pending'].removesuffix('pending').encode()
+    return base + b'workers', base + b'worker:' + name.encode()
 
 
 def _read(text: bytes | str) -> WorkerHealth:

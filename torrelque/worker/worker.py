@@ -166,10 +166,13 @@ class Worker:
 
         Before `run` it has that do nothing.
         """
-        if self._loop is None:
+        early = self._loop is None
+        if early:
             self._stops += 1
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop)
+        # It may have begun since, and have seen nothing of that.
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._end_serving if early else self._stop)
 
     async def __aenter__(self: Self) -> Self:
         """Run in the background of the block, without signals; leaving it stops the worker."""
@@ -197,7 +200,7 @@ class Worker:
             RunningTask(
                 str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
             )
-            for each in tuple(self._held)
+            for each in [*self._held]  # in one go: the worker may be in another thread
         )
         counts = self._handling.counts
         return WorkerHealth(
@@ -210,6 +213,9 @@ class Worker:
 
     def _stop(self) -> None:
         self._stops += 1
+        self._end_serving()
+
+    def _end_serving(self) -> None:
         if self._serving is not None and self._state == 'running':
             self._serving.cancel()
         if self._state == 'running':

@@ -1,0 +1,19 @@
+-- Late: whether a group waits in `rated` by more than a second longer than a token takes, or from one probe to the next,
+-- for the clock went back, or its rate is another.  Only the first few are looked at: those that wait shortest are first.
+--
+-- All are then to be made due (their scores 0), so that sweeps look at each anew.
+--
+-- Keys   rated, limits
+-- Uses   time, probe, decode
+local function late()
+  local items = redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES')
+  local _, pace = decode(redis.pcall('HGET', limits, ''), 0, false)
+  for j = 1, #items, 2 do
+    local _, rate = decode(redis.pcall('HGET', limits, items[j]), 0, pace)
+    local _, every = probe_of(items[j])
+    if items[j + 1] - now > math.max(rate and math.ceil(rate[2] / rate[1]) or 0, every or 0) + 1000 then
+      return true
+    end
+  end
+  return false
+end
