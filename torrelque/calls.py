@@ -46,6 +46,7 @@ class Plan:
     )
 
     def __init__(self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
+        self.name = queue
         self.serialiser = check_serialiser(serialiser)
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.keys = make_keys(queue)
