@@ -8,7 +8,7 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, link, listen
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
 still, faulty, fast, unsafe = watching.still, watching.faulty, watching.fast, watching.unsafe
@@ -196,6 +196,7 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
 
 async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):
     monkeypatch.setattr(listen, 'SILENCE', 10**6)
+    monkeypatch.setattr(hub, 'ASK', 10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(20))
         await queue.dequeue(max_tasks=20)

@@ -139,7 +139,7 @@ WATCH = (
     Mutant(
         'refused-is-the-end', 11, 'who may not listen to a task does not see its end',
         (client('hub', 'task.deaf = True\n', 'pass\n'),),
-        ('watch_reading::test_who_may_not_listen_reads',),
+        ('watch_reading::test_who_may_not_listen_to_one_task_reads_that_one',),
     ),
     Mutant(
         'refused-for-ever', 11, 'who may listen at last goes on reading',
@@ -192,7 +192,7 @@ WATCH = (
         ('watch_reading::test_states_that_make_no_sense_are_read_again',),
     ),
     Mutant(
-        'senseless-is-taken', 11, 'what a server says that makes no sense ends the connection for notifications for good',
+        'senseless-is-taken', 11, 'a connection for notifications over which comes what makes no sense is kept',
         (client('listen', "raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')", 'pass'),),
         ('watch_reading::test_a_listener_that_hears_no_sense_is_made_anew',),
     ),
