@@ -93,6 +93,22 @@ def server(shared_server: RealServer, _flushing_client: redis.Redis) -> RealServ
     return shared_server
 
 
+@pytest.fixture(scope='session')
+def _shared_plain_server(server_kind: str) -> Iterator[RealServer]:
+    with RealServer(server_kind, {'notify-keyspace-events': '""'}) as server:
+        yield server
+
+
+@pytest.fixture
+def plain_server(_shared_plain_server: RealServer) -> RealServer:
+    """As `server`, one that sends no notifications, as in its default configuration.  Its setting may be changed."""
+
+    with _shared_plain_server.sync_client() as client:
+        client.flushall()
+        client.config_set('notify-keyspace-events', '')
+    return _shared_plain_server
+
+
 @pytest.fixture
 def make_server(server_kind: str) -> Iterator[MakeServer]:
     with ExitStack() as stack:

@@ -68,6 +68,7 @@ class Proxy:
         self._hold_reply: list[Gate] = []
         self._lose_request: list[Part] = []
         self._lose_reply: list[Part] = []
+        self._spoilt: list[tuple[Part, bytes]] = []
 
     def client(self, **options: Any) -> redis.asyncio.Redis:
         return redis.asyncio.Redis(unix_socket_path=self.path, **options)
@@ -94,6 +95,10 @@ class Proxy:
         """Say nothing more, without closing it, over the connection of the next request that has this part."""
         self._muted.append(part)
 
+    def spoil(self, part: Part, reply: bytes) -> None:
+        """Answer each request that has this part by these bytes, and not by what the server says."""
+        self._spoilt.append((part, reply))
+
     @property
     def lossless(self) -> bool:
         """Whether all that was to be lost, or muted, was."""
@@ -103,6 +108,7 @@ class Proxy:
         """Nothing more is to be lost, or held."""
         for ordered in (self._lose_request, self._lose_reply, self._hold_request, self._hold_reply):
             ordered.clear()
+        self._spoilt.clear()
 
     def cut(self) -> None:
         """Cut all connections."""
@@ -152,6 +158,7 @@ class _Line:
         self.doomed = False
         self.muted = False
         self.gate: Gate | None = None
+        self.spoilt = b''
 
     async def forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bool, back: asyncio.StreamWriter
@@ -171,6 +178,9 @@ class _Line:
                     self.doomed = self.doomed or self.proxy.take(self.proxy._lose_reply, data)
                     self.muted = self.muted or self.proxy.take(self.proxy._muted, data)
                     self.gate = self.proxy.take_gate(self.proxy._hold_reply, data) or self.gate
+                    for part, reply in self.proxy._spoilt:
+                        if has_part(data, part):
+                            self.spoilt = reply
                     if gate := self.proxy.take_gate(self.proxy._hold_request, data):
                         await gate.opened.wait()
                 elif self.doomed:
@@ -180,6 +190,8 @@ class _Line:
                     self.gate = None
                 elif self.proxy.silent or self.muted:
                     await asyncio.Event().wait()
+                if not request and self.spoilt:
+                    data, self.spoilt = self.spoilt, b''
                 writer.write(data)
                 await writer.drain()
 

@@ -89,6 +89,9 @@ def read_blocks(page: Path) -> Iterator[Block]:
 Change = Callable[[tuple[Any, ...], dict[str, Any]], None]
 BLOCKS = [block for page in PAGES for block in read_blocks(page)]
 RUNNING_PAGES = sorted({block.page for block in BLOCKS if not block.how or block.how.endswith('later')})
+_WATCHES = re.compile(r'\.(?:watch|wait|result|wait_result|cancel)\(|Worker\(')
+"""In the code of those who watch tasks; a worker watches, too."""
+WATCHING_PAGES = [page for page in RUNNING_PAGES if any(_WATCHES.search(block.code) for block in read_blocks(page))]
 
 
 def marked(kind: str) -> pytest.MarkDecorator:
@@ -134,6 +137,22 @@ def redirect(monkeypatch: pytest.MonkeyPatch, kind: type, change: Change) -> Non
 
 @pytest.mark.parametrize('page', RUNNING_PAGES, ids=lambda page: page.stem)
 async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run_page(page, server, monkeypatch)
+
+
+@pytest.mark.parametrize('page', WATCHING_PAGES, ids=lambda page: page.stem)
+async def test_blocks_of_a_page_run_on_a_server_that_sends_no_notifications(
+    page: Path, plain_server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_page(page, plain_server, monkeypatch)
+
+
+def test_pages_that_watch_are_known() -> None:
+    names = {'README', 'tutorial', 'worker', 'tasks', 'coming-from', 'watching'}
+    assert names <= {page.stem for page in WATCHING_PAGES}
+
+
+async def run_page(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def default(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not args and not kwargs.keys() - {'decode_responses', 'protocol', 'retry'}:
             kwargs['unix_socket_path'] = server.socket

@@ -8,10 +8,16 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, watcher
 from watching import READ, begin, channels, reads_of, statuses, until_unsubscribed
 
 still, faulty, as_it_is = watching.still, watching.faulty, watching.as_it_is
+
+
+@pytest.fixture(params=['told', 'plain'])
+def server(request, server, plain_server):
+    """Each test runs on a server that tells what has changed, and on one that does not."""
+    return plain_server if request.param == 'plain' else server
 
 
 # What is seen
@@ -277,7 +283,7 @@ async def test_watches_one_after_the_other_leave_no_memory(queue):
         await queue.release(task_id, result=n)
         assert (await queue.wait(task_id)).result == n
     gc.collect()
-    assert not [item for item in gc.get_objects() if isinstance(item, hub._Task) and item.id in ids]
+    assert not [item for item in gc.get_objects() if isinstance(item, watcher.Task) and item.id in ids]
 
 
 async def test_closing_a_watch_ends_who_waits_for_it(queue):

@@ -8,12 +8,14 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, link, listen
-from watching import READ, begin, channels, kill_listeners, statuses, until_unsubscribed, without_listener
+from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
+from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
 still, faulty, fast, unsafe = watching.still, watching.faulty, watching.fast, watching.unsafe
+server = watching.server
 
 
+@both
 @pytest.mark.parametrize('hold', ['hold_request', 'hold_reply'])
 @pytest.mark.parametrize('step', [b'notify-keyspace-events', b'SUBSCRIBE', READ])
 @pytest.mark.parametrize('keep', [True, False])
@@ -33,6 +35,7 @@ async def test_an_end_between_two_steps_is_seen(proxy, faulty, queue, step, hold
         assert not keep
 
 
+@both
 async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty, queue):
     """Of a task that is watched already, and of one that was watched a moment ago."""
     for leave in (False, True):
@@ -51,6 +54,7 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
             assert await statuses(watched) == [Status.COMPLETED]
 
 
+@both
 async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, faulty, queue):
     """And sees nothing older than its call."""
     task_id = await queue.enqueue(1)
@@ -83,6 +87,7 @@ async def test_a_listener_that_is_killed_is_replaced(client, queue):
     assert state.requeue_count == 3
 
 
+@both
 async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue):
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
@@ -145,6 +150,7 @@ async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty
     assert state.status is Status.PENDING
 
 
+@both
 async def test_a_short_watch_sees_the_state_while_the_listener_is_silent(proxy, faulty, queue):
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
@@ -190,6 +196,7 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
 
 async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):
     monkeypatch.setattr(listen, 'SILENCE', 10**6)
+    monkeypatch.setattr(hub, 'ASK', 10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(20))
         await queue.dequeue(max_tasks=20)
@@ -200,6 +207,7 @@ async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server
             assert await asyncio.wait_for(statuses(item), 60) == [Status.COMPLETED]
 
 
+@both
 @pytest.mark.parametrize('command', [('DEL',), ('PEXPIRE', 50)])
 async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
     task_id = await queue.enqueue(1)
@@ -212,6 +220,7 @@ async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
     assert (await asyncio.wait_for(waiting, 60)).status is Status.COMPLETED
 
 
+@both
 async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(client, queue):
     await queue.enqueue(1)
     task_id, _ = await queue.dequeue()
@@ -227,6 +236,7 @@ async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(clien
     assert (await statuses(watched))[-1] is Status.COMPLETED
 
 
+@both
 async def test_what_cannot_be_read_is_told(client, queue):
     task_id = await queue.enqueue(1)
     key = f'{queue.keys["task"]}:{task_id}'
@@ -246,6 +256,7 @@ async def test_what_cannot_be_read_is_told(client, queue):
     assert (await anext(healthy)).status is Status.WORKING
 
 
+@both
 async def test_progress_without_equality_is_no_change_by_itself(fast, client, queue_name):
     """Deserialised anew it is another object each time."""
     async with Torrelque(client, queue=queue_name, serialiser=pickle) as queue:
@@ -257,6 +268,7 @@ async def test_progress_without_equality_is_no_change_by_itself(fast, client, qu
             await asyncio.wait_for(anext(watched), 1.5)
 
 
+@both
 async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypatch):
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()

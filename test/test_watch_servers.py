@@ -1,4 +1,4 @@
-"""Watches and servers: those that go away, and those that do not tell, or let nobody listen."""
+"""Watches and servers that go away: a restart, a failover, a slot that moves."""
 
 import asyncio
 
@@ -8,10 +8,8 @@ import redis.exceptions
 
 import torrelque
 import watching
-from proxy import has_part
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
-from torrelque.replies import notifications_missing
-from watching import READ, begin, channels, kill_listeners, statuses, until_unsubscribed
+from watching import begin, channels, kill_listeners, statuses
 
 still, faulty, fast = watching.still, watching.faulty, watching.fast
 unsafe, as_it_is = watching.unsafe, watching.as_it_is
@@ -165,91 +163,3 @@ async def test_watches_follow_a_failover(as_it_is, sentinel):
         await queue.release(taken, result=1)
         assert (await asyncio.wait_for(statuses(watched), 60))[-1] is Status.COMPLETED
     await client.aclose()
-
-
-# The server's settings
-
-
-@pytest.mark.parametrize('flags', ['', 'K', 'EA', 'AE', 'Kgh', 'Khx', 'Kg$'])
-async def test_notifications_that_are_off_are_told_and_asked_for_once(make_server, flags):
-    async with make_server({'notify-keyspace-events': f'"{flags}"'}).client() as client, Torrelque(client) as queue:
-        ids = await queue.enqueue_many(range(50))
-        await client.config_resetstat()
-        errors = await asyncio.gather(*map(queue.wait, ids), return_exceptions=True)
-        assert len(set(map(id, errors))) == 50
-        for error in errors:
-            assert type(error) is torrelque.TorrelqueError
-            assert 'notify-keyspace-events' in str(error) and 'KA' in str(error) and 'Kghx' in str(error)
-        stats = await client.info('commandstats')
-        assert stats.get('cmdstat_config|get', stats.get('cmdstat_config', {'calls': 0}))['calls'] in (1, 2)
-        await until_unsubscribed(client)
-        await client.config_set('notify-keyspace-events', 'Kghx')
-        watched, state = await begin(queue, ids[0])
-        assert state.status is Status.PENDING
-        await queue.cancel(ids[0])
-        assert await asyncio.wait_for(statuses(watched), 60) == [Status.CANCELLED]
-
-
-@pytest.mark.parametrize(
-    ('reply', 'fine'),
-    [
-        ({b'notify-keyspace-events': b'AK'}, True),
-        ([b'notify-keyspace-events', b'AKE'], True),
-        ([b'notify-keyspace-events', b'ghxK'], True),
-        ([b'notify-keyspace-events', b'xghE'], False),
-        ({b'notify-keyspace-events': b''}, False),
-        ({}, True),
-        ([], True),
-    ],
-)
-def test_settings_of_notifications(reply, fine):
-    assert (not notifications_missing(reply)) is fine
-
-
-async def test_nothing_is_shown_before_the_settings_are_known(proxy, faulty, queue):
-    task_id = await queue.enqueue(1)
-    gate = proxy.hold_reply(b'notify-keyspace-events')
-    first = asyncio.ensure_future(begin(faulty, task_id))
-    await gate.arrived.wait()
-    while not await channels(queue.client):
-        await asyncio.sleep(0.005)
-    await queue.dequeue()
-    assert not has_part(b''.join(proxy.requests), READ) and not first.done()
-    gate.open()
-    assert (await first)[1].status is Status.WORKING
-
-
-async def user(server, *rules):
-    """A client of a user with such rules."""
-    async with server.client() as client:
-        await client.execute_command('ACL', 'SETUSER', 'someone', 'on', '>secret', '~*', '+@all', *rules)
-    return server.client(username='someone', password='secret')
-
-
-async def test_a_server_that_does_not_tell_its_settings_is_trusted(make_server):
-    async with await user(make_server(), '&*', '-config') as client, Torrelque(client) as queue:
-        watched, _ = await begin(queue, await queue.enqueue(1))
-        taken, _ = await queue.dequeue()
-        await queue.release(taken, result=1)
-        assert (await asyncio.wait_for(statuses(watched), 60))[-1] is Status.COMPLETED
-
-
-async def test_who_may_not_listen_is_told(make_server):
-    server = make_server()
-    async with await user(server, 'resetchannels') as client, Torrelque(client) as queue:
-        task_id = await queue.enqueue(1)
-        with pytest.raises(redis.exceptions.NoPermissionError):
-            await asyncio.wait_for(queue.wait(task_id), 60)
-
-
-async def test_who_may_not_listen_to_one_task_is_told_of_that_one(make_server):
-    server = make_server()
-    rules = ('resetchannels', '&__keyspace@0__:{trq}:task:mine*')
-    async with await user(server, *rules) as client, Torrelque(client) as queue:
-        for task_id in ('mine', 'yours'):
-            await queue.enqueue(1, task_id=task_id)
-        watched, _ = await begin(queue, 'mine')
-        with pytest.raises(redis.exceptions.NoPermissionError):
-            await asyncio.wait_for(queue.wait('yours'), 60)
-        await queue.cancel('mine')
-        assert await asyncio.wait_for(statuses(watched), 60) == [Status.CANCELLED]

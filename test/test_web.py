@@ -20,7 +20,6 @@ import pytest_asyncio
 
 import torrelque
 from browser import MissingBrowserError, launch
-from conftest import MakeServer
 from processes import is_alive, wait_end
 from servers import RealServer
 from torrelque import Torrelque
@@ -362,14 +361,25 @@ async def test_slow_page_is_told_the_last_state_only(
         assert [view['id']] == list(records)
 
 
-async def test_stream_says_what_the_server_lacks(run: Run, make_server: MakeServer) -> None:
-    server = make_server({'notify-keyspace-events': '""'})
+async def test_pages_are_live_on_a_server_that_sends_no_notifications(run: Run, plain_server: RealServer) -> None:
+    web = await run('--url', plain_server.url, *FAST)
+    visitor = await Visitor(web).come()
+    await visitor.start('letter', 3)
+    await visitor.follow(all_in('completed', count=3))
+    assert 'notify-keyspace-events' in web.errors
+
+
+async def test_stream_says_what_cannot_be_read(run: Run, server: RealServer) -> None:
     visitor = await Visitor(await run('--url', server.url, '--consumers', 0)).come()
-    await visitor.start('letter')
-    frame = await visitor.hear(lambda frame: bool(frame['trouble']))
-    assert 'notify-keyspace-events' in frame['trouble']
+    (task_id,) = await visitor.start('letter')
+    await visitor.follow(all_in('pending'))
     with server.sync_client() as client:
-        client.config_set('notify-keyspace-events', 'KA')
+        (key,) = client.keys(f'*:task:{task_id}')
+        timeout = client.hget(key, 'timeout')
+        client.hset(key, 'timeout', '9' * 400)
+        frame = await visitor.hear(lambda frame: bool(frame['trouble']))
+        assert 'cannot be read' in frame['trouble']
+        client.hset(key, 'timeout', timeout)
     await visitor.follow(all_in('pending'))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy import Proxy, calls_of
+from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status, hub
 
 READ = calls_of('state')
@@ -52,6 +53,19 @@ async def without_listener(client: Any, queue: Any) -> None:
     assert await kill_listeners(client) == 1
     while queue._session.hub._listener.connected:
         await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, server: RealServer) -> RealServer:
+    """A server that tells what has changed; with the parameter 'plain', one that does not."""
+    if getattr(request, 'param', 'told') == 'told':
+        return server
+    plain: RealServer = request.getfixturevalue('plain_server')
+    return plain
+
+
+both = pytest.mark.parametrize('server', ['told', 'plain'], indirect=True)
+"""For a test that is to run on both."""
 
 
 @pytest.fixture

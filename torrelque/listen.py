@@ -2,11 +2,16 @@
 
 What is subscribed is known here and not to the server alone, so a connection that is lost, however silently, is made
 anew and takes all of it over.  Nobody is told of what was missed meanwhile; instead each confirmation of a subscription
-is handed on like a notification: who reads after it has missed nothing.
+is handed on like a notification: who reads after it has missed nothing.  What the server refuses is told, and asked for
+again when its user says so, and over the next connection.
+
+What makes no sense is a lost connection, and the pause before the next one grows for as long as that goes on.
 """
 
 import collections
+import reprlib
 from collections.abc import Callable
+from typing import Any
 
 import hiredis
 
@@ -21,6 +26,9 @@ CHUNK_BYTES = 100_000
 the server for a millisecond, and all their confirmations together are not more than it holds for a slow reader."""
 SILENCE = 3
 """Ticks without any byte after which the server is asked for one, and again after which it counts as dead."""
+
+_KINDS = (b'subscribe', b'unsubscribe', b'message')
+_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 
 class Listener(Connection):
@@ -41,8 +49,10 @@ class Listener(Connection):
         self._joining: collections.OrderedDict[bytes, None] = collections.OrderedDict()
         self._leaving: dict[bytes, None] = {}
         self._owed = 0
+        self._barred: dict[bytes, None] = {}
         self._scheduled = False
         self._asked = False
+        self._senseless = 0
 
     def subscribe(self, channel: bytes) -> None:
         """Listen to a channel, connecting if need be; the first that is heard of it is that the server listens."""
@@ -55,9 +65,17 @@ class Listener(Connection):
         """Listen to a channel no longer."""
         if self._channels.pop(channel, None) is not None:
             self._joining.pop(channel, None)
+            self._barred.pop(channel, None)
             if self._transport is not None:
                 self._leaving[channel] = None
                 self._schedule()
+
+    def retry(self) -> None:
+        """Ask again for what the server has refused."""
+        if self._barred:
+            self._joining.update(self._barred)
+            self._barred.clear()
+            self._schedule()
 
     def tick(self) -> bool:
         """Look after the connection, once a second while there are channels; whether it seems to be well."""
@@ -65,6 +83,7 @@ class Listener(Connection):
             self._connect()
             return False
         self._quiet += 1
+        self._senseless = max(0, self._senseless - 1)
         if self._quiet >= SILENCE and self._asked:
             self._error = TimeoutError('the server was silent')
             self._lost()
@@ -120,6 +139,7 @@ class Listener(Connection):
     def _ready(self) -> None:
         self._joining = collections.OrderedDict.fromkeys(self._channels)
         self._leaving.clear()
+        self._barred.clear()
         self._owed = 0
         self._asked = False
         self._flush()
@@ -131,21 +151,18 @@ class Listener(Connection):
         self._quiet = 0
         self._asked = False
         reader = self._reader
-        reader.feed(data)
-        heard = []
-        while (reply := reader.gets()) is not MISSING:
-            if isinstance(reply, hiredis.ReplyError):
-                if self._denied(str(reply)):
+        heard: list[bytes] = []
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not MISSING:
+                self._take(reply, heard)
+                if self._reader is not reader:
                     break
-            elif isinstance(reply, list) and len(reply) == 3:
-                kind, channel = reply[0], reply[1]
-                if kind == b'subscribe':
-                    self._owed = max(0, self._owed - 1)
-                    if channel in self._channels:
-                        self._channels[channel] = True
-                        heard.append(channel)
-                elif kind == b'message':
-                    heard.append(channel)
+        except Exception as exc:
+            self._error = exc
+            self._senseless += 1
+            self._fruitless = max(self._fruitless, self._senseless)
+            self._lost(pause=True)
         if not self._owed and self._reader is reader:
             if self._joining:
                 self._flush()
@@ -154,19 +171,38 @@ class Listener(Connection):
         if heard:
             self._heard(heard)
 
-    def _denied(self, message: str) -> bool:
-        """Take a refusal; whether the connection is given up for it."""
+    def _take(self, reply: Any, heard: list[bytes]) -> None:
+        """Take one reply, and add the channel that was heard of; a ValueError where it makes no sense."""
+        if isinstance(reply, hiredis.ReplyError):
+            self._denied(str(reply))
+        elif isinstance(reply, list) and len(reply) == 3 and reply[0] in _KINDS and isinstance(reply[1], bytes):
+            kind, channel = reply[0], reply[1]
+            if kind == b'subscribe':
+                self._owed = max(0, self._owed - 1)
+                if channel in self._channels:
+                    self._channels[channel] = True
+                    self._barred.pop(channel, None)
+                    heard.append(channel)
+            elif kind == b'message':
+                heard.append(channel)
+        elif not isinstance(reply, _PUSH):
+            raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')
+
+    def _denied(self, message: str) -> None:
+        """Take a refusal; one that passes gives up the connection."""
         if error_code(message) in NOT_RUN:
             self._error = server_error(message)
             self._lost(pause=True)
-            return True
-        self._owed = 0
-        self._refuse(server_error(message))
-        return False
+        else:
+            self._owed = 0
+            self._refuse(server_error(message))
 
     def _refuse(self, error: Exception) -> None:
         # Those that the server has not been asked for yet would not fare better.
-        self._refused([channel for channel, confirmed in self._channels.items() if not confirmed], error)
+        channels = [channel for channel, confirmed in self._channels.items() if not confirmed]
+        self._joining.clear()
+        self._barred = dict.fromkeys(channels)
+        self._refused(channels, error)
 
     def _lost(self, pause: bool = False) -> None:
         self._drop()

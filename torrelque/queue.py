@@ -128,13 +128,13 @@ class Torrelque(Operated):
         :raises TorrelqueLookupError: the queue has no such task.
         :raises TorrelqueTimeoutError: the time is over and the task not final.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
-        :raises TorrelqueError: the server's keyspace notifications are off, and it tells; the message names the
-            setting.
+        :raises TorrelqueError: what the server has of the task cannot be read.
 
-        All watches of a queue object share one connection, so ten thousand are no problem.  Who watches goes on while
-        the server is away.  A watch ends, and leaves nothing behind, when it is cancelled while it waits, when the last
-        reference to it is gone (after ``break``, at once), or by its ``aclose()``.  Where an id of the caller's own is
-        enqueued again the watch of the task before ends.
+        All watches of a queue object share one connection, so ten thousand are no problem.  Where the server sends no
+        keyspace notifications they share reads, and a change is seen up to a second later, with thousands of tasks some
+        seconds.  Who watches goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
+        cancelled while it waits, when the last reference to it is gone (after ``break``, at once), or by its
+        ``aclose()``.  Where an id of the caller's own is enqueued again the watch of the task before ends.
         """
         return self._watch(task_id, timeout)
 

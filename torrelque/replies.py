@@ -198,20 +198,6 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -
     )
 
 
-def notifications_missing(reply: Any) -> str:
-    """What is wrong with a server's setting of keyspace notifications, if anything is, by its reply of CONFIG GET."""
-    words = next(iter(reply.items()), ()) if isinstance(reply, dict) else reply
-    if not isinstance(words, (list, tuple)) or len(words) != 2 or not isinstance(words[1], (bytes, str)):
-        return ''  # not told
-    flags = text(words[1])
-    if 'K' in flags and ('A' in flags or {'g', 'h', 'x'} <= set(flags)):
-        return ''
-    return (
-        "the server's keyspace notifications are off, or not all that is needed: "
-        f'set notify-keyspace-events to KA (or Kghx at least); it is {flags!r}'
-    )
-
-
 def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     tasks, working, delayed, dead = (int(count) for count in reply[1:])

@@ -46,6 +46,7 @@ class Session:
             self._link,
             make_connector(client, plan.keys['pending']),
             plan.transitions['state'],
+            plan.name,
             notification_channel(client, f'{plan.keys["task"]}:'),
             plan.serialiser,
         )

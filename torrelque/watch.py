@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from .error import TorrelqueError
-from .hub import Hub, Watcher
+from .hub import Hub
 from .model import TorrelqueTaskState, TorrelqueTaskStatus
+from .watcher import Watcher
 
 
 class Watch(AsyncIterator[TorrelqueTaskState]):

@@ -168,7 +168,7 @@ class Live:
             except TorrelqueLookupError:
                 state = None
             except (TorrelqueError, *AWAY) as exc:
-                # Notifications are off, for instance.  The pages say so, and go on when that is mended.
+                # What the server has of the task cannot be read.  The pages say so, and go on when that is mended.
                 self._trouble = str(exc)
                 self._ring_all()
                 await asyncio.sleep(2)

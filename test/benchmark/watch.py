@@ -1,9 +1,13 @@
 """What watching costs: time to begin, from notification to yield, memory and idle CPU.
 
     python test/benchmark/watch.py [watchers ...]
+    python test/benchmark/watch.py --plain [--server valkey9,redis6] [watchers ...]
 
 On an embedded server.  Another process changes the tasks, one by one, each of which makes two changes that are seen
 (working, completed); then, with as many tasks again, all of them as fast as it can.
+
+With ``--plain``, on a server that sends no notifications: the share of a core that idle watchers take, of the server
+and of their process, soon after they began and later; and how long after the end of a task `wait` returns.
 """
 
 from __future__ import annotations
@@ -13,12 +17,18 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import sys
 import time
+from pathlib import Path
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueTaskStatus
-from torrelque.embedded import Server
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+from servers import RealServer  # noqa: E402
+from torrelque import Torrelque, TorrelqueTaskStatus  # noqa: E402
+from torrelque.embedded import Server  # noqa: E402
 
 IDLE = 10.0
 """s over which the CPU time of idle watchers is taken."""
@@ -26,6 +36,10 @@ PAUSE = 0.004
 """s between two changes that are made one by one."""
 SINGLE = 1000
 """Tasks that are changed one by one, at the most."""
+SETTLING = 10.0
+"""s after which watchers that nothing happens to are looked at as seldom as they will be."""
+WAITS = 20
+"""Tasks whose end is waited for, of each age."""
 
 
 def resident() -> int:
@@ -135,11 +149,60 @@ async def measure(server: Server, count: int) -> None:
         await asyncio.to_thread(changer.join)
 
 
+async def measure_plain(server: RealServer, count: int) -> None:
+    """The same where the server does not tell."""
+    async with server.client() as client, Torrelque(client) as queue:
+
+        async def shares(title: str, seconds: float) -> None:
+            used = [await cpu_of(client), time.process_time(), time.perf_counter()]
+            await asyncio.sleep(seconds)
+            now = [await cpu_of(client), time.process_time(), time.perf_counter()]
+            its, ours, took = (after - before for before, after in zip(used, now, strict=True))
+            print(f'    {title}: {its / took:.2%} of a core of the server, {ours / took:.2%} of ours')
+
+        async def wait(age: float, n: int) -> float:
+            await asyncio.sleep(n * 0.037)
+            task_id = await queue.enqueue(n)
+            waiting = asyncio.create_task(queue.wait(task_id))
+            await asyncio.sleep(age)
+            await queue.cancel(task_id)
+            ended = time.perf_counter()
+            await waiting
+            return time.perf_counter() - ended
+
+        await client.flushall()
+        print(f'{count} watchers, {server.kind} without notifications')
+        await shares('nobody', SETTLING)
+        watched = [queue.watch(task_id) for task_id in await queue.enqueue_many(range(count))]
+        await asyncio.gather(*map(anext, watched))
+        await shares('at first', SETTLING)
+        await shares('idle', 2 * IDLE)
+        for age in (0.1, 5.0):
+            delays = sorted(await asyncio.gather(*[wait(age, n) for n in range(WAITS)]))
+            median, last = (delays[place] * 1000 for place in (WAITS // 2, -1))
+            print(f'    end of a task after {age:g} s to the end of wait: p50 {median:.0f} ms, max {last:.0f} ms')
+
+
+async def cpu_of(client: redis.asyncio.Redis) -> float:
+    """CPU time (s) that the server has used."""
+    info = await client.info('cpu')
+    return float(info['used_cpu_user'] + info['used_cpu_sys'])
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('watchers', type=int, nargs='*', default=[1000, 10_000], help='how many, round by round')
+    parser.add_argument('--plain', action='store_true', help='on servers that send no notifications')
+    parser.add_argument('--server', default='valkey9,redis6', help='kinds of them, comma-separated (valkey9,redis6)')
+    options = parser.parse_args()
+    if options.plain:
+        for kind in options.server.split(','):
+            with RealServer(kind, {'notify-keyspace-events': '""'}) as plain:
+                for count in options.watchers:
+                    await measure_plain(plain, count)
+        return
     async with Server() as server:
-        for count in parser.parse_args().watchers:
+        for count in options.watchers:
             await measure(server, count)
 
 

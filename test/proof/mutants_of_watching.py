@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from mutant import Mutant, client
+from mutant import BEYOND, Mutant, client
 
 WATCH = (
     Mutant(
         'not-read-after-subscribing', 11, 'what changed before the subscription was there is not seen',
-        (client('listen', 'self._channels[channel] = True\n                        heard.append(channel)',
-                'self._channels[channel] = True'),),
+        (client('listen', 'self._barred.pop(channel, None)\n                    heard.append(channel)',
+                'self._barred.pop(channel, None)'),),
         ('watch_gaps::test_an_end_between_two_steps_is_seen',),
     ),
     Mutant(
         'not-read-after-reconnect', 11, 'what changed while there was no connection is not seen',
         (
             client('listen', '        self._channels = dict.fromkeys(self._channels, False)\n', ''),
-            client('listen', "if channel in self._channels:\n                        self._channels",
-                   "if not self._channels.get(channel, True):\n                        self._channels"),
+            client('listen', "if channel in self._channels:\n                    self._channels",
+                   "if not self._channels.get(channel, True):\n                    self._channels"),
         ),
         ('watch_gaps::test_the_end_while_there_is_no_connection_is_seen',),
     ),
@@ -38,7 +38,7 @@ WATCH = (
     ),
     Mutant(
         'final-is-not-the-end', 11, 'a watch goes on after the final state',
-        (client('hub', 'if state.status.isfinal():\n            self.end()\n        elif', 'if'),),
+        (client('watcher', 'if state.status.isfinal():\n            self.end()\n        elif', 'if'),),
         ('watch::test_a_final_state_is_yielded_once',),
     ),
     Mutant(
@@ -49,17 +49,17 @@ WATCH = (
     ),
     Mutant(
         'enqueued-anew-is-the-same', 11, 'a watch goes on with another task of the same id',
-        (client('hub', 'if self.state.enqueue_time != state.enqueue_time:', 'if False:'),),
+        (client('watcher', 'if self.state.enqueue_time != state.enqueue_time:', 'if False:'),),
         ('watch::test_an_own_id_that_is_enqueued_again_is_another_task',),
     ),
     Mutant(
         'states-step-back', 11, 'a watch shows a state that is older than one before',
-        (client('hub', 'if _counts(state) < _counts(self.state):', 'if False:'),),
+        (client('watcher', 'if _counts(state) < _counts(self.state):', 'if False:'),),
         ('watch_gaps::test_what_was_seen_before_a_server_lost_writes_is_not_seen_again',),
     ),
     Mutant(
         'no-safety-read', 11, 'a notification that is lost delays the end of a watch for ever',
-        (client('hub', 'if task.tick == self._ticks - SAFETY:', 'if False:'),),
+        (client('hub', 'if task.tick == self._ticks - SAFETY and', 'if False and'),),
         ('watch_gaps::test_a_notification_that_is_lost_delays_the_end_only',),
     ),
     Mutant(
@@ -106,18 +106,94 @@ WATCH = (
     ),
     Mutant(
         'large-states-dropped', 11, 'what is beyond one reply is not read again',
-        (client('hub', '                # They would have been too many bytes.\n                self._mark(task)',
-                '                pass'),),
+        (client('hub', '            # They would have been too many bytes.\n            self._mark(task)',
+                '            pass'),),
         ('watch::test_large_states_come_in_several_replies',),
     ),
     Mutant(
         'failed-read-not-repeated', 11, 'a read that failed with its connection was the last',
-        (client('hub', '            self.loop.call_later(PAUSE, self._read)', '            pass'),),
+        (client('hub', 'elif self._passing(error):\n            self.loop.call_later(PAUSE, self._again, tasks)',
+                'elif self._passing(error):\n            pass'),),
         ('watch_gaps::test_a_read_that_failed_is_tried_again',),
     ),
     Mutant(
         'hub-stays-behind', 11, 'watches listen where the queue was before a failover',
         (client('hub', 'self._listener.renew()', 'pass'),),
         ('watch_servers::test_idle_watches_follow_a_slot_of_a_cluster',),
+    ),
+    Mutant(
+        'not-looked-at', 11, 'without notifications nothing but the first state of a watch is seen',
+        (client('hub', 'return task.deaf or self._setting.mode is Mode.READING', 'return False'),),
+        ('watch_reading::test_what_is_not_notified_is_looked_at_with_one_warning',),
+    ),
+    Mutant(
+        'partly-on-is-on', 11, 'where some notifications are missing their changes are seen late',
+        (client('setting', "'K' in flags and (", "'K' in flags or ("),),
+        ('watch_reading::test_what_is_not_notified_is_looked_at_with_one_warning',),
+    ),
+    Mutant(
+        'silence-is-trusted', 11, 'a server that does not say what it has is taken for one that notifies',
+        (client('setting', 'if flags is not None and are_enough(flags):', 'if flags is None or are_enough(flags):'),),
+        ('watch_reading::test_a_server_that_does_not_say_is_read_and_listened_to',),
+    ),
+    Mutant(
+        'refused-is-the-end', 11, 'who may not listen to a task does not see its end',
+        (client('hub', 'task.deaf = True\n', 'pass\n'),),
+        ('watch_reading::test_who_may_not_listen_to_one_task_reads_that_one',),
+    ),
+    Mutant(
+        'refused-for-ever', 11, 'who may listen at last goes on reading',
+        (client('hub', 'self._listener.retry()', 'pass'), client('listen', 'if self._quiet >= SILENCE:', 'if False:')),
+        ('watch_reading::test_who_may_not_listen_reads',),
+    ),
+    Mutant(
+        'setting-asked-once', 11, 'notifications that are switched off later leave the watches to the safety reads',
+        (client('hub', 'self._setting.ask()\n            self._listener.retry()', 'self._listener.retry()'),),
+        ('watch_reading::test_watches_follow_the_setting_in_both_directions',),
+    ),
+    Mutant(
+        'not-read-when-switched-on', 11, 'what changed between the last look and the first notification is not seen',
+        (client('hub', 'if task.values is not None or self._looks_at(task):', 'if self._looks_at(task):'),),
+        ('watch_reading::test_what_changed_before_notifications_were_on_is_seen',),
+    ),
+    Mutant(
+        'warned-again-and-again', 11, 'each answer of a server without notifications is a warning',
+        (client('setting', 'self._warned = True', 'self._warned = False'),),
+        ('watch_reading::test_watches_follow_the_setting_in_both_directions',),
+    ),
+    Mutant(
+        'no-last-look', 11, 'a task that ended just before the timeout counts as late',
+        (client('hub', '(watcher.state is None or self._looks_at(watcher.task))', 'watcher.state is None'),),
+        ('watch_reading::test_an_end_just_before_the_timeout_is_seen',),
+    ),
+    Mutant(
+        'looks-go-first', 11, 'a fresh watch waits for the looks at all others',
+        (client('hub', 'looks = [] if self._marked and self._looked else', 'looks ='),),
+        ('watch_reading::test_a_fresh_watch_does_not_wait_for_the_looks_at_others',),
+    ),
+    Mutant(
+        'another-task-of-the-id', 11, 'a look does not notice that an id was enqueued again',
+        (client('reading', "'dequeue_count', 'enqueue_time', 'progress')", "'dequeue_count', 'progress')"),),
+        ('watch_reading::test_an_id_that_is_enqueued_again_between_two_looks_is_another_task',),
+    ),
+    Mutant(
+        'idle-looks-unbounded', BEYOND, 'ten thousand idle watchers are looked at every second',
+        (client('reading', 'return max(PACES[level], len(self._levels[level]) / IDLE_RATE)', 'return PACES[level]'),),
+        ('watch_reading::test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn',),
+    ),
+    Mutant(
+        'restless-first', 11, 'what changes all the time keeps all else from being looked at',
+        (client('reading', 'number = (k + self._turn) % len(PACES)', 'number = k'),),
+        ('watch_reading::test_whatever_changes_all_the_time_leaves_room_for_others',),
+    ),
+    Mutant(
+        'senseless-for-ever', 11, 'a watch whose states cannot be read goes on without a word',
+        (client('hub', '>= REPEATING])', '>= 10**6])'),),
+        ('watch_reading::test_states_that_make_no_sense_are_read_again',),
+    ),
+    Mutant(
+        'senseless-is-taken', 11, 'a connection for notifications over which comes what makes no sense is kept',
+        (client('listen', "raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')", 'pass'),),
+        ('watch_reading::test_a_listener_that_hears_no_sense_is_made_anew',),
     ),
 )  # fmt: skip

@@ -117,5 +117,5 @@ class Keeper:
         except TorrelqueLookupError:
             delivery._cancel(Stop.LOST)
         except Exception as exc:
-            # Where there are no notifications, the next renewal tells.
+            # The next renewal tells, too.
             logger.debug('%r is not watched: %s', delivery, exc)
