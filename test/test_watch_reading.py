@@ -523,6 +523,18 @@ def test_whatever_changes_all_the_time_leaves_room_for_others():
     assert all(max(simulation.pauses(task, since), default=99) < 10 for task in idle)
 
 
+def test_what_a_call_has_no_room_for_keeps_its_place():
+    schedule, tasks = Schedule(), [Task(f'{n}', b'') for n in range(6)]
+    for task in tasks[:5]:
+        schedule.begin(task, 0)
+    assert schedule.take(1) == tasks[:5]
+    schedule.begin(tasks[5], 0.5)
+    schedule.begin(tasks[3], 0.9)  # joined meanwhile
+    schedule.give_back(tasks[2:5])
+    assert schedule.take(1) == [tasks[2], tasks[4], tasks[5], tasks[3]]
+    assert {task.level for task in tasks} == {0}
+
+
 def test_large_progress_makes_looks_rare():
     schedule = Schedule()
     schedule.begin(Task('x', b'x'), 7)

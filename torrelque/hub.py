@@ -282,9 +282,7 @@ class Hub:
                 size += task.size
                 self._schedule.go_on(task, now)
         self._schedule.spent(len(items), size, now)
-        for task in tasks[len(items) :]:
-            if task.watchers:
-                self._schedule.begin(task, now)
+        self._schedule.give_back([task for task in tasks[len(items) :] if task.watchers and self._looks_at(task)])
 
     def _misread(self, tasks: list[Task], error: Exception) -> None:
         """Try again for a while what was answered by something that is no answer."""

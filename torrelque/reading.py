@@ -64,6 +64,14 @@ class Schedule:
             task.level = min(level, len(PACES) - 1)
             self._levels[task.level][task] = now
 
+    def give_back(self, tasks: list[Task]) -> None:
+        """Look at tasks next that were taken in vain: the call had no room for them."""
+        for task in reversed(tasks):
+            if task not in self:
+                level = self._levels[task.level]
+                level[task] = task.since
+                level.move_to_end(task, last=False)
+
     def drop(self, task: Task) -> None:
         """Look at a task no longer."""
         self._levels[task.level].pop(task, None)

@@ -187,6 +187,11 @@ WATCH = (
         ('watch_reading::test_whatever_changes_all_the_time_leaves_room_for_others',),
     ),
     Mutant(
+        'no-room-goes-last', 11, 'what a call had no room for waits behind all that is due later',
+        (client('reading', 'level.move_to_end(task, last=False)', 'pass'),),
+        ('watch_reading::test_what_a_call_has_no_room_for_keeps_its_place',),
+    ),
+    Mutant(
         'senseless-for-ever', 11, 'a watch whose states cannot be read goes on without a word',
         (client('hub', '>= REPEATING])', '>= 10**6])'),),
         ('watch_reading::test_states_that_make_no_sense_are_read_again',),
