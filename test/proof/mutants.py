@@ -28,10 +28,11 @@ from mutants_of_objects import OBJECTS
 from mutants_of_scripts import SCRIPTS
 from mutants_of_sync import SYNC
 from mutants_of_turns import TURNS
+from mutants_of_waiting import WAITING
 from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS)
+MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING)
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)

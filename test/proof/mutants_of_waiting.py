@@ -1,0 +1,138 @@
+"""Hand-made faults in what stands behind the waiting: the guard, replies of another kind, stale owners, KeyDB."""
+
+from __future__ import annotations
+
+from mutant import Mutant, client, script
+
+GUARD = (
+    Mutant(
+        'guard-does-not-claim', 10, 'a wake-up that is lost makes a queue stand still',
+        (client('guard', 'if self.looks >= self.patience:', 'if False:'),),
+        ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
+    ),
+    Mutant(
+        'guard-looks-for-no-call', 10, 'a call that comes to no end makes a queue stand still',
+        (client('guard', 'if call.looks == ASTRAY:', 'if False:'),),
+        ('guard::test_a_call_that_is_lost_without_a_word_is_made_again',),
+    ),
+    Mutant(
+        'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
+        (client('fetch', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
+        ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
+    ),
+    Mutant(
+        'end-not-noticed', 10, 'a connection that had come to its end before it was taken over is waited at',
+        (client('connection', 'if transport.is_closing() or stream._eof or stream.exception() is not None:',
+                'if transport.is_closing():'),),
+        ('guard::test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew',),
+    ),
+    Mutant(
+        'not-connected-again', 10, 'a connection that was lost when it was adopted is made anew by the next tick only',
+        (
+            client('connection', 'if self._transport is not None or self._closed:\n                    return',
+                   'return'),
+            client('link', 'if self._unsent and self._transport is None:\n            self._connect()', ''),
+        ),
+        ('states_of_link::test_each_request_has_one_end_after_any_events',),
+    ),
+    Mutant(
+        'no-claim-after-a-lost-bell', 10, 'a consumer whose bell was lost waits for ever',
+        (client('fetch', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'no-claim-after-a-lost-claim', 10, 'a consumer whose claim was lost waits for ever',
+        (client('fetch', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
+                'self._error = error'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
+        (client('fetch', 'self._loop.call_later(1, self._sweep_again)', 'pass'),),
+        ('states::test_whoever_waits_is_served_after_many_events',),
+    ),
+    Mutant(
+        'bell-asked-once', 10, 'who has heard the bell once is deaf from then on',
+        (client('bell', 'self.call = None\n        if error is None:', 'if error is None:'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'keydb-with-a-limit', 10, 'a client that goes makes KeyDB stand still',
+        (client('replies', 'return isinstance(reply, list) and len(reply) == 1 and bool(reply[0])',
+                'return False'),),
+        ('keydb::test_nobody_is_blocked_with_a_limit',),
+    ),
+    Mutant(
+        'keydb-without-a-clock', 10, 'a ring that is lost makes a queue on KeyDB stand still',
+        (
+            client('fetch', 'self._guard.patience = int(BLOCK)', 'pass'),
+            client('guard', 'UNHEARD = 4', 'UNHEARD = 10**6'),
+        ),
+        ('keydb::test_who_is_blocked_without_a_limit_looks_by_a_clock_of_its_own',),
+    ),
+)  # fmt: skip
+
+STALE = (
+    Mutant(
+        'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',
+        (script('release', "return held == '' or", 'return true or'),),
+        ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
+    ),
+    Mutant(
+        'stale-untold', 3, 'who lost the lease does not say so',
+        (client('protocol', 'return task_id.token if time.monotonic() < held_until else',
+                'return task_id.token if True else'),),
+        ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
+    ),
+    Mutant(
+        'touch-unnoted', 6, 'who renewed the lease is told that its release was in vain',
+        (client('protocol', 'None if length is None else since + length', 'task_id._held_until'),),
+        ('stale::test_who_held_the_lease_when_it_called_is_told_that_it_was_done',),
+    ),
+    Mutant(
+        'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
+        (client('protocol', "return f'{task_id.token}?{round(1000 * (task_id.timeout or 0))}'",
+                'return task_id.token'),),
+        ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
+    ),
+)  # fmt: skip
+
+REPLIES = (
+    Mutant(
+        'any-word-is-done', 6, 'a reply that nobody knows is a success',
+        (client('replies', 'if word not in known or', 'if'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'any-reply-is-ok', 6, 'what an operator asked for counts as done by any reply',
+        (client('steps', 'check_reply(call, reply)', 'pass'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'claim-unread-ends-waiting', 12, 'a reply of another kind ends the waiting for tasks',
+        (client('fetch', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'trickle-is-talk', 12, 'a peer that says a byte at a time holds calls for ever',
+        (client('link', 'if self._received >= TRICKLE:', 'if self._received:'),),
+        ('replies::test_no_call_outlives_a_peer_that_trickles',),
+    ),
+    Mutant(
+        'trickle-is-talk-to-threads', 12, 'a peer that says a byte at a time holds threads for ever',
+        (client('sync/wire', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        ('replies::test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'moved-in-circles', 12, 'a server that sends everybody on is followed without a pause',
+        (client('link', "pause = code != 'MOVED' or request.misled", 'pause = False'),),
+        ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
+    ),
+    Mutant(
+        'noscript-in-circles', 12, 'a server that knows no script is told it without a pause',
+        (client('link', 'is not None and not request.whole:', 'is not None:'),),
+        ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
+    ),
+)  # fmt: skip
+
+WAITING = (*GUARD, *STALE, *REPLIES)
