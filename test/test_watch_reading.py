@@ -407,7 +407,7 @@ async def test_states_that_make_no_sense_are_read_again(proxy, faulty, queue, re
     for part in READ:
         proxy.spoil(part, reply)
     monkeypatch.setattr(hub, 'REPEATING', 0.5)
-    with pytest.raises(torrelque.TorrelqueError, match='the reply of the server cannot be read'):
+    with pytest.raises(torrelque.TorrelqueError, match='the reply of the server to state cannot be read'):
         await asyncio.wait_for(anext(watched), 20)
 
 

@@ -29,9 +29,10 @@ if __name__ == '__main__':
 
 import redis.asyncio
 
+import torrelque.bell
 import torrelque.calls
 import torrelque.fetch
-import torrelque.session
+import torrelque.guard
 import torrelque.steps
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
@@ -350,7 +351,8 @@ def small_calls_and_long_waits() -> Iterator[None]:
     """Cut bulk calls and sweeps into more of them, and have nobody's block at the bell end by itself."""
     with (
         mock.patch.object(torrelque.fetch, 'BLOCK', 45.0),
-        mock.patch.object(torrelque.session, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.bell, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.guard, 'UNHEARD', 45),
         mock.patch.object(torrelque.calls, 'BLOCK_MS', '45000'),
         mock.patch.object(torrelque.steps, 'BULK', 4),
         mock.patch.object(torrelque.steps, 'FEW', 4),
