@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import redis.asyncio
 
 from dumps import dump_all
+from history import now
 from pulse import Load, Pulse
 
 SLOW, STOLEN, STANDSTILL, STRANDED = 'slow', 'stolen', 'standstill', 'stranded'
@@ -201,6 +202,6 @@ class Watchman:
         """Add a line; one write, so that who is killed has lost nothing."""
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(file, json.dumps({'at': round(time.time(), 3), **line}).encode() + b'\n')
+            os.write(file, json.dumps({'at': round(now()), **line}).encode() + b'\n')
         finally:
             os.close(file)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -18,6 +19,7 @@ from actors import GROUPS, LEASE, Actor, Work
 from history import Recorder
 from invariants import check_deadline
 from peers import FAILURES, Ours, Taken, is_whole
+from pulse import Pulse
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.worker import Backoff, Breaker, Delivery, Job, Reject, Retry, Worker
 from workload import Listener
@@ -42,8 +44,9 @@ class Boom(Exception):  # noqa: N818 - not an error
 class Life:
     """Of one worker."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, pulse: Pulse) -> None:
         self.concurrency = concurrency
+        self.pulse = pulse
         self.running = 0
         self.away = 0.0
         """The longest time (s) that the process did not run."""
@@ -58,7 +61,8 @@ class Held:
         self.hand = hand
         self.life = life
         self.since = time.monotonic()
-        """From when on its lease was certainly renewed for the last time (s)."""
+        self.stolen = life.pulse.stolen
+        """From when on its lease was certainly renewed for the last time (s); by then, so much had been stolen."""
         self.renewing = False
         """Whether somebody has begun to renew it."""
         self.running = False
@@ -122,14 +126,14 @@ class Told(Torrelque):
         return (await self.by.tell(verb, [task_id], _listed(call), **info))[0]
 
     async def _touch_told(self, task_ids: Sequence[str], call: Coroutine[Any, Any, list[bool]]) -> list[bool]:
-        began = time.monotonic()
+        began, stolen = time.monotonic(), self.by.pulse.stolen
         for task_id in task_ids:
             if held := self.by.held_of(task_id):
                 held.renewing = True
         answers = await self.by.tell('touch', task_ids, call)
         for task_id, is_done in zip(task_ids, answers, strict=True):
             if is_done and (held := self.by.held_of(task_id)):
-                held.since = began
+                held.since, held.stolen = began, stolen
         return answers
 
 
@@ -150,7 +154,9 @@ class Worked(Actor):
         self._held: dict[tuple[str, str], Held] = {}
         self._last: dict[str, Held] = {}
         self._lock = threading.Lock()
-        self._life = Life(0)
+        # The line to the server is in the process that has started this one.
+        self.pulse = Pulse([os.getppid()])
+        self._life = Life(0, self.pulse)
         self._looked = time.monotonic()
         self._plain = Job(self._wrap(self._do), 'do')
         self._jobs = self._make_jobs()
@@ -227,7 +233,7 @@ class Worked(Actor):
             held.life.running -= 1
         over = time.monotonic() - held.since - LEASE
         # It may have stood still until just now.
-        away = max(held.life.away, time.monotonic() - self._looked)
+        away = max(held.life.away, time.monotonic() - self._looked, self.pulse.stolen - held.stolen)
         if held.running and over > GOING_ON + away:
             self.recorder.trouble(4, f'the handler of job {held.job} went on for {over:.1f} s after its lease')
         if not (held.renewing or held.settled) and over > away:
@@ -337,6 +343,7 @@ class Worked(Actor):
 
     async def consume(self, until: Callable[[], bool]) -> None:
         """One worker after the other, each ended in some way."""
+        self.pulse.start()
         looking = asyncio.ensure_future(self._look_away())
         try:
             while not until():
@@ -347,7 +354,7 @@ class Worked(Actor):
     async def _live(self, until: Callable[[], bool]) -> None:
         chance = self.chance
         patience = chance.choice([0.0, 0.3, 30.0])
-        life = self._life = Life(chance.choice([1, 20, 50, 100]))
+        life = self._life = Life(chance.choice([1, 20, 50, 100]), self.pulse)
         worker = Worker(
             self, concurrency=life.concurrency, shutdown_timeout=patience, burst=chance.random() < 0.2, signals=False,
             rate=(100, 0.5) if chance.random() < 0.1 else None, breaker=chance.choice([None, None, BREAKER]),
@@ -372,7 +379,7 @@ class Worked(Actor):
 
     async def empty(self) -> None:
         """Faults over: handle all that is there, and come to an end."""
-        life = self._life = Life(50)
+        life = self._life = Life(50, self.pulse)
         for group in (None, *GROUPS):
             await self.queues[0].resume(group)
         running = asyncio.ensure_future(Worker(self, concurrency=50, burst=True, signals=False).run())
