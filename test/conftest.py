@@ -137,11 +137,16 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's block at the bell ends by itself: who is served within any test's patience was woken."""
+    """Nobody's block at the bell ends by itself: who is served within any test's patience was woken.
 
-    monkeypatch.setattr('torrelque.fetch.BLOCK', 600.0)
-    monkeypatch.setattr('torrelque.session.BLOCK', 600.0)
-    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '600000')
+    Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
+    on which a call goes unanswered for long.
+    """
+
+    monkeypatch.setattr('torrelque.fetch.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.session.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '200000')
+    monkeypatch.setattr('torrelque.link.GIVE_UP', 10**6)
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server, endl
         await queue.enqueue_many(range(30), max_attempts=100)
         await queue.enqueue(99, delay=0.01)
         async with Torrelque(client, queue='other') as other:
-            await other.enqueue(1, delay=500)
+            await other.enqueue(1, delay=150)
         got = await queue.dequeue(max_tasks=20)
         await client.config_set('maxmemory', '100kb')
         with pytest.raises(redis.exceptions.OutOfMemoryError):

@@ -205,7 +205,7 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
 
 async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
@@ -243,7 +243,7 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
 
 
 async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
@@ -365,7 +365,7 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
 
 
 async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 600)
+    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

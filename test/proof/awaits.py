@@ -31,6 +31,7 @@ import redis.asyncio
 
 import torrelque.calls
 import torrelque.fetch
+import torrelque.link
 import torrelque.session
 import torrelque.steps
 from await_cases import CASES, Bench, Case
@@ -50,7 +51,7 @@ STYLES = ('once', 'twice', 'timeout')
 """A task is cancelled; cancelled again a turn later; or its caller's own task is, which goes on, as with a timeout."""
 HOLDS = ('opened', 'twice', 'late')
 """A reply comes right after the cancellation; after a second one; or when the cancelled call has ended."""
-LIMIT = 60.0
+LIMIT = 30.0
 """s that anything may take to end, and until all is as it should be.  What is promised is a second, but not of a busy
 machine; nor does a consumer look every two seconds at what is there in any case: see `small_calls_and_long_waits`."""
 LATE = 1.0
@@ -349,9 +350,10 @@ def _hold(bench: Bench, result: Any) -> None:
 def small_calls_and_long_waits() -> Iterator[None]:
     """Cut bulk calls and sweeps into more of them, and have nobody's block at the bell end by itself."""
     with (
-        mock.patch.object(torrelque.fetch, 'BLOCK', 600.0),
-        mock.patch.object(torrelque.session, 'BLOCK', 600.0),
-        mock.patch.object(torrelque.calls, 'BLOCK_MS', '600000'),
+        mock.patch.object(torrelque.fetch, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.session, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.calls, 'BLOCK_MS', '45000'),
+        mock.patch.object(torrelque.link, 'GIVE_UP', 10**6),
         mock.patch.object(torrelque.steps, 'BULK', 4),
         mock.patch.object(torrelque.steps, 'FEW', 4),
         mock.patch.object(torrelque.steps, 'SWEEP', 2),
