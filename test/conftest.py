@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
+import torrelque.protocol
 from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
@@ -133,6 +134,25 @@ def queue_name(request: pytest.FixtureRequest) -> str:
 async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
     async with Torrelque(client, queue=queue_name) as queue:
         yield queue
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
+
+    In a test of a server that does not answer, `hasty` sets this back.
+    """
+
+    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
+        monkeypatch.setattr(f'{module}.GRACE', 20.0)
+
+
+@pytest.fixture
+def hasty(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
+
+    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
+        monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.GRACE)
 
 
 @pytest.fixture
