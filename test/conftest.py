@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
+import torrelque.protocol
 from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
@@ -151,17 +152,38 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
         yield queue
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
+
+    In a test of a server that does not answer, `hasty` sets this back.
+    """
+
+    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
+        monkeypatch.setattr(f'{module}.GRACE', 20.0)
+
+
+@pytest.fixture
+def hasty(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
+
+    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
+        monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.GRACE)
+
+
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's block at the bell ends by itself: who is served within any test's patience was woken.
 
-    Shorter than a lease, for whoever blocks is told of what is due before the block ends.
+    Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
+    on which a call goes unanswered for long.
     """
 
     monkeypatch.setattr('torrelque.fetch.BLOCK', 200.0)
     monkeypatch.setattr('torrelque.bell.BLOCK', 200.0)
     monkeypatch.setattr('torrelque.guard.UNHEARD', 200)
     monkeypatch.setattr('torrelque.calls.BLOCK_MS', '200000')
+    monkeypatch.setattr('torrelque.link.GIVE_UP', 10**6)
 
 
 @pytest.fixture

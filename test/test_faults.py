@@ -167,7 +167,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue):
     assert len(await queue.enqueue_many(range(600))) == 600
 
 
-async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue):
+async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue, hasty):
     async def produce(n):
         return [await faulty.enqueue([n, k], task_id=f'{n}.{k}') for k in range(20)]
 
@@ -205,7 +205,7 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server)
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch):
+async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch, hasty):
     monkeypatch.setattr(link, 'GIVE_UP', 10**6)
     loop = asyncio.get_running_loop()
     proxy.silent = True
@@ -218,7 +218,7 @@ async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch):
     proxy.cut()
 
 
-async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue):
+async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue, hasty):
     await queue.enqueue(1)
     proxy.silent = True
     with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -319,7 +319,7 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server, endl
         await queue.enqueue(1)
 
 
-async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_server):
+async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_server, hasty):
     server = make_server()
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue(1)

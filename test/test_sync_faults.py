@@ -114,7 +114,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
 
 
 @pytest.mark.first_server
-async def test_a_server_that_is_away_is_told(make_server, monkeypatch):
+async def test_a_server_that_is_away_is_told(make_server, monkeypatch, hasty):
     monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
     server = make_server()
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
@@ -161,7 +161,7 @@ async def test_errors_of_the_server_are_the_client_librarys(make_server):
             queue.dequeue(5)
 
 
-async def test_a_claim_that_was_given_up_is_asked_for_again(client, queue, proxy, faulty):
+async def test_a_claim_that_was_given_up_is_asked_for_again(client, queue, proxy, faulty, hasty):
     await asyncio.to_thread(faulty.enqueue_many, range(5))
     gate = proxy.hold_reply(calls_of('claim'))
     with pytest.raises(torrelque.TorrelqueTimeoutError):

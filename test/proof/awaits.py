@@ -33,6 +33,7 @@ import torrelque.bell
 import torrelque.calls
 import torrelque.fetch
 import torrelque.guard
+import torrelque.link
 import torrelque.steps
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
@@ -354,6 +355,7 @@ def small_calls_and_long_waits() -> Iterator[None]:
         mock.patch.object(torrelque.bell, 'BLOCK', 45.0),
         mock.patch.object(torrelque.guard, 'UNHEARD', 45),
         mock.patch.object(torrelque.calls, 'BLOCK_MS', '45000'),
+        mock.patch.object(torrelque.link, 'GIVE_UP', 10**6),
         mock.patch.object(torrelque.steps, 'BULK', 4),
         mock.patch.object(torrelque.steps, 'FEW', 4),
         mock.patch.object(torrelque.steps, 'SWEEP', 2),

@@ -165,7 +165,8 @@ BELL = (
     Mutant(
         'enqueue-rings-not', 10, 'nobody is told of a new task',
         (script('enqueue', 'if settle() or rung or #ready > 0 or #ranked > 0 then',
-                'if settle() or rung or #ranked > 0 then'),),
+                'if settle() or rung or #ranked > 0 then'),
+         script('enqueue', "unpack(ids))\n  ring()", 'unpack(ids))')),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
