@@ -577,3 +577,27 @@ async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
 
     await asyncio.wait_for(swept(), 60)
     queue.unschedule_sweep()
+
+
+@pytest.mark.parametrize('group', [None, 'g'])
+@pytest.mark.parametrize('last', ['release', 'cancel', 'sweep'])
+async def test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last(client, queue, caplog, group, last):
+    ours = await queue.enqueue(1, task_id='ours')
+    taken, _ = await queue.dequeue(0)
+    lost = await queue.enqueue(2, task_id='lost', group=group)
+    await client.hdel(queue.keys['tasks'], lost)
+    if last == 'release':
+        assert await queue.release(taken)
+    elif last == 'cancel':
+        assert await queue.requeue(taken, delay=600)
+        assert await queue.cancel(ours)
+    else:
+        assert await queue.cancel(ours)
+        await client.zadd(queue.keys['working'], {ours: 1})
+        assert (await queue.sweep()).stale == 1
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    assert f"task '{lost}'" in caplog.text and 'payload_lost' in caplog.text
+    assert (await queue.get_task_state(lost)).status is Status.REJECTED
+    await queue.enqueue('new')
+    assert (await queue.dequeue(0))[1] == 'new'

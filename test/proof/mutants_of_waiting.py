@@ -74,6 +74,16 @@ GUARD = (
 
 STALE = (
     Mutant(
+        'lost-payload-untold', 8, 'a task whose payload was lost is nowhere when the last other task goes',
+        (script('_forget', "redis.call('LLEN', pending) <= redis.call('SCARD', holes)", 'true'),),
+        ('faults::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
+    ),
+    Mutant(
+        'lost-payload-of-a-group-untold', 8, 'the same of a task that has a group',
+        (script('_forget', "redis.call('EXISTS', ring_key) == 0", 'true'),),
+        ('faults::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
+    ),
+    Mutant(
         'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',
         (script('release', "return held == '' or", 'return true or'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
