@@ -15,6 +15,9 @@ import torrelque.sync
 from proxy import Proxy
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTimeoutError
 
+# The server has little part in it.
+pytestmark = pytest.mark.first_server
+
 WORDS = {
     'another word': b'+OK\r\n',
     'ok': b'$2\r\nok\r\n',
@@ -105,7 +108,9 @@ def verbs(ids: list[TorrelqueTaskId]) -> Verbs:
 
 
 @pytest.fixture
-async def faulty(proxy: Proxy, queue_name: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Torrelque]:
+async def faulty(
+    proxy: Proxy, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Torrelque]:
     """A queue object behind a line that may lie, which does not wait as long as others."""
     monkeypatch.setattr('torrelque.link.GIVE_UP', 6)
     monkeypatch.setattr('torrelque.link.SILENCE', 4)
@@ -199,14 +204,15 @@ async def test_what_says_go_on_is_followed_with_pauses_and_an_end(
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads do not wait as long as others."""
     monkeypatch.setattr('torrelque.sync.line.REPEATING', 0.5)
     monkeypatch.setattr('torrelque.sync.line.SILENT', 0.3)
 
 
 @pytest.mark.parametrize('kind', [*WORDS, 'trickle'])
 async def test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind(
-    proxy: Proxy, queue: Torrelque, queue_name: str, kind: str, hasty: None
+    proxy: Proxy, queue: Torrelque, queue_name: str, kind: str, impatient: None
 ) -> None:
     await queue.enqueue_many(range(10))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .error import TorrelqueConnectionError
+from .guard import Guard
 from .link import SILENCE, TICK, Callback, Link, Request
 from .protocol import BLOCK, IS_KEYDB, Arg
 from .replies import is_keydb, is_ring, unreadable
@@ -25,11 +26,11 @@ class Bell:
     """Where the consumers of one queue object block.
 
     ``rung`` is called after each block: with whether the bell rang, and the error that ended the block in its stead.
-    ``endless`` is called when it is found that blocks are without a limit, so that somebody else has to keep the time.
+    Where blocks are without a limit the guard has to keep the time.
     """
 
     def __init__(
-        self, link: Link, key: str, rung: Callable[[bool, Exception | None], None], endless: Callable[[], None]
+        self, link: Link, key: str, rung: Callable[[bool, Exception | None], None], guard: Guard
     ) -> None:
         self.link = link
         self.call: Request | None = None
@@ -39,7 +40,7 @@ class Bell:
         self._known = False
         self._key = key
         self._rung = rung
-        self._tell_endless = endless
+        self._guard = guard
         self._since = 0.0
         self._set_silence()
 
@@ -64,7 +65,7 @@ class Bell:
         self._known, self.endless = True, error is None and is_keydb(reply)
         if self.endless:
             self._set_silence()
-            self._tell_endless()
+            self._guard.patience = int(BLOCK)
         self.call = None
         self.listen()
 

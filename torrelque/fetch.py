@@ -12,8 +12,8 @@ import asyncio
 import collections
 import logging
 import secrets
-import time
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from .bell import Bell
@@ -69,12 +69,11 @@ class Fetcher:
         reject: Callable[[str | bytes, str, BaseException], None],
     ) -> None:
         self._link = link
-        self._bell, self._name = Bell(bell, keys['bell'], self._rung, self._keep_time), name
         self._transitions = transitions
         self._loads = serialiser.loads
         self._give_back, self._reject = give_back, reject
         self._records = f'{keys["claim"]}:{secrets.token_hex(8)}'
-        self._loop = link.loop
+        self._loop, self._name = link.loop, name
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._number = 0
         self._again = False
@@ -86,11 +85,13 @@ class Fetcher:
         self._acknowledger: asyncio.TimerHandle | None = None
         self._stayed = False
         self._rang = False
-        # What is on its way.
         self._claim_call: Request | None = None
         self._sweeping: Request | None = None
         self._barred = False
-        self._guard = Guard(link.loop, lambda: bool(self._waiters), self._calls, self._claim_unheard)
+        self._guard = Guard(
+            link.loop, lambda: bool(self._waiters), lambda: self._claim_call, self._calls, self._claim_unheard
+        )
+        self._bell = Bell(bell, keys['bell'], self._rung, self._guard)
         self._unheard = False
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
@@ -103,7 +104,8 @@ class Fetcher:
             waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
             waiter.over = not timeout
         self._waiters.append(waiter)
-        self._guard.begin()
+        if self._guard.timer is None:
+            self._guard.begin()
         self._pump()
         try:
             return await waiter.future
@@ -224,18 +226,18 @@ class Fetcher:
                 break
         if not self._again:
             self._number += 1
-            self._since = time.monotonic()
-        self._guard.looks = 0
+            self._since = monotonic()
         self._claiming = self._loop.create_future()
         self._stayed = staying > 0
         self._rang = False
-        staying = 0 if self._closed else staying
-        args = claim_args(self.acknowledge(), self._record, min(wanted, BULK), staying, BULK_BYTES)
+        args = claim_args(
+            self.acknowledge(), self._record, min(wanted, BULK), 0 if self._closed else staying, BULK_BYTES
+        )
         self._claim_call = Request(self._transitions['claim'], args, self._claimed, resent=self._again)
         self._link.submit(self._claim_call)
 
     def _claimed(self, reply: Any, error: Exception | None) -> None:
-        claiming, self._claiming, self._claim_call = self._claiming, None, None
+        claiming, self._claiming = self._claiming, None
         if claiming is not None and not claiming.done():
             claiming.set_result(None)
         try:
@@ -249,7 +251,8 @@ class Fetcher:
             logger.info('the server is back')
             self._error = None
         self._again = False
-        tell_troubles(claimed.troubles)
+        if claimed.troubles:
+            tell_troubles(claimed.troubles)
         if claimed.tasks or claimed.foreign:
             self._unacknowledged = self._record
             if self._acknowledger is None:
@@ -388,11 +391,8 @@ class Fetcher:
     # The last line of defence
 
     def _calls(self) -> tuple[tuple[Request | None, Link], ...]:
-        return (self._claim_call, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
-
-    def _keep_time(self) -> None:
-        """Claim as often as others would whose block at the bell ends."""
-        self._guard.patience = int(BLOCK)
+        claim = None if self._claiming is None else self._claim_call
+        return (claim, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
 
     def _claim_unheard(self) -> None:
         """Claim where nobody has for long."""

@@ -42,7 +42,7 @@ Callback = Callable[[Any, Exception | None], None]
 class Request:
     """A call on its way."""
 
-    __slots__ = ('args', 'callback', 'looks', 'misled', 'repeat', 'resent', 'ticks', 'transition', 'whole')
+    __slots__ = ('args', 'callback', 'repeat', 'resent', 'ticks', 'transition', 'whole')
 
     def __init__(
         self, transition: Transition | None, args: Sequence[Arg], callback: Callback, repeat: bool = True,
@@ -53,10 +53,8 @@ class Request:
         self.callback = callback
         self.repeat = repeat
         self.resent = resent
-        self.misled = False
         self.whole = False
         self.ticks = 0
-        self.looks = 0
 
     def pack(self) -> bytes:
         """The request as RESP."""
@@ -76,6 +74,7 @@ class Link(Connection):
         self._unsent: list[Request] = []
         self._backlog = 0
         self._told: set[bytes] = set()
+        self._misled: Request | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, request: Request) -> None:
@@ -134,13 +133,9 @@ class Link(Connection):
             # late, behind others, or never, where the loop is at its end and nobody is there to send it again.
             self._told.add(request.transition.script.sha)
             request.whole = True
-        try:
-            data = request.pack()
-        except Exception as exc:
-            self.loop.call_soon(self._tell, request, exc)
-            return
+        self._transport.write(request.pack())  # type: ignore[union-attr]
+        # Only now: one that could not be packed has no reply, and would be given that of the next.
         self._in_flight.append(request)
-        self._transport.write(data)  # type: ignore[union-attr]
 
     def _wanted(self) -> bool:
         return bool(self._unsent)
@@ -149,7 +144,10 @@ class Link(Connection):
         if self._transport is not None:
             requests, self._unsent = self._unsent, []
             for request in requests:
-                self._send(request)
+                try:
+                    self._send(request)
+                except Exception as exc:
+                    self.loop.call_soon(self._tell, request, exc)
 
     def _tick(self) -> None:
         self._timer = None
@@ -188,34 +186,39 @@ class Link(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply that is whole to the callback of its request."""
-        self._received += len(data)
         reader = self._reader
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not MISSING:
-                if type(reply) is bytes:
-                    self._answer(reply)
-                elif isinstance(reply, hiredis.ReplyError):
-                    self._quiet = 0
-                    self._refused(self._in_flight.popleft(), str(reply))
-                elif not isinstance(reply, _PUSH):
-                    self._answer(reply)
-                if self._reader is not reader:
-                    return
+            if (reply := reader.gets()) is MISSING:
+                self._received += len(data)
+            while reply is not MISSING:
+                kind = type(reply)
+                if kind is not bytes and kind is not list and not self._is_answer(reply):
+                    if self._reader is not reader:
+                        return
+                    reply = reader.gets()
+                    continue
+                request = self._in_flight.popleft()
+                self._quiet = self._fruitless = 0
+                try:
+                    request.callback(reply, None)
+                except Exception:
+                    # Others wait behind it.
+                    logger.exception('a reply could not be worked on')
+                reply = reader.gets()
         except Exception as exc:
             # It is no reply, or nobody has asked for it: all that comes behind it would be taken for something else.
-            self._error = ConnectionError(f'the server talks in another way: {exc!r}')
             if self._reader is reader:
+                self._error = ConnectionError(f'the server talks in another way: {exc!r}')
                 self._lost(pause=True)
 
-    def _answer(self, reply: Any) -> None:
-        request = self._in_flight.popleft()
-        self._quiet = self._fruitless = 0
-        try:
-            request.callback(reply, None)
-        except Exception:
-            # Others wait behind it.
-            logger.exception('a reply could not be worked on')
+    def _is_answer(self, reply: Any) -> bool:
+        """Whether it is for a callback; an error is worked on here, and a notification is for nobody."""
+        if isinstance(reply, hiredis.ReplyError):
+            self._quiet = 0
+            self._refused(self._in_flight.popleft(), str(reply))
+            return False
+        return not isinstance(reply, _PUSH)
 
     def _refused(self, request: Request, message: str) -> None:
         code = error_code(message)
@@ -231,8 +234,8 @@ class Link(Connection):
             again = request.repeat and request.ticks < GIVE_UP
             if code in ELSEWHERE:
                 # Followed at once only where it is the first time.
-                pause = code != 'MOVED' or request.misled
-                request.misled = True
+                pause = code != 'MOVED' or request is self._misled
+                self._misled = request
                 self._lost(request if again else None, pause)
             elif again:
                 self._unsent.append(request)

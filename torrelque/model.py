@@ -102,8 +102,8 @@ class TorrelqueTaskId(str):
     """The task's group; None where it has none, and when it was not dequeued."""
     timeout: float | None
     """Length (s) of the lease that was taken; None when the task was not dequeued."""
-    _held_until: float | None
-    """Until when, by `time.monotonic` of this process, the lease is known to hold; None where that is not known."""
+    _held_until: float
+    """Until when, by `time.monotonic` of this process, the lease is known to hold; not there where it is not known."""
     probe: bool
     """Whether it was handed out despite a pause of its group or of the queue, to see how it goes."""
 
@@ -123,7 +123,6 @@ class TorrelqueTaskId(str):
         self.group = group
         self.timeout = timeout
         self.probe = probe
-        self._held_until = None
         return self
 
     def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None, bool]]:

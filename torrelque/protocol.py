@@ -6,8 +6,8 @@ of many can be one.
 
 import functools
 import json
-import time
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 import hiredis
@@ -175,13 +175,13 @@ def release_token(task_id: str) -> str:
     over when it was made, somebody else has.  So who is not sure to hold the lease says for how long after its claim
     (ms) it did at the least, as far as this process knows: ``token?ms``.
     """
-    if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
+    if not isinstance(task_id, TorrelqueTaskId):
         return ''
-    held_until = task_id._held_until
-    if held_until is None:
-        # It came from another process.
-        return f'{task_id.token}?{round(1000 * (task_id.timeout or 0))}'
-    return task_id.token if time.monotonic() < held_until else f'{task_id.token}?0'
+    try:
+        return task_id.token if monotonic() < task_id._held_until else f'{task_id.token}?0'
+    except AttributeError:
+        # It came from another process, or from no claim.
+        return task_id.token and f'{task_id.token}?{round(1000 * (task_id.timeout or 0))}'
 
 
 def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_timeout: float | None) -> None:
@@ -189,7 +189,8 @@ def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_ti
     for task_id, is_done in zip(task_ids, done, strict=True):
         if is_done and isinstance(task_id, TorrelqueTaskId):
             length = task_id.timeout if task_timeout is None else task_timeout
-            task_id._held_until = None if length is None else since + length
+            if length is not None:
+                task_id._held_until = since + length
 
 
 def release_keep(

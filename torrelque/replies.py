@@ -268,39 +268,34 @@ def read_swept(reply: Any) -> list[tuple[str, str]]:
         raise unreadable('sweep', reply) from exc
 
 
-def read_claimed(reply: Any, since: float | None = None) -> Claimed:
+def read_claimed(reply: Any, since: float = -math.inf) -> Claimed:
     """What a claim was given, each id with its token; the leases are known to hold from ``since``, by `monotonic`."""
     try:
-        if reply[0] != b'ok' or len(reply) % 4 != 2:
+        if reply[0] != b'ok':
             raise ValueError
-        return _claimed_of(reply, since)
+        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
+        # By the number of the task, which is negative for a probe.
+        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
+        tasks, foreign = [], []
+        for i in range(6, len(reply), 4):
+            payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
+            if type(payload) is not bytes:
+                raise TypeError
+            token = f'{attempt}-{stamp}'
+            try:
+                group, probe = None, False
+                if groups:
+                    probe = -(i // 4) in groups
+                    group = groups.get(-(i // 4) if probe else i // 4) or None
+                task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
+            except UnicodeDecodeError:
+                foreign.append((reply[i], token))
+                continue
+            task_id._held_until = since + lease
+            tasks.append((task_id, payload))
+        return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
     except UNREADABLE as exc:
         raise unreadable('claim', reply) from exc
-
-
-def _claimed_of(reply: list[Any], since: float | None) -> Claimed:
-    stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
-    # By the number of the task, which is negative for a probe.
-    groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
-    tasks, foreign = [], []
-    for i in range(6, len(reply), 4):
-        payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
-        if type(payload) is not bytes or type(attempt) is not int:
-            raise TypeError
-        token = f'{attempt}-{stamp}'
-        try:
-            group, probe = None, False
-            if groups:
-                probe = -(i // 4) in groups
-                group = groups.get(-(i // 4) if probe else i // 4) or None
-            task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
-        except UnicodeDecodeError:
-            foreign.append((reply[i], token))
-            continue
-        if since is not None:
-            task_id._held_until = since + lease
-        tasks.append((task_id, payload))
-    return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
 
 
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')

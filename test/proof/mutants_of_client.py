@@ -85,7 +85,7 @@ TWICE = (
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (client('fetch', 'claim_args(self.acknowledge(), self._record,', 'claim_args(self._record, self._record,'),),
+        (client('fetch', 'self.acknowledge(), self._record, min(', 'self._record, self._record, min('),),
         ('faults::test_dequeue_is_once',),
     ),
     Mutant(

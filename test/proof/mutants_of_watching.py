@@ -95,7 +95,7 @@ WATCH = (
     ),
     Mutant(
         'script-not-brought-along', 7, 'the last calls of a loop are refused by a server that does not know the script',
-        (client('link', 'request.whole = True\n        try:', 'pass\n        try:'),),
+        (client('link', 'request.whole = True\n        self._transport', 'pass\n        self._transport'),),
         ('ends::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
     ),
     Mutant(

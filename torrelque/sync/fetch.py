@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -73,7 +74,8 @@ class Fetcher:
         try:
             return self.lost.popleft(), True
         except IndexError:
-            return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}', False
+            # With the thread: without a global lock two of them may be given one number.
+            return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
         """A call with its head."""
@@ -105,7 +107,7 @@ class Visit:
         self._got: list[Delivery] = []
         self._held: list[TorrelqueTaskId] = []
         self._claim_in_doubt = ''
-        self._since: float | None = None
+        self._since = -math.inf
         self._listened = False
         self._error: Exception | None = None
         self._no_sweep_before = 0.0
@@ -162,7 +164,7 @@ class Visit:
         else:
             record, again = fetcher.record()
             # Of a claim of another call it is not known when it was made.
-            self._since = None if again else time.monotonic()
+            self._since = -math.inf if again else time.monotonic()
         wanted = min(BULK, self._wanted - len(self._got))
         self._claim_in_doubt = record
         try:
