@@ -324,7 +324,7 @@ class Model(Places):
         leases = [task_id for task_id in self.in_order(self.working) if self.working[task_id] <= self.now][:most]
         delays = [task_id for task_id in self.in_order(self.delayed) if self.delayed[task_id] <= self.now][:most]
         tokens = [group for group in self.in_order(self.rated) if self.rated[group] <= self.now][:most]
-        if not tokens and self.is_late():
+        if self.is_late():
             tokens = self.in_order(self.rated)[:most]
             self.rated = dict.fromkeys(self.rated, 0)
         died = 0

@@ -110,9 +110,10 @@ class Groups:
             self.buckets[group] = Bucket(left, self.now, self.now + ttl, ttl)
 
     def is_late(self) -> bool:
-        """Whether one of those that wait shortest waits longer for a token than one takes: its rate is another now, or
-        the clock went back."""
-        for group in sorted(self.rated, key=lambda group: (self.rated[group], group.encode()))[:5]:
+        """Whether one of those that wait longest, or shortest, waits longer for a token than one takes: its rate is
+        another now, or the clock went back."""
+        waiting = sorted(self.rated, key=lambda group: (self.rated[group], group.encode()))
+        for group in waiting[-5:] + waiting[:5]:
             starts, period = self.rate(group) or (1, 0)
             if self.rated[group] - self.now > math.ceil(period / starts) + 1000:
                 return True

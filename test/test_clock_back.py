@@ -230,3 +230,25 @@ async def test_delays_and_leases_come_late_by_what_it_went_back(client, queue):
     assert (await queue.get_task_state(delayed)).status is Status.DELAYED
     assert not await queue.requeue(delayed) and await queue.redrive(delayed) == 0
     assert await queue.cancel(delayed)
+
+
+async def test_a_group_waits_no_longer_beside_one_that_is_busy(client, queue):
+    """The entry of the busy one is always near, and those that the clock has made late are behind it."""
+    await queue.set_limit('old', rate=(1, 0.2))
+    await queue.set_limit('busy', rate=(1, 0.1))
+    await queue.enqueue_many(range(3), group='old')
+    await queue.enqueue_many(range(1000), group='busy')
+    seen = []
+    while seen.count('old') < 1:
+        seen.append((await queue.dequeue(60))[0].group)
+    await client.zadd(queue.keys['rated'], {'old': (await ms_of(client)) + 3_600_000})
+    for _ in range(200):
+        seen.append((await queue.dequeue(60))[0].group)
+        if seen.count('old') == 3:
+            return
+    raise AssertionError(seen)
+
+
+async def ms_of(client):
+    seconds, micros = await client.time()
+    return seconds * 1000 + micros // 1000

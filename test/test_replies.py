@@ -240,3 +240,33 @@ async def test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind(
         proxy.lie = None
         proxy.cut()
 
+
+
+GOING = ['times out', 'is cancelled', 'closes']
+
+
+@pytest.mark.parametrize('going', GOING)
+async def test_what_an_unreadable_claim_took_goes_to_others_at_once(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str
+) -> None:
+    """Whoever asked for it goes before it has asked again."""
+    await queue.enqueue('taken', task_timeout=600)
+    spoil = faulty._started().fetcher._claimed
+
+    def take(reply: Any, error: Exception | None) -> None:
+        spoil([b'ok', 1] if error is None and len(reply) > 6 and not spoilt else reply, error)
+        spoilt.append(reply)
+
+    spoilt: list[Any] = []
+    faulty._started().fetcher._claimed = take  # type: ignore[method-assign]
+    waiting = asyncio.ensure_future(faulty.dequeue(0.001 if going == 'times out' else None))
+    while not spoilt:
+        await asyncio.sleep(0)
+    if going == 'is cancelled':
+        waiting.cancel()
+    elif going == 'closes':
+        await faulty.aclose()
+    await asyncio.wait([waiting])
+    other = asyncio.ensure_future(queue.dequeue())
+    assert (await asyncio.wait_for(other, 60))[1] == 'taken'
+    assert other.result()[0].attempt == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -13,6 +14,8 @@ import redis
 import torrelque.sync
 from proxy import Proxy, calls_of
 from torrelque import Torrelque, TorrelqueTaskId
+from torrelque.protocol import release_token
+from waiting import until_waiting
 
 Release = Callable[[TorrelqueTaskId], Awaitable[bool]]
 HOW = ['alone', 'kept', 'in bulk', 'in a thread', 'in a thread, in bulk']
@@ -131,3 +134,49 @@ async def test_stale_and_fresh_ones_of_one_call_are_told_apart(
     proxy.lose_reply(calls_of('release'))
     mixed = [one for pair in zip(stale, fresh, strict=True) for one in pair]
     assert await faulty.release_many(mixed) == [False, True] * 3
+
+
+async def test_the_lease_of_a_claim_that_was_asked_for_again_is_not_over_with_the_first(
+    client: Any, proxy: Proxy, queue: Torrelque, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await faulty.get_queue_stats()
+    monkeypatch.setattr('torrelque.link.GIVE_UP', 2)
+    waiting = asyncio.ensure_future(faulty.dequeue())
+    await until_waiting(client)
+    proxy.refusing = True
+    proxy.cut()
+    session = faulty._session
+    while session is None or session.fetcher._error is None:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+    await queue.enqueue(1, task_timeout=0.4)
+    proxy.refusing = False
+    monkeypatch.setattr('torrelque.link.GIVE_UP', 60)
+    taken, _ = await waiting
+    # By the server's clock its lease may last; by the first claim it would be over.
+    assert release_token(taken) in (taken.token, f'{taken.token}?400')
+
+
+async def test_a_touch_that_shortens_a_lease_and_has_no_answer_counts(
+    queue: Torrelque, proxy: Proxy, release: Release
+) -> None:
+    await queue.enqueue(1, task_timeout=600)
+    stale, _ = await queue.dequeue()
+    touching = asyncio.ensure_future(queue.touch(stale, task_timeout=0.02))
+    await asyncio.sleep(0)
+    touching.cancel()
+    again, _ = await queue.dequeue()
+    assert await queue.release(again) is True
+    proxy.lose_reply(calls_of('release'))
+    assert await release(stale) is False
+
+
+@pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy])
+async def test_a_copy_knows_the_lease(
+    queue: Torrelque, proxy: Proxy, release: Release, copied: Callable[[Any], Any]
+) -> None:
+    await queue.enqueue(1, task_timeout=0.02)
+    taken, _ = await queue.dequeue()
+    assert await queue.touch(copied(taken), task_timeout=600)
+    proxy.lose_reply(calls_of('release'))
+    assert await release(copied(taken)) is True

@@ -36,6 +36,9 @@ class Line:
     def submit(self, request: Request) -> None:
         self.sent.append(request)
 
+    def keep_watch(self) -> None:
+        """There is no timer."""
+
     def has(self, request: Request) -> bool:
         return request in self.sent
 

@@ -77,6 +77,7 @@ class Walk:
         self.loop = asyncio.get_running_loop()
         self.attempts: list[Attempt] = []
         self.cluster = True
+        self.client = None
         self.link = Link(self)
         self.answers: Counter[int] = Counter()
         self.count = 0

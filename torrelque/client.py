@@ -25,11 +25,11 @@ class _PoolConnector:
     cluster = False
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
+        self.client = client
 
     async def make(self, anew: bool) -> Any:
         # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
-        return self._client.connection_pool.make_connection()
+        return self.client.connection_pool.make_connection()
 
 
 class _ClusterConnector:
@@ -38,14 +38,14 @@ class _ClusterConnector:
     cluster = True
 
     def __init__(self, client: redis.asyncio.RedisCluster, key: str) -> None:
-        self._client = client
+        self.client = client
         self._key = key
 
     async def make(self, anew: bool) -> Any:
-        await self._client.initialize()
+        await self.client.initialize()
         if anew:
-            await self._client.nodes_manager.initialize()
-        node = self._client.get_node_from_key(self._key)
+            await self.client.nodes_manager.initialize()
+        node = self.client.get_node_from_key(self._key)
         if node is None:
             raise redis.exceptions.ClusterDownError('no node has the slot of the queue')
         return node.connection_class(**node.connection_kwargs)

@@ -26,6 +26,8 @@ MISSING = object()
 class Connector(Protocol):
     """Makes connections to the server that has the queue."""
 
+    client: Any
+    """What it makes them from."""
     cluster: bool
     """Whether the server may be another one after an error that says so."""
 

@@ -24,28 +24,16 @@ from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
 from .replies import Claimed, UnreadableError, error_code, read_claimed, read_swept
+from .waiter import Delivery, Waiter
 
 logger = logging.getLogger(__package__)
 
 CLOSING = 2.0
 """s that closing, or a cancelled waiter, waits for the reply of a claim that is on its way."""
+RECORD = 60.0
+"""s for which the server keeps what a claim has taken, until its reply is acknowledged."""
 ACKNOWLEDGE = 0.1
 """s after which a claim is acknowledged by itself, when no other call did."""
-
-Delivery = tuple[TorrelqueTaskId, Any]
-
-
-class _Waiter:
-    __slots__ = ('future', 'got', 'over', 'stays', 'timer', 'wanted')
-
-    def __init__(self, future: 'asyncio.Future[list[Delivery]]', wanted: int, stays: bool) -> None:
-        self.future = future
-        self.wanted = wanted
-        self.stays = stays
-        self.got: list[Delivery] = []
-        self.over = False
-        self.timer: asyncio.TimerHandle | None = None
-
 
 class Fetcher:
     """Takes tasks of one queue for all who wait for one in this process.
@@ -74,7 +62,7 @@ class Fetcher:
         self._give_back, self._reject = give_back, reject
         self._records = f'{keys["claim"]}:{secrets.token_hex(8)}'
         self._loop, self._name = link.loop, name
-        self._waiters: collections.deque[_Waiter] = collections.deque()
+        self._waiters: collections.deque[Waiter] = collections.deque()
         self._number = 0
         self._again = False
         self._claiming: asyncio.Future[None] | None = None
@@ -87,7 +75,7 @@ class Fetcher:
         self._rang = False
         self._claim_call: Request | None = None
         self._sweeping: Request | None = None
-        self._barred = False
+        self._no_sweep_before = 0.0
         self._guard = Guard(
             link.loop, lambda: bool(self._waiters), lambda: self._claim_call, self._calls, self._claim_unheard
         )
@@ -99,7 +87,7 @@ class Fetcher:
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
-        waiter = _Waiter(self._loop.create_future(), wanted, timeout != 0)
+        waiter = Waiter(self._loop.create_future(), wanted, timeout != 0)
         if timeout is not None:
             waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
             waiter.over = not timeout
@@ -134,6 +122,7 @@ class Fetcher:
         for waiter in list(self._waiters):
             self._resolve(waiter, TorrelqueClosedError('the queue was closed while this call waited for a task'))
         try:
+            self._collect()
             if self._claiming is not None:
                 await asyncio.wait([self._claiming], timeout=CLOSING)
         finally:
@@ -160,9 +149,11 @@ class Fetcher:
 
     # Waiters
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+        if not self._waiters and self._again:
+            self._collect()
         if not self._waiters and self._timer is not None:
             # Nobody is left here to keep the time.
             soon = self._timer.when() - self._loop.time() <= BLOCK
@@ -171,7 +162,7 @@ class Fetcher:
             if soon and not self._closed:
                 self._ring()
 
-    def _resolve(self, waiter: _Waiter, error: Exception | None = None) -> None:
+    def _resolve(self, waiter: Waiter, error: Exception | None = None) -> None:
         self._leave(waiter)
         if waiter.future.done():
             return
@@ -180,14 +171,14 @@ class Fetcher:
         elif error is not None:
             waiter.future.set_exception(error)
 
-    def _expire(self, waiter: _Waiter) -> None:
+    def _expire(self, waiter: Waiter) -> None:
         if self._claiming is not None and not waiter.over:
             waiter.over = True
             waiter.timer = self._loop.call_later(GRACE, self._expire, waiter)
         else:
             self._time_out(waiter)
 
-    def _time_out(self, waiter: _Waiter) -> None:
+    def _time_out(self, waiter: Waiter) -> None:
         error = TorrelqueTimeoutError('no task came in time')
         error.__cause__ = self._error
         self._resolve(waiter, error)
@@ -212,9 +203,14 @@ class Fetcher:
             else:
                 self._claim()
 
-    def _claim(self) -> None:
+    def _collect(self) -> None:
+        """Ask once more for what a claim may have taken of which no reply came, and which nobody waits for any more."""
+        if self._claiming is None and not self._waiters and self._again and monotonic() - self._since < RECORD:
+            self._claim(True)
+
+    def _claim(self, collects: bool = False) -> None:
         self._scheduled = False
-        if self._claiming is not None or not self._waiters:
+        if self._claiming is not None or not (self._waiters or collects):
             return
         wanted = staying = 0
         for waiter in self._waiters:
@@ -317,7 +313,9 @@ class Fetcher:
         for waiter in list(self._waiters):
             if waiter.got or not lost:
                 self._resolve(waiter, error)
-        if lost and self._waiters:
+        if lost and not self._waiters:
+            self._loop.call_later(0.5, self._collect)
+        elif lost:
             if self._error is None:
                 logger.warning('waiting for the server to come back: %s', error)
             self._error = error
@@ -364,7 +362,7 @@ class Fetcher:
             self._sweep()
 
     def _sweep(self) -> None:
-        if self._sweeping is None and not self._barred:
+        if self._sweeping is None and self._loop.time() >= self._no_sweep_before:
             self._sweeping = Request(self._transitions['sweep'], [str(SWEEP)], self._swept)
             self._link.submit(self._sweeping)
             # Right behind it, and not when it has returned: it is for those who wait here.
@@ -379,14 +377,10 @@ class Fetcher:
         except Exception as exc:
             logger.warning('a sweep failed: %s', exc)
             # Until then none is tried: each claim would call for the next.
-            self._barred = True
-            self._loop.call_later(1, self._sweep_again)
+            self._no_sweep_before = self._loop.time() + 0.9
+            self._loop.call_later(1, self._pump)
         else:
             self._pump()
-
-    def _sweep_again(self) -> None:
-        self._barred = False
-        self._pump()
 
     # The last line of defence
 

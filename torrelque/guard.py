@@ -71,7 +71,10 @@ class Guard:
         self._last = last
         suspects, self._suspects = self._suspects, []
         for call, link in self._calls():
-            if call is None or link.has(call):
+            if call is None:
+                continue
+            if link.has(call):
+                link.keep_watch()
                 continue
             if call not in suspects:
                 self._suspects.append(call)

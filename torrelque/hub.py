@@ -81,7 +81,7 @@ class Hub:
         self.loop = link.loop
         self._link = link
         self._listener = Listener(connector, self._heard, self._refused)
-        self._setting = Setting(link, queue, self._switched, self._unreached)
+        self._setting = Setting(link, connector.client, queue, self._switched, self._unreached)
         self._wanders = connector.cluster
         self._transition = transition
         self._prefix = prefix.encode()
@@ -355,12 +355,11 @@ class Hub:
             if task.tick == self._ticks - SAFETY and not self._looks_at(task):
                 task.unheard = True
                 self._mark(task)
-        if not well:
-            # Without a connection everything is read, else only what still waits for its subscription.
-            for task in self._tasks.values():
-                if task.values is None or not self._listener.connected and not self._looks_at(task):
-                    self._mark(task)
-        elif self._wanders and self._tasks:
+        for task in self._tasks.values():
+            # What still waits for its subscription is read, and without a connection everything.
+            if task.values is None or not well and not self._listener.connected and not self._looks_at(task):
+                self._mark(task)
+        if well and self._wanders and self._tasks:
             # Whoever reads is told where the slot went.
             self._mark(next(iter(self._tasks.values())))
         self._follow()

@@ -75,6 +75,7 @@ class Link(Connection):
         self._backlog = 0
         self._told: set[bytes] = set()
         self._misled: Request | None = None
+        self._pausing = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, request: Request) -> None:
@@ -90,6 +91,14 @@ class Link(Connection):
         if self._timer is None:
             self._quiet = 0
             self._timer = self.loop.call_later(TICK, self._tick)
+
+    def keep_watch(self) -> None:
+        """See to it that somebody looks after what is on its way, should the timer that does have been lost."""
+        timer = self._timer
+        if (self._unsent or self._in_flight) and (timer is None or timer.when() < self.loop.time() - 1):
+            if timer is not None:
+                timer.cancel()
+            self._tick()
 
     def has(self, request: Request) -> bool:
         """Whether a request is on its way, or is going to be."""
@@ -181,6 +190,8 @@ class Link(Connection):
             self._lost()
         if self._unsent and self._transport is None:
             self._connect()
+        elif self._unsent and self._pausing < self.loop.time():
+            self._ready()
 
     # Receiving
 
@@ -239,6 +250,7 @@ class Link(Connection):
                 self._lost(request if again else None, pause)
             elif again:
                 self._unsent.append(request)
+                self._pausing = self.loop.time() + TICK
                 self.loop.call_later(0.05, self._ready)
             if not again:
                 self._tell(request, TorrelqueConnectionError(f'the server does not serve: {message}'))

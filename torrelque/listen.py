@@ -116,7 +116,7 @@ class Listener(Connection):
             return
         leaving, self._leaving = list(self._leaving), {}
         for start in range(0, len(leaving), CHUNK):
-            self._send(b'UNSUBSCRIBE', leaving[start : start + CHUNK])
+            self._write(b'UNSUBSCRIBE', leaving[start : start + CHUNK])
         if self._joining and not self._owed:
             chunk: list[bytes] = []
             size = 0
@@ -131,6 +131,9 @@ class Listener(Connection):
         if not self._asked:
             self._asked = True
             self._quiet = 0
+        self._write(command, channels)
+
+    def _write(self, command: bytes, channels: list[bytes]) -> None:
         self._transport.write(pack([command, *channels]))  # type: ignore[union-attr]
 
     def _wanted(self) -> bool:
@@ -148,8 +151,6 @@ class Listener(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Hand on which channels were heard of, those of one packet together."""
-        self._quiet = 0
-        self._asked = False
         reader = self._reader
         heard: list[bytes] = []
         try:
@@ -180,13 +181,21 @@ class Listener(Connection):
             if kind == b'subscribe':
                 self._owed = max(0, self._owed - 1)
                 if channel in self._channels:
+                    # Nothing but this is the answer to what was asked.
+                    self._answered()
                     self._channels[channel] = True
                     self._barred.pop(channel, None)
                     heard.append(channel)
             elif kind == b'message':
+                if not self._asked:
+                    self._quiet = 0
                 heard.append(channel)
         elif not isinstance(reply, _PUSH):
             raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')
+
+    def _answered(self) -> None:
+        self._quiet = 0
+        self._asked = False
 
     def _denied(self, message: str) -> None:
         """Take a refusal; one that passes gives up the connection."""
@@ -195,6 +204,7 @@ class Listener(Connection):
             self._lost(pause=True)
         else:
             self._owed = 0
+            self._answered()
             self._refuse(server_error(message))
 
     def _refuse(self, error: Exception) -> None:

@@ -92,7 +92,7 @@ class TorrelqueTaskId(str):
     fenced.
     """
 
-    __slots__ = ('_held_until', 'attempt', 'group', 'probe', 'timeout', 'token')
+    __slots__ = ('_held_until', '_touched', 'attempt', 'group', 'probe', 'timeout', 'token')
 
     attempt: int | None
     """Which hand-out of the task this is, forgiven ones included; None when it was not dequeued."""
@@ -104,6 +104,8 @@ class TorrelqueTaskId(str):
     """Length (s) of the lease that was taken; None when the task was not dequeued."""
     _held_until: float
     """Until when, by `time.monotonic` of this process, the lease is known to hold; not there where it is not known."""
+    _touched: bool
+    """Whether this process has moved the lease's end; not there where it has not."""
     probe: bool
     """Whether it was handed out despite a pause of its group or of the queue, to see how it goes."""
 
@@ -123,6 +125,13 @@ class TorrelqueTaskId(str):
         self.group = group
         self.timeout = timeout
         self.probe = probe
+        return self
+
+    def __copy__(self) -> 'TorrelqueTaskId':
+        # What is known of the lease is known to all who have the id.
+        return self
+
+    def __deepcopy__(self, memo: object) -> 'TorrelqueTaskId':
         return self
 
     def __reduce__(self) -> tuple[type['TorrelqueTaskId'], tuple[str, int | None, str, str | None, float | None, bool]]:

@@ -6,6 +6,7 @@ of many can be one.
 
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -172,25 +173,40 @@ def release_token(task_id: str) -> str:
     """The token with which a task is released.
 
     A call whose reply was lost is sent again, and may then find nothing: it has done its work, or, where the lease was
-    over when it was made, somebody else has.  So who is not sure to hold the lease says for how long after its claim
-    (ms) it did at the least, as far as this process knows: ``token?ms``.
+    over when it was made, somebody else has.  So who is not sure to hold the lease says for how long after the claim
+    (ms) it did: ``token?ms``.
     """
     if not isinstance(task_id, TorrelqueTaskId):
         return ''
     try:
-        return task_id.token if monotonic() < task_id._held_until else f'{task_id.token}?0'
+        if monotonic() < task_id._held_until:
+            return task_id.token
     except AttributeError:
         # It came from another process, or from no claim.
-        return task_id.token and f'{task_id.token}?{round(1000 * (task_id.timeout or 0))}'
+        if not task_id.token:
+            return ''
+    held = 0 if getattr(task_id, '_touched', False) else round(1000 * (task_id.timeout or 0))
+    return f'{task_id.token}?{held}'
+
+
+def renewing(task_ids: Sequence[str], since: float, task_timeout: float | None) -> None:
+    """Note that leases are about to be moved: one that may end earlier now is not known to hold for longer."""
+    for task_id in task_ids:
+        if isinstance(task_id, TorrelqueTaskId) and (length := _length_of(task_id, task_timeout)) is not None:
+            task_id._held_until = min(getattr(task_id, '_held_until', math.inf), since + length)
+            task_id._touched = True
 
 
 def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_timeout: float | None) -> None:
     """Note how long leases hold that were renewed by a call that was made at ``since``, by `time.monotonic`."""
     for task_id, is_done in zip(task_ids, done, strict=True):
         if is_done and isinstance(task_id, TorrelqueTaskId):
-            length = task_id.timeout if task_timeout is None else task_timeout
-            if length is not None:
-                task_id._held_until = since + length
+            length = _length_of(task_id, task_timeout)
+            task_id._held_until = since + (length or 0)
+
+
+def _length_of(task_id: TorrelqueTaskId, task_timeout: float | None) -> float | None:
+    return task_id.timeout if task_timeout is None else task_timeout
 
 
 def release_keep(

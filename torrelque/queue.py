@@ -8,7 +8,7 @@ from . import bulk, calls, check, replies
 from .admin import Operated
 from .client import add_to_pipeline
 from .model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
-from .protocol import renewed
+from .protocol import renewed, renewing
 
 
 class Torrelque(Operated):
@@ -150,7 +150,9 @@ class Torrelque(Operated):
         :raises TorrelqueLookupError: the queue has no such task; it may have been released before this call.
         :raises TorrelqueTimeoutError: it is not final in time.
 
-        Other errors, and what happens on cancellation, are those of `watch`.
+        Where the server sends no keyspace notifications, a result that is kept for less than a second may be gone
+        unseen; with thousands of tasks watched, one that is kept for less than some seconds.  Other errors, and what
+        happens on cancellation, are those of `watch`.
         """
         return await self._watch(task_id, timeout).last()
 
@@ -254,8 +256,9 @@ class Torrelque(Operated):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        since = time.monotonic()
-        done = await self._started().settle(*self._plan.touch(task_id, task_timeout, progress))
+        call, since = self._plan.touch(task_id, task_timeout, progress), time.monotonic()
+        renewing([task_id], since, task_timeout)
+        done = await self._started().settle(*call)
         renewed([task_id], [done], since, task_timeout)
         return done
 
@@ -263,6 +266,7 @@ class Torrelque(Operated):
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
         name, ids, rest = calls.many_to_touch(task_ids, task_timeout)
         since = time.monotonic()
+        renewing(ids, since, task_timeout)
         done = await bulk.settle_all(self._started(), name, ids, rest)
         renewed(ids, done, since, task_timeout)
         return done

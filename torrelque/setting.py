@@ -20,6 +20,8 @@ looked at in any mode.  The subscription is tried again with each question.
 
 import enum
 import logging
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,10 @@ from .replies import text
 logger = logging.getLogger(__package__)
 
 NAME = 'notify-keyspace-events'
+_warned: 'weakref.WeakSet[Any]' = weakref.WeakSet()
+"""Clients whose user has been told; many make a queue object for each request."""
+_lock = threading.RLock()
+
 ENOUGH = 5.0
 """s for which an answer is taken for true."""
 
@@ -59,16 +65,21 @@ class Setting:
     """The server's setting, as far as it is known."""
 
     def __init__(
-        self, link: Link, queue: str, switched: Callable[[], None], unreached: Callable[[Exception], None]
+        self,
+        link: Link,
+        client: object,
+        queue: str,
+        switched: Callable[[], None],
+        unreached: Callable[[Exception], None],
     ) -> None:
         self.mode = Mode.UNKNOWN
         self._link = link
+        self._client = client
         self._queue = queue
         self._switched = switched
         self._unreached = unreached
         self._asking = False
         self._answered = float('-inf')
-        self._warned = False
 
     def ask(self) -> None:
         """Ask the server, unless it is being asked; ``switched`` is called when the mode has become another one."""
@@ -82,9 +93,11 @@ class Setting:
             self.ask()
 
     def warn(self, why: str) -> None:
-        """Say, once, that what is watched is looked at again and again."""
-        if not self._warned:
-            self._warned = True
+        """Say, once for each client, that what is watched is looked at again and again."""
+        with _lock:
+            known = self._client in _warned
+            _warned.add(self._client)
+        if not known:
             logger.warning(
                 'tasks of queue %r are watched by reading them again and again: %s. '
                 'Changes are seen sooner, and cost less, where the server has %s KA (or Kghx at least)',
@@ -102,7 +115,8 @@ class Setting:
         if flags is not None and are_enough(flags):
             self.mode = Mode.TOLD
             if before is Mode.READING:
-                self._warned = False
+                with _lock:
+                    _warned.discard(self._client)
         else:
             self.mode = Mode.READING
             unknown = f'the server does not say what it has as {NAME} ({error or "an empty or strange answer"})'

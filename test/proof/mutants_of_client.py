@@ -260,7 +260,8 @@ LIVE = (
     ),
     Mutant(
         'failed-sweep-at-once', 10, 'a sweep that fails is tried again at once, and so for ever',
-        (client('fetch', 'self._loop.call_later(1, self._sweep_again)', 'self._loop.call_soon(self._sweep_again)'),),
+        (client('fetch', 'self._no_sweep_before = self._loop.time() + 0.9', 'pass'),
+         client('fetch', 'self._loop.call_later(1, self._pump)', 'self._loop.call_soon(self._pump)')),
         ('bell::test_a_sweep_that_fails_is_not_tried_again_at_once',),
     ),
     Mutant(
@@ -270,8 +271,8 @@ LIVE = (
     ),
     Mutant(
         'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
-        (client('fetch', 'else:\n            self._pump()\n\n    def _sweep_again',
-                'else:\n            pass\n\n    def _sweep_again'),),
+        (client('fetch', 'self._loop.call_later(1, self._pump)\n        else:\n            self._pump()',
+                'self._loop.call_later(1, self._pump)'),),
         ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
     ),
     Mutant(

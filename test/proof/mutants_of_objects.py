@@ -146,8 +146,13 @@ CLOCK = (
     ),
     Mutant(
         'late-unseen-by-sweeps', BEYOND, 'where all consumers are away, nobody sees that groups wait too long',
-        (script('sweep', 'if room > 0 and #thirsty == 0 and', 'if false and'),),
+        (script('sweep', 'if room > 0 and (#thirsty > 0 or', 'if false and (#thirsty > 0 or'),),
         ('clock_back::test_a_sweep_sees_it_where_all_consumers_are_away',),
+    ),
+    Mutant(
+        'late-behind-others', BEYOND, 'beside a group that is busy, those that wait too long are not seen',
+        (script('_late', "'ZRANGE', rated, -5, -1,", "'ZRANGE', rated, 0, 4,"),),
+        ('clock_back::test_a_group_waits_no_longer_beside_one_that_is_busy',),
     ),
     Mutant(
         'late-the-first-alone', BEYOND, 'a sweep brings fifty groups forward, and the others wait',

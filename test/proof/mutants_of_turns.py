@@ -116,7 +116,7 @@ GROUPS = (
     ),
     Mutant(
         'probe-in-bulk', BEYOND, 'a claim of many is given many probes of the queue',
-        (script('claim', 'wanted = probing and 1 or wanted', ''),),
+        (script('claim', 'wanted = probing and math.min(1, wanted) or wanted', ''),),
         ('probe::test_the_probe_of_the_queue_is_what_a_claim_would_take_first',),
     ),
     Mutant(

@@ -1,12 +1,16 @@
 -- Late: whether a group waits in `rated` by more than a second longer than a token takes, or from one probe to the next,
--- for the clock went back, or its rate is another.  Only the first few are looked at: those that wait shortest are first.
+-- because the clock went back, or because its rate is another.  Only a few are looked at, at both ends: those that wait
+-- longest are last, and behind them may be some whose rate is slow.
 --
 -- All are then to be made due (their scores 0), so that sweeps look at each anew.
 --
 -- Keys   rated, limits
 -- Uses   time, probe, decode
 local function late()
-  local items = redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES')
+  local items = redis.call('ZRANGE', rated, -5, -1, 'WITHSCORES')
+  for _, item in ipairs(#items == 10 and redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES') or {}) do
+    items[#items + 1] = item
+  end
   local _, pace = decode(redis.pcall('HGET', limits, ''), 0, false)
   for j = 1, #items, 2 do
     local _, rate = decode(redis.pcall('HGET', limits, items[j]), 0, pace)

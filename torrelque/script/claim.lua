@@ -124,7 +124,7 @@ if special or last or odd[1] then
       end
     end
   elseif special and (probing or not halted) then
-    wanted = probing and 1 or wanted
+    wanted = probing and math.min(1, wanted) or wanted
     local book = book()
     -- Tasks of groups at the most, which take longer, and with limits to look at still longer.
     local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100

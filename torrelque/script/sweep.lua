@@ -78,7 +78,7 @@ local delays = come(delayed, DELAYED, function(id, known)
 end)
 room = math.min(room, most)
 local thirsty, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
-if room > 0 and #thirsty == 0 and redis.call('EXISTS', rated) == 1 then
+if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
   -- Uses   late
   back = late()
   thirsty = back and redis.call('ZRANGE', rated, 0, room - 1) or thirsty

@@ -206,7 +206,7 @@ class Line:
                 error = self._refused(wire, str(reply))
                 why = f'the server does not serve: {error}'
             # A process that was stopped does not take that time for the server's.
-            spent += min(time.monotonic() - began, SILENT) + delay
+            spent += min(time.monotonic() - began, 2 * SILENT) + delay
             if spent >= REPEATING or time.monotonic() >= until:
                 raise TorrelqueConnectionError(why) from error
             delay = min(0.5, max(0.05, delay * 2))

@@ -21,7 +21,7 @@ from torrelque import (
 from torrelque.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
 from torrelque.check import check_count, milliseconds
 from torrelque.model import JSON
-from torrelque.protocol import Arg, renewed
+from torrelque.protocol import Arg, renewed, renewing
 from torrelque.replies import Outcome, outcome_error, read_outcomes, settled
 from torrelque.steps import (
     Enqueuer,
@@ -231,8 +231,9 @@ class Torrelque:
 
     def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease, as the asynchronous one."""
-        since = time.monotonic()
-        done = self._settle(self._plan.touch(task_id, task_timeout, progress))
+        call, since = self._plan.touch(task_id, task_timeout, progress), time.monotonic()
+        renewing([task_id], since, task_timeout)
+        done = self._settle(call)
         renewed([task_id], [done], since, task_timeout)
         return done
 
@@ -240,6 +241,7 @@ class Torrelque:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
         name, ids, rest = many_to_touch(task_ids, task_timeout)
         since = time.monotonic()
+        renewing(ids, since, task_timeout)
         done = self._settle_many(name, ids, rest)
         renewed(ids, done, since, task_timeout)
         return done

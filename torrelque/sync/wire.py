@@ -40,15 +40,19 @@ class _Hurried:
 
     def recv_into(self, *args: Any) -> int:
         """As that of the socket."""
-        if time.monotonic() > self._end:
-            raise TimeoutError('the handshake takes too long')
+        self._hurry()
         return self.socket.recv_into(*args)
 
     def recv(self, *args: Any) -> bytes:
         """As that of the socket."""
-        if time.monotonic() > self._end:
-            raise TimeoutError('the handshake takes too long')
+        self._hurry()
         return self.socket.recv(*args)
+
+    def _hurry(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError('the handshake takes too long')
+        self.socket.settimeout(left)
 
 
 class Wire:
@@ -58,7 +62,7 @@ class Wire:
         # Its repetition and its patience are ours.
         connection.socket_timeout = connection.socket_connect_timeout = min(timeout, CONNECT_TIMEOUT)
         connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-        make, end = connection._connect, time.monotonic() + 2 * connection.socket_timeout
+        make, end = connection._connect, time.monotonic() + connection.socket_timeout
         connection._connect = lambda: _Hurried(make(), end)
         try:
             connection.connect()
@@ -124,6 +128,7 @@ class Wire:
         """The reply to the command that was sent last; an error of the server is returned."""
         reader, receive = self._reader, self._socket.recv
         heard = end = 0.0
+        patience = self._timeout
         while True:
             reply = self._next()
             if reply is _MISSING:
@@ -132,11 +137,14 @@ class Wire:
                     raise ConnectionResetError('the server closed the connection')
                 reader.feed(data)
                 heard += len(data)
+                now = time.monotonic()
                 if not end or heard >= TRICKLE:
                     # Of a large reply that is still coming.
-                    heard, end = 0, time.monotonic() + self._timeout
-                elif time.monotonic() >= end:
+                    heard, end = 0, now + patience
+                elif now >= end:
                     raise TimeoutError('the server says next to nothing')
+                self._socket.settimeout(end - now)
+                self._timeout = -1  # another than that of any command
             elif self._owed:
                 self._owed -= 1
             else:
@@ -153,14 +161,16 @@ class Wire:
 
     def interrupt(self) -> None:
         """Have the thread that waits for a reply see the end of the connection."""
+        if self._process != os.getpid():
+            # Forked: it is the other process's, which would see the end as well.
+            return
         with contextlib.suppress(OSError):
             # Below the TLS layer, which is the other thread's.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._process == os.getpid():
-            self.interrupt()
+        self.interrupt()
         self._socket.close()
 
     def __del__(self) -> None:
