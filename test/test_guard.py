@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque
 from torrelque.bell import Bell
@@ -144,3 +145,25 @@ async def test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew(
         await queue.enqueue(2)
         assert (await asyncio.wait_for(waiting, 60))[1] == 2
     assert client_counts[0] > HANGS_UP
+
+
+async def test_a_link_whose_timer_was_lost_is_looked_after(
+    proxy: Proxy, queue: Torrelque, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its silence would be noticed by nobody."""
+    tick = Link._tick
+    lost: list[Link] = []
+
+    def lose_one(link: Link) -> None:
+        if lost:
+            tick(link)
+        lost.append(link)
+
+    async with proxy.client() as client, Torrelque(client, queue=queue_name) as faulty:
+        await faulty.get_queue_stats()
+        monkeypatch.setattr(Link, '_tick', lose_one)
+        proxy.mute(calls_of('claim'))
+        waiting = asyncio.ensure_future(faulty.dequeue())
+        await queue.enqueue(1)
+        assert (await asyncio.wait_for(waiting, 60))[1] == 1
+        assert lost

@@ -278,3 +278,22 @@ async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypat
     proxy.mute(READ)
     await queue.release(taken, result=1)
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
+
+
+async def test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting(queue, monkeypatch):
+    """It is not deaf, but whoever waits for the confirmation of a subscription would wait for ever."""
+    take = listen.Listener._take
+
+    def take_another(listener, reply, heard):
+        if isinstance(reply, list) and reply[0] in (b'subscribe', b'message'):
+            reply = [reply[0], b'another', reply[2]]
+        take(listener, reply, heard)
+
+    monkeypatch.setattr(listen.Listener, '_take', take_another)
+    task_id = await queue.enqueue(1)
+    waiting = asyncio.ensure_future(queue.wait(task_id))
+    taken, _ = await queue.dequeue()
+    while not any(watcher.state for task in queue._started().hub._tasks.values() for watcher in task.watchers):
+        await asyncio.sleep(0.01)
+    await queue.release(taken, result='done')
+    assert (await asyncio.wait_for(waiting, 60)).result == 'done'

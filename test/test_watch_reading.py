@@ -541,3 +541,14 @@ def test_large_progress_makes_looks_rare():
     schedule.spent(1, 1_000_000, 7)
     schedule.spent(1, 1_000_000, 7)
     assert schedule.when() == pytest.approx(7.1)
+
+
+async def test_many_objects_of_one_client_are_one_warning(client, caplog):
+    await client.config_set(NAME, '')
+    for n in range(5):
+        async with Torrelque(client, queue=f'queue-{n}') as queue:
+            task_id = await queue.enqueue(1)
+            await queue.cancel(task_id)
+            await queue.wait(task_id)
+    (warning,) = warnings_of(caplog)
+    assert NAME in warning and 'queue-0' in warning

@@ -16,6 +16,11 @@ GUARD = (
         ('guard::test_a_call_that_is_lost_without_a_word_is_made_again',),
     ),
     Mutant(
+        'guard-looks-after-no-link', 10, 'a link whose timer was lost waits for ever for a server that is silent',
+        (client('guard', 'link.keep_watch()', 'pass'),),
+        ('guard::test_a_link_whose_timer_was_lost_is_looked_after',),
+    ),
+    Mutant(
         'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
         (client('fetch', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
         ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),

@@ -157,6 +157,15 @@ WATCH = (
         ('watch_reading::test_what_changed_before_notifications_were_on_is_seen',),
     ),
     Mutant(
+        'heard-nonsense-only', 11, 'who watches over a listener that is told of other channels waits for ever',
+        (
+            client('hub', 'if task.values is None or not well and', 'if not well and'),
+            client('listen', '        reader = self._reader\n        heard: list',
+                   '        self._answered()\n        reader = self._reader\n        heard: list'),
+        ),
+        ('watch_gaps::test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting',),
+    ),
+    Mutant(
         'warned-again-and-again', 11, 'each answer of a server without notifications is a warning',
         (client('setting', '_warned.add(self._client)', 'pass'),),
         ('watch_reading::test_watches_follow_the_setting_in_both_directions',),
