@@ -22,6 +22,10 @@ _clock = time.time
 """As it is before a test changes it: a client's clock may be an hour off, that of the history never is."""
 
 
+ROUNDING = 1.0
+"""ms by which the server's whole milliseconds may differ from the clock."""
+
+
 def now() -> float:
     """The time (ms)."""
     return _clock() * 1000
@@ -83,6 +87,15 @@ class Hand:
         ends += [act.began + self.lease for act in self.acts if act.verb == 'touch' and act.is_done]
         return max(ends)
 
+    def may_be_released_by(self, act: Act) -> bool:
+        """Whether a release was done, for all that is known.
+
+        Where its lease was over, one that was sent more than once is answered False though the first sending may have
+        been carried out.
+        """
+        over = (float('inf') if act.ended is None else act.ended) + ROUNDING >= self.end_of_lease()
+        return act.verb == 'release' and (act.may_be_done or act.may_be_repeated and over)
+
     def given_back(self) -> float | None:
         """From when on its holder may have given it back, or finished it (ms)."""
         return min((act.began for act in self.acts if act.verb != 'touch' and act.may_be_done), default=None)
@@ -128,7 +141,7 @@ class Story:
     @property
     def is_finished(self) -> bool:
         """Whether somebody released or cancelled it, for all that is known."""
-        return any(act.verb == 'release' and act.may_be_done for act in self.acts) or any(
+        return any(hand.may_be_released_by(act) for hand in self.hands for act in hand.acts) or any(
             act.may_be_done for act in self.cancels
         )
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from history import Act, Hand, Story
-
-ROUNDING = 1.0
-"""ms by which the server's whole milliseconds may differ from the clock."""
+from history import ROUNDING, Act, Hand, Story
 
 
 def lives_of(story: Story) -> list[list[Hand]]:
@@ -55,7 +52,7 @@ def may_be_enqueued_again(story: Story, hands: Iterable[Hand], at: float) -> boo
 def may_be_finished(story: Story) -> bool:
     """Whether somebody may have finished it who could: who has given it back, or has lost it to another, cannot."""
     return any(act.may_be_done for act in story.cancels) or any(
-        act.is_done or act.may_be_done and not is_over(story, hand, act)
+        act.is_done or hand.may_be_released_by(act) and not is_over(story, hand, act)
         for hand in story.hands
         for act in hand.acts
         if act.verb == 'release'

@@ -26,10 +26,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 import redis  # noqa: E402
 
 from actors import GROUPS, Actor, Work  # noqa: E402
-from history import Act, Hand, History, Recorder, Story  # noqa: E402
+from history import ROUNDING, Act, Hand, History, Recorder, Story  # noqa: E402
 from history_checks import check_history, handed_out_twice, lost  # noqa: E402
 from invariants import Fault, check_all_came, check_empty, check_keys  # noqa: E402
-from lives import ROUNDING  # noqa: E402
 from model_checks import DUMP, Seen, read_dump  # noqa: E402
 from peers import Ours  # noqa: E402
 

@@ -207,6 +207,14 @@ BAD: dict[str, tuple[int, Made]] = {
         5,
         lambda: begun().act('requeue', 'ann', 20).act('release', 'ann', 30, None),
     ),
+    'lost, and a release within the lease was refused': (
+        5,
+        lambda: begun().act('release', 'ann', 20, False, again=True),
+    ),
+    'lost, and a release after the lease was refused in a call sent once': (
+        5,
+        lambda: begun().act('release', 'ann', 1500, False, again=False),
+    ),
     'refused as a duplicate of itself when it was handed out once': (
         6,
         lambda: Tale().enqueue(took=100, duplicate=True).hand('ann', 10).act('release', 'ann', 120),
@@ -257,6 +265,7 @@ BAD: dict[str, tuple[int, Made]] = {
 
 GOOD: dict[str, Made] = {
     'released': lambda: begun().act('release', 'ann', 20),
+    'released after the lease in a call sent twice': lambda: begun().act('release', 'ann', 1500, False, again=True),
     'released in a call of which nobody heard': lambda: begun().act('release', 'ann', 20, took=None),
     'released in a call that raised': lambda: begun().act('release', 'ann', 20, None),
     'never acknowledged, and not there': lambda: Tale().enqueue(answer=None),
