@@ -10,7 +10,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from history import Act, Damage, Hand, History, Story, Watched
+from history import ROUNDING, Act, Damage, Hand, History, Story, Watched
 from invariants import (
     KEY_CHECKS,
     Fault,
@@ -23,7 +23,6 @@ from invariants import (
     check_with_somebody,
 )
 from lives import (
-    ROUNDING,
     given_back,
     is_enqueued_since,
     is_finished_since,

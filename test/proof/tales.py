@@ -73,7 +73,7 @@ Made = Callable[[], Tale]
 BAD: dict[str, tuple[int, Made]] = {
     'acknowledged, never handed out': (5, lambda: Tale().enqueue()),
     'handed out, given back, never again': (5, lambda: begun().act('requeue', 'ann', 20)),
-    'released by who was refused': (5, lambda: begun().act('release', 'ann', 1200, False)),
+    'released by who was refused': (5, lambda: begun().act('release', 'ann', 1200, False, again=False)),
     'never enqueued': (6, lambda: Tale().enqueue(answer=False).hand('ann', 10).act('release', 'ann', 20)),
     'handed out twice': (4, lambda: begun().hand('bob', 500, attempt=2).act('release', 'bob', 510)),
     'handed out twice at the end of a renewed lease': (
