@@ -176,9 +176,6 @@ class Walk:
             transport.closing = True
             transport.protocol.connection_lost(None)
 
-    def it_is_renewed(self) -> None:
-        self.link.renew('by the test')
-
     # How it ends
 
     async def calm(self) -> None:
@@ -199,7 +196,7 @@ EVENTS = [
     *(MOMENT, LONG, 'a_call_comes', 'a_block_comes', 'it_connects', 'it_connects_and_is_closing'),
     *('it_connects_and_is_at_its_end', 'it_does_not_connect', 'a_reply_comes', 'a_part_of_a_reply_comes'),
     *('an_error_comes', 'noscript_comes', 'loading_comes', 'moved_comes', 'readonly_comes', 'rubbish_comes'),
-    *('a_reply_too_many_comes', 'it_is_lost', 'it_is_renewed'),
+    *('a_reply_too_many_comes', 'it_is_lost'),
 ]
 
 

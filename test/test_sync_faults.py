@@ -378,3 +378,17 @@ async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeyp
         await going
     gate.open()
     assert await client.exists(queue.keys['bell'])
+
+
+async def test_an_error_at_the_bell_ends_no_waiting(server, client, queue, queue_name):
+    """It is what a primary that is demoted says to who blocks."""
+    with server.sync_client() as own, torrelque.sync.Torrelque(own, queue=queue_name) as faulty:
+        waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
+        for _ in range(3):
+            await until_waiting(client)
+            (blocked,) = [one['id'] for one in await client.client_list() if one['cmd'] == 'blpop']
+            await client.execute_command('CLIENT', 'UNBLOCK', blocked, 'ERROR')
+            while [one['id'] for one in await client.client_list() if one['cmd'] == 'blpop'] == [blocked]:
+                await asyncio.sleep(0.005)
+        await queue.enqueue(1)
+        assert (await asyncio.wait_for(waiting, 60))[1] == 1

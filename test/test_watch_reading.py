@@ -9,7 +9,7 @@ import pytest
 import torrelque
 import watching
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, listen, reading
-from torrelque.reading import IDLE_RATE, PACES, Schedule, read_items
+from torrelque.reading import IDLE_RATE, PACES, Budget, Schedule, read_items
 from torrelque.setting import NAME, Mode, are_enough, flags_of
 from torrelque.tasks import Tasks
 from torrelque.watcher import Task
@@ -457,7 +457,7 @@ class Simulation:
 
     def __init__(self, count):
         self.now = 0.0
-        self.schedule = Schedule()
+        self.schedule = Schedule(Budget())
         self.looks = {}
         for n in range(count):
             self.join(f'{n}')
@@ -524,7 +524,7 @@ def test_whatever_changes_all_the_time_leaves_room_for_others():
 
 
 def test_what_a_call_has_no_room_for_keeps_its_place():
-    schedule, tasks = Schedule(), [Task(f'{n}', b'') for n in range(6)]
+    schedule, tasks = Schedule(Budget()), [Task(f'{n}', b'') for n in range(6)]
     for task in tasks[:5]:
         schedule.begin(task, 0)
     assert schedule.take(1) == tasks[:5]
@@ -536,7 +536,7 @@ def test_what_a_call_has_no_room_for_keeps_its_place():
 
 
 def test_large_progress_makes_looks_rare():
-    schedule = Schedule()
+    schedule = Schedule(Budget())
     schedule.begin(Task('x', b'x'), 7)
     schedule.spent(1, 1_000_000, 7)
     schedule.spent(1, 1_000_000, 7)

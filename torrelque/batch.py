@@ -13,7 +13,7 @@ from typing import Any
 from .error import TorrelqueConnectionError, copy_error
 from .link import Link, Request
 from .protocol import BULK, BULK_BYTES, Arg, Transition
-from .replies import Outcome, UnreadableError, outcome_error, read_outcomes
+from .replies import Outcome, outcome_error, read_outcomes
 
 _Item = tuple[Sequence[Arg], str, 'asyncio.Future[Outcome]', int]
 """One task's part of a call: its arguments, the task's id, the future of the outcome, bytes of payload."""
@@ -114,7 +114,8 @@ class Batch:
         if error is None:
             try:
                 outcomes = read_outcomes(self._transition.name, reply, len(items))
-            except UnreadableError as exc:
+            except Exception as exc:
+                # Whatever it is, who waits for it is told.
                 error = exc
         for k, (_, task_id, future, _) in enumerate(items):
             if future.cancelled():

@@ -131,6 +131,13 @@ class Connection(asyncio.Protocol):
             self._connecting = self.loop.create_task(self._keep_connecting(pause), name='torrelque link')
 
     async def _keep_connecting(self, pause: bool) -> None:
+        try:
+            await self._try_to_connect(pause)
+        finally:
+            # Cancelled at the end of its loop it would keep the frames of who did that, and all that these refer to.
+            self._connecting = None
+
+    async def _try_to_connect(self, pause: bool) -> None:
         # Longer each time for a server that takes connections and gives no reply.
         delay = min(0.5, 0.05 * 2 ** min(4, self._fruitless))
         if pause:

@@ -8,7 +8,8 @@ class TorrelqueError(Exception):
 
 
 class TorrelqueTypeError(TorrelqueError, TypeError):
-    """An argument is of the wrong type, or a payload cannot be serialised.  Nothing was sent."""
+    """An argument is of the wrong type, a payload cannot be serialised, or the client is not of the server's kind.
+    Nothing was carried out."""
 
 
 class TorrelqueValueError(TorrelqueError, ValueError):
@@ -77,8 +78,8 @@ class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError)
 
 
 class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
-    """The server answered with an error, which is told as it came.  The call was not carried out; it is an error of the
-    client library's class as well (of memory, of a right, of a read-only server)."""
+    """The server answered with an error, which is told as it came: as a rule, the call was not carried out.  Those of
+    memory, of a right, of a read-only server and of authentication are of the client library's classes as well."""
 
 
 class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):

@@ -30,6 +30,8 @@ logger = logging.getLogger(__package__)
 
 CLOSING = 2.0
 """s that closing, or a cancelled waiter, waits for the reply of a claim that is on its way."""
+VAIN = 200
+"""Claims that bring nothing, one behind the other, each of which may skip hundreds of holes; then there is a pause."""
 RECORD = 60.0
 """s for which the server keeps what a claim has taken, until its reply is acknowledged."""
 ACKNOWLEDGE = 0.1
@@ -69,6 +71,7 @@ class Fetcher:
         self._since = 0.0
         self._scheduled = False
         self._crowd = False
+        self._vain = 0
         self._unacknowledged = ''
         self._acknowledger: asyncio.TimerHandle | None = None
         self._stayed = False
@@ -268,7 +271,8 @@ class Fetcher:
             # Rung since: what there is now, this claim may not have seen.
             if due:
                 self._sweep()
-            self._pump()
+            self._vain = 0 if claimed.tasks else self._vain + 1
+            self._pump() if self._vain < VAIN else self._loop.call_later(0.05, self._pump)
             return
         for waiter in list(self._waiters):
             if waiter.got:

@@ -41,7 +41,7 @@ from .listen import Listener
 from .model import TorrelqueSerialiser
 from .patience import REPEATING
 from .protocol import BULK, BULK_BYTES, GRACE, STATE_FIELDS, Transition
-from .reading import LOOK_FIELDS, Schedule, brief_of, read_items
+from .reading import LOOK_FIELDS, Schedule, brief_of, budget_of, read_items
 from .replies import outcome_error, read_state, text
 from .setting import Mode, Setting
 from .watcher import LATE, Task, Watcher
@@ -89,7 +89,7 @@ class Hub:
         self._tasks: dict[bytes, Task] = {}
         # What is to be read, and what is to be looked at.
         self._marked: collections.OrderedDict[Task, None] = collections.OrderedDict()
-        self._schedule = Schedule()
+        self._schedule = Schedule(budget_of(link))
         self._clock: asyncio.TimerHandle | None = None
         self._reading = self._looked = False
         self._number = 0

@@ -75,6 +75,8 @@ class Link(Connection):
         self._backlog = 0
         self._told: set[bytes] = set()
         self._misled: Request | None = None
+        self.budget: Any = None
+        """What those who read over it again and again may spend together; theirs alone."""
         self._pausing = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -103,11 +105,6 @@ class Link(Connection):
     def has(self, request: Request) -> bool:
         """Whether a request is on its way, or is going to be."""
         return request in self._in_flight or request in self._unsent
-
-    def renew(self, why: str) -> None:
-        """Give the connection up, and make another where somebody wants it."""
-        self._error = ConnectionResetError(why)
-        self._lost()
 
     def call(self, transition: Transition | None, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
         """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""

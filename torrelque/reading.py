@@ -9,8 +9,10 @@ costs the server is time that the next one has to wait.
 import bisect
 import collections
 import operator
+import weakref
 from typing import Any
 
+from .link import Link
 from .protocol import BULK, STATE_FIELDS
 from .replies import unreadable
 from .watcher import Task
@@ -28,6 +30,8 @@ LEAST = 0.005
 """s that a call counts for at the least."""
 BURST = 0.1
 """s of calls that may go one behind the other, which costs the server less for each."""
+COUNT = 0.5
+"""s for which the tasks of all queue objects are taken to be as many as when they were counted."""
 SLACK = 0.1
 """Part of its pace that a task is looked at early, together with others."""
 
@@ -38,14 +42,50 @@ brief_of = operator.itemgetter(*[STATE_FIELDS.index(name) for name in LOOK_FIELD
 """The values of these, of the values of all."""
 
 
+class Budget:
+    """What the queue objects of one client and event loop may spend together."""
+
+    def __init__(self) -> None:
+        self.free = 0.0
+        """The time from which on there may be another call."""
+        self.schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
+        """Those who share it."""
+        self._idle = 0
+        self._counted = float('-inf')
+
+    def spent(self, cost: float, now: float) -> None:
+        """Let later calls wait, after one that cost so much time."""
+        self.free = max(self.free, now - BURST) + cost
+        if now - self._counted >= COUNT:
+            self._idle, self._counted = sum(schedule.idle for schedule in self.schedules), now
+
+    def pace(self, idle: int) -> float:
+        """s from one look to the next at a task that has not changed for long, one of so many of its queue object."""
+        return max(PACES[-1], max(idle, self._idle) / IDLE_RATE)
+
+
+def budget_of(link: Link) -> Budget:
+    """The budget of a link, which is shared by those who share it."""
+    if link.budget is None:
+        link.budget = Budget()
+    budget: Budget = link.budget
+    return budget
+
+
 class Schedule:
     """When each task is looked at; the times are those of the event loop's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         # The time of the last look, by task.
         self._levels: list[collections.OrderedDict[Task, float]] = [collections.OrderedDict() for _ in PACES]
-        self._free = 0.0
         self._turn = 0
+        budget.schedules.add(self)
+
+    @property
+    def idle(self) -> int:
+        """Tasks of the last level."""
+        return len(self._levels[-1])
 
     def __contains__(self, task: Task) -> bool:
         return task in self._levels[task.level]
@@ -76,20 +116,15 @@ class Schedule:
         """Look at a task no longer."""
         self._levels[task.level].pop(task, None)
 
-    def clear(self) -> None:
-        """Look at nothing any more."""
-        for level in self._levels:
-            level.clear()
-
     def when(self) -> float | None:
         """The time of the next call."""
         times = [next(iter(level.values())) + self._pace(k) for k, level in enumerate(self._levels) if level]
-        return max(self._free, min(times)) if times else None
+        return max(self._budget.free, min(times)) if times else None
 
     def take(self, now: float) -> list[Task]:
         """The tasks to look at now, which leave the schedule until they are put back."""
         taken: list[Task] = []
-        if now < self._free:
+        if now < self._budget.free:
             return taken
         # Each level is the first one in turn: when there is more to do than may be, none waits for ever.
         self._turn += 1
@@ -108,12 +143,10 @@ class Schedule:
 
     def spent(self, count: int, size: int, now: float) -> None:
         """Let later calls wait, after one that has looked at so many tasks, with so many bytes of progress."""
-        self._free = max(self._free, now - BURST) + max(LEAST, count / MOST_RATE, size / BYTES_RATE)
+        self._budget.spent(max(LEAST, count / MOST_RATE, size / BYTES_RATE), now)
 
     def _pace(self, level: int) -> float:
-        if level < len(PACES) - 1:
-            return PACES[level]
-        return max(PACES[level], len(self._levels[level]) / IDLE_RATE)
+        return PACES[level] if level < len(PACES) - 1 else self._budget.pace(self.idle)
 
 
 def read_items(reply: Any, count: int, width: int | None) -> list[Any]:

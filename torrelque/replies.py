@@ -85,7 +85,7 @@ def text(word: Any) -> str:
 
 def read_outcomes(name: str, reply: Any, count: int) -> list[Outcome]:
     """The outcome of each task of a call; 'ok' alone stands for all where all went well."""
-    if reply in (b'ok', 'ok'):
+    if reply == b'ok':
         return ['ok'] * count
     if not isinstance(reply, list) or len(reply) != count:
         raise unreadable(name, reply)
@@ -239,7 +239,8 @@ class Claimed(NamedTuple):
 
 def is_keydb(reply: Any) -> bool:
     """Whether the reply to `IS_KEYDB` is that of KeyDB."""
-    return isinstance(reply, list) and len(reply) == 1 and bool(reply[0])
+    # A command that is known has a name, an arity, flags and more.
+    return isinstance(reply, list) and len(reply) == 1 and isinstance(reply[0], list) and len(reply[0]) >= 6
 
 
 def is_ring(reply: Any) -> bool:

@@ -187,7 +187,7 @@ WATCH = (
     ),
     Mutant(
         'idle-looks-unbounded', BEYOND, 'ten thousand idle watchers are looked at every second',
-        (client('reading', 'return max(PACES[level], len(self._levels[level]) / IDLE_RATE)', 'return PACES[level]'),),
+        (client('reading', 'return max(PACES[-1], max(idle, self._idle) / IDLE_RATE)', 'return PACES[-1]'),),
         ('watch_reading::test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn',),
     ),
     Mutant(

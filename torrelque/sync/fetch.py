@@ -35,6 +35,7 @@ from torrelque.replies import (
     is_ring,
     read_claimed,
     read_swept,
+    server_error,
 )
 
 from .line import Line
@@ -81,11 +82,11 @@ class Fetcher:
         """A call with its head."""
         return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
 
-    def is_endless(self) -> bool:
+    def is_endless(self, until: float) -> bool:
         """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
         if self._endless is None:
             try:
-                self._endless = is_keydb(self.line.call(None, IS_KEYDB))
+                self._endless = is_keydb(self.line.call(None, IS_KEYDB, until=until))
             except TorrelqueServerError:
                 self._endless = False
         return self._endless
@@ -244,7 +245,7 @@ class Visit:
         wire = None
         endless = False
         try:
-            endless = fetcher.is_endless()
+            endless = fetcher.is_endless(self._end + GRACE)
             patience = max(0.001, wait) if due and wait is not None else block if endless else block + SILENT
             began = time.monotonic()
             wire = line.take()
@@ -254,7 +255,7 @@ class Visit:
             wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
             reply = wire.receive()
             if isinstance(reply, Exception):
-                raise reply
+                raise server_error(str(reply))
             if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
                 raise ConnectionError(f'this is no bell: {reply!r:.200}')
         except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
