@@ -56,6 +56,8 @@ class Proxy:
         """Whether new connections are closed at once."""
         self.lie: bytes | None = None
         """What is said to each request in the server's stead, if anything is; the server does not see it."""
+        self.lie_to = b''
+        """What a request has in it that is lied to; all are."""
         self.drip = 0.0
         """s from one byte of a lie to the next."""
         self.requests: list[bytes] = []
@@ -168,7 +170,7 @@ class _Line:
             while data := await reader.read(1 << 20):
                 if request:
                     self.proxy.requests.append(data)
-                    if self.proxy.lie is not None:
+                    if self.proxy.lie is not None and self.proxy.lie_to in data:
                         parser.feed(data)
                         while parser.gets() is not _MISSING:
                             await self.lie(self.proxy.lie, back)

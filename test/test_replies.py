@@ -193,6 +193,7 @@ async def test_what_says_go_on_is_followed_with_pauses_and_an_end(
 ) -> None:
     monkeypatch.setattr(faulty._started()._link._connector, 'cluster', True)
     proxy.requests.clear()
+    proxy.lie_to = b'EVAL'
     proxy.lie = WORDS[word]
     with pytest.raises(TorrelqueConnectionError):
         await faulty.enqueue(1)

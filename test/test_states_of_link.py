@@ -180,7 +180,9 @@ class Walk:
 
     async def calm(self) -> None:
         """Connections are made, and what was sent is answered."""
-        self.submit(True, True)
+        if len(self.answers) == self.count:
+            # Else nobody comes any more, whose call would make up for what was forgotten.
+            self.submit(True, True)
         end = self.loop.time() + 30
         while len(self.answers) < self.count:
             assert self.loop.time() < end, 'a request has no end'

@@ -74,7 +74,6 @@ class Link(Connection):
         self._unsent: list[Request] = []
         self._backlog = 0
         self._told: set[bytes] = set()
-        self._misled: Request | None = None
         self.budget: Any = None
         """What those who read over it again and again may spend together; theirs alone."""
         self._pausing = 0.0
@@ -241,10 +240,7 @@ class Link(Connection):
             self._error = server_error(message)
             again = request.repeat and request.ticks < GIVE_UP
             if code in ELSEWHERE:
-                # Followed at once only where it is the first time.
-                pause = code != 'MOVED' or request is self._misled
-                self._misled = request
-                self._lost(request if again else None, pause)
+                self._lost(request if again else None, pause=code != 'MOVED')
             elif again:
                 self._unsent.append(request)
                 self._pausing = self.loop.time() + TICK

@@ -152,7 +152,7 @@ CLOCK = (
     Mutant(
         'late-behind-others', BEYOND, 'beside a group that is busy, those that wait too long are not seen',
         (script('_late', "'ZRANGE', rated, -5, -1,", "'ZRANGE', rated, 0, 4,"),),
-        ('clock_back::test_a_group_waits_no_longer_beside_one_that_is_busy',),
+        ('clock_back::test_a_group_waits_no_longer_beside_those_that_are_busy',),
     ),
     Mutant(
         'late-the-first-alone', BEYOND, 'a sweep brings fifty groups forward, and the others wait',

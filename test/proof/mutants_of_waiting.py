@@ -88,11 +88,6 @@ STALE = (
         ('faults::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
     ),
     Mutant(
-        'lost-payload-of-a-group-untold', 8, 'the same of a task that has a group',
-        (script('_forget', "redis.call('EXISTS', ring_key) == 0", 'true'),),
-        ('faults::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
-    ),
-    Mutant(
         'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',
         (script('release', "return held == '' or", 'return true or'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
@@ -142,7 +137,7 @@ REPLIES = (
     ),
     Mutant(
         'moved-in-circles', 12, 'a server that sends everybody on is followed without a pause',
-        (client('link', "pause = code != 'MOVED' or request is self._misled", 'pause = False'),),
+        (client('link', 'self._connect(pause or self._fruitless > 1)', 'self._connect(pause)'),),
         ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
     ),
     Mutant(

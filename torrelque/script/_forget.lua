@@ -1,15 +1,14 @@
 -- Forget the queue itself once its last task is gone: an empty queue is no key at all.
 --
 -- What is left in `pending` and `turns` then are holes.  Else the payload of a task was lost, which has to stay where the
--- next claim finds it, and tells.
+-- next claim finds it, and tells; one that has a group is found by `ring`.
 --
 -- Keys   tasks
 local function forget()
   if redis.call('EXISTS', tasks) == 0 then
-    -- Keys   turns, holes, ring_key, seq, bell
+    -- Keys   turns, holes, seq, bell
     redis.call('DEL', seq, bell)
-    if redis.call('EXISTS', pending, turns) > 0 and redis.call('EXISTS', ring_key) == 0 and
-        redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
+    if redis.call('EXISTS', pending, turns) > 0 and redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
       redis.call('UNLINK', pending, turns, holes)
     end
   end
