@@ -280,7 +280,7 @@ async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypat
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting(queue, monkeypatch):
+async def test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting(queue, monkeypatch, fast):
     """It is not deaf, but whoever waits for the confirmation of a subscription would wait for ever."""
     take = listen.Listener._take
 
