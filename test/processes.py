@@ -16,11 +16,14 @@ def hear_signals_in_children() -> None:
     """Have the programs that this process starts hear the signals that it was told to ignore.
 
     What is ignored is ignored by children too, to whom tests send these signals.  What is caught is not: a new program
-    begins with the default.  So this process goes on without an ear for them, by a handler that does nothing.
+    begins with the default.  So this process goes on without an ear for them, by a handler that does nothing; and so do
+    the workers of pytest-xdist, which are new programs, and are told by the environment.
     """
 
     for number in _OF_A_TERMINAL:
-        if signal.getsignal(number) is signal.SIG_IGN:
+        deaf = f'TORRELQUE_TEST_DEAF_TO_{number:d}'
+        if signal.getsignal(number) is signal.SIG_IGN or deaf in os.environ:
+            os.environ[deaf] = '1'
             signal.signal(number, lambda *_: None)
 
 
