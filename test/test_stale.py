@@ -182,3 +182,14 @@ async def test_a_copy_knows_the_lease(
     assert await queue.touch(copied(taken), task_timeout=600)
     proxy.lose_reply(calls_of('release'))
     assert await release(copied(taken)) is True
+
+
+async def test_an_id_that_was_never_dequeued_is_a_plain_one_though_it_was_touched(
+    queue: Torrelque, proxy: Proxy, release: Release
+) -> None:
+    task_id = await queue.enqueue(1)
+    await queue.dequeue()
+    assert await queue.touch(task_id)
+    assert release_token(task_id) == ''
+    proxy.lose_reply(calls_of('release'))
+    assert await release(task_id) is True

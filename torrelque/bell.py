@@ -6,7 +6,6 @@ KeyDB is waited at without a limit: it stands still for good after a client has 
 (https://github.com/Snapchat/KeyDB/issues/928).
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from .guard import Guard
 from .link import SILENCE, TICK, Callback, Link, Request
 from .protocol import BLOCK, IS_KEYDB, Arg
 from .replies import is_keydb, is_ring, unreadable
-
-logger = logging.getLogger(__package__)
 
 ENDLESS = 60.0
 """s after which a block without a limit counts as one of a dead connection."""

@@ -88,13 +88,14 @@ def share_link(client: Client, key: str, user: object) -> Link:
     """The link for calls of a client, for one more user of it."""
     loop = asyncio.get_running_loop()
     slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
-    fresh = Link(make_connector(client, key))
     with _sharing:
         links = _links.setdefault(client, {})
         over = [place for place in [*links] if place[0].is_closed()]
         # Kept until the lock is free: what they have may have a finaliser.
         gone = [links.pop(place, None) for place in over]
-        link, users = links.setdefault((loop, slot), (fresh, []))
+        if (loop, slot) not in links:
+            links[loop, slot] = Link(make_connector(client, key)), []
+        link, users = links[loop, slot]
         users.append(user)
     del gone
     return link

@@ -20,7 +20,7 @@ from .connection import MISSING, Connection, Connector
 from .error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
 from .patience import ELSEWHERE, NOT_RUN, REPEATING, SILENT
 from .protocol import Arg, Transition, pack
-from .replies import error_code, server_error
+from .replies import PUSH, error_code, server_error
 
 logger = logging.getLogger(__package__)
 
@@ -33,7 +33,6 @@ GIVE_UP = int(REPEATING / TICK)
 TRICKLE = 256
 """Bytes of a reply in a tick that are no more than silence: 1 kB a second."""
 
-_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 Callback = Callable[[Any, Exception | None], None]
 """Takes a reply, or the error that came in its stead."""
@@ -225,7 +224,7 @@ class Link(Connection):
             self._quiet = 0
             self._refused(self._in_flight.popleft(), str(reply))
             return False
-        return not isinstance(reply, _PUSH)
+        return not isinstance(reply, PUSH)
 
     def _refused(self, request: Request, message: str) -> None:
         code = error_code(message)

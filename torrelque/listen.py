@@ -18,7 +18,7 @@ import hiredis
 from .connection import MISSING, Connection, Connector
 from .patience import NOT_RUN
 from .protocol import pack
-from .replies import error_code, server_error
+from .replies import PUSH, error_code, server_error
 
 CHUNK = 1000
 CHUNK_BYTES = 100_000
@@ -28,7 +28,6 @@ SILENCE = 3
 """Ticks without any byte after which the server is asked for one, and again after which it counts as dead."""
 
 _KINDS = (b'subscribe', b'unsubscribe', b'message')
-_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 
 class Listener(Connection):
@@ -190,7 +189,7 @@ class Listener(Connection):
                 if not self._asked:
                     self._quiet = 0
                 heard.append(channel)
-        elif not isinstance(reply, _PUSH):
+        elif not isinstance(reply, PUSH):
             raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')
 
     def _answered(self) -> None:

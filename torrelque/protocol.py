@@ -182,9 +182,9 @@ def release_token(task_id: str) -> str:
         if monotonic() < task_id._held_until:
             return task_id.token
     except AttributeError:
-        # It came from another process, or from no claim.
-        if not task_id.token:
-            return ''
+        pass  # it came from another process, or from no claim
+    if not task_id.token:
+        return ''
     held = 0 if getattr(task_id, '_touched', False) else round(1000 * (task_id.timeout or 0))
     return f'{task_id.token}?{held}'
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+import hiredis
 import redis.exceptions
 
 from .error import (
@@ -53,6 +54,8 @@ _OF_ANY = frozenset[str]().union(*OUTCOMES.values())
 
 Outcome = str | list[Any]
 
+PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
+"""What a notification is read as, which is nobody's reply."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What a reader comes to with a reply of another kind."""
 

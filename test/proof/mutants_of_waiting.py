@@ -104,7 +104,7 @@ STALE = (
     ),
     Mutant(
         'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
-        (client('protocol', "if not task_id.token:\n            return ''", 'return task_id.token'),),
+        (client('protocol', "if not task_id.token:\n        return ''", 'return task_id.token'),),
         ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
     ),
 )  # fmt: skip

@@ -75,7 +75,8 @@ WATCH = (
     ),
     Mutant(
         'connection-for-each-queue', 11, 'each queue object has a connection for calls of its own',
-        (client('client', 'links.setdefault((loop, slot), (', 'links.setdefault((loop, object()), ('),),
+        (client('client', 'if (loop, slot) not in links:',
+                'slot = object()\n        if (loop, slot) not in links:'),),
         ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
     ),
     Mutant(

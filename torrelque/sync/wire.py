@@ -17,11 +17,11 @@ import redis.backoff
 import redis.retry
 
 from torrelque.patience import CONNECT_TIMEOUT, SILENT
+from torrelque.replies import PUSH
 
 CHUNK = 1 << 16
 
 _MISSING = object()
-_PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 
 
 TRICKLE = 3000
@@ -153,7 +153,7 @@ class Wire:
     def _next(self) -> Any:
         """The next reply that is there and no notification."""
         try:
-            while isinstance(reply := self._reader.gets(), _PUSH):
+            while isinstance(reply := self._reader.gets(), PUSH):
                 pass
         except Exception as exc:
             raise ConnectionError(f'the server talks in another way: {exc!r}') from exc
