@@ -155,7 +155,7 @@ async def test_groups_that_wait_as_they_should_are_let_be(client, queue):
         assert await queue.sweep() == (0, 0, 0)
     assert (await client.info('commandstats')).get('cmdstat_zunionstore') == seen
     assert await client.zrange(queue.keys['rated'], 0, -1, withscores=True) == before
-    assert [name for name, _ in before] == [b'c', b'a', b'b']
+    assert {name for name, _ in before} == {b'a', b'b', b'c'}
 
 
 async def test_what_nobody_can_wait_for_is_no_endless_loop(client, queue):
