@@ -379,3 +379,12 @@ def test_threads_wait_side_by_side(sync):
     for thread in threads:
         thread.join()
     assert sorted(got) == list(range(5))
+
+
+def test_a_command_goes_over_a_connection_of_the_queue(sync):
+    own = sync.keys['pending'].removesuffix('pending') + 'own'
+    assert sync.command('SET', own, 1) == b'OK'
+    assert sync.command('INCR', own) == 2
+    assert sync.command('DEL', own) == 1
+    with pytest.raises(torrelque.TorrelqueTypeError):
+        sync.command('GET', None)

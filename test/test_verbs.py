@@ -597,3 +597,17 @@ async def test_the_last_cancel_of_a_long_queue_leaves_no_list(client, queue):
         await queue.cancel(task_id)
     left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
     assert left == []
+
+
+async def test_a_command_goes_over_the_connection_of_the_queue(client, queue):
+    own = queue.keys['pending'].removesuffix('pending') + 'own'
+    assert await queue.command('SET', own, 'wörd') == b'OK'
+    assert await queue.command('GET', own.encode()) == 'wörd'.encode()
+    assert await queue.command('INCRBYFLOAT', own + ':n', 1.5) == b'1.5'
+    assert await queue.command('DEL', own, own + ':n') == 2
+    assert await queue.command('GET', own) is None
+    with pytest.raises(torrelque.TorrelqueServerError, match='unknown command'):
+        await queue.command('NOSUCH')
+    for words in ((), ('GET', None), ('GET', True)):
+        with pytest.raises(torrelque.TorrelqueTypeError):
+            await queue.command(*words)

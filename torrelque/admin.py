@@ -1,6 +1,7 @@
 """What operators do: limits, pauses, dead tasks, sweeps, statistics."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from . import steps
 from .base import QueueObject
@@ -129,3 +130,17 @@ class Operated(QueueObject):
         :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
         """
         return await self._started().run(steps.get_task_state(self._plan, task_id))
+
+    # The server
+
+    async def command(self, *words: str | bytes | float) -> Any:
+        """Send a command of the caller's own over the queue's connection; its reply as it came, texts as bytes.
+
+        For keys that lie beside the queue's: those that begin as its own do (``queue.keys``) are on the same server of
+        a Cluster.  It needs no connection of the client's pool, and works in the event loop of the queue object.  It
+        must not block.  When the reply is lost it is sent again, so it may be carried out twice.
+
+        :param words: the name of the command and its arguments.
+        :raises TorrelqueServerError: the server refused it.
+        """
+        return await self._started().run(steps.command(words))

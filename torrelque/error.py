@@ -81,6 +81,9 @@ class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
     """The server answered with an error, which is told as it came: as a rule, the call was not carried out.  Those of
     memory, of a right, of a read-only server and of authentication are of the client library's classes as well."""
 
+    passing: bool = False
+    """Whether time may mend it: the server takes no writes at the moment, for a replica, its disk or its memory."""
+
 
 class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):
     """The server's memory is full."""
@@ -101,6 +104,9 @@ class ServerAuthenticationError(TorrelqueServerError, redis.exceptions.Authentic
 def copy_error(error: Exception) -> Exception:
     """One failure of many callers: each gets an error of its own, for the traceback that it collects."""
     try:
-        return type(error)(*error.args)
+        copy = type(error)(*error.args)
     except TypeError:
         return TorrelqueError(str(error))
+    if isinstance(error, TorrelqueServerError):
+        copy.passing = error.passing  # type: ignore[attr-defined]
+    return copy

@@ -23,7 +23,7 @@ from .guard import Guard
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
-from .replies import Claimed, UnreadableError, error_code, read_claimed, read_swept
+from .replies import Claimed, UnreadableError, read_claimed, read_swept
 from .waiter import Delivery, Waiter
 
 logger = logging.getLogger(__package__)
@@ -313,7 +313,7 @@ class Fetcher:
         # The claim may have been carried out: the next one asks for the same again.
         self._again = True
         lost = isinstance(error, TorrelqueConnectionError) and self._link.established
-        lost = lost or isinstance(error, UnreadableError) or error_code(str(error)) in ('NOREPLICAS', 'MISCONF')
+        lost = lost or isinstance(error, UnreadableError) or getattr(error, 'passing', False)
         for waiter in list(self._waiters):
             if waiter.got or not lost:
                 self._resolve(waiter, error)

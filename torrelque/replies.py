@@ -303,12 +303,14 @@ def read_claimed(reply: Any, since: float = -math.inf) -> Claimed:
 
 
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
-_CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
+_CLASSES: dict[str, type[TorrelqueServerError]] = {
     'OOM': ServerOutOfMemoryError,
     'READONLY': ServerReadOnlyError,
     'NOPERM': ServerPermissionError,
     'NOAUTH': ServerAuthenticationError,
 }
+_PASSING = frozenset({'NOREPLICAS', 'MISCONF', 'OOM'})
+"""Errors of a server that takes no writes at the moment."""
 
 
 _OWN = (
@@ -334,6 +336,9 @@ def error_code(message: str) -> str:
     return nested[1] if nested else message.partition(' ')[0]
 
 
-def server_error(message: str) -> redis.exceptions.RedisError:
+def server_error(message: str) -> TorrelqueServerError:
     """An error of the server: one of ours, and of the class that the client library would raise."""
-    return _CLASSES.get(error_code(message), TorrelqueServerError)(message)
+    code = error_code(message)
+    error = _CLASSES.get(code, TorrelqueServerError)(message)
+    error.passing = code in _PASSING
+    return error

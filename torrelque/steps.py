@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .calls import Plan, tell_troubles, told
 from .check import check_count, check_group, check_id, check_name, serialise
-from .error import TorrelqueError, TorrelqueLookupError
+from .error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
 from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -289,6 +289,16 @@ def get_group_stats(group: str) -> Steps[TorrelqueGroupStats]:
 
 
 # The queue and its tasks
+
+
+def command(words: Sequence[str | bytes | float]) -> Steps[Any]:
+    """A command of the caller's own."""
+    if not words:
+        raise TorrelqueTypeError('a command has a name')
+    for word in words:
+        if isinstance(word, bool) or not isinstance(word, (str, bytes, int, float)):
+            raise TorrelqueTypeError(f'a word of a command must be str, bytes or a number, not {type(word).__name__}')
+    return (yield None, [word if isinstance(word, (str, bytes)) else repr(word) for word in words])
 
 
 def get_queue_stats() -> Steps[TorrelqueQueueStats]:

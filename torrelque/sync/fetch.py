@@ -30,7 +30,6 @@ from torrelque.protocol import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
 from torrelque.replies import (
     Claimed,
     UnreadableError,
-    error_code,
     is_keydb,
     is_ring,
     read_claimed,
@@ -174,7 +173,7 @@ class Visit:
         except _TROUBLES as exc:
             lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
             lost = lost or isinstance(exc, UnreadableError)
-            if self._got or not (lost or error_code(str(exc)) in ('NOREPLICAS', 'MISCONF')):
+            if self._got or not (lost or getattr(exc, 'passing', False)):
                 raise
             if self._error is None:
                 logger.warning('waiting for the server to come back: %s', exc)

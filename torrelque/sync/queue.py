@@ -29,6 +29,7 @@ from torrelque.steps import (
     Steps,
     advance,
     calls_of,
+    command,
     get_group_stats,
     get_limits,
     get_queue_stats,
@@ -299,6 +300,12 @@ class Torrelque:
     def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task, as the asynchronous one."""
         return self._run(get_task_state(self._plan, task_id))
+
+    # The server
+
+    def command(self, *words: str | bytes | float) -> Any:
+        """Send a command of the caller's own over a connection of the queue, as the asynchronous one."""
+        return self._run(command(words))
 
     # Parts
 
