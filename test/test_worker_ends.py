@@ -434,6 +434,5 @@ async def test_times_that_no_queue_takes_do_not_keep_a_task(client: redis.asynci
     task_id = await queue.enqueue(1)
     await Worker(queue, later, burst=True).run()
     assert (await queue.get_task_state(task_id)).status is Status.DELAYED
-    kept = await queue.enqueue(1)
-    await Worker(queue, fine, burst=True, result_ttl=1e15).run()
-    assert (await queue.get_task_state(kept)).status is Status.DEAD
+    with pytest.raises(torrelque.TorrelqueValueError, match='result_ttl'):
+        Worker(queue, fine, burst=True, result_ttl=1e15)

@@ -6,12 +6,13 @@ out from time to time, as a probe; when it succeeds, whoever had it resumes the 
 
 import collections
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torrelque import Torrelque, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
-from .check import check_count, check_number
+from .check import check_count, check_number, check_time
 from .delivery import Delivery
 from .retry import Reject, Retry
 
@@ -41,10 +42,17 @@ class Breaker:
     def __post_init__(self) -> None:
         for name in ('failures', 'window'):
             check_count(getattr(self, name), f'{name} of a breaker')
-        if check_number(self.pause, 'pause of a breaker', 0) == 0:
-            raise TorrelqueValueError('pause of a breaker must be more than 0')
+        check_time(self.pause, 'pause of a breaker', positive=True)
         if self.share is not None and not 0 < check_number(self.share, 'share of a breaker', 0) <= 1:
             raise TorrelqueValueError(f'share of a breaker must be above 0 and at most 1, not {self.share}')
+        kinds = [self.errors] if isinstance(self.errors, type) else self.errors
+        if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+            raise TorrelqueTypeError(f'errors of a breaker must be classes of exceptions, not {kinds!r}')
+        kinds = tuple(kinds)
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TorrelqueTypeError(f'errors of a breaker must be classes of exceptions, not {kind!r}')
+        object.__setattr__(self, 'errors', kinds)
         if self.per not in ('queue', 'group'):
             raise TorrelqueValueError(f"per of a breaker must be 'queue' or 'group', not {self.per!r}")
 

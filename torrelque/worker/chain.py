@@ -36,5 +36,5 @@ async def call_hooks(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> 
             result = hook(*args)
             if inspect.isawaitable(result):
                 await result
-        except Exception:
+        except (Exception, KeyboardInterrupt, SystemExit):
             logger.exception('the hook %r failed', hook)

@@ -5,6 +5,9 @@ from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 
+MAX_SECONDS = 10.0**10
+"""The longest time that can be meant, some 317 years, as the queue's own."""
+
 
 def check_number(value: float, what: str, least: float) -> float:
     """A finite number, or an error that tells what is wrong with it."""
@@ -12,6 +15,27 @@ def check_number(value: float, what: str, least: float) -> float:
         raise TorrelqueTypeError(f'{what} must be a number, not {type(value).__name__}')
     if not least <= value < math.inf:
         raise TorrelqueValueError(f'{what} must be at least {least} and finite, not {value!r}')
+    return value
+
+
+def check_time(value: float, what: str, positive: bool = False) -> float:
+    """A time (s) that can be meant; where it is to be ``positive``, a millisecond at least."""
+    if not check_number(value, what, 0) <= MAX_SECONDS or positive and value < 0.001:
+        least = 0.001 if positive else 0
+        raise TorrelqueValueError(f'{what} must be from {least} to {MAX_SECONDS:.0f} seconds, not {value!r}')
+    return value
+
+
+def check_name(value: Any, what: str) -> str:
+    """A name."""
+    if not isinstance(value, str):
+        raise TorrelqueTypeError(f'{what} must be a str, not {type(value).__name__}')
+    if not value:
+        raise TorrelqueValueError(f'{what} must not be empty')
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise TorrelqueValueError(f'{what} must be encodable as UTF-8: {value!r}') from exc
     return value
 
 

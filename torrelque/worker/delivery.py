@@ -30,7 +30,7 @@ class Delivery:
 
     __slots__ = (
         'id', 'queue', 'since', 'task',
-        '_handling', '_lease', '_loop', '_plan', '_renew_at', '_settled',
+        '_booked', '_handling', '_lease', '_loop', '_plan', '_renew_at', '_settled',
         '_stop', '_thread', '_valid', '_watch', '_work',
     )  # fmt: skip
 
@@ -57,8 +57,12 @@ class Delivery:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: asyncio.Future[Any] | None = None
         self._stop: Stop | None = None
+        # Legend.  handling: its handler runs, and can be cancelled.  settled: what becomes of the task is decided.
+        # booked: the queue was told of that, or cannot be; None while it could not be at the first try, so that the
+        # lease is renewed on.
         self._handling = False
         self._settled = False
+        self._booked: bool | None = False
 
     def __repr__(self) -> str:
         return f'<Delivery {str(self.id)!r} of {self.queue.name!r}, attempt {self.attempt}>'
@@ -97,8 +101,9 @@ class Delivery:
 
     @property
     def _hangs(self) -> bool:
-        """Whether it is settled, and only its thread goes on."""
-        return self._settled and self._thread is not None and not self._thread.done()
+        """Whether its task is settled, and only its thread goes on."""
+        thread = self._thread
+        return bool(self._booked) and thread is not None and not thread.done()
 
     def _cancel(self, why: Stop) -> None:
         """Cancel the handler, once; it is told where it waits.  A handler that has ended is let be."""

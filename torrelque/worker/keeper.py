@@ -58,9 +58,9 @@ class Keeper:
         following = now + 60
         due: dict[Torrelque, list[Delivery]] = {}
         for delivery in self._held:
-            if delivery._settled:
+            if delivery._settled and delivery._booked is not None:
                 continue
-            if delivery._watch is None:
+            if delivery._watch is None and not delivery._settled:
                 if now - delivery.since >= YOUNG:
                     delivery._watch = self._call(self._follow(delivery))
                 else:
@@ -80,7 +80,7 @@ class Keeper:
         return call
 
     async def _renew(self, queue: Torrelque, deliveries: list[Delivery]) -> None:
-        while deliveries := [delivery for delivery in deliveries if not delivery._settled]:
+        while deliveries := [each for each in deliveries if not each._settled or each._booked is None]:
             began = self._loop.time()
             call = self._loop.create_task(queue.touch_many([delivery.id for delivery in deliveries]))
             try:

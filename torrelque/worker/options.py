@@ -1,14 +1,15 @@
 """What a worker was given, checked before anything is taken."""
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
-from .check import check_count, check_number
+from .check import check_count, check_name, check_time
 from .delivery import Delivery
-from .job import App
+from .job import App, Job
+from .retry import check_rule
 
 
 class Served(NamedTuple):
@@ -25,6 +26,10 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     app: App | None = None
     weights: dict[Torrelque, int] | None = None
     queues: list[Any]
+    if isinstance(steal, (str, bytes)) or not isinstance(steal, Iterable):
+        raise TorrelqueTypeError(f'steal must be queues, not {steal!r}')
+    if isinstance(queue, (type, str, bytes)):
+        raise TorrelqueTypeError(f'a worker serves a Torrelque, several, or an app, not {queue!r}')
     if isinstance(queue, Torrelque):
         queues = [queue]
     elif callable(getattr(queue, 'prepare', None)):
@@ -64,22 +69,50 @@ def check_options(
     heartbeat: float | None,
     rate: tuple[int, float] | None,
     run_in: str,
+    name: str | None,
 ) -> None:
     """Refuse what cannot be meant."""
     check_count(concurrency, 'concurrency')
     check_attempts(max_attempts)
-    for name, value in (('timeout', timeout), ('heartbeat', heartbeat)):
-        if value is not None and check_number(value, name, 0) == 0:
-            raise TorrelqueValueError(f'{name} must be more than 0')
+    for what, value in (('timeout', timeout), ('heartbeat', heartbeat)):
+        if value is not None:
+            check_time(value, what, positive=True)
     if result_ttl is not None:
-        check_number(result_ttl, 'result_ttl', 0)
-    check_number(shutdown_timeout, 'shutdown_timeout', 0)
+        check_time(result_ttl, 'result_ttl')
+    check_time(shutdown_timeout, 'shutdown_timeout')
+    if name is not None:
+        check_name(name, 'name')
     if rate is not None:
         if not isinstance(rate, (tuple, list)) or len(rate) != 2:
             raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), not {rate!r}')
         check_count(rate[0], 'the starts of a rate')
-        if check_number(rate[1], 'the seconds of a rate', 0) == 0:
-            raise TorrelqueValueError('the seconds of a rate must be more than 0')
+        check_time(rate[1], 'the seconds of a rate', positive=True)
+    check_place(run_in)
+
+
+def check_job(job: Job) -> Job:
+    """Refuse a job, with the worker's defaults in it, whose tasks could not be worked on."""
+    check_attempts(job.max_attempts)
+    if job.retry is None:
+        raise TorrelqueTypeError('retry must be a rule, not None; max_attempts=1 has a task tried once')
+    check_rule(job.retry)
+    if job.timeout is not None:
+        check_time(job.timeout, 'timeout', positive=True)
+    for what, value in (('result_ttl', job.result_ttl), ('keep', job.keep)):
+        if value is not None:
+            check_time(value, what)
+    if job.run_in is not None:
+        check_place(job.run_in)
+    for hook in (job.on_success, job.on_error, job.on_dead):
+        if hook is not None and not callable(hook):
+            raise TorrelqueTypeError(f'not callable: {hook!r}')
+    return job
+
+
+def check_place(run_in: Any) -> None:
+    """Refuse what is no place for a handler."""
+    if not isinstance(run_in, str):
+        raise TorrelqueTypeError(f'run_in must be a str, not {type(run_in).__name__}')
     if run_in not in ('thread', 'process'):
         raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
 

@@ -1,61 +1,63 @@
 """Releases finished tasks in bulk, where nothing but the release is to be done for each."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-from torrelque import Torrelque, TorrelqueConnectionError
+from torrelque import Torrelque
 
 from .delivery import Delivery
+from .log import Log
+from .settling import Settling
 
-logger = logging.getLogger(__package__)
-
-Ended = Callable[[Delivery, 'bool | None'], None]
-"""Told of each delivery whether the task was ours to release; None is that nobody knows."""
+MOST = 250
+"""Tasks that are released in one call of the queue, which is carried out as a whole or not at all."""
+MOST_OF_GROUPS = 100
+"""The same where some have groups."""
 
 
 class Releaser:
-    """Puts releases of one queue together: those of one turn of the event loop, and those that come while a call is on
-    its way."""
+    """Puts releases together that keep the same of their tasks: those of one turn of the event loop, and those that
+    come while a call is on its way."""
 
-    def __init__(self, queue: Torrelque, ended: Ended) -> None:
+    def __init__(
+        self, queue: Torrelque, ttl: float | None, settling: Settling, log: Log, ended: Callable[[Delivery], None]
+    ) -> None:
         self._queue = queue
+        self._ttl = ttl
+        self._settling = settling
+        self._log = log
         self._ended = ended
         self._waiting: list[Delivery] = []
-        self._call: asyncio.Task[None] | None = None
+        self.call: asyncio.Task[None] | None = None
+        """What releases, while anything is to be released."""
 
     def add(self, delivery: Delivery) -> None:
         """Release a task soon."""
         self._waiting.append(delivery)
-        if self._call is None:
+        if self.call is None:
             # It takes its first step when those that are ready now have taken theirs.
-            self._call = asyncio.get_running_loop().create_task(self._release())
+            self.call = asyncio.get_running_loop().create_task(self._release())
 
     async def _release(self) -> None:
         try:
             while self._waiting:
-                some, self._waiting = self._waiting, []
+                most = MOST_OF_GROUPS if any(each.group is not None for each in self._waiting[:MOST]) else MOST
+                some, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._release_some(some)
         finally:
-            self._call = None
+            self.call = None
 
     async def _release_some(self, deliveries: list[Delivery]) -> None:
-        told: list[bool | None] = [None] * len(deliveries)
-        loop = asyncio.get_running_loop()
+        ids = [delivery.id for delivery in deliveries]
         try:
-            ids = [delivery.id for delivery in deliveries]
-            last = max(delivery._valid for delivery in deliveries)
-            while True:
-                try:
-                    told = [*await self._queue.release_many(ids)]
-                    return
-                except TorrelqueConnectionError as exc:
-                    if loop.time() > last:
-                        raise
-                    logger.warning('%d tasks are not released yet: %s', len(ids), exc)
-        except Exception:
+            told = await self._settling.repeat(
+                deliveries, lambda: self._queue.release_many(ids, result_ttl=self._ttl)
+            )
+            self._settling.released(deliveries, told)
+        except (Exception, asyncio.CancelledError) as exc:
             # Their leases run out, then they are handed out again.
-            logger.exception('%d tasks could not be released', len(deliveries))
+            for delivery in deliveries:
+                self._log.unsettled(delivery, exc)
         finally:
-            for delivery, held in zip(deliveries, told, strict=True):
-                self._ended(delivery, held)
+            for delivery in deliveries:
+                self._ended(delivery)

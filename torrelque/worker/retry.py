@@ -1,16 +1,12 @@
 """What becomes of a task whose handler failed: the rules by which it is tried again."""
 
 import random
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torrelque import TorrelqueTypeError
 
 from .check import check_number
-
-MAX_ERROR = 4000
-"""Characters of a traceback that are kept with a task, at the most: its last lines."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,8 @@ def check_rule(rule: RetryRule) -> RetryRule:
                 raise TorrelqueTypeError(f'a retry rule is by classes of exceptions, not by {kind!r}')
             if one is not None and not isinstance(one, Backoff):
                 check_number(one, 'a wait before a retry', 0)
+    elif isinstance(rule, type):
+        raise TorrelqueTypeError(f'a retry rule may be a function, but no class: {rule!r}')
     elif not isinstance(rule, Backoff) and not callable(rule):
         check_number(rule, 'a wait before a retry', 0)
     return rule
@@ -94,11 +92,3 @@ def delay_after(rule: RetryRule, error: BaseException, attempt: int) -> float | 
     else:
         chosen = rule
     return chosen.delay(attempt) if isinstance(chosen, Backoff) else chosen
-
-
-def error_text(error: BaseException) -> str:
-    """The last lines of an exception's traceback, as they are kept with the task."""
-    lines = ''.join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
-    if len(lines) > MAX_ERROR:
-        lines = '…' + lines[-MAX_ERROR:]
-    return lines

@@ -7,11 +7,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError
 
 from .breaker import Breaker
 from .chain import Middleware
@@ -21,6 +21,7 @@ from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth
 from .job import App, Job, Place
 from .keeper import Keeper
+from .log import Log
 from .options import Served, check_options, serve
 from .rate import StartRate
 from .retry import Backoff, RetryRule
@@ -99,7 +100,9 @@ class Worker:
         signals: bool = True,
     ) -> None:
         self._served: Served = serve(queue, handler, steal)
-        check_options(concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in)
+        check_options(concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in, name)
+        if isinstance(middleware, (str, bytes)) or not isinstance(middleware, Iterable):
+            raise TorrelqueTypeError(f'middleware must be a sequence, not {middleware!r}')
         self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
         self.concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
@@ -110,7 +113,8 @@ class Worker:
         defaults = Job(
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
         )
-        self._handling = Handling(self._served, defaults, on_start, middleware, breaker, self._ended)
+        self._log = Log(self.name)
+        self._handling = Handling(self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log)
         self._source = Source(self._served.queues, steal, self._served.weights)
         self._held: dict[Delivery, None] = {}
         self._state = 'new'
@@ -148,15 +152,21 @@ class Worker:
                 try:
                     if self._served.app is not None:
                         await self._served.app.prepare()
+                    self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
                     await self._serve_until_stopped()
                 except BaseException as exc:
                     if isinstance(exc, asyncio.CancelledError):
                         patience = 0
+                    else:
+                        # Where it runs in the background nobody else may say so for long.
+                        self._log.broke(exc)
                     raise
                 finally:
                     await self._end(patience)
         finally:
             self._state = 'stopped'
+            counts = self._handling.counts
+            self._log.stopped(counts.succeeded, counts.failed, counts.dead, counts.lost)
             if heart is not None:
                 heart.cancel()
                 await asyncio.wait([heart], timeout=UNWILLING)
@@ -236,12 +246,14 @@ class Worker:
     async def _serve_until_stopped(self) -> None:
         if self._stops:
             return
+        assert self._loop is not None
         self._serving = asyncio.ensure_future(self._serve())
         try:
             await asyncio.wait([self._serving])
         except asyncio.CancelledError:
             # Said before the deliveries take their own cancellation, where the whole event loop ends.
-            self._handling.stopping = True
+            self._handling.settling.stopping = True
+            self._handling.settling.until = self._loop.time() + UNWILLING / 2
             if self._state == 'running':
                 self._serving.cancel()
             await asyncio.wait([self._serving])
@@ -302,12 +314,14 @@ class Worker:
         assert self._loop is not None and self._keeper is not None
         if self._state == 'running':
             self._state = 'stopping'
-        self._handling.stopping = True
+        settling = self._handling.settling
         end, stops = self._loop.time() + patience, self._stops
+        settling.stopping, settling.until = True, end + UNWILLING / 2
         while self._held and not self._hurried and self._stops < max(2, stops):
             if (left := end - self._loop.time()) <= 0:
                 break
             await self._changed(left)
+        settling.until = min(settling.until, self._loop.time() + UNWILLING / 2)
         # The last first, for each goes to the head of its queue.
         for delivery in reversed(self._held):
             delivery._cancel(Stop.SHUTDOWN)
@@ -319,8 +333,10 @@ class Worker:
         if unwilling:
             logger.warning('%d handlers do not end; their tasks are given back', len(unwilling))
             for delivery in unwilling:
-                delivery._settled = True
+                delivery._settled = delivery._booked = True
             await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
+        # What the queue has not taken by now is left to its lease.
+        await self._handling.abandon(self._held)
         await self._keeper.close()
         self._handling.close()
 

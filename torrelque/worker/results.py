@@ -1,0 +1,55 @@
+"""Releases tasks with their results, and finds the result that no connection survives.
+
+A server may close the connection at a request that it finds too large, without a word.  The call is then repeated as
+after any lost connection, and whatever else is on its way is lost with it.  So whichever release was lost is made
+again alone, one of a queue at a time, and what is lost alone, while the server answers otherwise, is given up.
+"""
+
+import asyncio
+from typing import Any
+
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError
+
+from .delivery import Delivery
+
+LOSSES = 2
+"""A result that was lost alone so many times, while the server answered otherwise, is given up."""
+
+
+class Results:
+    """Releases the tasks of one queue that have a result."""
+
+    def __init__(self, queue: Torrelque) -> None:
+        self._queue = queue
+        self._alone = asyncio.Lock()
+        self._suspects = 0
+        """Releases that were lost, or that came while there were such."""
+
+    async def release(self, delivery: Delivery, result: Any, ttl: float | None) -> bool:
+        """As `Torrelque.release`.
+
+        :raises TorrelqueError: the server takes no such result.
+        """
+        if not self._suspects:
+            try:
+                return await self._queue.release(delivery.id, result=result, result_ttl=ttl)
+            except TorrelqueConnectionError:
+                pass
+        self._suspects += 1
+        try:
+            async with self._alone:
+                return await self._release_alone(delivery, result, ttl)
+        finally:
+            self._suspects -= 1
+
+    async def _release_alone(self, delivery: Delivery, result: Any, ttl: float | None) -> bool:
+        losses = 0
+        while True:
+            try:
+                return await self._queue.release(delivery.id, result=result, result_ttl=ttl)
+            except TorrelqueConnectionError as exc:
+                # Raises where the server is away.
+                await self._queue.command('PING')
+                losses += 1
+                if losses == LOSSES:
+                    raise TorrelqueError(f'the server takes no such result: {exc}') from exc

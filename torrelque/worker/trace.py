@@ -1,0 +1,86 @@
+"""The text of an error, as it is kept with a task: the user's frames first, the members of a group, its end last."""
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import traceback
+
+MAX_ERROR = 4000
+"""Characters of a traceback that are kept with a task, at the most: its last lines."""
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_ABOVE = (
+    _PACKAGE,
+    os.path.dirname(asyncio.__file__) + os.sep,
+    os.path.dirname(concurrent.futures.__file__) + os.sep,
+    threading.__file__,
+)
+"""Where the frames are that stand above a handler in any traceback, and tell its author nothing."""
+_BETWEEN = tuple(
+    _PACKAGE + os.path.join(*parts)
+    for parts in (('worker', 'handling.py'), ('worker', 'chain.py'), ('worker', 'threads.py'), ('tasks', 'running.py'))
+)
+"""Where the frames are that stand between a middleware and the handler."""
+
+
+def error_text(error: BaseException) -> str:
+    """The last lines of an exception's traceback, as they are kept with the task."""
+    # What came from another process brings the text that it had there.
+    there = getattr(error.__cause__, 'trace', None)
+    text = there if isinstance(there, str) and there else trace_of(error)
+    text = _encodable(text.rstrip())
+    return text if len(text) <= MAX_ERROR else '…' + text[-MAX_ERROR:]
+
+
+def trace_of(error: BaseException) -> str:
+    """An exception's traceback that begins with the user's frames; the last line of a group's names its members."""
+    try:
+        told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        _trim(told, set())
+        text = ''.join(told.format())
+    except Exception as exc:
+        # An exception may be of a kind that cannot even be shown.
+        return f'{type(error).__name__}, of which no traceback can be made: {type(exc).__name__}'
+    members = _members(error)
+    return f'{text}{summary(error)}\n' if members else text
+
+
+def summary(error: BaseException) -> str:
+    """Class and message in one line; of a group its members, too."""
+    try:
+        text = _encodable(' '.join(str(error).split()))
+    except Exception:
+        text = '(its message cannot be shown)'
+    line = f'{type(error).__name__}: {text}' if text else type(error).__name__
+    if members := _members(error):
+        line += ': ' + '; '.join(summary(member) for member in members[:10])
+    return line if len(line) <= MAX_ERROR else line[:MAX_ERROR] + '…'
+
+
+def _encodable(text: str) -> str:
+    return text.encode('utf-8', 'backslashreplace').decode()
+
+
+def _members(error: BaseException) -> 'tuple[BaseException, ...]':
+    """The members of an exception group, also of the one that fills in for it before Python 3.11."""
+    members = getattr(error, 'exceptions', ())
+    fine = isinstance(members, (tuple, list)) and all(isinstance(member, BaseException) for member in members)
+    return tuple(members) if fine else ()
+
+
+def _trim(told: traceback.TracebackException, seen: set[int]) -> None:
+    """Take the frames out that are not the user's."""
+    if id(told) in seen:
+        return
+    seen.add(id(told))
+    if told.stack is not None:
+        frames = [frame for frame in told.stack if not frame.filename.startswith(_BETWEEN)]
+        while frames and frames[0].filename.startswith(_ABOVE):
+            del frames[0]
+        # Without any the text is the message alone.
+        told.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+    for other in (told.__cause__, told.__context__, *(getattr(told, 'exceptions', None) or ())):
+        if other is not None:
+            _trim(other, seen)
+
