@@ -14,6 +14,7 @@ import redis.asyncio
 import torrelque
 from conftest import MakeServer, nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.tasks import Tasks
 from torrelque.worker import Breaker, Delivery, Reject, Retry, Worker
 
 Handler = Callable[[Delivery], Awaitable[Any]]
@@ -277,6 +278,32 @@ async def test_what_was_done_is_booked_when_the_server_takes_writes_again(
         assert (state.status, state.result) == (Status.COMPLETED, 'a result' if what == 'result' else None)
 
 
+async def test_a_bulk_release_that_is_refused_half_way_loses_nothing(queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None:
+        pass
+
+    await queue.enqueue_many(range(600))
+    release, calls = queue.release_many, 0
+
+    async def refuse(task_ids: Any, **kwargs: Any) -> list[bool]:
+        nonlocal calls
+        ids, done = list(task_ids), []
+        # As the queue does it: in calls of so many, of which one may be refused.
+        for start in range(0, len(ids), 250):
+            calls += 1
+            if calls == 2:
+                error = torrelque.TorrelqueServerError('NOREPLICAS not enough good replicas')
+                error.passing = True
+                raise error
+            done += await release(ids[start : start + 250], **kwargs)
+        return done
+
+    queue.release_many = refuse  # type: ignore[method-assign]
+    worker = Worker(queue, handle, burst=True, concurrency=600)
+    await worker.run()
+    assert (worker.health().succeeded, worker.health().lost) == (600, 0)
+
+
 async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrelque) -> None:
     queue.task_timeout = 1.5
 
@@ -416,8 +443,11 @@ async def test_an_error_that_cannot_be_kept_is_replaced(queue: Torrelque, delay:
         )
 
 
-async def test_any_text_of_an_error_is_kept(queue: Torrelque, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, 'torrelque')  # not every report of a test takes such texts
+async def test_any_text_of_an_error_is_kept(queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger('torrelque.worker')
+    monkeypatch.setattr(log, 'propagate', False)  # not every report of a test takes such texts
+    said: list[str] = []
+    monkeypatch.setattr(log, 'handle', lambda record: said.append(f'{record.getMessage()} {record.error}'))
 
     class ShyError(Exception):
         def __str__(self) -> str:
@@ -434,6 +464,17 @@ async def test_any_text_of_an_error_is_kept(queue: Torrelque, caplog: pytest.Log
     assert {state.status for state in states} == {Status.DEAD}
     assert (states[0].error or '').endswith('ValueError: \\ud800')
     assert len(states[1].error or '') == 4001 and 'ShyError' in (states[2].error or '')
+    assert len(said) == 4 and all(line.encode() for line in said)
+
+
+async def test_of_a_long_error_the_end_is_kept(queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None:
+        raise ValueError('begin' + 'x' * 5000 + 'end')
+
+    task_id = await queue.enqueue(1)
+    await Worker(queue, handle, burst=True, max_attempts=1).run()
+    error = (await queue.get_task_state(task_id)).error or ''
+    assert len(error) == 4001 and error.startswith('…') and error.endswith('xxxend') and 'begin' not in error
 
 
 # What is kept of an error
@@ -462,6 +503,13 @@ async def test_a_kept_error_begins_with_the_users_frames(queue: Torrelque) -> No
         assert all('test_worker_settling' in line for line in files)
         assert names == ['middleware'] * len(around) + [handler.__name__, 'fail']
         assert await queue.cancel(task_id)
+
+
+async def test_a_kept_error_has_none_of_our_frames_where_there_is_no_other(queue: Torrelque) -> None:
+    task_id = await queue.enqueue({'task': 'no such function'})
+    await Worker(Tasks(queue), burst=True).run()
+    error = (await queue.get_task_state(task_id)).error or ''
+    assert error.startswith('torrelque.error.TorrelqueLookupError: the app has no function') and 'File' not in error
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason='there are no exception groups')

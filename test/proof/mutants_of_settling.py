@@ -1,0 +1,169 @@
+"""Hand-made faults in what a worker books, and in what it says."""
+
+from __future__ import annotations
+
+from mutant import BEYOND, Mutant, client
+
+FOR_A_WHILE = 'worker_settling::test_what_was_done_is_booked_when_the_server_takes_writes_again'
+AS_IT_IS = 'worker_settling::test_a_cancellation_is_booked_as_what_it_is'
+ITSELF = 'worker_settling::test_a_task_that_cancels_itself_is_a_failed_attempt'
+REFUSED = 'worker_settling::test_what_would_break_later_is_refused_when_a_worker_is_made'
+TOO_LARGE = 'worker_settling::test_a_result_that_is_too_large_for_the_server_makes_the_task_dead'
+TEXTS = 'worker_settling::test_any_text_of_an_error_is_kept'
+LINES = 'worker_settling::test_a_worker_tells_of_its_start_its_tasks_and_its_end'
+
+OUTCOMES = (
+    Mutant(
+        'booked-by-what-came-out', BEYOND, 'a shutdown has a task fail whose library makes an error of it',
+        (client('worker/settling', 'if why is None and not (asked and self.stopping):',
+                'if not isinstance(error, asyncio.CancelledError):'),),
+        (AS_IT_IS,),
+    ),
+    Mutant(
+        'time-limit-by-what-came-out', BEYOND, 'a task that is over its time fails with what its library made of that',
+        (client('worker/settling', 'await self.failed(delivery, late)', 'await self.failed(delivery, error)'),),
+        (AS_IT_IS,),
+    ),
+    Mutant(
+        'end-of-loop-a-failure', BEYOND, 'tasks fail because their event loop ends',
+        (client('worker/settling', 'and not (asked and self.stopping):', 'and True:'),),
+        ('worker_settling::test_the_end_of_the_event_loop_is_no_failure',),
+    ),
+    Mutant(
+        'cancels-itself-for-nothing', BEYOND, 'a task that cancels itself goes round for ever',
+        (client('worker/settling', 'and not (asked and self.stopping):', 'and not asked:'),),
+        (ITSELF,),
+    ),
+    Mutant(
+        'settled-in-the-handlers-task', BEYOND, 'a timer that a handler left behind cuts off what becomes of its task',
+        (client('worker/handling', 'return self._settle(delivery, settling.succeeded(delivery, result))',
+                'delivery._settled = True\n        await settling.succeeded(delivery, result)\n        return False'),),
+        ('worker_settling::test_a_timer_that_a_handler_left_behind_does_not_meet_the_settling',),
+    ),
+)  # fmt: skip
+
+REFUSALS = (
+    Mutant(
+        'refused-is-refused', BEYOND, 'finished work is done again where the server took no writes for a moment',
+        (client('worker/settling', 'if isinstance(exc, TorrelqueServerError) and not exc.passing:',
+                'if isinstance(exc, TorrelqueServerError):'),),
+        (FOR_A_WHILE,),
+    ),
+    Mutant(
+        'passing-forgotten-by-copies', BEYOND, 'one of many who share a refused call takes it for final',
+        (client('error', 'copy.passing = error.passing', 'copy.passing = False'),),
+        (FOR_A_WHILE,),
+    ),
+    Mutant(
+        'gives-up-when-it-stops', BEYOND, 'a worker that stops does not book what was done',
+        (client('worker/settling', 'self.stopping and now > self.until', 'self.stopping'),),
+        (FOR_A_WHILE,),
+    ),
+    Mutant(
+        'never-gives-up', BEYOND, 'a worker cannot be stopped while the server takes no writes',
+        (client('worker/settling', ' or self.stopping and now > self.until', ''),
+         client('worker/worker', 'await self._handling.abandon(self._held)', 'pass')),
+        ('worker_settling::test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_takes_no_writes',),
+    ),
+    Mutant(
+        'lease-left-while-unsettled', BEYOND, 'a task is done again whose success could not be told for a lease',
+        (client('worker/keeper', 'if delivery._settled and delivery._booked is not None:', 'if delivery._settled:'),),
+        ('worker_settling::test_a_lease_is_renewed_while_its_task_cannot_be_settled',),
+    ),
+    Mutant(
+        'bulk-release-in-pieces', BEYOND, 'what was released counts as lost where a bulk release is refused half-way',
+        (client('worker/releasing', 'MOST = 250', 'MOST = 1000'),),
+        ('worker_settling::test_a_bulk_release_that_is_refused_half_way_loses_nothing',),
+    ),
+    Mutant(
+        'refused-result-runs-again', BEYOND, 'a task whose result the server refuses runs again without end',
+        (client('worker/settling', 'await self.failed(delivery, exc, hopeless=True)', 'raise'),),
+        (TOO_LARGE,),
+    ),
+    Mutant(
+        'poison-never-found', BEYOND, 'a result that no connection survives is sent for ever',
+        (client('worker/results', 'if losses == LOSSES:', 'if False:'),),
+        (TOO_LARGE,),
+    ),
+    Mutant(
+        'poison-with-others', BEYOND, 'results that the server would take are given up because of another one',
+        (client('worker/results', 'async with self._alone:', 'if True:'),),
+        (TOO_LARGE,),
+    ),
+    Mutant(
+        'error-refused', BEYOND, 'a task whose error the server refuses stays working',
+        (client('worker/settling', 'return await self.repeat([delivery], lambda: settle(text))', 'raise'),),
+        ('worker_settling::test_an_error_that_cannot_be_kept_is_replaced',),
+    ),
+    Mutant(
+        'error-not-encodable', BEYOND, 'a task whose error is no text stays working',
+        (client('worker/trace', "return text.encode('utf-8', 'backslashreplace').decode()", 'return text'),),
+        (TEXTS,),
+    ),
+    Mutant(
+        'error-by-its-beginning', BEYOND, 'of a long error the end is cut off, which tells what it was',
+        (client('worker/trace', "'…' + text[-MAX_ERROR:]", "text[:MAX_ERROR] + '…'"),),
+        ('worker_settling::test_of_a_long_error_the_end_is_kept',),
+    ),
+)  # fmt: skip
+
+SAYINGS = (
+    Mutant(
+        'frames-of-ours', BEYOND, 'an error begins with frames that tell its author nothing',
+        (client('worker/trace', 'while frames and frames[0].filename.startswith(_ABOVE):', 'while False:'),),
+        ('worker_settling::test_a_kept_error_has_none_of_our_frames_where_there_is_no_other',),
+    ),
+    Mutant(
+        'frames-between', BEYOND, 'an error behind a middleware has frames that tell its author nothing',
+        (client('worker/trace', 'if not frame.filename.startswith(_BETWEEN)', 'if True'),),
+        ('worker_settling::test_a_kept_error_begins_with_the_users_frames',),
+    ),
+    Mutant(
+        'group-without-members', BEYOND, 'of a group the last line does not say what went wrong',
+        (client('worker/trace', 'if members := _members(error):', 'if members := ():'),),
+        ('worker_settling::test_of_a_group_its_members_are_kept',),
+    ),
+    Mutant(
+        'dead-in-passing', BEYOND, 'a dead task is no error in the log',
+        (client('worker/log', "self._tell(logging.ERROR, 'task_dead'", "self._tell(logging.WARNING, 'task_dead'"),),
+        (LINES,),
+    ),
+    Mutant(
+        'retry-a-failure', BEYOND, 'a handler that asks for another attempt is a warning in the log',
+        (client('worker/log', 'elif isinstance(error, Retry):', 'elif False:'),),
+        (LINES,),
+    ),
+    Mutant(
+        'success-unsaid', BEYOND, 'tasks that went well are not in the log',
+        (client('worker/log', 'return logger.isEnabledFor(logging.INFO)', 'return False'),),
+        (LINES,),
+    ),
+    Mutant(
+        'background-worker-ends-in-silence', BEYOND, 'nobody is told that a worker in the background has ended',
+        (client('worker/worker', 'self._log.broke(exc)', 'pass'),),
+        ('worker_settling::test_a_worker_that_ends_by_an_error_says_so_at_once',),
+    ),
+    Mutant(
+        'no-rule-at-all', BEYOND, 'a worker without a rule fails each time that it needs one',
+        (client('worker/options', 'if job.retry is None:', 'if False:'),
+         client('worker/options', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
+        (REFUSED,),
+    ),
+    Mutant(
+        'absurd-times', BEYOND, 'a worker takes a time that no queue takes',
+        (client('worker/check', 'if not check_number(value, what, 0) <= MAX_SECONDS or', 'if'),),
+        (REFUSED,),
+    ),
+    Mutant(
+        'any-breaker', BEYOND, 'a worker takes anything for a breaker',
+        (client('worker/handling', 'if breaker is not None and not isinstance(breaker, Breaker):', 'if False:'),),
+        (REFUSED,),
+    ),
+    Mutant(
+        'errors-as-they-came', BEYOND, 'a breaker with a list of errors never opens',
+        (client('worker/breaker', "object.__setattr__(self, 'errors', kinds)", 'pass'),),
+        ('worker_settling::test_errors_of_a_breaker_may_be_any_collection_of_them',),
+    ),
+)  # fmt: skip
+
+SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS)
