@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -558,7 +559,7 @@ async def test_a_worker_tells_of_its_start_its_tasks_and_its_end(
     start, end, stop = (record for record in caplog.records if record.name == 'torrelque.worker')
     assert [start.levelno, end.levelno, stop.levelno] == [logging.INFO] * 3
     message = start.getMessage()
-    assert all(word in message for word in ('worker w', repr(queue.name), 'handle', '3', 'torrelque 1.'))
+    assert all(word in message for word in ('worker w', repr(queue.name), 'handle', '3', 'torrelque '))
     fields = vars(end)
     assert (fields['event'], fields['worker'], fields['queue']) == ('task_succeeded', 'w', queue.name)
     assert fields['function'].endswith('handle') and fields['seconds'] >= 0
@@ -579,6 +580,22 @@ async def test_a_worker_tells_of_its_start_its_tasks_and_its_end(
     (failed,) = [record for record in caplog.records if getattr(record, 'event', '') == 'task_failed']
     assert failed.exc_info and isinstance(failed.exc_info[1], ValueError) and vars(failed)['error'] == 'ValueError: no'
     assert vars(failed)['delay'] == 0 and 'handle' in failed.getMessage()
+
+
+async def test_a_worker_works_where_the_package_is_not_installed(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    async def handle(delivery: Delivery) -> None: ...
+
+    monkeypatch.setattr(importlib.metadata, 'version', unknown)
+    caplog.set_level(logging.INFO, 'torrelque')
+    await queue.enqueue(1)
+    worker = Worker(queue, handle, burst=True)
+    await worker.run()
+    assert worker.health().succeeded == 1 and 'torrelque (not installed)' in caplog.text
 
 
 async def test_a_worker_that_ends_by_an_error_says_so_at_once(

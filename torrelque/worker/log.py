@@ -34,6 +34,14 @@ def name_of(call: Callable[..., Any]) -> str:
     return getattr(function, '__qualname__', None) or type(function).__name__
 
 
+def _version() -> str:
+    try:
+        return importlib.metadata.version('torrelque')
+    except importlib.metadata.PackageNotFoundError:
+        # Its folder is on the path, and it was never installed.
+        return '(not installed)'
+
+
 class Log:
     """Writes the lines of one worker."""
 
@@ -44,7 +52,7 @@ class Log:
 
     def started(self, queues: Sequence[Torrelque], app: App | None, call: Callable[..., Any], concurrency: int) -> None:
         """It takes tasks from now on."""
-        version = importlib.metadata.version('torrelque')
+        version = _version()
         functions = [*getattr(app, 'functions', ())] if app is not None else [name_of(call)]
         names = [queue.name for queue in queues]
         logger.info(
