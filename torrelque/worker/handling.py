@@ -20,6 +20,7 @@ from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, make_chain
 from .check import check_number
 from .children import Children
+from .deaths import acknowledge, tell_after
 from .delivery import Delivery, Stop
 from .job import Job, is_async
 from .options import Served, check_attempts, check_portable
@@ -278,7 +279,9 @@ class Handling:
         delay = None if hopeless else self._delay(delivery, error, state)
         text = error_text(error)
         if delay is None:
-            held = await self._settle(delivery, lambda: delivery.queue.bury(delivery.id, error=text))
+            # Should this worker be killed before its hooks have returned, another one calls them.
+            after = tell_after(delivery._plan.on_dead)
+            held = await self._settle(delivery, lambda: delivery.queue.bury(delivery.id, error=text, tell_after=after))
         else:
             held = await self._settle(delivery, lambda: delivery.queue.requeue(delivery.id, delay, error=text))
         what = 'is lost' if not held else 'is dead' if delay is None else f'is tried again in {delay:.3g} s'
@@ -286,7 +289,9 @@ class Handling:
         await call_hooks(delivery._plan.on_error, delivery, error)
         if held and delay is None:
             self.counts.dead += 1
-            await call_hooks(delivery._plan.on_dead, delivery, error)
+            if delivery._plan.on_dead:
+                await call_hooks(delivery._plan.on_dead, delivery, error)
+                await acknowledge(delivery.queue, delivery.id)
 
     def _delay(self, delivery: Delivery, error: BaseException, state: TorrelqueTaskState | None) -> float | None:
         """How long (s) to wait before the next attempt; None where there is none."""
