@@ -74,6 +74,7 @@ class Deaths:
         self._over: asyncio.Future[None] | None = None
         self._locks: dict[Torrelque, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._called = False
 
     def begin(self) -> None:
         """Begin to look."""
@@ -84,14 +85,15 @@ class Deaths:
                 self._start(self._watch(queue))
 
     async def look(self) -> bool:
-        """Look at all queues now; whether anybody was told of anything.
+        """Look at all queues now; whether a hook was called since the last of such looks, or the beginning.
 
         Who is cancelled meanwhile waits no longer; the hooks go on.
         """
         looks = [self._start(self._try(queue)) for queue in self._queues if self._is_heard]
         if looks:
             await asyncio.wait(looks)
-        return any(not look.cancelled() and look.result() for look in looks)
+        called, self._called = self._called, False
+        return called
 
     @property
     def busy(self) -> bool:
@@ -137,36 +139,35 @@ class Deaths:
             if not over:
                 await asyncio.wait([self._over], timeout=EVERY * random.uniform(0.75, 1.25))
 
-    async def _try(self, queue: Torrelque) -> bool:
+    async def _try(self, queue: Torrelque) -> None:
         """Look at a queue; what fails is logged, and tried again by the next look."""
         async with self._locks[queue]:
             try:
-                return await self._look(queue)
-            except TorrelqueClosedError:
-                return False
+                await self._look(queue)
+            except TorrelqueClosedError as exc:
+                logger.debug('queue %r is not looked at: %s', queue.name, exc)
             except Exception as exc:
                 logger.warning('deaths in queue %r are not told of yet: %s', queue.name, exc)
-                return False
 
-    async def _look(self, queue: Torrelque) -> bool:
+    async def _look(self, queue: Torrelque) -> None:
         assert self._over is not None
-        loop, found = asyncio.get_running_loop(), False
-        while deaths := await self._take(queue):
-            found = True
+        loop, more = asyncio.get_running_loop(), True
+        while more:
             since = loop.time()
+            deaths = await self._take(queue)
+            more = bool(deaths) and not self._over.done()
             for death in deaths:
-                if loop.time() - since > HOLD / 2:
-                    # Hooks are slow: who has no time left to tell of it, leaves it to who asks next.
-                    break
                 await self._tell(queue, death)
                 await acknowledge(queue, death.id)
-            if len(deaths) < MANY or self._over.done():
-                break
-        return found
+                if loop.time() - since > HOLD / 2:
+                    # Hooks are slow: there may be no time left for the others, which are told of by whoever asks then.
+                    break
 
     async def _take(self, queue: Torrelque) -> list[TorrelqueDeath]:
         assert self._over is not None
         call = asyncio.ensure_future(queue.take_deaths(MANY, again_after=HOLD))
+        # Also where nobody waits for it any more.
+        call.add_done_callback(lambda call: call.cancelled() or call.exception())
         either: list[asyncio.Future[Any]] = [call, self._over]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -185,6 +186,7 @@ class Deaths:
         error = DeathError(death.error)
         error.__cause__ = death.unreadable
         logger.error('%r is dead, and nobody saw it die: %s', delivery, death.error)
+        self._called = True
         await call_hooks(delivery._plan.on_dead, delivery, error)
 
     def _plan_of(self, delivery: Delivery, death: TorrelqueDeath) -> 'Plan':
