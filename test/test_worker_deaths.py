@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from deaths_child import make_app
-from test_deaths import die_by_requeue, untold, unwilling
 
 import torrelque.sync
+from deaths_child import make_app
 from processes import running
 from servers import RealServer
+from test_deaths import die_by_requeue, untold, unwilling
 from torrelque import (
     Torrelque,
     TorrelqueConnectionError,
@@ -460,6 +460,20 @@ async def test_deaths_are_asked_for_where_somebody_listens(
     if heard is None and kind != 'bare app':
         assert (asked.asked, stolen.asked) == (0, 0)
         assert await untold(queue) == set()
+
+
+async def test_an_app_asks_where_a_function_has_a_hook(queue: Torrelque) -> None:
+    app = Tasks(queue)
+
+    @app.task
+    def unheard() -> None: ...
+
+    assert not app.has_on_dead
+
+    @app.task(on_dead=lambda delivery, error: None)
+    def heard() -> None: ...
+
+    assert app.has_on_dead
 
 
 async def test_a_look_at_a_queue_without_deaths_is_one_command(
