@@ -13,6 +13,7 @@ import torrelque.sync
 from conftest import MakeServer, nothing_left
 from proxy import Proxy, calls_of
 from servers import RealServer
+from topology import Cluster
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskId, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
 from torrelque.model import JSON
 from torrelque.replies import UnreadableError, read_deaths
@@ -236,6 +237,17 @@ async def test_a_death_whose_telling_was_lost_on_the_way_is_told_of_later(queue:
         proxy.lose_reply(calls_of('told'))
         await other.acknowledge_deaths([death.id])
     assert death.id == task_id and not await untold(queue)
+
+
+async def test_deaths_in_a_cluster(cluster: Cluster) -> None:
+    async with cluster.client() as client, Torrelque(client, queue='deaths') as queue:
+        task_id = await die_by_lease(queue)
+        (death,) = await queue.take_deaths()
+        assert death.id == task_id
+        await queue.acknowledge_deaths([death.id])
+        await die_by_requeue(queue)
+        assert await queue.redrive() == 2
+        assert not await untold(queue)
 
 
 # How many

@@ -306,6 +306,19 @@ async def test_a_hook_that_fails_was_told(queue: Torrelque, caplog: pytest.LogCa
     assert await told_later(queue) == []
 
 
+async def test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next(queue: Torrelque) -> None:
+    heard = Heard()
+
+    async def leave(delivery: Delivery, error: BaseException) -> None:
+        heard(delivery, error)
+        raise asyncio.CancelledError
+
+    ids = {str(await die_by_requeue(queue)) for _ in range(3)}
+    await Worker(queue, ignore, on_dead=leave, burst=True).run()
+    assert {*heard.ids} == ids and len(heard.ids) == 3
+    assert not await untold(queue)
+
+
 # When
 
 

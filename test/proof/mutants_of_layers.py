@@ -172,6 +172,13 @@ TELLING = (
         ('worker_deaths::test_what_goes_wrong_is_logged_and_tried_again',),
     ),
     Mutant(
+        'hook-cancels-the-look', BEYOND, 'a hook that cancels itself is the last that a worker calls for such deaths',
+        (client('worker/deaths', 'call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))\n',
+                'call = self._start(asyncio.sleep(0))\n'
+                '        await call_hooks(delivery._plan.on_dead, delivery, error)\n'),),
+        ('worker_deaths::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
+    ),
+    Mutant(
         'dead-and-touched', BEYOND, 'the delivery of a death asks the server for its lease',
         (client('worker/deaths', '        return False\n\n    def', '        return True\n\n    def'),),
         ('worker_deaths::test_a_hook_is_called_with_a_delivery_that_cannot_be_settled',),

@@ -187,7 +187,11 @@ class Deaths:
         error.__cause__ = death.unreadable
         logger.error('%r is dead, and nobody saw it die: %s', delivery, death.error)
         self._called = True
-        await call_hooks(delivery._plan.on_dead, delivery, error)
+        # As a task of its own: a hook that cancels itself is told from the end of this.
+        call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))
+        await asyncio.wait([call])
+        if call.cancelled():
+            logger.error('a hook that was told of the death of %r has cancelled itself', delivery)
 
     def _plan_of(self, delivery: Delivery, death: TorrelqueDeath) -> 'Plan':
         if self._app is not None and death.unreadable is None:
