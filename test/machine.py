@@ -84,6 +84,8 @@ class Machine(RuleBasedStateMachine):
         self.consumers = [Consumer(f'{self.keys["claim"]}:consumer{n}') for n in range(2)]
         self.deliveries: list[TorrelqueTaskId] = []
         self.ids: list[str] = [*OWN_IDS, 'no such']
+        self.deaths: list[TorrelqueTaskId] = []
+        """Those that somebody was told of, last."""
         self.history: dict[str, list[Sent]] = {}
         self.last_line = ''
         self.last_outcome: Any = None
@@ -160,7 +162,10 @@ class Machine(RuleBasedStateMachine):
             assert sent.reply == [b'ok', *expected]
         elif call.name == 'group':
             assert sent.reply == [b'ok', *(word.encode() if isinstance(word, str) else word for word in expected)]
-        elif call.name in ('leave', 'limit', 'advance', 'pause', 'resume'):
+        elif call.name == 'tell':
+            words = [word for death in expected for word in self.words_of(*death)]
+            assert sent.reply == [b'ok', *words]
+        elif call.name in ('leave', 'limit', 'advance', 'pause', 'resume', 'told'):
             self.limits_set += call.name == 'limit'
             assert sent.reply == b'ok'
         else:
@@ -172,6 +177,13 @@ class Machine(RuleBasedStateMachine):
                 for outcome in outcomes
             ] == expected
         return expected
+
+    @staticmethod
+    def words_of(task_id: str, token: str, payload: bytes, error: str | None, group: str | None) -> list[bytes | None]:
+        """A death as the reply has it."""
+        attempt, _, claimed = token.partition('-')
+        words = task_id, attempt, claimed, payload, error, group
+        return [word.encode() if isinstance(word, str) else word for word in words]
 
     def items(self, name: str, calls: list[Call]) -> tuple[list[Any], list[Any]]:
         """The tasks of all calls, which must be of that transition, and their outcomes."""

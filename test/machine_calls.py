@@ -250,14 +250,14 @@ class Calls(Machine):
         )
 
     @precondition(lambda self: self.deliveries)
-    @rule(place=queues, items=several(holders, errors))
+    @rule(place=queues, items=several(holders, errors, delays))
     def bury(self, place: int, items: list[Any]) -> None:
-        specs = [(self.hold(holder), error) for holder, error in items]
+        specs = [(self.hold(holder), *rest) for holder, *rest in items]
         self.settle(
             place,
             'bury',
-            [Bury(task_id, token(task_id), '', error or '') for task_id, error in specs],
-            *(lambda queue, spec=spec: queue.bury(spec[0], error=spec[1]) for spec in specs),
+            [Bury(task_id, token(task_id), '', error or '', ms_or_none(after)) for task_id, error, after in specs],
+            *(lambda queue, spec=spec: queue.bury(spec[0], error=spec[1], tell_after=spec[2]) for spec in specs),
         )
 
     # Operators

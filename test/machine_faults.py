@@ -122,7 +122,7 @@ class Faults(Machine):
         if not at_once and any(sent.transition.name == 'limit' and not sent.args[0] for sent in again):
             # Who set the default goes on to the groups.
             self.send(self.consumers[0], 'advance', [*GROUPS])
-        if at_once and sent.transition.name != 'sweep':
+        if at_once and sent.transition.name not in ('sweep', 'tell'):
             check_once(sent.read(), before, self.look(), self.last_outcome, outcome, late)
         self.last_line = ''
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from machine_calls import Calls
-from machine_door import BULK_TASKS
+from machine_door import BULK_BYTES, BULK_TASKS, WALK
 from machine_draws import (
     GROUPS,
     OWN_IDS,
@@ -22,6 +23,7 @@ from machine_draws import (
     indexes,
     leases,
     limits,
+    ms,
     priorities,
     queues,
     ranks,
@@ -29,6 +31,7 @@ from machine_draws import (
     values,
 )
 from machine_faults import Faults
+from model_calls import Call, Tell
 from torrelque import TorrelqueTaskStatus as Status
 
 
@@ -67,7 +70,7 @@ class Plots(Calls, Faults):
         if buried:
             self.enqueue_many(0, [0] * buried, None, None, None)
             self.dequeue(2, [buried], False)
-            self.bury(2, [(('current', index), None) for index in range(buried)])
+            self.bury(2, [(('current', index), None, None) for index in range(buried)])
         options: list[dict[str, Any]] = [
             {'task': value, 'task_timeout': lease, 'max_attempts': most} for value, lease, most in tasks
         ]
@@ -139,6 +142,22 @@ class Plots(Calls, Faults):
             else:
                 self.requeue(place, [(('current', 0), None, None, None, False)])
 
+    @precondition(lambda self: self.model.untold)
+    @rule(place=queues, most=st.integers(1, 6), again=delays, told=st.lists(indexes, max_size=3))
+    def take_deaths(self, place: int, most: int, again: float | None, told: list[int]) -> None:
+        """Learn of some deaths, and say of some that they were told of, perhaps long after."""
+        hold = 60 if again is None else again
+        (said,), sent = self.ask(place, lambda queue: queue.take_deaths(most, again_after=hold))
+        assert sent == [Call('tell', [Tell(min(most, WALK), ms(hold), BULK_BYTES)])]
+        assert [(death.id, death.id.token, death.id.group, death.error) for death in said] == [
+            (task_id, token, group, 'nothing is known of it' if error is None else error)
+            for task_id, token, _, error, group in self.outcomes[0]
+        ]
+        assert all(death.task == json.loads(self.model.payloads[death.id]) for death in said)
+        self.deaths = [*self.deaths, *(death.id for death in said)][-6:]
+        ids = [self.deaths[index % len(self.deaths)] for index in told if self.deaths]
+        self.ask(place, lambda queue: queue.acknowledge_deaths(ids))
+
     @rule(
         place=queues,
         verb=st.sampled_from(['requeue', 'requeue', 'bury', 'redrive', 'release', 'touch', 'cancel']),
@@ -159,7 +178,7 @@ class Plots(Calls, Faults):
         if verb == 'requeue':
             self.requeue(place, [(newest, delay, lease, error, flag)])
         elif verb in ('bury', 'redrive'):
-            self.bury(place, [(newest, error)])
+            self.bury(place, [(newest, error, delay)])
             if verb == 'redrive' and self.model.dead:
                 self.redrive(place, None, 1 if flag else None)
         elif verb == 'release':

@@ -130,7 +130,7 @@ class Model(Places):
                 if status == DELAYED:
                     del self.delayed[task_id]
                 elif status == DEAD:
-                    del self.dead[task_id]
+                    self._raise(task_id)
                 else:
                     self._take_out(task_id)
                 self._finish(task_id, MINUTE)
@@ -278,6 +278,8 @@ class Model(Places):
                     state['error'] = item.error
                 self._meet(item.task_id)
                 self._lay(item.task_id)
+                if item.tell_after is not None:
+                    self.untold[item.task_id] = self.now + item.tell_after
             elif outcome == 'cancelled':
                 cleared = True
                 self._clear(item.task_id)
@@ -309,7 +311,7 @@ class Model(Places):
                 outcomes.append('not_dead')
             else:
                 brought.add(task_id)
-                del self.dead[task_id]
+                self._raise(task_id)
                 state['status'] = PENDING
                 state['forgiven'] = state.get('dequeue_count', '0')
                 self._mark(state, mark)

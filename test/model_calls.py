@@ -53,6 +53,7 @@ class Bury(NamedTuple):
     token: str
     mark: str
     error: str
+    tell_after: int | None = None
 
 
 class Cancel(NamedTuple):
@@ -75,6 +76,17 @@ class Claim(NamedTuple):
 
 class Sweep(NamedTuple):
     most: int
+
+
+class Tell(NamedTuple):
+    most: int
+    again: int
+    most_bytes: int
+
+
+class Told(NamedTuple):
+    task_id: str
+    token: str
 
 
 class Limit(NamedTuple):
@@ -100,6 +112,8 @@ class Given(NamedTuple):
 
 
 # Reading calls
+
+Arg = str | bytes
 
 
 def _text(arg: str | bytes) -> str:
@@ -140,6 +154,10 @@ def _read_releases(args: Sequence[str | bytes]) -> Iterable[Release]:
             yield Release(task_id, token, held=_number(held))
 
 
+def _read_bury(task_id: Arg, token: Arg, mark: Arg, error: Arg, after: Arg) -> Bury:
+    return Bury(_text(task_id), _text(token), _text(mark), _text(error), _number(after))
+
+
 def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     """A call by the arguments behind `resent`."""
 
@@ -173,11 +191,15 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
             first,
         )
     if name == 'bury':
-        return Call(name, several(1, 4, lambda *words: Bury(*map(_text, words))), first)
+        return Call(name, several(1, 5, _read_bury), first)
     if name == 'cancel':
         return Call(name, several(0, 2, lambda *words: Cancel(*map(_text, words))))
     if name == 'redrive':
         return Call(name, several(1, 1, lambda i: Redrive(_text(i), first)))
+    if name == 'tell':
+        return Call(name, [Tell(*map(int, args))])
+    if name == 'told':
+        return Call(name, several(0, 2, lambda *words: Told(*map(_text, words))))
     if name == 'claim':
         record, wanted, stays, block, most = map(_text, args[1:])
         assert int(block) == BLOCK

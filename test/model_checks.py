@@ -53,6 +53,7 @@ class Seen(NamedTuple):
     working: dict[str, int]
     delayed: dict[str, int]
     dead: dict[str, int]
+    untold: dict[str, int]
     payloads: dict[str, bytes]
     states: dict[str, dict[str, str]]
     holes: set[str]
@@ -154,6 +155,7 @@ def read_dump(dump: list[Any]) -> Seen:
         working=numbers('working'),
         delayed=numbers('delayed'),
         dead=numbers('dead'),
+        untold=numbers('untold'),
         payloads=content.get('tasks', {}),
         states={task_id: texts(name) for task_id, name in named('task:').items()},
         holes={*ids('holes')},
@@ -209,6 +211,11 @@ def check_payloads(seen: Seen) -> None:
     assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead}
 
 
+def check_untold(seen: Seen) -> None:
+    """Only a death may be told of."""
+    assert {*seen.untold} <= {*seen.dead}
+
+
 def check_counts(seen: Seen) -> None:
     """A task comes back, and is forgiven, at most as often as it was handed out, and never beyond its attempts."""
     for state in seen.states.values():
@@ -239,7 +246,7 @@ def check_lives(seen: Seen) -> None:
 def check_nothing_else(seen: Seen) -> None:
     """An empty queue is no key at all but for final states, claim records, what was set, and buckets."""
     assert seen.names <= {
-        *('pending', 'working', 'delayed', 'dead', 'tasks', 'task', 'holes', 'bell', 'claim'),
+        *('pending', 'working', 'delayed', 'dead', 'untold', 'tasks', 'task', 'holes', 'bell', 'claim'),
         *('turns', 'priority', 'groups', 'ring', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
     }
     if not seen.payloads:
@@ -318,8 +325,8 @@ def check_handed_out(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) ->
 def check_prediction(seen: Seen, model: Model, slack: float) -> None:
     """All is as the model has it."""
     parts = (
-        *('pending', 'holes', 'turns', 'ring', 'waiting', 'priority', 'working', 'delayed', 'dead', 'payloads'),
-        *('states', 'groups', 'holders', 'later', 'limits', 'paused', 'rated', 'seq'),
+        *('pending', 'holes', 'turns', 'ring', 'waiting', 'priority', 'working', 'delayed', 'dead', 'untold'),
+        *('payloads', 'states', 'groups', 'holders', 'later', 'limits', 'paused', 'rated', 'seq'),
     )
     for name in parts:
         found, predicted = getattr(seen, name), getattr(model, name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from model_calls import BLOCK
+from model_calls import BLOCK, Tell, Told
 from model_groups import CANCELLED, DEAD, PENDING, WORKING, Groups
 
 MINUTE = 60_000
@@ -33,6 +33,8 @@ class Places(Groups):
         self.working: dict[str, int] = {}
         self.delayed: dict[str, int] = {}
         self.dead: dict[str, int] = {}
+        self.untold: dict[str, int] = {}
+        """When somebody may be told of a death that nobody saw."""
         self.priority: dict[str, int] = {}
         """Order of those that have one and no group."""
         self.payloads: dict[str, bytes] = {}
@@ -101,6 +103,27 @@ class Places(Groups):
             del self.buckets[group]
         return ids, records, full
 
+    # Deaths that nobody saw
+
+    def _tell(self, items: list[Tell], resent: bool) -> list[tuple[Any, ...]]:
+        (asked,) = items
+        due = [task_id for task_id in self.in_order(self.untold) if self.untold[task_id] <= self.now]
+        told = []
+        size = 0
+        for task_id in due[: asked.most]:
+            if size >= asked.most_bytes:
+                break
+            state = self.states[task_id]
+            size += len(self.payloads[task_id])
+            self.untold[task_id] = self.now + asked.again
+            told.append((task_id, self.token(task_id), self.payloads[task_id], state.get('error'), state.get('group')))
+        return told
+
+    def _told(self, items: list[Told], resent: bool) -> None:
+        for task_id, token in items:
+            if self.token(task_id) == token:
+                self.untold.pop(task_id, None)
+
     # Parts
 
     def _judge(self, state: dict[str, str] | None, token: str) -> str:
@@ -121,6 +144,11 @@ class Places(Groups):
         self.states[task_id]['status'] = DEAD
         if why is not None:
             self.states[task_id].setdefault('error', why)
+            self.untold[task_id] = self.now
+
+    def _raise(self, task_id: str) -> None:
+        del self.dead[task_id]
+        self.untold.pop(task_id, None)
 
     def _return(self, state: dict[str, str]) -> None:
         state['status'] = PENDING

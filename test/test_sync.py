@@ -81,6 +81,20 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     ('pause', (), {'probe': 60}),
     ('pause', (), {'probe': 0}),
     ('resume', (), {}),
+    ('enqueue', (5,), {'task_id': 'dies', 'max_attempts': 1, 'priority': 100}),
+    ('dequeue', (0,), {}),
+    ('requeue', (-1,), {'error': 'no more'}),
+    ('take_deaths', (), {'again_after': 0}),
+    ('acknowledge_deaths', ([-1],), {}),
+    ('take_deaths', (0,), {}),
+    ('acknowledge_deaths', (['dies'],), {}),
+    ('acknowledge_deaths', ('dies',), {}),
+    ('redrive', ('dies',), {}),
+    ('dequeue', (0,), {}),
+    ('bury', (-1,), {'tell_after': 0}),
+    ('take_deaths', (), {'again_after': -1}),
+    ('take_deaths', (1,), {}),
+    ('cancel', ('dies',), {}),
     ('enqueue_many', (['e', 'f', 'e', object()],), {'group': lambda task: task, 'priority': 1}),
     ('enqueue_many', (3,), {}),
     ('get_queue_stats', (), {}),
@@ -130,6 +144,7 @@ async def tell(queue, call, client):
 
     for name, args, options in STORY:
         settles = name in ('touch', 'touch_many', 'requeue', 'release', 'release_many', 'bury')
+        settles = settles or name == 'acknowledge_deaths'
         try:
             reply = await call(getattr(queue, name), *(map(known, args) if settles else args), **options)
         except torrelque.TorrelqueError as exc:

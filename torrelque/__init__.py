@@ -14,6 +14,7 @@ from .error import (
     TorrelqueValueError,
 )
 from .model import (
+    TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -32,6 +33,7 @@ __all__ = [
     'TorrelqueBulkError',
     'TorrelqueClosedError',
     'TorrelqueConnectionError',
+    'TorrelqueDeath',
     'TorrelqueDuplicateError',
     'TorrelqueError',
     'TorrelqueFullError',

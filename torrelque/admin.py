@@ -1,16 +1,18 @@
 """What operators do: limits, pauses, dead tasks, sweeps, statistics."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from . import steps
 from .base import QueueObject
 from .error import TorrelqueClosedError
 from .model import (
+    TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSweepResult,
+    TorrelqueTaskId,
     TorrelqueTaskState,
 )
 from .sweep import Sweeper
@@ -97,6 +99,29 @@ class Operated(QueueObject):
         :param limit: how many at the most.
         """
         return await self._started().run(steps.redrive(self._plan, task_ids, limit))
+
+    async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+        """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
+
+        Nobody sees it where the lease of a task whose attempts are used up runs out, for its consumer was killed; where
+        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Who calls has so long to do
+        what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to whoever
+        asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and dies again
+        is another.  When the call is cancelled, or its reply is lost, what it would have told of is told after that
+        time.
+
+        :param max_tasks: how many at the most; never more than 50.
+        :param again_after: for how long (s) nobody else is told of them.
+        """
+        return await self._started().run(steps.take_deaths(self._plan, max_tasks, again_after))
+
+    async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
+        """Say that nobody needs to be told of these deaths any more.
+
+        :param task_ids: ids as `take_deaths` gave them; after `bury` with ``tell_after``, as `dequeue` did.  Nothing is
+            changed of a task that is dead anew, or not dead any more.
+        """
+        await self._started().run(steps.acknowledge_deaths(task_ids))
 
     async def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.

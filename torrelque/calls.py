@@ -41,7 +41,7 @@ class Plan:
     NAMES = (
         *('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury'),
         *('redrive', 'cancel', 'sweep', 'stats', 'state', 'leave'),
-        *('limit', 'advance', 'pause', 'resume', 'group'),
+        *('limit', 'advance', 'pause', 'resume', 'group', 'tell', 'told'),
     )
 
     def __init__(self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
@@ -136,18 +136,19 @@ class Plan:
         ]
         return 'touch', args, task_id, 0 if data is None else len(data)
 
-    def bury(self, task_id: str, error: str | None) -> Call:
+    def bury(self, task_id: str, error: str | None, tell_after: float | None) -> Call:
         """A task to take out of the flow."""
-        args: list[Arg] = [check_id(task_id), token_of(task_id), self.mark(), check_error(error)]
+        untold = '' if tell_after is None else str(milliseconds(tell_after, 'tell_after'))
+        args: list[Arg] = [check_id(task_id), token_of(task_id), self.mark(), check_error(error), untold]
         return 'bury', args, task_id, len(error or '') + weight_of(task_id)
 
     # Tasks of a claim
 
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
-        """A claimed task to bury, for its payload cannot be read."""
+        """A claimed task to bury, for its payload cannot be read; nobody was there to see it die."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('task %r is dead: %s', task_id, why)
-        return [task_id, token, self.mark(), why.encode('utf-8', 'backslashreplace')]
+        return [task_id, token, self.mark(), why.encode('utf-8', 'backslashreplace'), '0']
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> Iterator[list[Arg]]:
         """Claimed tasks to put to the head of the queue, uncounted, the last of them first; in calls."""

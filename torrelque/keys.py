@@ -19,6 +19,7 @@ FIXED = (
     'working',
     'delayed',
     'dead',
+    'untold',
     'tasks',
     'groups',
     'ring',

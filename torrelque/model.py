@@ -169,6 +169,20 @@ class TorrelqueTaskState(NamedTuple):
     """Tasks of a higher priority go first."""
 
 
+class TorrelqueDeath(NamedTuple):
+    """A task that died where nobody saw it, as `take_deaths` gives it."""
+
+    id: TorrelqueTaskId
+    """Its id, with the attempt in which it died (None where its state was lost), the token of that, and its group.  An
+    id that is no UTF-8, of somebody else's making, has its bytes as surrogates (``surrogateescape``)."""
+    task: Any
+    """What was enqueued; None where it cannot be read."""
+    error: str
+    """Why it is dead, as its state says."""
+    unreadable: BaseException | None
+    """Why the task cannot be read, if that is so."""
+
+
 class TorrelqueQueueStats(NamedTuple):
     """Tasks of a queue by place, all read at one moment."""
 

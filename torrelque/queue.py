@@ -271,11 +271,14 @@ class Torrelque(Operated):
         renewed(ids, done, since, task_timeout)
         return done
 
-    async def bury(self, task_id: str, *, error: str | None = None) -> bool:
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
 
         :param error: why, to be read in its state.
+        :param tell_after: have `take_deaths` tell of it, so long (s) from now: where the caller has something to do
+            about the death, may be killed on the way, and says by `acknowledge_deaths` when it is done.  By default
+            never, for who buries a task knows of it.
         :return: as `requeue`.
         """
-        call = self._plan.bury(task_id, error)
+        call = self._plan.bury(task_id, error, tell_after)
         return await self._started().settle(*call)

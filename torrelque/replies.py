@@ -21,10 +21,12 @@ from .error import (
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueFullError,
+    TorrelqueLookupError,
     TorrelqueServerError,
     TorrelqueValueError,
 )
 from .model import (
+    TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -72,7 +74,7 @@ def unreadable(what: str, reply: Any) -> UnreadableError:
 
 def check_reply(name: str, reply: Any) -> None:
     """Refuse a reply that is none of a transition, as far as its first word and its length tell."""
-    if name in OUTCOMES or name in ('claim', 'state'):
+    if name in OUTCOMES or name in ('claim', 'state', 'tell'):
         return
     length = _LENGTHS.get(name)
     if length is None and reply == b'ok':
@@ -300,6 +302,46 @@ def read_claimed(reply: Any, since: float = -math.inf) -> Claimed:
         return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
     except UNREADABLE as exc:
         raise unreadable('claim', reply) from exc
+
+
+def read_deaths(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueDeath]:
+    """Tasks that died where nobody saw it."""
+    try:
+        if reply[0] != b'ok' or not all(type(word) in (bytes, type(None)) for word in reply):
+            raise ValueError
+        columns = [reply[start::6] for start in range(1, 7)]
+        return [_death_of(serialiser, *words) for words in zip(*columns, strict=True)]
+    except UNREADABLE as exc:
+        raise unreadable('tell', reply) from exc
+
+
+def _death_of(
+    serialiser: TorrelqueSerialiser,
+    word: bytes,
+    attempt: bytes | None,
+    claimed: bytes | None,
+    payload: bytes | None,
+    error: bytes | None,
+    group: bytes | None,
+) -> TorrelqueDeath:
+    count = text(attempt or b'0')
+    task_id = TorrelqueTaskId(
+        word.decode('utf-8', 'surrogateescape'),
+        int(count) if attempt and count.isdecimal() else None,
+        f'{count}-{text(claimed or b"")}',
+        None if group is None else text(group),
+    )
+    task, wrong = None, None
+    try:
+        if payload is None:
+            raise TorrelqueLookupError('its payload was lost')
+        task = serialiser.loads(payload)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        wrong = exc
+    why = 'nothing is known of it' if error is None else error.decode('utf-8', 'replace')
+    return TorrelqueDeath(task_id, task, why, wrong)
 
 
 _NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')

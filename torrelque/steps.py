@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from .calls import Plan, tell_troubles, told
-from .check import check_count, check_group, check_id, check_name, serialise
-from .error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
+from .check import check_count, check_group, check_id, check_name, milliseconds, serialise
+from .error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from .model import (
+    TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -37,6 +38,7 @@ from .replies import (
     UNREADABLE,
     check_reply,
     outcome_error,
+    read_deaths,
     read_group_stats,
     read_limit,
     read_outcomes,
@@ -198,6 +200,36 @@ def _redrive_all(plan: Plan, limit: int | None) -> Steps[int]:
         passed += len(some) - done
         left -= len(some)
     return count
+
+
+def take_deaths(plan: Plan, max_tasks: int, again_after: float) -> Steps[list[TorrelqueDeath]]:
+    """Tasks that died where nobody saw it, some that are due."""
+    most = min(FEW, check_count(max_tasks, 'max_tasks'))
+    again = str(milliseconds(again_after, 'again_after'))
+    return _take_deaths(plan, [str(most), again, str(BULK_BYTES)])
+
+
+def _take_deaths(plan: Plan, args: list[Arg]) -> Steps[list[TorrelqueDeath]]:
+    return read_deaths((yield 'tell', args), plan.serialiser)
+
+
+def acknowledge_deaths(task_ids: Iterable[str]) -> Steps[None]:
+    """Deaths that were told of."""
+    if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+        raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
+    ids = [*task_ids]
+    for task_id in ids:
+        if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
+            raise TorrelqueValueError(f'a death is acknowledged by the id of its delivery, not by {task_id!r}')
+    return _acknowledge_deaths(ids)
+
+
+def _acknowledge_deaths(task_ids: list[Any]) -> Steps[None]:
+    for start in range(0, len(task_ids), BULK):
+        args: list[Arg] = []
+        for task_id in task_ids[start : start + BULK]:
+            args += [task_id.encode('utf-8', 'surrogateescape'), task_id.token]
+        yield 'told', args
 
 
 # Sweeping

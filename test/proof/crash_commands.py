@@ -36,7 +36,7 @@ def read_settling(words: Sequence[bytes]) -> Command | None:
         return None
     args = words[3 + int(words[2]) :]
     # The place of the last one tells how many arguments a task has; those of release that are kept have one more.
-    width = {'release': 3, 'requeue': 7, 'touch': 4, 'bury': 4}[name]
+    width = {'release': 3, 'requeue': 7, 'touch': 4, 'bury': 5}[name]
     tasks, at = [], SETTLING[name] - 1
     while at < len(args):
         tasks.append((args[at].decode(), args[at + 1].decode().partition('?')[0]))

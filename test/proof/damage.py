@@ -76,7 +76,7 @@ def _take_out(seen: Seen, task_id: str) -> None:
     seen.pending[:] = [other for other in seen.pending if other != task_id]
     seen.holes.discard(task_id)
     seen.lives.pop(f'task:{task_id}', None)
-    places: list[dict[str, Any]] = [seen.working, seen.delayed, seen.dead, seen.payloads, seen.states]
+    places: list[dict[str, Any]] = [seen.working, seen.delayed, seen.dead, seen.untold, seen.payloads, seen.states]
     for place in places:
         place.pop(task_id, None)
     if not seen.payloads:

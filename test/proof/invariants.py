@@ -46,7 +46,7 @@ class Fault(NamedTuple):
 
 KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     1: (keys.check_one_place,),
-    2: (keys.check_payloads, keys.check_lives, keys.check_nothing_else),
+    2: (keys.check_payloads, keys.check_untold, keys.check_lives, keys.check_nothing_else),
     6: (keys.check_counts,),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
 }

@@ -125,7 +125,8 @@ SAYINGS = (
     ),
     Mutant(
         'dead-in-passing', BEYOND, 'a dead task is no error in the log',
-        (client('worker/log', "self._tell(logging.ERROR, 'task_dead'", "self._tell(logging.WARNING, 'task_dead'"),),
+        (client('worker/log', "ERROR, 'task_dead', delivery, 'is dead', trace",
+                "WARNING, 'task_dead', delivery, 'is dead', trace"),),
         (LINES,),
     ),
     Mutant(

@@ -176,7 +176,7 @@ class Walk:
             reply = self._call('release', '', words[0], words[1] + b'?0' * unsure, '', resent=resent)
             outcome = model.release(task, token, resent, int(unsure))
         elif verb == BURY:
-            reply = self._call('bury', '', *words, mark, '', resent=resent)
+            reply = self._call('bury', '', *words, mark, '', '', resent=resent)
             outcome = model.give_back(task, token, 1 << token, verb)
         else:
             delay, forgive = '50000' if verb == DELAY else '0', '1' if verb == GIVE else ''

@@ -100,8 +100,8 @@ class Told(Torrelque):
         call = super().requeue(task_id, delay, **options)
         return await self._settle_told('requeue', task_id, call, delay=delay)
 
-    async def bury(self, task_id: str, *, error: str | None = None) -> bool:
-        return await self._settle_told('bury', task_id, super().bury(task_id, error=error))
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+        return await self._settle_told('bury', task_id, super().bury(task_id, error=error, tell_after=tell_after))
 
     async def touch(self, task_id: str, **options: Any) -> bool:
         return (await self._touch_told([task_id], _listed(super().touch(task_id, **options))))[0]

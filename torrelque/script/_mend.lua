@@ -7,7 +7,9 @@
 local function mend(id, known)
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)
+    -- Keys   untold
     redis.call('ZADD', dead, stamp, id)
+    redis.call('ZADD', untold, stamp, id)
     redis.call('HSET', state .. id, 'status', DEAD, 'timeout', '300000', 'enqueue_time', stamp,
       'error', 'its state was lost')
     return 'state_lost'

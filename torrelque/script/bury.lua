@@ -5,7 +5,8 @@
 -- Keys   working
 -- Uses   time, groups, ring, marks, judge, clear, forget, bury
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
---        per task: id, token ('' is unfenced), mark, error ('' is none)
+--        per task: id, token ('' is unfenced), mark, error ('' is none), in how many ms its death is to be told of by
+--        those who tell of deaths that nobody saw ('' is never: whoever buries it knows)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:
 --        'ok'            buried
 --        'cancelled'     the task was cancelled meanwhile; it is cleared away now
@@ -18,7 +19,7 @@ local outcomes, refused, cleared = {}, false, false
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
-for i = 3, #ARGV, 4 do
+for i = 3, #ARGV, 5 do
   local id, mark = ARGV[i], ARGV[i + 2]
   local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark', 'group')
   local outcome = judge(known, ARGV[i + 1])
@@ -28,6 +29,10 @@ for i = 3, #ARGV, 4 do
     redis.call('ZREM', working, id)
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
     lay(id, ARGV[i + 3])
+    if ARGV[i + 4] ~= '' then
+      -- Keys   untold
+      redis.call('ZADD', untold, now + ARGV[i + 4], id)
+    end
     if known[5] then
       book().free(id, known[5])
     end

@@ -44,7 +44,9 @@ local function cancel(id, known, mark)
         book().delay(group, -1)
       end
     elseif from == DEAD then
+      -- Keys   untold
       redis.call('ZREM', dead, id)
+      redis.call('ZREM', untold, id)
     else
       take_out(id, group, known[4])
     end

@@ -2,7 +2,7 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Keys   dead
+-- Keys   dead, untold
 -- Uses   time, groups, marks, mend, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
@@ -21,6 +21,7 @@ for i = 3, #ARGV do
   local outcome = 'ok'
   -- Nobody else looks at a dead task, so that its state was lost is found here.
   if (known.err or not known[1]) and redis.call('ZREM', dead, id) == 1 then
+    redis.call('ZREM', untold, id)
     outcome = mend(id, known)
     known = {outcome == 'state_lost' and DEAD, false, false, false, false}
   end
@@ -37,6 +38,7 @@ for i = 3, #ARGV do
   else
     seen[id] = true
     redis.call('ZREM', dead, id)
+    redis.call('ZREM', untold, id)
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
     place(id, known[4], known[5], ready)
     rung = rung or not known[4]

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 from torrelque import (
     TorrelqueBulkError,
     TorrelqueClosedError,
+    TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -27,6 +28,7 @@ from torrelque.steps import (
     Enqueuer,
     GroupScan,
     Steps,
+    acknowledge_deaths,
     advance,
     calls_of,
     command,
@@ -39,6 +41,7 @@ from torrelque.steps import (
     resume,
     set_limit,
     sweep,
+    take_deaths,
     told_of_many,
 )
 
@@ -247,9 +250,9 @@ class Torrelque:
         renewed(ids, done, since, task_timeout)
         return done
 
-    def bury(self, task_id: str, *, error: str | None = None) -> bool:
+    def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
         """Take a task out of the flow, as the asynchronous one."""
-        return self._settle(self._plan.bury(task_id, error))
+        return self._settle(self._plan.bury(task_id, error, tell_after))
 
     # Operators
 
@@ -288,6 +291,14 @@ class Torrelque:
     def redrive(self, *task_ids: str, limit: int | None = None) -> int:
         """Bring dead tasks back, as the asynchronous one."""
         return self._run(redrive(self._plan, task_ids, limit))
+
+    def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+        """Learn of tasks that died where nobody saw it, as the asynchronous one."""
+        return self._run(take_deaths(self._plan, max_tasks, again_after))
+
+    def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
+        """Say that nobody needs to be told of these deaths any more, as the asynchronous one."""
+        self._run(acknowledge_deaths(task_ids))
 
     def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, as the asynchronous one."""

@@ -220,6 +220,11 @@ class Tasks:
         """The queue, as an object for one worker."""
         return (self._loops.lend(),)
 
+    @property
+    def has_on_dead(self) -> bool:
+        """Whether a function has an ``on_dead`` of its own; else a worker need not look for deaths that nobody saw."""
+        return any(definition.job.on_dead is not None for definition in self._definitions.values())
+
     async def prepare(self) -> None:
         """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim."""
         place = self._loops.begin()

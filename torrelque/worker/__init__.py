@@ -6,6 +6,7 @@ It stands on the public names of `torrelque` only.
 from .breaker import Breaker
 from .chain import Middleware
 from .children import ChildDelivery, ChildError
+from .deaths import DeathError
 from .delivery import Delivery
 from .health import RunningTask, WorkerHealth, get_workers
 from .job import App, Job
@@ -19,6 +20,7 @@ __all__ = [
     'Breaker',
     'ChildDelivery',
     'ChildError',
+    'DeathError',
     'Delivery',
     'Job',
     'Middleware',

@@ -57,7 +57,7 @@ class Handling:
     ) -> None:
         self.defaults = defaults
         self._ended = ended
-        self._log = log
+        self.log = log
         # One for each queue and what is kept: no queue waits for the server of another.
         self._releasers: dict[tuple[Torrelque, float | None], Releaser] = {}
         for hook in (on_start, defaults.on_success, defaults.on_error, defaults.on_dead, *middleware):
@@ -102,7 +102,7 @@ class Handling:
             later = await self._handle(delivery)
         except Exception as exc:
             # Its lease runs out, then it is handed out again.
-            self._log.unsettled(delivery, exc)
+            self.log.unsettled(delivery, exc)
         finally:
             if not later:
                 self._ended(delivery)
@@ -162,11 +162,11 @@ class Handling:
                 delivery._booked = True
             thread = delivery._thread
             if thread is not None and not thread.done():
-                self._log.goes_on(delivery)
+                self.log.goes_on(delivery)
                 await asyncio.wait([thread])
         except (Exception, asyncio.CancelledError) as exc:
             # Its lease runs out, then it is handed out again.
-            self._log.unsettled(delivery, exc)
+            self.log.unsettled(delivery, exc)
         finally:
             self._ended(delivery)
 
@@ -176,7 +176,7 @@ class Handling:
             if len(self._releasers) >= MANY:
                 # Those that are at it go on by themselves.
                 self._releasers.clear()
-            releaser = Releaser(queue, ttl, self.settling, self._log, self._ended)
+            releaser = Releaser(queue, ttl, self.settling, self.log, self._ended)
             self._releasers[queue, ttl] = releaser
         return releaser
 

@@ -45,6 +45,7 @@ class WorkerHealth(NamedTuple):
     failed: int
     """Attempts that failed, those of dead tasks too."""
     dead: int
+    """Tasks that it buried; not those of whose death it told because nobody else had."""
     lost: int
     """Deliveries whose lease was lost, or whose task was cancelled."""
 

@@ -37,7 +37,11 @@ class Job(NamedTuple):
 
 
 class App(Protocol):
-    """What a worker can serve: some queues, and a job for each of their tasks."""
+    """What a worker can serve: some queues, and a job for each of their tasks.
+
+    One that has an attribute ``has_on_dead`` says by it whether any of its jobs has an ``on_dead``; where none has, and
+    the worker neither, nobody asks the queue for deaths that nobody saw.
+    """
 
     @property
     def queues(self) -> Sequence[Torrelque]:

@@ -104,6 +104,11 @@ class Log:
             what = f'has failed, and is tried again in {delay:.3g} s'
             self._tell(logging.WARNING, 'task_failed', delivery, what, trace, delay=delay, **more)
 
+    def died(self, delivery: Delivery, error: str) -> None:
+        """A task is dead, and nobody saw it die."""
+        last = error.rstrip().rpartition('\n')[2]
+        self._tell(logging.ERROR, 'task_dead', delivery, 'is dead, and nobody saw it die', error=last)
+
     def stopped_task(self, delivery: Delivery) -> None:
         """A handler was cancelled, by the end of the worker or because its task is not ours any more."""
         why = delivery._stop

@@ -22,6 +22,7 @@ from torrelque import (
 from .breaker import Gates
 from .chain import call_hooks
 from .check import check_number
+from .deaths import acknowledge, tell_after
 from .delivery import Delivery, Stop
 from .log import Log
 from .results import Results
@@ -170,8 +171,9 @@ class Settling:
             self.counts.dead += 1
         self._log.failed(delivery, error, delay, held)
         await call_hooks(delivery._plan.on_error, delivery, error)
-        if held and delay is None:
+        if held and delay is None and delivery._plan.on_dead:
             await call_hooks(delivery._plan.on_dead, delivery, error)
+            await acknowledge(delivery.queue, delivery.id)
 
     async def was_used_up(self, delivery: Delivery, most: int) -> bool:
         """Whether the attempts were used up before this one, and nobody lived to tell."""
@@ -189,7 +191,8 @@ class Settling:
 
         async def settle(text: str) -> bool:
             if delay is None:
-                return await queue.bury(task_id, error=text)
+                # Should this worker be killed before its hooks have returned, another one calls them.
+                return await queue.bury(task_id, error=text, tell_after=tell_after(delivery._plan.on_dead))
             return await queue.requeue(task_id, delay, error=text)
 
         try:

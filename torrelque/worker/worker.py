@@ -16,6 +16,7 @@ from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError
 from .breaker import Breaker
 from .chain import Middleware
 from .children import ChildDelivery
+from .deaths import Deaths
 from .delivery import Delivery, Stop
 from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth
@@ -57,7 +58,8 @@ class Worker:
         simple form of a middleware, but what they raise is logged only.
     :param on_success: called with delivery and result, when the task was released.
     :param on_error: called with delivery and exception after each failed attempt.
-    :param on_dead: called with delivery and exception when the task is dead.
+    :param on_dead: called with delivery and exception when the task is dead, at least once; with a `DeathError` where
+        it died and nobody saw it.
     :param breaker: see `Breaker`.
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
@@ -116,6 +118,7 @@ class Worker:
         self._log = Log(self.name)
         self._handling = Handling(self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log)
         self._source = Source(self._served.queues, steal, self._served.weights)
+        self._deaths = Deaths(self._source.queues, self._served.app, self._handling)
         self._held: dict[Delivery, None] = {}
         self._state = 'new'
         self._started: float | None = None
@@ -247,6 +250,7 @@ class Worker:
         if self._stops:
             return
         assert self._loop is not None
+        self._deaths.begin()
         self._serving = asyncio.ensure_future(self._serve())
         try:
             await asyncio.wait([self._serving])
@@ -272,6 +276,9 @@ class Worker:
             taken = await self._source.take(free, wait=not self._burst)
             if not taken:
                 if not self._held:
+                    # Hooks that were told of deaths may have enqueued something.
+                    if await self._deaths.look():
+                        continue
                     return
                 await self._changed()
                 continue
@@ -317,7 +324,9 @@ class Worker:
         settling = self._handling.settling
         end, stops = self._loop.time() + patience, self._stops
         settling.stopping, settling.until = True, end + UNWILLING / 2
-        while self._held and not self._hurried and self._stops < max(2, stops):
+        if patience:
+            self._deaths.end(self._tell)
+        while (self._held or self._deaths.busy) and not self._hurried and self._stops < max(2, stops):
             if (left := end - self._loop.time()) <= 0:
                 break
             await self._changed(left)
@@ -335,6 +344,7 @@ class Worker:
             for delivery in unwilling:
                 delivery._settled = delivery._booked = True
             await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
+        await self._deaths.close(UNWILLING)
         # What the queue has not taken by now is left to its lease.
         await self._handling.abandon(self._held)
         await self._keeper.close()

@@ -71,7 +71,7 @@ if far > 0 then
       redis.call('HSET', base .. 'probes', probes[j], sooner(instant) .. ' ' .. every)
     end
   end
-  for _, name in ipairs({'delayed', 'working', 'rated'}) do
+  for _, name in ipairs({'delayed', 'working', 'rated', 'untold'}) do
     shift(name)
   end
   if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then

@@ -1,0 +1,41 @@
+-- Deaths that nobody saw: hand some out to be told of, those first that are due first.  They are handed out again after
+-- a while, unless somebody says that they were told of.
+--
+-- Keys   untold
+-- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most
+-- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id are nil
+--        where there are none
+if redis.call('EXISTS', untold) == 0 then
+  return {'ok'}
+end
+
+-- Keys   dead, tasks
+-- Uses   time
+local most, again = tonumber(ARGV[4]), now + ARGV[3]
+local reply, seen, given, bytes = {'ok'}, {}, {}, 0
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', untold, '-inf', stamp, 'LIMIT', 0, ARGV[2])) do
+  if bytes >= most then
+    break
+  end
+  seen[#seen + 1] = id
+  -- Else somebody brought it back, or cancelled it, who knows nothing of this key.
+  if redis.call('ZSCORE', dead, id) then
+    local known = redis.pcall('HMGET', state .. id, 'dequeue_count', 'last_dequeue_time', 'error', 'group')
+    local payload, n = redis.call('HGET', tasks, id), #reply
+    reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, known[1] or false, known[2] or false, payload
+    reply[n + 5], reply[n + 6] = known[3] or false, known[4] or false
+    given[#given + 1], given[#given + 2] = again, id
+    bytes = bytes + (payload and #payload or 0)
+  end
+end
+
+-- Taken out, and put back: a server without free memory lets a script go on that began by freeing some.
+if #seen > 0 then
+  redis.call('ZREM', untold, unpack(seen))
+end
+if #given > 0 then
+  redis.call('ZADD', untold, unpack(given))
+end
+
+return reply
