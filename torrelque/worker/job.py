@@ -32,6 +32,8 @@ class Job(NamedTuple):
     on_success: Callable[[Delivery, Any], Any] | None = None
     on_error: Callable[[Delivery, BaseException], Any] | None = None
     on_dead: Callable[[Delivery, BaseException], Any] | None = None
+    keep: float | None = None
+    """How long (s) the final state stays, a result or none, where nothing else says a ``result_ttl``."""
 
 
 class App(Protocol):
