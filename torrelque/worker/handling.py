@@ -177,6 +177,8 @@ class Handling:
             # What a job leaves open is as the worker says.
             fields = [other if own in (None, '') else own for own, other in zip(job, defaults, strict=True)]
             full = Job._make(fields)
+            if full.result_ttl is None and full.keep:
+                full = full._replace(result_ttl=full.keep)
             check_attempts(full.max_attempts)
             if full.retry is not None:
                 check_rule(full.retry)
