@@ -598,7 +598,7 @@ async def test_blocking_calls_are_refused_in_an_event_loop(app: Tasks) -> None:
         await asyncio.to_thread(function.push)  # type: ignore[call-arg]
 
 
-async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> None:
+async def test_a_thread_goes_through_a_loop_of_its_own_beside_that_of_the_application(app: Tasks) -> None:
     function = app.task(add)
     loops: list[Any] = []
 
@@ -607,12 +607,13 @@ async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> 
         loops.append(asyncio.get_running_loop())
 
     async with Worker(app):
-        before = threading.active_count()
         handle = await asyncio.to_thread(function.push, 1)
-        assert await asyncio.to_thread(handle.wait_result, 20) == 2
+        assert await asyncio.to_thread(handle.wait_result, 60) == 2
         await (await where.enqueue()).result(60)
-    assert not [thread for thread in threading.enumerate() if thread.name == 'torrelque tasks'], before
-    assert loops == [asyncio.get_running_loop()]
+        await asyncio.to_thread(app.call, where.function())
+    await app.aclose()
+    assert not [thread for thread in threading.enumerate() if thread.name == 'torrelque tasks']
+    assert loops[0] is asyncio.get_running_loop() is not loops[1]
 
 
 def test_an_app_goes_from_loop_to_loop(server: RealServer, queue_name: str) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery, Job, RetryRule
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops, Place, refuse_in_loop
+from .loops import Loops, Place
 from .options import (
     Group,
     Options,
@@ -36,17 +36,19 @@ class Tasks:
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
         first worker; the app makes others of the same client, serialiser and name for other event loops.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
-        of a Sentinel or of a Cluster belongs to one event loop.
+        of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
 
-    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`).  What it made
-    is closed with the event loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given
-    is the caller's.
+    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`): that has an
+    event loop of its own, in a thread that begins with the first such call.  What the app made is closed with the event
+    loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given is the caller's.
     """
 
     def __init__(self, queue: Torrelque, *, make_queue: Callable[[], Torrelque] | None = None) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
         self._name = queue.name
+        if make_queue is not None and not callable(make_queue):
+            raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
@@ -204,14 +206,12 @@ class Tasks:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
 
-        For synchronous code, see `Enqueuer.push`.
+        For synchronous code, see `Enqueuer.push`, whose event loop it is.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        try:
-            refuse_in_loop()
-        except TorrelqueError:
-            coroutine.close()
-            raise
-        return self._loops.call(lambda: coroutine, again=False)
+        return self._loops.call(coroutine)
 
     # The worker's part
 
@@ -248,7 +248,11 @@ class Tasks:
     # The end
 
     async def aclose(self) -> None:
-        """Wait for calls that are on their way, and close what the app has made in all event loops."""
+        """Wait for calls that are on their way, and close what the app has made in all event loops.
+
+        Calls of other threads that come to no end within some seconds raise `torrelque.TorrelqueClosedError`.  When
+        cancelled, what is closed in other event loops goes on.  The app may be used again.
+        """
         await self._loops.aclose()
 
     def close(self) -> None:

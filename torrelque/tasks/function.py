@@ -45,7 +45,7 @@ class Enqueuer(Generic[P, T]):
         """The name that is in the payload of its tasks."""
         return self._definition.name
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call.
 
         :raises TorrelqueTypeError: the arguments are not those of the function, or cannot be serialised; nothing was
@@ -55,15 +55,18 @@ class Enqueuer(Generic[P, T]):
         """
         return await self._enqueue(self._pack(args, kwargs), args, kwargs)
 
-    def push(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    def push(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """As `enqueue`, for synchronous code: it waits until the queue has the task.
 
-        The call goes through the event loop of the app's worker, or of the application, where one runs in another
-        thread; else through one that the app keeps in a thread.
+        The call goes through an event loop of its own, which the app keeps in a thread; other event loops have no part
+        in it.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        :raises TorrelqueClosedError: the app was closed meanwhile.
         """
         refuse_in_loop()
         payload = self._pack(args, kwargs)
-        return self._app._loops.call(lambda: self._enqueue(payload, args, kwargs))
+        return self._app._loops.call(self._enqueue(payload, args, kwargs))
 
     async def map(self, arguments: Iterable[Any]) -> list[Handle[T]]:
         """Enqueue a call for each element of an iterable of any length, which is its only argument.
@@ -201,14 +204,14 @@ class _Decorated(Enqueuer[P, T], Generic[P, R, T]):
 class Function(_Decorated[P, R, T]):
     """An `Enqueuer` that, called as usual, runs right here; ``function`` is the function itself."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
 
 class FifoFunction(_Decorated[P, R, T]):
     """An `Enqueuer` of an ordered queue.  Called as usual, it is enqueued; its ``function`` runs right here."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call, behind all calls of the ordered queue that were made before.
 
         In synchronous code this waits until the queue has the task.  In an event loop the call begins at once, and

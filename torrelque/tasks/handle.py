@@ -2,11 +2,19 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import time
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueTaskState, TorrelqueTaskStatus
+from torrelque import (
+    TorrelqueClosedError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+from torrelque.worker.delivery import ENDED
 
 if TYPE_CHECKING:
     from .app import Tasks
@@ -60,8 +68,7 @@ class Handle(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, 'Handle[T]']:
         if self._id is None and self._sending is not None:
-            # Who is cancelled while waiting does not take the call back.
-            self._id = yield from asyncio.shield(_here(self._sending)).__await__()
+            self._id = yield from _sent(self._sending).__await__()
             self._sending = None
         return self
 
@@ -71,7 +78,7 @@ class Handle(Generic[T]):
         if self._id is None:
             if self._sending is None or not self._sending.done():
                 raise TorrelqueError('the task is being enqueued; await the handle')
-            self._id = self._sending.result()
+            self._id = _outcome(self._sending)
         return self._id
 
     async def state(self) -> TorrelqueTaskState:
@@ -122,23 +129,40 @@ class Handle(Generic[T]):
         return self._app.call(self.result(timeout))
 
 
-def _here(sending: 'asyncio.Future[str]') -> 'asyncio.Future[str]':
-    """A future of the running event loop, for one that may be of another."""
+async def _sent(sending: 'asyncio.Future[str]') -> str:
+    """The id that a call brings which was made in this event loop or in another one."""
     loop = sending.get_loop()
+    if sending.done():
+        return _outcome(sending)
     if loop is asyncio.get_running_loop():
-        return sending
+        # Who is cancelled while waiting does not take the call back.
+        return await asyncio.shield(sending)
     told: concurrent.futures.Future[str] = concurrent.futures.Future()
 
     def tell(sent: 'asyncio.Future[str]') -> None:
-        if sent.cancelled():
-            told.cancel()
-        elif error := sent.exception():
-            told.set_exception(error)
-        else:
-            told.set_result(sent.result())
+        try:
+            told.set_result(_outcome(sent))
+        except Exception as exc:
+            told.set_exception(exc)
 
-    loop.call_soon_threadsafe(sending.add_done_callback, tell)
-    return asyncio.wrap_future(told)
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(sending.add_done_callback, tell)
+    here, still = asyncio.wrap_future(told), 0
+    while not here.done() and still < 2:
+        await asyncio.wait([here], timeout=1)
+        still = 0 if loop.is_running() else still + 1
+    if here.done():
+        return here.result()
+    here.cancel()
+    raise TorrelqueClosedError(ENDED)
+
+
+def _outcome(sending: 'asyncio.Future[str]') -> str:
+    """What a call has brought, which was cancelled when its event loop ended, if it was."""
+    try:
+        return sending.result()
+    except asyncio.CancelledError as exc:
+        raise TorrelqueClosedError(ENDED) from exc
 
 
 _FAILED = (TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
