@@ -12,6 +12,7 @@ from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
 from .loops import Loops, Place
 from .options import (
+    SHORTEST,
     Group,
     Options,
     Priority,
@@ -35,6 +36,9 @@ class Tasks:
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
         first worker; the app makes others of the same client, serialiser and name for other event loops.
+    :param keep: how long (s) the final state of a task stays, whatever its function returned, where neither call, nor
+        function, nor worker says a ``result_ttl``; so `handle` can tell a task that is done from one that never was.
+        0 is not at all, but for results: what returned None is forgotten at once, and a result stays as the queue says.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
         of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
 
@@ -43,10 +47,16 @@ class Tasks:
     loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given is the caller's.
     """
 
-    def __init__(self, queue: Torrelque, *, make_queue: Callable[[], Torrelque] | None = None) -> None:
+    def __init__(
+        self, queue: Torrelque, *, keep: float = 600, make_queue: Callable[[], Torrelque] | None = None
+    ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
+        if keep is None:
+            raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
+        check_seconds(keep, 'keep', least=SHORTEST)
         self._name = queue.name
+        self._keep = keep
         if make_queue is not None and not callable(make_queue):
             raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
         self._loops = Loops(queue, make_queue)
@@ -118,22 +128,28 @@ class Tasks:
         :param name: what its tasks are called in their payload, unique in the app; module and name by default.
         :param max_attempts: how often a task is tried; -1 is for ever.  By default, as the worker says.
         :param timeout: how long (s) it may run, see `torrelque.worker.Worker`.
-        :param retry: when a failed task is tried again, see `torrelque.worker.RetryRule`.
+        :param retry: when a failed task is tried again, see `torrelque.worker.RetryRule`; None is as the worker says.
         :param run_in: ``'thread'`` or ``'process'``.  For a process it must be a function of a module, by its name.
         :param on_success: called with delivery and result when a task was released.
         :param on_error: called with delivery and exception after each failed attempt.
         :param on_dead: called with delivery and exception when a task is dead.
+        :raises TorrelqueTypeError: an option is of the wrong kind, or what is decorated no function; nothing is added.
+        :raises TorrelqueValueError: an option cannot be meant, such as a time of more than 10,000,000,000 s or, but for
+            0, of less than a millisecond; or the app has a function of the name.
 
         ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in `Enqueuer.options`.
         """
         options = Options(
             group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
         )
-        check_seconds(timeout, 'timeout', positive=True)
-        check_retry(retry, 'retry')
+        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
+        if retry is not None:
+            check_retry(retry, 'retry')
         check_run_in(run_in)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
-        job = Job(_unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+        job = Job(
+            _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
+        )
 
         def decorate(function: Callable[..., Any]) -> Any:
             return self._add(Function(self, Definition(function, name, options, job, None)))
@@ -169,15 +185,19 @@ class Tasks:
 
         The others are as in `task`.
         """
+        if max_retries is None:
+            raise TorrelqueTypeError('max_retries must be an int, not NoneType; -1 is for ever')
         check_attempts(max_retries, 'max_retries', least=0)
         most = -1 if max_retries == -1 else max_retries + 1
         group = FIFO + check_name(queue, 'queue')
         options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
-        check_seconds(timeout, 'timeout', positive=True)
+        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
         check_retry(retry_wait, 'retry_wait')
         check_run_in(run_in)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
-        job = Job(_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+        job = Job(
+            _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
+        )
 
         def decorate(function: Callable[..., Any]) -> Any:
             return self._add(FifoFunction(self, Definition(function, name, options, job, group)))
@@ -277,7 +297,7 @@ class Tasks:
         return function
 
     def _function(self, name: str) -> Any:
-        function = self._functions.get(name)
+        function = self._functions.get(check_name(name, 'the name of a function'))
         if function is None:
             raise TorrelqueLookupError(self._unknown(name))
         return function

@@ -48,18 +48,18 @@ class Handle(Generic[T]):
     the queue has it, is the handle again, and raises what enqueueing raised.  The other methods wait for that, too.
     """
 
-    __slots__ = ('_app', '_id', '_kept', '_sending', '_since')
+    __slots__ = ('_app', '_id', '_gone', '_sending', '_since')
 
     def __init__(
         self,
         app: 'Tasks',
         task_id: str | None,
-        kept: float | None = None,
+        gone: float | None = None,
         sending: 'asyncio.Future[str] | None' = None,
     ) -> None:
         self._app = app
         self._id = task_id
-        self._kept = kept
+        self._gone = gone
         self._sending = sending
         self._since = time.monotonic()
 
@@ -105,11 +105,14 @@ class Handle(Generic[T]):
         :raises TorrelqueTimeoutError: it has not ended in time.
         :raises TorrelqueLookupError: the queue knows nothing of the task, and nobody can tell what it came to.
 
-        Of a task that returned None nothing is kept, unless there is a ``result_ttl``.  So a task that the queue has
-        forgotten has returned None, as long as another result would still be there: for the ``result_ttl`` of the call,
-        the function or the queue after the call, and with the handle that the call gave.  (Where the worker was given
-        a shorter ``result_ttl``, an early reader may be told None for a result that is gone, and a cancelled task is
-        forgotten after a minute.)  Who began to wait while the task was there is told what became of it in any case.
+        The final state of a task is there for the ``result_ttl`` of the call or the function, or for as long as the app
+        is to ``keep`` it; after that nobody can tell.  A cancelled task is forgotten after a minute.
+
+        Where the app keeps nothing, a task that the queue has forgotten has returned None, as long as another result
+        would still be there: for the ``result_ttl`` of the queue after the call, with the handle that the call gave.
+        (Where the worker was given a shorter one, an early reader may be told None for a result that is gone; and a
+        cancelled task looks the same after its minute.)  Whoever began to wait while the task was there is told what
+        became of it in any case.
         """
         await self
         last: TorrelqueTaskState | None = None
@@ -118,7 +121,7 @@ class Handle(Generic[T]):
                 if last.status is TorrelqueTaskStatus.DEAD:
                     break
         except TorrelqueLookupError:
-            if self._kept is None or time.monotonic() - self._since > self._kept:
+            if self._gone is None or time.monotonic() - self._since > self._gone:
                 raise
         if last is not None and last.status in _FAILED:
             raise TaskFailedError(self.id, last.status, last.error)
