@@ -422,6 +422,121 @@ async def test_each_call_has_its_own_delivery(app: Tasks) -> None:
         assert await handle.result(60) == [handle.id, handle.id, 1]
 
 
+async def attempt_of(number: int) -> list[Any]:
+    """What a function is run for, here, in what it calls, and in what it begins."""
+
+    async def nested() -> str:
+        await asyncio.sleep(0)
+        return current().id
+
+    def in_thread() -> str:
+        assert current().report(number)
+        return current().id
+
+    await current().touch(progress=number)
+    ids = [await nested(), await asyncio.create_task(nested()), await asyncio.to_thread(in_thread)]
+    ids += await asyncio.gather(nested(), asyncio.wait_for(nested(), 60))
+    assert {*ids} == {current().id}
+    return [current().id, number]
+
+
+def plain(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Traced:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class AsyncTraced(Traced):
+    async def __call__(self, *args: Any) -> Any:
+        return await self.function(*args)
+
+
+class Later:
+    """What can be awaited, and is no coroutine."""
+
+    def __init__(self, coroutine: Any) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self.coroutine.__await__()
+
+
+DECORATORS: dict[str, Any] = {
+    'none': lambda function: function,
+    'a coroutine function': lambda function: as_coroutine_of(function),
+    'a plain wrapper': plain,
+    'two plain wrappers': lambda function: plain(plain(function)),
+    'a partial': functools.partial,
+    'a partial of a wrapper': lambda function: functools.partial(plain(function)),
+    'a class': Traced,
+    'a class with a coroutine function': AsyncTraced,
+    'a partial of an object': lambda function: functools.partial(AsyncTraced(function)),
+    'a method': lambda function: Traced(function).__call__,
+    'a lambda': lambda function: lambda number: function(number),
+    'an awaitable': lambda function: lambda number: Later(function(number)),
+}
+
+
+def as_coroutine_of(function: Any) -> Any:
+    @functools.wraps(function)
+    async def wrapper(*args: Any) -> Any:
+        return await function(*args)
+
+    return wrapper
+
+
+@pytest.mark.parametrize('decorator', DECORATORS)
+async def test_a_function_knows_its_task_behind_decorators(app: Tasks, decorator: str) -> None:
+    function: Any = app.task(name='one', max_attempts=1)(DECORATORS[decorator](attempt_of))
+    ordered: Any = app.fifo(queue='q', name='two', max_retries=0)(DECORATORS[decorator](attempt_of))
+    handles = [*await function.map(range(3)), *await ordered.map(range(3))]
+    async with Worker(app):
+        for number, handle in enumerate(handles):
+            assert await handle.result(60) == [handle.id, number % 3]
+            assert (await handle.state()).progress == number % 3
+    with pytest.raises(torrelque.TorrelqueError, match='not by a worker'):
+        current()
+
+
+async def test_a_delivery_is_gone_though_its_function_began_what_stays(app: Tasks, server: RealServer) -> None:
+    queue = Torrelque(server.client(), queue=f'{app.queue.name}-other')
+    other = Tasks(queue)
+    there = other.task(add)
+    stays = asyncio.Event()
+    left: list[Any] = []
+
+    @app.task
+    async def begin() -> None:
+        left.append(asyncio.create_task(stays.wait()))
+        # Connections, timers, and a thread with an event loop.
+        await there.enqueue(1)
+        left.append(await asyncio.to_thread(there.push, 1))
+        left.append(asyncio.get_running_loop().call_later(600, len, ()))
+
+    await begin.enqueue()
+    await drain(app)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Delivery)]
+    stays.set()
+    await left[0]
+    left[2].cancel()
+    await other.aclose()
+    await queue.aclose()
+
+
 @pytest.mark.parametrize('kind', ['coroutine', 'thread'])
 async def test_a_delivery_is_gone_with_its_task(app: Tasks, kind: str) -> None:
     async def one() -> str:
@@ -613,7 +728,7 @@ async def test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned(
 @pytest.fixture
 def child_app(server: RealServer, queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> Tasks:
     app = Tasks(queue)
-    for function in (fifo_child.pid_and, fifo_child.exact):
+    for function in (fifo_child.pid_and, fifo_child.exact, fifo_child.wrapped):
         app.task(run_in='process', max_attempts=1, result_ttl=60)(function.function)
     return app
 
@@ -629,6 +744,9 @@ async def test_a_function_runs_in_a_process(child_app: Tasks) -> None:
     assert (await good.state()).progress == {'values': 2}
     with pytest.raises(TaskFailedError, match='ValueError: as told'):
         await bad.result(60)
+    wrapped = await child_app.enqueue('fifo_child.wrapped', 9)
+    await drain(child_app, concurrency=1)
+    assert await wrapped.result(60) == [1, 9]
     error = (await child_app.queue.get_task_state(unfit)).error or ''
     assert 'the arguments are not those of fifo_child.exact' in error
 
