@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -30,6 +31,20 @@ def pid_and(*values: int, fail: bool = False) -> list[int]:
 @app.task(run_in='process', max_attempts=1)
 def exact(one: int) -> int:
     return one
+
+
+def plain(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@app.task(run_in='process', max_attempts=1)
+@plain
+async def wrapped(value: int) -> list[int]:
+    return [current().attempt, value]
 
 
 @app.fifo(queue='log', retry_wait=0, task_timeout=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import gc
+import inspect
 import os
 import re
 import subprocess
@@ -18,12 +20,12 @@ import pytest
 import redis.asyncio
 
 import fifo_child
-import torrelque
+import torrelque.check
 from conftest import nothing_left
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
-from torrelque.tasks import Handle, TaskFailedError, Tasks, current
-from torrelque.worker import Delivery, Reject, ThreadWorker, Worker
+from torrelque.tasks import Handle, TaskFailedError, Tasks, current, options
+from torrelque.worker import Backoff, Delivery, Reject, ThreadWorker, Worker
 
 UTC = datetime.timezone.utc
 
@@ -41,6 +43,29 @@ async def drain(app: Tasks, **options: Any) -> Worker:
 
 def add(left: int, right: int = 1, *, sign: int = 1) -> int:
     return sign * (left + right)
+
+
+def lone(left: int) -> int:
+    return left + 1
+
+
+async def agroup(*args: Any, **kwargs: Any) -> str:
+    return 'g'
+
+
+class Hook:
+    """A hook or a rule that is an object."""
+
+    def __call__(self, *args: Any) -> int:
+        return 0
+
+
+def as_coroutine(function: Any) -> Any:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 # What is sent
@@ -203,18 +228,46 @@ async def test_a_date_becomes_a_delay(app: Tasks, client: redis.asyncio.Redis, q
     [
         ({'delay': -1}, TorrelqueValueError),
         ({'delay': '1'}, TorrelqueTypeError),
+        ({'delay': 1e11}, TorrelqueValueError),
+        ({'delay': 10**400}, TorrelqueValueError),
+        ({'delay': float('nan')}, TorrelqueValueError),
+        ({'delay': datetime.timedelta(seconds=1)}, TorrelqueTypeError),
+        ({'eta': time.time() + 1e11}, TorrelqueValueError),
+        ({'eta': datetime.datetime(9999, 1, 1, tzinfo=UTC)}, TorrelqueValueError),
+        ({'eta': float('nan')}, TorrelqueValueError),
+        ({'eta': True}, TorrelqueTypeError),
         ({'delay': 1, 'eta': 1}, TorrelqueTypeError),
         ({'eta': 'tomorrow'}, TorrelqueTypeError),
         ({'eta': float('inf')}, TorrelqueValueError),
         ({'group': ''}, TorrelqueValueError),
         ({'group': 3}, TorrelqueTypeError),
+        ({'group': b'g'}, TorrelqueTypeError),
+        ({'group': 'g\udc80'}, TorrelqueValueError),
+        ({'group': agroup}, TorrelqueTypeError),
+        ({'group': lambda left: (yield)}, TorrelqueTypeError),
+        ({'group': lambda: 'g'}, TorrelqueTypeError),
+        ({'group': lambda left, right, more: 'g'}, TorrelqueTypeError),
+        ({'priority': agroup}, TorrelqueTypeError),
+        ({'priority': lambda: 1}, TorrelqueTypeError),
+        ({'priority': True}, TorrelqueTypeError),
+        ({'priority': -101}, TorrelqueValueError),
         ({'priority': 101}, TorrelqueValueError),
         ({'priority': 1.5}, TorrelqueTypeError),
         ({'task_id': ''}, TorrelqueValueError),
+        ({'task_id': 7}, TorrelqueTypeError),
+        ({'task_id': b'a'}, TorrelqueTypeError),
+        ({'task_id': 'a\ud800'}, TorrelqueValueError),
+        ({'max_attempts': 2**53}, TorrelqueValueError),
+        ({'max_attempts': 2.0}, TorrelqueTypeError),
         ({'max_attempts': 0}, TorrelqueValueError),
         ({'max_attempts': -2}, TorrelqueValueError),
         ({'task_timeout': 0}, TorrelqueValueError),
+        ({'task_timeout': 1e-9}, TorrelqueValueError),
+        ({'task_timeout': 1e11}, TorrelqueValueError),
         ({'result_ttl': float('nan')}, TorrelqueValueError),
+        ({'result_ttl': 1e-9}, TorrelqueValueError),
+        ({'result_ttl': 1e11}, TorrelqueValueError),
+        ({'max_tasks': 2**53}, TorrelqueValueError),
         ({'max_tasks': 0}, TorrelqueValueError),
         ({'max_tasks': True}, TorrelqueTypeError),
     ],
@@ -222,19 +275,110 @@ async def test_a_date_becomes_a_delay(app: Tasks, client: redis.asyncio.Redis, q
 def test_options_that_cannot_be_meant_are_refused_at_once(app: Tasks, options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         app.task(add).options(**options)
+    if not {'delay', 'eta', 'task_id', 'max_tasks'} & options.keys():
+        with pytest.raises(error):
+            app.task(name='other', **options)(add)
+    assert len(app.functions) == 1
 
 
 @pytest.mark.parametrize(
     'options',
     [
-        {'timeout': 0}, {'retry': 'soon'}, {'retry': -1}, {'run_in': 'moon'}, {'on_success': 1}, {'max_attempts': 0},
-        {'name': ''}, {'group': ''}, {'result_ttl': -1},
+        {'timeout': 0}, {'timeout': 1e-9}, {'timeout': 1e11}, {'timeout': float('nan')}, {'timeout': '1'},
+        {'retry': 'soon'}, {'retry': -1}, {'retry': 1e11}, {'retry': float('nan')}, {'retry': True}, {'retry': []},
+        {'retry': [ValueError]}, {'retry': (ValueError,)}, {'retry': ValueError}, {'retry': {'ValueError': 3}},
+        {'retry': {ValueError: -1}}, {'retry': {ValueError: 1e11}}, {'retry': {ValueError: [1]}},
+        {'retry': {(ValueError, KeyError): 1}}, {'retry': lambda: 3}, {'retry': agroup}, {'run_in': 'moon'},
+        {'run_in': ['thread']}, {'on_success': 1}, {'on_error': 'log'}, {'on_dead': lambda *args: (yield)},
+        {'on_dead': []}, {'max_attempts': 0}, {'name': ''}, {'name': b'add'}, {'name': 3}, {'name': 'a\udfff'},
     ],
 )  # fmt: skip
 def test_a_decorator_refuses_what_cannot_be_meant(app: Tasks, options: Any) -> None:
     with pytest.raises((TorrelqueTypeError, TorrelqueValueError)):
         app.task(**options)(add)
+    ordered = {'retry_wait' if name == 'retry' else name: value for name, value in options.items()}
+    if ordered.pop('max_attempts', None) is not None:
+        ordered['max_retries'] = None
+    with pytest.raises((TorrelqueTypeError, TorrelqueValueError)):
+        app.fifo(queue='q', **ordered)(add)
+    for wrong in ({'queue': ''}, {'queue': b'q'}, {'queue': 'q\udc80'}, {'queue': 'q', 'retry_wait': None}):
+        with pytest.raises((TorrelqueTypeError, TorrelqueValueError)):
+            app.fifo(**wrong)
     assert not app.functions
+
+
+class Name(str):
+    """A name of a kind of its own."""
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'retry': None}, {'retry': 0}, {'retry': {ValueError: None, KeyError: Backoff()}}, {'name': Name('plus')},
+        {'retry': lambda error, attempt: 0}, {'retry': Hook()}, {'group': str}, {'priority': int}, {'group': Name('g')},
+        {'group': lambda left: str(left)}, {'group': lambda left, **rest: 'g'},
+        {'group': functools.partial(str)}, {'result_ttl': 1e10}, {'timeout': 1e10}, {'delay': 1e-9},
+        {'on_success': Hook()}, {'task_timeout': 0.001}, {'max_attempts': -1},
+    ],
+)  # fmt: skip
+async def test_options_that_can_be_meant_are_taken(app: Tasks, options: Any) -> None:
+    delay = options.pop('delay', None)
+    function = app.task(**options)(lone)
+    handle = await function.options(delay=delay).enqueue(1)
+    async with Worker(app, timeout=60):
+        assert await handle.result(60) == 2
+
+
+async def test_the_longest_time_is_that_of_the_queue(app: Tasks) -> None:
+    assert (options.LONGEST, options.SHORTEST) == (torrelque.check.MAX_SECONDS, 0.001)
+    function = app.task(add)
+    function.options(delay=0, result_ttl=0).options(result_ttl=options.SHORTEST, task_timeout=options.SHORTEST)
+    most = function.options(delay=options.LONGEST, task_timeout=options.LONGEST, result_ttl=options.LONGEST)
+    assert (await (await most.enqueue(1)).state()).status is Status.DELAYED
+
+
+@pytest.mark.parametrize('keep', [None, -1, 1e-9, 1e11, float('nan'), float('inf'), '600', True, [600]])
+async def test_a_time_to_keep_that_cannot_be_meant_is_refused(queue: Torrelque, keep: Any) -> None:
+    with pytest.raises((TorrelqueTypeError, TorrelqueValueError), match='keep'):
+        Tasks(queue, keep=keep)
+
+
+# Names of parameters
+
+
+async def test_parameters_may_have_any_names(queue: Torrelque) -> None:
+    groups: list[Any] = []
+    app = Tasks(queue)
+
+    def work(
+        self: int, args: int, kwargs: int, task_id: int = 4, name: int = 5, function: int = 6, delivery: int = 7,
+        app: int = 8, payload: int = 9, options: int = 10, group: int = 11,
+    ) -> list[int]:  # fmt: skip
+        return [self, args, kwargs, task_id, name, function, delivery, app, payload, options, group]
+
+    def choose(self: int, args: int, kwargs: int, *more: int, **rest: int) -> str:
+        groups.append((self, args, kwargs))
+        return 'g'
+
+    function: Any = app.task(name='work', group=choose)(work)
+    afunction: Any = app.task(name='awork')(as_coroutine(work))
+    ordered: Any = app.fifo(queue='q', name='ordered')(work)
+    given = {name: -n for n, name in enumerate(inspect.signature(work).parameters)}
+    values = [*given.values()]
+    assert function(**given) == values == await afunction(**given)
+    handles = [
+        await function.enqueue(**given), await app.enqueue('work', **given), await afunction.enqueue(**given),
+        await asyncio.to_thread(functools.partial(function.push, **given)),
+        await asyncio.to_thread(functools.partial(app.push, 'awork', **given)),
+        await function.options(priority=lambda **kwargs: 3).enqueue(**given),
+        ordered(**given), await ordered.enqueue(**given), await asyncio.to_thread(functools.partial(ordered, **given)),
+        *await function.starmap([values]), *await ordered.starmap([values]),
+    ]  # fmt: skip
+    async with Worker(app):
+        for handle in handles:
+            assert await handle.result(60) == values
+    assert len(groups) == 5
+    await app.aclose()
 
 
 # At the worker
@@ -276,6 +420,121 @@ async def test_each_call_has_its_own_delivery(app: Tasks) -> None:
     await drain(app)
     for handle in handles:
         assert await handle.result(60) == [handle.id, handle.id, 1]
+
+
+async def attempt_of(number: int) -> list[Any]:
+    """What a function is run for, here, in what it calls, and in what it begins."""
+
+    async def nested() -> str:
+        await asyncio.sleep(0)
+        return current().id
+
+    def in_thread() -> str:
+        assert current().report(number)
+        return current().id
+
+    await current().touch(progress=number)
+    ids = [await nested(), await asyncio.create_task(nested()), await asyncio.to_thread(in_thread)]
+    ids += await asyncio.gather(nested(), asyncio.wait_for(nested(), 60))
+    assert {*ids} == {current().id}
+    return [current().id, number]
+
+
+def plain(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Traced:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class AsyncTraced(Traced):
+    async def __call__(self, *args: Any) -> Any:
+        return await self.function(*args)
+
+
+class Later:
+    """What can be awaited, and is no coroutine."""
+
+    def __init__(self, coroutine: Any) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self.coroutine.__await__()
+
+
+DECORATORS: dict[str, Any] = {
+    'none': lambda function: function,
+    'a coroutine function': lambda function: as_coroutine_of(function),
+    'a plain wrapper': plain,
+    'two plain wrappers': lambda function: plain(plain(function)),
+    'a partial': functools.partial,
+    'a partial of a wrapper': lambda function: functools.partial(plain(function)),
+    'a class': Traced,
+    'a class with a coroutine function': AsyncTraced,
+    'a partial of an object': lambda function: functools.partial(AsyncTraced(function)),
+    'a method': lambda function: Traced(function).__call__,
+    'a lambda': lambda function: lambda number: function(number),
+    'an awaitable': lambda function: lambda number: Later(function(number)),
+}
+
+
+def as_coroutine_of(function: Any) -> Any:
+    @functools.wraps(function)
+    async def wrapper(*args: Any) -> Any:
+        return await function(*args)
+
+    return wrapper
+
+
+@pytest.mark.parametrize('decorator', DECORATORS)
+async def test_a_function_knows_its_task_behind_decorators(app: Tasks, decorator: str) -> None:
+    function: Any = app.task(name='one', max_attempts=1)(DECORATORS[decorator](attempt_of))
+    ordered: Any = app.fifo(queue='q', name='two', max_retries=0)(DECORATORS[decorator](attempt_of))
+    handles = [*await function.map(range(3)), *await ordered.map(range(3))]
+    async with Worker(app):
+        for number, handle in enumerate(handles):
+            assert await handle.result(60) == [handle.id, number % 3]
+            assert (await handle.state()).progress == number % 3
+    with pytest.raises(torrelque.TorrelqueError, match='not by a worker'):
+        current()
+
+
+async def test_a_delivery_is_gone_though_its_function_began_what_stays(app: Tasks, server: RealServer) -> None:
+    queue = Torrelque(server.client(), queue=f'{app.queue.name}-other')
+    other = Tasks(queue)
+    there = other.task(add)
+    stays = asyncio.Event()
+    left: list[Any] = []
+
+    @app.task
+    async def begin() -> None:
+        left.append(asyncio.create_task(stays.wait()))
+        # Connections, timers, and a thread with an event loop.
+        await there.enqueue(1)
+        left.append(await asyncio.to_thread(there.push, 1))
+        left.append(asyncio.get_running_loop().call_later(600, len, ()))
+
+    await begin.enqueue()
+    await drain(app)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Delivery)]
+    stays.set()
+    await left[0]
+    left[2].cancel()
+    await other.aclose()
+    await queue.aclose()
 
 
 @pytest.mark.parametrize('kind', ['coroutine', 'thread'])
@@ -391,9 +650,12 @@ async def test_what_the_decorator_says_goes_before_the_worker(app: Tasks) -> Non
     ]  # fmt: skip
 
 
-async def test_a_time_to_live_of_results_is_of_call_function_or_queue(
-    app: Tasks, client: redis.asyncio.Redis, queue: Torrelque
+@pytest.mark.parametrize('worker', [None, 500])
+async def test_a_time_to_live_of_results_is_of_call_function_worker_or_app(
+    client: redis.asyncio.Redis, queue: Torrelque, worker: int | None
 ) -> None:
+    app = Tasks(queue, keep=800)
+
     @app.task(result_ttl=100)
     async def nothing() -> None: ...
 
@@ -402,10 +664,62 @@ async def test_a_time_to_live_of_results_is_of_call_function_or_queue(
         await nothing.enqueue(), await nothing.options(result_ttl=200).enqueue(), await plain.enqueue(1),
         await plain.options(result_ttl=300).enqueue(1), *await plain.options(result_ttl=400).map([1]),
     ]  # fmt: skip
-    await drain(app)
+    await drain(app, result_ttl=worker)
     ttls = [await client.ttl(f'{queue.keys["task"]}:{handle.id}') for handle in handles]
-    assert [round(ttl, -2) for ttl in ttls] == [100, 200, 3600, 300, 400]
+    assert [round(ttl, -2) for ttl in ttls] == [100, 200, worker or 800, 300, 400]
     assert [await handle.result(60) for handle in handles] == [None, None, 2, 2, 2]
+
+
+async def final_states(app: Tasks) -> list[tuple[Any, ...] | None]:
+    """What another process reads of tasks that have ended: status, result, TTL."""
+
+    @app.task
+    async def nothing() -> None: ...
+
+    @app.task
+    def blocks() -> None: ...
+
+    @app.fifo(queue='q')
+    async def ordered() -> None: ...
+
+    plain = app.task(add)
+    handles: list[Handle[Any]] = [
+        await nothing.enqueue(), await blocks.enqueue(), await ordered(), await plain.enqueue(1),
+    ]  # fmt: skip
+    async with Worker(app):
+        assert [await handle.result(60) for handle in handles] == [None, None, None, 2]
+    other, found = Tasks(app.queue), list[tuple[Any, ...] | None]()
+    client: Any = app.queue.client
+    for handle in handles:
+        try:
+            state = await other.handle(handle.id).state()
+        except torrelque.TorrelqueLookupError:
+            found.append(None)
+        else:
+            ttl = await client.ttl(f'{app.queue.keys["task"]}:{handle.id}')
+            found.append((state.status, state.result, round(ttl, -2)))
+    return found
+
+
+async def test_the_final_state_of_a_task_stays_for_ten_minutes(queue: Torrelque) -> None:
+    assert await final_states(Tasks(queue)) == [*[(Status.COMPLETED, None, 600)] * 3, (Status.COMPLETED, 2, 600)]
+
+
+async def test_an_app_that_keeps_nothing_leaves_results_only(queue: Torrelque) -> None:
+    assert await final_states(Tasks(queue, keep=0)) == [None, None, None, (Status.COMPLETED, 2, 3600)]
+
+
+async def test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    function = Tasks(queue).task(add)
+    handle = await function.options(delay=600).enqueue(1)
+    assert await handle.cancel()
+    assert (await handle.state()).status is Status.CANCELLED
+    # Its minute is over.
+    assert await client.delete(f'{queue.keys["task"]}:{handle.id}')
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        await handle.result(60)
 
 
 # In a process
@@ -414,7 +728,7 @@ async def test_a_time_to_live_of_results_is_of_call_function_or_queue(
 @pytest.fixture
 def child_app(server: RealServer, queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> Tasks:
     app = Tasks(queue)
-    for function in (fifo_child.pid_and, fifo_child.exact):
+    for function in (fifo_child.pid_and, fifo_child.exact, fifo_child.wrapped):
         app.task(run_in='process', max_attempts=1, result_ttl=60)(function.function)
     return app
 
@@ -430,6 +744,9 @@ async def test_a_function_runs_in_a_process(child_app: Tasks) -> None:
     assert (await good.state()).progress == {'values': 2}
     with pytest.raises(TaskFailedError, match='ValueError: as told'):
         await bad.result(60)
+    wrapped = await child_app.enqueue('fifo_child.wrapped', 9)
+    await drain(child_app, concurrency=1)
+    assert await wrapped.result(60) == [1, 9]
     error = (await child_app.queue.get_task_state(unfit)).error or ''
     assert 'the arguments are not those of fifo_child.exact' in error
 
@@ -462,7 +779,9 @@ async def test_a_main_program_runs_its_functions_in_a_process(
 # Handles
 
 
-async def test_a_task_that_returned_nothing_is_known_to_its_caller(app: Tasks) -> None:
+async def test_a_task_that_returned_nothing_is_known_to_its_caller(queue: Torrelque) -> None:
+    app = Tasks(queue, keep=0)
+
     @app.task
     async def nothing() -> None: ...
 
@@ -477,8 +796,10 @@ async def test_a_task_that_returned_nothing_is_known_to_its_caller(app: Tasks) -
         await handle.state()
 
 
-async def test_a_result_that_may_be_gone_is_not_told_to_be_none(app: Tasks, queue: Torrelque) -> None:
+@pytest.mark.parametrize('keep', [0, 0.001])
+async def test_a_result_that_may_be_gone_is_not_told_to_be_none(queue: Torrelque, keep: float) -> None:
     queue.result_ttl = 0.001
+    app = Tasks(queue, keep=keep)
     function = app.task(add)
     handle = await function.enqueue(1)
     waiting = asyncio.ensure_future(handle.result(60))
@@ -598,7 +919,7 @@ async def test_blocking_calls_are_refused_in_an_event_loop(app: Tasks) -> None:
         await asyncio.to_thread(function.push)  # type: ignore[call-arg]
 
 
-async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> None:
+async def test_a_thread_goes_through_a_loop_of_its_own_beside_that_of_the_application(app: Tasks) -> None:
     function = app.task(add)
     loops: list[Any] = []
 
@@ -606,13 +927,15 @@ async def test_a_thread_goes_through_the_loop_of_the_application(app: Tasks) -> 
     async def where() -> None:
         loops.append(asyncio.get_running_loop())
 
+    before = {*threading.enumerate()}
     async with Worker(app):
-        before = threading.active_count()
         handle = await asyncio.to_thread(function.push, 1)
-        assert await asyncio.to_thread(handle.wait_result, 20) == 2
+        assert await asyncio.to_thread(handle.wait_result, 60) == 2
         await (await where.enqueue()).result(60)
-    assert not [thread for thread in threading.enumerate() if thread.name == 'torrelque tasks'], before
-    assert loops == [asyncio.get_running_loop()]
+        await asyncio.to_thread(app.call, where.function())
+    await app.aclose()
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name == 'torrelque tasks']
+    assert loops[0] is asyncio.get_running_loop() is not loops[1]
 
 
 def test_an_app_goes_from_loop_to_loop(server: RealServer, queue_name: str) -> None:

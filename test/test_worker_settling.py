@@ -413,6 +413,24 @@ async def test_a_progress_that_the_server_refuses_is_raised_in_the_handler(
     assert (state.result, state.progress) == ('lives on', 5)
 
 
+async def test_a_progress_is_written_when_the_server_takes_writes_again(
+    alone: tuple[redis.asyncio.Redis, Torrelque],
+) -> None:
+    client, queue = alone
+    await queue.enqueue(1, max_attempts=1)
+
+    async def handle(delivery: Delivery) -> None:
+        await client.config_set('min-replicas-to-write', 1)
+        writing = asyncio.ensure_future(delivery.touch('half'))
+        await asyncio.sleep(0.3)
+        await client.config_set('min-replicas-to-write', 0)
+        assert await writing
+
+    worker = Worker(queue, handle, burst=True)
+    await worker.run()
+    assert worker.health().succeeded == 1
+
+
 @pytest.mark.parametrize('delay', [None, 0])
 async def test_an_error_that_cannot_be_kept_is_replaced(queue: Torrelque, delay: int | None) -> None:
     verb = 'bury' if delay is None else 'requeue'

@@ -329,6 +329,9 @@ CASES = [
     # Operators
     Case('redrive', 'all', lambda b: b.queue.redrive(), EACH, killing(10)),
     Case('redrive', 'some', lambda b: b.queue.redrive('t0', 't1', 't2', 't3', 't4', 't5'), EACH, killing(10)),
+    Case('take_deaths', '', lambda b: b.queue.take_deaths(), READ, killing(2)),
+    Case('acknowledge_deaths', '', lambda b: b.queue.acknowledge_deaths(b.held.values()), READ, taking(2)),
+    Case('command', '', lambda b: b.queue.command('PING'), READ, taking(1)),
     Case('sweep', '', lambda b: b.queue.sweep(), EACH, _overdue),
     Case('schedule_sweep', '', _sweeping, EACH, _overdue, waits=True),
     Case('unschedule_sweep', '', _sweeping, EACH, waits=True),

@@ -83,6 +83,8 @@ class Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Look at one."""
         exc = record.exc_info and record.exc_info[1]
+        if getattr(record, 'event', '') in ('task_failed', 'task_dead', 'task_lost'):
+            return  # of an attempt that was to fail
         if exc and not isinstance(exc, FAILURES):
             self._recorder.trouble(7, f'a worker logged {record.getMessage()!r}: {exc!r}')
 

@@ -4,14 +4,15 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery, Job, RetryRule
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops, Place, refuse_in_loop
+from .loops import Loops, Place
 from .options import (
+    SHORTEST,
     Group,
     Options,
     Priority,
@@ -35,18 +36,29 @@ class Tasks:
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
         first worker; the app makes others of the same client, serialiser and name for other event loops.
+    :param keep: how long (s) the final state of a task stays, whatever its function returned, where neither call, nor
+        function, nor worker says a ``result_ttl``; so `handle` can tell a task that is done from one that never was.
+        0 is not at all, but for results: what returned None is forgotten at once, and a result stays as the queue says.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
-        of a Sentinel or of a Cluster belongs to one event loop.
+        of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
 
-    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`).  What it made
-    is closed with the event loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given
-    is the caller's.
+    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`): that has an
+    event loop of its own, in a thread that begins with the first such call.  What the app made is closed with the event
+    loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given is the caller's.
     """
 
-    def __init__(self, queue: Torrelque, *, make_queue: Callable[[], Torrelque] | None = None) -> None:
+    def __init__(
+        self, queue: Torrelque, *, keep: float = 600, make_queue: Callable[[], Torrelque] | None = None
+    ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
+        if keep is None:
+            raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
+        check_seconds(keep, 'keep', least=SHORTEST)
         self._name = queue.name
+        self._keep = keep
+        if make_queue is not None and not callable(make_queue):
+            raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
@@ -116,22 +128,28 @@ class Tasks:
         :param name: what its tasks are called in their payload, unique in the app; module and name by default.
         :param max_attempts: how often a task is tried; -1 is for ever.  By default, as the worker says.
         :param timeout: how long (s) it may run, see `torrelque.worker.Worker`.
-        :param retry: when a failed task is tried again, see `torrelque.worker.RetryRule`.
+        :param retry: when a failed task is tried again, see `torrelque.worker.RetryRule`; None is as the worker says.
         :param run_in: ``'thread'`` or ``'process'``.  For a process it must be a function of a module, by its name.
         :param on_success: called with delivery and result when a task was released.
         :param on_error: called with delivery and exception after each failed attempt.
         :param on_dead: called with delivery and exception when a task is dead.
+        :raises TorrelqueTypeError: an option is of the wrong kind, or what is decorated no function; nothing is added.
+        :raises TorrelqueValueError: an option cannot be meant, such as a time of more than 10,000,000,000 s or, but for
+            0, of less than a millisecond; or the app has a function of the name.
 
         ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in `Enqueuer.options`.
         """
         options = Options(
             group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
         )
-        check_seconds(timeout, 'timeout', positive=True)
-        check_retry(retry, 'retry')
+        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
+        if retry is not None:
+            check_retry(retry, 'retry')
         check_run_in(run_in)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
-        job = Job(_unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+        job = Job(
+            _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
+        )
 
         def decorate(function: Callable[..., Any]) -> Any:
             return self._add(Function(self, Definition(function, name, options, job, None)))
@@ -167,15 +185,19 @@ class Tasks:
 
         The others are as in `task`.
         """
+        if max_retries is None:
+            raise TorrelqueTypeError('max_retries must be an int, not NoneType; -1 is for ever')
         check_attempts(max_retries, 'max_retries', least=0)
         most = -1 if max_retries == -1 else max_retries + 1
         group = FIFO + check_name(queue, 'queue')
         options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
-        check_seconds(timeout, 'timeout', positive=True)
+        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
         check_retry(retry_wait, 'retry_wait')
         check_run_in(run_in)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
-        job = Job(_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead)
+        job = Job(
+            _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
+        )
 
         def decorate(function: Callable[..., Any]) -> Any:
             return self._add(FifoFunction(self, Definition(function, name, options, job, group)))
@@ -204,14 +226,12 @@ class Tasks:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
 
-        For synchronous code, see `Enqueuer.push`.
+        For synchronous code, see `Enqueuer.push`, whose event loop it is.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        try:
-            refuse_in_loop()
-        except TorrelqueError:
-            coroutine.close()
-            raise
-        return self._loops.call(lambda: coroutine, again=False)
+        return self._loops.call(coroutine)
 
     # The worker's part
 
@@ -253,7 +273,11 @@ class Tasks:
     # The end
 
     async def aclose(self) -> None:
-        """Wait for calls that are on their way, and close what the app has made in all event loops."""
+        """Wait for calls that are on their way, and close what the app has made in all event loops.
+
+        Calls of other threads that come to no end within some seconds raise `torrelque.TorrelqueClosedError`.  When
+        cancelled, what is closed in other event loops goes on.  The app may be used again.
+        """
         await self._loops.aclose()
 
     def close(self) -> None:
@@ -278,7 +302,7 @@ class Tasks:
         return function
 
     def _function(self, name: str) -> Any:
-        function = self._functions.get(name)
+        function = self._functions.get(check_name(name, 'the name of a function'))
         if function is None:
             raise TorrelqueLookupError(self._unknown(name))
         return function

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueTypeError
 from torrelque.worker import Job
 
-from .options import Options, check_name
+from .options import SHORTEST, Options, check_fits, check_name, check_seconds
 from .running import make_call
 
 VARIANTS = 100
@@ -34,7 +34,12 @@ class Definition:
         self.name = check_name(name, 'name') if name is not None else default_name(function)
         self.options = options
         self.fifo = fifo
-        self.signature = inspect.signature(function)
+        try:
+            self.signature = inspect.signature(function)
+        except (TypeError, ValueError) as exc:
+            raise TorrelqueTypeError(f'the arguments of {function!r} are not known: {exc}') from exc
+        for choice in ('group', 'priority'):
+            check_fits(getattr(options, choice), choice, self.signature)
         self._job = job._replace(name=self.name)
         self._variants: dict[tuple[float | None, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
@@ -74,8 +79,7 @@ class Definition:
         if 'result_ttl' not in task and 'max_attempts' not in task:
             return self.job
         ttl, endless = task.get('result_ttl'), task.get('max_attempts') == -1
-        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 <= ttl < math.inf):
-            raise TorrelqueValueError(f'the result_ttl of a task must be a number of seconds, not {ttl!r}')
+        check_seconds(ttl, 'the result_ttl of a task', least=SHORTEST)
         job = self._variants.get((ttl, endless))
         if job is None:
             job = self.job
@@ -100,7 +104,7 @@ def default_name(function: Callable[..., Any]) -> str:
             module = spec.name.removesuffix('.__main__')
         elif path is not None:
             module = os.path.splitext(os.path.basename(path))[0]
-    return f'{module}.{name}'
+    return check_name(f'{module}.{name}', 'the name of a function')
 
 
 def _count_arguments(signature: inspect.Signature) -> tuple[float, float]:

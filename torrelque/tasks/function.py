@@ -10,7 +10,7 @@ from torrelque import TorrelqueTypeError
 from .definition import Definition
 from .handle import Handle
 from .loops import Place, refuse_in_loop, running_loop
-from .options import Group, Options, Priority, instant
+from .options import Group, Options, Priority, check_fits, instant
 
 if TYPE_CHECKING:
     from .app import Tasks
@@ -45,7 +45,7 @@ class Enqueuer(Generic[P, T]):
         """The name that is in the payload of its tasks."""
         return self._definition.name
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call.
 
         :raises TorrelqueTypeError: the arguments are not those of the function, or cannot be serialised; nothing was
@@ -55,15 +55,18 @@ class Enqueuer(Generic[P, T]):
         """
         return await self._enqueue(self._pack(args, kwargs), args, kwargs)
 
-    def push(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    def push(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """As `enqueue`, for synchronous code: it waits until the queue has the task.
 
-        The call goes through the event loop of the app's worker, or of the application, where one runs in another
-        thread; else through one that the app keeps in a thread.
+        The call goes through an event loop of its own, which the app keeps in a thread; other event loops have no part
+        in it.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        :raises TorrelqueClosedError: the app was closed meanwhile.
         """
         refuse_in_loop()
         payload = self._pack(args, kwargs)
-        return self._app._loops.call(lambda: self._enqueue(payload, args, kwargs))
+        return self._app._loops.call(self._enqueue(payload, args, kwargs))
 
     async def map(self, arguments: Iterable[Any]) -> list[Handle[T]]:
         """Enqueue a call for each element of an iterable of any length, which is its only argument.
@@ -101,7 +104,8 @@ class Enqueuer(Generic[P, T]):
         :param max_attempts: how often the task is tried; -1 is for ever.
         :param task_timeout: length (s) of the task's leases: how long it takes until a task whose worker was killed is
             taken by another one.  Workers renew leases, so this is no limit for the function.
-        :param result_ttl: how long (s) the final state and the result can be read, a result of None too.
+        :param result_ttl: how long (s) the final state and the result can be read, a result of None too; goes before
+            what `Tasks` was told to ``keep``.
         :param max_tasks: how many tasks the queue may have before the call is refused.
         """
         changed = self._options.changed(
@@ -110,6 +114,8 @@ class Enqueuer(Generic[P, T]):
         )  # fmt: skip
         if self._definition.fifo is not None and (group is not None or priority is not None):
             raise TorrelqueTypeError('the calls of an ordered queue have its group, and no priority')
+        check_fits(group, 'group', self._definition.signature)
+        check_fits(priority, 'priority', self._definition.signature)
         return Enqueuer(self._app, self._definition, changed)
 
     # Parts
@@ -123,15 +129,15 @@ class Enqueuer(Generic[P, T]):
             payload['kwargs'] = kwargs
         return payload
 
-    def _kept(self, place: Place) -> float:
-        ttl = self._options.result_ttl
-        return place.queue.result_ttl if ttl is None else ttl
+    def _gone(self, place: Place) -> float | None:
+        """How long a result would be there, where nothing is kept of a task without one."""
+        return None if self._app._keep or self._options.result_ttl is not None else place.queue.result_ttl
 
     async def _enqueue(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
         place = self._app._loops.place()
-        return Handle(self._app, await self._send(place, payload, args, kwargs), self._kept(place))
+        return Handle(self._app, await self._send(place, payload, args, kwargs), self._gone(place))
 
     async def _send(
         self, place: Place, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -157,7 +163,7 @@ class Enqueuer(Generic[P, T]):
             line.ready = True
             return await self._send(place, payload, args, kwargs)
 
-        return Handle(self._app, None, self._kept(place), line.add(send, f'enqueueing {self.name}'))
+        return Handle(self._app, None, self._gone(place), line.add(send, f'enqueueing {self.name}'))
 
     async def _map(self, arguments: Iterator[tuple[Any, ...]]) -> list[Handle[T]]:
         options = self._options
@@ -179,8 +185,8 @@ class Enqueuer(Generic[P, T]):
             return await place.limited(options.max_tasks).enqueue_many(payloads, **given)
 
         ids = await (send() if fifo is None else place.line(fifo).add(send, f'enqueueing {self.name}', alone=True))
-        kept = self._kept(place)
-        return [Handle(self._app, task_id, kept) for task_id in ids]
+        gone = self._gone(place)
+        return [Handle(self._app, task_id, gone) for task_id in ids]
 
 
 class _Decorated(Enqueuer[P, T], Generic[P, R, T]):
@@ -201,14 +207,14 @@ class _Decorated(Enqueuer[P, T], Generic[P, R, T]):
 class Function(_Decorated[P, R, T]):
     """An `Enqueuer` that, called as usual, runs right here; ``function`` is the function itself."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
 
 class FifoFunction(_Decorated[P, R, T]):
     """An `Enqueuer` of an ordered queue.  Called as usual, it is enqueued; its ``function`` runs right here."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call, behind all calls of the ordered queue that were made before.
 
         In synchronous code this waits until the queue has the task.  In an event loop the call begins at once, and

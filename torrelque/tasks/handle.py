@@ -2,11 +2,19 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import time
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueTaskState, TorrelqueTaskStatus
+from torrelque import (
+    TorrelqueClosedError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+from torrelque.worker.delivery import ENDED
 
 if TYPE_CHECKING:
     from .app import Tasks
@@ -40,18 +48,18 @@ class Handle(Generic[T]):
     the queue has it, is the handle again, and raises what enqueueing raised.  The other methods wait for that, too.
     """
 
-    __slots__ = ('_app', '_id', '_kept', '_sending', '_since')
+    __slots__ = ('_app', '_id', '_gone', '_sending', '_since')
 
     def __init__(
         self,
         app: 'Tasks',
         task_id: str | None,
-        kept: float | None = None,
+        gone: float | None = None,
         sending: 'asyncio.Future[str] | None' = None,
     ) -> None:
         self._app = app
         self._id = task_id
-        self._kept = kept
+        self._gone = gone
         self._sending = sending
         self._since = time.monotonic()
 
@@ -60,8 +68,7 @@ class Handle(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, 'Handle[T]']:
         if self._id is None and self._sending is not None:
-            # Who is cancelled while waiting does not take the call back.
-            self._id = yield from asyncio.shield(_here(self._sending)).__await__()
+            self._id = yield from _sent(self._sending).__await__()
             self._sending = None
         return self
 
@@ -71,7 +78,7 @@ class Handle(Generic[T]):
         if self._id is None:
             if self._sending is None or not self._sending.done():
                 raise TorrelqueError('the task is being enqueued; await the handle')
-            self._id = self._sending.result()
+            self._id = _outcome(self._sending)
         return self._id
 
     async def state(self) -> TorrelqueTaskState:
@@ -98,11 +105,14 @@ class Handle(Generic[T]):
         :raises TorrelqueTimeoutError: it has not ended in time.
         :raises TorrelqueLookupError: the queue knows nothing of the task, and nobody can tell what it came to.
 
-        Of a task that returned None nothing is kept, unless there is a ``result_ttl``.  So a task that the queue has
-        forgotten has returned None, as long as another result would still be there: for the ``result_ttl`` of the call,
-        the function or the queue after the call, and with the handle that the call gave.  (Where the worker was given
-        a shorter ``result_ttl``, an early reader may be told None for a result that is gone, and a cancelled task is
-        forgotten after a minute.)  Who began to wait while the task was there is told what became of it in any case.
+        The final state of a task is there for the ``result_ttl`` of the call or the function, or for as long as the app
+        is to ``keep`` it; after that nobody can tell.  A cancelled task is forgotten after a minute.
+
+        Where the app keeps nothing, a task that the queue has forgotten has returned None, as long as another result
+        would still be there: for the ``result_ttl`` of the queue after the call, with the handle that the call gave.
+        (Where the worker was given a shorter one, an early reader may be told None for a result that is gone; and a
+        cancelled task looks the same after its minute.)  Whoever began to wait while the task was there is told what
+        became of it in any case.
         """
         await self
         last: TorrelqueTaskState | None = None
@@ -111,7 +121,7 @@ class Handle(Generic[T]):
                 if last.status is TorrelqueTaskStatus.DEAD:
                     break
         except TorrelqueLookupError:
-            if self._kept is None or time.monotonic() - self._since > self._kept:
+            if self._gone is None or time.monotonic() - self._since > self._gone:
                 raise
         if last is not None and last.status in _FAILED:
             raise TaskFailedError(self.id, last.status, last.error)
@@ -122,23 +132,40 @@ class Handle(Generic[T]):
         return self._app.call(self.result(timeout))
 
 
-def _here(sending: 'asyncio.Future[str]') -> 'asyncio.Future[str]':
-    """A future of the running event loop, for one that may be of another."""
+async def _sent(sending: 'asyncio.Future[str]') -> str:
+    """The id that a call brings which was made in this event loop or in another one."""
     loop = sending.get_loop()
+    if sending.done():
+        return _outcome(sending)
     if loop is asyncio.get_running_loop():
-        return sending
+        # Who is cancelled while waiting does not take the call back.
+        return await asyncio.shield(sending)
     told: concurrent.futures.Future[str] = concurrent.futures.Future()
 
     def tell(sent: 'asyncio.Future[str]') -> None:
-        if sent.cancelled():
-            told.cancel()
-        elif error := sent.exception():
-            told.set_exception(error)
-        else:
-            told.set_result(sent.result())
+        try:
+            told.set_result(_outcome(sent))
+        except Exception as exc:
+            told.set_exception(exc)
 
-    loop.call_soon_threadsafe(sending.add_done_callback, tell)
-    return asyncio.wrap_future(told)
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(sending.add_done_callback, tell)
+    here, still = asyncio.wrap_future(told), 0
+    while not here.done() and still < 2:
+        await asyncio.wait([here], timeout=1)
+        still = 0 if loop.is_running() else still + 1
+    if here.done():
+        return here.result()
+    here.cancel()
+    raise TorrelqueClosedError(ENDED)
+
+
+def _outcome(sending: 'asyncio.Future[str]') -> str:
+    """What a call has brought, which was cancelled when its event loop ended, if it was."""
+    try:
+        return sending.result()
+    except asyncio.CancelledError as exc:
+        raise TorrelqueClosedError(ENDED) from exc
 
 
 _FAILED = (TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)

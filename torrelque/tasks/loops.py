@@ -1,20 +1,31 @@
 """Queue objects of an app: one for each event loop that it is used in, and a loop for code that has none."""
 
 import asyncio
+import atexit
+import concurrent.futures
 import contextlib
-import logging
+import functools
 import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError
-from torrelque.worker.delivery import run_in_loop
+import redis.asyncio
+import redis.asyncio.sentinel
 
+from torrelque import (
+    Torrelque,
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from torrelque.worker.delivery import ENDED, close_coroutine, run_in_loop
+
+from .background import CLOSING, PATIENCE, Background, is_background
 from .line import Line
-
-logger = logging.getLogger(__package__)
 
 T = TypeVar('T')
 
@@ -55,10 +66,16 @@ class Place:
         """Close another queue object of the loop with it."""
         self._others.append(queue)
 
-    async def close(self) -> None:
-        """Wait for the calls that are on their way, and close the queue objects but the one that the app was given."""
+    async def close(self, patience: float = PATIENCE) -> None:
+        """Wait for the calls that are on their way, and close the queue objects but the one that the app was given.
+
+        :param patience: how long (s) to wait while none of them comes to its end.
+        """
         while sending := [task for line in self._lines.values() for task in line.tasks]:
-            await asyncio.wait(sending)
+            ended, _ = await asyncio.wait(sending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not ended:
+                # The server is away: those that wait for their turn would fail one after the other.
+                break
         self._lasting = True
         await self._end.aclose()
 
@@ -75,77 +92,43 @@ class Place:
                 await queue.aclose()
 
 
-class Background:
-    """An event loop in a thread, for calls of synchronous code while no loop of the application runs."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name='torrelque tasks', daemon=True)
-        self._pid = os.getpid()
-        ready = threading.Event()
-        self.loop.call_soon(ready.set)
-        self._thread.start()
-        ready.wait()
-
-    def _run(self) -> None:
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()
-
-    def close(self) -> None:
-        """End it.  After a fork the thread is the other process's."""
-        if os.getpid() == self._pid and not self.loop.is_closed():
-            with contextlib.suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(self.loop.stop)
-            if threading.current_thread() is not self._thread:
-                self._thread.join()
-
-
 class Loops:
     """The places of an app.
 
-    The queue object that the app was given serves the first loop that the app is used in, or the first worker; each
-    other loop gets a copy.
+    The queue object that the app was given serves the first loop of the application that the app is used in, or the
+    first worker; each other loop gets another one.  Synchronous code has a loop of its own, which is no other's: what
+    becomes of those that come and go in other threads, and how busy they are, is nothing to it.
     """
 
     def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
-        self._queue = queue
-        self._make = make_queue or (lambda: copy_queue(queue))
+        self._given = queue
+        self._make_queue = make_queue
         self._lock = threading.RLock()
-        self._begin()
+        self._places: dict[asyncio.AbstractEventLoop, Place] = {}
+        self._home: asyncio.AbstractEventLoop | None = None
+        # Whether the given queue object belongs to a loop that is over.
+        self._spent = False
+        # What workers have of whose loop nothing is known yet.
+        self._lent: Torrelque | None = None
+        self._background: Background | None = None
+        self._pid = os.getpid()
         _all.add(self)
 
     def renew_lock(self) -> None:
         """In a forked child: another thread of the parent may hold the lock, and is not here to let it go."""
         self._lock = threading.RLock()
 
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._places: dict[asyncio.AbstractEventLoop, Place] = {}
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._copied = False
-        # What workers have of whose loop nothing is known yet.
-        self._lent: Torrelque | None = None
-        self._background: Background | None = None
-
     def _look(self) -> None:
         """Forget what is over: loops that were closed, and all of the process that this one was forked from."""
-        if self._pid != os.getpid():
-            used = self._home is not None
-            self._begin()
-            if used:
-                self._renew()
+        forked, self._pid = self._pid != os.getpid(), os.getpid()
+        if forked:
+            # Collected, a loop would take itself out of the selector that it has in common with the parent's.
+            _of_parents.append((self._places, self._background))
+            self._places, self._background = {}, None
         for loop in [loop for loop in self._places if loop.is_closed()]:
             del self._places[loop]
-        if self._home is not None and self._home.is_closed():
-            self._renew()
-
-    def _renew(self) -> None:
-        self._home = None
-        self._queue = self._make()
-        self._copied = True
+        if self._home is not None and (forked or self._home.is_closed()):
+            self._home, self._spent = None, True
 
     # In an event loop
 
@@ -156,8 +139,8 @@ class Loops:
         if place is None:
             with self._lock:
                 self._look()
-                first = self._home is None and self._lent is None and not self._is_background(loop)
-                place = self._add(loop, self._queue if first or self._home is loop else self._make())
+                first = self._home is None and self._lent is None and not self._spent and not is_background(loop)
+                place = self._add(loop, self._given if self._home is loop else self._provide(first))
         return place
 
     def lend(self) -> Torrelque:
@@ -165,9 +148,9 @@ class Loops:
         with self._lock:
             self._look()
             if self._home is not None and self._home is running_loop():
-                return self._queue
+                return self._given
             if self._lent is None:
-                self._lent = self._queue if self._home is None else self._make()
+                self._lent = self._provide(self._home is None and not self._spent)
             return self._lent
 
     def begin(self) -> Place:
@@ -187,89 +170,128 @@ class Loops:
                 return place
             if place is None:
                 return self._add(loop, queue)
-            if queue is self._queue:
+            if queue is self._given:
                 self._home = loop
             else:
                 place.close_too(queue)
             return place
 
     def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> Place:
-        if queue is self._queue:
+        if any(place.queue.client is queue.client for place in self._places.values()) and _is_bound(queue.client):
+            raise TorrelqueError(
+                'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
+                'already (synchronous calls have a loop of their own); give the app a make_queue'
+            )
+        if queue is self._given:
             self._home = loop
-        place = self._places[loop] = Place(self, queue, queue is not self._queue or self._copied)
+        place = self._places[loop] = Place(self, queue, queue is not self._given)
         return place
 
-    def _is_background(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return self._background is not None and self._background.loop is loop
+    def _provide(self, first: bool) -> Torrelque:
+        """A queue object for one more loop: the given one for the first, else another."""
+        given = self._given
+        if first:
+            return given
+        if self._make_queue is None:
+            return copy_queue(given)
+        queue = self._make_queue()
+        if not isinstance(queue, Torrelque):
+            raise TorrelqueTypeError(f'make_queue must make a torrelque.Torrelque, not {type(queue).__name__}')
+        if queue is given or queue.name != given.name:
+            raise TorrelqueValueError(f'make_queue must make another object of the queue {given.name!r}, not {queue!r}')
+        return queue
 
     # In synchronous code
 
-    def call(self, make: Callable[[], Coroutine[Any, Any, T]], again: bool = True) -> T:
-        """Run what is made in a loop of the app, and wait for it; again where a loop ended before it began."""
-        while True:
-            loop = self._target()
-            try:
-                return run_in_loop(loop, make())
-            except TorrelqueClosedError:
-                # Nothing was sent.  A worker that stops takes its queue object along.
-                with self._lock:
-                    background = self._is_background(loop)
-                    self._places.pop(loop, None)
-                    if self._home is loop:
-                        self._renew()
-                if background or not again:
-                    raise
-
-    def _target(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            self._look()
-            loops = [loop for loop in (self._home, *self._places) if loop is not None and loop.is_running()]
-            if loops:
-                return loops[0]
-            background = self._background = Background()
-            weakref.finalize(self, background.close)
-            return background.loop
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the loop for synchronous code, and wait for it."""
+        try:
+            refuse_in_loop()
+            with self._lock:
+                self._look()
+                background = self._background
+                if background is None:
+                    background = self._background = Background()
+        except BaseException:
+            close_coroutine(coroutine)
+            raise
+        try:
+            return run_in_loop(background.loop, coroutine)
+        except TorrelqueConnectionError as exc:
+            if background.stopped:
+                raise TorrelqueClosedError(ENDED) from exc
+            raise
 
     # The end
 
     async def aclose(self) -> None:
         """Close what the app has in all loops."""
         running = asyncio.get_running_loop()
-        with self._lock:
-            self._look()
-            places, self._places = self._places, {}
-            if self._copied and self._home is not None:
-                self._renew()
-        for loop, place in places.items():
-            if loop is running:
-                await place.close()
-            elif loop.is_running():
-                with contextlib.suppress(TorrelqueError, RuntimeError):
-                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(place.close(), loop))
-        await asyncio.to_thread(self._close_background)
+        background, places = self._take_all()
+        here = places.pop(running, None)
+        closing = _close_elsewhere(places)
+        if here is not None:
+            await here.close()
+        # From a call in it, the end of a loop cannot be waited for.
+        if closing or background is not None and background.loop is not running:
+            await asyncio.to_thread(_wait, closing, background)
 
     def close(self) -> None:
         """As `aclose`, from synchronous code."""
         refuse_in_loop()
+        background, places = self._take_all()
+        _wait(_close_elsewhere(places), background)
+
+    def stop_background(self) -> Background | None:
+        """Begin the end of the loop for synchronous code; whose end is to be waited for."""
+        background, self._background = self._background, None
+        if background is not None:
+            place = self._places.pop(background.loop, None)
+            background.stop(None if place is None else functools.partial(place.close, CLOSING))
+        return background
+
+    def _take_all(self) -> tuple[Background | None, dict[asyncio.AbstractEventLoop, Place]]:
         with self._lock:
             self._look()
-            places = {loop: place for loop, place in self._places.items() if loop.is_running()}
-            self._places = {}
-            if self._copied and self._home is not None:
-                self._renew()
-        for loop, place in places.items():
-            with contextlib.suppress(TorrelqueError):
-                run_in_loop(loop, place.close())
-        self._close_background()
+            background = self.stop_background()
+            places, self._places = self._places, {}
+        return background, places
 
-    def _close_background(self) -> None:
-        with self._lock:
-            background, self._background = self._background, None
-        if background is not None:
-            background.close()
+    def __del__(self) -> None:
+        if self._pid == os.getpid():
+            self.stop_background()
+
+
+def _close_elsewhere(places: dict[asyncio.AbstractEventLoop, Place]) -> 'list[concurrent.futures.Future[None]]':
+    """Begin to close the places of loops of other threads.  One that does not run takes its place along at its end."""
+    closing = []
+    for loop, place in places.items():
+        if loop.is_running():
+            coroutine = place.close()
+            try:
+                closing.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
+            except RuntimeError:
+                coroutine.close()
+    return closing
+
+
+def _wait(closing: 'list[concurrent.futures.Future[None]]', background: Background | None) -> None:
+    concurrent.futures.wait(closing, timeout=PATIENCE)
+    if background is not None:
+        background.join()
 
 
 _all: 'weakref.WeakSet[Loops]' = weakref.WeakSet()
+_of_parents: list[object] = []
+
+
+@atexit.register
+def _end_all() -> None:
+    """At the end of the interpreter: let connections go in their order, as far as that is soon done."""
+    stopped = [loops.stop_background() for loops in [*_all]]
+    for background in stopped:
+        if background is not None:
+            background.join()
 
 
 def _renew_locks() -> None:
@@ -287,6 +309,13 @@ def copy_queue(queue: Torrelque, max_tasks: int | None = None) -> Torrelque:
     copy = Torrelque(queue.client, queue=queue.name, serialiser=queue.serialiser, max_tasks=most)
     copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
     return copy
+
+
+def _is_bound(client: Any) -> bool:
+    """Whether a client has connections of its own besides ours, which belong to an event loop."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return True
+    return isinstance(client.connection_pool, redis.asyncio.sentinel.SentinelConnectionPool)
 
 
 def refuse_in_loop() -> None:

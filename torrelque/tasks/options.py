@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,15 @@ from typing import Any
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Backoff
 from torrelque.worker.check import check_count, check_whole
+from torrelque.worker.job import is_async
 from torrelque.worker.retry import check_rule
+
+LONGEST = 10.0**10
+"""The longest time (s) that a queue takes."""
+SHORTEST = 0.001
+"""The shortest time (s) that it keeps: what is shorter is rounded up to it."""
+MANY = 2**53
+"""What counts must be below, in a queue."""
 
 Group = str | Callable[..., str | None]
 """A group, or a function that is called with the arguments of the call and says which."""
@@ -34,18 +43,20 @@ class Options:
     max_tasks: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ('delay', 'result_ttl'):
-            check_seconds(getattr(self, name), name)
-        check_seconds(self.task_timeout, 'task_timeout', positive=True)
+        check_seconds(self.delay, 'delay')
+        check_seconds(self.result_ttl, 'result_ttl', least=SHORTEST)
+        check_seconds(self.task_timeout, 'task_timeout', least=SHORTEST, positive=True)
         if self.delay is not None and self.eta is not None:
             raise TorrelqueTypeError('delay and eta exclude each other')
         check_attempts(self.max_attempts, 'max_attempts')
         if self.max_tasks is not None:
-            check_count(self.max_tasks, 'max_tasks')
+            check_number_of(self.max_tasks, 'max_tasks')
         for name in ('group', 'task_id'):
             value = getattr(self, name)
             if value is not None and not (name == 'group' and callable(value)):
                 check_name(value, name)
+        for name in ('group', 'priority'):
+            check_choice(getattr(self, name), name)
         if self.priority is not None and not callable(self.priority):
             check_whole(self.priority, 'priority')
             if not -100 <= self.priority <= 100:
@@ -72,30 +83,68 @@ def instant(eta: 'datetime.datetime | float | None') -> float | None:
             raise TorrelqueValueError(
                 f'eta must have a time zone: {eta!r} is another instant for each reader; try datetime.now(timezone.utc)'
             )
-        return eta.timestamp()
+        eta = eta.timestamp()
     if eta is not None and (isinstance(eta, bool) or not isinstance(eta, (int, float))):
         raise TorrelqueTypeError(f'eta must be a datetime or a Unix time, not {type(eta).__name__}')
-    if eta is not None and not math.isfinite(eta):
-        raise TorrelqueValueError(f'eta must be finite, not {eta!r}')
+    if eta is not None and not -math.inf < eta <= time.time() + LONGEST:
+        raise TorrelqueValueError(f'eta must be at most {LONGEST:.0f} seconds from now, not {eta!r}')
     return eta
 
 
-def check_seconds(seconds: Any, what: str, positive: bool = False) -> None:
-    """Refuse what is no time; None is fine."""
+def check_seconds(seconds: Any, what: str, least: float = 0, positive: bool = False) -> None:
+    """Refuse what is no time, or none that is 0 or ``least`` and more; None is fine."""
     if seconds is None:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
-    if not 0 <= seconds < math.inf or positive and not seconds:
-        raise TorrelqueValueError(f'{what} must be {"more than" if positive else "at least"} 0, not {seconds!r}')
+    if not least <= seconds <= LONGEST and (positive or seconds != 0):
+        none = '' if positive or not least else '0, or '
+        raise TorrelqueValueError(f'{what} must be {none}from {least:g} to {LONGEST:.0f} seconds, not {seconds!r}')
+
+
+def check_number_of(value: Any, what: str, least: int = 1) -> None:
+    """Refuse what is no count, or more than anybody counts."""
+    if check_count(value, what, least) >= MANY:
+        raise TorrelqueValueError(f'{what} must be less than {MANY}, not {value}')
 
 
 def check_attempts(value: Any, what: str, least: int = 1) -> None:
     """Refuse what is neither a count nor -1, which is for ever; None is fine."""
-    if value is not None:
-        check_whole(value, what)
-        if value != -1:
-            check_count(value, what, least)
+    if value is not None and check_whole(value, what) != -1:
+        check_number_of(value, what, least)
+
+
+def check_choice(choose: Any, what: str) -> None:
+    """Refuse a function of the arguments that gives no value at once; what cannot be called is fine."""
+    if callable(choose) and (is_async(choose) or _is_generator(choose)):
+        raise TorrelqueTypeError(f'the function of a {what} must be a plain one: {choose!r}')
+
+
+def check_fits(choose: Any, what: str, signature: inspect.Signature) -> None:
+    """Refuse a function of the arguments that can be called with those of no call, by their place or by their names."""
+    if not callable(choose):
+        return
+    try:
+        own = inspect.signature(choose)
+    except (TypeError, ValueError):
+        # Some of the interpreter's own do not tell.
+        return
+    parameters = [*signature.parameters.values()]
+    if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+        return
+    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    for some in (required, parameters):
+        placed = [parameter for parameter in some if parameter.kind is not parameter.KEYWORD_ONLY]
+        for count in {len(placed), sum(parameter.kind is parameter.POSITIONAL_ONLY for parameter in placed)}:
+            try:
+                named = {parameter.name: None for parameter in some if parameter not in placed[:count]}
+                own.bind(*[None] * count, **named)
+                return
+            except TypeError:
+                continue
+    raise TorrelqueTypeError(
+        f'the function of a {what} is called with the arguments of the call, {signature}, and takes {own}'
+    )
 
 
 def check_name(value: Any, what: str) -> str:
@@ -112,15 +161,42 @@ def check_name(value: Any, what: str) -> str:
 
 
 def check_hooks(**hooks: Any) -> None:
-    """Refuse what cannot be called; None is fine."""
+    """Refuse what cannot be called, or is not carried out by a call; None is fine."""
     for name, hook in hooks.items():
-        if hook is not None and not callable(hook):
-            raise TorrelqueTypeError(f'{name} must be callable, not {hook!r}')
+        if hook is not None and (not callable(hook) or _is_generator(hook)):
+            raise TorrelqueTypeError(f'{name} must be a function or a coroutine function, not {hook!r}')
 
 
 def check_retry(rule: Any, what: str) -> None:
-    """Refuse what is no retry rule; None is fine."""
-    if rule is not None and not isinstance(rule, (Backoff, Mapping)) and not callable(rule):
-        check_seconds(rule, what)
-    elif rule is not None:
+    """Refuse what is no retry rule."""
+    if isinstance(rule, Mapping):
         check_rule(rule)
+        for wait in rule.values():
+            if not isinstance(wait, Backoff):
+                check_seconds(wait, what)
+    elif callable(rule):
+        if isinstance(rule, type) or is_async(rule) or _is_generator(rule):
+            raise TorrelqueTypeError(f'{what} as a function must be a plain one of exception and attempt, not {rule!r}')
+        _check_takes_two(rule, what)
+    elif not isinstance(rule, Backoff):
+        if rule is None or isinstance(rule, (str, list, tuple, set)):
+            raise TorrelqueTypeError(
+                f'{what} must be a Backoff, a number of seconds, a mapping of exceptions to these, or a function, '
+                f'not {rule!r}'
+            )
+        check_seconds(rule, what)
+
+
+def _check_takes_two(rule: Callable[..., Any], what: str) -> None:
+    try:
+        own = inspect.signature(rule)
+    except (TypeError, ValueError):
+        return
+    try:
+        own.bind(None, None)
+    except TypeError as exc:
+        raise TorrelqueTypeError(f'{what} is called with exception and attempt, and takes {own}') from exc
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

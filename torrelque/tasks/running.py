@@ -1,17 +1,33 @@
 """How a decorated function is run by a worker: in its event loop, in a thread, or in a process."""
 
+import asyncio
 import contextvars
 import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
-from torrelque.worker import Delivery, Reject
+from torrelque.worker import ChildDelivery, Delivery, Reject
+from torrelque.worker.job import is_async
 
-_delivery: contextvars.ContextVar[Delivery] = contextvars.ContextVar('torrelque.tasks.current')
+
+class _Running:
+    """A call of a function, while it runs.
+
+    Contexts are copied, by asyncio tasks that a function makes, by timers and by connections, and live as long as what
+    they were copied for.  A copy has this, not the delivery, which is let go when the function has ended.
+    """
+
+    __slots__ = ('delivery',)
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery: Delivery | None = delivery
+
+
+_running: contextvars.ContextVar[_Running | None] = contextvars.ContextVar('torrelque.tasks.current', default=None)
 
 
 def current() -> Delivery:
@@ -20,12 +36,18 @@ def current() -> Delivery:
     ``await current().touch(progress=…)`` in a coroutine function, ``current().report(…)`` in a function, in a thread or
     in a process; there it is a `torrelque.worker.ChildDelivery`, which has no queue.
 
-    :raises TorrelqueError: the function was not called by a worker.
+    What the function calls has it too: behind decorators, in coroutines, in asyncio tasks, and in threads that get the
+    caller's context, as those of ``asyncio.to_thread`` do.  It is gone when the function has ended, for the asyncio
+    tasks and threads too that outlive it.
+
+    :raises TorrelqueError: the function was not called by a worker, or has ended.
     """
-    try:
-        return _delivery.get()
-    except LookupError:
-        raise TorrelqueError('no task is being run here: the function was called by itself, not by a worker') from None
+    running = _running.get()
+    if running is None:
+        raise TorrelqueError('no task is being run here: the function was called by itself, not by a worker')
+    if running.delivery is None:
+        raise TorrelqueError('the task that was run here has ended')
+    return running.delivery
 
 
 def check_fit(signature: inspect.Signature, task: Any, error: TypeError) -> None:
@@ -38,7 +60,7 @@ def check_fit(signature: inspect.Signature, task: Any, error: TypeError) -> None
 
 def make_call(function: Callable[..., Any], signature: inspect.Signature) -> Callable[[Delivery], Any]:
     """What a worker calls with a delivery."""
-    return _AsyncCall(function, signature).run if inspect.iscoroutinefunction(function) else Call(function, signature)
+    return _AsyncCall(function, signature).run if is_async(function) else Call(function, signature)
 
 
 class _AsyncCall:
@@ -48,8 +70,8 @@ class _AsyncCall:
 
     async def run(self, delivery: Delivery) -> Any:
         """Run it."""
-        # Not left in the context, which the asyncio task keeps, which the delivery keeps.
-        token = _delivery.set(delivery)
+        running = _Running(delivery)
+        _running.set(running)
         task = delivery.task
         try:
             try:
@@ -59,32 +81,53 @@ class _AsyncCall:
                 raise
             return await coroutine
         finally:
-            _delivery.reset(token)
+            running.delivery = None
 
 
 class Call:
-    """A call of a function that is no coroutine function.  It is pickled as the name of the function."""
+    """A call of a function that is no coroutine function.  It is pickled as the name of the function.
+
+    One that makes a coroutine, as a plain wrapper of a coroutine function does, gives what the worker is to await.
+    """
 
     def __init__(self, function: Callable[..., Any], signature: inspect.Signature) -> None:
         self._function = function
         self._signature = signature
 
     def __call__(self, delivery: Delivery) -> Any:
-        token = _delivery.set(delivery)
+        running = _Running(delivery)
+        _running.set(running)
         task = delivery.task
+        awaitable = False
         try:
-            return self._function(*task.get('args', ()), **task.get('kwargs', {}))
+            result = self._function(*task.get('args', ()), **task.get('kwargs', {}))
+            awaitable = inspect.isawaitable(result)
         except TypeError as exc:
             check_fit(self._signature, task, exc)
             raise
         finally:
-            _delivery.reset(token)
+            if not awaitable:
+                running.delivery = None
+        if not awaitable:
+            return result
+        # In a process of its own there is no event loop but the one that this makes.
+        rest = _rest(result, running)
+        return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest
 
     def __reduce__(self) -> tuple[Callable[..., 'Call'], tuple[str, str]]:
         module, name = self._function.__module__, self._function.__qualname__
         if '<locals>' in name:
             raise pickle.PicklingError(f'{name} is inside another function, where no other process finds it')
         return _restore, (module, name)
+
+
+async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:
+    """What is left of a call, in the event loop."""
+    _running.set(running)
+    try:
+        return await awaitable
+    finally:
+        running.delivery = None
 
 
 _restored: dict[tuple[str, str], Call] = {}

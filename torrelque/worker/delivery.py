@@ -3,16 +3,28 @@
 import asyncio
 import concurrent.futures
 import enum
+import inspect
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTaskId
+from torrelque import (
+    Torrelque,
+    TorrelqueClosedError,
+    TorrelqueError,
+    TorrelqueServerError,
+    TorrelqueTaskId,
+    TorrelqueTypeError,
+)
 
 if TYPE_CHECKING:
     from .handling import Plan
     from .job import Job
 
 T = TypeVar('T')
+
+PATIENCE = 10.0
+"""s for which a progress is written again where the server takes no writes at the moment, as after a lost reply."""
+ENDED = 'the event loop of the call has ended; whether it was carried out is unknown'
 
 
 class Stop(enum.Enum):
@@ -88,16 +100,32 @@ class Delivery:
         :param progress: any value but None that the serialiser takes, to be read in the task's state.
         :return: False when the task is not ours any more: cancelled, or handed to somebody else.  Then the handler is
             cancelled as well.
+        :raises TorrelqueError: the serialiser or the server does not take it; where the server takes no writes at the
+            moment, after some ten seconds.
         """
-        held = await self.queue.touch(self.id, progress=progress)
+        held = await self._write(progress)
         if not held:
             self._cancel(Stop.LOST)
         return held
 
+    async def _write(self, progress: Any) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while True:
+            try:
+                return await self.queue.touch(self.id, progress=progress)
+            except TorrelqueServerError as exc:
+                if not exc.passing or loop.time() > end:
+                    raise
+            await asyncio.sleep(0.1)
+
     def report(self, progress: Any) -> bool:
-        """As `touch`, from a handler that runs in a thread; it waits for the answer."""
-        assert self._loop is not None
-        return run_in_loop(self._loop, self.touch(progress))
+        """As `touch`, from a handler's thread, or one that a coroutine function started; it waits for the answer.
+
+        :raises TorrelqueError: called in the worker's event loop, by a coroutine function or a hook; ``await touch``.
+        """
+        assert self._work is not None
+        return run_in_loop(self._work.get_loop(), self.touch(progress))
 
     @property
     def _hangs(self) -> bool:
@@ -114,19 +142,40 @@ class Delivery:
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the event loop of another thread, which may end before the coroutine does."""
+    """Run a coroutine in the event loop of another thread, which may end before the coroutine does.
+
+    :raises TorrelqueError: the loop is the one that runs here, which the call would block for ever.
+    :raises TorrelqueClosedError: the loop was closed, or has ended meanwhile.
+    """
+    if not asyncio.iscoroutine(coroutine):
+        raise TorrelqueTypeError(f'what is run in an event loop must be a coroutine, not {type(coroutine).__name__}')
+    if asyncio._get_running_loop() is loop:
+        close_coroutine(coroutine)
+        raise TorrelqueError('this call would block the event loop that it waits for; await its asynchronous form')
     try:
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     except RuntimeError as exc:
-        coroutine.close()
+        close_coroutine(coroutine)
         raise TorrelqueClosedError('the event loop was closed') from exc
+    still = 0
     try:
-        while not future.done():
+        # A loop that comes to its end stands still now and then, and goes on.
+        while not future.done() and still < 2:
             concurrent.futures.wait([future], timeout=1)
-            if not future.done() and not loop.is_running():
-                raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown')
-        return future.result()
+            still = 0 if loop.is_running() else still + 1
+        if future.done():
+            return future.result()
     except concurrent.futures.CancelledError as exc:
-        raise TorrelqueError('the event loop of the call has ended; whether it was carried out is unknown') from exc
+        raise TorrelqueClosedError(ENDED) from exc
     finally:
-        future.cancel()
+        if loop.is_closed():
+            close_coroutine(coroutine)
+        else:
+            future.cancel()
+    raise TorrelqueClosedError(ENDED)
+
+
+def close_coroutine(coroutine: Any) -> None:
+    """Let a coroutine be that was not begun, without a warning that nobody awaited it."""
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        coroutine.close()

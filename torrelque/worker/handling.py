@@ -88,6 +88,7 @@ class Handling:
 
     async def abandon(self, held: Iterable[Delivery]) -> None:
         """Give up what the queue has not taken yet."""
+        self.settling.given_up = True
         late = [each._work for each in held if each._settled and not each._booked and each._work is not None]
         calls = [releaser.call for releaser in self._releasers.values() if releaser.call is not None]
         for work in (*late, *calls):
@@ -165,8 +166,7 @@ class Handling:
                 self.log.goes_on(delivery)
                 await asyncio.wait([thread])
         except (Exception, asyncio.CancelledError) as exc:
-            # Its lease runs out, then it is handed out again.
-            self.log.unsettled(delivery, exc)
+            self.settling.broke_off([delivery], exc)
         finally:
             self._ended(delivery)
 
@@ -176,7 +176,7 @@ class Handling:
             if len(self._releasers) >= MANY:
                 # Those that are at it go on by themselves.
                 self._releasers.clear()
-            releaser = Releaser(queue, ttl, self.settling, self.log, self._ended)
+            releaser = Releaser(queue, ttl, self.settling, self._ended)
             self._releasers[queue, ttl] = releaser
         return releaser
 

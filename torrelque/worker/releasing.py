@@ -6,7 +6,6 @@ from collections.abc import Callable
 from torrelque import Torrelque
 
 from .delivery import Delivery
-from .log import Log
 from .settling import Settling
 
 MOST = 250
@@ -20,12 +19,11 @@ class Releaser:
     come while a call is on its way."""
 
     def __init__(
-        self, queue: Torrelque, ttl: float | None, settling: Settling, log: Log, ended: Callable[[Delivery], None]
+        self, queue: Torrelque, ttl: float | None, settling: Settling, ended: Callable[[Delivery], None]
     ) -> None:
         self._queue = queue
         self._ttl = ttl
         self._settling = settling
-        self._log = log
         self._ended = ended
         self._waiting: list[Delivery] = []
         self.call: asyncio.Task[None] | None = None
@@ -55,9 +53,7 @@ class Releaser:
             )
             self._settling.released(deliveries, told)
         except (Exception, asyncio.CancelledError) as exc:
-            # Their leases run out, then they are handed out again.
-            for delivery in deliveries:
-                self._log.unsettled(delivery, exc)
+            self._settling.broke_off(deliveries, exc)
         finally:
             for delivery in deliveries:
                 self._ended(delivery)

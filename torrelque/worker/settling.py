@@ -63,6 +63,7 @@ class Settling:
         self.stopping = False
         self.until = 0.0
         """By the event loop's clock: when a worker that stops gives up."""
+        self.given_up = False
         self._log = log
         self._gates = gates
         self._results: dict[Torrelque, Results] = {}
@@ -87,6 +88,15 @@ class Settling:
                     each._booked = None
             tries += 1
             await asyncio.sleep(PAUSES.delay(tries))
+
+    def broke_off(self, deliveries: list[Delivery], error: BaseException) -> None:
+        """Tell of tasks that could not be settled: their leases run out, then they are handed out again.
+
+        A cancellation by the end of the event loop is no such case: what was being sent is sent all the same.
+        """
+        if not isinstance(error, asyncio.CancelledError) or self.given_up:
+            for delivery in deliveries:
+                self._log.unsettled(delivery, error)
 
     # Outcomes
 

@@ -1,19 +1,52 @@
 """A worker in a thread of a synchronous application."""
 
 import asyncio
+import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import TorrelqueError
+import redis.exceptions
 
-from .delivery import run_in_loop
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError
+
+from .delivery import close_coroutine, run_in_loop
 from .health import WorkerHealth
 from .worker import Worker
 
+logger = logging.getLogger(__package__)
+
 T = TypeVar('T')
 Self = TypeVar('Self', bound='ThreadWorker')
+
+PATIENCE = 2.0
+"""s that the server is waited for when a worker begins; one that is away then is waited for as by any worker."""
+
+
+class _Starting(Worker):
+    """A worker that tells when all is ready, and it is about to take tasks."""
+
+    ready: Callable[[], None]
+
+    async def _serve_until_stopped(self) -> None:
+        asked = [asyncio.ensure_future(_ask(queue)) for queue in self.queues]
+        done, late = await asyncio.wait(asked, timeout=PATIENCE)
+        for one in late:
+            one.cancel()
+        for one in done:
+            one.result()
+        self.ready()
+        await super()._serve_until_stopped()
+
+
+async def _ask(queue: Torrelque) -> None:
+    """Find out what time does not mend: a queue object of another event loop, or closed, a server that refuses us."""
+    try:
+        await queue.command('PING')
+    except (TorrelqueConnectionError, redis.exceptions.NoPermissionError):
+        # A user who may not ask for that may be one who may work.
+        pass
 
 
 class ThreadWorker:
@@ -27,9 +60,11 @@ class ThreadWorker:
     """The event loop, while the worker runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._worker = Worker(*args, **{**kwargs, 'signals': False})
+        self._worker = _Starting(*args, **{**kwargs, 'signals': False})
+        self._worker.ready = self._take_up
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
+        self._begun = False
         self._error: BaseException | None = None
         self.loop = None
 
@@ -37,33 +72,45 @@ class ThreadWorker:
         return f'<ThreadWorker of {self._worker!r}>'
 
     def start(self: Self) -> Self:
-        """Begin to work; when this returns the event loop is there."""
+        """Begin to work; when this returns the worker is about to take its first tasks.
+
+        A server that is away is waited for two seconds, or ten where an app has something to prepare.
+
+        :raises Exception: what the worker failed with before that.
+        """
         if self._thread is not None:
             raise TorrelqueError('a worker runs once; make another')
         # A daemon: an application that ends without stop() is not kept; leases bring the tasks back.
-        self._thread = threading.Thread(target=self._run, name=f'torrelque {self._worker.name}', daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f'torrelque {self._worker.name}', daemon=True)
+        thread.start()
+        self._thread = thread
         self._ready.wait()
+        if not self._begun:
+            thread.join()
+            self._raise_error()
         return self
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more, let what is running end as `Worker.run` says, and wait for it.
 
         :param timeout: how long to wait (s); when it is over the worker goes on ending in its thread.
+        :raises TorrelqueError: it is called in the worker's own event loop, by a coroutine function or a hook, where it
+            cannot be waited for; ``stop(timeout=0)`` only tells the worker.
         :raises Exception: what the worker failed with, if it did.
         """
-        thread = self._thread
-        if thread is None:
+        if self._thread is None:
             return
+        if timeout != 0:
+            self._refuse_in_own_thread()
         self._worker.stop()
-        thread.join(timeout)
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if timeout != 0:
+            self._thread.join(timeout)
+        self._raise_error()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of a worker that ends by itself, in a burst; whether it has ended."""
         if self._thread is not None:
+            self._refuse_in_own_thread()
             self._thread.join(timeout)
         return not self.is_alive()
 
@@ -76,11 +123,17 @@ class ThreadWorker:
         return self._worker.health()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine, as one of the queue's verbs makes, in the worker's event loop, and wait for its result."""
-        if self.loop is None:
-            coroutine.close()
+        """Run a coroutine, as one of the queue's verbs makes, in the worker's event loop, and wait for its result.
+
+        :raises TorrelqueError: the worker does not run; or the call is made in its own event loop, by a coroutine
+            function or a hook, which it would block for ever.
+        :raises TorrelqueClosedError: the worker has ended meanwhile.
+        """
+        loop = self.loop
+        if loop is None:
+            close_coroutine(coroutine)
             raise TorrelqueError('the worker does not run')
-        return run_in_loop(self.loop, coroutine)
+        return run_in_loop(loop, coroutine)
 
     def __enter__(self: Self) -> Self:
         return self.start()
@@ -89,6 +142,19 @@ class ThreadWorker:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _take_up(self) -> None:
+        self._begun = True
+        self._ready.set()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _refuse_in_own_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise TorrelqueError('this call would block the event loop whose end it waits for')
 
     def _run(self) -> None:
         try:
@@ -101,9 +167,23 @@ class ThreadWorker:
 
     async def _work(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.loop.call_soon(self._ready.set)
         try:
             await self._worker.run()
-        finally:
-            for queue in self._worker.queues:
+        except BaseException:
+            # What goes wrong from here on follows from that.
+            await self._close(quiet=True)
+            raise
+        await self._close()
+
+    async def _close(self, quiet: bool = False) -> None:
+        self.loop = None
+        errors: list[Exception] = []
+        for queue in self._worker.queues:
+            try:
                 await queue.aclose()
+            except Exception as exc:
+                errors.append(exc)
+        if errors and not quiet:
+            raise errors[0]
+        for error in errors:
+            logger.debug('a queue of a worker that failed was not closed: %s', error)
