@@ -185,4 +185,4 @@ TELLING = (
     ),
 )  # fmt: skip
 
-LAYERS = (*NOTES, *TELLING)
+DEATHS = (*NOTES, *TELLING)
