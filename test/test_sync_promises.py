@@ -185,9 +185,30 @@ def test_a_transaction_that_is_repeated_enqueues_once(server: RealServer, queue_
         # As the client library does where it has lost the reply.
         assert [read_outcome(client.execute_command(*command)) for command in words] == [True, True]
         assert queue.get_queue_stats().tasks == 2
+        for task_id, _ in queue.dequeue(0, max_tasks=2):
+            assert queue.release(task_id, result='kept')
+        assert [read_outcome(client.execute_command(*command)) for command in words] == [True, True]
+        assert queue.get_queue_stats().tasks == 0
 
 
 # A server that hardly speaks
+
+
+async def test_a_reply_that_drips_is_none(
+    proxy: Proxy, faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
+    monkeypatch.setattr(torrelque.sync.line, 'SILENT', 0.3)
+    proxy.lie, proxy.lie_to, proxy.drip = b'$100000\r\n' + b'x' * 100_000, b'EVAL', 0.05
+    going = asyncio.ensure_future(asyncio.to_thread(faulty.enqueue, 1))
+    try:
+        done, _ = await asyncio.wait([going], timeout=20)
+        assert done
+    finally:
+        proxy.lie = None
+        proxy.cut()
+        (error,) = await asyncio.gather(going, return_exceptions=True)
+    assert isinstance(error, torrelque.TorrelqueConnectionError)
 
 
 @pytest.fixture

@@ -435,7 +435,10 @@ async def test_handlers_of_signals_are_as_they_were_after_a_run(
     assert now() == handled
     await queue.enqueue(1)
     await drain(queue, handle, signals=False)
-    assert seen[1:] == [handled]
+    await queue.enqueue(1)
+    async with Worker(queue, handle) as worker:
+        await until(lambda: worker.health().succeeded)
+    assert seen[1:] == [handled, handled]
 
 
 PROGRAM = """

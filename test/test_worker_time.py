@@ -32,6 +32,8 @@ class Clockwork(Torrelque):
         """What `touch` and `touch_many` answer."""
         self.away = False
         """Whether renewals fail."""
+        self.refusals = 0
+        """So many calls that settle a task fail."""
         self._ready: list[tuple[TorrelqueTaskId, Any]] = []
         self._changed = asyncio.Event()
 
@@ -77,20 +79,24 @@ class Clockwork(Torrelque):
             raise TorrelqueConnectionError('the server is away')
         return [self.held] * len(ids)
 
-    async def release(self, task_id: str, **options: Any) -> bool:
-        self._note('release', task_id)
+    def _settled(self, verb: str, what: Any) -> bool:
+        if self.refusals:
+            self.refusals -= 1
+            raise TorrelqueConnectionError('the server is away')
+        self._note(verb, what)
         return True
+
+    async def release(self, task_id: str, **options: Any) -> bool:
+        return self._settled('release', task_id)
 
     async def release_many(self, task_ids: Iterable[str], **options: Any) -> list[bool]:
         return [await self.release(task_id) for task_id in task_ids]
 
     async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> bool:
-        self._note('requeue', (task_id, delay, bool(options.get('forgive'))))
-        return True
+        return self._settled('requeue', (task_id, delay, bool(options.get('forgive'))))
 
     async def bury(self, task_id: str, *, error: str | None = None) -> bool:
-        self._note('bury', task_id)
-        return True
+        return self._settled('bury', task_id)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         nothing = (None, None, None, None, None)
@@ -212,12 +218,36 @@ def test_a_renewal_that_fails_is_tried_again_while_the_lease_lasts() -> None:
     assert len(queue.times('renew')) > 100
 
 
+@pytest.mark.parametrize('what', ['nothing', 'result', 'error', 'death'])
+def test_what_a_handler_came_to_is_settled_when_the_server_is_back(what: str) -> None:
+    calls: list[Any] = []
+
+    async def handle(delivery: Delivery) -> Any:
+        calls.append(delivery.id)
+        if what in ('error', 'death'):
+            raise ValueError(what)
+        return None if what == 'nothing' else what
+
+    async def script(queue: Clockwork, worker: Worker) -> None:
+        queue.refusals = 3
+        queue.put('task')
+        await asyncio.sleep(60)
+
+    queue, worker = run(handle, script, retry=7, max_attempts=1 if what == 'death' else None)
+    verb = {'error': 'requeue', 'death': 'bury'}.get(what, 'release')
+    assert (len(calls), len(queue.times(verb)), queue.refusals) == (1, 1, 0)
+    health = worker.health()
+    assert (health.succeeded, health.failed, health.lost) == ((0, 1, 0) if what in ('error', 'death') else (1, 0, 0))
+
+
 # Watching
 
 
 def test_what_runs_for_longer_than_a_second_is_watched() -> None:
     async def script(queue: Clockwork, worker: Worker) -> None:
         queue.put(0.9, 5)
+        await asyncio.sleep(0.95)
+        queue.put(0.8)
         await asyncio.sleep(10)
 
     queue, _ = run(sleeper([]), script)
@@ -310,7 +340,10 @@ def test_what_runs_may_end_until_the_patience_of_the_worker_is_over(second: floa
     async def script(queue: Clockwork, worker: Worker) -> None:
         queue.put(5, 40, 41)
         await asyncio.sleep(0.5)
+        assert worker.health().healthy
         worker.stop()
+        await asyncio.sleep(0)
+        assert (worker.health().state, worker.health().healthy) == ('stopping', False)
         if second is not None:
             await asyncio.sleep(second - 0.5)
             worker.stop()
