@@ -194,6 +194,31 @@ RULES = (
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
     ),
     Mutant(
+        'worker-lost-success-told', BEYOND, 'a success that came too late is told to the hooks',
+        (client(
+            'worker/handling',
+            'if not held:\n            self.counts.lost += 1\n            return',
+            'if not held:\n'
+            '            self.counts.lost += 1\n'
+            '            await call_hooks(delivery._plan.on_success, delivery, result)\n'
+            '            return',
+        ),),
+        ('worker_promises::test_a_success_that_came_too_late_is_none',),
+    ),
+    Mutant(
+        'worker-lost-success-resets-the-breaker', BEYOND, 'a success that came too late ends the row of failures',
+        (client(
+            'worker/handling',
+            'if not held:\n            self.counts.lost += 1\n            return',
+            'if not held:\n'
+            '            self.counts.lost += 1\n'
+            '            if self._gates is not None:\n'
+            '                await self._gates.count(delivery, None)\n'
+            '            return',
+        ),),
+        ('worker_promises::test_a_success_that_came_too_late_tells_a_breaker_nothing',),
+    ),
+    Mutant(
         'worker-lost-success-counts-in-bulk', BEYOND,
         'a success that came too late is counted as one, where several are released together',
         (client(
