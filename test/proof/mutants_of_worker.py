@@ -168,7 +168,7 @@ WORKER = (
     Mutant(
         'worker-always-the-first-attempt', BEYOND, 'a handler is told that each attempt is the first',
         (client('worker/delivery', 'return self.id.attempt or 1', 'return 1'),),
-        ('worker_promises::test_a_handler_that_asks_for_another_attempt_at_once_gets_it',),
+        ('worker::test_forgiven_attempts_do_not_count',),
     ),
     Mutant(
         'worker-rate-not-spent', BEYOND, 'tasks begin at any rate',
