@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import pickle
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -680,3 +681,40 @@ async def test_only_queues_can_be_idle() -> None:
     for wrong in ([], None, 'queue', [None]):
         with pytest.raises(TorrelqueTypeError):
             await repeat_until_idle(lambda: asyncio.sleep(0), wrong)  # type: ignore[arg-type]
+
+
+async def test_a_clock_is_moved_by_whole_milliseconds_and_by_no_less_than_was_said(
+    queue: Torrelque, client: redis.asyncio.Redis, clock: Clock
+) -> None:
+    task_id = await queue.enqueue('task', delay=DAY)
+
+    async def due() -> float:
+        return await client.zscore(queue.keys['delayed'], task_id) or 0
+
+    # Some of them are a little less than they look.
+    for seconds, milliseconds in ((1.005, 1005), (0.29, 290), (1.1, 1100), (0.0001, 1), (0.0015, 2), (3, 3000)):
+        before = await due()
+        await clock.move(seconds)
+        assert before - await due() == milliseconds
+
+
+async def test_only_its_own_moves_are_told(queue: Torrelque, clock: Clock) -> None:
+    async def handle(delivery: Delivery) -> None: ...
+
+    await clock.move(DAY)
+    await queue.enqueue('task', delay=HOUR)
+    assert await run_until_idle(queue, handle, clock=clock) == pytest.approx(HOUR, abs=100)
+    assert clock.moved == pytest.approx(DAY + HOUR, abs=100)
+
+
+async def test_signals_are_left_to_the_test(queue: Torrelque) -> None:
+    def handlers() -> list[Any]:
+        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(handlers())
+
+    seen: list[Any] = []
+    await queue.enqueue('task')
+    await run_until_idle(queue, handle)
+    assert seen == [handlers()]

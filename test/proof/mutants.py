@@ -1,4 +1,4 @@
-"""Mutants: each hand-made fault in scripts and client is caught by the ordinary test suite.
+"""Mutants: each hand-made fault in scripts, client and layers is caught by the ordinary test suite.
 
 ``python test/proof/mutants.py`` copies the tree, makes one fault at a time in a copy, and runs the tests there that are
 to see it; first of all, those tests on a copy without a fault, for a test that cannot pass catches everything.  The
@@ -27,6 +27,7 @@ from mutants_of_settling import SETTLING
 
 from mutant import Mutant
 from mutants_of_client import CLIENT
+from mutants_of_layers import LAYERS
 from mutants_of_objects import OBJECTS
 from mutants_of_scripts import SCRIPTS
 from mutants_of_sync import SYNC
@@ -35,7 +36,7 @@ from mutants_of_waiting import WAITING
 from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *SETTLING, *DEATHS)
+MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *SETTLING, *DEATHS, *LAYERS)
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutant import Mutant, client
+from mutant import BEYOND, Mutant, client
 
 SYNC = (
     Mutant(
@@ -64,5 +64,145 @@ SYNC = (
         'sync-closed-unheard', 11, 'who waits in another thread is not told of the end',
         (client('sync/fetch', 'wire.interrupt()', 'pass'),),
         ('sync_faults::test_closing_ends_the_waiting',),
+    ),
+    Mutant(
+        'sync-deadline-not-swept', BEYOND, 'a thread whose deadline has come asks once more before it sweeps',
+        (client(
+            'sync/fetch',
+            '# The server would end the block some tenth of a second late.\n                self._sweep()',
+            'pass',
+        ),),
+        ('sync_promises::test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for',),
+    ),
+    Mutant(
+        'sync-waits-beyond-its-time', BEYOND, 'a thread waits for longer than it was told to',
+        (client('sync/fetch', 'min(BLOCK, self._end - time.monotonic())', 'BLOCK'),),
+        ('sync_promises::test_nobody_waits_for_longer_than_they_said',),
+    ),
+    Mutant(
+        'sync-waits-at-once', BEYOND, 'a thread that is not to wait waits',
+        (client('sync/fetch', 'over = time.monotonic() >= self._end', 'over = False'),),
+        ('sync_promises::test_no_time_to_wait_is_one_look',),
+    ),
+    Mutant(
+        'sync-takes-too-many', BEYOND, 'what a claim brought too much waits for its lease',
+        (client('sync/fetch', 'self._give_back([task_id for task_id, _ in self._got[self._wanted :]])', 'pass'),),
+        ('sync_faults::test_a_claim_that_was_given_up_is_asked_for_again',),
+    ),
+    Mutant(
+        'sync-unreadable-payload-stays', BEYOND, 'a payload that cannot be read is handed out again and again',
+        (client('sync/fetch', 'self._reject(task_id, task_id.token, exc)', 'pass'),),
+        ('sync_faults::test_a_payload_that_cannot_be_read_is_dead_and_the_next_is_taken',),
+    ),
+    Mutant(
+        'sync-fewer-than-there-are', BEYOND, 'a thread gets fewer tasks than it wants and there are',
+        (client('sync/fetch', 'if claimed.more:', 'if False:'),),
+        ('sync::test_many_go_in_and_out',),
+    ),
+    Mutant(
+        'sync-sweeps-in-vain', BEYOND, 'a sweep that fails is tried again without a pause',
+        (client('sync/fetch', 'self._no_sweep_before = time.monotonic() + 1', 'pass'),),
+        ('sync_promises::test_a_sweep_that_fails_is_not_tried_all_the_time',),
+    ),
+    Mutant(
+        'sync-leaves-when-the-server-does', BEYOND, 'a thread that waits gives up when the server goes away',
+        (client('sync/fetch', 'if self._got or not (lost or', 'if True or not (lost or'),),
+        ('sync_faults::test_a_server_that_is_away_is_told',),
+    ),
+    Mutant(
+        'sync-given-back-in-another-order', BEYOND, 'Ctrl-C gives back the wrong way round',
+        (client('sync/fetch', 'task_ids[::-1]', 'task_ids'),),
+        ('sync_faults::test_a_claim_that_was_given_up_is_asked_for_again',),
+    ),
+    Mutant(
+        'sync-waits-in-a-closed-queue', BEYOND, 'a thread that begins to wait while the queue is closed waits on',
+        (client(
+            'sync/fetch',
+            'if fetcher.closed:\n                raise TorrelqueClosedError',
+            'if False:\n                raise TorrelqueClosedError',
+        ),),
+        ('sync_promises::test_a_queue_that_is_closed_while_somebody_begins_to_wait_ends_that',),
+    ),
+    Mutant(
+        'sync-repeats-for-ever', BEYOND, 'a call to a server that is away never ends',
+        (client('sync/line', 'if spent >= REPEATING or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
+        ('sync_faults::test_a_server_that_is_away_is_told',),
+    ),
+    Mutant(
+        'sync-not-repeated', BEYOND, 'a call that lost its connection is not repeated',
+        (client('sync/line', 'if spent >= REPEATING or time.monotonic() >= until:', 'if True:'),),
+        ('sync_faults::test_calls_whose_connection_is_cut_are_done_once',),
+    ),
+    Mutant(
+        'sync-closing-disconnects-others', BEYOND, 'a queue that is closed takes the connections of the others along',
+        (client('sync/line', 'if not left:', 'if True:'),),
+        ('sync::test_queues_of_one_client_share_connections',),
+    ),
+    Mutant(
+        'sync-pipeline-of-another', BEYOND, 'a call goes into the transaction of another client',
+        (client('sync/line', 'if not same:', 'if False:'),),
+        ('sync::test_an_order_and_its_task_are_written_together',),
+    ),
+    Mutant(
+        'sync-pipeline-sends-at-once', BEYOND, 'a call in a pipeline that watches keys is sent at once',
+        (client('sync/line', 'if at_once:', 'if False:'),),
+        ('sync::test_an_order_and_its_task_are_written_together',),
+    ),
+    Mutant(
+        'sync-busy-server-refuses', BEYOND, 'a server that is not ready yet refuses calls',
+        (client('sync/line', 'if code in NOT_RUN:', 'if False:'),),
+        ('sync_promises::test_a_server_that_is_busy_is_asked_again',),
+    ),
+    Mutant(
+        'sync-dead-connections-stay', BEYOND, 'after a lost connection each of the others is tried',
+        (client('sync/line', 'self._lose()\n                error: Exception = exc', 'error: Exception = exc'),),
+        ('sync_promises::test_a_lost_connection_takes_those_along_that_are_likely_to_be_lost',),
+    ),
+    Mutant(
+        'sync-works-after-its-end', BEYOND, 'a closed queue goes on',
+        (client('sync/queue', "raise TorrelqueClosedError('the queue was closed')", 'pass'),),
+        ('sync::test_a_closed_queue_does_nothing',),
+    ),
+    Mutant(
+        'sync-stays-connected', BEYOND, 'a closed queue keeps its connections',
+        (client('sync/queue', 'self._line.leave(self)', 'pass'),),
+        ('sync::test_queues_of_one_client_share_connections',),
+    ),
+    Mutant(
+        'sync-sends-behind-a-gap', BEYOND, 'after tasks that were refused others are sent',
+        (client('sync/queue', 'enqueuer.drop()', 'pass'),),
+        ('sync_promises::test_nothing_is_sent_behind_a_call_that_failed',),
+    ),
+    Mutant(
+        'sync-transaction-refused-as-its-own-duplicate', BEYOND,
+        'a transaction that the client library repeats refuses its own task',
+        (client('sync/queue', 'self._plan.words(call, resent=True)', 'self._plan.words(call)'),),
+        ('sync_promises::test_a_transaction_that_is_repeated_enqueues_once',),
+    ),
+    Mutant(
+        'sync-iterable-that-fails-loses-tasks', BEYOND, 'what was taken from an iterable that failed is not sent',
+        (client('sync/queue', 'while enqueuer.waiting:', 'while False:'),),
+        ('sync::test_a_story_is_the_same_told_by_both',),
+    ),
+    Mutant(
+        'sync-fork-ends-the-waiting-of-its-parent', BEYOND,
+        'a forked process that closes the queue ends the waiting of its parent',
+        (client('sync/wire', 'if self._process != os.getpid():', 'if False:'),),
+        ('sync_promises::test_a_child_that_closes_the_queue_leaves_the_waiting_of_its_parent',),
+    ),
+    Mutant(
+        'sync-trickle-is-an-answer', BEYOND, 'a server that says a byte now and then is waited for',
+        (client('sync/wire', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        ('sync_promises::test_a_reply_that_drips_is_none',),
+    ),
+    Mutant(
+        'sync-handshake-without-end', BEYOND, 'a handshake that trickles in has no end',
+        (client('sync/wire', 'left = self._end - time.monotonic()', 'left = 1.0'),),
+        ('sync_promises::test_a_handshake_that_drips_comes_to_an_end',),
+    ),
+    Mutant(
+        'sync-reply-of-another-command', BEYOND, 'a reply that nobody waited for is taken for that to a call',
+        (client('sync/wire', 'elif self._owed:', 'elif False:'),),
+        ('sync::test_a_story_is_the_same_told_by_both',),
     ),
 )  # fmt: skip

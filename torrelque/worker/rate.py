@@ -20,6 +20,8 @@ class StartRate:
 
     def spend(self, count: int) -> None:
         """So many have begun."""
+        # What came in while tasks were waited for is no more than a full bucket, together with what there was.
+        self._left()
         self._tokens -= count
 
     def _left(self) -> int:
