@@ -18,7 +18,7 @@ from .chain import Middleware
 from .children import ChildDelivery
 from .delivery import Delivery, Stop
 from .handling import Handling
-from .health import Heart, RunningTask, WorkerHealth
+from .health import Heart, RunningTask, WorkerHealth, stop_hearts
 from .job import App, Job, Place
 from .keeper import Keeper
 from .options import Served, check_options, serve
@@ -141,7 +141,8 @@ class Worker:
         self._state = 'running'
         self._started = time.time()
         self._keeper = Keeper(self._held)
-        heart = None if self._heartbeat is None else self._loop.create_task(self._beat(self._heartbeat))
+        every = self._heartbeat
+        hearts = [] if every is None else [Heart(queue, every, self.health) for queue in self._served.queues]
         patience = self._shutdown_timeout
         try:
             with signals_handled(self._loop, self._stop) if self._signals else contextlib.nullcontext():
@@ -157,9 +158,7 @@ class Worker:
                     await self._end(patience)
         finally:
             self._state = 'stopped'
-            if heart is not None:
-                heart.cancel()
-                await asyncio.wait([heart], timeout=UNWILLING)
+            await stop_hearts(hearts)
 
     def stop(self) -> None:
         """Have `run` come to its end; from any thread.  At the second call what is running is given back at once.
@@ -196,17 +195,21 @@ class Worker:
     def health(self) -> WorkerHealth:
         """How it is, and what it is doing."""
         now, clock = time.time(), self._loop.time() if self._loop else 0.0
+        held = [*self._held]  # in one go: the worker may be in another thread
         running = tuple(
             RunningTask(
                 str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
             )
-            for each in [*self._held]  # in one go: the worker may be in another thread
+            for each in held
         )
-        counts = self._handling.counts
+        counts, state = self._handling.counts, self._state
+        if state == 'running' and self._serving is not None and self._serving.done():
+            # It takes no more, and has not come to say so.
+            state = 'stopping'
         return WorkerHealth(
-            self.name, socket.gethostname(), os.getpid(), self._state, self._started, now,
+            self.name, socket.gethostname(), os.getpid(), state, self._started, now,
             tuple(queue.name for queue in self._served.queues), self.concurrency, running,
-            counts.succeeded, counts.failed, counts.dead, counts.lost,
+            counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each._hangs for each in held),
         )  # fmt: skip
 
     # Parts
@@ -323,15 +326,3 @@ class Worker:
             await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
         await self._keeper.close()
         self._handling.close()
-
-    async def _beat(self, interval: float) -> None:
-        heart = Heart(self._served.queues, interval)
-        try:
-            while True:
-                await heart.beat(self.health())
-                # The client library may have swallowed the cancellation, which comes in this state.
-                if self._state == 'stopped':
-                    break
-                await asyncio.sleep(interval)
-        finally:
-            await asyncio.shield(heart.stop(self.name))
