@@ -161,6 +161,15 @@ async def test_a_worker_that_was_killed_is_not_told_of_any_more(queue: Torrelque
         await asyncio.sleep(0.01)
 
 
+async def test_a_beat_that_is_late_hides_no_worker(queue: Torrelque, client: redis.asyncio.Redis) -> None:
+    base = queue.keys['pending'].removesuffix('pending')
+    async with Worker(queue, wait, name='a', heartbeat=1000):
+        while not await get_workers(queue):
+            await asyncio.sleep(0.005)
+        assert 2_000_000 < await client.pttl(f'{base}worker:a') <= 3_000_000
+        assert 2_000_000 < await client.pttl(f'{base}workers') <= 3_000_000
+
+
 async def test_a_worker_that_was_killed_leaves_no_name_for_ever(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     base = queue.keys['pending'].removesuffix('pending')
     await client.zadd(f'{base}workers', {f'killed-{n}': (time.time() - 1) * 1000 for n in range(300)})

@@ -63,7 +63,9 @@ class Worker:
         function of a module, and it is called with a `ChildDelivery`.
     :param result_ttl: how long (s) results can be read, by default as the queue says.
     :param shutdown_timeout: how long (s) to wait at the end for what is running, before it is given back.
-    :param burst: end when there is nothing to take and nothing in hand.
+    :param burst: end when there is nothing to take and nothing in hand.  Tasks that only wait for a token of their
+        group's rate, or for a slot that somebody's work takes up now, are waited for; those that are delayed, or
+        paused, or behind a delayed one of their group, are left.
     :param heartbeat: time (s) between two writings of the worker's health into its queues, for `get_workers`; None is
         never.
     :param name: of the worker, unique; by default of host, process and chance.
@@ -134,6 +136,9 @@ class Worker:
         Then no more is taken, and what is running may end within the ``shutdown_timeout``; what does not is given back,
         and the attempt does not count.  A second signal, or a second `stop`, ends the wait.  When cancelled, all that
         is running is given back at once.  An error of the server that time does not mend is raised at the end.
+
+        :raises TorrelqueConnectionError: there was no connection to the server from the first or, in a burst, no reply
+            of the server of one of its queues for some ten seconds.
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
