@@ -172,10 +172,11 @@ async def test_a_beat_that_is_late_hides_no_worker(queue: Torrelque, client: red
 
 async def test_a_worker_that_was_killed_leaves_no_name_for_ever(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     base = queue.keys['pending'].removesuffix('pending')
-    await client.zadd(f'{base}workers', {f'killed-{n}': (time.time() - 1) * 1000 for n in range(300)})
-    async with Worker(queue, wait, name='a', heartbeat=0.01):
-        while await client.zcard(f'{base}workers') != 1:
+    await client.zadd(f'{base}workers', {f'killed-{n}': (time.time() - 1) * 1000 for n in range(100)})
+    async with Worker(queue, wait, name='a', heartbeat=1000):
+        while not await get_workers(queue):
             await asyncio.sleep(0.005)
+        assert await client.zrange(f'{base}workers', 0, -1) == [b'a']
     assert not await client.exists(f'{base}workers')
 
 

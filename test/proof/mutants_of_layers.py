@@ -154,4 +154,18 @@ BURST = (
     ),
 )  # fmt: skip
 
-LAYERS = (*HEALTH, *REPLY, *BURST)
+WEB = (
+    Mutant(
+        'web-looks-then-writes', BEYOND, 'a list of the web example has more tasks than it has room for',
+        (Edit('example/web/lists.py', 'transaction(write, self._key(token))', "transaction(write, 'another')"),),
+        ('web::test_list_has_no_more_than_that_however_many_come_at_once',),
+    ),
+    Mutant(
+        'web-starts-twice', BEYOND, 'what a lost reply told of is started again',
+        (Edit('example/web/lists.py', 'if records and await pipeline.hexists(',
+              'if False and await pipeline.hexists('),),
+        ('web::test_tasks_are_started_once_though_the_reply_is_lost',),
+    ),
+)  # fmt: skip
+
+LAYERS = (*HEALTH, *REPLY, *BURST, *WEB)
