@@ -209,6 +209,25 @@ async def test_a_server_that_went_while_somebody_waited_is_no_empty_queue(
         proxy.refusing = False
 
 
+async def test_whoever_goes_right_after_the_bell_was_lost_asks_first(
+    proxy: Proxy, queue_name: str, hasty: None
+) -> None:
+    async with proxy.client() as own, Torrelque(own, queue=queue_name) as queue:
+        gate = proxy.hold_request(b'BLPOP')
+        waiting = asyncio.ensure_future(queue.dequeue(600))
+        await gate.arrived.wait()
+        fetcher = queue._started().fetcher
+        proxy.refusing = True
+        proxy.cut()
+        while fetcher._bell.call is not None:
+            await asyncio.sleep(0)
+        # Its time is over in this moment.
+        fetcher._expire(fetcher._waiters[0])
+        with pytest.raises(TorrelqueTimeoutError, match='no reply of the server'):
+            await waiting
+        proxy.refusing = False
+
+
 async def test_an_empty_queue_is_told_from_a_silent_server_in_threads(
     proxy: Proxy, queue_name: str, hasty: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,8 +298,9 @@ async def nothing(delivery: Delivery) -> None: ...
 
 async def test_a_burst_without_a_server_fails(hasty: None) -> None:
     async with redis.asyncio.Redis(port=free_port()) as client, Torrelque(client) as queue:
-        with pytest.raises(TorrelqueConnectionError, match='no connection to the server'):
+        with pytest.raises(TorrelqueConnectionError, match='no connection to the server') as caught:
             await asyncio.wait_for(Worker(queue, nothing, burst=True).run(), 60)
+        assert isinstance(caught.value.__cause__, OSError | redis.exceptions.RedisError)
 
 
 async def test_a_burst_whose_server_goes_fails(
@@ -303,6 +323,23 @@ async def test_a_burst_whose_server_goes_fails(
             await asyncio.wait_for(running, 60)
         proxy.silent = False
         proxy.cut()
+
+
+async def test_a_burst_whose_server_takes_no_writes_for_long_fails(
+    proxy: Proxy, queue: Torrelque, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('torrelque.worker.source.SILENT', 2)
+    async with proxy.client() as own, Torrelque(own, queue=queue.name) as mine:
+        # It can be read from all the time.
+        await mine.enqueue(1)
+        proxy.spoil(calls_of('claim'), b"-MISCONF can't persist to disk\r\n")
+        with pytest.raises(TorrelqueConnectionError, match='MISCONF') as caught:
+            await asyncio.wait_for(Worker(mine, nothing, burst=True).run(), 60)
+        assert isinstance(caught.value.__cause__, TorrelqueTimeoutError)
+        proxy.calm()
+        worker = Worker(mine, nothing, burst=True)
+        await asyncio.wait_for(worker.run(), 60)
+        assert worker.health().succeeded == 1
 
 
 @pytest.mark.first_server

@@ -118,6 +118,7 @@ def copy_error(error: Exception) -> Exception:
         copy = type(error)(*error.args)
     except TypeError:
         return TorrelqueError(str(error))
+    copy.__cause__ = error.__cause__
     if isinstance(error, TorrelqueServerError):
         copy.passing = error.passing  # type: ignore[attr-defined]
     return copy

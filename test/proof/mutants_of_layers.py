@@ -82,7 +82,7 @@ REPLY = (
     Mutant(
         'not-asked-at-the-end', 12, 'a server that went since the last claim is told as an empty queue',
         (client('fetch', ' or self._error is not None or self._bell.call is None)', ')'),),
-        ('no_reply::test_a_server_that_went_while_somebody_waited_is_no_empty_queue',),
+        ('no_reply::test_whoever_goes_right_after_the_bell_was_lost_asks_first',),
     ),
     Mutant(
         'sync-no-reply-is-no-task', 12, 'a server that does not answer a thread is told as an empty queue',
@@ -108,9 +108,9 @@ REPLY = (
 
 BURST = (
     Mutant(
-        'burst-ends-in-silence', BEYOND, 'a burst ends as if the queue were empty where the server is slow',
+        'burst-in-silence', BEYOND, 'a burst takes no reply for an empty queue, and waits for ever',
         (client('worker/source', 'if exc.replied:', 'if True:'),),
-        ('no_reply::test_a_burst_does_not_take_one_queue_that_is_away_for_an_empty_one',),
+        ('no_reply::test_a_burst_whose_server_takes_no_writes_for_long_fails',),
     ),
     Mutant(
         'burst-without-an-end', BEYOND, 'a burst whose server is gone waits for ever',
@@ -150,7 +150,7 @@ BURST = (
     Mutant(
         'idle-waits-for-tokens', BEYOND, 'a run until idle waits for a token, and does not move the clock',
         (client('testing/idle', 'worker._source.looks_out = False', 'pass'),),
-        ('testing::test_rates_and_probes_are_moved_to',),
+        ('testing::test_a_worker_that_is_run_until_idle_waits_for_no_token_and_for_nobody',),
     ),
 )  # fmt: skip
 
