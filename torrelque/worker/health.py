@@ -119,7 +119,7 @@ class Heart:
         try:
             await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
         except Exception as exc:
-            logger.warning('the heartbeat could not be ended: %s', str(exc) or repr(exc))
+            logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
 
     async def _write(self, name: str, text: str) -> None:
         base = _base(self._queue)
