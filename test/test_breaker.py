@@ -11,8 +11,9 @@ import pytest
 import redis.asyncio
 
 import torrelque
+from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId
-from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
+from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, ThreadWorker, Worker
 
 NOW = Backoff(base=0, jitter=False)
 
@@ -132,6 +133,28 @@ async def test_the_pause_of_an_operator_stays(client: redis.asyncio.Redis, queue
         assert worker.health().succeeded <= 2
         await queue.resume()
         await until(lambda: worker.health().succeeded == 2)
+
+
+async def test_a_breaker_works_beside_an_application_with_the_same_client(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service()
+    await queue.enqueue_many(range(20))
+    async with server.client(max_connections=1, decode_responses=True) as own:
+        async with own.pipeline() as pipeline:
+            # Its only connection belongs to this loop, and is taken.
+            await pipeline.watch('x')
+            options: dict[str, Any] = {'breaker': Breaker(failures=2, pause=0.05), 'retry': NOW, 'concurrency': 1}
+            worker = ThreadWorker(Torrelque(own, queue=queue.name), service.handle, **options)
+            await asyncio.to_thread(worker.start)
+            while not await is_paused(client, queue):
+                await asyncio.sleep(0.005)
+            service.down = False
+            await until(lambda: worker.health().succeeded == 20)
+            await asyncio.to_thread(worker.stop)
+        assert await own.ping()
+    assert not await is_paused(client, queue)
+    assert 'the circuit breaker failed' not in caplog.text
 
 
 async def test_a_breaker_that_cannot_pause_does_not_keep_the_task(

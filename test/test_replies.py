@@ -248,9 +248,10 @@ GOING = ['times out', 'is cancelled', 'closes']
 
 @pytest.mark.parametrize('going', GOING)
 async def test_what_an_unreadable_claim_took_goes_to_others_at_once(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asked for it goes before it has asked again."""
+    monkeypatch.setattr('torrelque.fetch.GRACE', 0.0)
     await queue.enqueue('taken', task_timeout=600)
     spoil = faulty._started().fetcher._claimed
 

@@ -487,6 +487,22 @@ async def test_rates_and_probes_are_moved_to(queue: Torrelque) -> None:
     assert await repeat_until_idle(burst(queue, handle), queue) == pytest.approx(3 * HOUR, abs=100)
 
 
+async def test_a_worker_that_is_run_until_idle_waits_for_no_token_and_for_nobody(queue: Torrelque) -> None:
+    done: list[Any] = []
+
+    async def handle(delivery: Delivery) -> None:
+        done.append(delivery.task)
+
+    await queue.set_limit('api', rate=(1, HOUR))
+    await queue.enqueue_many(range(3), group='api')
+    assert await run_until_idle(queue, handle) == pytest.approx(2 * HOUR, abs=100)
+    await queue.set_limit('line', concurrency=1)
+    await queue.enqueue_many(range(2), group='line', task_timeout=HOUR)
+    await queue.dequeue()
+    assert await run_until_idle(queue, handle) == pytest.approx(HOUR, abs=100)
+    assert done == [0, 1, 2, 0, 1]
+
+
 async def test_several_queues_share_a_clock(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     async def handle(task_id: TorrelqueTaskId, task: Any) -> float | None:
         return None

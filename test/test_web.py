@@ -21,6 +21,7 @@ import pytest_asyncio
 import torrelque
 from browser import MissingBrowserError, launch
 from processes import is_alive, wait_end
+from proxy import open_proxy
 from servers import RealServer
 from torrelque import Torrelque
 
@@ -295,6 +296,58 @@ async def test_list_has_room_for_so_many_and_no_more(run: Run, server: RealServe
     await asyncio.gather(*(visitor.ask('POST', f'/tasks/{task_id}/cancel') for task_id in list(views)[:20]))
     assert len((await visitor.ask('POST', '/tasks/clear')).json['ids']) == 20
     await visitor.start('letter')
+
+
+async def test_list_has_no_more_than_that_however_many_come_at_once(run: Run, server: RealServer) -> None:
+    webs = [await run('--url', server.url, '--consumers', 0) for _ in range(2)]
+    visitor = await Visitor(webs[0]).come()
+    requests = [Visitor(webs[n % 2], visitor.cookie).ask('POST', '/tasks?kind=letter&count=20') for n in range(60)]
+    answers = await asyncio.gather(*requests)
+    started = [answer for answer in answers if answer.status == 201]
+    assert sorted({answer.status for answer in answers}) == [201, 409]
+    assert len(started) == 25
+    ids = {task_id for answer in started for task_id in answer.json['ids']}
+    assert len(ids) == 500
+    with server.sync_client() as client:
+        token = visitor.cookie.partition('=')[2]
+        assert {key.decode() for key in client.hkeys(f'visitor:{{web}}:{token}')} == ids
+        assert client.hlen('{web}:tasks') == 500
+
+
+@pytest.mark.parametrize('lose', ['lose_reply', 'lose_request'])
+async def test_tasks_are_started_once_though_the_reply_is_lost(
+    server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch, lose: str
+) -> None:
+    monkeypatch.syspath_prepend(WEB)
+    from lists import Lists
+
+    async with open_proxy(server) as proxy, proxy.client(decode_responses=True) as client:
+        async with Torrelque(client, queue=queue_name) as queue:
+            lists = Lists(client, queue, 1)
+            getattr(proxy, lose)(b'EXEC')
+            records = await lists.start('ada', ['letter', 'film'])
+            assert proxy.lossless
+            assert (await lists.load('ada')) == records
+            assert (await queue.get_queue_stats()).tasks == len(records) == 2
+
+
+async def test_a_record_that_was_cleared_away_does_not_come_back_with_a_cancellation(
+    server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(WEB)
+    from lists import Lists
+
+    async with open_proxy(server) as proxy, proxy.client(decode_responses=True) as client:
+        async with Torrelque(client, queue=queue_name) as queue:
+            lists = Lists(client, queue, 1)
+            (task_id,) = await lists.start('ada', ['letter'])
+            gate = proxy.hold_reply(b'\r\nHGET\r\n')
+            cancelling = asyncio.ensure_future(lists.cancel('ada', task_id))
+            await gate.arrived.wait()
+            assert await lists.clear('ada') == [task_id]
+            gate.open()
+            assert await cancelling == {}
+            assert await lists.load('ada') == {}
 
 
 async def test_cancelled_task_is_listed_after_the_queue_has_forgotten_it(run: Run, server: RealServer) -> None:

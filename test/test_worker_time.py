@@ -95,7 +95,7 @@ class Clockwork(Torrelque):
     async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> bool:
         return self._settled('requeue', (task_id, delay, bool(options.get('forgive'))))
 
-    async def bury(self, task_id: str, *, error: str | None = None) -> bool:
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
         return self._settled('bury', task_id)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:

@@ -79,6 +79,11 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     @property
+    def trouble(self) -> BaseException:
+        """Why no reply comes, as far as can be seen."""
+        return self._error or TimeoutError('it is silent' if self.connected else 'no connection has come about yet')
+
+    @property
     def place(self) -> tuple[object, ...]:
         """Address of the server, as the client library knows it."""
         return tuple(getattr(self._connection, name, None) for name in ('host', 'port', 'path'))
@@ -154,12 +159,16 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(delay)
                 delay = min(0.5, delay * 2)
             except Exception as exc:
-                if not isinstance(self._error, type(exc)):
-                    logger.warning('cannot connect to the server, and will try again: %s', str(exc) or repr(exc))
+                late = isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not str(exc)
+                error: Exception = TimeoutError(f'no answer for {self._patience:g} s') if late else exc
+                final = final_error(exc)
+                if not isinstance(self._error, type(error)):
+                    again = ', and will try again' if final is None and self._wanted() and not self._closed else ''
+                    logger.warning('cannot connect to the server%s: %s', again, str(error) or repr(error))
                 _forget_frames(exc)
-                self._error = exc
+                self._error = error
                 self._anew = True
-                if final := final_error(exc):
+                if final is not None:
                     self._refuse(final)
                     return
                 await asyncio.sleep(delay)

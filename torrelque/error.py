@@ -21,7 +21,18 @@ class TorrelqueClosedError(TorrelqueError):
 
 
 class TorrelqueTimeoutError(TorrelqueError, TimeoutError):
-    """The time is over: nothing was taken, or what was watched has not come to its end."""
+    """The time is over: nothing was taken, or what was watched has not come to its end.  Where the server did not reply
+    to who waited for a task, nobody knows whether there was one, and ``__cause__`` tells why."""
+
+    replied: bool = True
+    """Whether the server has said so; else it gave no reply in time."""
+
+
+def no_reply(cause: BaseException) -> TorrelqueTimeoutError:
+    """The error of who waited for a task while the server gave no reply, and why it did not."""
+    error = TorrelqueTimeoutError(f'no reply of the server in time: {str(cause) or repr(cause)}')
+    error.replied, error.__cause__ = False, cause
+    return error
 
 
 class TorrelqueLookupError(TorrelqueError, LookupError):
@@ -107,6 +118,7 @@ def copy_error(error: Exception) -> Exception:
         copy = type(error)(*error.args)
     except TypeError:
         return TorrelqueError(str(error))
+    copy.__cause__ = error.__cause__
     if isinstance(error, TorrelqueServerError):
         copy.passing = error.passing  # type: ignore[attr-defined]
     return copy

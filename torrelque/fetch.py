@@ -11,18 +11,18 @@ It is a state machine of callbacks: no task of the event loop runs here that cou
 import asyncio
 import collections
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
 from .bell import Bell
 from .calls import claim_args, tell_troubles
-from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError
+from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError, no_reply
 from .guard import Guard
 from .link import Link, Request
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
+from .receipts import Receipts
 from .replies import Claimed, UnreadableError, read_claimed, read_swept
 from .waiter import Delivery, Waiter
 
@@ -34,8 +34,7 @@ VAIN = 200
 """Claims that bring nothing, one behind the other, each of which may skip hundreds of holes; then there is a pause."""
 RECORD = 60.0
 """s for which the server keeps what a claim has taken, until its reply is acknowledged."""
-ACKNOWLEDGE = 0.1
-"""s after which a claim is acknowledged by itself, when no other call did."""
+
 
 class Fetcher:
     """Takes tasks of one queue for all who wait for one in this process.
@@ -62,18 +61,17 @@ class Fetcher:
         self._transitions = transitions
         self._loads = serialiser.loads
         self._give_back, self._reject = give_back, reject
-        self._records = f'{keys["claim"]}:{secrets.token_hex(8)}'
+        self._receipts = Receipts(link, keys['claim'])
+        self.acknowledge = self._receipts.acknowledge
         self._loop, self._name = link.loop, name
         self._waiters: collections.deque[Waiter] = collections.deque()
-        self._number = 0
+        self._replies = 0
         self._again = False
         self._claiming: asyncio.Future[None] | None = None
         self._since = 0.0
         self._scheduled = False
         self._crowd = False
         self._vain = 0
-        self._unacknowledged = ''
-        self._acknowledger: asyncio.TimerHandle | None = None
         self._stayed = False
         self._rang = False
         self._claim_call: Request | None = None
@@ -90,7 +88,7 @@ class Fetcher:
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
-        waiter = Waiter(self._loop.create_future(), wanted, timeout != 0)
+        waiter = Waiter(self._loop.create_future(), wanted, timeout != 0, self._replies)
         if timeout is not None:
             waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
             waiter.over = not timeout
@@ -114,11 +112,6 @@ class Fetcher:
             if waiter.timer is not None:
                 waiter.timer.cancel()
 
-    def acknowledge(self) -> str:
-        """The key of a claim's record that any script may delete now, for its reply has come; '' if there is none."""
-        record, self._unacknowledged = self._unacknowledged, ''
-        return record
-
     async def close(self) -> None:
         """End all waiting with an error, and leave nothing behind."""
         self._closed = True
@@ -130,9 +123,9 @@ class Fetcher:
                 await asyncio.wait([self._claiming], timeout=CLOSING)
         finally:
             self.abandon()
-        if self._number and self._link.connected:
+        if self._receipts.number and self._link.connected:
             # The bell may have rung for the connection that was just closed; nobody would know.
-            call = self._link.call(self._transitions['leave'], [self._record, str(int(BLOCK * 1000))])
+            call = self._link.call(self._transitions['leave'], [self._receipts.key, str(int(BLOCK * 1000))])
             await asyncio.wait([call], timeout=CLOSING)
             if not call.done():
                 call.cancel()
@@ -144,9 +137,9 @@ class Fetcher:
         if self._bell.call is not None and not self._closed and self._link.connected:
             self._ring()
         self._closed = True
-        for timer in (self._timer, self._acknowledger):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._receipts.end()
         self._guard.end()
         self._bell.link.close()
 
@@ -175,26 +168,24 @@ class Fetcher:
             waiter.future.set_exception(error)
 
     def _expire(self, waiter: Waiter) -> None:
-        if self._claiming is not None and not waiter.over:
-            waiter.over = True
+        if not waiter.over and (self._claiming is not None or self._error is not None or self._bell.call is None):
+            # Whether there is no task, or no reply, the next claim will tell.
+            waiter.over, waiter.replies = True, self._replies
             waiter.timer = self._loop.call_later(GRACE, self._expire, waiter)
+            self._pump()
         else:
             self._time_out(waiter)
 
     def _time_out(self, waiter: Waiter) -> None:
-        error = TorrelqueTimeoutError('no task came in time')
-        error.__cause__ = self._error
-        self._resolve(waiter, error)
+        silent = waiter.over and waiter.replies == self._replies
+        reason = silent and (self._error or self._link.trouble)
+        self._resolve(waiter, no_reply(reason) if reason else TorrelqueTimeoutError('no task came in time'))
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
         # The last first: each goes to the head.
         self._give_back([task_id for task_id, _ in reversed(deliveries)])
 
     # Claiming
-
-    @property
-    def _record(self) -> str:
-        return f'{self._records}:{self._number}'
 
     def _pump(self) -> None:
         """Claim, unless it is done already or nobody waits."""
@@ -224,13 +215,13 @@ class Fetcher:
             if wanted >= BULK:
                 break
         if not self._again:
-            self._number += 1
+            self._receipts.number += 1
             self._since = monotonic()
         self._claiming = self._loop.create_future()
         self._stayed = staying > 0
         self._rang = False
         args = claim_args(
-            self.acknowledge(), self._record, min(wanted, BULK), 0 if self._closed else staying, BULK_BYTES
+            self.acknowledge(), self._receipts.key, min(wanted, BULK), 0 if self._closed else staying, BULK_BYTES
         )
         self._claim_call = Request(self._transitions['claim'], args, self._claimed, resent=self._again)
         self._link.submit(self._claim_call)
@@ -250,12 +241,11 @@ class Fetcher:
             logger.info('the server is back')
             self._error = None
         self._again = False
+        self._replies += 1
         if claimed.troubles:
             tell_troubles(claimed.troubles)
         if claimed.tasks or claimed.foreign:
-            self._unacknowledged = self._record
-            if self._acknowledger is None:
-                self._acknowledger = self._loop.call_later(ACKNOWLEDGE, self._acknowledge)
+            self._receipts.came()
         self._hand_out(claimed)
 
         due = claimed.wait is not None and claimed.wait <= 0
@@ -324,11 +314,6 @@ class Fetcher:
                 logger.warning('waiting for the server to come back: %s', error)
             self._error = error
             self._loop.call_later(0.1, self._pump)
-
-    def _acknowledge(self) -> None:
-        self._acknowledger = None
-        if key := self.acknowledge():
-            self._link.submit(Request(None, ['DEL', key], lambda reply, error: None))
 
     # Waiting
 

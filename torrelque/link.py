@@ -165,7 +165,7 @@ class Link(Connection):
         late = [request for request in self._unsent if request.ticks >= GIVE_UP]
         if late:
             self._unsent = [request for request in self._unsent if request.ticks < GIVE_UP]
-            self._fail(late, TorrelqueConnectionError(f'no connection to the server: {self._error or "no answer"}'))
+            self._fail(late, self._away('no connection to the server'))
         for request in self._unsent:
             request.ticks += 1
         for request in self._in_flight:
@@ -260,14 +260,14 @@ class Link(Connection):
         self._drop()
         self._anew = True
         late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]
-        self._fail(late, TorrelqueConnectionError(f'no answer of the server: {self._error}'))
+        self._fail(late, self._away('no answer of the server'))
         repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]
         for request in repeated:
             request.resent = True
         self._unsent[:0] = repeated if refused is None else [refused, *repeated]
         self._fail(
             [request for request in requests if not request.repeat],
-            TorrelqueConnectionError(f'the connection was lost: {self._error}'),
+            self._away('the connection was lost'),
         )
         if self._unsent and not self._closed:
             self._connect(pause or self._fruitless > 1)
@@ -279,6 +279,11 @@ class Link(Connection):
 
     def _refuse(self, error: Exception) -> None:
         self._fail(self._unsent, error)
+
+    def _away(self, what: str) -> TorrelqueConnectionError:
+        error = TorrelqueConnectionError(f'{what}: {self._error or "no answer"}')
+        error.__cause__ = self._error
+        return error
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
         for request in requests:

@@ -174,12 +174,16 @@ class Torrelque(Operated):
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
         :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
-        :raises TorrelqueTimeoutError: no task came in time.
+        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
+            message says so, ``replied`` is False, and ``__cause__`` is the reason.
+        :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
+        :raises TorrelqueServerError: the server refused, and time does not mend that: a wrong password, for instance.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
 
-        Who waits goes on waiting while the server is away.  A call that is cancelled loses nothing: a task that was
-        taken for it goes to another waiting call, or back to the head of the queue, and the attempt does not count.
-        A task whose payload cannot be read is not delivered but dead, with the error in its state and in the log.
+        Who waits goes on waiting while a server is away that was there before.  A call that is cancelled loses nothing:
+        a task that was taken for it goes to another waiting call, or back to the head of the queue, and the attempt
+        does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its state and
+        in the log.
         """
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000

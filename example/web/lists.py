@@ -1,18 +1,22 @@
 """Who has started what: each visitor's list of tasks.
 
 The only place that spells the example's own key: ``visitor:{web}:TOKEN``, a hash of records by task id.  A record is
-written in one transaction with its task, so that neither is there without the other, and it outlives pages and web
-processes.  What becomes of a task is the queue's to tell.
+written in one transaction with its task, so that neither is there without the other, and with the look whether there is
+room for it, so that no list is ever longer than it may be.  It outlives pages and web processes.  What becomes of a
+task is the queue's to tell.
 """
 
 import asyncio
 import json
 import random
 import time
+import weakref
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.client import Pipeline
 
 from consumer import ATTEMPTS, KEEP, KINDS
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskState
@@ -45,6 +49,7 @@ class Lists:
         self._client = client
         self._queue = queue
         self._lease = max(2, 10 / speed)
+        self._changing: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def load(self, token: str) -> dict[str, Record]:
         records = await self._client.hgetall(self._key(token))
@@ -56,10 +61,16 @@ class Lists:
     async def start(self, token: str, kinds: list[str]) -> dict[str, Record]:
         """Enqueue tasks of these kinds: all of them, or none."""
         key = self._key(token)
-        if await self._client.hlen(key) + len(kinds) > LIMIT:
-            raise ListFullError
         records: dict[str, Record] = {}
-        async with self._client.pipeline() as pipeline:
+
+        async def write(pipeline: Pipeline) -> None:
+            if records and await pipeline.hexists(key, next(iter(records))):
+                # It was written, and the reply was lost.
+                return
+            if await pipeline.hlen(key) + len(kinds) > LIMIT:
+                raise ListFullError
+            pipeline.multi()
+            records.clear()
             for number, kind in enumerate(kinds):
                 record = Record(kind, random.choice(KINDS[kind].titles), time.time_ns() // 1000 + number)
                 task_id = await self._queue.enqueue(
@@ -71,19 +82,27 @@ class Lists:
                 pipeline.hset(key, task_id, json.dumps(record))
                 records[task_id] = record
             pipeline.expire(key, KEEP)
-            await pipeline.execute()
+
+        await self._change(token, write)
         return records
 
     async def cancel(self, token: str, task_id: str) -> dict[str, Record]:
-        """Cancel a task: its record from now on, or nothing if it was final."""
+        """Cancel a task: its record from now on, or nothing if it was final, or is not on the list any more."""
         if not await self._queue.cancel(task_id):
             return {}
-        data = await self._client.hget(self._key(token), task_id)
-        if data is None:
-            return {}
-        record = Record(*json.loads(data))._replace(cancelled=True)
-        await self._client.hset(self._key(token), task_id, json.dumps(record))
-        return {task_id: record}
+        key = self._key(token)
+        records: dict[str, Record] = {}
+
+        async def write(pipeline: Pipeline) -> None:
+            records.clear()
+            data = await pipeline.hget(key, task_id)
+            pipeline.multi()
+            if data is not None:
+                records[task_id] = Record(*json.loads(data))._replace(cancelled=True)
+                pipeline.hset(key, task_id, json.dumps(records[task_id]))
+
+        await self._change(token, write)
+        return records
 
     async def redrive(self, task_id: str) -> bool:
         return await self._queue.redrive(task_id) == 1
@@ -113,6 +132,14 @@ class Lists:
         now = seconds * 1000 + microseconds / 1000
         found = zip(task_ids, scores, strict=True)
         return {task_id: max(0, (score - now) / 1000) for task_id, score in found if score is not None}
+
+    async def _change(self, token: str, write: Callable[[Pipeline], Awaitable[None]]) -> None:
+        """Look at a list and write to it in one transaction, which begins anew when the list was changed in between.
+
+        What comes at once to this process goes one after the other, so that is left to those of other processes.
+        """
+        async with self._changing.setdefault(token, asyncio.Lock()):
+            await self._client.transaction(write, self._key(token))
 
     def _key(self, token: str) -> str:
         return f'visitor:{{{self._queue.name}}}:{token}'

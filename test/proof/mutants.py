@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants_of_deaths import DEATHS
+from mutants_of_health import HEALTHY
 from mutants_of_settling import SETTLING
 
 from mutant import Mutant
@@ -36,7 +37,7 @@ from mutants_of_waiting import WAITING
 from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *SETTLING, *DEATHS, *LAYERS)
+MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *SETTLING, *DEATHS, *HEALTHY, *LAYERS)
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)

@@ -85,12 +85,13 @@ TWICE = (
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (client('fetch', 'self.acknowledge(), self._record, min(', 'self._record, self._record, min('),),
+        (client('fetch', 'self.acknowledge(), self._receipts.key, min(',
+                'self._receipts.key, self._receipts.key, min('),),
         ('faults::test_dequeue_is_once',),
     ),
     Mutant(
         'record-not-deleted', 2, 'the record of a claim stays where the consumer has nothing more to say',
-        (client('fetch', 'if self._acknowledger is None:', 'if False:'),),
+        (client('receipts', 'if self._timer is None:', 'if False:'),),
         ('wait::test_a_claim_is_acknowledged_by_itself',),
     ),
     Mutant(
@@ -307,7 +308,7 @@ LIVE = (
     ),
     Mutant(
         'closing-rings-not', 10, 'a queue object that is closed takes the ring along',
-        (client('fetch', 'if self._number and self._link.connected:', 'if False:'),),
+        (client('fetch', 'if self._receipts.number and self._link.connected:', 'if False:'),),
         ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
     Mutant(
@@ -346,7 +347,7 @@ LIVE = (
     ),
     Mutant(
         'deadline-put-off', 12, 'a deadline is put off for as long as a claim is on its way',
-        (client('fetch', 'if self._claiming is not None and not waiter.over:', 'if self._claiming is not None:'),),
+        (client('fetch', 'if not waiter.over and (self._claiming', 'if (self._claiming'),),
         ('faults::test_a_deadline_is_a_deadline',),
     ),
     Mutant(
@@ -373,7 +374,7 @@ LIVE = (
     ),
     Mutant(
         'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',
-        (client('connection', 'if final := final_error(exc):', 'if final := None:'),),
+        (client('connection', 'final = final_error(exc)', 'final = None'),),
         ('faults::test_wrong_password_is_told_at_once',),
     ),
 )  # fmt: skip

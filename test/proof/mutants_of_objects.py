@@ -108,7 +108,7 @@ NAMES = (
     ),
     Mutant(
         'breaker-in-the-encoding-of-its-client', BEYOND, 'a group that works again stays paused',
-        (client('worker/breaker', "(group or '').encode()", "group or ''"),),
+        (client('worker/breaker', "queue.command('HEXISTS', ", 'queue.client.hexists('),),
         ('names::test_a_worker_and_its_breaker_with_names_of_any_text',),
     ),
     Mutant(

@@ -25,6 +25,7 @@ from torrelque import (
     TorrelqueTimeoutError,
 )
 from torrelque.calls import BLOCK_MS, Plan, claim_args, tell_troubles
+from torrelque.error import no_reply
 from torrelque.patience import SILENT
 from torrelque.protocol import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
 from torrelque.replies import (
@@ -110,6 +111,7 @@ class Visit:
         self._since = -math.inf
         self._listened = False
         self._error: Exception | None = None
+        self._late = False
         self._no_sweep_before = 0.0
 
     def fetch(self) -> list[Delivery]:
@@ -133,7 +135,7 @@ class Visit:
                 if self._got:
                     return self._hand_over()
                 if over:
-                    raise TorrelqueTimeoutError('no task came in time') from self._error
+                    raise TorrelqueTimeoutError('no task came in time')
                 self._listen(wait)
         except BaseException as exc:
             if self._got and isinstance(exc, _TROUBLES):
@@ -158,7 +160,12 @@ class Visit:
             raise TorrelqueClosedError('the queue was closed while this call waited for a task')
         until = self._end + GRACE
         if time.monotonic() >= until:
-            raise TorrelqueTimeoutError('no task came in time') from self._error
+            if self._error is not None:
+                raise no_reply(self._error)
+            if self._late:
+                raise TorrelqueTimeoutError('no task came in time')
+            # The bell was silent, or this process stood still: the server is still to be asked.
+            self._late, until = True, time.monotonic() + GRACE
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
@@ -175,10 +182,10 @@ class Visit:
             lost = lost or isinstance(exc, UnreadableError)
             if self._got or not (lost or getattr(exc, 'passing', False)):
                 raise
-            if self._error is None:
-                logger.warning('waiting for the server to come back: %s', exc)
-            self._error = exc
+            self._error, known = exc, self._error is not None
             if time.monotonic() < until:
+                if not known:
+                    logger.warning('waiting for the server to come back: %s', exc)
                 time.sleep(0.1)
             return None
         self._held += [task_id for task_id, _ in claimed.tasks]

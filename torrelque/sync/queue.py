@@ -188,6 +188,9 @@ class Torrelque:
     def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
         """Wait for a task and take it, as the asynchronous one.
 
+        :raises TorrelqueConnectionError: there was no connection to the server from the first, for as long as the call
+            waits, some ten seconds at the most.
+
         Each thread that waits has a connection of its own.  A ``KeyboardInterrupt`` gives back what was taken,
         uncounted, which may take a second.
         """

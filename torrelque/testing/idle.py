@@ -50,10 +50,11 @@ async def run_until_idle(
 ) -> float:
     """Work on tasks until none is pending, working or delayed any more; how far the clock was moved for it (s).
 
-    Workers with ``burst`` do it, one after the other.  Whenever there is nothing to do, the clock is moved to the next
-    time for which something waits: a delay, the end of a lease that nobody renews, a token of a rate, a probe.  So
-    retries with hours between them take no time, and the tasks, their attempts and errors are as they would be with
-    waiting.  In this way a task that somebody else works on is taken from him.
+    Workers with ``burst`` do it, one after the other; here they wait for no token, and for nobody else.  Whenever there
+    is nothing to do, the clock is moved to the next time for which something waits: a delay, the end of a lease that
+    nobody renews, a token of a rate, a probe.  So retries with hours between them take no time, and the tasks, their
+    attempts and errors are as they would be with waiting.  In this way a task that somebody else works on is taken from
+    him.
 
     :param queue: as that of ``torrelque.worker.Worker``: a queue, several, or decorated tasks.
     :param handler: as well.
@@ -71,7 +72,10 @@ async def run_until_idle(
     from torrelque.worker import Worker
 
     def make() -> Worker:
-        return Worker(queue, handler, burst=True, **{'signals': False, **options})
+        worker = Worker(queue, handler, burst=True, **{'signals': False, **options})
+        # What waits for a token, or for somebody else, is brought nearer by the clock.
+        worker._source.looks_out = False
+        return worker
 
     return await repeat_until_idle(
         lambda: make().run(), make().queues, clock=clock, move=move, max_rounds=max_rounds, within=within
@@ -89,7 +93,8 @@ async def repeat_until_idle(
 ) -> float:
     """`run_until_idle` with a loop of your own.
 
-    :param run: works on what is there now, and returns.  It is called again and again.
+    :param run: works on what is there now, and returns.  It is called again and again.  A `TorrelqueTimeoutError` whose
+        ``replied`` is False is no reason to return: the server was slow, or is away.
     :param queues: those that are to be idle.
 
     The others are as there.

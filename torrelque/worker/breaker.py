@@ -8,7 +8,7 @@ import collections
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
@@ -89,7 +89,7 @@ class Gates:
         if delivery.id.probe:
             self._gates.pop(key, None)
             # Else an operator has paused it meanwhile.
-            if await _commands(queue).hexists(queue.keys['probes'].encode(), (group or '').encode()):
+            if await queue.command('HEXISTS', queue.keys['probes'], group or ''):
                 logger.warning('the probe of %s succeeded: resumed', _name(queue, group))
                 await queue.resume(group)
         elif gate is not None:
@@ -118,10 +118,6 @@ class Gates:
         gate.outcomes.append(failed)
         gate.failed += failed
         gate.row = gate.row + 1 if failed else 0
-
-
-def _commands(queue: Torrelque) -> Any:
-    return queue.client
 
 
 def _name(queue: Torrelque, group: str | None) -> str:

@@ -1,16 +1,23 @@
 """What a worker tells of itself, and the heartbeat by which others see it."""
 
+import asyncio
 import json
 import logging
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from torrelque import Torrelque
 
+from .scripts import run_script
+
 logger = logging.getLogger(__package__)
+
+T = TypeVar('T')
 
 MISSED = 3
 """A worker whose heart missed so many beats is not told of any more."""
+MOMENT = 0.5
+"""s that the end of a worker waits for a beat that is on its way, and for the goodbye."""
 
 
 class RunningTask(NamedTuple):
@@ -49,66 +56,140 @@ class WorkerHealth(NamedTuple):
     lost: int
     """Deliveries whose lease was lost, or whose task was cancelled."""
 
+    hanging: int = 0
+    """Places that are taken by threads that hang: they go on though their task was given back, or failed by its time
+    limit."""
+
     @property
     def healthy(self) -> bool:
-        """Whether it takes tasks: for a probe of an orchestrator."""
-        return self.state == 'running'
+        """Whether it takes tasks: for a probe of an orchestrator.  Where all places hang it never will again."""
+        return self.state == 'running' and self.hanging < self.concurrency
 
 
 class Heart:
-    """Writes the health of a worker into each of its queues.
+    """Writes the health of a worker into one of its queues, over that queue's own connection, until it is stopped.
 
-    ``{queue}:workers`` is a sorted set of names by the time of their last beat (ms, of the worker's machine), and
+    ``{queue}:workers`` is a sorted set of names by the time until which they count as alive (ms, of the server), and
     ``{queue}:worker:NAME`` the health as JSON, with a TTL of some beats; they vanish with the last worker.
     """
 
-    def __init__(self, queues: Sequence[Torrelque], interval: float) -> None:
-        self._queues = queues
-        self._ttl = max(1, round(interval * MISSED * 1000))
+    def __init__(self, queue: Torrelque, interval: float, tell: Callable[[], WorkerHealth]) -> None:
+        self._queue = queue
+        self._interval = interval
+        self._life = max(1, round(interval * MISSED * 1000))
+        self._tell = tell
+        loop = asyncio.get_running_loop()
+        # A cancellation alone would not do: somebody on the way may swallow it.
+        self._over: asyncio.Future[None] = loop.create_future()
+        self.living = loop.create_task(self._live(), name='torrelque heart')
+        """Done when the goodbye was said."""
+
+    def end(self) -> None:
+        """Beat no more, and tell that the worker is gone; `living` is done then."""
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def beat(self, health: WorkerHealth) -> None:
         """Tell that the worker lives.  What fails is logged: the next beat comes."""
         text = json.dumps({**health._asdict(), 'running': [task._asdict() for task in health.running]})
-        now = round(health.seen * 1000)
-        for queue in self._queues:
-            names, key = _keys(queue, health.name)
-            client: Any = queue.client
-            try:
-                await client.set(key, text, px=self._ttl)
-                await client.zadd(names, {health.name.encode(): now})
-                await client.zremrangebyscore(names, '-inf', now - 10 * self._ttl)
-                await client.pexpire(names, 10 * self._ttl)
-            except Exception as exc:
-                logger.warning('the heartbeat could not be written: %s', exc)
+        try:
+            await self._write(health.name, text)
+        except Exception as exc:
+            logger.warning('the heartbeat could not be written: %s', exc)
 
-    async def stop(self, name: str) -> None:
-        """Tell that the worker is gone."""
-        for queue in self._queues:
-            names, key = _keys(queue, name)
-            client: Any = queue.client
-            try:
-                await client.delete(key)
-                await client.zrem(names, name.encode())
-            except Exception as exc:
-                logger.warning('the heartbeat could not be ended: %s', exc)
+    async def _live(self) -> None:
+        try:
+            while not self._over.done():
+                await self._until_over(self.beat(self._tell()))
+                await asyncio.wait([self._over], timeout=self._interval)
+        finally:
+            await self._say_goodbye()
+
+    async def _until_over(self, beat: Any) -> None:
+        """Wait for a beat; at the end for a moment only, for the server may be away."""
+        beating = asyncio.ensure_future(beat)
+        try:
+            await asyncio.wait([beating, self._over], return_when=asyncio.FIRST_COMPLETED)
+            if not beating.done():
+                await asyncio.wait([beating], timeout=MOMENT)
+        finally:
+            beating.cancel()
+
+    async def _say_goodbye(self) -> None:
+        # Behind the last beat: both go over the same connection, even when nobody waits for them any more.
+        try:
+            await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
+        except Exception as exc:
+            logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
+
+    async def _write(self, name: str, text: str) -> None:
+        base = _base(self._queue)
+        await run_script(self._queue, 'beat', [base + 'workers', f'{base}worker:{name}'], name, text, self._life)
+
+
+async def stop_hearts(hearts: Sequence[Heart]) -> None:
+    """Have them beat no more, and tell that the worker is gone.  They do so too when the call is cancelled."""
+    for heart in hearts:
+        heart.end()
+    if hearts:
+        _, late = await asyncio.wait([heart.living for heart in hearts], timeout=3 * MOMENT)
+        for living in late:
+            living.cancel()
 
 
 async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
-    """The workers of a queue that have a heartbeat and live, in order of their names."""
-    names, _ = _keys(queue, '')
-    client: Any = queue.client
-    found = [name.decode() if isinstance(name, bytes) else name for name in await client.zrange(names, 0, -1)]
-    texts = await client.mget([_keys(queue, name)[1] for name in found]) if found else []
-    return sorted(_read(text) for text in texts if text is not None)
+    """The workers of a queue that have a heartbeat and live, in order of their names.
+
+    It goes over the queue's own connection.  What another version of this package does not tell has a neutral value; a
+    worker whose health cannot be read at all is left out, with a warning in the log.
+    """
+    base = _base(queue).encode()
+    names: list[bytes] = await queue.command('ZRANGE', base + b'workers', 0, -1)
+    texts = await queue.command('MGET', *(base + b'worker:' + name for name in names)) if names else []
+    found = [_read(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+    return sorted((health for health in found if health is not None), key=lambda health: health.name)
 
 
-def _keys(queue: Torrelque, name: str) -> tuple[bytes, bytes]:
-    # As bytes: the client, which is the caller's, may encode text otherwise.
-    base = queue.keys['pending'].removesuffix('pending').encode()
-    return base + b'workers', base + b'worker:' + name.encode()
+def _base(queue: Torrelque) -> str:
+    return queue.keys['pending'].removesuffix('pending')
 
 
-def _read(text: bytes | str) -> WorkerHealth:
-    fields = json.loads(text)
-    running = tuple(RunningTask(**task) for task in fields.pop('running'))
-    return WorkerHealth(**{**fields, 'queues': tuple(fields['queues']), 'running': running})
+def _read(name: bytes, text: bytes) -> WorkerHealth | None:
+    who = name.decode('utf-8', 'backslashreplace')
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        logger.warning('the health of worker %r cannot be read: %s', who, exc)
+        return None
+    if not isinstance(fields, dict) or not any(isinstance(fields.get(name), str) for name in ('name', 'state')):
+        logger.warning('the health of worker %r cannot be read: it is none', who)
+        return None
+    queues, running = fields.get('queues'), fields.get('running')
+    tasks = [_read_task(task) for task in running if isinstance(task, dict)] if isinstance(running, list) else []
+    return WorkerHealth(
+        who, _get(fields, 'host', ''), _get(fields, 'pid', 0), _get(fields, 'state', ''),
+        _get(fields, 'started', 0.0) if _is_number(fields.get('started')) else None, _get(fields, 'seen', 0.0),
+        tuple(each for each in queues if isinstance(each, str)) if isinstance(queues, list) else (),
+        _get(fields, 'concurrency', 1), tuple(tasks),
+        *(_get(fields, name, 0) for name in ('succeeded', 'failed', 'dead', 'lost', 'hanging')),
+    )  # fmt: skip
+
+
+def _read_task(fields: dict[str, Any]) -> RunningTask:
+    group = fields.get('group')
+    return RunningTask(
+        _get(fields, 'id', ''), _get(fields, 'queue', ''), _get(fields, 'name', ''),
+        group if isinstance(group, str) else None, _get(fields, 'attempt', 0), _get(fields, 'since', 0.0),
+    )  # fmt: skip
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _get(fields: dict[str, Any], name: str, neutral: T) -> T:
+    """A field of the kind of its neutral value, or that value."""
+    value: Any = fields.get(name)
+    if isinstance(neutral, float):
+        return value if _is_number(value) else neutral
+    return value if isinstance(value, type(neutral)) and not isinstance(value, bool) else neutral

@@ -1,13 +1,28 @@
-"""Where a worker's tasks come from: one queue, several in order or by weight, and those that it serves when idle."""
+"""Where a worker's tasks come from: one queue, several in order or by weight, and those that it serves when idle.
+
+A burst asks for what is there now.  That there is nothing it believes when each of its queues has said so, and has no
+task pending that time alone, or whoever works now, will let through.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTimeoutError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
+
+from .scripts import run_script
 
 Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
 """A queue, and what it gave."""
+
+SILENT = 10.0
+"""s without a reply of a queue's server after which a burst fails, as calls do."""
+ATTEMPT = 2.0
+"""s of these that one attempt counts at the most: in a process that was stopped no server is to blame."""
+PAGE = 500
+"""Tasks that are worked on of which one look tells, as the script has it."""
+BOUNDED = 2.0
+"""s that a burst waits for what is going to come, before it looks whether that still is."""
 
 
 class Source:
@@ -27,6 +42,10 @@ class Source:
         self._steal = steal
         self._weights = weights
         self._credit = dict.fromkeys(queues, 0)
+        self._silent: dict[Torrelque, float] = {}
+        self._reason: TorrelqueTimeoutError | None = None
+        self.looks_out = True
+        """Whether a burst waits for tasks that are not to be had now, but will be without anybody's doing."""
 
     @property
     def queues(self) -> tuple[Torrelque, ...]:
@@ -34,26 +53,74 @@ class Source:
         return (*self._queues, *self._steal)
 
     async def take(self, count: int, wait: bool) -> list[Taken]:
-        """Tasks, ``count`` at the most; unless it is to ``wait``, there may be none.
+        """Tasks, ``count`` at the most; unless it is to ``wait``, there may be none: nothing is left for a burst.
+
+        :raises TorrelqueConnectionError: of a burst: the server of a queue gave no reply for some ten seconds.
 
         A call that is cancelled loses nothing.
         """
         if wait and len(self._queues) == 1 and not self._steal:
             return [await _dequeue(self._queues[0], None, count)]
+        while True:
+            taken = await self._take_now(count)
+            if taken:
+                return taken
+            if wait:
+                return await _wait_for_any(self.queues, count)
+            self._check_silence()
+            if self._silent:
+                continue
+            if not self.looks_out or not await self._has_prospects():
+                return []
+            if taken := await _wait_for_any(self.queues, count, BOUNDED):
+                return taken
+
+    async def _take_now(self, count: int) -> list[Taken]:
         taken: list[Taken] = []
         try:
             if self._weights is not None:
                 count -= await self._share(count, taken)
-            for queue in (*self._queues, *self._steal):
+            for queue in self.queues:
                 if count <= 0 or queue in self._steal and taken:
                     break
-                count -= await _add(queue, count, taken)
-            if not taken and wait:
-                taken += await _wait_for_any([*self._queues, *self._steal], count)
+                count -= await self._add(queue, count, taken)
         except BaseException:
             await give_back(taken)
             raise
         return taken
+
+    async def _add(self, queue: Torrelque, count: int, taken: list[Taken]) -> int:
+        """Take what is there now; how many."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            some = await _dequeue(queue, 0, count)
+        except TorrelqueTimeoutError as exc:
+            if exc.replied:
+                self._silent.pop(queue, None)
+            else:
+                self._silent[queue] = self._silent.get(queue, 0) + min(clock() - began, ATTEMPT)
+                self._reason = exc
+            return 0
+        self._silent.pop(queue, None)
+        taken.append(some)
+        return len(some[1])
+
+    def _check_silence(self) -> None:
+        for queue, silence in self._silent.items():
+            if silence >= SILENT:
+                why = f'whether queue {queue.name!r} has tasks could not be found out for {silence:.0f} s'
+                raise TorrelqueConnectionError(f'{why}: {self._reason}') from self._reason
+
+    async def _has_prospects(self) -> bool:
+        """Whether tasks are pending that will be handed out without anybody's doing."""
+        for queue in self.queues:
+            keys, passed = (queue.keys['pending'], queue.keys['never']), 0
+            while (answer := await run_script(queue, 'outlook', keys, passed)) == b'look on':
+                passed += PAGE
+            if answer == b'yes':
+                return True
+        return False
 
     async def _share(self, count: int, taken: list[Taken]) -> int:
         """Take of each queue what its weight says, by a weighted round robin: whose credit is highest is next."""
@@ -69,7 +136,7 @@ class Source:
         got = 0
         for queue, share in shares.items():
             if share:
-                got += await _add(queue, share, taken)
+                got += await self._add(queue, share, taken)
         return got
 
 
@@ -84,19 +151,9 @@ async def _dequeue(queue: Torrelque, timeout: float | None, count: int) -> Taken
     return queue, [got] if count == 1 else got
 
 
-async def _add(queue: Torrelque, count: int, taken: list[Taken]) -> int:
-    """Take what is there now; how many."""
-    try:
-        some = await _dequeue(queue, 0, count)
-    except TorrelqueTimeoutError:
-        return 0
-    taken.append(some)
-    return len(some[1])
-
-
-async def _wait_for_any(queues: Sequence[Torrelque], count: int) -> list[Taken]:
-    """Wait until one of the queues has a task.  Others may have one in the same moment."""
-    calls = [asyncio.ensure_future(_dequeue(queue, None, 1)) for queue in queues]
+async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float | None = None) -> list[Taken]:
+    """Wait until one of the queues has a task.  Others may have one in the same moment; none has when time is over."""
+    calls = [asyncio.ensure_future(_dequeue(queue, timeout, 1)) for queue in queues]
     cancelled = False
     try:
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -113,8 +170,8 @@ async def _wait_for_any(queues: Sequence[Torrelque], count: int) -> list[Taken]:
     if cancelled:
         await give_back(taken)
         raise asyncio.CancelledError
-    if not taken and errors:
-        raise errors[0]
+    if not taken and (failures := [error for error in errors if not isinstance(error, TorrelqueTimeoutError)]):
+        raise failures[0]
     surplus = taken[count:]
     if surplus:
         try:

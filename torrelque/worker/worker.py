@@ -19,7 +19,7 @@ from .children import ChildDelivery
 from .deaths import Deaths
 from .delivery import Delivery, Stop
 from .handling import Handling
-from .health import Heart, RunningTask, WorkerHealth
+from .health import Heart, RunningTask, WorkerHealth, stop_hearts
 from .job import App, Job, Place
 from .keeper import Keeper
 from .log import Log
@@ -66,7 +66,9 @@ class Worker:
         function of a module, and it is called with a `ChildDelivery`.
     :param result_ttl: how long (s) results can be read, by default as the queue says.
     :param shutdown_timeout: how long (s) to wait at the end for what is running, before it is given back.
-    :param burst: end when there is nothing to take and nothing in hand.
+    :param burst: end when there is nothing to take and nothing in hand.  Tasks that only wait for a token of their
+        group's rate, or for a slot that somebody's work takes up now, are waited for; those that are delayed, or
+        paused, or behind a delayed one of their group, are left.
     :param heartbeat: time (s) between two writings of the worker's health into its queues, for `get_workers`; None is
         never.
     :param name: of the worker, unique; by default of host, process and chance.
@@ -141,6 +143,9 @@ class Worker:
         Then no more is taken, and what is running may end within the ``shutdown_timeout``; what does not is given back,
         and the attempt does not count.  A second signal, or a second `stop`, ends the wait.  When cancelled, all that
         is running is given back at once.  An error of the server that time does not mend is raised at the end.
+
+        :raises TorrelqueConnectionError: there was no connection to the server from the first or, in a burst, no reply
+            of the server of one of its queues for some ten seconds.
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
@@ -148,7 +153,8 @@ class Worker:
         self._state = 'running'
         self._started = time.time()
         self._keeper = Keeper(self._held)
-        heart = None if self._heartbeat is None else self._loop.create_task(self._beat(self._heartbeat))
+        every = self._heartbeat
+        hearts = [] if every is None else [Heart(queue, every, self.health) for queue in self._served.queues]
         patience = self._shutdown_timeout
         try:
             with signals_handled(self._loop, self._stop) if self._signals else contextlib.nullcontext():
@@ -168,11 +174,9 @@ class Worker:
                     await self._end(patience)
         finally:
             self._state = 'stopped'
+            await stop_hearts(hearts)
             counts = self._handling.counts
             self._log.stopped(counts.succeeded, counts.failed, counts.dead, counts.lost)
-            if heart is not None:
-                heart.cancel()
-                await asyncio.wait([heart], timeout=UNWILLING)
 
     def stop(self) -> None:
         """Have `run` come to its end; from any thread.  At the second call what is running is given back at once.
@@ -209,17 +213,21 @@ class Worker:
     def health(self) -> WorkerHealth:
         """How it is, and what it is doing."""
         now, clock = time.time(), self._loop.time() if self._loop else 0.0
+        held = [*self._held]  # in one go: the worker may be in another thread
         running = tuple(
             RunningTask(
                 str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
             )
-            for each in [*self._held]  # in one go: the worker may be in another thread
+            for each in held
         )
-        counts = self._handling.counts
+        counts, state = self._handling.counts, self._state
+        if state == 'running' and self._serving is not None and self._serving.done():
+            # It takes no more, and has not come to say so.
+            state = 'stopping'
         return WorkerHealth(
-            self.name, socket.gethostname(), os.getpid(), self._state, self._started, now,
+            self.name, socket.gethostname(), os.getpid(), state, self._started, now,
             tuple(queue.name for queue in self._served.queues), self.concurrency, running,
-            counts.succeeded, counts.failed, counts.dead, counts.lost,
+            counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each._hangs for each in held),
         )  # fmt: skip
 
     # Parts
@@ -349,15 +357,3 @@ class Worker:
         await self._handling.abandon(self._held)
         await self._keeper.close()
         self._handling.close()
-
-    async def _beat(self, interval: float) -> None:
-        heart = Heart(self._served.queues, interval)
-        try:
-            while True:
-                await heart.beat(self.health())
-                # The client library may have swallowed the cancellation, which comes in this state.
-                if self._state == 'stopped':
-                    break
-                await asyncio.sleep(interval)
-        finally:
-            await asyncio.shield(heart.stop(self.name))

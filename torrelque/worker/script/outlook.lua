@@ -1,0 +1,49 @@
+-- Outlook: whether a task is pending that time, or whoever works now, will let through.
+--
+-- A group waits for a token or, at its limit, for a slot.  What waits for no more than these is worth waiting for; what
+-- waits for the end of a pause, or behind a task of its group that is delayed, is not.
+--
+-- KEYS   pending, never
+-- ARGV   how many of those that are worked on to pass over
+-- Reply  'yes' | 'no' | 'look on' (behind so many more)
+local PAGE = 500
+local base = string.sub(KEYS[1], 1, -8)
+local paused = base .. 'paused'
+
+local function size(command, name)
+  return redis.call(command, base .. name)
+end
+
+local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead')
+if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 then
+  return 'no'
+end
+if redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
+  -- It came in this moment.
+  return 'yes'
+end
+
+-- Groups that wait for a token; one that waits for a probe is paused as well.
+local thirsty = size('ZCARD', 'rated')
+if thirsty > redis.call('SCARD', paused) then
+  return 'yes'
+end
+for _, name in ipairs(thirsty > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
+  if redis.call('SISMEMBER', paused, name) == 0 then
+    return 'yes'
+  end
+end
+
+-- Groups of which a task is worked on, so that a slot will be free.
+local from = tonumber(ARGV[1])
+local ids = redis.call('ZRANGE', base .. 'working', from, from + PAGE - 1)
+local seen = {}
+for _, name in ipairs(#ids > 0 and redis.call('HMGET', base .. 'holders', unpack(ids)) or {}) do
+  if name and not seen[name] then
+    seen[name] = true
+    if redis.call('EXISTS', base .. 'group:' .. name) == 1 and redis.call('SISMEMBER', paused, name) == 0 then
+      return 'yes'
+    end
+  end
+end
+return #ids == PAGE and 'look on' or 'no'
