@@ -373,8 +373,8 @@ async def test_a_result_that_is_too_large_for_the_server_makes_the_task_dead(
     others = await queue.enqueue_many(['small'] * 2)
     large = await queue.enqueue('large')
     others += await queue.enqueue_many(['small'] * 3)
-    worker = Worker(queue, handle, burst=True)
-    await worker.run()
+    async with Worker(queue, handle) as worker:
+        await until(lambda: worker.health().succeeded + worker.health().dead == 6)
     state = await queue.get_task_state(large)
     assert (state.status, state.dequeue_count) == (Status.DEAD, 1)
     assert 'such result' in (state.error or '') or 'invalid bulk length' in (state.error or '')
