@@ -78,7 +78,8 @@ THREAD = (
     ),
     Mutant(
         'thread-starts-without-asking', BEYOND, 'start() returns where the worker has the queue object of another loop',
-        (client('worker/thread', '            one.result()\n', '            one.exception()\n'),),
+        (client('worker/thread', '            raise errors[0]\n        self.ready()',
+                '            pass\n        self.ready()'),),
         ('loops::test_a_worker_of_a_thread_that_has_the_queue_of_this_loop_does_not_start',
          'loops::test_a_queue_that_cannot_be_served_does_not_start'),
     ),
