@@ -85,7 +85,6 @@ def test_a_push_does_not_wait_for_a_busy_loop_of_another_thread(app: Tasks) -> N
         using.set()
         # The loop stands still.
         assert over.wait(PATIENCE)
-        await app.aclose()
 
     with in_thread(lambda: asyncio.run(main())):
         assert using.wait(PATIENCE)
