@@ -85,13 +85,20 @@ def test_a_push_does_not_wait_for_a_busy_loop_of_another_thread(app: Tasks) -> N
         using.set()
         # The loop stands still.
         assert over.wait(PATIENCE)
-        await app.aclose()
 
     with in_thread(lambda: asyncio.run(main())):
         assert using.wait(PATIENCE)
         handle = outcome(lambda: app.push('add', 2))
         assert outcome(lambda: app.call(handle.state())).status is Status.PENDING
         over.set()
+
+
+async def test_a_synchronous_call_leaves_the_queue_object_to_its_owner(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    app.task(name='add')(add)
+    await asyncio.to_thread(app.push, 'add', 1)
+    assert (await queue.get_queue_stats()).pending == 1
+    await app.aclose()
 
 
 def test_a_loop_may_wait_for_threads_that_push(app: Tasks) -> None:
@@ -162,6 +169,9 @@ def test_closing_ends_what_is_on_its_way_in_another_thread(
             admin.client_pause(600_000, all=False)
         with contextlib.suppress(TorrelqueClosedError), in_thread(calls[call]) as done:
             assert begun.wait(PATIENCE)
+            if call in ('push', 'fifo'):
+                # The server has it, and does not carry it out.
+                until(lambda: any('b' in one['flags'] for one in admin.client_list()))
             app.close()
             assert isinstance(done.exception(PATIENCE), TorrelqueClosedError)
         admin.client_unpause()

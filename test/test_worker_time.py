@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -257,7 +258,7 @@ def test_what_runs_for_longer_than_a_second_is_watched() -> None:
 @pytest.mark.parametrize(
     ('status', 'reason'),
     [
-        (Status.CANCELLED, 'the task was cancelled'),
+        (Status.CANCELLED, 'was cancelled'),
         (Status.DELAYED, 'its lease is lost'),
         (Status.DEAD, 'its lease is lost'),
     ],
@@ -265,6 +266,7 @@ def test_what_runs_for_longer_than_a_second_is_watched() -> None:
 def test_a_handler_whose_task_is_taken_away_is_cancelled_at_once(
     caplog: pytest.LogCaptureFixture, status: Status, reason: str
 ) -> None:
+    caplog.set_level(logging.INFO, 'torrelque')
     ended: list[Any] = []
 
     async def script(queue: Clockwork, worker: Worker) -> None:

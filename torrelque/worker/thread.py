@@ -34,8 +34,9 @@ class _Starting(Worker):
         done, late = await asyncio.wait(asked, timeout=PATIENCE)
         for one in late:
             one.cancel()
-        for one in done:
-            one.result()
+        # All are looked at: asyncio complains of an error that nobody has seen.
+        if errors := [error for one in done if (error := one.exception())]:
+            raise errors[0]
         self.ready()
         await super()._serve_until_stopped()
 
