@@ -25,7 +25,7 @@ from .job import Job, is_async
 from .options import Served, check_attempts, check_portable
 from .releasing import Releaser
 from .retry import Backoff, check_rule, delay_after, error_text
-from .threads import Threads
+from .threads import Threads, result_of
 
 logger = logging.getLogger(__package__)
 
@@ -90,10 +90,10 @@ class Handling:
         self._plans: dict[int, Plan] = {}
         self.plan = self._plan_of(defaults)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End idle threads and processes."""
         self._threads.close()
-        self._children.close()
+        await self._children.close()
 
     async def handle(self, delivery: Delivery) -> None:
         """Have a task handled, and settle it; then ``ended`` is called."""
@@ -208,7 +208,7 @@ class Handling:
             return await self._children.run(plan.job.call, delivery)
         delivery._thread = self._threads.run(_begin, plan.job.call, delivery)
         # It goes on when this is cancelled.
-        result = await asyncio.shield(delivery._thread)
+        result = await result_of(delivery._thread)
         return await result if inspect.isawaitable(result) else result
 
     # What came of it

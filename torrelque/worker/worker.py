@@ -15,7 +15,8 @@ from torrelque import Torrelque, TorrelqueError
 
 from .breaker import Breaker
 from .chain import Middleware
-from .children import ChildDelivery
+from .child import ChildDelivery
+from .children import check_not_imported
 from .delivery import Delivery, Stop
 from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth
@@ -137,6 +138,7 @@ class Worker:
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
+        check_not_imported()
         self._loop = asyncio.get_running_loop()
         self._state = 'running'
         self._started = time.time()
@@ -322,7 +324,7 @@ class Worker:
                 delivery._settled = True
             await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
         await self._keeper.close()
-        self._handling.close()
+        await self._handling.close()
 
     async def _beat(self, interval: float) -> None:
         heart = Heart(self._served.queues, interval)
