@@ -262,7 +262,7 @@ async def test_an_application_ends_whatever_its_worker_does(
 async def test_a_main_program_that_no_process_can_import_is_told(
     server: RealServer, queue: Torrelque, tmp_path: Path, rest: str, told: str
 ) -> None:
-    task_id = await queue.enqueue('wait', max_attempts=10)
+    task_id = await queue.enqueue('wait', max_attempts=2)
     async with begun(server, queue, tmp_path, rest, []) as program:
         while (state := await queue.get_task_state(task_id)).status is not Status.DEAD:
             await asyncio.sleep(0.005)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from mutant import Mutant
 from mutants_of_client import CLIENT
+from mutants_of_layers import LAYERS
 from mutants_of_objects import OBJECTS
 from mutants_of_scripts import SCRIPTS
 from mutants_of_sync import SYNC
@@ -32,7 +33,7 @@ from mutants_of_waiting import WAITING
 from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING)
+MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *LAYERS)
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)
