@@ -29,6 +29,7 @@ from mutants_of_health import HEALTHY
 from mutants_of_layers import LAYERS
 from mutants_of_loops import CALLING
 from mutants_of_objects import OBJECTS
+from mutants_of_places import PLACES
 from mutants_of_scripts import SCRIPTS
 from mutants_of_settling import SETTLING
 from mutants_of_sync import SYNC
@@ -37,7 +38,10 @@ from mutants_of_waiting import WAITING
 from mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parent.parent.parent
-MUTANTS = (*SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING)
+MUTANTS = (
+    *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES,
+)  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/test_mutants.py'
 HANGS = re.compile(r'^E +Failed: Timeout |^\++ Timeout \++$', re.M)

@@ -5,7 +5,7 @@ It stands on the public names of `torrelque` only.
 
 from .breaker import Breaker
 from .chain import Middleware
-from .children import ChildDelivery, ChildError
+from .child import ChildDelivery, ChildError
 from .deaths import DeathError
 from .delivery import Delivery
 from .health import RunningTask, WorkerHealth, get_workers

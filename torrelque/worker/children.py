@@ -1,74 +1,26 @@
 """Runs plain functions in processes, one for each call at a time, which are killed when they do not end in time."""
 
 import asyncio
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.resource_tracker
 import pickle
 import signal
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-from torrelque import TorrelqueError, TorrelqueTaskId
+from torrelque import TorrelqueError
 
+from .child import ANSWER, Answer, ChildError, as_answer, hopeless, is_imported, last_line, pack_failure
 from .delivery import Delivery
-from .retry import Reject
-from .threads import Threads
+from .process import PATIENCE, Process, end_all
+from .threads import Threads, result_of
 
 
-class ChildError(TorrelqueError):
-    """The process of a handler died, or its answer cannot be read."""
+class _DiedError(Exception):
+    """A process has died during a call."""
 
-
-class ChildDelivery:
-    """What a handler in a process is called with: `Delivery` without its queue."""
-
-    def __init__(self, task_id: TorrelqueTaskId, task: Any, pipe: 'multiprocessing.connection.Connection') -> None:
-        self.id = task_id
-        self.task = task
-        self._pipe = pipe
-
-    @property
-    def attempt(self) -> int:
-        """Which hand-out of the task this is, 1 at the first."""
-        return self.id.attempt or 1
-
-    @property
-    def group(self) -> str | None:
-        """The task's group, if it has one."""
-        return self.id.group
-
-    def report(self, progress: Any) -> bool:
-        """Write down how far the work is; False when the task is not ours any more."""
-        self._pipe.send(('report', progress, ''))
-        held: bool = self._pipe.recv()
-        return held
-
-
-class _Child:
-    def __init__(self) -> None:
-        # A fork of a process with threads and an event loop may hang.
-        spawn = multiprocessing.get_context('spawn')
-        self.pipe, other = spawn.Pipe()
-        # Ctrl-C is for the worker, which ends the child in its time; it is born deaf to it.
-        self.process = spawn.Process(target=_serve, args=(other,), daemon=True)
-        if hasattr(signal, 'pthread_sigmask'):
-            # The tracker would unblock what is blocked here, when it is started.
-            multiprocessing.resource_tracker.ensure_running()
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                self.process.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        else:
-            self.process.start()
-        other.close()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
+    def __init__(self, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+        """Whether it may have begun to work."""
 
 
 class Children:
@@ -79,91 +31,144 @@ class Children:
 
     def __init__(self) -> None:
         self._threads = Threads('torrelque-child')
-        self._idle: list[_Child] = []
+        self._idle: list[Process] = []
+        self._all: set[Process] = set()
         self._closed = False
 
     async def run(self, call: Callable[[Any], Any], delivery: Delivery) -> Any:
-        """Run a handler in a process; when cancelled, the process is killed."""
-        child = self._idle.pop() if self._idle else await self._start()
-        fine = False
+        """Run a handler in a process; when cancelled, the process is killed, and what it started.
+
+        :raises ChildError: the process died, or could not be started.
+        :raises Reject: handler, task or result cannot be pickled, or not be read on the other side.
+        """
+        while self._idle:
+            child = self._idle.pop()
+            if not child.dead:
+                try:
+                    return await self._call(child, call, delivery)
+                except _DiedError as exc:
+                    if exc.begun:
+                        raise _death_of(child) from exc
+                    # It was killed while it had nothing to do.
+                    break
+            else:
+                self._all.discard(child)
+                child.pipe.close()
+        child = await self._start()
         try:
-            # Shielded: a thread that is still at it is not free for another call.
-            error, value, trace = await asyncio.shield(self._threads.run(_ask, child, call, delivery))
-            fine = not self._closed
-        except (EOFError, OSError) as exc:
-            await self._threads.run(child.process.join, 1)
-            raise ChildError(f'the process of the handler died (exit code {child.process.exitcode})') from exc
+            return await self._call(child, call, delivery)
+        except _DiedError as exc:
+            raise _death_of(child) from exc
+
+    async def _call(self, child: Process, call: Callable[[Any], Any], delivery: Delivery) -> Any:
+        asking = self._threads.run(_ask, child, call, delivery)
+        usable = False
+        try:
+            answer = await result_of(asking)
+            usable = answer.usable and not self._closed
         finally:
-            if fine:
+            if usable:
                 self._idle.append(child)
             else:
-                child.process.kill()
-                self._threads.run(child.end)
-        if error is not None:
-            raise error from ChildError(f'in the process of the handler:\n{trace}')
-        return value
+                self._all.discard(child)
+                child.kill()
+                # The next attempt does not begin beside what is left of this one.
+                await asyncio.wait([asking], timeout=PATIENCE)
+                if asking.done():
+                    child.pipe.close()
+        if answer.error is None:
+            return answer.value
+        if answer.trace:
+            cause = ChildError(f'in the process of the handler:\n{answer.trace}')
+            cause.trace = answer.trace
+            raise answer.error from cause
+        raise answer.error
 
-    async def _start(self) -> _Child:
-        child = self._threads.run(_Child)
+    async def _start(self) -> Process:
+        starting = self._threads.run(self._make)
         try:
-            return await asyncio.shield(child)
+            return await result_of(starting)
         except asyncio.CancelledError:
-            child.add_done_callback(lambda child: child.exception() or child.result().end())
+            starting.add_done_callback(self._keep)
             raise
+        except Exception as exc:
+            raise ChildError(f'no process could be started for the handler: {last_line(exc)}') from exc
 
-    def close(self) -> None:
-        """Kill the idle processes, and the others when their call ends."""
+    def _make(self) -> Process:
+        child = Process()
+        self._all.add(child)
+        if self._closed:
+            child.kill()
+        return child
+
+    def _keep(self, starting: 'asyncio.Future[Process]') -> None:
+        if starting.exception() is None:
+            self._idle.append(starting.result())
+
+    async def close(self) -> None:
+        """End the processes, also when cancelled; those that are idle have time to end in their own way."""
         self._closed = True
-        for child in self._idle:
-            child.end()
-        self._idle.clear()
-        self._threads.close()
-
-
-def _ask(child: _Child, call: Callable[[Any], Any], delivery: Delivery) -> tuple[BaseException | None, Any, str]:
-    """In a thread of the worker: have a child work, and wait for its answer: the error, or the result."""
-    child.pipe.send((call, delivery.id, delivery.task))
-    while True:
-        kind, value, rest = child.pipe.recv()
-        if kind == 'report':
-            child.pipe.send(delivery.report(value))
-        else:
-            return (value, None, rest) if kind == 'error' else (None, value, '')
-
-
-def _serve(pipe: 'multiprocessing.connection.Connection') -> None:
-    """In the child: work until the worker is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, 'pthread_sigmask'):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    while True:
+        idle, self._idle = self._idle, []
         try:
-            call, task_id, task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            result = call(ChildDelivery(task_id, task, pipe))
-        except BaseException as exc:
-            data = _pack_error(exc)
-        else:
-            data = _pack_result(result)
-        pipe.send_bytes(data)
+            if self._all:
+                await result_of(self._threads.run(end_all, self._all, idle))
+        finally:
+            self._threads.close()
 
 
-def _pack_result(result: Any) -> bytes:
+def check_not_imported() -> None:
+    """Refuse to work in a process of handlers that imports the main program, whose worker it would be again."""
+    if is_imported():
+        raise TorrelqueError(
+            "the main program runs a worker while a process imports it: it needs its if __name__ == '__main__'"
+        )
+
+
+def _ask(child: Process, call: Callable[[Any], Any], delivery: Delivery) -> Answer:
+    """In a thread of the worker: have a process work, and wait for its answer."""
     try:
-        return pickle.dumps(('result', result, ''))
+        data = pickle.dumps((call, delivery.id, delivery.task))
     except Exception as exc:
-        # To do it all again would not help.
-        return _pack_error(Reject(f'the result cannot be pickled: {exc}'))
-
-
-def _pack_error(error: BaseException) -> bytes:
-    trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+        return hopeless('the task cannot be pickled', exc)
+    sent = heard = False
     try:
-        # Many exceptions can be pickled and not be read again.
-        pickle.loads(data := pickle.dumps(('error', error, trace)))
-    except Exception:
-        text = traceback.format_exception_only(type(error), error)[-1].rstrip()
-        data = pickle.dumps(('error', ChildError(text), trace))
-    return data
+        child.pipe.send_bytes(data)
+        sent = True
+        while (data := child.pipe.recv_bytes())[:1] != ANSWER:
+            heard = True
+            child.pipe.send_bytes(_report(delivery, data[1:]))
+    except (EOFError, OSError) as exc:
+        child.kill()
+        child.join()
+        # A reset is how the system tells that something was sent and not read: here, the call.
+        unread = not sent or isinstance(exc, ConnectionResetError)
+        raise _DiedError(begun=heard or not unread) from exc
+    try:
+        return Answer(*pickle.loads(data[1:]))
+    except Exception as exc:
+        return hopeless('the result cannot be read', exc)
+
+
+def _report(delivery: Delivery, progress: bytes) -> bytes:
+    try:
+        answer = Answer(None, delivery.report(pickle.loads(progress)))
+    except BaseException as exc:
+        # It is the handler's, who reported.
+        return pack_failure(as_answer(exc))
+    return pickle.dumps(tuple(answer))
+
+
+def _death_of(child: Process) -> ChildError:
+    code = child.exit_code
+    if code is None:
+        how = 'it is not known how'
+    elif code >= 0:
+        how = f'exit code {code}'
+    else:
+        try:
+            how = f'killed by {signal.Signals(-code).name}'
+        except ValueError:
+            how = f'killed by signal {-code}'
+        if how.endswith('SIGKILL'):
+            how += ', which the system sends where memory runs out'
+    return ChildError(f'the process of the handler died ({how})')

@@ -42,7 +42,7 @@ class Delivery:
 
     __slots__ = (
         'id', 'queue', 'since', 'task',
-        '_booked', '_handling', '_lease', '_loop', '_plan', '_renew_at', '_settled',
+        '_booked', '_handling', '_lease', '_plan', '_renew_at', '_settled',
         '_stop', '_thread', '_valid', '_watch', '_work',
     )  # fmt: skip
 
@@ -66,7 +66,6 @@ class Delivery:
         self._valid = now + self._lease
         self._work: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: asyncio.Future[Any] | None = None
         self._stop: Stop | None = None
         # Legend.  handling: its handler runs, and can be cancelled.  settled: what becomes of the task is decided.

@@ -17,7 +17,7 @@ from .log import Log
 from .options import Served, check_job, check_portable
 from .releasing import Releaser
 from .settling import Counts, Settling
-from .threads import Threads
+from .threads import Threads, result_of
 
 MANY = 10_000
 """Plans that are kept at the most, should an app make a job for each task."""
@@ -81,10 +81,10 @@ class Handling:
         """What the worker has done."""
         return self.settling.counts
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End idle threads and processes."""
         self._threads.close()
-        self._children.close()
+        await self._children.close()
 
     async def abandon(self, held: Iterable[Delivery]) -> None:
         """Give up what the queue has not taken yet."""
@@ -217,12 +217,11 @@ class Handling:
         plan = delivery._plan
         if plan.is_async:
             return await plan.job.call(delivery)
-        delivery._loop = asyncio.get_running_loop()
         if plan.job.run_in == 'process':
             return await self._children.run(plan.job.call, delivery)
         delivery._thread = self._threads.run(_begin, plan.job.call, delivery)
         # It goes on when this is cancelled.
-        result = await asyncio.shield(delivery._thread)
+        result = await result_of(delivery._thread)
         return await result if inspect.isawaitable(result) else result
 
 

@@ -5,9 +5,11 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-_Call = tuple[asyncio.AbstractEventLoop, 'asyncio.Future[Any]', Callable[[], Any]]
+T = TypeVar('T')
+
+_Call = tuple[asyncio.AbstractEventLoop, 'asyncio.Future[Any]', Callable[[], Any], Callable[..., None]]
 
 
 class Threads:
@@ -23,19 +25,21 @@ class Threads:
         self._idle = 0
         self._count = 0
 
-    def run(self, call: Callable[..., Any], *args: Any) -> 'asyncio.Future[Any]':
-        """Begin a call, in the caller's context; the future is not cancelled with the call, which goes on."""
+    def run(self, call: Callable[..., T], *args: Any) -> 'asyncio.Future[T]':
+        """Begin a call, in the caller's context; see `result_of` for its end.
+
+        An exception that nobody waits for any more is not spoken of.
+        """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
         if self._idle:
             self._idle -= 1
         else:
-            self._count += 1
-            name = f'{self._name}-{self._count}'
+            name = f'{self._name}-{self._count + 1}'
             threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True).start()
-        future.add_done_callback(self._done)
-        self._calls.put((loop, future, lambda: context.run(call, *args)))
+            self._count += 1
+        self._calls.put((loop, future, lambda: context.run(call, *args), self._tell))
         return future
 
     def close(self) -> None:
@@ -43,32 +47,57 @@ class Threads:
         for _ in range(self._count):
             self._calls.put(None)
 
-    def _done(self, future: 'asyncio.Future[Any]') -> None:
+    def _tell(self, future: 'asyncio.Future[Any]', result: Any, error: Exception | None) -> None:
         self._idle += 1
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+            # Asked for here, it is not reported as one that was never retrieved.
+            future.exception()
+
+
+async def result_of(call: 'asyncio.Future[T]') -> T:
+    """Wait for a call in a thread; when cancelled, the call goes on.
+
+    `asyncio.shield` would do, but that some versions of it log what is raised after the cancellation.
+    """
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(call: 'asyncio.Future[T]') -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    call.add_done_callback(end)
+    await waiter
+    return call.result()
+
+
+def as_failure(error: BaseException) -> Exception:
+    """What an event loop can take in the place of an exception: others end it, or no future takes them."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    try:
+        text = repr(error)
+    except Exception:
+        text = type(error).__name__
+    failure = RuntimeError(f'the handler raised {text}')
+    failure.__cause__ = error
+    return failure
 
 
 def _work(calls: 'queue.SimpleQueue[_Call | None]') -> None:
     while item := calls.get():
-        loop, future, call = item
+        loop, future, call, tell = item
         try:
             result, error = call(), None
         except BaseException as exc:
-            result, error = None, exc
-        if isinstance(error, (StopIteration, GeneratorExit, KeyboardInterrupt)):
-            # A future does not take them, or what waits for it does not.
-            error = RuntimeError(f'the handler raised {error!r}')
+            result, error = None, as_failure(exc)
         try:
-            loop.call_soon_threadsafe(_tell, future, result, error)
+            loop.call_soon_threadsafe(tell, future, result, error)
         except RuntimeError:
             return  # the loop is closed: nobody waits
         # What is kept here until the next call comes would live for as long.
-        del item, call, result, error, future
-
-
-def _tell(future: 'asyncio.Future[Any]', result: Any, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+        del item, call, tell, result, error, future

@@ -19,7 +19,10 @@ _ABOVE = (
 """Where the frames are that stand above a handler in any traceback, and tell its author nothing."""
 _BETWEEN = tuple(
     _PACKAGE + os.path.join(*parts)
-    for parts in (('worker', 'handling.py'), ('worker', 'chain.py'), ('worker', 'threads.py'), ('tasks', 'running.py'))
+    for parts in (
+        *(('worker', name) for name in ('handling.py', 'chain.py', 'child.py', 'threads.py')),
+        ('tasks', 'running.py'),
+    )
 )
 """Where the frames are that stand between a middleware and the handler."""
 
@@ -28,7 +31,14 @@ def error_text(error: BaseException) -> str:
     """The last lines of an exception's traceback, as they are kept with the task."""
     # What came from another process brings the text that it had there.
     there = getattr(error.__cause__, 'trace', None)
-    text = there if isinstance(there, str) and there else trace_of(error)
+    if isinstance(there, str) and there:
+        text = there.rstrip()
+        last = traceback.format_exception_only(type(error), error)[-1].rstrip()
+        if last not in text:
+            # It stands for the one that was raised there.
+            text = f'{text}\n\nThe above exception was the direct cause of the following exception:\n\n{last}'
+    else:
+        text = trace_of(error)
     text = _encodable(text.rstrip())
     return text if len(text) <= MAX_ERROR else '…' + text[-MAX_ERROR:]
 

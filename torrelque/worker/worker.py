@@ -15,7 +15,8 @@ from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError
 
 from .breaker import Breaker
 from .chain import Middleware
-from .children import ChildDelivery
+from .child import ChildDelivery
+from .children import check_not_imported
 from .deaths import Deaths
 from .delivery import Delivery, Stop
 from .handling import Handling
@@ -149,6 +150,7 @@ class Worker:
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
+        check_not_imported()
         self._loop = asyncio.get_running_loop()
         self._state = 'running'
         self._started = time.time()
@@ -356,4 +358,4 @@ class Worker:
         # What the queue has not taken by now is left to its lease.
         await self._handling.abandon(self._held)
         await self._keeper.close()
-        self._handling.close()
+        await self._handling.close()
