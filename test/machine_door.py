@@ -17,7 +17,7 @@ from model_checks import BUCKET_LIFE
 from model_places import SHORT_LIST, SHORT_TURNS
 from model_taking import HOLES
 from servers import RealServer
-from torrelque import calls, fetch, lua, protocol, steps
+from torrelque import calls, fetch, lua, protocol, receipts, steps
 from torrelque.calls import Plan
 from torrelque.link import Link, Request
 
@@ -113,5 +113,5 @@ class Door:
         monkeypatch.setattr(steps, 'SWEEP', SWEEP_TASKS)
         # Nothing shall happen by real time.
         monkeypatch.setattr(fetch, 'GRACE', 1e6)
-        monkeypatch.setattr(fetch, 'ACKNOWLEDGE', 1e6)
+        monkeypatch.setattr(receipts, 'ACKNOWLEDGE', 1e6)
         monkeypatch.setattr(logging.getLogger('torrelque'), 'disabled', True)

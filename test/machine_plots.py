@@ -142,6 +142,29 @@ class Plots(Calls, Faults):
             else:
                 self.requeue(place, [(('current', 0), None, None, None, False)])
 
+    @rule(
+        place=queues,
+        values=st.lists(values, min_size=1, max_size=3),
+        ends=st.booleans(),
+        again=delays,
+        told=st.lists(indexes, max_size=3),
+        back=st.booleans(),
+    )
+    def die_unseen(
+        self, place: int, values: list[Any], ends: bool, again: float | None, told: list[int], back: bool
+    ) -> None:
+        """Some die of their last attempt, with others; somebody is told, and perhaps they are brought back."""
+        self.enqueue(0, [(value, None, 0.5, None, 1, PLAIN) for value in values])
+        self.dequeue(place, [BULK_TASKS], False)
+        if ends:
+            self.move_clock(self.model.now + 500)
+            self.sweep(place)
+        elif self.deliveries:
+            self.requeue(place, [(('current', index), None, None, None, False) for index in range(BULK_TASKS)])
+        self.take_deaths(place, 2, again, told)
+        if back and self.model.dead:
+            self.redrive(place, None, 2)
+
     @precondition(lambda self: self.model.untold)
     @rule(place=queues, most=st.integers(1, 6), again=delays, told=st.lists(indexes, max_size=3))
     def take_deaths(self, place: int, most: int, again: float | None, told: list[int]) -> None:

@@ -211,7 +211,7 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         await queue.set_limit('g', concurrency=5)
         await queue.pause('nobody', probe=1000)
         await queue.enqueue_many(range(3))
-        await queue.bury((await queue.dequeue())[0])
+        await queue.bury((await queue.dequeue())[0], tell_after=60)
         await queue.dequeue()
         await queue.enqueue(1, priority=-1)
         await queue.enqueue_many(range(2), group='g')

@@ -104,6 +104,13 @@ def killing(count: int) -> Doing:
     return prepare
 
 
+async def _unseen(bench: Bench) -> None:
+    """Deaths that nobody saw."""
+    await bench.take(*_ids(3), max_attempts=1)
+    for task_id in bench.held.values():
+        await bench.other.requeue(task_id)
+
+
 async def _groups(bench: Bench) -> None:
     for k in range(6):
         await bench.put(f't{k}', group=f'g{k}')
@@ -334,8 +341,8 @@ CASES = [
     # Operators
     Case('redrive', 'all', lambda b: b.queue.redrive(), EACH, killing(10)),
     Case('redrive', 'some', lambda b: b.queue.redrive('t0', 't1', 't2', 't3', 't4', 't5'), EACH, killing(10)),
-    Case('take_deaths', '', lambda b: b.queue.take_deaths(), READ, killing(2)),
-    Case('acknowledge_deaths', '', _acknowledge, READ, taking(2)),
+    Case('take_deaths', '', lambda b: b.queue.take_deaths(), READ, _unseen),
+    Case('acknowledge_deaths', '', _acknowledge, READ, _unseen),
     Case('command', '', lambda b: b.queue.command('PING'), READ, taking(1)),
     Case('sweep', '', lambda b: b.queue.sweep(), EACH, _overdue),
     Case('schedule_sweep', '', _sweeping, EACH, _overdue, waits=True),
