@@ -684,3 +684,28 @@ async def test_errors_of_a_breaker_may_be_any_collection_of_them(queue: Torrelqu
     await queue.enqueue(1)
     await Worker(queue, handle, burst=True, retry=3600, breaker=Breaker(failures=1, errors=errors)).run()
     assert (await queue.get_group_stats('any')).paused
+
+
+async def test_a_connection_that_was_lost_is_told_and_that_it_is_back(
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, 'torrelque')
+    server = make_server()
+
+    def lines(text: str) -> list[str]:
+        return [message for message in caplog.messages if text in message]
+
+    async def handle(delivery: Delivery) -> None: ...
+
+    async with server.client() as client, Torrelque(client, queue='q') as queue:
+        async with Worker(queue, handle) as worker:
+            await queue.enqueue(1)
+            await until(lambda: worker.health().succeeded == 1)
+            await asyncio.to_thread(server.kill)
+            await until(lambda: lines('the connection to the server was lost'))
+            assert not lines('there is a connection to the server again')
+            await until(lambda: lines('cannot connect to the server, and will try again'))
+            await asyncio.to_thread(server.start)
+            await until(lambda: lines('there is a connection to the server again'))
+            await queue.enqueue(2)
+            await until(lambda: worker.health().succeeded == 2)

@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._received = 0
         self._fruitless = 0
         self._patience = CONNECT_TIMEOUT
+        self._loss_told = False
         self._closed = False
 
     @property
@@ -119,7 +120,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Connect anew where that is wanted."""
         self._error = exc or ConnectionResetError('the server closed the connection')
+        self._tell_loss()
         self._lost()
+
+    def _tell_loss(self) -> None:
+        """Say that the connection was lost; when there is another, that is said as well."""
+        self._loss_told = True
+        logger.info('the connection to the server was lost: %s', self._error)
 
     def _drop(self) -> None:
         self._reader = None
@@ -165,6 +172,7 @@ class Connection(asyncio.Protocol):
                 if not isinstance(self._error, type(error)):
                     again = ', and will try again' if final is None and self._wanted() and not self._closed else ''
                     logger.warning('cannot connect to the server%s: %s', again, str(error) or repr(error))
+                    self._loss_told = True
                 _forget_frames(exc)
                 self._error = error
                 self._anew = True
@@ -217,5 +225,8 @@ class Connection(asyncio.Protocol):
             self._error = ConnectionResetError('the server closed the connection')
             self._lost()
         else:
+            if self._loss_told:
+                self._loss_told = False
+                logger.info('there is a connection to the server again')
             transport.resume_reading()
             self._ready()

@@ -238,7 +238,7 @@ class Fetcher:
             self._failed(exc)
             return
         if self._error is not None:
-            logger.info('the server is back')
+            logger.info('queue %r: the server is back', self._name)
             self._error = None
         self._again = False
         self._replies += 1
@@ -311,7 +311,7 @@ class Fetcher:
             self._loop.call_later(0.5, self._collect)
         elif lost:
             if self._error is None:
-                logger.warning('waiting for the server to come back: %s', error)
+                logger.warning('queue %r is waiting for the server to come back: %s', self._name, error)
             self._error = error
             self._loop.call_later(0.1, self._pump)
 

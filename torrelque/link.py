@@ -182,6 +182,7 @@ class Link(Connection):
         overdue = first is not None and first.repeat and first.ticks >= GIVE_UP and self._quiet > 2
         if self._in_flight and (overdue or self._quiet > self.silence):
             self._error = TimeoutError(f'the server was silent for {self._quiet * TICK:g} s')
+            self._tell_loss()
             self._lost()
         if self._unsent and self._transport is None:
             self._connect()

@@ -145,6 +145,16 @@ SAYINGS = (
         ('worker_settling::test_a_worker_that_ends_by_an_error_says_so_at_once',),
     ),
     Mutant(
+        'connection-lost-unsaid', BEYOND, 'a lost connection is not in the log',
+        (client('connection', 'self._tell_loss()\n        self._lost()', 'self._lost()'),),
+        ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
+    ),
+    Mutant(
+        'connection-back-unsaid', BEYOND, 'nobody is told that there is a connection again',
+        (client('connection', 'if self._loss_told:', 'if False:'),),
+        ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
+    ),
+    Mutant(
         'no-rule-at-all', BEYOND, 'a worker without a rule fails each time that it needs one',
         (client('worker/options', 'if job.retry is None:', 'if False:'),
          client('worker/options', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
