@@ -32,6 +32,7 @@ FOUNDATIONS = {
     'calls': {'check', 'keys', 'model', 'protocol', 'replies'},
     'steps': {'calls', 'check', 'error', 'model', 'protocol', 'replies'},
     'patience': {'replies'},
+    'unsure': {'protocol'},
     'embedded': {'error'},
 }
 MAX_LINES = 400

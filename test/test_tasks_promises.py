@@ -41,7 +41,9 @@ async def test_functions_that_say_the_group_are_called_with_all_arguments(app: T
     assert [(await handle.state()).group for handle in handles] == ['acme:joe', 'none:ann']
 
 
-async def test_none_is_told_for_as_long_as_the_call_says(app: Tasks, queue: Torrelque) -> None:
+async def test_none_is_told_for_as_long_as_the_call_says(queue: Torrelque) -> None:
+    app = Tasks(queue, keep=0)
+
     @app.task
     async def nothing() -> None: ...
 

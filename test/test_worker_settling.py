@@ -6,7 +6,7 @@ import asyncio
 import importlib.metadata
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ import torrelque
 from conftest import MakeServer, nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
-from torrelque.worker import Breaker, Delivery, Reject, Retry, Worker
+from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
 
 Handler = Callable[[Delivery], Awaitable[Any]]
 
@@ -639,6 +639,42 @@ async def test_a_worker_that_ends_by_an_error_says_so_at_once(
 # What cannot be meant
 
 
+async def a_coroutine(one: Any, two: Any) -> None: ...
+
+
+def a_generator(one: Any, two: Any = None) -> Iterator[None]:
+    yield
+
+
+async def an_async_generator(one: Any, two: Any) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize('handler', [a_generator, an_async_generator, lambda: 1, a_coroutine, dict, None, 'x'])
+async def test_what_is_no_handler_is_refused(queue: Torrelque, handler: Any) -> None:
+    with pytest.raises(torrelque.TorrelqueTypeError):
+        Worker(queue, handler)
+
+
+async def test_two_objects_of_one_queue_are_refused(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None: ...
+
+    async with Torrelque(client, queue=queue.name) as same:
+        for queues, steal in (([queue, same], []), ([queue], [same])):
+            with pytest.raises(torrelque.TorrelqueValueError, match='named twice'):
+                Worker(queues, handle, steal=steal)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{'base': 1e300}, {'cap': 1e300}, {'base': 10**400}, {'factor': 1e300}, {'jitter': 'no'}, {'base': -1}],
+    ids=repr,
+)
+def test_what_would_break_later_is_refused_when_a_back_off_is_made(options: dict[str, Any]) -> None:
+    with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
+        Backoff(**options)
+
+
 @pytest.mark.parametrize(
     'options',
     [
@@ -649,9 +685,12 @@ async def test_a_worker_that_ends_by_an_error_says_so_at_once(
         {'breaker': 5}, {'breaker': Breaker}, {'rate': 5}, {'rate': (1, 1e-9)}, {'rate': (0, 1)}, {'steal': 'abc'},
         {'steal': 5}, {'middleware': 5}, {'middleware': 'abc'}, {'middleware': [5]}, {'on_start': 5},
         {'run_in': None}, {'run_in': 'nowhere'}, {'run_in': []}, {'max_attempts': 1.5}, {'max_attempts': True},
-        {'max_attempts': 0}, {'concurrency': 0}, {'concurrency': 1.0},
+        {'max_attempts': 0}, {'concurrency': 0}, {'concurrency': 1.0}, {'max_attempts': -1.0}, {'burst': 'no'},
+        {'signals': 1}, {'retry': 1e300}, {'retry': {ValueError: 1e300}}, {'retry': lambda error: 1},
+        {'retry': a_coroutine}, {'retry': a_generator}, {'on_start': a_generator}, {'on_dead': an_async_generator},
+        {'on_success': lambda delivery: 1}, {'on_error': lambda: 1}, {'middleware': [None]},
+        {'middleware': [lambda delivery: 1]}, {'middleware': [an_async_generator]},
     ],
-    ids=repr,
 )  # fmt: skip
 async def test_what_would_break_later_is_refused_when_a_worker_is_made(
     client: redis.asyncio.Redis, queue: Torrelque, options: dict[str, Any]
@@ -668,6 +707,7 @@ async def test_what_would_break_later_is_refused_when_a_worker_is_made(
     [
         {'errors': 'ValueError'}, {'errors': 5}, {'errors': [5]}, {'errors': (ValueError(),)}, {'pause': 0},
         {'pause': 1e11}, {'pause': None}, {'failures': 0}, {'window': 0}, {'share': 0}, {'per': 'task'},
+        {'errors': ()}, {'failures': 30, 'share': 0.5, 'window': 20}, {'window': 10**30}, {'failures': 10**30},
     ],
     ids=repr,
 )  # fmt: skip

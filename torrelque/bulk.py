@@ -5,11 +5,12 @@ import itertools
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Any
 
-from .error import TorrelqueBulkError, TorrelqueTypeError
+from .error import TorrelqueBulkError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueTypeError
 from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import Arg
 from .session import Session
 from .steps import Enqueuer, calls_of, told_of_many
+from .unsure import SETTLING
 
 AWAY = 4
 """Calls of one `release_many` that are on their way at once, at the most."""
@@ -84,10 +85,27 @@ async def enqueue_all(
 async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> list[bool]:
     """Release or touch tasks; for each whether it was done, in their order.  Some calls are on their way at once."""
     done: list[bool] = []
+    sent: list[tuple[Sequence[str], list[Arg]]] = []
     calls = calls_of(name, task_ids, rest)
-    while some := [*itertools.islice(calls, AWAY)]:
-        session.check()
-        replies = await asyncio.gather(*(session.call(name, args) for _, args in some))
-        for (ids, _), reply in zip(some, replies, strict=True):
-            done += told_of_many(name, ids, reply)
+    try:
+        while some := [*itertools.islice(calls, AWAY)]:
+            session.check()
+            sent += some
+            replies = await asyncio.gather(*(_send(session, name, args, 2 + len(rest)) for _, args in some))
+            for (ids, _), reply in zip(some, replies, strict=True):
+                done += told_of_many(name, ids, reply)
+    except (TorrelqueConnectionError, TorrelqueServerError):
+        if name in SETTLING:
+            # Of those that went before, or beside it, nobody is told either.
+            session.unsure.note_all(name, (args for _, args in sent), 2 + len(rest))
+        raise
+    if session.unsure:
+        session.unsure.forget_all(name, (args for _, args in sent), 2 + len(rest))
     return done
+
+
+def _send(session: Session, name: str, args: list[Arg], length: int) -> 'asyncio.Future[Any]':
+    """Send a call; each task in it has so many arguments."""
+    if not session.unsure:
+        return session.call(name, args)
+    return session.call(name, *session.unsure.all_again(name, args, length))

@@ -104,7 +104,9 @@ class Link(Connection):
         """Whether a request is on its way, or is going to be."""
         return request in self._in_flight or request in self._unsent
 
-    def call(self, transition: Transition | None, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
+    def call(
+        self, transition: Transition | None, args: Sequence[Arg], resent: bool = False
+    ) -> 'asyncio.Future[Any]':
         """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""
         future: asyncio.Future[Any] = self.loop.create_future()
 
@@ -116,7 +118,7 @@ class Link(Connection):
             else:
                 future.set_result(reply)
 
-        self.submit(Request(transition, args, done))
+        self.submit(Request(transition, args, done, resent=resent))
         return future
 
     def close(self) -> None:

@@ -8,18 +8,20 @@ from typing import Any, TypeVar
 from .batch import Batch
 from .calls import Plan, told
 from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
-from .error import TorrelqueClosedError, TorrelqueError
+from .error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError
 from .fetch import Fetcher
 from .hub import Hub
 from .link import Link
 from .model import TorrelqueTaskId
 from .protocol import Arg
-from .replies import Outcome, text
+from .replies import Outcome, read_outcomes, text
 from .steps import Steps, advance
+from .unsure import SETTLING, Unsure
 
 logger = logging.getLogger(__package__)
 
 T = TypeVar('T')
+
 
 CLOSING = 3.0
 """s that closing waits for calls that are on their way."""
@@ -38,6 +40,7 @@ class Session:
         self._calls: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
+        self.unsure = Unsure()
         bell = Link(make_connector(client, plan.keys['pending']))
         self.fetcher = Fetcher(
             self._link, bell, plan.name, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
@@ -77,12 +80,21 @@ class Session:
 
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
-        outcome = await self.send(name, args, task_id, size)
+        if self.unsure and (again := self.unsure.again(name, args)) is not None:
+            outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
+            self.unsure.forget(name, args)
+        else:
+            try:
+                outcome = await self.send(name, args, task_id, size)
+            except TorrelqueConnectionError:
+                if name in SETTLING:
+                    self.unsure.note(name, args)
+                raise
         return outcome == 'ok' or told(name, task_id, outcome)
 
-    def call(self, name: str, args: Sequence[Arg]) -> 'asyncio.Future[Any]':
+    def call(self, name: str, args: Sequence[Arg], resent: bool = False) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
-        call = self._link.call(self._plan.transitions[name], [*self._head(name), *args])
+        call = self._link.call(self._plan.transitions[name], [*self._head(name), *args], resent)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
@@ -144,7 +156,7 @@ class Session:
         leave_link(self._client, self._link, self)
 
     def _head(self, name: str) -> list[Arg]:
-        return self._plan.head(name, self.fetcher.acknowledge() if name in ('release', 'requeue', 'bury') else '')
+        return self._plan.head(name, self.fetcher.acknowledge() if name in SETTLING else '')
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.

@@ -177,4 +177,38 @@ SAYINGS = (
     ),
 )  # fmt: skip
 
-SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS)
+UNSURE = (
+    Mutant(
+        'repeated-as-new', 6, 'whoever repeats a call that was carried out late is told that the lease was lost',
+        (client('session', 'await self.call(name, again, resent=True)', 'await self.call(name, again)'),),
+        ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
+    ),
+    Mutant(
+        'repeated-in-bulk-as-new', 6, 'whoever repeats a bulk release is told that the leases were lost',
+        (client('bulk', 'if not session.unsure:\n        return session.call(name, args)',
+                'if session:\n        return session.call(name, args)'),),
+        ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
+    ),
+    Mutant(
+        'repeated-with-another-mark', 6, 'a repeated bury is taken for one of another delivery',
+        (client('unsure', 'known = 3 if name in MARKED else 2', 'known = 2'),),
+        ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
+    ),
+    Mutant(
+        'repeated-for-good', 6, 'a call that was answered is taken for in doubt for ever',
+        (client('session', '            self.unsure.forget(name, args)\n', ''),),
+        ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
+    ),
+    Mutant(
+        'repeated-synchronously-as-new', 6, 'whoever repeats a synchronous call is told that the lease was lost',
+        (client('sync/queue', 'self._call(name, again, resent=True)', 'self._call(name, again)'),),
+        ('unsure::test_whoever_repeats_a_synchronous_call_is_told_what_became_of_the_first',),
+    ),
+    Mutant(
+        'doubts-without-end', BEYOND, 'calls that nobody makes again are remembered for ever',
+        (client('unsure', 'while len(self._calls) > MOST:', 'while False:'),),
+        ('unsure::test_of_calls_that_are_in_doubt_the_latest_are_remembered',),
+    ),
+)  # fmt: skip
+
+SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS, *UNSURE)

@@ -8,11 +8,13 @@ from typing import Any, Literal, TypeVar, overload
 from torrelque import (
     TorrelqueBulkError,
     TorrelqueClosedError,
+    TorrelqueConnectionError,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSerialiser,
+    TorrelqueServerError,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -44,6 +46,7 @@ from torrelque.steps import (
     take_deaths,
     told_of_many,
 )
+from torrelque.unsure import SETTLING, Unsure
 
 from .fetch import Fetcher, Visit
 from .line import Client, add_to_pipeline, check_client, share_line
@@ -98,6 +101,7 @@ class Torrelque:
         self.serialiser = serialiser
         self.max_tasks = max_tasks
         self._line = share_line(client, self.keys['pending'], self)
+        self._unsure = Unsure()
         self._fetcher = Fetcher(self._plan, self._line)
 
     def __repr__(self) -> str:
@@ -327,9 +331,9 @@ class Torrelque:
         if self._fetcher.closed:
             raise TorrelqueClosedError('the queue was closed')
 
-    def _call(self, name: str, args: list[Arg]) -> Any:
+    def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args])
+        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -346,7 +350,18 @@ class Torrelque:
         if pipeline is not None:
             add_to_pipeline(self.client, pipeline, self._plan.words(call))
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
-        return told(call[0], call[2], self._send(call))
+        name, args, task_id, _ = call
+        if self._unsure and (again := self._unsure.again(name, args)) is not None:
+            outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
+            self._unsure.forget(name, args)
+        else:
+            try:
+                outcome = self._send(call)
+            except TorrelqueConnectionError:
+                if name in SETTLING:
+                    self._unsure.note(name, args)
+                raise
+        return told(name, task_id, outcome)
 
     def _send_many(self, enqueuer: Enqueuer) -> None:
         try:
@@ -357,11 +372,22 @@ class Torrelque:
 
     def _settle_many(self, name: str, task_ids: list[str], rest: list[Arg]) -> list[bool]:
         self._check_open()
-        return [
-            done
-            for ids, args in calls_of(name, task_ids, rest)
-            for done in told_of_many(name, ids, self._call(name, args))
-        ]
+        done: list[bool] = []
+        sent: list[list[Arg]] = []
+        length = 2 + len(rest)
+        try:
+            for ids, args in calls_of(name, task_ids, rest):
+                sent.append(args)
+                words, resent = self._unsure.all_again(name, args, length) if self._unsure else (args, False)
+                done += told_of_many(name, ids, self._call(name, words, resent))
+        except (TorrelqueConnectionError, TorrelqueServerError):
+            if name in SETTLING:
+                # Of those that went before it nobody is told either.
+                self._unsure.note_all(name, sent, length)
+            raise
+        if self._unsure:
+            self._unsure.forget_all(name, sent, length)
+        return done
 
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""

@@ -5,14 +5,12 @@ import datetime
 import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
-from torrelque.worker import Backoff
-from torrelque.worker.check import check_count, check_whole
-from torrelque.worker.job import is_async
+from torrelque.worker.check import check_call, check_count, check_whole, is_async, is_generator
 from torrelque.worker.retry import check_rule
 
 LONGEST = 10.0**10
@@ -116,7 +114,7 @@ def check_attempts(value: Any, what: str, least: int = 1) -> None:
 
 def check_choice(choose: Any, what: str) -> None:
     """Refuse a function of the arguments that gives no value at once; what cannot be called is fine."""
-    if callable(choose) and (is_async(choose) or _is_generator(choose)):
+    if callable(choose) and (is_async(choose) or is_generator(choose)):
         raise TorrelqueTypeError(f'the function of a {what} must be a plain one: {choose!r}')
 
 
@@ -163,40 +161,10 @@ def check_name(value: Any, what: str) -> str:
 def check_hooks(**hooks: Any) -> None:
     """Refuse what cannot be called, or is not carried out by a call; None is fine."""
     for name, hook in hooks.items():
-        if hook is not None and (not callable(hook) or _is_generator(hook)):
-            raise TorrelqueTypeError(f'{name} must be a function or a coroutine function, not {hook!r}')
+        if hook is not None:
+            check_call(hook, name, 'delivery', 'result' if name == 'on_success' else 'exception')
 
 
 def check_retry(rule: Any, what: str) -> None:
     """Refuse what is no retry rule."""
-    if isinstance(rule, Mapping):
-        check_rule(rule)
-        for wait in rule.values():
-            if not isinstance(wait, Backoff):
-                check_seconds(wait, what)
-    elif callable(rule):
-        if isinstance(rule, type) or is_async(rule) or _is_generator(rule):
-            raise TorrelqueTypeError(f'{what} as a function must be a plain one of exception and attempt, not {rule!r}')
-        _check_takes_two(rule, what)
-    elif not isinstance(rule, Backoff):
-        if rule is None or isinstance(rule, (str, list, tuple, set)):
-            raise TorrelqueTypeError(
-                f'{what} must be a Backoff, a number of seconds, a mapping of exceptions to these, or a function, '
-                f'not {rule!r}'
-            )
-        check_seconds(rule, what)
-
-
-def _check_takes_two(rule: Callable[..., Any], what: str) -> None:
-    try:
-        own = inspect.signature(rule)
-    except (TypeError, ValueError):
-        return
-    try:
-        own.bind(None, None)
-    except TypeError as exc:
-        raise TorrelqueTypeError(f'{what} is called with exception and attempt, and takes {own}') from exc
-
-
-def _is_generator(function: Any) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    check_rule(rule, what)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
 from torrelque.worker import ChildDelivery, Delivery, Reject
-from torrelque.worker.job import is_async
+from torrelque.worker.check import is_async
 
 
 class _Running:

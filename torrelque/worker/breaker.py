@@ -19,6 +19,10 @@ from .retry import Reject, Retry
 logger = logging.getLogger(__package__)
 
 
+MANY = 1_000_000
+"""What a worker counts at the most."""
+
+
 @dataclass(frozen=True)
 class Breaker:
     """When a worker pauses its queue.  Each worker counts what it sees itself.
@@ -41,7 +45,8 @@ class Breaker:
 
     def __post_init__(self) -> None:
         for name in ('failures', 'window'):
-            check_count(getattr(self, name), f'{name} of a breaker')
+            if check_count(getattr(self, name), f'{name} of a breaker') > MANY:
+                raise TorrelqueValueError(f'{name} of a breaker must be at most {MANY}, not {getattr(self, name)}')
         check_time(self.pause, 'pause of a breaker', positive=True)
         if self.share is not None and not 0 < check_number(self.share, 'share of a breaker', 0) <= 1:
             raise TorrelqueValueError(f'share of a breaker must be above 0 and at most 1, not {self.share}')
@@ -52,7 +57,11 @@ class Breaker:
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TorrelqueTypeError(f'errors of a breaker must be classes of exceptions, not {kind!r}')
+        if not kinds:
+            raise TorrelqueValueError('errors of a breaker must be some')
         object.__setattr__(self, 'errors', kinds)
+        if self.share is not None and self.failures > self.window:
+            raise TorrelqueValueError(f'{self.failures} failures are never among the last {self.window} tasks')
         if self.per not in ('queue', 'group'):
             raise TorrelqueValueError(f"per of a breaker must be 'queue' or 'group', not {self.per!r}")
 

@@ -1,5 +1,6 @@
 """What stands around a handler: middleware, and hooks, its simple form."""
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -27,8 +28,13 @@ def _call(one: Middleware, call_next: Handle, delivery: Delivery) -> Awaitable[A
     return one(delivery, call_next)
 
 
-async def call_hooks(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> None:
-    """Call hooks, async or not, one after the other.  What one raises is logged, and changes nothing."""
+async def call_hooks(
+    hooks: Sequence[Callable[..., Any] | None], *args: Any, asked: Callable[[], bool] = lambda: True
+) -> None:
+    """Call hooks, async or not, one after the other.  What one raises is logged, and changes nothing.
+
+    :param asked: whether a cancellation that comes out of a hook is that of the caller, who takes it.
+    """
     for hook in hooks:
         if hook is None:
             continue
@@ -36,5 +42,29 @@ async def call_hooks(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> 
             result = hook(*args)
             if inspect.isawaitable(result):
                 await result
-        except (Exception, KeyboardInterrupt, SystemExit):
+        except BaseException as exc:
+            if isinstance(exc, asyncio.CancelledError) and asked() or isinstance(exc, GeneratorExit) and not in_loop():
+                raise
             logger.exception('the hook %r failed', hook)
+
+
+async def call_hooks_apart(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> None:
+    """As `call_hooks`, each in an asyncio task of its own: one that cancels itself is told from the caller's end."""
+    for hook in hooks:
+        call = asyncio.get_running_loop().create_task(call_hooks([hook], *args))
+        try:
+            await asyncio.wait([call])
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        if call.cancelled():
+            logger.error('the hook %r has cancelled itself', hook)
+
+
+def in_loop() -> bool:
+    """Whether an event loop runs here; where none does, a coroutine is thrown away with the one that it was in."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,6 +1,8 @@
 """Checks of what a caller gave, for the worker and for decorated tasks: each returns the value, or raises."""
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
@@ -51,3 +53,35 @@ def check_count(value: Any, what: str, least: int = 1) -> int:
     if check_whole(value, what) < least:
         raise TorrelqueValueError(f'{what} must be at least {least}, not {value}')
     return value  # type: ignore[no-any-return]
+
+
+def check_flag(value: Any, what: str) -> bool:
+    """A bool: what is merely true may be a mistake."""
+    if not isinstance(value, bool):
+        raise TorrelqueTypeError(f'{what} must be a bool, not {value!r}')
+    return value
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    """Whether a handler is a coroutine function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, '__call__', None))  # noqa: B004
+
+
+def is_generator(call: Any) -> bool:
+    """Whether a call would only make a generator, and nothing would be carried out."""
+    return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
+
+
+def check_call(call: Any, what: str, *arguments: str) -> Any:
+    """Something that can be called with so many arguments, and is carried out by that."""
+    if not callable(call) or is_generator(call):
+        raise TorrelqueTypeError(f'{what} must be a function or a coroutine function, not {call!r}')
+    try:
+        own = inspect.signature(call)
+    except (TypeError, ValueError):
+        return call
+    try:
+        own.bind(*arguments)
+    except TypeError as exc:
+        raise TorrelqueTypeError(f'{what} is called with {" and ".join(arguments)}, and takes {own}') from exc
+    return call

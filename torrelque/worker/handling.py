@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from torrelque import Torrelque, TorrelqueTypeError
 
 from .breaker import Breaker, Gates
-from .chain import Middleware, call_hooks, make_chain
+from .chain import Middleware, call_hooks, in_loop, make_chain
+from .check import check_call, is_async
 from .children import Children
 from .delivery import Delivery, Stop
-from .job import Job, is_async
+from .job import Job
 from .log import Log
 from .options import Served, check_job, check_portable
 from .releasing import Releaser
@@ -60,9 +61,10 @@ class Handling:
         self.log = log
         # One for each queue and what is kept: no queue waits for the server of another.
         self._releasers: dict[tuple[Torrelque, float | None], Releaser] = {}
-        for hook in (on_start, defaults.on_success, defaults.on_error, defaults.on_dead, *middleware):
-            if hook is not None and not callable(hook):
-                raise TorrelqueTypeError(f'not callable: {hook!r}')
+        if on_start is not None:
+            check_call(on_start, 'on_start', 'delivery')
+        for one in middleware:
+            check_call(one, 'middleware', 'delivery', 'call_next')
         if breaker is not None and not isinstance(breaker, Breaker):
             raise TorrelqueTypeError(f'breaker must be a Breaker, not {type(breaker).__name__}')
         self._app = served.app
@@ -131,7 +133,7 @@ class Handling:
                 raise asyncio.CancelledError
             result = await (self._through_chain(delivery) if self._chain or not plan.is_async else job.call(delivery))
         except BaseException as exc:
-            if isinstance(exc, GeneratorExit) and not _in_loop():
+            if isinstance(exc, GeneratorExit) and not in_loop():
                 # Thrown away with its event loop, not raised.
                 raise
             # Given back meanwhile, at the end of the worker, it is nobody's failure.
@@ -210,7 +212,7 @@ class Handling:
 
     async def _through_chain(self, delivery: Delivery) -> Any:
         if self._on_start is not None:
-            await call_hooks((self._on_start,), delivery)
+            await call_hooks((self._on_start,), delivery, asked=lambda: delivery._stop is not None)
         return await (self._run if self._chain is None else self._chain)(delivery)
 
     async def _run(self, delivery: Delivery) -> Any:
@@ -244,11 +246,3 @@ def _was_asked(error: BaseException) -> bool:
         seen.add(id(context))
         context = context.__context__
     return False
-
-
-def _in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

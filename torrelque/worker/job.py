@@ -1,6 +1,5 @@
 """What a worker does with a task: its handler and the rules for it."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -52,8 +51,3 @@ class App(Protocol):
 
     def find(self, delivery: Delivery) -> Job:
         """The job of a task; an exception says that there is none, and the task is dead with it as its error."""
-
-
-def is_async(call: Callable[..., Any]) -> bool:
-    """Whether a handler is a coroutine function, or an object that is called like one."""
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, '__call__', None))  # noqa: B004

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
-from .check import check_count, check_name, check_time
+from .check import check_call, check_count, check_flag, check_name, check_time, check_whole
 from .delivery import Delivery
 from .job import App, Job
 from .retry import check_rule
@@ -49,14 +49,16 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
             raise TorrelqueTypeError(f'not a torrelque.Torrelque: {one!r}')
     if not queues:
         raise TorrelqueValueError('a worker needs a queue')
-    if len({id(one) for one in (*queues, *steal)}) < len(queues) + len(steal):
+    if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):
         raise TorrelqueValueError('a queue is named twice')
     for weight in (weights or {}).values():
         check_count(weight, 'a weight')
     if app is not None and handler is not None:
         raise TorrelqueTypeError('an app has handlers of its own')
-    if app is None and not callable(handler):
-        raise TorrelqueTypeError(f'a handler must be callable: {handler!r}')
+    if app is None:
+        if isinstance(handler, type):
+            raise TorrelqueTypeError(f'a handler must be a function or a coroutine function, not {handler!r}')
+        check_call(handler, 'a handler', 'delivery')
     return Served(queues, weights, app, handler or _nobody)
 
 
@@ -70,8 +72,12 @@ def check_options(
     rate: tuple[int, float] | None,
     run_in: str,
     name: str | None,
+    burst: bool,
+    signals: bool,
 ) -> None:
     """Refuse what cannot be meant."""
+    check_flag(burst, 'burst')
+    check_flag(signals, 'signals')
     check_count(concurrency, 'concurrency')
     check_attempts(max_attempts)
     for what, value in (('timeout', timeout), ('heartbeat', heartbeat)):
@@ -103,9 +109,9 @@ def check_job(job: Job) -> Job:
             check_time(value, what)
     if job.run_in is not None:
         check_place(job.run_in)
-    for hook in (job.on_success, job.on_error, job.on_dead):
-        if hook is not None and not callable(hook):
-            raise TorrelqueTypeError(f'not callable: {hook!r}')
+    for what, hook in (('on_success', job.on_success), ('on_error', job.on_error), ('on_dead', job.on_dead)):
+        if hook is not None:
+            check_call(hook, what, 'delivery', 'result' if what == 'on_success' else 'exception')
     return job
 
 
@@ -119,7 +125,9 @@ def check_place(run_in: Any) -> None:
 
 def check_attempts(max_attempts: int | None) -> int | None:
     """A number of attempts; -1 is without end."""
-    return max_attempts if max_attempts in (None, -1) else check_count(max_attempts, 'max_attempts')
+    if max_attempts is None or check_whole(max_attempts, 'max_attempts') == -1:
+        return max_attempts
+    return check_count(max_attempts, 'max_attempts')
 
 
 def check_portable(call: Callable[..., Any]) -> None:

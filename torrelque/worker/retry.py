@@ -4,9 +4,12 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torrelque import TorrelqueTypeError
+from torrelque import TorrelqueTypeError, TorrelqueValueError
 
-from .check import check_number
+from .check import check_call, check_flag, check_number, check_time, is_async
+
+MOST_FACTOR = 1_000_000
+"""By what waits grow, at the most."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,11 @@ class Backoff:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (('base', 0), ('factor', 1), ('cap', 0)):
-            check_number(getattr(self, name), f'{name} of a back-off', least)
+        for name in ('base', 'cap'):
+            check_time(getattr(self, name), f'{name} of a back-off')
+        if check_number(self.factor, 'factor of a back-off', 1) > MOST_FACTOR:
+            raise TorrelqueValueError(f'factor of a back-off must be at most {MOST_FACTOR}, not {self.factor!r}')
+        check_flag(self.jitter, 'jitter of a back-off')
 
     def delay(self, attempt: int) -> float:
         """How long to wait (s) after so many attempts, 1 at least."""
@@ -63,18 +69,25 @@ class Reject(Exception):  # noqa: N818 - not an error
     """Raised by a handler: the task will never succeed.  It is dead at once, whatever attempts are left."""
 
 
-def check_rule(rule: RetryRule) -> RetryRule:
+def check_rule(rule: RetryRule, what: str = 'retry') -> RetryRule:
     """A rule, or an error that tells what is wrong with it."""
     if isinstance(rule, Mapping):
         for kind, one in rule.items():
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TorrelqueTypeError(f'a retry rule is by classes of exceptions, not by {kind!r}')
+                raise TorrelqueTypeError(f'{what} as a mapping is by classes of exceptions, not by {kind!r}')
             if one is not None and not isinstance(one, Backoff):
-                check_number(one, 'a wait before a retry', 0)
-    elif isinstance(rule, type):
-        raise TorrelqueTypeError(f'a retry rule may be a function, but no class: {rule!r}')
-    elif not isinstance(rule, Backoff) and not callable(rule):
-        check_number(rule, 'a wait before a retry', 0)
+                check_time(one, 'a wait before a retry')
+    elif callable(rule):
+        if isinstance(rule, type) or is_async(rule):
+            raise TorrelqueTypeError(f'{what} as a function must be a plain one of exception and attempt, not {rule!r}')
+        check_call(rule, what, 'exception', 'attempt')
+    elif rule is None or isinstance(rule, (str, list, tuple, set)):
+        raise TorrelqueTypeError(
+            f'{what} must be a Backoff, a number of seconds, a mapping of exceptions to these, or a function, '
+            f'not {rule!r}'
+        )
+    elif not isinstance(rule, Backoff):
+        check_time(rule, what)
     return rule
 
 

@@ -20,7 +20,7 @@ from torrelque import (
 )
 
 from .breaker import Gates
-from .chain import call_hooks
+from .chain import call_hooks_apart
 from .check import check_number
 from .deaths import acknowledge, tell_after
 from .delivery import Delivery, Stop
@@ -63,6 +63,8 @@ class Settling:
         self.stopping = False
         self.until = 0.0
         """By the event loop's clock: when a worker that stops gives up."""
+        self.interrupted = False
+        """Whether the worker's own run was cancelled, as it is where the whole event loop comes to its end."""
         self.given_up = False
         self._log = log
         self._gates = gates
@@ -94,9 +96,12 @@ class Settling:
 
         A cancellation by the end of the event loop is no such case: what was being sent is sent all the same.
         """
-        if not isinstance(error, asyncio.CancelledError) or self.given_up:
-            for delivery in deliveries:
-                self._log.unsettled(delivery, error)
+        if isinstance(error, asyncio.CancelledError):
+            if not self.given_up:
+                return
+            error = TimeoutError('the queue has not taken it by the end of the worker')
+        for delivery in deliveries:
+            self._log.unsettled(delivery, error)
 
     # Outcomes
 
@@ -125,7 +130,7 @@ class Settling:
         if self._gates is not None:
             await self._gates.count(delivery, None)
         if delivery._plan.on_success:
-            await call_hooks(delivery._plan.on_success, delivery, result)
+            await call_hooks_apart(delivery._plan.on_success, delivery, result)
 
     def released(self, deliveries: list[Delivery], told: list[bool]) -> None:
         """Count releases, and tell of them."""
@@ -144,10 +149,10 @@ class Settling:
             late.__cause__ = error
             await self.failed(delivery, late)
             return
-        if why is None and asked and not self.stopping:
+        if why is None and asked and not self.interrupted:
             # Where the whole event loop ends, the worker is told in the same turn: see `Worker._serve_until_stopped`.
             await asyncio.sleep(0)
-        if why is None and not (asked and self.stopping):
+        if why is None and not (asked and self.interrupted):
             # Its own affair: neither the worker nor the end of the event loop has cancelled it.
             await self.failed(delivery, error)
             return
@@ -180,9 +185,9 @@ class Settling:
         elif delay is None:
             self.counts.dead += 1
         self._log.failed(delivery, error, delay, held)
-        await call_hooks(delivery._plan.on_error, delivery, error)
+        await call_hooks_apart(delivery._plan.on_error, delivery, error)
         if held and delay is None and delivery._plan.on_dead:
-            await call_hooks(delivery._plan.on_dead, delivery, error)
+            await call_hooks_apart(delivery._plan.on_dead, delivery, error)
             await acknowledge(delivery.queue, delivery.id)
 
     async def was_used_up(self, delivery: Delivery, most: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import redis.exceptions
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
 
 from .delivery import close_coroutine, run_in_loop
 from .health import WorkerHealth
@@ -48,6 +48,10 @@ async def _ask(queue: Torrelque) -> None:
     except (TorrelqueConnectionError, redis.exceptions.NoPermissionError):
         # A user who may not ask for that may be one who may work.
         pass
+    except TorrelqueServerError as exc:
+        # Where writes are refused for a while, so is a question.
+        if not exc.passing:
+            raise
 
 
 class ThreadWorker:

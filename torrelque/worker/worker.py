@@ -105,7 +105,10 @@ class Worker:
         signals: bool = True,
     ) -> None:
         self._served: Served = serve(queue, handler, steal)
-        check_options(concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in, name)
+        check_options(
+            concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in, name, burst,
+            signals,
+        )  # fmt: skip
         if isinstance(middleware, (str, bytes)) or not isinstance(middleware, Iterable):
             raise TorrelqueTypeError(f'middleware must be a sequence, not {middleware!r}')
         self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
@@ -266,7 +269,7 @@ class Worker:
             await asyncio.wait([self._serving])
         except asyncio.CancelledError:
             # Said before the deliveries take their own cancellation, where the whole event loop ends.
-            self._handling.settling.stopping = True
+            self._handling.settling.stopping = self._handling.settling.interrupted = True
             self._handling.settling.until = self._loop.time() + UNWILLING / 2
             if self._state == 'running':
                 self._serving.cancel()
@@ -321,7 +324,7 @@ class Worker:
                 await asyncio.wait([finishing])
             except asyncio.CancelledError as exc:
                 cancelled = exc
-                self._hurried = True
+                self._hurried = self._handling.settling.interrupted = True
                 self._tell()
         finishing.result()
         if cancelled is not None:
