@@ -6,6 +6,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery, Job, RetryRule
+from torrelque.worker.check import check_name
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
@@ -18,7 +19,6 @@ from .options import (
     Priority,
     check_attempts,
     check_hooks,
-    check_name,
     check_retry,
     check_seconds,
 )
@@ -326,4 +326,4 @@ def check_run_in(run_in: Any) -> None:
 
 
 def _unmade(delivery: Delivery) -> None:
-    raise AssertionError
+    raise AssertionError('a definition makes the call of its job')

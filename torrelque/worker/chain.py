@@ -27,11 +27,9 @@ def _call(one: Middleware, call_next: Handle, delivery: Delivery) -> Awaitable[A
     return one(delivery, call_next)
 
 
-async def call_hooks(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> None:
+async def call_hooks(hooks: Sequence[Callable[..., Any]], *args: Any) -> None:
     """Call hooks, async or not, one after the other.  What one raises is logged, and changes nothing."""
     for hook in hooks:
-        if hook is None:
-            continue
         try:
             result = hook(*args)
             if inspect.isawaitable(result):
