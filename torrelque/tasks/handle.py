@@ -138,7 +138,7 @@ async def _sent(sending: 'asyncio.Future[str]') -> str:
     if sending.done():
         return _outcome(sending)
     if loop is asyncio.get_running_loop():
-        # Who is cancelled while waiting does not take the call back.
+        # Whoever is cancelled while waiting does not take the call back.
         return await asyncio.shield(sending)
     told: concurrent.futures.Future[str] = concurrent.futures.Future()
 

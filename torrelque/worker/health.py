@@ -50,7 +50,7 @@ class WorkerHealth(NamedTuple):
     """What it is doing, the longest first."""
     succeeded: int
     failed: int
-    """Attempts that failed, those of dead tasks too."""
+    """Attempts that failed, those of dead tasks too, and those that asked for another by `Retry`."""
     dead: int
     """Tasks that it buried; not those of whose death it told because nobody else had."""
     lost: int
@@ -116,7 +116,7 @@ class Heart:
             beating.cancel()
 
     async def _say_goodbye(self) -> None:
-        # Behind the last beat: both go over the same connection, even when nobody waits for them any more.
+        # The goodbye comes behind the last beat: both go over one connection, even when nobody waits for them any more.
         try:
             await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
         except Exception as exc:

@@ -46,7 +46,7 @@ async def _ask(queue: Torrelque) -> None:
     try:
         await queue.command('PING')
     except (TorrelqueConnectionError, redis.exceptions.NoPermissionError):
-        # A user who may not ask for that may be one who may work.
+        # A user without the right to ask may have all that the work needs.
         pass
 
 

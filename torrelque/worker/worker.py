@@ -111,9 +111,7 @@ class Worker:
         self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
         self.concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
-        self._burst = burst
-        self._signals = signals
-        self._heartbeat = heartbeat
+        self._burst, self._signals, self._heartbeat = burst, signals, heartbeat
         self._rate = None if rate is None else StartRate(*rate)
         defaults = Job(
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
@@ -130,8 +128,7 @@ class Worker:
         self._serving: asyncio.Task[None] | None = None
         self._background: asyncio.Task[None] | None = None
         self._change: asyncio.Future[None] | None = None
-        self._stops = 0
-        self._hurried = False
+        self._stops, self._hurried = 0, False
 
     def __repr__(self) -> str:
         return f'<Worker {self.name} {self._state}>'
@@ -188,7 +185,7 @@ class Worker:
         early = self._loop is None
         if early:
             self._stops += 1
-        # It may have begun since, and have seen nothing of that.
+        # The worker may have begun since, and have seen nothing of that.
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._end_serving if early else self._stop)
@@ -224,7 +221,7 @@ class Worker:
         )
         counts, state = self._handling.counts, self._state
         if state == 'running' and self._serving is not None and self._serving.done():
-            # It takes no more, and has not come to say so.
+            # The worker takes no more, and has not come to say so.
             state = 'stopping'
         return WorkerHealth(
             self.name, socket.gethostname(), os.getpid(), state, self._started, now,
@@ -313,7 +310,7 @@ class Worker:
         self._tell()
 
     async def _end(self, patience: float) -> None:
-        """Finish; who is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
+        """Finish; whoever is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
         finishing = asyncio.ensure_future(self._finish(patience))
         cancelled: asyncio.CancelledError | None = None
         while not finishing.done():
