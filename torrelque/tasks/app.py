@@ -281,7 +281,10 @@ class Tasks:
         await self._loops.aclose()
 
     def close(self) -> None:
-        """As `aclose`, for synchronous code."""
+        """As `aclose`, for synchronous code.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        """
         self._loops.close()
 
     async def __aenter__(self: Self) -> Self:

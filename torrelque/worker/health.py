@@ -142,6 +142,8 @@ async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
 
     It goes over the queue's own connection.  What another version of this package does not tell has a neutral value; a
     worker whose health cannot be read at all is left out, with a warning in the log.
+
+    :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
     base = _base(queue).encode()
     names: list[bytes] = await queue.command('ZRANGE', base + b'workers', 0, -1)

@@ -124,7 +124,7 @@ class Process:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout: float = PATIENCE) -> None:
-        """Wait until it has ended, and what it started."""
+        """Wait (s) until it has ended, and what it started."""
         self._gone.wait(timeout)
         if Process.exiting and threading.current_thread() is not threading.main_thread():
             # Told no more, a worker in another thread says of no task that it has failed.

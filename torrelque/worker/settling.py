@@ -69,7 +69,10 @@ class Settling:
         self._results: dict[Torrelque, Results] = {}
 
     async def repeat(self, deliveries: list[Delivery], call: Callable[[], Awaitable[T]]) -> T:
-        """Call the queue, again and again while it does not take the call, and the leases last."""
+        """Call the queue, again and again while it does not take the call, and the leases last.
+
+        :raises Exception: what the queue has raised last, where time does not mend it or there is none left.
+        """
         loop = asyncio.get_running_loop()
         tries, silent = 0, 0.0
         while True:

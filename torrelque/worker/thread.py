@@ -78,6 +78,7 @@ class ThreadWorker:
         A server that is away is waited for two seconds, or ten where an app has something to prepare.
 
         :raises Exception: what the worker failed with before that.
+        :raises TorrelqueError: it was started before.
         """
         if self._thread is not None:
             raise TorrelqueError('a worker runs once; make another')
@@ -109,7 +110,11 @@ class ThreadWorker:
         self._raise_error()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end of a worker that ends by itself, in a burst; whether it has ended."""
+        """Wait for the end of a worker that ends by itself, in a burst; whether it has ended.
+
+        :param timeout: how long to wait (s), for ever by default.
+        :raises TorrelqueError: it is called in the worker's own event loop, by a coroutine function or a hook.
+        """
         if self._thread is not None:
             self._refuse_in_own_thread()
             self._thread.join(timeout)

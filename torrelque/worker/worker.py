@@ -60,7 +60,7 @@ class Worker:
     :param on_success: called with delivery and result, when the task was released.
     :param on_error: called with delivery and exception after each failed attempt.
     :param on_dead: called with delivery and exception when the task is dead, at least once; with a `DeathError` where
-        it died and nobody saw it.
+        it died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up then.
     :param breaker: see `Breaker`.
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
@@ -144,6 +144,7 @@ class Worker:
 
         :raises TorrelqueConnectionError: there was no connection to the server from the first or, in a burst, no reply
             of the server of one of its queues for some ten seconds.
+        :raises TorrelqueError: it was run before, or a process of handlers imports the main program, which runs it.
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
