@@ -44,6 +44,7 @@ import torrelque.sync
 from servers import RealServer
 from topology import Cluster, Sentinel
 from torrelque.keys import DECLARED, FIXED, PREFIXES, make_keys
+from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -428,6 +429,16 @@ def test_reference_has_every_verb() -> None:
     assert members
     public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
     assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'max_tasks', 'name', 'serialiser'}
+
+
+def test_page_of_the_worker_has_every_event_of_its_log() -> None:
+    text = (ROOT / 'docs' / 'worker.md').read_text()
+    table = re.search(r'(?m)^\| event \|.*\n\|[-|]+\n((?:\|.*\n)+)', text)
+    assert table
+    cells = [row.split('|')[1] for row in table[1].splitlines()]
+    assert sorted(name for cell in cells for name in re.findall(r'`(\w+)`', cell)) == sorted(EVENTS)
+    written = re.findall(r"'((?:worker|task)_[a-z]+)'", (ROOT / 'torrelque' / 'worker' / 'log.py').read_text())
+    assert {*written} - {'task_id'} == {*EVENTS}
 
 
 @pytest.mark.parametrize('layer', ['worker', 'tasks', 'sync', 'testing'])

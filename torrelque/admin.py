@@ -104,11 +104,11 @@ class Operated(QueueObject):
         """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
 
         Nobody sees it where the lease of a task whose attempts are used up runs out, for its consumer was killed; where
-        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Who calls has so long to do
-        what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to whoever
-        asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and dies again
-        is another.  When the call is cancelled, or its reply is lost, what it would have told of is told after that
-        time.
+        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so long
+        to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
+        whoever asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and
+        dies again is another.  When the call is cancelled, or its reply is lost, what it would have told of is told
+        after that time.
 
         :param max_tasks: how many at the most; never more than 50.
         :param again_after: for how long (s) nobody else is told of them.
@@ -120,6 +120,9 @@ class Operated(QueueObject):
 
         :param task_ids: ids as `take_deaths` gave them; after `bury` with ``tell_after``, as `dequeue` did.  Nothing is
             changed of a task that is dead anew, or not dead any more.
+        :raises TorrelqueValueError: an id without the token of a delivery; nothing was sent.
+
+        Some hundred go in one call.  When this one is cancelled, some may be told of again.
         """
         await self._started().run(steps.acknowledge_deaths(task_ids))
 
@@ -167,5 +170,7 @@ class Operated(QueueObject):
 
         :param words: the name of the command and its arguments.
         :raises TorrelqueServerError: the server refused it.
+        :raises TorrelqueConnectionError: no reply came for some ten seconds; whether it was carried out is unknown, as
+            it is when the call is cancelled.
         """
         return await self._started().run(steps.command(words))

@@ -10,7 +10,6 @@ from .model import TorrelqueSerialiser, TorrelqueTaskId
 from .protocol import Arg
 from .session import Session
 from .steps import Enqueuer, calls_of, told_of_many
-from .unsure import SETTLING
 
 AWAY = 4
 """Calls of one `release_many` that are on their way at once, at the most."""
@@ -95,9 +94,8 @@ async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest:
             for (ids, _), reply in zip(some, replies, strict=True):
                 done += told_of_many(name, ids, reply)
     except (TorrelqueConnectionError, TorrelqueServerError):
-        if name in SETTLING:
-            # Of those that went before, or beside it, nobody is told either.
-            session.unsure.note_all(name, (args for _, args in sent), 2 + len(rest))
+        # Of those that went before, or beside it, nobody is told either.
+        session.unsure.note_all(name, (args for _, args in sent), 2 + len(rest))
         raise
     if session.unsure:
         session.unsure.forget_all(name, (args for _, args in sent), 2 + len(rest))

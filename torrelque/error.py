@@ -22,14 +22,14 @@ class TorrelqueClosedError(TorrelqueError):
 
 class TorrelqueTimeoutError(TorrelqueError, TimeoutError):
     """The time is over: nothing was taken, or what was watched has not come to its end.  Where the server did not reply
-    to who waited for a task, nobody knows whether there was one, and ``__cause__`` tells why."""
+    while a task was waited for, nobody knows whether there was one, and ``__cause__`` tells why."""
 
     replied: bool = True
     """Whether the server has said so; else it gave no reply in time."""
 
 
 def no_reply(cause: BaseException) -> TorrelqueTimeoutError:
-    """The error of who waited for a task while the server gave no reply, and why it did not."""
+    """The error of a call that waited for a task while the server gave no reply, with why it did not."""
     error = TorrelqueTimeoutError(f'no reply of the server in time: {str(cause) or repr(cause)}')
     error.replied, error.__cause__ = False, cause
     return error

@@ -180,10 +180,10 @@ class Torrelque(Operated):
         :raises TorrelqueServerError: the server refused, and time does not mend that: a wrong password, for instance.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
 
-        Who waits goes on waiting while a server is away that was there before.  A call that is cancelled loses nothing:
-        a task that was taken for it goes to another waiting call, or back to the head of the queue, and the attempt
-        does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its state and
-        in the log.
+        Whoever waits goes on waiting while a server is away that was there before.  A call that is cancelled loses
+        nothing: a task that was taken for it goes to another waiting call, or back to the head of the queue, and the
+        attempt does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its
+        state and in the log.
         """
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
@@ -281,7 +281,7 @@ class Torrelque(Operated):
         :param error: why, to be read in its state.
         :param tell_after: have `take_deaths` tell of it, so long (s) from now: where the caller has something to do
             about the death, may be killed on the way, and says by `acknowledge_deaths` when it is done.  By default
-            never, for who buries a task knows of it.
+            never, for whoever buries a task knows of it.
         :return: as `requeue`.
         """
         call = self._plan.bury(task_id, error, tell_after)

@@ -87,8 +87,7 @@ class Session:
             try:
                 outcome = await self.send(name, args, task_id, size)
             except TorrelqueConnectionError:
-                if name in SETTLING:
-                    self.unsure.note(name, args)
+                self.unsure.note(name, args)
                 raise
         return outcome == 'ok' or told(name, task_id, outcome)
 

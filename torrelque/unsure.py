@@ -11,7 +11,7 @@ from .protocol import Arg
 MOST = 10_000
 """Calls that are remembered, the latest."""
 SETTLING = ('release', 'requeue', 'bury')
-"""Transitions that settle a task."""
+"""Transitions that settle a task; others may be carried out as often as you like."""
 MARKED = ('requeue', 'bury')
 """Transitions whose calls have a mark, behind the token."""
 
@@ -35,7 +35,7 @@ class Unsure:
 
         A call that is not fenced is not remembered, for it may be about another delivery of the task.
         """
-        if args[1]:
+        if args[1] and name in SETTLING:
             self._calls.setdefault(_key(name, args[0], args[1]), [*args])
             while len(self._calls) > MOST:
                 del self._calls[next(iter(self._calls))]

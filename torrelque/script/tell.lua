@@ -19,7 +19,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', untold, '-inf', stamp, 'LIMIT', 
     break
   end
   seen[#seen + 1] = id
-  -- Else somebody brought it back, or cancelled it, who knows nothing of this key.
+  -- One that is not dead any more was brought back, or cancelled, by somebody who knows nothing of this key.
   if redis.call('ZSCORE', dead, id) then
     local known = redis.pcall('HMGET', state .. id, 'dequeue_count', 'last_dequeue_time', 'error', 'group')
     local payload, n = redis.call('HGET', tasks, id), #reply

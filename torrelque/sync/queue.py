@@ -46,7 +46,7 @@ from torrelque.steps import (
     take_deaths,
     told_of_many,
 )
-from torrelque.unsure import SETTLING, Unsure
+from torrelque.unsure import Unsure
 
 from .fetch import Fetcher, Visit
 from .line import Client, add_to_pipeline, check_client, share_line
@@ -358,8 +358,7 @@ class Torrelque:
             try:
                 outcome = self._send(call)
             except TorrelqueConnectionError:
-                if name in SETTLING:
-                    self._unsure.note(name, args)
+                self._unsure.note(name, args)
                 raise
         return told(name, task_id, outcome)
 
@@ -372,18 +371,15 @@ class Torrelque:
 
     def _settle_many(self, name: str, task_ids: list[str], rest: list[Arg]) -> list[bool]:
         self._check_open()
-        done: list[bool] = []
-        sent: list[list[Arg]] = []
-        length = 2 + len(rest)
+        done, sent, length = list[bool](), list[list[Arg]](), 2 + len(rest)
         try:
             for ids, args in calls_of(name, task_ids, rest):
                 sent.append(args)
                 words, resent = self._unsure.all_again(name, args, length) if self._unsure else (args, False)
                 done += told_of_many(name, ids, self._call(name, words, resent))
         except (TorrelqueConnectionError, TorrelqueServerError):
-            if name in SETTLING:
-                # Of those that went before it nobody is told either.
-                self._unsure.note_all(name, sent, length)
+            # Of those that went before it nobody is told either.
+            self._unsure.note_all(name, sent, length)
             raise
         if self._unsure:
             self._unsure.forget_all(name, sent, length)

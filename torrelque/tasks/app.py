@@ -6,6 +6,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.worker import Delivery, Job, RetryRule
+from torrelque.worker.check import check_name
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
@@ -18,7 +19,6 @@ from .options import (
     Priority,
     check_attempts,
     check_hooks,
-    check_name,
     check_retry,
     check_seconds,
 )
@@ -281,7 +281,10 @@ class Tasks:
         await self._loops.aclose()
 
     def close(self) -> None:
-        """As `aclose`, for synchronous code."""
+        """As `aclose`, for synchronous code.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        """
         self._loops.close()
 
     async def __aenter__(self: Self) -> Self:
@@ -326,4 +329,4 @@ def check_run_in(run_in: Any) -> None:
 
 
 def _unmade(delivery: Delivery) -> None:
-    raise AssertionError
+    raise AssertionError('a definition makes the call of its job')

@@ -65,7 +65,7 @@ class Background:
     def _run(self) -> None:
         try:
             while not self.stopped:
-                # A call that raises one of these is told of it, and others go on.
+                # Whoever made a call that raises one of these is told of it, and other calls go on.
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     self.loop.run_forever()
             self.loop.run_until_complete(self._end())

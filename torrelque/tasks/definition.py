@@ -10,8 +10,9 @@ from typing import Any
 
 from torrelque import TorrelqueTypeError
 from torrelque.worker import Job
+from torrelque.worker.check import check_name
 
-from .options import SHORTEST, Options, check_fits, check_name, check_seconds
+from .options import SHORTEST, Options, check_fits, check_seconds
 from .running import make_call
 
 VARIANTS = 100

@@ -46,7 +46,7 @@ class Enqueuer(Generic[P, T]):
         return self._definition.name
 
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
-        """Enqueue a call.
+        """Enqueue a call.  Whether one that is cancelled was enqueued is unknown, unless it has a ``task_id``.
 
         :raises TorrelqueTypeError: the arguments are not those of the function, or cannot be serialised; nothing was
             sent.

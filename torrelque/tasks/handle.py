@@ -98,7 +98,7 @@ class Handle(Generic[T]):
         return await self._app.queue.cancel(self.id)
 
     async def result(self, timeout: float | None = None) -> T:
-        """Wait until the task has ended; what its function returned.
+        """Wait until the task has ended; what its function returned.  The task goes on when the call is cancelled.
 
         :param timeout: how long to wait (s), for ever by default.
         :raises TaskFailedError: it is dead, was rejected or cancelled.
@@ -128,7 +128,11 @@ class Handle(Generic[T]):
         return None if last is None else last.result  # type: ignore[return-value]  # what the function says
 
     def wait_result(self, timeout: float | None = None) -> T:
-        """As `result`, for synchronous code."""
+        """As `result`, for synchronous code.
+
+        :raises TorrelqueError: an event loop runs here, which the call would block.
+        :raises TorrelqueClosedError: the app was closed meanwhile.
+        """
         return self._app.call(self.result(timeout))
 
 
@@ -138,7 +142,7 @@ async def _sent(sending: 'asyncio.Future[str]') -> str:
     if sending.done():
         return _outcome(sending)
     if loop is asyncio.get_running_loop():
-        # Who is cancelled while waiting does not take the call back.
+        # Whoever is cancelled while waiting does not take the call back.
         return await asyncio.shield(sending)
     told: concurrent.futures.Future[str] = concurrent.futures.Future()
 

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
-from torrelque.worker.check import check_call, check_count, check_whole, is_async, is_generator
+from torrelque.worker.check import (
+    MAX_SECONDS,
+    check_call,
+    check_count,
+    check_name,
+    check_whole,
+    is_async,
+    is_generator,
+)
 from torrelque.worker.retry import check_rule
 
-LONGEST = 10.0**10
+LONGEST = MAX_SECONDS
 """The longest time (s) that a queue takes."""
 SHORTEST = 0.001
 """The shortest time (s) that it keeps: what is shorter is rounded up to it."""
@@ -125,7 +133,7 @@ def check_fits(choose: Any, what: str, signature: inspect.Signature) -> None:
     try:
         own = inspect.signature(choose)
     except (TypeError, ValueError):
-        # Some of the interpreter's own do not tell.
+        # Some of the interpreter's own functions do not tell what they take.
         return
     parameters = [*signature.parameters.values()]
     if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
@@ -143,19 +151,6 @@ def check_fits(choose: Any, what: str, signature: inspect.Signature) -> None:
     raise TorrelqueTypeError(
         f'the function of a {what} is called with the arguments of the call, {signature}, and takes {own}'
     )
-
-
-def check_name(value: Any, what: str) -> str:
-    """A name."""
-    if not isinstance(value, str):
-        raise TorrelqueTypeError(f'{what} must be a str, not {type(value).__name__}')
-    if not value:
-        raise TorrelqueValueError(f'{what} must not be empty')
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise TorrelqueValueError(f'{what} must be encodable as UTF-8: {value!r}') from exc
-    return value
 
 
 def check_hooks(**hooks: Any) -> None:

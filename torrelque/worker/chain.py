@@ -29,15 +29,13 @@ def _call(one: Middleware, call_next: Handle, delivery: Delivery) -> Awaitable[A
 
 
 async def call_hooks(
-    hooks: Sequence[Callable[..., Any] | None], *args: Any, asked: Callable[[], bool] = lambda: True
+    hooks: Sequence[Callable[..., Any]], *args: Any, asked: Callable[[], bool] = lambda: True
 ) -> None:
     """Call hooks, async or not, one after the other.  What one raises is logged, and changes nothing.
 
     :param asked: whether a cancellation that comes out of a hook is that of the caller, who takes it.
     """
     for hook in hooks:
-        if hook is None:
-            continue
         try:
             result = hook(*args)
             if inspect.isawaitable(result):
@@ -48,7 +46,7 @@ async def call_hooks(
             logger.exception('the hook %r failed', hook)
 
 
-async def call_hooks_apart(hooks: Sequence[Callable[..., Any] | None], *args: Any) -> None:
+async def call_hooks_apart(hooks: Sequence[Callable[..., Any]], *args: Any) -> None:
     """As `call_hooks`, each in an asyncio task of its own: one that cancels itself is told from the caller's end."""
     for hook in hooks:
         call = asyncio.get_running_loop().create_task(call_hooks([hook], *args))

@@ -1,4 +1,7 @@
-"""Checks of what a caller gave, for the worker and for decorated tasks: each returns the value, or raises."""
+"""Checks of what a caller gave, for the worker and for decorated tasks: each returns the value, or raises.
+
+What is of the wrong kind is a `TorrelqueTypeError`, what cannot be meant a `TorrelqueValueError`.
+"""
 
 import inspect
 import math
@@ -29,7 +32,7 @@ def check_time(value: float, what: str, positive: bool = False) -> float:
 
 
 def check_name(value: Any, what: str) -> str:
-    """A name."""
+    """A name: a text that is not empty, and that UTF-8 can encode."""
     if not isinstance(value, str):
         raise TorrelqueTypeError(f'{what} must be a str, not {type(value).__name__}')
     if not value:
@@ -42,14 +45,14 @@ def check_name(value: Any, what: str) -> str:
 
 
 def check_whole(value: Any, what: str) -> int:
-    """An int."""
+    """An int, which a bool is not."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TorrelqueTypeError(f'{what} must be an int, not {type(value).__name__}')
     return value
 
 
 def check_count(value: Any, what: str, least: int = 1) -> int:
-    """A count."""
+    """An int that is at least ``least``."""
     if check_whole(value, what) < least:
         raise TorrelqueValueError(f'{what} must be at least {least}, not {value}')
     return value  # type: ignore[no-any-return]

@@ -106,7 +106,7 @@ class Seed:
         self._parent = parent
 
     def _bootstrap(self, sentinel: int) -> int:
-        # For the worker only: neither is for the programs of a handler.
+        # Pipe and sentinel are for this process; the programs of a handler inherit neither.
         os.set_inheritable(self._pipe, False)
         process: Any = multiprocessing.Process(
             target=serve, args=(Connection(self._pipe), self._main), name='torrelque-child'
@@ -121,7 +121,7 @@ def serve(pipe: 'Connection[Any, Any]', main: Mapping[str, str]) -> None:
     be_deaf()
     unblock()
     hear_in_forks()
-    # Where it is a child of `multiprocessing`, that would not let it have children.
+    # `multiprocessing` lets none of its own daemons have children.
     multiprocessing.current_process().daemon = False
     end_with_parent()
     failed = _import_main(main)
@@ -146,8 +146,8 @@ def end_with_parent() -> None:
     try:
         import fcntl
 
-        # By the system, when the other end of the pipe is closed: no thread of this process need have its turn, as
-        # none has while a handler is in code that does not let go of the interpreter.
+        # It is the system that kills, when the other end of the pipe is closed: no thread of this process need have
+        # its turn, as none has while a handler is in code that does not let go of the interpreter.
         sentinel = parent.sentinel
         fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
@@ -194,7 +194,7 @@ def _kill_group() -> None:
 
 def _import_main(main: Mapping[str, str]) -> BaseException | None:
     process = multiprocessing.current_process()
-    # As `multiprocessing` marks it, which then refuses to start processes.
+    # `multiprocessing` has the same mark, and refuses to start processes while it is there.
     setattr(process, '_inheriting', True)  # noqa: B010
     try:
         spawn.prepare(dict(main))

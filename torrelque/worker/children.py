@@ -49,7 +49,7 @@ class Children:
                 except _DiedError as exc:
                     if exc.begun:
                         raise _death_of(child) from exc
-                    # It was killed while it had nothing to do.
+                    # The process was killed while it had nothing to do: another one is called.
                     break
             else:
                 self._all.discard(child)
@@ -153,7 +153,7 @@ def _report(delivery: Delivery, progress: bytes) -> bytes:
     try:
         answer = Answer(None, delivery.report(pickle.loads(progress)))
     except BaseException as exc:
-        # It is the handler's, who reported.
+        # The error is raised in the handler, where it has reported.
         return pack_failure(as_answer(exc))
     return pickle.dumps(tuple(answer))
 

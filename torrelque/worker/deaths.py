@@ -87,7 +87,7 @@ class Deaths:
     async def look(self) -> bool:
         """Look at all queues now; whether a hook was called since the last of such looks, or the beginning.
 
-        Who is cancelled meanwhile waits no longer; the hooks go on.
+        Whoever is cancelled meanwhile waits no longer; the hooks go on.
         """
         looks = [self._start(self._try(queue)) for queue in self._queues if self._is_heard]
         if looks:
@@ -108,7 +108,7 @@ class Deaths:
             task.add_done_callback(lambda task: ended())
 
     async def close(self, timeout: float) -> None:
-        """Cancel what is still on its way: who was not told of a death is told by another worker."""
+        """Cancel what is still on its way, and wait for that (s); a death that was not told of is another worker's."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -166,7 +166,7 @@ class Deaths:
     async def _take(self, queue: Torrelque) -> list[TorrelqueDeath]:
         assert self._over is not None
         call = asyncio.ensure_future(queue.take_deaths(MANY, again_after=HOLD))
-        # Also where nobody waits for it any more.
+        # The error is looked at also where nobody waits for the call any more: asyncio would complain of it.
         call.add_done_callback(lambda call: call.cancelled() or call.exception())
         either: list[asyncio.Future[Any]] = [call, self._over]
         try:
@@ -187,7 +187,7 @@ class Deaths:
         error.__cause__ = death.unreadable
         self._handling.log.died(delivery, death.error)
         self._called = True
-        # As a task of its own: a hook that cancels itself is told from the end of this.
+        # The hooks have an asyncio task of their own: one that cancels itself is told from the end of this.
         call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))
         await asyncio.wait([call])
         if call.cancelled():

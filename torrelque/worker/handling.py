@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     """A job with the worker's defaults in it."""
 
     source: Job
+    """As it was given; kept, for plans are found by its `id`, which else could be another's."""
     job: Job
     is_async: bool
     on_success: tuple[Callable[..., Any], ...]
@@ -59,7 +60,7 @@ class Handling:
         self.defaults = defaults
         self._ended = ended
         self.log = log
-        # One for each queue and what is kept: no queue waits for the server of another.
+        # A releaser is for one queue and one time to keep: no queue waits for the server of another.
         self._releasers: dict[tuple[Torrelque, float | None], Releaser] = {}
         if on_start is not None:
             check_call(on_start, 'on_start', 'delivery')
@@ -129,12 +130,12 @@ class Handling:
         delivery._handling = True
         try:
             if delivery._stop is not None:
-                # Before it began.
+                # The task was lost, cancelled or given back before its handler began.
                 raise asyncio.CancelledError
             result = await (self._through_chain(delivery) if self._chain or not plan.is_async else job.call(delivery))
         except BaseException as exc:
             if isinstance(exc, GeneratorExit) and not in_loop():
-                # Thrown away with its event loop, not raised.
+                # A coroutine that is thrown away with its event loop has not raised anything.
                 raise
             # Given back meanwhile, at the end of the worker, it is nobody's failure.
             return not delivery._settled and self._settle(delivery, settling.raised(delivery, exc, _was_asked(exc)))
@@ -176,7 +177,7 @@ class Handling:
         releaser = self._releasers.get((queue, ttl))
         if releaser is None:
             if len(self._releasers) >= MANY:
-                # Those that are at it go on by themselves.
+                # Releasers that are at work go on by themselves.
                 self._releasers.clear()
             releaser = Releaser(queue, ttl, self.settling, self._ended)
             self._releasers[queue, ttl] = releaser
@@ -222,7 +223,7 @@ class Handling:
         if plan.job.run_in == 'process':
             return await self._children.run(plan.job.call, delivery)
         delivery._thread = self._threads.run(_begin, plan.job.call, delivery)
-        # It goes on when this is cancelled.
+        # The thread goes on when this is cancelled.
         result = await result_of(delivery._thread)
         return await result if inspect.isawaitable(result) else result
 
@@ -237,7 +238,7 @@ def _was_asked(error: BaseException) -> bool:
     task = asyncio.current_task()
     if sys.version_info >= (3, 11):
         return isinstance(error, asyncio.CancelledError) or bool(task is not None and task.cancelling())
-    # Python 3.10 does not tell, but what was raised in its stead has it in its context.
+    # Python 3.10 does not tell; but what was raised in the place of a cancellation has it in its context.
     context: BaseException | None = error
     seen: set[int] = set()
     while context is not None and id(context) not in seen:

@@ -50,7 +50,7 @@ class WorkerHealth(NamedTuple):
     """What it is doing, the longest first."""
     succeeded: int
     failed: int
-    """Attempts that failed, those of dead tasks too."""
+    """Attempts that failed, those of dead tasks too, and those that asked for another by `Retry`."""
     dead: int
     """Tasks that it buried; not those of whose death it told because nobody else had."""
     lost: int
@@ -116,7 +116,7 @@ class Heart:
             beating.cancel()
 
     async def _say_goodbye(self) -> None:
-        # Behind the last beat: both go over the same connection, even when nobody waits for them any more.
+        # The goodbye comes behind the last beat: both go over one connection, even when nobody waits for them any more.
         try:
             await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
         except Exception as exc:
@@ -142,6 +142,8 @@ async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
 
     It goes over the queue's own connection.  What another version of this package does not tell has a neutral value; a
     worker whose health cannot be read at all is left out, with a warning in the log.
+
+    :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
     base = _base(queue).encode()
     names: list[bytes] = await queue.command('ZRANGE', base + b'workers', 0, -1)

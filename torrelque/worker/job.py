@@ -29,6 +29,7 @@ class Job(NamedTuple):
     run_in: Place | None = None
     """Where a plain function runs; None is as the worker says."""
     on_success: Callable[[Delivery, Any], Any] | None = None
+    """The hooks are called behind those of the worker, with the same."""
     on_error: Callable[[Delivery, BaseException], Any] | None = None
     on_dead: Callable[[Delivery, BaseException], Any] | None = None
     keep: float | None = None

@@ -13,7 +13,7 @@ from .retry import check_rule
 
 
 class Served(NamedTuple):
-    """Queues, and who handles their tasks."""
+    """Queues, and what handles their tasks: an app, or ``call``."""
 
     queues: list[Torrelque]
     weights: dict[Torrelque, int] | None

@@ -52,7 +52,7 @@ class Process:
         self._adopting = self._asked = False
         self._owned = contextlib.ExitStack()
         try:
-            # Not by a fork: that of a process with threads and an event loop may hang.
+            # It is no fork: that of a process with threads and an event loop may hang.
             if sys.platform == 'win32':
                 self._spawn()
             else:
@@ -87,7 +87,7 @@ class Process:
             passed.callback(other.close)
             seed, hold = os.pipe()
             passed.callback(os.close, seed)
-            # When it is closed, the process is killed: see `end_with_parent`.
+            # The process is killed when this end is closed: see `end_with_parent`.
             self._hold = own.enter_context(open(hold, 'wb', buffering=0))
             self.pipe = Connection(os.dup(self._socket.fileno()))
             left = memoryview(pickle.dumps(data) + pickle.dumps(Seed(other.fileno(), main, os.getpid())))
@@ -98,7 +98,7 @@ class Process:
                     pass_fds=(seed, other.fileno()),
                     start_new_session=True,
                 )
-            # Not left to the collector, which would find it running.
+            # The process is ended and waited for before the collector has it, which complains of one that runs.
             own.callback(self._process.wait)
             own.callback(self._process.kill)
         with contextlib.suppress(BrokenPipeError):  # it has died: whoever calls it will see
@@ -124,7 +124,7 @@ class Process:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout: float = PATIENCE) -> None:
-        """Wait until it has ended, and what it started."""
+        """Wait (s) until it has ended, and what it started."""
         self._gone.wait(timeout)
         if Process.exiting and threading.current_thread() is not threading.main_thread():
             # Told no more, a worker in another thread says of no task that it has failed.
@@ -161,7 +161,7 @@ class Process:
         pid, known = self._process.pid, True
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        except AttributeError:  # there is no such call everywhere
+        except AttributeError:  # some systems have no such call
             self._process.wait()
         except ChildProcessError:
             # Other code of the application has asked how it ended.
@@ -172,7 +172,7 @@ class Process:
             os.killpg(pid, signal.SIGTERM)
         with self._lock:
             code = self._process.wait()
-            # Its number may be another's from now on.
+            # Its number may be that of another process from now on.
             self._asked = True
         self.exit_code = code if known else None
         end_group(pid)

@@ -29,6 +29,7 @@ class Results:
         """As `Torrelque.release`.
 
         :raises TorrelqueError: the server takes no such result.
+        :raises TorrelqueConnectionError: the server is away.
         """
         if not self._suspects:
             try:
@@ -48,7 +49,7 @@ class Results:
             try:
                 return await self._queue.release(delivery.id, result=result, result_ttl=ttl)
             except TorrelqueConnectionError as exc:
-                # Raises where the server is away.
+                # Where the server is away this raises, and it is no result's fault.
                 await self._queue.command('PING')
                 losses += 1
                 if losses == LOSSES:

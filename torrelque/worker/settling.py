@@ -34,7 +34,7 @@ logger = logging.getLogger(__package__)
 T = TypeVar('T')
 
 LONGEST = 1e9
-"""s that a task waits for its next attempt at the most: more than a queue takes."""
+"""s that a task waits for its next attempt at the most, some 30 years, whatever its rule says."""
 PAUSES = Backoff(base=0.05, cap=0.5, jitter=False)
 """Time between two tries to settle a task where the server takes no writes."""
 TELLING = 10.0
@@ -71,7 +71,10 @@ class Settling:
         self._results: dict[Torrelque, Results] = {}
 
     async def repeat(self, deliveries: list[Delivery], call: Callable[[], Awaitable[T]]) -> T:
-        """Call the queue, again and again while it does not take the call, and the leases last."""
+        """Call the queue, again and again while it does not take the call, and the leases last.
+
+        :raises Exception: what the queue has raised last, where time does not mend it or there is none left.
+        """
         loop = asyncio.get_running_loop()
         tries, silent = 0, 0.0
         while True:
@@ -121,7 +124,7 @@ class Settling:
         except (TorrelqueConnectionError, TorrelqueClosedError):
             raise
         except Exception as exc:
-            # To do it all again would not help.
+            # A result that is refused is refused again: to do all of it once more would not help.
             await self.failed(delivery, exc, hopeless=True)
             return
         self.released([delivery], [held])
@@ -153,7 +156,7 @@ class Settling:
             # Where the whole event loop ends, the worker is told in the same turn: see `Worker._serve_until_stopped`.
             await asyncio.sleep(0)
         if why is None and not (asked and self.interrupted):
-            # Its own affair: neither the worker nor the end of the event loop has cancelled it.
+            # The failure is the handler's own: neither the worker nor the end of the event loop has cancelled it.
             await self.failed(delivery, error)
             return
         if why is not None and why is not Stop.SHUTDOWN:
@@ -166,7 +169,7 @@ class Settling:
         """An attempt has failed; where it is ``hopeless`` there is no other."""
         self.counts.failed += 1
         if self._gates is not None and not hopeless:
-            # First: else it might be handed out again at once.
+            # The breaker is told before the task is settled, which else might be handed out again at once.
             await self._gates.count(delivery, error)
         state = None
         try:
@@ -176,7 +179,7 @@ class Settling:
             self._log.failed(delivery, error, None, held=False)
             return
         except Exception as exc:
-            # The queue itself counts the task's own attempts.
+            # Without its state it is settled by what is known here; the queue itself counts the task's own attempts.
             logger.warning('the state of task %r is not known: %s', str(delivery.id), exc)
         delay = None if hopeless else self._delay(delivery, error, state)
         held = await self._give_up(delivery, error, delay)

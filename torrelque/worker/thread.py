@@ -46,7 +46,7 @@ async def _ask(queue: Torrelque) -> None:
     try:
         await queue.command('PING')
     except (TorrelqueConnectionError, redis.exceptions.NoPermissionError):
-        # A user who may not ask for that may be one who may work.
+        # A user without the right to ask may have all that the work needs.
         pass
     except TorrelqueServerError as exc:
         # Where writes are refused for a while, so is a question.
@@ -82,6 +82,7 @@ class ThreadWorker:
         A server that is away is waited for two seconds, or ten where an app has something to prepare.
 
         :raises Exception: what the worker failed with before that.
+        :raises TorrelqueError: it was started before.
         """
         if self._thread is not None:
             raise TorrelqueError('a worker runs once; make another')
@@ -113,7 +114,11 @@ class ThreadWorker:
         self._raise_error()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end of a worker that ends by itself, in a burst; whether it has ended."""
+        """Wait for the end of a worker that ends by itself, in a burst; whether it has ended.
+
+        :param timeout: how long to wait (s), for ever by default.
+        :raises TorrelqueError: it is called in the worker's own event loop, by a coroutine function or a hook.
+        """
         if self._thread is not None:
             self._refuse_in_own_thread()
             self._thread.join(timeout)

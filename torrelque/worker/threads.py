@@ -55,7 +55,7 @@ class Threads:
             future.set_result(result)
         else:
             future.set_exception(error)
-            # Asked for here, it is not reported as one that was never retrieved.
+            # An error that was asked for is not reported as one that was never retrieved.
             future.exception()
 
 

@@ -35,7 +35,7 @@ def error_text(error: BaseException) -> str:
         text = there.rstrip()
         last = traceback.format_exception_only(type(error), error)[-1].rstrip()
         if last not in text:
-            # It stands for the one that was raised there.
+            # The error stands for another one, which was raised in the process.
             text = f'{text}\n\nThe above exception was the direct cause of the following exception:\n\n{last}'
     else:
         text = trace_of(error)
@@ -72,7 +72,7 @@ def _encodable(text: str) -> str:
     return text.encode('utf-8', 'backslashreplace').decode()
 
 
-def _members(error: BaseException) -> 'tuple[BaseException, ...]':
+def _members(error: BaseException) -> tuple[BaseException, ...]:
     """The members of an exception group, also of the one that fills in for it before Python 3.11."""
     members = getattr(error, 'exceptions', ())
     fine = isinstance(members, (tuple, list)) and all(isinstance(member, BaseException) for member in members)
@@ -88,7 +88,7 @@ def _trim(told: traceback.TracebackException, seen: set[int]) -> None:
         frames = [frame for frame in told.stack if not frame.filename.startswith(_BETWEEN)]
         while frames and frames[0].filename.startswith(_ABOVE):
             del frames[0]
-        # Without any the text is the message alone.
+        # The text is the message alone where no frame is left.
         told.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
     for other in (told.__cause__, told.__context__, *(getattr(told, 'exceptions', None) or ())):
         if other is not None:

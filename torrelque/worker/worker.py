@@ -60,7 +60,7 @@ class Worker:
     :param on_success: called with delivery and result, when the task was released.
     :param on_error: called with delivery and exception after each failed attempt.
     :param on_dead: called with delivery and exception when the task is dead, at least once; with a `DeathError` where
-        it died and nobody saw it.
+        it died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up then.
     :param breaker: see `Breaker`.
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
@@ -114,9 +114,7 @@ class Worker:
         self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
         self.concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
-        self._burst = burst
-        self._signals = signals
-        self._heartbeat = heartbeat
+        self._burst, self._signals, self._heartbeat = burst, signals, heartbeat
         self._rate = None if rate is None else StartRate(*rate)
         defaults = Job(
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
@@ -133,8 +131,7 @@ class Worker:
         self._serving: asyncio.Task[None] | None = None
         self._background: asyncio.Task[None] | None = None
         self._change: asyncio.Future[None] | None = None
-        self._stops = 0
-        self._hurried = False
+        self._stops, self._hurried = 0, False
 
     def __repr__(self) -> str:
         return f'<Worker {self.name} {self._state}>'
@@ -150,6 +147,7 @@ class Worker:
 
         :raises TorrelqueConnectionError: there was no connection to the server from the first or, in a burst, no reply
             of the server of one of its queues for some ten seconds.
+        :raises TorrelqueError: it was run before, or a process of handlers imports the main program, which runs it.
         """
         if self._state != 'new':
             raise TorrelqueError('a worker runs once; make another')
@@ -191,7 +189,7 @@ class Worker:
         early = self._loop is None
         if early:
             self._stops += 1
-        # It may have begun since, and have seen nothing of that.
+        # The worker may have begun since, and have seen nothing of that.
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._end_serving if early else self._stop)
@@ -227,7 +225,7 @@ class Worker:
         )
         counts, state = self._handling.counts, self._state
         if state == 'running' and self._serving is not None and self._serving.done():
-            # It takes no more, and has not come to say so.
+            # The worker takes no more, and has not come to say so.
             state = 'stopping'
         return WorkerHealth(
             self.name, socket.gethostname(), os.getpid(), state, self._started, now,
@@ -316,7 +314,7 @@ class Worker:
         self._tell()
 
     async def _end(self, patience: float) -> None:
-        """Finish; who is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
+        """Finish; whoever is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
         finishing = asyncio.ensure_future(self._finish(patience))
         cancelled: asyncio.CancelledError | None = None
         while not finishing.done():
