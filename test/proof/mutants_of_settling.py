@@ -26,12 +26,12 @@ OUTCOMES = (
     ),
     Mutant(
         'end-of-loop-a-failure', BEYOND, 'tasks fail because their event loop ends',
-        (client('worker/settling', 'and not (asked and self.stopping):', 'and True:'),),
+        (client('worker/settling', 'and not (asked and self.interrupted):', 'and True:'),),
         ('worker_settling::test_the_end_of_the_event_loop_is_no_failure',),
     ),
     Mutant(
         'cancels-itself-for-nothing', BEYOND, 'a task that cancels itself goes round for ever',
-        (client('worker/settling', 'and not (asked and self.stopping):', 'and not asked:'),),
+        (client('worker/settling', 'and not (asked and self.interrupted):', 'and not asked:'),),
         (ITSELF,),
     ),
     Mutant(
@@ -211,4 +211,48 @@ UNSURE = (
     ),
 )  # fmt: skip
 
-SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS, *UNSURE)
+ODD = (
+    Mutant(
+        'exit-of-a-task-ends-the-loop', BEYOND, 'an asyncio task that a handler began ends the program',
+        (client('worker/interrupts', 'coroutine = _Kept(coroutine)', 'pass'),),
+        ('worker_interrupts::test_what_ends_an_event_loop_is_a_failed_attempt_in_tasks_that_a_handler_began',),
+    ),
+    Mutant(
+        'exit-of-a-task-of-a-task', BEYOND, 'an asyncio task of a task of a handler ends the program',
+        (client('worker/interrupts', 'return isinstance(coroutine, _Kept) or getattr(', 'return getattr('),),
+        ('worker_interrupts::test_what_ends_an_event_loop_is_a_failed_attempt_in_tasks_that_a_handler_began',),
+    ),
+    Mutant(
+        'factory-left-behind', BEYOND, 'a worker leaves its ways in the event loop of the application',
+        (client('worker/interrupts', 'factory.restore(loop)', 'pass'),),
+        ('worker_interrupts::test_what_ends_an_event_loop_is_a_failed_attempt_in_tasks_that_a_handler_began',),
+    ),
+    Mutant(
+        'factory-of-others-ignored', BEYOND, 'the task factory of the application is out of work',
+        (client('worker/interrupts', 'if self._before is not None:', 'if False:'),),
+        ('worker_interrupts::test_a_task_factory_of_the_application_makes_those_tasks_too',),
+    ),
+    Mutant(
+        'hook-ends-the-settling', BEYOND, 'a hook that raises something odd keeps the others from being called',
+        (client('worker/chain', 'except BaseException as exc:', 'except Exception as exc:'),),
+        ('worker_interrupts::test_what_a_hook_raises_is_logged_and_changes_nothing',),
+    ),
+    Mutant(
+        'hook-fails-the-attempt', BEYOND, 'a hook that cancels itself has the attempt fail',
+        (client('worker/handling', ', asked=lambda: delivery._stop is not None', ''),),
+        ('worker_interrupts::test_a_hook_that_cancels_its_own_task_changes_nothing',),
+    ),
+    Mutant(
+        'cancels-itself-at-a-stop', BEYOND, 'a task that cancels itself goes round for ever where workers come and go',
+        (client('worker/settling', 'if why is None and not (asked and self.interrupted):',
+                'if why is None and not (asked and self.stopping):'),),
+        ('worker_interrupts::test_a_handler_that_cancels_itself_while_its_worker_stops_has_failed',),
+    ),
+    Mutant(
+        'thread-begins-by-luck', BEYOND, 'a worker in a thread does not begin where a snapshot has failed',
+        (client('worker/thread', 'if not exc.passing:', 'if True:'),),
+        ('worker_interrupts::test_a_worker_in_a_thread_begins_where_the_server_takes_no_writes_for_a_while',),
+    ),
+)  # fmt: skip
+
+SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS, *UNSURE, *ODD)

@@ -155,7 +155,8 @@ class Handling:
 
     def _settle(self, delivery: Delivery, outcome: Coroutine[Any, Any, None]) -> bool:
         delivery._settled = True
-        delivery._work = asyncio.get_running_loop().create_task(self._have_settled(delivery, outcome))
+        # Not by the loop's factory, for it is no task that the handler began.
+        delivery._work = asyncio.Task(self._have_settled(delivery, outcome), loop=asyncio.get_running_loop())
         return True
 
     async def _have_settled(self, delivery: Delivery, outcome: Coroutine[Any, Any, None]) -> None:

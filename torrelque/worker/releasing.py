@@ -34,7 +34,8 @@ class Releaser:
         self._waiting.append(delivery)
         if self.call is None:
             # It takes its first step when those that are ready now have taken theirs.
-            self.call = asyncio.get_running_loop().create_task(self._release())
+            # It is no task that the handler began, so it is not made by the loop's factory.
+            self.call = asyncio.Task(self._release(), loop=asyncio.get_running_loop())
 
     async def _release(self) -> None:
         try:

@@ -21,6 +21,7 @@ from .deaths import Deaths
 from .delivery import Delivery, Stop
 from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth, stop_hearts
+from .interrupts import kept_going
 from .job import App, Job, Place
 from .keeper import Keeper
 from .log import Log
@@ -160,7 +161,10 @@ class Worker:
         hearts = [] if every is None else [Heart(queue, every, self.health) for queue in self._served.queues]
         patience = self._shutdown_timeout
         try:
-            with signals_handled(self._loop, self._stop) if self._signals else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                if self._signals:
+                    stack.enter_context(signals_handled(self._loop, self._stop))
+                stack.enter_context(kept_going(self._loop, self._handling.handle))
                 try:
                     if self._served.app is not None:
                         await self._served.app.prepare()
@@ -302,7 +306,8 @@ class Worker:
             for task_id, task in tasks:
                 delivery = Delivery(queue, task_id, task, self._handling.plan, now)
                 self._held[delivery] = None
-                delivery._work = self._loop.create_task(self._handling.handle(delivery))
+                # Not by the loop's factory, which makes the tasks that handlers begin.
+                delivery._work = asyncio.Task(self._handling.handle(delivery), loop=self._loop)
                 self._keeper.look_at(delivery)
             if self._rate is not None:
                 self._rate.spend(len(tasks))
