@@ -41,17 +41,19 @@ async def test_functions_that_say_the_group_are_called_with_all_arguments(app: T
     assert [(await handle.state()).group for handle in handles] == ['acme:joe', 'none:ann']
 
 
-async def test_none_is_told_for_as_long_as_the_call_says(app: Tasks, queue: Torrelque) -> None:
+async def test_a_call_that_says_how_long_is_never_told_to_have_returned_what_is_gone(queue: Torrelque) -> None:
+    app = Tasks(queue, keep=0)
+
     @app.task
     async def nothing() -> None: ...
 
-    queue.result_ttl = 0.001
-    handle = await nothing.options(result_ttl=1000).enqueue()
+    handle, other = await nothing.options(result_ttl=1000).enqueue(), await nothing.enqueue()
     while (await queue.get_queue_stats()).tasks:
-        # As another consumer may.
+        # A consumer that keeps nothing, as another version of the worker may be.
         await queue.release((await queue.dequeue())[0])
-    await asyncio.sleep(0.01)
-    assert await handle.result(60) is None  # type: ignore[func-returns-value]
+    assert await other.result(60) is None  # type: ignore[func-returns-value]
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        await handle.result(60)
 
 
 async def test_all_queue_objects_of_an_app_have_the_times_of_its_own(app: Tasks, queue: Torrelque) -> None:
