@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 import os
 import subprocess
 import sys
@@ -577,3 +578,30 @@ async def test_what_outlives_a_function_has_no_task(busy: Tasks) -> None:
     over.set()
     gone.set()
     assert [await one for one in left] == ['the task that was run here has ended'] * 2
+
+
+@pytest.mark.parametrize('kind', ['thread', 'wrapper'])
+async def test_what_outlives_a_plain_function_has_no_task(busy: Tasks, kind: str) -> None:
+    gone = threading.Event()
+
+    def later() -> str:
+        gone.wait(PATIENCE)
+        return attempt(current)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        left: list[concurrent.futures.Future[str]] = []
+
+        def begin() -> str:
+            left.append(pool.submit(contextvars.copy_context().run, later))
+            return current().id
+
+        async def rest() -> str:
+            return begin()
+
+        def wrapper() -> Any:
+            return rest()
+
+        handle: Any = await busy.task(begin if kind == 'thread' else wrapper).enqueue()
+        assert await handle.result(PATIENCE) == handle.id
+        gone.set()
+        assert [one.result(PATIENCE) for one in left] == ['the task that was run here has ended']

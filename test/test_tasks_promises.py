@@ -54,6 +54,21 @@ async def test_none_is_told_for_as_long_as_the_call_says(queue: Torrelque) -> No
     assert await app.handle(handle.id).result(60) is None
 
 
+async def test_a_call_that_says_how_long_is_never_told_to_have_returned_what_is_gone(queue: Torrelque) -> None:
+    app = Tasks(queue, keep=0)
+
+    @app.task
+    async def nothing() -> None: ...
+
+    handle, other = await nothing.options(result_ttl=1000).enqueue(), await nothing.enqueue()
+    while (await queue.get_queue_stats()).tasks:
+        # A consumer that keeps nothing, as another version of the worker may be.
+        await queue.release((await queue.dequeue())[0])
+    assert await other.result(60) is None  # type: ignore[func-returns-value]
+    with pytest.raises(torrelque.TorrelqueLookupError):
+        await handle.result(60)
+
+
 async def test_all_queue_objects_of_an_app_have_the_times_of_its_own(app: Tasks, queue: Torrelque) -> None:
     queue.task_timeout = 17
 

@@ -165,7 +165,7 @@ SAID = (
     ),
     Mutant(
         'any-retry-function', BEYOND, 'a retry rule that cannot be called is accepted, and fails with the task',
-        (client('tasks/options', '_check_takes_two(rule, what)\n    elif', 'pass\n    elif'),),
+        (client('worker/retry', "check_call(rule, what, 'exception', 'attempt')", 'pass'),),
         ('tasks::test_a_decorator_refuses_what_cannot_be_meant',),
     ),
     Mutant(
@@ -180,7 +180,8 @@ SAID = (
     ),
     Mutant(
         'ordered-without-a-wait', BEYOND, 'an ordered function whose wait is None is accepted',
-        (client('tasks/options', 'if rule is None or isinstance(rule,', 'if isinstance(rule,'),),
+        (client('worker/retry', '    elif rule is None or isinstance(rule,',
+                '    elif rule is None:\n        pass\n    elif isinstance(rule,'),),
         ('tasks::test_a_decorator_refuses_what_cannot_be_meant',),
     ),
 )  # fmt: skip

@@ -15,11 +15,6 @@ RULES = (
         ('worker_promises::test_a_handler_that_asks_for_another_attempt_at_once_gets_it',),
     ),
     Mutant(
-        'worker-error-without-its-end', BEYOND, 'the beginning of a long error is kept, and not its end',
-        (client('worker/retry', 'lines[-MAX_ERROR:]', 'lines[:MAX_ERROR]'),),
-        ('worker_promises::test_the_end_of_a_long_error_is_kept',),
-    ),
-    Mutant(
         'worker-no-jitter', BEYOND, 'tasks that failed together come back together',
         (client('worker/retry', 'random.uniform(0, most) if self.jitter else most', 'most'),),
         ('worker::test_a_back_off_grows_to_its_cap_and_is_drawn_evenly',),
@@ -146,7 +141,7 @@ RULES = (
         'a probe that succeeds ends the pause that an operator has set meanwhile',
         (client(
             'worker/breaker',
-            "if await _commands(queue).hexists(queue.keys['probes'].encode(), (group or '').encode()):",
+            "if await queue.command('HEXISTS', queue.keys['probes'], group or ''):",
             'if True:',
         ),),
         ('breaker::test_the_pause_of_an_operator_stays',),
@@ -165,7 +160,7 @@ RULES = (
         'worker-queue-named-twice', BEYOND, 'a queue may be named twice',
         (client(
             'worker/options',
-            'if len({id(one) for one in (*queues, *steal)}) < len(queues) + len(steal):',
+            "if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):",
             'if False:',
         ),),
         ('worker::test_queues_that_cannot_be_meant_are_refused',),
@@ -179,27 +174,23 @@ RULES = (
         'worker-attempts-unchecked', BEYOND, 'a task may be tried 0 times',
         (client(
             'worker/options',
-            "return max_attempts if max_attempts in (None, -1) else check_count(max_attempts, 'max_attempts')",
+            "return check_count(max_attempts, 'max_attempts')",
             'return max_attempts',
         ),),
         ('worker::test_options_that_cannot_be_meant_are_refused',),
     ),
     Mutant(
         'worker-lost-success-counts', BEYOND, 'a success that came too late is told as one',
-        (client(
-            'worker/handling',
-            'if not held:\n            self.counts.lost += 1\n            return',
-            'if not held:\n            self.counts.lost += 1',
-        ),),
+        (client('worker/settling', 'self.released([delivery], [held])', 'self.released([delivery], [True])'),),
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
     ),
     Mutant(
         'worker-lost-success-told', BEYOND, 'a success that came too late is told to the hooks',
         (client(
-            'worker/handling',
-            'if not held:\n            self.counts.lost += 1\n            return',
-            'if not held:\n'
-            '            self.counts.lost += 1\n'
+            'worker/settling',
+            '[held])\n        if not held:\n            return',
+            '[held])\n'
+            '        if not held:\n'
             '            await call_hooks(delivery._plan.on_success, delivery, result)\n'
             '            return',
         ),),
@@ -208,10 +199,10 @@ RULES = (
     Mutant(
         'worker-lost-success-resets-the-breaker', BEYOND, 'a success that came too late ends the row of failures',
         (client(
-            'worker/handling',
-            'if not held:\n            self.counts.lost += 1\n            return',
-            'if not held:\n'
-            '            self.counts.lost += 1\n'
+            'worker/settling',
+            '[held])\n        if not held:\n            return',
+            '[held])\n'
+            '        if not held:\n'
             '            if self._gates is not None:\n'
             '                await self._gates.count(delivery, None)\n'
             '            return',
@@ -222,9 +213,9 @@ RULES = (
         'worker-lost-success-counts-in-bulk', BEYOND,
         'a success that came too late is counted as one, where several are released together',
         (client(
-            'worker/handling',
-            'if held:\n            self.counts.succeeded += 1',
-            'if held is not None:\n            self.counts.succeeded += 1',
+            'worker/releasing',
+            'self._settling.released(deliveries, told)',
+            'self._settling.released(deliveries, [True] * len(told))',
         ),),
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
     ),
@@ -240,18 +231,18 @@ RULES = (
     ),
     Mutant(
         'worker-time-limit-forgiven', BEYOND, 'an attempt that was over its time does not count',
-        (client('worker/handling', 'if why is Stop.TIMEOUT:', 'if False:'),),
+        (client('worker/settling', 'if why is Stop.TIMEOUT:', 'if False:'),),
         ('worker_ends::test_a_time_limit_cancels_a_coroutine',),
     ),
     Mutant(
         'worker-killed-attempts-do-not-count', BEYOND, 'a task that kills its workers kills workers for ever',
-        (client('worker/handling', ' and await self._was_used_up(delivery, most)', ' and False'),),
+        (client('worker/handling', ' and await settling.was_used_up(delivery, most)', ' and False'),),
         ('worker::test_a_task_that_kills_its_workers_is_dead_without_being_tried_again',),
     ),
     Mutant(
         'worker-attempts-before-those-of-the-task', BEYOND, "the worker's number of attempts goes before the task's",
         (client(
-            'worker/handling',
+            'worker/settling',
             '(state and state.max_attempts) or delivery.job.max_attempts',
             'delivery.job.max_attempts or (state and state.max_attempts)',
         ),),
@@ -259,33 +250,33 @@ RULES = (
     ),
     Mutant(
         'worker-forgiven-attempts-count', BEYOND, 'attempts that were forgiven are counted',
-        (client('worker/handling', 'else state.dequeue_count - state.forgiven\n', 'else state.dequeue_count\n'),),
+        (client('worker/settling', 'else state.dequeue_count - state.forgiven\n', 'else state.dequeue_count\n'),),
         ('worker::test_forgiven_attempts_do_not_count',),
     ),
     Mutant(
         'worker-result-without-serialiser-tried-again', BEYOND,
         'a task whose result cannot be kept is done again and again',
         (client(
-            'worker/handling',
-            'await self._failed(delivery, exc, hopeless=True)\n            return\n',
-            'await self._failed(delivery, exc)\n            return\n',
+            'worker/settling',
+            'await self.failed(delivery, exc, hopeless=True)\n            return\n',
+            'await self.failed(delivery, exc)\n            return\n',
         ),),
         ('worker::test_a_result_that_cannot_be_kept_makes_the_task_dead',),
     ),
     Mutant(
         'worker-none-not-kept', BEYOND, 'a result of None is not kept although it is to be',
-        (client('worker/handling', 'if result is None and job.result_ttl is None:', 'if result is None:'),),
+        (client('worker/handling', '_releaser(delivery.queue, plan.ttl)', '_releaser(delivery.queue, None)'),),
         ('worker::test_what_a_handler_returns_is_the_result',),
     ),
     Mutant(
         'worker-thread-over-its-time-gives-its-place-up', BEYOND, 'more threads run than there are places',
-        (client('worker/handling', 'await asyncio.wait([delivery._thread])', 'pass'),),
+        (client('worker/handling', 'await asyncio.wait([thread])', 'pass'),),
         ('worker_ends::test_a_thread_that_is_over_its_time_keeps_its_place',),
     ),
     Mutant(
         'worker-wait-longer-than-a-queue-takes', BEYOND, 'a wait that no queue takes keeps the task',
         (client(
-            'worker/handling',
+            'worker/settling',
             "min(check_number(delay, 'a wait before a retry', 0), LONGEST)",
             "check_number(delay, 'a wait before a retry', 0)",
         ),),
@@ -293,23 +284,27 @@ RULES = (
     ),
     Mutant(
         'worker-failing-rule-kills-the-task', BEYOND, 'a task whose rule fails is dead',
-        (client('worker/handling', 'return Backoff().delay(max(1, used))', 'return None'),),
+        (client('worker/settling', 'return Backoff().delay(max(1, used))', 'return None'),),
         ('worker::test_a_rule_may_be_a_function_and_may_fail',),
     ),
     Mutant(
         'worker-shutdown-counts', BEYOND, 'an attempt that a shutdown ended is counted',
-        (client('worker/handling', 'requeue(delivery.id, forgive=True)', 'requeue(delivery.id)'),),
+        (client('worker/settling', 'requeue(delivery.id, forgive=True)', 'requeue(delivery.id)'),),
         ('worker_time::test_what_runs_may_end_until_the_patience_of_the_worker_is_over',),
     ),
     Mutant(
         'worker-gives-up-at-once', BEYOND,
         'a task whose worker cannot reach the server when it has ended is done again',
-        (client('worker/handling', 'if self.stopping or loop.time() > delivery._valid:', 'if True:'),),
+        (client(
+            'worker/settling',
+            'if now > max(each._valid for each in deliveries) or self.stopping and now > self.until:',
+            'if True:',
+        ),),
         ('worker_time::test_what_a_handler_came_to_is_settled_when_the_server_is_back',),
     ),
     Mutant(
         'worker-starts-unheard', BEYOND, 'nobody is told that a task begins',
-        (client('worker/handling', 'await call_hooks((self._on_start,), delivery)', 'pass'),),
+        (client('worker/handling', 'if self._on_start is not None:', 'if False:'),),
         ('worker_promises::test_what_hooks_raise_changes_nothing',),
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@ LINES = 'worker_settling::test_a_worker_tells_of_its_start_its_tasks_and_its_end
 OUTCOMES = (
     Mutant(
         'booked-by-what-came-out', BEYOND, 'a shutdown has a task fail whose library makes an error of it',
-        (client('worker/settling', 'if why is None and not (asked and self.stopping):',
+        (client('worker/settling', 'if why is None and not (asked and self.interrupted):',
                 'if not isinstance(error, asyncio.CancelledError):'),),
         (AS_IT_IS,),
     ),

@@ -23,7 +23,7 @@ TASKS = (
     Mutant(
         'tasks-ttl-of-a-call-untold', BEYOND, 'the time to live that a call gave its result is not told to the worker',
         (client('tasks/definition', "extras['result_ttl'] = options.result_ttl", 'pass'),),
-        ('tasks::test_a_time_to_live_of_results_is_of_call_function_or_queue',),
+        ('tasks::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
     ),
     Mutant(
         'tasks-endless-call-untold', BEYOND, 'a call that is to be tried for ever is tried as often as its function',
@@ -37,7 +37,7 @@ TASKS = (
             'self._variants.get((ttl, endless))',
             'next(iter(self._variants.values()), None)',
         ),),
-        ('tasks::test_a_time_to_live_of_results_is_of_call_function_or_queue',),
+        ('tasks::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
     ),
     Mutant(
         'tasks-generator-taken', BEYOND, 'a generator is taken for a function',
@@ -120,13 +120,10 @@ TASKS = (
         ('fifo::test_the_limit_is_set_before_the_first_task_and_its_rate_is_kept',),
     ),
     Mutant(
-        'tasks-kept-as-the-queue-says', BEYOND, 'how long a result can be read is not as the call says',
-        (client(
-            'tasks/function',
-            'return place.queue.result_ttl if ttl is None else ttl',
-            'return place.queue.result_ttl',
-        ),),
-        ('tasks_promises::test_none_is_told_for_as_long_as_the_call_says',),
+        'tasks-gone-as-the-queue-says', BEYOND,
+        'of a call whose state was to be kept, and is gone, its caller is told that it returned None',
+        (client('tasks/function', ' or self._options.result_ttl is not None else', ' else'),),
+        ('tasks_promises::test_a_call_that_says_how_long_is_never_told_to_have_returned_what_is_gone',),
     ),
     Mutant(
         'tasks-ordered-calls-leave-their-group', BEYOND, 'a call of an ordered queue may have another group',
@@ -217,13 +214,15 @@ TASKS = (
         ('tasks::test_what_cannot_be_run_is_dead_at_once',),
     ),
     Mutant(
-        'tasks-delivery-left-in-the-context', BEYOND, 'the delivery lives as long as the context',
-        (client(
-            'tasks/running',
-            'return await coroutine\n        finally:\n            _delivery.reset(token)',
-            'return await coroutine\n        finally:\n            pass',
-        ),),
-        ('tasks::test_a_delivery_is_gone_with_its_task',),
+        'tasks-delivery-outlives-a-thread', BEYOND, 'what a function in a thread began has its task for ever',
+        (client('tasks/running', 'if not awaitable:\n                running.delivery = None', 'pass'),),
+        ('loops::test_what_outlives_a_plain_function_has_no_task',),
+    ),
+    Mutant(
+        'tasks-delivery-outlives-a-wrapper', BEYOND, 'what began behind a plain wrapper has its task for ever',
+        (client('tasks/running', 'return await awaitable\n    finally:\n        running.delivery = None',
+                'return await awaitable\n    finally:\n        pass'),),
+        ('loops::test_what_outlives_a_plain_function_has_no_task',),
     ),
     Mutant(
         'tasks-inner-function-in-a-process', BEYOND, 'a function that no process finds is sent to one',
@@ -249,8 +248,8 @@ TASKS = (
         'tasks-none-for-ever', BEYOND, 'a task of long ago is told to have returned None',
         (client(
             'tasks/handle',
-            'self._kept is None or time.monotonic() - self._since > self._kept',
-            'self._kept is None',
+            'self._gone is None or time.monotonic() - self._since > self._gone',
+            'self._gone is None',
         ),),
         ('tasks::test_a_result_that_may_be_gone_is_not_told_to_be_none',),
     ),
@@ -258,14 +257,14 @@ TASKS = (
         'tasks-none-for-anybody', BEYOND, 'a task that nobody knows is told to have returned None',
         (client(
             'tasks/handle',
-            'self._kept is None or time.monotonic()',
-            'self._kept is not None and time.monotonic()',
+            'self._gone is None or time.monotonic()',
+            'self._gone is not None and time.monotonic()',
         ),),
         ('tasks::test_a_task_that_returned_nothing_is_known_to_its_caller',),
     ),
     Mutant(
         'tasks-waiter-takes-the-call-back', BEYOND, 'whoever is cancelled while waiting takes the call back',
-        (client('tasks/handle', 'asyncio.shield(_here(self._sending))', '_here(self._sending)'),),
+        (client('tasks/handle', 'return await asyncio.shield(sending)', 'return await sending'),),
         ('fifo::test_who_is_cancelled_does_not_take_the_call_back',),
     ),
     Mutant(

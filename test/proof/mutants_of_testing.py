@@ -12,17 +12,17 @@ def move(old: str, new: str) -> Edit:
 TESTING = (
     Mutant(
         'testing-delayed-not-moved', BEYOND, 'when the clock is moved delayed tasks come no sooner',
-        (move("{'delayed', 'working', 'rated'}", "{'working', 'rated'}"),),
+        (move("{'delayed', 'working', 'rated', 'untold'}", "{'working', 'rated', 'untold'}"),),
         ('testing::test_task_that_was_delayed_comes_to_who_waits',),
     ),
     Mutant(
         'testing-working-not-moved', BEYOND, 'when the clock is moved leases do not end',
-        (move("{'delayed', 'working', 'rated'}", "{'delayed', 'rated'}"),),
+        (move("{'delayed', 'working', 'rated', 'untold'}", "{'delayed', 'rated', 'untold'}"),),
         ('testing::test_lease_that_ended_is_lost',),
     ),
     Mutant(
         'testing-rated-not-moved', BEYOND, 'when the clock is moved groups get no tokens',
-        (move("{'delayed', 'working', 'rated'}", "{'delayed', 'working'}"),),
+        (move("{'delayed', 'working', 'rated', 'untold'}", "{'delayed', 'working', 'untold'}"),),
         ('testing::test_group_has_its_tokens_again',),
     ),
     Mutant(
