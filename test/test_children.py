@@ -712,3 +712,17 @@ async def test_a_handler_that_sets_signal_handlers_has_them_for_itself(queue: To
 
 if sys.platform != 'linux':
     pytest.skip('of Linux: /proc', allow_module_level=True)
+
+
+def fork_and_return(delivery: ChildDelivery) -> Any:
+    if delivery.task == 'fork' and os.fork() == 0:
+        os.execvp('no-such-program', ['no-such-program'])  # fails, and the fork comes back from here
+    return f'the answer of {delivery.task}'
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there are no forks')
+async def test_a_fork_that_comes_back_answers_nobody(queue: Torrelque) -> None:
+    ids = [await queue.enqueue(what, max_attempts=1) for what in ('fork', 'two', 'three')]
+    await Worker(queue, fork_and_return, run_in='process', concurrency=1, burst=True, result_ttl=60).run()
+    results = [(await queue.get_task_state(task_id)).result for task_id in ids]
+    assert results == ['the answer of fork', 'the answer of two', 'the answer of three']

@@ -198,7 +198,9 @@ def told(name: str, task_id: str, outcome: Outcome) -> bool:
     """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
     done = settled(outcome, task_id)
     if not done:
-        logger.warning('%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
+        # That a task was cancelled is its producer's will, and nobody's fault.
+        level = logging.INFO if outcome == 'cancelled' else logging.WARNING
+        logger.log(level, '%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
     return done
 
 

@@ -23,7 +23,7 @@ FENCE = (
     ),
     Mutant(
         'refusal-unlogged', 3, 'who does not look at the answer never learns that the lease was lost',
-        (client('calls', 'if not done:\n        logger.warning(', 'if not done:\n        logger.debug('),),
+        (client('calls', "logging.INFO if outcome == 'cancelled' else logging.WARNING", 'logging.DEBUG'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(

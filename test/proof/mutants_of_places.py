@@ -178,4 +178,9 @@ PLACES = (
         (client('worker/process', '_living.discard(self)\n            self._owned.close()\n            if', 'if'),),
         ('children::test_a_process_that_cannot_be_started_is_a_failure',),
     ),
+    Mutant(
+        'children-forks-answer', BEYOND, 'a task is given the answer of the one before, by a fork of its handler',
+        (client('worker/child', 'if os.getpid() != process:', 'if False:'),),
+        ('children::test_a_fork_that_comes_back_answers_nobody',),
+    ),
 )  # fmt: skip

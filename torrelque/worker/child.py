@@ -222,10 +222,15 @@ def _handle(data: bytes, pipe: 'Connection[Any, Any]') -> Answer:
     # A module may have set handlers of its own.
     be_deaf()
     delivery = ChildDelivery(task_id, task, pipe)
+    process = os.getpid()
     try:
         answer = Answer(None, call(delivery))
     except BaseException as exc:
         answer = as_answer(exc)
+    if os.getpid() != process:
+        # A fork of the handler that came here has nobody to answer to: the pipe is its parent's.
+        _flush()
+        os._exit(0 if answer.error is None else 1)
     return answer if delivery._end() else answer._replace(usable=False)
 
 

@@ -235,16 +235,8 @@ def _begin(call: Callable[[Delivery], Any], delivery: Delivery) -> Any:
 
 
 def _was_asked(error: BaseException) -> bool:
-    """Whether the current task was cancelled, whatever came of that."""
+    """Whether the current task was cancelled, whatever came of that; Python 3.10 does not tell, so it may have been."""
+    if sys.version_info < (3, 11):
+        return True
     task = asyncio.current_task()
-    if sys.version_info >= (3, 11):
-        return isinstance(error, asyncio.CancelledError) or bool(task is not None and task.cancelling())
-    # Python 3.10 does not tell; but what was raised in the place of a cancellation has it in its context.
-    context: BaseException | None = error
-    seen: set[int] = set()
-    while context is not None and id(context) not in seen:
-        if isinstance(context, asyncio.CancelledError):
-            return True
-        seen.add(id(context))
-        context = context.__context__
-    return False
+    return isinstance(error, asyncio.CancelledError) or bool(task is not None and task.cancelling())
