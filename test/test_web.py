@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 import pytest_asyncio
+from redis.asyncio.client import Pipeline
 
 import torrelque
 from browser import MissingBrowserError, launch
@@ -312,6 +313,28 @@ async def test_list_has_no_more_than_that_however_many_come_at_once(run: Run, se
         token = visitor.cookie.partition('=')[2]
         assert {key.decode() for key in client.hkeys(f'visitor:{{web}}:{token}')} == ids
         assert client.hlen('{web}:tasks') == 500
+
+
+async def test_list_that_another_process_fills_between_the_look_and_the_write_takes_no_more(
+    server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(WEB)
+    from lists import ListFullError, Lists
+
+    hlen = Pipeline.hlen
+    async with server.client(decode_responses=True) as client, Torrelque(client, queue=queue_name) as queue:
+        one, other = Lists(client, queue, 1), Lists(client, queue, 1)
+
+        async def look_and_wait(pipeline: Pipeline, key: str) -> Any:
+            monkeypatch.setattr(Pipeline, 'hlen', hlen)
+            length = await pipeline.hlen(key)
+            await other.start('ada', ['letter'] * 300)
+            return length
+
+        monkeypatch.setattr(Pipeline, 'hlen', look_and_wait)
+        with pytest.raises(ListFullError):
+            await one.start('ada', ['letter'] * 300)
+        assert len(await one.load('ada')) == (await queue.get_queue_stats()).tasks == 300
 
 
 @pytest.mark.parametrize('lose', ['lose_reply', 'lose_request'])

@@ -158,7 +158,7 @@ WEB = (
     Mutant(
         'web-looks-then-writes', BEYOND, 'a list of the web example has more tasks than it has room for',
         (Edit('example/web/lists.py', 'transaction(write, self._key(token))', "transaction(write, 'another')"),),
-        ('web::test_list_has_no_more_than_that_however_many_come_at_once',),
+        ('web::test_list_that_another_process_fills_between_the_look_and_the_write_takes_no_more',),
     ),
     Mutant(
         'web-starts-twice', BEYOND, 'what a lost reply told of is started again',
