@@ -21,8 +21,9 @@ class Torrelque(Operated):
     All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
     first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
     one connection.  A call that loses its connection is repeated for about ten seconds, then it raises
-    `TorrelqueConnectionError`; errors of the server are `TorrelqueServerError`.  The effect of a call that is
-    cancelled is unknown, unless said otherwise, but it is that of the whole call or of none.
+    `TorrelqueConnectionError`; whoever then settles the task by the same verb again is told what became of the first.
+    Errors of the server are `TorrelqueServerError`.  The effect of a call that is cancelled is unknown, unless said
+    otherwise, but it is that of the whole call or of none.
 
     :param client: a ``redis.asyncio.Redis`` (what a Sentinel gives is one) or ``redis.asyncio.RedisCluster``.  Its
         address, TLS, authentication and database are used, over connections of our own; its timeouts and retries are
