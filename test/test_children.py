@@ -30,6 +30,9 @@ from torrelque.worker import ChildDelivery, Delivery, Worker
 from torrelque.worker.job import Place
 from torrelque.worker.process import Process
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 HANDLERS: dict[str, Callable[..., Any]] = {}
 
 T = TypeVar('T', bound=Callable[..., Any])

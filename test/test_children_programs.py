@@ -17,6 +17,9 @@ from processes import is_alive, running, wait_end
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 if sys.platform != 'linux':
     pytest.skip('of Linux: pidfd_open', allow_module_level=True)
 

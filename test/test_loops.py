@@ -28,6 +28,9 @@ from torrelque.tasks import Handle, Tasks, current
 from torrelque.worker import Delivery, ThreadWorker, Worker
 from torrelque.worker.delivery import run_in_loop
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 PATIENCE = 60.0
 
 

@@ -24,6 +24,9 @@ from servers import RealServer, free_port
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 # Of a server that nobody knows, for a hundred years from 2026 on.
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----

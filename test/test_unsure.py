@@ -19,6 +19,9 @@ from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.unsure import Unsure
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 VERBS: dict[str, Callable[[Any, Any], Any]] = {
     'release': lambda queue, ids: queue.release(ids[0]),
     'release with a result': lambda queue, ids: queue.release(ids[0], result=1),

@@ -16,6 +16,9 @@ from conftest import MakeServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Delivery, ThreadWorker, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 Begins = Callable[[Callable[[], Awaitable[None]]], Awaitable[Any]]
 
 

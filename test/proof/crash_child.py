@@ -32,12 +32,16 @@ Tell = Callable[..., None]
 
 
 class _Warnings(logging.Handler):
+    """Warnings, and refusals, which are less where the task was cancelled."""
+
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING or 'does not hold it' in text:
+            self.texts.append(text)
 
     def take(self) -> list[str]:
         texts, self.texts = self.texts, []
@@ -55,6 +59,7 @@ class Consumer:
         self.jobs: dict[str, int] = {}
         self.warnings = _Warnings()
         logging.getLogger('torrelque').addHandler(self.warnings)
+        logging.getLogger('torrelque').setLevel(logging.INFO)
 
     async def run(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
         for number, (verb, options) in enumerate(calls):
