@@ -14,6 +14,7 @@ import redis.asyncio
 
 from conftest import MakeServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.tasks import Tasks
 from torrelque.worker import Delivery, ThreadWorker, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -237,6 +238,72 @@ async def test_a_handler_that_cancels_itself_while_its_worker_stops_has_failed(q
     await running
     state = await queue.get_task_state(task_id)
     assert (state.status, state.forgiven, worker.health().failed) == (Status.DEAD, 0, 1)
+
+
+async def test_an_app_with_an_ordered_queue_begins_when_the_server_takes_writes(
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make_server().client() as client, Torrelque(client, queue='q') as queue:
+        app = Tasks(queue)
+        done: list[int] = []
+
+        @app.fifo(queue='orders')
+        def order(number: int) -> None:
+            done.append(number)
+
+        await order.enqueue(1)
+        app._ordered.clear()
+        await queue.set_limit('fifo:orders')
+        await client.config_set('min-replicas-to-write', 1)
+        async with Worker(app):
+            await until(lambda: 'cannot begin yet' in caplog.text)
+            await client.config_set('min-replicas-to-write', 0)
+            await until(lambda: done == [1])
+        await client.config_set('min-replicas-to-write', 1)
+        app._ordered.clear()
+        await queue.command('PING')
+        worker = Worker(app)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: worker.health().state == 'running')
+        worker.stop()
+        await running
+        await client.config_set('min-replicas-to-write', 0)
+        await app.aclose()
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+async def test_no_queue_waits_for_the_silent_server_of_another(make_server: MakeServer, weighted: bool) -> None:
+    mute, well = make_server(), make_server()
+    done: list[str] = []
+
+    async def handle(delivery: Delivery) -> None:
+        done.append(delivery.queue.name)
+
+    async with mute.client() as client, well.client() as other:
+        async with Torrelque(client, queue='b') as b, Torrelque(other, queue='a') as a:
+            dequeue, asked = b.dequeue, 0
+
+            async def ask(*args: Any, **options: Any) -> Any:
+                nonlocal asked
+                asked += 1
+                return await dequeue(*args, **options)
+
+            b.dequeue = ask  # type: ignore[method-assign]
+            served: Any = {a: 1, b: 1} if weighted else [b, a]
+            async with Worker(served, handle, concurrency=1):
+                await b.enqueue(1)
+                await until(lambda: len(done) == 1)
+                mute.pause()
+                asked = 0
+                try:
+                    await a.enqueue_many(range(100))
+                    await until(lambda: len(done) == 101)
+                finally:
+                    mute.resume()
+                # Each look at the silent server takes a second.
+                assert asked < 30
+                await b.enqueue(2)
+                await until(lambda: len(done) == 102)
 
 
 async def test_a_worker_in_a_thread_begins_where_the_server_takes_no_writes_for_a_while(

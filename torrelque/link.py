@@ -30,6 +30,10 @@ SILENCE = int(SILENT / TICK)
 """Ticks without any byte after which a connection with a reply outstanding counts as dead."""
 GIVE_UP = int(REPEATING / TICK)
 """Ticks after which a call that could not be carried out fails."""
+LARGE = 1_000_000
+"""Bytes of a call from which on a server may take it for too large; it says so by closing the connection."""
+CLOSED = 3
+"""Connections that the server may close at one large call, with no reply in between, before the call fails."""
 TRICKLE = 256
 """Bytes of a reply in a tick that are no more than silence: 1 kB a second."""
 
@@ -76,6 +80,8 @@ class Link(Connection):
         self.budget: Any = None
         """What those who read over it again and again may spend together; theirs alone."""
         self._pausing = 0.0
+        self._suspect: Request | None = None
+        self._closings = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, request: Request) -> None:
@@ -257,6 +263,16 @@ class Link(Connection):
             request.callback(None, error)
         except Exception:
             logger.exception('an error could not be worked on')
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give a large call up at which the server closes one connection after the other."""
+        first = self._in_flight[0] if self._in_flight else None
+        self._closings = self._closings + 1 if first is not None and first is self._suspect else 1
+        self._suspect = first
+        if first is not None and self._closings >= CLOSED and len(first.pack()) > LARGE:
+            # Those behind it would be lost with it each time.
+            first.ticks = GIVE_UP
+        super().connection_lost(exc)
 
     def _lost(self, refused: Request | None = None, pause: bool = False) -> None:
         requests = list(self._in_flight)

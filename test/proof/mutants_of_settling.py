@@ -120,7 +120,7 @@ SAYINGS = (
     ),
     Mutant(
         'group-without-members', BEYOND, 'of a group the last line does not say what went wrong',
-        (client('worker/trace', 'if members := _members(error):', 'if members := ():'),),
+        (client('worker/trace', 'if depth and (members := _members(error)):', 'if members := ():'),),
         ('worker_settling::test_of_a_group_its_members_are_kept',),
     ),
     Mutant(
@@ -255,4 +255,38 @@ ODD = (
     ),
 )  # fmt: skip
 
-SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS, *UNSURE, *ODD)
+AT_ONCE = (
+    Mutant(
+        'large-call-for-ever', BEYOND, 'a progress that no connection survives runs without end',
+        (client('link', 'first.ticks = GIVE_UP', 'pass'),),
+        ('worker_settling::test_a_progress_that_no_connection_survives_is_raised_in_the_handler',),
+    ),
+    Mutant(
+        'begins-by-luck', BEYOND, 'an app with an ordered queue does not begin where a replica lags',
+        (client('worker/worker', 'if not exc.passing or self._burst and self._loop.time() > end:', 'if True:'),),
+        ('worker_interrupts::test_an_app_with_an_ordered_queue_begins_when_the_server_takes_writes',),
+    ),
+    Mutant(
+        'silent-queue-asked-each-time', BEYOND, 'a queue waits for the silent server of another',
+        (client('worker/source', 'if self._spares and self._is_spared(queue):', 'if False:'),),
+        ('worker_interrupts::test_no_queue_waits_for_the_silent_server_of_another',),
+    ),
+    Mutant(
+        'silent-queue-forgotten', BEYOND, 'a queue whose server was silent once is never asked again',
+        (client('worker/source', 'return since is not None and asyncio.get_running_loop().time() < since + SPARED',
+                'return since is not None'),),
+        ('worker_interrupts::test_no_queue_waits_for_the_silent_server_of_another',),
+    ),
+    Mutant(
+        'message-instead-of-frames', BEYOND, 'of an error with a long message neither class nor frames are kept',
+        (client('worker/trace', '_encodable(_shorten(text.rstrip(), error))', '_encodable(text.rstrip())'),),
+        ('worker_settling::test_a_long_message_leaves_room_for_the_class_and_the_frames',),
+    ),
+    Mutant(
+        'odd-errors-break-the-log', BEYOND, 'an exception that is odd itself keeps hooks from being called',
+        (client('worker/trace', 'if depth and (members', 'if (members'),),
+        ('worker_settling::test_exceptions_that_are_odd_themselves_are_failures_like_others',),
+    ),
+)  # fmt: skip
+
+SETTLING = (*OUTCOMES, *REFUSALS, *SAYINGS, *UNSURE, *ODD, *AT_ONCE)

@@ -15,6 +15,7 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from .check import check_count, check_number, check_time
 from .delivery import Delivery
 from .retry import Reject, Retry
+from .trace import summary
 
 logger = logging.getLogger(__package__)
 
@@ -118,7 +119,8 @@ class Gates:
         full = breaker.share is None or gate.failed >= breaker.share * breaker.window
         if delivery.id.probe or few >= breaker.failures and full:
             del self._gates[key]
-            logger.warning('%s is paused, with a probe every %g s: %s', _name(queue, group), breaker.pause, repr(error))
+            why = summary(error)
+            logger.warning('%s is paused, with a probe every %g s: %s', _name(queue, group), breaker.pause, why)
             await queue.pause(group, probe=breaker.pause)
 
     def _count(self, gate: _Gate, failed: bool) -> None:

@@ -19,6 +19,8 @@ SILENT = 10.0
 """s without a reply of a queue's server after which a burst fails, as calls do."""
 ATTEMPT = 2.0
 """s of these that one attempt counts at the most: in a process that was stopped no server is to blame."""
+SPARED = 5.0
+"""s for which the others are served without asking a queue again whose server was silent."""
 PAGE = 500
 """Tasks that are worked on of which one look tells, as the script has it."""
 BOUNDED = 2.0
@@ -43,6 +45,9 @@ class Source:
         self._weights = weights
         self._credit = dict.fromkeys(queues, 0)
         self._silent: dict[Torrelque, float] = {}
+        self._asked: dict[Torrelque, float] = {}
+        """When the servers of queues were silent for the last time, by the event loop's clock."""
+        self._spares = False
         self._reason: TorrelqueTimeoutError | None = None
         self.looks_out = True
         """Whether a burst waits for tasks that are not to be had now, but will be without anybody's doing."""
@@ -62,11 +67,16 @@ class Source:
         if wait and len(self._queues) == 1 and not self._steal:
             return [await _dequeue(self._queues[0], None, count)]
         while True:
-            taken = await self._take_now(count)
+            taken = await self._take_now(count, wait)
             if taken:
                 return taken
             if wait:
-                return await _wait_for_any(self.queues, count)
+                others = [queue for queue in self.queues if not self._is_spared(queue)]
+                if not others or len(others) == len(self.queues):
+                    return await _wait_for_any(self.queues, count)
+                if taken := await _wait_for_any(others, count, SPARED):
+                    return taken
+                continue
             self._check_silence()
             if self._silent:
                 continue
@@ -75,7 +85,9 @@ class Source:
             if taken := await _wait_for_any(self.queues, count, BOUNDED):
                 return taken
 
-    async def _take_now(self, count: int) -> list[Taken]:
+    async def _take_now(self, count: int, spare: bool) -> list[Taken]:
+        """What is there now; a queue whose server has just been silent may be spared, for the others not to wait."""
+        self._spares = spare
         taken: list[Taken] = []
         try:
             if self._weights is not None:
@@ -93,6 +105,8 @@ class Source:
         """Take what is there now; how many."""
         clock = asyncio.get_running_loop().time
         began = clock()
+        if self._spares and self._is_spared(queue):
+            return 0
         try:
             some = await _dequeue(queue, 0, count)
         except TorrelqueTimeoutError as exc:
@@ -100,11 +114,17 @@ class Source:
                 self._silent.pop(queue, None)
             else:
                 self._silent[queue] = self._silent.get(queue, 0) + min(clock() - began, ATTEMPT)
+                self._asked[queue] = clock()
                 self._reason = exc
             return 0
         self._silent.pop(queue, None)
         taken.append(some)
         return len(some[1])
+
+    def _is_spared(self, queue: Torrelque) -> bool:
+        """Whether the server of a queue was silent a moment ago, and is not asked again yet."""
+        since = self._asked.get(queue)
+        return since is not None and asyncio.get_running_loop().time() < since + SPARED
 
     def _check_silence(self) -> None:
         for queue, silence in self._silent.items():

@@ -39,8 +39,20 @@ def error_text(error: BaseException) -> str:
             text = f'{text}\n\nThe above exception was the direct cause of the following exception:\n\n{last}'
     else:
         text = trace_of(error)
-    text = _encodable(text.rstrip())
+    text = _encodable(_shorten(text.rstrip(), error))
     return text if len(text) <= MAX_ERROR else '…' + text[-MAX_ERROR:]
+
+
+def _shorten(text: str, error: BaseException) -> str:
+    """Cut the middle out of a long message, so that it does not take the place of all else."""
+    try:
+        last = ''.join(traceback.format_exception_only(type(error), error)).rstrip()
+    except Exception:
+        return text
+    if len(last) > MAX_ERROR // 2 and text.endswith(last):
+        half = MAX_ERROR // 4
+        text = f'{text[: -len(last)]}{last[:half]} … {last[-half:]}'
+    return text
 
 
 def trace_of(error: BaseException) -> str:
@@ -56,15 +68,15 @@ def trace_of(error: BaseException) -> str:
     return f'{text}{summary(error)}\n' if members else text
 
 
-def summary(error: BaseException) -> str:
-    """Class and message in one line; of a group its members, too."""
+def summary(error: BaseException, depth: int = 3) -> str:
+    """Class and message in one line; of a group its members, too, so many levels deep."""
     try:
         text = _encodable(' '.join(str(error).split()))
     except Exception:
         text = '(its message cannot be shown)'
     line = f'{type(error).__name__}: {text}' if text else type(error).__name__
-    if members := _members(error):
-        line += ': ' + '; '.join(summary(member) for member in members[:10])
+    if depth and (members := _members(error)):
+        line += ': ' + '; '.join(summary(member, depth - 1) for member in members[:10])
     return line if len(line) <= MAX_ERROR else line[:MAX_ERROR] + '…'
 
 
@@ -74,7 +86,10 @@ def _encodable(text: str) -> str:
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     """The members of an exception group, also of the one that fills in for it before Python 3.11."""
-    members = getattr(error, 'exceptions', ())
+    try:
+        members = getattr(error, 'exceptions', ())
+    except Exception:
+        return ()
     fine = isinstance(members, (tuple, list)) and all(isinstance(member, BaseException) for member in members)
     return tuple(members) if fine else ()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError
+from torrelque import Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
 
 from .breaker import Breaker
 from .chain import Middleware
@@ -35,6 +35,8 @@ logger = logging.getLogger(__package__)
 
 Self = TypeVar('Self', bound='Worker')
 
+PREPARING = 10.0
+"""s for which a burst tries to begin where the server takes no writes."""
 UNWILLING = 5.0
 """s that handlers are waited for that were cancelled, at the end."""
 
@@ -167,7 +169,7 @@ class Worker:
                 stack.enter_context(kept_going(self._loop, self._handling.handle))
                 try:
                     if self._served.app is not None:
-                        await self._served.app.prepare()
+                        await self._prepare(self._served.app)
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
                     await self._serve_until_stopped()
                 except BaseException as exc:
@@ -260,6 +262,22 @@ class Worker:
         self._change = self._loop.create_future()
         await asyncio.wait([self._change], timeout=timeout)
         self._change = None
+
+    async def _prepare(self, app: App) -> None:
+        """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
+        assert self._loop is not None
+        end, told = self._loop.time() + PREPARING, False
+        while not self._stops:
+            try:
+                await app.prepare()
+                return
+            except TorrelqueServerError as exc:
+                if not exc.passing or self._burst and self._loop.time() > end:
+                    raise
+                if not told:
+                    logger.warning('worker %s cannot begin yet: %s', self.name, exc)
+                    told = True
+            await self._changed(0.2)
 
     async def _serve_until_stopped(self) -> None:
         if self._stops:
