@@ -18,6 +18,9 @@ from torrelque.connection import Connection
 from torrelque.link import Link, Request
 from waiting import until_waiting
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 HANGS_UP = 3
 UNHEARD = 'had work, and the doorbell had told nobody'
 

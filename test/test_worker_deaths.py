@@ -32,6 +32,9 @@ from torrelque.tasks import Tasks
 from torrelque.testing import Clock
 from torrelque.worker import DeathError, Delivery, Job, ThreadWorker, Worker, deaths
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 CHILD = Path(__file__).parent / 'deaths_child.py'
 
 

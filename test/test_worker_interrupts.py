@@ -272,7 +272,9 @@ async def test_an_app_with_an_ordered_queue_begins_when_the_server_takes_writes(
 
 
 @pytest.mark.parametrize('weighted', [False, True])
-async def test_no_queue_waits_for_the_silent_server_of_another(make_server: MakeServer, weighted: bool) -> None:
+async def test_no_queue_waits_for_the_silent_server_of_another(
+    make_server: MakeServer, weighted: bool, hasty: None
+) -> None:
     mute, well = make_server(), make_server()
     done: list[str] = []
 

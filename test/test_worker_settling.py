@@ -18,6 +18,9 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
 from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 Handler = Callable[[Delivery], Awaitable[Any]]
 
 

@@ -148,7 +148,7 @@ RULES = (
     ),
     Mutant(
         'worker-breaker-remembers-too-long', BEYOND, 'after an operator ended its pause one failure is enough',
-        (client('worker/breaker', 'del self._gates[key]\n            logger', 'logger'),),
+        (client('worker/breaker', 'del self._gates[key]\n            why', 'why'),),
         ('worker_promises::test_a_breaker_begins_anew_when_an_operator_has_ended_its_pause',),
     ),
     Mutant(

@@ -19,7 +19,7 @@ SILENT = 10.0
 """s without a reply of a queue's server after which a burst fails, as calls do."""
 ATTEMPT = 2.0
 """s of these that one attempt counts at the most: in a process that was stopped no server is to blame."""
-SPARED = 5.0
+SPARED = 2.0
 """s for which the others are served without asking a queue again whose server was silent."""
 PAGE = 500
 """Tasks that are worked on of which one look tells, as the script has it."""
@@ -111,15 +111,21 @@ class Source:
             some = await _dequeue(queue, 0, count)
         except TorrelqueTimeoutError as exc:
             if exc.replied:
-                self._silent.pop(queue, None)
+                self._heard(queue)
             else:
                 self._silent[queue] = self._silent.get(queue, 0) + min(clock() - began, ATTEMPT)
                 self._asked[queue] = clock()
                 self._reason = exc
             return 0
-        self._silent.pop(queue, None)
+        self._heard(queue)
         taken.append(some)
         return len(some[1])
+
+    def _heard(self, queue: Torrelque) -> None:
+        """The server of a queue has answered; it is likely to be that of other queues of the same client, too."""
+        self._silent.pop(queue, None)
+        if self._asked:
+            self._asked = {one: since for one, since in self._asked.items() if one.client is not queue.client}
 
     def _is_spared(self, queue: Torrelque) -> bool:
         """Whether the server of a queue was silent a moment ago, and is not asked again yet."""
