@@ -16,7 +16,7 @@ from proxy import Proxy
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTimeoutError
 
 # The server has little part in it.
-pytestmark = [pytest.mark.first_server, pytest.mark.first_server]
+pytestmark = pytest.mark.first_server
 
 WORDS = {
     'another word': b'+OK\r\n',

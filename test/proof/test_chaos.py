@@ -38,7 +38,7 @@ async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, 
 @pytest.mark.parametrize('seed', first_and_long(OF_WORKERS))
 async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
     figures = await run_on_one(seed, 1, tmp_path)
-    assert figures.counts['by_workers'] > figures.counts['handouts'] / 4
+    assert figures.counts['by_workers'] > figures.counts['handouts'] / 10
 
 
 async def run_on_one(seed: int, worker: float, tmp_path: Path) -> Figures:
