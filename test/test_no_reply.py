@@ -99,7 +99,7 @@ async def options(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
                 yield {'host': 'nowhere.invalid'}
 
 
-@pytest.mark.parametrize(('timeout', 'count'), [(0, 5), (0.1, 1)])
+@pytest.mark.parametrize(('timeout', 'count'), [(0, 5), pytest.param(0.1, 1, marks=pytest.mark.long)])
 async def test_whoever_waits_where_there_is_no_server_is_told_why(
     options: Options, timeout: float, count: int, hasty: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,7 +111,7 @@ async def test_whoever_waits_where_there_is_no_server_is_told_why(
     assert 'come back' not in caplog.text
 
 
-@pytest.mark.parametrize('timeout', [0, 0.1])
+@pytest.mark.parametrize('timeout', [0, pytest.param(0.1, marks=pytest.mark.long)])
 async def test_a_thread_that_waits_where_there_is_no_server_is_told_why(
     options: Options, timeout: float, hasty: None
 ) -> None:

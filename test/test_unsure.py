@@ -22,6 +22,7 @@ from torrelque.worker import Delivery, Worker
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
 pytestmark = pytest.mark.first_server
 
+QUICK = ('release', 'release_many')
 VERBS: dict[str, Callable[[Any, Any], Any]] = {
     'release': lambda queue, ids: queue.release(ids[0]),
     'release with a result': lambda queue, ids: queue.release(ids[0], result=1),
@@ -73,7 +74,9 @@ async def test_whoever_repeats_a_call_is_told_what_became_of_the_first(
         assert await other.release(ids[0]) is False
 
 
-@pytest.mark.parametrize('verb', VERBS)
+@pytest.mark.parametrize(
+    'verb', [verb if verb in QUICK else pytest.param(verb, marks=pytest.mark.long) for verb in VERBS]
+)
 def test_whoever_repeats_a_synchronous_call_is_told_what_became_of_the_first(
     make_server: MakeServer, impatient: None, verb: str
 ) -> None:
