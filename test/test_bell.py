@@ -14,6 +14,9 @@ from torrelque import Torrelque
 from torrelque.link import Link
 from waiting import until_waiting
 
+# The ordinary run has these tests on one kind of server, and the long one on all.
+pytestmark = pytest.mark.first_server
+
 
 async def test_consumers_share_work_that_was_rung_for_once(client, server, queue, queue_name, endless):
     others = []

@@ -20,6 +20,9 @@ from torrelque.tasks import Tasks
 from torrelque.testing import Clock, run_until_idle
 from torrelque.worker import Breaker, Delivery, Worker, get_workers
 
+# The ordinary run has these tests on one kind of server, and the long one on all.
+pytestmark = pytest.mark.first_server
+
 HOUR = 3600.0
 NAMES = [
     # As long as what made a hash large.

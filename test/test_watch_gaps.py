@@ -11,6 +11,9 @@ import watching
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
+# The ordinary run has these tests on one kind of server, and the long one on all.
+pytestmark = pytest.mark.first_server
+
 still, faulty, fast, unsafe = watching.still, watching.faulty, watching.fast, watching.unsafe
 server = watching.server
 

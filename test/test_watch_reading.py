@@ -16,6 +16,9 @@ from torrelque.watcher import Task
 from torrelque.worker import Worker
 from watching import READ, begin, channels, reads_of, statuses
 
+# The ordinary run has these tests on one kind of server, and the long one on all.
+pytestmark = pytest.mark.first_server
+
 still, faulty, fast, as_it_is = watching.still, watching.faulty, watching.fast, watching.as_it_is
 
 
