@@ -80,7 +80,7 @@ class Session:
 
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
-        if self.unsure and (again := self.unsure.again(name, args)) is not None:
+        if self.unsure.calls and (again := self.unsure.again(name, args)) is not None:
             outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
             self.unsure.forget(name, args)
         else:

@@ -25,10 +25,11 @@ class Unsure:
     """What is remembered of such calls, by their transition, task and token."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, Arg, str], list[Arg]] = {}
+        self.calls: dict[tuple[str, Arg, str], list[Arg]] = {}
+        """The calls, for those who ask with each call of theirs whether there are any."""
 
     def __bool__(self) -> bool:
-        return bool(self._calls)
+        return bool(self.calls)
 
     def note(self, name: str, args: Sequence[Arg]) -> None:
         """Remember a call of one task by its arguments, the first one of those that were repeated.
@@ -36,13 +37,13 @@ class Unsure:
         A call that is not fenced is not remembered, for it may be about another delivery of the task.
         """
         if args[1] and name in SETTLING:
-            self._calls.setdefault(_key(name, args[0], args[1]), [*args])
-            while len(self._calls) > MOST:
-                del self._calls[next(iter(self._calls))]
+            self.calls.setdefault(_key(name, args[0], args[1]), [*args])
+            while len(self.calls) > MOST:
+                del self.calls[next(iter(self.calls))]
 
     def again(self, name: str, args: Sequence[Arg]) -> list[Arg] | None:
         """The arguments of a call that is made again, as known by those of the first; None where there was no other."""
-        first = self._calls.get(_key(name, args[0], args[1]))
+        first = self.calls.get(_key(name, args[0], args[1]))
         if first is None:
             return None
         known = 3 if name in MARKED else 2
@@ -73,4 +74,4 @@ class Unsure:
 
     def forget(self, name: str, args: Sequence[Arg]) -> None:
         """There is an answer."""
-        self._calls.pop(_key(name, args[0], args[1]), None)
+        self.calls.pop(_key(name, args[0], args[1]), None)

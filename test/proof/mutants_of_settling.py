@@ -206,7 +206,7 @@ UNSURE = (
     ),
     Mutant(
         'doubts-without-end', BEYOND, 'calls that nobody makes again are remembered for ever',
-        (client('unsure', 'while len(self._calls) > MOST:', 'while False:'),),
+        (client('unsure', 'while len(self.calls) > MOST:', 'while False:'),),
         ('unsure::test_of_calls_that_are_in_doubt_the_latest_are_remembered',),
     ),
 )  # fmt: skip
