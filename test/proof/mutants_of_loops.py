@@ -68,7 +68,7 @@ LOOPS = (
 THREAD = (
     Mutant(
         'call-blocks-its-own-loop', BEYOND, 'a call from the loop that it waits for stops the worker for ever',
-        (client('worker/delivery', 'if asyncio._get_running_loop() is loop:', 'if False:'),),
+        (client('worker/crossing', 'if asyncio._get_running_loop() is loop:', 'if False:'),),
         ('loops::test_calls_that_would_block_their_own_loop_are_refused',),
     ),
     Mutant(
@@ -102,7 +102,7 @@ THREAD = (
     ),
     Mutant(
         'call-of-an-ended-worker-waits', BEYOND, 'a call of a worker that ends raises what is no error of ours',
-        (client('worker/delivery', 'except concurrent.futures.CancelledError as exc:',
+        (client('worker/crossing', 'except concurrent.futures.CancelledError as exc:',
                 'except concurrent.futures.InvalidStateError as exc:'),),
         ('loops::test_calls_of_a_worker_that_ends_come_to_an_end',),
     ),

@@ -14,7 +14,7 @@ from torrelque import (
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
-from torrelque.worker.delivery import ENDED
+from torrelque.worker.crossing import ENDED
 
 if TYPE_CHECKING:
     from .app import Tasks

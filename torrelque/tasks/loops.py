@@ -22,7 +22,7 @@ from torrelque import (
     TorrelqueTypeError,
     TorrelqueValueError,
 )
-from torrelque.worker.delivery import ENDED, close_coroutine, run_in_loop
+from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
 from .background import CLOSING, PATIENCE, Background, is_background
 from .line import Line

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 
 from .check import check_call, check_count, check_flag, check_name, check_time, check_whole
-from .delivery import Delivery
-from .job import App, Job
+from .delivery import Delivery, Job
+from .job import App
 from .retry import check_rule
 
 

@@ -11,7 +11,7 @@ import redis.exceptions
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
 
-from .delivery import close_coroutine, run_in_loop
+from .crossing import close_coroutine, run_in_loop
 from .health import WorkerHealth
 from .worker import Worker
 
