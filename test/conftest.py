@@ -16,7 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
-import torrelque.protocol
+import torrelque.protocol.transition
 from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
@@ -159,7 +159,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     In a test of a server that does not answer, `hasty` sets this back.
     """
 
-    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
+    for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
         monkeypatch.setattr(f'{module}.GRACE', 20.0)
 
 
@@ -167,8 +167,8 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def hasty(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
 
-    for module in ('torrelque.fetch', 'torrelque.sync.fetch'):
-        monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.GRACE)
+    for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
+        monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.transition.GRACE)
 
 
 @pytest.fixture
@@ -179,11 +179,11 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     on which a call goes unanswered for long.
     """
 
-    monkeypatch.setattr('torrelque.fetch.BLOCK', 200.0)
-    monkeypatch.setattr('torrelque.bell.BLOCK', 200.0)
-    monkeypatch.setattr('torrelque.guard.UNHEARD', 200)
-    monkeypatch.setattr('torrelque.calls.BLOCK_MS', '200000')
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 10**6)
+    monkeypatch.setattr('torrelque.aio.fetcher.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.aio.bell.BLOCK', 200.0)
+    monkeypatch.setattr('torrelque.aio.guard.UNHEARD', 200)
+    monkeypatch.setattr('torrelque.protocol.calls.BLOCK_MS', '200000')
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**6)
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ from model_checks import (
 )
 from model_groups import WORKING
 from servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskId, protocol, replies
-from torrelque.calls import Plan
+from torrelque import Torrelque, TorrelqueTaskId
+from torrelque.protocol import replies, transition as protocol
+from torrelque.protocol.calls import Plan
 
 START = 1_700_000_000_000
 

@@ -17,9 +17,10 @@ from model_checks import BUCKET_LIFE
 from model_places import SHORT_LIST, SHORT_TURNS
 from model_taking import HOLES
 from servers import RealServer
-from torrelque import calls, fetch, lua, protocol, receipts, steps
-from torrelque.calls import Plan
-from torrelque.link import Link, Request
+from torrelque.aio import fetcher as fetch, records as receipts
+from torrelque.aio.link import Link, Request
+from torrelque.protocol import calls, scripts as lua, steps, transition as protocol
+from torrelque.protocol.calls import Plan
 
 CLOCK = 'clock'
 """The key that has the time."""

@@ -27,7 +27,7 @@ def has_part(data: bytes, part: Part) -> bool:
 
 def calls_of(name: str) -> Part:
     """What each call of a transition has in it: the hash of its script, or the text."""
-    from torrelque.lua import load_script
+    from torrelque.protocol.scripts import load_script
 
     script = load_script(name)
     return script.sha, script.text

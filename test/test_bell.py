@@ -11,7 +11,7 @@ import redis.exceptions
 
 from proxy import open_proxy
 from torrelque import Torrelque
-from torrelque.link import Link
+from torrelque.aio.link import Link
 from waiting import until_waiting
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
@@ -153,9 +153,9 @@ async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, cl
 
 async def test_a_ring_that_is_lost_costs_seconds(client, queue, monkeypatch):
     # Nor is the connection given up, or thought silent.
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 10**6)
-    monkeypatch.setattr('torrelque.bell.SILENCE', 10**6)
-    monkeypatch.setattr('torrelque.guard.UNHEARD', 10**6)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**6)
+    monkeypatch.setattr('torrelque.aio.bell.SILENCE', 10**6)
+    monkeypatch.setattr('torrelque.aio.guard.UNHEARD', 10**6)
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     async with client.pipeline(transaction=True) as pipeline:

@@ -7,7 +7,7 @@ import pytest
 
 import torrelque
 from torrelque import Torrelque
-from torrelque.link import Link
+from torrelque.aio.link import Link
 
 
 async def agenerate(n):

@@ -11,7 +11,7 @@ import redis.exceptions
 
 import torrelque
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.keys import FIXED
+from torrelque.protocol.keys import FIXED
 
 
 async def live(queue: Torrelque) -> None:

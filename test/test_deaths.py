@@ -16,7 +16,7 @@ from servers import RealServer
 from topology import Cluster
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskId, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
 from torrelque.model import JSON
-from torrelque.replies import UnreadableError, read_deaths
+from torrelque.protocol.replies import UnreadableError, read_deaths
 from torrelque.testing import Clock
 
 

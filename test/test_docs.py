@@ -43,7 +43,7 @@ import torrelque
 import torrelque.sync
 from servers import RealServer
 from topology import Cluster, Sentinel
-from torrelque.keys import DECLARED, FIXED, PREFIXES, make_keys
+from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, make_keys
 from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parent.parent

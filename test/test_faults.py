@@ -11,8 +11,9 @@ import redis.exceptions
 
 import torrelque
 from proxy import calls_of
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
-from torrelque.client import make_connector
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.aio import link
+from torrelque.aio.client import make_connector
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import redis.asyncio
 from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque
-from torrelque.bell import Bell
-from torrelque.connection import Connection
-from torrelque.link import Link, Request
+from torrelque.aio.bell import Bell
+from torrelque.aio.connection import Connection
+from torrelque.aio.link import Link, Request
 from waiting import until_waiting
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -137,9 +137,9 @@ async def test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew(
             await asyncio.sleep(0.001)
 
     monkeypatch.setattr(Connection, '_attempt', attempt_and_dawdle)
-    monkeypatch.setattr('torrelque.link.SILENCE', 10**9)
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 10**9)
-    monkeypatch.setattr('torrelque.bell.SILENCE', 10**9)
+    monkeypatch.setattr('torrelque.aio.link.SILENCE', 10**9)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**9)
+    monkeypatch.setattr('torrelque.aio.bell.SILENCE', 10**9)
     client, client_counts = hanging_up
     await queue.enqueue(1)
     async with Torrelque(client, queue=queue_name) as faulty:

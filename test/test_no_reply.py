@@ -148,8 +148,8 @@ async def test_a_connection_that_nobody_wants_any_more_does_not_say_that_it_is_t
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A call is given up before the first attempt to connect is.
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 0)
-    monkeypatch.setattr('torrelque.connection.CONNECT_TIMEOUT', 1)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 0)
+    monkeypatch.setattr('torrelque.aio.connection.CONNECT_TIMEOUT', 1)
     with socket.create_server(('127.0.0.1', 0)) as deaf:
         async with redis.asyncio.Redis(port=deaf.getsockname()[1]) as client, Torrelque(client) as queue:
             with pytest.raises(TorrelqueConnectionError):
@@ -267,13 +267,13 @@ async def test_a_thread_of_a_process_that_stood_still_asks_before_it_says_that_t
     server: RealServer, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.sync_client() as own, torrelque.sync.Torrelque(own, queue=queue_name) as queue:
-        listen = torrelque.sync.fetch.Visit._listen
+        listen = torrelque.sync.fetcher.Visit._listen
 
         def stand_still(visit: Any, wait: float | None) -> None:
             listen(visit, wait)
             visit._end -= 100
 
-        monkeypatch.setattr(torrelque.sync.fetch.Visit, '_listen', stand_still)
+        monkeypatch.setattr(torrelque.sync.fetcher.Visit, '_listen', stand_still)
         with pytest.raises(TorrelqueTimeoutError) as caught:
             await asyncio.to_thread(queue.dequeue, 0.01)
         assert caught.value.replied

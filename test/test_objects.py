@@ -14,10 +14,10 @@ import redis.asyncio
 import torrelque.sync
 from servers import RealServer
 from torrelque import Torrelque
-from torrelque.calls import Plan
-from torrelque.lua import load_script, pack_text
 from torrelque.model import JSON
-from torrelque.protocol import Transition
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.scripts import load_script, pack_text
+from torrelque.protocol.transition import Transition
 
 Make = Callable[[str], Torrelque | torrelque.sync.Torrelque]
 # Clients that are never connected.

@@ -8,12 +8,13 @@ from importlib.resources import files
 import pytest
 
 import torrelque
-from torrelque import model, protocol, replies
-from torrelque.calls import Plan
-from torrelque.keys import DECLARED, make_keys
-from torrelque.lua import load_script
+from torrelque import model
 from torrelque.model import JSON
-from torrelque.protocol import Transition
+from torrelque.protocol import replies, transition as protocol
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.keys import DECLARED, make_keys
+from torrelque.protocol.scripts import load_script
+from torrelque.protocol.transition import Transition
 
 NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 'script').iterdir())
 

@@ -112,8 +112,8 @@ async def faulty(
     proxy: Proxy, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Torrelque]:
     """A queue object behind a line that may lie, which does not wait as long as others."""
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 6)
-    monkeypatch.setattr('torrelque.link.SILENCE', 4)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 6)
+    monkeypatch.setattr('torrelque.aio.link.SILENCE', 4)
     async with proxy.client() as client, Torrelque(client, queue=queue_name) as queue:
         await queue.get_queue_stats()
         yield queue
@@ -178,7 +178,7 @@ async def test_a_large_reply_that_comes_slowly_is_no_silence(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes longer than a call is repeated, and each tick brings some of it."""
-    monkeypatch.setattr('torrelque.link.TRICKLE', 2)
+    monkeypatch.setattr('torrelque.aio.link.TRICKLE', 2)
     await queue.enqueue(1)
     taken, _ = await faulty.dequeue(5)
     proxy.lie, proxy.drip = b'$60\r\n' + b'x' * 60 + b'\r\n', 0.04
@@ -207,8 +207,8 @@ async def test_what_says_go_on_is_followed_with_pauses_and_an_end(
 @pytest.fixture
 def impatient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads do not wait as long as others."""
-    monkeypatch.setattr('torrelque.sync.line.REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.line.SILENT', 0.3)
+    monkeypatch.setattr('torrelque.sync.link.REPEATING', 0.5)
+    monkeypatch.setattr('torrelque.sync.link.SILENT', 0.3)
 
 
 @pytest.mark.parametrize('kind', [*WORDS, 'trickle'])
@@ -251,7 +251,7 @@ async def test_what_an_unreadable_claim_took_goes_to_others_at_once(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asked for it goes before it has asked again."""
-    monkeypatch.setattr('torrelque.fetch.GRACE', 0.0)
+    monkeypatch.setattr('torrelque.aio.fetcher.GRACE', 0.0)
     await queue.enqueue('taken', task_timeout=600)
     spoil = faulty._started().fetcher._claimed
 

@@ -15,12 +15,13 @@ from typing import Any, cast
 
 import pytest
 
-from torrelque import TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError, guard
-from torrelque.calls import Plan
-from torrelque.fetch import Fetcher
-from torrelque.link import Link, Request
+from torrelque import TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
+from torrelque.aio import guard
+from torrelque.aio.fetcher import Fetcher
+from torrelque.aio.link import Link, Request
 from torrelque.model import JSON
-from torrelque.replies import server_error
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.replies import server_error
 from virtual import StandstillError, run_virtually
 
 

@@ -17,9 +17,9 @@ import hiredis
 import pytest
 
 from test_states import walk_all
-from torrelque.keys import make_keys
-from torrelque.link import Link, Request
-from torrelque.protocol import Transition
+from torrelque.aio.link import Link, Request
+from torrelque.protocol.keys import make_keys
+from torrelque.protocol.transition import Transition
 
 NOTHING = object()
 KEYS = make_keys('q')

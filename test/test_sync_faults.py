@@ -14,13 +14,13 @@ import redis
 
 import torrelque
 import torrelque.sync
-import torrelque.sync.fetch
-import torrelque.sync.line
+import torrelque.sync.fetcher
+import torrelque.sync.link
 from conftest import nothing_left
 from proxy import calls_of
 from torrelque import TorrelqueTaskStatus as Status
-from torrelque.calls import Plan
-from torrelque.lua import load_script
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.scripts import load_script
 from waiting import until_waiting
 
 
@@ -115,7 +115,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
 
 @pytest.mark.first_server
 async def test_a_server_that_is_away_is_told(make_server, monkeypatch, hasty):
-    monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
+    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
     server = make_server()
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         queue.enqueue(1)
@@ -190,7 +190,7 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queu
 
 
 async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server, monkeypatch, caplog):
-    monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.3)
+    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.3)
     with durable_server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         waiting = asyncio.ensure_future(asyncio.to_thread(queue.dequeue))
         async with durable_server.client() as other:
@@ -205,7 +205,7 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
 
 async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
+    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
@@ -243,7 +243,7 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
 
 
 async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
+    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
@@ -365,7 +365,7 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
 
 
 async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
+    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

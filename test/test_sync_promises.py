@@ -15,13 +15,13 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
-import torrelque.sync.fetch
-import torrelque.sync.line
+import torrelque.sync.fetcher
+import torrelque.sync.link
 from proxy import Part, Proxy, calls_of, has_part
 from servers import RealServer
 from torrelque import Torrelque, read_outcome
-from torrelque.calls import Plan
-from torrelque.lua import load_script
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.scripts import load_script
 from torrelque.sync import Torrelque as SyncTorrelque
 from waiting import until_waiting
 
@@ -74,7 +74,7 @@ async def test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for
 async def test_nobody_waits_for_longer_than_they_said(
     proxy: Proxy, faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
+    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await asyncio.to_thread(faulty.dequeue, 0.05)
     assert count(proxy, b'BLPOP') >= 1
@@ -100,13 +100,13 @@ async def test_a_sweep_that_fails_is_not_tried_all_the_time(
 async def test_a_queue_that_is_closed_while_somebody_begins_to_wait_ends_that(
     faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetch, 'BLOCK', 200)
+    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
 
     def close(fetcher: object, until: float) -> bool:
         faulty.close()
         return False
 
-    monkeypatch.setattr(torrelque.sync.fetch.Fetcher, 'is_endless', close)
+    monkeypatch.setattr(torrelque.sync.fetcher.Fetcher, 'is_endless', close)
     with pytest.raises(torrelque.TorrelqueClosedError):
         await asyncio.to_thread(faulty.dequeue, 100)
 
@@ -197,8 +197,8 @@ def test_a_transaction_that_is_repeated_enqueues_once(server: RealServer, queue_
 async def test_a_reply_that_drips_is_none(
     proxy: Proxy, faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
-    monkeypatch.setattr(torrelque.sync.line, 'SILENT', 0.3)
+    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
+    monkeypatch.setattr(torrelque.sync.link, 'SILENT', 0.3)
     proxy.lie, proxy.lie_to, proxy.drip = b'$100000\r\n' + b'x' * 100_000, b'EVAL', 0.05
     going = asyncio.ensure_future(asyncio.to_thread(faulty.enqueue, 1))
     try:
@@ -243,7 +243,7 @@ def dripping(queue_name: str) -> Iterator[SyncTorrelque]:
 
 
 def test_a_handshake_that_drips_comes_to_an_end(dripping: SyncTorrelque, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torrelque.sync.line, 'REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.wire.CONNECT_TIMEOUT', 0.3)
+    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
+    monkeypatch.setattr('torrelque.sync.connection.CONNECT_TIMEOUT', 0.3)
     with pytest.raises(torrelque.TorrelqueConnectionError):
         dripping.enqueue(1)

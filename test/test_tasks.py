@@ -20,7 +20,7 @@ import pytest
 import redis.asyncio
 
 import fifo_child
-import torrelque.check
+import torrelque.protocol.check
 from conftest import nothing_left
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
@@ -330,7 +330,7 @@ async def test_options_that_can_be_meant_are_taken(app: Tasks, options: Any) -> 
 
 
 async def test_the_longest_time_is_that_of_the_queue(app: Tasks) -> None:
-    assert (options.LONGEST, options.SHORTEST) == (torrelque.check.MAX_SECONDS, 0.001)
+    assert (options.LONGEST, options.SHORTEST) == (torrelque.protocol.check.MAX_SECONDS, 0.001)
     function = app.task(add)
     function.options(delay=0, result_ttl=0).options(result_ttl=options.SHORTEST, task_timeout=options.SHORTEST)
     most = function.options(delay=options.LONGEST, task_timeout=options.LONGEST, result_ttl=options.LONGEST)

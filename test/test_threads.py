@@ -19,8 +19,8 @@ import redis.asyncio
 import torrelque.sync
 from servers import RealServer
 from torrelque import Torrelque
-from torrelque.client import leave_link, share_link
-from torrelque.link import Link
+from torrelque.aio.client import leave_link, share_link
+from torrelque.aio.link import Link
 from torrelque.worker import Delivery, Worker
 
 THREADS = 8
@@ -172,7 +172,7 @@ def test_a_queue_may_be_collected_by_the_thread_that_shares_a_link(server: RealS
 FORKED = """
 import asyncio, os, signal, sys, threading
 import redis.asyncio
-import torrelque, torrelque.client
+import torrelque, torrelque.aio.client
 from torrelque.tasks import Tasks
 
 queue = torrelque.Torrelque(redis.asyncio.Redis(unix_socket_path=sys.argv[1]), queue=sys.argv[2])
@@ -185,7 +185,7 @@ async def enqueue():
     async with torrelque.Torrelque(queue.client, queue=queue.name) as other:
         await other.enqueue(1)
 
-locks = [torrelque.client._sharing, app._loops._lock]
+locks = [torrelque.aio.client._sharing, app._loops._lock]
 held, over = threading.Event(), threading.Event()
 
 def hold():

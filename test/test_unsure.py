@@ -16,7 +16,7 @@ import torrelque.sync
 from conftest import MakeServer
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId
-from torrelque.unsure import Unsure
+from torrelque.protocol.unsure import Unsure
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -36,9 +36,9 @@ VERBS: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that could not be carried out fail soon."""
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 2)
-    monkeypatch.setattr('torrelque.sync.line.REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.line.SILENT', 0.3)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 2)
+    monkeypatch.setattr('torrelque.sync.link.REPEATING', 0.5)
+    monkeypatch.setattr('torrelque.sync.link.SILENT', 0.3)
 
 
 def stop(server: RealServer) -> None:
@@ -145,7 +145,7 @@ async def test_a_worker_counts_what_was_carried_out_late_as_done(
 
 
 def test_of_calls_that_are_in_doubt_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('torrelque.unsure.MOST', 2)
+    monkeypatch.setattr('torrelque.protocol.unsure.MOST', 2)
     unsure = Unsure()
     for k in range(3):
         unsure.note('release', [TorrelqueTaskId(str(k)), f'1-{k}', ''])

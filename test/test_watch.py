@@ -8,7 +8,8 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, watcher
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.aio import watcher
 from watching import READ, begin, channels, reads_of, statuses, until_unsubscribed
 
 still, faulty, as_it_is = watching.still, watching.faulty, watching.as_it_is

@@ -8,7 +8,8 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, link, listen
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.aio import hub, link, listener as listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
 # The ordinary run has these tests on one kind of server, and the long one on all.

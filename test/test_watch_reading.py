@@ -8,11 +8,12 @@ import pytest
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, hub, listen, reading
-from torrelque.reading import IDLE_RATE, PACES, Budget, Schedule, read_items
-from torrelque.setting import NAME, Mode, are_enough, flags_of
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.aio import hub, listener as listen, reading
+from torrelque.aio.reading import IDLE_RATE, PACES, Budget, Schedule, read_items
+from torrelque.aio.setting import NAME, Mode, are_enough, flags_of
+from torrelque.aio.watcher import Task
 from torrelque.tasks import Tasks
-from torrelque.watcher import Task
 from torrelque.worker import Worker
 from watching import READ, begin, channels, reads_of, statuses
 
@@ -165,7 +166,7 @@ async def test_the_next_watch_after_a_while_asks_again(client, queue, monkeypatc
     await see_an_end(queue)
     await client.config_set(NAME, '')
     await until_mode(queue, Mode.TOLD)
-    monkeypatch.setattr('torrelque.setting.ENOUGH', 0)
+    monkeypatch.setattr('torrelque.aio.setting.ENOUGH', 0)
     await see_an_end(queue)
     assert queue._session.hub._setting.mode is Mode.READING
 

@@ -8,7 +8,8 @@ import redis.exceptions
 
 import torrelque
 import watching
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, link
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.aio import link
 from watching import begin, channels, kill_listeners, statuses
 
 still, faulty, fast = watching.still, watching.faulty, watching.fast

@@ -27,7 +27,7 @@ from torrelque import (
     TorrelqueTaskSerialiser,
     TorrelqueTaskStatus as Status,
 )
-from torrelque.link import Link, Request
+from torrelque.aio.link import Link, Request
 from torrelque.tasks import Tasks
 from torrelque.testing import Clock
 from torrelque.worker import DeathError, Delivery, Job, ThreadWorker, Worker, deaths

@@ -366,7 +366,7 @@ async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_take
 async def test_a_result_that_is_too_large_for_the_server_makes_the_task_dead(
     alone: tuple[redis.asyncio.Redis, Torrelque], setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('torrelque.link.GIVE_UP', 3)
+    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 3)
     client, queue = alone
     await client.config_set(setting, 1 << 20)
 

@@ -10,7 +10,8 @@ import pytest
 
 from proxy import Proxy, calls_of
 from servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status, hub
+from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status
+from torrelque.aio import hub
 
 READ = calls_of('state')
 

@@ -1,5 +1,6 @@
 """A minimal, asynchronous, reliable, distributed work-queue primitive on Redis, Valkey or KeyDB."""
 
+from .aio.queue import Torrelque
 from .error import (
     TorrelqueBulkError,
     TorrelqueClosedError,
@@ -25,8 +26,7 @@ from .model import (
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
-from .queue import Torrelque
-from .replies import read_outcome
+from .protocol.replies import read_outcome
 
 __all__ = [
     'Torrelque',

@@ -26,9 +26,9 @@ import redis  # noqa: E402
 
 from servers import binary_of  # noqa: E402
 from tables import Table, as_text  # noqa: E402
-from torrelque.keys import make_keys  # noqa: E402
-from torrelque.protocol import BULK, BULK_BYTES, Transition  # noqa: E402
-from torrelque.replies import Claimed, read_claimed  # noqa: E402
+from torrelque.protocol.keys import make_keys  # noqa: E402
+from torrelque.protocol.replies import Claimed, read_claimed  # noqa: E402
+from torrelque.protocol.transition import BULK, BULK_BYTES, Transition  # noqa: E402
 
 PAYLOAD = json.dumps({'addr': 'user0000001@example.com', 'subj': 'x' * 20})
 FLOOR = 'a script of HSET and LPUSH, the floor'

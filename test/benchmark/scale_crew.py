@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from scale_work import LOOPS, PATIENCE, Tally
-from torrelque.keys import make_keys
+from torrelque.protocol.keys import make_keys
 
 CHILD = Path(__file__).with_name('scale_child.py')
 LOOK = 0.02

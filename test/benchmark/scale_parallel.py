@@ -13,7 +13,7 @@ from scale_crew import Crew, Left, start_crew
 from scale_work import KIND, LOOPS, Figures, Plan, Tally, start_server
 from tables import Row, Table, thousands
 from topology import Cluster, start_cluster
-from torrelque.keys import make_keys
+from torrelque.protocol.keys import make_keys
 
 QUEUE = 'scale'
 BULK = 100

@@ -29,12 +29,12 @@ if __name__ == '__main__':
 
 import redis.asyncio
 
-import torrelque.bell
-import torrelque.calls
-import torrelque.fetch
-import torrelque.guard
-import torrelque.link
-import torrelque.steps
+import torrelque.aio.bell
+import torrelque.aio.fetcher
+import torrelque.aio.guard
+import torrelque.aio.link
+import torrelque.protocol.calls
+import torrelque.protocol.steps
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
 from await_loop import Noise, Turns, call_with_timeout
@@ -351,14 +351,14 @@ def _hold(bench: Bench, result: Any) -> None:
 def small_calls_and_long_waits() -> Iterator[None]:
     """Cut bulk calls and sweeps into more of them, and have nobody's block at the bell end by itself."""
     with (
-        mock.patch.object(torrelque.fetch, 'BLOCK', 45.0),
-        mock.patch.object(torrelque.bell, 'BLOCK', 45.0),
-        mock.patch.object(torrelque.guard, 'UNHEARD', 45),
-        mock.patch.object(torrelque.calls, 'BLOCK_MS', '45000'),
-        mock.patch.object(torrelque.link, 'GIVE_UP', 10**6),
-        mock.patch.object(torrelque.steps, 'BULK', 4),
-        mock.patch.object(torrelque.steps, 'FEW', 4),
-        mock.patch.object(torrelque.steps, 'SWEEP', 2),
+        mock.patch.object(torrelque.aio.fetcher, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.aio.bell, 'BLOCK', 45.0),
+        mock.patch.object(torrelque.aio.guard, 'UNHEARD', 45),
+        mock.patch.object(torrelque.protocol.calls, 'BLOCK_MS', '45000'),
+        mock.patch.object(torrelque.aio.link, 'GIVE_UP', 10**6),
+        mock.patch.object(torrelque.protocol.steps, 'BULK', 4),
+        mock.patch.object(torrelque.protocol.steps, 'FEW', 4),
+        mock.patch.object(torrelque.protocol.steps, 'SWEEP', 2),
     ):
         yield
 

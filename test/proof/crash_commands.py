@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torrelque.lua import load_script
-from torrelque.replies import text
+from torrelque.protocol.replies import text
+from torrelque.protocol.scripts import load_script
 
 SETTLING = {'release': 3, 'requeue': 4, 'touch': 4, 'bury': 3}
 """Transitions of a holder, and where the arguments of their tasks begin; see the scripts."""

@@ -19,8 +19,8 @@ from crash_judging import check_refusals
 from crash_stories import Calls
 from invariants import check_keys
 from model_checks import Seen, read_dump
-from torrelque.protocol import pack
-from torrelque.replies import read_outcomes
+from torrelque.protocol.replies import read_outcomes
+from torrelque.protocol.transition import pack
 
 if TYPE_CHECKING:
     from crashes import Rig

@@ -71,37 +71,37 @@ HEALTH = (
 REPLY = (
     Mutant(
         'no-reply-is-no-task', 12, 'a server that does not answer is told as an empty queue',
-        (client('fetch', 'silent = waiter.over and waiter.replies == self._replies', 'silent = False'),),
+        (client('aio/fetcher', 'silent = waiter.over and waiter.replies == self._replies', 'silent = False'),),
         ('no_reply::test_an_empty_queue_is_told_from_a_silent_server',),
     ),
     Mutant(
         'no-task-is-no-reply', 12, 'an empty queue is told as a server that does not answer',
-        (client('fetch', 'self._replies += 1', 'pass'),),
+        (client('aio/fetcher', 'self._replies += 1', 'pass'),),
         ('no_reply::test_whoever_waits_where_a_claim_is_on_its_way_is_told_what_it_says',),
     ),
     Mutant(
         'not-asked-at-the-end', 12, 'a server that went since the last claim is told as an empty queue',
-        (client('fetch', ' or self._error is not None or self._bell.call is None)', ')'),),
+        (client('aio/fetcher', ' or self._error is not None or self._bell.call is None)', ')'),),
         ('no_reply::test_whoever_goes_right_after_the_bell_was_lost_asks_first',),
     ),
     Mutant(
         'sync-no-reply-is-no-task', 12, 'a server that does not answer a thread is told as an empty queue',
-        (client('sync/fetch', 'raise no_reply(self._error)', "raise TorrelqueTimeoutError('no task came in time')"),),
+        (client('sync/fetcher', 'raise no_reply(self._error)', "raise TorrelqueTimeoutError('no task came in time')"),),
         ('no_reply::test_an_empty_queue_is_told_from_a_silent_server_in_threads',),
     ),
     Mutant(
         'sync-not-asked-at-the-end', 12, 'a server that went while a thread was at the bell is told as an empty queue',
-        (client('sync/fetch', 'if self._late:', 'if True:'),),
+        (client('sync/fetcher', 'if self._late:', 'if True:'),),
         ('no_reply::test_a_thread_whose_server_went_while_it_waited_is_told',),
     ),
     Mutant(
         'tried-again-in-words', BEYOND, 'a connection that is not tried again says that it is',
-        (client('connection', 'if final is None and self._wanted()', 'if self._wanted()'),),
+        (client('aio/connection', 'if final is None and self._wanted()', 'if self._wanted()'),),
         ('no_reply::test_a_connection_that_is_not_tried_again_does_not_say_that_it_is',),
     ),
     Mutant(
         'tried-again-for-nobody', BEYOND, 'a connection that nobody wants any more says that it is tried again',
-        (client('connection', 'if final is None and self._wanted()', 'if final is None'),),
+        (client('aio/connection', 'if final is None and self._wanted()', 'if final is None'),),
         ('no_reply::test_a_connection_that_nobody_wants_any_more_does_not_say_that_it_is_tried_again',),
     ),
 )  # fmt: skip

@@ -21,17 +21,17 @@ MESSAGES = (
 THREADS = (
     Mutant(
         'links-looked-at-while-they-change', BEYOND, 'a queue object cannot begin while another is collected',
-        (client('client', 'for place in [*links] if place', 'for place in links if place'),),
+        (client('aio/client', 'for place in [*links] if place', 'for place in links if place'),),
         ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
     ),
     Mutant(
         'links-locked-out-of-themselves', BEYOND, 'who collects a queue object while it begins another waits for ever',
-        (client('client', '_sharing = threading.RLock()\n\n\ndef', '_sharing = threading.Lock()\n\n\ndef'),),
+        (client('aio/client', '_sharing = threading.RLock()\n\n\ndef', '_sharing = threading.Lock()\n\n\ndef'),),
         ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
     ),
     Mutant(
         'links-locked-by-the-parent', BEYOND, 'a forked child waits for ever for a thread that it has not',
-        (client('client', 'os.register_at_fork(after_in_child=_unlock)', 'pass'),),
+        (client('aio/client', 'os.register_at_fork(after_in_child=_unlock)', 'pass'),),
         ('threads::test_a_fork_in_the_middle_of_what_another_thread_does_is_no_lock_for_ever',),
     ),
     Mutant(
@@ -41,13 +41,13 @@ THREADS = (
     ),
     Mutant(
         'marks-of-one-generator', BEYOND, 'a call of a thread fails because another thread makes one',
-        (client('calls', 'return os.urandom(8).hex()[:15]',
+        (client('protocol/calls', 'return os.urandom(8).hex()[:15]',
                 "return next(self.__dict__.setdefault('marks', (f'{n:015x}' for n in range(10**9))))"),),
         ('threads::test_threads_of_one_synchronous_queue_name_their_calls_differently',),
     ),
     Mutant(
         'marks-of-the-parent', 6, 'what two forked children do at their beginning has the same name',
-        (client('calls', 'return os.urandom(8).hex()[:15]',
+        (client('protocol/calls', 'return os.urandom(8).hex()[:15]',
                 "return next(self.__dict__.setdefault('marks', iter(range(10**14, 10**15)))).__str__()"),),
         ('ends::test_objects_made_before_a_fork_are_told_apart',),
     ),
@@ -61,25 +61,27 @@ THREADS = (
 MEMORY = (
     Mutant(
         'texts-packed-for-each-queue', BEYOND, 'each queue object that is used has the texts of its scripts',
-        (client('lua', '@functools.cache\ndef pack_text', 'def pack_text'),),
+        (client('protocol/scripts', '@functools.cache\ndef pack_text', 'def pack_text'),),
         ('objects::test_an_object_has_the_scripts_that_it_uses_and_their_texts_are_those_of_all',),
     ),
     Mutant(
         'texts-in-each-object', BEYOND, 'a queue object has so much memory that nobody can have one for each request',
-        (client('protocol', 'self._names = names', 'self._names = [str(load_script(name).text) for name in names]'),
-         client('protocol', 'if name not in self._names', "if name not in (f.removesuffix('.lua') for f in __import__("
-                "'os').listdir(__file__.removesuffix('protocol.py') + 'script') if f[0] != '_')")),
+        (client('protocol/transition', 'self._names = names',
+                'self._names = [str(load_script(name).text) for name in names]'),
+         client('protocol/transition', 'if name not in self._names',
+                "if name not in (f.removesuffix('.lua') for f in __import__("
+                "'os').listdir(__file__.removesuffix('protocol/transition.py') + 'script') if f[0] != '_')")),
         ('objects::test_a_thousand_objects_take_little_memory',),
     ),
     Mutant(
         'scripts-made-before-they-are-needed', BEYOND, 'a queue object that does nothing makes all of its calls ready',
-        (client('protocol', '        self._declared = declare(keys)',
+        (client('protocol/transition', '        self._declared = declare(keys)',
                 '        self._declared = declare(keys)\n        [self[name] for name in names]'),),
         ('objects::test_an_object_that_is_not_used_has_no_script',),
     ),
     Mutant(
         'any-script-asked-for', BEYOND, 'a name that no script has is looked for among the files',
-        (client('protocol', '            raise KeyError(name)\n', '            pass\n'),),
+        (client('protocol/transition', '            raise KeyError(name)\n', '            pass\n'),),
         ('objects::test_scripts_are_asked_for_by_name_and_others_are_not_there',),
     ),
 )  # fmt: skip
@@ -103,7 +105,7 @@ NAMES = (
     ),
     Mutant(
         'transaction-in-the-encoding-of-its-client', BEYOND, 'a transaction enqueues a task of another id',
-        (client('protocol', 'arg.encode() if isinstance(arg, str) else arg for', 'arg for'),),
+        (client('protocol/transition', 'arg.encode() if isinstance(arg, str) else arg for', 'arg for'),),
         ('names::test_a_transaction_has_the_ids_of_a_call',),
     ),
     Mutant(
@@ -113,7 +115,8 @@ NAMES = (
     ),
     Mutant(
         'id-as-it-calls-itself', BEYOND, 'a task with an id of a subclass of str is not known by it',
-        (client('calls', 'TorrelqueTaskId(str.__str__(check_id(task_id)))', 'TorrelqueTaskId(check_id(task_id))'),),
+        (client('protocol/calls', 'TorrelqueTaskId(str.__str__(check_id(task_id)))',
+                'TorrelqueTaskId(check_id(task_id))'),),
         ('names::test_members_of_an_enumeration_are_the_text_that_they_have',),
     ),
     Mutant(

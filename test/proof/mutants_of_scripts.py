@@ -54,7 +54,7 @@ FENCE = (
             script('_time', 'local now = tonumber(stamp)',
                    "local now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
             script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
-            client('protocol', "packed: bytes = _pack(('1' if resent else '', *args))",
+            client('protocol/transition', "packed: bytes = _pack(('1' if resent else '', *args))",
                    "packed: bytes = _pack((('1' if resent else '') + f'@{__import__(\"time\").time_ns() // 10**6}',"
                    ' *args))'),
         ),

@@ -146,12 +146,12 @@ SAYINGS = (
     ),
     Mutant(
         'connection-lost-unsaid', BEYOND, 'a lost connection is not in the log',
-        (client('connection', 'self._tell_loss()\n        self._lost()', 'self._lost()'),),
+        (client('aio/connection', 'self._tell_loss()\n        self._lost()', 'self._lost()'),),
         ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
     ),
     Mutant(
         'connection-back-unsaid', BEYOND, 'nobody is told that there is a connection again',
-        (client('connection', 'if self._loss_told:', 'if False:'),),
+        (client('aio/connection', 'if self._loss_told:', 'if False:'),),
         ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
     ),
     Mutant(
@@ -180,23 +180,23 @@ SAYINGS = (
 UNSURE = (
     Mutant(
         'repeated-as-new', 6, 'whoever repeats a call that was carried out late is told that the lease was lost',
-        (client('session', 'await self.call(name, again, resent=True)', 'await self.call(name, again)'),),
+        (client('aio/session', 'await self.call(name, again, resent=True)', 'await self.call(name, again)'),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
         'repeated-in-bulk-as-new', 6, 'whoever repeats a bulk release is told that the leases were lost',
-        (client('bulk', 'if not session.unsure:\n        return session.call(name, args)',
+        (client('aio/bulk', 'if not session.unsure:\n        return session.call(name, args)',
                 'if session:\n        return session.call(name, args)'),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
         'repeated-with-another-mark', 6, 'a repeated bury is taken for one of another delivery',
-        (client('unsure', 'known = 3 if name in MARKED else 2', 'known = 2'),),
+        (client('protocol/unsure', 'known = 3 if name in MARKED else 2', 'known = 2'),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
         'repeated-for-good', 6, 'a call that was answered is taken for in doubt for ever',
-        (client('session', '            self.unsure.forget(name, args)\n', ''),),
+        (client('aio/session', '            self.unsure.forget(name, args)\n', ''),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
@@ -206,7 +206,7 @@ UNSURE = (
     ),
     Mutant(
         'doubts-without-end', BEYOND, 'calls that nobody makes again are remembered for ever',
-        (client('unsure', 'while len(self.calls) > MOST:', 'while False:'),),
+        (client('protocol/unsure', 'while len(self.calls) > MOST:', 'while False:'),),
         ('unsure::test_of_calls_that_are_in_doubt_the_latest_are_remembered',),
     ),
 )  # fmt: skip
@@ -258,7 +258,7 @@ ODD = (
 AT_ONCE = (
     Mutant(
         'large-call-for-ever', BEYOND, 'a progress that no connection survives runs without end',
-        (client('link', 'first.ticks = GIVE_UP', 'pass'),),
+        (client('aio/link', 'first.ticks = GIVE_UP', 'pass'),),
         ('worker_settling::test_a_progress_that_no_connection_survives_is_raised_in_the_handler',),
     ),
     Mutant(

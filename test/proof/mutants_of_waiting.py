@@ -7,70 +7,70 @@ from mutant import Mutant, client, script
 GUARD = (
     Mutant(
         'guard-does-not-claim', 10, 'a wake-up that is lost makes a queue stand still',
-        (client('guard', 'if self._looks >= self.patience:', 'if False:'),),
+        (client('aio/guard', 'if self._looks >= self.patience:', 'if False:'),),
         ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
     ),
     Mutant(
         'guard-looks-for-no-call', 10, 'a call that comes to no end makes a queue stand still',
-        (client('guard', 'if call not in suspects:', 'if True:'),),
+        (client('aio/guard', 'if call not in suspects:', 'if True:'),),
         ('guard::test_a_call_that_is_lost_without_a_word_is_made_again',),
     ),
     Mutant(
         'guard-looks-after-no-link', 10, 'a link whose timer was lost waits for ever for a server that is silent',
-        (client('guard', 'link.keep_watch()', 'pass'),),
+        (client('aio/guard', 'link.keep_watch()', 'pass'),),
         ('guard::test_a_link_whose_timer_was_lost_is_looked_after',),
     ),
     Mutant(
         'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
-        (client('fetch', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
+        (client('aio/fetcher', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
         ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
     ),
     Mutant(
         'end-not-noticed', 10, 'a connection that had come to its end before it was taken over is waited at',
-        (client('connection', 'if transport.is_closing() or stream._eof or stream.exception() is not None:',
+        (client('aio/connection', 'if transport.is_closing() or stream._eof or stream.exception() is not None:',
                 'if transport.is_closing():'),),
         ('guard::test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew',),
     ),
     Mutant(
         'not-connected-again', 10, 'a connection that was lost when it was adopted is made anew by the next tick only',
         (
-            client('connection', 'if self._transport is not None or self._closed:\n                    return',
+            client('aio/connection', 'if self._transport is not None or self._closed:\n                    return',
                    'return'),
-            client('link', 'if self._unsent and self._transport is None:\n            self._connect()', ''),
+            client('aio/link', 'if self._unsent and self._transport is None:\n            self._connect()', ''),
         ),
         ('states_of_link::test_each_request_has_one_end_after_any_events',),
     ),
     Mutant(
         'no-claim-after-a-lost-bell', 10, 'a consumer whose bell was lost waits for ever',
-        (client('fetch', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
+        (client('aio/fetcher', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-claim-after-a-lost-claim', 10, 'a consumer whose claim was lost waits for ever',
-        (client('fetch', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
+        (client('aio/fetcher', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
                 'self._error = error'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
-        (client('fetch', 'self._loop.call_later(1, self._pump)', 'pass'),),
+        (client('aio/fetcher', 'self._loop.call_later(1, self._pump)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_many_events',),
     ),
     Mutant(
         'bell-asked-once', 10, 'who has heard the bell once is deaf from then on',
-        (client('bell', 'self.call = None\n        if error is None:', 'if error is None:'),),
+        (client('aio/bell', 'self.call = None\n        if error is None:', 'if error is None:'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'keydb-with-a-limit', 10, 'a client that goes makes KeyDB stand still',
-        (client('replies', 'isinstance(reply[0], list) and len(reply[0]) >= 6', 'False'),),
+        (client('protocol/replies', 'isinstance(reply[0], list) and len(reply[0]) >= 6', 'False'),),
         ('keydb::test_nobody_is_blocked_with_a_limit',),
     ),
     Mutant(
         'keydb-without-a-clock', 10, 'a ring that is lost makes a queue on KeyDB stand still',
         (
-            client('bell', 'self._guard.patience = int(BLOCK)', 'pass'),
-            client('guard', 'UNHEARD = 4', 'UNHEARD = 10**6'),
+            client('aio/bell', 'self._guard.patience = int(BLOCK)', 'pass'),
+            client('aio/guard', 'UNHEARD = 4', 'UNHEARD = 10**6'),
         ),
         ('keydb::test_who_is_blocked_without_a_limit_looks_by_a_clock_of_its_own',),
     ),
@@ -79,7 +79,7 @@ GUARD = (
 STALE = (
     Mutant(
         'claim-without-reply-left', 5, 'what a claim took whose reply was no reply waits for the end of its lease',
-        (client('fetch', 'if not self._waiters and self._again:\n            self._collect()', ''),),
+        (client('aio/fetcher', 'if not self._waiters and self._again:\n            self._collect()', ''),),
         ('replies::test_what_an_unreadable_claim_took_goes_to_others_at_once',),
     ),
     Mutant(
@@ -94,17 +94,17 @@ STALE = (
     ),
     Mutant(
         'stale-untold', 3, 'who lost the lease does not say so',
-        (client('protocol', 'if monotonic() < task_id._held_until:', 'if True:'),),
+        (client('protocol/transition', 'if monotonic() < task_id._held_until:', 'if True:'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
         'touch-unnoted', 6, 'who renewed the lease is told that its release was in vain',
-        (client('protocol', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
+        (client('protocol/transition', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
         ('stale::test_who_held_the_lease_when_it_called_is_told_that_it_was_done',),
     ),
     Mutant(
         'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
-        (client('protocol', "if not task_id.token:\n        return ''", 'return task_id.token'),),
+        (client('protocol/transition', "if not task_id.token:\n        return ''", 'return task_id.token'),),
         ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
     ),
 )  # fmt: skip
@@ -112,37 +112,37 @@ STALE = (
 REPLIES = (
     Mutant(
         'any-word-is-done', 6, 'a reply that nobody knows is a success',
-        (client('replies', 'if word not in known or', 'if'),),
+        (client('protocol/replies', 'if word not in known or', 'if'),),
         ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(
         'any-reply-is-ok', 6, 'what an operator asked for counts as done by any reply',
-        (client('steps', 'check_reply(call, reply)', 'pass'),),
+        (client('protocol/steps', 'check_reply(call, reply)', 'pass'),),
         ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(
         'claim-unread-ends-waiting', 12, 'a reply of another kind ends the waiting for tasks',
-        (client('fetch', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
+        (client('aio/fetcher', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
         ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(
         'trickle-is-talk', 12, 'a peer that says a byte at a time holds calls for ever',
-        (client('link', 'if self._received >= TRICKLE:', 'if self._received:'),),
+        (client('aio/link', 'if self._received >= TRICKLE:', 'if self._received:'),),
         ('replies::test_no_call_outlives_a_peer_that_trickles',),
     ),
     Mutant(
         'trickle-is-talk-to-threads', 12, 'a peer that says a byte at a time holds threads for ever',
-        (client('sync/wire', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        (client('sync/connection', 'if not end or heard >= TRICKLE:', 'if True:'),),
         ('replies::test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(
         'moved-in-circles', 12, 'a server that sends everybody on is followed without a pause',
-        (client('link', 'self._connect(pause or self._fruitless > 1)', 'self._connect(pause)'),),
+        (client('aio/link', 'self._connect(pause or self._fruitless > 1)', 'self._connect(pause)'),),
         ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
     ),
     Mutant(
         'noscript-in-circles', 12, 'a server that knows no script is told it without a pause',
-        (client('link', 'is not None and not request.whole:', 'is not None:'),),
+        (client('aio/link', 'is not None and not request.whole:', 'is not None:'),),
         ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
     ),
 )  # fmt: skip

@@ -5,8 +5,8 @@ payloads, the records, the groups and the bell (`spec_keys`, `spec_server`).  A 
 other steps come in between; the connection may die before the call is run, which leaves an original on the way that may
 be run at any later time or never, or after it, which loses the reply; the client then sends the call again and says
 so.  A consumer claims with a numbered record, which the next call deletes once the reply has come; it waits at the
-bell, keeps the time, sweeps and leaves as in `torrelque/fetch.py` (`spec_clients`).  That the model's scripts do what
-the real ones do is shown on real servers, step by step (`spec_walk`); of the clients nothing shows it but reading.
+bell, keeps the time, sweeps and leaves as in `torrelque/aio/fetcher.py` (`spec_clients`).  That the model's scripts do
+what the real ones do is shown on real servers, step by step (`spec_walk`); of the clients nothing shows it but reading.
 
 What is left out, or rougher:
 

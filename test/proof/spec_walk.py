@@ -40,8 +40,8 @@ from spec_keys import (
     bits,
 )
 from spec_server import Server
-from torrelque.keys import make_keys
-from torrelque.protocol import Transition
+from torrelque.protocol.keys import make_keys
+from torrelque.protocol.transition import Transition
 
 STATUSES = {PENDING: '0', WORKING: '1', DELAYED: '2', DEAD: '5', CANCELLED: '6'}
 LEASE = '60000'

@@ -17,8 +17,8 @@ import mutants
 from mutant import Edit, Mutant, client, script
 from mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
 from servers import RealServer, selected_kinds
-from torrelque.calls import Plan
-from torrelque.lua import load_script
+from torrelque.protocol.calls import Plan
+from torrelque.protocol.scripts import load_script
 
 KIND = selected_kinds()[0]
 SCRIPTS = 'torrelque/script/'
@@ -90,7 +90,7 @@ def test_a_text_that_is_not_there_or_there_twice_is_an_error() -> None:
 
 
 def test_edits_of_one_file_are_all_made() -> None:
-    path = 'torrelque/keys.py'
+    path = 'torrelque/protocol/keys.py'
     edits = (Edit(path, "'limits',", "'bounds',"), Edit(path, "'never',", "'ever',"))
     (text,) = changed(NOTHING._replace(edits=edits)).values()
     assert "'bounds'," in text and "'ever'," in text

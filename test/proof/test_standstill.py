@@ -20,8 +20,8 @@ from pulse import Pulse
 from servers import RealServer
 from standstill import SLOW, STANDSTILL, STOLEN, STRANDED, Sample, Watchman, judge
 from torrelque import Torrelque
-from torrelque.guard import Guard
-from torrelque.link import Link, Request
+from torrelque.aio.guard import Guard
+from torrelque.aio.link import Link, Request
 
 
 def series(*parts: tuple[int, dict[str, Any]]) -> list[Sample]:

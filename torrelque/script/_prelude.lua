@@ -1,6 +1,6 @@
 -- What every transition knows: how the queue's keys begin, and whether this is a call sent twice.
 --
--- KEYS are `pending` and `never`, see `torrelque.keys.DECLARED`; ARGV[1] is '1' when the call is sent again because its
+-- KEYS are `pending` and `never`, see `torrelque.protocol.keys.DECLARED`; ARGV[1] is '1' when the call is sent again because its
 -- reply was lost.  Other keys are named where they are used: a key costs as much to declare as a small table.
 local pending = KEYS[1]
 local base = string.sub(pending, 1, -8)

@@ -21,12 +21,11 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
-from torrelque.check import check_count, milliseconds
 from torrelque.model import JSON
-from torrelque.protocol import Arg, renewed, renewing
-from torrelque.replies import Outcome, outcome_error, read_outcomes, settled
-from torrelque.steps import (
+from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
+from torrelque.protocol.check import check_count, milliseconds
+from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled
+from torrelque.protocol.steps import (
     Enqueuer,
     GroupScan,
     Steps,
@@ -46,10 +45,11 @@ from torrelque.steps import (
     take_deaths,
     told_of_many,
 )
-from torrelque.unsure import Unsure
+from torrelque.protocol.transition import Arg, renewed, renewing
+from torrelque.protocol.unsure import Unsure
 
-from .fetch import Fetcher, Visit
-from .line import Client, add_to_pipeline, check_client, share_line
+from .fetcher import Fetcher, Visit
+from .link import Client, add_to_pipeline, check_client, share_line
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')

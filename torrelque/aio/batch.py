@@ -1,0 +1,128 @@
+"""Concurrent calls share a round trip.
+
+Calls of one kind that are made while one is on its way are sent together when it returns, as databases commit in
+groups.  There is no timer, and a call that finds nothing on its way goes at once.
+"""
+
+import asyncio
+import collections
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torrelque.error import TorrelqueConnectionError, copy_error
+from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes
+from torrelque.protocol.transition import BULK, BULK_BYTES, Arg, Transition
+
+from .link import Link, Request
+
+_Item = tuple[Sequence[Arg], str, 'asyncio.Future[Outcome]', int]
+"""One task's part of a call: its arguments, the task's id, the future of the outcome, bytes of payload."""
+
+
+class Batch:
+    """The calls of one transition of one queue.
+
+    ``head`` makes the arguments that a call has once; it is asked for each.  A task whose caller was cancelled before
+    the call was sent is left out where it is ``droppable``.
+    """
+
+    def __init__(
+        self, link: Link, transition: Transition, head: Callable[[], list[Arg]], droppable: bool = False
+    ) -> None:
+        self._link = link
+        self._transition = transition
+        self._head = head
+        self._droppable = droppable
+        self._waiting: collections.deque[_Item] = collections.deque()
+        self._away = 0
+        self._scheduled = False
+        self._crowd = False
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    def add(self, args: Sequence[Arg], task_id: str, size: int = 0) -> 'asyncio.Future[Outcome]':
+        """One task's part of a call; the future is its outcome, or the error that the outcome stands for."""
+        future: asyncio.Future[Outcome] = self._link.loop.create_future()
+        self._waiting.append((args, task_id, future, size))
+        if not self._away and not self._scheduled:
+            self._idle.clear()
+            if self._crowd:
+                # Those who were served together come again together: let them all come.
+                self._scheduled = True
+                self._link.loop.call_soon(self._send)
+            else:
+                self._send()
+        return future
+
+    def hurry(self) -> None:
+        """Send what waits, whatever is on its way: a caller was cancelled, and the event loop may be about to end."""
+        while self._waiting:
+            self._send()
+
+    async def drain(self) -> None:
+        """Wait until nothing is on its way."""
+        await self._idle.wait()
+
+    def _send(self) -> None:
+        self._scheduled = False
+        args: list[Arg] = []
+        items: list[_Item] = []
+        size = 0
+        while self._waiting and len(items) < BULK and size < BULK_BYTES:
+            its_args, _, future, its_size = self._waiting[0]
+            if size and size + its_size > BULK_BYTES:
+                break
+            item = self._waiting.popleft()
+            if self._droppable and future.cancelled():
+                continue
+            items.append(item)
+            args += its_args
+            size += its_size
+        if items:
+            self._away += 1
+            self._crowd = len(items) > 1
+            args = self._head() + args
+            self._link.submit(Request(self._transition, args, functools.partial(self._returned, items)))
+        elif not self._away:
+            self._idle.set()
+
+    def _returned(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
+        self._away -= 1
+        if reply == b'ok':
+            for _, _, future, _ in items:
+                if not future.cancelled():
+                    future.set_result('ok')
+        else:
+            self._tell(items, reply, error)
+        if isinstance(error, TorrelqueConnectionError):
+            # They waited behind it; each would wait as long once more.
+            while self._waiting:
+                _, _, future, _ = self._waiting.popleft()
+                if not future.cancelled():
+                    future.set_exception(copy_error(error))
+        if self._away or self._scheduled:
+            return
+        if self._waiting:
+            # After those who were just served, who may come again.
+            self._scheduled = True
+            self._link.loop.call_soon(self._send)
+        else:
+            self._idle.set()
+
+    def _tell(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
+        outcomes: list[Outcome] = []
+        if error is None:
+            try:
+                outcomes = read_outcomes(self._transition.name, reply, len(items))
+            except Exception as exc:
+                # Whatever it is, who waits for it is told.
+                error = exc
+        for k, (_, task_id, future, _) in enumerate(items):
+            if future.cancelled():
+                continue
+            wrong = error or outcome_error(outcomes[k], task_id)
+            if wrong is None:
+                future.set_result(outcomes[k])
+            else:
+                future.set_exception(wrong if error is None else copy_error(wrong))

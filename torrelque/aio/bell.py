@@ -1,0 +1,80 @@
+"""The doorbell: a list of one element, at which those who wait block, over a connection of its own.
+
+Whoever makes work available puts the element there, and one of those who block takes it: not a task, which could be
+lost together with the connection.  A block ends after `BLOCK` s, so that a connection that is dead is noticed.  Only
+KeyDB is waited at without a limit: it stands still for good after a client has gone that was blocked with one
+(https://github.com/Snapchat/KeyDB/issues/928).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torrelque.error import TorrelqueConnectionError
+from torrelque.protocol.replies import is_keydb, is_ring, unreadable
+from torrelque.protocol.transition import BLOCK, IS_KEYDB, Arg
+
+from .guard import Guard
+from .link import SILENCE, TICK, Callback, Link, Request
+
+ENDLESS = 60.0
+"""s after which a block without a limit counts as one of a dead connection."""
+
+
+class Bell:
+    """Where the consumers of one queue object block.
+
+    ``rung`` is called after each block: with whether the bell rang, and the error that ended the block in its stead.
+    Where blocks are without a limit the guard has to keep the time.
+    """
+
+    def __init__(
+        self, link: Link, key: str, rung: Callable[[bool, Exception | None], None], guard: Guard
+    ) -> None:
+        self.link = link
+        self.call: Request | None = None
+        """The block, or the question before the first, that is on its way."""
+        self.endless = False
+        """Whether blocks are without a limit."""
+        self._known = False
+        self._key = key
+        self._rung = rung
+        self._guard = guard
+        self._since = 0.0
+        self._set_silence()
+
+    def listen(self) -> None:
+        """Block, unless that is done already."""
+        if self.call is None:
+            if not self._known:
+                self._ask(IS_KEYDB, self._made_out)
+                return
+            self._since = self.link.loop.time()
+            self._ask(('BLPOP', self._key, '0' if self.endless else f'{BLOCK:g}'), self._heard)
+
+    def _ask(self, words: Sequence[Arg], callback: Callback) -> None:
+        self.call = Request(None, words, callback, repeat=False)
+        self.link.submit(self.call)
+
+    def _made_out(self, reply: Any, error: Exception | None) -> None:
+        if isinstance(error, TorrelqueConnectionError):
+            self._heard(None, error)
+            return
+        # A server that does not answer this is taken for an ordinary one.
+        self._known, self.endless = True, error is None and is_keydb(reply)
+        if self.endless:
+            self._set_silence()
+            self._guard.patience = int(BLOCK)
+        self.call = None
+        self.listen()
+
+    def _set_silence(self) -> None:
+        # The connection is silent for as long as it blocks.
+        self.link.silence = SILENCE + int((ENDLESS if self.endless else BLOCK) / TICK)
+
+    def _heard(self, reply: Any, error: Exception | None) -> None:
+        self.call = None
+        if error is None:
+            early = reply is None and (self.endless or self.link.loop.time() - self._since < BLOCK / 2)
+            if early or not is_ring(reply):
+                error = unreadable('BLPOP', reply)
+        self._rung(reply is not None and error is None, error)

@@ -1,0 +1,384 @@
+"""Waiting consumers share one blocking connection; the sweep timer.
+
+All who wait for a task of one `Torrelque` wait here.  A claim by script takes as many tasks as there are waiters, who
+get them in the order of their calls.  When there are none the fetcher blocks at the doorbell, a list of one element,
+on a connection of its own, and claims again after every wake, error or `BLOCK` seconds.  No task is ever popped by a
+blocking command, which could lose it together with the connection.
+
+It is a state machine of callbacks: no task of the event loop runs here that could be cancelled at a bad moment.
+"""
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError, no_reply
+from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId
+from torrelque.protocol.calls import claim_args, tell_troubles
+from torrelque.protocol.replies import Claimed, UnreadableError, read_claimed, read_swept
+from torrelque.protocol.transition import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
+
+from .bell import Bell
+from .guard import Guard
+from .link import Link, Request
+from .records import Receipts
+from .waiter import Delivery, Waiter
+
+logger = logging.getLogger('torrelque')
+
+CLOSING = 2.0
+"""s that closing, or a cancelled waiter, waits for the reply of a claim that is on its way."""
+VAIN = 200
+"""Claims that bring nothing, one behind the other, each of which may skip hundreds of holes; then there is a pause."""
+RECORD = 60.0
+"""s for which the server keeps what a claim has taken, until its reply is acknowledged."""
+
+
+class Fetcher:
+    """Takes tasks of one queue for all who wait for one in this process.
+
+    While anybody waits, a claim or a sweep is on its way, the bell is listened at, or a timer runs that will claim; and
+    should that ever fail, the guard claims.
+
+    ``give_back`` puts tasks that nobody waits for any more to the head of the queue, uncounted; ``reject`` buries one
+    whose payload cannot be read.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        bell: Link,
+        name: str,
+        transitions: dict[str, Transition],
+        keys: dict[str, str],
+        serialiser: TorrelqueSerialiser,
+        give_back: Callable[[Sequence[TorrelqueTaskId]], None],
+        reject: Callable[[str | bytes, str, BaseException], None],
+    ) -> None:
+        self._link = link
+        self._transitions = transitions
+        self._loads = serialiser.loads
+        self._give_back, self._reject = give_back, reject
+        self._receipts = Receipts(link, keys['claim'])
+        self.acknowledge = self._receipts.acknowledge
+        self._loop, self._name = link.loop, name
+        self._waiters: collections.deque[Waiter] = collections.deque()
+        self._replies = 0
+        self._again = False
+        self._claiming: asyncio.Future[None] | None = None
+        self._since = 0.0
+        self._scheduled = False
+        self._crowd = False
+        self._vain = 0
+        self._stayed = False
+        self._rang = False
+        self._claim_call: Request | None = None
+        self._sweeping: Request | None = None
+        self._no_sweep_before = 0.0
+        self._guard = Guard(
+            link.loop, lambda: bool(self._waiters), lambda: self._claim_call, self._calls, self._claim_unheard
+        )
+        self._bell = Bell(bell, keys['bell'], self._rung, self._guard)
+        self._unheard = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._closed = False
+
+    async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
+        """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
+        waiter = Waiter(self._loop.create_future(), wanted, timeout != 0, self._replies)
+        if timeout is not None:
+            waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
+            waiter.over = not timeout
+        self._waiters.append(waiter)
+        if self._guard.timer is None:
+            self._guard.begin()
+        self._pump()
+        try:
+            return await waiter.future
+        except BaseException:
+            self._leave(waiter)
+            try:
+                if self._claiming is not None and waiter.future.cancelled():
+                    # What the claim brings for this waiter must find its way back, even if the loop ends now.
+                    await asyncio.wait([self._claiming], timeout=CLOSING / 4)
+            finally:
+                if waiter.got:
+                    self._return(waiter.got)
+            raise
+        finally:
+            if waiter.timer is not None:
+                waiter.timer.cancel()
+
+    async def close(self) -> None:
+        """End all waiting with an error, and leave nothing behind."""
+        self._closed = True
+        for waiter in list(self._waiters):
+            self._resolve(waiter, TorrelqueClosedError('the queue was closed while this call waited for a task'))
+        try:
+            self._collect()
+            if self._claiming is not None:
+                await asyncio.wait([self._claiming], timeout=CLOSING)
+        finally:
+            self.abandon()
+        if self._receipts.number and self._link.connected:
+            # The bell may have rung for the connection that was just closed; nobody would know.
+            call = self._link.call(self._transitions['leave'], [self._receipts.key, str(int(BLOCK * 1000))])
+            await asyncio.wait([call], timeout=CLOSING)
+            if not call.done():
+                call.cancel()
+            elif error := call.exception():
+                logger.debug('leaving the bell failed: %s', error)
+
+    def abandon(self) -> None:
+        """Let the connection and the timers go, where nobody waits."""
+        if self._bell.call is not None and not self._closed and self._link.connected:
+            self._ring()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._receipts.end()
+        self._guard.end()
+        self._bell.link.close()
+
+    # Waiters
+
+    def _leave(self, waiter: Waiter) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        if not self._waiters and self._again:
+            self._collect()
+        if not self._waiters and self._timer is not None:
+            # Nobody is left here to keep the time.
+            soon = self._timer.when() - self._loop.time() <= BLOCK
+            self._timer.cancel()
+            self._timer = None
+            if soon and not self._closed:
+                self._ring()
+
+    def _resolve(self, waiter: Waiter, error: Exception | None = None) -> None:
+        self._leave(waiter)
+        if waiter.future.done():
+            return
+        if waiter.got:
+            waiter.future.set_result(waiter.got)
+        elif error is not None:
+            waiter.future.set_exception(error)
+
+    def _expire(self, waiter: Waiter) -> None:
+        if not waiter.over and (self._claiming is not None or self._error is not None or self._bell.call is None):
+            # Whether there is no task, or no reply, the next claim will tell.
+            waiter.over, waiter.replies = True, self._replies
+            waiter.timer = self._loop.call_later(GRACE, self._expire, waiter)
+            self._pump()
+        else:
+            self._time_out(waiter)
+
+    def _time_out(self, waiter: Waiter) -> None:
+        silent = waiter.over and waiter.replies == self._replies
+        reason = silent and (self._error or self._link.trouble)
+        self._resolve(waiter, no_reply(reason) if reason else TorrelqueTimeoutError('no task came in time'))
+
+    def _return(self, deliveries: Sequence[Delivery]) -> None:
+        # The last first: each goes to the head.
+        self._give_back([task_id for task_id, _ in reversed(deliveries)])
+
+    # Claiming
+
+    def _pump(self) -> None:
+        """Claim, unless it is done already or nobody waits."""
+        if self._claiming is None and not self._scheduled and self._waiters:
+            if self._crowd:
+                # Those who were served together come again together: let them all come.
+                self._scheduled = True
+                self._loop.call_soon(self._claim)
+            else:
+                self._claim()
+
+    def _collect(self) -> None:
+        """Ask once more for what a claim may have taken of which no reply came, and which nobody waits for any more."""
+        if self._claiming is None and not self._waiters and self._again and monotonic() - self._since < RECORD:
+            self._claim(True)
+
+    def _claim(self, collects: bool = False) -> None:
+        self._scheduled = False
+        if self._claiming is not None or not (self._waiters or collects):
+            return
+        wanted = staying = 0
+        for waiter in self._waiters:
+            if waiter.stays and not waiter.got:
+                # Stays when the claim brings fewer than this.
+                staying = wanted + 1
+            wanted += waiter.wanted - len(waiter.got)
+            if wanted >= BULK:
+                break
+        if not self._again:
+            self._receipts.number += 1
+            self._since = monotonic()
+        self._claiming = self._loop.create_future()
+        self._stayed = staying > 0
+        self._rang = False
+        args = claim_args(
+            self.acknowledge(), self._receipts.key, min(wanted, BULK), 0 if self._closed else staying, BULK_BYTES
+        )
+        self._claim_call = Request(self._transitions['claim'], args, self._claimed, resent=self._again)
+        self._link.submit(self._claim_call)
+
+    def _claimed(self, reply: Any, error: Exception | None) -> None:
+        claiming, self._claiming = self._claiming, None
+        if claiming is not None and not claiming.done():
+            claiming.set_result(None)
+        try:
+            if error is not None:
+                raise error
+            claimed = read_claimed(reply, self._since)
+        except Exception as exc:
+            self._failed(exc)
+            return
+        if self._error is not None:
+            logger.info('queue %r: the server is back', self._name)
+            self._error = None
+        self._again = False
+        self._replies += 1
+        if claimed.troubles:
+            tell_troubles(claimed.troubles)
+        if claimed.tasks or claimed.foreign:
+            self._receipts.came()
+        self._hand_out(claimed)
+
+        due = claimed.wait is not None and claimed.wait <= 0
+        if self._unheard:
+            self._unheard = False
+            if (claimed.tasks or due) and not self._bell.endless:
+                logger.warning('queue %r had work, and the doorbell had told nobody for some seconds', self._name)
+        near = self._stayed and claimed.wait is not None and claimed.wait <= BLOCK
+        if (self._rang or near) and not self._waiters:
+            # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
+            self._ring()
+        if claimed.more or (self._rang and self._waiters):
+            # Rung since: what there is now, this claim may not have seen.
+            if due:
+                self._sweep()
+            self._vain = 0 if claimed.tasks else self._vain + 1
+            self._pump() if self._vain < VAIN else self._loop.call_later(0.05, self._pump)
+            return
+        for waiter in list(self._waiters):
+            if waiter.got:
+                self._resolve(waiter)
+            elif waiter.over and not due:
+                self._time_out(waiter)
+        if due:
+            self._sweep()
+        else:
+            self._wait(claimed.wait)
+
+    def _hand_out(self, claimed: Claimed) -> None:
+        self._crowd = len(claimed.tasks) > 1
+        surplus: list[Delivery] = []
+        for foreign_id, token in claimed.foreign:
+            self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
+        for task_id, payload in claimed.tasks:
+            try:
+                task = self._loads(payload)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as exc:
+                self._reject(task_id, task_id.token, exc)
+                continue
+            while self._waiters and self._waiters[0].future.done():
+                self._waiters.popleft()
+            if not self._waiters:
+                surplus.append((task_id, task))
+                continue
+            waiter = self._waiters[0]
+            waiter.got.append((task_id, task))
+            if len(waiter.got) == waiter.wanted:
+                self._resolve(waiter)
+        if surplus:
+            self._return(surplus)
+
+    def _failed(self, error: Exception) -> None:
+        # The claim may have been carried out: the next one asks for the same again.
+        self._again = True
+        lost = isinstance(error, TorrelqueConnectionError) and self._link.established
+        lost = lost or isinstance(error, UnreadableError) or getattr(error, 'passing', False)
+        for waiter in list(self._waiters):
+            if waiter.got or not lost:
+                self._resolve(waiter, error)
+        if lost and not self._waiters:
+            self._loop.call_later(0.5, self._collect)
+        elif lost:
+            if self._error is None:
+                logger.warning('queue %r is waiting for the server to come back: %s', self._name, error)
+            self._error = error
+            self._loop.call_later(0.1, self._pump)
+
+    # Waiting
+
+    def _wait(self, wait: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiters or self._closed:
+            return
+        if wait is not None and wait > 0:
+            self._timer = self._loop.call_later(wait, self._due)
+        self._bell.listen()
+
+    def _rung(self, rang: bool, error: Exception | None) -> None:
+        if self._closed:
+            return
+        self._rang = self._rang or self._claiming is not None
+        if self._waiters:
+            if error is not None:
+                logger.debug('the connection to the doorbell failed: %s', error)
+                self._loop.call_later(0.2, self._pump)
+            else:
+                self._pump()
+        elif rang or error is not None:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Have somebody else take what is left, and keep the time."""
+        args = [self.acknowledge(), str(int(BLOCK * 1000))]
+        self._link.submit(Request(self._transitions['leave'], args, lambda reply, error: None))
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._waiters:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        if self._sweeping is None and self._loop.time() >= self._no_sweep_before:
+            self._sweeping = Request(self._transitions['sweep'], [str(SWEEP)], self._swept)
+            self._link.submit(self._sweeping)
+            # Right behind it, and not when it has returned: it is for those who wait here.
+            self._pump()
+
+    def _swept(self, reply: Any, error: Exception | None) -> None:
+        self._sweeping = None
+        try:
+            if error is not None:
+                raise error
+            tell_troubles(read_swept(reply))
+        except Exception as exc:
+            logger.warning('a sweep failed: %s', exc)
+            # Until then none is tried: each claim would call for the next.
+            self._no_sweep_before = self._loop.time() + 0.9
+            self._loop.call_later(1, self._pump)
+        else:
+            self._pump()
+
+    # The last line of defence
+
+    def _calls(self) -> tuple[tuple[Request | None, Link], ...]:
+        claim = None if self._claiming is None else self._claim_call
+        return (claim, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
+
+    def _claim_unheard(self) -> None:
+        """Claim where nobody has for long."""
+        self._unheard = self._claiming is None
+        self._claim()

@@ -1,0 +1,313 @@
+"""The held connection for calls: send, resend.
+
+Calls go one behind the other over one connection that is kept, with a reader of its own, not over a visit to the
+client's pool for each.
+
+A call whose reply is lost is sent again, marked as sent before, for `GIVE_UP` at the most.  No timer runs for a call:
+one tick watches the link while anything is on its way, and time is counted in ticks, so that a process whose loop was
+blocked for long does not take its own sleep for the server's silence.
+"""
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hiredis
+
+from torrelque.error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
+from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, REPEATING, SILENT
+from torrelque.protocol.replies import PUSH, error_code, server_error
+from torrelque.protocol.transition import Arg, Transition, pack
+
+from .connection import MISSING, Connection, Connector
+
+logger = logging.getLogger('torrelque')
+
+TICK = 0.25
+"""s between two looks at a busy link."""
+SILENCE = int(SILENT / TICK)
+"""Ticks without any byte after which a connection with a reply outstanding counts as dead."""
+GIVE_UP = int(REPEATING / TICK)
+"""Ticks after which a call that could not be carried out fails."""
+LARGE = 1_000_000
+"""Bytes of a call from which on a server may take it for too large; it says so by closing the connection."""
+CLOSED = 3
+"""Connections that the server may close at one large call, with no reply in between, before the call fails."""
+TRICKLE = 256
+"""Bytes of a reply in a tick that are no more than silence: 1 kB a second."""
+
+
+Callback = Callable[[Any, Exception | None], None]
+"""Takes a reply, or the error that came in its stead."""
+
+
+class Request:
+    """A call on its way."""
+
+    __slots__ = ('args', 'callback', 'repeat', 'resent', 'ticks', 'transition', 'whole')
+
+    def __init__(
+        self, transition: Transition | None, args: Sequence[Arg], callback: Callback, repeat: bool = True,
+        resent: bool = False,
+    ) -> None:  # fmt: skip
+        self.transition = transition
+        self.args = args
+        self.callback = callback
+        self.repeat = repeat
+        self.resent = resent
+        self.whole = False
+        self.ticks = 0
+
+    def pack(self) -> bytes:
+        """The request as RESP."""
+        if self.transition is None:
+            return pack(self.args)
+        return self.transition.pack(self.args, self.resent, self.whole)
+
+
+class Link(Connection):
+    """One held connection of an event loop, for calls."""
+
+    def __init__(self, connector: Connector) -> None:
+        super().__init__(connector)
+        self.silence = SILENCE
+        """Ticks without a reply, where one is to come, after which the connection counts as dead."""
+        self._in_flight: collections.deque[Request] = collections.deque()
+        self._unsent: list[Request] = []
+        self._backlog = 0
+        self._told: set[bytes] = set()
+        self.budget: Any = None
+        """What those who read over it again and again may spend together; theirs alone."""
+        self._pausing = 0.0
+        self._suspect: Request | None = None
+        self._closings = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def submit(self, request: Request) -> None:
+        """Send a request as soon as there is a connection; its callback is called exactly once, never from here."""
+        if self._closed:
+            self._fail([request], TorrelqueConnectionError('the connection was closed'))
+            return
+        if self._transport is not None:
+            self._send(request)
+        else:
+            self._unsent.append(request)
+            self._connect()
+        if self._timer is None:
+            self._quiet = 0
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    def keep_watch(self) -> None:
+        """See to it that somebody looks after what is on its way, should the timer that does have been lost."""
+        timer = self._timer
+        if (self._unsent or self._in_flight) and (timer is None or timer.when() < self.loop.time() - 1):
+            if timer is not None:
+                timer.cancel()
+            self._tick()
+
+    def has(self, request: Request) -> bool:
+        """Whether a request is on its way, or is going to be."""
+        return request in self._in_flight or request in self._unsent
+
+    def call(
+        self, transition: Transition | None, args: Sequence[Arg], resent: bool = False
+    ) -> 'asyncio.Future[Any]':
+        """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def done(reply: Any, error: Exception | None) -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(reply)
+
+        self.submit(Request(transition, args, done, resent=resent))
+        return future
+
+    def close(self) -> None:
+        """Close the connection; what is still on its way fails."""
+        requests = [*self._in_flight, *self._unsent]
+        self._unsent = []
+        super().close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._fail(requests, TorrelqueConnectionError('the connection was closed'))
+
+    # Sending
+
+    def _send(self, request: Request) -> None:
+        if request.transition is not None and request.transition.script.sha not in self._told:
+            # The first of its kind brings its script along.  Else a server that does not know it would do the call
+            # late, behind others, or never, where the loop is at its end and nobody is there to send it again.
+            self._told.add(request.transition.script.sha)
+            request.whole = True
+        self._transport.write(request.pack())  # type: ignore[union-attr]
+        # Only now: one that could not be packed has no reply, and would be given that of the next.
+        self._in_flight.append(request)
+
+    def _wanted(self) -> bool:
+        return bool(self._unsent)
+
+    def _ready(self) -> None:
+        if self._transport is not None:
+            requests, self._unsent = self._unsent, []
+            for request in requests:
+                try:
+                    self._send(request)
+                except Exception as exc:
+                    self.loop.call_soon(self._tell, request, exc)
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self._look_after()
+        finally:
+            if (self._unsent or self._in_flight) and not self._closed:
+                self._timer = self.loop.call_later(TICK, self._tick)
+
+    def _look_after(self) -> None:
+        late = [request for request in self._unsent if request.ticks >= GIVE_UP]
+        if late:
+            self._unsent = [request for request in self._unsent if request.ticks < GIVE_UP]
+            self._fail(late, self._away('no connection to the server'))
+        for request in self._unsent:
+            request.ticks += 1
+        for request in self._in_flight:
+            request.ticks += 1
+        if self._received >= TRICKLE:
+            # Of a large reply that is still coming.
+            self._quiet = 0
+        self._quiet += 1
+        self._received = 0
+        if self._transport is not None and (backlog := self._transport.get_write_buffer_size()) != self._backlog:
+            # A large call that is still being sent is no silence of the server.
+            self._backlog, self._quiet = backlog, 0
+        first = self._in_flight[0] if self._in_flight else None
+        overdue = first is not None and first.repeat and first.ticks >= GIVE_UP and self._quiet > 2
+        if self._in_flight and (overdue or self._quiet > self.silence):
+            self._error = TimeoutError(f'the server was silent for {self._quiet * TICK:g} s')
+            self._tell_loss()
+            self._lost()
+        if self._unsent and self._transport is None:
+            self._connect()
+        elif self._unsent and self._pausing < self.loop.time():
+            self._ready()
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each reply that is whole to the callback of its request."""
+        reader = self._reader
+        try:
+            reader.feed(data)
+            if (reply := reader.gets()) is MISSING:
+                self._received += len(data)
+            while reply is not MISSING:
+                kind = type(reply)
+                if kind is not bytes and kind is not list and not self._is_answer(reply):
+                    if self._reader is not reader:
+                        return
+                    reply = reader.gets()
+                    continue
+                request = self._in_flight.popleft()
+                self._quiet = self._fruitless = 0
+                try:
+                    request.callback(reply, None)
+                except Exception:
+                    # Others wait behind it.
+                    logger.exception('a reply could not be worked on')
+                reply = reader.gets()
+        except Exception as exc:
+            # It is no reply, or nobody has asked for it: all that comes behind it would be taken for something else.
+            if self._reader is reader:
+                self._error = ConnectionError(f'the server talks in another way: {exc!r}')
+                self._lost(pause=True)
+
+    def _is_answer(self, reply: Any) -> bool:
+        """Whether it is for a callback; an error is worked on here, and a notification is for nobody."""
+        if isinstance(reply, hiredis.ReplyError):
+            self._quiet = 0
+            self._refused(self._in_flight.popleft(), str(reply))
+            return False
+        return not isinstance(reply, PUSH)
+
+    def _refused(self, request: Request, message: str) -> None:
+        code = error_code(message)
+        if code == 'NOSCRIPT' and request.transition is not None and not request.whole:
+            request.whole = True
+            self._send(request)
+        elif code == 'MOVED' and not self._connector.cluster:
+            self._tell(
+                request, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})')
+            )
+        elif code in NOT_RUN or code in ELSEWHERE:
+            self._error = server_error(message)
+            again = request.repeat and request.ticks < GIVE_UP
+            if code in ELSEWHERE:
+                self._lost(request if again else None, pause=code != 'MOVED')
+            elif again:
+                self._unsent.append(request)
+                self._pausing = self.loop.time() + TICK
+                self.loop.call_later(0.05, self._ready)
+            if not again:
+                self._tell(request, TorrelqueConnectionError(f'the server does not serve: {message}'))
+        else:
+            self._tell(request, server_error(message))
+
+    def _tell(self, request: Request, error: Exception) -> None:
+        try:
+            request.callback(None, error)
+        except Exception:
+            logger.exception('an error could not be worked on')
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give a large call up at which the server closes one connection after the other."""
+        first = self._in_flight[0] if self._in_flight else None
+        self._closings = self._closings + 1 if first is not None and first is self._suspect else 1
+        self._suspect = first
+        if first is not None and self._closings >= CLOSED and len(first.pack()) > LARGE:
+            # Those behind it would be lost with it each time.
+            first.ticks = GIVE_UP
+        super().connection_lost(exc)
+
+    def _lost(self, refused: Request | None = None, pause: bool = False) -> None:
+        requests = list(self._in_flight)
+        self._drop()
+        self._anew = True
+        late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]
+        self._fail(late, self._away('no answer of the server'))
+        repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]
+        for request in repeated:
+            request.resent = True
+        self._unsent[:0] = repeated if refused is None else [refused, *repeated]
+        self._fail(
+            [request for request in requests if not request.repeat],
+            self._away('the connection was lost'),
+        )
+        if self._unsent and not self._closed:
+            self._connect(pause or self._fruitless > 1)
+
+    def _drop(self) -> None:
+        self._in_flight.clear()
+        self._told.clear()
+        super()._drop()
+
+    def _refuse(self, error: Exception) -> None:
+        self._fail(self._unsent, error)
+
+    def _away(self, what: str) -> TorrelqueConnectionError:
+        error = TorrelqueConnectionError(f'{what}: {self._error or "no answer"}')
+        error.__cause__ = self._error
+        return error
+
+    def _fail(self, requests: list[Request], error: Exception) -> None:
+        for request in requests:
+            # Not from here: a caller may be in the middle of submitting.
+            self.loop.call_soon(self._tell, request, copy_error(error))
+        if requests is self._unsent:
+            self._unsent = []

@@ -1,0 +1,291 @@
+"""The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, Literal, overload
+
+from torrelque.model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
+from torrelque.protocol import calls, check, replies
+from torrelque.protocol.transition import renewed, renewing
+
+from . import bulk
+from .admin import Operated
+from .client import add_to_pipeline
+
+
+class Torrelque(Operated):
+    """A work queue on Redis, Valkey or KeyDB.
+
+    Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
+    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; who no longer
+    owns a task cannot change it, and is told so.
+
+    All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
+    first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
+    one connection.  A call that loses its connection is repeated for about ten seconds, then it raises
+    `TorrelqueConnectionError`; whoever then settles the task by the same verb again is told what became of the first.
+    Errors of the server are `TorrelqueServerError`.  The effect of a call that is cancelled is unknown, unless said
+    otherwise, but it is that of the whole call or of none.
+
+    :param client: a ``redis.asyncio.Redis`` (what a Sentinel gives is one) or ``redis.asyncio.RedisCluster``.  Its
+        address, TLS, authentication and database are used, over connections of our own; its timeouts and retries are
+        not.  It stays open.
+    :param queue: the queue's name.
+    :param serialiser: an object with ``dumps`` and ``loads``, JSON by default; ``pickle`` or ``orjson`` will do.
+    :param max_tasks: how many tasks, dead ones not counted, the queue may have before `enqueue` is refused.
+    """
+
+    task_timeout: float = 300
+    """Length of a task's leases (s) where `enqueue` was not given another."""
+    result_ttl: float = 3600
+    """How long (s) a kept state can be read where `release` was not given another time."""
+
+    # Producers
+
+    async def enqueue(
+        self,
+        task: Any,
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        task_id: str | None = None,
+        max_attempts: int | None = None,
+        group: str | None = None,
+        priority: int = 0,
+        pipeline: Any = None,
+    ) -> TorrelqueTaskId:
+        """Store a task and make it available, at once or after a delay.
+
+        :param task: any value that the serialiser takes.
+        :param task_timeout: length of the task's leases (s).
+        :param delay: time (s) until the task can be taken.
+        :param task_id: an id of the caller's own, so that enqueueing the same thing twice is refused.  It is free again
+            once the task is finished and forgotten.
+        :param max_attempts: how often the task is handed out before it is dead; without end by default.
+        :param group: a name; tasks of a group share its order and its limits (`set_limit`), and groups that have work
+            take turns.  (Others say tenant, or message group.)
+        :param priority: from -100 to 100, the higher first, equal ones in order of enqueueing.  It is within the group.
+            Without a group, a task of a positive one goes before all else, that of a negative one behind.
+        :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
+            returned at once; what became of it is in the pipeline's results, see `read_outcome`.
+        :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.
+        :raises TorrelqueFullError: the queue has ``max_tasks`` tasks; nothing was changed.
+
+        When the reply is lost the call is repeated, and enqueues once; but a task that was finished and forgotten
+        before the repetition came is enqueued again.
+        """
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        if pipeline is not None:
+            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            await add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
+        else:
+            await self._started().send(*call)
+        return call[2]
+
+    async def enqueue_many(
+        self,
+        tasks: Iterable[Any] | AsyncIterable[Any],
+        *,
+        task_timeout: float | None = None,
+        delay: float | None = None,
+        max_attempts: int | None = None,
+        group: str | Callable[[Any], str | None] | None = None,
+        priority: int | Callable[[Any], int] = 0,
+    ) -> list[TorrelqueTaskId]:
+        """Store tasks of an iterable of any length, in its order; the ids.
+
+        They are sent in calls of some hundred, in constant memory but for the ids.  Other calls come in between, and
+        consumers begin at once.
+
+        :param group: as in `enqueue`, or a function of the task.
+        :param priority: as in `enqueue`, or a function of the task.
+        :raises TorrelqueBulkError: it failed on the way: the iterable itself, a task that cannot be serialised, a full
+            queue, a lost server.  It has the ids of the tasks that are in, and the reason as its cause.
+
+        When cancelled, the tasks of the last call may be in.
+        """
+        lease = self.task_timeout if task_timeout is None else task_timeout
+        options = calls.options_of_many(lease, delay, max_attempts, group, priority)
+        return await bulk.enqueue_all(self._started(), self.serialiser, tasks, options)
+
+    async def cancel(self, task_id: str) -> bool:
+        """Take a task back: True if it was there and not final.
+
+        A pending, delayed or dead task will not be handed out again.  The holder of a working one is told by `touch`,
+        which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
+        id of the caller's own may be enqueued again at once.
+        """
+        call = self._plan.cancel(task_id)
+        return replies.settled(await self._started().send(*call), task_id)
+
+    def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+        """Follow a task: its state at once, then after every change, the last being a final one.
+
+        When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
+        What changes faster than the reader reads may be skipped, the last state never; no state is older than one that
+        came before.  A change is a new status, attempt, error or progress; a renewed lease alone is none.  DEAD is not
+        final: the task may be redriven.
+
+        :param timeout: how long to watch (s), for ever by default.  The first state is waited for 0.7 s longer.
+        :raises TorrelqueLookupError: the queue has no such task.
+        :raises TorrelqueTimeoutError: the time is over and the task not final.
+        :raises TorrelqueClosedError: the queue object was closed meanwhile.
+        :raises TorrelqueError: what the server has of the task cannot be read.
+
+        All watches of a queue object share one connection, so ten thousand are no problem.  Where the server sends no
+        keyspace notifications they share reads, and a change is seen up to a second later, with thousands of tasks some
+        seconds.  Who watches goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
+        cancelled while it waits, when the last reference to it is gone (after ``break``, at once), or by its
+        ``aclose()``.  Where an id of the caller's own is enqueued again the watch of the task before ends.
+        """
+        return self._watch(task_id, timeout)
+
+    async def wait(self, task_id: str, *, timeout: float | None = None) -> TorrelqueTaskState:
+        """Wait until a task is final; its final state.
+
+        Where nothing was kept of the task, this is the last state that was seen, with the status COMPLETED.  A task
+        whose state was evicted or flushed, or whose server lost it, looks the same, and so does one with an id of the
+        caller's own that was cancelled and enqueued again in the same moment; where it matters, have the consumer keep
+        a result.  A task that is dead is waited for on: it may be redriven.
+
+        :param timeout: how long to wait (s), for ever by default.
+        :raises TorrelqueLookupError: the queue has no such task; it may have been released before this call.
+        :raises TorrelqueTimeoutError: it is not final in time.
+
+        Where the server sends no keyspace notifications, a result that is kept for less than a second may be gone
+        unseen; with thousands of tasks watched, one that is kept for less than some seconds.  Other errors, and what
+        happens on cancellation, are those of `watch`.
+        """
+        return await self._watch(task_id, timeout).last()
+
+    # Consumers
+
+    @overload
+    async def dequeue(
+        self, timeout: float | None = None, *, max_tasks: Literal[1] = 1
+    ) -> tuple[TorrelqueTaskId, Any]: ...
+
+    @overload
+    async def dequeue(self, timeout: float | None = None, *, max_tasks: int) -> Any: ...
+
+    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+        """Wait for a task and take it, with a lease of its ``task_timeout``: its id and the task.
+
+        The id is a ``str`` that carries the right to settle this delivery.  Before the lease ends the task is to be
+        settled by `release`, `requeue` or `bury`, or the lease renewed by `touch`; else it is handed to somebody else.
+
+        :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
+        :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
+        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
+            message says so, ``replied`` is False, and ``__cause__`` is the reason.
+        :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
+        :raises TorrelqueServerError: the server refused, and time does not mend that: a wrong password, for instance.
+        :raises TorrelqueClosedError: the queue object was closed meanwhile.
+
+        Whoever waits goes on waiting while a server is away that was there before.  A call that is cancelled loses
+        nothing: a task that was taken for it goes to another waiting call, or back to the head of the queue, and the
+        attempt does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its
+        state and in the log.
+        """
+        if timeout is not None:
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
+        return deliveries[0] if max_tasks == 1 else deliveries
+
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Any = None,
+    ) -> bool:
+        """Give a task back, to be tried again now or after a delay; when its attempts are used up it is dead.
+
+        It goes to the end of the queue; one that has a group or a priority back to where it was in their order.  One of
+        a group keeps its slot while it is delayed.  (Of other queues, beanstalkd calls this release.)
+
+        :param delay: time (s) until it can be taken again.
+        :param task_timeout: length of the task's leases (s) from now on.
+        :param error: what went wrong, to be read in its state.
+        :param forgive: do not count the attempt, and put it to the head: for a shutdown, which is not the task's fault.
+        :param pipeline: as in `enqueue`; then None is returned.
+        :return: True when done; False, with a warning in the log, when the caller does not hold the task any more:
+            handed to somebody else since, settled, cancelled, unknown.  Then nothing has changed, but for a cancelled
+            task, which its holder's call clears away.  An id that did not come from `dequeue` is not fenced; its task
+            must be working.
+
+        When the call is cancelled it is carried out all the same, if the server can be reached.
+        """
+        return await self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Any = None,
+    ) -> bool:
+        """Finish a task, well or not.  (Others say acknowledge or delete; beanstalkd's release is our `requeue`.)
+
+        Its final state is kept for a while when a result or a ``result_ttl`` is given or the status is REJECTED;
+        otherwise nothing of it remains.
+
+        :param result: any value but None that the serialiser takes.
+        :param result_ttl: how long (s) the state can be read, `Torrelque.result_ttl` by default; 0 is not at all.
+        :param status: a final one, else it is an error.
+        :param pipeline: as in `enqueue`; then None is returned.  A transaction that the client library repeats after a
+            lost reply reads as refused.
+        :return: as `requeue`.
+        """
+        return await self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+
+    async def release_many(
+        self,
+        task_ids: Iterable[str],
+        *,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+    ) -> list[bool]:
+        """Finish tasks, some hundred in one call; for each what `release` would have returned."""
+        many = calls.many_to_release(task_ids, result_ttl, status, self.result_ttl)
+        return await bulk.settle_all(self._started(), *many)
+
+    async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+        """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
+
+        :param progress: any value but None that the serialiser takes, to be read in the task's state.
+        :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
+            where nobody has noticed yet.
+        """
+        call, since = self._plan.touch(task_id, task_timeout, progress), time.monotonic()
+        renewing([task_id], since, task_timeout)
+        done = await self._started().settle(*call)
+        renewed([task_id], [done], since, task_timeout)
+        return done
+
+    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+        """Renew leases, some hundred in one call; for each what `touch` would have returned."""
+        name, ids, rest = calls.many_to_touch(task_ids, task_timeout)
+        since = time.monotonic()
+        renewing(ids, since, task_timeout)
+        done = await bulk.settle_all(self._started(), name, ids, rest)
+        renewed(ids, done, since, task_timeout)
+        return done
+
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+        """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
+
+        :param error: why, to be read in its state.
+        :param tell_after: have `take_deaths` tell of it, so long (s) from now: where the caller has something to do
+            about the death, may be killed on the way, and says by `acknowledge_deaths` when it is done.  By default
+            never, for whoever buries a task knows of it.
+        :return: as `requeue`.
+        """
+        call = self._plan.bury(task_id, error, tell_after)
+        return await self._started().settle(*call)

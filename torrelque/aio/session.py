@@ -1,0 +1,182 @@
+"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher, hub."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError
+from torrelque.model import TorrelqueTaskId
+from torrelque.protocol.calls import Plan, told
+from torrelque.protocol.replies import Outcome, read_outcomes, text
+from torrelque.protocol.steps import Steps, advance
+from torrelque.protocol.transition import Arg
+from torrelque.protocol.unsure import SETTLING, Unsure
+
+from .batch import Batch
+from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
+from .fetcher import Fetcher
+from .hub import Hub
+from .link import Link
+
+logger = logging.getLogger('torrelque')
+
+T = TypeVar('T')
+
+
+CLOSING = 3.0
+"""s that closing waits for calls that are on their way."""
+
+
+class Session:
+    """A queue object at work in an event loop."""
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.closed = False
+        self._client = client
+        self._plan = plan
+        self._link = share_link(client, plan.keys['pending'], self)
+        self._batches: dict[str, Batch] = {}
+        self._calls: set[asyncio.Future[Any]] = set()
+        self._returns: set[asyncio.Future[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self.unsure = Unsure()
+        bell = Link(make_connector(client, plan.keys['pending']))
+        self.fetcher = Fetcher(
+            self._link, bell, plan.name, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
+        )
+        self.hub = Hub(
+            self._link,
+            make_connector(client, plan.keys['pending']),
+            plan.transitions['state'],
+            plan.name,
+            notification_channel(client, f'{plan.keys["task"]}:'),
+            plan.serialiser,
+        )
+
+    def check(self) -> None:
+        """Refuse a call of another loop, or after the end."""
+        if self.closed:
+            raise TorrelqueClosedError('the queue was closed')
+        if self.loop is not asyncio.get_running_loop():
+            raise TorrelqueError('a queue object belongs to the event loop it was first used in; make one for each')
+
+    def batch(self, name: str) -> Batch:
+        """Where calls of a transition are put together."""
+        batch = self._batches.get(name)
+        if batch is None:
+            transition, droppable = self._plan.transitions[name], name == 'enqueue'
+            batch = self._batches[name] = Batch(self._link, transition, lambda: self._head(name), droppable)
+        return batch
+
+    async def send(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> Outcome:
+        """One task's call, together with others of its kind; its outcome.  When cancelled, it is sent all the same."""
+        batch = self.batch(name)
+        try:
+            return await batch.add(args, task_id, size)
+        except asyncio.CancelledError:
+            batch.hurry()
+            raise
+
+    async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
+        """As `send`; whether it was done."""
+        if self.unsure.calls and (again := self.unsure.again(name, args)) is not None:
+            outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
+            self.unsure.forget(name, args)
+        else:
+            try:
+                outcome = await self.send(name, args, task_id, size)
+            except TorrelqueConnectionError:
+                self.unsure.note(name, args)
+                raise
+        return outcome == 'ok' or told(name, task_id, outcome)
+
+    def call(self, name: str, args: Sequence[Arg], resent: bool = False) -> 'asyncio.Future[Any]':
+        """A call of its own, with its head."""
+        call = self._link.call(self._plan.transitions[name], [*self._head(name), *args], resent)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return call
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Calls one after the other; what they come to."""
+        name: str | None = None
+        reply: Any = None
+        while True:
+            try:
+                name, args = advance(steps, name, reply)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            self.check()
+            reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+
+    async def close(self) -> None:
+        """Give back what nobody waits for, wait for what is on its way, let the connections go.
+
+        It goes on by itself when the call is cancelled: what a claim brings must find its way back.
+        """
+        if self.loop.is_closed():
+            # It went without us, and took the connections along.
+            self.closed = True
+        if not self.closed:
+            self.check()
+            self.closed = True
+            self.hub.close()
+            self._closing = self.loop.create_task(self._close(), name='torrelque closing')
+        if self._closing is not None and not self.loop.is_closed():
+            await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self.fetcher.close()
+            waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
+            if waiting or self._calls:
+                _, late = await asyncio.wait([*waiting, *self._calls], timeout=CLOSING)
+                for future in late:
+                    future.cancel()
+        finally:
+            leave_link(self._client, self._link, self)
+
+    def abandon(self) -> None:
+        """Let the connections go when the queue object was collected, in whatever thread that is."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self.loop.call_soon_threadsafe(self._let_go)
+        except RuntimeError:
+            # The loop is closed, and nobody else drops the link, which would keep the client and the socket.
+            forget_link(self._client, self._link)
+
+    def _let_go(self) -> None:
+        self.hub.close()
+        self.fetcher.abandon()
+        leave_link(self._client, self._link, self)
+
+    def _head(self, name: str) -> list[Arg]:
+        return self._plan.head(name, self.fetcher.acknowledge() if name in SETTLING else '')
+
+    def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
+        # One call of its own, that is written at once: the event loop may be about to end.
+        for args in self._plan.give_back(task_ids):
+            call = self.call('requeue', args)
+            self._returns.add(call)
+            call.add_done_callback(self._returned)
+
+    def _returned(self, call: 'asyncio.Future[Any]') -> None:
+        self._returns.discard(call)
+        if not call.cancelled() and (error := call.exception()):
+            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
+
+    def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
+        args = self._plan.reject(task_id, token, error)
+        self.batch('bury').add(args, text(task_id)).add_done_callback(_log_failure)
+
+
+def _log_failure(call: 'asyncio.Future[Any]') -> None:
+    if not call.cancelled() and (error := call.exception()):
+        logger.warning('a task whose payload cannot be read could not be buried: %s', error)
+
+

@@ -1,0 +1,38 @@
+"""Sweeping where no consumer waits, who would do it in passing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from torrelque.error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError
+from torrelque.protocol.check import milliseconds
+
+logger = logging.getLogger('torrelque')
+
+
+class Sweeper:
+    """Sweeps now and at intervals (s) from the running event loop, until it is stopped."""
+
+    def __init__(self, sweep: Callable[[], Awaitable[object]], interval: float) -> None:
+        if not milliseconds(interval, 'interval'):
+            raise TorrelqueValueError('interval must be more than 0 seconds')
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as exc:
+            raise TorrelqueError('schedule_sweep needs a running event loop') from exc
+        self._sweep = sweep
+        self._task = loop.create_task(self._run(interval), name='torrelque sweep')
+
+    def stop(self) -> None:
+        """Stop; a sweep that is on its way has its effect."""
+        self._task.cancel()
+
+    async def _run(self, interval: float) -> None:
+        while True:
+            try:
+                await self._sweep()
+            except TorrelqueClosedError:
+                return
+            except Exception as exc:
+                logger.warning('a scheduled sweep failed: %s', exc)
+            await asyncio.sleep(interval)

@@ -1,0 +1,24 @@
+"""One who waits for tasks."""
+
+import asyncio
+from typing import Any
+
+from torrelque.model import TorrelqueTaskId
+
+Delivery = tuple[TorrelqueTaskId, Any]
+
+
+class Waiter:
+    """A call of `dequeue`: what it wants, what it has got, and until when it waits."""
+
+    __slots__ = ('future', 'got', 'over', 'replies', 'stays', 'timer', 'wanted')
+
+    def __init__(self, future: 'asyncio.Future[list[Delivery]]', wanted: int, stays: bool, replies: int) -> None:
+        self.future = future
+        self.wanted = wanted
+        self.stays = stays
+        self.replies = replies
+        """How many replies there were before those that count: since the call or, later, since its time was over."""
+        self.got: list[Delivery] = []
+        self.over = False
+        self.timer: asyncio.TimerHandle | None = None

@@ -1,0 +1,81 @@
+"""A watch: the iterator over the states of one task."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from torrelque.error import TorrelqueError
+from torrelque.model import TorrelqueTaskState, TorrelqueTaskStatus
+
+from .hub import Hub
+from .watcher import Watcher
+
+
+class Watch(AsyncIterator[TorrelqueTaskState]):
+    """The states of one task, as `Torrelque.watch` gives them.
+
+    It is no generator: those cannot end without a task that ends them.
+    """
+
+    __slots__ = ('_hub', '_make_hub', '_over', '_task_id', '_timeout', '_watcher')
+
+    def __init__(self, make_hub: Callable[[], Hub], task_id: str, timeout: float | None) -> None:
+        self._make_hub = make_hub  # of the queue object, which is kept for as long as it is watched with
+        self._task_id = task_id
+        self._timeout = timeout
+        self._hub: Hub | None = None
+        self._watcher: Watcher | None = None
+        self._over = False
+
+    async def __anext__(self) -> TorrelqueTaskState:
+        if self._over:
+            raise StopAsyncIteration
+        watcher = self._watcher
+        if watcher is None:
+            self._hub = self._make_hub()
+            watcher = self._watcher = self._hub.join(self._task_id, self._timeout)
+        if not watcher.fresh and not watcher.over:
+            await self._wait(watcher)
+        if watcher.fresh and watcher.state is not None:
+            watcher.fresh = False
+            self._over = watcher.over and watcher.error is None
+            return watcher.state
+        self._over = True
+        if watcher.error is not None:
+            raise watcher.error
+        raise StopAsyncIteration
+
+    async def last(self) -> TorrelqueTaskState:
+        """The final state; where none was kept, the last one, as that of a task that was completed."""
+        try:
+            state = await self.__anext__()
+            async for newer in self:
+                state = newer
+        finally:
+            await self.aclose()
+        return state if state.status.isfinal() else state._replace(status=TorrelqueTaskStatus.COMPLETED)
+
+    async def aclose(self) -> None:
+        """Watch no longer; who waits is told that it is the end."""
+        self._over = True
+        if self._hub is not None and self._watcher is not None and not self._watcher.over:
+            self._hub.leave(self._watcher)
+
+    def __del__(self) -> None:
+        if self._hub is not None and self._watcher is not None and not self._watcher.over:
+            # From whatever thread, and in the middle of whatever, things are collected.
+            self._hub.leave_soon(self._watcher)
+
+    async def _wait(self, watcher: Watcher) -> None:
+        if watcher.future is not None:
+            raise TorrelqueError('this watch is being waited for already; begin another')
+        loop = asyncio.get_running_loop()
+        if self._hub is not None and self._hub.loop is not loop:
+            raise TorrelqueError('a watch belongs to the event loop it was begun in')
+        watcher.future = loop.create_future()
+        try:
+            await watcher.future
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            watcher.future = None

@@ -1,0 +1,97 @@
+"""What the hub knows of a task that is watched, and of each one who watches it."""
+
+import asyncio
+from typing import Any
+
+from torrelque.error import TorrelqueTimeoutError
+from torrelque.model import TorrelqueTaskState
+
+LATE = 'the task was not final in time'
+
+
+class Task:
+    """A task that is watched."""
+
+    __slots__ = (
+        *('brief', 'channel', 'deaf', 'id', 'level', 'since', 'size', 'state'),
+        *('tick', 'troubled', 'unheard', 'values', 'watchers'),
+    )
+
+    def __init__(self, task_id: str, channel: bytes) -> None:
+        self.id = task_id
+        self.channel = channel
+        self.watchers: list[Watcher] = []
+        self.values: Any = None
+        """What was read last."""
+        self.brief: Any = None
+        """The part of it by which a change is noticed."""
+        self.size = 0
+        """Bytes of progress in it."""
+        self.state: TorrelqueTaskState | None = None
+        self.tick = -1
+        """When it was read last, in ticks of the hub."""
+        self.level = 0
+        """How long it has been read without a change, see `reading.Schedule`."""
+        self.since = 0.0
+        """When it was looked at before it left the schedule."""
+        self.deaf = False
+        """Whether the server refuses to tell of it."""
+        self.unheard = False
+        """Whether it is read in case a notification was lost."""
+        self.troubled: float | None = None
+        """Since when it could not be read."""
+
+
+class Watcher:
+    """One who watches."""
+
+    __slots__ = ('error', 'fresh', 'future', 'late', 'over', 'since', 'state', 'task', 'timer')
+
+    def __init__(self, task: Task, since: int) -> None:
+        self.task = task
+        self.since = since
+        self.state: TorrelqueTaskState | None = None
+        self.fresh = False
+        self.over = False
+        self.late = False
+        self.error: Exception | None = None
+        self.future: asyncio.Future[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def take(self, state: TorrelqueTaskState) -> None:
+        """Have a state that was read; a newer one takes the place of one that nobody has looked at."""
+        if self.state is not None and state is not self.state:
+            if self.state.enqueue_time != state.enqueue_time:
+                # Released, and the id enqueued again: that is another task.
+                self.end()
+                return
+            if _counts(state) < _counts(self.state):
+                # Of a server that has lost writes: seen already.
+                state = self.state
+        if state is not self.state:
+            self.state = state
+            self.fresh = True
+        if state.status.isfinal():
+            self.end()
+        elif self.late:
+            self.end(TorrelqueTimeoutError(LATE))
+        elif self.fresh:
+            self._wake()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more will come."""
+        if not self.over:
+            self.over = True
+            self.error = error
+            if self.timer is not None:
+                self.timer.cancel()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
+def _counts(state: TorrelqueTaskState) -> tuple[bool, int, int]:
+    """What never goes down in a task's life."""
+    return state.status.isfinal(), state.dequeue_count, state.requeue_count

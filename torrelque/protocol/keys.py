@@ -1,0 +1,70 @@
+"""The only place that spells a key.
+
+All keys of a queue share one hash tag, so that a queue is one slot of a Cluster and its scripts are atomic there.
+"""
+
+from torrelque.error import TorrelqueTypeError, TorrelqueValueError
+
+DECLARED = ('pending', 'never')
+"""The keys that every script declares, in the order of its KEYS; it makes the names of the others from the first.
+
+``never`` is never written: while its slot is half moved a Cluster refuses a call that declares a key which is not
+there, and does so before the script runs.  Without it a script could fail in its middle, with no roll-back.
+"""
+
+FIXED = (
+    'pending',
+    'turns',
+    'priority',
+    'working',
+    'delayed',
+    'dead',
+    'untold',
+    'tasks',
+    'groups',
+    'ring',
+    'limits',
+    'rated',
+    'paused',
+    'probes',
+    'seq',
+    'bell',
+    'holes',
+    'later',
+    'holders',
+    'never',
+)
+"""Names of the keys of which a queue has one each."""
+
+PREFIXES = ('task', 'group', 'rate', 'claim')
+"""Names of keys that take an id, a group or a consumer behind a colon."""
+
+
+def _tagged(queue: str) -> str:
+    start = queue.find('{')
+    if start != -1 and queue.find('}', start) > start + 1:
+        return queue
+    if '}' in queue:
+        raise TorrelqueValueError(
+            f'a queue name may have a whole hash tag or no closing brace: {queue!r} would end its tag too early'
+        )
+    return f'{{{queue}}}'
+
+
+def make_keys(queue: str) -> dict[str, str]:
+    """Full keys of a queue by their short names; those of `PREFIXES` are to be followed by a colon and a name.
+
+    A name that brings a hash tag of its own keeps it (``{shop}mail``), any other is made one (``{mail}``).
+    """
+    if not isinstance(queue, str):
+        raise TorrelqueTypeError(f'a queue name must be a str, not {type(queue).__name__}')
+    if not queue:
+        raise TorrelqueValueError('a queue name must not be empty')
+    try:
+        queue.encode()
+    except UnicodeEncodeError as exc:
+        raise TorrelqueValueError(f'a queue name must be encodable as UTF-8: {queue!r}') from exc
+
+    # What a subclass of str has of its own, a member of an enumeration for one, is formatted as something else.
+    base = _tagged(str.__str__(queue))
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES}

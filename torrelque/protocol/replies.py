@@ -1,0 +1,387 @@
+"""One reader of each reply.  Nothing here waits or sends.
+
+A reply may be of any kind: of a proxy that is at fault, of a server of another make.  What is not understood is an
+`UnreadableError`, and never a success.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+import redis.exceptions
+
+from torrelque.error import (
+    ServerAuthenticationError,
+    ServerOutOfMemoryError,
+    ServerPermissionError,
+    ServerReadOnlyError,
+    TorrelqueDuplicateError,
+    TorrelqueError,
+    TorrelqueFullError,
+    TorrelqueLookupError,
+    TorrelqueServerError,
+    TorrelqueValueError,
+)
+from torrelque.model import (
+    TorrelqueDeath,
+    TorrelqueGroupStats,
+    TorrelqueLimit,
+    TorrelqueQueueStats,
+    TorrelqueSerialiser,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+)
+
+from .transition import STATE_FIELDS
+
+_DONE = frozenset({'ok', 'dead'})
+_SETTLED = frozenset({'ok', 'cancelled', 'lease_lost', 'not_working', 'unknown', 'broken'})
+OUTCOMES = {
+    'enqueue': frozenset({'ok', 'duplicate', 'full', 'broken'}),
+    'release': _SETTLED,
+    'requeue': _SETTLED | {'dead'},
+    'touch': _SETTLED,
+    'bury': _SETTLED,
+    'cancel': frozenset({'ok', 'final', 'unknown', 'broken'}),
+    'redrive': frozenset({'ok', 'state_lost', 'payload_lost', 'lost', 'not_dead', 'unknown', 'broken'}),
+}
+"""What can become of a task, by the transition that takes tasks one by one."""
+_LENGTHS = {'stats': 5, 'group': 7, 'sweep': 6}
+"""How long the replies of the transitions are that tell something."""
+_WITH_DATA = frozenset({'duplicate', 'full'})
+_OF_ANY = frozenset[str]().union(*OUTCOMES.values())
+
+Outcome = str | list[Any]
+
+PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
+"""What a notification is read as, which is nobody's reply."""
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What a reader comes to with a reply of another kind."""
+
+
+class UnreadableError(TorrelqueError):
+    """The reply of the server is none of this package.  Whether the call had its effect is unknown."""
+
+
+def unreadable(what: str, reply: Any) -> UnreadableError:
+    """The error of a reply that is not understood."""
+    shown = repr(reply)
+    return UnreadableError(f'the reply of the server to {what} cannot be read: {shown[:200]}')
+
+
+def check_reply(name: str, reply: Any) -> None:
+    """Refuse a reply that is none of a transition, as far as its first word and its length tell."""
+    if name in OUTCOMES or name in ('claim', 'state', 'tell'):
+        return
+    length = _LENGTHS.get(name)
+    if length is None and reply == b'ok':
+        return
+    if length is None or not isinstance(reply, list) or len(reply) != length or reply[0] != b'ok':
+        raise unreadable(name, reply)
+
+
+def text(word: Any) -> str:
+    """A word of a reply, whether the client decodes or not."""
+    return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
+
+
+def read_outcomes(name: str, reply: Any, count: int) -> list[Outcome]:
+    """The outcome of each task of a call; 'ok' alone stands for all where all went well."""
+    if reply == b'ok':
+        return ['ok'] * count
+    if not isinstance(reply, list) or len(reply) != count:
+        raise unreadable(name, reply)
+    try:
+        return [_outcome_of(item, OUTCOMES[name]) for item in reply]
+    except UNREADABLE:
+        raise unreadable(name, reply) from None
+
+
+def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
+    word = text(item[0]) if isinstance(item, list) else text(item)
+    if word not in known or isinstance(item, list) != (word in _WITH_DATA):
+        raise ValueError(word)
+    if not isinstance(item, list):
+        return word
+    _, data = item
+    return [word, int(data) if word == 'full' else text(data)]
+
+
+def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
+    """The error that an outcome stands for, if it is one."""
+    if isinstance(outcome, list) and outcome[0] == 'full':
+        return TorrelqueFullError(outcome[1])
+    if isinstance(outcome, list) and outcome[0] == 'duplicate':
+        return TorrelqueDuplicateError(outcome[1])
+    if outcome == 'broken':
+        return TorrelqueError(f'the key of the state of task {task_id!r} holds something else')
+    return None
+
+
+def settled(outcome: Outcome, task_id: str) -> bool:
+    """Whether a call that settles a task did so; raises where the outcome is an error."""
+    if isinstance(outcome, str) and outcome in _DONE:
+        return True
+    if error := outcome_error(outcome, task_id):
+        raise error
+    return False
+
+
+def read_outcome(result: Any) -> bool:
+    """Tell what became of a call that was part of a transaction, by its item in the results of the pipeline.
+
+    True when it was done, False where its caller did not hold the task (the value that the call itself would have
+    returned).  Raises `TorrelqueDuplicateError` and `TorrelqueFullError` as `Torrelque.enqueue` does, and an error that
+    the pipeline left in its results.  A refusal does not abort the transaction: its other commands were carried out.
+    """
+    if isinstance(result, Exception):
+        raise result
+    try:
+        (item,) = result if isinstance(result, list) else [result]
+        outcome = _outcome_of(item, _OF_ANY)
+    except UNREADABLE:
+        raise TorrelqueValueError(f'not the result of a call of this package: {result!r}') from None
+    return settled(outcome, 'of the transaction')
+
+
+def _seconds(value: bytes | None) -> float | None:
+    # The time of a claim has a fraction, which is of no use but in a token.
+    return None if value is None else int(value.partition(b'.')[0]) / 1000
+
+
+def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
+    """The values of `STATE_FIELDS` as a state, or None where there is none."""
+    if not isinstance(values, list) or not all(value is None or type(value) is bytes for value in values):
+        raise unreadable('a question for a state', values)
+    if values[0] is None:
+        return None
+    try:
+        return _state_of(values, serialiser)
+    except (ValueError, OverflowError) as exc:
+        raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
+
+
+def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
+    fields = dict(zip(STATE_FIELDS, values, strict=True))
+
+    def load(name: str) -> Any:
+        data = fields[name]
+        if data is None:
+            return None
+        try:
+            return serialiser.loads(data)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
+            raise TorrelqueError(why) from exc
+
+    def decode(name: str) -> str | None:
+        data = fields[name]
+        return None if data is None else data.decode('utf-8', 'replace')
+
+    max_attempts = fields['max_attempts']
+    return TorrelqueTaskState(
+        status=TorrelqueTaskStatus(int(fields['status'] or 0)),
+        timeout=int(fields['timeout'] or 0) / 1000,
+        result=load('result'),
+        dequeue_count=int(fields['dequeue_count'] or 0),
+        requeue_count=int(fields['requeue_count'] or 0),
+        enqueue_time=int(fields['enqueue_time'] or 0) / 1000,
+        last_dequeue_time=_seconds(fields['last_dequeue_time']),
+        last_requeue_time=_seconds(fields['last_requeue_time']),
+        release_time=_seconds(fields['release_time']),
+        error=decode('error'),
+        progress=load('progress'),
+        max_attempts=None if max_attempts is None else int(max_attempts),
+        forgiven=int(fields['forgiven'] or 0),
+        group=decode('group'),
+        priority=int(fields['priority'] or 0),
+    )
+
+
+def read_stats(reply: Any) -> TorrelqueQueueStats:
+    """The reply of stats: what is in no other place is pending."""
+    tasks, working, delayed, dead = (int(count) for count in reply[1:])
+    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+
+
+def read_limit(value: Any) -> TorrelqueLimit:
+    """Limits as they stand in Redis, as they were set."""
+    try:
+        limits = json.loads(value or '{}')
+        concurrency, rate = limits.get('concurrency'), limits.get('rate')
+        return TorrelqueLimit(
+            math.inf if concurrency == 0 else concurrency,
+            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
+
+
+def read_group_stats(reply: Any) -> TorrelqueGroupStats:
+    """The reply of group, the limits being those that count."""
+    own, default = read_limit(reply[3]), read_limit(reply[4])
+    concurrency = own.concurrency or default.concurrency or math.inf
+    rate = own.rate or default.rate or math.inf
+    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
+
+
+class Claimed(NamedTuple):
+    """The reply of claim."""
+
+    tasks: list[tuple[TorrelqueTaskId, bytes]]
+    wait: float | None
+    """Seconds until the nearest deadline; 0 or less is due, None is none."""
+    more: bool
+    troubles: list[tuple[str, str]]
+    foreign: list[tuple[bytes, str]]
+    """Ids that are no text, of somebody else's making, each with its token."""
+
+
+def is_keydb(reply: Any) -> bool:
+    """Whether the reply to `IS_KEYDB` is that of KeyDB."""
+    # A command that is known has a name, an arity, flags and more.
+    return isinstance(reply, list) and len(reply) == 1 and isinstance(reply[0], list) and len(reply[0]) >= 6
+
+
+def is_ring(reply: Any) -> bool:
+    """Whether the reply to a block at the bell is one: that it rang, or that the time is over."""
+    return reply is None or isinstance(reply, list) and len(reply) == 2
+
+
+def read_words(reply: Any) -> list[bytes]:
+    """A list of words."""
+    if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
+        raise ValueError(reply)
+    return reply
+
+
+def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Ids of tasks of which a part was lost, and which."""
+    return [(text(task_id), text(what)) for task_id, what in zip(items[::2], items[1::2], strict=True)]
+
+
+def read_swept(reply: Any) -> list[tuple[str, str]]:
+    """What a sweep found damaged."""
+    check_reply('sweep', reply)
+    try:
+        return read_troubles(reply[5])
+    except UNREADABLE as exc:
+        raise unreadable('sweep', reply) from exc
+
+
+def read_claimed(reply: Any, since: float = -math.inf) -> Claimed:
+    """What a claim was given, each id with its token; the leases are known to hold from ``since``, by `monotonic`."""
+    try:
+        if reply[0] != b'ok':
+            raise ValueError
+        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
+        # By the number of the task, which is negative for a probe.
+        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
+        tasks, foreign = [], []
+        for i in range(6, len(reply), 4):
+            payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
+            if type(payload) is not bytes:
+                raise TypeError
+            token = f'{attempt}-{stamp}'
+            try:
+                group, probe = None, False
+                if groups:
+                    probe = -(i // 4) in groups
+                    group = groups.get(-(i // 4) if probe else i // 4) or None
+                task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
+            except UnicodeDecodeError:
+                foreign.append((reply[i], token))
+                continue
+            task_id._held_until = since + lease
+            tasks.append((task_id, payload))
+        return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
+    except UNREADABLE as exc:
+        raise unreadable('claim', reply) from exc
+
+
+def read_deaths(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueDeath]:
+    """Tasks that died where nobody saw it."""
+    try:
+        if reply[0] != b'ok' or not all(type(word) in (bytes, type(None)) for word in reply):
+            raise ValueError
+        columns = [reply[start::6] for start in range(1, 7)]
+        return [_death_of(serialiser, *words) for words in zip(*columns, strict=True)]
+    except UNREADABLE as exc:
+        raise unreadable('tell', reply) from exc
+
+
+def _death_of(
+    serialiser: TorrelqueSerialiser,
+    word: bytes,
+    attempt: bytes | None,
+    claimed: bytes | None,
+    payload: bytes | None,
+    error: bytes | None,
+    group: bytes | None,
+) -> TorrelqueDeath:
+    count = text(attempt or b'0')
+    task_id = TorrelqueTaskId(
+        word.decode('utf-8', 'surrogateescape'),
+        int(count) if attempt and count.isdecimal() else None,
+        f'{count}-{text(claimed or b"")}',
+        None if group is None else text(group),
+    )
+    task, wrong = None, None
+    try:
+        if payload is None:
+            raise TorrelqueLookupError('its payload was lost')
+        task = serialiser.loads(payload)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        wrong = exc
+    why = 'nothing is known of it' if error is None else error.decode('utf-8', 'replace')
+    return TorrelqueDeath(task_id, task, why, wrong)
+
+
+_NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
+_CLASSES: dict[str, type[TorrelqueServerError]] = {
+    'OOM': ServerOutOfMemoryError,
+    'READONLY': ServerReadOnlyError,
+    'NOPERM': ServerPermissionError,
+    'NOAUTH': ServerAuthenticationError,
+}
+_PASSING = frozenset({'NOREPLICAS', 'MISCONF', 'OOM'})
+"""Errors of a server that takes no writes at the moment."""
+
+
+_OWN = (
+    (redis.exceptions.AuthenticationError, ServerAuthenticationError),
+    (redis.exceptions.AuthorizationError, ServerAuthenticationError),
+    (redis.exceptions.NoPermissionError, ServerPermissionError),
+)
+
+
+def own_error(error: BaseException) -> redis.exceptions.RedisError:
+    """An error of the server that the client library has raised, as `server_error` would have made it."""
+    for kind, ours in _OWN:
+        if isinstance(error, kind):
+            return ours(str(error))
+    return TorrelqueServerError(str(error))
+
+
+def error_code(message: str) -> str:
+    """The first word of an error; of one inside a script too, which older servers wrap."""
+    if message.startswith('ERR max number of clients'):
+        return 'MAXCLIENTS'
+    nested = _NESTED.search(message)
+    return nested[1] if nested else message.partition(' ')[0]
+
+
+def server_error(message: str) -> TorrelqueServerError:
+    """An error of the server: one of ours, and of the class that the client library would raise."""
+    code = error_code(message)
+    error = _CLASSES.get(code, TorrelqueServerError)(message)
+    error.passing = code in _PASSING
+    return error

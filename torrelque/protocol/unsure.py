@@ -1,0 +1,77 @@
+"""Settling calls of which nobody knows whether they were carried out.
+
+Whoever makes one again, because it raised `TorrelqueConnectionError`, is to be told what became of the first: it is
+sent as a call sent twice, with what the first was known by.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from .transition import Arg
+
+MOST = 10_000
+"""Calls that are remembered, the latest."""
+SETTLING = ('release', 'requeue', 'bury')
+"""Transitions that settle a task; others may be carried out as often as you like."""
+MARKED = ('requeue', 'bury')
+"""Transitions whose calls have a mark, behind the token."""
+
+
+def _key(name: str, task_id: Arg, token: Arg) -> tuple[str, Arg, str]:
+    # Behind a question mark, what is said of the lease changes with time.
+    return name, task_id, str(token).partition('?')[0]
+
+
+class Unsure:
+    """What is remembered of such calls, by their transition, task and token."""
+
+    def __init__(self) -> None:
+        self.calls: dict[tuple[str, Arg, str], list[Arg]] = {}
+        """The calls, for those who ask with each call of theirs whether there are any."""
+
+    def __bool__(self) -> bool:
+        return bool(self.calls)
+
+    def note(self, name: str, args: Sequence[Arg]) -> None:
+        """Remember a call of one task by its arguments, the first one of those that were repeated.
+
+        A call that is not fenced is not remembered, for it may be about another delivery of the task.
+        """
+        if args[1] and name in SETTLING:
+            self.calls.setdefault(_key(name, args[0], args[1]), [*args])
+            while len(self.calls) > MOST:
+                del self.calls[next(iter(self.calls))]
+
+    def again(self, name: str, args: Sequence[Arg]) -> list[Arg] | None:
+        """The arguments of a call that is made again, as known by those of the first; None where there was no other."""
+        first = self.calls.get(_key(name, args[0], args[1]))
+        if first is None:
+            return None
+        known = 3 if name in MARKED else 2
+        return [*first[:known], *args[known:]]
+
+    def note_all(self, name: str, calls: Iterable[Sequence[Arg]], length: int) -> None:
+        """Remember calls of many tasks; each task has so many arguments."""
+        for args in calls:
+            for start in range(0, len(args), length):
+                self.note(name, args[start : start + length])
+
+    def all_again(self, name: str, args: Sequence[Arg], length: int) -> tuple[list[Arg], bool]:
+        """The arguments of a call of many tasks, and whether some are told of again."""
+        words: list[Arg] = []
+        resent = False
+        for start in range(0, len(args), length):
+            its = args[start : start + length]
+            again = self.again(name, its)
+            resent = resent or again is not None
+            words += its if again is None else again
+        return words, resent
+
+    def forget_all(self, name: str, calls: Iterable[Sequence[Arg]], length: int) -> None:
+        """There are answers to calls of many tasks."""
+        for args in calls:
+            for start in range(0, len(args), length):
+                self.forget(name, args[start : start + length])
+
+    def forget(self, name: str, args: Sequence[Arg]) -> None:
+        """There is an answer."""
+        self.calls.pop(_key(name, args[0], args[1]), None)

@@ -1,0 +1,311 @@
+"""Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
+
+The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
+command, each claim is on record until its reply has come, and who goes rings for those who stay.
+"""
+
+import collections
+import itertools
+import logging
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis.exceptions
+
+from torrelque import (
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueServerError,
+    TorrelqueTaskId,
+    TorrelqueTimeoutError,
+)
+from torrelque.error import no_reply
+from torrelque.protocol.calls import BLOCK_MS, Plan, claim_args, tell_troubles
+from torrelque.protocol.refusals import SILENT
+from torrelque.protocol.replies import (
+    Claimed,
+    UnreadableError,
+    is_keydb,
+    is_ring,
+    read_claimed,
+    read_swept,
+    server_error,
+)
+from torrelque.protocol.transition import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
+
+from .connection import Wire
+from .link import Line
+
+logger = logging.getLogger('torrelque')
+
+Delivery = tuple[TorrelqueTaskId, Any]
+
+_TROUBLES = (TorrelqueConnectionError, UnreadableError, redis.exceptions.RedisError)
+"""What a call may come to that is the fault of the server, or of the way to it."""
+
+
+class Fetcher:
+    """What the threads that wait for tasks of one queue object share."""
+
+    def __init__(self, plan: Plan, line: Line) -> None:
+        self.plan = plan
+        self.line = line
+        self.closed = False
+        self.listening: set[Wire] = set()
+        self.lost: collections.deque[str] = collections.deque()
+        """Records of claims whose replies never came: the next claim asks for the same."""
+        # One value, so that threads need no lock, which a fork could find taken.
+        self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
+        self._endless: bool | None = None
+
+    def record(self) -> tuple[str, bool]:
+        """The key for the record of a claim, and whether it is a repetition."""
+        process, name, numbers = self._names
+        if process != os.getpid():
+            # Forked: the other process goes on with these.
+            name, numbers = secrets.token_hex(8), itertools.count()
+            self._names = os.getpid(), name, numbers
+            if process:
+                self.lost.clear()
+        try:
+            return self.lost.popleft(), True
+        except IndexError:
+            # With the thread: without a global lock two of them may be given one number.
+            return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
+
+    def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
+        """A call with its head."""
+        return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
+
+    def is_endless(self, until: float) -> bool:
+        """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
+        if self._endless is None:
+            try:
+                self._endless = is_keydb(self.line.call(None, IS_KEYDB, until=until))
+            except TorrelqueServerError:
+                self._endless = False
+        return self._endless
+
+    def close(self) -> None:
+        """Wake those who wait, for the end."""
+        self.closed = True
+        for wire in list(self.listening):
+            wire.interrupt()
+
+
+class Visit:
+    """One call of `dequeue`."""
+
+    def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
+        self._fetcher = fetcher
+        self._wanted = wanted
+        self._end = math.inf if timeout is None else time.monotonic() + timeout
+        self._got: list[Delivery] = []
+        self._held: list[TorrelqueTaskId] = []
+        self._claim_in_doubt = ''
+        self._since = -math.inf
+        self._listened = False
+        self._error: Exception | None = None
+        self._late = False
+        self._no_sweep_before = 0.0
+
+    def fetch(self) -> list[Delivery]:
+        """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
+        try:
+            while True:
+                over = time.monotonic() >= self._end
+                claimed = self._claim(not over and not self._got)
+                if claimed is None:
+                    continue
+                self._take_in(claimed)
+                if len(self._got) >= self._wanted:
+                    return self._hand_over()
+                wait = claimed.wait
+                if wait is not None and wait <= 0:
+                    if self._sweep():
+                        continue
+                    wait = max(0.001, self._no_sweep_before - time.monotonic())
+                if claimed.more:
+                    continue
+                if self._got:
+                    return self._hand_over()
+                if over:
+                    raise TorrelqueTimeoutError('no task came in time')
+                self._listen(wait)
+        except BaseException as exc:
+            if self._got and isinstance(exc, _TROUBLES):
+                self._keep_doubt()
+                return self._hand_over()
+            self._abandon(exc)
+            raise
+
+    def _hand_over(self) -> list[Delivery]:
+        if len(self._got) > self._wanted:
+            # Of a claim that was repeated, and had wanted more.
+            self._give_back([task_id for task_id, _ in self._got[self._wanted :]])
+            del self._got[self._wanted :]
+        return self._got
+
+    # Claiming
+
+    def _claim(self, stays: bool) -> Claimed | None:
+        """What a claim brings; None when the server is away and waited for."""
+        fetcher = self._fetcher
+        if fetcher.closed:
+            raise TorrelqueClosedError('the queue was closed while this call waited for a task')
+        until = self._end + GRACE
+        if time.monotonic() >= until:
+            if self._error is not None:
+                raise no_reply(self._error)
+            if self._late:
+                raise TorrelqueTimeoutError('no task came in time')
+            # The bell was silent, or this process stood still: the server is still to be asked.
+            self._late, until = True, time.monotonic() + GRACE
+        if self._claim_in_doubt:
+            record, again = self._claim_in_doubt, True
+        else:
+            record, again = fetcher.record()
+            # Of a claim of another call it is not known when it was made.
+            self._since = -math.inf if again else time.monotonic()
+        wanted = min(BULK, self._wanted - len(self._got))
+        self._claim_in_doubt = record
+        try:
+            reply = fetcher.call('claim', claim_args('', record, wanted, 1 if stays else 0), again, until)
+            claimed = read_claimed(reply, self._since)
+        except _TROUBLES as exc:
+            lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
+            lost = lost or isinstance(exc, UnreadableError)
+            if self._got or not (lost or getattr(exc, 'passing', False)):
+                raise
+            self._error, known = exc, self._error is not None
+            if time.monotonic() < until:
+                if not known:
+                    logger.warning('waiting for the server to come back: %s', exc)
+                time.sleep(0.1)
+            return None
+        self._held += [task_id for task_id, _ in claimed.tasks]
+        self._claim_in_doubt = ''
+        if claimed.tasks or claimed.foreign:
+            # The record may go, its reply has come.
+            fetcher.line.post('DEL', record)
+        if self._error is not None:
+            logger.info('the server is back')
+            self._error = None
+        return claimed
+
+    def _take_in(self, claimed: Claimed) -> None:
+        tell_troubles(claimed.troubles)
+        for foreign_id, token in claimed.foreign:
+            self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
+        for task_id, payload in claimed.tasks:
+            try:
+                task = self._fetcher.plan.serialiser.loads(payload)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as exc:
+                self._held.remove(task_id)
+                self._reject(task_id, task_id.token, exc)
+                continue
+            self._got.append((task_id, task))
+
+    def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
+        try:
+            self._fetcher.call('bury', self._fetcher.plan.reject(task_id, token, error))
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
+
+    def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
+        # The last first: each goes to the head.
+        try:
+            for args in self._fetcher.plan.give_back(task_ids[::-1]):
+                self._fetcher.call('requeue', args, until=until)
+        except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
+            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
+
+    # Waiting
+
+    def _sweep(self) -> bool:
+        """Bring back what is due; whether that was tried."""
+        if time.monotonic() < self._no_sweep_before:
+            return False
+        try:
+            tell_troubles(read_swept(self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)))
+        except _TROUBLES as exc:
+            logger.warning('a sweep failed: %s', exc)
+            # Until then none is tried: each claim would call for the next.
+            self._no_sweep_before = time.monotonic() + 1
+            return False
+        return True
+
+    def _listen(self, wait: float | None) -> None:
+        """Block until the bell rings, it is time to look, or something is due."""
+        fetcher, line = self._fetcher, self._fetcher.line
+        block = max(0.001, min(BLOCK, self._end - time.monotonic()))
+        due = wait is not None and wait < block
+        self._listened = True
+        wire = None
+        endless = False
+        try:
+            endless = fetcher.is_endless(self._end + GRACE)
+            patience = max(0.001, wait) if due and wait is not None else block if endless else block + SILENT
+            began = time.monotonic()
+            wire = line.take()
+            fetcher.listening.add(wire)
+            if fetcher.closed:
+                raise TorrelqueClosedError('the queue was closed while this call waited for a task')
+            wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
+            reply = wire.receive()
+            if isinstance(reply, Exception):
+                raise server_error(str(reply))
+            if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
+                raise ConnectionError(f'this is no bell: {reply!r:.200}')
+        except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
+            if due and isinstance(exc, TimeoutError):
+                # The server would end the block some tenth of a second late.
+                self._sweep()
+            elif endless and isinstance(exc, TimeoutError):
+                # The server would not end it.
+                pass
+            elif not fetcher.closed:
+                logger.debug('the connection to the doorbell failed: %s', exc)
+                time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
+        else:
+            fetcher.listening.discard(wire)
+            line.put(wire)
+            wire = None
+        finally:
+            if wire is not None:
+                fetcher.listening.discard(wire)
+                wire.close()
+
+    # Going
+
+    def _keep_doubt(self) -> None:
+        if self._claim_in_doubt:
+            self._fetcher.lost.append(self._claim_in_doubt)
+            self._claim_in_doubt = ''
+
+    def _abandon(self, exc: BaseException) -> None:
+        """Leave nothing behind: give back what was taken, and ring for those who stay."""
+        away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
+        until = time.monotonic() + GRACE
+        try:
+            if self._claim_in_doubt and not away:
+                # Its record stays until it expires: the first sending may yet arrive.
+                args = claim_args('', self._claim_in_doubt, 1, 0)
+                claimed = read_claimed(self._fetcher.call('claim', args, True, until))
+                self._held += [task_id for task_id, _ in claimed.tasks]
+                self._claim_in_doubt = ''
+            if self._held:
+                self._give_back(self._held, until)
+            elif self._listened and not away:
+                self._fetcher.call('leave', ['', BLOCK_MS], until=until)
+        except _TROUBLES as error:
+            logger.debug('leaving the bell failed: %s', error)
+        finally:
+            self._keep_doubt()
