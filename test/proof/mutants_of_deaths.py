@@ -157,7 +157,8 @@ TELLING = (
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
-        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)', 'await asyncio.wait(self._deaths._tasks)'),),
+        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
+                'await asyncio.wait(self._deaths._tasks)'),),
         ('worker_deaths::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(

@@ -8,7 +8,7 @@ LOOPS = (
     Mutant(
         'push-through-any-loop', BEYOND, 'a synchronous call waits for a loop of another thread, which may wait for it',
         (client('tasks/loops', 'return run_in_loop(background.loop, coroutine)',
-                'return run_in_loop(next((loop for loop in self._places if loop.is_running()), background.loop),'
+                'return run_in_loop(next((loop for loop in self._in_loops if loop.is_running()), background.loop),'
                 ' coroutine)'),),
         ('loops::test_a_loop_may_wait_for_threads_that_push',
          'loops::test_a_push_does_not_wait_for_a_busy_loop_of_another_thread'),
@@ -36,8 +36,8 @@ LOOPS = (
     ),
     Mutant(
         'background-of-the-parent', BEYOND, 'a forked child waits for a thread that it has not',
-        (client('tasks/loops', 'self._places, self._background = {}, None\n        for',
-                'self._places = {}\n        for'),),
+        (client('tasks/loops', 'self._in_loops, self._background = {}, None\n        for',
+                'self._in_loops = {}\n        for'),),
         ('loops::test_a_program_that_pushes_forks_and_ends',),
     ),
     Mutant(
@@ -149,8 +149,9 @@ SAID = (
     ),
     Mutant(
         'forgotten-is-returned', BEYOND, 'a cancelled task that is forgotten is told to have returned None',
-        (client('tasks/function', 'return None if self._app._keep or self._options.result_ttl is not None else place',
-                'return place'),),
+        (client('tasks/function',
+                'return None if self._definition.keep or self._options.result_ttl is not None else here',
+                'return here'),),
         ('tasks::test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned',),
     ),
     Mutant(

@@ -221,7 +221,8 @@ RULES = (
     ),
     Mutant(
         'worker-goes-before-the-job', BEYOND, 'what the worker says goes before what the function says',
-        (client('worker/resolving', "default if own in (None, '') else own", "own if default in (None, '') else default"),),
+        (client('worker/resolving', "default if own in (None, '') else own",
+                "own if default in (None, '') else default"),),
         ('tasks::test_what_the_decorator_says_goes_before_the_worker',),
     ),
     Mutant(

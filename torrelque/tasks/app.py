@@ -11,7 +11,7 @@ from torrelque.worker.check import check_name
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops, Place
+from .loops import Loops
 from .options import (
     SHORTEST,
     Group,
@@ -62,7 +62,6 @@ class Tasks:
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
-        self._ordered: set[str] = set()
 
     def __repr__(self) -> str:
         return f'<Tasks of {self._name!r}: {len(self._functions)} functions>'
@@ -75,7 +74,7 @@ class Tasks:
     @property
     def queue(self) -> Torrelque:
         """The queue object of the running event loop."""
-        return self._loops.place().queue
+        return self._loops.here().queue
 
     # Decorators
 
@@ -152,7 +151,7 @@ class Tasks:
         )
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(Function(self, Definition(function, name, options, job, None)))
+            return self._add(Function(self._loops, Definition(function, name, options, job, None)))
 
         return decorate if function is None else decorate(function)
 
@@ -200,7 +199,7 @@ class Tasks:
         )
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(FifoFunction(self, Definition(function, name, options, job, group)))
+            return self._add(FifoFunction(self._loops, Definition(function, name, options, job, group)))
 
         return decorate
 
@@ -221,7 +220,7 @@ class Tasks:
 
     def handle(self, task_id: str) -> Handle[Any]:
         """A handle of a task that was enqueued before, maybe by another process."""
-        return Handle(self, check_name(task_id, 'a task id'))
+        return Handle(self._loops, check_name(task_id, 'a task id'))
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
@@ -247,10 +246,10 @@ class Tasks:
 
     async def prepare(self) -> None:
         """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim."""
-        place = self._loops.begin()
+        here = self._loops.begin()
         for definition in self._definitions.values():
             if definition.fifo is not None:
-                await self._order(place, definition.fifo)
+                await self._loops.keep_order(here, definition.fifo)
 
     def find(self, delivery: Delivery) -> Job:
         """What a worker does with a task.
@@ -312,14 +311,6 @@ class Tasks:
 
     def _unknown(self, name: str) -> str:
         return f'the app has no function {name!r}; was its module imported?'
-
-    async def _order(self, place: Place, group: str) -> None:
-        """Have the tasks of a group run one at a time, once in a process; what else limits it stays."""
-        if group not in self._ordered:
-            limit = (await place.queue.get_limits()).get(group)
-            if limit is None or limit.concurrency != 1:
-                await place.queue.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
-            self._ordered.add(group)
 
 
 def check_run_in(run_in: Any) -> None:

@@ -41,6 +41,8 @@ class Definition:
             raise TorrelqueTypeError(f'the arguments of {function!r} are not known: {exc}') from exc
         for choice in ('group', 'priority'):
             check_fits(getattr(options, choice), choice, self.signature)
+        self.keep = job.keep
+        """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
         self._variants: dict[tuple[float | None, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
