@@ -268,7 +268,7 @@ AT_ONCE = (
     ),
     Mutant(
         'silent-queue-asked-each-time', BEYOND, 'a queue waits for the silent server of another',
-        (client('worker/source', 'if self._spares and self._is_spared(queue):', 'if False:'),),
+        (client('worker/source', 'if spare and self._is_spared(queue):', 'if False:'),),
         ('worker_interrupts::test_no_queue_waits_for_the_silent_server_of_another',),
     ),
     Mutant(
