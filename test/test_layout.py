@@ -27,8 +27,6 @@ ROOMS = {
 }
 """What the modules of the core may import: theirs and what stands below them, by the first part of the dotted path."""
 LAYERS = sorted({path.parent.name for path in PACKAGE.glob('*/__init__.py')} - {*ROOMS})
-OWED = {'worker.check', 'worker.retry'}
-"""Modules of the worker of which `tasks` still takes what is not public."""
 MAX_LINES = 400
 
 ENTRIES = re.compile(
@@ -85,7 +83,7 @@ def test_layer_imports_public_names_and_checks(path: Path) -> None:
     foreign = {
         (module, name)
         for module, name in own_imports(path)
-        if module.partition('.')[0] != layer and module not in ('protocol.check', *OWED)
+        if module.partition('.')[0] != layer and module != 'protocol.check'
     }
     open_to_all = {'', 'embedded', 'sync', *LAYERS}
     assert {it for it in foreign if it[0].partition('.')[0] not in open_to_all or not is_public(*it)} == set()

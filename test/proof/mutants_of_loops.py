@@ -161,7 +161,7 @@ SAID = (
     ),
     Mutant(
         'longest-time-not-known', BEYOND, 'a time that the queue refuses is accepted, and breaks later',
-        (client('tasks/options', 'if not least <= seconds <= LONGEST and', 'if not least <= seconds < math.inf and'),),
+        (client('protocol/check', 'if not least <= seconds <= most and', 'if not least <= seconds < math.inf and'),),
         ('tasks::test_options_that_cannot_be_meant_are_refused_at_once',),
     ),
     Mutant(

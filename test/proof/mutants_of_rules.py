@@ -173,9 +173,9 @@ RULES = (
     Mutant(
         'worker-attempts-unchecked', BEYOND, 'a task may be tried 0 times',
         (client(
-            'worker/options',
-            "return check_count(max_attempts, 'max_attempts')",
-            'return max_attempts',
+            'protocol/check',
+            'return check_count(attempts, what, least)',
+            'return attempts',
         ),),
         ('worker::test_options_that_cannot_be_meant_are_refused',),
     ),

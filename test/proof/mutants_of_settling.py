@@ -156,13 +156,13 @@ SAYINGS = (
     ),
     Mutant(
         'no-rule-at-all', BEYOND, 'a worker without a rule fails each time that it needs one',
-        (client('worker/options', 'if job.retry is None:', 'if False:'),
-         client('worker/options', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
+        (client('worker/resolving', 'if job.retry is None:', 'if False:'),
+         client('worker/resolving', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
         (REFUSED,),
     ),
     Mutant(
         'absurd-times', BEYOND, 'a worker takes a time that no queue takes',
-        (client('worker/check', 'if not check_number(value, what, 0) <= MAX_SECONDS or', 'if'),),
+        (client('protocol/check', 'if not least <= seconds <= most and', 'if not least <= seconds and'),),
         (REFUSED,),
     ),
     Mutant(

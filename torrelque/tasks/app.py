@@ -5,23 +5,22 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import (
+    MIN_SECONDS,
+    check_attempts,
+    check_hooks,
+    check_name,
+    check_run_in,
+    check_seconds,
+)
 from torrelque.worker import Delivery, Job, RetryRule
-from torrelque.worker.check import check_name
+from torrelque.worker.retry import check_rule
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
 from .loops import Loops
-from .options import (
-    SHORTEST,
-    Group,
-    Options,
-    Priority,
-    check_attempts,
-    check_hooks,
-    check_retry,
-    check_seconds,
-)
+from .options import Group, Options, Priority
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -54,7 +53,7 @@ class Tasks:
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
-        check_seconds(keep, 'keep', least=SHORTEST)
+        check_seconds(keep, 'keep', least=MIN_SECONDS)
         self._name = queue.name
         self._keep = keep
         if make_queue is not None and not callable(make_queue):
@@ -141,10 +140,9 @@ class Tasks:
         options = Options(
             group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
         )
-        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
+        _check_running(timeout, run_in)
         if retry is not None:
-            check_retry(retry, 'retry')
-        check_run_in(run_in)
+            check_rule(retry)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
             _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
@@ -190,9 +188,8 @@ class Tasks:
         most = -1 if max_retries == -1 else max_retries + 1
         group = FIFO + check_name(queue, 'queue')
         options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
-        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
-        check_retry(retry_wait, 'retry_wait')
-        check_run_in(run_in)
+        _check_running(timeout, run_in)
+        check_rule(retry_wait, 'retry_wait')
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
             _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
@@ -313,10 +310,12 @@ class Tasks:
         return f'the app has no function {name!r}; was its module imported?'
 
 
-def check_run_in(run_in: Any) -> None:
-    """Refuse what is no place for a function; None is fine."""
-    if run_in not in (None, 'thread', 'process'):
-        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
+def _check_running(timeout: float | None, run_in: str | None) -> None:
+    """Refuse how a function is to run, where that is said."""
+    if timeout is not None:
+        check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
+    if run_in is not None:
+        check_run_in(run_in)
 
 
 def _unmade(delivery: Delivery) -> None:

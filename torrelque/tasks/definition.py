@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from torrelque import TorrelqueTypeError
+from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
 from torrelque.worker import Job
-from torrelque.worker.check import check_name
 
-from .options import SHORTEST, Options, check_fits, check_seconds
+from .options import Options, check_fits
 from .running import make_call
 
 VARIANTS = 100
@@ -82,7 +82,8 @@ class Definition:
         if 'result_ttl' not in task and 'max_attempts' not in task:
             return self.job
         ttl, endless = task.get('result_ttl'), task.get('max_attempts') == -1
-        check_seconds(ttl, 'the result_ttl of a task', least=SHORTEST)
+        if ttl is not None:
+            check_seconds(ttl, 'the result_ttl of a task', least=MIN_SECONDS)
         job = self._variants.get((ttl, endless))
         if job is None:
             job = self.job

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
+from torrelque.protocol.check import is_async
 from torrelque.worker import ChildDelivery, Delivery, Reject
-from torrelque.worker.check import is_async
 
 
 class _Running:

@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueTypeError
+from torrelque.protocol.check import check_seconds
 
 FURTHEST = 1e9
 """s that a clock is moved at the most in one go: some thirty years."""
@@ -44,13 +45,10 @@ def _script() -> str:
 
 
 def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'a clock is moved by seconds, not by {type(seconds).__name__}')
-    if not 0 <= seconds <= FURTHEST:
-        raise TorrelqueValueError(f'a clock is moved forward, by {FURTHEST:.0f} s at the most, not by {seconds}')
-    # Up, so that what is due in that time is due then.
-    # As bytes: the client, which is the caller's, may encode text otherwise.
+    check_seconds(seconds, 'the move of a clock', most=FURTHEST)
+    # The client is the caller's, and may encode text otherwise; so the keys are sent as bytes.
     pending, never = queue.keys['pending'].encode(), queue.keys['never'].encode()
+    # Milliseconds are rounded up, so that what is due within the seconds is due after the move.
     return _script(), 2, pending, never, str(math.ceil(round(1000 * seconds, 6)))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torrelque import TorrelqueTypeError
+from torrelque.protocol.check import check_call
 
 from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, loop_runs, make_chain
-from .check import check_call
 from .children import Children
 from .delivery import Delivery, Job
 from .held import Held, Stop

@@ -17,10 +17,10 @@ from torrelque import (
     TorrelqueLookupError,
     TorrelqueTaskState,
 )
+from torrelque.protocol.check import check_number
 
 from .breaker import Gates
 from .chain import call_hooks_apart
-from .check import check_number
 from .deaths import acknowledge, tell_after
 from .held import Held, Stop
 from .log import Log
