@@ -123,8 +123,8 @@ class Heart:
             logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
 
     async def _write(self, name: str, text: str) -> None:
-        base = _base(self._queue)
-        await run_script(self._queue, 'beat', [base + 'workers', f'{base}worker:{name}'], name, text, self._life)
+        keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
+        await run_script(self._queue, 'beat', keys, name, text, self._life)
 
 
 async def stop_hearts(hearts: Sequence[Heart]) -> None:
@@ -145,15 +145,11 @@ async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
 
     :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
-    base = _base(queue).encode()
-    names: list[bytes] = await queue.command('ZRANGE', base + b'workers', 0, -1)
-    texts = await queue.command('MGET', *(base + b'worker:' + name for name in names)) if names else []
+    names: list[bytes] = await queue.command('ZRANGE', queue.keys['workers'].encode(), 0, -1)
+    prefix = queue.keys['worker'].encode()
+    texts = await queue.command('MGET', *(prefix + b':' + name for name in names)) if names else []
     found = [_read(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
     return sorted((health for health in found if health is not None), key=lambda health: health.name)
-
-
-def _base(queue: Torrelque) -> str:
-    return queue.keys['pending'].removesuffix('pending')
 
 
 def _read(name: bytes, text: bytes) -> WorkerHealth | None:
