@@ -20,7 +20,11 @@ class Served(NamedTuple):
 
 
 def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torrelque]) -> Served:
-    """What the first arguments of a worker mean."""
+    """What the first arguments of a worker mean.
+
+    :raises TorrelqueTypeError: an argument is of the wrong kind.
+    :raises TorrelqueValueError: there is no queue, or one is named twice, or a weight cannot be meant.
+    """
     app: App | None = None
     weights: dict[Torrelque, int] | None = None
     queues: list[Any]

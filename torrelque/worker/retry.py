@@ -13,7 +13,7 @@ from torrelque.protocol.check import check_call, check_flag, check_number, check
 __all__ = ['Backoff', 'Reject', 'Retry', 'RetryRule', 'check_rule']
 
 MOST_FACTOR = 1_000_000
-"""By what waits grow, at the most."""
+"""The greatest factor by which waits grow."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Backoff:
         check_flag(self.jitter, 'jitter of a back-off')
 
     def delay(self, attempt: int) -> float:
-        """How long to wait (s) after so many attempts, 1 at least."""
+        """How long to wait (s) after so many attempts; at least 1."""
         try:
             most = min(self.cap, self.base * self.factor ** (attempt - 1))
         except OverflowError:
@@ -52,8 +52,8 @@ RetryRule = (
     | Callable[[BaseException, int], 'float | None']
 )
 """When a failed task is tried again: after growing waits, after so many seconds, by the class of the exception (the
-nearest in its order of inheritance; None is not at all; what is not named goes by ``Backoff()``), or by a function of
-the exception and the attempt."""
+nearest in its order of inheritance; None is not at all; an exception that is not named goes by ``Backoff()``), or by a
+function of the exception and the attempt."""
 
 
 class Retry(Exception):  # noqa: N818 - not an error
@@ -74,7 +74,11 @@ class Reject(Exception):  # noqa: N818 - not an error
 
 
 def check_rule(rule: RetryRule, what: str = 'retry') -> RetryRule:
-    """A rule, or an error that tells what is wrong with it."""
+    """A rule by which tasks can be tried again.
+
+    :raises TorrelqueTypeError: the rule is of the wrong kind.
+    :raises TorrelqueValueError: a time in it cannot be meant.
+    """
     if isinstance(rule, Mapping):
         for kind, one in rule.items():
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -15,8 +15,8 @@ _Call = tuple[asyncio.AbstractEventLoop, 'asyncio.Future[Any]', Callable[[], Any
 class Threads:
     """As many threads as calls run at once; each is used again.
 
-    They are daemons, unlike those of `concurrent.futures`: a worker that was told to stop gives back the task of a
-    handler that does not return, and the process can end.
+    The threads are daemons, unlike those of `concurrent.futures`: a worker that was told to stop gives back the task of
+    a handler that does not return, and then the process can end.
     """
 
     def __init__(self, name: str) -> None:
@@ -28,7 +28,7 @@ class Threads:
     def run(self, call: Callable[..., T], *args: Any) -> 'asyncio.Future[T]':
         """Begin a call, in the caller's context; see `result_of` for its end.
 
-        An exception that nobody waits for any more is not spoken of.
+        An exception of a call that nobody waits for any more is not logged.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -55,14 +55,14 @@ class Threads:
             future.set_result(result)
         else:
             future.set_exception(error)
-            # An error that was asked for is not reported as one that was never retrieved.
+            # asyncio logs an error that nobody has asked for, and here nobody may wait for it any more; so ask for it.
             future.exception()
 
 
 async def result_of(call: 'asyncio.Future[T]') -> T:
     """Wait for a call in a thread; when cancelled, the call goes on.
 
-    `asyncio.shield` would do, but that some versions of it log what is raised after the cancellation.
+    It is no `asyncio.shield`, because some versions of that log what is raised after the cancellation.
     """
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -76,7 +76,8 @@ async def result_of(call: 'asyncio.Future[T]') -> T:
 
 
 def as_failure(error: BaseException) -> Exception:
-    """What an event loop can take in the place of an exception: others end it, or no future takes them."""
+    """An exception that may be raised in an event loop in the place of another: one that is no `Exception` ends the
+    loop, and no future takes a `StopIteration`."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     try:
@@ -99,5 +100,5 @@ def _work(calls: 'queue.SimpleQueue[_Call | None]') -> None:
             loop.call_soon_threadsafe(tell, future, result, error)
         except RuntimeError:
             return  # the loop is closed: nobody waits
-        # What is kept here until the next call comes would live for as long.
+        # Drop the references: an idle thread would keep the last result alive until its next call.
         del item, call, tell, result, error, future

@@ -37,7 +37,7 @@ logger = logging.getLogger(__package__)
 Self = TypeVar('Self', bound='Worker')
 
 PREPARING = 10.0
-"""s for which a burst tries to begin where the server takes no writes."""
+"""s for which a burst tries to begin while the server takes no writes."""
 CANCEL_TIMEOUT = 5.0
 """s that the end of the worker waits for handlers that it has cancelled."""
 
@@ -64,7 +64,8 @@ class Worker:
     :param on_success: called with delivery and result, when the task was released.
     :param on_error: called with delivery and exception after each failed attempt.
     :param on_dead: called with delivery and exception when the task is dead, at least once; with a `DeathError` where
-        it died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up then.
+        the task died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up
+        then.
     :param breaker: see `Breaker`.
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
