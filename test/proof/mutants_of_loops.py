@@ -112,7 +112,8 @@ CURRENT = (
     Mutant(
         'task-unknown-behind-a-decorator', BEYOND, 'a coroutine that a plain wrapper makes does not know its task',
         (client('tasks/running', 'async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:\n'
-                '    """What is left of a call, in the event loop."""\n    _running.set(running)',
+                '    """The rest of a plain function that has returned an awaitable; it runs in the event loop."""\n'
+                '    _running.set(running)',
                 'async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:'),),
         ('tasks::test_a_function_knows_its_task_behind_decorators',),
     ),

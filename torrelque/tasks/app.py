@@ -27,23 +27,24 @@ T = TypeVar('T')
 Self = TypeVar('Self', bound='Tasks')
 
 FIFO = 'fifo:'
-"""What the group of an ordered queue is called, before its name."""
+"""What the group of an ordered queue begins with, before the name of the queue."""
 
 
 class Tasks:
     """Functions whose calls can be enqueued, and run by a worker: ``Worker(app)``.
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
-        first worker; the app makes others of the same client, serialiser and name for other event loops.
+        first worker; for other event loops the app makes other objects of the same client, serialiser and name.
     :param keep: how long (s) the final state of a task stays, whatever its function returned, where neither call, nor
         function, nor worker says a ``result_ttl``; so `handle` can tell a task that is done from one that never was.
-        0 is not at all, but for results: what returned None is forgotten at once, and a result stays as the queue says.
+        With 0 only results are kept: a task that returned None is forgotten at once, a result stays as the queue says.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
         of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
 
-    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`): that has an
-    event loop of its own, in a thread that begins with the first such call.  What the app made is closed with the event
-    loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given is the caller's.
+    An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
+    it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
+    made are closed with their event loop, by ``aclose()``, or by ``close()``; the one that it was given is the
+    caller's.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Tasks:
         """Decorate a function, so that its calls can be enqueued; called as usual it runs right here.
 
         A coroutine function is run in the event loop of the worker; a function in a thread or a process, so it may
-        block.  What it returns is the result, what it raises a failed attempt, see `torrelque.worker.Worker`.
+        block.  What the function returns is the result, what it raises a failed attempt, see `torrelque.worker.Worker`.
 
         :param name: what its tasks are called in their payload, unique in the app; module and name by default.
         :param max_attempts: how often a task is tried; -1 is for ever.  By default, as the worker says.
@@ -171,7 +172,7 @@ class Tasks:
         """Decorate a function, so that calling it as usual enqueues the call, in strict order.
 
         The calls of all functions of one ``queue`` run one at a time in the order in which they were made, across all
-        instances of the application.  One that fails is tried again before the next one begins, and when its retries
+        instances of the application.  A call that fails is tried again before the next one begins; when its retries
         are used up it is dead, and the next one begins.  When a worker is killed its call is the next to run, after
         ``task_timeout`` seconds at the latest.
 
@@ -222,7 +223,7 @@ class Tasks:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
 
-        For synchronous code, see `Enqueuer.push`, whose event loop it is.
+        For synchronous code; the event loop is that of `Enqueuer.push`.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
@@ -238,7 +239,8 @@ class Tasks:
 
     @property
     def has_on_dead(self) -> bool:
-        """Whether a function has an ``on_dead`` of its own; else a worker need not look for deaths that nobody saw."""
+        """Whether a function has an ``on_dead`` of its own.  If none has, a worker need not look for deaths that nobody
+        saw."""
         return any(definition.job.on_dead is not None for definition in self._definitions.values())
 
     async def prepare(self) -> None:

@@ -46,20 +46,20 @@ class Enqueuer(Generic[P, T]):
         return self._definition.name
 
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
-        """Enqueue a call.  Whether one that is cancelled was enqueued is unknown, unless it has a ``task_id``.
+        """Enqueue a call.  Whether a cancelled call was enqueued is unknown, unless it has a ``task_id``.
 
         :raises TorrelqueTypeError: the arguments are not those of the function, or cannot be serialised; nothing was
             sent.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id`` of `options`.
-        :raises TorrelqueFullError: it has the ``max_tasks`` of `options`.
+        :raises TorrelqueFullError: the queue has the ``max_tasks`` of `options`.
         """
         return await self._enqueue(self._pack(args, kwargs), args, kwargs)
 
     def push(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """As `enqueue`, for synchronous code: it waits until the queue has the task.
 
-        The call goes through an event loop of its own, which the app keeps in a thread; other event loops have no part
-        in it.
+        The call goes through the event loop that the app keeps in a thread for such calls; other event loops have no
+        part in it.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
@@ -93,19 +93,19 @@ class Enqueuer(Generic[P, T]):
         result_ttl: float | None = None,
         max_tasks: int | None = None,
     ) -> 'Enqueuer[P, T]':
-        """The same function with other options for calls; None is as it is.
+        """The same function with other options for calls; an option that is None stays as it is.
 
         :param delay: time (s) until the task can be taken.
-        :param eta: when it can be taken: a ``datetime`` with a time zone, or a Unix time; at once when it is past.  It
-            becomes a delay by the clock of this machine.
+        :param eta: when the task can be taken: a ``datetime`` with a time zone, or a Unix time; at once when that is
+            past.  It becomes a delay by the clock of this machine.
         :param group: see `torrelque.Torrelque.enqueue`; or a function that is called with the arguments.
         :param priority: see there; or a function that is called with the arguments.
         :param task_id: an id of the caller's own, so that the same thing is not enqueued twice.
         :param max_attempts: how often the task is tried; -1 is for ever.
         :param task_timeout: length (s) of the task's leases: how long it takes until a task whose worker was killed is
             taken by another one.  Workers renew leases, so this is no limit for the function.
-        :param result_ttl: how long (s) the final state and the result can be read, a result of None too; goes before
-            what `Tasks` was told to ``keep``.
+        :param result_ttl: how long (s) the final state and the result can be read, a result of None too; it goes before
+            the ``keep`` of `Tasks`.
         :param max_tasks: how many tasks the queue may have before the call is refused.
         """
         changed = self._options.changed(
@@ -212,13 +212,13 @@ class Function(_Decorated[P, R, T]):
 
 
 class FifoFunction(_Decorated[P, R, T]):
-    """An `Enqueuer` of an ordered queue.  Called as usual, it is enqueued; its ``function`` runs right here."""
+    """An `Enqueuer` of an ordered queue.  Called as usual, it enqueues the call; its ``function`` runs right here."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call, behind all calls of the ordered queue that were made before.
 
         In synchronous code this waits until the queue has the task.  In an event loop the call begins at once, and
-        ``await`` of the handle waits; when nobody does, what goes wrong is logged.
+        ``await`` of the handle waits until the queue has the task; where nobody awaits it, an error is logged.
         """
         if running_loop() is None:
             return self.push(*args, **kwargs)

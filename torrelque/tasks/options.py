@@ -64,7 +64,8 @@ class Options:
             check_priority(self.priority)
 
     def changed(self, **changes: Any) -> 'Options':
-        """These, but for what is not None; an ``eta`` takes the place of a ``delay``, and the other way round."""
+        """The same options with changes, of which None changes nothing.  An ``eta`` takes the place of a ``delay``, and
+        the other way round."""
         changes = {name: value for name, value in changes.items() if value is not None}
         if 'delay' in changes:
             changes.setdefault('eta', None)

@@ -5,11 +5,21 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar('T')
 
-_Call = tuple[asyncio.AbstractEventLoop, 'asyncio.Future[Any]', Callable[[], Any], Callable[..., None]]
+
+class _Call(NamedTuple):
+    """A call for a thread to make."""
+
+    loop: asyncio.AbstractEventLoop
+    """The event loop that waits for it."""
+    future: 'asyncio.Future[Any]'
+    """What waits for its end there."""
+    call: Callable[[], Any]
+    settle: Callable[..., None]
+    """Called in the event loop with the future and what came of the call."""
 
 
 class Threads:
@@ -20,6 +30,8 @@ class Threads:
     """
 
     def __init__(self, name: str) -> None:
+        # Legend.  _name: what the threads are called, before a number.  _calls: what they are to do; None ends one.
+        # _idle: how many have nothing to do.  _count: how many there are.
         self._name = name
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._idle = 0
@@ -39,7 +51,7 @@ class Threads:
             name = f'{self._name}-{self._count + 1}'
             threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True).start()
             self._count += 1
-        self._calls.put((loop, future, lambda: context.run(call, *args), self._tell))
+        self._calls.put(_Call(loop, future, lambda: context.run(call, *args), self._settle))
         return future
 
     def close(self) -> None:
@@ -47,7 +59,7 @@ class Threads:
         for _ in range(self._count):
             self._calls.put(None)
 
-    def _tell(self, future: 'asyncio.Future[Any]', result: Any, error: Exception | None) -> None:
+    def _settle(self, future: 'asyncio.Future[Any]', result: Any, error: Exception | None) -> None:
         self._idle += 1
         if future.cancelled():
             return
@@ -91,14 +103,14 @@ def as_failure(error: BaseException) -> Exception:
 
 def _work(calls: 'queue.SimpleQueue[_Call | None]') -> None:
     while item := calls.get():
-        loop, future, call, tell = item
+        loop, future, call, settle = item
         try:
             result, error = call(), None
         except BaseException as exc:
             result, error = None, as_failure(exc)
         try:
-            loop.call_soon_threadsafe(tell, future, result, error)
+            loop.call_soon_threadsafe(settle, future, result, error)
         except RuntimeError:
-            return  # the loop is closed: nobody waits
+            return  # the event loop is closed, so nobody waits for the call
         # Drop the references: an idle thread would keep the last result alive until its next call.
-        del item, call, tell, result, error, future
+        del item, call, settle, result, error, future
