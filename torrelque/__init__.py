@@ -1,6 +1,7 @@
 """A minimal, asynchronous, reliable, distributed work-queue primitive on Redis, Valkey or KeyDB."""
 
 from .aio.queue import Torrelque
+from .codec import TorrelqueSerialiser, TorrelqueTaskSerialiser
 from .error import (
     TorrelqueBulkError,
     TorrelqueClosedError,
@@ -19,10 +20,8 @@ from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
-    TorrelqueTaskSerialiser,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )

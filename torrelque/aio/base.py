@@ -4,8 +4,8 @@ import weakref
 from types import TracebackType
 from typing import Any, TypeVar
 
+from torrelque.codec import JSON, TorrelqueSerialiser
 from torrelque.error import TorrelqueClosedError
-from torrelque.model import JSON, TorrelqueSerialiser
 from torrelque.protocol import check
 from torrelque.protocol.calls import Call, Plan
 

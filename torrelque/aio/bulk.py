@@ -5,8 +5,9 @@ import itertools
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Any
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import TorrelqueBulkError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueTypeError
-from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId
+from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.steps import Enqueuer, calls_of, told_of_many
 from torrelque.protocol.transition import Arg
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError, no_reply
-from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId
+from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import claim_args, tell_troubles
 from torrelque.protocol.replies import Claimed, UnreadableError, read_claimed, read_swept
 from torrelque.protocol.transition import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition

@@ -27,6 +27,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
@@ -35,7 +36,6 @@ from torrelque.error import (
     TorrelqueTimeoutError,
     copy_error,
 )
-from torrelque.model import TorrelqueSerialiser
 from torrelque.protocol.refusals import REPEATING
 from torrelque.protocol.replies import outcome_error, read_state, text
 from torrelque.protocol.transition import BULK, BULK_BYTES, GRACE, STATE_FIELDS, Transition

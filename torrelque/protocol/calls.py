@@ -9,9 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId, TorrelqueTaskStatus
+from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
+from torrelque.model import TorrelqueTaskId, TorrelqueTaskStatus
 
-from .check import check_count, check_error, check_id, check_ids, check_serialiser, milliseconds, serialise
+from .check import check_count, check_error, check_id, check_ids, milliseconds
 from .keys import make_keys
 from .replies import Outcome, settled
 from .transition import (

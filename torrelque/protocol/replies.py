@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import hiredis
 import redis.exceptions
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import (
     ServerAuthenticationError,
     ServerOutOfMemoryError,
@@ -30,7 +31,6 @@ from torrelque.model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,

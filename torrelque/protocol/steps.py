@@ -7,20 +7,20 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from torrelque.codec import TorrelqueSerialiser, serialise
 from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
 )
 
 from .calls import Plan, tell_troubles, told
-from .check import check_count, check_group, check_id, check_name, milliseconds, serialise
+from .check import check_count, check_group, check_id, check_name, milliseconds
 from .replies import (
     UNREADABLE,
     check_reply,

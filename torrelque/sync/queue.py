@@ -21,7 +21,7 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled
