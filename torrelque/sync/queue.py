@@ -21,8 +21,9 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
+from torrelque.base import Queue
 from torrelque.codec import JSON
-from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
+from torrelque.protocol.calls import Call, many_to_release, many_to_touch, options_of_many, told
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled
 from torrelque.protocol.steps import (
@@ -55,7 +56,7 @@ T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque:
+class Torrelque(Queue):
     """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
 
     Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous
@@ -72,18 +73,6 @@ class Torrelque:
 
     client: Client
     """What the object was made with."""
-    serialiser: TorrelqueSerialiser
-    """What turns tasks, results and progress into bytes and back."""
-    max_tasks: int | None
-    """How many tasks the queue may have before it refuses more; None is any number."""
-    name: str
-    """The queue's name."""
-    keys: dict[str, str]
-    """Full names of the queue's keys."""
-    task_timeout: float = 300
-    """Length of a task's leases (s) where `enqueue` was not given another."""
-    result_ttl: float = 3600
-    """How long (s) a kept state can be read where `release` was not given another time."""
 
     def __init__(
         self,
@@ -94,12 +83,7 @@ class Torrelque:
         max_tasks: int | None = None,
     ) -> None:
         check_client(client)
-        self._plan = Plan(queue, serialiser, max_tasks)
-        self.keys = self._plan.keys
-        self.name = queue
-        self.client = client
-        self.serialiser = serialiser
-        self.max_tasks = max_tasks
+        super().__init__(client, queue, serialiser, max_tasks)
         self._line = share_line(client, self.keys['pending'], self)
         self._unsure = Unsure()
         self._fetcher = Fetcher(self._plan, self._line)
