@@ -244,6 +244,6 @@ def dripping(queue_name: str) -> Iterator[SyncTorrelque]:
 
 def test_a_handshake_that_drips_comes_to_an_end(dripping: SyncTorrelque, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.connection.CONNECT_TIMEOUT', 0.3)
+    monkeypatch.setattr('torrelque.sync.client.CONNECT_TIMEOUT', 0.3)
     with pytest.raises(torrelque.TorrelqueConnectionError):
         dripping.enqueue(1)

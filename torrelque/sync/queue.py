@@ -49,8 +49,8 @@ from torrelque.protocol.steps import (
 from torrelque.protocol.transition import Arg, renewed, renewing
 from torrelque.protocol.unsure import Unsure
 
-from .fetcher import Fetcher, Visit
-from .link import Client, add_to_pipeline, check_client, share_line
+from .client import Client, add_to_pipeline, check_client, leave_link, share_link
+from .fetcher import Fetch, Fetcher
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
@@ -84,9 +84,9 @@ class Torrelque(Queue):
     ) -> None:
         check_client(client)
         super().__init__(client, queue, serialiser, max_tasks)
-        self._line = share_line(client, self.keys['pending'], self)
+        self._link = share_link(client, self.keys['pending'], self)
         self._unsure = Unsure()
-        self._fetcher = Fetcher(self._plan, self._line)
+        self._fetcher = Fetcher(self._plan, self._link)
 
     def __repr__(self) -> str:
         return f'<{type(self).__module__.rpartition(".")[0]}.{type(self).__name__} {self.name!r}>'
@@ -105,7 +105,7 @@ class Torrelque(Queue):
         The caller's client stays open.  A call that is on its way in another thread comes to its end.
         """
         self._fetcher.close()
-        self._line.leave(self)
+        leave_link(self._link, self)
 
     # Producers
 
@@ -186,7 +186,7 @@ class Torrelque(Queue):
             timeout = milliseconds(timeout, 'timeout') / 1000
         check_count(max_tasks, 'max_tasks')
         self._check_open()
-        deliveries = Visit(self._fetcher, timeout, max_tasks).fetch()
+        deliveries = Fetch(self._fetcher, timeout, max_tasks).fetch()
         return deliveries[0] if max_tasks == 1 else deliveries
 
     def requeue(
@@ -317,7 +317,7 @@ class Torrelque(Queue):
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
+        return self._link.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -380,4 +380,4 @@ class Torrelque(Queue):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            reply = self._line.call(None, args) if name is None else self._call(name, args)
+            reply = self._link.call(None, args) if name is None else self._call(name, args)
