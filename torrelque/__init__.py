@@ -24,6 +24,7 @@ from .model import (
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
+    TorrelqueWatch,
 )
 from .protocol.replies import read_outcome
 
@@ -50,5 +51,6 @@ __all__ = [
     'TorrelqueTimeoutError',
     'TorrelqueTypeError',
     'TorrelqueValueError',
+    'TorrelqueWatch',
     'read_outcome',
 ]

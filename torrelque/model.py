@@ -1,7 +1,8 @@
-"""Frozen values that the queue takes and gives: ids, statuses, states, statistics."""
+"""What the queue takes and gives: frozen values (ids, statuses, states, statistics), and the type of a watch."""
 
 import enum
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, Protocol
 
 
 class TorrelqueTaskStatus(enum.IntEnum):
@@ -114,6 +115,24 @@ class TorrelqueTaskState(NamedTuple):
     """The group whose order, fairness and limits it shares."""
     priority: int
     """Tasks of a higher priority go first."""
+
+
+class TorrelqueWatch(Protocol):
+    """The states of one task, one after the other, as `Torrelque.watch` gives them: for ``async for``.
+
+    ``contextlib.aclosing`` takes it as well, which ends the watch where its block is left.
+    """
+
+    def __aiter__(self) -> AsyncIterator[TorrelqueTaskState]: ...
+
+    async def __anext__(self) -> TorrelqueTaskState: ...
+
+    async def aclose(self) -> None:
+        """Watch no longer, at once; whoever waits for the next state is told that it was the last.
+
+        Nothing is sent, and nothing happens when the watch is over already.
+        """
+        ...
 
 
 class TorrelqueDeath(NamedTuple):

@@ -314,7 +314,7 @@ class Hub:
         changed = values != task.values
         if changed:
             try:
-                if isinstance(values, bytes) and (broken := outcome_error(text(values), task.id)):
+                if broken := _damage_of(values, task.id):
                     raise broken
                 task.state = read_state(values, self._serialiser)
             except TorrelqueError as exc:
@@ -395,3 +395,8 @@ class Hub:
             for watcher in watchers:
                 watcher.end(copy_error(error))
             self._forget(task)
+
+
+def _damage_of(values: Any, task_id: str) -> Exception | None:
+    """The error that the server found in the place of a task's values, where it found one."""
+    return outcome_error(text(values), task_id) if isinstance(values, bytes) else None

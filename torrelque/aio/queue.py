@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -18,13 +18,13 @@ from torrelque.model import (
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
+    TorrelqueWatch,
 )
 from torrelque.protocol import calls, check, replies, steps
-from torrelque.protocol.calls import Call
 from torrelque.protocol.transition import renewed, renewing
 
 from . import bulk
-from .client import Client, add_to_pipeline, check_client
+from .client import Client, Pipeline, add_to_pipeline, check_client
 from .session import Session
 from .sweeper import Sweeper
 from .watch import Watch
@@ -104,7 +104,7 @@ class Torrelque(Queue):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
-        pipeline: Any = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, at once or after a delay.
 
@@ -171,7 +171,7 @@ class Torrelque(Queue):
         call = self._plan.cancel(task_id)
         return replies.settled(await self._started().send(*call), task_id)
 
-    def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+    def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
 
         When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
@@ -228,7 +228,7 @@ class Torrelque(Queue):
         settled by `release`, `requeue` or `bury`, or the lease renewed by `touch`; else it is handed to somebody else.
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
-        :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
+        :param max_tasks: when more than 1, a list is returned, as `dequeue_many` does, which has the exact type.
         :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
             message says so, ``replied`` is False, and ``__cause__`` is the reason.
         :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
@@ -240,10 +240,45 @@ class Torrelque(Queue):
         attempt does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its
         state and in the log.
         """
-        if timeout is not None:
-            timeout = check.milliseconds(timeout, 'timeout') / 1000
-        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
+        deliveries = await self._take(timeout, max_tasks)
         return deliveries[0] if max_tasks == 1 else deliveries
+
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        """Wait for tasks and take them, each with a lease of its own: a list of ``(id, task)`` pairs, of one too.
+
+        It waits for one task, and returns what is there then: at least one, and no more than ``max_tasks``.
+
+        :param max_tasks: how many at the most, at least 1; some hundred are taken in one call.
+        :param timeout: how long to wait (s), as in `dequeue`, whose errors it has.
+
+        A call that is cancelled loses nothing: what was taken for it goes to other waiting calls, or back to the head
+        of the queue, uncounted.
+        """
+        return await self._take(timeout, max_tasks)
+
+    @overload
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     async def requeue(
         self,
@@ -253,8 +288,8 @@ class Torrelque(Queue):
         task_timeout: float | None = None,
         error: str | None = None,
         forgive: bool = False,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Give a task back, to be tried again now or after a delay; when its attempts are used up it is dead.
 
         It goes to the end of the queue; one that has a group or a priority back to where it was in their order.  One of
@@ -272,7 +307,33 @@ class Torrelque(Queue):
 
         When the call is cancelled it is carried out all the same, if the server can be reached.
         """
-        return await self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        call = self._plan.requeue(task_id, delay, task_timeout, error, forgive)
+        if pipeline is None:
+            return await self._started().settle(*call)
+        await add_to_pipeline(self.client, pipeline, self._plan.words(call))
+        return None
+
+    @overload
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     async def release(
         self,
@@ -281,8 +342,8 @@ class Torrelque(Queue):
         result: Any = None,
         result_ttl: float | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Finish a task, well or not.  (Others say acknowledge or delete; beanstalkd's release is our `requeue`.)
 
         Its final state is kept for a while when a result or a ``result_ttl`` is given or the status is REJECTED;
@@ -295,7 +356,11 @@ class Torrelque(Queue):
             lost reply reads as refused.
         :return: as `requeue`.
         """
-        return await self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        call = self._plan.release(task_id, result, result_ttl, status, self.result_ttl)
+        if pipeline is None:
+            return await self._started().settle(*call)
+        await add_to_pipeline(self.client, pipeline, self._plan.words(call))
+        return None
 
     async def release_many(
         self,
@@ -395,7 +460,7 @@ class Torrelque(Queue):
         """
         return await self._started().run(steps.get_group_stats(group))
 
-    async def groups(self) -> AsyncIterator[str]:
+    async def groups(self) -> AsyncGenerator[str, None]:
         """Names of the groups that have tasks, dead ones not counted, in no order.
 
         They are read in steps: a group that has tasks all the time is there once, one that comes or goes may be.
@@ -514,8 +579,9 @@ class Torrelque(Queue):
             timeout = check.milliseconds(timeout, 'timeout') / 1000
         return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
 
-    async def _settle(self, call: Call, pipeline: Any) -> bool:
-        if pipeline is not None:
-            await add_to_pipeline(self.client, pipeline, self._plan.words(call))
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
-        return await self._started().settle(*call)
+    def _take(
+        self, timeout: float | None, max_tasks: int
+    ) -> Coroutine[Any, Any, list[tuple[TorrelqueTaskId, Any]]]:
+        if timeout is not None:
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        return self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))

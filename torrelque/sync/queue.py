@@ -1,7 +1,7 @@
 """The synchronous queue: class `Torrelque`, its verbs, each a line or two."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -49,7 +49,7 @@ from torrelque.protocol.steps import (
 from torrelque.protocol.transition import Arg, renewed, renewing
 from torrelque.protocol.unsure import Unsure
 
-from .client import Client, add_to_pipeline, check_client, leave_link, share_link
+from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
 from .fetcher import Fetch, Fetcher
 
 T = TypeVar('T')
@@ -119,7 +119,7 @@ class Torrelque(Queue):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
-        pipeline: Any = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
@@ -182,12 +182,39 @@ class Torrelque(Queue):
         Each thread that waits has a connection of its own.  A ``KeyboardInterrupt`` gives back what was taken,
         uncounted, which may take a second.
         """
-        if timeout is not None:
-            timeout = milliseconds(timeout, 'timeout') / 1000
-        check_count(max_tasks, 'max_tasks')
-        self._check_open()
-        deliveries = Fetch(self._fetcher, timeout, max_tasks).fetch()
+        deliveries = self._take(timeout, max_tasks)
         return deliveries[0] if max_tasks == 1 else deliveries
+
+    def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        """Wait for tasks and take them: a list of ``(id, task)`` pairs, of one too, as the asynchronous one.
+
+        Its errors, and what a ``KeyboardInterrupt`` does, are those of `dequeue`.
+        """
+        return self._take(timeout, max_tasks)
+
+    @overload
+    def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     def requeue(
         self,
@@ -197,10 +224,36 @@ class Torrelque(Queue):
         task_timeout: float | None = None,
         error: str | None = None,
         forgive: bool = False,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Give a task back, as the asynchronous one."""
-        return self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        call = self._plan.requeue(task_id, delay, task_timeout, error, forgive)
+        if pipeline is None:
+            return self._settle(call)
+        add_to_pipeline(self.client, pipeline, self._plan.words(call))
+        return None
+
+    @overload
+    def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     def release(
         self,
@@ -209,10 +262,14 @@ class Torrelque(Queue):
         result: Any = None,
         result_ttl: float | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Finish a task, as the asynchronous one."""
-        return self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        call = self._plan.release(task_id, result, result_ttl, status, self.result_ttl)
+        if pipeline is None:
+            return self._settle(call)
+        add_to_pipeline(self.client, pipeline, self._plan.words(call))
+        return None
 
     def release_many(
         self,
@@ -273,8 +330,8 @@ class Torrelque(Queue):
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
         return self._run(get_group_stats(group))
 
-    def groups(self) -> Iterator[str]:
-        """Names of the groups that have tasks, as the asynchronous one; the iterator is a plain one."""
+    def groups(self) -> Generator[str, None, None]:
+        """Names of the groups that have tasks, as the asynchronous one; the generator is a plain one."""
         scan = GroupScan(self._plan)
         while not scan.over:
             yield from self._run(scan.read())
@@ -330,10 +387,14 @@ class Torrelque(Queue):
             raise error
         return outcome
 
-    def _settle(self, call: Call, pipeline: Any = None) -> bool:
-        if pipeline is not None:
-            add_to_pipeline(self.client, pipeline, self._plan.words(call))
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
+    def _take(self, timeout: float | None, max_tasks: int) -> list[tuple[TorrelqueTaskId, Any]]:
+        if timeout is not None:
+            timeout = milliseconds(timeout, 'timeout') / 1000
+        check_count(max_tasks, 'max_tasks')
+        self._check_open()
+        return Fetch(self._fetcher, timeout, max_tasks).fetch()
+
+    def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
             outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
