@@ -15,7 +15,7 @@ from proxy import Proxy, calls_of
 from servers import RealServer
 from topology import Cluster
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskId, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol.replies import UnreadableError, read_tell
 from torrelque.testing import Clock
 

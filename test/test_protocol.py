@@ -8,8 +8,8 @@ from importlib.resources import files
 import pytest
 
 import torrelque
-from torrelque import model
-from torrelque.model import JSON
+from torrelque import codec
+from torrelque.codec import JSON
 from torrelque.protocol import calls, check, refusals, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
@@ -77,7 +77,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
 def test_json_is_that_of_the_standard_library(monkeypatch, fast):
     if not fast:
         monkeypatch.setattr(json.encoder, 'c_make_encoder', None)
-    encode = model._make_encode()
+    encode = codec._make_encode()
     for value in (None, True, -1, 1.5, 'ü"\n', [], {}, {'a': [{'b': ()}], 1: None}, [[1, 2], 'x' * 1000], 10**30):
         assert encode(value) == json.dumps(value, separators=(',', ':'))
         for text in (json.dumps(value), f' \n{json.dumps(value)}', f'{json.dumps(value)}\t '):
@@ -135,7 +135,7 @@ def test_refused_outcomes(reply):
 
 def test_a_state_is_read_from_its_values():
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
-    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.model.JSON)
+    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.codec.JSON)
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
-    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.model.JSON) is None
+    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.codec.JSON) is None

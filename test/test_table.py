@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol import calls, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.table import DONE, ROWS, TABLE, WITH_VALUE, Row
@@ -97,8 +97,10 @@ def test_there_is_one_builder_and_one_reader_of_each_in_the_same_order() -> None
 
 @by_name
 def test_a_reader_takes_no_rubbish(row: Row) -> None:
-    more = {'tell': [JSON], 'state': [1, 1]}.get(row.name, [1] if row.outcomes else [])
-    for reply in (None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]):
+    known: dict[str, list[object]] = {'tell': [JSON], 'state': [1, 1]}
+    more = known.get(row.name, [1] if row.outcomes else [])
+    rubbish: list[object] = [None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]]
+    for reply in rubbish:
         with pytest.raises(replies.UnreadableError):
             replies.READERS[row.name](reply, *more)
 

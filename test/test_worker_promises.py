@@ -19,7 +19,7 @@ import redis.asyncio
 import torrelque
 from processes import running
 from servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.worker import (
     Backoff,
     Breaker,
@@ -254,10 +254,10 @@ class Together(Torrelque):
     served: list[Torrelque]
     all_served: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             self.waiting.append(self)
-        got = await super().dequeue(timeout, max_tasks=max_tasks)
+        got = await super().dequeue_many(max_tasks, timeout)
         if timeout is None:
             self.served.append(self)
             if len(self.served) == 2:
@@ -291,9 +291,10 @@ class Busy(Torrelque):
 
     asked: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         self.asked.set()
         await asyncio.Event().wait()
+        return []
 
 
 async def test_what_was_taken_and_not_begun_goes_back_in_its_order(
@@ -320,8 +321,8 @@ class Late(Torrelque):
 
     given: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
-        got = await super().dequeue(timeout, max_tasks=max_tasks)
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        got = await super().dequeue_many(max_tasks, timeout)
         self.given.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -345,10 +346,10 @@ async def test_what_comes_in_the_moment_of_the_end_goes_back(client: redis.async
 class Broken(Torrelque):
     """The server refuses to have anybody wait."""
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             raise redis.exceptions.ResponseError('no waiting here')
-        return await super().dequeue(timeout, max_tasks=max_tasks)
+        return await super().dequeue_many(max_tasks, timeout)
 
 
 async def test_an_error_of_one_of_several_queues_ends_the_worker(

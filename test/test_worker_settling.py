@@ -319,7 +319,7 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
     refused = 0
     release = queue.release
 
-    async def refuse(*args: Any, **kwargs: Any) -> bool:
+    async def refuse(*args: Any, **kwargs: Any) -> Any:
         nonlocal refused
         refused += 1
         if refused < 8:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from torrelque.error import TorrelqueTypeError, TorrelqueValueError
-from torrelque.model import TorrelqueSerialiser
 
 MAX_SECONDS = 10.0**10
 """The longest time (s) that can be meant, some 317 years; milliseconds stay exact in a double."""
@@ -138,26 +137,6 @@ def check_rate(rate: tuple[int, float], others: str = ', None or math.inf') -> t
 def is_none(limit: object) -> bool:
     """Whether a limit is ``math.inf``, which is none."""
     return isinstance(limit, float) and limit == math.inf
-
-
-def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
-    """A value's bytes, or the error of the serialiser as one of ours."""
-    try:
-        data = serialiser.dumps(value)
-        if isinstance(data, str):
-            return data.encode()
-    except Exception as exc:
-        raise TorrelqueTypeError(f'{what} cannot be serialised: {type(exc).__name__}: {exc}') from exc
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TorrelqueTypeError(f'the serialiser must make bytes of {what}, not {type(data).__name__}')
-    return bytes(data)
-
-
-def check_serialiser(serialiser: TorrelqueSerialiser) -> TorrelqueSerialiser:
-    """What turns values into bytes and back."""
-    if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
-        raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
-    return serialiser
 
 
 def check_error(error: str | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import hiredis
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import (
     TorrelqueDuplicateError,
     TorrelqueError,
@@ -25,7 +26,6 @@ from torrelque.model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,

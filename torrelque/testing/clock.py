@@ -24,10 +24,12 @@ class HasKeys(Protocol):
     @property
     def keys(self) -> dict[str, str]:
         """Full names of the keys of the queue."""
+        ...
 
     @property
     def client(self) -> Any:
         """The client of its server."""
+        ...
 
 
 class Due(NamedTuple):
@@ -41,7 +43,7 @@ class Due(NamedTuple):
 
 @functools.cache
 def _script() -> str:
-    return (importlib.resources.files(__package__) / 'script' / 'move.lua').read_text('utf-8')
+    return (importlib.resources.files('torrelque.testing') / 'script' / 'move.lua').read_text('utf-8')
 
 
 def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]:

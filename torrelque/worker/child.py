@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from torrelque import TorrelqueError, TorrelqueTaskId
@@ -182,7 +183,7 @@ def last_line(error: BaseException) -> str:
     return traceback.format_exception_only(type(error), error)[-1].rstrip()
 
 
-def _wait_for(parent: 'multiprocessing.process.BaseProcess') -> None:
+def _wait_for(parent: BaseProcess) -> None:
     parent.join()
     _kill_group()
 

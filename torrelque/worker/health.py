@@ -191,6 +191,10 @@ def _is_number(value: object) -> bool:
 def _get(fields: dict[str, Any], name: str, neutral: T) -> T:
     """A field of the kind of its neutral value, or that value."""
     value: Any = fields.get(name)
+    return value if _is_like(value, neutral) else neutral
+
+
+def _is_like(value: object, neutral: object) -> bool:
     if isinstance(neutral, float):
-        return value if _is_number(value) else neutral
-    return value if isinstance(value, type(neutral)) and not isinstance(value, bool) else neutral
+        return _is_number(value)
+    return isinstance(value, type(neutral)) and not isinstance(value, bool)

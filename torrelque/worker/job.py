@@ -40,9 +40,12 @@ class App(Protocol):
     @property
     def queues(self) -> Sequence[Torrelque]:
         """The queues whose tasks the app knows."""
+        ...
 
     async def prepare(self) -> None:
         """What must be done before the first task is taken."""
+        ...
 
     def find(self, delivery: Delivery) -> Job:
         """The job of a task; an exception says that there is none, and the task is dead with it as its error."""
+        ...

@@ -10,7 +10,7 @@ from torrelque import Torrelque
 
 @functools.cache
 def _load(name: str) -> str:
-    return (importlib.resources.files(__package__) / 'script' / f'{name}.lua').read_text('utf-8')
+    return (importlib.resources.files('torrelque.worker') / 'script' / f'{name}.lua').read_text('utf-8')
 
 
 async def run_script(queue: Torrelque, name: str, keys: Sequence[str | bytes], *args: str | bytes | int) -> Any:

@@ -181,8 +181,7 @@ async def give_back(taken: Sequence[Taken]) -> None:
 
 
 async def _dequeue(queue: Torrelque, timeout: float | None, count: int) -> Taken:
-    got = await queue.dequeue(timeout, max_tasks=count)
-    return queue, [got] if count == 1 else got
+    return queue, await queue.dequeue_many(count, timeout)
 
 
 async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float | None = None) -> list[Taken]:
