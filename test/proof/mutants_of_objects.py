@@ -110,7 +110,11 @@ NAMES = (
     ),
     Mutant(
         'breaker-in-the-encoding-of-its-client', BEYOND, 'a group that works again stays paused',
-        (client('worker/breaker', "queue.command('HEXISTS', ", 'queue.client.hexists('),),
+        (client(
+            'worker/breaker',
+            'if await queue.resume(group, probing=True):',
+            "if await queue.client.hexists(queue.keys['probes'], group or '') and await queue.resume(group):",
+        ),),
         ('names::test_a_worker_and_its_breaker_with_names_of_any_text',),
     ),
     Mutant(

@@ -212,6 +212,17 @@ BELL = (
         ('bell::test_what_makes_work_available_wakes_who_waits',),
     ),
     Mutant(
+        'resume-ends-any-pause', BEYOND, 'whoever had a probe ends the pause of an operator',
+        (script('resume', "if ARGV[3] == '1' and", 'if false and'),),
+        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+    ),
+    Mutant(
+        'resume-of-probes-by-what-cannot-be-read', BEYOND,
+        'whoever had a probe ends a pause of which nobody can tell whether it has probes',
+        (script('resume', "~= 1 then", "== 0 then"),),
+        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+    ),
+    Mutant(
         'resume-rings-not', 10, 'who waits at a paused queue waits on',
         (script('resume', "if settle() or ARGV[2] == '' and", 'if settle() and'),),
         ('bell::test_what_makes_work_available_wakes_who_waits',),

@@ -47,9 +47,10 @@ OUTCOMES = {
     'touch': _SETTLED,
     'bury': _SETTLED,
     'cancel': frozenset({'ok', 'final', 'unknown', 'broken'}),
+    'resume': frozenset({'ok', 'paused'}),
     'redrive': frozenset({'ok', 'state_lost', 'payload_lost', 'lost', 'not_dead', 'unknown', 'broken'}),
 }
-"""What can become of a task, by the transition that takes tasks one by one."""
+"""What can become of a task, or of a pause, by the transition that takes them one by one."""
 _LENGTHS = {'stats': 5, 'group': 7, 'sweep': 6}
 """How long the replies of the transitions are that tell something."""
 _WITH_DATA = frozenset({'duplicate', 'full'})

@@ -311,9 +311,10 @@ def pause(group: str | None, probe: float | None) -> Steps[None]:
     yield 'pause', pause_args(group, probe)
 
 
-def resume(group: str | None) -> Steps[None]:
-    """End a pause."""
-    yield 'resume', [check_group(group)]
+def resume(group: str | None, probing: bool) -> Steps[bool]:
+    """End a pause, or one with probes only; whether there is none now."""
+    reply = yield 'resume', [check_group(group), '1' if probing else '']
+    return read_outcomes('resume', reply, 1) == ['ok']
 
 
 def get_group_stats(group: str) -> Steps[TorrelqueGroupStats]:

@@ -7,7 +7,7 @@
 -- Reply  'ok'
 local every = tonumber(ARGV[3])
 if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('HGET', probes, ARGV[2]) then
-  -- An operator's, which who tries a service does not undo.
+  -- The pause has no probes, so an operator set it.  A circuit breaker's pause with probes must not replace it.
   return 'ok'
 end
 -- First something that a server without free memory lets pass.
