@@ -266,7 +266,7 @@ class Machine(RuleBasedStateMachine):
         assert len(seen.bell) <= 1
         if seen.bell or self.rung_awake:
             return
-        assert '' in seen.paused or not (seen.plain or seen.heads or seen.priority)
+        assert '' in seen.paused or not (seen.plain or seen.heads_in_turn or seen.priority)
         waking = [consumer.wakes for consumer in self.consumers if consumer.wakes is not None]
         places = seen.working, seen.delayed, seen.rated
         deadline = min((instant for place in places for instant in place.values()), default=None)

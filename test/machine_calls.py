@@ -376,7 +376,7 @@ class Calls(Machine):
         }
         assert stats == [
             (
-                len(model.waiting.get(group, ())) + (group in model.ring),
+                len(model.waiting.get(group, ())) + (group in model.heads),
                 model.groups.get(group, 0),
                 model.concurrency(group),
                 self.seconds(model.rate(group)) or math.inf,

@@ -395,7 +395,7 @@ class Model(Places):
     def _group(self, items: list[str], resent: bool) -> tuple[int, int, str, str, int, int]:
         (group,) = items
         return (
-            len(self.waiting.get(group, {})) + (group in self.ring),
+            len(self.waiting.get(group, {})) + (group in self.heads),
             self.groups.get(group, 0),
             self.limits.get(group, ''),
             self.limits.get('', ''),

@@ -42,7 +42,7 @@ def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch, tmp_pa
     (tmp_path / 'script').mkdir()
     parts = {
         '_prelude': "local base = 'x:'",
-        '_one': '-- Part.\n--\n-- Keys   tasks, ring_key\nlocal one = tasks',
+        '_one': '-- Part.\n--\n-- Keys   tasks, heads\nlocal one = tasks',
         'all': '-- All.\n--\n-- Keys   tasks\n-- Uses   one\n\n'
         'if 1 then\n  -- Keys   dead\n  -- Keys   seq, tasks\nend\n-- Keys   dead',
     }
@@ -52,7 +52,7 @@ def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch, tmp_pa
     assert load_script.__wrapped__('all').text.decode().splitlines() == [
         "local base = 'x:'",
         "local tasks = base .. 'tasks'",
-        "local ring_key = base .. 'ring'",
+        "local heads = base .. 'heads'",
         'local one = tasks',
         'if 1 then',
         "local dead = base .. 'dead'",

@@ -43,8 +43,8 @@ GROUPS = (
     ),
     Mutant(
         'slot-kept-by-cancelled-head', 9, 'a cancelled head keeps its slot',
-        (script('_groups', 'heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id',
-                'heads[k], lost[#lost + 1] = false, id'),),
+        (script('_groups', 'head[k], change[k], lost[#lost + 1] = false, change[k] - 1, id',
+                'head[k], lost[#lost + 1] = false, id'),),
         ('model',),
     ),
     Mutant(
@@ -69,7 +69,7 @@ GROUPS = (
     ),
     Mutant(
         'limit-not-checked', 9, 'a group has as many at once as it likes',
-        (script('_groups', 'if heads[k] or slots[k] >= limit_of(k) then', 'if heads[k] then'),),
+        (script('_groups', 'if head[k] or slots[k] >= limit_of(k) then', 'if head[k] then'),),
         ('groups::test_a_failing_head_blocks_its_group_alone_until_it_is_dead',),
     ),
     Mutant(
@@ -155,8 +155,8 @@ GROUPS = (
         ('group_faults::test_a_key_that_is_lost_keeps_no_group_waiting',),
     ),
     Mutant(
-        'lost-ring-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
-        (script('_groups', 'heads[k] = id\n    end\n    return heads[k] == id', 'end\n    return heads[k] == id'),),
+        'lost-heads-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
+        (script('_groups', 'head[k] = id\n    end\n    return head[k] == id', 'end\n    return head[k] == id'),),
         ('group_faults::test_a_key_that_is_lost_keeps_no_group_waiting',),
     ),
 )  # fmt: skip

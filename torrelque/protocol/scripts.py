@@ -54,4 +54,4 @@ def _join(name: str, made: set[str]) -> Iterator[str]:
             for part in fresh:
                 yield from _join(part, here)
         elif fresh:
-            yield f'local {", ".join(fresh)} = ' + ', '.join(f"base .. '{key.removesuffix('_key')}'" for key in fresh)
+            yield f'local {", ".join(fresh)} = ' + ', '.join(f"base .. '{key}'" for key in fresh)

@@ -1,7 +1,7 @@
 -- Forget the queue itself once its last task is gone: an empty queue is no key at all.
 --
 -- What is left in `pending` and `turns` then are holes.  Else the payload of a task was lost, which has to stay where the
--- next claim finds it, and tells; one that has a group is found by `ring`.
+-- next claim finds it, and tells; one that has a group is found by `heads`.
 --
 -- Keys   tasks
 local function forget()

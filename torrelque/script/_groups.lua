@@ -1,6 +1,6 @@
 -- Groups: fair turns, strict order, limits and rates, by one mechanism.
 --
--- A group that may go on has one id in `turns`, its head, which `ring` names.  The head, the tasks that are worked on
+-- A group that may go on has one id in `turns`, its head, which `heads` names.  The head, the tasks that are worked on
 -- and those delayed for a retry hold a slot of their group each: `groups` counts them, `holders` names them.  What
 -- changes is noted in a book, and written by `settle`, which also lets the next task of each group come up.
 --
@@ -14,11 +14,11 @@ local function book()
   if opened then
     return opened
   end
-  -- Keys   turns, groups, ring_key, limits, rated, paused, later, holders
+  -- Keys   turns, groups, heads, limits, rated, paused, later, holders
   -- Uses   probe, decode
   local self = {}
   local numbers, names, seen = {}, {}, 0
-  local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
+  local keys, known, slots, head, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local incoming, delays, tokens, taken, thirsty, ahead, at, empty, opens = {}, {}, {}, {}, {}, {}, {}, {}, {}
   local freed, held, lost, joined, gone_on, rounds, reset = {}, {}, {}, {}, 0, 1, {}
   local used_up, cycled, quenched = false, false, {}
@@ -57,7 +57,7 @@ local function book()
       return
     end
     local fresh = seen == 0 and names or {unpack(names, seen + 1)}
-    local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring_key, unpack(fresh))
+    local counts, found = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', heads, unpack(fresh))
     local own, still, asked = {}, {}, {}
     if limited == nil then
       limited = redis.call('EXISTS', limits, paused) > 0
@@ -70,7 +70,7 @@ local function book()
     end
     for j = 1, #fresh do
       local k = seen + j
-      known[k], slots[k], heads[k], was[k] = count[j], tonumber(count[j]) or 0, head[j], head[j]
+      known[k], slots[k], head[k], was[k] = counts[j], tonumber(counts[j]) or 0, found[j], found[j]
       if limited then
         halted[k] = still[j] == 1
         if halted[k] then
@@ -122,7 +122,7 @@ local function book()
 
   -- Let the next task of a group be its head, where there is one and it may.
   local function advance(k)
-    if heads[k] or slots[k] >= limit_of(k) then
+    if head[k] or slots[k] >= limit_of(k) then
       return
     end
     -- When it may go on, where it waits for that.
@@ -142,7 +142,7 @@ local function book()
       empty[k] = not id
     end
     if id then
-      heads[k], slots[k] = id, slots[k] + 1
+      head[k], slots[k] = id, slots[k] + 1
       held[#held + 1], held[#held + 2] = id, names[k]
       joined[#joined + 1] = id
     end
@@ -172,11 +172,11 @@ local function book()
   function self.strike(id, name)
     local k = self.meet(name)
     self.read()
-    if heads[k] ~= id then
+    if head[k] ~= id then
       redis.call('ZREM', key(k), id)
       return false
     end
-    heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id
+    head[k], change[k], lost[#lost + 1] = false, change[k] - 1, id
     return true
   end
 
@@ -191,7 +191,7 @@ local function book()
   end
 
   -- The rest is for the claim.  Up to `count` heads, those whose turn it is first.
-  function self.heads(count)
+  function self.pop_heads(count)
     local ids = not used_up and redis.call('RPOP', turns, count) or {}
     used_up, cycled = #ids < count, #ids == 0
     if cycled then
@@ -219,12 +219,12 @@ local function book()
     used_up = false
   end
 
-  -- Whether an id of `turns` is the head of its group; it is as well where only the ring was lost.
+  -- Whether an id of `turns` is the head of its group; it is as well where only its field in `heads` was lost.
   function self.is_head(k, id)
-    if not heads[k] and redis.call('HGET', base .. 'task:' .. id, 'status') == '0' and self.owner(id) == names[k] then
-      heads[k] = id
+    if not head[k] and redis.call('HGET', base .. 'task:' .. id, 'status') == '0' and self.owner(id) == names[k] then
+      head[k] = id
     end
-    return heads[k] == id
+    return head[k] == id
   end
 
   -- Whether a head may still go on; else it goes back into its group.
@@ -232,7 +232,7 @@ local function book()
     if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
       return true
     end
-    heads[k] = false
+    head[k] = false
     self.free(id, names[k])
     self.wait(id, names[k], order)
     return false
@@ -282,7 +282,7 @@ local function book()
       redis.call('ZPOPMIN', key(k))
       redis.call('ZADD', key(k), order, id)
     end
-    heads[k], freed[#freed + 1] = first, id
+    head[k], freed[#freed + 1] = first, id
     held[#held + 1], held[#held + 2] = first, names[k]
     return first
   end
@@ -295,7 +295,7 @@ local function book()
     if rate_of(k) then
       tokens[k], taken[k] = bucket(k) - 1, true
     end
-    heads[k] = false
+    head[k] = false
     advance(k)
     return halted[k]
   end
@@ -332,10 +332,10 @@ local function book()
     if ahead[k] and ahead[k][at[k]] then
       store(k)
     end
-    if not heads[k] and not empty[k] and (thirsty[k] or slots[k] == 0) then
+    if not head[k] and not empty[k] and (thirsty[k] or slots[k] == 0) then
       empty[k] = redis.call('EXISTS', key(k)) == 0
     end
-    if heads[k] or slots[k] > 0 or not empty[k] then
+    if head[k] or slots[k] > 0 or not empty[k] then
       return false
     end
     if delayed == nil then
@@ -382,10 +382,10 @@ local function book()
       elseif tonumber(known[k]) ~= slots[k] then
         counted[#counted + 1], counted[#counted + 2] = names[k], slots[k]
       end
-      if not heads[k] then
+      if not head[k] then
         headless[#headless + 1] = was[k] and names[k] or nil
-      elseif heads[k] ~= was[k] then
-        headed[#headed + 1], headed[#headed + 2] = names[k], heads[k]
+      elseif head[k] ~= was[k] then
+        headed[#headed + 1], headed[#headed + 2] = names[k], head[k]
       end
       told = (rate_of(k) or opens[k]) and ration(k) or told
     end
@@ -395,8 +395,8 @@ local function book()
     write('HDEL', holders, lost)
     write('HDEL', groups, gone)
     write('HSET', groups, counted)
-    write('HDEL', ring_key, headless)
-    write('HSET', ring_key, headed)
+    write('HDEL', heads, headless)
+    write('HSET', heads, headed)
     write('ZREM', rated, quenched)
     write('LPUSH', turns, joining)
     return told or #joining > 0

@@ -5,7 +5,7 @@
 -- What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice gives the
 -- same.  One claim at a time per consumer.
 --
--- Keys   working, tasks, turns, priority, rated, paused, holes, ring_key
+-- Keys   working, tasks, turns, priority, rated, paused, holes, heads
 -- Uses   time, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
@@ -20,7 +20,7 @@ local claimed = exact
 local reply = {'ok', claimed, false, 0, {}, {}}
 local given, grouped, leases, odd, holed, bytes = {}, reply[6], {}, {}, 0, 0
 local tried, opens
-local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
+local special = redis.call('EXISTS', turns, priority, rated, paused, holes, heads) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 local more, finish = true, nil
 
@@ -182,7 +182,7 @@ if special or last or odd[1] then
       goal = math.min(goal, #given + few - #grouped / 2)
       while #given < goal and bytes < most and holed < 200 do
         -- The more holes there were, the more there will be.
-        local ids, keys, known, outcome = book.heads(goal - #given + holed), {}, {}, nil
+        local ids, keys, known, outcome = book.pop_heads(goal - #given + holed), {}, {}, nil
         for k, id in ipairs(ids) do
           keys[k] = state .. id
           known[k] = redis.pcall('HMGET', keys[k], 'status', 'timeout', 'dequeue_count', 'order', 'group')
@@ -211,9 +211,9 @@ if special or last or odd[1] then
 
     -- Plain tasks and groups take turns: the lowest bit of `seq` says whose it is.
     local function take_turns()
-      if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', ring_key) == 1 then
+      if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', heads) == 1 then
         -- It was lost (evicted, or deleted by hand), and would keep its groups waiting for ever.
-        for j, id in ipairs(redis.call('HSCAN', ring_key, 0, 'COUNT', 100)[2]) do
+        for j, id in ipairs(redis.call('HSCAN', heads, 0, 'COUNT', 100)[2]) do
           if j % 2 == 0 then
             redis.call('LPUSH', turns, id)
           end
