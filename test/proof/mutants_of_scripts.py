@@ -51,8 +51,8 @@ FENCE = (
     Mutant(
         'clients-time', 4, 'deadlines are set and judged by the clock of who calls',
         (
-            script('_time', 'local now = tonumber(stamp)',
-                   "local now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
+            script('_time', 'now = tonumber(stamp)',
+                   "now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
             script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
             client('protocol/transition', "packed: bytes = _pack(('1' if resent else '', *args))",
                    "packed: bytes = _pack((('1' if resent else '') + f'@{__import__(\"time\").time_ns() // 10**6}',"
@@ -113,8 +113,8 @@ PLACES = (
     ),
     Mutant(
         'dead-is-pending-too', 1, 'a task whose attempts are used up is put back as well',
-        (script('requeue', "lay(id, why, 'its attempts are used up')\n    return 'dead'",
-                "lay(id, why, 'its attempts are used up')"),),
+        (script('requeue', "bury(id, why, 'its attempts are used up')\n    return 'dead'",
+                "bury(id, why, 'its attempts are used up')"),),
         ('verbs::test_attempts_used_up_are_dead',),
     ),
     Mutant(

@@ -2,8 +2,7 @@
 --
 -- An id that was cancelled in a long list and enqueued anew may still have its hole there: it takes that place again,
 -- so that no id is ever in the list twice.
---
--- Keys   holes
+--@ keys holes
 local function append(ids, head)
   if #ids > 0 and redis.call('EXISTS', holes) == 1 then
     local others = {}

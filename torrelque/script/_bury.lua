@@ -1,13 +1,12 @@
 -- Put a task, just taken out of its place, among the dead.  An error that it has already is kept unless there is a new.
 --
 -- Whoever buries a task knows of it, and of one whose attempts are used up, which has a `default` error, perhaps nobody.
---
--- Keys   dead
-local function lay(id, why, default)
+--@ keys dead
+local function bury(id, why, default)
   redis.call('ZADD', dead, stamp, id)
   redis.call('HSET', state .. id, 'status', DEAD)
   if default then
-    -- Keys   untold
+    --@ keys untold
     redis.call('ZADD', untold, stamp, id)
   end
   if why ~= '' then

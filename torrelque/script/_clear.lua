@@ -1,6 +1,5 @@
 -- Clear a cancelled task away whose holder let it go; its state says so for a minute.
---
--- Keys   working, tasks
+--@ keys working, tasks
 local function clear(id, group)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)

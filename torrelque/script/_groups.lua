@@ -6,16 +6,16 @@
 --
 -- The book is opened by who meets a group, so others make one closure and not a dozen.  In it a group is a number, and
 -- each of its properties an array: a table for each group would cost more than all else.
---
--- Uses   time
-local opened
+--@ uses time (now, stamp, exact, fraction)
+
+-- Nothing is to be settled while no book is open.
+local function settle()
+  return false
+end
 
 local function book()
-  if opened then
-    return opened
-  end
-  -- Keys   turns, groups, heads, limits, rated, paused, later, holders
-  -- Uses   probe, decode
+  --@ keys turns, groups, heads, limits, rated, paused, later, holders
+  --@ uses probe (probe_of, next_probe), decode
   local self = {}
   local numbers, names, seen = {}, {}, 0
   local keys, known, slots, head, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
@@ -23,7 +23,11 @@ local function book()
   local freed, held, lost, joined, gone_on, rounds, reset = {}, {}, {}, {}, 0, 1, {}
   local used_up, cycled, quenched = false, false, {}
   local limited, default_limit, default_rate, delayed, renewed
-  opened = self
+
+  -- From now on this one is the book, and is settled.
+  function book()
+    return self
+  end
 
   local function key(k)
     keys[k] = keys[k] or base .. 'group:' .. names[k]
@@ -402,9 +406,6 @@ local function book()
     return told or #joining > 0
   end
 
+  settle = self.settle
   return self
-end
-
-local function settle()
-  return opened and opened.settle()
 end

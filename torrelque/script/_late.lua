@@ -3,9 +3,8 @@
 -- longest are last, and behind them may be some whose rate is slow.
 --
 -- All are then to be made due (their scores 0), so that sweeps look at each anew.
---
--- Keys   rated, limits
--- Uses   time, probe, decode
+--@ keys rated, limits
+--@ uses time (now, stamp, exact, fraction), probe (probe_of, next_probe), decode
 local function late()
   local items = redis.call('ZRANGE', rated, -5, -1, 'WITHSCORES')
   for _, item in ipairs(#items == 10 and redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES') or {}) do

@@ -1,6 +1,5 @@
 -- Put a task that is ready where it waits: into its group, among those with a priority, or on a list for `append`.
---
--- Keys   priority
+--@ keys priority
 local function place(id, group, order, plain)
   if group then
     book().wait(id, group, order)

@@ -1,7 +1,6 @@
 -- Probes: tasks that a pause, of a group or ('') of the queue, lets through, one at a time.
---
--- Keys   probes
--- Uses   time
+--@ keys probes
+--@ uses time (now, stamp, exact, fraction)
 
 -- When the next may be, and how many ms after it another; nil where the pause lets none through.
 local function probe_of(name)

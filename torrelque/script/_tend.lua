@@ -5,15 +5,14 @@
 -- whether the script has written already, `probe` when the queue, which is paused and has work, hands out a task (false
 -- where it does not wait for that).  Where groups wait for longer than they ever have to, for the clock went back, all of
 -- them are due.  Returns µs until the nearest deadline (false where there is none).
---
--- Keys   delayed, working, rated, bell
+--@ keys delayed, working, rated, bell
 local function tend(more, staying, block, rates, written, probe)
   local due = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
   local lease = tonumber(redis.call('ZRANGE', working, 0, 0, 'WITHSCORES')[2])
   local token = rates and tonumber(redis.call('ZRANGE', rated, 0, 0, 'WITHSCORES')[2])
   local back = false
   if token and token - now > 1000 then
-    -- Uses   late
+    --@ uses late
     back = late()
     token = back and now or token
   end

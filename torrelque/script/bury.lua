@@ -2,8 +2,6 @@
 --
 -- Take tasks out of the flow, to be looked at by a person.
 --
--- Keys   working
--- Uses   time, groups, ring, marks, judge, clear, forget, bury
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none), in how many ms its death is to be told of by
 --        those who tell of deaths that nobody saw ('' is never: whoever buries it knows)
@@ -14,6 +12,9 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+--@ keys working
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
+--@ uses forget, bury (bury, used_up)
 local outcomes, refused, cleared = {}, false, false
 
 if ARGV[2] ~= '' then
@@ -28,9 +29,9 @@ for i = 3, #ARGV, 5 do
   elseif outcome == 'ok' then
     redis.call('ZREM', working, id)
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
-    lay(id, ARGV[i + 3])
+    bury(id, ARGV[i + 3])
     if ARGV[i + 4] ~= '' then
-      -- Keys   untold
+      --@ keys untold
       redis.call('ZADD', untold, now + ARGV[i + 4], id)
     end
     if known[5] then

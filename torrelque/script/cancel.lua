@@ -4,8 +4,6 @@
 -- task or its lease ends.  A pending id is taken out of a short list; in a long one it stays as a hole.  A working task
 -- keeps its group's slot until then, the others give theirs back.
 --
--- Keys   tasks, priority, delayed, dead, turns, holes
--- Uses   time, groups, ring, marks, forget
 -- ARGV   resent
 --        per task: id, mark
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:
@@ -13,6 +11,8 @@
 --        'final'     it was final already
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
+--@ keys tasks, priority, delayed, dead, turns, holes
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
 local outcomes, refused = {}, false
 
 local function take_out(id, group, order)
@@ -44,7 +44,7 @@ local function cancel(id, known, mark)
         book().delay(group, -1)
       end
     elseif from == DEAD then
-      -- Keys   untold
+      --@ keys untold
       redis.call('ZREM', dead, id)
       redis.call('ZREM', untold, id)
     else

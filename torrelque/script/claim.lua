@@ -5,8 +5,6 @@
 -- What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice gives the
 -- same.  One claim at a time per consumer.
 --
--- Keys   working, tasks, turns, priority, rated, paused, holes, heads
--- Uses   time, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
 -- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work is left
@@ -14,6 +12,8 @@
 --        of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt, length of
 --        the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
+--@ keys working, tasks, turns, priority, rated, paused, holes, heads
+--@ uses time (now, stamp, exact, fraction), ring, tend
 local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- To the microsecond: an id of the caller's own may be finished, enqueued anew and claimed within one millisecond.
 local claimed = exact
@@ -89,9 +89,8 @@ if not special and not last then
 end
 if special or last or odd[1] then
   -- What most calls do not need is made only here.
-  --
-  -- Keys   limits, seq
-  -- Uses   probe, groups, mend
+  --@ keys limits, seq
+  --@ uses probe (probe_of, next_probe), groups (book, settle), mend
   local troubles = reply[5]
   local halted = special and redis.call('SISMEMBER', paused, '') == 1
   opens = halted and probe_of('')

@@ -2,8 +2,6 @@
 --
 -- Take tasks in.  Each is judged by itself: one that is refused does not harm the others of the call.
 --
--- Keys   tasks
--- Uses   time, ring
 -- ARGV   resent, max_tasks ('' is no limit), block (ms)
 --        per task: id, payload, options
 --        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
@@ -14,6 +12,8 @@
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'broken'         the key of its state holds something else
+--@ keys tasks
+--@ uses time (now, stamp, exact, fraction), ring
 local function new(id, status, timeout)
   local key = state .. id
   if redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
@@ -42,8 +42,8 @@ if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   return 'ok'
 end
 
--- Keys   dead, priority, working, delayed, seq
--- Uses   groups, marks, append
+--@ keys dead, priority, working, delayed, seq
+--@ uses groups (book, settle), marks (marked, with_mark), append
 local limit = tonumber(ARGV[2])
 local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 local accepted, seen, decoded = {}, {}, {}

@@ -1,9 +1,9 @@
 -- Group: what there is of one, read at one moment.
 --
--- Keys   groups, heads, limits, paused
 -- ARGV   resent, group
 -- Reply  'ok', tasks that wait, slots in use, its limits and those by default (as they were set, '' is none), whether
 --        it is paused, whether the queue is (1 or 0)
+--@ keys groups, heads, limits, paused
 local group = ARGV[2]
 local waiting = redis.call('ZCARD', base .. 'group:' .. group) + redis.call('HEXISTS', heads, group)
 local set = redis.call('HMGET', limits, group, '')

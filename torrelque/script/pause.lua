@@ -1,10 +1,10 @@
 -- Pause: hand nothing out, of a group or of the whole queue, or no more than one task, a probe, every so often.
 --
--- Keys   paused, probes, rated, tasks
--- Uses   time, groups, ring
 -- ARGV   resent, group ('' is the whole queue), time until the first probe and from one to the next (ms; none, or '',
 --        is a pause without probes; where there is one already it stays so)
 -- Reply  'ok'
+--@ keys paused, probes, rated, tasks
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), ring
 local every = tonumber(ARGV[3])
 if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('HGET', probes, ARGV[2]) then
   -- The pause has no probes, so an operator set it.  A circuit breaker's pause with probes must not replace it.

@@ -2,8 +2,6 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Keys   dead, untold
--- Uses   time, groups, marks, mend, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
@@ -12,6 +10,8 @@
 --        'not_dead'   it is somewhere else
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
+--@ keys dead, untold
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
 local mark = ARGV[2]
 local outcomes, refused, ready, seen, rung = {}, false, {}, {}, false
 

@@ -2,8 +2,6 @@
 --
 -- Finish tasks: forget them, or keep their final state for a while.
 --
--- Keys   working, tasks
--- Uses   judge, forget
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced; behind it '?' and for how many ms after the claim the caller held the lease
 --        at the least, where it is not sure to hold it), keep ('' is forget, else 'status ttl', ttl in ms)
@@ -15,6 +13,8 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+--@ keys working, tasks
+--@ uses judge, forget
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
@@ -39,7 +39,7 @@ if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   return 'ok'
 end
 
--- Uses   groups, ring, clear
+--@ uses groups (book, settle), ring, clear
 -- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
 local kept, seen = {}, {}
 

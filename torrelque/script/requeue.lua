@@ -3,8 +3,6 @@
 -- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  One of a group
 -- keeps its slot while it is delayed; one that has an order keeps it.
 --
--- Keys   working, delayed
--- Uses   time, groups, marks, judge, clear, forget, bury, place, append, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
 --        forgive ('1' does not count the attempt, and goes to the head; ''), error ('' is none)
@@ -16,6 +14,9 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+--@ keys working, delayed
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
+--@ uses bury (bury, used_up), place, append, ring
 local outcomes, refused, tail, rung, cleared = {}, false, {}, false, false
 
 local function give_back(i, known)
@@ -36,7 +37,7 @@ local function give_back(i, known)
     book().free(id, known[8])
   end
   if over then
-    lay(id, why, 'its attempts are used up')
+    bury(id, why, 'its attempts are used up')
     return 'dead'
   end
 

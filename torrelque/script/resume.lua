@@ -1,11 +1,11 @@
 -- Resume: hand tasks out again, of a group or of the queue.
 --
--- Keys   paused, probes, rated, tasks
--- Uses   groups, ring
 -- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves), '1' ends a pause with probes
 --        only ('', or none, ends any)
 -- Reply  'ok' when it is not paused any more, else a list of this one:
 --        'paused'   it is, by a pause without probes, and stays so
+--@ keys paused, probes, rated, tasks
+--@ uses groups (book, settle), ring
 if ARGV[3] == '1' and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and
     redis.pcall('HEXISTS', probes, ARGV[2]) ~= 1 then
   -- The pause has no probes, so an operator set it.  A circuit breaker whose probe succeeded must not end it.

@@ -3,11 +3,12 @@
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
 -- that waited for a token or a probe.
 --
--- Keys   working, delayed, rated
--- Uses   time, groups, clear, forget, bury, mend, place, append, ring
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
+--@ keys working, delayed, rated
+--@ uses time (now, stamp, exact, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
+--@ uses append, ring
 local most = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- Those of groups take longer.
@@ -62,7 +63,7 @@ end
 
 local leases = come(working, WORKING, function(id, known)
   if used_up(known[2], known[3], known[4]) then
-    lay(id, '', 'its lease ran out, its attempts are used up')
+    bury(id, '', 'its lease ran out, its attempts are used up')
     died = died + 1
     if known[6] then
       book().free(id, known[6])
@@ -79,7 +80,7 @@ end)
 room = math.min(room, most)
 local thirsty, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
 if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
-  -- Uses   late
+  --@ uses late
   back = late()
   thirsty = back and redis.call('ZRANGE', rated, 0, room - 1) or thirsty
 end

@@ -1,16 +1,16 @@
 -- Deaths that nobody saw: hand some out to be told of, those first that are due first.  They are handed out again after
 -- a while, unless somebody says that they were told of.
 --
--- Keys   untold
 -- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most
 -- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id are nil
 --        where there are none
+--@ keys untold
 if redis.call('EXISTS', untold) == 0 then
   return {'ok'}
 end
 
--- Keys   dead, tasks
--- Uses   time
+--@ keys dead, tasks
+--@ uses time (now, stamp, exact, fraction)
 local most, again = tonumber(ARGV[4]), now + ARGV[3]
 local reply, seen, given, bytes = {'ok'}, {}, {}, 0
 

@@ -2,8 +2,6 @@
 --
 -- Move the deadline of leases, and write down how far the work is.
 --
--- Keys   working
--- Uses   time, judge, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), lease from now (ms, '' is the task's own),
 --        progress ('' is none, else '=' and its bytes)
@@ -14,6 +12,8 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+--@ keys working
+--@ uses time (now, stamp, exact, fraction), judge, ring
 local outcomes, refused, rung = {}, false, false
 
 if ARGV[2] ~= '' then
