@@ -1,4 +1,4 @@
-"""The scripts as texts: their directives are true."""
+"""The scripts as texts: their directives are true, and no name hides another."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ TEXTS = {
 PARTS = {name.removeprefix('_'): text for name, text in TEXTS.items() if name.startswith('_') and name != '_prelude'}
 WHOLE = [name for name in TEXTS if not name.startswith('_')]
 DIRECTIVE = re.compile(r'(?m)^ *--@ (keys|uses) (\w+(?: \(\w+(?:, \w+)*\))?(?:, \w+(?: \(\w+(?:, \w+)*\))?)*)$')
+TOKEN = re.compile(r"""--[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|[A-Za-z_]\w*|\S""")
 
 
 def names_of(text: str) -> set[str]:
@@ -39,6 +40,72 @@ def brought(text: str) -> Iterator[tuple[str, set[str]]]:
             yield part, {*names.split(', ')} if names else {part}
 
 
+class Scopes:
+    """A reader of Lua, as far as names go: which are declared where another of the same spelling is seen."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[str] = [word for word in TOKEN.findall(text) if not word.startswith(('--', "'", '"'))]
+        self._at = 0
+        self._open: list[set[str]] = [set()]
+        self.hidden: list[str] = []
+
+    def read(self) -> list[str]:
+        counted: list[str] = []
+        while self._at < len(self._tokens):
+            word = self._next()
+            if word == 'local':
+                self._local()
+            elif word == 'function':
+                self._function()
+            elif word == 'for':
+                counted = self._names()
+            elif word in ('do', 'then', 'repeat'):
+                self._begin(counted)
+                counted = []
+            elif word == 'else':
+                self._open.pop()
+                self._begin([])
+            elif word in ('elseif', 'end', 'until'):
+                self._open.pop()
+        assert len(self._open) == 1
+        return self.hidden
+
+    def _next(self) -> str:
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _names(self) -> list[str]:
+        """Names between commas, from here on."""
+        names = [self._next()]
+        while self._tokens[self._at : self._at + 1] == [',']:
+            self._at += 1
+            names.append(self._next())
+        return names
+
+    def _local(self) -> None:
+        if self._tokens[self._at] != 'function':
+            self._declare(self._names())
+            return
+        self._at += 1
+        self._declare([self._tokens[self._at]])
+        self._function()
+
+    def _function(self) -> None:
+        while self._next() != '(':
+            pass
+        self._begin([] if self._tokens[self._at] == ')' else self._names())
+
+    def _begin(self, names: list[str]) -> None:
+        self._open.append(set())
+        self._declare(names)
+
+    def _declare(self, names: list[str]) -> None:
+        for name in names:
+            if name != '_' and any(name in scope for scope in self._open):
+                self.hidden.append(name)
+            self._open[-1].add(name)
+
+
 @pytest.mark.parametrize('name', TEXTS)
 def test_directives_name_keys_and_what_the_parts_define(name: str) -> None:
     text = TEXTS[name]
@@ -47,6 +114,19 @@ def test_directives_name_keys_and_what_the_parts_define(name: str) -> None:
         assert kind == 'uses' or {*words.split(', ')} <= {*FIXED}
     for part, names in brought(text):
         assert names == names_of(PARTS[part]), part
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_no_name_of_a_script_hides_one_of_its_parts_or_of_a_key(name: str) -> None:
+    assert Scopes(load_script(name).text.decode()).read() == []
+
+
+def test_a_hidden_name_is_seen() -> None:
+    text = 'local a, b = 1\nlocal function c(d, e)\n  for f, a in g do\n    local c = "local d" -- local e\n  end\nend'
+    assert Scopes(text).read() == ['a', 'c']
+    assert Scopes('if a then\n  local b\nelseif c then\n  local b\nelse\n  local b\nend\nlocal b').read() == []
+    assert Scopes('repeat\n  local a\n  a = function()\n    local a\n  end\nuntil a').read() == ['a']
+    assert Scopes('local function a()\nend\nlocal a').read() == ['a']
 
 
 @pytest.mark.parametrize('name', WHOLE)

@@ -63,12 +63,12 @@ NOTES = (
     ),
     Mutant(
         'tell-begins-with-memory', BEYOND, 'nobody is told of deaths while memory is full',
-        (script('tell', "  redis.call('ZREM', untold, unpack(seen))\n", ''),),
+        (script('tell', "  redis.call('ZREM', untold, unpack(due))\n", ''),),
         ('deaths::test_deaths_are_noted_and_told_of_when_memory_is_full',),
     ),
     Mutant(
         'tell-without-a-bound', 10, 'deaths with large tasks are more than one reply should have',
-        (script('tell', 'bytes >= most', 'false'),),
+        (script('tell', 'bytes >= max_bytes', 'false'),),
         ('deaths::test_large_tasks_are_told_of_one_by_one',),
     ),
     Mutant(

@@ -1,5 +1,5 @@
 -- Mend a task of which a part was lost (evicted, deleted or overwritten by hand) and which was just taken out of its
--- place.  With its payload it goes to dead, where somebody sees it; without, it can only be reported.
+-- place.  If its payload is there the task goes to dead, where somebody sees it; else it can only be reported.
 --
 -- 'state_lost' | 'payload_lost' | 'lost'
 --@ keys tasks, dead

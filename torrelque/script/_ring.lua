@@ -1,4 +1,4 @@
--- Ring the doorbell, at which idle consumers wait; it has one element at the most.
+-- Ring the doorbell, at which idle consumers wait; the list has one element at the most.
 --@ keys bell
 local function ring()
   if redis.call('EXISTS', bell) == 0 then

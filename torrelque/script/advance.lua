@@ -1,4 +1,4 @@
--- Groups: look at some anew, after the default of their limits was changed.
+-- Groups: look at some of them anew, because the default of their limits was changed.
 --
 -- ARGV   resent
 --        per group: name

@@ -4,7 +4,7 @@
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none), in how many ms its death is to be told of by
---        those who tell of deaths that nobody saw ('' is never: whoever buries it knows)
+--        consumers that tell of deaths which nobody saw ('' is never: whoever buries it knows)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:
 --        'ok'            buried
 --        'cancelled'     the task was cancelled meanwhile; it is cleared away now
@@ -13,9 +13,9 @@
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
 --@ keys working
---@ uses time (now, stamp, exact, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
---@ uses forget, bury (bury, used_up)
-local outcomes, refused, cleared = {}, false, false
+--@ uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
+--@ uses forget, bury (bury, used_up), answer (answer, outcomes, refused)
+local cleared = false
 
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
@@ -41,8 +41,7 @@ for i = 3, #ARGV, 5 do
     clear(id, known[5])
     cleared = true
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
 if settle() then

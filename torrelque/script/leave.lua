@@ -1,9 +1,10 @@
--- The bell: a consumer leaves it, perhaps rung and with no use for it, and makes sure that somebody else hears.
+-- The bell: a consumer leaves it, which may have taken a ring for which it has no use, and makes sure that somebody
+-- else hears of the work and keeps the time.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
 --@ keys paused, turns, priority
---@ uses time (now, stamp, exact, fraction), ring, probe (probe_of, next_probe), tend
+--@ uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end

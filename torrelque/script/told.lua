@@ -1,6 +1,6 @@
--- Deaths that nobody saw: some were told of.
+-- Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.
 --
--- A task that was brought back since, and is dead anew, has another token.
+-- A task that was brought back meanwhile and died anew has another token: the note of its later death stays.
 --
 -- ARGV   resent
 --        per task: id, token of the delivery in which it died
