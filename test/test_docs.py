@@ -43,7 +43,7 @@ import torrelque
 import torrelque.sync
 from servers import RealServer
 from topology import Cluster, Sentinel
-from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, make_keys
+from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS, make_keys
 from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parent.parent
@@ -390,6 +390,12 @@ def test_readme_has_the_lines_of_the_quickstart() -> None:
 @pytest.mark.parametrize('page', ['README.md', 'docs/data-model.md'])
 def test_table_of_keys_names_each_key_once(page: str) -> None:
     assert sorted(named_keys((ROOT / page).read_text())) == sorted(FIXED + PREFIXES)
+
+
+@pytest.mark.parametrize('page', ['docs/data-model.md', 'docs/worker.md'])
+def test_table_of_the_keys_of_workers_names_each_key_once(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r'(?m)^\| `\{q\}:(\w+)(?::NAME)?` ', text) == [*WORKERS]
 
 
 def named_keys(text: str) -> list[str]:

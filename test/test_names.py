@@ -233,7 +233,7 @@ async def test_a_worker_and_its_breaker_with_names_of_any_text(
         assert well == dict.fromkeys(NAMES, 2)
         assert {stats.paused for stats in await each(queue.get_group_stats)} == {False}
 
-        workers = queue.keys['pending'].removesuffix('pending').encode() + b'workers'
+        workers = queue.keys['workers'].encode()
         for name in NAMES[:: len(NAMES) // 8]:
             async with Worker(queue, handle, name=name, heartbeat=60):
                 # The end of a beat.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ HEAD_WORDS = {
 def header_of(row: Row) -> list[str]:
     """The lines of comment with which a script opens."""
     lines = (SCRIPTS / f'{row.name}.lua').read_text().splitlines()
-    return [line[3:] for line in lines[: next(k for k, line in enumerate(lines) if not line.startswith('-- ') and line != '--')]]
+    return [line[3:] for line in itertools.takewhile(lambda line: line == '--' or line.startswith('-- '), lines)]
 
 
 def part_of(header: list[str], word: str) -> str:

@@ -382,7 +382,7 @@ async def test_workers_are_told_in_the_order_of_their_names(queue: Torrelque) ->
 async def test_the_names_of_workers_that_were_killed_go(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async def handle(delivery: Delivery) -> None: ...
 
-    key = queue.keys['pending'].removesuffix('pending') + 'workers'
+    key = queue.keys['workers']
     await client.zadd(key, {'killed': 1_000_000})
     async with Worker(queue, handle, name='mine', heartbeat=0.05):
         while await client.zrange(key, 0, -1) != [b'mine']:
@@ -392,7 +392,7 @@ async def test_the_names_of_workers_that_were_killed_go(client: redis.asyncio.Re
 async def test_a_heart_may_miss_a_beat(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async def handle(delivery: Delivery) -> None: ...
 
-    key = queue.keys['pending'].removesuffix('pending') + 'worker:mine'
+    key = queue.keys['worker'] + ':mine'
     async with Worker(queue, handle, name='mine', heartbeat=1000):
         while (left := await client.pttl(key)) <= 0:
             await asyncio.sleep(0.005)

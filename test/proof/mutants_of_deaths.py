@@ -157,7 +157,8 @@ TELLING = (
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
-        (client('worker/worker', 'await self._deaths.close(UNWILLING)', 'await asyncio.wait(self._deaths._tasks)'),),
+        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
+                'await asyncio.wait(self._deaths._tasks)'),),
         ('worker_deaths::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(
@@ -173,9 +174,10 @@ TELLING = (
     ),
     Mutant(
         'hook-cancels-the-look', BEYOND, 'a hook that cancels itself is the last that a worker calls for such deaths',
-        (client('worker/deaths', 'call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))\n',
-                'call = self._start(asyncio.sleep(0))\n'
-                '        await call_hooks(delivery._plan.on_dead, delivery, error)\n'),),
+        (client('worker/deaths', 'await call_hooks_apart(resolved.on_dead, delivery, error, start=self._start)',
+                'for hook in resolved.on_dead:\n'
+                '            if asyncio.iscoroutine(got := hook(delivery, error)):\n'
+                '                await got'),),
         ('worker_deaths::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
     ),
     Mutant(

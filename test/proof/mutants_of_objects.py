@@ -123,7 +123,7 @@ NAMES = (
     ),
     Mutant(
         'id-that-no-name-encodes', BEYOND, 'a group that cannot be is found out by its first task',
-        (client('worker/check', '        value.encode()\n', '        pass\n'),),
+        (client('protocol/check', '            name.encode()\n', '            pass\n'),),
         ('names::test_what_utf_8_cannot_encode_is_refused_where_it_is_said',),
     ),
 )  # fmt: skip

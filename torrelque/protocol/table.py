@@ -57,7 +57,9 @@ TABLE = (
     ),
     Row('bury', 'working -> dead', head=('acknowledged',), known_by=3, outcomes=('ok', *_REFUSALS)),
     Row('tell', 'Deaths that nobody saw: hand some out to be told of.'),
-    Row('told', 'Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.', width=1),
+    Row(
+        'told', 'Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.', width=1
+    ),
     Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'not_dead', 'unknown', 'broken')),
     Row(
         'cancel',
