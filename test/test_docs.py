@@ -457,7 +457,7 @@ FOR_CONTRIBUTORS = [ARCHITECTURE, ROOT / 'docs' / 'contributing.md', *(ROOT / 'd
 
 def named_files(page: Path) -> set[str]:
     """Files that a page names in code spans; under a heading of a folder, the names of those in it are enough."""
-    names = set()
+    names: set[str] = set()
     folder = ''
     for line in page.read_text().splitlines():
         if heading := re.match('#+ (?:`([a-z]+/)`)?', line):
