@@ -36,7 +36,7 @@ from machine_draws import (
     several,
     values,
 )
-from model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Sweep, Touch
+from model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 
 
@@ -344,11 +344,13 @@ class Calls(Machine):
         assert sent == [Call('pause', [group or ''])]
 
     @precondition(lambda self: self.model.paused)
-    @rule(place=queues, index=indexes, other=st.one_of(st.none(), st.none(), group_names))
-    def resume(self, place: int, index: int, other: str | None) -> None:
+    @rule(place=queues, index=indexes, other=st.one_of(st.none(), st.none(), group_names), probing=st.booleans())
+    def resume(self, place: int, index: int, other: str | None, probing: bool) -> None:
         group = other or ('' if '' in self.model.paused else choose(sorted(self.model.paused), index))
-        _, sent = self.ask(place, lambda queue: queue.resume(group or None))
-        assert sent == [Call('resume', [group])]
+        stays = probing and group in self.model.paused
+        (resumed,), sent = self.ask(place, lambda queue: queue.resume(group or None, probing=probing))
+        assert sent == [Call('resume', [Resume(group, probing)])]
+        assert resumed is not stays
 
     @precondition(lambda self: self.grouped)
     @rule(place=queues)
@@ -373,7 +375,7 @@ class Calls(Machine):
         }
         assert stats == [
             (
-                len(model.waiting.get(group, ())) + (group in model.ring),
+                len(model.waiting.get(group, ())) + (group in model.heads),
                 model.groups.get(group, 0),
                 model.concurrency(group),
                 self.seconds(model.rate(group)) or math.inf,

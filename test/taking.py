@@ -39,8 +39,8 @@ async def drain(queue: Torrelque, bulk: int = 1) -> list[Any]:
 
 async def look(client: Any, queue: Torrelque) -> tuple[dict[str, str], dict[str, str], dict[str, str], list[str]]:
     """The keys of groups, as text."""
-    names: dict[str, dict[str, str]] = {'groups': {}, 'ring': {}, 'later': {}}
+    names: dict[str, dict[str, str]] = {'groups': {}, 'heads': {}, 'later': {}}
     for name in names:
         names[name] = {k.decode(): v.decode() for k, v in (await client.hgetall(queue.keys[name])).items()}
     turns = [task_id.decode() for task_id in await client.lrange(queue.keys['turns'], 0, -1)]
-    return names['groups'], names['ring'], names['later'], turns[::-1]
+    return names['groups'], names['heads'], names['later'], turns[::-1]

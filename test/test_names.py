@@ -30,7 +30,7 @@ NAMES = [
     # Numbers and values of several languages.
     *('0', '1', '-1', '1e3', 'nan', 'inf', 'true', 'false', 'null', 'nil', 'None', '1 2', '2 1000'),
     # Keys and fields of ours.
-    *('status', 'pending', 'working', 'ring', 'groups', 'tasks', 'group', 'seq', 'bell', 'task:', 'rate:a', 'fifo:'),
+    *('status', 'pending', 'working', 'heads', 'groups', 'tasks', 'group', 'seq', 'bell', 'task:', 'rate:a', 'fifo:'),
     # Patterns, formats, tags.
     *('*', '?', '[', '[a-z]', ']', '^', '\\', 'a\\', '\\*', '%', '%s', '%0', '%d+', '.', '(.)', '$'),
     *('{', '}', '{}', '{0}', '{a}'),
@@ -267,7 +267,7 @@ async def test_names_of_another_client_that_are_no_text_are_let_be(
         words: list[Any] = enqueue.words(['', '2000', task_id, b'[1]', options], False)
         assert await client.execute_command(*words) == b'ok'
     assert await client.hgetall(queue.keys['groups']) == {long: b'1'}
-    assert await client.hgetall(queue.keys['ring']) == {long: long}
+    assert await client.hgetall(queue.keys['heads']) == {long: long}
     assert await client.hgetall(queue.keys['holders']) == {long: long}
 
 

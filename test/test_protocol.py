@@ -1,9 +1,6 @@
 """Calls are values: what is built and parsed without a server."""
 
-import hashlib
 import json
-import re
-from importlib.resources import files
 
 import pytest
 
@@ -13,53 +10,7 @@ from torrelque.codec import JSON
 from torrelque.protocol import calls, check, refusals, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
-from torrelque.protocol.scripts import load_script
 from torrelque.protocol.transition import Transition
-
-NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 'script').iterdir())
-
-
-@pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('_')])
-def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name):
-    script = load_script(name)
-    assert script.sha.decode() == hashlib.sha1(script.text).hexdigest()
-    assert not re.search(rb'^\s*--', script.text, re.M)
-    assert script.text.startswith(b'local pending = KEYS[1]\n')
-    for part in NAMES:
-        if part.startswith('_'):
-            text = (files('torrelque') / 'script' / f'{part}.lua').read_text()
-            code = [line for line in text.splitlines() if line and not line.lstrip().startswith('--')]
-            others = script.text.decode()
-            for line in code:
-                others = others.replace(line + '\n', '', 1)
-            words = [rf'\b{word}\(' for word in re.findall(r'^local function (\w+)', text, re.M)]
-            words += [rf'\b{word}\b' for word in re.findall(r'^local (?!function)(\w+) =', text, re.M)]
-            needed = any(re.search(word, others) for word in words)
-            assert (code[0].encode() in script.text) == needed, (name, part)
-
-
-def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch, tmp_path):
-    (tmp_path / 'script').mkdir()
-    parts = {
-        '_prelude': "local base = 'x:'",
-        '_one': '-- Part.\n--\n-- Keys   tasks, ring_key\nlocal one = tasks',
-        'all': '-- All.\n--\n-- Keys   tasks\n-- Uses   one\n\n'
-        'if 1 then\n  -- Keys   dead\n  -- Keys   seq, tasks\nend\n-- Keys   dead',
-    }
-    for name, text in parts.items():
-        (tmp_path / 'script' / f'{name}.lua').write_text(text)
-    monkeypatch.setattr('importlib.resources.files', lambda package: tmp_path)
-    assert load_script.__wrapped__('all').text.decode().splitlines() == [
-        "local base = 'x:'",
-        "local tasks = base .. 'tasks'",
-        "local ring_key = base .. 'ring'",
-        'local one = tasks',
-        'if 1 then',
-        "local dead = base .. 'dead'",
-        "local seq = base .. 'seq'",
-        'end',
-        "local dead = base .. 'dead'",
-    ]
 
 
 def test_a_call_is_packed_once_and_the_same_in_both_forms():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ HEAD_WORDS = {
 def header_of(row: Row) -> list[str]:
     """The lines of comment with which a script opens."""
     lines = (SCRIPTS / f'{row.name}.lua').read_text().splitlines()
-    return [line[3:] for line in lines[: next(k for k, line in enumerate(lines) if not line.startswith('--'))]]
+    return [line[3:] for line in itertools.takewhile(lambda line: line == '--' or line.startswith('-- '), lines)]
 
 
 def part_of(header: list[str], word: str) -> str:
@@ -66,7 +67,7 @@ def test_a_call_has_once_what_the_header_says(row: Row) -> None:
 @by_name
 def test_outcomes_are_those_of_the_header(row: Row) -> None:
     said = part_of(header_of(row), 'Reply')
-    of_each = re.findall(r"^ +'(\w+)'", said, re.M) if 'else a list with' in said else []
+    of_each = re.findall(r"^ +'(\w+)'", said, re.M) if 'else a list' in said else []
     assert sorted(of_each) == sorted(row.outcomes)
     assert {outcome for outcome in of_each if re.search(rf"^ +'{outcome}', ", said, re.M)} == WITH_VALUE & {*of_each}
 

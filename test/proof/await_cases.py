@@ -138,6 +138,11 @@ async def _paused(bench: Bench) -> None:
     await bench.put('t0')
 
 
+async def _probing(bench: Bench) -> None:
+    await bench.other.pause(probe=60)
+    await bench.put('t0')
+
+
 async def _overdue(bench: Bench) -> None:
     await bench.put(*_ids(5), delay=0.001)
     await asyncio.sleep(0.005)
@@ -353,6 +358,7 @@ CASES = [
     Case('pause', 'the queue', lambda b: b.queue.pause(), WHOLE, putting(2)),
     Case('pause', 'a group', lambda b: b.queue.pause('g'), WHOLE, _strict),
     Case('resume', '', lambda b: b.queue.resume(), WHOLE, _paused),
+    Case('resume', 'by a probe', lambda b: b.queue.resume(probing=True), WHOLE, _probing),
     Case('get_group_stats', '', lambda b: b.queue.get_group_stats('g'), READ, _strict),
     Case('groups', '', _names, READ, _groups),
     Case('get_queue_stats', '', lambda b: b.queue.get_queue_stats(), READ, putting(2)),

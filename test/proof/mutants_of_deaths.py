@@ -7,7 +7,7 @@ from mutant import BEYOND, Edit, Mutant, client, script
 NOTES = (
     Mutant(
         'deaths-by-attempts-unnoted', BEYOND, 'nobody is told that the task of a killed consumer is dead',
-        (script('_bury', '  if default then\n    -- Keys   untold', '  if false then\n    -- Keys   untold'),),
+        (script('_bury', '  if default then\n    --@ keys untold', '  if false then\n    --@ keys untold'),),
         ('deaths::test_a_death_by_used_up_attempts_is_told_of_until_somebody_says_that_it_was',),
     ),
     Mutant(
@@ -63,12 +63,12 @@ NOTES = (
     ),
     Mutant(
         'tell-begins-with-memory', BEYOND, 'nobody is told of deaths while memory is full',
-        (script('tell', "  redis.call('ZREM', untold, unpack(seen))\n", ''),),
+        (script('tell', "  redis.call('ZREM', untold, unpack(due))\n", ''),),
         ('deaths::test_deaths_are_noted_and_told_of_when_memory_is_full',),
     ),
     Mutant(
         'tell-without-a-bound', 10, 'deaths with large tasks are more than one reply should have',
-        (script('tell', 'bytes >= most', 'false'),),
+        (script('tell', 'bytes >= max_bytes', 'false'),),
         ('deaths::test_large_tasks_are_told_of_one_by_one',),
     ),
     Mutant(

@@ -133,18 +133,24 @@ RULES = (
     ),
     Mutant(
         'worker-breaker-stays-open', BEYOND, 'a probe that succeeds does not end the pause',
-        (client('worker/breaker', 'await queue.resume(group)', 'pass'),),
+        (client('worker/breaker', 'await queue.resume(group, probing=True)', 'False'),),
         ('breaker::test_failures_in_a_row_pause_the_queue_for_all_until_a_probe_succeeds',),
     ),
     Mutant(
         'worker-breaker-ends-the-pause-of-an-operator', BEYOND,
         'a probe that succeeds ends the pause that an operator has set meanwhile',
+        (client('worker/breaker', 'resume(group, probing=True)', 'resume(group)'),),
+        ('breaker::test_the_pause_of_an_operator_stays',),
+    ),
+    Mutant(
+        'worker-breaker-looks-then-resumes', BEYOND,
+        'a probe that succeeds ends the pause that an operator sets in this moment',
         (client(
             'worker/breaker',
-            "if await queue.command('HEXISTS', queue.keys['probes'], group or ''):",
-            'if True:',
+            'if await queue.resume(group, probing=True):',
+            "if await queue.command('HEXISTS', queue.keys['probes'], group or '') and await queue.resume(group):",
         ),),
-        ('breaker::test_the_pause_of_an_operator_stays',),
+        ('breaker::test_a_probe_that_succeeds_leaves_the_pause_that_an_operator_sets_in_this_moment',),
     ),
     Mutant(
         'worker-breaker-remembers-too-long', BEYOND, 'after an operator ended its pause one failure is enough',

@@ -449,9 +449,18 @@ class Torrelque(Queue):
         """
         await self._started().run(steps.pause(self._calls, group, probe))
 
-    async def resume(self, group: str | None = None) -> None:
-        """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
-        await self._started().run(steps.resume(self._calls, group))
+    async def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
+        """End a `pause`, of a group or (None) of the whole queue; consumers that wait begin at once.
+
+        Resuming the queue does not resume a group that was paused by its name.  What is not paused stays so, and a
+        repetition does nothing more.
+
+        :param probing: end a pause with ``probe`` only, decided on the server in the same step: for whoever had the
+            probe and saw that it works again.  A pause without, as an operator sets, stays.
+        :return: True when the group, or the queue, is not paused by its name any more; False when ``probing`` found a
+            pause without probes.
+        """
+        return await self._started().run(steps.resume(self._calls, group, probing))
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, all at one moment; O(1).

@@ -227,9 +227,9 @@ class Calls:
             raise TorrelqueValueError('probe must be more than 0 seconds')
         return [check_group(group), str(every)]
 
-    def resume(self, group: str | None) -> list[Arg]:
-        """A group or the queue whose pause ends."""
-        return [check_group(group)]
+    def resume(self, group: str | None, probing: bool) -> list[Arg]:
+        """A group or the queue whose pause ends, or a pause with probes only."""
+        return [check_group(group), '1' if probing else '']
 
     def group(self, group: str) -> list[Arg]:
         """A group to tell of."""

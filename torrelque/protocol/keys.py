@@ -22,7 +22,7 @@ FIXED = (
     'untold',
     'tasks',
     'groups',
-    'ring',
+    'heads',
     'limits',
     'rated',
     'paused',

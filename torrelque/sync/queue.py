@@ -320,9 +320,9 @@ class Torrelque(Queue):
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
         self._run(pause(self._calls, group, probe))
 
-    def resume(self, group: str | None = None) -> None:
-        """End a `pause`, as the asynchronous one."""
-        self._run(resume(self._calls, group))
+    def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
+        """End a `pause`, or one with probes only, as the asynchronous one; whether it is not paused any more."""
+        return self._run(resume(self._calls, group, probing))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""

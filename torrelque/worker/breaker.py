@@ -98,10 +98,9 @@ class Gates:
         gate = self._gates.get(key)
         if delivery.id.probe:
             self._gates.pop(key, None)
-            # Else an operator has paused it meanwhile.
-            if await queue.command('HEXISTS', queue.keys['probes'], group or ''):
+            # A pause that an operator has set meanwhile has no probes, and stays.
+            if await queue.resume(group, probing=True):
                 logger.warning('the probe of %s succeeded: resumed', _name(queue, group))
-                await queue.resume(group)
         elif gate is not None:
             if self._breaker.share is None:
                 del self._gates[key]
