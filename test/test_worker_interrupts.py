@@ -283,14 +283,14 @@ async def test_no_queue_waits_for_the_silent_server_of_another(
 
     async with mute.client() as client, well.client() as other:
         async with Torrelque(client, queue='b') as b, Torrelque(other, queue='a') as a:
-            dequeue, asked = b.dequeue, 0
+            dequeue, asked = b.dequeue_many, 0
 
             async def ask(*args: Any, **options: Any) -> Any:
                 nonlocal asked
                 asked += 1
                 return await dequeue(*args, **options)
 
-            b.dequeue = ask  # type: ignore[method-assign]
+            b.dequeue_many = ask  # type: ignore[method-assign]
             served: Any = {a: 1, b: 1} if weighted else [b, a]
             async with Worker(served, handle, concurrency=1):
                 await b.enqueue(1)
