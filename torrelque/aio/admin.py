@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from torrelque.error import TorrelqueClosedError
+from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -132,7 +132,7 @@ class Operated(QueueObject):
 
         Consumers that wait do this by themselves, within milliseconds.
         """
-        return await self._started().run(steps.sweep())
+        return await self._started().run(steps.sweep(self.name))
 
     def schedule_sweep(self, interval: float | None = None) -> None:
         """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
@@ -140,8 +140,8 @@ class Operated(QueueObject):
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
         """
         if self._closed:
-            raise TorrelqueClosedError('the queue was closed')
-        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
+        sweeper = Sweeper(self.name, self.sweep, self.sweep_interval if interval is None else interval)
         self.unschedule_sweep()
         self._sweeper = sweeper
 

@@ -4,7 +4,7 @@ import weakref
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueClosedError
+from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import JSON, TorrelqueSerialiser
 from torrelque.protocol import check
 from torrelque.protocol.calls import Call, Plan
@@ -78,7 +78,7 @@ class QueueObject:
         session = self._session
         if session is None:
             if self._closed:
-                raise TorrelqueClosedError('the queue was closed')
+                raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
             session = self._session = Session(self.client, self._plan)
             # Many make an object for each request, and do not close it.
             weakref.finalize(self, session.abandon).atexit = False

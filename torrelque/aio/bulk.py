@@ -20,7 +20,7 @@ class _Sender(Enqueuer):
     """Makes the next call while one is on its way."""
 
     def __init__(self, session: Session, serialiser: TorrelqueSerialiser, options: Callable[[Any], str] | str) -> None:
-        super().__init__(serialiser, options)
+        super().__init__(serialiser, options, session.queue)
         self._session = session
         self._call: asyncio.Future[Any] | None = None
 
@@ -78,7 +78,7 @@ async def enqueue_all(
             raise
         await sender.finish()
     except Exception as exc:
-        raise TorrelqueBulkError(sender.task_ids) from exc
+        raise TorrelqueBulkError(sender.task_ids, session.queue) from exc
     return sender.task_ids
 
 
@@ -93,7 +93,7 @@ async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest:
             sent += some
             replies = await asyncio.gather(*(_send(session, name, args, 2 + len(rest)) for _, args in some))
             for (ids, _), reply in zip(some, replies, strict=True):
-                done += told_of_many(name, ids, reply)
+                done += told_of_many(name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
         # Of those that went before, or beside it, nobody is told either.
         session.unsure.note_all(name, (args for _, args in sent), 2 + len(rest))

@@ -117,7 +117,7 @@ class Torrelque(Operated):
         id of the caller's own may be enqueued again at once.
         """
         call = self._plan.cancel(task_id)
-        return replies.settled(await self._started().send(*call), task_id)
+        return replies.settled(await self._started().send(*call), task_id, self.name)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
         """Follow a task: its state at once, then after every change, the last being a final one.

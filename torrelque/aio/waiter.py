@@ -11,12 +11,14 @@ Delivery = tuple[TorrelqueTaskId, Any]
 class Waiter:
     """A call of `dequeue`: what it wants, what it has got, and until when it waits."""
 
-    __slots__ = ('future', 'got', 'over', 'replies', 'stays', 'timer', 'wanted')
+    __slots__ = ('future', 'got', 'over', 'replies', 'timeout', 'timer', 'wanted')
 
-    def __init__(self, future: 'asyncio.Future[list[Delivery]]', wanted: int, stays: bool, replies: int) -> None:
+    def __init__(
+        self, future: 'asyncio.Future[list[Delivery]]', wanted: int, timeout: float | None, replies: int
+    ) -> None:
         self.future = future
         self.wanted = wanted
-        self.stays = stays
+        self.timeout = timeout
         self.replies = replies
         """How many replies there were before those that count: since the call or, later, since its time was over."""
         self.got: list[Delivery] = []

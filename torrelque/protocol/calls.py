@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from torrelque.error import reason_of
 from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId, TorrelqueTaskStatus
 
 from .check import check_count, check_error, check_id, check_ids, check_serialiser, milliseconds, serialise
@@ -50,7 +51,7 @@ class Plan:
         self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.name = queue
         self.keys = make_keys(queue)
-        self.transitions = Transitions(self.NAMES, self.keys)
+        self.transitions = Transitions(self.NAMES, self.keys, queue)
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -148,7 +149,7 @@ class Plan:
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
         """A claimed task to bury, for its payload cannot be read; nobody was there to see it die."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
-        logger.warning('task %r is dead: %s', task_id, why)
+        logger.warning('queue %r: task %r is dead: %s', self.name, task_id, why)
         return [task_id, token, self.mark(), why.encode('utf-8', 'backslashreplace'), '0']
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> Iterator[list[Arg]]:
@@ -195,17 +196,30 @@ def claim_args(acknowledged: str, record: str, wanted: int, staying: int, most: 
     return [acknowledged, record, str(wanted), str(staying), BLOCK_MS, str(most)]
 
 
-def told(name: str, task_id: str, outcome: Outcome) -> bool:
-    """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
-    done = settled(outcome, task_id)
+def told(name: str, task_id: str, outcome: Outcome, queue: str | None = None) -> bool:
+    """Whether a call that settles a task did so; that its caller does not hold the task is logged as well."""
+    done = settled(outcome, task_id, queue)
     if not done:
-        # That a task was cancelled is its producer's will, and nobody's fault.
+        # A task is cancelled because its producer wants it so: no warning.
         level = logging.INFO if outcome == 'cancelled' else logging.WARNING
-        logger.log(level, '%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
+        logger.log(level, 'queue %r: %s of task %r: its caller does not hold it: %s', queue, name, task_id, outcome)
     return done
 
 
-def tell_troubles(troubles: Sequence[tuple[str, str]]) -> None:
-    """Log which tasks a transition found damaged."""
+def tell_troubles(troubles: Sequence[tuple[str, str]], queue: str) -> None:
+    """Log which tasks of a queue a transition found damaged."""
     for task_id, trouble in troubles:
-        logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+        logger.warning('queue %r: task %r was damaged: %s', queue, task_id, trouble)
+
+
+def tell_not_returned(queue: str, task_ids: Sequence[str], error: BaseException) -> None:
+    """Log that tasks of a claim, for which nobody waits, will come again only when their leases have ended."""
+    ids = ', '.join(repr(str(task_id)) for task_id in task_ids[:10]) + (', …' if len(task_ids) > 10 else '')
+    what = 'queue %r: nobody waits for task %s, which could not be given back before its lease ends: %s'
+    logger.warning(what, queue, ids, reason_of(error))
+
+
+def tell_not_buried(queue: str, task_id: str, error: BaseException) -> None:
+    """Log that a task whose payload cannot be read will come again."""
+    what = 'queue %r: task %r, whose payload cannot be read, could not be buried: %s'
+    logger.warning(what, queue, task_id, reason_of(error))

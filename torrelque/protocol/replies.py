@@ -24,6 +24,7 @@ from torrelque.error import (
     TorrelqueLookupError,
     TorrelqueServerError,
     TorrelqueValueError,
+    of_queue,
 )
 from torrelque.model import (
     TorrelqueDeath,
@@ -111,22 +112,22 @@ def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
     return [word, int(data) if word == 'full' else text(data)]
 
 
-def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
+def outcome_error(outcome: Outcome, task_id: str, queue: str | None = None) -> Exception | None:
     """The error that an outcome stands for, if it is one."""
     if isinstance(outcome, list) and outcome[0] == 'full':
-        return TorrelqueFullError(outcome[1])
+        return TorrelqueFullError(outcome[1], queue)
     if isinstance(outcome, list) and outcome[0] == 'duplicate':
-        return TorrelqueDuplicateError(outcome[1])
+        return TorrelqueDuplicateError(outcome[1], queue)
     if outcome == 'broken':
-        return TorrelqueError(f'the key of the state of task {task_id!r} holds something else')
+        return of_queue(queue, TorrelqueError(f'the key of the state of task {task_id!r} holds something else'))
     return None
 
 
-def settled(outcome: Outcome, task_id: str) -> bool:
+def settled(outcome: Outcome, task_id: str, queue: str | None = None) -> bool:
     """Whether a call that settles a task did so; raises where the outcome is an error."""
     if isinstance(outcome, str) and outcome in _DONE:
         return True
-    if error := outcome_error(outcome, task_id):
+    if error := outcome_error(outcome, task_id, queue):
         raise error
     return False
 
@@ -153,19 +154,21 @@ def _seconds(value: bytes | None) -> float | None:
     return None if value is None else int(value.partition(b'.')[0]) / 1000
 
 
-def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
-    """The values of `STATE_FIELDS` as a state, or None where there is none."""
+def read_state(
+    values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, task_id: str = ''
+) -> TorrelqueTaskState | None:
+    """The values of `STATE_FIELDS` as a state, or None where there is none; errors name the task."""
     if not isinstance(values, list) or not all(value is None or type(value) is bytes for value in values):
         raise unreadable('a question for a state', values)
     if values[0] is None:
         return None
     try:
-        return _state_of(values, serialiser)
+        return _state_of(values, serialiser, task_id)
     except (ValueError, OverflowError) as exc:
-        raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
+        raise TorrelqueError(f'the state of task {task_id!r} cannot be read: {exc}') from exc
 
 
-def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
+def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, task_id: str) -> TorrelqueTaskState:
     fields = dict(zip(STATE_FIELDS, values, strict=True))
 
     def load(name: str) -> Any:
@@ -177,7 +180,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
-            why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
+            why = f'the {name} of task {task_id!r} cannot be read: {type(exc).__name__}: {exc}'
             raise TorrelqueError(why) from exc
 
     def decode(name: str) -> str | None:

@@ -7,7 +7,14 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque.error import (
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+    naming,
+    of_queue,
+)
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -78,7 +85,11 @@ class Enqueuer:
     """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
     is in the queue after a failure is a beginning of the iterable, without gaps."""
 
-    def __init__(self, serialiser: TorrelqueSerialiser, options: Callable[[Any], str] | str) -> None:
+    def __init__(
+        self, serialiser: TorrelqueSerialiser, options: Callable[[Any], str] | str, queue: str | None = None
+    ) -> None:
+        self.queue = queue
+        """Name of the queue, for messages."""
         self.task_ids: list[Any] = []
         """Ids of the tasks that are known to be in the queue."""
         self._serialiser = serialiser
@@ -124,7 +135,7 @@ class Enqueuer:
         """Keep the ids of the tasks that the call took in; raises where it refused one."""
         error = None
         for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
-            wrong = outcome_error(outcome, task_id)
+            wrong = outcome_error(outcome, task_id, self.queue)
             if wrong is None:
                 self.task_ids.append(task_id)
             error = error or wrong
@@ -156,10 +167,11 @@ def calls_of(name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterato
         start, size = end, 0
 
 
-def told_of_many(name: str, task_ids: Sequence[str], reply: Any) -> list[bool]:
+def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
-    outcomes = read_outcomes(name, reply, len(task_ids))
-    return [told(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
+    with naming(queue):
+        outcomes = read_outcomes(name, reply, len(task_ids))
+    return [told(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
 # Dead tasks
@@ -180,7 +192,7 @@ def _redrive_some(plan: Plan, task_ids: Sequence[Arg]) -> Steps[int]:
         outcomes = read_outcomes('redrive', (yield 'redrive', [plan.mark(), *some]), len(some))
         count += outcomes.count('ok')
         lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
-        tell_troubles([(task_id, 'state_lost') for task_id in lost])
+        tell_troubles([(task_id, 'state_lost') for task_id in lost], plan.name)
         count += len(lost)
     return count
 
@@ -236,7 +248,7 @@ def _acknowledge_deaths(task_ids: list[Any]) -> Steps[None]:
 # Sweeping
 
 
-def sweep() -> Steps[TorrelqueSweepResult]:
+def sweep(queue: str) -> Steps[TorrelqueSweepResult]:
     """Sweep batch by batch until nothing is due."""
     total = TorrelqueSweepResult(0, 0, 0)
     more = True
@@ -244,7 +256,7 @@ def sweep() -> Steps[TorrelqueSweepResult]:
         reply = yield 'sweep', [str(SWEEP)]
         total = TorrelqueSweepResult(*(a + int(b) for a, b in zip(total, reply[1:4], strict=True)))
         more = bool(reply[4])
-        tell_troubles(read_troubles(reply[5]))
+        tell_troubles(read_troubles(reply[5]), queue)
     return total
 
 
@@ -342,7 +354,7 @@ def get_queue_stats() -> Steps[TorrelqueQueueStats]:
 def get_task_state(plan: Plan, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
     values = yield None, ['HMGET', plan.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
-    state = read_state(values, plan.serialiser)
+    state = read_state(values, plan.serialiser, task_id)
     if state is None:
-        raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
+        raise of_queue(plan.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
     return state

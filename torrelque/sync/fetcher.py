@@ -20,12 +20,13 @@ import redis.exceptions
 from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
+    TorrelqueError,
     TorrelqueServerError,
     TorrelqueTaskId,
     TorrelqueTimeoutError,
 )
-from torrelque.error import no_reply
-from torrelque.protocol.calls import BLOCK_MS, Plan, claim_args, tell_troubles
+from torrelque.error import no_reply, no_task, of_queue, reason_of
+from torrelque.protocol.calls import BLOCK_MS, Plan, claim_args, tell_not_buried, tell_not_returned, tell_troubles
 from torrelque.protocol.refusals import SILENT
 from torrelque.protocol.replies import (
     Claimed,
@@ -35,6 +36,7 @@ from torrelque.protocol.replies import (
     read_claimed,
     read_swept,
     server_error,
+    text,
 )
 from torrelque.protocol.transition import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
 
@@ -104,6 +106,7 @@ class Visit:
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
         self._wanted = wanted
+        self._timeout = timeout
         self._end = math.inf if timeout is None else time.monotonic() + timeout
         self._got: list[Delivery] = []
         self._held: list[TorrelqueTaskId] = []
@@ -135,12 +138,14 @@ class Visit:
                 if self._got:
                     return self._hand_over()
                 if over:
-                    raise TorrelqueTimeoutError('no task came in time')
+                    raise no_task(self._fetcher.plan.name, self._timeout)
                 self._listen(wait)
         except BaseException as exc:
             if self._got and isinstance(exc, _TROUBLES):
                 self._keep_doubt()
                 return self._hand_over()
+            if isinstance(exc, TorrelqueError):
+                of_queue(self._fetcher.plan.name, exc)
             self._abandon(exc)
             raise
 
@@ -161,9 +166,9 @@ class Visit:
         until = self._end + GRACE
         if time.monotonic() >= until:
             if self._error is not None:
-                raise no_reply(self._error)
+                raise no_reply(fetcher.plan.name, self._error)
             if self._late:
-                raise TorrelqueTimeoutError('no task came in time')
+                raise no_task(fetcher.plan.name, self._timeout)
             # The bell was silent, or this process stood still: the server is still to be asked.
             self._late, until = True, time.monotonic() + GRACE
         if self._claim_in_doubt:
@@ -185,7 +190,8 @@ class Visit:
             self._error, known = exc, self._error is not None
             if time.monotonic() < until:
                 if not known:
-                    logger.warning('waiting for the server to come back: %s', exc)
+                    what = 'queue %r: waiting for the server to come back: %s'
+                    logger.warning(what, fetcher.plan.name, reason_of(exc))
                 time.sleep(0.1)
             return None
         self._held += [task_id for task_id, _ in claimed.tasks]
@@ -194,12 +200,12 @@ class Visit:
             # The record may go, its reply has come.
             fetcher.line.post('DEL', record)
         if self._error is not None:
-            logger.info('the server is back')
+            logger.info('queue %r: the server is back', fetcher.plan.name)
             self._error = None
         return claimed
 
     def _take_in(self, claimed: Claimed) -> None:
-        tell_troubles(claimed.troubles)
+        tell_troubles(claimed.troubles, self._fetcher.plan.name)
         for foreign_id, token in claimed.foreign:
             self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:
@@ -217,7 +223,7 @@ class Visit:
         try:
             self._fetcher.call('bury', self._fetcher.plan.reject(task_id, token, error))
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
+            tell_not_buried(self._fetcher.plan.name, text(task_id), exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
         # The last first: each goes to the head.
@@ -225,7 +231,7 @@ class Visit:
             for args in self._fetcher.plan.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
+            tell_not_returned(self._fetcher.plan.name, task_ids, exc)
 
     # Waiting
 
@@ -234,9 +240,10 @@ class Visit:
         if time.monotonic() < self._no_sweep_before:
             return False
         try:
-            tell_troubles(read_swept(self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)))
+            reply = self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)
+            tell_troubles(read_swept(reply), self._fetcher.plan.name)
         except _TROUBLES as exc:
-            logger.warning('a sweep failed: %s', exc)
+            logger.warning('queue %r: a sweep failed: %s', self._fetcher.plan.name, reason_of(exc))
             # Until then none is tried: each claim would call for the next.
             self._no_sweep_before = time.monotonic() + 1
             return False
@@ -272,7 +279,8 @@ class Visit:
                 # The server would not end it.
                 pass
             elif not fetcher.closed:
-                logger.debug('the connection to the doorbell failed: %s', exc)
+                what = 'queue %r: the connection to the doorbell failed: %s'
+                logger.debug(what, fetcher.plan.name, reason_of(exc))
                 time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
         else:
             fetcher.listening.discard(wire)
@@ -306,6 +314,6 @@ class Visit:
             elif self._listened and not away:
                 self._fetcher.call('leave', ['', BLOCK_MS], until=until)
         except _TROUBLES as error:
-            logger.debug('leaving the bell failed: %s', error)
+            logger.debug('queue %r: leaving the bell failed: %s', self._fetcher.plan.name, reason_of(error))
         finally:
             self._keep_doubt()

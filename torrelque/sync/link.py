@@ -18,8 +18,9 @@ import redis.cluster
 import redis.exceptions
 
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError
+from torrelque.error import of_queue
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, REPEATING, SILENT, final_error
-from torrelque.protocol.replies import error_code, server_error
+from torrelque.protocol.replies import error_code, server_error, text
 from torrelque.protocol.transition import Arg, Transition, pack
 
 from .connection import Wire
@@ -208,7 +209,9 @@ class Line:
             # A process that was stopped does not take that time for the server's.
             spent += min(time.monotonic() - began, 2 * SILENT) + delay
             if spent >= REPEATING or time.monotonic() >= until:
-                raise TorrelqueConnectionError(why) from error
+                if transition is None:
+                    raise TorrelqueConnectionError(f'{text(args[0])}: {why}') from error
+                raise of_queue(transition.queue, TorrelqueConnectionError(f'{transition.name}: {why}')) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 

@@ -10,6 +10,7 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueDeath,
+    TorrelqueError,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -21,6 +22,7 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
+from torrelque.error import naming, of_queue
 from torrelque.model import JSON
 from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
 from torrelque.protocol.check import check_count, milliseconds
@@ -163,7 +165,7 @@ class Torrelque:
         self._check_open()
         if not isinstance(tasks, Iterable):
             raise TorrelqueTypeError(f'tasks must be an iterable, not {type(tasks).__name__}')
-        enqueuer = Enqueuer(self.serialiser, options)
+        enqueuer = Enqueuer(self.serialiser, options, self.name)
         try:
             try:
                 for task in tasks:
@@ -174,12 +176,12 @@ class Torrelque:
                 while enqueuer.waiting:
                     self._send_many(enqueuer)
         except Exception as exc:
-            raise TorrelqueBulkError(enqueuer.task_ids) from exc
+            raise TorrelqueBulkError(enqueuer.task_ids, self.name) from exc
         return enqueuer.task_ids
 
     def cancel(self, task_id: str) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._plan.cancel(task_id)), task_id)
+        return settled(self._send(self._plan.cancel(task_id)), task_id, self.name)
 
     # Consumers
 
@@ -309,7 +311,7 @@ class Torrelque:
 
     def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, as the asynchronous one."""
-        return self._run(sweep())
+        return self._run(sweep(self.name))
 
     def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
@@ -329,11 +331,15 @@ class Torrelque:
 
     def _check_open(self) -> None:
         if self._fetcher.closed:
-            raise TorrelqueClosedError('the queue was closed')
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
+        try:
+            return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -341,8 +347,9 @@ class Torrelque:
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = read_outcomes(name, reply, 1)[0]
-        if error := outcome_error(outcome, task_id):
+        with naming(self.name):
+            outcome = read_outcomes(name, reply, 1)[0]
+        if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
 
@@ -352,7 +359,9 @@ class Torrelque:
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
+            reply = self._call(name, again, resent=True)
+            with naming(self.name):
+                outcome = read_outcomes(name, reply, 1)[0]
             self._unsure.forget(name, args)
         else:
             try:
@@ -360,7 +369,7 @@ class Torrelque:
             except TorrelqueConnectionError:
                 self._unsure.note(name, args)
                 raise
-        return told(name, task_id, outcome)
+        return told(name, task_id, outcome, self.name)
 
     def _send_many(self, enqueuer: Enqueuer) -> None:
         try:
@@ -376,7 +385,7 @@ class Torrelque:
             for ids, args in calls_of(name, task_ids, rest):
                 sent.append(args)
                 words, resent = self._unsure.all_again(name, args, length) if self._unsure else (args, False)
-                done += told_of_many(name, ids, self._call(name, words, resent))
+                done += told_of_many(name, ids, self._call(name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
             # Of those that went before it nobody is told either.
             self._unsure.note_all(name, sent, length)
@@ -390,10 +399,11 @@ class Torrelque:
         self._check_open()
         name: str | None = None
         reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            reply = self._line.call(None, args) if name is None else self._call(name, args)
+        with naming(self.name):
+            while True:
+                try:
+                    name, args = advance(steps, name, reply)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                reply = self._line.call(None, args) if name is None else self._call(name, args)

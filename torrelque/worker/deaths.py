@@ -16,6 +16,7 @@ from torrelque import Torrelque, TorrelqueClosedError, TorrelqueDeath, Torrelque
 from .chain import call_hooks
 from .delivery import Delivery
 from .job import App
+from .trace import reason
 
 if TYPE_CHECKING:
     from .handling import Handling, Plan
@@ -145,9 +146,9 @@ class Deaths:
             try:
                 await self._look(queue)
             except TorrelqueClosedError as exc:
-                logger.debug('queue %r is not looked at: %s', queue.name, exc)
+                logger.debug('queue %r is not looked at: %s', queue.name, reason(exc, queue.name))
             except Exception as exc:
-                logger.warning('deaths in queue %r are not told of yet: %s', queue.name, exc)
+                logger.warning('deaths in queue %r are not told of yet: %s', queue.name, reason(exc, queue.name))
 
     async def _look(self, queue: Torrelque) -> None:
         assert self._over is not None
