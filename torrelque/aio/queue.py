@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from torrelque.base import Queue
 from torrelque.codec import JSON, TorrelqueSerialiser
-from torrelque.error import TorrelqueClosedError
+from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -170,7 +170,7 @@ class Torrelque(Queue):
         id of the caller's own may be enqueued again at once.
         """
         call = self._calls.cancel(task_id)
-        return replies.settled(await self._started().send(*call), task_id)
+        return replies.settled(await self._started().send(*call), task_id, self.name)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -531,8 +531,8 @@ class Torrelque(Queue):
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
         """
         if self._closed:
-            raise TorrelqueClosedError('the queue was closed')
-        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
+        sweeper = Sweeper(self.name, self.sweep, self.sweep_interval if interval is None else interval)
         self.unschedule_sweep()
         self._sweeper = sweeper
 
@@ -575,7 +575,7 @@ class Torrelque(Queue):
         session = self._session
         if session is None:
             if self._closed:
-                raise TorrelqueClosedError('the queue was closed')
+                raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
             session = self._session = Session(self.client, self._calls)
             # Applications that make a queue object per request rarely close it: let its connections go when it is
             # collected.

@@ -6,7 +6,7 @@ Nothing here waits or sends, so the asynchronous queue and the synchronous one h
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
+from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, naming, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -61,10 +61,11 @@ def advance(steps: Steps[T], call: str | None, reply: Any) -> tuple[str | None, 
 # Settling many
 
 
-def told_of_many(name: str, task_ids: Sequence[str], reply: Any) -> list[bool]:
+def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
-    outcomes = read_outcomes(name, reply, len(task_ids))
-    return [settled_or_logged(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
+    with naming(queue):
+        outcomes = read_outcomes(name, reply, len(task_ids))
+    return [settled_or_logged(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
 # Dead tasks
@@ -85,7 +86,7 @@ def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
         outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some)), len(some))
         count += outcomes.count('ok')
         lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
-        tell_troubles([(task_id, 'state_lost') for task_id in lost])
+        tell_troubles([(task_id, 'state_lost') for task_id in lost], calls.name)
         count += len(lost)
     return count
 
@@ -139,7 +140,7 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
         swept = read_sweep((yield 'sweep', calls.sweep()))
         total = TorrelqueSweepResult(*map(sum, zip(total, swept.moved, strict=True)))
         more = swept.more
-        tell_troubles(swept.troubles)
+        tell_troubles(swept.troubles, calls.name)
     return total
 
 
@@ -237,7 +238,7 @@ def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
     values = yield None, ['HMGET', calls.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
-    state = read_state(values, calls.serialiser)
+    state = read_state(values, calls.serialiser, task_id)
     if state is None:
-        raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
+        raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
     return state
