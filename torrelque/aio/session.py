@@ -9,7 +9,7 @@ from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, Torr
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Plan, told
 from torrelque.protocol.replies import Outcome, read_outcomes, text
-from torrelque.protocol.steps import Steps, advance
+from torrelque.protocol.steps import Steps, Walk
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import SETTLING, Unsure
 
@@ -101,16 +101,12 @@ class Session:
 
     async def run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
-        name: str | None = None
-        reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+        walk, reply = Walk(steps), None
+        while walk.go_on(reply):
             self.check()
+            name, args = walk.name, walk.args
             reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+        return walk.result
 
     async def close(self) -> None:
         """Give back what nobody waits for, wait for what is on its way, let the connections go.

@@ -30,8 +30,8 @@ from torrelque.protocol.steps import (
     Enqueuer,
     GroupScan,
     Steps,
+    Walk,
     acknowledge_deaths,
-    advance,
     calls_of,
     command,
     get_group_stats,
@@ -433,12 +433,8 @@ class Torrelque(Queue):
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        name: str | None = None
-        reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+        walk, reply = Walk(steps), None
+        while walk.go_on(reply):
+            name, args = walk.name, walk.args
             reply = self._link.call(None, args) if name is None else self._call(name, args)
+        return walk.result
