@@ -116,8 +116,8 @@ class Link:
                 connection = self.take(max(MIN_CALL_TIME, until - began))
                 data = pack(args) if transition is None else transition.pack(args, resent, whole)
                 sent = True
-                left = SILENT if until == math.inf else max(MIN_CALL_TIME, until - time.monotonic())
-                connection.send(data, min(SILENT, left))
+                left = math.inf if until == math.inf else max(MIN_CALL_TIME, until - time.monotonic())
+                connection.send(data, left if left < SILENT else SILENT)
                 reply = connection.receive()
             except _TROUBLES as exc:
                 if connection is not None:
