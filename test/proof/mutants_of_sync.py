@@ -70,7 +70,7 @@ SYNC = (
         (client(
             'sync/fetcher',
             'second later.\n                self._sweep()',
-            'pass',
+            'second later.\n                pass',
         ),),
         ('sync_promises::test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for',),
     ),
