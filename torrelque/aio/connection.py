@@ -16,11 +16,9 @@ import redis.backoff
 import redis.exceptions
 
 from torrelque.protocol.refusals import CONNECT_TIMEOUT, final_error
+from torrelque.protocol.replies import MISSING
 
 logger = logging.getLogger('torrelque')
-
-MISSING = object()
-"""What a reader gives when no reply is whole."""
 
 
 class Connector(Protocol):

@@ -18,10 +18,10 @@ import hiredis
 
 from torrelque.error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, REPEATING, SILENT
-from torrelque.protocol.replies import PUSH, error_code, server_error
+from torrelque.protocol.replies import MISSING, PUSH, error_code, server_error
 from torrelque.protocol.transition import Arg, Transition, pack
 
-from .connection import MISSING, Connection, Connector
+from .connection import Connection, Connector
 
 logger = logging.getLogger('torrelque')
 

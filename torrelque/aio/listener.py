@@ -16,10 +16,10 @@ from typing import Any
 import hiredis
 
 from torrelque.protocol.refusals import NOT_RUN
-from torrelque.protocol.replies import PUSH, error_code, server_error
+from torrelque.protocol.replies import MISSING, PUSH, error_code, server_error
 from torrelque.protocol.transition import pack
 
-from .connection import MISSING, Connection, Connector
+from .connection import Connection, Connector
 
 CHUNK = 1000
 CHUNK_BYTES = 100_000
