@@ -17,11 +17,9 @@ import redis.exceptions
 
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import final_error
+from torrelque.protocol.replies import MISSING
 
 logger = logging.getLogger('torrelque')
-
-MISSING = object()
-"""What a reader gives when no reply is whole."""
 
 
 class Connector(Protocol):

@@ -19,10 +19,10 @@ import hiredis
 from torrelque.error import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError, copy_error, of_queue
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, server_error
-from torrelque.protocol.replies import PUSH, text
+from torrelque.protocol.replies import MISSING, PUSH, text
 from torrelque.protocol.transition import Arg, Transition, pack
 
-from .connection import MISSING, Connection, Connector
+from .connection import Connection, Connector
 
 logger = logging.getLogger('torrelque')
 

@@ -16,7 +16,7 @@ from torrelque.protocol.replies import (
     tell_not_returned,
     text,
 )
-from torrelque.protocol.steps import Steps, advance
+from torrelque.protocol.steps import Steps, Walk
 from torrelque.protocol.table import ROWS
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
@@ -106,17 +106,13 @@ class Session:
 
     async def run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
-        name: str | None = None
-        reply: Any = None
+        walk, reply = Walk(steps), None
         with naming(self.queue):
-            while True:
-                try:
-                    name, args = advance(steps, name, reply)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
+            while walk.go_on(reply):
                 self.check()
+                name, args = walk.name, walk.args
                 reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+        return walk.result
 
     async def close(self) -> None:
         """Give back what nobody waits for, wait for what is on its way, let the connections go.

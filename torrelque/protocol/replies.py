@@ -46,6 +46,8 @@ Outcome = str | list[Any]
 
 PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 """What a notification is read as, which is nobody's reply."""
+MISSING = object()
+"""What a reader of a connection gives when no reply is whole."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What a reader comes to with a reply of another kind."""
 

@@ -4,7 +4,7 @@ Nothing here waits or sends, so the asynchronous queue and the synchronous one h
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, naming, of_queue
 from torrelque.model import (
@@ -43,19 +43,36 @@ Steps = Generator[tuple[str | None, list[Arg]], Any, T]
 """Yields a transition with its arguments, or None with the words of a command that reads."""
 
 
-def advance(steps: Steps[T], call: str | None, reply: Any) -> tuple[str | None, list[Arg]]:
-    """The next call, after the reply to the one before; `StopIteration` with what they come to.
+class Walk(Generic[T]):
+    """A verb of several calls on its way: the call that is to be sent, and at the end what they come to."""
 
-    :raises UnreadableError: the reply is of another kind.
-    """
-    if call is not None:
-        check_reply(call, reply)
-    try:
-        return steps.send(reply)
-    except UNREADABLE as exc:
-        if isinstance(exc, TorrelqueError):
-            raise
-        raise unreadable(call or 'a question', reply) from exc
+    name: str | None = None
+    """The transition of the call; None is a command that reads, whose words are `args`."""
+    args: list[Arg]
+    """The arguments of the call, without the head."""
+    result: T
+    """What the calls came to, once `go_on` has returned False."""
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+
+    def go_on(self, reply: Any = None) -> bool:
+        """Take the reply to the call before, none at the beginning; whether there is another call.
+
+        :raises UnreadableError: the reply is of another kind.
+        """
+        if self.name is not None:
+            check_reply(self.name, reply)
+        try:
+            self.name, self.args = self._steps.send(reply)
+        except StopIteration as stop:
+            self.result = stop.value
+            return False
+        except UNREADABLE as exc:
+            if isinstance(exc, TorrelqueError):
+                raise
+            raise unreadable(self.name or 'a question', reply) from exc
+        return True
 
 
 # Settling many

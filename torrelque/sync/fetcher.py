@@ -101,7 +101,7 @@ class Fetcher:
         return self._endless
 
     def close(self) -> None:
-        """Wake those who wait, for the end."""
+        """Wake the threads that wait, because the queue object is closed."""
         self.closed = True
         for connection in list(self.listening):
             connection.interrupt()

@@ -32,8 +32,8 @@ from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, se
 from torrelque.protocol.steps import (
     GroupScan,
     Steps,
+    Walk,
     acknowledge_deaths,
-    advance,
     command,
     get_group_stats,
     get_limits,
@@ -440,13 +440,9 @@ class Torrelque(Queue):
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        name: str | None = None
-        reply: Any = None
+        walk, reply = Walk(steps), None
         with naming(self.name):
-            while True:
-                try:
-                    name, args = advance(steps, name, reply)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
+            while walk.go_on(reply):
+                name, args = walk.name, walk.args
                 reply = self._link.call(None, args) if name is None else self._call(name, args)
+        return walk.result
