@@ -1,8 +1,8 @@
 -- pending -> working
 --
 -- Hand tasks out: urgent ones (a priority above 0) first, then heads of groups and plain tasks by turns, the others
--- last. An id whose state is not pending, or which belongs elsewhere, is a hole that a cancelled task left, and is
--- skipped. What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice
+-- last.  An id whose state is not pending, or which belongs elsewhere, is a hole that a cancelled task left, and is
+-- skipped.  What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice
 -- gives the same.  One claim at a time per consumer.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
@@ -21,7 +21,7 @@ local claimed = stamp .. '.' .. string.sub(fraction, 4)
 local reply = {'ok', claimed, false, 0, {}, {}}
 -- What was handed out: ids; number and group by turns; the lease's end and id by turns; bytes of the payloads.
 local given, grouped, leases, bytes = {}, reply[6], {}, 0
--- Ids that are no holes and could not be handed out, and how many ids were skipped.
+-- Ids of `pending` that could not be handed out, though `holes` does not have them; and how many ids were skipped.
 local odd, holed = {}, 0
 -- Ids that are probes, and when the paused queue lets the next probe through.
 local probed, probe_at

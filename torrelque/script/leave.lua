@@ -1,5 +1,5 @@
--- The bell: a consumer leaves it, which may have taken a ring for which it has no use, and makes sure that somebody
--- else hears of the work and keeps the time.
+-- The bell: a consumer leaves it.  It may have taken a ring for which it has no use, or have kept the time, so somebody
+-- else is to hear of the work that is left, and of the nearest deadline.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'

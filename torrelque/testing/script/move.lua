@@ -1,10 +1,12 @@
 -- Move the clock of a queue: all that waits for a time is that much nearer to it, and what would have expired is gone.
 --
--- Instants that tell what happened stay as they are; one of them is a part of the token of a delivery.
+-- Instants that tell what happened stay as they are, because the time of the claim is a part of the token of a
+-- delivery.
 --
 -- KEYS   pending, never
 -- ARGV   how far (ms), 0 is only to look
 -- Reply  server time (ms), the next time for which something waits (ms, nil is none)
+-- Without `pending`, the last seven characters.
 local base = string.sub(KEYS[1], 1, -8)
 local far = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -14,7 +16,7 @@ local function first(name)
   return tonumber(redis.call('ZRANGE', base .. name, 0, 0, 'WITHSCORES')[2]) or math.huge
 end
 
--- By rank: all scores change by the same, so none overtakes another.
+-- Pages are read by rank: all scores change by the same, so none overtakes another while they are changed.
 local function shift(name)
   local start = 0
   repeat
@@ -33,8 +35,8 @@ local function sooner(instant)
   return string.format('%.0f', math.max(0, instant - far))
 end
 
--- What has a time to live: final states, buckets, records of claims.  Read before any is changed, for a key that the
--- server moves meanwhile comes up twice.
+-- The keys that have a time to live: final states, buckets, records of claims.  All are found before any is changed,
+-- because SCAN may give a key twice whose place the server changes meanwhile.
 local function mortal()
   local found, cursor = {}, '0'
   local pattern = string.gsub(base, '[*?%[%]\\]', '\\%0') .. '*'
@@ -75,7 +77,7 @@ if far > 0 then
     shift(name)
   end
   if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then
-    -- Those who wait have another time to keep.
+    -- Consumers that wait at the bell have another time to keep.
     redis.call('LPUSH', base .. 'bell', '1')
   end
 end
@@ -83,7 +85,7 @@ end
 local nearest = math.min(first('delayed'), first('working'), first('rated'))
 if redis.call('SISMEMBER', base .. 'paused', '') == 1 and
     redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- The whole queue lets a task through now and then.
+  -- The queue is paused and has work: the next probe is a time that consumers wait for.
   local probe = string.match(redis.call('HGET', base .. 'probes', '') or '', '^(%d+) ')
   nearest = math.min(nearest, tonumber(probe) or math.huge)
 end

@@ -1,7 +1,7 @@
 -- Beat: a worker lives, or is gone.
 --
--- All times are the server's, so that the clocks of the workers do not matter.  Of the others only names are taken away
--- whose health cannot be read any more, whatever their score says.
+-- All times are the server's, so that the clocks of the workers do not matter.  A score that is over is not
+-- enough to take the name of another worker away: its health must have gone, too.
 --
 -- KEYS   workers, health of this one
 -- ARGV   its name, its health (JSON; '' is that it is gone), how long that can be read (ms)
@@ -19,8 +19,9 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function stay(who, left)
-  redis.call('ZADD', names, string.format('%.0f', now + left), who)
+-- Let a worker count as alive for so long (ms).
+local function stay(worker, left)
+  redis.call('ZADD', names, string.format('%.0f', now + left), worker)
 end
 
 stay(name, life)

@@ -1,12 +1,14 @@
--- Outlook: whether a task is pending that time, or whoever works now, will let through.
+-- Outlook: whether a pending task will be handed out without anybody's doing: when its time comes, or when a task that
+-- is worked on now is settled.
 --
--- A group waits for a token or, at its limit, for a slot.  What waits for no more than these is worth waiting for; what
--- waits for the end of a pause, or behind a task of its group that is delayed, is not.
+-- A group waits for a token or, at its limit, for a slot: a task there is worth waiting for.  A task that waits for the
+-- end of a pause, or behind a task of its group that is delayed, is not.
 --
 -- KEYS   pending, never
--- ARGV   how many of those that are worked on to pass over
+-- ARGV   how many of the tasks that are worked on to pass over
 -- Reply  'yes' | 'no' | 'look on' (behind so many more)
 local PAGE = 500
+-- Without `pending`, the last seven characters.
 local base = string.sub(KEYS[1], 1, -8)
 local paused = base .. 'paused'
 
@@ -19,22 +21,23 @@ if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 t
   return 'no'
 end
 if redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- It came in this moment.
+  -- A task may be taken at once; it came in after the last claim.
   return 'yes'
 end
 
--- Groups that wait for a token; one that waits for a probe is paused as well.
-local thirsty = size('ZCARD', 'rated')
-if thirsty > redis.call('SCARD', paused) then
+-- Groups in `rated` wait for a token or a probe.  A group that waits for a probe is paused as well, so if they are more
+-- than the paused ones, some wait for a token.
+local waiting = size('ZCARD', 'rated')
+if waiting > redis.call('SCARD', paused) then
   return 'yes'
 end
-for _, name in ipairs(thirsty > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
+for _, name in ipairs(waiting > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
   if redis.call('SISMEMBER', paused, name) == 0 then
     return 'yes'
   end
 end
 
--- Groups of which a task is worked on, so that a slot will be free.
+-- A group of which a task is worked on will have a slot free.
 local from = tonumber(ARGV[1])
 local ids = redis.call('ZRANGE', base .. 'working', from, from + PAGE - 1)
 local seen = {}
