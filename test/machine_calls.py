@@ -151,7 +151,7 @@ class Calls(Machine):
         # Who waits would wait for real time: only where there is something for each.
         timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
         answers, sent = self.ask(
-            place, *(lambda queue, most=most: queue.dequeue(timeout, max_tasks=most) for most in wanted)
+            place, *(lambda queue, most=most: queue.dequeue_many(most, timeout) for most in wanted)
         )
         expected: list[Any] = []
         left = sum(wanted)
@@ -175,9 +175,8 @@ class Calls(Machine):
                 deadline = self.model.deadline()
                 assert empty and (deadline is None or deadline > self.model.now)
             else:
-                some = [said] if most == 1 else said
-                assert 1 <= len(some) <= most and (len(some) == most or emptied)
-                got += some
+                assert 1 <= len(said) <= most and (len(said) == most or emptied)
+                got += said
         assert got == expected
 
     @precondition(lambda self: self.deliveries)

@@ -17,8 +17,8 @@ async def take_all(queue: Torrelque, count: float = INF, bulk: int = 1) -> list[
     taken: list[Any] = []
     with contextlib.suppress(torrelque.TorrelqueTimeoutError):
         while len(taken) < count:
-            some = await queue.dequeue(0, max_tasks=bulk)
-            taken += [some] if bulk == 1 else some
+            some = await queue.dequeue_many(bulk, 0)
+            taken += some
     return taken
 
 
@@ -31,8 +31,7 @@ async def drain(queue: Torrelque, bulk: int = 1) -> list[Any]:
     tasks = []
     with contextlib.suppress(torrelque.TorrelqueTimeoutError):
         while True:
-            some = await queue.dequeue(0, max_tasks=bulk)
-            some = [some] if bulk == 1 else some
+            some = await queue.dequeue_many(bulk, 0)
             await queue.release_many([task_id for task_id, _ in some])
             tasks += [task for _, task in some]
     return tasks

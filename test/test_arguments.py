@@ -39,6 +39,7 @@ async def test_times(checked, time, monkeypatch):
         (lambda **kw: checked.touch('there', **kw), ('task_timeout',)),
         (lambda **kw: checked.touch_many(['there'], **kw), ('task_timeout',)),
         (checked.dequeue, ('timeout',)),
+        (lambda **kw: checked.dequeue_many(1, **kw), ('timeout',)),
     ):
         for name in kwargs:
             await refused(call, **{name: time})
@@ -51,6 +52,7 @@ async def test_times(checked, time, monkeypatch):
 @pytest.mark.parametrize('count', COUNTS, ids=repr)
 async def test_counts(checked, count):
     await refused(checked.dequeue, 0, max_tasks=count)
+    await refused(checked.dequeue_many, count, 0)
     if count is not None:
         await refused(checked.enqueue, 1, max_attempts=count)
         await refused(checked.enqueue_many, [1], max_attempts=count)

@@ -14,6 +14,7 @@ from proxy import calls_of
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import link
 from torrelque.aio.client import make_connector
+from torrelque.protocol.bounds import BOUNDS
 
 
 @pytest.fixture
@@ -209,8 +210,8 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server)
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch, hasty):
-    monkeypatch.setattr(link, 'GIVE_UP', 10**6)
+async def test_a_deadline_is_a_deadline(proxy, faulty, bound, hasty):
+    bound(repeat=1e6)
     loop = asyncio.get_running_loop()
     proxy.silent = True
     for timeout in (0, 0.3):
@@ -235,8 +236,8 @@ async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue, hasty):
 
 
 @pytest.mark.first_server
-async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, caplog):
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, bound, caplog):
+    bound(repeat=0.5)
     proxy.refusing = True
     proxy.cut()
     for call in (faulty.enqueue(1), faulty.release('x'), faulty.get_queue_stats(), faulty.sweep()):
@@ -255,15 +256,15 @@ async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, 
     assert (await waiting)[1] == 'again'
 
 
-async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(bound, tmp_path):
+    bound(repeat=0.5)
     async with redis.asyncio.Redis(unix_socket_path=f'{tmp_path}/none') as client, Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
             await queue.dequeue()
 
 
-async def test_silence_of_the_server_cuts_the_line(proxy, faulty, monkeypatch):
-    monkeypatch.setattr(link, 'TICK', 0.02)
+async def test_silence_of_the_server_cuts_the_line(proxy, faulty, bound):
+    bound(link_tick=0.02)
     await faulty.enqueue(1)
     proxy.silent = True
     call = asyncio.ensure_future(faulty.enqueue(2))
@@ -391,7 +392,7 @@ async def test_what_is_on_its_way_when_the_link_closes_fails(proxy, faulty):
 async def test_a_link_closed_while_it_connects_leaves_no_connection(server, client):
     before = len(await client.client_list())
     for turns in range(60):
-        link_ = link.Link(make_connector(client, 'x'))
+        link_ = link.Link(make_connector(client, 'x'), BOUNDS)
         call = link_.call(None, ['PING'])
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -441,7 +442,7 @@ async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collecto
 
 async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(client, queue):
     """The server may read a connection that was given up last."""
-    keys, plan = queue.keys, queue._plan
+    keys, plan = queue.keys, queue._calls
     enqueue, claim = plan.transitions['enqueue'], plan.transitions['claim']
 
     async def send(transition, args, resent):
@@ -543,8 +544,8 @@ async def test_a_broken_key_fails_no_other_settle_call(client, queue, name):
     assert outcomes[:2] + outcomes[3:] == [True] * 3
 
 
-async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue, monkeypatch):
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue, bound):
+    bound(repeat=0.5)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await faulty.dequeue(0)  # from now on the server knows the script
     await queue.enqueue(1)
@@ -561,8 +562,8 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue
     assert (task, taken.attempt) == (1, 1)
 
 
-async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy, faulty, monkeypatch):
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy, faulty, bound):
+    bound(repeat=0.5)
     proxy.refusing = True
     proxy.cut()
     calls = [asyncio.ensure_future(faulty.enqueue(n)) for n in range(3)]

@@ -233,7 +233,7 @@ async def test_a_worker_and_its_breaker_with_names_of_any_text(
         assert well == dict.fromkeys(NAMES, 2)
         assert {stats.paused for stats in await each(queue.get_group_stats)} == {False}
 
-        workers = queue.keys['pending'].removesuffix('pending').encode() + b'workers'
+        workers = queue.keys['workers'].encode()
         for name in NAMES[:: len(NAMES) // 8]:
             async with Worker(queue, handle, name=name, heartbeat=60):
                 # The end of a beat.
@@ -261,7 +261,7 @@ async def test_names_of_another_client_that_are_no_text_are_let_be(
     """As long as what makes a hash large, and the same."""
 
     long = b'\xff' * 65
-    enqueue = queue._plan.transitions['enqueue']
+    enqueue = queue._calls.transitions['enqueue']
     options = b'{"timeout":60000,"mark":"123456789abcdef","group":"%b"}' % long
     for task_id in (long, b'other'):
         words: list[Any] = enqueue.words(['', '2000', task_id, b'[1]', options], False)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from bounding import Bound
 
 import torrelque
 import torrelque.sync
@@ -145,11 +146,10 @@ async def test_a_connection_that_is_not_tried_again_does_not_say_that_it_is(
 
 
 async def test_a_connection_that_nobody_wants_any_more_does_not_say_that_it_is_tried_again(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, bound: Bound
 ) -> None:
     # A call is given up before the first attempt to connect is.
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 0)
-    monkeypatch.setattr('torrelque.aio.connection.CONNECT_TIMEOUT', 1)
+    bound(repeat=0, connect=1)
     with socket.create_server(('127.0.0.1', 0)) as deaf:
         async with redis.asyncio.Redis(port=deaf.getsockname()[1]) as client, Torrelque(client) as queue:
             with pytest.raises(TorrelqueConnectionError):
@@ -267,13 +267,13 @@ async def test_a_thread_of_a_process_that_stood_still_asks_before_it_says_that_t
     server: RealServer, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.sync_client() as own, torrelque.sync.Torrelque(own, queue=queue_name) as queue:
-        listen = torrelque.sync.fetcher.Visit._listen
+        listen = torrelque.sync.fetcher.Fetch._listen
 
-        def stand_still(visit: Any, wait: float | None) -> None:
-            listen(visit, wait)
-            visit._end -= 100
+        def stand_still(fetch: Any, wait: float | None) -> None:
+            listen(fetch, wait)
+            fetch._end -= 100
 
-        monkeypatch.setattr(torrelque.sync.fetcher.Visit, '_listen', stand_still)
+        monkeypatch.setattr(torrelque.sync.fetcher.Fetch, '_listen', stand_still)
         with pytest.raises(TorrelqueTimeoutError) as caught:
             await asyncio.to_thread(queue.dequeue, 0.01)
         assert caught.value.replied

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import torrelque
-from torrelque import model
-from torrelque.model import JSON
-from torrelque.protocol import replies, transition as protocol
-from torrelque.protocol.calls import Plan
+from torrelque import codec
+from torrelque.codec import JSON
+from torrelque.protocol import calls, check, refusals, replies
+from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
 from torrelque.protocol.transition import Transition
 
@@ -28,7 +28,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
 def test_json_is_that_of_the_standard_library(monkeypatch, fast):
     if not fast:
         monkeypatch.setattr(json.encoder, 'c_make_encoder', None)
-    encode = model._make_encode()
+    encode = codec._make_encode()
     for value in (None, True, -1, 1.5, 'ü"\n', [], {}, {'a': [{'b': ()}], 1: None}, [[1, 2], 'x' * 1000], 10**30):
         assert encode(value) == json.dumps(value, separators=(',', ':'))
         for text in (json.dumps(value), f' \n{json.dumps(value)}', f'{json.dumps(value)}\t '):
@@ -44,17 +44,17 @@ def test_json_is_that_of_the_standard_library(monkeypatch, fast):
 
 
 def test_seconds_become_whole_milliseconds():
-    assert [protocol.milliseconds(s, 't') for s in (0, 0.0, 0.00001, 0.0015, 1, 2.5)] == [0, 0, 1, 2, 1000, 2500]
+    assert [check.milliseconds(s, 't') for s in (0, 0.0, 0.00001, 0.0015, 1, 2.5)] == [0, 0, 1, 2, 1000, 2500]
 
 
 def test_options_are_short_where_nothing_is_special():
-    assert protocol.enqueue_options(300, None, None, None) == '300000'
-    assert protocol.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
-    assert protocol.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
+    assert calls.enqueue_options(300, None, None, None) == '300000'
+    assert calls.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
+    assert calls.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
 
 
 def test_marks_are_short_and_all_different():
-    plans = [Plan('q', JSON, None) for _ in range(2)]
+    plans = [Calls('q', JSON, None) for _ in range(2)]
     some = [plan.mark() for plan in plans for _ in range(1000)]
     assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
 
@@ -71,7 +71,7 @@ def test_marks_are_short_and_all_different():
     ],
 )
 def test_errors_of_servers_old_and_new_are_told_apart(message, code):
-    assert replies.error_code(message) == code
+    assert refusals.error_code(message) == code
 
 
 @pytest.mark.parametrize('reply', [b'ok', 'ok', [b'ok'], ['ok'], b'dead', [b'dead']])
@@ -86,7 +86,7 @@ def test_refused_outcomes(reply):
 
 def test_a_state_is_read_from_its_values():
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
-    state = replies.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
+    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.codec.JSON)
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
-    assert replies.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None
+    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.codec.JSON) is None

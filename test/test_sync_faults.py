@@ -19,8 +19,8 @@ import torrelque.sync.link
 from conftest import nothing_left
 from proxy import calls_of
 from torrelque import TorrelqueTaskStatus as Status
-from torrelque.protocol.calls import Plan
 from torrelque.protocol.scripts import load_script
+from torrelque.protocol.table import ROWS
 from waiting import until_waiting
 
 
@@ -32,7 +32,7 @@ def connect(proxy, **options):
 def known_scripts(server):
     """The reply that is lost or held shall be that of the call, not one that asks for the script."""
     with server.sync_client() as client:
-        for name in Plan.NAMES:
+        for name in ROWS:
             client.script_load(load_script(name).text)
 
 
@@ -114,8 +114,8 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
 
 
 @pytest.mark.first_server
-async def test_a_server_that_is_away_is_told(make_server, monkeypatch, hasty):
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
+async def test_a_server_that_is_away_is_told(make_server, bound, hasty):
+    bound(repeat=0.5)
     server = make_server()
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         queue.enqueue(1)
@@ -189,8 +189,8 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queu
     await until_free(client, queue)
 
 
-async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server, monkeypatch, caplog):
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.3)
+async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server, bound, caplog):
+    bound(repeat=0.3)
     with durable_server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         waiting = asyncio.ensure_future(asyncio.to_thread(queue.dequeue))
         async with durable_server.client() as other:
@@ -203,9 +203,9 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
         assert (await asyncio.wait_for(waiting, 60))[1] == 1
 
 
-async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
+async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, bound):
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
@@ -242,8 +242,8 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
     await until_free(client, queue)
 
 
-async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+async def test_closing_ends_the_waiting(client, queue, faulty, bound):
+    bound(block=200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
@@ -257,13 +257,13 @@ async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
 class Interrupted:
     """A serialiser in whose middle Ctrl-C is pressed."""
 
-    dumps = staticmethod(torrelque.model.JSON.dumps)
+    dumps = staticmethod(torrelque.codec.JSON.dumps)
 
     @staticmethod
     def loads(data):
         if data == b'2':
             raise KeyboardInterrupt
-        return torrelque.model.JSON.loads(data)
+        return torrelque.codec.JSON.loads(data)
 
 
 async def test_what_was_taken_when_interrupted_goes_back(server, client, queue, queue_name):
@@ -364,8 +364,8 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
     assert await asyncio.to_thread(faulty.release, taken)
 
 
-async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, bound):
+    bound(block=200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

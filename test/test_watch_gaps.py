@@ -9,7 +9,7 @@ import pytest
 import torrelque
 import watching
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.aio import hub, link, listener as listen
+from torrelque.aio import listener as listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
@@ -145,8 +145,8 @@ async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
 
 
 @pytest.mark.parametrize('silence', [3, 10**6])
-async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue, monkeypatch, silence):
-    monkeypatch.setattr(listen, 'SILENCE', silence)
+async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue, bound, silence):
+    bound(watch_silence_ticks=silence)
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
@@ -174,8 +174,8 @@ async def test_a_listener_that_is_well_stays(fast, make_server):
         await watched.aclose()
 
 
-async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
-    monkeypatch.setattr(listen, 'CHUNK', 10)
+async def test_many_subscribe_step_by_step(proxy, faulty, queue, bound):
+    bound(subscribe_channels=10)
     ids = await queue.enqueue_many(range(95))
     gate = proxy.hold_reply(b'\nSUBSCRIBE\r')
     beginning = [asyncio.ensure_future(begin(faulty, task_id)) for task_id in ids[:94]]
@@ -198,9 +198,8 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     await until_unsubscribed(queue.client)
 
 
-async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):
-    monkeypatch.setattr(listen, 'SILENCE', 10**6)
-    monkeypatch.setattr(hub, 'ASK', 10**6)
+async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, bound):
+    bound(watch_silence_ticks=10**6, watch_ask_ticks=10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(20))
         await queue.dequeue(max_tasks=20)
@@ -273,12 +272,12 @@ async def test_progress_without_equality_is_no_change_by_itself(fast, client, qu
 
 
 @both
-async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypatch):
+async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, bound):
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
     # The connection for calls falls silent, and the one that listens does not.
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    bound(repeat=0.5)
     proxy.mute(READ)
     await queue.release(taken, result=1)
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from bounding import Bound
 
 import torrelque
 from conftest import MakeServer, nothing_left
@@ -318,7 +319,7 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
     refused = 0
     release = queue.release
 
-    async def refuse(*args: Any, **kwargs: Any) -> bool:
+    async def refuse(*args: Any, **kwargs: Any) -> Any:
         nonlocal refused
         refused += 1
         if refused < 8:
@@ -337,7 +338,7 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
 async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_takes_no_writes(
     alone: tuple[redis.asyncio.Redis, Torrelque], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.worker.UNWILLING', 0.3)
+    monkeypatch.setattr('torrelque.worker.worker.CANCEL_TIMEOUT', 0.3)
     client, queue = alone
     go = asyncio.Event()
 
@@ -364,9 +365,9 @@ async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_take
 
 @pytest.mark.parametrize('setting', ['proto-max-bulk-len', 'client-query-buffer-limit'])
 async def test_a_result_that_is_too_large_for_the_server_makes_the_task_dead(
-    alone: tuple[redis.asyncio.Redis, Torrelque], setting: str, monkeypatch: pytest.MonkeyPatch
+    alone: tuple[redis.asyncio.Redis, Torrelque], setting: str, bound: Bound
 ) -> None:
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 3)
+    bound(repeat=0.75)
     client, queue = alone
     await client.config_set(setting, 1 << 20)
 

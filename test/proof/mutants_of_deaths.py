@@ -17,7 +17,7 @@ NOTES = (
     ),
     Mutant(
         'deaths-of-unreadable-tasks-unnoted', BEYOND, 'nobody is told that a task cannot be read',
-        (client('protocol/calls', "'backslashreplace'), '0']", "'backslashreplace'), '']"),),
+        (client('protocol/calls', "'backslashreplace'), '0')", "'backslashreplace'), '')"),),
         ('deaths::test_a_task_that_could_not_be_read_is_told_of',),
     ),
     Mutant(
@@ -78,7 +78,7 @@ NOTES = (
     ),
     Mutant(
         'deaths-of-foreign-ids-stay', BEYOND, 'the death of a task whose id is no UTF-8 is told of for ever',
-        (client('protocol/steps', "task_id.encode('utf-8', 'surrogateescape')", "task_id.encode('utf-8', 'replace')"),),
+        (client('protocol/calls', "task_id.encode('utf-8', 'surrogateescape')", "task_id.encode('utf-8', 'replace')"),),
         ('deaths::test_a_task_that_could_not_be_read_is_told_of',),
     ),
     Mutant(
@@ -157,7 +157,8 @@ TELLING = (
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
-        (client('worker/worker', 'await self._deaths.close(UNWILLING)', 'await asyncio.wait(self._deaths._tasks)'),),
+        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
+                'await asyncio.wait(self._deaths._tasks)'),),
         ('worker_deaths::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(
@@ -173,9 +174,10 @@ TELLING = (
     ),
     Mutant(
         'hook-cancels-the-look', BEYOND, 'a hook that cancels itself is the last that a worker calls for such deaths',
-        (client('worker/deaths', 'call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))\n',
-                'call = self._start(asyncio.sleep(0))\n'
-                '        await call_hooks(delivery._plan.on_dead, delivery, error)\n'),),
+        (client('worker/deaths', 'await call_hooks_apart(resolved.on_dead, delivery, error, start=self._start)',
+                'for hook in resolved.on_dead:\n'
+                '            if asyncio.iscoroutine(got := hook(delivery, error)):\n'
+                '                await got'),),
         ('worker_deaths::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
     ),
     Mutant(

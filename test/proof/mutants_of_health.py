@@ -148,7 +148,7 @@ BURST = (
     ),
     Mutant(
         'burst-waits-for-a-probe', BEYOND, 'a burst waits for the probe of a paused group',
-        (Edit('torrelque/worker/script/outlook.lua', "waiting > redis.call('SCARD', paused)", 'waiting > 0'),),
+        (Edit('torrelque/worker/script/outlook.lua', "thirsty > redis.call('SCARD', paused)", 'thirsty > 0'),),
         ('no_reply::test_a_burst_leaves_what_is_paused',),
     ),
     Mutant(

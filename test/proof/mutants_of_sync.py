@@ -12,7 +12,7 @@ SYNC = (
     ),
     Mutant(
         'sync-stale-connection', 3, 'a call over a connection that was closed long ago counts as a repetition',
-        (client('sync/link', 'if wire.usable():', 'if True:'),),
+        (client('sync/link', 'if connection.usable():', 'if True:'),),
         ('sync_faults::test_a_connection_that_the_server_closed_meanwhile_is_not_used',),
     ),
     Mutant(
@@ -27,7 +27,7 @@ SYNC = (
     ),
     Mutant(
         'sync-record-not-deleted', 2, 'the record of a claim of a thread stays',
-        (client('sync/fetcher', "fetcher.line.post('DEL', record)", 'pass'),),
+        (client('sync/fetcher', "fetcher.link.post('DEL', record)", 'pass'),),
         ('sync_faults::test_a_claim_leaves_no_record',),
     ),
     Mutant(
@@ -57,26 +57,27 @@ SYNC = (
     ),
     Mutant(
         'sync-bell-left-in-silence', 11, 'Ctrl-C takes the ring along that was for another',
-        (client('sync/fetcher', "self._fetcher.call('leave', ['', BLOCK_MS], until=until)", 'pass'),),
+        (client('sync/fetcher', "self._fetcher.call('leave', [], until=until)", 'pass'),),
         ('sync_faults::test_who_goes_passes_the_ring_on',),
     ),
     Mutant(
         'sync-closed-unheard', 11, 'who waits in another thread is not told of the end',
-        (client('sync/fetcher', 'wire.interrupt()', 'pass'),),
+        (client('sync/fetcher', 'connection.interrupt()', 'pass'),),
         ('sync_faults::test_closing_ends_the_waiting',),
     ),
     Mutant(
         'sync-deadline-not-swept', BEYOND, 'a thread whose deadline has come asks once more before it sweeps',
         (client(
             'sync/fetcher',
-            '# The server would end the block some tenth of a second late.\n                self._sweep()',
-            'pass',
+            'second later.\n                self._sweep()',
+            'second later.\n                pass',
         ),),
         ('sync_promises::test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for',),
     ),
     Mutant(
         'sync-waits-beyond-its-time', BEYOND, 'a thread waits for longer than it was told to',
-        (client('sync/fetcher', 'min(BLOCK, self._end - time.monotonic())', 'BLOCK'),),
+        (client('sync/fetcher', 'min(self._fetcher.bounds.block, self._end - time.monotonic())',
+                'self._fetcher.bounds.block'),),
         ('sync_promises::test_nobody_waits_for_longer_than_they_said',),
     ),
     Mutant(
@@ -125,27 +126,28 @@ SYNC = (
     ),
     Mutant(
         'sync-repeats-for-ever', BEYOND, 'a call to a server that is away never ends',
-        (client('sync/link', 'if spent >= REPEATING or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
+        (client('sync/link',
+                'if spent >= bounds.repeat or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
         ('sync_faults::test_a_server_that_is_away_is_told',),
     ),
     Mutant(
         'sync-not-repeated', BEYOND, 'a call that lost its connection is not repeated',
-        (client('sync/link', 'if spent >= REPEATING or time.monotonic() >= until:', 'if True:'),),
+        (client('sync/link', 'if spent >= bounds.repeat or time.monotonic() >= until:', 'if True:'),),
         ('sync_faults::test_calls_whose_connection_is_cut_are_done_once',),
     ),
     Mutant(
         'sync-closing-disconnects-others', BEYOND, 'a queue that is closed takes the connections of the others along',
-        (client('sync/link', 'if not left:', 'if True:'),),
+        (client('sync/client', 'if not left:', 'if True:'),),
         ('sync::test_queues_of_one_client_share_connections',),
     ),
     Mutant(
         'sync-pipeline-of-another', BEYOND, 'a call goes into the transaction of another client',
-        (client('sync/link', 'if not same:', 'if False:'),),
+        (client('sync/client', 'if not same:', 'if False:'),),
         ('sync::test_an_order_and_its_task_are_written_together',),
     ),
     Mutant(
         'sync-pipeline-sends-at-once', BEYOND, 'a call in a pipeline that watches keys is sent at once',
-        (client('sync/link', 'if at_once:', 'if False:'),),
+        (client('sync/client', 'if at_once:', 'if False:'),),
         ('sync::test_an_order_and_its_task_are_written_together',),
     ),
     Mutant(
@@ -165,7 +167,7 @@ SYNC = (
     ),
     Mutant(
         'sync-stays-connected', BEYOND, 'a closed queue keeps its connections',
-        (client('sync/queue', 'self._line.leave(self)', 'pass'),),
+        (client('sync/queue', 'leave_link(self._link, self)', 'pass'),),
         ('sync::test_queues_of_one_client_share_connections',),
     ),
     Mutant(
@@ -176,7 +178,7 @@ SYNC = (
     Mutant(
         'sync-transaction-refused-as-its-own-duplicate', BEYOND,
         'a transaction that the client library repeats refuses its own task',
-        (client('sync/queue', 'self._plan.words(call, resent=True)', 'self._plan.words(call)'),),
+        (client('sync/queue', 'self._calls.words(call, resent=True)', 'self._calls.words(call)'),),
         ('sync_promises::test_a_transaction_that_is_repeated_enqueues_once',),
     ),
     Mutant(
@@ -192,12 +194,13 @@ SYNC = (
     ),
     Mutant(
         'sync-trickle-is-an-answer', BEYOND, 'a server that says a byte now and then is waited for',
-        (client('sync/connection', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        (client('sync/connection',
+                'if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:', 'if True:'),),
         ('sync_promises::test_a_reply_that_drips_is_none',),
     ),
     Mutant(
         'sync-handshake-without-end', BEYOND, 'a handshake that trickles in has no end',
-        (client('sync/connection', 'left = self._end - time.monotonic()', 'left = 1.0'),),
+        (client('sync/client', 'left = self._end - time.monotonic()', 'left = 1.0'),),
         ('sync_promises::test_a_handshake_that_drips_comes_to_an_end',),
     ),
     Mutant(

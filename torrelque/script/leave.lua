@@ -1,5 +1,6 @@
--- The bell: a consumer leaves it.  It may have taken a ring for which it has no use, or have kept the time, so somebody
--- else is to hear of the work that is left, and of the nearest deadline.
+-- The bell: a consumer leaves it, and has somebody else hear.
+--
+-- It may have taken a ring for which it has no use: somebody else is to hear of the work, and keep the time.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'

@@ -1,4 +1,4 @@
--- Limits: how many tasks of a group may be worked on at once, and how many may begin in a time.
+-- Limits: how many tasks of a group are worked on at once, and how many begin in a time.
 --
 -- ARGV   resent, group ('' is the default of all), value ('' is none of its own, else a JSON object with any of
 --        "concurrency": tasks (0 is no limit), "rate": [starts, ms] (0 is no limit))

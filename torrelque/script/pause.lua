@@ -1,4 +1,6 @@
--- Pause: hand nothing out, of a group or of the whole queue, or no more than one task, a probe, every so often.
+-- Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.
+--
+-- A probe is one task that is handed out all the same, to see how it goes.
 --
 -- ARGV   resent, group ('' is the whole queue), time until the first probe and from one to the next (ms; none, or '',
 --        is a pause without probes; if the group has one without, it stays so)

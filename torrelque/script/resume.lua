@@ -2,7 +2,8 @@
 --
 -- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves), '1' ends a pause with probes
 --        only ('', or none, ends any)
--- Reply  'ok' when it is not paused any more, else a list of this one:
+-- Reply  'ok' when it is not paused any more, else a list with one of these:
+--        'ok'       it is not paused any more
 --        'paused'   it is, by a pause without probes, and stays so
 --@ keys paused, probes, rated, tasks
 --@ uses groups (book, settle), ring

@@ -1,5 +1,7 @@
--- Deaths that nobody saw: hand some out to be told of, in the order in which they are due.  A death is handed out again
--- after a while, unless `told` says that somebody was told of it.
+-- Deaths that nobody saw: hand some out to be told of.
+--
+-- They come in the order in which they are due.  A death is handed out again after a while, unless `told` says that
+-- somebody was told of it.
 --
 -- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most
 -- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id may be

@@ -1,12 +1,10 @@
 -- Move the clock of a queue: all that waits for a time is that much nearer to it, and what would have expired is gone.
 --
--- Instants that tell what happened stay as they are, because the time of the claim is a part of the token of a
--- delivery.
+-- Instants that tell what happened stay as they are; one of them is a part of the token of a delivery.
 --
 -- KEYS   pending, never
 -- ARGV   how far (ms), 0 is only to look
 -- Reply  server time (ms), the next time for which something waits (ms, nil is none)
--- Without `pending`, the last seven characters.
 local base = string.sub(KEYS[1], 1, -8)
 local far = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -16,7 +14,7 @@ local function first(name)
   return tonumber(redis.call('ZRANGE', base .. name, 0, 0, 'WITHSCORES')[2]) or math.huge
 end
 
--- Pages are read by rank: all scores change by the same, so none overtakes another while they are changed.
+-- Page by rank: all scores change by the same, so no item overtakes another meanwhile.
 local function shift(name)
   local start = 0
   repeat
@@ -35,8 +33,8 @@ local function sooner(instant)
   return string.format('%.0f', math.max(0, instant - far))
 end
 
--- The keys that have a time to live: final states, buckets, records of claims.  All are found before any is changed,
--- because SCAN may give a key twice whose place the server changes meanwhile.
+-- Keys with a time to live: final states, buckets, records of claims.  A change may have the server move a key, and then
+-- the scan may find it twice; so all are read before any is changed.
 local function mortal()
   local found, cursor = {}, '0'
   local pattern = string.gsub(base, '[*?%[%]\\]', '\\%0') .. '*'
@@ -77,7 +75,7 @@ if far > 0 then
     shift(name)
   end
   if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then
-    -- Consumers that wait at the bell have another time to keep.
+    -- Consumers that wait keep the time of the next deadline, which is another one now; so ring for them.
     redis.call('LPUSH', base .. 'bell', '1')
   end
 end
@@ -85,7 +83,7 @@ end
 local nearest = math.min(first('delayed'), first('working'), first('rated'))
 if redis.call('SISMEMBER', base .. 'paused', '') == 1 and
     redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- The queue is paused and has work: the next probe is a time that consumers wait for.
+  -- The queue is paused as a whole, and its probes let a task through now and then; so the next probe counts as well.
   local probe = string.match(redis.call('HGET', base .. 'probes', '') or '', '^(%d+) ')
   nearest = math.min(nearest, tonumber(probe) or math.huge)
 end

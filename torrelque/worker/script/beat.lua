@@ -1,7 +1,7 @@
 -- Beat: a worker lives, or is gone.
 --
--- All times are the server's, so that the clocks of the workers do not matter.  A score that is over is not
--- enough to take the name of another worker away: its health must have gone, too.
+-- All times are the server's, so that the clocks of the workers do not matter.  The name of another worker is taken away
+-- only when its health cannot be read any more, whatever its score says.
 --
 -- KEYS   workers, health of this one
 -- ARGV   its name, its health (JSON; '' is that it is gone), how long that can be read (ms)
@@ -19,9 +19,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Let a worker count as alive for so long (ms).
-local function stay(worker, left)
-  redis.call('ZADD', names, string.format('%.0f', now + left), worker)
+local function stay(who, left)
+  redis.call('ZADD', names, string.format('%.0f', now + left), who)
 end
 
 stay(name, life)

@@ -1,14 +1,12 @@
--- Outlook: whether a pending task will be handed out without anybody's doing: when its time comes, or when a task that
--- is worked on now is settled.
+-- Outlook: whether a task is pending that time, or whoever works now, will let through.
 --
--- A group waits for a token or, at its limit, for a slot: a task there is worth waiting for.  A task that waits for the
--- end of a pause, or behind a task of its group that is delayed, is not.
+-- A group waits for a token or, at its limit, for a slot.  Tasks that wait for no more than these are worth waiting for.
+-- Tasks that wait for the end of a pause, or behind a delayed task of their group, are not.
 --
 -- KEYS   pending, never
--- ARGV   how many of the tasks that are worked on to pass over
--- Reply  'yes' | 'no' | 'look on' (behind so many more)
+-- ARGV   how many of the tasks in work to pass over
+-- Reply  'yes' | 'no' | 'look on' (call again, passing PAGE more over)
 local PAGE = 500
--- Without `pending`, the last seven characters.
 local base = string.sub(KEYS[1], 1, -8)
 local paused = base .. 'paused'
 
@@ -21,23 +19,22 @@ if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 t
   return 'no'
 end
 if redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- A task may be taken at once; it came in after the last claim.
+  -- A task is there to be taken: it came after the burst had asked.
   return 'yes'
 end
 
--- Groups in `rated` wait for a token or a probe.  A group that waits for a probe is paused as well, so if they are more
--- than the paused ones, some wait for a token.
-local waiting = size('ZCARD', 'rated')
-if waiting > redis.call('SCARD', paused) then
+-- Groups that wait for a token.  A group that waits for a probe is in this key, too, and is paused.
+local thirsty = size('ZCARD', 'rated')
+if thirsty > redis.call('SCARD', paused) then
   return 'yes'
 end
-for _, name in ipairs(waiting > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
+for _, name in ipairs(thirsty > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
   if redis.call('SISMEMBER', paused, name) == 0 then
     return 'yes'
   end
 end
 
--- A group of which a task is worked on will have a slot free.
+-- Groups of which a task is worked on, so that a slot will be free.
 local from = tonumber(ARGV[1])
 local ids = redis.call('ZRANGE', base .. 'working', from, from + PAGE - 1)
 local seen = {}
