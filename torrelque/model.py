@@ -29,7 +29,8 @@ def _make_encode() -> Callable[[Any], str]:
     """An encoder of compact JSON.
 
     `json.JSONEncoder.encode` makes the encoder in C anew for each value, which costs more than a small value itself.
-    Without its record of what it is in, a circular value is a `RecursionError`.
+    No ``markers`` dict is kept (it detects circular references and costs as much as a small value), so a circular value
+    raises `RecursionError` instead of `ValueError`.
     """
     encoder = json.JSONEncoder(separators=(',', ':'))
     make = getattr(json.encoder, 'c_make_encoder', None)
@@ -48,7 +49,7 @@ def _decode(data: bytes) -> Any:
     text = data.decode()
     if text[:1] in ' \t\n\r':
         return _decoder.decode(text)
-    # It does not look for white space before and behind, which takes as long as a small value.
+    # `raw_decode` does not look for white space before and behind the value, which takes as long as a small value.
     value, end = _decoder.raw_decode(text)
     return value if end == len(text) else _decoder.decode(text)
 
@@ -63,7 +64,7 @@ class TorrelqueTaskStatus(enum.IntEnum):
     PENDING = 0
     """Ready to be taken."""
     WORKING = 1
-    """Taken by a consumer, who has a lease."""
+    """Taken by a consumer, which has a lease."""
     DELAYED = 2
     """Waits for its time."""
     COMPLETED = 3
@@ -128,7 +129,7 @@ class TorrelqueTaskId(str):
         return self
 
     def __copy__(self) -> 'TorrelqueTaskId':
-        # What is known of the lease is known to all who have the id.
+        # A copy is the same object, so that what is noted of the lease is known to everybody who has the id.
         return self
 
     def __deepcopy__(self, memo: object) -> 'TorrelqueTaskId':

@@ -68,7 +68,10 @@ class Operated(QueueObject):
         await self._started().run(steps.pause(group, probe))
 
     async def resume(self, group: str | None = None) -> None:
-        """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
+        """End a `pause`; consumers that wait begin at once.
+
+        Resuming the queue does not resume a group that was paused by its name.
+        """
         await self._started().run(steps.resume(group))
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
@@ -104,9 +107,9 @@ class Operated(QueueObject):
     async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
 
-        Nobody sees it where the lease of a task whose attempts are used up runs out, for its consumer was killed; where
-        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so long
-        to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
+        Nobody sees it where the lease of a task whose attempts are used up runs out, because its consumer was killed;
+        where `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so
+        long to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
         whoever asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and
         dies again is another.  When the call is cancelled, or its reply is lost, what it would have told of is told
         after that time.

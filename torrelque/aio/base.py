@@ -80,7 +80,8 @@ class QueueObject:
             if self._closed:
                 raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
             session = self._session = Session(self.client, self._plan)
-            # Many make an object for each request, and do not close it.
+            # Applications that make a queue object per request rarely close it: let its connections go when it is
+            # collected.
             weakref.finalize(self, session.abandon).atexit = False
         session.check()
         return session
@@ -98,5 +99,5 @@ class QueueObject:
     async def _settle(self, call: Call, pipeline: Any) -> bool:
         if pipeline is not None:
             await add_to_pipeline(self.client, pipeline, self._plan.words(call))
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
+            return None  # type: ignore[return-value]  # known when the transaction was executed
         return await self._started().settle(*call)

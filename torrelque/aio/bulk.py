@@ -73,7 +73,7 @@ async def enqueue_all(
                     if sender.add(task):
                         await sender.send()
         except Exception:
-            # What was taken from the iterable before it failed would be lost to its owner.
+            # Tasks that were taken from the iterable before it failed would be lost to its owner, so send them.
             await sender.finish()
             raise
         await sender.finish()
@@ -95,7 +95,7 @@ async def settle_all(session: Session, name: str, task_ids: Sequence[str], rest:
             for (ids, _), reply in zip(some, replies, strict=True):
                 done += told_of_many(name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
-        # Of those that went before, or beside it, nobody is told either.
+        # The error hides what became of the calls before it, and of those beside it: remember them all.
         session.unsure.note_all(name, (args for _, args in sent), 2 + len(rest))
         raise
     if session.unsure:

@@ -29,7 +29,8 @@ class _PoolConnector:
         self.client = client
 
     async def make(self, anew: bool) -> Any:
-        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+        # The connection is made as the pool makes its own, but not counted there: the pool, which may be small, is for
+        # the caller's commands.
         return self.client.connection_pool.make_connection()
 
 
@@ -70,8 +71,8 @@ def make_connector(client: Client, key: str) -> Connector:
 _Links = dict[tuple[asyncio.AbstractEventLoop, int | None], tuple[Link, list[object]]]
 
 _links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
-# The loops of one client may be in several threads.  A thread that holds it may be the one to collect a queue object,
-# and forget its link, wherever it is: so it is reentrant, and what is gone through under it is a copy of keys.
+# A lock, because the loops of one client may be in several threads.  It is reentrant, and what is gone through under it
+# is a copy of keys, because a thread that holds it may, anywhere, collect a queue object, and forget its link.
 _sharing = threading.RLock()
 
 
@@ -81,7 +82,7 @@ def _unlock() -> None:
 
 
 if hasattr(os, 'register_at_fork'):
-    # Another thread of the parent may hold it, and is not here to let it go.
+    # A thread of the parent may hold the lock at the fork; the child has no such thread to release it.
     os.register_at_fork(after_in_child=_unlock)
 
 
@@ -92,7 +93,7 @@ def share_link(client: Client, key: str, user: object) -> Link:
     with _sharing:
         links = _links.setdefault(client, {})
         over = [place for place in [*links] if place[0].is_closed()]
-        # Kept until the lock is free: what they have may have a finaliser.
+        # Links of closed loops are kept until the lock is free, because what they refer to may have a finaliser.
         gone = [links.pop(place, None) for place in over]
         if (loop, slot) not in links:
             links[loop, slot] = Link(make_connector(client, key)), []
@@ -152,7 +153,7 @@ async def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -
     else:
         raise TorrelqueTypeError(f'the pipeline must be one of the client, not {type(pipeline).__name__}')
     if isinstance(client, redis.asyncio.RedisCluster):
-        # Else the pipeline would do it, in a thread with an event loop of its own.
+        # A client that is not initialised would be so by the pipeline, in a thread with an event loop of its own.
         await client.initialize()
     queued = pipeline.execute_command(*words)
     if inspect.iscoroutine(queued):

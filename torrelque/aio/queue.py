@@ -17,8 +17,8 @@ class Torrelque(Operated):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
-    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; who no longer
-    owns a task cannot change it, and is told so.
+    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; whoever no
+    longer owns a task cannot change it, and is told so.
 
     All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
     first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
@@ -77,7 +77,7 @@ class Torrelque(Operated):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
             await add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
         else:
             await self._started().send(*call)
@@ -135,7 +135,7 @@ class Torrelque(Operated):
 
         All watches of a queue object share one connection, so ten thousand are no problem.  Where the server sends no
         keyspace notifications they share reads, and a change is seen up to a second later, with thousands of tasks some
-        seconds.  Who watches goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
+        seconds.  A watch goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
         cancelled while it waits, when the last reference to it is gone (after ``break``, at once), or by its
         ``aclose()``.  Where an id of the caller's own is enqueued again the watch of the task before ends.
         """
@@ -177,8 +177,8 @@ class Torrelque(Operated):
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
         :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
-        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
-            message says so, ``replied`` is False, and ``__cause__`` is the reason.
+        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, because the server gave no reply,
+            the message says so, ``replied`` is False, and ``__cause__`` is the reason.
         :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
         :raises TorrelqueServerError: the server refused, and time does not mend that: a wrong password, for instance.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
@@ -284,7 +284,7 @@ class Torrelque(Operated):
         :param error: why, to be read in its state.
         :param tell_after: have `take_deaths` tell of it, so long (s) from now: where the caller has something to do
             about the death, may be killed on the way, and says by `acknowledge_deaths` when it is done.  By default
-            never, for whoever buries a task knows of it.
+            never, because whoever buries a task knows of it.
         :return: as `requeue`.
         """
         call = self._plan.bury(task_id, error, tell_after)

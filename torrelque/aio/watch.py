@@ -13,18 +13,25 @@ from .watcher import Watcher
 class Watch(AsyncIterator[TorrelqueTaskState]):
     """The states of one task, as `Torrelque.watch` gives them.
 
-    It is no generator: those cannot end without a task that ends them.
+    Not an async generator: one that is dropped unfinished is closed by a task that asyncio starts for it, which a
+    closing loop does not run.
     """
 
     __slots__ = ('_hub', '_make_hub', '_over', '_task_id', '_timeout', '_watcher')
 
     def __init__(self, make_hub: Callable[[], Hub], task_id: str, timeout: float | None) -> None:
-        self._make_hub = make_hub  # of the queue object, which is kept for as long as it is watched with
+        self._make_hub = make_hub
+        """Gives the hub at the first step; it keeps the queue object alive."""
         self._task_id = task_id
+        """What is watched."""
         self._timeout = timeout
+        """How long to watch (s) from the first step on; None for ever."""
         self._hub: Hub | None = None
+        """Where it joined; None before the first step."""
         self._watcher: Watcher | None = None
+        """What it was given there."""
         self._over = False
+        """Whether the iterator has come to its end."""
 
     async def __anext__(self) -> TorrelqueTaskState:
         if self._over:
@@ -55,14 +62,14 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
         return state if state.status.isfinal() else state._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def aclose(self) -> None:
-        """Watch no longer; who waits is told that it is the end."""
+        """Watch no longer; a reader that waits comes to the end of the iterator."""
         self._over = True
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
             self._hub.leave(self._watcher)
 
     def __del__(self) -> None:
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
-            # From whatever thread, and in the middle of whatever, things are collected.
+            # Objects are collected in any thread and in the middle of anything, so leave by a callback of the loop.
             self._hub.leave_soon(self._watcher)
 
     async def _wait(self, watcher: Watcher) -> None:

@@ -12,7 +12,6 @@ from torrelque.error import (
     TorrelqueLookupError,
     TorrelqueTypeError,
     TorrelqueValueError,
-    naming,
     of_queue,
 )
 from torrelque.model import (
@@ -159,7 +158,8 @@ def calls_of(name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterato
     start = end = size = 0
     while start < len(task_ids):
         while end < len(task_ids) and end - start < BULK and size < BULK_BYTES:
-            # To release takes half as long as all else, and here nobody waits for the first answer.
+            # Weigh a task half: a release costs the server half of other transitions, and no caller waits for a single
+            # outcome of a bulk call.
             size += weight_of(task_ids[end]) // 2
             end += 1
         ids = task_ids[start:end]
@@ -169,8 +169,11 @@ def calls_of(name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterato
 
 def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
-    with naming(queue):
+    try:
         outcomes = read_outcomes(name, reply, len(task_ids))
+    except TorrelqueError as exc:
+        of_queue(queue, exc)
+        raise
     return [told(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
@@ -198,7 +201,7 @@ def _redrive_some(plan: Plan, task_ids: Sequence[Arg]) -> Steps[int]:
 
 
 def _redrive_all(plan: Plan, limit: int | None) -> Steps[int]:
-    # Those that are dead now, the first to die first.
+    # Tasks that are dead when the call begins, the first to die first.
     dead = plan.keys['dead']
     left = int((yield None, ['ZCARD', dead]))
     left = left if limit is None else min(left, limit)
@@ -209,7 +212,7 @@ def _redrive_all(plan: Plan, limit: int | None) -> Steps[int]:
             break
         done = yield from _redrive_some(plan, some)
         count += done
-        # What is not dead by its state, or brought back by another, is passed by.
+        # Pass by tasks that are not dead by their state, or that somebody else brought back.
         passed += len(some) - done
         left -= len(some)
     return count

@@ -29,7 +29,7 @@ TRICKLE = 3000
 
 
 class _Hurried:
-    """A socket whose handshake has an end, however slowly the other side talks."""
+    """A socket whose handshake ends in time, however slowly the other side talks."""
 
     def __init__(self, sock: socket.socket, end: float) -> None:
         self.socket = sock
@@ -39,12 +39,12 @@ class _Hurried:
         return getattr(self.socket, name)
 
     def recv_into(self, *args: Any) -> int:
-        """As that of the socket."""
+        """As the socket's own, until the time is over."""
         self._hurry()
         return self.socket.recv_into(*args)
 
     def recv(self, *args: Any) -> bytes:
-        """As that of the socket."""
+        """As the socket's own, until the time is over."""
         self._hurry()
         return self.socket.recv(*args)
 
@@ -59,7 +59,7 @@ class Wire:
     """A connection of the client library, whose socket is read and written here."""
 
     def __init__(self, connection: Any, timeout: float = CONNECT_TIMEOUT) -> None:
-        # Its repetition and its patience are ours.
+        # The client library neither repeats nor waits: both are done by the link.
         connection.socket_timeout = connection.socket_connect_timeout = min(timeout, CONNECT_TIMEOUT)
         connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         make, end = connection._connect, time.monotonic() + connection.socket_timeout
@@ -69,27 +69,34 @@ class Wire:
         except BaseException as exc:
             connection.disconnect()
             if isinstance(exc, (LookupError, AttributeError, TypeError, ValueError)):
-                # The client library does not make out what the server says.
+                # The client library does not understand what the server says.
                 raise ConnectionError(f'the handshake failed: {exc!r}') from exc
             raise
         self._process = os.getpid()
-        # Nothing else of it is kept: it may refer to the client, which has this.
+        """The process that made it: after a fork the socket is that one's."""
+        # The socket alone is kept of the library's connection, because that may refer to the client, which refers to
+        # this object.
         self._socket: socket.socket = connection._sock.socket
         connection._sock = None
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
+        """Makes replies of bytes."""
         self._owed = 0
+        """Replies to come for which nobody waits, before that of the next command."""
         self._timeout = SILENT
+        """How long the socket waits (s) as it is set; -1 where that is the rest of a command's time."""
         self._socket.settimeout(SILENT)
         self._poll = None
+        """Tells whether there is something to read; None where the system has no such thing."""
         if hasattr(select, 'poll'):
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
 
     def usable(self) -> bool:
-        """Whether the server has not closed it since it was put away."""
+        """Whether the connection is in order: the server has not closed it since it was put away."""
         if self._poll is not None and not self._poll.poll(0):
             return True
-        # What came may also be a reply that nobody waits for, a notification, or of the TLS layer.
+        # There is something to read: the end of the connection or a reply for which nobody waits, a notification, or
+        # bytes of the TLS layer.
         try:
             self._socket.settimeout(0)
             data = self._socket.recv(CHUNK)
@@ -97,7 +104,7 @@ class Wire:
                 return False
             self._reader.feed(data)
             if not self._owed and self._next() is not _MISSING:
-                # Nobody has asked for it.
+                # It is a reply for which nobody has asked.
                 return False
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
@@ -139,12 +146,12 @@ class Wire:
                 heard += len(data)
                 now = time.monotonic()
                 if not end or heard >= TRICKLE:
-                    # Of a large reply that is still coming.
+                    # A large reply is still coming: the server is not silent.
                     heard, end = 0, now + patience
                 elif now >= end:
                     raise TimeoutError('the server says next to nothing')
                 self._socket.settimeout(end - now)
-                self._timeout = -1  # another than that of any command
+                self._timeout = -1  # so that the next command sets its own
             elif self._owed:
                 self._owed -= 1
             else:
@@ -162,10 +169,10 @@ class Wire:
     def interrupt(self) -> None:
         """Have the thread that waits for a reply see the end of the connection."""
         if self._process != os.getpid():
-            # Forked: it is the other process's, which would see the end as well.
+            # The process was forked, and the connection is its parent's, which would see the end as well.
             return
         with contextlib.suppress(OSError):
-            # Below the TLS layer, which is the other thread's.
+            # Not by the TLS layer, which belongs to the thread that waits.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
 
 The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
-command, each claim is on record until its reply has come, and who goes rings for those who stay.
+command, each claim is on record until its reply has come, and whoever goes rings for those that stay.
 """
 
 import collections
@@ -56,20 +56,27 @@ class Fetcher:
 
     def __init__(self, plan: Plan, line: Line) -> None:
         self.plan = plan
+        """The builders of calls."""
         self.line = line
+        """The connections to the server."""
         self.closed = False
+        """Whether the queue object is closed."""
         self.listening: set[Wire] = set()
+        """Connections at which threads block at the doorbell."""
         self.lost: collections.deque[str] = collections.deque()
-        """Records of claims whose replies never came: the next claim asks for the same."""
-        # One value, so that threads need no lock, which a fork could find taken.
+        """Keys of the records of claims whose replies never came: the next claim asks for the same."""
+        # Process, name and counter in one tuple, replaced by one assignment: no lock that another thread could hold at
+        # a fork.
         self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
+        """Of which the keys of the records are made."""
         self._endless: bool | None = None
+        """Whether blocks at the bell are without a limit; None where the server was not asked yet."""
 
     def record(self) -> tuple[str, bool]:
         """The key for the record of a claim, and whether it is a repetition."""
         process, name, numbers = self._names
         if process != os.getpid():
-            # Forked: the other process goes on with these.
+            # The process was forked, and its parent goes on with these names.
             name, numbers = secrets.token_hex(8), itertools.count()
             self._names = os.getpid(), name, numbers
             if process:
@@ -77,7 +84,7 @@ class Fetcher:
         try:
             return self.lost.popleft(), True
         except IndexError:
-            # With the thread: without a global lock two of them may be given one number.
+            # The key has the thread in it, because without a global lock two threads may be given one number.
             return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
@@ -85,7 +92,7 @@ class Fetcher:
         return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
-        """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
+        """Whether blocks at the bell are to be without a limit, because the server is KeyDB (see `aio.bell`)."""
         if self._endless is None:
             try:
                 self._endless = is_keydb(self.line.call(None, IS_KEYDB, until=until))
@@ -94,7 +101,7 @@ class Fetcher:
         return self._endless
 
     def close(self) -> None:
-        """Wake those who wait, for the end."""
+        """Wake the threads that wait, so that they see the end."""
         self.closed = True
         for wire in list(self.listening):
             wire.interrupt()
@@ -105,17 +112,29 @@ class Visit:
 
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
+        """What it shares with other threads."""
         self._wanted = wanted
+        """How many tasks it takes at the most."""
         self._timeout = timeout
+        """How long it waits (s), as its caller has said; None is for ever."""
         self._end = math.inf if timeout is None else time.monotonic() + timeout
+        """When its time is over, by `time.monotonic`, as the other instants here."""
         self._got: list[Delivery] = []
+        """The tasks that it has got so far."""
         self._held: list[TorrelqueTaskId] = []
+        """The ids of all tasks that it has claimed, to be given back if it fails."""
         self._claim_in_doubt = ''
+        """The key of the record of a claim whose reply has not come; '' where there is none."""
         self._since = -math.inf
+        """When that claim was first made."""
         self._listened = False
+        """Whether it was at the bell, and may have taken a ring."""
         self._error: Exception | None = None
+        """Why the last claim failed, while the server is waited for."""
         self._late = False
+        """Whether it has asked the server once more after its time was over."""
         self._no_sweep_before = 0.0
+        """When a sweep may be sent again, because the last one failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -151,7 +170,7 @@ class Visit:
 
     def _hand_over(self) -> list[Delivery]:
         if len(self._got) > self._wanted:
-            # Of a claim that was repeated, and had wanted more.
+            # The claim was the repetition of one that another call had made, and that had wanted more.
             self._give_back([task_id for task_id, _ in self._got[self._wanted :]])
             del self._got[self._wanted :]
         return self._got
@@ -169,13 +188,13 @@ class Visit:
                 raise no_reply(fetcher.plan.name, self._error)
             if self._late:
                 raise no_task(fetcher.plan.name, self._timeout)
-            # The bell was silent, or this process stood still: the server is still to be asked.
+            # The bell was silent, or this process stood still: ask the server once more before giving up.
             self._late, until = True, time.monotonic() + GRACE
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
             record, again = fetcher.record()
-            # Of a claim of another call it is not known when it was made.
+            # It is not known when a claim that another call had made was made.
             self._since = -math.inf if again else time.monotonic()
         wanted = min(BULK, self._wanted - len(self._got))
         self._claim_in_doubt = record
@@ -197,7 +216,7 @@ class Visit:
         self._held += [task_id for task_id, _ in claimed.tasks]
         self._claim_in_doubt = ''
         if claimed.tasks or claimed.foreign:
-            # The record may go, its reply has come.
+            # Delete the record, because its reply has come.
             fetcher.line.post('DEL', record)
         if self._error is not None:
             logger.info('queue %r: the server is back', fetcher.plan.name)
@@ -226,7 +245,7 @@ class Visit:
             tell_not_buried(self._fetcher.plan.name, text(task_id), exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
-        # The last first: each goes to the head.
+        # The last comes first, because each is put to the head: so the first is the head in the end.
         try:
             for args in self._fetcher.plan.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
@@ -244,7 +263,8 @@ class Visit:
             tell_troubles(read_swept(reply), self._fetcher.plan.name)
         except _TROUBLES as exc:
             logger.warning('queue %r: a sweep failed: %s', self._fetcher.plan.name, reason_of(exc))
-            # Until then none is tried: each claim would call for the next.
+            # No sweep is sent for a second.  Each claim would otherwise see the same due task and send the next failing
+            # sweep.
             self._no_sweep_before = time.monotonic() + 1
             return False
         return True
@@ -273,10 +293,10 @@ class Visit:
                 raise ConnectionError(f'this is no bell: {reply!r:.200}')
         except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
             if due and isinstance(exc, TimeoutError):
-                # The server would end the block some tenth of a second late.
+                # A task is due now; the server would end the block some tenth of a second late.
                 self._sweep()
             elif endless and isinstance(exc, TimeoutError):
-                # The server would not end it.
+                # The block has no limit, so the server would not end it.
                 pass
             elif not fetcher.closed:
                 what = 'queue %r: the connection to the doorbell failed: %s'
@@ -299,12 +319,12 @@ class Visit:
             self._claim_in_doubt = ''
 
     def _abandon(self, exc: BaseException) -> None:
-        """Leave nothing behind: give back what was taken, and ring for those who stay."""
+        """Leave nothing behind: give back what was taken, and ring for the consumers that stay."""
         away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
         until = time.monotonic() + GRACE
         try:
             if self._claim_in_doubt and not away:
-                # Its record stays until it expires: the first sending may yet arrive.
+                # The claim's record is left to expire, because the first sending may yet arrive.
                 args = claim_args('', self._claim_in_doubt, 1, 0)
                 claimed = read_claimed(self._fetcher.call('claim', args, True, until))
                 self._held += [task_id for task_id, _ in claimed.tasks]

@@ -70,13 +70,13 @@ def _unlock() -> None:
 
 
 if hasattr(os, 'register_at_fork'):
-    # Another thread of the parent may hold it, and is not here to let it go.
+    # A thread of the parent may hold the lock at the fork; the child has no such thread to release it.
     os.register_at_fork(after_in_child=_unlock)
 
 
 def share_line(client: Client, key: str, user: object) -> 'Line':
     """The line of a client to the server that has a key, for one more user of it."""
-    # Clients may be many for one pool.
+    # Several clients may share a pool, so the pool is the owner.
     owner = client if isinstance(client, redis.RedisCluster) else client.connection_pool
     slot = client.keyslot(key) if isinstance(client, redis.RedisCluster) else None
     with _sharing:
@@ -93,14 +93,22 @@ class Line:
 
     def __init__(self, owner: Any, key: str) -> None:
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
+        """Queue objects that use it."""
         self.established = False
         """Whether there ever was a connection."""
-        self._owner = weakref.ref(owner)  # which has this as long as it lives
+        # Weak, because the owner's finalizer holds this line.
+        self._owner = weakref.ref(owner)
+        """The client of a Cluster, or the pool of another client."""
         self._cluster = isinstance(owner, redis.RedisCluster)
+        """Whether the queue may move to another server."""
         self._key = key
+        """A key of the queue, by whose slot its server is found."""
         self._idle: list[Wire] = []
+        """Connections that no thread uses, the last used last."""
         self._process = os.getpid()
+        """The process that made these connections."""
         self._anew = False
+        """Whether to find out anew where the queue is, because something went wrong."""
 
     def leave(self, user: object) -> None:
         """Give the line up; the last user disconnects it."""
@@ -122,7 +130,7 @@ class Line:
     def take(self, timeout: float = math.inf) -> Wire:
         """A connection, which is the caller's until it is put back or closed."""
         if self._process != os.getpid():
-            # Forked: these are the other process's.
+            # The process was forked, and these connections are its parent's.
             self._idle, self._process = [], os.getpid()
         while True:
             try:
@@ -144,7 +152,8 @@ class Line:
         owner = self._owner()
         assert owner is not None
         if not self._cluster:
-            # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+            # The connection is made as the pool makes its own, but not counted there: the pool, which may be small, is
+            # for the caller's commands.
             return owner.connection_class(**owner.connection_kwargs)
         if self._anew:
             owner.nodes_manager.initialize()
@@ -187,7 +196,8 @@ class Line:
                 if not sent and (final := final_error(exc)):
                     raise final from None
                 resent = resent or sent
-                # The others are likely to be as dead, and to find out takes as long for each.
+                # Give up all idle connections: they are likely to be dead as well, and to find that out takes as long
+                # for each.
                 self._lose()
                 error: Exception = exc
                 what = str(exc) or repr(exc)
@@ -206,7 +216,7 @@ class Line:
                     continue
                 error = self._refused(wire, str(reply))
                 why = f'the server does not serve: {error}'
-            # A process that was stopped does not take that time for the server's.
+            # A process that was stopped does not count that time as the server's silence.
             spent += min(time.monotonic() - began, 2 * SILENT) + delay
             if spent >= REPEATING or time.monotonic() >= until:
                 if transition is None:

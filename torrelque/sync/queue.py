@@ -22,7 +22,7 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.error import naming, of_queue
+from torrelque.error import of_queue
 from torrelque.model import JSON
 from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
 from torrelque.protocol.check import check_count, milliseconds
@@ -143,7 +143,7 @@ class Torrelque:
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
             add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
         else:
             self._send(call)
@@ -172,7 +172,7 @@ class Torrelque:
                     if enqueuer.add(task):
                         self._send_many(enqueuer)
             finally:
-                # What was taken from an iterable that failed would be lost to its owner.
+                # Tasks that were taken from an iterable that failed would be lost to its owner, so send them.
                 while enqueuer.waiting:
                     self._send_many(enqueuer)
         except Exception as exc:
@@ -347,21 +347,25 @@ class Torrelque:
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        with naming(self.name):
-            outcome = read_outcomes(name, reply, 1)[0]
+        outcome = self._read(name, reply)
         if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
 
+    def _read(self, name: str, reply: Any) -> Outcome:
+        try:
+            return read_outcomes(name, reply, 1)[0]
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
+
     def _settle(self, call: Call, pipeline: Any = None) -> bool:
         if pipeline is not None:
             add_to_pipeline(self.client, pipeline, self._plan.words(call))
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
+            return None  # type: ignore[return-value]  # known when the transaction was executed
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            reply = self._call(name, again, resent=True)
-            with naming(self.name):
-                outcome = read_outcomes(name, reply, 1)[0]
+            outcome = self._read(name, self._call(name, again, resent=True))
             self._unsure.forget(name, args)
         else:
             try:
@@ -387,7 +391,7 @@ class Torrelque:
                 words, resent = self._unsure.all_again(name, args, length) if self._unsure else (args, False)
                 done += told_of_many(name, ids, self._call(name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
-            # Of those that went before it nobody is told either.
+            # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(name, sent, length)
             raise
         if self._unsure:
@@ -399,11 +403,13 @@ class Torrelque:
         self._check_open()
         name: str | None = None
         reply: Any = None
-        with naming(self.name):
-            while True:
-                try:
-                    name, args = advance(steps, name, reply)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
+        while True:
+            try:
+                name, args = advance(steps, name, reply)
                 reply = self._line.call(None, args) if name is None else self._call(name, args)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            except TorrelqueError as exc:
+                of_queue(self.name, exc)
+                raise
