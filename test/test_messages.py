@@ -35,7 +35,7 @@ from torrelque import (
     TorrelqueServerError,
     TorrelqueTimeoutError,
 )
-from torrelque.error import copy_error, naming, of_queue, reason_of
+from torrelque.error import copy_error, of_queue, reason_of
 from torrelque.protocol.bounds import BOUNDS
 
 pytestmark = pytest.mark.first_server
@@ -281,9 +281,7 @@ def test_an_error_without_a_queue_says_as_much() -> None:
 def test_an_error_keeps_the_queue_that_it_was_given_first() -> None:
     error = of_queue('mail', TorrelqueServerError('OOM'))
     error.passing = True
-    with pytest.raises(TorrelqueServerError), naming('post'):
-        raise error
-    copied = copy_error(error)
+    copied = copy_error(of_queue('post', error))
     assert str(copied) == str(error) == "queue 'mail': OOM" and copied.passing  # type: ignore[attr-defined]
     assert error.args == ('OOM',) and reason_of(error) == 'OOM' and reason_of(KeyError()) == 'KeyError()'
 
