@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import test_example
-from test_example import ROOT, Example, Run, read_terminal, server_of
 
+import test_example
 from processes import is_alive, wait_end
+from test_example import ROOT, Example, Run, read_terminal, server_of
 from torrelque.embedded import Server
 
 run = test_example.run

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import test_example
+from processes import is_alive, wait_end
 from test_example import Example, Run, server_of
 from test_example_groups import count_keys, find_numbers, pids_of, run_on_terminal, with_faults
-
-from processes import is_alive, wait_end
 from torrelque.embedded import Server
 
 run = test_example.run

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import test_example
+from servers import RealServer, selected_kinds
 from test_example import ROOT, Run
 from test_example_groups import FAIR, ORDERED
 from test_example_layers import BANK, DOWN, Visitor
-
-from servers import RealServer, selected_kinds
 
 run = test_example.run
 
