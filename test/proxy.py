@@ -25,7 +25,7 @@ def has_part(data: bytes, part: Part) -> bool:
     return any(one in data for one in ((part,) if isinstance(part, bytes) else part))
 
 
-def calls_of(name: str) -> Part:
+def calls_of(name: str) -> tuple[bytes, bytes]:
     """What each call of a transition has in it: the hash of its script, or the text."""
     from torrelque.protocol.scripts import load_script
 

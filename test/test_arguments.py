@@ -1,10 +1,16 @@
 """Bad input gets a clear, typed error before anything is written."""
 
+from __future__ import annotations
+
 import decimal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
+from servers import RealServer
 from torrelque import Torrelque
 
 TIMES = [float('nan'), float('inf'), -float('inf'), -1, -0.001, 1e300, '1', b'1', True, [], decimal.Decimal(1), 1j]
@@ -12,7 +18,7 @@ COUNTS = [0, -1, 1.0, float('nan'), '1', True, None, [], 2**63]
 IDS: list[object] = ['', None, 1, b'x', [], '\ud800']
 
 
-async def refused(call, *args, **kwargs):
+async def refused(call: Callable[..., Awaitable[object]], *args: object, **kwargs: object) -> None:
     with pytest.raises(torrelque.TorrelqueError) as caught:
         await call(*args, **kwargs)
     assert isinstance(caught.value, (TypeError, ValueError)), caught.value
@@ -20,7 +26,7 @@ async def refused(call, *args, **kwargs):
 
 
 @pytest.fixture
-async def checked(client, queue):
+async def checked(client: redis.asyncio.Redis, queue: Torrelque) -> AsyncIterator[Torrelque]:
     """A queue whose keys do not change in the test."""
     await queue.enqueue(1, task_id='there')
     yield queue
@@ -29,7 +35,7 @@ async def checked(client, queue):
 
 
 @pytest.mark.parametrize('time', TIMES, ids=repr)
-async def test_times(checked, time, monkeypatch):
+async def test_times(checked: Torrelque, time: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for call, kwargs in (
         (lambda **kw: checked.enqueue(1, **kw), ('delay', 'task_timeout')),
         (lambda **kw: checked.enqueue_many([1], **kw), ('delay', 'task_timeout')),
@@ -49,7 +55,7 @@ async def test_times(checked, time, monkeypatch):
 
 
 @pytest.mark.parametrize('count', COUNTS, ids=repr)
-async def test_counts(checked, count):
+async def test_counts(checked: Torrelque, count: Any) -> None:
     await refused(checked.dequeue, 0, max_tasks=count)
     if count is not None:
         await refused(checked.enqueue, 1, max_attempts=count)
@@ -69,7 +75,7 @@ RATES = [
 
 
 @pytest.mark.parametrize('group', GROUPS, ids=repr)
-async def test_groups(checked, group):
+async def test_groups(checked: Torrelque, group: Any) -> None:
     await refused(checked.enqueue, 1, group=group)
     await refused(checked.enqueue_many, [1], group=group)
     for call in (checked.set_limit, checked.pause, checked.resume, checked.get_group_stats):
@@ -81,7 +87,7 @@ async def test_groups(checked, group):
 
 
 @pytest.mark.parametrize('priority', PRIORITIES, ids=repr)
-async def test_priorities(checked, priority):
+async def test_priorities(checked: Torrelque, priority: Any) -> None:
     for group in (None, 'g'):
         await refused(checked.enqueue, 1, priority=priority, group=group)
         await refused(checked.enqueue_many, [1], priority=priority, group=group)
@@ -89,7 +95,7 @@ async def test_priorities(checked, priority):
         await checked.enqueue_many([1], priority=lambda task: priority)
 
 
-async def test_limits(checked):
+async def test_limits(checked: Torrelque) -> None:
     for rate in RATES:
         await refused(checked.set_limit, 'g', rate=rate)
         await refused(checked.set_limit, rate=rate)
@@ -100,9 +106,10 @@ async def test_limits(checked):
 
 
 @pytest.mark.parametrize('task_id', IDS, ids=repr)
-async def test_ids(checked, task_id):
-    calls = [checked.requeue, checked.release, checked.touch, checked.bury, checked.cancel, checked.redrive]
-    for call in (*calls, checked.get_task_state):
+async def test_ids(checked: Torrelque, task_id: Any) -> None:
+    calls: list[Callable[..., Awaitable[object]]] = [checked.requeue, checked.release, checked.touch, checked.bury]
+    calls += [checked.cancel, checked.redrive, checked.get_task_state]
+    for call in calls:
         await refused(call, task_id)
     await refused(checked.release_many, ['there', task_id])
     await refused(checked.touch_many, ['there', task_id])
@@ -110,8 +117,8 @@ async def test_ids(checked, task_id):
         await refused(checked.enqueue, 1, task_id=task_id)
 
 
-async def test_payloads(checked):
-    circle = []
+async def test_payloads(checked: Torrelque) -> None:
+    circle: list[Any] = []
     circle.append(circle)
     for task in (object(), {1, 2}, b'bytes', circle, {'a': object()}):
         await refused(checked.enqueue, task)
@@ -119,7 +126,7 @@ async def test_payloads(checked):
         await refused(checked.touch, 'there', progress=task)
 
 
-async def test_the_rest(checked, client):
+async def test_the_rest(checked: Torrelque, client: redis.asyncio.Redis) -> None:
     for status in (torrelque.TorrelqueTaskStatus.PENDING, torrelque.TorrelqueTaskStatus.DEAD, 1, 17, 'x', None):
         await refused(checked.release, 'there', status=status)
         await refused(checked.release_many, ['there'], status=status)
@@ -131,14 +138,16 @@ async def test_the_rest(checked, client):
         await refused(checked.touch_many, ids)
     for tasks in (5, None, object()):
         await refused(checked.enqueue_many, tasks)
-    for serialiser in (None, object(), torrelque.TorrelqueTaskSerialiser(None, None)):
+    serialisers: list[Any] = [None, object(), torrelque.TorrelqueTaskSerialiser(None, None)]  # type: ignore[arg-type]
+    for serialiser in serialisers:
         with pytest.raises(TypeError):
             Torrelque(client, serialiser=serialiser)
-    async with Torrelque(client, serialiser=torrelque.TorrelqueTaskSerialiser(lambda task: 5, None or bytes)) as queue:
+    wrong = torrelque.TorrelqueTaskSerialiser(lambda task: 5, bytes)  # type: ignore[arg-type, return-value]
+    async with Torrelque(client, serialiser=wrong) as queue:
         await refused(queue.enqueue, 1)
 
 
-def test_a_scheduled_sweep_needs_a_loop(server):
+def test_a_scheduled_sweep_needs_a_loop(server: RealServer) -> None:
     client = server.client()
     with pytest.raises(torrelque.TorrelqueError, match='event loop'):
         Torrelque(client).schedule_sweep()

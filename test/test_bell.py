@@ -1,24 +1,32 @@
 """The bell: whoever waits learns of work, whoever else comes, goes, or dies with a ring."""
 
+from __future__ import annotations
+
 import asyncio
 import collections
 import gc
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+import redis.asyncio
 import redis.exceptions
 
 from proxy import open_proxy
+from servers import RealServer
 from torrelque import Torrelque
-from torrelque.aio.link import Link
+from torrelque.aio.link import Link, Request
 from waiting import until_waiting
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
 pytestmark = pytest.mark.first_server
 
 
-async def test_consumers_share_work_that_was_rung_for_once(client, server, queue, queue_name, endless):
+async def test_consumers_share_work_that_was_rung_for_once(
+    client: redis.asyncio.Redis, server: RealServer, queue: Torrelque, queue_name: str, endless: None
+) -> None:
     others = []
     clients = [server.client() for _ in range(4)]
     for other in clients:
@@ -27,11 +35,15 @@ async def test_consumers_share_work_that_was_rung_for_once(client, server, queue
     await until_waiting(client, count=4)
     await queue.enqueue_many(range(4))
     assert sorted(n for _, n in await asyncio.wait_for(asyncio.gather(*waiting), 60)) == list(range(4))
-    for other in [*others, *clients]:
+    for waiter in others:
+        await waiter.aclose()
+    for other in clients:
         await other.aclose()
 
 
-async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(server, queue, queue_name):
+async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(
+    server: RealServer, queue: Torrelque, queue_name: str
+) -> None:
     code = (
         'import asyncio, sys, redis.asyncio, torrelque\n'
         'async def main():\n'
@@ -44,6 +56,7 @@ async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(serve
         'asyncio.run(main())\n'
     )
     with subprocess.Popen([sys.executable, '-c', code, server.socket, queue_name], stdout=subprocess.PIPE) as process:
+        assert process.stdout
         try:
             assert await asyncio.to_thread(process.stdout.readline) == b'took\n'
             waiting = asyncio.ensure_future(queue.dequeue())
@@ -54,7 +67,7 @@ async def test_a_killed_consumer_that_took_the_ring_delays_nobody_for_long(serve
         assert (task, task_id.attempt) == ('mine', 2)
 
 
-async def test_idle_consumers_are_quiet(client, queue):
+async def test_idle_consumers_are_quiet(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     before = (await client.info('stats'))['total_commands_processed']
@@ -65,18 +78,27 @@ async def test_idle_consumers_are_quiet(client, queue):
 
 
 @pytest.mark.parametrize('leaves', [False, True])
-async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_name, monkeypatch, endless, leaves):
+async def test_a_ring_during_a_claim_is_not_lost(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    endless: None,
+    leaves: bool,
+) -> None:
     first = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
+    assert queue._session is not None
     fetcher, loop = queue._session.fetcher, asyncio.get_running_loop()
     submit, held = fetcher._link.submit, asyncio.Event()
 
-    def hold(request):
+    def hold(request: Any) -> None:
         # The claim is carried out at once, its reply comes late.
         callback, request.callback = request.callback, lambda *reply: loop.create_task(come(callback, reply))
         submit(request)
 
-    async def come(callback, reply):
+    async def come(callback: Any, reply: Any) -> None:
         await held.wait()
         callback(*reply)
 
@@ -108,7 +130,7 @@ async def test_a_ring_during_a_claim_is_not_lost(server, client, queue, queue_na
     await asyncio.wait([second])
 
 
-async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client, queue):
+async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     """Else it would wake itself again and again until the task is due."""
     await queue.enqueue(1, delay=1)
     waiting = asyncio.ensure_future(queue.dequeue())
@@ -119,7 +141,9 @@ async def test_who_keeps_the_time_of_a_task_does_not_ring_for_it(client, queue):
 
 
 @pytest.mark.parametrize('wanted', [1, 5])
-async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, queue, queue_name, endless, wanted):
+async def test_who_leaves_while_it_keeps_the_time_wakes_another(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, wanted: int
+) -> None:
     async with server.client() as one_client, server.client() as two_client:
         async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
             # Whoever waits longest at the bell is rung for.
@@ -128,15 +152,19 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, 
             stays = asyncio.ensure_future(two.dequeue())
             await until_waiting(client, count=2)
             await queue.enqueue(1, delay=1)
+            assert one._session is not None
             while one._session.fetcher._timer is None:
                 await asyncio.sleep(0.005)
+            assert two._session is not None
             assert two._session.fetcher._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
             assert (await asyncio.wait_for(stays, 60))[1] == 1
 
 
-async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, client, queue, queue_name, endless):
+async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None
+) -> None:
     async with server.client() as one_client, server.client() as two_client:
         async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
             leaves = asyncio.ensure_future(one.dequeue(max_tasks=5))
@@ -151,7 +179,9 @@ async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(server, cl
             assert (await asyncio.wait_for(stays, 60))[1] == 'later'
 
 
-async def test_a_ring_that_is_lost_costs_seconds(client, queue, monkeypatch):
+async def test_a_ring_that_is_lost_costs_seconds(
+    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Nor is the connection given up, or thought silent.
     monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**6)
     monkeypatch.setattr('torrelque.aio.bell.SILENCE', 10**6)
@@ -166,7 +196,9 @@ async def test_a_ring_that_is_lost_costs_seconds(client, queue, monkeypatch):
     assert (await asyncio.wait_for(waiting, 60))[1] == 1
 
 
-async def test_a_ring_for_who_has_gone_is_passed_on(server, client, queue, queue_name, endless):
+async def test_a_ring_for_who_has_gone_is_passed_on(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None
+) -> None:
     async with server.client() as one_client, server.client() as two_client:
         async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
             # Whoever waits longest at the bell is rung for.
@@ -181,7 +213,9 @@ async def test_a_ring_for_who_has_gone_is_passed_on(server, client, queue, queue
 
 
 @pytest.mark.parametrize('end', ['closed', 'collected'])
-async def test_who_ends_with_a_ring_on_its_way_passes_it_on(server, client, queue, queue_name, endless, end):
+async def test_who_ends_with_a_ring_on_its_way_passes_it_on(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, end: str
+) -> None:
     async with open_proxy(server) as proxy, proxy.client() as one_client, server.client() as two_client:
         async with Torrelque(two_client, queue=queue_name) as two:
             gate = proxy.hold_reply(b'BLPOP')
@@ -203,7 +237,7 @@ async def test_who_ends_with_a_ring_on_its_way_passes_it_on(server, client, queu
             gate.open()
 
 
-async def test_what_is_due_comes_on_time_to_who_waits(queue, endless):
+async def test_what_is_due_comes_on_time_to_who_waits(queue: Torrelque, endless: None) -> None:
     await queue.enqueue(1, delay=0.3, task_timeout=0.3)
     first, _ = await asyncio.wait_for(queue.dequeue(), 60)
     again, _ = await asyncio.wait_for(queue.dequeue(), 60)
@@ -214,11 +248,13 @@ LIMITED = ['limit', 'default limit', 'release', 'bury', 'cancel']
 HELD = ['requeue', 'retry', 'touch', 'sweep', 'redrive']
 
 
-async def test_a_sweep_that_fails_is_not_tried_again_at_once(queue, monkeypatch, caplog):
-    sent = collections.Counter()
+async def test_a_sweep_that_fails_is_not_tried_again_at_once(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: collections.Counter[str] = collections.Counter()
     submit, sweeps = Link.submit, []
 
-    def submit_or_fail(link, request):
+    def submit_or_fail(link: Link, request: Request) -> None:
         name = request.transition.name if request.transition else ''
         sent[name] += 1
         if name == 'sweep':
@@ -240,7 +276,9 @@ async def test_a_sweep_that_fails_is_not_tried_again_at_once(queue, monkeypatch,
 @pytest.mark.parametrize(
     'verb', [*LIMITED, *HELD, 'enqueue', 'priority', 'group', 'delay', 'resume', 'resume group']
 )
-async def test_what_makes_work_available_wakes_who_waits(server, client, queue, queue_name, endless, verb):
+async def test_what_makes_work_available_wakes_who_waits(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, verb: str
+) -> None:
     if verb in LIMITED:
         await queue.set_limit(None if verb == 'default limit' else 'g', concurrency=1)
         await queue.enqueue_many([0, 1], group='g')
@@ -260,7 +298,7 @@ async def test_what_makes_work_available_wakes_who_waits(server, client, queue, 
             await client.zadd(queue.keys['working'], {held: 1})
         elif verb == 'cancel':
             await queue.cancel(held)
-        acts = {
+        acts: dict[str, Callable[[], Awaitable[object]]] = {
             'limit': lambda: queue.set_limit('g', concurrency=2),
             'default limit': lambda: queue.set_limit(concurrency=2),
             'release': lambda: queue.release(held),

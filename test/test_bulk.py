@@ -1,23 +1,28 @@
 """Bulk calls: order, memory, chunks, and what is told when they fail half-way."""
 
+from __future__ import annotations
+
 import asyncio
 import collections
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
 from torrelque import Torrelque
-from torrelque.aio.link import Link
+from torrelque.aio.link import Link, Request
 
 
-async def agenerate(n):
+async def agenerate(n: int) -> AsyncIterator[int]:
     for k in range(n):
         await asyncio.sleep(0)
         yield k
 
 
 @pytest.mark.parametrize('n', [0, 1, 249, 250, 251, 1003])
-async def test_any_iterable_in_its_order(queue, n):
+async def test_any_iterable_in_its_order(queue: Torrelque, n: int) -> None:
     for tasks in (range(n), list(range(n)), iter(range(n)), (k for k in range(n)), agenerate(n)):
         ids = await queue.enqueue_many(tasks)
         assert len(set(ids)) == n
@@ -25,14 +30,14 @@ async def test_any_iterable_in_its_order(queue, n):
             assert await queue.dequeue(0, max_tasks=n + 1) == list(zip(ids, range(n), strict=True))
 
 
-async def test_options_are_those_of_all(queue):
+async def test_options_are_those_of_all(queue: Torrelque) -> None:
     ids = await queue.enqueue_many([1, 2], delay=60, task_timeout=7, max_attempts=3)
     for task_id in ids:
         state = await queue.get_task_state(task_id)
         assert (state.status, state.timeout, state.max_attempts) == (2, 7, 3)
 
 
-async def test_large_payloads_are_sent_and_taken_in_small_calls(queue, client):
+async def test_large_payloads_are_sent_and_taken_in_small_calls(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     tasks = ['x' * 400_000 + str(n) for n in range(12)] + ['y' * 3_000_000]
     await queue.enqueue_many(tasks)
     got = await queue.dequeue(0, max_tasks=20)
@@ -50,14 +55,14 @@ class BoomError(Exception):
 
 @pytest.mark.parametrize('after', [0, 3, 250, 777])
 @pytest.mark.parametrize('kind', ['iterable', 'async', 'payload'])
-async def test_a_failure_half_way_tells_what_is_in(queue, after, kind):
-    def fail():
+async def test_a_failure_half_way_tells_what_is_in(queue: Torrelque, after: int, kind: str) -> None:
+    def fail() -> Iterator[object]:
         yield from range(after)
         if kind == 'payload':
             yield object()
         raise BoomError
 
-    async def afail():
+    async def afail() -> AsyncIterator[object]:
         for k in fail():
             yield k
 
@@ -71,7 +76,7 @@ async def test_a_failure_half_way_tells_what_is_in(queue, after, kind):
     assert (await queue.get_queue_stats()).pending == 0
 
 
-async def test_a_full_queue_half_way(client, queue_name):
+async def test_a_full_queue_half_way(client: redis.asyncio.Redis, queue_name: str) -> None:
     async with Torrelque(client, queue=queue_name, max_tasks=600) as queue:
         with pytest.raises(torrelque.TorrelqueBulkError) as caught:
             await queue.enqueue_many(range(5000))
@@ -80,8 +85,8 @@ async def test_a_full_queue_half_way(client, queue_name):
         assert await queue.dequeue(0, max_tasks=1000) == list(zip(caught.value.task_ids, range(600), strict=True))
 
 
-async def test_a_cancelled_bulk_call_is_cancelled(queue):
-    async def endless():
+async def test_a_cancelled_bulk_call_is_cancelled(queue: Torrelque) -> None:
+    async def endless() -> AsyncIterator[int]:
         n = 0
         while True:
             n += 1
@@ -95,7 +100,7 @@ async def test_a_cancelled_bulk_call_is_cancelled(queue):
         await call
 
 
-async def test_other_calls_come_between(queue):
+async def test_other_calls_come_between(queue: Torrelque) -> None:
     bulk = asyncio.ensure_future(queue.enqueue_many({'n': n} for n in range(20_000)))
     turns = 0
     while not bulk.done():
@@ -105,12 +110,13 @@ async def test_other_calls_come_between(queue):
     await bulk
 
 
-async def test_a_large_payload_goes_by_itself(queue, monkeypatch):
+async def test_a_large_payload_goes_by_itself(queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     await queue.get_queue_stats()
+    assert queue._session is not None
     call = queue._session.call
 
-    def note(name, args):
+    def note(name: str, args: Sequence[Any]) -> Any:
         calls.append(sum(len(arg) for arg in args))
         return call(name, args)
 
@@ -121,17 +127,17 @@ async def test_a_large_payload_goes_by_itself(queue, monkeypatch):
     assert await queue.dequeue(0, max_tasks=50) == list(zip(ids, tasks, strict=True))
 
 
-async def test_a_sequence_of_the_old_kind_is_iterable(queue):
+async def test_a_sequence_of_the_old_kind_is_iterable(queue: Torrelque) -> None:
     class Old:
-        def __getitem__(self, index):
+        def __getitem__(self, index: int) -> int:
             if index == 3:
                 raise IndexError
             return index
 
-    assert len(await queue.enqueue_many(Old())) == 3
+    assert len(await queue.enqueue_many(Old())) == 3  # type: ignore[arg-type]
 
 
-async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue):
+async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue: Torrelque) -> None:
     await queue.enqueue_many(range(2000))
     for turns in range(0, 30, 3):
         waiting = asyncio.ensure_future(queue.dequeue(max_tasks=1500))
@@ -149,14 +155,16 @@ async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue):
 
 
 @pytest.mark.parametrize(('group', 'bound'), [(None, 250), ('g', 50)])
-async def test_no_call_is_longer_than_its_bounds(queue, monkeypatch, group, bound):
+async def test_no_call_is_longer_than_its_bounds(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, group: str | None, bound: int
+) -> None:
     """The bounds are those of the data model: a longer script would stop the server for everybody."""
     # How many arguments come before those of the tasks, and how many there are of each.
     shapes = {'enqueue': (2, 3), 'release': (1, 3), 'requeue': (2, 7), 'bury': (1, 5), 'redrive': (1, 1)}
     most: collections.Counter[str] = collections.Counter()
     submit = Link.submit
 
-    def note(link, request):
+    def note(link: Link, request: Request) -> None:
         name = request.transition.name if request.transition else ''
         if name in ('claim', 'sweep'):
             most[name] = max(most[name], int(request.args[{'claim': 2, 'sweep': 0}[name]]))
@@ -167,8 +175,8 @@ async def test_no_call_is_longer_than_its_bounds(queue, monkeypatch, group, boun
 
     monkeypatch.setattr(Link, 'submit', note)
 
-    async def take():
-        taken = []
+    async def take() -> list[Any]:
+        taken: list[Any] = []
         while len(taken) < 1000:
             taken += [task_id for task_id, _ in await queue.dequeue(60, max_tasks=1000)]
         return taken
@@ -187,17 +195,18 @@ async def test_no_call_is_longer_than_its_bounds(queue, monkeypatch, group, boun
     assert most.keys() == bounds.keys() and all(most[name] <= bounds[name] for name in most), most
 
 
-async def test_nothing_is_sent_behind_a_gap(client, queue_name):
+async def test_nothing_is_sent_behind_a_gap(client: redis.asyncio.Redis, queue_name: str) -> None:
     async with Torrelque(client, queue=queue_name, max_tasks=250) as queue:
 
-        def tasks():
+        def tasks() -> Iterator[int]:
             yield from range(750)
 
-        async def take_turns():
+        async def take_turns() -> AsyncIterator[int]:
             for n in tasks():
                 yield n
                 if n == 740:
                     # The second call was refused by now; there is room for the third.
+                    assert queue._session is not None
                     while queue._session._calls:
                         await asyncio.sleep(0.001)
                     got = await queue.dequeue(0, max_tasks=250)

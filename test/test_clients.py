@@ -1,6 +1,9 @@
 """Kinds of clients, of servers, and names of queues."""
 
+from __future__ import annotations
+
 import asyncio
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +13,9 @@ import redis.backoff
 import redis.exceptions
 
 import torrelque
+from conftest import MakeServer
+from servers import RealServer
+from topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.keys import FIXED
 
@@ -42,7 +48,7 @@ async def live(queue: Torrelque) -> None:
 
 @pytest.mark.parametrize('protocol', [2, 3])
 @pytest.mark.parametrize('decode_responses', [False, True])
-async def test_protocols_and_decoding(server, protocol, decode_responses):
+async def test_protocols_and_decoding(server: RealServer, protocol: int, decode_responses: bool) -> None:
     async with server.client(protocol=protocol, decode_responses=decode_responses) as client:
         async with Torrelque(client) as queue:
             await live(queue)
@@ -64,7 +70,7 @@ async def test_protocols_and_decoding(server, protocol, decode_responses):
     ],
     ids=lambda options: '-'.join(options),
 )
-async def test_options_of_clients(server, options):
+async def test_options_of_clients(server: RealServer, options: dict[str, Any]) -> None:
     async with server.client(**options) as client:
         async with Torrelque(client) as queue:
             await live(queue)
@@ -74,7 +80,7 @@ async def test_options_of_clients(server, options):
                 assert await other.keys('*') == []
 
 
-async def test_pools_and_urls(make_server):
+async def test_pools_and_urls(make_server: MakeServer) -> None:
     server = make_server(tcp=True)
     url = f'redis://127.0.0.1:{server.port}/3'
     pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=2, timeout=60)
@@ -89,7 +95,7 @@ async def test_pools_and_urls(make_server):
 @pytest.mark.parametrize(
     'name', ['with space', 'a:b:c', 'очередь', '{tag}mail', 'x{tag}mail', 'open{', '"\'\\', 'a\nb', '*?[a]', '日本']
 )
-async def test_names_of_queues(client, name):
+async def test_names_of_queues(client: redis.asyncio.Redis, name: str) -> None:
     async with Torrelque(client, queue=name) as queue, Torrelque(client, queue=f'{name}2') as other:
         await queue.enqueue(1)
         with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -99,38 +105,39 @@ async def test_names_of_queues(client, name):
         await live(queue)
 
 
-def slots(queue):
+def slots(queue: Torrelque) -> set[int]:
     return {redis.crc.key_slot(key.encode()) for key in queue.keys.values()}
 
 
 @pytest.mark.parametrize('name', ['mail', 'a{b', '{tag}mail', 'x{tag}y', 'ü ö'])
-async def test_all_keys_of_a_queue_are_in_one_slot(client, name):
+async def test_all_keys_of_a_queue_are_in_one_slot(client: redis.asyncio.Redis, name: str) -> None:
     assert len(slots(Torrelque(client, queue=name))) == 1
 
 
 @pytest.mark.parametrize('name', ['', 'a}b', '}', '{}', '{}x', '{}{x}', 'a{}b', '\ud800', None, b'x', 3])
-async def test_bad_names_are_refused(client, name):
+async def test_bad_names_are_refused(client: redis.asyncio.Redis, name: Any) -> None:
     with pytest.raises(torrelque.TorrelqueError) as caught:
         Torrelque(client, queue=name)
     assert isinstance(caught.value, (ValueError, TypeError))
 
 
-def test_wrong_clients_are_refused(server):
+def test_wrong_clients_are_refused(server: RealServer) -> None:
     with redis.Redis() as sync:
+        client: Any
         for client in (sync, None, 'redis://', redis.asyncio.Redis, redis.asyncio.Redis().pipeline()):
             with pytest.raises(TypeError, match=r'redis\.asyncio') as caught:
                 Torrelque(client)
             assert isinstance(caught.value, torrelque.TorrelqueError)
 
 
-async def test_a_cluster(cluster):
+async def test_a_cluster(cluster: Cluster) -> None:
     async with cluster.client() as client:
         for name in ('one', 'two', 'three', 'four'):
             async with Torrelque(client, queue=name) as queue:
                 await live(queue)
 
 
-async def test_a_plain_client_on_a_cluster_is_told(cluster):
+async def test_a_plain_client_on_a_cluster_is_told(cluster: Cluster) -> None:
     refused = 0
     for port in cluster.ports:
         async with redis.asyncio.Redis(port=port) as client, Torrelque(client) as queue:
@@ -142,18 +149,18 @@ async def test_a_plain_client_on_a_cluster_is_told(cluster):
     assert refused == 2
 
 
-async def test_a_slot_that_moves_loses_nothing(cluster):
+async def test_a_slot_that_moves_loses_nothing(cluster: Cluster) -> None:
     async with cluster.client() as client, Torrelque(client, queue='moving') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
         done = []
 
-        async def consume():
+        async def consume() -> None:
             while True:
                 task_id, n = await queue.dequeue()
                 if await queue.release(task_id):
                     done.append(n)
 
-        async def produce():
+        async def produce() -> None:
             for n in range(600):
                 await queue.enqueue(n, task_id=f'n{n}')
 
@@ -174,7 +181,7 @@ async def test_a_slot_that_moves_loses_nothing(cluster):
         assert sorted(done) == list(range(600))
 
 
-async def test_a_half_moved_slot_stops_scripts_before_they_begin(cluster):
+async def test_a_half_moved_slot_stops_scripts_before_they_begin(cluster: Cluster) -> None:
     async with cluster.client() as client, Torrelque(client, queue='half') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
         ids = await queue.enqueue_many(range(20))
@@ -191,7 +198,7 @@ async def test_a_half_moved_slot_stops_scripts_before_they_begin(cluster):
 
 
 @pytest.mark.first_server
-async def test_a_failover_is_survived(sentinel):
+async def test_a_failover_is_survived(sentinel: Sentinel) -> None:
     client = sentinel.master_for()
     async with Torrelque(client) as queue:
         await queue.enqueue('before')
@@ -206,7 +213,9 @@ async def test_a_failover_is_survived(sentinel):
     await client.aclose()
 
 
-async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_there(cluster, caplog):
+async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_there(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     async with cluster.client() as client, Torrelque(client, queue='half') as queue:
         await queue.set_limit('g', concurrency=5)
         await queue.pause('nobody', probe=1000)
@@ -222,6 +231,7 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
 
         slot = cluster.slot_of(queue.keys['pending'])
         to = (cluster.owner_of(slot) + 1) % 3
+        task_id: Any
         (task_id,) = await client.lrange(queue.keys['pending'], 0, -1)
         state = f'{queue.keys["task"]}:{task_id.decode()}'
         await asyncio.to_thread(lambda: cluster.begin_move(slot, to, keys=[state]))
@@ -233,7 +243,7 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         assert not any('damaged' in record.getMessage() for record in caplog.records)
 
 
-async def test_a_slot_that_has_moved_is_found_where_it_is(cluster):
+async def test_a_slot_that_has_moved_is_found_where_it_is(cluster: Cluster) -> None:
     async with cluster.client() as client, Torrelque(client, queue='moved') as queue:
         await queue.enqueue(1)
         slot = cluster.slot_of(queue.keys['pending'])

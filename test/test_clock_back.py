@@ -3,12 +3,19 @@
 Instants that a queue has stored are put ahead by an hour, which is the same, seen from the other side.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
+from conftest import MakeServer
+from servers import RealServer
 from taking import take_all, tasks_of
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.testing import Clock
@@ -42,18 +49,20 @@ end
 """
 
 
-async def go_back(client, queue, *rated, seconds=HOUR):
+async def go_back(client: redis.asyncio.Redis, queue: Torrelque, *rated: str, seconds: float = HOUR) -> None:
     """The server's clock goes back; ``rated`` are the groups that have buckets."""
     await client.eval(BACK, 1, queue.keys['pending'], seconds, *rated)
 
 
-async def now_of(client):
+async def now_of(client: redis.asyncio.Redis) -> int:
     seconds, microseconds = await client.time()
     return seconds * 1000 + microseconds // 1000
 
 
 @contextlib.asynccontextmanager
-async def somebody_waits(server, client, queue):
+async def somebody_waits(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
+) -> AsyncIterator[asyncio.Task[Any]]:
     """A consumer that waits, with a client of its own."""
     async with server.client() as other_client, Torrelque(other_client, queue=queue.name) as other:
         consumer = asyncio.create_task(other.dequeue())
@@ -61,7 +70,7 @@ async def somebody_waits(server, client, queue):
         yield consumer
 
 
-async def test_a_bucket_counts_from_now_on(client, queue):
+async def test_a_bucket_counts_from_now_on(client: Any, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(1, 60))
     await queue.enqueue(1, group='a')
     await queue.release((await queue.dequeue(0))[0])
@@ -75,7 +84,7 @@ async def test_a_bucket_counts_from_now_on(client, queue):
     assert (await queue.dequeue(SOON))[1] == 2
 
 
-async def test_a_task_that_comes_after_it_waits_for_one_token(client, queue):
+async def test_a_task_that_comes_after_it_waits_for_one_token(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(1, 0.5))
     await queue.enqueue(1, group='a')
     await queue.release((await queue.dequeue(0))[0])
@@ -84,7 +93,7 @@ async def test_a_task_that_comes_after_it_waits_for_one_token(client, queue):
     assert (await queue.dequeue(SOON))[1] == 2
 
 
-async def test_what_is_left_in_a_bucket_stays(client, queue):
+async def test_what_is_left_in_a_bucket_stays(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(3, HOUR))
     await queue.enqueue_many(range(4), group='a')
     assert await tasks_of(queue, 1) == [0]
@@ -95,7 +104,9 @@ async def test_what_is_left_in_a_bucket_stays(client, queue):
 
 
 @pytest.mark.parametrize('before', [True, False])
-async def test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes(server, client, queue, before):
+async def test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, before: bool
+) -> None:
     await queue.set_limit('a', rate=(1, 1.5))
     await queue.enqueue_many(range(3), group='a')
     assert await tasks_of(queue) == [0]
@@ -109,7 +120,7 @@ async def test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes(ser
     assert (await queue.dequeue(SOON))[1] == 2
 
 
-async def test_a_sweep_sees_it_where_all_consumers_are_away(client, queue):
+async def test_a_sweep_sees_it_where_all_consumers_are_away(client: Any, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(1, 1.5))
     await queue.enqueue_many(range(2), group='a')
     assert await tasks_of(queue) == [0]
@@ -118,7 +129,9 @@ async def test_a_sweep_sees_it_where_all_consumers_are_away(client, queue):
     assert await client.zscore(queue.keys['rated'], 'a') <= await now_of(client) + 1500
 
 
-async def test_groups_that_wait_are_looked_at_once(server, client, queue):
+async def test_groups_that_wait_are_looked_at_once(
+    server: RealServer, client: Any, queue: Torrelque
+) -> None:
     """However many they are, and also behind one that has to wait for long."""
     await queue.set_limit('slow', rate=(1, HOUR))
     await queue.set_limit(rate=(1, 60))
@@ -140,7 +153,7 @@ async def test_groups_that_wait_are_looked_at_once(server, client, queue):
     assert max(waits.values()) <= 60_000
 
 
-async def test_groups_that_wait_as_they_should_are_let_be(client, queue):
+async def test_groups_that_wait_as_they_should_are_let_be(client: Any, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(1, HOUR))
     await queue.set_limit('b', rate=(1, 2 * HOUR))
     await queue.pause('c', probe=HOUR)
@@ -158,7 +171,7 @@ async def test_groups_that_wait_as_they_should_are_let_be(client, queue):
     assert {name for name, _ in before} == {b'a', b'b', b'c'}
 
 
-async def test_what_nobody_can_wait_for_is_no_endless_loop(client, queue):
+async def test_what_nobody_can_wait_for_is_no_endless_loop(client: Any, queue: Torrelque) -> None:
     """An entry, a bucket or a probe that was written by hand."""
     await queue.set_limit('a', rate=(1, HOUR))
     await queue.enqueue_many([0, 1], group='a')
@@ -176,7 +189,9 @@ async def test_what_nobody_can_wait_for_is_no_endless_loop(client, queue):
 
 @pytest.mark.parametrize('before', [True, False])
 @pytest.mark.parametrize('group', [None, 'g'])
-async def test_a_probe_comes_now_and_the_next_in_its_time(server, client, queue, group, before):
+async def test_a_probe_comes_now_and_the_next_in_its_time(
+    server: RealServer, client: Any, queue: Torrelque, group: str | None, before: bool
+) -> None:
     await queue.pause(group, probe=60)
     await queue.enqueue_many(range(3), group=group)
     assert await take_all(queue) == []
@@ -193,7 +208,7 @@ async def test_a_probe_comes_now_and_the_next_in_its_time(server, client, queue,
     assert int(instant) <= await now_of(client) + 60_000 and every == b'60000'
 
 
-async def test_a_full_server_lets_it_pass(make_server, queue_name):
+async def test_a_full_server_lets_it_pass(make_server: MakeServer, queue_name: str) -> None:
     server = make_server()
     async with server.client() as client, Torrelque(client, queue=queue_name) as queue:
         await queue.set_limit('a', rate=(1, 1.5))
@@ -209,7 +224,7 @@ async def test_a_full_server_lets_it_pass(make_server, queue_name):
         await client.config_set('maxmemory', 0)
 
 
-async def test_delays_and_leases_come_late_by_what_it_went_back(client, queue):
+async def test_delays_and_leases_come_late_by_what_it_went_back(client: Any, queue: Torrelque) -> None:
     await queue.enqueue('delayed', delay=60)
     await queue.enqueue('leased', task_timeout=60)
     held, _ = await queue.dequeue(0)
@@ -232,7 +247,9 @@ async def test_delays_and_leases_come_late_by_what_it_went_back(client, queue):
     assert await queue.cancel(delayed)
 
 
-async def test_a_group_waits_no_longer_beside_those_that_are_busy(client, queue):
+async def test_a_group_waits_no_longer_beside_those_that_are_busy(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     """The entries of the busy ones are always near, and that which the clock has made late is behind them all."""
     await queue.set_limit(rate=(1, 0.3))
     await queue.enqueue_many(range(3), group='old')
@@ -246,6 +263,6 @@ async def test_a_group_waits_no_longer_beside_those_that_are_busy(client, queue)
         assert len(seen) < 900
 
 
-async def ms_of(client):
+async def ms_of(client: redis.asyncio.Redis) -> int:
     seconds, micros = await client.time()
     return seconds * 1000 + micros // 1000

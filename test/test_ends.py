@@ -1,15 +1,22 @@
 """Calls that are cancelled, objects that are closed, loops that end: nothing is stranded, and nothing is left."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import gc
 import sys
 import warnings
+from collections.abc import Awaitable
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
+from conftest import MakeServer
 from proxy import calls_of, has_part, open_proxy
+from servers import RealServer
 from torrelque import Torrelque
 from waiting import idle, until_idle, until_waiting
 
@@ -17,7 +24,7 @@ from waiting import idle, until_idle, until_waiting
 
 
 @pytest.mark.parametrize('turns', range(12))
-async def test_a_waiter_cancelled_at_any_turn_strands_nothing(queue, turns):
+async def test_a_waiter_cancelled_at_any_turn_strands_nothing(queue: Torrelque, turns: int) -> None:
     await queue.enqueue_many(range(3))
     waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(3)]
     for _ in range(turns):
@@ -36,7 +43,9 @@ async def test_a_waiter_cancelled_at_any_turn_strands_nothing(queue, turns):
 
 @pytest.mark.parametrize('turns', range(12))
 @pytest.mark.parametrize('verb', ['enqueue', 'release', 'requeue', 'touch', 'bury', 'cancel'])
-async def test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing(queue, turns, verb):
+async def test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing(
+    queue: Torrelque, turns: int, verb: str
+) -> None:
     await queue.enqueue(0)
     taken, _ = await queue.dequeue()
     call = asyncio.ensure_future(queue.enqueue(1) if verb == 'enqueue' else getattr(queue, verb)(taken))
@@ -51,7 +60,9 @@ async def test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing(queue, 
     assert 2 in [n for _, n in await queue.dequeue(0, max_tasks=5)]
 
 
-async def test_a_claim_for_waiters_that_are_gone_goes_back_to_the_head(server, queue, queue_name):
+async def test_a_claim_for_waiters_that_are_gone_goes_back_to_the_head(
+    server: RealServer, queue: Torrelque, queue_name: str
+) -> None:
     async with open_proxy(server) as proxy, proxy.client() as slow, Torrelque(slow, queue=queue_name) as waiter:
         with pytest.raises(torrelque.TorrelqueTimeoutError):
             await waiter.dequeue(0)
@@ -73,7 +84,7 @@ async def test_a_claim_for_waiters_that_are_gone_goes_back_to_the_head(server, q
         assert got == list(zip(ids, range(4), strict=True))
 
 
-async def test_wait_for_loses_nothing(queue):
+async def test_wait_for_loses_nothing(queue: Torrelque) -> None:
     for n in range(200):
         waiting = asyncio.ensure_future(asyncio.wait_for(queue.dequeue(), n * 0.00002))
         await asyncio.sleep(0)
@@ -87,7 +98,7 @@ async def test_wait_for_loses_nothing(queue):
     await idle(queue)
 
 
-async def test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent(queue):
+async def test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent(queue: Torrelque) -> None:
     ids = await queue.enqueue_many(range(10))
     taken = [task_id for task_id, _ in await queue.dequeue(max_tasks=10)]
     assert taken == ids
@@ -99,10 +110,11 @@ async def test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent(queue):
     await idle(queue)
 
 
-async def test_a_cancelled_caller_takes_nobody_along(queue):
+async def test_a_cancelled_caller_takes_nobody_along(queue: Torrelque) -> None:
     await queue.get_queue_stats()
     first, *calls = [asyncio.ensure_future(queue.enqueue(n)) for n in range(4)]
     await first
+    assert queue._session is not None
     while (batch := queue._session.batch('enqueue'))._waiting:
         await asyncio.sleep(0)
     # They are on their way together.
@@ -114,12 +126,15 @@ async def test_a_cancelled_caller_takes_nobody_along(queue):
 
 
 @pytest.mark.parametrize('wanted', [1, 5])
-async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(queue, monkeypatch, wanted):
+async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, wanted: int
+) -> None:
     await queue.get_queue_stats()
+    assert queue._session is not None
     fetcher = queue._session.fetcher
     resolve = fetcher._resolve
 
-    def serve(waiter, error=None):
+    def serve(waiter: Any, error: Any = None) -> None:
         resolve(waiter, error)
         waiting.cancel()
 
@@ -134,8 +149,9 @@ async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(queue, monk
 
 
 @pytest.mark.parametrize('verb', ['stats', 'enqueue'])
-async def test_a_cancelled_call_costs_no_connection(queue, verb):
+async def test_a_cancelled_call_costs_no_connection(queue: Torrelque, verb: str) -> None:
     await queue.get_queue_stats()
+    assert queue._session is not None
     before = queue._session._link._transport
     call = asyncio.ensure_future(queue.get_queue_stats() if verb == 'stats' else queue.enqueue(1))
     await asyncio.sleep(0)
@@ -149,7 +165,7 @@ async def test_a_cancelled_call_costs_no_connection(queue, verb):
 # Objects that are closed
 
 
-async def test_aclose_ends_waiting_calls_and_leaves_the_client(client, queue_name):
+async def test_aclose_ends_waiting_calls_and_leaves_the_client(client: redis.asyncio.Redis, queue_name: str) -> None:
     queue = Torrelque(client, queue=queue_name)
     waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(3)]
     await until_waiting(client)
@@ -157,15 +173,16 @@ async def test_aclose_ends_waiting_calls_and_leaves_the_client(client, queue_nam
     for call in waiting:
         with pytest.raises(torrelque.TorrelqueError, match='closed'):
             await call
-    for call in (queue.enqueue(1), queue.dequeue(0), queue.sweep(), queue.release('x'), queue.enqueue_many([1])):
+    other: Awaitable[object]
+    for other in (queue.enqueue(1), queue.dequeue(0), queue.sweep(), queue.release('x'), queue.enqueue_many([1])):
         with pytest.raises(torrelque.TorrelqueError, match='closed'):
-            await call
+            await other
     await queue.aclose()
     assert await client.ping()
     assert await client.keys('*') == []
 
 
-async def test_aclose_gives_back_what_was_claimed_meanwhile(client, queue_name):
+async def test_aclose_gives_back_what_was_claimed_meanwhile(client: redis.asyncio.Redis, queue_name: str) -> None:
     for turns in range(10):
         await client.flushdb()
         queue = Torrelque(client, queue=queue_name)
@@ -182,7 +199,7 @@ async def test_aclose_gives_back_what_was_claimed_meanwhile(client, queue_name):
         assert not [key for key in await client.keys('*') if b':claim:' in key]
 
 
-async def test_closing_waits_for_calls_that_are_on_their_way(client, queue_name):
+async def test_closing_waits_for_calls_that_are_on_their_way(client: redis.asyncio.Redis, queue_name: str) -> None:
     queue = Torrelque(client, queue=queue_name)
     await queue.get_queue_stats()
     calls = [asyncio.ensure_future(call) for call in (queue.enqueue(1), queue.enqueue(2), queue.get_queue_stats())]
@@ -191,7 +208,9 @@ async def test_closing_waits_for_calls_that_are_on_their_way(client, queue_name)
     assert len(await asyncio.gather(*calls)) == 3
 
 
-async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(server, queue, queue_name):
+async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(
+    server: RealServer, queue: Torrelque, queue_name: str
+) -> None:
     async with open_proxy(server) as proxy, proxy.client() as client:
         closing = Torrelque(client, queue=queue_name)
         with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -201,6 +220,7 @@ async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(server,
         waiting = asyncio.ensure_future(closing.dequeue())
         await asyncio.sleep(0)
         proxy.refusing = True
+        assert closing._session is not None
         while closing._session._link.connected:
             await asyncio.sleep(0.001)
         end = asyncio.ensure_future(closing.aclose())
@@ -213,7 +233,9 @@ async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(server,
 
 
 @pytest.mark.parametrize('again', [False, True])
-async def test_closing_that_is_cancelled_goes_on_by_itself(server, queue, queue_name, again):
+async def test_closing_that_is_cancelled_goes_on_by_itself(
+    server: RealServer, queue: Torrelque, queue_name: str, again: bool
+) -> None:
     await queue.enqueue(1)
     async with open_proxy(server) as proxy, proxy.client() as client:
         closing = Torrelque(client, queue=queue_name)
@@ -239,13 +261,13 @@ async def test_closing_that_is_cancelled_goes_on_by_itself(server, queue, queue_
 # Loops and processes
 
 
-async def test_another_loop_is_refused(server):
+async def test_another_loop_is_refused(server: RealServer) -> None:
     client = server.client()
     queue = Torrelque(client)
     await queue.enqueue(1)
 
-    def elsewhere():
-        async def call():
+    def elsewhere() -> None:
+        async def call() -> None:
             with pytest.raises(torrelque.TorrelqueError, match='event loop'):
                 await queue.enqueue(2)
 
@@ -257,7 +279,7 @@ async def test_another_loop_is_refused(server):
     await client.aclose()
 
 
-async def test_objects_made_before_a_fork_are_told_apart(server, queue_name):
+async def test_objects_made_before_a_fork_are_told_apart(server: RealServer, queue_name: str) -> None:
     code = (
         'import asyncio, os, sys, redis.asyncio, torrelque\n'
         'client = redis.asyncio.Redis(unix_socket_path=sys.argv[1])\n'
@@ -281,8 +303,10 @@ async def test_objects_made_before_a_fork_are_told_apart(server, queue_name):
     assert await process.wait() == 0
 
 
-async def test_objects_that_are_not_closed_leave_no_connection(server, client, queue_name):
-    async def use(other):
+async def test_objects_that_are_not_closed_leave_no_connection(
+    server: RealServer, client: redis.asyncio.Redis, queue_name: str
+) -> None:
+    async def use(other: redis.asyncio.Redis) -> None:
         queue = Torrelque(other, queue=queue_name)
         await queue.enqueue(1)
         await queue.dequeue()
@@ -298,15 +322,15 @@ async def test_objects_that_are_not_closed_leave_no_connection(server, client, q
             await asyncio.sleep(0.01)
 
 
-def test_an_object_can_be_closed_after_its_loop(server):
+def test_an_object_can_be_closed_after_its_loop(server: RealServer) -> None:
     client = server.client()
     queue = Torrelque(client)
 
-    async def use():
+    async def use() -> None:
         await queue.enqueue(1)
         await client.aclose()
 
-    async def close():
+    async def close() -> None:
         await queue.aclose()
         with pytest.raises(torrelque.TorrelqueError):
             await queue.enqueue(1)
@@ -318,12 +342,12 @@ def test_an_object_can_be_closed_after_its_loop(server):
         gc.collect()
 
 
-def test_consumers_that_end_with_their_loop_strand_nothing(server):
-    async def main(turns):
+def test_consumers_that_end_with_their_loop_strand_nothing(server: RealServer) -> None:
+    async def main(turns: int) -> Torrelque:
         client = server.client()
         queue = Torrelque(client)
 
-        async def consume():
+        async def consume() -> None:
             while True:
                 task_id, _ = await queue.dequeue()
                 await queue.release(task_id)
@@ -346,10 +370,10 @@ def test_consumers_that_end_with_their_loop_strand_nothing(server):
                 client.flushall()
 
 
-def test_a_settle_call_that_is_cancelled_with_its_loop_is_sent(make_server):
+def test_a_settle_call_that_is_cancelled_with_its_loop_is_sent(make_server: MakeServer) -> None:
     server = make_server()
 
-    async def main():
+    async def main() -> Torrelque:
         client = server.client()
         queue = Torrelque(client)
         await queue.enqueue_many(range(3))

@@ -1,23 +1,31 @@
 """A line that fails: every call has the effect of once, and answers as it would have."""
 
+from __future__ import annotations
+
 import asyncio
 import gc
 import logging
 import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from proxy import calls_of
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from conftest import MakeServer
+from proxy import Proxy, calls_of
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.aio import link
 from torrelque.aio.client import make_connector
+from torrelque.protocol.transition import Transition
 
 
 @pytest.fixture
-async def faulty(proxy, queue_name):
+async def faulty(proxy: Proxy, queue_name: str) -> AsyncIterator[Torrelque]:
     async with proxy.client() as client, Torrelque(client, queue=queue_name) as queue:
         await queue.get_queue_stats()
         yield queue
@@ -26,12 +34,12 @@ async def faulty(proxy, queue_name):
 LOSSES = ['lose_request', 'lose_reply']
 
 
-def lose(proxy, loss, name):
+def lose(proxy: Proxy, loss: str, name: str) -> None:
     getattr(proxy, loss)(calls_of(name))
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_enqueue_is_once(proxy, faulty, queue, loss):
+async def test_enqueue_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque, loss: str) -> None:
     await queue.enqueue('warm')
     for options in ({}, {'task_id': 'own'}, {'delay': 60}, {'task_id': 'late', 'delay': 60}):
         lose(proxy, loss, 'enqueue')
@@ -45,7 +53,7 @@ async def test_enqueue_is_once(proxy, faulty, queue, loss):
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_enqueue_many_is_once(proxy, faulty, queue, loss):
+async def test_enqueue_many_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque, loss: str) -> None:
     lose(proxy, loss, 'enqueue')
     ids = await faulty.enqueue_many(range(600))
     assert proxy.lossless
@@ -53,7 +61,7 @@ async def test_enqueue_many_is_once(proxy, faulty, queue, loss):
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_enqueue_into_a_full_queue_is_once(proxy, queue, queue_name, loss):
+async def test_enqueue_into_a_full_queue_is_once(proxy: Proxy, queue: Torrelque, queue_name: str, loss: str) -> None:
     await queue.enqueue(1)
     async with proxy.client() as client, Torrelque(client, queue=queue_name, max_tasks=2) as faulty:
         lose(proxy, loss, 'enqueue')
@@ -64,7 +72,7 @@ async def test_enqueue_into_a_full_queue_is_once(proxy, queue, queue_name, loss)
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_dequeue_is_once(proxy, faulty, queue, loss):
+async def test_dequeue_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque, loss: str) -> None:
     ids = await queue.enqueue_many(range(4))
     lose(proxy, loss, 'claim')
     taken, task = await faulty.dequeue(60)
@@ -93,7 +101,16 @@ async def test_dequeue_is_once(proxy, faulty, queue, loss):
     ],
 )
 @pytest.mark.parametrize('plain', [False, True])
-async def test_settling_is_once(proxy, faulty, queue, loss, name, options, status, plain):
+async def test_settling_is_once(
+    proxy: Proxy,
+    faulty: Torrelque,
+    queue: Torrelque,
+    loss: str,
+    name: str,
+    options: dict[str, Any],
+    status: Status | None,
+    plain: bool,
+) -> None:
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     lose(proxy, loss, name)
@@ -112,7 +129,7 @@ async def test_settling_is_once(proxy, faulty, queue, loss, name, options, statu
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_the_rest_is_once(proxy, faulty, queue, loss):
+async def test_the_rest_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque, loss: str) -> None:
     ids = await queue.enqueue_many(range(3), max_attempts=1)
     for task_id, _ in await queue.dequeue(max_tasks=3):
         await queue.requeue(task_id)
@@ -131,7 +148,9 @@ async def test_the_rest_is_once(proxy, faulty, queue, loss):
 
 
 @pytest.mark.parametrize('lost', [False, True])
-async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last(proxy, faulty, queue, lost):
+async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, lost: bool
+) -> None:
     await queue.enqueue(1, task_timeout=0.03)
     first, _ = await queue.dequeue()
     second, _ = await queue.dequeue(60)
@@ -142,7 +161,9 @@ async def test_an_owner_that_has_two_deliveries_of_a_task_is_told_so_of_the_last
     assert proxy.lossless
 
 
-async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since(proxy, faulty, queue, server):
+async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_task_since(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, server: RealServer
+) -> None:
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     proxy.lose_reply(calls_of('requeue'))
@@ -157,7 +178,7 @@ async def test_requeue_whose_reply_is_lost_is_done_even_if_somebody_took_the_tas
     assert await queue.release(again) is True
 
 
-async def test_scripts_that_the_server_forgot_are_sent_again(client, queue):
+async def test_scripts_that_the_server_forgot_are_sent_again(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue(1)
     for _ in range(3):
         await client.script_flush()
@@ -168,11 +189,13 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue):
     assert len(await queue.enqueue_many(range(600))) == 600
 
 
-async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue, hasty):
-    async def produce(n):
+async def test_calls_at_once_survive_cut_connections(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, hasty: None
+) -> None:
+    async def produce(n: int) -> list[TorrelqueTaskId]:
         return [await faulty.enqueue([n, k], task_id=f'{n}.{k}') for k in range(20)]
 
-    async def consume():
+    async def consume() -> None:
         while len(done) < 400:
             try:
                 task_id, task = await faulty.dequeue(0.2)
@@ -181,7 +204,7 @@ async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue, hasty
             if await faulty.release(task_id):
                 done.append(tuple(task))
 
-    async def cut():
+    async def cut() -> None:
         while len(done) < 400:
             before = len(proxy.requests)
             await asyncio.sleep(0.02)
@@ -195,7 +218,7 @@ async def test_calls_at_once_survive_cut_connections(proxy, faulty, queue, hasty
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
 
 
-async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server):
+async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server: RealServer) -> None:
     async with durable_server.client() as client, Torrelque(client) as queue:
         await queue.enqueue('before')
         assert (await queue.dequeue())[1] == 'before'
@@ -209,7 +232,9 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server)
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch, hasty):
+async def test_a_deadline_is_a_deadline(
+    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch, hasty: None
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 10**6)
     loop = asyncio.get_running_loop()
     proxy.silent = True
@@ -222,7 +247,7 @@ async def test_a_deadline_is_a_deadline(proxy, faulty, monkeypatch, hasty):
     proxy.cut()
 
 
-async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue, hasty):
+async def test_a_claim_of_nobody_is_found_again(proxy: Proxy, faulty: Torrelque, queue: Torrelque, hasty: None) -> None:
     await queue.enqueue(1)
     proxy.silent = True
     with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -231,11 +256,13 @@ async def test_a_claim_of_nobody_is_found_again(proxy, faulty, queue, hasty):
     proxy.silent = False
     proxy.cut()
     taken, _ = await faulty.dequeue(60)
-    assert taken.attempt <= 2
+    assert (taken.attempt or 0) <= 2
 
 
 @pytest.mark.first_server
-async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, caplog):
+async def test_a_lost_server_is_an_error_in_the_end(
+    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     proxy.refusing = True
     proxy.cut()
@@ -243,9 +270,9 @@ async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, 
         with pytest.raises(torrelque.TorrelqueConnectionError) as caught:
             await call
         assert isinstance(caught.value, redis.exceptions.ConnectionError)
-    with pytest.raises(torrelque.TorrelqueBulkError) as caught:
+    with pytest.raises(torrelque.TorrelqueBulkError) as bulk:
         await faulty.enqueue_many(range(1000))
-    assert caught.value.task_ids == [] and isinstance(caught.value.__cause__, torrelque.TorrelqueConnectionError)
+    assert bulk.value.task_ids == [] and isinstance(bulk.value.__cause__, torrelque.TorrelqueConnectionError)
     waiting = asyncio.ensure_future(faulty.dequeue())
     while not any('waiting for the server' in record.getMessage() for record in caplog.records):
         await asyncio.sleep(0.05)
@@ -255,14 +282,18 @@ async def test_a_lost_server_is_an_error_in_the_end(proxy, faulty, monkeypatch, 
     assert (await waiting)[1] == 'again'
 
 
-async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(monkeypatch, tmp_path):
+async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     async with redis.asyncio.Redis(unix_socket_path=f'{tmp_path}/none') as client, Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
             await queue.dequeue()
 
 
-async def test_silence_of_the_server_cuts_the_line(proxy, faulty, monkeypatch):
+async def test_silence_of_the_server_cuts_the_line(
+    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link, 'TICK', 0.02)
     await faulty.enqueue(1)
     proxy.silent = True
@@ -273,7 +304,7 @@ async def test_silence_of_the_server_cuts_the_line(proxy, faulty, monkeypatch):
     assert len(await faulty.dequeue(max_tasks=5)) == 2
 
 
-async def test_wrong_password_is_told_at_once(make_server):
+async def test_wrong_password_is_told_at_once(make_server: MakeServer) -> None:
     server = make_server({'requirepass': 'secret'})
     async with server.client(password='wrong') as client, Torrelque(client) as queue:
         for call in (queue.enqueue(1), queue.dequeue()):
@@ -283,7 +314,7 @@ async def test_wrong_password_is_told_at_once(make_server):
         await queue.enqueue(1)
 
 
-async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server, endless):
+async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server: MakeServer, endless: None) -> None:
     server = make_server({'maxmemory-policy': 'noeviction'})
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue_many(range(30), max_attempts=100)
@@ -323,7 +354,9 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server, endl
         await queue.enqueue(1)
 
 
-async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_server, hasty):
+async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(
+    make_server: MakeServer, hasty: None
+) -> None:
     server = make_server()
     async with server.client() as client, Torrelque(client) as queue:
         await queue.enqueue(1)
@@ -343,7 +376,9 @@ async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(make_
         assert (await waiting)[1] == 2
 
 
-async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
+async def test_an_evicted_hash_of_payloads_is_reported(
+    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
     ids = await queue.enqueue_many(range(3))
     await client.delete(queue.keys['tasks'])
     with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -354,8 +389,11 @@ async def test_an_evicted_hash_of_payloads_is_reported(client, queue, caplog):
     assert (await queue.dequeue(0))[1] == 'new'
 
 
-async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(proxy, faulty, queue, client, monkeypatch):
+async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waiting = asyncio.ensure_future(faulty.dequeue())
+    assert faulty._session is not None
     while not (bell := faulty._session.fetcher._bell.link)._in_flight:
         await asyncio.sleep(0.005)
     before = bell._transport
@@ -368,8 +406,9 @@ async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(proxy, fa
     assert (await waiting)[1] == 1
 
 
-async def test_what_is_on_its_way_when_the_link_closes_fails(proxy, faulty):
+async def test_what_is_on_its_way_when_the_link_closes_fails(proxy: Proxy, faulty: Torrelque) -> None:
     proxy.silent = True
+    assert faulty._session is not None
     call = faulty._session._link.call(None, ['PING'])
     await asyncio.sleep(0.01)
     faulty._session._link.close()
@@ -380,7 +419,9 @@ async def test_what_is_on_its_way_when_the_link_closes_fails(proxy, faulty):
     proxy.silent = False
 
 
-async def test_a_link_closed_while_it_connects_leaves_no_connection(server, client):
+async def test_a_link_closed_while_it_connects_leaves_no_connection(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
     before = len(await client.client_list())
     for turns in range(60):
         link_ = link.Link(make_connector(client, 'x'))
@@ -395,18 +436,18 @@ async def test_a_link_closed_while_it_connects_leaves_no_connection(server, clie
 
 
 @pytest.mark.long
-async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector(tmp_path):
+async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
     # What is left in cycles may be finalised in an order that has asyncio complain of an error nobody retrieved.
     resets = 0
 
     # Not of streams, of which only those of the queue are to be counted.
     class Reset(asyncio.Protocol):
-        def connection_made(self, transport):
+        def connection_made(self, transport: Any) -> None:
             nonlocal resets
             resets += 1
             transport.abort()
 
-    def handshakes():
+    def handshakes() -> int:
         return sum(type(thing) is asyncio.StreamReaderProtocol for thing in gc.get_objects())
 
     loop = asyncio.get_running_loop()
@@ -431,12 +472,14 @@ async def test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collecto
             gc.enable()
 
 
-async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(client, queue):
+async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     """The server may read a connection that was given up last."""
     keys, plan = queue.keys, queue._plan
     enqueue, claim = plan.transitions['enqueue'], plan.transitions['claim']
 
-    async def send(transition, args, resent):
+    async def send(transition: Transition, args: Sequence[Any], resent: bool) -> Any:
         return await client.execute_command(*transition.words(args, resent))
 
     for options in ('300000', '{"timeout":300000,"mark":"abcdefgh1234567"}'):
@@ -455,7 +498,9 @@ async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(clie
 
 
 @pytest.mark.parametrize('damage', ['none', 'state', 'both'])
-async def test_an_id_that_is_no_text_harms_no_other(client, queue, damage, caplog):
+async def test_an_id_that_is_no_text_harms_no_other(
+    client: redis.asyncio.Redis, queue: Torrelque, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     foreign = b'\xff\xfe'
     await queue.enqueue(1)
     if damage != 'both':
@@ -475,7 +520,7 @@ async def test_an_id_that_is_no_text_harms_no_other(client, queue, damage, caplo
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-async def test_a_release_as_cancelled_is_once(proxy, faulty, queue, loss):
+async def test_a_release_as_cancelled_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque, loss: str) -> None:
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     lose(proxy, loss, 'release')
@@ -484,7 +529,7 @@ async def test_a_release_as_cancelled_is_once(proxy, faulty, queue, loss):
     assert (await queue.get_task_state(taken)).result == 1
 
 
-async def test_a_state_that_makes_no_sense_is_an_error_of_ours(client, queue):
+async def test_a_state_that_makes_no_sense_is_an_error_of_ours(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     await client.hset(f'{queue.keys["task"]}:{task_id}', 'status', 'x')
     with pytest.raises(torrelque.TorrelqueError):
@@ -492,7 +537,9 @@ async def test_a_state_that_makes_no_sense_is_an_error_of_ours(client, queue):
 
 
 @pytest.mark.parametrize('hours', [-1, 1])
-async def test_a_clock_that_is_wrong_moves_no_deadline(server, queue, queue_name, monkeypatch, hours):
+async def test_a_clock_that_is_wrong_moves_no_deadline(
+    server: RealServer, queue: Torrelque, queue_name: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
     """Time is the server's: what the clock of a client says has no part in it."""
     now, now_ns = time.time, time.time_ns
     async with server.client() as client, Torrelque(client, queue=queue_name) as wrong:
@@ -513,7 +560,9 @@ async def test_a_clock_that_is_wrong_moves_no_deadline(server, queue, queue_name
 
 
 @pytest.mark.parametrize('place', ['working', 'delayed'])
-async def test_a_broken_key_among_what_is_due_stops_no_sweep(client, queue, caplog, place):
+async def test_a_broken_key_among_what_is_due_stops_no_sweep(
+    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
     ids = await queue.enqueue_many(range(3), task_timeout=0.05, delay=0.05 if place == 'delayed' else None)
     if place == 'working':
         assert len(await queue.dequeue(max_tasks=3)) == 3
@@ -526,7 +575,9 @@ async def test_a_broken_key_among_what_is_due_stops_no_sweep(client, queue, capl
 
 
 @pytest.mark.parametrize('name', ['release', 'requeue', 'touch', 'bury', 'cancel'])
-async def test_a_broken_key_fails_no_other_settle_call(client, queue, name):
+async def test_a_broken_key_fails_no_other_settle_call(
+    client: redis.asyncio.Redis, queue: Torrelque, name: str
+) -> None:
     await queue.enqueue_many(range(4))
     ids = [task_id for task_id, _ in await queue.dequeue(max_tasks=4)]
     await client.set(f'{queue.keys["task"]}:{ids[2]}', 'rubbish')
@@ -535,7 +586,9 @@ async def test_a_broken_key_fails_no_other_settle_call(client, queue, name):
     assert outcomes[:2] + outcomes[3:] == [True] * 3
 
 
-async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue, monkeypatch):
+async def test_a_claim_that_was_given_up_is_asked_for_again(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await faulty.dequeue(0)  # from now on the server knows the script
@@ -546,6 +599,7 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue
         await asyncio.sleep(0.005)
     proxy.refusing = True
     proxy.cut()
+    assert faulty._session is not None
     while faulty._session.fetcher._error is None:
         await asyncio.sleep(0.005)
     proxy.silent = proxy.refusing = False
@@ -553,7 +607,9 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(proxy, faulty, queue
     assert (task, taken.attempt) == (1, 1)
 
 
-async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy, faulty, monkeypatch):
+async def test_calls_behind_one_that_was_given_up_fail_with_it(
+    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     proxy.refusing = True
     proxy.cut()
@@ -567,7 +623,9 @@ async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy, faulty, mo
             await call
 
 
-async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
+async def test_a_scheduled_sweep_outlives_an_error(
+    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
     task_id = await queue.enqueue(1, delay=0.02)
     await client.set(queue.keys['working'], 'x')
     queue.schedule_sweep(0.02)
@@ -575,7 +633,7 @@ async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
         await asyncio.sleep(0.005)
     await client.delete(queue.keys['working'])
 
-    async def swept():
+    async def swept() -> None:
         while (await queue.get_task_state(task_id)).status is not Status.PENDING:
             await asyncio.sleep(0.005)
 
@@ -585,7 +643,9 @@ async def test_a_scheduled_sweep_outlives_an_error(client, queue, caplog):
 
 @pytest.mark.parametrize('group', [None, 'g'])
 @pytest.mark.parametrize('last', ['release', 'cancel', 'sweep'])
-async def test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last(client, queue, caplog, group, last):
+async def test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last(
+    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture, group: str | None, last: str
+) -> None:
     ours = await queue.enqueue(1, task_id='ours')
     taken, _ = await queue.dequeue(0)
     lost = await queue.enqueue(2, task_id='lost', group=group)

@@ -1,14 +1,18 @@
 """Groups and priorities, through the public door: turns, order, and what is told."""
 
+from __future__ import annotations
+
 import asyncio
 import pickle
 import random
 
 import pytest
+import redis.asyncio
 import redis.exceptions
 
 import torrelque
 from conftest import nothing_left
+from servers import RealServer
 from taking import INF, drain, look, take_all, tasks_of
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
@@ -17,7 +21,7 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 @pytest.mark.parametrize('bulk', [1, 7, 250])
 @pytest.mark.parametrize('order', ['noisy first', 'noisy last', 'mixed'])
-async def test_groups_take_turns_however_much_each_has(queue, order, bulk):
+async def test_groups_take_turns_however_much_each_has(queue: Torrelque, order: str, bulk: int) -> None:
     tasks = [('noisy', n) for n in range(5000)]
     small = [(f'small {n % 99}', n) for n in range(990)]
     if order == 'mixed':
@@ -33,14 +37,14 @@ async def test_groups_take_turns_however_much_each_has(queue, order, bulk):
     assert len({group for group, _ in first[:100]}) == 100
 
 
-async def test_a_group_that_comes_later_has_its_turn_at_once(queue):
+async def test_a_group_that_comes_later_has_its_turn_at_once(queue: Torrelque) -> None:
     await queue.enqueue_many(range(500), group='noisy')
     await take_all(queue, 100)
     await queue.enqueue('small', group='small')
     assert 'small' in await tasks_of(queue, 2)
 
 
-async def test_nothing_is_left_of_a_group_without_tasks(client, queue):
+async def test_nothing_is_left_of_a_group_without_tasks(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue_many(range(300), group=lambda n: f'g{n % 100}', priority=lambda n: n % 3 - 1)
     await drain(queue, 40)
     assert await nothing_left(client, queue)
@@ -48,7 +52,7 @@ async def test_nothing_is_left_of_a_group_without_tasks(client, queue):
 
 @pytest.mark.parametrize('bulk', [1, 2, 3, 100])
 @pytest.mark.parametrize('plain', [10, 200])
-async def test_groups_and_plain_tasks_alternate(queue, plain, bulk):
+async def test_groups_and_plain_tasks_alternate(queue: Torrelque, plain: int, bulk: int) -> None:
     await queue.enqueue_many(['plain'] * plain)
     await queue.enqueue_many(['grouped'] * 200, group='g')
     tasks = await tasks_of(queue, 60, bulk)
@@ -58,7 +62,7 @@ async def test_groups_and_plain_tasks_alternate(queue, plain, bulk):
     assert (await tasks_of(queue, plain * 2, 1)).count('late') == 3
 
 
-async def test_large_payloads_do_not_keep_one_side_out(queue):
+async def test_large_payloads_do_not_keep_one_side_out(queue: Torrelque) -> None:
     await queue.enqueue_many(['p' * 600_000] * 4)
     await queue.enqueue_many(['g' * 600_000] * 4, group='g')
     # Each of its claims has room for one task.
@@ -66,7 +70,7 @@ async def test_large_payloads_do_not_keep_one_side_out(queue):
     assert [task[0] for task in tasks] == ['g', 'p'] * 4
 
 
-async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue):
+async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue: Torrelque) -> None:
     await queue.enqueue_many([name * 600_000 for name in 'abcd'], group=lambda task: task[0])
     assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['a', 'b']
     assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['c', 'd']
@@ -76,10 +80,10 @@ async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue):
 
 
 @pytest.mark.parametrize('bulk', [1, 20])
-async def test_limit_one_is_strict_order(client, queue, bulk):
+async def test_limit_one_is_strict_order(client: redis.asyncio.Redis, queue: Torrelque, bulk: int) -> None:
     await queue.set_limit(concurrency=1)
     await queue.enqueue_many(range(60), group=lambda n: f'g{n % 3}')
-    done = []
+    done: list[int] = []
     rng = random.Random(2)
     while len(done) < 60:
         some = await queue.dequeue(60, max_tasks=bulk)
@@ -100,7 +104,9 @@ async def test_limit_one_is_strict_order(client, queue, bulk):
     assert await nothing_left(client, queue)
 
 
-async def test_a_failing_head_blocks_its_group_alone_until_it_is_dead(client, queue):
+async def test_a_failing_head_blocks_its_group_alone_until_it_is_dead(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     await queue.set_limit('a', concurrency=1)
     for group in 'ab':
         await queue.enqueue_many([group + '1', group + '2'], group=group, max_attempts=2)
@@ -120,7 +126,7 @@ async def test_a_failing_head_blocks_its_group_alone_until_it_is_dead(client, qu
 
 
 @pytest.mark.parametrize('end', ['release', 'bury', 'cancel and release', 'lease'])
-async def test_the_next_comes_up_when_the_head_is_gone(client, queue, end):
+async def test_the_next_comes_up_when_the_head_is_gone(client: redis.asyncio.Redis, queue: Torrelque, end: str) -> None:
     await queue.set_limit('a', concurrency=1)
     await queue.enqueue('first', group='a', max_attempts=1)
     await queue.enqueue('second', group='a')
@@ -142,7 +148,7 @@ async def test_the_next_comes_up_when_the_head_is_gone(client, queue, end):
     assert (await waiting)[1] == 'second'
 
 
-async def test_a_task_that_was_not_yet_due_holds_no_slot(client, queue):
+async def test_a_task_that_was_not_yet_due_holds_no_slot(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('a', concurrency=1)
     task_id = await queue.enqueue('delayed', group='a', delay=60)
     assert (await look(client, queue))[:3] == ({'a': '0'}, {}, {'a': '1'})
@@ -157,7 +163,7 @@ async def test_a_task_that_was_not_yet_due_holds_no_slot(client, queue):
     assert await tasks_of(queue) == ['delayed']
 
 
-async def test_order_outlives_the_server(durable_server):
+async def test_order_outlives_the_server(durable_server: RealServer) -> None:
     done = []
     async with durable_server.client() as client:
         async with Torrelque(client, queue='q') as queue:
@@ -182,14 +188,14 @@ async def test_order_outlives_the_server(durable_server):
 # Priority
 
 
-async def test_the_best_of_a_group_first_and_equal_ones_in_order(queue):
+async def test_the_best_of_a_group_first_and_equal_ones_in_order(queue: Torrelque) -> None:
     for n, priority in enumerate([0, -100, 5, 0, 100, 5, -1]):
         await queue.enqueue((priority, n), group='a', priority=priority)
     assert await tasks_of(queue) == [[100, 4], [5, 2], [5, 5], [0, 0], [0, 3], [-1, 6], [-100, 1]]
 
 
 @pytest.mark.parametrize('bulk', [1, 3, 50])
-async def test_many_levels_in_many_groups(queue, bulk):
+async def test_many_levels_in_many_groups(queue: Torrelque, bulk: int) -> None:
     rng = random.Random(3)
     tasks = [(f'g{rng.randrange(4)}', rng.randint(-100, 100), n) for n in range(400)]
     await queue.enqueue_many(tasks, group=lambda task: task[0], priority=lambda task: task[1])
@@ -200,7 +206,7 @@ async def test_many_levels_in_many_groups(queue, bulk):
     assert len(taken) == 400
 
 
-async def test_urgent_before_all_and_idle_after_all(queue):
+async def test_urgent_before_all_and_idle_after_all(queue: Torrelque) -> None:
     await queue.enqueue_many(['plain'] * 3)
     await queue.enqueue_many(['grouped'] * 3, group='g', priority=50)
     levels = [n for n in range(-100, 101) if n]
@@ -211,7 +217,7 @@ async def test_urgent_before_all_and_idle_after_all(queue):
     assert sorted(taken[100:106]) == ['grouped'] * 3 + ['plain'] * 3
 
 
-async def test_a_task_with_a_priority_keeps_its_order_when_it_comes_back(queue):
+async def test_a_task_with_a_priority_keeps_its_order_when_it_comes_back(queue: Torrelque) -> None:
     ids = await queue.enqueue_many(range(3), priority=5)
     taken = await take_all(queue)
     for task_id, _ in reversed(taken):
@@ -224,7 +230,7 @@ async def test_a_task_with_a_priority_keeps_its_order_when_it_comes_back(queue):
     assert (await queue.get_task_state(ids[0])).priority == 5
 
 
-async def test_what_has_a_priority_and_finds_no_room_keeps_its_turn(queue):
+async def test_what_has_a_priority_and_finds_no_room_keeps_its_turn(queue: Torrelque) -> None:
     await queue.enqueue_many([name * 600_000 for name in 'abc'], priority=5)
     assert [task[0] for _, task in await queue.dequeue(0, max_tasks=3)] == ['a', 'b', 'c']
 
@@ -232,7 +238,7 @@ async def test_what_has_a_priority_and_finds_no_room_keeps_its_turn(queue):
 # What is told of groups
 
 
-async def test_statistics_count_tasks_in_groups(queue):
+async def test_statistics_count_tasks_in_groups(queue: Torrelque) -> None:
     await queue.set_limit('a', concurrency=2)
     await queue.enqueue_many(range(10), group='a')
     await queue.enqueue_many(range(3), priority=4)
@@ -242,7 +248,7 @@ async def test_statistics_count_tasks_in_groups(queue):
     assert await queue.get_group_stats('a') == (8, 2, 2, INF, False)
 
 
-async def test_names_of_groups(queue):
+async def test_names_of_groups(queue: Torrelque) -> None:
     names = [f'g{n}' for n in range(700)] + ['ü\x00 "x"', 'a:b', '{x}', 'n' * 300]
     await queue.enqueue_many(names, group=lambda name: name)
     assert sorted([name async for name in queue.groups()]) == sorted(names)
@@ -251,7 +257,7 @@ async def test_names_of_groups(queue):
         assert (await queue.get_task_state(task_id)).group == name
 
 
-async def test_a_part_of_a_transaction(client, queue):
+async def test_a_part_of_a_transaction(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async with client.pipeline(transaction=True) as pipe:
         await queue.enqueue('a', group='g', priority=2, pipeline=pipe)
         await queue.enqueue('b', group='g', pipeline=pipe)
@@ -264,14 +270,14 @@ async def test_a_part_of_a_transaction(client, queue):
     assert (await queue.get_group_stats('g')).slots == 1
 
 
-async def test_a_function_that_fails_says_what_is_in(queue):
+async def test_a_function_that_fails_says_what_is_in(queue: Torrelque) -> None:
     with pytest.raises(torrelque.TorrelqueBulkError) as caught:
-        await queue.enqueue_many(range(600), group=lambda n: 'g' if n < 500 else None if n < 510 else 5)
+        await queue.enqueue_many(range(600), group=lambda n: 'g' if n < 500 else None if n < 510 else 5)  # type: ignore[arg-type, return-value]
     assert isinstance(caught.value.__cause__, TypeError) and len(caught.value.task_ids) == 510
     assert (await queue.get_queue_stats()).tasks == 510
 
 
-async def test_a_delivery_tells_its_group(queue):
+async def test_a_delivery_tells_its_group(queue: Torrelque) -> None:
     await queue.enqueue_many(range(6), group=lambda n: ['a', None, 'ü'][n % 3])
     assert (await queue.enqueue('urgent', priority=1, group=None)).group is None
     taken = {task: task_id for task_id, task in await take_all(queue, bulk=3)}
@@ -282,7 +288,7 @@ async def test_a_delivery_tells_its_group(queue):
     assert (await queue.dequeue(0))[0].group == 'ü'
 
 
-async def test_a_delivery_tells_the_length_of_its_lease(client, queue):
+async def test_a_delivery_tells_the_length_of_its_lease(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue('plain', task_timeout=0.5)
     await queue.enqueue('grouped', task_timeout=7, group='g')
     await queue.enqueue('default')
@@ -294,7 +300,7 @@ async def test_a_delivery_tells_the_length_of_its_lease(client, queue):
     assert (await queue.enqueue('new')).timeout is None
 
 
-async def test_who_was_handed_out_before_an_error_has_a_lease(client, queue):
+async def test_who_was_handed_out_before_an_error_has_a_lease(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     first, _ = await queue.enqueue_many(['a', 'b'], group='g', task_timeout=0.2)
     await client.delete(queue.keys['holders'])
     await client.set(queue.keys['holders'], 'rubbish')

@@ -1,24 +1,30 @@
 """Limits, rates and pauses of groups, through the public door."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
 from conftest import nothing_left
+from servers import RealServer
 from taking import INF, drain, take_all, tasks_of
 from torrelque import Torrelque, TorrelqueLimit
 
 # Limited
 
 
-async def test_never_more_than_the_limit_at_once(server, queue_name):
+async def test_never_more_than_the_limit_at_once(server: RealServer, queue_name: str) -> None:
     limit, running, most, done = 3, 0, 0, 0
     everybody = asyncio.Event()
 
-    async def consume(queue):
+    async def consume(queue: Torrelque) -> None:
         nonlocal running, most, done
         while done < 200:
             try:
@@ -45,7 +51,7 @@ async def test_never_more_than_the_limit_at_once(server, queue_name):
     assert (most, done) == (limit, 200)
 
 
-async def test_a_lost_consumers_slot_comes_back_with_its_lease(queue):
+async def test_a_lost_consumers_slot_comes_back_with_its_lease(queue: Torrelque) -> None:
     await queue.set_limit('a', concurrency=2)
     await queue.enqueue_many(range(3), group='a')
     (lost, _), _ = await take_all(queue)
@@ -57,7 +63,9 @@ async def test_a_lost_consumers_slot_comes_back_with_its_lease(queue):
 
 @pytest.mark.parametrize('group', ['a', None])
 @pytest.mark.parametrize('raised', [{'concurrency': 3}, {'concurrency': INF}, {}])
-async def test_a_limit_that_is_raised_wakes_who_waits(queue, group, raised):
+async def test_a_limit_that_is_raised_wakes_who_waits(
+    queue: Torrelque, group: str | None, raised: dict[str, Any]
+) -> None:
     await queue.set_limit(group, concurrency=2)
     await queue.enqueue_many(range(3), group='a')
     assert len(await take_all(queue)) == 2
@@ -68,7 +76,7 @@ async def test_a_limit_that_is_raised_wakes_who_waits(queue, group, raised):
     assert (await waiting)[1] == 2
 
 
-async def test_a_lowered_limit_interrupts_nobody(queue):
+async def test_a_lowered_limit_interrupts_nobody(queue: Torrelque) -> None:
     await queue.enqueue_many(range(10), group='a')
     taken = await take_all(queue, 4)
     await queue.set_limit('a', concurrency=2)
@@ -81,7 +89,7 @@ async def test_a_lowered_limit_interrupts_nobody(queue):
     assert (await queue.get_group_stats('a')).slots == 2
 
 
-async def test_limits_are_told_as_they_were_set(client, queue, queue_name):
+async def test_limits_are_told_as_they_were_set(client: redis.asyncio.Redis, queue: Torrelque, queue_name: str) -> None:
     assert await queue.get_limits() == {}
     await queue.set_limit(concurrency=5, rate=(50, 1.0))
     await queue.set_limit('a', concurrency=1)
@@ -103,7 +111,7 @@ async def test_limits_are_told_as_they_were_set(client, queue, queue_name):
     assert await nothing_left(client, queue)
 
 
-async def test_a_changed_default_reaches_all_groups(queue):
+async def test_a_changed_default_reaches_all_groups(queue: Torrelque) -> None:
     await queue.set_limit(concurrency=1)
     await queue.enqueue_many(range(3000), group=lambda n: f'g{n % 1000}')
     assert len(await take_all(queue, bulk=250)) == 1000
@@ -114,7 +122,7 @@ async def test_a_changed_default_reaches_all_groups(queue):
 # Rated
 
 
-def check_rate(stamps, starts, seconds):
+def check_rate(stamps: Sequence[float], starts: int, seconds: float) -> None:
     stamps = sorted(stamps)
     for first, last in itertools.combinations(range(len(stamps)), 2):
         window = stamps[last] - stamps[first]
@@ -124,11 +132,14 @@ def check_rate(stamps, starts, seconds):
 @pytest.mark.first_server
 @pytest.mark.parametrize('bulk', [1, 100])
 @pytest.mark.parametrize(('starts', 'seconds'), [(5, 0.1), (1, 0.02), (300, 1.0), (100, 1 / 3)])
-async def test_a_rate_is_kept_in_every_window(client, queue, starts, seconds, bulk):
+async def test_a_rate_is_kept_in_every_window(
+    client: redis.asyncio.Redis, queue: Torrelque, starts: int, seconds: float, bulk: int
+) -> None:
     await queue.set_limit('a', rate=(starts, seconds))
     count = starts + round(0.4 * starts / seconds)
     await queue.enqueue_many(range(count), group='a')
-    stamps, tasks = [], []
+    stamps: list[int] = []
+    tasks: list[int] = []
     while len(tasks) < count:
         some = await queue.dequeue(60, max_tasks=bulk)
         for task_id, task in [some] if bulk == 1 else some:
@@ -140,7 +151,7 @@ async def test_a_rate_is_kept_in_every_window(client, queue, starts, seconds, bu
     assert [key for key in await client.keys() if b':rated' in key] == []
 
 
-async def test_who_waits_for_a_token_does_not_poll(server, queue):
+async def test_who_waits_for_a_token_does_not_poll(server: RealServer, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(1, 0.5))
     await queue.enqueue_many(range(3), group='a')
     await queue.dequeue(0)
@@ -152,7 +163,7 @@ async def test_who_waits_for_a_token_does_not_poll(server, queue):
     assert after - before <= 6
 
 
-async def test_a_bucket_is_not_filled_anew_by_emptiness(client, queue):
+async def test_a_bucket_is_not_filled_anew_by_emptiness(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(2, 60))
     for n in range(2):
         await queue.enqueue(n, group='a')
@@ -168,7 +179,7 @@ async def test_a_bucket_is_not_filled_anew_by_emptiness(client, queue):
     assert await drain(queue) == ['b']
 
 
-async def test_a_rate_that_is_lifted_frees_who_waits_for_a_token(queue):
+async def test_a_rate_that_is_lifted_frees_who_waits_for_a_token(queue: Torrelque) -> None:
     await queue.set_limit(rate=(1, 3600))
     await queue.enqueue_many(range(4), group='a')
     await queue.enqueue_many('xy', group='b')
@@ -182,7 +193,7 @@ async def test_a_rate_that_is_lifted_frees_who_waits_for_a_token(queue):
     assert await tasks_of(queue) == ['y']
 
 
-async def test_a_rate_and_a_limit_go_together(queue):
+async def test_a_rate_and_a_limit_go_together(queue: Torrelque) -> None:
     await queue.set_limit('a', concurrency=1, rate=(2, 3600))
     await queue.enqueue_many(range(4), group='a')
     for n in range(2):
@@ -193,7 +204,7 @@ async def test_a_rate_and_a_limit_go_together(queue):
     assert await queue.get_group_stats('a') == (2, 0, 1, (2, 3600), False)
 
 
-async def test_a_bucket_lives_by_the_rate_of_now(client, queue):
+async def test_a_bucket_lives_by_the_rate_of_now(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('a', rate=(3, 0.2))
     await queue.enqueue_many(range(4), group='a')
     assert len(await take_all(queue, 3)) == 3
@@ -204,7 +215,9 @@ async def test_a_bucket_lives_by_the_rate_of_now(client, queue):
 # Paused
 
 
-async def test_a_paused_queue_takes_in_and_hands_nothing_out(client, queue, queue_name):
+async def test_a_paused_queue_takes_in_and_hands_nothing_out(
+    client: redis.asyncio.Redis, queue: Torrelque, queue_name: str
+) -> None:
     await queue.enqueue('before')
     task_id, _ = await queue.dequeue(0)
     await queue.pause()
@@ -223,7 +236,7 @@ async def test_a_paused_queue_takes_in_and_hands_nothing_out(client, queue, queu
     assert sorted(tasks) == ['grouped', 'plain', 'urgent']
 
 
-async def test_who_waits_at_a_paused_queue_does_not_spin(server, queue):
+async def test_who_waits_at_a_paused_queue_does_not_spin(server: RealServer, queue: Torrelque) -> None:
     await queue.pause()
     await queue.enqueue_many([1, 2])
     await queue.enqueue(3, group='g')
@@ -237,7 +250,7 @@ async def test_who_waits_at_a_paused_queue_does_not_spin(server, queue):
     await waiting
 
 
-async def test_a_paused_group_lets_the_others_go_on(queue):
+async def test_a_paused_group_lets_the_others_go_on(queue: Torrelque) -> None:
     await queue.enqueue_many(range(6), group=lambda n: 'ab'[n % 2])
     ((taken, _),) = await take_all(queue, 1)
     await queue.pause('a')
@@ -251,7 +264,9 @@ async def test_a_paused_group_lets_the_others_go_on(queue):
     assert [task for _, task in await waiting] == [0, 2, 4, 6]
 
 
-async def test_a_pause_of_a_group_outlives_its_tasks_and_the_queues_resume(client, queue):
+async def test_a_pause_of_a_group_outlives_its_tasks_and_the_queues_resume(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     await queue.pause('a')
     await queue.pause()
     await queue.resume()

@@ -1,22 +1,29 @@
 """Calls that are part of a caller's transaction."""
 
+from __future__ import annotations
+
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+import redis.asyncio
 import redis.exceptions
 
 import torrelque
+from servers import RealServer
+from topology import Cluster
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, read_outcome
 from waiting import until_waiting
 
 
 @pytest.fixture(params=[False, True])
-async def decoding(server, request):
+async def decoding(server: RealServer, request: pytest.FixtureRequest) -> AsyncIterator[redis.asyncio.Redis]:
     async with server.client(decode_responses=request.param) as client:
         yield client
 
 
-async def test_an_order_and_its_task_are_written_together(decoding, queue_name):
+async def test_an_order_and_its_task_are_written_together(decoding: redis.asyncio.Redis, queue_name: str) -> None:
     async with Torrelque(decoding, queue=queue_name) as queue:
         await decoding.script_flush()
         async with decoding.pipeline() as pipe:
@@ -41,7 +48,7 @@ async def test_an_order_and_its_task_are_written_together(decoding, queue_name):
         assert await queue.dequeue(0) == (next_id, 'next')
 
 
-async def test_outcomes_are_refusals_and_errors_too(client, queue_name):
+async def test_outcomes_are_refusals_and_errors_too(client: redis.asyncio.Redis, queue_name: str) -> None:
     async with Torrelque(client, queue=queue_name, max_tasks=2) as queue:
         await queue.enqueue(1, task_id='own')
         async with client.pipeline() as pipe:
@@ -55,19 +62,20 @@ async def test_outcomes_are_refusals_and_errors_too(client, queue_name):
             read_outcome(results[0])
         assert caught.value.task_id == 'own'
         assert read_outcome(results[1]) is True
-        with pytest.raises(torrelque.TorrelqueFullError) as caught:
+        with pytest.raises(torrelque.TorrelqueFullError) as full:
             read_outcome(results[2])
-        assert caught.value.size == 2
+        assert full.value.size == 2
         assert read_outcome(results[3]) is False
         assert await client.get('other') == b'written'
     with pytest.raises(redis.exceptions.ResponseError):
         read_outcome(redis.exceptions.ResponseError('OOM'))
+    rubbish: Any
     for rubbish in (None, 1, [], b'', 'ko', True, {}):
         with pytest.raises(torrelque.TorrelqueError):
             read_outcome(rubbish)
 
 
-async def test_fenced_and_dead_outcomes(client, queue):
+async def test_fenced_and_dead_outcomes(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue(1, max_attempts=1)
     old, _ = await queue.dequeue()
     await queue.requeue(old, forgive=True)
@@ -80,7 +88,7 @@ async def test_fenced_and_dead_outcomes(client, queue):
     assert (await queue.get_task_state(taken)).status is Status.DEAD
 
 
-async def test_a_transaction_that_is_repeated_enqueues_once(client, queue):
+async def test_a_transaction_that_is_repeated_enqueues_once(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async with client.pipeline() as pipe:
         await queue.enqueue(1, pipeline=pipe)
         await queue.enqueue(2, task_id='own', pipeline=pipe)
@@ -91,7 +99,7 @@ async def test_a_transaction_that_is_repeated_enqueues_once(client, queue):
     assert len(await queue.dequeue(0, max_tasks=5)) == 2
 
 
-async def test_an_aborted_transaction_enqueues_nothing(client, queue):
+async def test_an_aborted_transaction_enqueues_nothing(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async with client.pipeline() as pipe:
         await pipe.watch('guard')
         with pytest.raises(torrelque.TorrelqueError, match='multi'):
@@ -104,7 +112,7 @@ async def test_an_aborted_transaction_enqueues_nothing(client, queue):
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
 
 
-async def test_a_transaction_wakes_who_waits(client, queue, endless):
+async def test_a_transaction_wakes_who_waits(client: redis.asyncio.Redis, queue: Torrelque, endless: None) -> None:
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     async with client.pipeline() as pipe:
@@ -113,7 +121,9 @@ async def test_a_transaction_wakes_who_waits(client, queue, endless):
     assert (await asyncio.wait_for(waiting, 60))[1] == 'now'
 
 
-async def test_bad_pipelines_are_refused_and_nothing_is_queued(server, client, queue):
+async def test_bad_pipelines_are_refused_and_nothing_is_queued(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     async with server.client() as other, other.pipeline() as wrong, client.pipeline() as pipe:
         for pipeline in (wrong, client, 'x', object()):
             with pytest.raises(torrelque.TorrelqueError):
@@ -126,7 +136,7 @@ async def test_bad_pipelines_are_refused_and_nothing_is_queued(server, client, q
 
 
 @pytest.mark.parametrize('transaction', [True, False])
-async def test_a_cluster_pipeline(cluster, transaction):
+async def test_a_cluster_pipeline(cluster: Cluster, transaction: bool) -> None:
     async with cluster.client() as client, Torrelque(client, queue='{shop}mail') as queue:
         async with client.pipeline(transaction=transaction) as pipe:
             pipe.set('{shop}order', 'book')
@@ -142,7 +152,9 @@ async def test_a_cluster_pipeline(cluster, transaction):
         assert (await queue.dequeue(60))[1] == 'next'
 
 
-async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(client, queue):
+async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     async with client.pipeline() as pipe:
         await queue.enqueue(1, pipeline=pipe)
         (command,) = [command[0] for command in pipe.command_stack]

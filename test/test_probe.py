@@ -1,16 +1,21 @@
 """Pauses that let one task through every so often: how often, which one, and who is woken for it."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import itertools
 import pickle
+from typing import Any
 
 import pytest
+import redis.asyncio
 import redis.exceptions
 
 import torrelque
 from conftest import nothing_left
-from proxy import calls_of
+from proxy import Proxy, calls_of
+from servers import RealServer
 from taking import drain, take_all, tasks_of
 from torrelque import Torrelque
 from waiting import until_waiting
@@ -18,18 +23,18 @@ from waiting import until_waiting
 GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 
 
-async def times_of(client, queue, group):
+async def times_of(client: Any, queue: Torrelque, group: str | None) -> tuple[int, int]:
     """When the next probe is, and the time from one to the next (ms)."""
     instant, every = (await client.hget(queue.keys['probes'], group or '')).split()
     return int(instant), int(every)
 
 
-async def clock(client):
+async def clock(client: redis.asyncio.Redis) -> int:
     seconds, microseconds = await client.time()
     return seconds * 1000 + microseconds // 1000
 
 
-async def make_due(client, queue, group):
+async def make_due(client: redis.asyncio.Redis, queue: Torrelque, group: str | None) -> None:
     """Its time comes."""
     _, every = await times_of(client, queue, group)
     await client.hset(queue.keys['probes'], group or '', f'1 {every}')
@@ -37,7 +42,7 @@ async def make_due(client, queue, group):
     await queue.sweep()
 
 
-async def keys_of(client, queue):
+async def keys_of(client: Any, queue: Torrelque) -> set[str]:
     """Short names of the keys that are there, without states and the record of a claim."""
     base = queue.keys['pending'].removesuffix('pending')
     names = {key.decode().removeprefix(base) for key in await client.keys('*')}
@@ -45,7 +50,9 @@ async def keys_of(client, queue):
 
 
 @GROUPS
-async def test_one_task_is_let_through_when_its_time_has_come_and_no_more(client, queue, group):
+async def test_one_task_is_let_through_when_its_time_has_come_and_no_more(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     before = await clock(client)
     await queue.pause(group, probe=60)
     instant, every = await times_of(client, queue, group)
@@ -67,7 +74,7 @@ async def test_one_task_is_let_through_when_its_time_has_come_and_no_more(client
     assert [(task, task_id.probe, task_id.group) for task_id, task in rest] == [(2, False, group), (3, False, group)]
 
 
-def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled():
+def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled() -> None:
     for probe in (True, False):
         task_id = torrelque.TorrelqueTaskId('a', 1, '1-1', 'g', 2.0, probe)
         assert pickle.loads(pickle.dumps(task_id)).probe is probe
@@ -76,12 +83,14 @@ def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled():
 
 @pytest.mark.first_server
 @pytest.mark.parametrize('paused', ['the queue', 'the queue with groups', 'a group', 'a strict group'])
-async def test_many_consumers_are_given_one_probe_in_each_interval(server, client, queue, queue_name, endless, paused):
+async def test_many_consumers_are_given_one_probe_in_each_interval(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, paused: str
+) -> None:
     group = 'g' if 'a ' in paused else None
     taken = []
     enough = asyncio.Event()
 
-    async def consume(queue):
+    async def consume(queue: Torrelque) -> None:
         while True:
             task_id, _ = await queue.dequeue()
             taken.append(task_id)
@@ -110,7 +119,15 @@ async def test_many_consumers_are_given_one_probe_in_each_interval(server, clien
 
 @GROUPS
 @pytest.mark.parametrize('late', [False, True], ids=['enqueued before', 'enqueued after'])
-async def test_who_waits_already_is_told_of_the_time(server, client, queue, queue_name, endless, group, late):
+async def test_who_waits_already_is_told_of_the_time(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    endless: None,
+    group: str | None,
+    late: bool,
+) -> None:
     await queue.pause(group, probe=1000)
     if not late:
         await queue.enqueue(1, group=group)
@@ -125,7 +142,9 @@ async def test_who_waits_already_is_told_of_the_time(server, client, queue, queu
 
 
 @GROUPS
-async def test_a_pause_without_probes_stays_one(client, queue, group):
+async def test_a_pause_without_probes_stays_one(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.enqueue(1, group=group)
     await queue.pause(group)
     await queue.pause(group, probe=0.01)
@@ -137,7 +156,9 @@ async def test_a_pause_without_probes_stays_one(client, queue, group):
 
 
 @GROUPS
-async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, queue, queue_name, endless, group):
+async def test_who_leaves_while_it_keeps_the_time_wakes_another(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, group: str | None
+) -> None:
     await queue.pause(group, probe=1)
     async with server.client() as one_client, server.client() as two_client:
         async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
@@ -146,8 +167,10 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, 
             stays = asyncio.ensure_future(two.dequeue())
             await until_waiting(client, count=2)
             await queue.enqueue(1, group=group)
+            assert one._session is not None
             while one._session.fetcher._timer is None:
                 await asyncio.sleep(0.005)
+            assert two._session is not None
             assert two._session.fetcher._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
@@ -155,7 +178,9 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(server, client, 
 
 
 @GROUPS
-async def test_who_waits_for_a_probe_does_not_spin(server, client, queue, group):
+async def test_who_waits_for_a_probe_does_not_spin(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group, probe=60)
     await queue.pause('h')
     await queue.enqueue_many([1, 2], group=group)
@@ -171,7 +196,9 @@ async def test_who_waits_for_a_probe_does_not_spin(server, client, queue, group)
     await waiting
 
 
-async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queue):
+async def test_a_due_probe_that_finds_nothing_does_not_spin(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     await queue.pause(probe=60)
     await queue.pause('h')
     await queue.enqueue(3, group='h')
@@ -189,7 +216,9 @@ async def test_a_due_probe_that_finds_nothing_does_not_spin(server, client, queu
 
 
 @pytest.mark.parametrize(('paused', 'group'), [(None, None), (None, 'g'), ('g', 'g')])
-async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(client, queue, proxy, queue_name, paused, group):
+async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, queue_name: str, paused: str | None, group: str | None
+) -> None:
     await queue.pause(paused, probe=60)
     await queue.enqueue_many(range(3), group=group)
     await make_due(client, queue, paused)
@@ -203,7 +232,9 @@ async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(client, queue
         assert await faulty.release(task_id)
 
 
-async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(client, queue, proxy, queue_name):
+async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, queue_name: str
+) -> None:
     await queue.pause('g', probe=60)
     await queue.enqueue_many(['g', 'h', 'i'], group=lambda task: task)
     await queue.enqueue_many(['plain', 'another'])
@@ -219,7 +250,9 @@ async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(clie
 
 
 @GROUPS
-async def test_after_a_probe_whose_holder_is_gone_comes_the_next_task(client, queue, group):
+async def test_after_a_probe_whose_holder_is_gone_comes_the_next_task(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group, probe=60)
     await queue.enqueue_many(range(2), group=group, task_timeout=600)
     for n in range(2):
@@ -229,7 +262,9 @@ async def test_after_a_probe_whose_holder_is_gone_comes_the_next_task(client, qu
 
 
 @GROUPS
-async def test_a_probe_that_finds_no_task_waits_for_the_next(client, queue, group, endless):
+async def test_a_probe_that_finds_no_task_waits_for_the_next(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, endless: None
+) -> None:
     await queue.pause(group, probe=60)
     await make_due(client, queue, group)
     assert await take_all(queue) == []
@@ -242,7 +277,7 @@ async def test_a_probe_that_finds_no_task_waits_for_the_next(client, queue, grou
     assert await take_all(queue) == []
 
 
-async def test_the_probe_of_a_strict_group_is_its_head(client, queue):
+async def test_the_probe_of_a_strict_group_is_its_head(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('g', concurrency=1)
     await queue.enqueue_many(range(3), group='g')
     # A head that came up before goes back, and comes up again in its time.
@@ -263,7 +298,7 @@ async def test_the_probe_of_a_strict_group_is_its_head(client, queue):
     assert await tasks_of(queue) == [1]
 
 
-async def test_the_probe_of_a_group_needs_a_token(client, queue):
+async def test_the_probe_of_a_group_needs_a_token(client: Any, queue: Torrelque) -> None:
     await queue.set_limit('g', rate=(1, 3600))
     await queue.pause('g', probe=60)
     await queue.enqueue_many(range(3), group='g')
@@ -278,7 +313,9 @@ async def test_the_probe_of_a_group_needs_a_token(client, queue):
 
 
 @pytest.mark.parametrize('default', [False, True])
-async def test_a_limit_that_is_changed_meanwhile_leaves_the_time_alone(client, queue, default):
+async def test_a_limit_that_is_changed_meanwhile_leaves_the_time_alone(
+    client: redis.asyncio.Redis, queue: Torrelque, default: bool
+) -> None:
     await queue.pause('g', probe=60)
     await queue.enqueue_many(range(3), group='g')
     due = await times_of(client, queue, 'g')
@@ -291,7 +328,9 @@ async def test_a_limit_that_is_changed_meanwhile_leaves_the_time_alone(client, q
 
 
 @pytest.mark.parametrize('bulk', [1, 100])
-async def test_the_probe_of_the_queue_is_what_a_claim_would_take_first(client, queue, bulk):
+async def test_the_probe_of_the_queue_is_what_a_claim_would_take_first(
+    client: redis.asyncio.Redis, queue: Torrelque, bulk: int
+) -> None:
     await queue.enqueue_many(['halted'] * 3, group='h')
     await queue.enqueue_many(['low', 'high'], priority=lambda task: 1 if task == 'high' else -1)
     await queue.enqueue_many(['g0', 'g1'], group='g')
@@ -314,7 +353,7 @@ async def test_the_probe_of_the_queue_is_what_a_claim_would_take_first(client, q
     assert await tasks_of(queue) == ['halted'] * 3
 
 
-async def test_a_probe_of_the_queue_needs_that_of_a_paused_group(client, queue):
+async def test_a_probe_of_the_queue_needs_that_of_a_paused_group(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.pause('g', probe=60)
     await queue.pause(probe=60)
     await queue.enqueue_many(range(3), group='g')
@@ -330,7 +369,9 @@ async def test_a_probe_of_the_queue_needs_that_of_a_paused_group(client, queue):
 
 
 @GROUPS
-async def test_groups_that_are_not_paused_go_on_and_give_no_probes(client, queue, group):
+async def test_groups_that_are_not_paused_go_on_and_give_no_probes(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause('other', probe=60)
     await queue.enqueue_many(range(3), group=group)
     taken = await take_all(queue)
@@ -338,7 +379,9 @@ async def test_groups_that_are_not_paused_go_on_and_give_no_probes(client, queue
 
 
 @GROUPS
-async def test_a_pause_of_what_is_paused_starts_its_time_anew(client, queue, group):
+async def test_a_pause_of_what_is_paused_starts_its_time_anew(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group, probe=60)
     await queue.enqueue_many(range(2), group=group)
     await make_due(client, queue, group)
@@ -357,7 +400,9 @@ async def test_a_pause_of_what_is_paused_starts_its_time_anew(client, queue, gro
 
 
 @GROUPS
-async def test_nothing_is_left_of_probes_after_resume(client, queue, group):
+async def test_nothing_is_left_of_probes_after_resume(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group, probe=60)
     await queue.enqueue_many(range(3), group=group)
     await make_due(client, queue, group)
@@ -370,7 +415,9 @@ async def test_nothing_is_left_of_probes_after_resume(client, queue, group):
 
 
 @GROUPS
-async def test_an_emptied_queue_keeps_the_pause_alone(client, queue, group):
+async def test_an_emptied_queue_keeps_the_pause_alone(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group, probe=60)
     ids = await queue.enqueue_many(range(3), group=group)
     with contextlib.suppress(torrelque.TorrelqueTimeoutError):
@@ -382,7 +429,7 @@ async def test_an_emptied_queue_keeps_the_pause_alone(client, queue, group):
     assert await keys_of(client, queue) == {'paused', 'probes'}
 
 
-async def test_delayed_tasks_that_become_due_wait_for_the_probe(client, queue):
+async def test_delayed_tasks_that_become_due_wait_for_the_probe(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.pause('g', probe=60)
     ids = await queue.enqueue_many(range(2), group='g', delay=60)
     await client.zadd(queue.keys['delayed'], dict.fromkeys(ids, 1))
@@ -395,7 +442,9 @@ async def test_delayed_tasks_that_become_due_wait_for_the_probe(client, queue):
 
 @GROUPS
 @pytest.mark.parametrize('text', ['', 'x', '1', '1 0', '1 -5', '-1 5', '1.5 1', '1 2 3'])
-async def test_times_that_were_broken_by_hand_let_nothing_through(client, queue, group, text):
+async def test_times_that_were_broken_by_hand_let_nothing_through(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, text: str
+) -> None:
     await queue.pause(group)
     await client.hset(queue.keys['probes'], group or '', text)
     await queue.enqueue_many(range(3), group=group)
@@ -406,7 +455,9 @@ async def test_times_that_were_broken_by_hand_let_nothing_through(client, queue,
 
 
 @GROUPS
-async def test_something_else_in_the_key_of_the_times_lets_nothing_through(client, queue, group):
+async def test_something_else_in_the_key_of_the_times_lets_nothing_through(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
     await queue.pause(group)
     await client.set(queue.keys['probes'], 'x')
     await queue.enqueue_many(range(3), group=group)
@@ -421,7 +472,9 @@ async def test_something_else_in_the_key_of_the_times_lets_nothing_through(clien
 
 @GROUPS
 @pytest.mark.parametrize('probe', [0, 0.0, -1, float('nan'), float('inf'), 1e11, '1', b'1', True, [], 1j], ids=repr)
-async def test_a_time_that_is_none_is_refused_before_anything_is_sent(client, queue, group, probe):
+async def test_a_time_that_is_none_is_refused_before_anything_is_sent(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, probe: Any
+) -> None:
     with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError), match='probe'):
         await queue.pause(group, probe=probe)
     assert await nothing_left(client, queue)

@@ -1,16 +1,20 @@
 """Calls are values: what is built and parsed without a server."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import torrelque
 from torrelque import model
 from torrelque.model import JSON
-from torrelque.protocol import replies, transition as protocol
+from torrelque.protocol import check, replies, transition as protocol
 from torrelque.protocol.calls import Plan
 from torrelque.protocol.keys import DECLARED, make_keys
 from torrelque.protocol.scripts import load_script
@@ -20,7 +24,7 @@ NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('_')])
-def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name):
+def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name: str) -> None:
     script = load_script(name)
     assert script.sha.decode() == hashlib.sha1(script.text).hexdigest()
     assert not re.search(rb'^\s*--', script.text, re.M)
@@ -38,7 +42,7 @@ def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name):
             assert (code[0].encode() in script.text) == needed, (name, part)
 
 
-def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch, tmp_path):
+def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / 'script').mkdir()
     parts = {
         '_prelude': "local base = 'x:'",
@@ -62,7 +66,7 @@ def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch, tmp_pa
     ]
 
 
-def test_a_call_is_packed_once_and_the_same_in_both_forms():
+def test_a_call_is_packed_once_and_the_same_in_both_forms() -> None:
     keys = make_keys('q')
     transition = Transition('stats', keys)
     packed = transition.pack(['ü', b'\xff'], False, False)
@@ -74,7 +78,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms():
 
 
 @pytest.mark.parametrize('fast', [True, False])
-def test_json_is_that_of_the_standard_library(monkeypatch, fast):
+def test_json_is_that_of_the_standard_library(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
     if not fast:
         monkeypatch.setattr(json.encoder, 'c_make_encoder', None)
     encode = model._make_encode()
@@ -82,9 +86,10 @@ def test_json_is_that_of_the_standard_library(monkeypatch, fast):
         assert encode(value) == json.dumps(value, separators=(',', ':'))
         for text in (json.dumps(value), f' \n{json.dumps(value)}', f'{json.dumps(value)}\t '):
             assert JSON.loads(text.encode()) == json.loads(text)
-    circle = []
+    circle: list[Any] = []
     circle.append(circle)
-    for value in (circle, {1: object()}, {(1,): 2}):
+    bad: tuple[Any, ...] = (circle, {1: object()}, {(1,): 2})
+    for value in bad:
         with pytest.raises((TypeError, ValueError, RecursionError)):
             encode(value)
     for data in (b'', b' ', b'{', b'1 2', b'\xff'):
@@ -92,17 +97,17 @@ def test_json_is_that_of_the_standard_library(monkeypatch, fast):
             JSON.loads(data)
 
 
-def test_seconds_become_whole_milliseconds():
-    assert [protocol.milliseconds(s, 't') for s in (0, 0.0, 0.00001, 0.0015, 1, 2.5)] == [0, 0, 1, 2, 1000, 2500]
+def test_seconds_become_whole_milliseconds() -> None:
+    assert [check.milliseconds(s, 't') for s in (0, 0.0, 0.00001, 0.0015, 1, 2.5)] == [0, 0, 1, 2, 1000, 2500]
 
 
-def test_options_are_short_where_nothing_is_special():
+def test_options_are_short_where_nothing_is_special() -> None:
     assert protocol.enqueue_options(300, None, None, None) == '300000'
     assert protocol.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
     assert protocol.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
 
 
-def test_marks_are_short_and_all_different():
+def test_marks_are_short_and_all_different() -> None:
     plans = [Plan('q', JSON, None) for _ in range(2)]
     some = [plan.mark() for plan in plans for _ in range(1000)]
     assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
@@ -119,23 +124,24 @@ def test_marks_are_short_and_all_different():
         ('ERR unknown', 'ERR'),
     ],
 )
-def test_errors_of_servers_old_and_new_are_told_apart(message, code):
+def test_errors_of_servers_old_and_new_are_told_apart(message: str, code: str) -> None:
     assert replies.error_code(message) == code
 
 
 @pytest.mark.parametrize('reply', [b'ok', 'ok', [b'ok'], ['ok'], b'dead', [b'dead']])
-def test_done_outcomes(reply):
+def test_done_outcomes(reply: Any) -> None:
     assert torrelque.read_outcome(reply) is True
 
 
 @pytest.mark.parametrize('reply', [[b'lease_lost'], ['unknown'], [b'cancelled'], ['not_working']])
-def test_refused_outcomes(reply):
+def test_refused_outcomes(reply: Any) -> None:
     assert torrelque.read_outcome(reply) is False
 
 
-def test_a_state_is_read_from_its_values():
+def test_a_state_is_read_from_its_values() -> None:
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
     state = replies.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
+    assert state
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
     assert replies.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None

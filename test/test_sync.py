@@ -10,6 +10,7 @@ import math
 import os
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +21,8 @@ import redis.asyncio
 import torrelque
 import torrelque.sync
 from conftest import nothing_left
-from torrelque import TorrelqueTaskId, TorrelqueTaskStatus as Status, read_outcome
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status, read_outcome
 
 NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval'}
 
@@ -101,7 +103,7 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
 )
 
 
-def plain(value):
+def plain(value: object) -> str:
     """A reply, or the keys of a queue, without what differs from one run to the next."""
     text = re.sub(r'0x[0-9a-f]+', '0x', repr(value))
     # A mark may begin as a time does.
@@ -109,7 +111,7 @@ def plain(value):
     return re.sub(r'\b1\d{9,}(\.\d+)?\b', 'TIME', text)
 
 
-async def dump(client, prefix):
+async def dump(client: Any, prefix: str) -> dict[Any, Any]:
     """All keys of a queue with what is in them, but for records of claims, which go by themselves."""
     found = {}
     for key in sorted(await client.keys('*')):
@@ -128,16 +130,17 @@ async def dump(client, prefix):
     return found
 
 
-def same_ids(monkeypatch):
+def same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
     monkeypatch.setattr(os, 'urandom', lambda size: hashlib.sha1(b'%d' % next(numbers)).digest()[:size])
 
 
-async def tell(queue, call, client):
+async def tell(queue: Any, call: Any, client: redis.asyncio.Redis) -> list[Any]:
     """What comes of each call of the story, and what is in the queue after it."""
-    deliveries, told = [], []
+    deliveries: list[Any] = []
+    told: list[Any] = []
 
-    def known(argument):
+    def known(argument: Any) -> Any:
         if isinstance(argument, list):
             return [known(one) for one in argument]
         return deliveries[argument] if isinstance(argument, int) else argument
@@ -159,13 +162,13 @@ async def tell(queue, call, client):
     return told
 
 
-async def call_async(verb, *args, **options):
+async def call_async(verb: Any, *args: Any, **options: Any) -> Any:
     if inspect.isasyncgenfunction(verb):
         return [item async for item in verb(*args, **options)]
     return await verb(*args, **options)
 
 
-async def call_sync(verb, *args, **options):
+async def call_sync(verb: Any, *args: Any, **options: Any) -> Any:
     if inspect.isgeneratorfunction(verb):
         return await asyncio.to_thread(lambda: list(verb(*args, **options)))
     return await asyncio.to_thread(verb, *args, **options)
@@ -173,7 +176,15 @@ async def call_sync(verb, *args, **options):
 
 @pytest.mark.parametrize('decode', [False, True])
 @pytest.mark.parametrize('protocol', [2, 3])
-async def test_a_story_is_the_same_told_by_both(server, client, queue, decode, protocol, caplog, monkeypatch):
+async def test_a_story_is_the_same_told_by_both(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    decode: bool,
+    protocol: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     same_ids(monkeypatch)
     expected = await tell(queue, call_async, client)
     warned = [record.getMessage() for record in caplog.records]
@@ -194,7 +205,7 @@ async def test_a_story_is_the_same_told_by_both(server, client, queue, decode, p
     assert [record.getMessage() for record in caplog.records] == warned and len(warned) > 5
 
 
-def test_signatures_are_those_of_the_asynchronous_queue():
+def test_signatures_are_those_of_the_asynchronous_queue() -> None:
     for name, verb in inspect.getmembers(torrelque.Torrelque):
         if name.startswith('_') or name in NO_SYNC:
             continue
@@ -215,12 +226,14 @@ def test_signatures_are_those_of_the_asynchronous_queue():
 
 
 @pytest.fixture
-def sync(server, queue_name):
+def sync(server: RealServer, queue_name: str) -> Iterator[torrelque.sync.Torrelque]:
     with server.sync_client() as client, torrelque.sync.Torrelque(client, queue=queue_name) as queue:
         yield queue
 
 
-async def test_tasks_go_from_one_to_the_other(client, queue, sync):
+async def test_tasks_go_from_one_to_the_other(
+    client: redis.asyncio.Redis, queue: Torrelque, sync: torrelque.sync.Torrelque
+) -> None:
     task_id = await queue.enqueue(1)
     taken, task = await asyncio.to_thread(sync.dequeue)
     assert (taken, task, taken.attempt) == (task_id, 1, 1)
@@ -236,7 +249,9 @@ async def test_tasks_go_from_one_to_the_other(client, queue, sync):
         await asyncio.sleep(0.01)
 
 
-async def test_many_go_in_and_out(client, queue, sync):
+async def test_many_go_in_and_out(
+    client: redis.asyncio.Redis, queue: Torrelque, sync: torrelque.sync.Torrelque
+) -> None:
     ids = await asyncio.to_thread(sync.enqueue_many, ({'n': n, 'x': 'x' * 5000} for n in range(1000)))
     assert len(ids) == 1000 and type(ids[0]) is TorrelqueTaskId
     taken = await asyncio.to_thread(sync.dequeue, max_tasks=700)
@@ -248,14 +263,16 @@ async def test_many_go_in_and_out(client, queue, sync):
     assert await nothing_left(client, queue)
 
 
-async def test_a_large_task_is_sent_whole(sync):
+async def test_a_large_task_is_sent_whole(sync: torrelque.sync.Torrelque) -> None:
     task = 'x' * 20_000_000
     await asyncio.to_thread(sync.enqueue, task)
     assert (await asyncio.to_thread(sync.dequeue))[1] == task
 
 
-async def test_an_iterable_that_fails_tells_what_is_in(client, queue, sync):
-    def tasks():
+async def test_an_iterable_that_fails_tells_what_is_in(
+    client: redis.asyncio.Redis, queue: Torrelque, sync: torrelque.sync.Torrelque
+) -> None:
+    def tasks() -> Iterator[int]:
         yield from range(600)
         raise ValueError('enough')
 
@@ -265,18 +282,25 @@ async def test_an_iterable_that_fails_tells_what_is_in(client, queue, sync):
     assert len(caught.value.task_ids) == 600 == (await queue.get_queue_stats()).tasks
 
 
-async def test_nothing_is_sent_behind_a_gap(server, queue, queue_name):
+async def test_nothing_is_sent_behind_a_gap(server: RealServer, queue: Torrelque, queue_name: str) -> None:
     with server.sync_client() as client, torrelque.sync.Torrelque(client, queue=queue_name, max_tasks=300) as sync:
         seen = []
+
+        def tasks() -> Iterator[int]:
+            for n in range(2000):
+                seen.append(n)
+                yield n
+
         with pytest.raises(torrelque.TorrelqueBulkError) as caught:
-            await asyncio.to_thread(sync.enqueue_many, (seen.append(n) or n for n in range(2000)))
+            await asyncio.to_thread(sync.enqueue_many, tasks())
         assert isinstance(caught.value.__cause__, torrelque.TorrelqueFullError)
         assert len(caught.value.task_ids) == 300 == (await queue.get_queue_stats()).tasks
         assert len(seen) == 500
 
 
-def test_wrong_clients_are_refused():
+def test_wrong_clients_are_refused() -> None:
     with redis.Redis() as client:
+        wrong: Any
         for wrong in (redis.asyncio.Redis(), None, 'redis://', redis.Redis, client.pipeline()):
             with pytest.raises(torrelque.TorrelqueTypeError, match=r'takes a redis\.Redis or redis\.RedisCluster'):
                 torrelque.sync.Torrelque(wrong)
@@ -285,7 +309,9 @@ def test_wrong_clients_are_refused():
                 torrelque.sync.Torrelque(client, **options)
 
 
-async def test_a_closed_queue_does_nothing(client, queue, sync):
+async def test_a_closed_queue_does_nothing(
+    client: redis.asyncio.Redis, queue: Torrelque, sync: torrelque.sync.Torrelque
+) -> None:
     sync.close()
     sync.close()
     for call in (lambda: sync.enqueue(1), lambda: sync.dequeue(0), lambda: sync.enqueue_many([]), sync.sweep):
@@ -295,7 +321,7 @@ async def test_a_closed_queue_does_nothing(client, queue, sync):
 
 
 @pytest.mark.parametrize('decode', [False, True])
-def test_an_order_and_its_task_are_written_together(server, queue_name, decode):
+def test_an_order_and_its_task_are_written_together(server: RealServer, queue_name: str, decode: bool) -> None:
     with server.sync_client(decode_responses=decode) as client:
         with torrelque.sync.Torrelque(client, queue=queue_name) as queue:
             with client.pipeline() as pipe:
@@ -321,16 +347,18 @@ def test_an_order_and_its_task_are_written_together(server, queue_name, decode):
             assert queue.get_queue_stats().tasks == 0
 
 
-async def test_any_number_of_threads_share_an_object(client, queue, sync):
+async def test_any_number_of_threads_share_an_object(
+    client: redis.asyncio.Redis, queue: Torrelque, sync: torrelque.sync.Torrelque
+) -> None:
     done = []
 
-    def consume():
+    def consume() -> None:
         while (delivery := sync.dequeue())[1] is not None:
             done.append(delivery[1])
             assert sync.release(delivery[0])
         assert sync.release(delivery[0])
 
-    def produce(k):
+    def produce(k: int) -> None:
         for n in range(100):
             sync.enqueue([k, n])
 
@@ -346,7 +374,7 @@ async def test_any_number_of_threads_share_an_object(client, queue, sync):
     assert await nothing_left(client, queue)
 
 
-async def test_queues_of_one_client_share_connections(server, client):
+async def test_queues_of_one_client_share_connections(server: RealServer, client: redis.asyncio.Redis) -> None:
     with server.sync_client(client_name='shared') as sync_client:
         for n in range(5):
             torrelque.sync.Torrelque(sync_client, queue=f'q{n}').enqueue(1)
@@ -361,7 +389,9 @@ async def test_queues_of_one_client_share_connections(server, client):
             await asyncio.sleep(0.01)
 
 
-async def test_a_client_that_is_forgotten_takes_its_connections_along(server, client):
+async def test_a_client_that_is_forgotten_takes_its_connections_along(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
     sync_client = server.sync_client(client_name='forgotten')
     torrelque.sync.Torrelque(sync_client).enqueue(1)
     assert sum(c['name'] == 'forgotten' for c in await client.client_list()) == 1
@@ -372,19 +402,19 @@ async def test_a_client_that_is_forgotten_takes_its_connections_along(server, cl
 
 
 @pytest.mark.parametrize('options', [{'db': 3}, {'single_connection_client': True}, {'max_connections': 1}])
-async def test_options_of_clients(server, options):
+async def test_options_of_clients(server: RealServer, options: dict[str, Any]) -> None:
     with server.sync_client(**options) as client, torrelque.sync.Torrelque(client) as queue:
         queue.enqueue(1)
         assert client.exists(queue.keys['pending'])
         assert queue.release(queue.dequeue()[0])
 
 
-def test_limits_without_end_are_read_as_they_were_set(sync):
+def test_limits_without_end_are_read_as_they_were_set(sync: torrelque.sync.Torrelque) -> None:
     sync.set_limit('g', concurrency=math.inf, rate=math.inf)
     assert sync.get_limits() == {'g': (math.inf, math.inf)}
 
 
-def test_threads_wait_side_by_side(sync):
+def test_threads_wait_side_by_side(sync: torrelque.sync.Torrelque) -> None:
     got = []
     threads = [threading.Thread(target=lambda: got.append(sync.dequeue(60)[1])) for _ in range(5)]
     for thread in threads:
@@ -396,10 +426,10 @@ def test_threads_wait_side_by_side(sync):
     assert sorted(got) == list(range(5))
 
 
-def test_a_command_goes_over_a_connection_of_the_queue(sync):
+def test_a_command_goes_over_a_connection_of_the_queue(sync: torrelque.sync.Torrelque) -> None:
     own = sync.keys['pending'].removesuffix('pending') + 'own'
     assert sync.command('SET', own, 1) == b'OK'
     assert sync.command('INCR', own) == 2
     assert sync.command('DEL', own) == 1
     with pytest.raises(torrelque.TorrelqueTypeError):
-        sync.command('GET', None)
+        sync.command('GET', None)  # type: ignore[arg-type]

@@ -8,28 +8,32 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
 import torrelque
 import torrelque.sync
 import torrelque.sync.fetcher
 import torrelque.sync.link
-from conftest import nothing_left
-from proxy import calls_of
-from torrelque import TorrelqueTaskStatus as Status
+from conftest import MakeServer, nothing_left
+from proxy import Proxy, calls_of
+from servers import RealServer
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.calls import Plan
 from torrelque.protocol.scripts import load_script
 from waiting import until_waiting
 
 
-def connect(proxy, **options):
+def connect(proxy: Proxy, **options: Any) -> redis.Redis:
     return redis.Redis(unix_socket_path=proxy.path, **options)
 
 
 @pytest.fixture(autouse=True)
-def known_scripts(server):
+def known_scripts(server: RealServer) -> None:
     """The reply that is lost or held shall be that of the call, not one that asks for the script."""
     with server.sync_client() as client:
         for name in Plan.NAMES:
@@ -37,20 +41,22 @@ def known_scripts(server):
 
 
 @pytest.fixture
-def faulty(proxy, queue_name):
+def faulty(proxy: Proxy, queue_name: str) -> Iterator[torrelque.sync.Torrelque]:
     """A queue whose connections can be cut."""
     with connect(proxy) as client, torrelque.sync.Torrelque(client, queue=queue_name) as queue:
         yield queue
 
 
-async def until_free(client, queue):
+async def until_free(client: redis.asyncio.Redis, queue: Any) -> None:
     """Wait until the queue has no key."""
     while not await nothing_left(client, queue):
         await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize('lose', ['lose_reply', 'lose_request'])
-async def test_calls_whose_connection_is_cut_are_done_once(client, queue, proxy, faulty, lose):
+async def test_calls_whose_connection_is_cut_are_done_once(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque, lose: str
+) -> None:
     getattr(proxy, lose)(calls_of('enqueue'))
     first = await asyncio.to_thread(faulty.enqueue, 1)
     assert (await queue.get_queue_stats()).tasks == 1
@@ -72,17 +78,19 @@ async def test_calls_whose_connection_is_cut_are_done_once(client, queue, proxy,
     assert len(ids) == 600 and (await queue.get_queue_stats()).tasks == 602
 
     getattr(proxy, lose)(calls_of('claim'))
-    taken = [task_id for task_id, _ in await asyncio.to_thread(faulty.dequeue, max_tasks=602)]
-    assert len(taken) == 602
+    many = [task_id for task_id, _ in await asyncio.to_thread(faulty.dequeue, max_tasks=602)]
+    assert len(many) == 602
     getattr(proxy, lose)(calls_of('release'))
-    assert await asyncio.to_thread(faulty.release, taken[0]) is True
+    assert await asyncio.to_thread(faulty.release, many[0]) is True
     getattr(proxy, lose)(calls_of('release'))
-    assert await asyncio.to_thread(faulty.release_many, taken[1:]) == [True] * 601
+    assert await asyncio.to_thread(faulty.release_many, many[1:]) == [True] * 601
     assert proxy.lossless
     await until_free(client, queue)
 
 
-async def test_who_lost_the_lease_is_told_though_the_reply_was_lost(queue, proxy, faulty):
+async def test_who_lost_the_lease_is_told_though_the_reply_was_lost(
+    queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque
+) -> None:
     await asyncio.to_thread(faulty.enqueue, 1)
     taken, _ = await asyncio.to_thread(faulty.dequeue)
     assert await queue.requeue(str(taken))
@@ -92,7 +100,9 @@ async def test_who_lost_the_lease_is_told_though_the_reply_was_lost(queue, proxy
     assert await queue.release(again)
 
 
-async def test_a_connection_that_the_server_closed_meanwhile_is_not_used(server, client, queue_name):
+async def test_a_connection_that_the_server_closed_meanwhile_is_not_used(
+    server: RealServer, client: redis.asyncio.Redis, queue_name: str
+) -> None:
     with server.sync_client() as sync_client, torrelque.sync.Torrelque(sync_client, queue=queue_name) as queue:
         queue.enqueue(1)
         await client.client_kill_filter(_type='normal', skipme=True)
@@ -103,7 +113,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_not_used(server,
         assert queue.get_queue_stats().tasks == 1
 
 
-async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faulty, proxy):
+async def test_scripts_that_the_server_forgot_are_sent_again(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, proxy: Proxy
+) -> None:
     for n in range(2):
         await client.script_flush()
         await asyncio.to_thread(faulty.enqueue, n)
@@ -114,7 +126,9 @@ async def test_scripts_that_the_server_forgot_are_sent_again(client, queue, faul
 
 
 @pytest.mark.first_server
-async def test_a_server_that_is_away_is_told(make_server, monkeypatch, hasty):
+async def test_a_server_that_is_away_is_told(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, hasty: None
+) -> None:
     monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
     server = make_server()
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
@@ -133,7 +147,9 @@ async def test_a_server_that_is_away_is_told(make_server, monkeypatch, hasty):
 
 
 @pytest.mark.first_server
-async def test_a_server_that_is_silent_is_left(client, queue, proxy, faulty):
+async def test_a_server_that_is_silent_is_left(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque
+) -> None:
     await asyncio.to_thread(faulty.enqueue, 1)
     proxy.mute(calls_of('release'))
     taken, _ = await asyncio.to_thread(faulty.dequeue)
@@ -142,7 +158,7 @@ async def test_a_server_that_is_silent_is_left(client, queue, proxy, faulty):
     await until_free(client, queue)
 
 
-async def test_errors_of_the_server_are_the_client_librarys(make_server):
+async def test_errors_of_the_server_are_the_client_librarys(make_server: MakeServer) -> None:
     server = make_server({'maxmemory': '3mb', 'maxmemory-policy': 'noeviction', 'requirepass': 'x'})
     with server.sync_client(password='y') as client, torrelque.sync.Torrelque(client) as queue:
         with pytest.raises(redis.exceptions.RedisError) as caught:
@@ -161,7 +177,9 @@ async def test_errors_of_the_server_are_the_client_librarys(make_server):
             queue.dequeue(5)
 
 
-async def test_a_claim_that_was_given_up_is_asked_for_again(client, queue, proxy, faulty, hasty):
+async def test_a_claim_that_was_given_up_is_asked_for_again(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque, hasty: None
+) -> None:
     await asyncio.to_thread(faulty.enqueue_many, range(5))
     gate = proxy.hold_reply(calls_of('claim'))
     with pytest.raises(torrelque.TorrelqueTimeoutError):
@@ -177,7 +195,9 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(client, queue, proxy
     assert [task_id.attempt for task_id, _ in rest] == [2, 2, 1, 1]
 
 
-async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queue, proxy, faulty):
+async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque
+) -> None:
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     proxy.cut()
@@ -189,7 +209,9 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(client, queu
     await until_free(client, queue)
 
 
-async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server, monkeypatch, caplog):
+async def test_who_waits_goes_on_waiting_while_the_server_is_away(
+    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.3)
     with durable_server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         waiting = asyncio.ensure_future(asyncio.to_thread(queue.dequeue))
@@ -203,7 +225,9 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(durable_server
         assert (await asyncio.wait_for(waiting, 60))[1] == 1
 
 
-async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkeypatch):
+async def test_a_delayed_task_comes_when_it_is_due(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Longer than the test, so that only the deadline is what it can come by.
     monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
@@ -220,15 +244,17 @@ async def test_a_delayed_task_comes_when_it_is_due(client, queue, faulty, monkey
     assert (await asyncio.wait_for(asyncio.to_thread(faulty.dequeue, 60), 60))[0].attempt == 3
 
 
-async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, queue, faulty):
+async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque
+) -> None:
     got = []
 
-    async def take():
+    async def take() -> None:
         task_id, n = await queue.dequeue()
         got.append(n)
         await queue.release(task_id)
 
-    async def take_in_thread():
+    async def take_in_thread() -> None:
         task_id, n = await asyncio.to_thread(faulty.dequeue)
         got.append(n)
         await asyncio.to_thread(faulty.release, task_id)
@@ -242,7 +268,9 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(client, que
     await until_free(client, queue)
 
 
-async def test_closing_ends_the_waiting(client, queue, faulty, monkeypatch):
+async def test_closing_ends_the_waiting(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
@@ -260,16 +288,18 @@ class Interrupted:
     dumps = staticmethod(torrelque.model.JSON.dumps)
 
     @staticmethod
-    def loads(data):
+    def loads(data: bytes) -> Any:
         if data == b'2':
             raise KeyboardInterrupt
         return torrelque.model.JSON.loads(data)
 
 
-async def test_what_was_taken_when_interrupted_goes_back(server, client, queue, queue_name):
+async def test_what_was_taken_when_interrupted_goes_back(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str
+) -> None:
     await queue.enqueue_many(range(5))
     with server.sync_client() as sync_client:
-        with torrelque.sync.Torrelque(sync_client, queue=queue_name, serialiser=Interrupted) as sync:
+        with torrelque.sync.Torrelque(sync_client, queue=queue_name, serialiser=Interrupted()) as sync:
             with pytest.raises(KeyboardInterrupt):
                 sync.dequeue(max_tasks=10)
     assert await queue.get_queue_stats() == (5, 5, 0, 0, 0)
@@ -278,12 +308,14 @@ async def test_what_was_taken_when_interrupted_goes_back(server, client, queue, 
     assert (await queue.get_task_state(taken[0][0])).forgiven == 1
 
 
-async def test_a_payload_that_cannot_be_read_is_dead_and_the_next_is_taken(client, queue, faulty, caplog):
+async def test_a_payload_that_cannot_be_read_is_dead_and_the_next_is_taken(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
     bad, good = await queue.enqueue_many([1, 2])
     await client.hset(queue.keys['tasks'], bad, '{')
     assert (await asyncio.to_thread(faulty.dequeue))[0] == good
     state = await queue.get_task_state(bad)
-    assert state.status is Status.DEAD and 'cannot be read' in state.error
+    assert state.status is Status.DEAD and 'cannot be read' in (state.error or '')
     assert any('is dead' in text for text in caplog.messages)
 
 
@@ -297,7 +329,7 @@ with redis.Redis(unix_socket_path=sys.argv[1]) as client, torrelque.sync.Torrelq
 """
 
 
-async def interrupt(path, name, ready):
+async def interrupt(path: str, name: str, ready: Callable[[], Awaitable[object]]) -> None:
     child = subprocess.Popen([sys.executable, '-c', PROGRAM, path, name], stdout=subprocess.PIPE, text=True)
     try:
         await ready()
@@ -309,16 +341,18 @@ async def interrupt(path, name, ready):
     assert output == 'interrupted\n' and child.returncode == 0
 
 
-async def test_ctrl_c_at_the_bell(server, client, queue):
+async def test_ctrl_c_at_the_bell(server: RealServer, client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await interrupt(server.socket, queue.name, lambda: until_waiting(client))
     assert await nothing_left(client, queue)
 
 
-async def test_ctrl_c_in_the_middle_of_a_claim_gives_the_task_back(client, queue, proxy):
+async def test_ctrl_c_in_the_middle_of_a_claim_gives_the_task_back(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy
+) -> None:
     await queue.enqueue(1)
     gate = proxy.hold_reply(calls_of('claim'))
 
-    async def claimed():
+    async def claimed() -> None:
         await gate.arrived.wait()
         while not (await queue.get_queue_stats()).working:
             await asyncio.sleep(0.005)
@@ -330,13 +364,13 @@ async def test_ctrl_c_in_the_middle_of_a_claim_gives_the_task_back(client, queue
     assert (await queue.get_task_state(task_id)).forgiven == 1
 
 
-async def test_a_fork_shares_nothing(server, client, queue):
+async def test_a_fork_shares_nothing(server: RealServer, client: redis.asyncio.Redis, queue: Torrelque) -> None:
     with server.sync_client() as sync_client:
         with torrelque.sync.Torrelque(sync_client, queue=queue.name) as sync:
             sync.enqueue(1)
             assert sync.release(sync.dequeue()[0])
 
-            def work(k):
+            def work(k: int | str) -> None:
                 for n in range(100):
                     task_id = sync.enqueue([k, n], task_id=f'{k}-{n}')
                     taken, _ = sync.dequeue(60)
@@ -353,7 +387,9 @@ async def test_a_fork_shares_nothing(server, client, queue):
     await until_free(client, queue)
 
 
-async def test_a_claim_leaves_no_record(client, queue, faulty):
+async def test_a_claim_leaves_no_record(
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque
+) -> None:
     await queue.enqueue(1)
     taken, _ = await asyncio.to_thread(faulty.dequeue)
     for _ in range(2000):
@@ -364,7 +400,13 @@ async def test_a_claim_leaves_no_record(client, queue, faulty):
     assert await asyncio.to_thread(faulty.release, taken)
 
 
-async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeypatch):
+async def test_who_goes_passes_the_ring_on(
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    proxy: Proxy,
+    faulty: torrelque.sync.Torrelque,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
@@ -380,7 +422,9 @@ async def test_who_goes_passes_the_ring_on(client, queue, proxy, faulty, monkeyp
     assert await client.exists(queue.keys['bell'])
 
 
-async def test_an_error_at_the_bell_ends_no_waiting(server, client, queue, queue_name):
+async def test_an_error_at_the_bell_ends_no_waiting(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str
+) -> None:
     """It is what a primary that is demoted says to who blocks."""
     with server.sync_client() as own, torrelque.sync.Torrelque(own, queue=queue_name) as faulty:
         waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))

@@ -10,11 +10,12 @@ import redis.sentinel
 
 import torrelque
 import torrelque.sync
+from topology import Cluster, Sentinel
 
 
 # By redis-py 6 itself.
 @pytest.mark.filterwarnings('ignore:Call to .__init__. function with deprecated usage:DeprecationWarning')
-async def test_a_cluster(cluster):
+async def test_a_cluster(cluster: Cluster) -> None:
     with redis.RedisCluster(host='127.0.0.1', port=cluster.ports[0]) as client:
         for name in ('one', 'two', 'three', 'four'):
             with torrelque.sync.Torrelque(client, queue=name) as queue:
@@ -42,7 +43,7 @@ async def test_a_cluster(cluster):
 
 
 @pytest.mark.first_server
-async def test_a_failover_is_survived(sentinel):
+async def test_a_failover_is_survived(sentinel: Sentinel) -> None:
     pool = redis.sentinel.Sentinel([('127.0.0.1', sentinel.sentinel.port)])
     with pool.master_for(sentinel.name) as client, torrelque.sync.Torrelque(client) as queue:
         queue.enqueue('before')

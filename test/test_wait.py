@@ -1,22 +1,26 @@
 """Waiting for tasks: order, timeouts, what comes due, and the connections that it needs."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest
+import redis.asyncio
 
 import torrelque
+from servers import RealServer
 from torrelque import Torrelque
 from waiting import until_waiting
 
 
-async def test_waiters_get_tasks_in_the_order_of_their_calls(client, queue):
+async def test_waiters_get_tasks_in_the_order_of_their_calls(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(10)]
     await until_waiting(client)
     await queue.enqueue_many(range(10))
     assert [task for _, task in await asyncio.gather(*waiting)] == list(range(10))
 
 
-async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client, queue):
+async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue_many(range(3))
     assert [n for _, n in await queue.dequeue(max_tasks=5)] == [0, 1, 2]
     waiting = asyncio.ensure_future(queue.dequeue(max_tasks=5))
@@ -27,7 +31,7 @@ async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client, queue):
         await queue.dequeue(0, max_tasks=2)
 
 
-async def test_timeout_is_kept(queue, endless):
+async def test_timeout_is_kept(queue: Torrelque, endless: None) -> None:
     loop = asyncio.get_running_loop()
     for timeout in (0, 0.05, 0.2):
         started = loop.time()
@@ -39,7 +43,9 @@ async def test_timeout_is_kept(queue, endless):
 
 
 @pytest.mark.first_server
-async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue_name):
+async def test_a_waiter_outlives_blocks_and_socket_timeouts(
+    server: RealServer, queue: Torrelque, queue_name: str
+) -> None:
     async with server.client(socket_timeout=0.2) as client, Torrelque(client, queue=queue_name) as waiter:
         waiting = asyncio.ensure_future(waiter.dequeue())
         await asyncio.sleep(2.5)
@@ -49,14 +55,11 @@ async def test_a_waiter_outlives_blocks_and_socket_timeouts(server, queue, queue
 
 
 @pytest.mark.first_server
-async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
+async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue: Torrelque) -> None:
     loop = asyncio.get_running_loop()
-    for prepare in (
-        lambda: queue.enqueue(1, delay=0.3),
-        lambda: queue.enqueue(1, delay=2.4),
-    ):
+    for delay in (0.3, 2.4):
         started = loop.time()
-        await prepare()
+        await queue.enqueue(1, delay=delay)
         task_id, _ = await queue.dequeue()
         late = loop.time() - started
         assert await queue.requeue(task_id, 0.3)
@@ -68,7 +71,9 @@ async def test_due_and_expired_tasks_come_by_themselves_to_who_waits(queue):
         assert late >= 0.299
 
 
-async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, queue, queue_name, server, endless):
+async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(
+    client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, server: RealServer, endless: None
+) -> None:
     loop = asyncio.get_running_loop()
     async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
         waiting = asyncio.ensure_future(other.dequeue())
@@ -86,7 +91,7 @@ async def test_a_waiter_of_another_process_learns_of_a_nearer_deadline(client, q
         assert loop.time() - started >= 0.099
 
 
-async def test_due_tasks_come_under_a_backlog_too(queue):
+async def test_due_tasks_come_under_a_backlog_too(queue: Torrelque) -> None:
     await queue.enqueue_many(range(500))
     await queue.enqueue('due', delay=0.01)
     await asyncio.sleep(0.02)
@@ -98,16 +103,18 @@ async def test_due_tasks_come_under_a_backlog_too(queue):
     assert len(seen) == 501
 
 
-async def test_a_million_is_not_needed_to_see_that_all_due_tasks_come(queue):
+async def test_a_million_is_not_needed_to_see_that_all_due_tasks_come(queue: Torrelque) -> None:
     await queue.enqueue_many(range(3000), delay=0.001)
-    got = []
+    got: list[int] = []
     while len(got) < 3000:
         some = await queue.dequeue(60, max_tasks=1000)
         got += [n for _, n in some]
     assert sorted(got) == list(range(3000))
 
 
-async def test_a_hundred_waiters_need_two_connections(server, client, queue_name):
+async def test_a_hundred_waiters_need_two_connections(
+    server: RealServer, client: redis.asyncio.Redis, queue_name: str
+) -> None:
     before = len(await client.client_list())
     async with server.client(max_connections=1) as few, Torrelque(few, queue=queue_name) as queue:
         waiting = [asyncio.ensure_future(queue.dequeue()) for _ in range(100)]
@@ -118,7 +125,9 @@ async def test_a_hundred_waiters_need_two_connections(server, client, queue_name
         assert len(await asyncio.gather(*waiting)) == 100
 
 
-async def test_queues_of_one_client_share_the_connection_for_calls(server, client):
+async def test_queues_of_one_client_share_the_connection_for_calls(
+    server: RealServer, client: redis.asyncio.Redis
+) -> None:
     before = len(await client.client_list())
     async with server.client() as shared:
         queues = [Torrelque(shared, queue=f'q{n}') for n in range(10)]
@@ -133,7 +142,7 @@ async def test_queues_of_one_client_share_the_connection_for_calls(server, clien
             await asyncio.sleep(0.01)
 
 
-async def test_what_came_due_while_nobody_waited_is_there_now(queue):
+async def test_what_came_due_while_nobody_waited_is_there_now(queue: Torrelque) -> None:
     for _ in range(3):
         await queue.enqueue(1, delay=0.02)
         await asyncio.sleep(0.03)
@@ -147,11 +156,11 @@ async def test_what_came_due_while_nobody_waited_is_there_now(queue):
             await queue.dequeue(0)
 
 
-async def test_a_claim_is_acknowledged_by_itself(client, queue):
+async def test_a_claim_is_acknowledged_by_itself(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.enqueue(1)
     taken, _ = await queue.dequeue()
 
-    async def acknowledged():
+    async def acknowledged() -> None:
         while await client.keys(f'{queue.keys["claim"]}:*'):
             await asyncio.sleep(0.005)
 

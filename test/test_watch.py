@@ -1,13 +1,20 @@
 """Watching: what is seen, and that nothing is left behind."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import gc
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
 import watching
+from conftest import MakeServer
+from proxy import Proxy
+from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import watcher
 from watching import READ, begin, channels, reads_of, statuses, until_unsubscribed
@@ -16,7 +23,7 @@ still, faulty, as_it_is = watching.still, watching.faulty, watching.as_it_is
 
 
 @pytest.fixture(params=['told', 'plain'])
-def server(request, server, plain_server):
+def server(request: pytest.FixtureRequest, server: RealServer, plain_server: RealServer) -> RealServer:
     """Each test runs on a server that tells what has changed, and on one that does not."""
     return plain_server if request.param == 'plain' else server
 
@@ -25,7 +32,9 @@ def server(request, server, plain_server):
 
 
 @pytest.mark.parametrize('options', [{'protocol': 2}, {'protocol': 3}, {'decode_responses': True, 'db': 3}])
-async def test_a_watch_shows_each_change_and_ends_with_the_final_state(server, options):
+async def test_a_watch_shows_each_change_and_ends_with_the_final_state(
+    server: RealServer, options: dict[str, Any]
+) -> None:
     async with server.client(**options) as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         watched, state = await begin(queue, task_id)
@@ -51,7 +60,7 @@ async def test_a_watch_shows_each_change_and_ends_with_the_final_state(server, o
         assert await statuses(watched) == []
 
 
-async def test_a_renewed_lease_and_the_same_progress_again_are_no_change(queue):
+async def test_a_renewed_lease_and_the_same_progress_again_are_no_change(queue: Torrelque) -> None:
     await queue.enqueue(1)
     task_id, _ = await queue.dequeue()
     watched, _ = await begin(queue, task_id)
@@ -64,7 +73,7 @@ async def test_a_renewed_lease_and_the_same_progress_again_are_no_change(queue):
 
 
 @pytest.mark.parametrize('status', [Status.COMPLETED, Status.REJECTED, Status.CANCELLED])
-async def test_a_final_state_is_yielded_once(queue, status):
+async def test_a_final_state_is_yielded_once(queue: Torrelque, status: Status) -> None:
     await queue.enqueue(1)
     task_id, _ = await queue.dequeue()
     await queue.release(task_id, status=status, result_ttl=60)
@@ -72,7 +81,9 @@ async def test_a_final_state_is_yielded_once(queue, status):
     assert (await queue.wait(task_id)).status is status
 
 
-async def test_a_task_that_is_released_without_a_result_just_ends(client, queue):
+async def test_a_task_that_is_released_without_a_result_just_ends(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
     waiting = asyncio.ensure_future(queue.wait(task_id))
@@ -85,7 +96,7 @@ async def test_a_task_that_is_released_without_a_result_just_ends(client, queue)
     await until_unsubscribed(client)
 
 
-async def test_wait_gives_the_final_state(queue):
+async def test_wait_gives_the_final_state(queue: Torrelque) -> None:
     for status in (Status.COMPLETED, Status.REJECTED):
         task_id = await queue.enqueue(1)
         waiting = asyncio.ensure_future(queue.wait(task_id, timeout=60))
@@ -95,7 +106,7 @@ async def test_wait_gives_the_final_state(queue):
         assert (state.status, state.result) == (status, 'r')
 
 
-async def test_dead_is_not_final(queue):
+async def test_dead_is_not_final(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
     taken, _ = await queue.dequeue()
@@ -109,7 +120,7 @@ async def test_dead_is_not_final(queue):
     assert await statuses(watched) == [Status.CANCELLED]
 
 
-async def test_a_slow_reader_skips_states_but_never_the_last(queue):
+async def test_a_slow_reader_skips_states_but_never_the_last(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
     other = queue.watch(task_id)
@@ -125,24 +136,26 @@ async def test_a_slow_reader_skips_states_but_never_the_last(queue):
     assert [state.result async for state in other] == ['end']
 
 
-async def test_unknown_tasks(queue):
+async def test_unknown_tasks(queue: Torrelque) -> None:
     for call in (anext(queue.watch('nobody')), queue.wait('nobody', timeout=60)):
         with pytest.raises(torrelque.TorrelqueLookupError, match='nobody'):
             await call
 
 
-async def test_bad_arguments_are_refused_at_once(queue):
+async def test_bad_arguments_are_refused_at_once(queue: Torrelque) -> None:
+    task_id: Any
     for task_id in (None, 3, b'x', ''):
         with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
             queue.watch(task_id)
         with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
             await queue.wait(task_id)
+    timeout: Any
     for timeout in (-1, float('nan'), float('inf'), '1', True):
         with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError)):
             queue.watch('x', timeout=timeout)
 
 
-async def test_the_timeout_comes_after_the_first_state(client, queue):
+async def test_the_timeout_comes_after_the_first_state(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     loop = asyncio.get_running_loop()
     task_id = await queue.enqueue(1)
     for timeout in (0, 0.05, 0.2):
@@ -163,10 +176,12 @@ async def test_the_timeout_comes_after_the_first_state(client, queue):
     assert (await queue.wait(task_id, timeout=0)).result == 1
 
 
-async def test_a_first_state_that_comes_late_is_given_before_the_timeout(proxy, faulty, queue):
+async def test_a_first_state_that_comes_late_is_given_before_the_timeout(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     task_id = await queue.enqueue(1)
     gate = proxy.hold_reply(READ)
-    watched = faulty.watch(task_id, timeout=0)
+    watched: Any = faulty.watch(task_id, timeout=0)
     first = asyncio.ensure_future(anext(watched))
     await gate.arrived.wait()
     while not watched._watcher.late:
@@ -177,7 +192,7 @@ async def test_a_first_state_that_comes_late_is_given_before_the_timeout(proxy, 
         await anext(watched)
 
 
-async def test_an_own_id_that_is_enqueued_again_is_another_task(queue):
+async def test_an_own_id_that_is_enqueued_again_is_another_task(queue: Torrelque) -> None:
     await queue.enqueue(1, task_id='own')
     watched, _ = await begin(queue, 'own')
     taken, _ = await queue.dequeue()
@@ -190,7 +205,7 @@ async def test_an_own_id_that_is_enqueued_again_is_another_task(queue):
     assert (await begin(queue, 'own'))[1].status is Status.PENDING
 
 
-async def test_many_watch_one_task(queue):
+async def test_many_watch_one_task(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     waiting = [asyncio.ensure_future(queue.wait(task_id)) for _ in range(300)]
     watched, _ = await begin(queue, task_id)
@@ -201,7 +216,7 @@ async def test_many_watch_one_task(queue):
     assert (await statuses(watched))[-1] is Status.COMPLETED
 
 
-async def test_large_states_come_in_several_replies(proxy, faulty, queue):
+async def test_large_states_come_in_several_replies(proxy: Proxy, faulty: Torrelque, queue: Torrelque) -> None:
     ids = []
     for n in range(7):
         await queue.enqueue(n)
@@ -213,12 +228,13 @@ async def test_large_states_come_in_several_replies(proxy, faulty, queue):
     assert reads_of(proxy) >= 4
 
 
-async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
+async def test_a_thousand_tasks_over_one_connection(proxy: Proxy, queue_name: str) -> None:
     async with proxy.client(max_connections=10) as client, Torrelque(client, queue=queue_name) as queue:
         ids = await queue.enqueue_many(range(1000))
         await begin(queue, ids[0])
         connections = len(await client.client_list())
         waiting = [asyncio.ensure_future(queue.wait(task_id)) for task_id in ids]
+        assert queue._session is not None
         while sum(task.state is not None for task in queue._session.hub._tasks.values()) < 1000:
             await asyncio.sleep(0.01)
         assert len(await channels(client)) == 1000
@@ -234,7 +250,7 @@ async def test_a_thousand_tasks_over_one_connection(proxy, queue_name):
         await until_unsubscribed(client)
 
 
-async def test_idle_watchers_ask_nothing(as_it_is, make_server):
+async def test_idle_watchers_ask_nothing(as_it_is: None, make_server: MakeServer) -> None:
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(100))
         watched = [(await begin(queue, task_id))[0] for task_id in ids]
@@ -249,7 +265,7 @@ async def test_idle_watchers_ask_nothing(as_it_is, make_server):
 # Nothing is left behind
 
 
-async def test_who_leaves_takes_the_subscription_along(client, queue):
+async def test_who_leaves_takes_the_subscription_along(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     before = asyncio.all_tasks()
     one, two = await queue.enqueue_many(range(2))
     stays, _ = await begin(queue, two)
@@ -273,10 +289,11 @@ async def test_who_leaves_takes_the_subscription_along(client, queue):
     assert [channel.decode().rpartition(':')[2] for channel in await channels(client)] == [two]
     del stays
     await until_unsubscribed(client)
+    assert queue._session is not None
     assert asyncio.all_tasks() == before and queue._session.hub._timer is None
 
 
-async def test_watches_one_after_the_other_leave_no_memory(queue):
+async def test_watches_one_after_the_other_leave_no_memory(queue: Torrelque) -> None:
     ids = set()
     for n in range(300):
         ids.add(await queue.enqueue(n))
@@ -287,7 +304,7 @@ async def test_watches_one_after_the_other_leave_no_memory(queue):
     assert not [item for item in gc.get_objects() if isinstance(item, watcher.Task) and item.id in ids]
 
 
-async def test_closing_a_watch_ends_who_waits_for_it(queue):
+async def test_closing_a_watch_ends_who_waits_for_it(queue: Torrelque) -> None:
     watched, _ = await begin(queue, await queue.enqueue(1))
     waiting = asyncio.ensure_future(anext(watched))
     await asyncio.sleep(0)
@@ -298,7 +315,7 @@ async def test_closing_a_watch_ends_who_waits_for_it(queue):
         await asyncio.shield(waiting)
 
 
-async def test_closing_the_queue_ends_the_watches(client, queue_name):
+async def test_closing_the_queue_ends_the_watches(client: redis.asyncio.Redis, queue_name: str) -> None:
     connections = len(await client.client_list())
     queue = Torrelque(client, queue=queue_name)
     task_id = await queue.enqueue(1)
@@ -313,7 +330,9 @@ async def test_closing_the_queue_ends_the_watches(client, queue_name):
         await asyncio.sleep(0.005)
 
 
-async def test_a_watch_keeps_its_queue_object_and_no_longer(client, queue, queue_name):
+async def test_a_watch_keeps_its_queue_object_and_no_longer(
+    client: redis.asyncio.Redis, queue: Torrelque, queue_name: str
+) -> None:
     task_id = await queue.enqueue(1)
     watched = Torrelque(client, queue=queue_name).watch(task_id)
     assert (await anext(watched)).status is Status.PENDING
@@ -327,10 +346,10 @@ async def test_a_watch_keeps_its_queue_object_and_no_longer(client, queue, queue
     assert await channels(client) == []
 
 
-def test_a_watch_may_outlive_its_loop(server, queue_name):
+def test_a_watch_may_outlive_its_loop(server: RealServer, queue_name: str) -> None:
     kept = []
 
-    async def main():
+    async def main() -> None:
         async with server.client() as client:
             queue = Torrelque(client, queue=queue_name)
             watched, _ = await begin(queue, await queue.enqueue(1))
@@ -339,6 +358,7 @@ def test_a_watch_may_outlive_its_loop(server, queue_name):
             await asyncio.sleep(0.05)
             waiting.cancel()
             await asyncio.wait([waiting])
+            assert queue._session is not None
             await queue._session.close()
 
     asyncio.run(main())
@@ -346,13 +366,13 @@ def test_a_watch_may_outlive_its_loop(server, queue_name):
     gc.collect()
 
 
-async def test_a_queue_object_belongs_to_one_loop_for_watches_too(queue):
+async def test_a_queue_object_belongs_to_one_loop_for_watches_too(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     with pytest.raises(torrelque.TorrelqueError, match='event loop'):
         await asyncio.to_thread(lambda: asyncio.run(queue.wait(task_id)))
     watched, _ = await begin(queue, task_id)
 
-    async def go_on():
+    async def go_on() -> None:
         await anext(watched)
 
     with pytest.raises(torrelque.TorrelqueError, match='event loop'):

@@ -1,13 +1,19 @@
 """Nothing is missed of a watched task: between two steps, without a listener, by a lost notification."""
 
+from __future__ import annotations
+
 import asyncio
 import pickle
 import threading
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
 import watching
+from conftest import MakeServer
+from proxy import Proxy
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import hub, link, listener as listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
@@ -23,7 +29,9 @@ server = watching.server
 @pytest.mark.parametrize('hold', ['hold_request', 'hold_reply'])
 @pytest.mark.parametrize('step', [b'notify-keyspace-events', b'SUBSCRIBE', READ])
 @pytest.mark.parametrize('keep', [True, False])
-async def test_an_end_between_two_steps_is_seen(proxy, faulty, queue, step, hold, keep):
+async def test_an_end_between_two_steps_is_seen(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, step: Any, hold: str, keep: bool
+) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     gate = getattr(proxy, hold)(step)
@@ -40,7 +48,9 @@ async def test_an_end_between_two_steps_is_seen(proxy, faulty, queue, step, hold
 
 
 @both
-async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty, queue):
+async def test_an_end_between_the_steps_of_a_second_watch_is_seen(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     """Of a task that is watched already, and of one that was watched a moment ago."""
     for leave in (False, True):
         task_id = await queue.enqueue(1)
@@ -59,7 +69,9 @@ async def test_an_end_between_the_steps_of_a_second_watch_is_seen(proxy, faulty,
 
 
 @both
-async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, faulty, queue):
+async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     """And sees nothing older than its call."""
     task_id = await queue.enqueue(1)
     await begin(queue, task_id)  # now the server knows the script
@@ -67,6 +79,7 @@ async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, f
     first = asyncio.ensure_future(begin(faulty, task_id))
     await gate.arrived.wait()
     await asyncio.sleep(0.05)  # the server has answered
+    assert faulty._session is not None
     faulty._session.hub._listener._heard = lambda channels: None  # that would come too late
     await queue.dequeue()
     second = asyncio.ensure_future(begin(faulty, task_id))
@@ -77,7 +90,7 @@ async def test_who_joins_while_the_first_read_is_on_its_way_is_read_for(proxy, f
     assert (await asyncio.wait_for(second, 60))[1].status is Status.WORKING
 
 
-async def test_a_listener_that_is_killed_is_replaced(client, queue):
+async def test_a_listener_that_is_killed_is_replaced(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
     for _ in range(3):
@@ -92,7 +105,7 @@ async def test_a_listener_that_is_killed_is_replaced(client, queue):
 
 
 @both
-async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue):
+async def test_the_end_while_there_is_no_connection_is_seen(proxy: Proxy, faulty: Torrelque, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
@@ -104,7 +117,9 @@ async def test_the_end_while_there_is_no_connection_is_seen(proxy, faulty, queue
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, queue):
+async def test_a_listener_that_falls_silent_is_replaced(
+    unsafe: None, proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
@@ -117,7 +132,9 @@ async def test_a_listener_that_falls_silent_is_replaced(unsafe, proxy, faulty, q
 
 @pytest.mark.filterwarnings('ignore:.*lib_name')
 @pytest.mark.parametrize('options', [{}, {'protocol': 2, 'lib_name': None, 'lib_version': None}])
-async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, make_server, options):
+async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(
+    unsafe: None, make_server: MakeServer, options: dict[str, Any]
+) -> None:
     async with make_server().client(**options) as client, Torrelque(client) as queue:
         one, two = await queue.enqueue_many(range(2))
         first, _ = await begin(queue, one)
@@ -131,12 +148,13 @@ async def test_a_watch_goes_on_and_another_begins_while_nobody_listens(unsafe, m
             assert (await asyncio.wait_for(statuses(watched), 60))[-1] is Status.COMPLETED
         await client.config_set('maxclients', 100)
         third, _ = await begin(queue, await queue.enqueue(1))
+        assert queue._session is not None
         while not queue._session.hub._listener.connected:
             await asyncio.sleep(0.01)
         await third.aclose()
 
 
-async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
+async def test_a_watch_begins_at_once_where_nobody_listens(make_server: MakeServer) -> None:
     async with make_server().client() as client, Torrelque(client) as queue:
         one, two = await queue.enqueue_many(range(2))
         _first, _ = await begin(queue, one)
@@ -145,7 +163,9 @@ async def test_a_watch_begins_at_once_where_nobody_listens(make_server):
 
 
 @pytest.mark.parametrize('silence', [3, 10**6])
-async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty, queue, monkeypatch, silence):
+async def test_a_watch_begins_while_the_listener_is_silent(
+    unsafe: None, proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch, silence: int
+) -> None:
     monkeypatch.setattr(listen, 'SILENCE', silence)
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
@@ -155,7 +175,9 @@ async def test_a_watch_begins_while_the_listener_is_silent(unsafe, proxy, faulty
 
 
 @both
-async def test_a_short_watch_sees_the_state_while_the_listener_is_silent(proxy, faulty, queue):
+async def test_a_short_watch_sees_the_state_while_the_listener_is_silent(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
@@ -165,7 +187,7 @@ async def test_a_short_watch_sees_the_state_while_the_listener_is_silent(proxy, 
         await anext(watched)
 
 
-async def test_a_listener_that_is_well_stays(fast, make_server):
+async def test_a_listener_that_is_well_stays(fast: None, make_server: MakeServer) -> None:
     async with make_server().client() as client, Torrelque(client) as queue:
         watched, _ = await begin(queue, await queue.enqueue(1))
         made = (await client.info('stats'))['total_connections_received']
@@ -174,7 +196,9 @@ async def test_a_listener_that_is_well_stays(fast, make_server):
         await watched.aclose()
 
 
-async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
+async def test_many_subscribe_step_by_step(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listen, 'CHUNK', 10)
     ids = await queue.enqueue_many(range(95))
     gate = proxy.hold_reply(b'\nSUBSCRIBE\r')
@@ -198,7 +222,9 @@ async def test_many_subscribe_step_by_step(proxy, faulty, queue, monkeypatch):
     await until_unsubscribed(queue.client)
 
 
-async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server, monkeypatch):
+async def test_a_notification_that_is_lost_delays_the_end_only(
+    fast: None, make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listen, 'SILENCE', 10**6)
     monkeypatch.setattr(hub, 'ASK', 10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
@@ -213,11 +239,15 @@ async def test_a_notification_that_is_lost_delays_the_end_only(fast, make_server
 
 @both
 @pytest.mark.parametrize('command', [('DEL',), ('PEXPIRE', 50)])
-async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
+async def test_a_state_that_is_gone_ends_the_watch(
+    client: redis.asyncio.Redis, queue: Torrelque, command: tuple[Any, ...]
+) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
-    waiting = asyncio.ensure_future(queue.wait(task_id))
-    while len(queue._session.hub._tasks) < 1 or not waiting.get_coro().cr_await:
+    call: Any = queue.wait(task_id)
+    waiting = asyncio.ensure_future(call)
+    assert queue._session is not None
+    while len(queue._session.hub._tasks) < 1 or not call.cr_await:
         await asyncio.sleep(0.01)
     await client.execute_command(command[0], f'{queue.keys["task"]}:{task_id}', *command[1:])
     assert await asyncio.wait_for(statuses(watched), 60) == []
@@ -225,14 +255,18 @@ async def test_a_state_that_is_gone_ends_the_watch(client, queue, command):
 
 
 @both
-async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(client, queue):
+async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     await queue.enqueue(1)
     task_id, _ = await queue.dequeue()
     watched, state = await begin(queue, task_id)
     assert (state.status, state.dequeue_count) == (Status.WORKING, 1)
     key = f'{queue.keys["task"]}:{task_id}'
     await client.hset(key, mapping={'status': 0, 'dequeue_count': 0})
-    while queue._session.hub._tasks[f'__keyspace@0__:{key}'.encode()].state.status is not Status.PENDING:
+    assert queue._session is not None
+    task: Any = queue._session.hub._tasks[f'__keyspace@0__:{key}'.encode()]
+    while task.state.status is not Status.PENDING:
         await asyncio.sleep(0.005)
     assert not watched._watcher.fresh
     await client.hset(key, mapping={'status': 1, 'dequeue_count': 1})
@@ -241,7 +275,7 @@ async def test_what_was_seen_before_a_server_lost_writes_is_not_seen_again(clien
 
 
 @both
-async def test_what_cannot_be_read_is_told(client, queue):
+async def test_what_cannot_be_read_is_told(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     key = f'{queue.keys["task"]}:{task_id}'
     healthy, _ = await begin(queue, await queue.enqueue(2))
@@ -261,7 +295,9 @@ async def test_what_cannot_be_read_is_told(client, queue):
 
 
 @both
-async def test_progress_without_equality_is_no_change_by_itself(fast, client, queue_name):
+async def test_progress_without_equality_is_no_change_by_itself(
+    fast: None, client: redis.asyncio.Redis, queue_name: str
+) -> None:
     """Deserialised anew it is another object each time."""
     async with Torrelque(client, queue=queue_name, serialiser=pickle) as queue:
         await queue.enqueue(1)
@@ -273,7 +309,9 @@ async def test_progress_without_equality_is_no_change_by_itself(fast, client, qu
 
 
 @both
-async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypatch):
+async def test_a_read_that_failed_is_tried_again(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
@@ -284,11 +322,13 @@ async def test_a_read_that_failed_is_tried_again(proxy, faulty, queue, monkeypat
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting(queue, monkeypatch, fast):
+async def test_a_listener_that_is_told_of_others_only_keeps_nobody_waiting(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, fast: None
+) -> None:
     """It is not deaf, but whoever waits for the confirmation of a subscription would wait for ever."""
     take = listen.Listener._take
 
-    def take_another(listener, reply, heard):
+    def take_another(listener: Any, reply: Any, heard: Any) -> None:
         if isinstance(reply, list) and reply[0] in (b'subscribe', b'message'):
             reply = [reply[0], b'another', reply[2]]
         take(listener, reply, heard)

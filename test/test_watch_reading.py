@@ -1,13 +1,22 @@
 """Watching without notifications: they are off, or switched off, or forbidden, or the server does not say."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
+import redis.asyncio
 
 import torrelque
 import watching
+from conftest import MakeServer
+from proxy import Proxy
+from servers import RealServer
+from topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import hub, listener as listen, reading
 from torrelque.aio.reading import IDLE_RATE, PACES, Budget, Schedule, read_items
@@ -24,19 +33,19 @@ still, faulty, fast, as_it_is = watching.still, watching.faulty, watching.fast, 
 
 
 @pytest.fixture
-def server(plain_server):
+def server(plain_server: RealServer) -> RealServer:
     """One that sends no notifications."""
     return plain_server
 
 
 @pytest.fixture
-def never(monkeypatch):
+def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """No second look at anything."""
     monkeypatch.setattr(reading, 'PACES', (3600,) * len(PACES))
 
 
 @pytest.fixture
-def at_once(monkeypatch):
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow each other without a pause."""
     monkeypatch.setattr(reading, 'PACES', (0,) * len(PACES))
     for name in ('IDLE_RATE', 'MOST_RATE', 'BYTES_RATE'):
@@ -44,32 +53,35 @@ def at_once(monkeypatch):
     monkeypatch.setattr(reading, 'LEAST', 0)
 
 
-def warnings_of(caplog):
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def until_mode(queue, mode):
+async def until_mode(queue: Torrelque, mode: Mode) -> None:
+    assert queue._session is not None
     while queue._session.hub._setting.mode is not mode:
         await asyncio.sleep(0.005)
 
 
-async def until_settled(queue):
+async def until_settled(queue: Torrelque) -> None:
     """Wait until nothing is read any more but by the schedule."""
     await until_mode(queue, Mode.READING)
+    assert queue._session is not None
     its = queue._session.hub
     while its._reading or its._marked or not all(its._listener._channels.values()):
         await asyncio.sleep(0.005)
 
 
-async def until_asked(queue, times):
+async def until_asked(queue: Torrelque, times: int) -> None:
     """Wait until the server has been asked for its setting so many times more."""
     for _ in range(times):
+        assert queue._session is not None
         before = queue._session.hub._setting._answered
         while queue._session.hub._setting._answered == before:
             await asyncio.sleep(0.005)
 
 
-async def see_an_end(queue):
+async def see_an_end(queue: Torrelque) -> None:
     """Watch a task from its beginning to its end."""
     task_id = await queue.enqueue(1)
     watched, state = await begin(queue, task_id)
@@ -87,7 +99,14 @@ async def see_an_end(queue):
 
 
 @pytest.mark.parametrize('flags', ['', 'K', 'EA', 'Kgh', 'Khx', 'Kg$'])
-async def test_what_is_not_notified_is_looked_at_with_one_warning(server, client, queue, queue_name, caplog, flags):
+async def test_what_is_not_notified_is_looked_at_with_one_warning(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    caplog: pytest.LogCaptureFixture,
+    flags: str,
+) -> None:
     await client.config_set(NAME, flags)
     ids = await queue.enqueue_many(range(50))
     waiting = [asyncio.ensure_future(queue.wait(task_id)) for task_id in ids]
@@ -100,7 +119,7 @@ async def test_what_is_not_notified_is_looked_at_with_one_warning(server, client
     assert NAME in warning and repr(has) in warning and repr(queue_name) in warning and 'KA' in warning
 
 
-def test_what_the_server_says_of_its_setting():
+def test_what_the_server_says_of_its_setting() -> None:
     name = NAME.encode()
     assert flags_of({name: b'AK'}) == flags_of([name, b'AK']) == 'AK'
     assert flags_of([name, b'']) == ''
@@ -112,11 +131,17 @@ def test_what_the_server_says_of_its_setting():
     ('flags', 'enough'),
     [('AK', True), ('AKE', True), ('ghxK', True), ('xghE', False), ('', False), ('Kgx', False), ('A', False)],
 )
-def test_which_notifications_are_needed(flags, enough):
+def test_which_notifications_are_needed(flags: str, enough: bool) -> None:
     assert are_enough(flags) is enough
 
 
-async def test_watches_follow_the_setting_in_both_directions(fast, client, queue, caplog, monkeypatch):
+async def test_watches_follow_the_setting_in_both_directions(
+    fast: None,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(hub, 'ASK', 2)
     await client.config_set(NAME, 'KA')
     task_id = await queue.enqueue(1)
@@ -135,11 +160,14 @@ async def test_watches_follow_the_setting_in_both_directions(fast, client, queue
         while (await asyncio.wait_for(anext(watched), 20)).status is not Status.PENDING:
             pass
         await until_mode(queue, Mode.TOLD)
+        assert queue._session is not None
         assert queue._session.hub._schedule.when() is None
     await watched.aclose()
 
 
-async def test_what_changed_before_notifications_were_on_is_seen(never, fast, client, queue, monkeypatch):
+async def test_what_changed_before_notifications_were_on_is_seen(
+    never: None, fast: None, client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub, 'SAFETY', 10**6)
     monkeypatch.setattr(listen, 'SILENCE', 10**6)
     watched, _ = await begin(queue, await queue.enqueue(1))
@@ -149,7 +177,9 @@ async def test_what_changed_before_notifications_were_on_is_seen(never, fast, cl
     assert (await asyncio.wait_for(anext(watched), 20)).status is Status.WORKING
 
 
-async def test_a_change_that_nobody_told_of_has_the_setting_asked_for(fast, client, queue, monkeypatch):
+async def test_a_change_that_nobody_told_of_has_the_setting_asked_for(
+    fast: None, client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub, 'ASK', 10**6)
     monkeypatch.setattr(listen, 'SILENCE', 10**6)
     await client.config_set(NAME, 'KA')
@@ -161,41 +191,55 @@ async def test_a_change_that_nobody_told_of_has_the_setting_asked_for(fast, clie
     await asyncio.wait_for(until_mode(queue, Mode.READING), 20)
 
 
-async def test_the_next_watch_after_a_while_asks_again(client, queue, monkeypatch):
+async def test_the_next_watch_after_a_while_asks_again(
+    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await client.config_set(NAME, 'KA')
     await see_an_end(queue)
     await client.config_set(NAME, '')
     await until_mode(queue, Mode.TOLD)
     monkeypatch.setattr('torrelque.aio.setting.ENOUGH', 0)
     await see_an_end(queue)
+    assert queue._session is not None
     assert queue._session.hub._setting.mode is Mode.READING
 
 
 # Who may not see
 
 
-async def user(client, *rules):
+async def user(client: redis.asyncio.Redis, *rules: str) -> dict[str, str]:
     await client.execute_command('ACL', 'SETUSER', 'someone', 'reset', 'on', '>secret', '~*', '+@all', *rules)
     return {'username': 'someone', 'password': 'secret'}
 
 
 @pytest.mark.parametrize('flags', ['', 'KA'])
-async def test_a_server_that_does_not_say_is_read_and_listened_to(server, client, caplog, flags, request):
+async def test_a_server_that_does_not_say_is_read_and_listened_to(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    caplog: pytest.LogCaptureFixture,
+    flags: str,
+    request: pytest.FixtureRequest,
+) -> None:
     await client.config_set(NAME, flags)
     async with server.client(**await user(client, '&*', '-config')) as other, Torrelque(other) as queue:
         await see_an_end(queue)
+        assert queue._session is not None
         assert queue._session.hub._setting.mode is Mode.READING
         (warning,) = warnings_of(caplog)
         assert NAME in warning and 'does not say' in warning and 'permission' in warning.lower()
 
 
-async def test_what_is_heard_is_read_at_once_where_the_server_does_not_say(never, server, client):
+async def test_what_is_heard_is_read_at_once_where_the_server_does_not_say(
+    never: None, server: RealServer, client: redis.asyncio.Redis
+) -> None:
     await client.config_set(NAME, 'KA')
     async with server.client(**await user(client, '&*', '-config')) as other, Torrelque(other) as queue:
         await see_an_end(queue)
 
 
-async def test_a_server_that_has_renamed_its_command_is_read(make_server, caplog):
+async def test_a_server_that_has_renamed_its_command_is_read(
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
     server = make_server({NAME: '""', 'rename-command': 'CONFIG ""'})
     async with server.client() as client, Torrelque(client) as queue:
         await see_an_end(queue)
@@ -204,7 +248,9 @@ async def test_a_server_that_has_renamed_its_command_is_read(make_server, caplog
 
 
 @pytest.mark.parametrize('flags', ['', 'KA'])
-async def test_who_may_not_listen_reads(fast, server, client, caplog, flags):
+async def test_who_may_not_listen_reads(
+    fast: None, server: RealServer, client: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, flags: str
+) -> None:
     await client.config_set(NAME, flags)
     async with server.client(**await user(client, 'resetchannels')) as other, Torrelque(other) as queue:
         await see_an_end(queue)
@@ -217,6 +263,7 @@ async def test_who_may_not_listen_reads(fast, server, client, caplog, flags):
             await user(client, '&*')
             while not await channels(client):
                 await asyncio.sleep(0.01)
+            assert queue._session is not None
             while queue._session.hub._schedule.when() is not None:
                 await asyncio.sleep(0.01)
         await queue.dequeue()
@@ -224,7 +271,7 @@ async def test_who_may_not_listen_reads(fast, server, client, caplog, flags):
         await watched.aclose()
 
 
-async def test_who_may_not_listen_to_one_task_reads_that_one(server, client):
+async def test_who_may_not_listen_to_one_task_reads_that_one(server: RealServer, client: redis.asyncio.Redis) -> None:
     await client.config_set(NAME, 'KA')
     rules = await user(client, 'resetchannels', '&__keyspace@0__:{trq}:task:mine*')
     async with server.client(**rules) as other, Torrelque(other) as queue:
@@ -244,7 +291,7 @@ async def test_who_may_not_listen_to_one_task_reads_that_one(server, client):
 # What is promised all the same
 
 
-async def test_an_end_just_before_the_timeout_is_seen(never, queue):
+async def test_an_end_just_before_the_timeout_is_seen(never: None, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     waiting = asyncio.ensure_future(queue.wait(task_id, timeout=0.5))
     watched, _ = await begin(queue, task_id, timeout=0.5)
@@ -255,7 +302,9 @@ async def test_an_end_just_before_the_timeout_is_seen(never, queue):
     assert await statuses(watched) == [Status.COMPLETED]
 
 
-async def test_an_id_that_is_enqueued_again_between_two_looks_is_another_task(client, queue):
+async def test_an_id_that_is_enqueued_again_between_two_looks_is_another_task(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
     await queue.enqueue(1, task_id='own')
     watched, _ = await begin(queue, 'own')
     await until_mode(queue, Mode.READING)
@@ -268,7 +317,9 @@ async def test_an_id_that_is_enqueued_again_between_two_looks_is_another_task(cl
     assert (await begin(queue, 'own'))[1].status is Status.PENDING
 
 
-async def test_a_fresh_watch_does_not_wait_for_the_looks_at_others(at_once, proxy, faulty, queue):
+async def test_a_fresh_watch_does_not_wait_for_the_looks_at_others(
+    at_once: None, proxy: Proxy, faulty: Torrelque, queue: Torrelque
+) -> None:
     ids = await queue.enqueue_many(range(3000))
     watched = await asyncio.gather(*[begin(faulty, task_id) for task_id in ids])
     for _ in range(5):
@@ -280,7 +331,7 @@ async def test_a_fresh_watch_does_not_wait_for_the_looks_at_others(at_once, prox
     del watched
 
 
-async def test_a_change_of_one_among_many_is_seen(queue):
+async def test_a_change_of_one_among_many_is_seen(queue: Torrelque) -> None:
     ids = await queue.enqueue_many(range(10_000))
     watched = [queue.watch(task_id) for task_id in ids]
     await asyncio.gather(*map(anext, watched))
@@ -289,11 +340,12 @@ async def test_a_change_of_one_among_many_is_seen(queue):
     await queue.release_many([task_id for task_id, _ in taken], result_ttl=60)
     states = await asyncio.wait_for(asyncio.gather(*waiting), 60)
     assert {state.status for state in states} == {Status.COMPLETED}
+    assert queue._session is not None
     assert queue._session.hub._schedule.when() is not None
     del watched
 
 
-async def test_large_progress_is_looked_at_in_several_calls(queue):
+async def test_large_progress_is_looked_at_in_several_calls(queue: Torrelque) -> None:
     await queue.enqueue_many(range(7))
     taken = await queue.dequeue(max_tasks=7)
     watched = []
@@ -305,7 +357,7 @@ async def test_large_progress_is_looked_at_in_several_calls(queue):
         assert (await asyncio.wait_for(statuses(each), 20))[-1] is Status.COMPLETED
 
 
-async def test_looks_go_on_when_the_server_is_back(make_server, tmp_path):
+async def test_looks_go_on_when_the_server_is_back(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server({NAME: '""', 'appendfsync': 'always'}, directory=tmp_path)
     async with server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
@@ -319,10 +371,10 @@ async def test_looks_go_on_when_the_server_is_back(make_server, tmp_path):
         assert await asyncio.wait_for(statuses(watched), 20) == [Status.COMPLETED]
 
 
-async def test_looks_follow_a_slot_of_a_cluster(as_it_is, cluster):
+async def test_looks_follow_a_slot_of_a_cluster(as_it_is: None, cluster: Cluster) -> None:
     for node in cluster.nodes:
-        async with node.client() as client:
-            await client.config_set(NAME, '')
+        async with node.client() as direct:
+            await direct.config_set(NAME, '')
     try:
         async with cluster.client() as client, Torrelque(client, queue='read') as queue:
             slot = cluster.slot_of(queue.keys['pending'])
@@ -335,12 +387,14 @@ async def test_looks_follow_a_slot_of_a_cluster(as_it_is, cluster):
             assert await asyncio.wait_for(statuses(watched), 20) == [Status.CANCELLED]
     finally:
         for node in cluster.nodes:
-            async with node.client() as client:
-                await client.config_set(NAME, 'KA')
+            async with node.client() as direct:
+                await direct.config_set(NAME, 'KA')
 
 
 @pytest.mark.long
-async def test_watches_of_a_server_that_tells_follow_a_failover_to_one_that_does_not(as_it_is, sentinel):
+async def test_watches_of_a_server_that_tells_follow_a_failover_to_one_that_does_not(
+    as_it_is: None, sentinel: Sentinel
+) -> None:
     async with sentinel.replica.client() as replica:
         await replica.config_set(NAME, '')
     client = sentinel.master_for()
@@ -358,7 +412,7 @@ async def test_watches_of_a_server_that_tells_follow_a_failover_to_one_that_does
     await client.aclose()
 
 
-async def test_results_and_cancellations_of_tasks_are_seen(queue):
+async def test_results_and_cancellations_of_tasks_are_seen(queue: Torrelque) -> None:
     app = Tasks(queue)
     begun, ended = asyncio.Event(), []
 
@@ -389,7 +443,7 @@ async def test_results_and_cancellations_of_tasks_are_seen(queue):
 
 # What makes no sense
 
-SENSELESS = [
+SENSELESS: list[bytes] = [
     *(b'$-1\r\n', b':7\r\n', b'+OK\r\n', b'*0\r\n', b'*1\r\n$2\r\nok\r\n', b'*2\r\n$2\r\nok\r\n:7\r\n', b'_\r\n'),
     *(b'*2\r\n$2\r\nno\r\n$6\r\nbroken\r\n', b'*2\r\n$2\r\nok\r\n*1\r\n-ERR no\r\n', b'%1\r\n$2\r\nok\r\n:5\r\n'),
     *(b'*2\r\n$2\r\nok\r\n*15\r\n' + b':1\r\n' * 15, b'*2\r\n$2\r\nok\r\n*4\r\n' + b'$1\r\n0\r\n' * 4),
@@ -397,12 +451,15 @@ SENSELESS = [
 
 
 @pytest.mark.parametrize('reply', SENSELESS)
-async def test_states_that_make_no_sense_are_read_again(proxy, faulty, queue, reply, monkeypatch):
+async def test_states_that_make_no_sense_are_read_again(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(faulty, task_id)
     await until_mode(faulty, Mode.READING)
     for part in READ:
         proxy.spoil(part, reply)
+    assert faulty._session is not None
     while faulty._session.hub._error is None:
         await asyncio.sleep(0.005)
     await queue.dequeue()
@@ -416,7 +473,9 @@ async def test_states_that_make_no_sense_are_read_again(proxy, faulty, queue, re
 
 
 @pytest.mark.parametrize('reply', SENSELESS)
-async def test_a_setting_that_makes_no_sense_is_none(proxy, faulty, queue, reply, caplog):
+async def test_a_setting_that_makes_no_sense_is_none(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     proxy.spoil(NAME.encode(), reply)
     task_id = await queue.enqueue(1)
     watched, _ = await begin(faulty, task_id)
@@ -428,13 +487,16 @@ async def test_a_setting_that_makes_no_sense_is_none(proxy, faulty, queue, reply
 
 
 @pytest.mark.parametrize('reply', [b'rubbish\r\n', *SENSELESS, b'*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n'])
-async def test_a_listener_that_hears_no_sense_is_made_anew(proxy, faulty, queue, reply):
+async def test_a_listener_that_hears_no_sense_is_made_anew(
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes
+) -> None:
     part = b'\nSUBSCRIBE\r'
     proxy.spoil(part, reply)
     task_id = await queue.enqueue(1)
     watched, _ = await begin(faulty, task_id)
     while b''.join(proxy.requests).count(part) < 3:
         await asyncio.sleep(0.01)
+    assert faulty._session is not None
     assert faulty._session.hub._listener._senseless >= 2
     await queue.dequeue()
     assert (await asyncio.wait_for(anext(watched), 20)).status is Status.WORKING
@@ -444,7 +506,8 @@ async def test_a_listener_that_hears_no_sense_is_made_anew(proxy, faulty, queue,
     await watched.aclose()
 
 
-def test_replies_that_make_no_sense_are_told():
+def test_replies_that_make_no_sense_are_told() -> None:
+    reply: Any
     long = [b'ok', [None, None], [None, None]]
     for reply in (None, 7, [], [b'ok'], {b'ok': []}, [b'ok', 7], [b'ok', [b'1']], [b'ok', [1, 2]], long):
         with pytest.raises(torrelque.TorrelqueError, match='cannot be read'):
@@ -459,20 +522,20 @@ def test_replies_that_make_no_sense_are_told():
 class Simulation:
     """A schedule with a clock of its own, on which looks take no time."""
 
-    def __init__(self, count):
+    def __init__(self, count: int) -> None:
         self.now = 0.0
         self.schedule = Schedule(Budget())
-        self.looks = {}
+        self.looks: dict[Task, list[float]] = {}
         for n in range(count):
             self.join(f'{n}')
 
-    def join(self, name):
+    def join(self, name: str) -> Task:
         task = Task(name, name.encode())
         self.schedule.begin(task, self.now)
         self.looks[task] = [self.now]
         return task
 
-    def run(self, seconds):
+    def run(self, seconds: float) -> None:
         end = self.now + seconds
         while (when := self.schedule.when()) is not None and when <= end:
             self.now = max(self.now, when)
@@ -484,12 +547,12 @@ class Simulation:
                 self.schedule.go_on(task, self.now)
         self.now = end
 
-    def pauses(self, task, since=0.0):
+    def pauses(self, task: Task, since: float = 0.0) -> list[float]:
         times = [time for time in self.looks[task] if time >= since]
         return [after - before for before, after in itertools.pairwise(times)]
 
 
-def test_looks_come_less_often_the_longer_nothing_changes():
+def test_looks_come_less_often_the_longer_nothing_changes() -> None:
     simulation = Simulation(1)
     simulation.run(20)
     (task,) = simulation.looks
@@ -499,7 +562,7 @@ def test_looks_come_less_often_the_longer_nothing_changes():
     assert simulation.schedule.when() == pytest.approx(simulation.now + PACES[0])
 
 
-def test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn():
+def test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn() -> None:
     simulation = Simulation(10_000)
     simulation.run(30)
     since = simulation.now
@@ -514,7 +577,7 @@ def test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn(
     assert all(pause <= pace + 0.2 for pause, pace in zip(simulation.pauses(quick), PACES, strict=False))
 
 
-def test_whatever_changes_all_the_time_leaves_room_for_others():
+def test_whatever_changes_all_the_time_leaves_room_for_others() -> None:
     simulation = Simulation(200)
     simulation.run(30)
     idle = list(simulation.looks)
@@ -527,7 +590,7 @@ def test_whatever_changes_all_the_time_leaves_room_for_others():
     assert all(max(simulation.pauses(task, since), default=99) < 10 for task in idle)
 
 
-def test_what_a_call_has_no_room_for_keeps_its_place():
+def test_what_a_call_has_no_room_for_keeps_its_place() -> None:
     schedule, tasks = Schedule(Budget()), [Task(f'{n}', b'') for n in range(6)]
     for task in tasks[:5]:
         schedule.begin(task, 0)
@@ -539,7 +602,7 @@ def test_what_a_call_has_no_room_for_keeps_its_place():
     assert {task.level for task in tasks} == {0}
 
 
-def test_large_progress_makes_looks_rare():
+def test_large_progress_makes_looks_rare() -> None:
     schedule = Schedule(Budget())
     schedule.begin(Task('x', b'x'), 7)
     schedule.spent(1, 1_000_000, 7)
@@ -547,7 +610,9 @@ def test_large_progress_makes_looks_rare():
     assert schedule.when() == pytest.approx(7.1)
 
 
-async def test_many_objects_of_one_client_are_one_warning(client, caplog):
+async def test_many_objects_of_one_client_are_one_warning(
+    client: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     await client.config_set(NAME, '')
     for n in range(5):
         async with Torrelque(client, queue=f'queue-{n}') as queue:

@@ -1,6 +1,9 @@
 """Watches and servers that go away: a restart, a failover, a slot that moves."""
 
+from __future__ import annotations
+
 import asyncio
+from pathlib import Path
 
 import pytest
 import redis.asyncio
@@ -8,6 +11,8 @@ import redis.exceptions
 
 import torrelque
 import watching
+from servers import RealServer
+from topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import link
 from watching import begin, channels, kill_listeners, statuses
@@ -19,7 +24,7 @@ unsafe, as_it_is = watching.unsafe, watching.as_it_is
 # Servers that go away
 
 
-async def test_watches_survive_a_restart_of_the_server(durable_server):
+async def test_watches_survive_a_restart_of_the_server(durable_server: RealServer) -> None:
     async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         taken, _ = await queue.dequeue()
@@ -31,7 +36,9 @@ async def test_watches_survive_a_restart_of_the_server(durable_server):
         assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(durable_server, monkeypatch):
+async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(
+    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
@@ -39,6 +46,7 @@ async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(durab
         watched, _ = await begin(queue, task_id)
         await asyncio.to_thread(durable_server.kill)
         second = asyncio.ensure_future(begin(queue, task_id))
+        assert queue._session is not None
         while queue._session.hub._error is None:
             await asyncio.sleep(0.01)
         with pytest.raises(torrelque.TorrelqueTimeoutError) as caught:
@@ -52,38 +60,43 @@ async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(durab
         assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_a_first_watch_waits_for_a_server_that_was_there(durable_server, monkeypatch):
+async def test_a_first_watch_waits_for_a_server_that_was_there(
+    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         await asyncio.to_thread(durable_server.kill)
         waiting = asyncio.ensure_future(begin(queue, task_id))
+        assert queue._session is not None
         while not (queue._session.hub._error or waiting.done()):
             await asyncio.sleep(0.01)
         await asyncio.to_thread(durable_server.start)
         assert (await asyncio.wait_for(waiting, 60))[1].status is Status.PENDING
 
 
-async def test_a_server_that_was_never_there_is_told(monkeypatch, tmp_path):
+async def test_a_server_that_was_never_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(link, 'GIVE_UP', 2)
     async with redis.asyncio.Redis(unix_socket_path=str(tmp_path / 'nobody')) as client, Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
             await asyncio.wait_for(queue.wait('x'), 60)
 
 
-async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name):
+async def test_every_watch_ends_and_shows_no_step_back(
+    client: redis.asyncio.Redis, queue: Torrelque, queue_name: str
+) -> None:
     """Consumers work, and the listening connection is killed again and again."""
     order = {Status.PENDING: 0, Status.DELAYED: 0, Status.WORKING: 1, Status.COMPLETED: 2}
 
-    async def consume():
+    async def consume() -> None:
         while True:
             task_id, n = await queue.dequeue()
-            if task_id.attempt < 3:
+            if (task_id.attempt or 0) < 3:
                 await queue.requeue(task_id, 0.01 * (n % 3))
             else:
                 await queue.release(task_id, result=n)
 
-    async def follow(watcher, task_id):
+    async def follow(watcher: Torrelque, task_id: str) -> None:
         steps = [(state.dequeue_count, order[state.status]) async for state in watcher.watch(task_id)]
         assert steps[-1] == (3, 2)
         # Back in the queue after an attempt counts as later than the attempt.
@@ -105,7 +118,7 @@ async def test_every_watch_ends_and_shows_no_step_back(client, queue, queue_name
         await asyncio.wait(consumers)
 
 
-async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
+async def test_watches_follow_a_slot_of_a_cluster(as_it_is: None, cluster: Cluster) -> None:
     async with cluster.client() as client, cluster.client() as other, Torrelque(client, queue='watched') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
         async with Torrelque(other, queue='watched') as consumer:
@@ -125,11 +138,12 @@ async def test_watches_follow_a_slot_of_a_cluster(as_it_is, cluster):
                 assert await asyncio.wait_for(statuses(second), 60) == [Status.COMPLETED]
 
 
-async def test_idle_watches_follow_a_slot_of_a_cluster(unsafe, cluster):
+async def test_idle_watches_follow_a_slot_of_a_cluster(unsafe: None, cluster: Cluster) -> None:
     """Also where they heard nothing of the move."""
     async with cluster.client() as client, Torrelque(client, queue='idle') as queue:
         slot = cluster.slot_of(queue.keys['pending'])
         watched, _ = await begin(queue, await queue.enqueue(1))
+        assert queue._session is not None
         queue._session.hub._listener._heard = lambda channels: None
         to = (cluster.owner_of(slot) + 1) % 3
         await asyncio.to_thread(cluster.move_slot, slot, to)
@@ -138,7 +152,7 @@ async def test_idle_watches_follow_a_slot_of_a_cluster(unsafe, cluster):
         await watched.aclose()
 
 
-async def consumer_release(consumer, task_id, cluster, slot, to):
+async def consumer_release(consumer: Torrelque, task_id: str, cluster: Cluster, slot: int, to: int) -> None:
     """Release a task in a slot that is half moved; the call waits for the rest of the move."""
     call = asyncio.ensure_future(consumer.release(task_id, result=1))
     await asyncio.sleep(0.1)
@@ -146,13 +160,13 @@ async def consumer_release(consumer, task_id, cluster, slot, to):
     assert await call
 
 
-async def cluster_channels(cluster, index):
+async def cluster_channels(cluster: Cluster, index: int) -> list[bytes]:
     async with cluster.nodes[index].client() as client:
-        return await client.pubsub_channels()
+        return await channels(client)
 
 
 @pytest.mark.first_server
-async def test_watches_follow_a_failover(as_it_is, sentinel):
+async def test_watches_follow_a_failover(as_it_is: None, sentinel: Sentinel) -> None:
     client = sentinel.master_for()
     async with Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
