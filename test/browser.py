@@ -42,7 +42,6 @@ class MissingBrowserError(Exception):
 
 def find_browser(of_playwright: str) -> str:
     """Path of a browser's binary, or `MissingBrowserError`."""
-
     if path := os.environ.get('TORRELQUE_CHROMIUM'):
         if Path(path).exists():
             return path
@@ -57,7 +56,6 @@ def find_browser(of_playwright: str) -> str:
 @asynccontextmanager
 async def launch() -> AsyncIterator[Browser]:
     """A browser, or `MissingBrowserError`."""
-
     try:
         from playwright.async_api import Error, async_playwright
     except ImportError:
@@ -79,7 +77,6 @@ async def launch() -> AsyncIterator[Browser]:
 
 async def make_lively(page: Page) -> None:
     """Start tasks so that there is one in each state, and wait for that moment."""
-
     async def start(kind: str, times: int = 1) -> None:
         for _ in range(times):
             async with page.expect_response('**/tasks?**'):

@@ -40,19 +40,17 @@ class MakeServer(Protocol):
 
 def pytest_configure() -> None:
     """A server that is asked for and missing fails the run: a skip would go unseen."""
-
     hear_signals_in_children()
     try:
         for kind in selected_kinds():
             binary_of(kind)
-    except MissingServerError as ex:
-        raise pytest.UsageError(str(ex)) from ex
+    except MissingServerError as exc:
+        raise pytest.UsageError(str(exc)) from exc
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is marked with `first_server` is long on all kinds of servers but the first."""
-
     first, *_ = selected_kinds()
     for item in items:
         parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
@@ -75,7 +73,6 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope='session')
 def shared_server(server_kind: str) -> Iterator[RealServer]:
     """One process for each kind and each worker of pytest-xdist; `server` is how a test gets it."""
-
     with RealServer(server_kind) as server:
         yield server
 
@@ -88,8 +85,7 @@ def _flushing_client(shared_server: RealServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def server(shared_server: RealServer, _flushing_client: redis.Redis) -> RealServer:
-    """The shared server, emptied. Leave its process and settings alone: that is what `make_server` is for."""
-
+    """The shared server, emptied.  Leave its process and settings alone: that is what `make_server` is for."""
     _flushing_client.flushall()
     return shared_server
 
@@ -103,7 +99,6 @@ def _shared_plain_server(server_kind: str) -> Iterator[RealServer]:
 @pytest.fixture
 def plain_server(_shared_plain_server: RealServer) -> RealServer:
     """As `server`, one that sends no notifications, as in its default configuration.  Its setting may be changed."""
-
     with _shared_plain_server.sync_client() as client:
         client.flushall()
         client.config_set('notify-keyspace-events', '')
@@ -129,7 +124,6 @@ def make_server(server_kind: str) -> Iterator[MakeServer]:
 @pytest.fixture
 def durable_server(make_server: MakeServer, tmp_path: Path) -> RealServer:
     """A server of the test's own that keeps all that it has acknowledged when it is killed."""
-
     return make_server({'appendfsync': 'always'}, directory=tmp_path)
 
 
@@ -142,7 +136,6 @@ async def client(server: RealServer) -> AsyncIterator[redis.asyncio.Redis]:
 @pytest.fixture
 def queue_name(request: pytest.FixtureRequest) -> str:
     """Tells the test's name, for whoever looks at the keys."""
-
     return f'{request.node.originalname}-{secrets.token_hex(3)}'
 
 
@@ -158,7 +151,6 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     In a test of a server that does not answer, `hasty` sets this back.
     """
-
     for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
         monkeypatch.setattr(f'{module}.GRACE', 20.0)
 
@@ -166,7 +158,6 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hasty(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
-
     for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
         monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.transition.GRACE)
 
@@ -178,7 +169,6 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
     on which a call goes unanswered for long.
     """
-
     monkeypatch.setattr('torrelque.aio.fetcher.BLOCK', 200.0)
     monkeypatch.setattr('torrelque.aio.bell.BLOCK', 200.0)
     monkeypatch.setattr('torrelque.aio.guard.UNHEARD', 200)
@@ -189,7 +179,6 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def proxy(server: RealServer) -> AsyncIterator[Proxy]:
     """A faulty line to the server."""
-
     async with open_proxy(server) as proxy:
         yield proxy
 
@@ -202,11 +191,10 @@ def _shared_cluster(server_kind: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def cluster(_shared_cluster: Cluster) -> AsyncIterator[Cluster]:
-    """Three primaries, shared by the tests of one worker, emptied. A slot that is moved stays where it is."""
-
+    """Three primaries, shared by the tests of one worker, emptied.  A slot that is moved stays where it is."""
     _shared_cluster.flush()
     yield _shared_cluster
-    # A cluster client forgets, and does not close, the nodes that it replaces when a slot has moved. Collected here,
+    # A cluster client forgets, and does not close, the nodes that it replaces when a slot has moved.  Collected here,
     # their complaints do not hit another test.
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ResourceWarning)
@@ -216,7 +204,6 @@ async def cluster(_shared_cluster: Cluster) -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
     """A primary, a replica and a Sentinel of the test's own."""
-
     with start_sentinel(server_kind) as sentinel:
         yield sentinel
         await sentinel.aclose()
@@ -224,7 +211,6 @@ async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
 
 async def nothing_left(client: redis.asyncio.Redis, queue: Torrelque) -> bool:
     """Whether the queue has no key at all."""
-
     prefix = queue.keys['pending'].removesuffix('pending')
     keys: Any = await client.keys('*')
     return not [key for key in keys if key.decode().startswith(prefix)]

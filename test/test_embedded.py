@@ -22,7 +22,7 @@ from processes import is_alive, running, wait_end
 from torrelque.embedded import Server
 from torrelque.error import TorrelqueError
 
-# A user of the server in a process of its own, to be killed. It tells the pids of the server and of its guardian
+# A user of the server in a process of its own, to be killed.  It tells the pids of the server and of its guardian
 # (which leaves last), and the server's temporary directory.
 USER = """
 import os, signal, sys
@@ -62,7 +62,6 @@ FORK = """
 @pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A place for temporary files of the test's own; all its servers are to leave it empty."""
-
     tmp_path_factory.getbasetemp()  # made where temporary files are at this moment
     with tempfile.TemporaryDirectory(prefix='trq') as name:
         monkeypatch.setenv('TMPDIR', name)
@@ -126,7 +125,7 @@ def test_data_of_a_directory_survives_a_killed_server(tmp_path: Path) -> None:
 
 def test_directory_serves_one_server_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torrelque.embedded, '_LOCK_TIMEOUT', 0)
-    with Server(tmp_path), pytest.raises(TorrelqueError, match='Another server'), Server(tmp_path):
+    with Server(tmp_path), pytest.raises(TorrelqueError, match='another server'), Server(tmp_path):
         pass
 
 

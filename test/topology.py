@@ -24,7 +24,6 @@ _PATIENCE = 90.0
 
 def _until(condition: Callable[[], bool], what: str) -> None:
     """Ask again and again: servers of a cluster agree in their own time and announce it nowhere."""
-
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > deadline:
@@ -54,7 +53,6 @@ class Cluster:
 
     def owner_of(self, slot: int) -> int:
         """Index of the node that has the slot, in its own opinion."""
-
         # As two words: redis-py would parse the reply of the one word 'CLUSTER NODES'.
         for index, link in enumerate(self._links):
             for line in _text(link.execute_command('CLUSTER', 'NODES')).splitlines():
@@ -64,7 +62,6 @@ class Cluster:
 
     def begin_move(self, slot: int, to: int, *, keys: Sequence[str] = ()) -> None:
         """Leave the slot half moved: `keys` are at node `to` already, all others still at the owner."""
-
         source = self.owner_of(slot)
         self._links[to].execute_command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', self._ids[source])
         self._links[source].execute_command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', self._ids[to])
@@ -72,7 +69,6 @@ class Cluster:
 
     def finish_move(self, slot: int, to: int) -> None:
         """Move what is left at the owner, and tell every node."""
-
         source = self.owner_of(slot)
         while keys := self._links[source].execute_command('CLUSTER', 'GETKEYSINSLOT', slot, 100):
             self._migrate(source, to, keys)
@@ -105,7 +101,6 @@ def _covers(part: str, slot: int) -> bool:
 @contextmanager
 def start_cluster(kind: str, n: int = 3) -> Iterator[Cluster]:
     """A cluster that is in working order, until the block ends."""
-
     with ExitStack() as stack:
         nodes = []
         for _ in range(n):
@@ -146,39 +141,33 @@ class Sentinel:
 
     def sentinel_client(self, **options: Any) -> redis.asyncio.sentinel.Sentinel:
         """A client of the Sentinel; `aclose` closes it."""
-
         client = redis.asyncio.sentinel.Sentinel([('127.0.0.1', self.sentinel.port)], **options)
         self._clients.append(client)
         return client
 
     def master_for(self, **options: Any) -> redis.asyncio.Redis:
         """A client that follows the primary; whoever asks for it closes it."""
-
         client: redis.asyncio.Redis = self.sentinel_client().master_for(self.name, **options)
         return client
 
     async def aclose(self) -> None:
         """Close the connections to the Sentinel: a client that it made does not."""
-
         for client in self._clients:
             for link in client.sentinels:
                 await link.aclose()
 
     def kill_primary(self) -> None:
         """SIGKILL; the failover takes place afterwards, `wait_failover` waits for it."""
-
         self.primary.kill()
 
     def wait_failover(self) -> None:
         """Return when the Sentinel names the former replica, and that takes writes."""
-
         with self.sentinel.sync_client(protocol=2) as link, self.replica.sync_client() as replica:
             _until(lambda: self._primary(link) == (self.replica.port, 'master'), 'no failover')
             _until(lambda: bool(replica.info('replication')['role'] == 'master'), 'the replica stays one')
 
     def _primary(self, link: redis.Redis) -> tuple[int, str]:
-        """Port and flags. ``get-master-addr-by-name`` tells the new port while clients are still sent to the old."""
-
+        """Port and flags.  ``get-master-addr-by-name`` tells the new port while clients are still sent to the old."""
         reply = [_text(word) for word in link.execute_command('SENTINEL', 'MASTER', self.name)]
         master = dict(zip(reply[::2], reply[1::2], strict=True))
         return int(master['port']), master['flags']
@@ -187,7 +176,6 @@ class Sentinel:
 @contextmanager
 def start_sentinel(kind: str) -> Iterator[Sentinel]:
     """A primary, a replica in step with it and a Sentinel that knows both, until the block ends."""
-
     with ExitStack() as stack:
         primary = stack.enter_context(RealServer(kind, {'port': str(free_port())}))
         follow = {'port': str(free_port()), 'replicaof': f'127.0.0.1 {primary.port}', 'repl-diskless-sync-delay': '0'}

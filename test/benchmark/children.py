@@ -38,9 +38,9 @@ class Child:
             process.stdin.write(json.dumps({'do': do, **fields}).encode() + b'\n')
             process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._line(process, timeout))
-        except (OSError, ValueError) as ex:
+        except (OSError, ValueError) as exc:
             status = self.stop()
-            raise FailedError(f'{do}: ended with status {status}: {self._last_words()}') from ex
+            raise FailedError(f'{do}: ended with status {status}: {self._last_words()}') from exc
         except FailedError:
             self.stop()
             raise

@@ -32,12 +32,12 @@ def _judge(system: System, url: str) -> dict[str, Any]:
         try:
             child.ask('die')
             return {'error': 'the consumer was not killed'}
-        except FailedError as ex:
-            if 'status -9' not in str(ex):
-                return {'error': str(ex)}
+        except FailedError as exc:
+            if 'status -9' not in str(exc):
+                return {'error': str(exc)}
         child.ask('open', url=url, lease=LEASE)
         return child.ask('again', patience=PATIENCE)
-    except (FailedError, MissingError) as ex:
-        return {'error': str(ex)}
+    except (FailedError, MissingError) as exc:
+        return {'error': str(exc)}
     finally:
         child.stop()

@@ -71,11 +71,11 @@ class Run:
             taken = self._bench.take(self._children[name], figure, size)
         except MissingError:
             failures[figure.key] = ''
-        except FailedError as ex:
+        except FailedError as exc:
             # Twice is enough: a system that hangs would take all the time there is.
             again = figure.key in failures
-            failures[figure.key] = '' if again else str(ex)
-            progress(f'{name}: {ex}')
+            failures[figure.key] = '' if again else str(exc)
+            progress(f'{name}: {exc}')
         else:
             self._taken.setdefault((name, figure.key, size), []).append(taken)
 
@@ -117,8 +117,8 @@ def ready_children(systems: Sequence[System], fresh: bool) -> tuple[dict[str, Ch
         if reason is None:
             try:
                 versions[system.name] = child.ask('hello', timeout=60)
-            except FailedError as ex:
-                reason = str(ex)
+            except FailedError as exc:
+                reason = str(exc)
         if reason is None:
             children[system.name] = child
         else:
