@@ -16,12 +16,13 @@ import pytest
 import redis
 import redis.asyncio
 
-import torrelque.protocol.transition
+from bounding import Bound, bind, rebind
 from processes import hear_signals_in_children
 from proxy import Proxy, open_proxy
 from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
+from torrelque.protocol.bounds import BOUNDS
 
 pytest_plugins = ['pytester']
 
@@ -147,33 +148,37 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
+    """Whoever does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
 
     In a test of a server that does not answer, `hasty` sets this back.
     """
-    for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
-        monkeypatch.setattr(f'{module}.GRACE', 20.0)
+    bind(monkeypatch, grace=20.0)
 
 
 @pytest.fixture
-def hasty(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
-    for module in ('torrelque.aio.fetcher', 'torrelque.sync.fetcher'):
-        monkeypatch.setattr(f'{module}.GRACE', torrelque.protocol.transition.GRACE)
+def bound(_patient: None, monkeypatch: pytest.MonkeyPatch) -> Bound:
+    """A function that gives the queue objects of the test other limits and times, those that it has already too."""
+    def change(**limits: Any) -> None:
+        bind(monkeypatch, **limits)
+        rebind(**limits)
+
+    return change
 
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+def hasty(bound: Bound) -> None:
+    """Whoever does not wait for tasks gives up a server that does not answer, as it is outside tests."""
+    bound(grace=BOUNDS.grace)
+
+
+@pytest.fixture
+def endless(bound: Bound) -> None:
     """Nobody's block at the bell ends by itself: who is served within any test's patience was woken.
 
     Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
     on which a call goes unanswered for long.
     """
-    monkeypatch.setattr('torrelque.aio.fetcher.BLOCK', 200.0)
-    monkeypatch.setattr('torrelque.aio.bell.BLOCK', 200.0)
-    monkeypatch.setattr('torrelque.aio.guard.UNHEARD', 200)
-    monkeypatch.setattr('torrelque.protocol.calls.BLOCK_MS', '200000')
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**6)
+    bound(block=200.0, guard_looks=200, repeat=1e6)
 
 
 @pytest.fixture

@@ -34,7 +34,6 @@ from model_groups import WORKING
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.protocol import replies, transition as protocol
-from torrelque.protocol.calls import Plan
 
 START = 1_700_000_000_000
 
@@ -81,7 +80,7 @@ class Machine(RuleBasedStateMachine):
         self.queues = [self.make_queue(place) for place in range(3)]
         self.keys = self.queues[0].keys
         self.prefix = self.keys['pending'].removesuffix('pending')
-        self.transitions = protocol.Transitions(Plan.NAMES, self.keys)
+        self.transitions = protocol.Transitions(self.keys)
         self.consumers = [Consumer(f'{self.keys["claim"]}:consumer{n}') for n in range(2)]
         self.deliveries: list[TorrelqueTaskId] = []
         self.ids: list[str] = [*OWN_IDS, 'no such']
@@ -144,7 +143,7 @@ class Machine(RuleBasedStateMachine):
         expected = self.model.run(call, resent)
         if call.name == 'claim':
             self.rung_awake = False
-            claimed = replies.read_claimed(sent.reply)
+            claimed = replies.read_claim(sent.reply)
             given = Given(
                 [(task_id, payload, task_id.attempt or 0, task_id.token) for task_id, payload in claimed.tasks],
                 None if claimed.wait is None else round(claimed.wait * 1000),

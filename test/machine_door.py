@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bounding import bind
 from model_calls import Call, read_call
 from model_checks import BUCKET_LIFE
 from model_places import SHORT_LIST, SHORT_TURNS
 from model_taking import HOLES
 from servers import RealServer
-from torrelque.aio import fetcher as fetch, records as receipts
 from torrelque.aio.link import Link, Request
-from torrelque.protocol import calls, scripts as lua, steps, transition as protocol
-from torrelque.protocol.calls import Plan
+from torrelque.protocol import scripts as lua, transition as protocol
+from torrelque.protocol.table import ROWS
 
 CLOCK = 'clock'
 """The key that has the time."""
@@ -96,23 +96,17 @@ class Door:
 
         monkeypatch.setattr(protocol, 'load_script', load_script)
         with server.sync_client() as client:
-            for name in Plan.NAMES:
+            for name in ROWS:
                 # A server that does not know a script makes a call late, behind what was sent after it.
                 client.script_load(load_script(name).text)
         assert not missing
         monkeypatch.setattr(Link, 'submit', record)
         # Ids, and so their order, are the same in each run of a machine.
         monkeypatch.setattr(os, 'urandom', self.urandom)
-        monkeypatch.setattr(steps, 'FEW', WALK)
-        for module in (protocol, calls, steps):
-            monkeypatch.setattr(module, 'GROUPED', GROUPED)
-        monkeypatch.setattr(steps, 'BULK', BULK_TASKS)
-        monkeypatch.setattr(steps, 'BULK_BYTES', BULK_BYTES)
-        monkeypatch.setattr(fetch, 'BULK', BULK_TASKS)
-        monkeypatch.setattr(fetch, 'BULK_BYTES', BULK_BYTES)
-        monkeypatch.setattr(fetch, 'SWEEP', SWEEP_TASKS)
-        monkeypatch.setattr(steps, 'SWEEP', SWEEP_TASKS)
-        # Nothing shall happen by real time.
-        monkeypatch.setattr(fetch, 'GRACE', 1e6)
-        monkeypatch.setattr(receipts, 'ACKNOWLEDGE', 1e6)
+        bind(
+            monkeypatch,
+            bulk=BULK_TASKS, bulk_bytes=BULK_BYTES, grouped_tasks=WALK, grouped_bytes=GROUPED, sweep=SWEEP_TASKS,
+            # Nothing shall happen by real time.
+            grace=1e6, acknowledge=1e6,
+        )  # fmt: skip
         monkeypatch.setattr(logging.getLogger('torrelque'), 'disabled', True)

@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
+from bounding import Bound
 from proxy import open_proxy
 from servers import RealServer
 from torrelque import Torrelque
@@ -179,13 +180,9 @@ async def test_a_bulk_waiter_that_is_served_in_part_hands_the_time_on(
             assert (await asyncio.wait_for(stays, 60))[1] == 'later'
 
 
-async def test_a_ring_that_is_lost_costs_seconds(
-    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_ring_that_is_lost_costs_seconds(client: redis.asyncio.Redis, queue: Torrelque, bound: Bound) -> None:
     # Nor is the connection given up, or thought silent.
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**6)
-    monkeypatch.setattr('torrelque.aio.bell.SILENCE', 10**6)
-    monkeypatch.setattr('torrelque.aio.guard.UNHEARD', 10**6)
+    bound(repeat=1e6, silence=1e6, guard_looks=10**6)
     waiting = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     async with client.pipeline(transaction=True) as pipeline:

@@ -207,7 +207,7 @@ async def test_nothing_is_sent_behind_a_gap(client: redis.asyncio.Redis, queue_n
                 if n == 740:
                     # The second call was refused by now; there is room for the third.
                     assert queue._session is not None
-                    while queue._session._calls:
+                    while queue._session._futures:
                         await asyncio.sleep(0.001)
                     got = await queue.dequeue(0, max_tasks=250)
                     await queue.release_many([task_id for task_id, _ in got])

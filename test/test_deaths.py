@@ -16,7 +16,7 @@ from servers import RealServer
 from topology import Cluster
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskId, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
 from torrelque.model import JSON
-from torrelque.protocol.replies import UnreadableError, read_deaths
+from torrelque.protocol.replies import UnreadableError, read_tell
 from torrelque.testing import Clock
 
 
@@ -300,4 +300,4 @@ async def test_deaths_are_noted_and_told_of_when_memory_is_full(make_server: Mak
 @pytest.mark.parametrize('words', [[b'no'], [b'ok', b'id'], [b'ok', 1, 2, 3, 4, 5, 6], b'ok', None])
 def test_a_reply_of_another_kind_is_no_death(words: Any) -> None:
     with pytest.raises(UnreadableError):
-        read_deaths(words, JSON)
+        read_tell(words, JSON)

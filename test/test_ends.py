@@ -284,7 +284,7 @@ async def test_objects_made_before_a_fork_are_told_apart(server: RealServer, que
         'import asyncio, os, sys, redis.asyncio, torrelque\n'
         'client = redis.asyncio.Redis(unix_socket_path=sys.argv[1])\n'
         'queue = torrelque.Torrelque(client, queue=sys.argv[2])\n'
-        'queue._plan.mark()\n'
+        'queue._calls.mark()\n'
         'async def main():\n'
         '    try:\n'
         '        await queue.enqueue(1, task_id="own")\n'

@@ -15,12 +15,14 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
+from bounding import Bound
 from conftest import MakeServer
 from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.aio import link
 from torrelque.aio.client import make_connector
+from torrelque.protocol.bounds import BOUNDS
 from torrelque.protocol.transition import Transition
 
 
@@ -232,10 +234,8 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server:
         assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
 
 
-async def test_a_deadline_is_a_deadline(
-    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch, hasty: None
-) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 10**6)
+async def test_a_deadline_is_a_deadline(proxy: Proxy, faulty: Torrelque, bound: Bound, hasty: None) -> None:
+    bound(repeat=1e6)
     loop = asyncio.get_running_loop()
     proxy.silent = True
     for timeout in (0, 0.3):
@@ -261,9 +261,9 @@ async def test_a_claim_of_nobody_is_found_again(proxy: Proxy, faulty: Torrelque,
 
 @pytest.mark.first_server
 async def test_a_lost_server_is_an_error_in_the_end(
-    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch, bound: Bound, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    bound(repeat=0.5)
     proxy.refusing = True
     proxy.cut()
     for call in (faulty.enqueue(1), faulty.release('x'), faulty.get_queue_stats(), faulty.sweep()):
@@ -282,19 +282,15 @@ async def test_a_lost_server_is_an_error_in_the_end(
     assert (await waiting)[1] == 'again'
 
 
-async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_server_that_never_was_there_is_an_error_of_dequeue_too(bound: Bound, tmp_path: Path) -> None:
+    bound(repeat=0.5)
     async with redis.asyncio.Redis(unix_socket_path=f'{tmp_path}/none') as client, Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
             await queue.dequeue()
 
 
-async def test_silence_of_the_server_cuts_the_line(
-    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, 'TICK', 0.02)
+async def test_silence_of_the_server_cuts_the_line(proxy: Proxy, faulty: Torrelque, bound: Bound) -> None:
+    bound(link_tick=0.02)
     await faulty.enqueue(1)
     proxy.silent = True
     call = asyncio.ensure_future(faulty.enqueue(2))
@@ -424,7 +420,7 @@ async def test_a_link_closed_while_it_connects_leaves_no_connection(
 ) -> None:
     before = len(await client.client_list())
     for turns in range(60):
-        link_ = link.Link(make_connector(client, 'x'))
+        link_ = link.Link(make_connector(client, 'x'), BOUNDS)
         call = link_.call(None, ['PING'])
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -476,7 +472,7 @@ async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(
     client: redis.asyncio.Redis, queue: Torrelque
 ) -> None:
     """The server may read a connection that was given up last."""
-    keys, plan = queue.keys, queue._plan
+    keys, plan = queue.keys, queue._calls
     enqueue, claim = plan.transitions['enqueue'], plan.transitions['claim']
 
     async def send(transition: Transition, args: Sequence[Any], resent: bool) -> Any:
@@ -587,9 +583,9 @@ async def test_a_broken_key_fails_no_other_settle_call(
 
 
 async def test_a_claim_that_was_given_up_is_asked_for_again(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    bound(repeat=0.5)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await faulty.dequeue(0)  # from now on the server knows the script
     await queue.enqueue(1)
@@ -607,10 +603,8 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(
     assert (task, taken.attempt) == (1, 1)
 
 
-async def test_calls_behind_one_that_was_given_up_fail_with_it(
-    proxy: Proxy, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_calls_behind_one_that_was_given_up_fail_with_it(proxy: Proxy, faulty: Torrelque, bound: Bound) -> None:
+    bound(repeat=0.5)
     proxy.refusing = True
     proxy.cut()
     calls = [asyncio.ensure_future(faulty.enqueue(n)) for n in range(3)]

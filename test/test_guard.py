@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from bounding import Bound
 from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque
@@ -126,6 +127,7 @@ async def test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew(
     queue: Torrelque,
     queue_name: str,
     monkeypatch: pytest.MonkeyPatch,
+    bound: Bound,
 ) -> None:
     """Nobody reads from it any more; without a look at its end, only the server's silence would tell."""
     attempt = Connection._attempt
@@ -137,9 +139,7 @@ async def test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew(
             await asyncio.sleep(0.001)
 
     monkeypatch.setattr(Connection, '_attempt', attempt_and_dawdle)
-    monkeypatch.setattr('torrelque.aio.link.SILENCE', 10**9)
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 10**9)
-    monkeypatch.setattr('torrelque.aio.bell.SILENCE', 10**9)
+    bound(silence=1e6, repeat=1e6)
     client, client_counts = hanging_up
     await queue.enqueue(1)
     async with Torrelque(client, queue=queue_name) as faulty:

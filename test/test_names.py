@@ -261,7 +261,7 @@ async def test_names_of_another_client_that_are_no_text_are_let_be(
     """As long as what makes a hash large, and the same."""
 
     long = b'\xff' * 65
-    enqueue = queue._plan.transitions['enqueue']
+    enqueue = queue._calls.transitions['enqueue']
     options = b'{"timeout":60000,"mark":"123456789abcdef","group":"%b"}' % long
     for task_id in (long, b'other'):
         words: list[Any] = enqueue.words(['', '2000', task_id, b'[1]', options], False)

@@ -18,6 +18,7 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
+from bounding import Bound
 from conftest import MakeServer
 from proxy import Proxy, calls_of
 from servers import RealServer, free_port
@@ -145,11 +146,10 @@ async def test_a_connection_that_is_not_tried_again_does_not_say_that_it_is(
 
 
 async def test_a_connection_that_nobody_wants_any_more_does_not_say_that_it_is_tried_again(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, bound: Bound
 ) -> None:
     # A call is given up before the first attempt to connect is.
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 0)
-    monkeypatch.setattr('torrelque.aio.connection.CONNECT_TIMEOUT', 1)
+    bound(repeat=0, connect=1)
     with socket.create_server(('127.0.0.1', 0)) as deaf:
         async with redis.asyncio.Redis(port=deaf.getsockname()[1]) as client, Torrelque(client) as queue:
             with pytest.raises(TorrelqueConnectionError):

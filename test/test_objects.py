@@ -15,8 +15,9 @@ import torrelque.sync
 from servers import RealServer
 from torrelque import Torrelque
 from torrelque.model import JSON
-from torrelque.protocol.calls import Plan
+from torrelque.protocol.calls import Calls
 from torrelque.protocol.scripts import load_script, pack_text
+from torrelque.protocol.table import ROWS
 from torrelque.protocol.transition import Transition
 
 Make = Callable[[str], Torrelque | torrelque.sync.Torrelque]
@@ -34,7 +35,7 @@ MAKERS = pytest.mark.parametrize(
 @MAKERS
 def test_an_object_that_is_not_used_has_no_script(make: Make) -> None:
     queue = make('q')
-    assert dict(queue._plan.transitions) == {}
+    assert dict(queue._calls.transitions) == {}
 
 
 @MAKERS
@@ -60,11 +61,11 @@ async def test_an_object_has_the_scripts_that_it_uses_and_their_texts_are_those_
         for queue in queues:
             queue.enqueue(1)
             assert queue.release(queue.dequeue()[0])
-            assert {*queue._plan.transitions} == {'enqueue', 'claim', 'release'}
+            assert {*queue._calls.transitions} == {'enqueue', 'claim', 'release'}
             queue.close()
-    keys = Plan('q', JSON, None).keys
-    texts = {name: pack_text(load_script(name)) for name in Plan.NAMES}
-    for name in Plan.NAMES:
+    keys = Calls('q', JSON, None).keys
+    texts = {name: pack_text(load_script(name)) for name in ROWS}
+    for name in ROWS:
         transition = Transition(name, keys)
         whole = transition.pack(['a'], False, True)
         assert texts[name] in whole and pack_text(transition.script) is texts[name]
@@ -73,17 +74,17 @@ async def test_an_object_has_the_scripts_that_it_uses_and_their_texts_are_those_
 
 
 def test_scripts_are_asked_for_by_name_and_others_are_not_there() -> None:
-    transitions = Plan('q', JSON, None).transitions
+    transitions = Calls('q', JSON, None).transitions
     for name in ('no such', '_prelude', ''):
         with pytest.raises(KeyError):
             transitions[name]
-    assert [transitions[name].name for name in Plan.NAMES] == [*Plan.NAMES] == [*transitions]
+    assert [transitions[name].name for name in ROWS] == [*ROWS] == [*transitions]
     assert transitions['touch'] is transitions['touch']
     assert transitions['touch'].keys is transitions['claim'].keys
 
 
 def test_threads_that_ask_for_a_script_at_once_have_the_same() -> None:
-    plan, found, together = Plan('q', JSON, None), [], threading.Barrier(8)
+    plan, found, together = Calls('q', JSON, None), [], threading.Barrier(8)
 
     def ask() -> None:
         together.wait()

@@ -14,8 +14,8 @@ import pytest
 import torrelque
 from torrelque import model
 from torrelque.model import JSON
-from torrelque.protocol import check, replies, transition as protocol
-from torrelque.protocol.calls import Plan
+from torrelque.protocol import calls, check, refusals, replies
+from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
 from torrelque.protocol.scripts import load_script
 from torrelque.protocol.transition import Transition
@@ -102,13 +102,13 @@ def test_seconds_become_whole_milliseconds() -> None:
 
 
 def test_options_are_short_where_nothing_is_special() -> None:
-    assert protocol.enqueue_options(300, None, None, None) == '300000'
-    assert protocol.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
-    assert protocol.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
+    assert calls.enqueue_options(300, None, None, None) == '300000'
+    assert calls.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
+    assert calls.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
 
 
 def test_marks_are_short_and_all_different() -> None:
-    plans = [Plan('q', JSON, None) for _ in range(2)]
+    plans = [Calls('q', JSON, None) for _ in range(2)]
     some = [plan.mark() for plan in plans for _ in range(1000)]
     assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
 
@@ -125,7 +125,7 @@ def test_marks_are_short_and_all_different() -> None:
     ],
 )
 def test_errors_of_servers_old_and_new_are_told_apart(message: str, code: str) -> None:
-    assert replies.error_code(message) == code
+    assert refusals.error_code(message) == code
 
 
 @pytest.mark.parametrize('reply', [b'ok', 'ok', [b'ok'], ['ok'], b'dead', [b'dead']])
@@ -140,8 +140,8 @@ def test_refused_outcomes(reply: Any) -> None:
 
 def test_a_state_is_read_from_its_values() -> None:
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
-    state = replies.read_state([known.get(name) for name in protocol.STATE_FIELDS], torrelque.model.JSON)
+    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.model.JSON)
     assert state
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
-    assert replies.read_state([None] * len(protocol.STATE_FIELDS), torrelque.model.JSON) is None
+    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.model.JSON) is None

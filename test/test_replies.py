@@ -12,6 +12,7 @@ import pytest
 import redis
 
 import torrelque.sync
+from bounding import Bound
 from proxy import Proxy
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTimeoutError
 
@@ -109,11 +110,10 @@ def verbs(ids: list[TorrelqueTaskId]) -> Verbs:
 
 @pytest.fixture
 async def faulty(
-    proxy: Proxy, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, queue_name: str, hasty: None, bound: Bound
 ) -> AsyncIterator[Torrelque]:
     """A queue object behind a line that may lie, which does not wait as long as others."""
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 6)
-    monkeypatch.setattr('torrelque.aio.link.SILENCE', 4)
+    bound(repeat=1.5, silence=1)
     async with proxy.client() as client, Torrelque(client, queue=queue_name) as queue:
         await queue.get_queue_stats()
         yield queue
@@ -175,10 +175,10 @@ async def test_no_call_outlives_a_peer_that_trickles(proxy: Proxy, faulty: Torre
 
 
 async def test_a_large_reply_that_comes_slowly_is_no_silence(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, bound: Bound
 ) -> None:
     """It takes longer than a call is repeated, and each tick brings some of it."""
-    monkeypatch.setattr('torrelque.aio.link.TRICKLE', 2)
+    bound(trickle_bytes=8)
     await queue.enqueue(1)
     taken, _ = await faulty.dequeue(5)
     proxy.lie, proxy.drip = b'$60\r\n' + b'x' * 60 + b'\r\n', 0.04
@@ -205,10 +205,9 @@ async def test_what_says_go_on_is_followed_with_pauses_and_an_end(
 
 
 @pytest.fixture
-def impatient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(hasty: None, bound: Bound) -> None:
     """Threads do not wait as long as others."""
-    monkeypatch.setattr('torrelque.sync.link.REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.link.SILENT', 0.3)
+    bound(repeat=0.5, silence=0.3)
 
 
 @pytest.mark.parametrize('kind', [*WORDS, 'trickle'])
@@ -248,10 +247,10 @@ GOING = ['times out', 'is cancelled', 'closes']
 
 @pytest.mark.parametrize('going', GOING)
 async def test_what_an_unreadable_claim_took_goes_to_others_at_once(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, going: str, bound: Bound
 ) -> None:
     """Whoever asked for it goes before it has asked again."""
-    monkeypatch.setattr('torrelque.aio.fetcher.GRACE', 0.0)
+    bound(grace=0.0)
     await queue.enqueue('taken', task_timeout=600)
     spoil = faulty._started().fetcher._claimed
 

@@ -12,9 +12,10 @@ import pytest
 import redis
 
 import torrelque.sync
+from bounding import Bound
 from proxy import Proxy, calls_of
 from torrelque import Torrelque, TorrelqueTaskId
-from torrelque.protocol.transition import release_token
+from torrelque.protocol.lease import release_token
 from waiting import until_waiting
 
 Release = Callable[[TorrelqueTaskId], Awaitable[bool]]
@@ -139,10 +140,10 @@ async def test_stale_and_fresh_ones_of_one_call_are_told_apart(
 
 
 async def test_the_lease_of_a_claim_that_was_asked_for_again_is_not_over_with_the_first(
-    client: Any, proxy: Proxy, queue: Torrelque, faulty: Torrelque, monkeypatch: pytest.MonkeyPatch
+    client: Any, proxy: Proxy, queue: Torrelque, faulty: Torrelque, bound: Bound
 ) -> None:
     await faulty.get_queue_stats()
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 2)
+    bound(repeat=0.5)
     waiting = asyncio.ensure_future(faulty.dequeue())
     await until_waiting(client)
     proxy.refusing = True
@@ -153,7 +154,7 @@ async def test_the_lease_of_a_claim_that_was_asked_for_again_is_not_over_with_th
     await asyncio.sleep(0.5)
     await queue.enqueue(1, task_timeout=0.4)
     proxy.refusing = False
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 60)
+    bound(repeat=15)
     taken, _ = await waiting
     # By the server's clock its lease may last; by the first claim it would be over.
     assert release_token(taken) in (taken.token, f'{taken.token}?400')

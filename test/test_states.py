@@ -20,8 +20,8 @@ from torrelque.aio import guard
 from torrelque.aio.fetcher import Fetcher
 from torrelque.aio.link import Link, Request
 from torrelque.model import JSON
-from torrelque.protocol.calls import Plan
-from torrelque.protocol.replies import server_error
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.refusals import server_error
 from virtual import StandstillError, run_virtually
 
 
@@ -106,10 +106,9 @@ class Walk:
         self.loop = loop = asyncio.get_running_loop()
         self.line, self.bell, self.played = Line(loop), Line(loop), Played()
         self.taken: list[str] = []
-        plan = Plan('q', JSON, None)
         self.fetcher = Fetcher(
-            cast(Link, self.line), cast(Link, self.bell), 'q', cast(Any, plan.transitions), plan.keys, JSON,
-            self.give_back, lambda task_id, token, error: None,
+            cast(Link, self.line), cast(Link, self.bell), Calls('q', JSON, None), self.give_back,
+            lambda task_id, token, error: None,
         )  # fmt: skip
         self.waiting: list[asyncio.Task[Any]] = []
 

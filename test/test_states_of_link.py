@@ -18,6 +18,7 @@ import pytest
 
 from test_states import walk_all
 from torrelque.aio.link import Link, Request
+from torrelque.protocol.bounds import BOUNDS
 from torrelque.protocol.keys import make_keys
 from torrelque.protocol.transition import Transition
 
@@ -78,7 +79,7 @@ class Walk:
         self.attempts: list[Attempt] = []
         self.cluster = True
         self.client = None
-        self.link = Link(self)
+        self.link = Link(self, BOUNDS)
         self.answers: Counter[int] = Counter()
         self.count = 0
         self.is_calm = False

@@ -19,12 +19,13 @@ import torrelque
 import torrelque.sync
 import torrelque.sync.fetcher
 import torrelque.sync.link
+from bounding import Bound
 from conftest import MakeServer, nothing_left
 from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.protocol.calls import Plan
 from torrelque.protocol.scripts import load_script
+from torrelque.protocol.table import ROWS
 from waiting import until_waiting
 
 
@@ -36,7 +37,7 @@ def connect(proxy: Proxy, **options: Any) -> redis.Redis:
 def known_scripts(server: RealServer) -> None:
     """The reply that is lost or held shall be that of the call, not one that asks for the script."""
     with server.sync_client() as client:
-        for name in Plan.NAMES:
+        for name in ROWS:
             client.script_load(load_script(name).text)
 
 
@@ -126,10 +127,8 @@ async def test_scripts_that_the_server_forgot_are_sent_again(
 
 
 @pytest.mark.first_server
-async def test_a_server_that_is_away_is_told(
-    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, hasty: None
-) -> None:
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
+async def test_a_server_that_is_away_is_told(make_server: MakeServer, bound: Bound, hasty: None) -> None:
+    bound(repeat=0.5)
     server = make_server()
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         queue.enqueue(1)
@@ -210,9 +209,9 @@ async def test_who_waits_is_woken_and_waits_on_when_the_line_is_cut(
 
 
 async def test_who_waits_goes_on_waiting_while_the_server_is_away(
-    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    durable_server: RealServer, bound: Bound, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.3)
+    bound(repeat=0.3)
     with durable_server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
         waiting = asyncio.ensure_future(asyncio.to_thread(queue.dequeue))
         async with durable_server.client() as other:
@@ -226,10 +225,10 @@ async def test_who_waits_goes_on_waiting_while_the_server_is_away(
 
 
 async def test_a_delayed_task_comes_when_it_is_due(
-    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, monkeypatch: pytest.MonkeyPatch
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, bound: Bound
 ) -> None:
     # Longer than the test, so that only the deadline is what it can come by.
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
     waiting = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)
     before = time.monotonic()
@@ -269,9 +268,9 @@ async def test_who_waits_beside_asynchronous_consumers_loses_no_ring(
 
 
 async def test_closing_ends_the_waiting(
-    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, monkeypatch: pytest.MonkeyPatch
+    client: redis.asyncio.Redis, queue: Torrelque, faulty: torrelque.sync.Torrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
     waiting = [asyncio.ensure_future(asyncio.to_thread(faulty.dequeue)) for _ in range(3)]
     await until_waiting(client, 3)
     faulty.close()
@@ -401,13 +400,9 @@ async def test_a_claim_leaves_no_record(
 
 
 async def test_who_goes_passes_the_ring_on(
-    client: redis.asyncio.Redis,
-    queue: Torrelque,
-    proxy: Proxy,
-    faulty: torrelque.sync.Torrelque,
-    monkeypatch: pytest.MonkeyPatch,
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, faulty: torrelque.sync.Torrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
     gate = proxy.hold_reply(queue.keys['bell'].encode())
     going = asyncio.ensure_future(asyncio.to_thread(faulty.dequeue))
     await until_waiting(client)

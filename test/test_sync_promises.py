@@ -17,11 +17,12 @@ import torrelque
 import torrelque.sync
 import torrelque.sync.fetcher
 import torrelque.sync.link
+from bounding import Bound
 from proxy import Part, Proxy, calls_of, has_part
 from servers import RealServer
 from torrelque import Torrelque, read_outcome
-from torrelque.protocol.calls import Plan
 from torrelque.protocol.scripts import load_script
+from torrelque.protocol.table import ROWS
 from torrelque.sync import Torrelque as SyncTorrelque
 from waiting import until_waiting
 
@@ -30,7 +31,7 @@ from waiting import until_waiting
 def known_scripts(server: RealServer) -> None:
     """No reply is one that asks for the script."""
     with server.sync_client() as client:
-        for name in Plan.NAMES:
+        for name in ROWS:
             client.script_load(load_script(name).text)
 
 
@@ -72,9 +73,9 @@ async def test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for
 
 
 async def test_nobody_waits_for_longer_than_they_said(
-    proxy: Proxy, faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: SyncTorrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await asyncio.to_thread(faulty.dequeue, 0.05)
     assert count(proxy, b'BLPOP') >= 1
@@ -98,9 +99,9 @@ async def test_a_sweep_that_fails_is_not_tried_all_the_time(
 
 
 async def test_a_queue_that_is_closed_while_somebody_begins_to_wait_ends_that(
-    faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
+    faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch, bound: Bound
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.fetcher, 'BLOCK', 200)
+    bound(block=200)
 
     def close(fetcher: object, until: float) -> bool:
         faulty.close()
@@ -195,10 +196,9 @@ def test_a_transaction_that_is_repeated_enqueues_once(server: RealServer, queue_
 
 
 async def test_a_reply_that_drips_is_none(
-    proxy: Proxy, faulty: SyncTorrelque, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: SyncTorrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
-    monkeypatch.setattr(torrelque.sync.link, 'SILENT', 0.3)
+    bound(repeat=0.5, silence=0.3)
     proxy.lie, proxy.lie_to, proxy.drip = b'$100000\r\n' + b'x' * 100_000, b'EVAL', 0.05
     going = asyncio.ensure_future(asyncio.to_thread(faulty.enqueue, 1))
     try:
@@ -242,8 +242,7 @@ def dripping(queue_name: str) -> Iterator[SyncTorrelque]:
     listener.close()
 
 
-def test_a_handshake_that_drips_comes_to_an_end(dripping: SyncTorrelque, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torrelque.sync.link, 'REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.connection.CONNECT_TIMEOUT', 0.3)
+def test_a_handshake_that_drips_comes_to_an_end(dripping: SyncTorrelque, bound: Bound) -> None:
+    bound(repeat=0.5, connect=0.3)
     with pytest.raises(torrelque.TorrelqueConnectionError):
         dripping.enqueue(1)

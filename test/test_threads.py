@@ -21,6 +21,7 @@ from servers import RealServer
 from torrelque import Torrelque
 from torrelque.aio.client import leave_link, share_link
 from torrelque.aio.link import Link
+from torrelque.protocol.bounds import BOUNDS
 from torrelque.worker import Delivery, Worker
 
 THREADS = 8
@@ -79,7 +80,7 @@ def asked(client: redis.asyncio.Redis, happens: Callable[[], object]) -> Iterato
     """One of the client's event loops does something when it is asked by those that come and go."""
 
     async def share() -> Link:
-        return share_link(client, 'key', client)
+        return share_link(client, 'key', client, BOUNDS)
 
     async def leave(link: Link) -> None:
         leave_link(client, link, client)
@@ -99,7 +100,7 @@ def test_event_loops_of_one_client_share_and_leave_links_in_their_threads(server
     async def come_and_go() -> None:
         for _ in range(20):
             users = [object() for _ in range(3)]
-            link, *others = [share_link(client, 'key', user) for user in users]
+            link, *others = [share_link(client, 'key', user, BOUNDS) for user in users]
             assert others == [link, link]
             for user in users:
                 leave_link(client, link, user)
@@ -149,7 +150,7 @@ def test_a_queue_may_be_collected_by_the_thread_that_shares_a_link(server: RealS
         gone.append(weakref.ref(holder[0]))
 
     async def come_and_go() -> None:
-        leave_link(client, share_link(client, 'key', client), client)
+        leave_link(client, share_link(client, 'key', client, BOUNDS), client)
 
     def another() -> None:
         asyncio.run(come_and_go())
@@ -227,7 +228,7 @@ def test_threads_of_one_synchronous_queue_name_their_calls_differently(server: R
     with server.sync_client() as client, torrelque.sync.Torrelque(client) as queue:
 
         def work(number: int) -> None:
-            mine = [str(queue._plan.cancel('a')[1][1]) for _ in range(5000)]
+            mine = [str(queue._calls.cancel('a').args[1]) for _ in range(5000)]
             marks.extend(mine)
 
         in_threads(work)

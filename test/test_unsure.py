@@ -13,6 +13,7 @@ import pytest
 
 import torrelque
 import torrelque.sync
+from bounding import Bound
 from conftest import MakeServer
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId
@@ -34,11 +35,9 @@ VERBS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(bound: Bound) -> None:
     """Calls that could not be carried out fail soon."""
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 2)
-    monkeypatch.setattr('torrelque.sync.link.REPEATING', 0.5)
-    monkeypatch.setattr('torrelque.sync.link.SILENT', 0.3)
+    bound(repeat=0.5, silence=0.3)
 
 
 def stop(server: RealServer) -> None:
@@ -144,9 +143,8 @@ async def test_a_worker_counts_what_was_carried_out_late_as_done(
         assert not [record for record in caplog.records if record.levelno == logging.WARNING and 'ours' in record.msg]
 
 
-def test_of_calls_that_are_in_doubt_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('torrelque.protocol.unsure.MOST', 2)
-    unsure = Unsure()
+def test_of_calls_that_are_in_doubt_the_latest_are_remembered() -> None:
+    unsure = Unsure(2)
     for k in range(3):
         unsure.note('release', [TorrelqueTaskId(str(k)), f'1-{k}', ''])
     assert unsure.again('release', ['0', '1-0', '']) is None

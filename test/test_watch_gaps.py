@@ -12,10 +12,11 @@ import redis.asyncio
 
 import torrelque
 import watching
+from bounding import Bound
 from conftest import MakeServer
 from proxy import Proxy
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.aio import hub, link, listener as listen
+from torrelque.aio import listener as listen
 from watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
@@ -164,9 +165,9 @@ async def test_a_watch_begins_at_once_where_nobody_listens(make_server: MakeServ
 
 @pytest.mark.parametrize('silence', [3, 10**6])
 async def test_a_watch_begins_while_the_listener_is_silent(
-    unsafe: None, proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch, silence: int
+    unsafe: None, proxy: Proxy, faulty: Torrelque, queue: Torrelque, bound: Bound, silence: int
 ) -> None:
-    monkeypatch.setattr(listen, 'SILENCE', silence)
+    bound(watch_silence_ticks=silence)
     one, two = await queue.enqueue_many(range(2))
     await begin(faulty, one)
     proxy.mute(b'SUBSCRIBE')
@@ -196,10 +197,8 @@ async def test_a_listener_that_is_well_stays(fast: None, make_server: MakeServer
         await watched.aclose()
 
 
-async def test_many_subscribe_step_by_step(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listen, 'CHUNK', 10)
+async def test_many_subscribe_step_by_step(proxy: Proxy, faulty: Torrelque, queue: Torrelque, bound: Bound) -> None:
+    bound(subscribe_channels=10)
     ids = await queue.enqueue_many(range(95))
     gate = proxy.hold_reply(b'\nSUBSCRIBE\r')
     beginning = [asyncio.ensure_future(begin(faulty, task_id)) for task_id in ids[:94]]
@@ -223,10 +222,9 @@ async def test_many_subscribe_step_by_step(
 
 
 async def test_a_notification_that_is_lost_delays_the_end_only(
-    fast: None, make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+    fast: None, make_server: MakeServer, bound: Bound
 ) -> None:
-    monkeypatch.setattr(listen, 'SILENCE', 10**6)
-    monkeypatch.setattr(hub, 'ASK', 10**6)
+    bound(watch_silence_ticks=10**6, watch_ask_ticks=10**6)
     async with make_server().client() as client, Torrelque(client) as queue:
         ids = await queue.enqueue_many(range(20))
         await queue.dequeue(max_tasks=20)
@@ -310,13 +308,13 @@ async def test_progress_without_equality_is_no_change_by_itself(
 
 @both
 async def test_a_read_that_failed_is_tried_again(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, bound: Bound
 ) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
     watched, _ = await begin(faulty, task_id)
     # The connection for calls falls silent, and the one that listens does not.
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    bound(repeat=0.5)
     proxy.mute(READ)
     await queue.release(taken, result=1)
     assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]

@@ -13,15 +13,17 @@ import redis.asyncio
 
 import torrelque
 import watching
+from bounding import Bound
 from conftest import MakeServer
 from proxy import Proxy
 from servers import RealServer
 from topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.aio import hub, listener as listen, reading
-from torrelque.aio.reading import IDLE_RATE, PACES, Budget, Schedule, read_items
+from torrelque.aio.reading import Budget, Schedule
 from torrelque.aio.setting import NAME, Mode, are_enough, flags_of
 from torrelque.aio.watcher import Task
+from torrelque.protocol.bounds import BOUNDS
+from torrelque.protocol.replies import read_states
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 from watching import READ, begin, channels, reads_of, statuses
@@ -39,18 +41,16 @@ def server(plain_server: RealServer) -> RealServer:
 
 
 @pytest.fixture
-def never(monkeypatch: pytest.MonkeyPatch) -> None:
+def never(bound: Bound) -> None:
     """No second look at anything."""
-    monkeypatch.setattr(reading, 'PACES', (3600,) * len(PACES))
+    bound(paces=(3600,) * len(BOUNDS.paces))
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_once(bound: Bound) -> None:
     """Looks follow each other without a pause."""
-    monkeypatch.setattr(reading, 'PACES', (0,) * len(PACES))
-    for name in ('IDLE_RATE', 'MOST_RATE', 'BYTES_RATE'):
-        monkeypatch.setattr(reading, name, 10**12)
-    monkeypatch.setattr(reading, 'LEAST', 0)
+    rates = dict.fromkeys(('idle_looks_per_second', 'looks_per_second', 'look_bytes_per_second'), 10**12)
+    bound(paces=(0,) * len(BOUNDS.paces), min_look=0, **rates)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -136,13 +136,9 @@ def test_which_notifications_are_needed(flags: str, enough: bool) -> None:
 
 
 async def test_watches_follow_the_setting_in_both_directions(
-    fast: None,
-    client: redis.asyncio.Redis,
-    queue: Torrelque,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    fast: None, client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture, bound: Bound
 ) -> None:
-    monkeypatch.setattr(hub, 'ASK', 2)
+    bound(watch_ask_ticks=2)
     await client.config_set(NAME, 'KA')
     task_id = await queue.enqueue(1)
     watched, _ = await begin(queue, task_id)
@@ -166,10 +162,9 @@ async def test_watches_follow_the_setting_in_both_directions(
 
 
 async def test_what_changed_before_notifications_were_on_is_seen(
-    never: None, fast: None, client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    never: None, fast: None, client: redis.asyncio.Redis, queue: Torrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(hub, 'SAFETY', 10**6)
-    monkeypatch.setattr(listen, 'SILENCE', 10**6)
+    bound(watch_safety_ticks=10**6, watch_silence_ticks=10**6)
     watched, _ = await begin(queue, await queue.enqueue(1))
     await until_settled(queue)
     await queue.dequeue()
@@ -178,10 +173,9 @@ async def test_what_changed_before_notifications_were_on_is_seen(
 
 
 async def test_a_change_that_nobody_told_of_has_the_setting_asked_for(
-    fast: None, client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    fast: None, client: redis.asyncio.Redis, queue: Torrelque, bound: Bound
 ) -> None:
-    monkeypatch.setattr(hub, 'ASK', 10**6)
-    monkeypatch.setattr(listen, 'SILENCE', 10**6)
+    bound(watch_ask_ticks=10**6, watch_silence_ticks=10**6)
     await client.config_set(NAME, 'KA')
     watched, _ = await begin(queue, await queue.enqueue(1))
     await until_mode(queue, Mode.TOLD)
@@ -192,13 +186,13 @@ async def test_a_change_that_nobody_told_of_has_the_setting_asked_for(
 
 
 async def test_the_next_watch_after_a_while_asks_again(
-    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    client: redis.asyncio.Redis, queue: Torrelque, bound: Bound
 ) -> None:
     await client.config_set(NAME, 'KA')
     await see_an_end(queue)
     await client.config_set(NAME, '')
     await until_mode(queue, Mode.TOLD)
-    monkeypatch.setattr('torrelque.aio.setting.ENOUGH', 0)
+    bound(setting_age=0)
     await see_an_end(queue)
     assert queue._session is not None
     assert queue._session.hub._setting.mode is Mode.READING
@@ -452,7 +446,7 @@ SENSELESS: list[bytes] = [
 
 @pytest.mark.parametrize('reply', SENSELESS)
 async def test_states_that_make_no_sense_are_read_again(
-    proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes, bound: Bound
 ) -> None:
     task_id = await queue.enqueue(1)
     watched, _ = await begin(faulty, task_id)
@@ -467,7 +461,7 @@ async def test_states_that_make_no_sense_are_read_again(
     assert (await asyncio.wait_for(anext(watched), 20)).status is Status.WORKING
     for part in READ:
         proxy.spoil(part, reply)
-    monkeypatch.setattr(hub, 'REPEATING', 0.5)
+    bound(repeat=0.5)
     with pytest.raises(torrelque.TorrelqueError, match='the reply of the server to state cannot be read'):
         await asyncio.wait_for(anext(watched), 20)
 
@@ -511,9 +505,9 @@ def test_replies_that_make_no_sense_are_told() -> None:
     long = [b'ok', [None, None], [None, None]]
     for reply in (None, 7, [], [b'ok'], {b'ok': []}, [b'ok', 7], [b'ok', [b'1']], [b'ok', [1, 2]], long):
         with pytest.raises(torrelque.TorrelqueError, match='cannot be read'):
-            read_items(reply, 1, 2)
-    assert read_items([b'ok', b'broken'], 1, 2) == [b'broken']
-    assert read_items([b'ok', [None, b'1']], 2, 2) == [[None, b'1']]
+            read_states(reply, 1, 2)
+    assert read_states([b'ok', b'broken'], 1, 2) == [b'broken']
+    assert read_states([b'ok', [None, b'1']], 2, 2) == [[None, b'1']]
 
 
 # The schedule
@@ -524,7 +518,7 @@ class Simulation:
 
     def __init__(self, count: int) -> None:
         self.now = 0.0
-        self.schedule = Schedule(Budget())
+        self.schedule = Schedule(Budget(BOUNDS), BOUNDS)
         self.looks: dict[Task, list[float]] = {}
         for n in range(count):
             self.join(f'{n}')
@@ -557,9 +551,9 @@ def test_looks_come_less_often_the_longer_nothing_changes() -> None:
     simulation.run(20)
     (task,) = simulation.looks
     pauses = simulation.pauses(task)
-    assert pauses[: len(PACES)] == pytest.approx(PACES) and pauses[-5:] == pytest.approx([1.0] * 5)
+    assert pauses[: len(BOUNDS.paces)] == pytest.approx(BOUNDS.paces) and pauses[-5:] == pytest.approx([1.0] * 5)
     simulation.schedule.begin(task, simulation.now)
-    assert simulation.schedule.when() == pytest.approx(simulation.now + PACES[0])
+    assert simulation.schedule.when() == pytest.approx(simulation.now + BOUNDS.paces[0])
 
 
 def test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn() -> None:
@@ -568,13 +562,13 @@ def test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn(
     since = simulation.now
     simulation.run(30)
     looks = [sum(time >= since for time in times) for times in simulation.looks.values()]
-    assert sum(looks) / 30 <= IDLE_RATE * 1.15
+    assert sum(looks) / 30 <= BOUNDS.idle_looks_per_second * 1.15
     longest = max(max(simulation.pauses(task, since)) for task in simulation.looks)
-    assert longest <= 10_000 / IDLE_RATE * 1.1
+    assert longest <= 10_000 / BOUNDS.idle_looks_per_second * 1.1
     # Whoever comes now does not notice them.
     quick = simulation.join('quick')
     simulation.run(1)
-    assert all(pause <= pace + 0.2 for pause, pace in zip(simulation.pauses(quick), PACES, strict=False))
+    assert all(pause <= pace + 0.2 for pause, pace in zip(simulation.pauses(quick), BOUNDS.paces, strict=False))
 
 
 def test_whatever_changes_all_the_time_leaves_room_for_others() -> None:
@@ -591,7 +585,7 @@ def test_whatever_changes_all_the_time_leaves_room_for_others() -> None:
 
 
 def test_what_a_call_has_no_room_for_keeps_its_place() -> None:
-    schedule, tasks = Schedule(Budget()), [Task(f'{n}', b'') for n in range(6)]
+    schedule, tasks = Schedule(Budget(BOUNDS), BOUNDS), [Task(f'{n}', b'') for n in range(6)]
     for task in tasks[:5]:
         schedule.begin(task, 0)
     assert schedule.take(1) == tasks[:5]
@@ -603,7 +597,7 @@ def test_what_a_call_has_no_room_for_keeps_its_place() -> None:
 
 
 def test_large_progress_makes_looks_rare() -> None:
-    schedule = Schedule(Budget())
+    schedule = Schedule(Budget(BOUNDS), BOUNDS)
     schedule.begin(Task('x', b'x'), 7)
     schedule.spent(1, 1_000_000, 7)
     schedule.spent(1, 1_000_000, 7)

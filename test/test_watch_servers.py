@@ -11,10 +11,10 @@ import redis.exceptions
 
 import torrelque
 import watching
+from bounding import Bound
 from servers import RealServer
 from topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.aio import link
 from watching import begin, channels, kill_listeners, statuses
 
 still, faulty, fast = watching.still, watching.faulty, watching.fast
@@ -37,9 +37,9 @@ async def test_watches_survive_a_restart_of_the_server(durable_server: RealServe
 
 
 async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(
-    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch
+    durable_server: RealServer, bound: Bound
 ) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+    bound(repeat=0.5)
     async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         taken, _ = await queue.dequeue()
@@ -60,10 +60,8 @@ async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(
         assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
-async def test_a_first_watch_waits_for_a_server_that_was_there(
-    durable_server: RealServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_first_watch_waits_for_a_server_that_was_there(durable_server: RealServer, bound: Bound) -> None:
+    bound(repeat=0.5)
     async with durable_server.client() as client, Torrelque(client) as queue:
         task_id = await queue.enqueue(1)
         await asyncio.to_thread(durable_server.kill)
@@ -75,8 +73,8 @@ async def test_a_first_watch_waits_for_a_server_that_was_there(
         assert (await asyncio.wait_for(waiting, 60))[1].status is Status.PENDING
 
 
-async def test_a_server_that_was_never_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(link, 'GIVE_UP', 2)
+async def test_a_server_that_was_never_there_is_told(bound: Bound, tmp_path: Path) -> None:
+    bound(repeat=0.5)
     async with redis.asyncio.Redis(unix_socket_path=str(tmp_path / 'nobody')) as client, Torrelque(client) as queue:
         with pytest.raises(torrelque.TorrelqueConnectionError):
             await asyncio.wait_for(queue.wait('x'), 60)

@@ -13,6 +13,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
+from bounding import Bound
 from conftest import MakeServer, nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
@@ -364,9 +365,9 @@ async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_take
 
 @pytest.mark.parametrize('setting', ['proto-max-bulk-len', 'client-query-buffer-limit'])
 async def test_a_result_that_is_too_large_for_the_server_makes_the_task_dead(
-    alone: tuple[redis.asyncio.Redis, Torrelque], setting: str, monkeypatch: pytest.MonkeyPatch
+    alone: tuple[redis.asyncio.Redis, Torrelque], setting: str, bound: Bound
 ) -> None:
-    monkeypatch.setattr('torrelque.aio.link.GIVE_UP', 3)
+    bound(repeat=0.75)
     client, queue = alone
     await client.config_set(setting, 1 << 20)
 

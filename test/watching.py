@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bounding import Bound, bind
 from proxy import Proxy, calls_of
 from servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status
-from torrelque.aio import hub
 
 READ = calls_of('state')
 
@@ -78,22 +78,22 @@ async def faulty(proxy: Proxy, queue_name: str) -> AsyncIterator[Torrelque]:
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No second line of defence: what happens is the effect of notifications, and of what the test is about."""
-    monkeypatch.setattr(hub, 'TICK', 3600)
+    bind(monkeypatch, watch_tick=3600)
 
 
 @pytest.fixture
-def fast(still: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def fast(still: None, bound: Bound) -> None:
     """The second line of defence comes sooner, for tests that would wait for it."""
-    monkeypatch.setattr(hub, 'TICK', 0.1)
+    bound(watch_tick=0.1)
 
 
 @pytest.fixture
-def unsafe(fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def unsafe(fast: None, bound: Bound) -> None:
     """The connection is looked after, but nothing is read in case a notification was lost."""
-    monkeypatch.setattr(hub, 'SAFETY', 10**6)
+    bound(watch_safety_ticks=10**6)
 
 
 @pytest.fixture
-def as_it_is(still: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def as_it_is(still: None, bound: Bound) -> None:
     """The second line of defence as it is outside tests."""
-    monkeypatch.setattr(hub, 'TICK', 1.0)
+    bound(watch_tick=1.0)

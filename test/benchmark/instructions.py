@@ -26,9 +26,10 @@ import redis  # noqa: E402
 
 from servers import binary_of  # noqa: E402
 from tables import Table, as_text  # noqa: E402
+from torrelque.protocol.bounds import BOUNDS  # noqa: E402
 from torrelque.protocol.keys import make_keys  # noqa: E402
-from torrelque.protocol.replies import Claimed, read_claimed  # noqa: E402
-from torrelque.protocol.transition import BULK, BULK_BYTES, Transition  # noqa: E402
+from torrelque.protocol.replies import Claimed, read_claim  # noqa: E402
+from torrelque.protocol.transition import Transition  # noqa: E402
 
 PAYLOAD = json.dumps({'addr': 'user0000001@example.com', 'subj': 'x' * 20})
 FLOOR = 'a script of HSET and LPUSH, the floor'
@@ -93,8 +94,8 @@ class Counted:
     def claim(self, count: int) -> None:
         self._claims += 1
         record = f'{self._keys["claim"]}:counted:{self._claims}'
-        reply = self._call('claim', ['', record, str(count), '0', '2000', str(BULK_BYTES)])
-        claimed: Claimed = read_claimed(reply)
+        reply = self._call('claim', ['', record, str(count), '0', '2000', str(BOUNDS.bulk_bytes)])
+        claimed: Claimed = read_claim(reply)
         assert len(claimed.tasks) == count
         self._taken += [word for task_id, _ in claimed.tasks for word in (task_id, task_id.token, '')]
 
@@ -136,8 +137,8 @@ def measure() -> Table:
 
         counts[FLOOR] = counted.count(write, CALLS)
         client.flushall()
-        for size, times in ((1, CALLS), (BULK, BULKS)):
-            counted.enqueue(BULK)
+        for size, times in ((1, CALLS), (BOUNDS.bulk, BULKS)):
+            counted.enqueue(BOUNDS.bulk)
             for what in (counted.enqueue, counted.claim, counted.release):
                 title = f'{what.__name__}, {size} in a call: each task'
                 counts[title] = counted.count(functools.partial(what, size), times, size)

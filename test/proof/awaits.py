@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import json
 import sys
@@ -29,12 +30,6 @@ if __name__ == '__main__':
 
 import redis.asyncio
 
-import torrelque.aio.bell
-import torrelque.aio.fetcher
-import torrelque.aio.guard
-import torrelque.aio.link
-import torrelque.protocol.calls
-import torrelque.protocol.steps
 from await_cases import CASES, Bench, Case
 from await_judging import Run, objection, picture
 from await_loop import Noise, Turns, call_with_timeout
@@ -350,16 +345,10 @@ def _hold(bench: Bench, result: Any) -> None:
 @contextlib.contextmanager
 def small_calls_and_long_waits() -> Iterator[None]:
     """Cut bulk calls and sweeps into more of them, and have nobody's block at the bell end by itself."""
-    with (
-        mock.patch.object(torrelque.aio.fetcher, 'BLOCK', 45.0),
-        mock.patch.object(torrelque.aio.bell, 'BLOCK', 45.0),
-        mock.patch.object(torrelque.aio.guard, 'UNHEARD', 45),
-        mock.patch.object(torrelque.protocol.calls, 'BLOCK_MS', '45000'),
-        mock.patch.object(torrelque.aio.link, 'GIVE_UP', 10**6),
-        mock.patch.object(torrelque.protocol.steps, 'BULK', 4),
-        mock.patch.object(torrelque.protocol.steps, 'FEW', 4),
-        mock.patch.object(torrelque.protocol.steps, 'SWEEP', 2),
-    ):
+    small = dataclasses.replace(
+        Torrelque._bounds, block=45.0, guard_looks=45, repeat=1e6, bulk=4, grouped_tasks=4, sweep=2
+    )
+    with mock.patch.object(Torrelque, '_bounds', small):
         yield
 
 

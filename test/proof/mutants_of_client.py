@@ -7,7 +7,7 @@ from mutant import BEYOND, Mutant, client
 FENCE = (
     Mutant(
         'no-token-sent', 3, 'a delivered id settles as a plain one, whoever holds the task by now',
-        (client('protocol/transition', "return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''",
+        (client('protocol/lease', "return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''",
                 "return ''"),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
@@ -19,23 +19,23 @@ FENCE = (
     ),
     Mutant(
         'refusal-untold', 3, 'who no longer holds a task is told that all went well',
-        (client('protocol/calls', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
+        (client('protocol/replies', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
         'refusal-unlogged', 3, 'who does not look at the answer never learns that the lease was lost',
-        (client('protocol/calls', "logging.INFO if outcome == 'cancelled' else logging.WARNING", 'logging.DEBUG'),),
+        (client('protocol/replies', "logging.INFO if outcome == 'cancelled' else logging.WARNING", 'logging.DEBUG'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
         'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
-        (client('protocol/steps', 'if wrong is None:\n                self.task_ids.append(task_id)',
+        (client('protocol/calls', 'if wrong is None:\n                self.task_ids.append(task_id)',
                 'self.task_ids.append(task_id)'),),
         ('bulk::test_a_full_queue_half_way',),
     ),
     Mutant(
         'bulk-goes-on-after-a-gap', 5, 'what comes after a call that failed is sent, and not told',
-        (client('aio/bulk', 'self.drop()\n            raise', 'raise'),),
+        (client('aio/bulk', 'self.made.drop()\n            raise', 'raise'),),
         ('bulk::test_nothing_is_sent_behind_a_gap',),
     ),
     Mutant(
@@ -60,7 +60,7 @@ TWICE = (
     Mutant(
         'not-resent', 6, 'a call whose reply was lost fails',
         (client('aio/link',
-                'repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]',
+                'repeated = [request for request in requests if request.repeat and request.ticks < self._give_up]',
                 'repeated = [request for request in requests if request.transition is None]'),),
         ('faults::test_enqueue_is_once',),
     ),
@@ -72,7 +72,7 @@ TWICE = (
     ),
     Mutant(
         'transaction-not-marked', 6, 'a transaction that the client library repeats enqueues twice',
-        (client('aio/queue', 'self._plan.words(call, resent=True)', 'self._plan.words(call)'),),
+        (client('aio/queue', 'self._calls.words(call, resent=True)', 'self._calls.words(call)'),),
         ('pipeline::test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing',),
     ),
     Mutant(
@@ -87,8 +87,8 @@ TWICE = (
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (client('aio/fetcher', 'self.acknowledge(), self._receipts.key, min(',
-                'self._receipts.key, self._receipts.key, min('),),
+        (client('aio/fetcher', 'self._calls.claim(self.acknowledge(), self._records.key,',
+                'self._calls.claim(self._records.key, self._records.key,'),),
         ('faults::test_dequeue_is_once',),
     ),
     Mutant(
@@ -103,13 +103,13 @@ TWICE = (
     ),
     Mutant(
         'first-word-of-an-error', 6, 'what was not carried out is not sent again by older servers\' wording',
-        (client('protocol/replies', "return nested[1] if nested else message.partition(' ')[0]",
+        (client('protocol/refusals', "return nested[1] if nested else message.partition(' ')[0]",
                 "return message.partition(' ')[0]"),),
         ('protocol::test_errors_of_servers_old_and_new_are_told_apart',),
     ),
     Mutant(
         'refused-not-sent-again', 6, 'a call that a server in passing trouble did not carry out fails',
-        (client('aio/link', 'again = request.repeat and request.ticks < GIVE_UP', 'again = False'),),
+        (client('aio/link', 'again = request.repeat and request.ticks < self._give_up', 'again = False'),),
         ('clients::test_a_slot_that_moves_loses_nothing',),
     ),
 )  # fmt: skip
@@ -137,7 +137,8 @@ CANCEL = (
     ),
     Mutant(
         'given-back-counted', 7, 'what was claimed for nobody loses an attempt',
-        (client('protocol/calls', "self.mark(), '0', '', '1', '']", "self.mark(), '0', '', '', '']"),),
+        (client('protocol/calls', 'self.requeue(task_id, None, None, None, True).args',
+                'self.requeue(task_id, None, None, None, False).args'),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
@@ -158,8 +159,8 @@ CANCEL = (
     ),
     Mutant(
         'settle-call-dropped', 7, 'a settle call that is cancelled before it is sent has no effect',
-        (client('aio/session', "self._plan.transitions[name], name == 'enqueue'",
-                'self._plan.transitions[name], True'),),
+        (client('aio/session', 'self.calls.bounds, ROWS[name].droppable',
+                'self.calls.bounds, True'),),
         ('ends::test_a_settle_call_that_is_cancelled_before_it_is_sent_is_sent',),
     ),
     Mutant(
@@ -182,12 +183,12 @@ CANCEL = (
     Mutant(
         'closing-keeps', 7, 'what was claimed while the queue object was closed is held until its lease ends',
         (client('aio/fetcher', 'if self._claiming is not None:\n                await asyncio.wait([self._claiming], '
-                'timeout=CLOSING)', 'pass'),),
+                'timeout=self._bounds.claim_closing)', 'pass'),),
         ('ends::test_closing_gives_back_what_a_claim_that_is_sent_again_brings',),
     ),
     Mutant(
         'closing-does-not-wait', 7, 'closing cuts off calls that are on their way',
-        (client('aio/session', 'if waiting or self._calls:', 'if False:'),),
+        (client('aio/session', 'if waiting or self._futures:', 'if False:'),),
         ('ends::test_closing_waits_for_calls_that_are_on_their_way',),
     ),
 )  # fmt: skip
@@ -216,7 +217,7 @@ HARM = (
     ),
     Mutant(
         'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
-        (client('aio/fetcher', 'tell_troubles(read_swept(reply))', 'read_swept(reply)'),),
+        (client('aio/fetcher', 'tell_troubles(read_sweep(reply).troubles)', 'read_sweep(reply)'),),
         ('faults::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
@@ -234,22 +235,22 @@ HARM = (
 LIVE = (
     Mutant(
         'tasks-of-a-call-without-bound', 10, 'a call is as long as its caller likes, and stops the server',
-        (client('protocol/transition', 'BULK = 250', 'BULK = 1_000_000'),),
+        (client('protocol/bounds', 'bulk: int = 250', 'bulk: int = 1_000_000'),),
         ('bulk::test_no_call_is_longer_than_its_bounds',),
     ),
     Mutant(
         'bytes-of-a-call-without-bound', 10, 'a call has as many bytes as its caller likes',
-        (client('protocol/transition', 'BULK_BYTES = 1_000_000', 'BULK_BYTES = 10**12'),),
+        (client('protocol/bounds', 'bulk_bytes: int = 1_000_000', 'bulk_bytes: int = 10**12'),),
         ('bulk::test_a_large_payload_goes_by_itself',),
     ),
     Mutant(
         'sweeps-without-bound', 10, 'a sweep is as long as there is something due, and stops the server',
-        (client('protocol/transition', 'SWEEP = 200', 'SWEEP = 1_000_000'),),
+        (client('protocol/bounds', 'sweep: int = 200', 'sweep: int = 1_000_000'),),
         ('bulk::test_no_call_is_longer_than_its_bounds',),
     ),
     Mutant(
         'tasks-of-groups-without-bound', 10, 'a call has as many tasks of groups as others',
-        (client('protocol/transition', 'GROUPED = BULK_BYTES // FEW', 'GROUPED = 0'),),
+        (client('protocol/bounds', 'grouped_bytes: int = 20_000', 'grouped_bytes: int = 0'),),
         ('bulk::test_no_call_is_longer_than_its_bounds',),
     ),
     Mutant(
@@ -270,7 +271,7 @@ LIVE = (
     ),
     Mutant(
         'one-batch-swept', 10, 'a sweep leaves what is beyond one batch',
-        (client('protocol/steps', 'more = bool(reply[4])', 'more = False'),),
+        (client('protocol/steps', 'more = swept.more', 'more = False'),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
     ),
     Mutant(
@@ -286,7 +287,7 @@ LIVE = (
     ),
     Mutant(
         'bell-without-end', 10, 'a consumer whose connection to the bell is dead does not notice',
-        (client('aio/bell', "'0' if self.endless else f'{BLOCK:g}'", "'0'"),),
+        (client('aio/bell', "'0' if self.endless else f'{self._bounds.block:g}'", "'0'"),),
         ('keydb::test_others_are_waited_at_with_a_limit',),
     ),
     Mutant(
@@ -311,7 +312,7 @@ LIVE = (
     ),
     Mutant(
         'closing-rings-not', 10, 'a queue object that is closed takes the ring along',
-        (client('aio/fetcher', 'if self._receipts.number and self._link.connected:', 'if False:'),),
+        (client('aio/fetcher', 'if self._records.number and self._link.connected:', 'if False:'),),
         ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
     Mutant(
@@ -330,7 +331,8 @@ LIVE = (
     ),
     Mutant(
         'silence-endured', 10, 'a connection that is dead and was not closed holds calls for ever',
-        (client('aio/link', 'if self._in_flight and (overdue or self._quiet > self.silence):', 'if False:'),),
+        (client('aio/link',
+                'if self._in_flight and (overdue or self._quiet > int(self.silence / tick)):', 'if False:'),),
         ('faults::test_silence_of_the_server_cuts_the_line',),
     ),
     Mutant(
@@ -355,19 +357,20 @@ LIVE = (
     ),
     Mutant(
         'no-deadline', 12, 'a deadline counts from the last claim that found nothing',
-        (client('aio/fetcher', 'waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)\n',
+        (client('aio/fetcher',
+                'waiter.timer = self._loop.call_later(timeout or self._bounds.grace, self._expire, waiter)\n',
                 '\n'),),
         ('wait::test_timeout_is_kept',),
     ),
     Mutant(
         'resent-for-ever', 12, 'a call to a server that is gone never ends',
         (
-            client('aio/link', 'late = [request for request in self._unsent if request.ticks >= GIVE_UP]',
+            client('aio/link', 'late = [request for request in self._unsent if request.ticks >= give_up]',
                    'late: list[Request] = []'),
             client('aio/link',
-                   'late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]',
+                   'late = [request for request in requests if request.repeat and request.ticks >= self._give_up]',
                    'late: list[Request] = []'),
-            client('aio/link', 'if request.repeat and request.ticks < GIVE_UP]\n        for',
+            client('aio/link', 'if request.repeat and request.ticks < self._give_up]\n        for',
                    'if request.repeat]\n        for'),
         ),
         ('faults::test_a_lost_server_is_an_error_in_the_end',),

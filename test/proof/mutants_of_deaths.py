@@ -17,7 +17,7 @@ NOTES = (
     ),
     Mutant(
         'deaths-of-unreadable-tasks-unnoted', BEYOND, 'nobody is told that a task cannot be read',
-        (client('protocol/calls', "'backslashreplace'), '0']", "'backslashreplace'), '']"),),
+        (client('protocol/calls', "'backslashreplace'), '0')", "'backslashreplace'), '')"),),
         ('deaths::test_a_task_that_could_not_be_read_is_told_of',),
     ),
     Mutant(
@@ -78,7 +78,7 @@ NOTES = (
     ),
     Mutant(
         'deaths-of-foreign-ids-stay', BEYOND, 'the death of a task whose id is no UTF-8 is told of for ever',
-        (client('protocol/steps', "task_id.encode('utf-8', 'surrogateescape')", "task_id.encode('utf-8', 'replace')"),),
+        (client('protocol/calls', "task_id.encode('utf-8', 'surrogateescape')", "task_id.encode('utf-8', 'replace')"),),
         ('deaths::test_a_task_that_could_not_be_read_is_told_of',),
     ),
     Mutant(

@@ -66,11 +66,9 @@ MEMORY = (
     ),
     Mutant(
         'texts-in-each-object', BEYOND, 'a queue object has so much memory that nobody can have one for each request',
-        (client('protocol/transition', 'self._names = names',
-                'self._names = [str(load_script(name).text) for name in names]'),
-         client('protocol/transition', 'if name not in self._names',
-                "if name not in (f.removesuffix('.lua') for f in __import__("
-                "'os').listdir(__file__.removesuffix('protocol/transition.py') + 'script') if f[0] != '_')")),
+        (client('protocol/transition', '        self._keys = keys\n        self._declared',
+                '        self._keys = dict(keys, texts=str([load_script(name).text for name in ROWS]))\n'
+                '        self._declared'),),
         ('objects::test_a_thousand_objects_take_little_memory',),
     ),
     Mutant(

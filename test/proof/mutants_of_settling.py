@@ -185,13 +185,13 @@ UNSURE = (
     ),
     Mutant(
         'repeated-in-bulk-as-new', 6, 'whoever repeats a bulk release is told that the leases were lost',
-        (client('aio/bulk', 'if not session.unsure:\n        return session.call(name, args)',
-                'if session:\n        return session.call(name, args)'),),
+        (client('aio/bulk', 'if not session.unsure:\n        return session.call(many.name, args)',
+                'if session:\n        return session.call(many.name, args)'),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
         'repeated-with-another-mark', 6, 'a repeated bury is taken for one of another delivery',
-        (client('protocol/unsure', 'known = 3 if name in MARKED else 2', 'known = 2'),),
+        (client('protocol/unsure', 'known = ROWS[name].known_by', 'known = 2'),),
         ('unsure::test_whoever_repeats_a_call_is_told_what_became_of_the_first',),
     ),
     Mutant(
@@ -206,7 +206,7 @@ UNSURE = (
     ),
     Mutant(
         'doubts-without-end', BEYOND, 'calls that nobody makes again are remembered for ever',
-        (client('protocol/unsure', 'while len(self.calls) > MOST:', 'while False:'),),
+        (client('protocol/unsure', 'while len(self.calls) > self._most:', 'while False:'),),
         ('unsure::test_of_calls_that_are_in_doubt_the_latest_are_remembered',),
     ),
 )  # fmt: skip
@@ -258,7 +258,7 @@ ODD = (
 AT_ONCE = (
     Mutant(
         'large-call-for-ever', BEYOND, 'a progress that no connection survives runs without end',
-        (client('aio/link', 'first.ticks = GIVE_UP', 'pass'),),
+        (client('aio/link', 'first.ticks = self._give_up', 'pass'),),
         ('worker_settling::test_a_progress_that_no_connection_survives_is_raised_in_the_handler',),
     ),
     Mutant(

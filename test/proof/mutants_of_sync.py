@@ -57,7 +57,7 @@ SYNC = (
     ),
     Mutant(
         'sync-bell-left-in-silence', 11, 'Ctrl-C takes the ring along that was for another',
-        (client('sync/fetcher', "self._fetcher.call('leave', ['', BLOCK_MS], until=until)", 'pass'),),
+        (client('sync/fetcher', "self._fetcher.call('leave', [], until=until)", 'pass'),),
         ('sync_faults::test_who_goes_passes_the_ring_on',),
     ),
     Mutant(
@@ -76,7 +76,7 @@ SYNC = (
     ),
     Mutant(
         'sync-waits-beyond-its-time', BEYOND, 'a thread waits for longer than it was told to',
-        (client('sync/fetcher', 'min(BLOCK, self._end - time.monotonic())', 'BLOCK'),),
+        (client('sync/fetcher', 'min(self._bounds.block, self._end - time.monotonic())', 'self._bounds.block'),),
         ('sync_promises::test_nobody_waits_for_longer_than_they_said',),
     ),
     Mutant(
@@ -125,12 +125,13 @@ SYNC = (
     ),
     Mutant(
         'sync-repeats-for-ever', BEYOND, 'a call to a server that is away never ends',
-        (client('sync/link', 'if spent >= REPEATING or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
+        (client('sync/link',
+                'if spent >= self.bounds.repeat or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
         ('sync_faults::test_a_server_that_is_away_is_told',),
     ),
     Mutant(
         'sync-not-repeated', BEYOND, 'a call that lost its connection is not repeated',
-        (client('sync/link', 'if spent >= REPEATING or time.monotonic() >= until:', 'if True:'),),
+        (client('sync/link', 'if spent >= self.bounds.repeat or time.monotonic() >= until:', 'if True:'),),
         ('sync_faults::test_calls_whose_connection_is_cut_are_done_once',),
     ),
     Mutant(
@@ -176,7 +177,7 @@ SYNC = (
     Mutant(
         'sync-transaction-refused-as-its-own-duplicate', BEYOND,
         'a transaction that the client library repeats refuses its own task',
-        (client('sync/queue', 'self._plan.words(call, resent=True)', 'self._plan.words(call)'),),
+        (client('sync/queue', 'self._calls.words(call, resent=True)', 'self._calls.words(call)'),),
         ('sync_promises::test_a_transaction_that_is_repeated_enqueues_once',),
     ),
     Mutant(
@@ -192,7 +193,8 @@ SYNC = (
     ),
     Mutant(
         'sync-trickle-is-an-answer', BEYOND, 'a server that says a byte now and then is waited for',
-        (client('sync/connection', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        (client('sync/connection',
+                'if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:', 'if True:'),),
         ('sync_promises::test_a_reply_that_drips_is_none',),
     ),
     Mutant(

@@ -69,8 +69,8 @@ GUARD = (
     Mutant(
         'keydb-without-a-clock', 10, 'a ring that is lost makes a queue on KeyDB stand still',
         (
-            client('aio/bell', 'self._guard.patience = int(BLOCK)', 'pass'),
-            client('aio/guard', 'UNHEARD = 4', 'UNHEARD = 10**6'),
+            client('aio/bell', 'self._guard.patience = int(self._bounds.block)', 'pass'),
+            client('protocol/bounds', 'guard_looks: int = 4', 'guard_looks: int = 10**6'),
         ),
         ('keydb::test_who_is_blocked_without_a_limit_looks_by_a_clock_of_its_own',),
     ),
@@ -94,17 +94,17 @@ STALE = (
     ),
     Mutant(
         'stale-untold', 3, 'who lost the lease does not say so',
-        (client('protocol/transition', 'if monotonic() < task_id._held_until:', 'if True:'),),
+        (client('protocol/lease', 'if monotonic() < task_id._held_until:', 'if True:'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
         'touch-unnoted', 6, 'who renewed the lease is told that its release was in vain',
-        (client('protocol/transition', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
+        (client('protocol/lease', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
         ('stale::test_who_held_the_lease_when_it_called_is_told_that_it_was_done',),
     ),
     Mutant(
         'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
-        (client('protocol/transition', "if not task_id.token:\n        return ''", 'return task_id.token'),),
+        (client('protocol/lease', "if not task_id.token:\n        return ''", 'return task_id.token'),),
         ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
     ),
 )  # fmt: skip
@@ -127,12 +127,13 @@ REPLIES = (
     ),
     Mutant(
         'trickle-is-talk', 12, 'a peer that says a byte at a time holds calls for ever',
-        (client('aio/link', 'if self._received >= TRICKLE:', 'if self._received:'),),
+        (client('aio/link', 'if self._received >= self.bounds.trickle_bytes * tick:', 'if self._received:'),),
         ('replies::test_no_call_outlives_a_peer_that_trickles',),
     ),
     Mutant(
         'trickle-is-talk-to-threads', 12, 'a peer that says a byte at a time holds threads for ever',
-        (client('sync/connection', 'if not end or heard >= TRICKLE:', 'if True:'),),
+        (client('sync/connection',
+                'if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:', 'if True:'),),
         ('replies::test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(

@@ -59,12 +59,12 @@ WATCH = (
     ),
     Mutant(
         'no-safety-read', 11, 'a notification that is lost delays the end of a watch for ever',
-        (client('aio/hub', 'if task.tick == self._ticks - SAFETY and', 'if False and'),),
+        (client('aio/hub', 'if task.tick == self._ticks - self._bounds.watch_safety_ticks and', 'if False and'),),
         ('watch_gaps::test_a_notification_that_is_lost_delays_the_end_only',),
     ),
     Mutant(
         'silent-listener-kept', 11, 'a connection for notifications that is dead and was not closed is kept',
-        (client('aio/listener', 'if self._quiet >= SILENCE and self._asked:', 'if False:'),),
+        (client('aio/listener', 'if self._quiet >= self.bounds.watch_silence_ticks and self._asked:', 'if False:'),),
         ('watch_gaps::test_a_listener_that_falls_silent_is_replaced',),
     ),
     Mutant(
@@ -75,7 +75,7 @@ WATCH = (
     ),
     Mutant(
         'connection-for-each-queue', 11, 'each queue object has a connection for calls of its own',
-        (client('aio/client', 'if (loop, slot) not in links:',
+        (client('aio/client', 'if place not in links:',
                 'slot = object()\n        if (loop, slot) not in links:'),),
         ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
     ),
@@ -113,7 +113,8 @@ WATCH = (
     ),
     Mutant(
         'failed-read-not-repeated', 11, 'a read that failed with its connection was the last',
-        (client('aio/hub', 'elif self._passing(error):\n            self.loop.call_later(PAUSE, self._again, tasks)',
+        (client('aio/hub', 'elif self._passing(error):\n            '
+                'self.loop.call_later(self._bounds.watch_pause, self._again, tasks)',
                 'elif self._passing(error):\n            pass'),),
         ('watch_gaps::test_a_read_that_failed_is_tried_again',),
     ),
@@ -146,7 +147,7 @@ WATCH = (
     Mutant(
         'refused-for-ever', 11, 'who may listen at last goes on reading',
         (client('aio/hub', 'self._listener.retry()', 'pass'),
-         client('aio/listener', 'if self._quiet >= SILENCE:', 'if False:')),
+         client('aio/listener', 'if self._quiet >= self.bounds.watch_silence_ticks:', 'if False:')),
         ('watch_reading::test_who_may_not_listen_reads',),
     ),
     Mutant(
@@ -190,12 +191,14 @@ WATCH = (
     ),
     Mutant(
         'idle-looks-unbounded', BEYOND, 'ten thousand idle watchers are looked at every second',
-        (client('aio/reading', 'return max(PACES[-1], max(idle, self._idle) / IDLE_RATE)', 'return PACES[-1]'),),
+        (client('aio/reading',
+                'return max(self._bounds.paces[-1], max(idle, self._idle) / self._bounds.idle_looks_per_second)',
+                'return self._bounds.paces[-1]'),),
         ('watch_reading::test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn',),
     ),
     Mutant(
         'restless-first', 11, 'what changes all the time keeps all else from being looked at',
-        (client('aio/reading', 'number = (k + self._turn) % len(PACES)', 'number = k'),),
+        (client('aio/reading', 'number = (k + self._turn) % len(self._paces)', 'number = k'),),
         ('watch_reading::test_whatever_changes_all_the_time_leaves_room_for_others',),
     ),
     Mutant(
@@ -205,7 +208,7 @@ WATCH = (
     ),
     Mutant(
         'senseless-for-ever', 11, 'a watch whose states cannot be read goes on without a word',
-        (client('aio/hub', '>= REPEATING])', '>= 10**6])'),),
+        (client('aio/hub', '>= self._bounds.repeat])', '>= 10**6])'),),
         ('watch_reading::test_states_that_make_no_sense_are_read_again',),
     ),
     Mutant(

@@ -17,8 +17,8 @@ import mutants
 from mutant import Edit, Mutant, client, script
 from mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
 from servers import RealServer, selected_kinds
-from torrelque.protocol.calls import Plan
 from torrelque.protocol.scripts import load_script
+from torrelque.protocol.table import ROWS
 
 KIND = selected_kinds()[0]
 SCRIPTS = 'torrelque/script/'
@@ -68,13 +68,13 @@ def test_faults_in_the_scripts_load_and_change_them(tmp_path: Path, monkeypatch:
     shutil.copytree(ROOT / 'torrelque' / 'script', tmp_path / 'script')
     monkeypatch.setattr(importlib.resources, 'files', lambda package: tmp_path)
     load = load_script.__wrapped__
-    before = {name: load(name).sha for name in Plan.NAMES}
+    before = {name: load(name).sha for name in ROWS}
     with RealServer(KIND) as server, server.sync_client() as raw:
         for mutant in MUTANTS:
             texts = {path: text for path, text in changed(mutant).items() if path.startswith(SCRIPTS)}
             for path, text in texts.items():
                 (tmp_path / 'script' / Path(path).name).write_text(text, 'utf-8')
-            made_of = {name: load(name) for name in Plan.NAMES if texts}
+            made_of = {name: load(name) for name in ROWS if texts}
             fresh = [made for name, made in made_of.items() if made.sha != before[name]]
             assert bool(fresh) == bool(texts), mutant.name
             for made in fresh:

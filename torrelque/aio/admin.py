@@ -49,11 +49,11 @@ class Operated(QueueObject):
         When a call for the default is cancelled or fails on the way, some groups go by the new limits only after their
         next change.
         """
-        await self._started().run(steps.set_limit(self._plan, group, concurrency, rate))
+        await self._started().run(steps.set_limit(self._calls, group, concurrency, rate))
 
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None.  What was never set is not there."""
-        return await self._started().run(steps.get_limits(self._plan))
+        return await self._started().run(steps.get_limits(self._calls))
 
     async def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
         """Hand out no more tasks, of a group or (None) of the whole queue, until `resume`.
@@ -65,25 +65,25 @@ class Operated(QueueObject):
             0), the first after that time, over all consumers.  Its id has ``probe`` True.  Without a task when it is
             time, it is the next that comes.
         """
-        await self._started().run(steps.pause(group, probe))
+        await self._started().run(steps.pause(self._calls, group, probe))
 
     async def resume(self, group: str | None = None) -> None:
         """End a `pause`; consumers that wait begin at once.  A group that is paused itself is so beyond the queue's."""
-        await self._started().run(steps.resume(group))
+        await self._started().run(steps.resume(self._calls, group))
 
     async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, all at one moment; O(1).
 
         A group is no more than a name: one that has no tasks is no error.
         """
-        return await self._started().run(steps.get_group_stats(group))
+        return await self._started().run(steps.get_group_stats(self._calls, group))
 
     async def groups(self) -> AsyncIterator[str]:
         """Names of the groups that have tasks, dead ones not counted, in no order.
 
         They are read in steps: a group that has tasks all the time is there once, one that comes or goes may be.
         """
-        scan = steps.GroupScan(self._plan)
+        scan = steps.GroupScan(self._calls)
         while not scan.over:
             for name in await self._started().run(scan.read()):
                 yield name
@@ -99,7 +99,7 @@ class Operated(QueueObject):
         :param task_ids: which; all that are dead now when none is named, the first to die first.
         :param limit: how many at the most.
         """
-        return await self._started().run(steps.redrive(self._plan, task_ids, limit))
+        return await self._started().run(steps.redrive(self._calls, task_ids, limit))
 
     async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
@@ -114,7 +114,7 @@ class Operated(QueueObject):
         :param max_tasks: how many at the most; never more than 50.
         :param again_after: for how long (s) nobody else is told of them.
         """
-        return await self._started().run(steps.take_deaths(self._plan, max_tasks, again_after))
+        return await self._started().run(steps.take_deaths(self._calls, max_tasks, again_after))
 
     async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
         """Say that nobody needs to be told of these deaths any more.
@@ -125,14 +125,14 @@ class Operated(QueueObject):
 
         Some hundred go in one call.  When this one is cancelled, some may be told of again.
         """
-        await self._started().run(steps.acknowledge_deaths(task_ids))
+        await self._started().run(steps.acknowledge_deaths(self._calls, task_ids))
 
     async def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
 
         Consumers that wait do this by themselves, within milliseconds.
         """
-        return await self._started().run(steps.sweep())
+        return await self._started().run(steps.sweep(self._calls))
 
     def schedule_sweep(self, interval: float | None = None) -> None:
         """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
@@ -151,14 +151,14 @@ class Operated(QueueObject):
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
-        return await self._started().run(steps.get_queue_stats())
+        return await self._started().run(steps.get_queue_stats(self._calls))
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task.
 
         :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
         """
-        return await self._started().run(steps.get_task_state(self._plan, task_id))
+        return await self._started().run(steps.get_task_state(self._calls, task_id))
 
     # The server
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from torrelque.error import TorrelqueClosedError
 from torrelque.model import JSON, TorrelqueSerialiser
 from torrelque.protocol import check
-from torrelque.protocol.calls import Call, Plan
+from torrelque.protocol.bounds import BOUNDS, Bounds
+from torrelque.protocol.calls import Call, Calls
 
 from .client import Client, add_to_pipeline, check_client
 from .session import Session
@@ -31,6 +32,9 @@ class QueueObject:
     keys: dict[str, str]
     """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
 
+    _bounds: Bounds = BOUNDS
+    """Limits and times of the core."""
+
     def __init__(
         self,
         client: Client,
@@ -40,8 +44,8 @@ class QueueObject:
         max_tasks: int | None = None,
     ) -> None:
         check_client(client)
-        self._plan = Plan(queue, serialiser, max_tasks)
-        self.keys = self._plan.keys
+        self._calls = Calls(queue, serialiser, max_tasks, self._bounds)
+        self.keys = self._calls.keys
         self.name = queue
         self.client = client
         self.serialiser = serialiser
@@ -79,7 +83,7 @@ class QueueObject:
         if session is None:
             if self._closed:
                 raise TorrelqueClosedError('the queue was closed')
-            session = self._session = Session(self.client, self._plan)
+            session = self._session = Session(self.client, self._calls)
             # Many make an object for each request, and do not close it.
             weakref.finalize(self, session.abandon).atexit = False
         session.check()
@@ -97,6 +101,6 @@ class QueueObject:
 
     async def _settle(self, call: Call, pipeline: Any) -> bool:
         if pipeline is not None:
-            await add_to_pipeline(self.client, pipeline, self._plan.words(call))
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call))
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
         return await self._started().settle(*call)

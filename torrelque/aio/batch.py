@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torrelque.error import TorrelqueConnectionError, copy_error
+from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes
-from torrelque.protocol.transition import BULK, BULK_BYTES, Arg, Transition
+from torrelque.protocol.transition import Arg, Transition
 
 from .link import Link, Request
 
@@ -28,12 +29,18 @@ class Batch:
     """
 
     def __init__(
-        self, link: Link, transition: Transition, head: Callable[[], list[Arg]], droppable: bool = False
+        self,
+        link: Link,
+        transition: Transition,
+        head: Callable[[], list[Arg]],
+        bounds: Bounds,
+        droppable: bool = False,
     ) -> None:
         self._link = link
         self._transition = transition
         self._head = head
         self._droppable = droppable
+        self._bulk, self._bulk_bytes = bounds.bulk, bounds.bulk_bytes
         self._waiting: collections.deque[_Item] = collections.deque()
         self._away = 0
         self._scheduled = False
@@ -69,9 +76,9 @@ class Batch:
         args: list[Arg] = []
         items: list[_Item] = []
         size = 0
-        while self._waiting and len(items) < BULK and size < BULK_BYTES:
+        while self._waiting and len(items) < self._bulk and size < self._bulk_bytes:
             its_args, _, future, its_size = self._waiting[0]
-            if size and size + its_size > BULK_BYTES:
+            if size and size + its_size > self._bulk_bytes:
                 break
             item = self._waiting.popleft()
             if self._droppable and future.cancelled():

@@ -1,8 +1,8 @@
 """The doorbell: a list of one element, at which those who wait block, over a connection of its own.
 
 Whoever makes work available puts the element there, and one of those who block takes it: not a task, which could be
-lost together with the connection.  A block ends after `BLOCK` s, so that a connection that is dead is noticed.  Only
-KeyDB is waited at without a limit: it stands still for good after a client has gone that was blocked with one
+lost together with the connection.  A block ends after ``Bounds.block``, so that a connection that is dead is noticed.
+Only KeyDB is waited at without a limit: it stands still for good after a client has gone that was blocked with one
 (https://github.com/Snapchat/KeyDB/issues/928).
 """
 
@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torrelque.error import TorrelqueConnectionError
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.calls import IS_KEYDB
 from torrelque.protocol.replies import is_keydb, is_ring, unreadable
-from torrelque.protocol.transition import BLOCK, IS_KEYDB, Arg
+from torrelque.protocol.transition import Arg
 
 from .guard import Guard
-from .link import SILENCE, TICK, Callback, Link, Request
-
-ENDLESS = 60.0
-"""s after which a block without a limit counts as one of a dead connection."""
+from .link import Callback, Link, Request
 
 
 class Bell:
@@ -28,8 +27,9 @@ class Bell:
     """
 
     def __init__(
-        self, link: Link, key: str, rung: Callable[[bool, Exception | None], None], guard: Guard
-    ) -> None:
+        self, link: Link, key: str, rung: Callable[[bool, Exception | None], None], guard: Guard,
+        bounds: Bounds,
+    ) -> None:  # fmt: skip
         self.link = link
         self.call: Request | None = None
         """The block, or the question before the first, that is on its way."""
@@ -39,6 +39,7 @@ class Bell:
         self._key = key
         self._rung = rung
         self._guard = guard
+        self._bounds = bounds
         self._since = 0.0
         self._set_silence()
 
@@ -49,7 +50,7 @@ class Bell:
                 self._ask(IS_KEYDB, self._made_out)
                 return
             self._since = self.link.loop.time()
-            self._ask(('BLPOP', self._key, '0' if self.endless else f'{BLOCK:g}'), self._heard)
+            self._ask(('BLPOP', self._key, '0' if self.endless else f'{self._bounds.block:g}'), self._heard)
 
     def _ask(self, words: Sequence[Arg], callback: Callback) -> None:
         self.call = Request(None, words, callback, repeat=False)
@@ -63,18 +64,18 @@ class Bell:
         self._known, self.endless = True, error is None and is_keydb(reply)
         if self.endless:
             self._set_silence()
-            self._guard.patience = int(BLOCK)
+            self._guard.patience = int(self._bounds.block)
         self.call = None
         self.listen()
 
     def _set_silence(self) -> None:
         # The connection is silent for as long as it blocks.
-        self.link.silence = SILENCE + int((ENDLESS if self.endless else BLOCK) / TICK)
+        self.link.silence = self._bounds.silence + (self._bounds.endless_block if self.endless else self._bounds.block)
 
     def _heard(self, reply: Any, error: Exception | None) -> None:
         self.call = None
         if error is None:
-            early = reply is None and (self.endless or self.link.loop.time() - self._since < BLOCK / 2)
+            early = reply is None and (self.endless or self.link.loop.time() - self._since < self._bounds.block / 2)
             if early or not is_ring(reply):
                 error = unreadable('BLPOP', reply)
         self._rung(reply is not None and error is None, error)

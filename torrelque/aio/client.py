@@ -13,6 +13,7 @@ import redis.asyncio.cluster
 import redis.exceptions
 
 from torrelque.error import TorrelqueError, TorrelqueTypeError
+from torrelque.protocol.bounds import Bounds
 
 from .connection import Connector
 from .link import Link
@@ -67,7 +68,8 @@ def make_connector(client: Client, key: str) -> Connector:
 
 # Links for calls, shared by the queues of one client and loop
 
-_Links = dict[tuple[asyncio.AbstractEventLoop, int | None], tuple[Link, list[object]]]
+_Place = tuple[asyncio.AbstractEventLoop, int | None, Bounds]
+_Links = dict[_Place, tuple[Link, list[object]]]
 
 _links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
 # The loops of one client may be in several threads.  A thread that holds it may be the one to collect a queue object,
@@ -85,7 +87,7 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_unlock)
 
 
-def share_link(client: Client, key: str, user: object) -> Link:
+def share_link(client: Client, key: str, user: object, bounds: Bounds) -> Link:
     """The link for calls of a client, for one more user of it."""
     loop = asyncio.get_running_loop()
     slot = client.keyslot(key) if isinstance(client, redis.asyncio.RedisCluster) else None
@@ -94,9 +96,10 @@ def share_link(client: Client, key: str, user: object) -> Link:
         over = [place for place in [*links] if place[0].is_closed()]
         # Kept until the lock is free: what they have may have a finaliser.
         gone = [links.pop(place, None) for place in over]
-        if (loop, slot) not in links:
-            links[loop, slot] = Link(make_connector(client, key)), []
-        link, users = links[loop, slot]
+        place = loop, slot, bounds
+        if place not in links:
+            links[place] = Link(make_connector(client, key), bounds), []
+        link, users = links[place]
         users.append(user)
     del gone
     return link
@@ -125,7 +128,7 @@ def forget_link(client: Client, link: Link) -> None:
     del gone
 
 
-def _place_of(link: Link, links: _Links) -> tuple[asyncio.AbstractEventLoop, int | None] | None:
+def _place_of(link: Link, links: _Links) -> _Place | None:
     for place in [*links]:
         if (found := links.get(place)) is not None and found[0] is link:
             return place

@@ -15,7 +15,8 @@ import redis.asyncio.retry
 import redis.backoff
 import redis.exceptions
 
-from torrelque.protocol.refusals import CONNECT_TIMEOUT, final_error
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.refusals import final_error
 
 logger = logging.getLogger('torrelque')
 
@@ -56,8 +57,9 @@ def _forget_frames(error: BaseException | None) -> None:
 class Connection(asyncio.Protocol):
     """One held connection of an event loop; what goes over it is a subclass's affair."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, bounds: Bounds) -> None:
         self.loop = asyncio.get_running_loop()
+        self.bounds = bounds
         self.established = False
         """Whether there ever was a connection."""
         self._connector = connector
@@ -70,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._quiet = 0
         self._received = 0
         self._fruitless = 0
-        self._patience = CONNECT_TIMEOUT
+        self._patience = self.bounds.connect
         self._loss_told = False
         self._closed = False
 
@@ -190,7 +192,7 @@ class Connection(asyncio.Protocol):
         connection = await self._connector.make(self._anew)
         made.append(connection)
         # Its repetition and its patience are ours.
-        connection.socket_timeout = connection.socket_connect_timeout = CONNECT_TIMEOUT
+        connection.socket_timeout = connection.socket_connect_timeout = self.bounds.connect
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         try:
             await connection.connect()
@@ -212,7 +214,7 @@ class Connection(asyncio.Protocol):
         self._anew = False
         self._error = None
         self._fruitless += 1
-        self._patience = CONNECT_TIMEOUT
+        self._patience = self.bounds.connect
         self._quiet = self._received = 0
         self.established = True
         transport.set_protocol(self)

@@ -16,25 +16,17 @@ from time import monotonic
 from typing import Any
 
 from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError, no_reply
-from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId
-from torrelque.protocol.calls import claim_args, tell_troubles
-from torrelque.protocol.replies import Claimed, UnreadableError, read_claimed, read_swept
-from torrelque.protocol.transition import BLOCK, BULK, BULK_BYTES, GRACE, SWEEP, Transition
+from torrelque.model import TorrelqueTaskId
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, read_sweep, tell_troubles
 
 from .bell import Bell
 from .guard import Guard
 from .link import Link, Request
-from .records import Receipts
+from .records import Records
 from .waiter import Delivery, Waiter
 
 logger = logging.getLogger('torrelque')
-
-CLOSING = 2.0
-"""s that closing, or a cancelled waiter, waits for the reply of a claim that is on its way."""
-VAIN = 200
-"""Claims that bring nothing, one behind the other, each of which may skip hundreds of holes; then there is a pause."""
-RECORD = 60.0
-"""s for which the server keeps what a claim has taken, until its reply is acknowledged."""
 
 
 class Fetcher:
@@ -51,20 +43,18 @@ class Fetcher:
         self,
         link: Link,
         bell: Link,
-        name: str,
-        transitions: dict[str, Transition],
-        keys: dict[str, str],
-        serialiser: TorrelqueSerialiser,
+        calls: Calls,
         give_back: Callable[[Sequence[TorrelqueTaskId]], None],
         reject: Callable[[str | bytes, str, BaseException], None],
     ) -> None:
         self._link = link
-        self._transitions = transitions
-        self._loads = serialiser.loads
+        self._calls = calls
+        self._bounds = calls.bounds
+        self._loads = calls.serialiser.loads
         self._give_back, self._reject = give_back, reject
-        self._receipts = Receipts(link, keys['claim'])
-        self.acknowledge = self._receipts.acknowledge
-        self._loop, self._name = link.loop, name
+        self._records = Records(link, calls.keys['claim'], calls.bounds)
+        self.acknowledge = self._records.acknowledge
+        self._loop, self._name = link.loop, calls.name
         self._waiters: collections.deque[Waiter] = collections.deque()
         self._replies = 0
         self._again = False
@@ -79,9 +69,14 @@ class Fetcher:
         self._sweeping: Request | None = None
         self._no_sweep_before = 0.0
         self._guard = Guard(
-            link.loop, lambda: bool(self._waiters), lambda: self._claim_call, self._calls, self._claim_unheard
+            link.loop,
+            calls.bounds,
+            lambda: bool(self._waiters),
+            lambda: self._claim_call,
+            self._on_their_way,
+            self._claim_unheard,
         )
-        self._bell = Bell(bell, keys['bell'], self._rung, self._guard)
+        self._bell = Bell(bell, calls.keys['bell'], self._rung, self._guard, calls.bounds)
         self._unheard = False
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
@@ -91,7 +86,7 @@ class Fetcher:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
         waiter = Waiter(self._loop.create_future(), wanted, timeout != 0, self._replies)
         if timeout is not None:
-            waiter.timer = self._loop.call_later(timeout or GRACE, self._expire, waiter)
+            waiter.timer = self._loop.call_later(timeout or self._bounds.grace, self._expire, waiter)
             waiter.over = not timeout
         self._waiters.append(waiter)
         if self._guard.timer is None:
@@ -104,7 +99,7 @@ class Fetcher:
             try:
                 if self._claiming is not None and waiter.future.cancelled():
                     # What the claim brings for this waiter must find its way back, even if the loop ends now.
-                    await asyncio.wait([self._claiming], timeout=CLOSING / 4)
+                    await asyncio.wait([self._claiming], timeout=self._bounds.claim_closing / 4)
             finally:
                 if waiter.got:
                     self._return(waiter.got)
@@ -121,13 +116,13 @@ class Fetcher:
         try:
             self._collect()
             if self._claiming is not None:
-                await asyncio.wait([self._claiming], timeout=CLOSING)
+                await asyncio.wait([self._claiming], timeout=self._bounds.claim_closing)
         finally:
             self.abandon()
-        if self._receipts.number and self._link.connected:
+        if self._records.number and self._link.connected:
             # The bell may have rung for the connection that was just closed; nobody would know.
-            call = self._link.call(self._transitions['leave'], [self._receipts.key, str(int(BLOCK * 1000))])
-            await asyncio.wait([call], timeout=CLOSING)
+            call = self._link.call(self._calls.transitions['leave'], self._calls.leave(self._records.key))
+            await asyncio.wait([call], timeout=self._bounds.claim_closing)
             if not call.done():
                 call.cancel()
             elif error := call.exception():
@@ -140,7 +135,7 @@ class Fetcher:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._receipts.end()
+        self._records.end()
         self._guard.end()
         self._bell.link.close()
 
@@ -153,7 +148,7 @@ class Fetcher:
             self._collect()
         if not self._waiters and self._timer is not None:
             # Nobody is left here to keep the time.
-            soon = self._timer.when() - self._loop.time() <= BLOCK
+            soon = self._timer.when() - self._loop.time() <= self._bounds.block
             self._timer.cancel()
             self._timer = None
             if soon and not self._closed:
@@ -172,7 +167,7 @@ class Fetcher:
         if not waiter.over and (self._claiming is not None or self._error is not None or self._bell.call is None):
             # Whether there is no task, or no reply, the next claim will tell.
             waiter.over, waiter.replies = True, self._replies
-            waiter.timer = self._loop.call_later(GRACE, self._expire, waiter)
+            waiter.timer = self._loop.call_later(self._bounds.grace, self._expire, waiter)
             self._pump()
         else:
             self._time_out(waiter)
@@ -200,7 +195,8 @@ class Fetcher:
 
     def _collect(self) -> None:
         """Ask once more for what a claim may have taken of which no reply came, and which nobody waits for any more."""
-        if self._claiming is None and not self._waiters and self._again and monotonic() - self._since < RECORD:
+        kept = monotonic() - self._since < self._bounds.record
+        if self._claiming is None and not self._waiters and self._again and kept:
             self._claim(True)
 
     def _claim(self, collects: bool = False) -> None:
@@ -213,18 +209,16 @@ class Fetcher:
                 # Stays when the claim brings fewer than this.
                 staying = wanted + 1
             wanted += waiter.wanted - len(waiter.got)
-            if wanted >= BULK:
+            if wanted >= self._bounds.bulk:
                 break
         if not self._again:
-            self._receipts.number += 1
+            self._records.number += 1
             self._since = monotonic()
         self._claiming = self._loop.create_future()
         self._stayed = staying > 0
         self._rang = False
-        args = claim_args(
-            self.acknowledge(), self._receipts.key, min(wanted, BULK), 0 if self._closed else staying, BULK_BYTES
-        )
-        self._claim_call = Request(self._transitions['claim'], args, self._claimed, resent=self._again)
+        args = self._calls.claim(self.acknowledge(), self._records.key, wanted, 0 if self._closed else staying)
+        self._claim_call = Request(self._calls.transitions['claim'], args, self._claimed, resent=self._again)
         self._link.submit(self._claim_call)
 
     def _claimed(self, reply: Any, error: Exception | None) -> None:
@@ -234,7 +228,7 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            claimed = read_claimed(reply, self._since)
+            claimed = read_claim(reply, self._since)
         except Exception as exc:
             self._failed(exc)
             return
@@ -246,7 +240,7 @@ class Fetcher:
         if claimed.troubles:
             tell_troubles(claimed.troubles)
         if claimed.tasks or claimed.foreign:
-            self._receipts.came()
+            self._records.came()
         self._hand_out(claimed)
 
         due = claimed.wait is not None and claimed.wait <= 0
@@ -254,7 +248,7 @@ class Fetcher:
             self._unheard = False
             if (claimed.tasks or due) and not self._bell.endless:
                 logger.warning('queue %r had work, and the doorbell had told nobody for some seconds', self._name)
-        near = self._stayed and claimed.wait is not None and claimed.wait <= BLOCK
+        near = self._stayed and claimed.wait is not None and claimed.wait <= self._bounds.block
         if (self._rang or near) and not self._waiters:
             # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
             self._ring()
@@ -263,7 +257,7 @@ class Fetcher:
             if due:
                 self._sweep()
             self._vain = 0 if claimed.tasks else self._vain + 1
-            self._pump() if self._vain < VAIN else self._loop.call_later(0.05, self._pump)
+            self._pump() if self._vain < self._bounds.vain_claims else self._loop.call_later(0.05, self._pump)
             return
         for waiter in list(self._waiters):
             if waiter.got:
@@ -343,8 +337,8 @@ class Fetcher:
 
     def _ring(self) -> None:
         """Have somebody else take what is left, and keep the time."""
-        args = [self.acknowledge(), str(int(BLOCK * 1000))]
-        self._link.submit(Request(self._transitions['leave'], args, lambda reply, error: None))
+        leave = self._calls.leave(self.acknowledge())
+        self._link.submit(Request(self._calls.transitions['leave'], leave, lambda reply, error: None))
 
     def _due(self) -> None:
         self._timer = None
@@ -353,7 +347,7 @@ class Fetcher:
 
     def _sweep(self) -> None:
         if self._sweeping is None and self._loop.time() >= self._no_sweep_before:
-            self._sweeping = Request(self._transitions['sweep'], [str(SWEEP)], self._swept)
+            self._sweeping = Request(self._calls.transitions['sweep'], self._calls.sweep(), self._swept)
             self._link.submit(self._sweeping)
             # Right behind it, and not when it has returned: it is for those who wait here.
             self._pump()
@@ -363,7 +357,7 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            tell_troubles(read_swept(reply))
+            tell_troubles(read_sweep(reply).troubles)
         except Exception as exc:
             logger.warning('a sweep failed: %s', exc)
             # Until then none is tried: each claim would call for the next.
@@ -374,7 +368,7 @@ class Fetcher:
 
     # The last line of defence
 
-    def _calls(self) -> tuple[tuple[Request | None, Link], ...]:
+    def _on_their_way(self) -> tuple[tuple[Request | None, Link], ...]:
         claim = None if self._claiming is None else self._claim_call
         return (claim, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
 

@@ -11,13 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from torrelque.error import TorrelqueConnectionError
+from torrelque.protocol.bounds import Bounds
 
 from .link import Link, Request
-
-LOOK = 1.0
-"""s between two looks.  Looks are counted, and not the time, which a process that was stopped has not had."""
-UNHEARD = 4
-"""Looks without a claim after which one is made: twice as long as consumers block at the doorbell."""
 
 
 class Guard:
@@ -30,12 +26,13 @@ class Guard:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        bounds: Bounds,
         wanted: Callable[[], bool],
         claimed: Callable[[], Request | None],
         calls: Callable[[], Iterable[tuple[Request | None, Link]]],
         claim: Callable[[], None],
     ) -> None:
-        self.patience = UNHEARD
+        self.patience = bounds.guard_looks
         """Looks without a claim after which one is made; a server that is waited at without a limit wants fewer."""
         self.timer: asyncio.TimerHandle | None = None
         """Of the next look."""
@@ -43,6 +40,7 @@ class Guard:
         self._last: Request | None = None
         self._suspects: list[Request] = []
         self._loop = loop
+        self._bounds = bounds
         self._wanted = wanted
         self._claimed = claimed
         self._calls = calls
@@ -51,7 +49,7 @@ class Guard:
     def begin(self) -> None:
         """Go on, or begin."""
         if self.timer is None:
-            self.timer = self._loop.call_later(LOOK, self._tick)
+            self.timer = self._loop.call_later(self._bounds.guard_look, self._tick)
 
     def end(self) -> None:
         """Look no more."""

@@ -35,62 +35,39 @@ from torrelque.error import (
     TorrelqueTimeoutError,
     copy_error,
 )
-from torrelque.model import TorrelqueSerialiser
-from torrelque.protocol.refusals import REPEATING
-from torrelque.protocol.replies import outcome_error, read_state, text
-from torrelque.protocol.transition import BULK, BULK_BYTES, GRACE, STATE_FIELDS, Transition
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.replies import STATE_FIELDS, outcome_error, read_state, read_states, text
 
 from .connection import Connector
 from .link import Link, Request
 from .listener import Listener
-from .reading import LOOK_FIELDS, Schedule, brief_of, budget_of, read_items
+from .reading import LOOK_FIELDS, Schedule, brief_of, budget_of
 from .setting import Mode, Setting
 from .watcher import LATE, Task, Watcher
 
 logger = logging.getLogger('torrelque')
 
-TICK = 1.0
-"""s between two looks at the hub's connection while anything is watched."""
-SAFETY = 7
-"""Ticks after which a state is read of which nothing was heard."""
-ASK = 5
-"""Ticks after which the server is asked again for its setting, and for subscriptions that it refused."""
-PAUSE = 0.2
-"""s until a read that failed is tried again."""
-
-
-def _head(fields: Sequence[str]) -> list[str]:
-    return [str(BULK_BYTES), str(len(fields)), *fields]
-
-
 _Have = Callable[[list[Task], list[Any]], None]
-_READ, _LOOK = _head(STATE_FIELDS), _head(LOOK_FIELDS)
 
 
 class Hub:
     """The watchers of a queue object, in its event loop."""
 
-    def __init__(
-        self,
-        link: Link,
-        connector: Connector,
-        transition: Transition,
-        queue: str,
-        prefix: str,
-        serialiser: TorrelqueSerialiser,
-    ) -> None:
+    def __init__(self, link: Link, connector: Connector, calls: Calls, prefix: str) -> None:
         self.loop = link.loop
+        self._bounds = bounds = calls.bounds
         self._link = link
-        self._listener = Listener(connector, self._heard, self._refused)
-        self._setting = Setting(link, connector.client, queue, self._switched, self._unreached)
+        self._listener = Listener(connector, bounds, self._heard, self._refused)
+        self._setting = Setting(link, connector.client, calls.name, self._switched, self._unreached)
         self._wanders = connector.cluster
-        self._transition = transition
+        self._transition = calls.transitions['state']
+        self._to_read, self._to_look = calls.state(STATE_FIELDS), calls.state(LOOK_FIELDS)
         self._prefix = prefix.encode()
-        self._serialiser = serialiser
+        self._serialiser = calls.serialiser
         self._tasks: dict[bytes, Task] = {}
         # What is to be read, and what is to be looked at.
         self._marked: collections.OrderedDict[Task, None] = collections.OrderedDict()
-        self._schedule = Schedule(budget_of(link))
+        self._schedule = Schedule(budget_of(link), bounds)
         self._clock: asyncio.TimerHandle | None = None
         self._reading = self._looked = False
         self._number = 0
@@ -120,7 +97,7 @@ class Hub:
         if timeout is not None:
             watcher.timer = self.loop.call_later(timeout, self._expire, watcher)
         if self._timer is None:
-            self._timer = self.loop.call_later(TICK, self._tick)
+            self._timer = self.loop.call_later(self._bounds.watch_tick, self._tick)
         self._read()
         return watcher
 
@@ -152,7 +129,7 @@ class Hub:
                 watcher.since = self._number
             self._mark(watcher.task)
             self._read()
-            watcher.timer = self.loop.call_later(GRACE, self._expire, watcher)
+            watcher.timer = self.loop.call_later(self._bounds.grace, self._expire, watcher)
         else:
             error = TorrelqueTimeoutError(LATE)
             error.__cause__ = self._error
@@ -198,7 +175,7 @@ class Hub:
         if not self._passing(error):
             self._end(error)
         elif self._tasks:
-            self.loop.call_later(PAUSE, self._setting.ask)
+            self.loop.call_later(self._bounds.watch_pause, self._setting.ask)
 
     # Reading
 
@@ -214,17 +191,17 @@ class Hub:
         looks = [] if self._marked and self._looked else self._schedule.take(self.loop.time())
         self._looked = bool(looks)
         tasks: list[Task] = []
-        while self._marked and not looks and len(tasks) < BULK:
+        while self._marked and not looks and len(tasks) < self._bounds.bulk:
             task, _ = self._marked.popitem(last=False)
             tasks.append(task)
             if task.tick != self._ticks:
                 task.tick = self._ticks
                 self._rounds[0].append(task)
         if looks:
-            self._send(_LOOK, looks, None, self._have_looked)
+            self._send(self._to_look, looks, None, self._have_looked)
         elif tasks:
             self._number += 1
-            self._send(_READ, tasks, len(STATE_FIELDS), self._have_read)
+            self._send(self._to_read, tasks, len(STATE_FIELDS), self._have_read)
         else:
             self._wind()
 
@@ -252,7 +229,7 @@ class Hub:
         items: list[Any] = []
         if error is None:
             try:
-                items = read_items(reply, len(tasks), width)
+                items = read_states(reply, len(tasks), width)
             except TorrelqueError as exc:
                 self._misread(tasks, exc)
             else:
@@ -260,7 +237,7 @@ class Hub:
                 have(tasks, items)
                 self._follow()
         elif self._passing(error):
-            self.loop.call_later(PAUSE, self._again, tasks)
+            self.loop.call_later(self._bounds.watch_pause, self._again, tasks)
         else:
             self._end(error, tasks)
         self._read()
@@ -291,8 +268,8 @@ class Hub:
         now = self.loop.time()
         for task in tasks:
             task.troubled = task.troubled or now
-        self._end(error, [task for task in tasks if now - (task.troubled or now) >= REPEATING])
-        self.loop.call_later(PAUSE, self._again, tasks)
+        self._end(error, [task for task in tasks if now - (task.troubled or now) >= self._bounds.repeat])
+        self.loop.call_later(self._bounds.watch_pause, self._again, tasks)
 
     def _again(self, tasks: list[Task]) -> None:
         for task in tasks:
@@ -347,13 +324,13 @@ class Hub:
         self._timer = None
         self._ticks += 1
         self._rounds.appendleft([])
-        if self._ticks % ASK == 0:
+        if self._ticks % self._bounds.watch_ask_ticks == 0:
             self._setting.ask()
             self._listener.retry()
         well = self._listener.tick()
-        overdue = self._rounds.pop() if len(self._rounds) > SAFETY else []
+        overdue = self._rounds.pop() if len(self._rounds) > self._bounds.watch_safety_ticks else []
         for task in overdue:
-            if task.tick == self._ticks - SAFETY and not self._looks_at(task):
+            if task.tick == self._ticks - self._bounds.watch_safety_ticks and not self._looks_at(task):
                 task.unheard = True
                 self._mark(task)
         for task in self._tasks.values():
@@ -366,7 +343,7 @@ class Hub:
         self._follow()
         self._read()
         if self._tasks:
-            self._timer = self.loop.call_later(TICK, self._tick)
+            self._timer = self.loop.call_later(self._bounds.watch_tick, self._tick)
 
     def _follow(self) -> None:
         """Listen where the queue is: the link, which is told, may have moved."""

@@ -3,9 +3,9 @@
 Calls go one behind the other over one connection that is kept, with a reader of its own, not over a visit to the
 client's pool for each.
 
-A call whose reply is lost is sent again, marked as sent before, for `GIVE_UP` at the most.  No timer runs for a call:
-one tick watches the link while anything is on its way, and time is counted in ticks, so that a process whose loop was
-blocked for long does not take its own sleep for the server's silence.
+A call whose reply is lost is sent again, marked as sent before, for ``Bounds.repeat`` at the most.  No timer runs for a
+call: one tick watches the link while anything is on its way, and time is counted in ticks, so that a process whose loop
+was blocked for long does not take its own sleep for the server's silence.
 """
 
 import asyncio
@@ -17,27 +17,14 @@ from typing import Any
 import hiredis
 
 from torrelque.error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
-from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, REPEATING, SILENT
-from torrelque.protocol.replies import PUSH, error_code, server_error
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, server_error
+from torrelque.protocol.replies import PUSH
 from torrelque.protocol.transition import Arg, Transition, pack
 
 from .connection import MISSING, Connection, Connector
 
 logger = logging.getLogger('torrelque')
-
-TICK = 0.25
-"""s between two looks at a busy link."""
-SILENCE = int(SILENT / TICK)
-"""Ticks without any byte after which a connection with a reply outstanding counts as dead."""
-GIVE_UP = int(REPEATING / TICK)
-"""Ticks after which a call that could not be carried out fails."""
-LARGE = 1_000_000
-"""Bytes of a call from which on a server may take it for too large; it says so by closing the connection."""
-CLOSED = 3
-"""Connections that the server may close at one large call, with no reply in between, before the call fails."""
-TRICKLE = 256
-"""Bytes of a reply in a tick that are no more than silence: 1 kB a second."""
-
 
 Callback = Callable[[Any, Exception | None], None]
 """Takes a reply, or the error that came in its stead."""
@@ -70,10 +57,10 @@ class Request:
 class Link(Connection):
     """One held connection of an event loop, for calls."""
 
-    def __init__(self, connector: Connector) -> None:
-        super().__init__(connector)
-        self.silence = SILENCE
-        """Ticks without a reply, where one is to come, after which the connection counts as dead."""
+    def __init__(self, connector: Connector, bounds: Bounds) -> None:
+        super().__init__(connector, bounds)
+        self.silence = bounds.silence
+        """s without a reply, where one is to come, after which the connection counts as dead."""
         self._in_flight: collections.deque[Request] = collections.deque()
         self._unsent: list[Request] = []
         self._backlog = 0
@@ -84,6 +71,11 @@ class Link(Connection):
         self._suspect: Request | None = None
         self._closings = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _give_up(self) -> int:
+        """Ticks after which a call that could not be carried out fails."""
+        return int(self.bounds.repeat / self.bounds.link_tick)
 
     def submit(self, request: Request) -> None:
         """Send a request as soon as there is a connection; its callback is called exactly once, never from here."""
@@ -97,7 +89,7 @@ class Link(Connection):
             self._connect()
         if self._timer is None:
             self._quiet = 0
-            self._timer = self.loop.call_later(TICK, self._tick)
+            self._timer = self.loop.call_later(self.bounds.link_tick, self._tick)
 
     def keep_watch(self) -> None:
         """See to it that somebody looks after what is on its way, should the timer that does have been lost."""
@@ -168,18 +160,19 @@ class Link(Connection):
             self._look_after()
         finally:
             if (self._unsent or self._in_flight) and not self._closed:
-                self._timer = self.loop.call_later(TICK, self._tick)
+                self._timer = self.loop.call_later(self.bounds.link_tick, self._tick)
 
     def _look_after(self) -> None:
-        late = [request for request in self._unsent if request.ticks >= GIVE_UP]
+        give_up, tick = self._give_up, self.bounds.link_tick
+        late = [request for request in self._unsent if request.ticks >= give_up]
         if late:
-            self._unsent = [request for request in self._unsent if request.ticks < GIVE_UP]
+            self._unsent = [request for request in self._unsent if request.ticks < give_up]
             self._fail(late, self._away('no connection to the server'))
         for request in self._unsent:
             request.ticks += 1
         for request in self._in_flight:
             request.ticks += 1
-        if self._received >= TRICKLE:
+        if self._received >= self.bounds.trickle_bytes * tick:
             # Of a large reply that is still coming.
             self._quiet = 0
         self._quiet += 1
@@ -188,9 +181,9 @@ class Link(Connection):
             # A large call that is still being sent is no silence of the server.
             self._backlog, self._quiet = backlog, 0
         first = self._in_flight[0] if self._in_flight else None
-        overdue = first is not None and first.repeat and first.ticks >= GIVE_UP and self._quiet > 2
-        if self._in_flight and (overdue or self._quiet > self.silence):
-            self._error = TimeoutError(f'the server was silent for {self._quiet * TICK:g} s')
+        overdue = first is not None and first.repeat and first.ticks >= give_up and self._quiet > 2
+        if self._in_flight and (overdue or self._quiet > int(self.silence / tick)):
+            self._error = TimeoutError(f'the server was silent for {self._quiet * self.bounds.link_tick:g} s')
             self._tell_loss()
             self._lost()
         if self._unsent and self._transport is None:
@@ -247,12 +240,12 @@ class Link(Connection):
             )
         elif code in NOT_RUN or code in ELSEWHERE:
             self._error = server_error(message)
-            again = request.repeat and request.ticks < GIVE_UP
+            again = request.repeat and request.ticks < self._give_up
             if code in ELSEWHERE:
                 self._lost(request if again else None, pause=code != 'MOVED')
             elif again:
                 self._unsent.append(request)
-                self._pausing = self.loop.time() + TICK
+                self._pausing = self.loop.time() + self.bounds.link_tick
                 self.loop.call_later(0.05, self._ready)
             if not again:
                 self._tell(request, TorrelqueConnectionError(f'the server does not serve: {message}'))
@@ -270,18 +263,19 @@ class Link(Connection):
         first = self._in_flight[0] if self._in_flight else None
         self._closings = self._closings + 1 if first is not None and first is self._suspect else 1
         self._suspect = first
-        if first is not None and self._closings >= CLOSED and len(first.pack()) > LARGE:
+        often = self._closings >= self.bounds.large_closings
+        if first is not None and often and len(first.pack()) > self.bounds.large_bytes:
             # Those behind it would be lost with it each time.
-            first.ticks = GIVE_UP
+            first.ticks = self._give_up
         super().connection_lost(exc)
 
     def _lost(self, refused: Request | None = None, pause: bool = False) -> None:
         requests = list(self._in_flight)
         self._drop()
         self._anew = True
-        late = [request for request in requests if request.repeat and request.ticks >= GIVE_UP]
+        late = [request for request in requests if request.repeat and request.ticks >= self._give_up]
         self._fail(late, self._away('no answer of the server'))
-        repeated = [request for request in requests if request.repeat and request.ticks < GIVE_UP]
+        repeated = [request for request in requests if request.repeat and request.ticks < self._give_up]
         for request in repeated:
             request.resent = True
         self._unsent[:0] = repeated if refused is None else [refused, *repeated]

@@ -15,18 +15,12 @@ from typing import Any
 
 import hiredis
 
-from torrelque.protocol.refusals import NOT_RUN
-from torrelque.protocol.replies import PUSH, error_code, server_error
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.refusals import NOT_RUN, error_code, server_error
+from torrelque.protocol.replies import PUSH
 from torrelque.protocol.transition import pack
 
 from .connection import MISSING, Connection, Connector
-
-CHUNK = 1000
-CHUNK_BYTES = 100_000
-"""Channels, and bytes of them, of one command at the most, which is confirmed before the next one is sent: none stops
-the server for a millisecond, and all their confirmations together are not more than it holds for a slow reader."""
-SILENCE = 3
-"""Ticks without any byte after which the server is asked for one, and again after which it counts as dead."""
 
 _KINDS = (b'subscribe', b'unsubscribe', b'message')
 
@@ -37,10 +31,11 @@ class Listener(Connection):
     def __init__(
         self,
         connector: Connector,
+        bounds: Bounds,
         heard: Callable[[list[bytes]], None],
         refused: Callable[[list[bytes], Exception], None],
     ) -> None:
-        super().__init__(connector)
+        super().__init__(connector, bounds)
         self._heard = heard
         self._refused = refused
         # Whether the server has confirmed it, by channel.
@@ -84,11 +79,11 @@ class Listener(Connection):
             return False
         self._quiet += 1
         self._senseless = max(0, self._senseless - 1)
-        if self._quiet >= SILENCE and self._asked:
+        if self._quiet >= self.bounds.watch_silence_ticks and self._asked:
             self._error = TimeoutError('the server was silent')
             self._lost()
             return False
-        if self._quiet >= SILENCE:
+        if self._quiet >= self.bounds.watch_silence_ticks:
             # A subscription that is there already is answered too; in both protocols, and with no further right.
             self._send(b'SUBSCRIBE', [next(iter(self._channels))])
         return not self._asked or self._quiet < 2
@@ -115,12 +110,12 @@ class Listener(Connection):
                 self._connect()
             return
         leaving, self._leaving = list(self._leaving), {}
-        for start in range(0, len(leaving), CHUNK):
-            self._write(b'UNSUBSCRIBE', leaving[start : start + CHUNK])
+        for start in range(0, len(leaving), self.bounds.subscribe_channels):
+            self._write(b'UNSUBSCRIBE', leaving[start : start + self.bounds.subscribe_channels])
         if self._joining and not self._owed:
             chunk: list[bytes] = []
             size = 0
-            while self._joining and len(chunk) < CHUNK and size < CHUNK_BYTES:
+            while self._joining and len(chunk) < self.bounds.subscribe_channels and size < self.bounds.subscribe_bytes:
                 channel = self._joining.popitem(last=False)[0]
                 chunk.append(channel)
                 size += len(channel)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Literal, overload
 
 from torrelque.model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
-from torrelque.protocol import calls, check, replies
-from torrelque.protocol.transition import renewed, renewing
+from torrelque.protocol import check, replies
+from torrelque.protocol.lease import renewed, renewing
 
 from . import bulk
 from .admin import Operated
@@ -75,13 +75,14 @@ class Torrelque(Operated):
         before the repetition came is enqueued again.
         """
         lease = self.task_timeout if task_timeout is None else task_timeout
-        call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
-            await add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             await self._started().send(*call)
-        return call[2]
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     async def enqueue_many(
         self,
@@ -106,8 +107,8 @@ class Torrelque(Operated):
         When cancelled, the tasks of the last call may be in.
         """
         lease = self.task_timeout if task_timeout is None else task_timeout
-        options = calls.options_of_many(lease, delay, max_attempts, group, priority)
-        return await bulk.enqueue_all(self._started(), self.serialiser, tasks, options)
+        made = self._calls.enqueue_many(lease, delay, max_attempts, group, priority)
+        return await bulk.enqueue_all(self._started(), tasks, made)
 
     async def cancel(self, task_id: str) -> bool:
         """Take a task back: True if it was there and not final.
@@ -116,7 +117,7 @@ class Torrelque(Operated):
         which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
         id of the caller's own may be enqueued again at once.
         """
-        call = self._plan.cancel(task_id)
+        call = self._calls.cancel(task_id)
         return replies.settled(await self._started().send(*call), task_id)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
@@ -220,7 +221,7 @@ class Torrelque(Operated):
 
         When the call is cancelled it is carried out all the same, if the server can be reached.
         """
-        return await self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        return await self._settle(self._calls.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
 
     async def release(
         self,
@@ -243,7 +244,7 @@ class Torrelque(Operated):
             lost reply reads as refused.
         :return: as `requeue`.
         """
-        return await self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        return await self._settle(self._calls.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
 
     async def release_many(
         self,
@@ -253,8 +254,8 @@ class Torrelque(Operated):
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
-        many = calls.many_to_release(task_ids, result_ttl, status, self.result_ttl)
-        return await bulk.settle_all(self._started(), *many)
+        many = self._calls.release_many(task_ids, result_ttl, status, self.result_ttl)
+        return await bulk.settle_all(self._started(), many)
 
     async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
@@ -263,7 +264,7 @@ class Torrelque(Operated):
         :return: as `requeue`; False also tells the holder that the task was cancelled.  A lease that ran out is renewed
             where nobody has noticed yet.
         """
-        call, since = self._plan.touch(task_id, task_timeout, progress), time.monotonic()
+        call, since = self._calls.touch(task_id, task_timeout, progress), time.monotonic()
         renewing([task_id], since, task_timeout)
         done = await self._started().settle(*call)
         renewed([task_id], [done], since, task_timeout)
@@ -271,11 +272,10 @@ class Torrelque(Operated):
 
     async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
-        name, ids, rest = calls.many_to_touch(task_ids, task_timeout)
-        since = time.monotonic()
-        renewing(ids, since, task_timeout)
-        done = await bulk.settle_all(self._started(), name, ids, rest)
-        renewed(ids, done, since, task_timeout)
+        many, since = self._calls.touch_many(task_ids, task_timeout), time.monotonic()
+        renewing(many.task_ids, since, task_timeout)
+        done = await bulk.settle_all(self._started(), many)
+        renewed(many.task_ids, done, since, task_timeout)
         return done
 
     async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
@@ -287,5 +287,5 @@ class Torrelque(Operated):
             never, for whoever buries a task knows of it.
         :return: as `requeue`.
         """
-        call = self._plan.bury(task_id, error, tell_after)
+        call = self._calls.bury(task_id, error, tell_after)
         return await self._started().settle(*call)

@@ -10,31 +10,12 @@ import bisect
 import collections
 import operator
 import weakref
-from typing import Any
 
-from torrelque.protocol.replies import unreadable
-from torrelque.protocol.transition import BULK, STATE_FIELDS
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.replies import STATE_FIELDS
 
 from .link import Link
 from .watcher import Task
-
-PACES = (0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.23, 0.34, 0.5, 0.75, 1.0)
-"""s from one look at a task to the next one, level by level."""
-IDLE_RATE = 3000
-"""Looks a second at all tasks of the last level together, so that ten thousand have each its look in 3.3 s: with 3 to
-5 µs of the server for each look, 1 to 1.5 % of it."""
-MOST_RATE = 4000
-"""Looks a second at all tasks together."""
-BYTES_RATE = 10_000_000
-"""Bytes of progress a second that looks bring."""
-LEAST = 0.005
-"""s that a call counts for at the least."""
-BURST = 0.1
-"""s of calls that may go one behind the other, which costs the server less for each."""
-COUNT = 0.5
-"""s for which the tasks of all queue objects are taken to be as many as when they were counted."""
-SLACK = 0.1
-"""Part of its pace that a task is looked at early, together with others."""
 
 LOOK_FIELDS = ('status', 'dequeue_count', 'enqueue_time', 'progress')
 """Fields by which a change is noticed: no other one changes without one of these, and to read all of them takes twice
@@ -46,7 +27,8 @@ brief_of = operator.itemgetter(*[STATE_FIELDS.index(name) for name in LOOK_FIELD
 class Budget:
     """What the queue objects of one client and event loop may spend together."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self.free = 0.0
         """The time from which on there may be another call."""
         self.schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
@@ -56,19 +38,19 @@ class Budget:
 
     def spent(self, cost: float, now: float) -> None:
         """Let later calls wait, after one that cost so much time."""
-        self.free = max(self.free, now - BURST) + cost
-        if now - self._counted >= COUNT:
+        self.free = max(self.free, now - self._bounds.look_burst) + cost
+        if now - self._counted >= self._bounds.idle_age:
             self._idle, self._counted = sum(schedule.idle for schedule in self.schedules), now
 
     def pace(self, idle: int) -> float:
         """s from one look to the next at a task that has not changed for long, one of so many of its queue object."""
-        return max(PACES[-1], max(idle, self._idle) / IDLE_RATE)
+        return max(self._bounds.paces[-1], max(idle, self._idle) / self._bounds.idle_looks_per_second)
 
 
 def budget_of(link: Link) -> Budget:
     """The budget of a link, which is shared by those who share it."""
     if link.budget is None:
-        link.budget = Budget()
+        link.budget = Budget(link.bounds)
     budget: Budget = link.budget
     return budget
 
@@ -76,10 +58,12 @@ def budget_of(link: Link) -> Budget:
 class Schedule:
     """When each task is looked at; the times are those of the event loop's clock."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, bounds: Bounds) -> None:
         self._budget = budget
+        self._bounds = bounds
+        self._paces = bounds.paces
         # The time of the last look, by task.
-        self._levels: list[collections.OrderedDict[Task, float]] = [collections.OrderedDict() for _ in PACES]
+        self._levels: list[collections.OrderedDict[Task, float]] = [collections.OrderedDict() for _ in self._paces]
         self._turn = 0
         budget.schedules.add(self)
 
@@ -101,8 +85,8 @@ class Schedule:
         """Look at a task later than the last time: it is as it was."""
         if task not in self:
             # Who had to wait for longer than its pace is that far already.
-            level = max(task.level + 1, bisect.bisect(PACES, now - task.since))
-            task.level = min(level, len(PACES) - 1)
+            level = max(task.level + 1, bisect.bisect(self._paces, now - task.since))
+            task.level = min(level, len(self._paces) - 1)
             self._levels[task.level][task] = now
 
     def give_back(self, tasks: list[Task]) -> None:
@@ -129,12 +113,12 @@ class Schedule:
             return taken
         # Each level is the first one in turn: when there is more to do than may be, none waits for ever.
         self._turn += 1
-        for k in range(len(PACES)):
-            number = (k + self._turn) % len(PACES)
-            level, pace = self._levels[number], self._pace(number) * (1 - SLACK)
+        for k in range(len(self._paces)):
+            number = (k + self._turn) % len(self._paces)
+            level, pace = self._levels[number], self._pace(number) * (1 - self._bounds.pace_slack)
             due: list[Task] = []
             for task, since in level.items():
-                if since + pace > now or len(taken) + len(due) == BULK:
+                if since + pace > now or len(taken) + len(due) == self._bounds.bulk:
                     break
                 due.append(task)
             for task in due:
@@ -144,25 +128,9 @@ class Schedule:
 
     def spent(self, count: int, size: int, now: float) -> None:
         """Let later calls wait, after one that has looked at so many tasks, with so many bytes of progress."""
-        self._budget.spent(max(LEAST, count / MOST_RATE, size / BYTES_RATE), now)
+        bounds = self._bounds
+        cost = max(bounds.min_look, count / bounds.looks_per_second, size / bounds.look_bytes_per_second)
+        self._budget.spent(cost, now)
 
     def _pace(self, level: int) -> float:
-        return PACES[level] if level < len(PACES) - 1 else self._budget.pace(self.idle)
-
-
-def read_items(reply: Any, count: int, width: int | None) -> list[Any]:
-    """What a call of ``state`` for so many tasks has brought, of each so many values; an error where it is no such.
-
-    Without a width the items are not looked into, for who compares each with one that is right.
-    """
-    if type(reply) is list and 1 < len(reply) <= count + 1 and reply[0] == b'ok':
-        items = reply[1:]
-        if width is None or all(_is_item(item, width) for item in items):
-            return items
-    raise unreadable('state', reply)
-
-
-def _is_item(item: Any, width: int) -> bool:
-    if type(item) is not list:
-        return type(item) is bytes
-    return len(item) == width and not any(value is not None and type(value) is not bytes for value in item)
+        return self._paces[level] if level < len(self._paces) - 1 else self._budget.pace(self.idle)

@@ -1,21 +1,21 @@
-"""Receipts of claims: the server keeps what each has taken on record, until its reply is acknowledged."""
+"""Records of claims: the server keeps what each has taken, until its reply is acknowledged."""
 
 import asyncio
 import secrets
 
+from torrelque.protocol.bounds import Bounds
+
 from .link import Link, Request
 
-ACKNOWLEDGE = 0.1
-"""s after which a claim is acknowledged by itself, when no other call did."""
 
-
-class Receipts:
+class Records:
     """Of the claims of one consumer, which come one after the other."""
 
-    def __init__(self, link: Link, key: str) -> None:
+    def __init__(self, link: Link, key: str, bounds: Bounds) -> None:
         self.number = 0
         """Of the claim that was made last; a repetition has the number of the first."""
         self._link = link
+        self._bounds = bounds
         self._prefix = f'{key}:{secrets.token_hex(8)}'
         self._open = ''
         self._timer: asyncio.TimerHandle | None = None
@@ -29,7 +29,7 @@ class Receipts:
         """The reply of the last claim is here, and its record may go; soon, and with any call that goes by."""
         self._open = self.key
         if self._timer is None:
-            self._timer = self._link.loop.call_later(ACKNOWLEDGE, self._acknowledge)
+            self._timer = self._link.loop.call_later(self._bounds.acknowledge, self._acknowledge)
 
     def acknowledge(self) -> str:
         """The key of a claim's record that any script may delete now, for its reply has come; '' if there is none."""

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError
 from torrelque.model import TorrelqueTaskId
-from torrelque.protocol.calls import Plan, told
-from torrelque.protocol.replies import Outcome, read_outcomes, text
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.replies import Outcome, read_outcomes, settled_or_logged, text
 from torrelque.protocol.steps import Steps, advance
+from torrelque.protocol.table import ROWS
 from torrelque.protocol.transition import Arg
-from torrelque.protocol.unsure import SETTLING, Unsure
+from torrelque.protocol.unsure import Unsure
 
 from .batch import Batch
 from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
@@ -24,36 +25,24 @@ logger = logging.getLogger('torrelque')
 T = TypeVar('T')
 
 
-CLOSING = 3.0
-"""s that closing waits for calls that are on their way."""
-
-
 class Session:
     """A queue object at work in an event loop."""
 
-    def __init__(self, client: Client, plan: Plan) -> None:
+    def __init__(self, client: Client, calls: Calls) -> None:
         self.loop = asyncio.get_running_loop()
         self.closed = False
         self._client = client
-        self._plan = plan
-        self._link = share_link(client, plan.keys['pending'], self)
+        self.calls = calls
+        self._link = share_link(client, calls.keys['pending'], self, calls.bounds)
         self._batches: dict[str, Batch] = {}
-        self._calls: set[asyncio.Future[Any]] = set()
+        self._futures: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
-        self.unsure = Unsure()
-        bell = Link(make_connector(client, plan.keys['pending']))
-        self.fetcher = Fetcher(
-            self._link, bell, plan.name, plan.transitions, plan.keys, plan.serialiser, self._give_back, self._reject
-        )
-        self.hub = Hub(
-            self._link,
-            make_connector(client, plan.keys['pending']),
-            plan.transitions['state'],
-            plan.name,
-            notification_channel(client, f'{plan.keys["task"]}:'),
-            plan.serialiser,
-        )
+        self.unsure = Unsure(calls.bounds.unsure_calls)
+        bell = Link(make_connector(client, calls.keys['pending']), calls.bounds)
+        self.fetcher = Fetcher(self._link, bell, calls, self._give_back, self._reject)
+        listening = make_connector(client, calls.keys['pending'])
+        self.hub = Hub(self._link, listening, calls, notification_channel(client, f'{calls.keys["task"]}:'))
 
     def check(self) -> None:
         """Refuse a call of another loop, or after the end."""
@@ -66,8 +55,10 @@ class Session:
         """Where calls of a transition are put together."""
         batch = self._batches.get(name)
         if batch is None:
-            transition, droppable = self._plan.transitions[name], name == 'enqueue'
-            batch = self._batches[name] = Batch(self._link, transition, lambda: self._head(name), droppable)
+            head = self.calls.make_head(name, self.fetcher.acknowledge)
+            batch = self._batches[name] = Batch(
+                self._link, self.calls.transitions[name], head, self.calls.bounds, ROWS[name].droppable
+            )
         return batch
 
     async def send(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> Outcome:
@@ -90,13 +81,14 @@ class Session:
             except TorrelqueConnectionError:
                 self.unsure.note(name, args)
                 raise
-        return outcome == 'ok' or told(name, task_id, outcome)
+        return outcome == 'ok' or settled_or_logged(name, task_id, outcome)
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
-        call = self._link.call(self._plan.transitions[name], [*self._head(name), *args], resent)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        acknowledged = self.fetcher.acknowledge() if 'acknowledged' in ROWS[name].head else ''
+        call = self._link.call(self.calls.transitions[name], [*self.calls.head(name, acknowledged), *args], resent)
+        self._futures.add(call)
+        call.add_done_callback(self._futures.discard)
         return call
 
     async def run(self, steps: Steps[T]) -> T:
@@ -132,8 +124,8 @@ class Session:
         try:
             await self.fetcher.close()
             waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
-            if waiting or self._calls:
-                _, late = await asyncio.wait([*waiting, *self._calls], timeout=CLOSING)
+            if waiting or self._futures:
+                _, late = await asyncio.wait([*waiting, *self._futures], timeout=self.calls.bounds.closing)
                 for future in late:
                     future.cancel()
         finally:
@@ -155,12 +147,9 @@ class Session:
         self.fetcher.abandon()
         leave_link(self._client, self._link, self)
 
-    def _head(self, name: str) -> list[Arg]:
-        return self._plan.head(name, self.fetcher.acknowledge() if name in SETTLING else '')
-
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.
-        for args in self._plan.give_back(task_ids):
+        for args in self.calls.give_back(task_ids):
             call = self.call('requeue', args)
             self._returns.add(call)
             call.add_done_callback(self._returned)
@@ -171,7 +160,7 @@ class Session:
             logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
 
     def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
-        args = self._plan.reject(task_id, token, error)
+        args = self.calls.reject(task_id, token, error)
         self.batch('bury').add(args, text(task_id)).add_done_callback(_log_failure)
 
 

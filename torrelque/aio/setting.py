@@ -37,9 +37,6 @@ _warned: 'weakref.WeakSet[Any]' = weakref.WeakSet()
 """Clients whose user has been told; many make a queue object for each request."""
 _lock = threading.RLock()
 
-ENOUGH = 5.0
-"""s for which an answer is taken for true."""
-
 
 class Mode(enum.Enum):
     """How changes of what is watched are noticed."""
@@ -90,7 +87,7 @@ class Setting:
 
     def refresh(self) -> None:
         """Ask the server, unless its last answer is a new one."""
-        if self._link.loop.time() - self._answered >= ENOUGH:
+        if self._link.loop.time() - self._answered >= self._link.bounds.setting_age:
             self.ask()
 
     def warn(self, why: str) -> None:

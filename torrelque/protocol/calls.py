@@ -1,56 +1,74 @@
-"""Calls as values: the one builder of each verb, whoever sends it.
+"""The builders: one a script, in the order of ``docs/data-model.md``.  What comes back is read in `replies`.
 
-A builder checks all that the caller gave, and changes nothing.  What it makes is sent by the asynchronous queue,
-together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.
+A builder checks all that the caller gave, and changes nothing.  A call is a value: it is sent by the asynchronous
+queue, together with calls of others, by the synchronous one, alone, or becomes a part of a transaction.  Whatever it
+has once, before the arguments of its tasks, is its head, by the table.
 """
 
+import functools
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from torrelque.error import TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId, TorrelqueTaskStatus
 
-from .check import check_count, check_error, check_id, check_ids, check_serialiser, milliseconds, serialise
-from .keys import make_keys
-from .replies import Outcome, settled
-from .transition import (
-    BLOCK,
-    BULK_BYTES,
-    FEW,
-    GROUPED,
-    Arg,
-    Transitions,
-    enqueue_options,
-    release_keep,
-    release_token,
-    token_of,
-    weight_of,
+from .bounds import BOUNDS, Bounds
+from .check import (
+    check_count,
+    check_error,
+    check_group,
+    check_id,
+    check_ids,
+    check_name,
+    check_priority,
+    check_rate,
+    check_serialiser,
+    is_none,
+    milliseconds,
+    serialise,
 )
+from .keys import make_keys
+from .lease import release_token, token_of
+from .replies import outcome_error, read_outcomes
+from .table import ROWS
+from .transition import Arg, Transitions
 
 logger = logging.getLogger('torrelque')
+_quote = json.encoder.encode_basestring_ascii
 
-BLOCK_MS = str(int(BLOCK * 1000))
-
-Call = tuple[str, list[Arg], str, int]
-"""One task's part of a call: the transition, its arguments, the task's id, bytes that it counts as."""
+IS_KEYDB = ('COMMAND', 'INFO', 'KEYDB.HRENAME')
+"""A question to which KeyDB alone knows an answer."""
 
 
-class Plan:
-    """What is the same for a queue object however it sends: its transitions, and the builders of its calls."""
+class Call(NamedTuple):
+    """One task's part of a call."""
 
-    NAMES = (
-        *('enqueue', 'claim', 'release', 'requeue', 'touch', 'bury'),
-        *('redrive', 'cancel', 'sweep', 'stats', 'state', 'leave'),
-        *('limit', 'advance', 'pause', 'resume', 'group', 'tell', 'told'),
-    )
+    name: str
+    """The script."""
+    args: list[Arg]
+    """What is said of the task."""
+    task_id: Any
+    """The task's id, as the caller gave it or, of a new task, as a `TorrelqueTaskId`."""
+    size: int
+    """Bytes that it counts as, of those that a call has at the most."""
 
-    def __init__(self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
+
+class Calls:
+    """What is the same for a queue object however it sends: its scripts, and the builders of their calls."""
+
+    def __init__(
+        self, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None, bounds: Bounds = BOUNDS
+    ) -> None:
         self.serialiser = check_serialiser(serialiser)
-        self._limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.name = queue
+        self.bounds = bounds
         self.keys = make_keys(queue)
-        self.transitions = Transitions(self.NAMES, self.keys)
+        self.transitions = Transitions(self.keys)
+        limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
+        self._once: dict[str, str] = {'max_tasks': limit, 'block': bounds.block_ms}
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -60,21 +78,28 @@ class Plan:
         return os.urandom(8).hex()[:15]
 
     def head(self, name: str, acknowledged: str = '') -> list[Arg]:
-        """The arguments that a call has once, before those of its tasks."""
-        if name == 'enqueue':
-            return [self._limit, BLOCK_MS]
-        if name in ('requeue', 'touch'):
-            return [acknowledged, BLOCK_MS]
-        if name in ('release', 'bury'):
-            return [acknowledged]
-        return []
+        """What a call has once, before the arguments of its tasks."""
+        return [acknowledged if word == 'acknowledged' else self._once[word] for word in ROWS[name].head]
+
+    def make_head(self, name: str, acknowledge: Callable[[], str]) -> Callable[[], list[Arg]]:
+        """A function that makes the head of each call of a script."""
+        head = self.head(name)
+        if 'acknowledged' not in ROWS[name].head:
+            return lambda: head
+        at = ROWS[name].head.index('acknowledged')
+        before, behind = head[:at], head[at + 1 :]
+        return lambda: [*before, acknowledge(), *behind]
 
     def words(self, call: Call, resent: bool = False) -> list[Arg | int]:
         """A call with the text of its script, for the pipeline of a caller."""
-        name, args, *_ = call
-        return self.transitions[name].words([*self.head(name), *args], resent)
+        return self.transitions[call.name].words([*self.head(call.name), *call.args], resent)
 
-    # One task
+    def weight(self, task_id: str) -> int:
+        """Bytes that a task counts as in a call that settles it."""
+        grouped = isinstance(task_id, TorrelqueTaskId) and task_id.group is not None
+        return self.bounds.grouped_bytes if grouped else 0
+
+    # The life of a task
 
     def enqueue(
         self,
@@ -85,7 +110,7 @@ class Plan:
         max_attempts: int | None,
         group: str | None,
         priority: int,
-    ) -> tuple[str, list[Arg], TorrelqueTaskId, int]:
+    ) -> Call:
         """A task to store."""
         mark = None
         if task_id is None:
@@ -95,12 +120,23 @@ class Plan:
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
-        size = len(payload) + (0 if group is None else GROUPED)
-        return 'enqueue', [new_id, payload, options], new_id, size
+        size = len(payload) + (0 if group is None else self.bounds.grouped_bytes)
+        return Call('enqueue', [new_id, payload, options], new_id, size)
 
-    def cancel(self, task_id: str) -> Call:
-        """A task to take back."""
-        return 'cancel', [check_id(task_id), self.mark()], task_id, GROUPED
+    def claim(self, acknowledged: str, record: str, wanted: int, staying: int) -> list[Arg]:
+        """Tasks to take: so many, by a consumer that stays waiting when it gets fewer than ``staying``.
+
+        What it takes goes on record under the key ``record``.
+        """
+        bounds = self.bounds
+        most = str(bounds.bulk_bytes)
+        return [acknowledged, record, str(min(wanted, bounds.bulk)), str(staying), self._once['block'], most]
+
+    def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:
+        """A lease to renew."""
+        data = None if progress is None else serialise(self.serialiser, progress, 'the progress')
+        args = [check_id(task_id), token_of(task_id), *_of_a_touch(task_timeout, data)]
+        return Call('touch', args, task_id, 0 if data is None else len(data))
 
     def requeue(
         self, task_id: str, delay: float | None, task_timeout: float | None, error: str | None, forgive: bool
@@ -115,7 +151,7 @@ class Plan:
             '1' if forgive else '',
             check_error(error),
         ]
-        return 'requeue', args, task_id, len(error or '') + weight_of(task_id)
+        return Call('requeue', args, task_id, len(error or '') + self.weight(task_id))
 
     def release(
         self, task_id: str, result: Any, result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
@@ -123,89 +159,285 @@ class Plan:
         """A task to finish."""
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
-        args = [task_id, release_token(task_id), *release_keep(status, data, result_ttl, default_ttl)]
-        return 'release', args, task_id, (0 if data is None else len(data)) + weight_of(task_id)
-
-    def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:
-        """A lease to renew."""
-        data = None if progress is None else serialise(self.serialiser, progress, 'the progress')
-        args: list[Arg] = [
-            check_id(task_id),
-            token_of(task_id),
-            '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout')),
-            b'' if data is None else b'=' + data,
-        ]
-        return 'touch', args, task_id, 0 if data is None else len(data)
+        args = [task_id, release_token(task_id), *_of_a_release(status, data, result_ttl, default_ttl)]
+        return Call('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id))
 
     def bury(self, task_id: str, error: str | None, tell_after: float | None) -> Call:
         """A task to take out of the flow."""
-        untold = '' if tell_after is None else str(milliseconds(tell_after, 'tell_after'))
-        args: list[Arg] = [check_id(task_id), token_of(task_id), self.mark(), check_error(error), untold]
-        return 'bury', args, task_id, len(error or '') + weight_of(task_id)
+        tell = '' if tell_after is None else str(milliseconds(tell_after, 'tell_after'))
+        args = self._bury(check_id(task_id), token_of(task_id), check_error(error), tell)
+        return Call('bury', args, task_id, len(error or '') + self.weight(task_id))
+
+    def _bury(self, task_id: Arg, token: str, error: Arg, tell: str) -> list[Arg]:
+        return [task_id, token, self.mark(), error, tell]
+
+    def tell(self, max_tasks: int, again_after: float) -> list[Arg]:
+        """Deaths that nobody saw to tell of, some at the most, and in what time they are told of again."""
+        most = min(self.bounds.grouped_tasks, check_count(max_tasks, 'max_tasks'))
+        return [str(most), str(milliseconds(again_after, 'again_after')), str(self.bounds.bulk_bytes)]
+
+    def told(self, task_ids: Iterable[str]) -> Iterator[list[Arg]]:
+        """Deaths that were told of, in calls; nothing is made where one of the ids is none of a delivery."""
+        if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+            raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
+        args: list[Arg] = []
+        for task_id in task_ids:
+            if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
+                raise TorrelqueValueError(f'a death is acknowledged by the id of its delivery, not by {task_id!r}')
+            args += [task_id.encode('utf-8', 'surrogateescape'), task_id.token]
+        return _in_parts(args, 2 * self.bounds.bulk)
+
+    def redrive(self, task_ids: Sequence[Arg]) -> list[Arg]:
+        """Dead tasks to bring back, as many as go in one call."""
+        return [self.mark(), *task_ids]
+
+    def cancel(self, task_id: str) -> Call:
+        """A task to take back."""
+        return Call('cancel', [check_id(task_id), self.mark()], task_id, self.bounds.grouped_bytes)
+
+    def sweep(self) -> list[Arg]:
+        """Whatever is due to bring back, some at the most."""
+        return [str(self.bounds.sweep)]
+
+    # What is only read, or set by operators
+
+    def stats(self) -> list[Arg]:
+        """The queue to count."""
+        return []
+
+    def limit(
+        self, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
+    ) -> list[Arg]:
+        """Limits to set, of a group or the default; '' is none of one's own, and in Redis 0 is no limit."""
+        limits: dict[str, Any] = {}
+        if concurrency is not None:
+            limits['concurrency'] = 0 if is_none(concurrency) else check_count(concurrency, 'concurrency')  # type: ignore[arg-type]
+        if rate is not None:
+            limits['rate'] = 0 if is_none(rate) else check_rate(rate)  # type: ignore[arg-type]
+        return [check_group(group), json.dumps(limits, separators=(',', ':')) if limits else '']
+
+    def advance(self, names: Sequence[Arg]) -> Iterator[list[Arg]]:
+        """Groups to look at anew, in calls."""
+        return _in_parts(names, self.bounds.grouped_tasks)
+
+    def pause(self, group: str | None, probe: float | None) -> list[Arg]:
+        """A group or the queue to pause, and the time from one task that is let through to the next, if any is."""
+        if probe is None:
+            return [check_group(group)]
+        if not (every := milliseconds(probe, 'probe')):
+            raise TorrelqueValueError('probe must be more than 0 seconds')
+        return [check_group(group), str(every)]
+
+    def resume(self, group: str | None) -> list[Arg]:
+        """A group or the queue whose pause ends."""
+        return [check_group(group)]
+
+    def group(self, group: str) -> list[Arg]:
+        """A group to tell of."""
+        return [check_name(group, 'a group')]
+
+    def state(self, fields: Sequence[str]) -> list[str]:
+        """States to read; behind it come the ids of their tasks."""
+        return [str(self.bounds.bulk_bytes), str(len(fields)), *fields]
+
+    def leave(self, acknowledged: str) -> list[Arg]:
+        """The bell to leave."""
+        return self.head('leave', acknowledged)
 
     # Tasks of a claim
 
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
-        """A claimed task to bury, for its payload cannot be read; nobody was there to see it die."""
+        """A claimed task to bury because its payload cannot be read; nobody was there to see it die."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('task %r is dead: %s', task_id, why)
-        return [task_id, token, self.mark(), why.encode('utf-8', 'backslashreplace'), '0']
+        return self._bury(task_id, token, why.encode('utf-8', 'backslashreplace'), '0')
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> Iterator[list[Arg]]:
         """Claimed tasks to put to the head of the queue, uncounted, the last of them first; in calls."""
-        for start in range(0, len(task_ids), FEW):
-            args: list[Arg] = []
-            for task_id in task_ids[start : start + FEW]:
-                args += [task_id, task_id.token, self.mark(), '0', '', '1', '']
-            yield args
+        for start in range(0, len(task_ids), self.bounds.grouped_tasks):
+            some = task_ids[start : start + self.bounds.grouped_tasks]
+            yield [word for task_id in some for word in self.requeue(task_id, None, None, None, True).args]
+
+    # Many tasks
+
+    def enqueue_many(
+        self,
+        lease: float,
+        delay: float | None,
+        max_attempts: int | None,
+        group: str | Callable[[Any], str | None] | None,
+        priority: int | Callable[[Any], int],
+    ) -> 'BulkEnqueue':
+        """Tasks to store, of an iterable; group and priority may be functions of the task."""
+
+        def options_of(task: Any) -> tuple[str, bool]:
+            its_group = group(task) if callable(group) else group
+            its_priority = priority(task) if callable(priority) else priority
+            return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority), its_group is not None
+
+        return BulkEnqueue(self, options_of if callable(group) or callable(priority) else options_of(None))
+
+    def release_many(
+        self, task_ids: Iterable[str], result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
+    ) -> 'Many':
+        """Tasks to finish."""
+        return Many('release', check_ids(task_ids), _of_a_release(status, None, result_ttl, default_ttl))
+
+    def touch_many(self, task_ids: Iterable[str], task_timeout: float | None) -> 'Many':
+        """Leases to renew."""
+        return Many('touch', check_ids(task_ids), _of_a_touch(task_timeout, None))
+
+    def parts(self, many: 'Many') -> Iterator[tuple[Sequence[str], list[Arg]]]:
+        """Tasks to release or to touch, in calls: their ids, and the arguments."""
+        token = release_token if many.name == 'release' else token_of
+        ids, bounds = many.task_ids, self.bounds
+        start = end = size = 0
+        while start < len(ids):
+            while end < len(ids) and end - start < bounds.bulk and size < bounds.bulk_bytes:
+                # Weigh a task half: a release costs the server half of other transitions, and no caller waits for a
+                # single outcome of a bulk call.
+                size += self.weight(ids[end]) // 2
+                end += 1
+            some = ids[start:end]
+            yield some, [word for task_id in some for word in (task_id, token(task_id), *many.rest)]
+            start, size = end, 0
 
 
-def options_of_many(
-    lease: float,
+class Many(NamedTuple):
+    """Tasks to settle, or whose leases are to be renewed."""
+
+    name: str
+    """The script."""
+    task_ids: list[str]
+    rest: list[Arg]
+    """What is said of each, behind its id and token."""
+
+    @property
+    def width(self) -> int:
+        """How many arguments each task has."""
+        return 2 + len(self.rest)
+
+
+class BulkEnqueue:
+    """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
+    is in the queue after a failure is a beginning of the iterable, without gaps."""
+
+    def __init__(self, calls: Calls, options: Callable[[Any], tuple[str, bool]] | tuple[str, bool]) -> None:
+        self.task_ids: list[Any] = []
+        """Ids of the tasks that are known to be in the queue."""
+        self._serialiser = calls.serialiser
+        self._bulk, self._bulk_bytes = calls.bounds.bulk, calls.bounds.bulk_bytes
+        self._grouped_bytes = calls.bounds.grouped_bytes
+        self._options = options
+        self._made: list[TorrelqueTaskId] = []
+        self._args: list[Arg] = []
+        self._size = 0
+        self._next: tuple[TorrelqueTaskId, bytes, str, int] | None = None
+        self._away: list[TorrelqueTaskId] = []
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._made)
+
+    def add(self, task: Any) -> bool:
+        """Take a task; whether it is time to send."""
+        payload = serialise(self._serialiser, task, 'the task')
+        options, grouped = self._options if isinstance(self._options, tuple) else self._options(task)
+        task_id = TorrelqueTaskId(os.urandom(16).hex())
+        size = len(payload) + (self._grouped_bytes if grouped else 0)
+        if self._made and self._size + size > self._bulk_bytes:
+            self._next = task_id, payload, options, size
+            return True
+        self._take(task_id, payload, options, size)
+        return len(self._made) >= self._bulk or self._size >= self._bulk_bytes
+
+    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
+        self._args += (task_id, payload, options)
+        self._made.append(task_id)
+        self._size += size
+
+    def take_call(self) -> list[Arg]:
+        """Arguments of the call of what was taken since the last, which has returned; none when there is nothing."""
+        self._away, self._made = self._made, []
+        args, self._args, self._size = self._args, [], 0
+        if self._next is not None:
+            one, self._next = self._next, None
+            self._take(*one)
+        return args
+
+    def returned(self, reply: Any) -> None:
+        """Keep the ids of the tasks that the call took in; raises where it refused one."""
+        error = None
+        for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
+            wrong = outcome_error(outcome, task_id)
+            if wrong is None:
+                self.task_ids.append(task_id)
+            error = error or wrong
+        if error is not None:
+            raise error
+
+    def drop(self) -> None:
+        """A call failed.  What comes after a gap is not sent."""
+        self._made, self._args, self._next = [], [], None
+
+
+def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:
+    for start in range(0, len(words), length):
+        yield [*words[start : start + length]]
+
+
+@functools.lru_cache(100, typed=True)
+def _lease_alone(task_timeout: float) -> str:
+    return str(milliseconds(task_timeout, 'task_timeout'))
+
+
+def enqueue_options(
+    task_timeout: float,
     delay: float | None,
     max_attempts: int | None,
-    group: str | Callable[[Any], str | None] | None,
-    priority: int | Callable[[Any], int],
-) -> Callable[[Any], str] | str:
-    """Options of tasks to enqueue, or a function that makes those of a task."""
-
-    def options_of(task: Any) -> str:
-        its_group = group(task) if callable(group) else group
-        its_priority = priority(task) if callable(priority) else priority
-        return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority)
-
-    return options_of if callable(group) or callable(priority) else options_of(None)
-
-
-def many_to_release(
-    task_ids: Iterable[str], result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
-) -> tuple[str, list[str], list[Arg]]:
-    """Tasks to finish: the transition, their ids, and what is said of each."""
-    return 'release', check_ids(task_ids), release_keep(status, None, result_ttl, default_ttl)
-
-
-def many_to_touch(task_ids: Iterable[str], task_timeout: float | None) -> tuple[str, list[str], list[Arg]]:
-    """Leases to renew: the transition, the ids of their tasks, and what is said of each."""
-    ids = check_ids(task_ids)
-    return 'touch', ids, ['' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout')), '']
+    mark: str | None,
+    group: str | None = None,
+    priority: int = 0,
+) -> str:
+    """Options of one task to enqueue; the plain ones are the lease alone."""
+    plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
+    if plain and isinstance(task_timeout, (int, float)):
+        return _lease_alone(task_timeout)
+    timeout = milliseconds(task_timeout, 'task_timeout')
+    delay = 0 if delay is None else milliseconds(delay, 'delay')
+    options = f'{{"timeout":{timeout}'
+    if delay:
+        options += f',"delay":{delay}'
+    if max_attempts is not None:
+        options += f',"max_attempts":{check_count(max_attempts, "max_attempts")}'
+    if mark is not None:
+        options += f',"mark":"{mark}"'
+    if group is not None:
+        options += f',"group":{_quote(check_group(group))}'
+    if check_priority(priority):
+        options += f',"priority":{priority}'
+    return options + '}'
 
 
-def claim_args(acknowledged: str, record: str, wanted: int, staying: int, most: int = BULK_BYTES) -> list[Arg]:
-    """A claim: of so many tasks, by a consumer that stays waiting when it gets fewer than ``staying``."""
-    return [acknowledged, record, str(wanted), str(staying), BLOCK_MS, str(most)]
+
+def _of_a_touch(task_timeout: float | None, progress: bytes | None) -> list[Arg]:
+    """What is said of a lease to renew, behind id and token."""
+    lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
+    return [lease, b'' if progress is None else b'=' + progress]
 
 
-def told(name: str, task_id: str, outcome: Outcome) -> bool:
-    """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
-    done = settled(outcome, task_id)
-    if not done:
-        # That a task was cancelled is its producer's will, and nobody's fault.
-        level = logging.INFO if outcome == 'cancelled' else logging.WARNING
-        logger.log(level, '%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
-    return done
-
-
-def tell_troubles(troubles: Sequence[tuple[str, str]]) -> None:
-    """Log which tasks a transition found damaged."""
-    for task_id, trouble in troubles:
-        logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+def _of_a_release(
+    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None, default: float
+) -> list[Arg]:
+    """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while."""
+    try:
+        final = TorrelqueTaskStatus(status)
+    except ValueError as exc:
+        raise TorrelqueValueError(f'not a status: {status!r}') from exc
+    if not final.isfinal():
+        raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
+    ttl = milliseconds(default if result_ttl is None else result_ttl, 'result_ttl')
+    if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
+        return ['']
+    return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]

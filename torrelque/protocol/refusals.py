@@ -1,15 +1,16 @@
-"""How long a server is waited for, and which of its errors only say: not now, or not here."""
+"""Errors of the server: which of them say not now, which not here, and which never."""
+
+import re
 
 import redis.exceptions
 
-from .replies import error_code, own_error
-
-CONNECT_TIMEOUT = 3.0
-"""s for one attempt to connect."""
-SILENT = 3.0
-"""s without any byte after which a connection with a reply outstanding counts as dead."""
-REPEATING = 10.0
-"""s after which a call that could not be carried out fails."""
+from torrelque.error import (
+    ServerAuthenticationError,
+    ServerOutOfMemoryError,
+    ServerPermissionError,
+    ServerReadOnlyError,
+    TorrelqueServerError,
+)
 
 NOT_RUN = frozenset({'LOADING', 'TRYAGAIN', 'ASK', 'BUSY', 'UNBLOCKED', 'MAXCLIENTS', 'NOSCRIPT'})
 """Errors that say: not carried out, send again in a moment."""
@@ -22,6 +23,20 @@ _PASSING = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.ReadOnlyError,
     redis.exceptions.TryAgainError,
+)
+_NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
+_CLASSES: dict[str, type[TorrelqueServerError]] = {
+    'OOM': ServerOutOfMemoryError,
+    'READONLY': ServerReadOnlyError,
+    'NOPERM': ServerPermissionError,
+    'NOAUTH': ServerAuthenticationError,
+}
+_WRITELESS = frozenset({'NOREPLICAS', 'MISCONF', 'OOM'})
+"""Errors of a server that takes no writes at the moment."""
+_OWN = (
+    (redis.exceptions.AuthenticationError, ServerAuthenticationError),
+    (redis.exceptions.AuthorizationError, ServerAuthenticationError),
+    (redis.exceptions.NoPermissionError, ServerPermissionError),
 )
 
 
@@ -37,3 +52,27 @@ def final_error(error: Exception) -> Exception | None:
         if isinstance(exc, _FATAL) and not isinstance(exc, _PASSING):
             return own_error(exc)
     return None
+
+
+def own_error(error: BaseException) -> redis.exceptions.RedisError:
+    """An error of the server that the client library has raised, as `server_error` would have made it."""
+    for kind, ours in _OWN:
+        if isinstance(error, kind):
+            return ours(str(error))
+    return TorrelqueServerError(str(error))
+
+
+def error_code(message: str) -> str:
+    """The first word of an error; of one inside a script too, which older servers wrap."""
+    if message.startswith('ERR max number of clients'):
+        return 'MAXCLIENTS'
+    nested = _NESTED.search(message)
+    return nested[1] if nested else message.partition(' ')[0]
+
+
+def server_error(message: str) -> TorrelqueServerError:
+    """An error of the server: one of ours, and of the class that the client library would raise."""
+    code = error_code(message)
+    error = _CLASSES.get(code, TorrelqueServerError)(message)
+    error.passing = code in _WRITELESS
+    return error

@@ -1,28 +1,23 @@
-"""One reader of each reply.  Nothing here waits or sends.
+"""The readers: one a script, in the order of ``docs/data-model.md``, and those of a few commands.
 
 A reply may be of any kind: of a proxy that is at fault, of a server of another make.  What is not understood is an
 `UnreadableError`, and never a success.
 """
 
+import functools
 import json
+import logging
 import math
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import hiredis
-import redis.exceptions
 
 from torrelque.error import (
-    ServerAuthenticationError,
-    ServerOutOfMemoryError,
-    ServerPermissionError,
-    ServerReadOnlyError,
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueFullError,
     TorrelqueLookupError,
-    TorrelqueServerError,
     TorrelqueValueError,
 )
 from torrelque.model import (
@@ -31,29 +26,19 @@ from torrelque.model import (
     TorrelqueLimit,
     TorrelqueQueueStats,
     TorrelqueSerialiser,
+    TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
 
-from .transition import STATE_FIELDS
+from .table import DONE, ROWS, TABLE, WITH_VALUE
 
-_DONE = frozenset({'ok', 'dead'})
-_SETTLED = frozenset({'ok', 'cancelled', 'lease_lost', 'not_working', 'unknown', 'broken'})
-OUTCOMES = {
-    'enqueue': frozenset({'ok', 'duplicate', 'full', 'broken'}),
-    'release': _SETTLED,
-    'requeue': _SETTLED | {'dead'},
-    'touch': _SETTLED,
-    'bury': _SETTLED,
-    'cancel': frozenset({'ok', 'final', 'unknown', 'broken'}),
-    'redrive': frozenset({'ok', 'state_lost', 'payload_lost', 'lost', 'not_dead', 'unknown', 'broken'}),
-}
-"""What can become of a task, by the transition that takes tasks one by one."""
-_LENGTHS = {'stats': 5, 'group': 7, 'sweep': 6}
-"""How long the replies of the transitions are that tell something."""
-_WITH_DATA = frozenset({'duplicate', 'full'})
-_OF_ANY = frozenset[str]().union(*OUTCOMES.values())
+logger = logging.getLogger('torrelque')
+
+STATE_FIELDS = TorrelqueTaskState._fields
+"""Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
+_ANY_OUTCOME = frozenset(outcome for row in TABLE for outcome in row.outcomes)
 
 Outcome = str | list[Any]
 
@@ -75,18 +60,19 @@ def unreadable(what: str, reply: Any) -> UnreadableError:
 
 def check_reply(name: str, reply: Any) -> None:
     """Refuse a reply that is none of a transition, as far as its first word and its length tell."""
-    if name in OUTCOMES or name in ('claim', 'state', 'tell'):
+    width = ROWS[name].width
+    if width is None or width == 1 and reply == b'ok':
         return
-    length = _LENGTHS.get(name)
-    if length is None and reply == b'ok':
-        return
-    if length is None or not isinstance(reply, list) or len(reply) != length or reply[0] != b'ok':
+    if width == 1 or not isinstance(reply, list) or len(reply) != width or reply[0] != b'ok':
         raise unreadable(name, reply)
 
 
 def text(word: Any) -> str:
     """A word of a reply, whether the client decodes or not."""
     return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
+
+
+# Tasks one by one: enqueue, touch, requeue, release, bury, redrive, cancel
 
 
 def read_outcomes(name: str, reply: Any, count: int) -> list[Outcome]:
@@ -96,14 +82,14 @@ def read_outcomes(name: str, reply: Any, count: int) -> list[Outcome]:
     if not isinstance(reply, list) or len(reply) != count:
         raise unreadable(name, reply)
     try:
-        return [_outcome_of(item, OUTCOMES[name]) for item in reply]
+        return [_outcome_of(item, ROWS[name].outcomes) for item in reply]
     except UNREADABLE:
         raise unreadable(name, reply) from None
 
 
 def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
     word = text(item[0]) if isinstance(item, list) else text(item)
-    if word not in known or isinstance(item, list) != (word in _WITH_DATA):
+    if word not in known or isinstance(item, list) != (word in WITH_VALUE):
         raise ValueError(word)
     if not isinstance(item, list):
         return word
@@ -124,11 +110,21 @@ def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
 
 def settled(outcome: Outcome, task_id: str) -> bool:
     """Whether a call that settles a task did so; raises where the outcome is an error."""
-    if isinstance(outcome, str) and outcome in _DONE:
+    if isinstance(outcome, str) and outcome in DONE:
         return True
     if error := outcome_error(outcome, task_id):
         raise error
     return False
+
+
+def settled_or_logged(name: str, task_id: str, outcome: Outcome) -> bool:
+    """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
+    done = settled(outcome, task_id)
+    if not done:
+        # That a task was cancelled is its producer's will, and nobody's fault.
+        level = logging.INFO if outcome == 'cancelled' else logging.WARNING
+        logger.log(level, '%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
+    return done
 
 
 def read_outcome(result: Any) -> bool:
@@ -142,10 +138,171 @@ def read_outcome(result: Any) -> bool:
         raise result
     try:
         (item,) = result if isinstance(result, list) else [result]
-        outcome = _outcome_of(item, _OF_ANY)
+        outcome = _outcome_of(item, _ANY_OUTCOME)
     except UNREADABLE:
         raise TorrelqueValueError(f'not the result of a call of this package: {result!r}') from None
     return settled(outcome, 'of the transaction')
+
+
+def tell_troubles(troubles: Sequence[tuple[str, str]]) -> None:
+    """Log which tasks a transition found damaged."""
+    for task_id, trouble in troubles:
+        logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+
+
+# The others, in their order
+
+
+class Claimed(NamedTuple):
+    """The reply of claim."""
+
+    tasks: list[tuple[TorrelqueTaskId, bytes]]
+    wait: float | None
+    """Seconds until the nearest deadline; 0 or less is due, None is none."""
+    more: bool
+    troubles: list[tuple[str, str]]
+    foreign: list[tuple[bytes, str]]
+    """Ids that are no text, of somebody else's making, each with its token."""
+
+
+def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Ids of tasks of which a part was lost, and which."""
+    return [(text(task_id), text(what)) for task_id, what in zip(items[::2], items[1::2], strict=True)]
+
+
+def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
+    """What a claim was given, each id with its token; the leases are known to hold from ``since``, by `monotonic`."""
+    try:
+        if reply[0] != b'ok':
+            raise ValueError
+        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
+        # By the number of the task, which is negative for a probe.
+        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
+        tasks, foreign = [], []
+        for i in range(6, len(reply), 4):
+            payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
+            if type(payload) is not bytes:
+                raise TypeError
+            token = f'{attempt}-{stamp}'
+            try:
+                group, probe = None, False
+                if groups:
+                    probe = -(i // 4) in groups
+                    group = groups.get(-(i // 4) if probe else i // 4) or None
+                task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
+            except UnicodeDecodeError:
+                foreign.append((reply[i], token))
+                continue
+            task_id._held_until = since + lease
+            tasks.append((task_id, payload))
+        return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
+    except UNREADABLE as exc:
+        raise unreadable('claim', reply) from exc
+
+
+def read_tell(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueDeath]:
+    """Tasks that died where nobody saw it."""
+    try:
+        if reply[0] != b'ok' or not all(type(word) in (bytes, type(None)) for word in reply):
+            raise ValueError
+        columns = [reply[start::6] for start in range(1, 7)]
+        return [_death_of(serialiser, *words) for words in zip(*columns, strict=True)]
+    except UNREADABLE as exc:
+        raise unreadable('tell', reply) from exc
+
+
+def _death_of(
+    serialiser: TorrelqueSerialiser,
+    word: bytes,
+    attempt: bytes | None,
+    claimed: bytes | None,
+    payload: bytes | None,
+    error: bytes | None,
+    group: bytes | None,
+) -> TorrelqueDeath:
+    count = text(attempt or b'0')
+    task_id = TorrelqueTaskId(
+        word.decode('utf-8', 'surrogateescape'),
+        int(count) if attempt and count.isdecimal() else None,
+        f'{count}-{text(claimed or b"")}',
+        None if group is None else text(group),
+    )
+    task, wrong = None, None
+    try:
+        if payload is None:
+            raise TorrelqueLookupError('its payload was lost')
+        task = serialiser.loads(payload)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        wrong = exc
+    why = 'nothing is known of it' if error is None else error.decode('utf-8', 'replace')
+    return TorrelqueDeath(task_id, task, why, wrong)
+
+
+class Swept(NamedTuple):
+    """The reply of sweep."""
+
+    moved: TorrelqueSweepResult
+    more: bool
+    """Whether anything due may be left."""
+    troubles: list[tuple[str, str]]
+
+
+def read_sweep(reply: Any) -> Swept:
+    """What a sweep has moved, and what it found damaged."""
+    check_reply('sweep', reply)
+    try:
+        return Swept(TorrelqueSweepResult(*map(int, reply[1:4])), bool(reply[4]), read_troubles(reply[5]))
+    except UNREADABLE as exc:
+        raise unreadable('sweep', reply) from exc
+
+
+def read_stats(reply: Any) -> TorrelqueQueueStats:
+    """The reply of stats: what is in no other place is pending."""
+    check_reply('stats', reply)
+    tasks, working, delayed, dead = (int(count) for count in reply[1:])
+    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+
+
+def read_limit(value: Any) -> TorrelqueLimit:
+    """Limits as they stand in Redis, as they were set."""
+    try:
+        limits = json.loads(value or '{}')
+        concurrency, rate = limits.get('concurrency'), limits.get('rate')
+        return TorrelqueLimit(
+            math.inf if concurrency == 0 else concurrency,
+            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
+
+
+def read_group(reply: Any) -> TorrelqueGroupStats:
+    """The reply of group, the limits being those that count."""
+    check_reply('group', reply)
+    own, default = read_limit(reply[3]), read_limit(reply[4])
+    concurrency = own.concurrency or default.concurrency or math.inf
+    rate = own.rate or default.rate or math.inf
+    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
+
+
+def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
+    """What a question for so many states has brought, of each so many values; an error where it is no such.
+
+    Without a width the items are not looked into, for whoever compares each with one that is right.
+    """
+    if type(reply) is list and 1 < len(reply) <= count + 1 and reply[0] == b'ok':
+        items = reply[1:]
+        if width is None or all(_is_item(item, width) for item in items):
+            return items
+    raise unreadable('state', reply)
+
+
+def _is_item(item: Any, width: int) -> bool:
+    if type(item) is not list:
+        return type(item) is bytes
+    return len(item) == width and not any(value is not None and type(value) is not bytes for value in item)
 
 
 def _seconds(value: bytes | None) -> float | None:
@@ -204,43 +361,19 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -
     )
 
 
-def read_stats(reply: Any) -> TorrelqueQueueStats:
-    """The reply of stats: what is in no other place is pending."""
-    tasks, working, delayed, dead = (int(count) for count in reply[1:])
-    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+def read_ok(name: str, reply: Any) -> None:
+    """The reply of a script that has nothing to tell."""
+    check_reply(name, reply)
 
 
-def read_limit(value: Any) -> TorrelqueLimit:
-    """Limits as they stand in Redis, as they were set."""
-    try:
-        limits = json.loads(value or '{}')
-        concurrency, rate = limits.get('concurrency'), limits.get('rate')
-        return TorrelqueLimit(
-            math.inf if concurrency == 0 else concurrency,
-            math.inf if rate == 0 else None if rate is None else (int(rate[0]), rate[1] / 1000),
-        )
-    except (ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise TorrelqueError(f'limits cannot be read: {value!r}') from exc
+# Commands
 
 
-def read_group_stats(reply: Any) -> TorrelqueGroupStats:
-    """The reply of group, the limits being those that count."""
-    own, default = read_limit(reply[3]), read_limit(reply[4])
-    concurrency = own.concurrency or default.concurrency or math.inf
-    rate = own.rate or default.rate or math.inf
-    return TorrelqueGroupStats(int(reply[1]), int(reply[2]), concurrency, rate, bool(reply[5] or reply[6]))
-
-
-class Claimed(NamedTuple):
-    """The reply of claim."""
-
-    tasks: list[tuple[TorrelqueTaskId, bytes]]
-    wait: float | None
-    """Seconds until the nearest deadline; 0 or less is due, None is none."""
-    more: bool
-    troubles: list[tuple[str, str]]
-    foreign: list[tuple[bytes, str]]
-    """Ids that are no text, of somebody else's making, each with its token."""
+def read_words(reply: Any) -> list[bytes]:
+    """A list of words."""
+    if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
+        raise ValueError(reply)
+    return reply
 
 
 def is_keydb(reply: Any) -> bool:
@@ -254,134 +387,25 @@ def is_ring(reply: Any) -> bool:
     return reply is None or isinstance(reply, list) and len(reply) == 2
 
 
-def read_words(reply: Any) -> list[bytes]:
-    """A list of words."""
-    if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
-        raise ValueError(reply)
-    return reply
-
-
-def read_troubles(items: Sequence[bytes]) -> list[tuple[str, str]]:
-    """Ids of tasks of which a part was lost, and which."""
-    return [(text(task_id), text(what)) for task_id, what in zip(items[::2], items[1::2], strict=True)]
-
-
-def read_swept(reply: Any) -> list[tuple[str, str]]:
-    """What a sweep found damaged."""
-    check_reply('sweep', reply)
-    try:
-        return read_troubles(reply[5])
-    except UNREADABLE as exc:
-        raise unreadable('sweep', reply) from exc
-
-
-def read_claimed(reply: Any, since: float = -math.inf) -> Claimed:
-    """What a claim was given, each id with its token; the leases are known to hold from ``since``, by `monotonic`."""
-    try:
-        if reply[0] != b'ok':
-            raise ValueError
-        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
-        # By the number of the task, which is negative for a probe.
-        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
-        tasks, foreign = [], []
-        for i in range(6, len(reply), 4):
-            payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
-            if type(payload) is not bytes:
-                raise TypeError
-            token = f'{attempt}-{stamp}'
-            try:
-                group, probe = None, False
-                if groups:
-                    probe = -(i // 4) in groups
-                    group = groups.get(-(i // 4) if probe else i // 4) or None
-                task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
-            except UnicodeDecodeError:
-                foreign.append((reply[i], token))
-                continue
-            task_id._held_until = since + lease
-            tasks.append((task_id, payload))
-        return Claimed(tasks, None if wait is None else wait / 1_000_000, bool(more), read_troubles(troubles), foreign)
-    except UNREADABLE as exc:
-        raise unreadable('claim', reply) from exc
-
-
-def read_deaths(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueDeath]:
-    """Tasks that died where nobody saw it."""
-    try:
-        if reply[0] != b'ok' or not all(type(word) in (bytes, type(None)) for word in reply):
-            raise ValueError
-        columns = [reply[start::6] for start in range(1, 7)]
-        return [_death_of(serialiser, *words) for words in zip(*columns, strict=True)]
-    except UNREADABLE as exc:
-        raise unreadable('tell', reply) from exc
-
-
-def _death_of(
-    serialiser: TorrelqueSerialiser,
-    word: bytes,
-    attempt: bytes | None,
-    claimed: bytes | None,
-    payload: bytes | None,
-    error: bytes | None,
-    group: bytes | None,
-) -> TorrelqueDeath:
-    count = text(attempt or b'0')
-    task_id = TorrelqueTaskId(
-        word.decode('utf-8', 'surrogateescape'),
-        int(count) if attempt and count.isdecimal() else None,
-        f'{count}-{text(claimed or b"")}',
-        None if group is None else text(group),
-    )
-    task, wrong = None, None
-    try:
-        if payload is None:
-            raise TorrelqueLookupError('its payload was lost')
-        task = serialiser.loads(payload)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as exc:
-        wrong = exc
-    why = 'nothing is known of it' if error is None else error.decode('utf-8', 'replace')
-    return TorrelqueDeath(task_id, task, why, wrong)
-
-
-_NESTED = re.compile(r'(?:^|-)(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE|CLUSTERDOWN|MASTERDOWN) ')
-_CLASSES: dict[str, type[TorrelqueServerError]] = {
-    'OOM': ServerOutOfMemoryError,
-    'READONLY': ServerReadOnlyError,
-    'NOPERM': ServerPermissionError,
-    'NOAUTH': ServerAuthenticationError,
+READERS: dict[str, Callable[..., Any]] = {
+    'enqueue': functools.partial(read_outcomes, 'enqueue'),
+    'claim': read_claim,
+    'touch': functools.partial(read_outcomes, 'touch'),
+    'requeue': functools.partial(read_outcomes, 'requeue'),
+    'release': functools.partial(read_outcomes, 'release'),
+    'bury': functools.partial(read_outcomes, 'bury'),
+    'tell': read_tell,
+    'told': functools.partial(read_ok, 'told'),
+    'redrive': functools.partial(read_outcomes, 'redrive'),
+    'cancel': functools.partial(read_outcomes, 'cancel'),
+    'sweep': read_sweep,
+    'stats': read_stats,
+    'limit': functools.partial(read_ok, 'limit'),
+    'advance': functools.partial(read_ok, 'advance'),
+    'pause': functools.partial(read_ok, 'pause'),
+    'resume': functools.partial(read_ok, 'resume'),
+    'group': read_group,
+    'state': read_states,
+    'leave': functools.partial(read_ok, 'leave'),
 }
-_PASSING = frozenset({'NOREPLICAS', 'MISCONF', 'OOM'})
-"""Errors of a server that takes no writes at the moment."""
-
-
-_OWN = (
-    (redis.exceptions.AuthenticationError, ServerAuthenticationError),
-    (redis.exceptions.AuthorizationError, ServerAuthenticationError),
-    (redis.exceptions.NoPermissionError, ServerPermissionError),
-)
-
-
-def own_error(error: BaseException) -> redis.exceptions.RedisError:
-    """An error of the server that the client library has raised, as `server_error` would have made it."""
-    for kind, ours in _OWN:
-        if isinstance(error, kind):
-            return ours(str(error))
-    return TorrelqueServerError(str(error))
-
-
-def error_code(message: str) -> str:
-    """The first word of an error; of one inside a script too, which older servers wrap."""
-    if message.startswith('ERR max number of clients'):
-        return 'MAXCLIENTS'
-    nested = _NESTED.search(message)
-    return nested[1] if nested else message.partition(' ')[0]
-
-
-def server_error(message: str) -> TorrelqueServerError:
-    """An error of the server: one of ours, and of the class that the client library would raise."""
-    code = error_code(message)
-    error = _CLASSES.get(code, TorrelqueServerError)(message)
-    error.passing = code in _PASSING
-    return error
+"""By the script's name: what reads its reply."""

@@ -3,53 +3,40 @@
 Nothing here waits or sends, so the asynchronous queue and the synchronous one have the same steps.
 """
 
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
 )
 
-from .calls import Plan, tell_troubles, told
-from .check import check_count, check_group, check_id, check_name, milliseconds, serialise
+from .calls import Calls
+from .check import check_count, check_id
 from .replies import (
+    STATE_FIELDS,
     UNREADABLE,
     check_reply,
-    outcome_error,
-    read_deaths,
-    read_group_stats,
+    read_group,
     read_limit,
     read_outcomes,
     read_state,
     read_stats,
-    read_troubles,
+    read_sweep,
+    read_tell,
     read_words,
+    settled_or_logged,
+    tell_troubles,
     text,
     unreadable,
 )
-from .transition import (
-    BULK,
-    BULK_BYTES,
-    FEW,
-    GROUPED,
-    STATE_FIELDS,
-    SWEEP,
-    Arg,
-    limit_value,
-    pause_args,
-    release_token,
-    token_of,
-    weight_of,
-)
+from .transition import Arg
 
 T = TypeVar('T')
 Steps = Generator[tuple[str | None, list[Arg]], Any, T]
@@ -71,113 +58,31 @@ def advance(steps: Steps[T], call: str | None, reply: Any) -> tuple[str | None, 
         raise unreadable(call or 'a question', reply) from exc
 
 
-# Enqueueing many
-
-
-class Enqueuer:
-    """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
-    is in the queue after a failure is a beginning of the iterable, without gaps."""
-
-    def __init__(self, serialiser: TorrelqueSerialiser, options: Callable[[Any], str] | str) -> None:
-        self.task_ids: list[Any] = []
-        """Ids of the tasks that are known to be in the queue."""
-        self._serialiser = serialiser
-        self._options = options
-        self._made: list[TorrelqueTaskId] = []
-        self._args: list[Arg] = []
-        self._size = 0
-        self._next: tuple[TorrelqueTaskId, bytes, str, int] | None = None
-        self._away: list[TorrelqueTaskId] = []
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something to send."""
-        return bool(self._made)
-
-    def add(self, task: Any) -> bool:
-        """Take a task; whether it is time to send."""
-        payload = serialise(self._serialiser, task, 'the task')
-        options = self._options if isinstance(self._options, str) else self._options(task)
-        task_id = TorrelqueTaskId(os.urandom(16).hex())
-        size = len(payload) + (GROUPED if '"group"' in options else 0)
-        if self._made and self._size + size > BULK_BYTES:
-            self._next = task_id, payload, options, size
-            return True
-        self._take(task_id, payload, options, size)
-        return len(self._made) >= BULK or self._size >= BULK_BYTES
-
-    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
-        self._args += (task_id, payload, options)
-        self._made.append(task_id)
-        self._size += size
-
-    def take_call(self) -> list[Arg]:
-        """Arguments of the call of what was taken since the last, which has returned; none when there is nothing."""
-        self._away, self._made = self._made, []
-        args, self._args, self._size = self._args, [], 0
-        if self._next is not None:
-            one, self._next = self._next, None
-            self._take(*one)
-        return args
-
-    def returned(self, reply: Any) -> None:
-        """Keep the ids of the tasks that the call took in; raises where it refused one."""
-        error = None
-        for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
-            wrong = outcome_error(outcome, task_id)
-            if wrong is None:
-                self.task_ids.append(task_id)
-            error = error or wrong
-        if error is not None:
-            raise error
-
-    def drop(self) -> None:
-        """A call failed.  What comes after a gap is not sent."""
-        self._made, self._args, self._next = [], [], None
-
-
 # Settling many
-
-
-def calls_of(name: str, task_ids: Sequence[str], rest: Sequence[Arg]) -> Iterator[tuple[Sequence[str], list[Arg]]]:
-    """Tasks to release or to touch, by the transition's name, in calls: their ids, and the arguments.
-
-    ``rest`` is said of each.
-    """
-    token = release_token if name == 'release' else token_of
-    start = end = size = 0
-    while start < len(task_ids):
-        while end < len(task_ids) and end - start < BULK and size < BULK_BYTES:
-            # To release takes half as long as all else, and here nobody waits for the first answer.
-            size += weight_of(task_ids[end]) // 2
-            end += 1
-        ids = task_ids[start:end]
-        yield ids, [word for i in ids for word in (i, token(i), *rest)]
-        start, size = end, 0
 
 
 def told_of_many(name: str, task_ids: Sequence[str], reply: Any) -> list[bool]:
     """For each task of a call whether it was done."""
     outcomes = read_outcomes(name, reply, len(task_ids))
-    return [told(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
+    return [settled_or_logged(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
 # Dead tasks
 
 
-def redrive(plan: Plan, task_ids: Iterable[str], limit: int | None) -> Steps[int]:
+def redrive(calls: Calls, task_ids: Iterable[str], limit: int | None) -> Steps[int]:
     """Redrive the tasks named, or all that are dead; how many were."""
     if limit is not None:
         check_count(limit, 'limit', 0)
     ids = [check_id(task_id) for task_id in task_ids]
-    return _redrive_some(plan, ids[:limit]) if ids else _redrive_all(plan, limit)
+    return _redrive_some(calls, ids[:limit]) if ids else _redrive_all(calls, limit)
 
 
-def _redrive_some(plan: Plan, task_ids: Sequence[Arg]) -> Steps[int]:
-    count = 0
-    for start in range(0, len(task_ids), FEW):
-        some = task_ids[start : start + FEW]
-        outcomes = read_outcomes('redrive', (yield 'redrive', [plan.mark(), *some]), len(some))
+def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
+    count, most = 0, calls.bounds.grouped_tasks
+    for start in range(0, len(task_ids), most):
+        some = task_ids[start : start + most]
+        outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some)), len(some))
         count += outcomes.count('ok')
         lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
         tell_troubles([(task_id, 'state_lost') for task_id in lost])
@@ -185,78 +90,68 @@ def _redrive_some(plan: Plan, task_ids: Sequence[Arg]) -> Steps[int]:
     return count
 
 
-def _redrive_all(plan: Plan, limit: int | None) -> Steps[int]:
+def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
     # Those that are dead now, the first to die first.
-    dead = plan.keys['dead']
+    dead = calls.keys['dead']
     left = int((yield None, ['ZCARD', dead]))
     left = left if limit is None else min(left, limit)
     count = passed = 0
     while left > 0:
-        some = read_words((yield None, ['ZRANGE', dead, str(passed), str(passed + min(left, BULK) - 1)]))
+        last = passed + min(left, calls.bounds.bulk) - 1
+        some = read_words((yield None, ['ZRANGE', dead, str(passed), str(last)]))
         if not some:
             break
-        done = yield from _redrive_some(plan, some)
+        done = yield from _redrive_some(calls, some)
         count += done
-        # What is not dead by its state, or brought back by another, is passed by.
+        # A task that is not dead by its state, or that somebody else brought back, is passed by.
         passed += len(some) - done
         left -= len(some)
     return count
 
 
-def take_deaths(plan: Plan, max_tasks: int, again_after: float) -> Steps[list[TorrelqueDeath]]:
+def take_deaths(calls: Calls, max_tasks: int, again_after: float) -> Steps[list[TorrelqueDeath]]:
     """Tasks that died where nobody saw it, some that are due."""
-    most = min(FEW, check_count(max_tasks, 'max_tasks'))
-    again = str(milliseconds(again_after, 'again_after'))
-    return _take_deaths(plan, [str(most), again, str(BULK_BYTES)])
+    return _take_deaths(calls, calls.tell(max_tasks, again_after))
 
 
-def _take_deaths(plan: Plan, args: list[Arg]) -> Steps[list[TorrelqueDeath]]:
-    return read_deaths((yield 'tell', args), plan.serialiser)
+def _take_deaths(calls: Calls, args: list[Arg]) -> Steps[list[TorrelqueDeath]]:
+    return read_tell((yield 'tell', args), calls.serialiser)
 
 
-def acknowledge_deaths(task_ids: Iterable[str]) -> Steps[None]:
+def acknowledge_deaths(calls: Calls, task_ids: Iterable[TorrelqueTaskId]) -> Steps[None]:
     """Deaths that were told of."""
-    if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
-        raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
-    ids = [*task_ids]
-    for task_id in ids:
-        if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
-            raise TorrelqueValueError(f'a death is acknowledged by the id of its delivery, not by {task_id!r}')
-    return _acknowledge_deaths(ids)
+    return _acknowledge_deaths(calls.told(task_ids))
 
 
-def _acknowledge_deaths(task_ids: list[Any]) -> Steps[None]:
-    for start in range(0, len(task_ids), BULK):
-        args: list[Arg] = []
-        for task_id in task_ids[start : start + BULK]:
-            args += [task_id.encode('utf-8', 'surrogateescape'), task_id.token]
+def _acknowledge_deaths(parts: Iterable[list[Arg]]) -> Steps[None]:
+    for args in parts:
         yield 'told', args
 
 
 # Sweeping
 
 
-def sweep() -> Steps[TorrelqueSweepResult]:
+def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
     """Sweep batch by batch until nothing is due."""
     total = TorrelqueSweepResult(0, 0, 0)
     more = True
     while more:
-        reply = yield 'sweep', [str(SWEEP)]
-        total = TorrelqueSweepResult(*(a + int(b) for a, b in zip(total, reply[1:4], strict=True)))
-        more = bool(reply[4])
-        tell_troubles(read_troubles(reply[5]))
+        swept = read_sweep((yield 'sweep', calls.sweep()))
+        total = TorrelqueSweepResult(*map(sum, zip(total, swept.moved, strict=True)))
+        more = swept.more
+        tell_troubles(swept.troubles)
     return total
 
 
 # Groups
 
 
-def read_page(key: str, cursor: Arg) -> Steps[tuple[Arg, list[bytes]]]:
+def read_page(calls: Calls, key: str, cursor: Arg) -> Steps[tuple[Arg, list[bytes]]]:
     """Some hundred fields of a hash: the next cursor, b'0' at the end, then field, value, field, ...
 
     A field may come twice.
     """
-    following, page = yield None, ['HSCAN', key, cursor, 'COUNT', str(BULK)]
+    following, page = yield None, ['HSCAN', calls.keys[key], cursor, 'COUNT', str(calls.bounds.bulk)]
     items = read_words(page)
     if type(following) is not bytes or len(items) % 2 or following == cursor != b'0':
         raise ValueError('not a page, or one that leads to itself')
@@ -266,15 +161,15 @@ def read_page(key: str, cursor: Arg) -> Steps[tuple[Arg, list[bytes]]]:
 class GroupScan:
     """Names of groups, a page at a time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, calls: Calls) -> None:
         self.over = False
-        self._key = plan.keys['groups']
+        self._calls = calls
         self._cursor: Arg = b'0'
         self._seen: set[bytes] = set()
 
     def read(self) -> Steps[list[str]]:
         """The next names, each of which comes once."""
-        self._cursor, items = yield from read_page(self._key, self._cursor)
+        self._cursor, items = yield from read_page(self._calls, 'groups', self._cursor)
         self.over = self._cursor == b'0'
         fresh = [name for name in dict.fromkeys(items[::2]) if name not in self._seen]
         self._seen.update(fresh)
@@ -282,43 +177,43 @@ class GroupScan:
 
 
 def set_limit(
-    plan: Plan, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
+    calls: Calls, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
 ) -> Steps[None]:
     """Set the limits of a group, or those of all, which are then looked at."""
-    yield 'limit', [check_group(group), limit_value(concurrency, rate)]
+    yield 'limit', calls.limit(group, concurrency, rate)
     cursor: Arg | None = b'0' if group is None else None
     while cursor is not None:
-        cursor, items = yield from read_page(plan.keys['groups'], cursor)
-        for start in range(0, len(items), 2 * FEW):
-            yield 'advance', [*items[start : start + 2 * FEW : 2]]
+        cursor, items = yield from read_page(calls, 'groups', cursor)
+        for args in calls.advance(items[::2]):
+            yield 'advance', args
         if cursor == b'0':
             return
 
 
-def get_limits(plan: Plan) -> Steps[dict[str | None, TorrelqueLimit]]:
+def get_limits(calls: Calls) -> Steps[dict[str | None, TorrelqueLimit]]:
     """All limits as they were set."""
     limits: dict[str | None, TorrelqueLimit] = {}
     cursor: Arg = b''
     while cursor != b'0':
-        cursor, items = yield from read_page(plan.keys['limits'], cursor or b'0')
+        cursor, items = yield from read_page(calls, 'limits', cursor or b'0')
         for name, value in zip(items[::2], items[1::2], strict=True):
             limits[text(name) or None] = read_limit(value)
     return limits
 
 
-def pause(group: str | None, probe: float | None) -> Steps[None]:
+def pause(calls: Calls, group: str | None, probe: float | None) -> Steps[None]:
     """Pause a group or the queue."""
-    yield 'pause', pause_args(group, probe)
+    yield 'pause', calls.pause(group, probe)
 
 
-def resume(group: str | None) -> Steps[None]:
+def resume(calls: Calls, group: str | None) -> Steps[None]:
     """End a pause."""
-    yield 'resume', [check_group(group)]
+    yield 'resume', calls.resume(group)
 
 
-def get_group_stats(group: str) -> Steps[TorrelqueGroupStats]:
+def get_group_stats(calls: Calls, group: str) -> Steps[TorrelqueGroupStats]:
     """Statistics of a group."""
-    return read_group_stats((yield 'group', [check_name(group, 'a group')]))
+    return read_group((yield 'group', calls.group(group)))
 
 
 # The queue and its tasks
@@ -334,15 +229,15 @@ def command(words: Sequence[str | bytes | float]) -> Steps[Any]:
     return (yield None, [word if isinstance(word, (str, bytes)) else repr(word) for word in words])
 
 
-def get_queue_stats() -> Steps[TorrelqueQueueStats]:
+def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
     """Statistics of the queue."""
-    return read_stats((yield 'stats', []))
+    return read_stats((yield 'stats', calls.stats()))
 
 
-def get_task_state(plan: Plan, task_id: str) -> Steps[TorrelqueTaskState]:
+def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
-    values = yield None, ['HMGET', plan.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
-    state = read_state(values, plan.serialiser)
+    values = yield None, ['HMGET', calls.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
+    state = read_state(values, calls.serialiser)
     if state is None:
         raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
     return state

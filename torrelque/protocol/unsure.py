@@ -6,14 +6,8 @@ sent as a call sent twice, with what the first was known by.
 
 from collections.abc import Iterable, Sequence
 
+from .table import ROWS
 from .transition import Arg
-
-MOST = 10_000
-"""Calls that are remembered, the latest."""
-SETTLING = ('release', 'requeue', 'bury')
-"""Transitions that settle a task; others may be carried out as often as you like."""
-MARKED = ('requeue', 'bury')
-"""Transitions whose calls have a mark, behind the token."""
 
 
 def _key(name: str, task_id: Arg, token: Arg) -> tuple[str, Arg, str]:
@@ -22,9 +16,10 @@ def _key(name: str, task_id: Arg, token: Arg) -> tuple[str, Arg, str]:
 
 
 class Unsure:
-    """What is remembered of such calls, by their transition, task and token."""
+    """What is remembered of such calls, by their transition, task and token: so many at the most, the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.calls: dict[tuple[str, Arg, str], list[Arg]] = {}
         """The calls, for those who ask with each call of theirs whether there are any."""
 
@@ -36,9 +31,9 @@ class Unsure:
 
         A call that is not fenced is not remembered, for it may be about another delivery of the task.
         """
-        if args[1] and name in SETTLING:
+        if args[1] and ROWS[name].known_by:
             self.calls.setdefault(_key(name, args[0], args[1]), [*args])
-            while len(self.calls) > MOST:
+            while len(self.calls) > self._most:
                 del self.calls[next(iter(self.calls))]
 
     def again(self, name: str, args: Sequence[Arg]) -> list[Arg] | None:
@@ -46,7 +41,7 @@ class Unsure:
         first = self.calls.get(_key(name, args[0], args[1]))
         if first is None:
             return None
-        known = 3 if name in MARKED else 2
+        known = ROWS[name].known_by
         return [*first[:known], *args[known:]]
 
     def note_all(self, name: str, calls: Iterable[Sequence[Arg]], length: int) -> None:

@@ -1,4 +1,6 @@
--- The bell: a consumer leaves it, perhaps rung and with no use for it, and makes sure that somebody else hears.
+-- The bell: a consumer leaves it, and has somebody else hear.
+--
+-- It may have taken a ring for which it has no use: somebody else is to hear of the work, and keep the time.
 --
 -- Keys   paused, turns, priority
 -- Uses   time, ring, probe, tend

@@ -1,4 +1,4 @@
--- Limits: how many tasks of a group may be worked on at once, and how many may begin in a time.
+-- Limits: how many tasks of a group are worked on at once, and how many begin in a time.
 --
 -- Keys   limits, rated
 -- Uses   groups, ring

@@ -1,4 +1,6 @@
--- Pause: hand nothing out, of a group or of the whole queue, or no more than one task, a probe, every so often.
+-- Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.
+--
+-- A probe is one task that is handed out all the same, to see how it goes.
 --
 -- Keys   paused, probes, rated, tasks
 -- Uses   time, groups, ring

@@ -1,4 +1,4 @@
--- States: read those of some tasks, for who watches them.
+-- States: read those of some tasks, for whoever watches them.
 --
 -- ARGV   resent, bytes at the most, number of fields, their names
 --        per task: id

@@ -1,5 +1,7 @@
--- Deaths that nobody saw: hand some out to be told of, those first that are due first.  They are handed out again after
--- a while, unless somebody says that they were told of.
+-- Deaths that nobody saw: hand some out to be told of.
+--
+-- They come in the order in which they are due.  A death is handed out again after a while, unless `told` says that
+-- somebody was told of it.
 --
 -- Keys   untold
 -- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most

@@ -16,16 +16,12 @@ import hiredis
 import redis.backoff
 import redis.retry
 
-from torrelque.protocol.refusals import CONNECT_TIMEOUT, SILENT
+from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.replies import PUSH
 
 CHUNK = 1 << 16
 
 _MISSING = object()
-
-
-TRICKLE = 3000
-"""Bytes of a reply in the time that a server may be silent that are no more than silence."""
 
 
 class _Hurried:
@@ -58,9 +54,9 @@ class _Hurried:
 class Wire:
     """A connection of the client library, whose socket is read and written here."""
 
-    def __init__(self, connection: Any, timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(self, connection: Any, bounds: Bounds, timeout: float) -> None:
         # Its repetition and its patience are ours.
-        connection.socket_timeout = connection.socket_connect_timeout = min(timeout, CONNECT_TIMEOUT)
+        connection.socket_timeout = connection.socket_connect_timeout = min(timeout, bounds.connect)
         connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         make, end = connection._connect, time.monotonic() + connection.socket_timeout
         connection._connect = lambda: _Hurried(make(), end)
@@ -78,8 +74,9 @@ class Wire:
         connection._sock = None
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
         self._owed = 0
-        self._timeout = SILENT
-        self._socket.settimeout(SILENT)
+        self._bounds = bounds
+        self._timeout = bounds.silence
+        self._socket.settimeout(bounds.silence)
         self._poll = None
         if hasattr(select, 'poll'):
             self._poll = select.poll()
@@ -106,7 +103,7 @@ class Wire:
         self._socket.settimeout(self._timeout)
         return True
 
-    def send(self, data: bytes, timeout: float = SILENT) -> None:
+    def send(self, data: bytes, timeout: float) -> None:
         """Send a command; from now on the server may be silent for ``timeout`` (s)."""
         if timeout != self._timeout:
             self._timeout = timeout
@@ -121,7 +118,7 @@ class Wire:
 
     def post(self, data: bytes) -> None:
         """Send a command whose reply nobody waits for."""
-        self.send(data)
+        self.send(data, self._bounds.silence)
         self._owed += 1
 
     def receive(self) -> Any:
@@ -138,7 +135,7 @@ class Wire:
                 reader.feed(data)
                 heard += len(data)
                 now = time.monotonic()
-                if not end or heard >= TRICKLE:
+                if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:
                     # Of a large reply that is still coming.
                     heard, end = 0, now + patience
                 elif now >= end:

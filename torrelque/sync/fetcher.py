@@ -25,18 +25,18 @@ from torrelque import (
     TorrelqueTimeoutError,
 )
 from torrelque.error import no_reply
-from torrelque.protocol.calls import BLOCK_MS, Plan, claim_args, tell_troubles
-from torrelque.protocol.refusals import SILENT
+from torrelque.protocol.calls import IS_KEYDB, Calls
+from torrelque.protocol.refusals import server_error
 from torrelque.protocol.replies import (
     Claimed,
     UnreadableError,
     is_keydb,
     is_ring,
-    read_claimed,
-    read_swept,
-    server_error,
+    read_claim,
+    read_sweep,
+    tell_troubles,
 )
-from torrelque.protocol.transition import BLOCK, BULK, GRACE, IS_KEYDB, SWEEP, Arg, pack
+from torrelque.protocol.transition import Arg, pack
 
 from .connection import Wire
 from .link import Line
@@ -52,8 +52,9 @@ _TROUBLES = (TorrelqueConnectionError, UnreadableError, redis.exceptions.RedisEr
 class Fetcher:
     """What the threads that wait for tasks of one queue object share."""
 
-    def __init__(self, plan: Plan, line: Line) -> None:
-        self.plan = plan
+    def __init__(self, calls: Calls, line: Line) -> None:
+        self.calls = calls
+        self.bounds = calls.bounds
         self.line = line
         self.closed = False
         self.listening: set[Wire] = set()
@@ -76,11 +77,11 @@ class Fetcher:
             return self.lost.popleft(), True
         except IndexError:
             # With the thread: without a global lock two of them may be given one number.
-            return f'{self.plan.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
+            return f'{self.calls.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
         """A call with its head."""
-        return self.line.call(self.plan.transitions[name], [*self.plan.head(name), *args], resent, until)
+        return self.line.call(self.calls.transitions[name], [*self.calls.head(name), *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
         """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
@@ -103,6 +104,7 @@ class Visit:
 
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
+        self._bounds = fetcher.bounds
         self._wanted = wanted
         self._end = math.inf if timeout is None else time.monotonic() + timeout
         self._got: list[Delivery] = []
@@ -158,25 +160,25 @@ class Visit:
         fetcher = self._fetcher
         if fetcher.closed:
             raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-        until = self._end + GRACE
+        until = self._end + self._bounds.grace
         if time.monotonic() >= until:
             if self._error is not None:
                 raise no_reply(self._error)
             if self._late:
                 raise TorrelqueTimeoutError('no task came in time')
             # The bell was silent, or this process stood still: the server is still to be asked.
-            self._late, until = True, time.monotonic() + GRACE
+            self._late, until = True, time.monotonic() + self._bounds.grace
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
             record, again = fetcher.record()
             # Of a claim of another call it is not known when it was made.
             self._since = -math.inf if again else time.monotonic()
-        wanted = min(BULK, self._wanted - len(self._got))
+        wanted = self._wanted - len(self._got)
         self._claim_in_doubt = record
         try:
-            reply = fetcher.call('claim', claim_args('', record, wanted, 1 if stays else 0), again, until)
-            claimed = read_claimed(reply, self._since)
+            reply = fetcher.call('claim', fetcher.calls.claim('', record, wanted, 1 if stays else 0), again, until)
+            claimed = read_claim(reply, self._since)
         except _TROUBLES as exc:
             lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
             lost = lost or isinstance(exc, UnreadableError)
@@ -204,7 +206,7 @@ class Visit:
             self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:
             try:
-                task = self._fetcher.plan.serialiser.loads(payload)
+                task = self._fetcher.calls.serialiser.loads(payload)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as exc:
@@ -215,14 +217,14 @@ class Visit:
 
     def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
         try:
-            self._fetcher.call('bury', self._fetcher.plan.reject(task_id, token, error))
+            self._fetcher.call('bury', self._fetcher.calls.reject(task_id, token, error))
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
             logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
         # The last first: each goes to the head.
         try:
-            for args in self._fetcher.plan.give_back(task_ids[::-1]):
+            for args in self._fetcher.calls.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
             logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
@@ -234,7 +236,8 @@ class Visit:
         if time.monotonic() < self._no_sweep_before:
             return False
         try:
-            tell_troubles(read_swept(self._fetcher.call('sweep', [str(SWEEP)], until=self._end + GRACE)))
+            calls, until = self._fetcher.calls, self._end + self._bounds.grace
+            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles)
         except _TROUBLES as exc:
             logger.warning('a sweep failed: %s', exc)
             # Until then none is tried: each claim would call for the next.
@@ -245,20 +248,21 @@ class Visit:
     def _listen(self, wait: float | None) -> None:
         """Block until the bell rings, it is time to look, or something is due."""
         fetcher, line = self._fetcher, self._fetcher.line
-        block = max(0.001, min(BLOCK, self._end - time.monotonic()))
+        block = max(0.001, min(self._bounds.block, self._end - time.monotonic()))
         due = wait is not None and wait < block
         self._listened = True
         wire = None
         endless = False
         try:
-            endless = fetcher.is_endless(self._end + GRACE)
-            patience = max(0.001, wait) if due and wait is not None else block if endless else block + SILENT
+            endless = fetcher.is_endless(self._end + self._bounds.grace)
+            longest = block if endless else block + self._bounds.silence
+            patience = max(0.001, wait) if due and wait is not None else longest
             began = time.monotonic()
             wire = line.take()
             fetcher.listening.add(wire)
             if fetcher.closed:
                 raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-            wire.send(pack(['BLPOP', fetcher.plan.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
+            wire.send(pack(['BLPOP', fetcher.calls.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
             reply = wire.receive()
             if isinstance(reply, Exception):
                 raise server_error(str(reply))
@@ -293,18 +297,18 @@ class Visit:
     def _abandon(self, exc: BaseException) -> None:
         """Leave nothing behind: give back what was taken, and ring for those who stay."""
         away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
-        until = time.monotonic() + GRACE
+        until = time.monotonic() + self._bounds.grace
         try:
             if self._claim_in_doubt and not away:
                 # Its record stays until it expires: the first sending may yet arrive.
-                args = claim_args('', self._claim_in_doubt, 1, 0)
-                claimed = read_claimed(self._fetcher.call('claim', args, True, until))
+                args = self._fetcher.calls.claim('', self._claim_in_doubt, 1, 0)
+                claimed = read_claim(self._fetcher.call('claim', args, True, until))
                 self._held += [task_id for task_id, _ in claimed.tasks]
                 self._claim_in_doubt = ''
             if self._held:
                 self._give_back(self._held, until)
             elif self._listened and not away:
-                self._fetcher.call('leave', ['', BLOCK_MS], until=until)
+                self._fetcher.call('leave', [], until=until)
         except _TROUBLES as error:
             logger.debug('leaving the bell failed: %s', error)
         finally:

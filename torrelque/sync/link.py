@@ -18,8 +18,8 @@ import redis.cluster
 import redis.exceptions
 
 from torrelque import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError
-from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, REPEATING, SILENT, final_error
-from torrelque.protocol.replies import error_code, server_error
+from torrelque.protocol.bounds import Bounds
+from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, final_error, server_error
 from torrelque.protocol.transition import Arg, Transition, pack
 
 from .connection import Wire
@@ -27,8 +27,6 @@ from .connection import Wire
 Client = redis.Redis | redis.RedisCluster
 
 _TROUBLES = (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
-LEAST = 0.05
-"""s that a call has at the least, however late it is."""
 
 
 def check_client(client: object) -> None:
@@ -59,7 +57,7 @@ def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -> None
 
 # Lines, shared by the queues of one client
 
-_lines: 'weakref.WeakKeyDictionary[Any, dict[int | None, Line]]' = weakref.WeakKeyDictionary()
+_lines: 'weakref.WeakKeyDictionary[Any, dict[tuple[int | None, Bounds], Line]]' = weakref.WeakKeyDictionary()
 _sharing = threading.Lock()
 
 
@@ -73,24 +71,26 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_unlock)
 
 
-def share_line(client: Client, key: str, user: object) -> 'Line':
+def share_line(client: Client, key: str, user: object, bounds: Bounds) -> 'Line':
     """The line of a client to the server that has a key, for one more user of it."""
     # Clients may be many for one pool.
     owner = client if isinstance(client, redis.RedisCluster) else client.connection_pool
     slot = client.keyslot(key) if isinstance(client, redis.RedisCluster) else None
     with _sharing:
         lines = _lines.setdefault(owner, {})
-        if slot not in lines:
-            lines[slot] = Line(owner, key)
-            weakref.finalize(owner, lines[slot].disconnect)
-        lines[slot].users.add(user)
-        return lines[slot]
+        place = slot, bounds
+        if place not in lines:
+            lines[place] = Line(owner, key, bounds)
+            weakref.finalize(owner, lines[place].disconnect)
+        lines[place].users.add(user)
+        return lines[place]
 
 
 class Line:
     """Connections to the server that has a key, each for one thread at a time."""
 
-    def __init__(self, owner: Any, key: str) -> None:
+    def __init__(self, owner: Any, key: str, bounds: Bounds) -> None:
+        self.bounds = bounds
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
         self.established = False
         """Whether there ever was a connection."""
@@ -131,7 +131,7 @@ class Line:
             if wire.usable():
                 return wire
             wire.close()
-        wire = Wire(self._make(), timeout)
+        wire = Wire(self._make(), self.bounds, timeout)
         self.established = True
         return wire
 
@@ -167,7 +167,7 @@ class Line:
     def call(
         self, transition: Transition | None, args: Sequence[Arg], resent: bool = False, until: float = math.inf
     ) -> Any:
-        """The reply to a call, which is repeated for `REPEATING` s, or until the clock `time.monotonic` says so."""
+        """The reply to a call, which is repeated for ``Bounds.repeat``, or until the clock `time.monotonic` says so."""
         whole = False
         spent = delay = 0.0
         while True:
@@ -175,10 +175,11 @@ class Line:
             wire = None
             sent = False
             try:
-                wire = self.take(max(LEAST, until - began))
+                wire = self.take(max(self.bounds.min_call, until - began))
                 data = pack(args) if transition is None else transition.pack(args, resent, whole)
                 sent = True
-                wire.send(data, SILENT if until == math.inf else min(SILENT, max(LEAST, until - time.monotonic())))
+                left = math.inf if until == math.inf else max(self.bounds.min_call, until - time.monotonic())
+                wire.send(data, min(self.bounds.silence, left))
                 reply = wire.receive()
             except _TROUBLES as exc:
                 if wire is not None:
@@ -206,8 +207,8 @@ class Line:
                 error = self._refused(wire, str(reply))
                 why = f'the server does not serve: {error}'
             # A process that was stopped does not take that time for the server's.
-            spent += min(time.monotonic() - began, 2 * SILENT) + delay
-            if spent >= REPEATING or time.monotonic() >= until:
+            spent += min(time.monotonic() - began, 2 * self.bounds.silence) + delay
+            if spent >= self.bounds.repeat or time.monotonic() >= until:
                 raise TorrelqueConnectionError(why) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))

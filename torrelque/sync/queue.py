@@ -22,16 +22,16 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.model import JSON
-from torrelque.protocol.calls import Call, Plan, many_to_release, many_to_touch, options_of_many, told
+from torrelque.protocol.bounds import BOUNDS, Bounds
+from torrelque.protocol.calls import BulkEnqueue, Call, Calls, Many
 from torrelque.protocol.check import check_count, milliseconds
-from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled
+from torrelque.protocol.lease import renewed, renewing
+from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled, settled_or_logged
 from torrelque.protocol.steps import (
-    Enqueuer,
     GroupScan,
     Steps,
     acknowledge_deaths,
     advance,
-    calls_of,
     command,
     get_group_stats,
     get_limits,
@@ -45,7 +45,7 @@ from torrelque.protocol.steps import (
     take_deaths,
     told_of_many,
 )
-from torrelque.protocol.transition import Arg, renewed, renewing
+from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
 
 from .fetcher import Fetcher, Visit
@@ -85,6 +85,9 @@ class Torrelque:
     result_ttl: float = 3600
     """How long (s) a kept state can be read where `release` was not given another time."""
 
+    _bounds: Bounds = BOUNDS
+    """Limits and times of the core."""
+
     def __init__(
         self,
         client: Client,
@@ -94,15 +97,15 @@ class Torrelque:
         max_tasks: int | None = None,
     ) -> None:
         check_client(client)
-        self._plan = Plan(queue, serialiser, max_tasks)
-        self.keys = self._plan.keys
+        self._calls = Calls(queue, serialiser, max_tasks, self._bounds)
+        self.keys = self._calls.keys
         self.name = queue
         self.client = client
         self.serialiser = serialiser
         self.max_tasks = max_tasks
-        self._line = share_line(client, self.keys['pending'], self)
-        self._unsure = Unsure()
-        self._fetcher = Fetcher(self._plan, self._line)
+        self._line = share_line(client, self.keys['pending'], self, self._calls.bounds)
+        self._unsure = Unsure(self._calls.bounds.unsure_calls)
+        self._fetcher = Fetcher(self._calls, self._line)
 
     def __repr__(self) -> str:
         return f'<{type(self).__module__.rpartition(".")[0]}.{type(self).__name__} {self.name!r}>'
@@ -139,13 +142,14 @@ class Torrelque:
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        call = self._plan.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
             # As if sent before: the client library may repeat a transaction whose reply was lost.
-            add_to_pipeline(self.client, pipeline, self._plan.words(call, resent=True))
+            add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             self._send(call)
-        return call[2]
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     def enqueue_many(
         self,
@@ -159,11 +163,10 @@ class Torrelque:
     ) -> list[TorrelqueTaskId]:
         """Store tasks of an iterable of any length, as the asynchronous one; the iterable is a plain one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        options = options_of_many(lease, delay, max_attempts, group, priority)
+        enqueuer = self._calls.enqueue_many(lease, delay, max_attempts, group, priority)
         self._check_open()
         if not isinstance(tasks, Iterable):
             raise TorrelqueTypeError(f'tasks must be an iterable, not {type(tasks).__name__}')
-        enqueuer = Enqueuer(self.serialiser, options)
         try:
             try:
                 for task in tasks:
@@ -179,7 +182,7 @@ class Torrelque:
 
     def cancel(self, task_id: str) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._plan.cancel(task_id)), task_id)
+        return settled(self._send(self._calls.cancel(task_id)), task_id)
 
     # Consumers
 
@@ -216,7 +219,7 @@ class Torrelque:
         pipeline: Any = None,
     ) -> bool:
         """Give a task back, as the asynchronous one."""
-        return self._settle(self._plan.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        return self._settle(self._calls.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
 
     def release(
         self,
@@ -228,7 +231,7 @@ class Torrelque:
         pipeline: Any = None,
     ) -> bool:
         """Finish a task, as the asynchronous one."""
-        return self._settle(self._plan.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        return self._settle(self._calls.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
 
     def release_many(
         self,
@@ -238,11 +241,11 @@ class Torrelque:
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
-        return self._settle_many(*many_to_release(task_ids, result_ttl, status, self.result_ttl))
+        return self._settle_many(self._calls.release_many(task_ids, result_ttl, status, self.result_ttl))
 
     def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         """Renew a lease, as the asynchronous one."""
-        call, since = self._plan.touch(task_id, task_timeout, progress), time.monotonic()
+        call, since = self._calls.touch(task_id, task_timeout, progress), time.monotonic()
         renewing([task_id], since, task_timeout)
         done = self._settle(call)
         renewed([task_id], [done], since, task_timeout)
@@ -250,16 +253,15 @@ class Torrelque:
 
     def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
-        name, ids, rest = many_to_touch(task_ids, task_timeout)
-        since = time.monotonic()
-        renewing(ids, since, task_timeout)
-        done = self._settle_many(name, ids, rest)
-        renewed(ids, done, since, task_timeout)
+        many, since = self._calls.touch_many(task_ids, task_timeout), time.monotonic()
+        renewing(many.task_ids, since, task_timeout)
+        done = self._settle_many(many)
+        renewed(many.task_ids, done, since, task_timeout)
         return done
 
     def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
         """Take a task out of the flow, as the asynchronous one."""
-        return self._settle(self._plan.bury(task_id, error, tell_after))
+        return self._settle(self._calls.bury(task_id, error, tell_after))
 
     # Operators
 
@@ -271,53 +273,53 @@ class Torrelque:
         rate: tuple[int, float] | float | None = None,
     ) -> None:
         """Set both limits of a group, or the default of all groups, as the asynchronous one."""
-        self._run(set_limit(self._plan, group, concurrency, rate))
+        self._run(set_limit(self._calls, group, concurrency, rate))
 
     def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None."""
-        return self._run(get_limits(self._plan))
+        return self._run(get_limits(self._calls))
 
     def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
-        self._run(pause(group, probe))
+        self._run(pause(self._calls, group, probe))
 
     def resume(self, group: str | None = None) -> None:
         """End a `pause`, as the asynchronous one."""
-        self._run(resume(group))
+        self._run(resume(self._calls, group))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
-        return self._run(get_group_stats(group))
+        return self._run(get_group_stats(self._calls, group))
 
     def groups(self) -> Iterator[str]:
         """Names of the groups that have tasks, as the asynchronous one; the iterator is a plain one."""
-        scan = GroupScan(self._plan)
+        scan = GroupScan(self._calls)
         while not scan.over:
             yield from self._run(scan.read())
 
     def redrive(self, *task_ids: str, limit: int | None = None) -> int:
         """Bring dead tasks back, as the asynchronous one."""
-        return self._run(redrive(self._plan, task_ids, limit))
+        return self._run(redrive(self._calls, task_ids, limit))
 
     def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, as the asynchronous one."""
-        return self._run(take_deaths(self._plan, max_tasks, again_after))
+        return self._run(take_deaths(self._calls, max_tasks, again_after))
 
     def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
         """Say that nobody needs to be told of these deaths any more, as the asynchronous one."""
-        self._run(acknowledge_deaths(task_ids))
+        self._run(acknowledge_deaths(self._calls, task_ids))
 
     def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, as the asynchronous one."""
-        return self._run(sweep())
+        return self._run(sweep(self._calls))
 
     def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
-        return self._run(get_queue_stats())
+        return self._run(get_queue_stats(self._calls))
 
     def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task, as the asynchronous one."""
-        return self._run(get_task_state(self._plan, task_id))
+        return self._run(get_task_state(self._calls, task_id))
 
     # The server
 
@@ -333,7 +335,7 @@ class Torrelque:
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._line.call(self._plan.transitions[name], [*self._plan.head(name), *args], resent)
+        return self._line.call(self._calls.transitions[name], [*self._calls.head(name), *args], resent)
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -348,7 +350,7 @@ class Torrelque:
 
     def _settle(self, call: Call, pipeline: Any = None) -> bool:
         if pipeline is not None:
-            add_to_pipeline(self.client, pipeline, self._plan.words(call))
+            add_to_pipeline(self.client, pipeline, self._calls.words(call))
             return None  # type: ignore[return-value]  # nobody can know yet, and few look
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
@@ -360,29 +362,29 @@ class Torrelque:
             except TorrelqueConnectionError:
                 self._unsure.note(name, args)
                 raise
-        return told(name, task_id, outcome)
+        return settled_or_logged(name, task_id, outcome)
 
-    def _send_many(self, enqueuer: Enqueuer) -> None:
+    def _send_many(self, enqueuer: BulkEnqueue) -> None:
         try:
             enqueuer.returned(self._call('enqueue', enqueuer.take_call()))
         except BaseException:
             enqueuer.drop()
             raise
 
-    def _settle_many(self, name: str, task_ids: list[str], rest: list[Arg]) -> list[bool]:
+    def _settle_many(self, many: Many) -> list[bool]:
         self._check_open()
-        done, sent, length = list[bool](), list[list[Arg]](), 2 + len(rest)
+        done, sent = list[bool](), list[list[Arg]]()
         try:
-            for ids, args in calls_of(name, task_ids, rest):
+            for ids, args in self._calls.parts(many):
                 sent.append(args)
-                words, resent = self._unsure.all_again(name, args, length) if self._unsure else (args, False)
-                done += told_of_many(name, ids, self._call(name, words, resent))
+                words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
+                done += told_of_many(many.name, ids, self._call(many.name, words, resent))
         except (TorrelqueConnectionError, TorrelqueServerError):
             # Of those that went before it nobody is told either.
-            self._unsure.note_all(name, sent, length)
+            self._unsure.note_all(many.name, sent, many.width)
             raise
         if self._unsure:
-            self._unsure.forget_all(name, sent, length)
+            self._unsure.forget_all(many.name, sent, many.width)
         return done
 
     def _run(self, steps: Steps[T]) -> T:

@@ -1,0 +1,89 @@
+"""The table of transitions: what each script does, and what a call of it is.
+
+Everything that depends on which script it is stands here, in the order of ``docs/data-model.md``; a test compares the
+table with that page and with the headers of the scripts.  Builders of the calls are in `calls`, readers of the replies
+in `replies`, each under the script's name.
+"""
+
+from typing import NamedTuple
+
+_REFUSALS = ('cancelled', 'lease_lost', 'not_working', 'unknown', 'broken')
+"""What becomes of a task that its caller does not hold."""
+
+
+class Row(NamedTuple):
+    """One script: its arrow, and what a call of it has once, before the arguments of its tasks."""
+
+    name: str
+    arrow: str
+    """The first sentence of the Lua file: between which states it moves tasks, or what it does."""
+    head: tuple[str, ...] = ()
+    """What each call has once: ``max_tasks``, ``acknowledged`` (a claim's record that may be deleted), ``block``."""
+    droppable: bool = False
+    """Whether a task is left out whose caller is gone before the call was sent."""
+    known_by: int = 0
+    """How many of a task's arguments tell a settling call from others: id, token and, where it has one, mark.  By these
+    it is repeated when nobody knows whether it was carried out; 0 where that may be done as often as you like."""
+    outcomes: tuple[str, ...] = ()
+    """What may become of a task, where the script answers for each."""
+    width: int | None = None
+    """Length of the reply, 1 being ``ok`` alone; None where it depends."""
+
+
+TABLE = (
+    # The life of a task.
+    Row(
+        'enqueue',
+        'new -> pending | delayed',
+        head=('max_tasks', 'block'),
+        droppable=True,
+        outcomes=('ok', 'duplicate', 'full', 'broken'),
+    ),
+    Row('claim', 'pending -> working'),
+    Row('touch', 'working -> working', head=('acknowledged', 'block'), outcomes=('ok', *_REFUSALS)),
+    Row(
+        'requeue',
+        'working -> pending | delayed | dead',
+        head=('acknowledged', 'block'),
+        known_by=3,
+        outcomes=('ok', 'dead', *_REFUSALS),
+    ),
+    Row(
+        'release',
+        'working -> completed | rejected',
+        head=('acknowledged',),
+        known_by=2,
+        outcomes=('ok', *_REFUSALS),
+    ),
+    Row('bury', 'working -> dead', head=('acknowledged',), known_by=3, outcomes=('ok', *_REFUSALS)),
+    Row('tell', 'Deaths that nobody saw: hand some out to be told of.'),
+    Row('told', 'Deaths that nobody saw: some were told of.', width=1),
+    Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'not_dead', 'unknown', 'broken')),
+    Row(
+        'cancel',
+        'pending | delayed | dead -> cancelled, working -> marked',
+        outcomes=('ok', 'final', 'unknown', 'broken'),
+    ),
+    Row('sweep', 'working -> pending | dead, delayed -> pending', width=6),
+    # What operators read and set.
+    Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),
+    Row('limit', 'Limits: how many tasks of a group are worked on at once, and how many begin in a time.', width=1),
+    Row('advance', 'Groups: look at some anew, after the default of their limits was changed.', width=1),
+    Row('pause', 'Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.', width=1),
+    Row('resume', 'Resume: hand tasks out again, of a group or of the queue.', width=1),
+    Row('group', 'Group: what there is of one, read at one moment.', width=7),
+    # What watchers read, and what a consumer says that goes.
+    Row('state', 'States: read those of some tasks, for whoever watches them.'),
+    Row(
+        'leave', 'The bell: a consumer leaves it, and has somebody else hear.', head=('acknowledged', 'block'), width=1
+    ),
+)
+"""One row a script."""
+
+ROWS = {row.name: row for row in TABLE}
+"""The same, by the script's name."""
+
+DONE = frozenset({'ok', 'dead'})
+"""Outcomes with which a call has done what it was made for."""
+WITH_VALUE = frozenset({'duplicate', 'full'})
+"""Outcomes that are a list of a word and a value."""
