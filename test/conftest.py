@@ -16,11 +16,11 @@ import pytest
 import redis
 import redis.asyncio
 
-from bounding import Bound, bind, rebind
-from processes import hear_signals_in_children
-from proxy import Proxy, open_proxy
-from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
-from topology import Cluster, Sentinel, start_cluster, start_sentinel
+from support.bounding import Bound, bind, rebind
+from support.processes import hear_signals_in_children
+from support.proxy import Proxy, open_proxy
+from support.servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.protocol.bounds import BOUNDS
 

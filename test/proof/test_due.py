@@ -3,7 +3,7 @@
 import pytest
 import redis.asyncio
 
-from due import fill, measure
+from proof.due import fill, measure
 from torrelque import Torrelque
 
 

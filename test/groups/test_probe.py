@@ -1,0 +1,482 @@
+"""Pauses that let one task through every so often: how often, which one, and who is woken for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import pickle
+from typing import Any
+
+import pytest
+import redis.asyncio
+import redis.exceptions
+
+import torrelque
+from conftest import nothing_left
+from support.proxy import Proxy, calls_of
+from support.servers import RealServer
+from support.taking import drain, take_all, tasks_of
+from support.waiting import until_waiting
+from torrelque import Torrelque
+
+GROUPS = pytest.mark.parametrize('group', [None, 'g'])
+
+
+async def times_of(client: Any, queue: Torrelque, group: str | None) -> tuple[int, int]:
+    """When the next probe is, and the time from one to the next (ms)."""
+    instant, every = (await client.hget(queue.keys['probes'], group or '')).split()
+    return int(instant), int(every)
+
+
+async def clock(client: redis.asyncio.Redis) -> int:
+    seconds, microseconds = await client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+async def make_due(client: redis.asyncio.Redis, queue: Torrelque, group: str | None) -> None:
+    """Its time comes."""
+    _, every = await times_of(client, queue, group)
+    await client.hset(queue.keys['probes'], group or '', f'1 {every}')
+    await client.zadd(queue.keys['rated'], {group or '': 1}, xx=True)
+    await queue.sweep()
+
+
+async def keys_of(client: Any, queue: Torrelque) -> set[str]:
+    """Short names of the keys that are there, without states and the record of a claim."""
+    base = queue.keys['pending'].removesuffix('pending')
+    names = {key.decode().removeprefix(base) for key in await client.keys('*')}
+    return {name for name in names if not name.startswith(('task:', 'claim:'))}
+
+
+@GROUPS
+async def test_one_task_is_let_through_when_its_time_has_come_and_no_more(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    before = await clock(client)
+    await queue.pause(group, probe=60)
+    instant, every = await times_of(client, queue, group)
+    assert before + 60_000 <= instant <= await clock(client) + 60_000 and every == 60_000
+    await queue.enqueue_many(range(4), group=group)
+    assert await take_all(queue) == []
+
+    for n in range(2):
+        await make_due(client, queue, group)
+        before = await clock(client)
+        ((task_id, task),) = await take_all(queue, bulk=100)
+        assert (task, task_id.probe, task_id.group) == (n, True, group)
+        assert (await times_of(client, queue, group))[0] >= before + 60_000
+        assert await take_all(queue) == []
+    assert (await queue.get_group_stats('g')).paused
+
+    await queue.resume(group)
+    rest = await take_all(queue)
+    assert [(task, task_id.probe, task_id.group) for task_id, task in rest] == [(2, False, group), (3, False, group)]
+
+
+def test_the_id_of_a_probe_keeps_its_mark_when_it_is_pickled() -> None:
+    for probe in (True, False):
+        task_id = torrelque.TorrelqueTaskId('a', 1, '1-1', 'g', 2.0, probe)
+        assert pickle.loads(pickle.dumps(task_id)).probe is probe
+    assert torrelque.TorrelqueTaskId('a').probe is False
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('paused', ['the queue', 'the queue with groups', 'a group', 'a strict group'])
+async def test_many_consumers_are_given_one_probe_in_each_interval(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, paused: str
+) -> None:
+    group = 'g' if 'a ' in paused else None
+    taken = []
+    enough = asyncio.Event()
+
+    async def consume(queue: Torrelque) -> None:
+        while True:
+            task_id, _ = await queue.dequeue()
+            taken.append(task_id)
+            await queue.release(task_id)
+            if len(taken) == 5:
+                enough.set()
+
+    if paused == 'a strict group':
+        await queue.set_limit('g', concurrency=1)
+    await queue.pause(group, probe=0.2)
+    first, _ = await times_of(client, queue, group)
+    async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+        consumers = [asyncio.create_task(consume(some)) for some in (queue, other) for _ in range(20)]
+        await until_waiting(client, 2)
+        await queue.enqueue_many(range(100), group=(lambda n: f'g{n % 7}') if 'groups' in paused else group)
+        # Nobody's block at the bell ends by itself: they wake for it.
+        await asyncio.wait_for(enough.wait(), 60)
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.wait(consumers)
+    # Whole milliseconds of the server, as the times are.
+    instants = [int(float(task_id.token.partition('-')[2])) for task_id in taken]
+    assert all(task_id.probe for task_id in taken) and instants[0] >= first
+    assert all(later - sooner >= 200 for sooner, later in itertools.pairwise(instants))
+
+
+@GROUPS
+@pytest.mark.parametrize('late', [False, True], ids=['enqueued before', 'enqueued after'])
+async def test_who_waits_already_is_told_of_the_time(
+    server: RealServer,
+    client: redis.asyncio.Redis,
+    queue: Torrelque,
+    queue_name: str,
+    endless: None,
+    group: str | None,
+    late: bool,
+) -> None:
+    await queue.pause(group, probe=1000)
+    if not late:
+        await queue.enqueue(1, group=group)
+    async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
+        waiting = asyncio.ensure_future(other.dequeue())
+        await until_waiting(client)
+        await queue.pause(group, probe=0.2)
+        if late:
+            await queue.enqueue(1, group=group)
+        task_id, _ = await asyncio.wait_for(waiting, 60)
+    assert task_id.probe
+
+
+@GROUPS
+async def test_a_pause_without_probes_stays_one(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.enqueue(1, group=group)
+    await queue.pause(group)
+    await queue.pause(group, probe=0.01)
+    assert not await client.exists(queue.keys['probes'])
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0.1)
+    await queue.resume(group)
+    assert await queue.dequeue(60)
+
+
+@GROUPS
+async def test_who_leaves_while_it_keeps_the_time_wakes_another(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, queue_name: str, endless: None, group: str | None
+) -> None:
+    await queue.pause(group, probe=1)
+    async with server.client() as one_client, server.client() as two_client:
+        async with Torrelque(one_client, queue=queue_name) as one, Torrelque(two_client, queue=queue_name) as two:
+            leaves = asyncio.ensure_future(one.dequeue())
+            await until_waiting(client)
+            stays = asyncio.ensure_future(two.dequeue())
+            await until_waiting(client, count=2)
+            await queue.enqueue(1, group=group)
+            assert one._session is not None
+            while one._session.fetcher._timer is None:
+                await asyncio.sleep(0.005)
+            assert two._session is not None
+            assert two._session.fetcher._timer is None
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            assert (await asyncio.wait_for(stays, 60))[0].probe
+
+
+@GROUPS
+async def test_who_waits_for_a_probe_does_not_spin(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group, probe=60)
+    await queue.pause('h')
+    await queue.enqueue_many([1, 2], group=group)
+    await queue.enqueue(3, group='h')
+    waiting = asyncio.create_task(queue.dequeue(60))
+    await until_waiting(client)
+    with server.sync_client() as raw:
+        await asyncio.sleep(0.2)
+        calls = raw.info('commandstats')['cmdstat_evalsha']['calls']
+        await asyncio.sleep(0.3)
+        assert raw.info('commandstats')['cmdstat_evalsha']['calls'] - calls <= 1
+    await queue.resume(group)
+    await waiting
+
+
+async def test_a_due_probe_that_finds_nothing_does_not_spin(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    await queue.pause(probe=60)
+    await queue.pause('h')
+    await queue.enqueue(3, group='h')
+    await make_due(client, queue, None)
+    waiting = asyncio.create_task(queue.dequeue(60))
+    await until_waiting(client)
+    with server.sync_client() as raw:
+        await asyncio.sleep(0.2)
+        calls = raw.info('commandstats')['cmdstat_evalsha']['calls']
+        await asyncio.sleep(0.3)
+        assert raw.info('commandstats')['cmdstat_evalsha']['calls'] - calls <= 1
+    await queue.enqueue(4)
+    task_id, task = await asyncio.wait_for(waiting, 60)
+    assert (task, task_id.probe) == (4, True)
+
+
+@pytest.mark.parametrize(('paused', 'group'), [(None, None), (None, 'g'), ('g', 'g')])
+async def test_a_claim_whose_reply_is_lost_is_given_the_same_probe(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, queue_name: str, paused: str | None, group: str | None
+) -> None:
+    await queue.pause(paused, probe=60)
+    await queue.enqueue_many(range(3), group=group)
+    await make_due(client, queue, paused)
+    async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
+        await faulty.get_queue_stats()
+        proxy.lose_reply(calls_of('claim'))
+        task_id, task = await faulty.dequeue(60)
+        assert proxy.lossless
+        assert (task, task_id.probe, task_id.attempt, task_id.group) == (0, True, 1, group)
+        assert await take_all(faulty) == await take_all(queue) == []
+        assert await faulty.release(task_id)
+
+
+async def test_a_claim_whose_reply_is_lost_tells_its_probes_from_the_others(
+    client: redis.asyncio.Redis, queue: Torrelque, proxy: Proxy, queue_name: str
+) -> None:
+    await queue.pause('g', probe=60)
+    await queue.enqueue_many(['g', 'h', 'i'], group=lambda task: task)
+    await queue.enqueue_many(['plain', 'another'])
+    await make_due(client, queue, 'g')
+    async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
+        await faulty.get_queue_stats()
+        proxy.lose_reply(calls_of('claim'))
+        taken = await faulty.dequeue(60, max_tasks=10)
+        assert proxy.lossless
+    assert sorted((task, task_id.probe, task_id.group) for task_id, task in taken) == [
+        *(('another', False, None), ('g', True, 'g'), ('h', False, 'h'), ('i', False, 'i'), ('plain', False, None)),
+    ]
+
+
+@GROUPS
+async def test_after_a_probe_whose_holder_is_gone_comes_the_next_task(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group, probe=60)
+    await queue.enqueue_many(range(2), group=group, task_timeout=600)
+    for n in range(2):
+        await make_due(client, queue, group)
+        assert await tasks_of(queue) == [n]
+    assert (await queue.get_queue_stats()).working == 2
+
+
+@GROUPS
+async def test_a_probe_that_finds_no_task_waits_for_the_next(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, endless: None
+) -> None:
+    await queue.pause(group, probe=60)
+    await make_due(client, queue, group)
+    assert await take_all(queue) == []
+    assert await keys_of(client, queue) == {'paused', 'probes'}
+    waiting = asyncio.ensure_future(queue.dequeue())
+    await until_waiting(client)
+    await queue.enqueue_many([1, 2], group=group)
+    task_id, task = await asyncio.wait_for(waiting, 60)
+    assert (task, task_id.probe) == (1, True)
+    assert await take_all(queue) == []
+
+
+async def test_the_probe_of_a_strict_group_is_its_head(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    await queue.set_limit('g', concurrency=1)
+    await queue.enqueue_many(range(3), group='g')
+    # A head that came up before goes back, and comes up again in its time.
+    await queue.pause('g', probe=60)
+    assert await take_all(queue) == []
+    await make_due(client, queue, 'g')
+    ((head, task),) = await take_all(queue)
+    assert task == 0
+    # While it is out its slot is used up, whatever the time.
+    await make_due(client, queue, 'g')
+    assert await take_all(queue) == []
+    await queue.requeue(head)
+    ((head, task),) = await take_all(queue)
+    assert (task, head.attempt, head.probe) == (0, 2, True)
+    await queue.release(head)
+    assert await take_all(queue) == []
+    await make_due(client, queue, 'g')
+    assert await tasks_of(queue) == [1]
+
+
+async def test_the_probe_of_a_group_needs_a_token(client: Any, queue: Torrelque) -> None:
+    await queue.set_limit('g', rate=(1, 3600))
+    await queue.pause('g', probe=60)
+    await queue.enqueue_many(range(3), group='g')
+    await make_due(client, queue, 'g')
+    assert await tasks_of(queue) == [0]
+    await make_due(client, queue, 'g')
+    assert await take_all(queue) == []
+    assert await client.zscore(queue.keys['rated'], 'g') > await clock(client) + 3_000_000
+    await queue.set_limit('g')
+    ((task_id, task),) = await take_all(queue)
+    assert (task, task_id.probe) == (1, True)
+
+
+@pytest.mark.parametrize('default', [False, True])
+async def test_a_limit_that_is_changed_meanwhile_leaves_the_time_alone(
+    client: redis.asyncio.Redis, queue: Torrelque, default: bool
+) -> None:
+    await queue.pause('g', probe=60)
+    await queue.enqueue_many(range(3), group='g')
+    due = await times_of(client, queue, 'g')
+    assert await client.zscore(queue.keys['rated'], 'g') == due[0]
+    for rate in ((100, 1), None):
+        await queue.set_limit(None if default else 'g', concurrency=2, rate=rate)
+        assert await client.zscore(queue.keys['rated'], 'g') == due[0]
+    assert await times_of(client, queue, 'g') == due
+    assert await take_all(queue) == []
+
+
+@pytest.mark.parametrize('bulk', [1, 100])
+async def test_the_probe_of_the_queue_is_what_a_claim_would_take_first(
+    client: redis.asyncio.Redis, queue: Torrelque, bulk: int
+) -> None:
+    await queue.enqueue_many(['halted'] * 3, group='h')
+    await queue.enqueue_many(['low', 'high'], priority=lambda task: 1 if task == 'high' else -1)
+    await queue.enqueue_many(['g0', 'g1'], group='g')
+    await queue.enqueue_many(['p0', 'p1'])
+    await queue.pause('h')
+    await queue.pause(probe=60)
+    seen = []
+    for _ in range(6):
+        await make_due(client, queue, None)
+        ((task_id, task),) = await take_all(queue, bulk=bulk)
+        assert task_id.probe and task_id.group == ('g' if task[0] == 'g' else None)
+        seen.append(task)
+    assert seen[0] == 'high' and seen[-1] == 'low'
+    assert {*seen[1:3]} == {'g0', 'p0'} and {*seen[3:5]} == {'g1', 'p1'}
+    await make_due(client, queue, None)
+    assert await take_all(queue) == []
+    await queue.resume()
+    assert await take_all(queue) == []
+    await queue.resume('h')
+    assert await tasks_of(queue) == ['halted'] * 3
+
+
+async def test_a_probe_of_the_queue_needs_that_of_a_paused_group(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    await queue.pause('g', probe=60)
+    await queue.pause(probe=60)
+    await queue.enqueue_many(range(3), group='g')
+    await make_due(client, queue, None)
+    assert await take_all(queue) == []
+    await make_due(client, queue, 'g')
+    ((task_id, task),) = await take_all(queue)
+    assert (task, task_id.probe) == (0, True)
+    for group in (None, 'g'):
+        assert (await times_of(client, queue, group))[0] > 1
+    await make_due(client, queue, 'g')
+    assert await take_all(queue) == []
+
+
+@GROUPS
+async def test_groups_that_are_not_paused_go_on_and_give_no_probes(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause('other', probe=60)
+    await queue.enqueue_many(range(3), group=group)
+    taken = await take_all(queue)
+    assert [(task, task_id.probe) for task_id, task in taken] == [(n, False) for n in range(3)]
+
+
+@GROUPS
+async def test_a_pause_of_what_is_paused_starts_its_time_anew(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group, probe=60)
+    await queue.enqueue_many(range(2), group=group)
+    await make_due(client, queue, group)
+    await queue.pause(group, probe=30)
+    instant, every = await times_of(client, queue, group)
+    assert every == 30_000 and instant > 1
+    # A head that had come up for the last probe goes back.
+    assert await take_all(queue) == []
+
+    await make_due(client, queue, group)
+    await queue.pause(group)
+    assert await take_all(queue) == []
+    assert not await client.exists(queue.keys['probes'], queue.keys['rated'])
+    await queue.sweep()
+    assert await take_all(queue) == [] and (await queue.get_group_stats('g')).paused
+
+
+@GROUPS
+async def test_nothing_is_left_of_probes_after_resume(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group, probe=60)
+    await queue.enqueue_many(range(3), group=group)
+    await make_due(client, queue, group)
+    ((task_id, _),) = await take_all(queue)
+    await queue.requeue(task_id)
+    await queue.resume(group)
+    assert not await client.exists(queue.keys['probes'], queue.keys['rated'], queue.keys['paused'])
+    assert sorted(await drain(queue)) == [0, 1, 2]
+    assert await nothing_left(client, queue)
+
+
+@GROUPS
+async def test_an_emptied_queue_keeps_the_pause_alone(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group, probe=60)
+    ids = await queue.enqueue_many(range(3), group=group)
+    with contextlib.suppress(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    for task_id in ids:
+        assert await queue.cancel(task_id)
+    with contextlib.suppress(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue(0)
+    assert await keys_of(client, queue) == {'paused', 'probes'}
+
+
+async def test_delayed_tasks_that_become_due_wait_for_the_probe(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    await queue.pause('g', probe=60)
+    ids = await queue.enqueue_many(range(2), group='g', delay=60)
+    await client.zadd(queue.keys['delayed'], dict.fromkeys(ids, 1))
+    await queue.sweep()
+    assert await take_all(queue) == []
+    assert await client.zscore(queue.keys['rated'], 'g') == (await times_of(client, queue, 'g'))[0]
+    await make_due(client, queue, 'g')
+    assert len(await take_all(queue)) == 1
+
+
+@GROUPS
+@pytest.mark.parametrize('text', ['', 'x', '1', '1 0', '1 -5', '-1 5', '1.5 1', '1 2 3'])
+async def test_times_that_were_broken_by_hand_let_nothing_through(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, text: str
+) -> None:
+    await queue.pause(group)
+    await client.hset(queue.keys['probes'], group or '', text)
+    await queue.enqueue_many(range(3), group=group)
+    assert await take_all(queue) == []
+    await queue.resume(group)
+    assert await drain(queue) == [0, 1, 2]
+    assert await nothing_left(client, queue)
+
+
+@GROUPS
+async def test_something_else_in_the_key_of_the_times_lets_nothing_through(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    await queue.pause(group)
+    await client.set(queue.keys['probes'], 'x')
+    await queue.enqueue_many(range(3), group=group)
+    assert await take_all(queue) == []
+    await queue.pause(group)
+    await queue.resume(group)
+    with pytest.raises(redis.exceptions.ResponseError):
+        await queue.pause(group, probe=60)
+    assert not await client.exists(queue.keys['paused'])
+    assert await drain(queue) == [0, 1, 2]
+
+
+@GROUPS
+@pytest.mark.parametrize('probe', [0, 0.0, -1, float('nan'), float('inf'), 1e11, '1', b'1', True, [], 1j], ids=repr)
+async def test_a_time_that_is_none_is_refused_before_anything_is_sent(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None, probe: Any
+) -> None:
+    with pytest.raises((torrelque.TorrelqueTypeError, torrelque.TorrelqueValueError), match='probe'):
+        await queue.pause(group, probe=probe)
+    assert await nothing_left(client, queue)
+    await queue.pause(group, probe=0.0001)
+    assert (await times_of(client, queue, group))[1] == 1
