@@ -53,12 +53,12 @@ nitpick_ignore_regex = [
 
 
 def leading_comment(script: str) -> str:
-    """The comment that a Lua file opens with: its arrow, arguments and replies."""
+    """The comment that a Lua file opens with: its arrow, arguments and replies; and its directives."""
     lines = []
     for line in (SCRIPTS / f'{script}.lua').read_text('utf-8').splitlines():
         if not line.startswith('--'):
             break
-        lines.append(re.sub(r'^-- ?', '', line))
+        lines.append(re.sub(r'^-- ?(?!@)', '', line))
     return '\n'.join(lines)
 
 

@@ -79,8 +79,8 @@ async def run_consumers(worker: int, url: str, name: str, consumers: int, bulk: 
 
 async def consume(queue: Torrelque, worker: int, bulk: int) -> None:
     while True:
-        taken = await queue.dequeue(max_tasks=bulk)
-        tasks = dict(taken if bulk > 1 else [taken])
+        taken = await queue.dequeue_many(bulk)
+        tasks = dict(taken)
         if PILL in tasks.values():
             # It came alone, for it is enqueued when all else is done.
             await asyncio.gather(*(queue.requeue(task_id, forgive=True) for task_id in tasks))

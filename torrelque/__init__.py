@@ -1,6 +1,7 @@
 """A minimal, asynchronous, reliable, distributed work-queue primitive on Redis, Valkey or KeyDB."""
 
 from .aio.queue import Torrelque
+from .codec import TorrelqueSerialiser, TorrelqueTaskSerialiser
 from .error import (
     TorrelqueBulkError,
     TorrelqueClosedError,
@@ -19,12 +20,11 @@ from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
-    TorrelqueTaskSerialiser,
     TorrelqueTaskState,
     TorrelqueTaskStatus,
+    TorrelqueWatch,
 )
 from .protocol.replies import read_outcome
 
@@ -51,5 +51,6 @@ __all__ = [
     'TorrelqueTimeoutError',
     'TorrelqueTypeError',
     'TorrelqueValueError',
+    'TorrelqueWatch',
     'read_outcome',
 ]

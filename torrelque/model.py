@@ -1,60 +1,8 @@
-"""Frozen values that the queue takes and gives: ids, statuses, states, statistics."""
+"""What the queue takes and gives: frozen values (ids, statuses, states, statistics), and the type of a watch."""
 
 import enum
-import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
-
-
-class TorrelqueSerialiser(Protocol):
-    """What turns tasks, results and progress into bytes and back.  A module with both functions will do."""
-
-    @property
-    def dumps(self) -> Callable[[Any], bytes | str]:
-        """Makes bytes, or text, of a value."""
-
-    @property
-    def loads(self) -> Callable[[bytes], Any]:
-        """Makes the value of its bytes."""
-
-
-class TorrelqueTaskSerialiser(NamedTuple):
-    """A pair of functions that turn a value into bytes and bytes into the value."""
-
-    dumps: Callable[[Any], bytes | str]
-    loads: Callable[[bytes], Any]
-
-
-def _make_encode() -> Callable[[Any], str]:
-    """An encoder of compact JSON.
-
-    `json.JSONEncoder.encode` makes the encoder in C anew for each value, which costs more than a small value itself.
-    Without its record of what it is in, a circular value is a `RecursionError`.
-    """
-    encoder = json.JSONEncoder(separators=(',', ':'))
-    make = getattr(json.encoder, 'c_make_encoder', None)
-    if make is None:
-        return encoder.encode
-    escape = json.encoder.encode_basestring_ascii
-    chunks = make(None, encoder.default, escape, None, ':', ',', False, False, True)
-    return lambda value: ''.join(chunks(value, 0))
-
-
-_encode = _make_encode()
-_decoder = json.JSONDecoder()
-
-
-def _decode(data: bytes) -> Any:
-    text = data.decode()
-    if text[:1] in ' \t\n\r':
-        return _decoder.decode(text)
-    # It does not look for white space before and behind, which takes as long as a small value.
-    value, end = _decoder.raw_decode(text)
-    return value if end == len(text) else _decoder.decode(text)
-
-
-JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), _decode)
-"""The default: compact JSON, encoder and decoder made once."""
 
 
 class TorrelqueTaskStatus(enum.IntEnum):
@@ -167,6 +115,24 @@ class TorrelqueTaskState(NamedTuple):
     """The group whose order, fairness and limits it shares."""
     priority: int
     """Tasks of a higher priority go first."""
+
+
+class TorrelqueWatch(Protocol):
+    """The states of one task, one after the other, as `Torrelque.watch` gives them: for ``async for``.
+
+    ``contextlib.aclosing`` takes it as well, which ends the watch where its block is left.
+    """
+
+    def __aiter__(self) -> AsyncIterator[TorrelqueTaskState]: ...
+
+    async def __anext__(self) -> TorrelqueTaskState: ...
+
+    async def aclose(self) -> None:
+        """Watch no longer, at once; whoever waits for the next state is told that it was the last.
+
+        Nothing is sent, and nothing happens when the watch is over already.
+        """
+        ...
 
 
 class TorrelqueDeath(NamedTuple):

@@ -45,6 +45,7 @@ async def test_times(checked: Torrelque, time: Any, monkeypatch: pytest.MonkeyPa
         (lambda **kw: checked.touch('there', **kw), ('task_timeout',)),
         (lambda **kw: checked.touch_many(['there'], **kw), ('task_timeout',)),
         (checked.dequeue, ('timeout',)),
+        (lambda **kw: checked.dequeue_many(1, **kw), ('timeout',)),
     ):
         for name in kwargs:
             await refused(call, **{name: time})
@@ -57,6 +58,7 @@ async def test_times(checked: Torrelque, time: Any, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize('count', COUNTS, ids=repr)
 async def test_counts(checked: Torrelque, count: Any) -> None:
     await refused(checked.dequeue, 0, max_tasks=count)
+    await refused(checked.dequeue_many, count, 0)
     if count is not None:
         await refused(checked.enqueue, 1, max_attempts=count)
         await refused(checked.enqueue_many, [1], max_attempts=count)
@@ -142,7 +144,7 @@ async def test_the_rest(checked: Torrelque, client: redis.asyncio.Redis) -> None
     for serialiser in serialisers:
         with pytest.raises(TypeError):
             Torrelque(client, serialiser=serialiser)
-    wrong = torrelque.TorrelqueTaskSerialiser(lambda task: 5, bytes)  # type: ignore[arg-type, return-value]
+    wrong = torrelque.TorrelqueTaskSerialiser(lambda task: 5, bytes)  # type: ignore[arg-type]
     async with Torrelque(client, serialiser=wrong) as queue:
         await refused(queue.enqueue, 1)
 

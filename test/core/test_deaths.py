@@ -16,7 +16,7 @@ from support.proxy import Proxy, calls_of
 from support.servers import RealServer
 from support.topology import Cluster
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol.replies import UnreadableError, read_tell
 from torrelque.testing import Clock
 

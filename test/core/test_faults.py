@@ -342,7 +342,15 @@ async def test_full_memory_refuses_tasks_and_lets_leases_go_on(make_server: Make
         for group in ('g', None):
             await queue.pause(group, probe=10)
             assert await client.smembers(queue.keys['paused']) == {(group or '').encode()}
+            await queue.pause(group)
+            assert not await client.exists(queue.keys['probes'])
             await queue.resume(group)
+            await queue.pause(group)
+            assert await client.smembers(queue.keys['paused']) == {(group or '').encode()}
+            await queue.resume(group)
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                await queue.set_limit(group, concurrency=1)
+            await queue.set_limit(group)
         await asyncio.sleep(0.02)
         await queue.sweep()
         assert len(await queue.dequeue(0, max_tasks=100)) == 14

@@ -30,7 +30,7 @@ NAMES = [
     # Numbers and values of several languages.
     *('0', '1', '-1', '1e3', 'nan', 'inf', 'true', 'false', 'null', 'nil', 'None', '1 2', '2 1000'),
     # Keys and fields of ours.
-    *('status', 'pending', 'working', 'ring', 'groups', 'tasks', 'group', 'seq', 'bell', 'task:', 'rate:a', 'fifo:'),
+    *('status', 'pending', 'working', 'heads', 'groups', 'tasks', 'group', 'seq', 'bell', 'task:', 'rate:a', 'fifo:'),
     # Patterns, formats, tags.
     *('*', '?', '[', '[a-z]', ']', '^', '\\', 'a\\', '\\*', '%', '%s', '%0', '%d+', '.', '(.)', '$'),
     *('{', '}', '{}', '{0}', '{a}'),
@@ -233,7 +233,7 @@ async def test_a_worker_and_its_breaker_with_names_of_any_text(
         assert well == dict.fromkeys(NAMES, 2)
         assert {stats.paused for stats in await each(queue.get_group_stats)} == {False}
 
-        workers = queue.keys['pending'].removesuffix('pending').encode() + b'workers'
+        workers = queue.keys['workers'].encode()
         for name in NAMES[:: len(NAMES) // 8]:
             async with Worker(queue, handle, name=name, heartbeat=60):
                 # The end of a beat.
@@ -267,7 +267,7 @@ async def test_names_of_another_client_that_are_no_text_are_let_be(
         words: list[Any] = enqueue.words(['', '2000', task_id, b'[1]', options], False)
         assert await client.execute_command(*words) == b'ok'
     assert await client.hgetall(queue.keys['groups']) == {long: b'1'}
-    assert await client.hgetall(queue.keys['ring']) == {long: long}
+    assert await client.hgetall(queue.keys['heads']) == {long: long}
     assert await client.hgetall(queue.keys['holders']) == {long: long}
 
 

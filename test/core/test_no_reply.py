@@ -267,13 +267,13 @@ async def test_a_thread_of_a_process_that_stood_still_asks_before_it_says_that_t
     server: RealServer, queue_name: str, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.sync_client() as own, torrelque.sync.Torrelque(own, queue=queue_name) as queue:
-        listen = torrelque.sync.fetcher.Visit._listen
+        listen = torrelque.sync.fetcher.Fetch._listen
 
-        def stand_still(visit: Any, wait: float | None) -> None:
-            listen(visit, wait)
-            visit._end -= 100
+        def stand_still(fetch: Any, wait: float | None) -> None:
+            listen(fetch, wait)
+            fetch._end -= 100
 
-        monkeypatch.setattr(torrelque.sync.fetcher.Visit, '_listen', stand_still)
+        monkeypatch.setattr(torrelque.sync.fetcher.Fetch, '_listen', stand_still)
         with pytest.raises(TorrelqueTimeoutError) as caught:
             await asyncio.to_thread(queue.dequeue, 0.01)
         assert caught.value.replied

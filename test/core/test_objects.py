@@ -14,7 +14,7 @@ import redis.asyncio
 import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.scripts import load_script, pack_text
 from torrelque.protocol.table import ROWS

@@ -39,9 +39,10 @@ async def test_an_order_and_its_task_are_written_together(decoding: redis.asynci
         taken, _ = await queue.dequeue()
         await decoding.script_flush()
         async with decoding.pipeline() as pipe:
-            assert await queue.release(taken, result='done', pipeline=pipe) is None
+            released: object = await queue.release(taken, result='done', pipeline=pipe)  # type: ignore[func-returns-value]
             next_id = await queue.enqueue('next', pipeline=pipe)
-            assert await queue.requeue('own', pipeline=pipe) is None
+            requeued: object = await queue.requeue('own', pipeline=pipe)  # type: ignore[func-returns-value]
+            assert released is requeued is None
             results = await pipe.execute()
         assert [read_outcome(result) for result in results] == [True, True, False]
         assert (await queue.get_task_state(task_id)).status is Status.COMPLETED
@@ -125,6 +126,7 @@ async def test_bad_pipelines_are_refused_and_nothing_is_queued(
     server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
 ) -> None:
     async with server.client() as other, other.pipeline() as wrong, client.pipeline() as pipe:
+        pipeline: Any
         for pipeline in (wrong, client, 'x', object()):
             with pytest.raises(torrelque.TorrelqueError):
                 await queue.enqueue(1, pipeline=pipeline)

@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import torrelque
-from torrelque import model
-from torrelque.model import JSON
+from torrelque import codec
+from torrelque.codec import JSON
 from torrelque.protocol import calls, check, refusals, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
-from torrelque.protocol.scripts import load_script
 from torrelque.protocol.transition import Transition
-
-NAMES = sorted(path.name.removesuffix('.lua') for path in (files('torrelque') / 'script').iterdir())
-
-
-@pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('_')])
-def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name: str) -> None:
-    script = load_script(name)
-    assert script.sha.decode() == hashlib.sha1(script.text).hexdigest()
-    assert not re.search(rb'^\s*--', script.text, re.M)
-    assert script.text.startswith(b'local pending = KEYS[1]\n')
-    for part in NAMES:
-        if part.startswith('_'):
-            text = (files('torrelque') / 'script' / f'{part}.lua').read_text()
-            code = [line for line in text.splitlines() if line and not line.lstrip().startswith('--')]
-            others = script.text.decode()
-            for line in code:
-                others = others.replace(line + '\n', '', 1)
-            words = [rf'\b{word}\(' for word in re.findall(r'^local function (\w+)', text, re.M)]
-            words += [rf'\b{word}\b' for word in re.findall(r'^local (?!function)(\w+) =', text, re.M)]
-            needed = any(re.search(word, others) for word in words)
-            assert (code[0].encode() in script.text) == needed, (name, part)
-
-
-def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / 'script').mkdir()
-    parts = {
-        '_prelude': "local base = 'x:'",
-        '_one': '-- Part.\n--\n-- Keys   tasks, ring_key\nlocal one = tasks',
-        'all': '-- All.\n--\n-- Keys   tasks\n-- Uses   one\n\n'
-        'if 1 then\n  -- Keys   dead\n  -- Keys   seq, tasks\nend\n-- Keys   dead',
-    }
-    for name, text in parts.items():
-        (tmp_path / 'script' / f'{name}.lua').write_text(text)
-    monkeypatch.setattr('importlib.resources.files', lambda package: tmp_path)
-    assert load_script.__wrapped__('all').text.decode().splitlines() == [
-        "local base = 'x:'",
-        "local tasks = base .. 'tasks'",
-        "local ring_key = base .. 'ring'",
-        'local one = tasks',
-        'if 1 then',
-        "local dead = base .. 'dead'",
-        "local seq = base .. 'seq'",
-        'end',
-        "local dead = base .. 'dead'",
-    ]
 
 
 def test_a_call_is_packed_once_and_the_same_in_both_forms() -> None:
@@ -81,7 +31,7 @@ def test_a_call_is_packed_once_and_the_same_in_both_forms() -> None:
 def test_json_is_that_of_the_standard_library(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
     if not fast:
         monkeypatch.setattr(json.encoder, 'c_make_encoder', None)
-    encode = model._make_encode()
+    encode = codec._make_encode()
     for value in (None, True, -1, 1.5, 'ü"\n', [], {}, {'a': [{'b': ()}], 1: None}, [[1, 2], 'x' * 1000], 10**30):
         assert encode(value) == json.dumps(value, separators=(',', ':'))
         for text in (json.dumps(value), f' \n{json.dumps(value)}', f'{json.dumps(value)}\t '):
@@ -140,8 +90,8 @@ def test_refused_outcomes(reply: Any) -> None:
 
 def test_a_state_is_read_from_its_values() -> None:
     known = {'status': b'1', 'timeout': b'1500', 'enqueue_time': b'1700000000123', 'dequeue_count': b'2'}
-    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.model.JSON)
+    state = replies.read_state([known.get(name) for name in replies.STATE_FIELDS], torrelque.codec.JSON)
     assert state
     assert (state.timeout, state.enqueue_time, state.dequeue_count) == (1.5, 1700000000.123, 2)
     assert state.status is torrelque.TorrelqueTaskStatus.WORKING
-    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.model.JSON) is None
+    assert replies.read_state([None] * len(replies.STATE_FIELDS), torrelque.codec.JSON) is None

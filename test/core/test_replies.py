@@ -66,9 +66,9 @@ GOOD = {
         *('enqueue', 'own id', 'enqueue many', 'release', 'keep', 'release many', 'requeue', 'bury', 'touch'),
         *('touch many', 'cancel', 'redrive', 'redrive all', 'limit', 'pause', 'resume'),
     },
-    'list of ok': {'enqueue', 'own id', 'release', 'keep', 'requeue', 'bury', 'touch', 'cancel', 'redrive'},
+    'list of ok': {'enqueue', 'own id', 'release', 'keep', 'requeue', 'bury', 'touch', 'cancel', 'redrive', 'resume'},
     'list of two': {'enqueue many', 'release many', 'touch many'},
-    'set': {'enqueue', 'own id', 'release', 'keep', 'requeue', 'bury', 'touch', 'cancel', 'redrive'},
+    'set': {'enqueue', 'own id', 'release', 'keep', 'requeue', 'bury', 'touch', 'cancel', 'redrive', 'resume'},
     'zero': {'redrive all'},
 }
 GOOD['two at once'] = GOOD['ok']

@@ -20,7 +20,7 @@ from torrelque import TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeou
 from torrelque.aio import guard
 from torrelque.aio.fetcher import Fetcher
 from torrelque.aio.link import Link, Request
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.refusals import server_error
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from torrelque.model import JSON
+from torrelque.codec import JSON
 from torrelque.protocol import calls, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.table import DONE, ROWS, TABLE, WITH_VALUE, Row
@@ -28,7 +28,7 @@ HEAD_WORDS = {
 def header_of(row: Row) -> list[str]:
     """The lines of comment with which a script opens."""
     lines = (SCRIPTS / f'{row.name}.lua').read_text().splitlines()
-    return [line[3:] for line in lines[: next(k for k, line in enumerate(lines) if not line.startswith('--'))]]
+    return [line[3:] for line in itertools.takewhile(lambda line: line == '--' or line.startswith('-- '), lines)]
 
 
 def part_of(header: list[str], word: str) -> str:
@@ -67,7 +67,7 @@ def test_a_call_has_once_what_the_header_says(row: Row) -> None:
 @by_name
 def test_outcomes_are_those_of_the_header(row: Row) -> None:
     said = part_of(header_of(row), 'Reply')
-    of_each = re.findall(r"^ +'(\w+)'", said, re.M) if 'else a list with' in said else []
+    of_each = re.findall(r"^ +'(\w+)'", said, re.M) if 'else a list' in said else []
     assert sorted(of_each) == sorted(row.outcomes)
     assert {outcome for outcome in of_each if re.search(rf"^ +'{outcome}', ", said, re.M)} == WITH_VALUE & {*of_each}
 
@@ -98,11 +98,12 @@ def test_there_is_one_builder_and_one_reader_of_each_in_the_same_order() -> None
 
 @by_name
 def test_a_reader_takes_no_rubbish(row: Row) -> None:
-    more: dict[str, list[Any]] = {'tell': [JSON], 'state': [1, 1]}
-    reply: Any
-    for reply in (None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]):
+    known: dict[str, list[object]] = {'tell': [JSON], 'state': [1, 1]}
+    more = known.get(row.name, [1] if row.outcomes else [])
+    rubbish: list[object] = [None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]]
+    for reply in rubbish:
         with pytest.raises(replies.UnreadableError):
-            replies.READERS[row.name](reply, *more.get(row.name, [1] if row.outcomes else []))
+            replies.READERS[row.name](reply, *more)
 
 
 def test_heads_are_made_by_the_table() -> None:

@@ -31,6 +31,38 @@ async def test_a_bulk_waiter_gets_what_is_there_at_least_one(client: redis.async
         await queue.dequeue(0, max_tasks=2)
 
 
+async def test_dequeue_many_gives_a_list_of_one_too(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    ids = await queue.enqueue_many(range(4))
+    assert await queue.dequeue_many(1) == [(ids[0], 0)]
+    assert await queue.dequeue_many(2, 0) == [(ids[1], 1), (ids[2], 2)]
+    assert await queue.dequeue_many(5, timeout=0) == [(ids[3], 3)]
+    waiting = asyncio.ensure_future(queue.dequeue_many(5))
+    await until_waiting(client)
+    await queue.enqueue('one')
+    assert [n for _, n in await waiting] == ['one']
+    with pytest.raises(torrelque.TorrelqueTimeoutError):
+        await queue.dequeue_many(2, 0)
+
+
+async def test_a_cancelled_dequeue_many_takes_nothing(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    waiting = asyncio.ensure_future(queue.dequeue_many(3))
+    await until_waiting(client)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    ids = await queue.enqueue_many(range(3))
+    assert await queue.dequeue_many(3, 0) == list(zip(ids, range(3), strict=True))
+
+
+async def test_dequeue_many_of_a_closed_queue_is_refused(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    waiting = asyncio.ensure_future(queue.dequeue_many(3))
+    await until_waiting(client)
+    await queue.aclose()
+    with pytest.raises(torrelque.TorrelqueClosedError):
+        await waiting
+    with pytest.raises(torrelque.TorrelqueClosedError):
+        await queue.dequeue_many(3)
+
+
 async def test_timeout_is_kept(queue: Torrelque, endless: None) -> None:
     loop = asyncio.get_running_loop()
     for timeout in (0, 0.05, 0.2):

@@ -21,9 +21,9 @@ async def test_a_cancelled_head_makes_room_in_short_and_long_lists(
     ids = await queue.enqueue_many(range(many * 2), group=lambda n: f'g{n % many}')
     for task_id in ids[:many:2]:
         assert await queue.cancel(task_id)
-    groups, ring, _, turns = await look(client, queue)
-    assert len(groups) == len(ring) == many
-    assert set(ring.values()) <= set(turns) and len(turns) == many + (many > 500) * (many // 2 - (700 - 500) // 2 * 0)
+    groups, heads, _, turns = await look(client, queue)
+    assert len(groups) == len(heads) == many
+    assert set(heads.values()) <= set(turns) and len(turns) == many + (many > 500) * (many // 2 - (700 - 500) // 2 * 0)
     assert sorted(await drain(queue, 100)) == [*range(1, many, 2), *range(many, many * 2)]
     for key in await client.keys(queue.keys['task'] + ':*'):
         await client.delete(key)
@@ -115,7 +115,7 @@ async def test_limits_that_were_broken_by_hand_are_those_by_default(
     assert await tasks_of(queue) == [0, 'x']
 
 
-@pytest.mark.parametrize('key', ['turns', 'ring'])
+@pytest.mark.parametrize('key', ['turns', 'heads'])
 async def test_a_key_that_is_lost_keeps_no_group_waiting(
     client: redis.asyncio.Redis, queue: Torrelque, key: str
 ) -> None:

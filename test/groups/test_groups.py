@@ -72,8 +72,8 @@ async def test_large_payloads_do_not_keep_one_side_out(queue: Torrelque) -> None
 
 async def test_heads_that_a_claim_has_no_room_for_keep_their_turn(queue: Torrelque) -> None:
     await queue.enqueue_many([name * 600_000 for name in 'abcd'], group=lambda task: task[0])
-    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['a', 'b']
-    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=2)] == ['c', 'd']
+    assert [task[0] for _, task in await queue.dequeue_many(2, 0)] == ['a', 'b']
+    assert [task[0] for _, task in await queue.dequeue_many(2, 0)] == ['c', 'd']
 
 
 # Ordered
@@ -86,8 +86,8 @@ async def test_limit_one_is_strict_order(client: redis.asyncio.Redis, queue: Tor
     done: list[int] = []
     rng = random.Random(2)
     while len(done) < 60:
-        some = await queue.dequeue(60, max_tasks=bulk)
-        for task_id, task in [some] if bulk == 1 else some:
+        some = await queue.dequeue_many(bulk, 60)
+        for task_id, task in some:
             chance = rng.random()
             if chance < 0.2:
                 await queue.requeue(task_id)
@@ -232,7 +232,7 @@ async def test_a_task_with_a_priority_keeps_its_order_when_it_comes_back(queue: 
 
 async def test_what_has_a_priority_and_finds_no_room_keeps_its_turn(queue: Torrelque) -> None:
     await queue.enqueue_many([name * 600_000 for name in 'abc'], priority=5)
-    assert [task[0] for _, task in await queue.dequeue(0, max_tasks=3)] == ['a', 'b', 'c']
+    assert [task[0] for _, task in await queue.dequeue_many(3, 0)] == ['a', 'b', 'c']
 
 
 # What is told of groups
@@ -292,7 +292,7 @@ async def test_a_delivery_tells_the_length_of_its_lease(client: redis.asyncio.Re
     await queue.enqueue('plain', task_timeout=0.5)
     await queue.enqueue('grouped', task_timeout=7, group='g')
     await queue.enqueue('default')
-    taken = {task: task_id for task_id, task in await queue.dequeue(max_tasks=3)}
+    taken = {task: task_id for task_id, task in await queue.dequeue_many(3)}
     assert {task: task_id.timeout for task, task_id in taken.items()} == {'plain': 0.5, 'grouped': 7, 'default': 300}
     assert pickle.loads(pickle.dumps(taken['plain'])).timeout == 0.5
     await queue.requeue(taken['plain'], task_timeout=2)

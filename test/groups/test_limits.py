@@ -141,8 +141,8 @@ async def test_a_rate_is_kept_in_every_window(
     stamps: list[int] = []
     tasks: list[int] = []
     while len(tasks) < count:
-        some = await queue.dequeue(60, max_tasks=bulk)
-        for task_id, task in [some] if bulk == 1 else some:
+        some = await queue.dequeue_many(bulk, 60)
+        for task_id, task in some:
             tasks.append(task)
             stamps.append(int(float(task_id.token.partition('-')[2])))
             await queue.release(task_id)
@@ -228,7 +228,7 @@ async def test_a_paused_queue_takes_in_and_hands_nothing_out(
     assert (await queue.get_group_stats('g')).paused
     assert await queue.touch(task_id) and await queue.release(task_id)
     async with Torrelque(client, queue=queue_name) as other:
-        waiting = asyncio.create_task(other.dequeue(60, max_tasks=10))
+        waiting = asyncio.create_task(other.dequeue_many(10, 60))
         await asyncio.sleep(0.01)
         assert not waiting.done()
         await queue.resume()
@@ -258,7 +258,7 @@ async def test_a_paused_group_lets_the_others_go_on(queue: Torrelque) -> None:
     assert await tasks_of(queue) == [1, 3, 5]
     assert await queue.get_group_stats('a') == (3, 1, INF, INF, True)
     assert await queue.requeue(taken) and await tasks_of(queue) == []
-    waiting = asyncio.create_task(queue.dequeue(60, max_tasks=9))
+    waiting = asyncio.create_task(queue.dequeue_many(9, 60))
     await asyncio.sleep(0.01)
     await queue.resume('a')
     assert [task for _, task in await waiting] == [0, 2, 4, 6]

@@ -42,6 +42,10 @@ async def make_due(client: redis.asyncio.Redis, queue: Torrelque, group: str | N
     await queue.sweep()
 
 
+async def dump(client: Any) -> dict[Any, Any]:
+    return {key: await client.dump(key) for key in await client.keys('*')}
+
+
 async def keys_of(client: Any, queue: Torrelque) -> set[str]:
     """Short names of the keys that are there, without states and the record of a claim."""
     base = queue.keys['pending'].removesuffix('pending')
@@ -451,6 +455,34 @@ async def test_times_that_were_broken_by_hand_let_nothing_through(
     assert await take_all(queue) == []
     await queue.resume(group)
     assert await drain(queue) == [0, 1, 2]
+    assert await nothing_left(client, queue)
+
+
+@GROUPS
+async def test_whoever_had_a_probe_ends_no_pause_without_probes(
+    client: redis.asyncio.Redis, queue: Torrelque, group: str | None
+) -> None:
+    assert await queue.resume(group, probing=True) is True
+    await queue.enqueue_many(range(3), group=group)
+    await queue.pause(group, probe=60)
+    assert await queue.resume(group, probing=True) is True
+    assert not await client.exists(queue.keys['probes'], queue.keys['rated'], queue.keys['paused'])
+    ((task_id, task),) = await take_all(queue, bulk=1, count=1)
+    assert task == 0 and not task_id.probe
+
+    await queue.pause(group, probe=60)
+    await queue.pause(group)
+    before = await dump(client)
+    assert await queue.resume(group, probing=True) is False
+    assert await dump(client) == before
+    # Nobody can know what the other was.
+    await client.set(queue.keys['probes'], 'x')
+    assert await queue.resume(group, probing=True) is False
+    await client.delete(queue.keys['probes'])
+    assert await take_all(queue) == []
+    assert await queue.resume(group) is True
+    await queue.requeue(task_id, forgive=True)
+    assert sorted(await drain(queue)) == [0, 1, 2]
     assert await nothing_left(client, queue)
 
 

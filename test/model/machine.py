@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         elif call.name == 'tell':
             words = [word for death in expected for word in self.words_of(*death)]
             assert sent.reply == [b'ok', *words]
-        elif call.name in ('leave', 'limit', 'advance', 'pause', 'resume', 'told'):
+        elif call.name in ('leave', 'limit', 'advance', 'pause', 'told'):
             self.limits_set += call.name == 'limit'
             assert sent.reply == b'ok'
         else:
@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
         assert len(seen.bell) <= 1
         if seen.bell or self.rung_awake:
             return
-        assert '' in seen.paused or not (seen.plain or seen.heads or seen.priority)
+        assert '' in seen.paused or not (seen.plain or seen.heads_in_turn or seen.priority)
         waking = [consumer.wakes for consumer in self.consumers if consumer.wakes is not None]
         places = seen.working, seen.delayed, seen.rated
         deadline = min((instant for place in places for instant in place.values()), default=None)

@@ -36,7 +36,7 @@ from model.machine_draws import (
     several,
     values,
 )
-from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Sweep, Touch
+from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 
 
@@ -151,7 +151,7 @@ class Calls(Machine):
         # Who waits would wait for real time: only where there is something for each.
         timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
         answers, sent = self.ask(
-            place, *(lambda queue, most=most: queue.dequeue(timeout, max_tasks=most) for most in wanted)
+            place, *(lambda queue, most=most: queue.dequeue_many(most, timeout) for most in wanted)
         )
         expected: list[Any] = []
         left = sum(wanted)
@@ -175,9 +175,8 @@ class Calls(Machine):
                 deadline = self.model.deadline()
                 assert empty and (deadline is None or deadline > self.model.now)
             else:
-                some = [said] if most == 1 else said
-                assert 1 <= len(some) <= most and (len(some) == most or emptied)
-                got += some
+                assert 1 <= len(said) <= most and (len(said) == most or emptied)
+                got += said
         assert got == expected
 
     @precondition(lambda self: self.deliveries)
@@ -345,11 +344,13 @@ class Calls(Machine):
         assert sent == [Call('pause', [group or ''])]
 
     @precondition(lambda self: self.model.paused)
-    @rule(place=queues, index=indexes, other=st.one_of(st.none(), st.none(), group_names))
-    def resume(self, place: int, index: int, other: str | None) -> None:
+    @rule(place=queues, index=indexes, other=st.one_of(st.none(), st.none(), group_names), probing=st.booleans())
+    def resume(self, place: int, index: int, other: str | None, probing: bool) -> None:
         group = other or ('' if '' in self.model.paused else choose(sorted(self.model.paused), index))
-        _, sent = self.ask(place, lambda queue: queue.resume(group or None))
-        assert sent == [Call('resume', [group])]
+        stays = probing and group in self.model.paused
+        (resumed,), sent = self.ask(place, lambda queue: queue.resume(group or None, probing=probing))
+        assert sent == [Call('resume', [Resume(group, probing)])]
+        assert resumed is not stays
 
     @precondition(lambda self: self.grouped)
     @rule(place=queues)
@@ -374,7 +375,7 @@ class Calls(Machine):
         }
         assert stats == [
             (
-                len(model.waiting.get(group, ())) + (group in model.ring),
+                len(model.waiting.get(group, ())) + (group in model.heads),
                 model.groups.get(group, 0),
                 model.concurrency(group),
                 self.seconds(model.rate(group)) or math.inf,

@@ -20,6 +20,7 @@ from model.model_calls import (
     Redrive,
     Release,
     Requeue,
+    Resume,
     Sweep,
     Touch,
 )
@@ -378,19 +379,23 @@ class Model(Places):
     def _pause(self, items: list[str], resent: bool) -> None:
         self.paused |= {*items}
 
-    def _resume(self, items: list[str], resent: bool) -> None:
-        (group,) = items
+    def _resume(self, items: list[Resume], resent: bool) -> list[str]:
+        ((group, probing),) = items
+        if probing and group in self.paused:
+            # No pause of the model has probes.
+            return ['paused']
         self.paused.discard(group)
         if group:
             self.met.append(group)
         elif self.payloads:
             self.bell = True
         self._settle()
+        return ['ok']
 
     def _group(self, items: list[str], resent: bool) -> tuple[int, int, str, str, int, int]:
         (group,) = items
         return (
-            len(self.waiting.get(group, {})) + (group in self.ring),
+            len(self.waiting.get(group, {})) + (group in self.heads),
             self.groups.get(group, 0),
             self.limits.get(group, ''),
             self.limits.get('', ''),

@@ -94,6 +94,11 @@ class Limit(NamedTuple):
     value: str
 
 
+class Resume(NamedTuple):
+    group: str
+    probing: bool
+
+
 class Call(NamedTuple):
     """One call of a script."""
 
@@ -210,7 +215,9 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
         return Call(name, [], first)
     if name == 'limit':
         return Call(name, [Limit(*map(_text, args))])
-    if name in ('advance', 'pause', 'resume', 'group'):
+    if name == 'resume':
+        return Call(name, [Resume(_text(args[0]), _text(args[1]) == '1')])
+    if name in ('advance', 'pause', 'group'):
         return Call(name, [*map(_text, args)])
     assert name == 'stats' and not args
     return Call(name, [])

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     turns: list[str]
     priority: dict[str, int]
     groups: dict[str, int]
-    ring: dict[str, str]
+    heads: dict[str, str]
     holders: dict[str, str]
     later: dict[str, int]
     waiting: dict[str, dict[str, int]]
@@ -71,14 +71,14 @@ class Seen(NamedTuple):
     def is_head(self, task_id: str) -> bool:
         """Whether an id in `turns` is of a group's head, and no hole."""
         state = self.states.get(task_id, {})
-        return state.get('status') == PENDING and 'group' in state and self.ring.get(state['group']) == task_id
+        return state.get('status') == PENDING and 'group' in state and self.heads.get(state['group']) == task_id
 
     @property
     def plain(self) -> list[str]:
         return [task_id for task_id in self.pending if self.is_plain(task_id)]
 
     @property
-    def heads(self) -> set[str]:
+    def heads_in_turn(self) -> set[str]:
         return {task_id for task_id in self.turns if self.is_head(task_id)}
 
     def group_of(self, task_id: str) -> str | None:
@@ -143,7 +143,7 @@ def read_dump(dump: list[Any]) -> Seen:
         turns=ids('turns'),
         priority=numbers('priority'),
         groups=numbers('groups'),
-        ring=texts('ring'),
+        heads=texts('heads'),
         holders=texts('holders'),
         later=numbers('later'),
         waiting={group: numbers(name) for group, name in named('group:').items()},
@@ -174,7 +174,7 @@ def check_one_place(seen: Seen) -> None:
     plain = seen.plain
     assert set(seen.pending) - set(plain) <= seen.holes <= set(seen.pending) - set(plain)
     grouped = [task_id for members in seen.waiting.values() for task_id in members]
-    waiting = [*plain, *seen.priority, *seen.heads, *grouped]
+    waiting = [*plain, *seen.priority, *seen.heads_in_turn, *grouped]
     places = [*waiting, *seen.working, *seen.delayed, *seen.dead]
     assert len(places) == len(set(places))
     for task_id, state in seen.states.items():
@@ -207,7 +207,7 @@ def check_order(seen: Seen) -> None:
 
 def check_payloads(seen: Seen) -> None:
     """There is a payload for each task in a place, and for no other."""
-    waiting = {*seen.plain, *seen.priority, *seen.heads}.union(*seen.waiting.values())
+    waiting = {*seen.plain, *seen.priority, *seen.heads_in_turn}.union(*seen.waiting.values())
     assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead}
 
 
@@ -247,7 +247,7 @@ def check_nothing_else(seen: Seen) -> None:
     """An empty queue is no key at all but for final states, claim records, what was set, and buckets."""
     assert seen.names <= {
         *('pending', 'working', 'delayed', 'dead', 'untold', 'tasks', 'task', 'holes', 'bell', 'claim'),
-        *('turns', 'priority', 'groups', 'ring', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
+        *('turns', 'priority', 'groups', 'heads', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
     }
     if not seen.payloads:
         assert seen.names <= {'task', 'claim', 'rate', *LASTING}
@@ -257,17 +257,17 @@ def check_nothing_else(seen: Seen) -> None:
 
 
 def check_heads(seen: Seen) -> None:
-    """A group has one head at the most, in `turns`, which `ring` names."""
-    heads = seen.heads
-    groups = [seen.states[task_id]['group'] for task_id in heads]
+    """A group has one head at the most, in `turns`, which `heads` names."""
+    in_turn = seen.heads_in_turn
+    groups = [seen.states[task_id]['group'] for task_id in in_turn]
     assert len(groups) == len(set(groups))
-    assert seen.ring == {seen.states[task_id]['group']: task_id for task_id in heads}
+    assert seen.heads == {seen.states[task_id]['group']: task_id for task_id in in_turn}
 
 
 def check_slots(seen: Seen) -> None:
     """Heads, those with somebody, and those that wait for a retry hold a slot each; no other does."""
     retried = {task_id for task_id in seen.delayed if 'dequeue_count' in seen.states[task_id]}
-    holding = {task_id: seen.group_of(task_id) for task_id in {*seen.heads, *seen.working, *retried}}
+    holding = {task_id: seen.group_of(task_id) for task_id in {*seen.heads_in_turn, *seen.working, *retried}}
     assert seen.holders == {task_id: group for task_id, group in holding.items() if group is not None}
     assert seen.groups == {group: [*seen.holders.values()].count(group) for group in seen.groups}
     first = [seen.group_of(task_id) for task_id in {*seen.delayed} - retried]
@@ -284,9 +284,9 @@ def check_none_forgotten(seen: Seen) -> None:
     """Where tasks of a group wait and one may go on, there is a head, or the group waits for a token."""
     for group in seen.waiting:
         if group not in seen.paused and seen.groups[group] < seen.limit(group):
-            assert group in seen.ring or seen.has_rate(group) and group in seen.rated
+            assert group in seen.heads or seen.has_rate(group) and group in seen.rated
     # Who waits for a token has something to begin with it.
-    assert {*seen.rated} <= {*seen.waiting} - {*seen.ring}
+    assert {*seen.rated} <= {*seen.waiting} - {*seen.heads}
 
 
 def check_limits(before: Seen, seen: Seen) -> None:
@@ -325,7 +325,7 @@ def check_handed_out(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) ->
 def check_prediction(seen: Seen, model: Model, slack: float) -> None:
     """All is as the model has it."""
     parts = (
-        *('pending', 'holes', 'turns', 'ring', 'waiting', 'priority', 'working', 'delayed', 'dead', 'untold'),
+        *('pending', 'holes', 'turns', 'heads', 'waiting', 'priority', 'working', 'delayed', 'dead', 'untold'),
         *('payloads', 'states', 'groups', 'holders', 'later', 'limits', 'paused', 'rated', 'seq'),
     )
     for name in parts:

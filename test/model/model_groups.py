@@ -32,7 +32,7 @@ class Groups:
     def __init__(self) -> None:
         self.turns: list[str] = []
         """The next first.  Heads, and holes: who was cancelled in a long list."""
-        self.ring: dict[str, str] = {}
+        self.heads: dict[str, str] = {}
         self.waiting: dict[str, dict[str, int]] = {}
         """By group, the order of the tasks behind the head."""
         self.limits: dict[str, str] = {}
@@ -53,7 +53,7 @@ class Groups:
     def holders(self) -> dict[str, str]:
         """By task, the group of which it holds a slot."""
         retried = (task_id for task_id in self.delayed if 'dequeue_count' in self.states[task_id])
-        ids = [*self.ring.values(), *self.working, *retried]
+        ids = [*self.heads.values(), *self.working, *retried]
         return {task_id: self.states[task_id]['group'] for task_id in ids if 'group' in self.states[task_id]}
 
     @property
@@ -122,7 +122,7 @@ class Groups:
     # Heads
 
     def is_head(self, task_id: str) -> bool:
-        return task_id in self.ring.values()
+        return task_id in self.heads.values()
 
     def may_go(self, task_id: str) -> bool:
         """Whether a head may be handed out, which limits may have changed since it came up."""
@@ -138,7 +138,7 @@ class Groups:
 
     def step_back(self, task_id: str) -> None:
         """A head goes back into its group."""
-        del self.ring[self.states[task_id]['group']]
+        del self.heads[self.states[task_id]['group']]
         self.join(task_id)
 
     def best(self, head: str) -> str:
@@ -156,8 +156,8 @@ class Groups:
         """A task that waits in its group goes; whether it was the head."""
         group = self.states[task_id]['group']
         self.met.append(group)
-        if self.ring.get(group) == task_id:
-            del self.ring[group]
+        if self.heads.get(group) == task_id:
+            del self.heads[group]
             return True
         self._unlist(group, task_id)
         return False
@@ -193,11 +193,11 @@ class Groups:
 
     def _has_room(self, group: str) -> bool:
         slots = self.groups.get(group, 0)
-        return group not in self.ring and group not in self.paused and slots < self.concurrency(group)
+        return group not in self.heads and group not in self.paused and slots < self.concurrency(group)
 
     def _lead(self, group: str, task_id: str) -> None:
         self._unlist(group, task_id)
-        self.ring[group] = task_id
+        self.heads[group] = task_id
 
     def _unlist(self, group: str, task_id: str) -> None:
         del self.waiting[group][task_id]

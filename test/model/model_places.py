@@ -87,7 +87,7 @@ class Places(Groups):
         if '' in self.paused:
             return []
         plain = [task_id for task_id in self.pending if not self.is_hole(task_id)]
-        return [*plain, *self.priority, *filter(self.may_go, self.ring.values())]
+        return [*plain, *self.priority, *filter(self.may_go, self.heads.values())]
 
     def pass_time(self, now: int) -> tuple[list[str], list[str], list[str]]:
         """Move the clock; the ids, the records and the groups' buckets whose time to live has ended with it."""

@@ -32,9 +32,9 @@ class Taking:
         if model.turns and model.pending:
             self.by_turns()
         elif model.turns:
-            self.heads(wanted)
+            self.take_heads(wanted)
         else:
-            self.plain(wanted)
+            self.take_plain(wanted)
         if self.holes < HOLES:
             self.ranked(wanted)
         return self.given
@@ -43,7 +43,7 @@ class Taking:
         """Half from the side whose turn it is, the rest from the other, and what is still wanted from the first."""
         wanted, before = self.claim.wanted, len(self.given)
         number = self.model.seq or 0
-        first, second = (self.plain, self.heads) if number % 2 else (self.heads, self.plain)
+        first, second = (self.take_plain, self.take_heads) if number % 2 else (self.take_heads, self.take_plain)
         first(before + math.ceil((wanted - before) / 2))
         middle = len(self.given)
         second(wanted)
@@ -54,7 +54,7 @@ class Taking:
     def goes_on(self, goal: int) -> bool:
         return len(self.given) < goal and not self.full and self.holes < HOLES
 
-    def plain(self, goal: int) -> None:
+    def take_plain(self, goal: int) -> None:
         model = self.model
         while model.pending and self.goes_on(goal):
             # The script pops as many as are wanted, and counts the holes behind the last of them.
@@ -75,7 +75,7 @@ class Taking:
                 break
             del priority[task_id]
 
-    def heads(self, goal: int) -> None:
+    def take_heads(self, goal: int) -> None:
         model = self.model
         while self.goes_on(goal):
             # As many holes as there were may come again.
@@ -101,7 +101,7 @@ class Taking:
                 else:
                     group = model.states[head]['group']
                     model.take_tokens(group, 1)
-                    del model.ring[group]
+                    del model.heads[group]
                     model.come_up(group)
                 del batch[0]
 

@@ -43,11 +43,11 @@ import torrelque
 import torrelque.sync
 from support.servers import RealServer
 from support.topology import Cluster, Sentinel
-from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, make_keys
+from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS, make_keys
 from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'docs').glob('decisions/*.md'))]
 
 RUN = 'python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox'
 SHOW = "python3 -m venv .venv && .venv/bin/pip install -q '.[embedded]' && .venv/bin/python example/batch_processing.py"
@@ -392,6 +392,12 @@ def test_table_of_keys_names_each_key_once(page: str) -> None:
     assert sorted(named_keys((ROOT / page).read_text())) == sorted(FIXED + PREFIXES)
 
 
+@pytest.mark.parametrize('page', ['docs/data-model.md', 'docs/worker.md'])
+def test_table_of_the_keys_of_workers_names_each_key_once(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r'(?m)^\| `\{q\}:(\w+)(?::NAME)?` ', text) == [*WORKERS]
+
+
 def named_keys(text: str) -> list[str]:
     table = re.search(r'(?m)^\| key \|.*\n\|[-|]+\n((?:\|.*\n)+)', text)
     assert table
@@ -446,3 +452,46 @@ def test_reference_has_every_name_of_a_layer(layer: str) -> None:
     text = (ROOT / 'docs' / 'reference.md').read_text()
     found = re.findall(rf'\.\. auto(?:class|exception|function|data):: torrelque\.{layer}\.(\w+)', text)
     assert {*found} == {*importlib.import_module(f'torrelque.{layer}').__all__}
+
+
+# The page of the architecture
+
+_FILE = re.compile(r'[\w/.-]+\.(?:py|lua|md)\b')
+ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
+FOR_CONTRIBUTORS = [ARCHITECTURE, ROOT / 'docs' / 'contributing.md', *(ROOT / 'docs').glob('decisions/*.md')]
+
+
+def named_files(page: Path) -> set[str]:
+    """Files that a page names in code spans; under a heading of a folder, the names of those in it are enough."""
+    names: set[str] = set()
+    folder = ''
+    for line in page.read_text().splitlines():
+        if heading := re.match('#+ (?:`([a-z]+/)`)?', line):
+            folder = heading[1] or ''
+        for span in re.findall('`([^`]+)`', line):
+            names.update(name if '/' in name else folder + name for name in _FILE.findall(span))
+    return {name for name in names if 'NAME' not in name}
+
+
+@pytest.mark.parametrize('page', FOR_CONTRIBUTORS, ids=lambda page: page.stem)
+def test_files_that_a_page_for_contributors_names_are_there(page: Path) -> None:
+    places = (ROOT / 'torrelque', ROOT, page.parent)
+    assert {name for name in named_files(page) if not any([*place.glob(name)] for place in places)} == set()
+
+
+def test_architecture_has_every_module_of_the_core_and_every_script() -> None:
+    package = ROOT / 'torrelque'
+    modules = [path for room in ('', 'protocol', 'aio', 'sync') for path in (package / room).glob('*.py')]
+    scripts = [path for path in (package / 'script').glob('*.lua') if not path.name.startswith('_')]
+    rooms = {f'{room}/__init__.py' for room in ('protocol', 'aio', 'sync')}
+    core = {path.relative_to(package).as_posix() for path in [*modules, *scripts]} - rooms
+    assert core - named_files(ARCHITECTURE) == set()
+
+
+def test_picture_of_the_rooms_shows_what_is_in_them(tmp_path: Path) -> None:
+    """Where it is red: ``python docs/image/rooms.py`` draws it anew."""
+    images = ROOT / 'docs' / 'image'
+    subprocess.run([sys.executable, str(images / 'rooms.py'), str(tmp_path)], check=True)
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_text() == (images / path.name).read_text(), path.name
+    assert len([*tmp_path.iterdir()]) == 2

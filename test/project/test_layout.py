@@ -6,10 +6,12 @@ import ast
 import importlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from torrelque.worker.held import Held
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / 'torrelque'
@@ -25,8 +27,6 @@ ROOMS = {
 }
 """What the modules of the core may import: theirs and what stands below them, by the first part of the dotted path."""
 LAYERS = sorted({path.parent.name for path in PACKAGE.glob('*/__init__.py')} - {*ROOMS})
-OWED = {'worker.check', 'worker.delivery', 'worker.retry'}
-"""Modules of the worker of which `tasks` still takes what is not public."""
 MAX_LINES = 400
 
 ENTRIES = re.compile(
@@ -62,8 +62,9 @@ def own_imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def is_public(module: str, name: str) -> bool:
-    """Whether a name is one of those that a package, or the module of the embedded server, says that it has."""
-    return not name or name in importlib.import_module(f'torrelque.{module}'.rstrip('.')).__all__
+    """Whether a name is in the ``__all__`` of the module that it is imported from."""
+    found = importlib.import_module(f'torrelque.{module}'.rstrip('.'))
+    return name in getattr(found, '__all__', ()) if name else hasattr(found, '__all__')
 
 
 @pytest.mark.parametrize('path', MODULES, ids=name_of)
@@ -82,10 +83,48 @@ def test_layer_imports_public_names_and_checks(path: Path) -> None:
     foreign = {
         (module, name)
         for module, name in own_imports(path)
-        if module.partition('.')[0] != layer and module not in ('protocol.check', *OWED)
+        if module.partition('.')[0] != layer and module != 'protocol.check'
     }
     open_to_all = {'', 'embedded', 'sync', *LAYERS}
-    assert {it for it in foreign if it[0] not in open_to_all or not is_public(*it)} == set()
+    assert {it for it in foreign if it[0].partition('.')[0] not in open_to_all or not is_public(*it)} == set()
+
+
+def circles(graph: Mapping[str, set[str]]) -> set[tuple[str, ...]]:
+    """Modules of which each is reached from each other one by what they import, and more than one."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        coming = [*graph[start]]
+        while coming:
+            if (name := coming.pop()) not in seen:
+                seen.add(name)
+                coming += graph[name]
+        reached[start] = seen
+    both = {start: sorted(name for name in seen if start in reached[name]) for start, seen in reached.items()}
+    return {tuple(names) for names in both.values() if names}
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({'a': {'b'}, 'b': {'c'}, 'c': {'b', 'd'}, 'd': set()}) == {('b', 'c')}
+    assert circles({'a': {'a'}, 'b': {'a'}}) == {('a',)}
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    # A package's own module imports most of what is in the package, for others to import it there.
+    graph = {name_of(path): {module for module, _ in own_imports(path)} for path in MODULES}
+    assert circles(graph) == set()
+
+
+def test_a_held_task_is_changed_by_its_own_methods_alone() -> None:
+    own = {*Held.__slots__}
+    written = {
+        (name_of(path), node.attr)
+        for path in sorted((PACKAGE / 'worker').glob('*.py'))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)) and node.attr in own
+        and not (isinstance(node.value, ast.Name) and node.value.id == 'self')
+    }  # fmt: skip
+    assert written == set()
 
 
 def lines_of(path: Path) -> int:

@@ -33,7 +33,7 @@ async def fill(client: redis.asyncio.Redis, queue: Torrelque, tasks: int, groups
     await queue.enqueue_many(range(half), group=group, task_timeout=3600)
     held = 0
     while held < half:
-        held += len(await queue.dequeue(max_tasks=250))
+        held += len(await queue.dequeue_many(250))
     await queue.enqueue_many(range(half, 2 * half), group=group, delay=3600)
     for key in ('working', 'delayed'):
         await client.zunionstore(queue.keys[key], {queue.keys[key]: 0})
@@ -46,7 +46,7 @@ async def measure(client: redis.asyncio.Redis, queue: Torrelque, tasks: int) -> 
     began = time.monotonic()
     first, done = 0.0, 0
     while done < tasks:
-        some = await queue.dequeue(5, max_tasks=250)
+        some = await queue.dequeue_many(250, 5)
         first = first or time.monotonic() - began
         if not some:
             break

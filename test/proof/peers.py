@@ -138,7 +138,7 @@ class Ours:
         if count == 1:
             found = await self.queue.dequeue(timeout)
             return [_taken(*found)] if found else []
-        return [_taken(*item) for item in await self.queue.dequeue(timeout, max_tasks=count)]
+        return [_taken(*item) for item in await self.queue.dequeue_many(count, timeout)]
 
     async def settle(self, verb: str, task_ids: Sequence[str], delay: float | None = None) -> list[bool | None]:
         if len(task_ids) > 1:

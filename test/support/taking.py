@@ -17,8 +17,8 @@ async def take_all(queue: Torrelque, count: float = INF, bulk: int = 1) -> list[
     taken: list[Any] = []
     with contextlib.suppress(torrelque.TorrelqueTimeoutError):
         while len(taken) < count:
-            some = await queue.dequeue(0, max_tasks=bulk)
-            taken += [some] if bulk == 1 else some
+            some = await queue.dequeue_many(bulk, 0)
+            taken += some
     return taken
 
 
@@ -31,8 +31,7 @@ async def drain(queue: Torrelque, bulk: int = 1) -> list[Any]:
     tasks = []
     with contextlib.suppress(torrelque.TorrelqueTimeoutError):
         while True:
-            some = await queue.dequeue(0, max_tasks=bulk)
-            some = [some] if bulk == 1 else some
+            some = await queue.dequeue_many(bulk, 0)
             await queue.release_many([task_id for task_id, _ in some])
             tasks += [task for _, task in some]
     return tasks
@@ -40,8 +39,8 @@ async def drain(queue: Torrelque, bulk: int = 1) -> list[Any]:
 
 async def look(client: Any, queue: Torrelque) -> tuple[dict[str, str], dict[str, str], dict[str, str], list[str]]:
     """The keys of groups, as text."""
-    names: dict[str, dict[str, str]] = {'groups': {}, 'ring': {}, 'later': {}}
+    names: dict[str, dict[str, str]] = {'groups': {}, 'heads': {}, 'later': {}}
     for name in names:
         names[name] = {k.decode(): v.decode() for k, v in (await client.hgetall(queue.keys[name])).items()}
     turns = [task_id.decode() for task_id in await client.lrange(queue.keys['turns'], 0, -1)]
-    return names['groups'], names['ring'], names['later'], turns[::-1]
+    return names['groups'], names['heads'], names['later'], turns[::-1]

@@ -49,6 +49,7 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     ('pause', ('g',), {}),
     ('get_group_stats', ('g',), {}),
     ('dequeue', (0,), {'max_tasks': 10}),
+    ('resume', ('g',), {'probing': True}),
     ('resume', ('g',), {}),
     ('set_limit', ('g',), {}),
     ('set_limit', (), {}),
@@ -56,6 +57,8 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     ('dequeue', (0,), {}),
     ('dequeue', (-1,), {}),
     ('dequeue', (0,), {'max_tasks': 0}),
+    ('dequeue_many', (0, 0), {}),
+    ('dequeue_many', (1, -1), {}),
     ('touch', (0,), {'progress': {'done': 0.5}}),
     ('touch_many', ([0, 1, 'b', 'nobody'],), {'task_timeout': 60}),
     ('get_task_state', ('d',), {}),
@@ -82,6 +85,7 @@ STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     ('sweep', (), {}),
     ('pause', (), {'probe': 60}),
     ('pause', (), {'probe': 0}),
+    ('resume', (), {'probing': True}),
     ('resume', (), {}),
     ('enqueue', (5,), {'task_id': 'dies', 'max_attempts': 1, 'priority': 100}),
     ('dequeue', (0,), {}),
@@ -254,9 +258,10 @@ async def test_many_go_in_and_out(
 ) -> None:
     ids = await asyncio.to_thread(sync.enqueue_many, ({'n': n, 'x': 'x' * 5000} for n in range(1000)))
     assert len(ids) == 1000 and type(ids[0]) is TorrelqueTaskId
-    taken = await asyncio.to_thread(sync.dequeue, max_tasks=700)
+    taken = await asyncio.to_thread(sync.dequeue, max_tasks=699)
+    taken += await asyncio.to_thread(sync.dequeue_many, 1)
     assert [task['n'] for _, task in taken] == list(range(700))
-    rest = await asyncio.to_thread(sync.dequeue, max_tasks=700)
+    rest = await asyncio.to_thread(sync.dequeue_many, 700, 0)
     assert len(rest) == 300
     assert all(await asyncio.to_thread(sync.touch_many, (task_id for task_id, _ in taken)))
     assert all(await asyncio.to_thread(sync.release_many, [task_id for task_id, _ in taken + rest]))

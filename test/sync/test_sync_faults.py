@@ -284,13 +284,13 @@ async def test_closing_ends_the_waiting(
 class Interrupted:
     """A serialiser in whose middle Ctrl-C is pressed."""
 
-    dumps = staticmethod(torrelque.model.JSON.dumps)
+    dumps = staticmethod(torrelque.codec.JSON.dumps)
 
     @staticmethod
     def loads(data: bytes) -> Any:
         if data == b'2':
             raise KeyboardInterrupt
-        return torrelque.model.JSON.loads(data)
+        return torrelque.codec.JSON.loads(data)
 
 
 async def test_what_was_taken_when_interrupted_goes_back(

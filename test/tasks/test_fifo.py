@@ -25,7 +25,7 @@ from support.proxy import Proxy
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus as Status
 from torrelque.tasks import Handle, TaskFailedError, Tasks, current
-from torrelque.tasks.line import Line
+from torrelque.tasks.order import Order
 from torrelque.worker import Backoff, Reject, ThreadWorker, Worker
 
 CHILD = Path(__file__).parent / 'fifo_child.py'
@@ -334,18 +334,18 @@ async def test_closing_waits_for_calls_that_are_on_their_way(app: Tasks, queue: 
     assert (await queue.get_queue_stats()).tasks == 500
 
 
-# The line
+# The order of calls
 
 
-async def test_a_line_starts_calls_in_order_whatever_becomes_of_them() -> None:
-    line, began = Line(), list[int]()
+async def test_an_order_starts_calls_in_turn_whatever_becomes_of_them() -> None:
+    order, began = Order(), list[int]()
     gates = [asyncio.Event() for _ in range(8)]
 
     def call(number: int) -> Callable[[], Any]:
         async def run() -> int:
             began.append(number)
             if number == 0:
-                line.ready = True
+                order.open()
             await gates[number].wait()
             if number == 3:
                 raise ValueError
@@ -353,7 +353,7 @@ async def test_a_line_starts_calls_in_order_whatever_becomes_of_them() -> None:
 
         return run
 
-    tasks = [line.add(call(number), 'x', alone=number == 5) for number in range(8)]
+    tasks = [order.add(call(number), 'x', alone=number == 5) for number in range(8)]
     tasks[2].cancel()
     await asyncio.sleep(0.01)
     assert began == [0]
@@ -368,13 +368,13 @@ async def test_a_line_starts_calls_in_order_whatever_becomes_of_them() -> None:
         await asyncio.wait([tasks[number]])
     await asyncio.sleep(0.01)
     assert began == [0, 1, 3, 4, 5]
-    late = line.add(call(7), 'late')
+    late = order.add(call(7), 'late')
     gates[5].set()
     gates[7].set()
     await late
     assert began == [0, 1, 3, 4, 5, 7, 7]
     assert isinstance(tasks[3].exception(), ValueError)
-    assert not line.tasks
+    assert not order.tasks
 
 
 # Threads and processes

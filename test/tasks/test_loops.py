@@ -26,7 +26,7 @@ from support.topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTaskStatus as Status
 from torrelque.tasks import Handle, Tasks, current
 from torrelque.worker import Delivery, ThreadWorker, Worker
-from torrelque.worker.delivery import run_in_loop
+from torrelque.worker.crossing import run_in_loop
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
 pytestmark = pytest.mark.first_server

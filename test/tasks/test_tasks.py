@@ -20,11 +20,12 @@ import pytest
 import redis.asyncio
 
 import fifo_child
-import torrelque.protocol.check
+import torrelque
 from conftest import nothing_left
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
-from torrelque.tasks import Handle, TaskFailedError, Tasks, current, options
+from torrelque.protocol.check import MAX_SECONDS, MIN_SECONDS
+from torrelque.tasks import Handle, TaskFailedError, Tasks, current
 from torrelque.worker import Backoff, Delivery, Reject, ThreadWorker, Worker
 
 UTC = datetime.timezone.utc
@@ -330,10 +331,9 @@ async def test_options_that_can_be_meant_are_taken(app: Tasks, options: Any) -> 
 
 
 async def test_the_longest_time_is_that_of_the_queue(app: Tasks) -> None:
-    assert (options.LONGEST, options.SHORTEST) == (torrelque.protocol.check.MAX_SECONDS, 0.001)
     function = app.task(add)
-    function.options(delay=0, result_ttl=0).options(result_ttl=options.SHORTEST, task_timeout=options.SHORTEST)
-    most = function.options(delay=options.LONGEST, task_timeout=options.LONGEST, result_ttl=options.LONGEST)
+    function.options(delay=0, result_ttl=0).options(result_ttl=MIN_SECONDS, task_timeout=MIN_SECONDS)
+    most = function.options(delay=MAX_SECONDS, task_timeout=MAX_SECONDS, result_ttl=MAX_SECONDS)
     assert (await (await most.enqueue(1)).state()).status is Status.DELAYED
 
 

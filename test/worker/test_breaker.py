@@ -135,6 +135,32 @@ async def test_the_pause_of_an_operator_stays(client: redis.asyncio.Redis, queue
         await until(lambda: worker.health().succeeded == 2)
 
 
+async def test_a_probe_that_succeeds_leaves_the_pause_that_an_operator_sets_in_this_moment(
+    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, resume, resumed = Service(), Torrelque.resume, asyncio.Event()
+
+    async def resume_late(own: Torrelque, *args: Any, **options: Any) -> Any:
+        # The worker has decided to end its pause, and its call is not there yet.
+        async with Torrelque(client, queue=queue.name) as other:
+            await other.pause()
+        try:
+            return await resume(own, *args, **options)
+        finally:
+            resumed.set()
+
+    service.down = False
+    monkeypatch.setattr(Torrelque, 'resume', resume_late)
+    await queue.pause(probe=0.01)
+    await queue.enqueue_many(['fine', 'fine'])
+    async with Worker(queue, service.handle, breaker=Breaker(failures=2, pause=0.01), concurrency=1) as worker:
+        await resumed.wait()
+        await until(lambda: worker.health().succeeded)
+        assert await is_paused(client, queue) and not await client.exists(queue.keys['probes'])
+    assert len(service.calls) == 1
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+
+
 async def test_a_breaker_works_beside_an_application_with_the_same_client(
     server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
 ) -> None:

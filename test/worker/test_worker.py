@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from typing import Any
 
@@ -12,7 +13,7 @@ import redis.asyncio
 import torrelque
 from conftest import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.worker import App, Backoff, Delivery, Job, Reject, Retry, Worker
+from torrelque.worker import App, Backoff, Delivery, Job, Reject, Retry, ThreadWorker, Worker
 
 NOW = Backoff(base=0, jitter=False)
 
@@ -514,3 +515,23 @@ async def test_plain_functions_run_in_threads_of_their_own(queue: Torrelque) -> 
     assert [state.result for state in states] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert [state.progress for state in states] == [{'half': n} for n in range(8)]
     assert len(threads) == 4
+
+
+# In a thread
+
+
+def test_a_worker_in_a_thread_has_the_signature_of_a_worker() -> None:
+    assert inspect.signature(ThreadWorker) == inspect.signature(Worker)
+
+
+def test_a_worker_in_a_thread_passes_each_argument_on_but_for_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, Any] = {}
+
+    class Taken:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            taken.update(inspect.signature(Worker).bind(*args, **kwargs).arguments)
+
+    monkeypatch.setattr('torrelque.worker.thread._Starting', Taken)
+    given: dict[str, Any] = {name: object() for name in inspect.signature(Worker).parameters}
+    ThreadWorker(**given)
+    assert taken == {**given, 'signals': False}

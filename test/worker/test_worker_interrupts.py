@@ -252,7 +252,7 @@ async def test_an_app_with_an_ordered_queue_begins_when_the_server_takes_writes(
             done.append(number)
 
         await order.enqueue(1)
-        app._ordered.clear()
+        app._loops._ordered.clear()
         await queue.set_limit('fifo:orders')
         await client.config_set('min-replicas-to-write', 1)
         async with Worker(app):
@@ -260,7 +260,7 @@ async def test_an_app_with_an_ordered_queue_begins_when_the_server_takes_writes(
             await client.config_set('min-replicas-to-write', 0)
             await until(lambda: done == [1])
         await client.config_set('min-replicas-to-write', 1)
-        app._ordered.clear()
+        app._loops._ordered.clear()
         await queue.command('PING')
         worker = Worker(app)
         running = asyncio.ensure_future(worker.run())

@@ -20,7 +20,7 @@ import torrelque
 from support.processes import running
 from support.servers import RealServer
 from support.waiting import until_waiting
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.worker import (
     Backoff,
     Breaker,
@@ -254,10 +254,10 @@ class Together(Torrelque):
     served: list[Torrelque]
     all_served: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             self.waiting.append(self)
-        got = await super().dequeue(timeout, max_tasks=max_tasks)
+        got = await super().dequeue_many(max_tasks, timeout)
         if timeout is None:
             self.served.append(self)
             if len(self.served) == 2:
@@ -291,9 +291,10 @@ class Busy(Torrelque):
 
     asked: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         self.asked.set()
         await asyncio.Event().wait()
+        return []
 
 
 async def test_what_was_taken_and_not_begun_goes_back_in_its_order(
@@ -320,8 +321,8 @@ class Late(Torrelque):
 
     given: asyncio.Event
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
-        got = await super().dequeue(timeout, max_tasks=max_tasks)
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        got = await super().dequeue_many(max_tasks, timeout)
         self.given.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -345,10 +346,10 @@ async def test_what_comes_in_the_moment_of_the_end_goes_back(client: redis.async
 class Broken(Torrelque):
     """The server refuses to have anybody wait."""
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             raise redis.exceptions.ResponseError('no waiting here')
-        return await super().dequeue(timeout, max_tasks=max_tasks)
+        return await super().dequeue_many(max_tasks, timeout)
 
 
 async def test_an_error_of_one_of_several_queues_ends_the_worker(
@@ -381,7 +382,7 @@ async def test_workers_are_told_in_the_order_of_their_names(queue: Torrelque) ->
 async def test_the_names_of_workers_that_were_killed_go(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async def handle(delivery: Delivery) -> None: ...
 
-    key = queue.keys['pending'].removesuffix('pending') + 'workers'
+    key = queue.keys['workers']
     await client.zadd(key, {'killed': 1_000_000})
     async with Worker(queue, handle, name='mine', heartbeat=0.05):
         while await client.zrange(key, 0, -1) != [b'mine']:
@@ -391,7 +392,7 @@ async def test_the_names_of_workers_that_were_killed_go(client: redis.asyncio.Re
 async def test_a_heart_may_miss_a_beat(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     async def handle(delivery: Delivery) -> None: ...
 
-    key = queue.keys['pending'].removesuffix('pending') + 'worker:mine'
+    key = queue.keys['worker'] + ':mine'
     async with Worker(queue, handle, name='mine', heartbeat=1000):
         while (left := await client.pttl(key)) <= 0:
             await asyncio.sleep(0.005)

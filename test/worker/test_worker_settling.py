@@ -319,7 +319,7 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
     refused = 0
     release = queue.release
 
-    async def refuse(*args: Any, **kwargs: Any) -> bool:
+    async def refuse(*args: Any, **kwargs: Any) -> Any:
         nonlocal refused
         refused += 1
         if refused < 8:
@@ -338,7 +338,7 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
 async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_takes_no_writes(
     alone: tuple[redis.asyncio.Redis, Torrelque], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.worker.UNWILLING', 0.3)
+    monkeypatch.setattr('torrelque.worker.worker.CANCEL_TIMEOUT', 0.3)
     client, queue = alone
     go = asyncio.Event()
 

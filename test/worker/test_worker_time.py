@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from torrelque import (
     TorrelqueTaskState,
     TorrelqueTaskStatus as Status,
     TorrelqueTimeoutError,
+    TorrelqueWatch,
 )
 from torrelque.worker import Delivery, Worker
 
@@ -61,13 +62,13 @@ class Clockwork(Torrelque):
     def _note(self, verb: str, what: Any) -> None:
         self.calls.append((verb, asyncio.get_running_loop().time(), what))
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         while not self._ready:
             if timeout == 0:
                 raise TorrelqueTimeoutError
             await self._changed.wait()
         got, self._ready = self._ready[:max_tasks], self._ready[max_tasks:]
-        return got[0] if max_tasks == 1 else got
+        return got
 
     async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
         self._note('touch', task_id)
@@ -87,13 +88,13 @@ class Clockwork(Torrelque):
         self._note(verb, what)
         return True
 
-    async def release(self, task_id: str, **options: Any) -> bool:
+    async def release(self, task_id: str, **options: Any) -> Any:
         return self._settled('release', task_id)
 
     async def release_many(self, task_ids: Iterable[str], **options: Any) -> list[bool]:
         return [await self.release(task_id) for task_id in task_ids]
 
-    async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> bool:
+    async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> Any:
         return self._settled('requeue', (task_id, delay, bool(options.get('forgive'))))
 
     async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
@@ -103,11 +104,11 @@ class Clockwork(Torrelque):
         nothing = (None, None, None, None, None)
         return TorrelqueTaskState(self.status, 300, None, self.attempts, 0, 0, 0, *nothing, 0, None, 0)
 
-    def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+    def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
         self._note('watch', task_id)
         return self._follow(task_id)
 
-    async def _follow(self, task_id: str) -> AsyncIterator[TorrelqueTaskState]:
+    async def _follow(self, task_id: str) -> AsyncGenerator[TorrelqueTaskState, None]:
         while True:
             yield await self.get_task_state(task_id)
             await self._changed.wait()

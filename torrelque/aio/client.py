@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
+import redis.asyncio.client
 import redis.asyncio.cluster
 import redis.exceptions
 
@@ -19,6 +20,7 @@ from .connection import Connector
 from .link import Link
 
 Client = redis.asyncio.Redis | redis.asyncio.RedisCluster
+Pipeline = redis.asyncio.client.Pipeline | redis.asyncio.cluster.ClusterPipeline
 
 
 class _PoolConnector:

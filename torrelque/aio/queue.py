@@ -1,19 +1,38 @@
-"""The queue: class `Torrelque`, its verbs, each a docstring and a line or two."""
+"""The queue for coroutines: class `Torrelque`, its verbs, each a docstring and a line or two."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Literal, overload
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Literal, TypeVar, overload
 
-from torrelque.model import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus
-from torrelque.protocol import check, replies
+from torrelque.base import Queue
+from torrelque.codec import JSON, TorrelqueSerialiser
+from torrelque.error import TorrelqueClosedError
+from torrelque.model import (
+    TorrelqueDeath,
+    TorrelqueGroupStats,
+    TorrelqueLimit,
+    TorrelqueQueueStats,
+    TorrelqueSweepResult,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+    TorrelqueWatch,
+)
+from torrelque.protocol import check, replies, steps
 from torrelque.protocol.lease import renewed, renewing
 
 from . import bulk
-from .admin import Operated
-from .client import add_to_pipeline
+from .client import Client, Pipeline, add_to_pipeline, check_client
+from .session import Session
+from .sweeper import Sweeper
+from .watch import Watch
+
+Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Operated):
+class Torrelque(Queue):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
@@ -35,10 +54,43 @@ class Torrelque(Operated):
     :param max_tasks: how many tasks, dead ones not counted, the queue may have before `enqueue` is refused.
     """
 
-    task_timeout: float = 300
-    """Length of a task's leases (s) where `enqueue` was not given another."""
-    result_ttl: float = 3600
-    """How long (s) a kept state can be read where `release` was not given another time."""
+    client: Client
+    """What the object was made with."""
+    sweep_interval: float = 30
+    """Time between two sweeps (s) where `schedule_sweep` was not given another."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        queue: str = 'trq',
+        serialiser: TorrelqueSerialiser = JSON,
+        max_tasks: int | None = None,
+    ) -> None:
+        check_client(client)
+        super().__init__(client, queue, serialiser, max_tasks)
+        self._session: Session | None = None
+        self._sweeper: Sweeper | None = None
+        self._closed = False
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the waiting `dequeue` calls and the watches with a `TorrelqueError`, and disconnect.
+
+        What was taken for the waiting calls is given back.  The caller's client stays open.  Calls that are on their
+        way are waited for, some seconds at the most.
+        """
+        self.unschedule_sweep()
+        if self._session is not None:
+            await self._session.close()
+        self._closed = True
 
     # Producers
 
@@ -52,7 +104,7 @@ class Torrelque(Operated):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
-        pipeline: Any = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, at once or after a delay.
 
@@ -120,7 +172,7 @@ class Torrelque(Operated):
         call = self._calls.cancel(task_id)
         return replies.settled(await self._started().send(*call), task_id)
 
-    def watch(self, task_id: str, *, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+    def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
 
         When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
@@ -177,7 +229,7 @@ class Torrelque(Operated):
         settled by `release`, `requeue` or `bury`, or the lease renewed by `touch`; else it is handed to somebody else.
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
-        :param max_tasks: when more than 1, a list of ``(id, task)`` pairs is returned: what is there now, one at least.
+        :param max_tasks: when more than 1, a list is returned, as `dequeue_many` does, which has the exact type.
         :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
             message says so, ``replied`` is False, and ``__cause__`` is the reason.
         :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
@@ -189,10 +241,45 @@ class Torrelque(Operated):
         attempt does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its
         state and in the log.
         """
-        if timeout is not None:
-            timeout = check.milliseconds(timeout, 'timeout') / 1000
-        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
+        deliveries = await self._take(timeout, max_tasks)
         return deliveries[0] if max_tasks == 1 else deliveries
+
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        """Wait for tasks and take them, each with a lease of its own: a list of ``(id, task)`` pairs, of one too.
+
+        It waits for one task, and returns what is there then: at least one, and no more than ``max_tasks``.
+
+        :param max_tasks: how many at the most, at least 1; some hundred are taken in one call.
+        :param timeout: how long to wait (s), as in `dequeue`, whose errors it has.
+
+        A call that is cancelled loses nothing: what was taken for it goes to other waiting calls, or back to the head
+        of the queue, uncounted.
+        """
+        return await self._take(timeout, max_tasks)
+
+    @overload
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    async def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     async def requeue(
         self,
@@ -202,8 +289,8 @@ class Torrelque(Operated):
         task_timeout: float | None = None,
         error: str | None = None,
         forgive: bool = False,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Give a task back, to be tried again now or after a delay; when its attempts are used up it is dead.
 
         It goes to the end of the queue; one that has a group or a priority back to where it was in their order.  One of
@@ -221,7 +308,33 @@ class Torrelque(Operated):
 
         When the call is cancelled it is carried out all the same, if the server can be reached.
         """
-        return await self._settle(self._calls.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        call = self._calls.requeue(task_id, delay, task_timeout, error, forgive)
+        if pipeline is None:
+            return await self._started().settle(*call)
+        await add_to_pipeline(self.client, pipeline, self._calls.words(call))
+        return None
+
+    @overload
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    async def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     async def release(
         self,
@@ -230,8 +343,8 @@ class Torrelque(Operated):
         result: Any = None,
         result_ttl: float | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Finish a task, well or not.  (Others say acknowledge or delete; beanstalkd's release is our `requeue`.)
 
         Its final state is kept for a while when a result or a ``result_ttl`` is given or the status is REJECTED;
@@ -244,7 +357,11 @@ class Torrelque(Operated):
             lost reply reads as refused.
         :return: as `requeue`.
         """
-        return await self._settle(self._calls.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        call = self._calls.release(task_id, result, result_ttl, status, self.result_ttl)
+        if pipeline is None:
+            return await self._started().settle(*call)
+        await add_to_pipeline(self.client, pipeline, self._calls.words(call))
+        return None
 
     async def release_many(
         self,
@@ -289,3 +406,191 @@ class Torrelque(Operated):
         """
         call = self._calls.bury(task_id, error, tell_after)
         return await self._started().settle(*call)
+
+    # Operators: groups
+
+    async def set_limit(
+        self,
+        group: str | None = None,
+        *,
+        concurrency: float | None = None,
+        rate: tuple[int, float] | float | None = None,
+    ) -> None:
+        """Set both limits of a group, or the default of all groups; they are kept until they are set again.
+
+        A value of None is as the default, and of the default no limit; ``math.inf`` is no limit whatever the default.
+        Limits can be changed at any time.  Lowering one interrupts nobody: no further task begins until the limit
+        allows.  A default is for each group by itself; tasks without a group have no limit.
+
+        :param group: the group; None is the default for all groups.
+        :param concurrency: how many tasks of a group are worked on at once, at least 1, where those count that are
+            delayed for a retry; 1 is strict order.
+        :param rate: ``(starts, seconds)``, a token bucket: in any w seconds at most ``starts * (1 + w / seconds)`` of
+            the group's tasks are handed out, those that are given back later too.
+
+        When a call for the default is cancelled or fails on the way, some groups go by the new limits only after their
+        next change.
+        """
+        await self._started().run(steps.set_limit(self._calls, group, concurrency, rate))
+
+    async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
+        """All limits as they were set, by group; the default has the key None.  What was never set is not there."""
+        return await self._started().run(steps.get_limits(self._calls))
+
+    async def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
+        """Hand out no more tasks, of a group or (None) of the whole queue, until `resume`.
+
+        Tasks are taken in as before, and those that are worked on go on.  A pause is kept in Redis, and outlives all
+        consumers.  To pause what is paused begins its time anew; a pause without probes stays one until `resume`.
+
+        :param probe: let one task through all the same, to see whether it works again: every so many seconds (more than
+            0), the first after that time, over all consumers.  Its id has ``probe`` True.  Without a task when it is
+            time, it is the next that comes.
+        """
+        await self._started().run(steps.pause(self._calls, group, probe))
+
+    async def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
+        """End a `pause`, of a group or (None) of the whole queue; consumers that wait begin at once.
+
+        Resuming the queue does not resume a group that was paused by its name.  What is not paused stays so, and a
+        repetition does nothing more.
+
+        :param probing: end a pause with ``probe`` only, decided on the server in the same step: for whoever had the
+            probe and saw that it works again.  A pause without, as an operator sets, stays.
+        :return: True when the group, or the queue, is not paused by its name any more; False when ``probing`` found a
+            pause without probes.
+        """
+        return await self._started().run(steps.resume(self._calls, group, probing))
+
+    async def get_group_stats(self, group: str) -> TorrelqueGroupStats:
+        """How many tasks of a group wait, its slots and limits, all at one moment; O(1).
+
+        A group is no more than a name: one that has no tasks is no error.
+        """
+        return await self._started().run(steps.get_group_stats(self._calls, group))
+
+    async def groups(self) -> AsyncGenerator[str, None]:
+        """Names of the groups that have tasks, dead ones not counted, in no order.
+
+        They are read in steps: a group that has tasks all the time is there once, one that comes or goes may be.
+        """
+        scan = steps.GroupScan(self._calls)
+        while not scan.over:
+            for name in await self._started().run(scan.read()):
+                yield name
+
+    # Operators: tasks
+
+    async def redrive(self, *task_ids: str, limit: int | None = None) -> int:
+        """Bring dead tasks back, to the end of the queue or, with a group or a priority, to their order; how many.
+
+        As many attempts as ``max_attempts`` are before them again; ``attempt`` and ``dequeue_count`` count on.  A task
+        of which nothing but its payload is left comes back as a plain one, with a warning in the log.
+
+        :param task_ids: which; all that are dead now when none is named, the first to die first.
+        :param limit: how many at the most.
+        """
+        return await self._started().run(steps.redrive(self._calls, task_ids, limit))
+
+    async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+        """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
+
+        Nobody sees it where the lease of a task whose attempts are used up runs out, for its consumer was killed; where
+        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so long
+        to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
+        whoever asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and
+        dies again is another.  When the call is cancelled, or its reply is lost, what it would have told of is told
+        after that time.
+
+        :param max_tasks: how many at the most; never more than 50.
+        :param again_after: for how long (s) nobody else is told of them.
+        """
+        return await self._started().run(steps.take_deaths(self._calls, max_tasks, again_after))
+
+    async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
+        """Say that nobody needs to be told of these deaths any more.
+
+        :param task_ids: ids as `take_deaths` gave them; after `bury` with ``tell_after``, as `dequeue` did.  Nothing is
+            changed of a task that is dead anew, or not dead any more.
+        :raises TorrelqueValueError: an id without the token of a delivery; nothing was sent.
+
+        Some hundred go in one call.  When this one is cancelled, some may be told of again.
+        """
+        await self._started().run(steps.acknowledge_deaths(self._calls, task_ids))
+
+    async def sweep(self) -> TorrelqueSweepResult:
+        """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
+
+        Consumers that wait do this by themselves, within milliseconds.
+        """
+        return await self._started().run(steps.sweep(self._calls))
+
+    def schedule_sweep(self, interval: float | None = None) -> None:
+        """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
+
+        :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
+        """
+        if self._closed:
+            raise TorrelqueClosedError('the queue was closed')
+        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
+        self.unschedule_sweep()
+        self._sweeper = sweeper
+
+    def unschedule_sweep(self) -> None:
+        """Stop what `schedule_sweep` began."""
+        if self._sweeper is not None:
+            self._sweeper.stop()
+            self._sweeper = None
+
+    async def get_queue_stats(self) -> TorrelqueQueueStats:
+        """How many tasks there are and in which place, all at one moment; O(1)."""
+        return await self._started().run(steps.get_queue_stats(self._calls))
+
+    async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
+        """What the queue knows of a task.
+
+        :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
+        """
+        return await self._started().run(steps.get_task_state(self._calls, task_id))
+
+    # The server
+
+    async def command(self, *words: str | bytes | float) -> Any:
+        """Send a command of the caller's own over the queue's connection; its reply as it came, texts as bytes.
+
+        For keys that lie beside the queue's: those that begin as its own do (``queue.keys``) are on the same server of
+        a Cluster.  It needs no connection of the client's pool, and works in the event loop of the queue object.  It
+        must not block.  When the reply is lost it is sent again, so it may be carried out twice.
+
+        :param words: the name of the command and its arguments.
+        :raises TorrelqueServerError: the server refused it.
+        :raises TorrelqueConnectionError: no reply came for some ten seconds; whether it was carried out is unknown, as
+            it is when the call is cancelled.
+        """
+        return await self._started().run(steps.command(words))
+
+    # Parts
+
+    def _started(self) -> Session:
+        session = self._session
+        if session is None:
+            if self._closed:
+                raise TorrelqueClosedError('the queue was closed')
+            session = self._session = Session(self.client, self._calls)
+            # Applications that make a queue object per request rarely close it: let its connections go when it is
+            # collected.
+            weakref.finalize(self, session.abandon).atexit = False
+        session.check()
+        return session
+
+    def _watch(self, task_id: str, timeout: float | None) -> Watch:
+        if timeout is not None:
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
+
+    def _take(
+        self, timeout: float | None, max_tasks: int
+    ) -> Coroutine[Any, Any, list[tuple[TorrelqueTaskId, Any]]]:
+        if timeout is not None:
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        return self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))

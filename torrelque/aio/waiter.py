@@ -1,4 +1,4 @@
-"""One who waits for tasks."""
+"""A consumer that waits for tasks."""
 
 import asyncio
 from typing import Any
@@ -15,10 +15,16 @@ class Waiter:
 
     def __init__(self, future: 'asyncio.Future[list[Delivery]]', wanted: int, stays: bool, replies: int) -> None:
         self.future = future
+        """Resolved with what it has got, or with an error."""
         self.wanted = wanted
+        """How many tasks it takes at the most."""
         self.stays = stays
+        """Whether it goes on waiting when there is no task now; one with a timeout of 0 does not."""
         self.replies = replies
         """How many replies there were before those that count: since the call or, later, since its time was over."""
         self.got: list[Delivery] = []
+        """Tasks that were taken for it."""
         self.over = False
+        """Whether its time is over."""
         self.timer: asyncio.TimerHandle | None = None
+        """What ends its time; None for one that waits for ever."""

@@ -13,18 +13,24 @@ from .watcher import Watcher
 class Watch(AsyncIterator[TorrelqueTaskState]):
     """The states of one task, as `Torrelque.watch` gives them.
 
-    It is no generator: those cannot end without a task that ends them.
+    Not an async generator: one that is dropped unfinished is closed by a task that asyncio starts for it, which a
+    closing loop does not run.
     """
 
     __slots__ = ('_hub', '_make_hub', '_over', '_task_id', '_timeout', '_watcher')
 
     def __init__(self, make_hub: Callable[[], Hub], task_id: str, timeout: float | None) -> None:
-        self._make_hub = make_hub  # of the queue object, which is kept for as long as it is watched with
+        self._make_hub = make_hub
+        """Gives the hub of the queue object, which this function keeps for as long as the watch lives."""
         self._task_id = task_id
         self._timeout = timeout
+        """How long to watch (s) from the first `__anext__`."""
         self._hub: Hub | None = None
+        """The hub that was joined; None before the first `__anext__`."""
         self._watcher: Watcher | None = None
+        """What the hub tells of the task; None before the first `__anext__`."""
         self._over = False
+        """Whether there will be no other state."""
 
     async def __anext__(self) -> TorrelqueTaskState:
         if self._over:
@@ -55,14 +61,14 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
         return state if state.status.isfinal() else state._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def aclose(self) -> None:
-        """Watch no longer; who waits is told that it is the end."""
+        """Watch no longer; whoever waits for the next state is told that it was the last."""
         self._over = True
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
             self._hub.leave(self._watcher)
 
     def __del__(self) -> None:
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
-            # From whatever thread, and in the middle of whatever, things are collected.
+            # The garbage collector runs in any thread and between any two lines, so the hub is told later, in its loop.
             self._hub.leave_soon(self._watcher)
 
     async def _wait(self, watcher: Watcher) -> None:

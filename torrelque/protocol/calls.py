@@ -12,8 +12,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
 from torrelque.error import TorrelqueTypeError, TorrelqueValueError
-from torrelque.model import TorrelqueSerialiser, TorrelqueTaskId, TorrelqueTaskStatus
+from torrelque.model import TorrelqueTaskId, TorrelqueTaskStatus
 
 from .bounds import BOUNDS, Bounds
 from .check import (
@@ -25,10 +26,8 @@ from .check import (
     check_name,
     check_priority,
     check_rate,
-    check_serialiser,
     is_none,
     milliseconds,
-    serialise,
 )
 from .keys import make_keys
 from .lease import release_token, token_of
@@ -228,9 +227,9 @@ class Calls:
             raise TorrelqueValueError('probe must be more than 0 seconds')
         return [check_group(group), str(every)]
 
-    def resume(self, group: str | None) -> list[Arg]:
-        """A group or the queue whose pause ends."""
-        return [check_group(group)]
+    def resume(self, group: str | None, probing: bool) -> list[Arg]:
+        """A group or the queue whose pause ends, or a pause with probes only."""
+        return [check_group(group), '1' if probing else '']
 
     def group(self, group: str) -> list[Arg]:
         """A group to tell of."""

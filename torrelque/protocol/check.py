@@ -1,34 +1,83 @@
-"""Checks of what a caller gave, before anything is sent: each returns the value as it is sent, or raises."""
+"""Checks of what a caller gave, before anything is sent: each returns the value, or as it is sent; or raises.
 
+A value of the wrong kind is a `TorrelqueTypeError`, a value that cannot be meant a `TorrelqueValueError`.  Layers
+import this module, so that nothing is checked in two places.
+"""
+
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torrelque.error import TorrelqueTypeError, TorrelqueValueError
-from torrelque.model import TorrelqueSerialiser
 
 MAX_SECONDS = 10.0**10
-"""The longest time that can be meant, some 317 years; milliseconds stay exact in a double."""
+"""The longest time (s) that can be meant, some 317 years; milliseconds stay exact in a double."""
+MIN_SECONDS = 0.001
+"""The shortest time (s) that a queue keeps, besides none: what is shorter is rounded up to it."""
+MAX_COUNT = 2**53
+"""What counts is below this, so that it is exact in a double."""
 MAX_PRIORITY = 100
 """The order of a task, -priority x 2^45 + a running number, is exact in a double."""
 
 
 def milliseconds(seconds: float, what: str) -> int:
     """Seconds as the whole milliseconds that stand in Redis; what is more than none is at least one."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
-    if not 0 <= seconds <= MAX_SECONDS:  # nan as well
-        raise TorrelqueValueError(f'{what} must be from 0 to {MAX_SECONDS:.0f} seconds, not {seconds!r}')
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MAX_SECONDS:
+        check_seconds(seconds, what)
     return max(1, round(seconds * 1000)) if seconds else 0
 
 
+def check_seconds(
+    seconds: float, what: str, least: float = 0, positive: bool = False, most: float = MAX_SECONDS
+) -> float:
+    """A time (s) from ``least`` to ``most``; 0 as well, unless it is to be ``positive``."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
+    if not least <= seconds <= most and (positive or seconds != 0):  # nan as well
+        none = '' if positive or not least else '0, or '
+        raise TorrelqueValueError(f'{what} must be {none}from {least:g} to {most:.0f} seconds, not {seconds!r}')
+    return seconds
+
+
+def check_number(value: float, what: str, least: float) -> float:
+    """A finite number that is at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TorrelqueTypeError(f'{what} must be a number, not {type(value).__name__}')
+    if not least <= value < math.inf:
+        raise TorrelqueValueError(f'{what} must be at least {least} and finite, not {value!r}')
+    return value
+
+
+def check_whole(value: int, what: str) -> int:
+    """An int, which a bool is not."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TorrelqueTypeError(f'{what} must be an int, not {type(value).__name__}')
+    return value
+
+
 def check_count(count: int, what: str, least: int = 1) -> int:
-    """A count."""
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TorrelqueTypeError(f'{what} must be an int, not {type(count).__name__}')
-    if not least <= count < 2**53:
-        raise TorrelqueValueError(f'{what} must be at least {least}, not {count}')
+    """A count that is at least ``least``."""
+    if type(count) is not int:
+        check_whole(count, what)
+    if not least <= count < MAX_COUNT:
+        bound = f'at least {least}' if count < least else f'less than {MAX_COUNT}'
+        raise TorrelqueValueError(f'{what} must be {bound}, not {count}')
     return count
+
+
+def check_attempts(attempts: int | None, what: str = 'max_attempts', least: int = 1) -> int | None:
+    """A number of attempts, or of retries; -1 is without end, and None is as somebody else says."""
+    if attempts is None or check_whole(attempts, what) == -1:
+        return attempts
+    return check_count(attempts, what, least)
+
+
+def check_flag(value: bool, what: str) -> bool:
+    """A bool: a value that is merely true may be a mistake."""
+    if not isinstance(value, bool):
+        raise TorrelqueTypeError(f'{what} must be a bool, not {value!r}')
+    return value
 
 
 def check_name(name: str, what: str) -> str:
@@ -71,10 +120,13 @@ def check_priority(priority: int) -> int:
     return priority
 
 
-def check_rate(rate: tuple[int, float]) -> tuple[int, float]:
-    """A rate: starts, and in how many milliseconds, which are not rounded."""
+def check_rate(rate: tuple[int, float], others: str = ', None or math.inf') -> tuple[int, float]:
+    """A rate: starts, and in how many milliseconds, which are not rounded.
+
+    :param others: what may stand there instead of a rate, for the message.
+    """
     if not isinstance(rate, (tuple, list)) or len(rate) != 2:
-        raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), None or math.inf, not {rate!r}')
+        raise TorrelqueTypeError(f'rate must be a pair (starts, seconds){others}, not {rate!r}')
     starts = check_count(rate[0], 'the starts of a rate')
     if not milliseconds(rate[1], 'the seconds of a rate'):
         raise TorrelqueValueError('the seconds of a rate must be more than 0')
@@ -87,26 +139,6 @@ def is_none(limit: object) -> bool:
     return isinstance(limit, float) and limit == math.inf
 
 
-def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
-    """A value's bytes, or the error of the serialiser as one of ours."""
-    try:
-        data = serialiser.dumps(value)
-        if isinstance(data, str):
-            return data.encode()
-    except Exception as exc:
-        raise TorrelqueTypeError(f'{what} cannot be serialised: {type(exc).__name__}: {exc}') from exc
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TorrelqueTypeError(f'the serialiser must make bytes of {what}, not {type(data).__name__}')
-    return bytes(data)
-
-
-def check_serialiser(serialiser: TorrelqueSerialiser) -> TorrelqueSerialiser:
-    """What turns values into bytes and back."""
-    if not callable(getattr(serialiser, 'dumps', None)) or not callable(getattr(serialiser, 'loads', None)):
-        raise TorrelqueTypeError(f'a serialiser must have dumps and loads: {serialiser!r}')
-    return serialiser
-
-
 def check_error(error: str | None) -> str:
     """An error's text as it is kept; '' is none."""
     if error is None:
@@ -114,3 +146,48 @@ def check_error(error: str | None) -> str:
     if not isinstance(error, str):
         raise TorrelqueTypeError(f'error must be a str, not {type(error).__name__}')
     return error.encode('utf-8', 'backslashreplace').decode()
+
+
+# Of functions that layers call
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    """Whether a function is a coroutine function, or an object that is called like one."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, '__call__', None))  # noqa: B004
+
+
+def is_generator(call: Any) -> bool:
+    """Whether a call would only make a generator, and nothing would be carried out."""
+    return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
+
+
+def check_call(call: Any, what: str, *arguments: str) -> Any:
+    """Something that can be called with so many arguments, and is carried out by that."""
+    if not callable(call) or is_generator(call):
+        raise TorrelqueTypeError(f'{what} must be a function or a coroutine function, not {call!r}')
+    try:
+        own = inspect.signature(call)
+    except (TypeError, ValueError):
+        # Some of the interpreter's own functions do not tell what they take.
+        return call
+    try:
+        own.bind(*arguments)
+    except TypeError as exc:
+        raise TorrelqueTypeError(f'{what} is called with {" and ".join(arguments)}, and takes {own}') from exc
+    return call
+
+
+def check_hooks(**hooks: Any) -> None:
+    """Functions that are called with a delivery and what came of it; None is fine."""
+    for name, hook in hooks.items():
+        if hook is not None:
+            check_call(hook, name, 'delivery', 'result' if name == 'on_success' else 'exception')
+
+
+def check_run_in(run_in: str) -> str:
+    """Where a plain function is to run."""
+    if not isinstance(run_in, str):
+        raise TorrelqueTypeError(f'run_in must be a str, not {type(run_in).__name__}')
+    if run_in not in ('thread', 'process'):
+        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
+    return run_in

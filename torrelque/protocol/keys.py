@@ -1,4 +1,4 @@
-"""The only place that spells a key.
+"""The only place that spells a key, those of layers too.
 
 All keys of a queue share one hash tag, so that a queue is one slot of a Cluster and its scripts are atomic there.
 """
@@ -22,7 +22,7 @@ FIXED = (
     'untold',
     'tasks',
     'groups',
-    'ring',
+    'heads',
     'limits',
     'rated',
     'paused',
@@ -39,6 +39,9 @@ FIXED = (
 PREFIXES = ('task', 'group', 'rate', 'claim')
 """Names of keys that take an id, a group or a consumer behind a colon."""
 
+WORKERS = ('workers', 'worker')
+"""Names of the keys that `torrelque.worker` has beside those of the queue; the second takes a worker behind a colon."""
+
 
 def _tagged(queue: str) -> str:
     start = queue.find('{')
@@ -52,7 +55,9 @@ def _tagged(queue: str) -> str:
 
 
 def make_keys(queue: str) -> dict[str, str]:
-    """Full keys of a queue by their short names; those of `PREFIXES` are to be followed by a colon and a name.
+    """Full keys of a queue by their short names, those of layers too.
+
+    The keys of `PREFIXES`, and ``worker``, are to be followed by a colon and a name.
 
     A name that brings a hash tag of its own keeps it (``{shop}mail``), any other is made one (``{mail}``).
     """
@@ -67,4 +72,4 @@ def make_keys(queue: str) -> dict[str, str]:
 
     # What a subclass of str has of its own, a member of an enumeration for one, is formatted as something else.
     base = _tagged(str.__str__(queue))
-    return {name: f'{base}:{name}' for name in FIXED + PREFIXES}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS}

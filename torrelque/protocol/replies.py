@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import hiredis
 
+from torrelque.codec import TorrelqueSerialiser
 from torrelque.error import (
     TorrelqueDuplicateError,
     TorrelqueError,
@@ -25,7 +26,6 @@ from torrelque.model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -403,7 +403,7 @@ READERS: dict[str, Callable[..., Any]] = {
     'limit': functools.partial(read_ok, 'limit'),
     'advance': functools.partial(read_ok, 'advance'),
     'pause': functools.partial(read_ok, 'pause'),
-    'resume': functools.partial(read_ok, 'resume'),
+    'resume': functools.partial(read_outcomes, 'resume'),
     'group': read_group,
     'state': read_states,
     'leave': functools.partial(read_ok, 'leave'),

@@ -36,22 +36,27 @@ def pack_text(script: Script) -> bytes:
 def _join(name: str, made: set[str]) -> Iterator[str]:
     """The lines of a script file, with the keys and the parts that it names in the places where it does.
 
+    A line that begins with `--@` is no comment but a directive: `--@ keys tasks, dead` makes the names of these keys,
+    `--@ uses judge, marks (marked, with_mark)` brings these parts (`_NAME.lua`), each once.  In brackets are the names
+    that a part defines, where they are others than its own; they are for the reader, and a test compares them.
+
     Comments are left out: they would be sent with each transaction of a caller, and be kept by the server.
     """
     path = importlib.resources.files('torrelque') / 'script' / f'{name}.lua'
     for line in path.read_text('utf-8').splitlines():
-        named = re.fullmatch(r'( *)-- (Keys|Uses) +(.+)', line)
+        named = re.fullmatch(r'( *)--@ (keys|uses) (.+)', line)
         if named is None:
             if line and not line.lstrip().startswith('--'):
                 yield line
             continue
         # What is made inside a block is not there behind it.
         here = set(made) if named[1] else made
-        prefix = '_' if named[2] == 'Uses' else ''
-        fresh = [prefix + word for word in named[3].split(', ') if prefix + word not in here]
+        prefix = '_' if named[2] == 'uses' else ''
+        words = re.sub(r' \(.*?\)', '', named[3]).split(', ')
+        fresh = [prefix + word for word in words if prefix + word not in here]
         here.update(fresh)
         if prefix:
             for part in fresh:
                 yield from _join(part, here)
         elif fresh:
-            yield f'local {", ".join(fresh)} = ' + ', '.join(f"base .. '{key.removesuffix('_key')}'" for key in fresh)
+            yield f'local {", ".join(fresh)} = ' + ', '.join(f"base .. '{key}'" for key in fresh)

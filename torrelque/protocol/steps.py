@@ -206,9 +206,9 @@ def pause(calls: Calls, group: str | None, probe: float | None) -> Steps[None]:
     yield 'pause', calls.pause(group, probe)
 
 
-def resume(calls: Calls, group: str | None) -> Steps[None]:
-    """End a pause."""
-    yield 'resume', calls.resume(group)
+def resume(calls: Calls, group: str | None, probing: bool) -> Steps[bool]:
+    """End a pause, or one with probes only; whether there is none now."""
+    return read_outcomes('resume', (yield 'resume', calls.resume(group, probing)), 1) == ['ok']
 
 
 def get_group_stats(calls: Calls, group: str) -> Steps[TorrelqueGroupStats]:

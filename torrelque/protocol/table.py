@@ -25,7 +25,7 @@ class Row(NamedTuple):
     """How many of a task's arguments tell a settling call from others: id, token and, where it has one, mark.  By these
     it is repeated when nobody knows whether it was carried out; 0 where that may be done as often as you like."""
     outcomes: tuple[str, ...] = ()
-    """What may become of a task, where the script answers for each."""
+    """What may become of a task, or of a pause, where the script answers for each."""
     width: int | None = None
     """Length of the reply, 1 being ``ok`` alone; None where it depends."""
 
@@ -57,7 +57,9 @@ TABLE = (
     ),
     Row('bury', 'working -> dead', head=('acknowledged',), known_by=3, outcomes=('ok', *_REFUSALS)),
     Row('tell', 'Deaths that nobody saw: hand some out to be told of.'),
-    Row('told', 'Deaths that nobody saw: some were told of.', width=1),
+    Row(
+        'told', 'Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.', width=1
+    ),
     Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'not_dead', 'unknown', 'broken')),
     Row(
         'cancel',
@@ -68,10 +70,10 @@ TABLE = (
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),
     Row('limit', 'Limits: how many tasks of a group are worked on at once, and how many begin in a time.', width=1),
-    Row('advance', 'Groups: look at some anew, after the default of their limits was changed.', width=1),
+    Row('advance', 'Groups: look at some of them anew, because the default of their limits was changed.', width=1),
     Row('pause', 'Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.', width=1),
-    Row('resume', 'Resume: hand tasks out again, of a group or of the queue.', width=1),
-    Row('group', 'Group: what there is of one, read at one moment.', width=7),
+    Row('resume', 'Resume: hand tasks out again, of a group or of the queue.', outcomes=('ok', 'paused')),
+    Row('group', 'Group: its tasks, slots, limits and pause, read at one moment.', width=7),
     # What watchers read, and what a consumer says that goes.
     Row('state', 'States: read those of some tasks, for whoever watches them.'),
     Row(

@@ -1,13 +1,14 @@
--- Put a task, just taken out of its place, among the dead.  An error that it has already is kept unless there is a new.
+-- Bury a task that was just taken out of its place: put it among the dead.  An error that the task has already is kept,
+-- unless there is a new one.
 --
--- Whoever buries a task knows of it, and of one whose attempts are used up, which has a `default` error, perhaps nobody.
---
--- Keys   dead
-local function lay(id, why, default)
+-- A caller that buries a task by its verb knows of the death.  One that has a `default` error buries a task whose
+-- attempts are used up, of which perhaps nobody knows: so the death is noted in `untold`.
+--@ keys dead
+local function bury(id, why, default)
   redis.call('ZADD', dead, stamp, id)
   redis.call('HSET', state .. id, 'status', DEAD)
   if default then
-    -- Keys   untold
+    --@ keys untold
     redis.call('ZADD', untold, stamp, id)
   end
   if why ~= '' then
@@ -17,6 +18,7 @@ local function lay(id, why, default)
   end
 end
 
-local function used_up(count, forgiven, most)
-  return most and (tonumber(count) or 0) - (tonumber(forgiven) or 0) >= tonumber(most)
+-- Whether the attempts of a task are used up: those that count have reached `max_attempts`, nil where it has none.
+local function used_up(count, forgiven, max_attempts)
+  return max_attempts and (tonumber(count) or 0) - (tonumber(forgiven) or 0) >= tonumber(max_attempts)
 end

@@ -1,63 +1,117 @@
 -- Groups: fair turns, strict order, limits and rates, by one mechanism.
 --
--- A group that may go on has one id in `turns`, its head, which `ring` names.  The head, the tasks that are worked on
+-- A group that may go on has one id in `turns`, its head, which `heads` names.  The head, the tasks that are worked on
 -- and those delayed for a retry hold a slot of their group each: `groups` counts them, `holders` names them.  What
 -- changes is noted in a book, and written by `settle`, which also lets the next task of each group come up.
 --
--- The book is opened by who meets a group, so others make one closure and not a dozen.  In it a group is a number, and
--- each of its properties an array: a table for each group would cost more than all else.
---
--- Uses   time
-local opened
+-- The book is opened by the first call of `book`, so a call without groups makes two closures and not two dozen.  In
+-- the book a group is a number, and each of its properties an array, because a table for each group would cost more
+-- than all else.
+--@ uses time (now, stamp, fraction)
+
+-- Nothing is to be settled while no book is open.
+local function settle()
+  return false
+end
 
 local function book()
-  if opened then
-    return opened
-  end
-  -- Keys   turns, groups, ring_key, limits, rated, paused, later, holders
-  -- Uses   probe, decode
-  local self = {}
-  local numbers, names, seen = {}, {}, 0
-  local keys, known, slots, heads, was, limit, rate, halted, change = {}, {}, {}, {}, {}, {}, {}, {}, {}
-  local incoming, delays, tokens, taken, thirsty, ahead, at, empty, opens = {}, {}, {}, {}, {}, {}, {}, {}, {}
-  local freed, held, lost, joined, gone_on, rounds, reset = {}, {}, {}, {}, 0, 1, {}
-  local used_up, cycled, quenched = false, false, {}
-  local limited, default_limit, default_rate, delayed, renewed
-  opened = self
+  --@ keys turns, groups, heads, limits, rated, paused, later, holders
+  --@ uses probe (probe_of, next_probe), decode
 
-  local function key(k)
-    keys[k] = keys[k] or base .. 'group:' .. names[k]
-    return keys[k]
+  -- LEGEND.  `k` is the number of a group in this book, and a name that is followed by [k] has a value for each group;
+  -- "its" is that group's.
+  --
+  -- Read from the server, for all groups met at once, but for what says when:
+  --   names[k]         its name
+  --   numbers          the number of a name
+  --   read_to          the groups up to this number were read
+  --   group_keys[k]    its key, `group:NAME`; made when it is needed
+  --   count_before[k]  its field in `groups` before this call, as text; false where it has none
+  --   head_before[k]   its field in `heads` before this call, an id; false where it has none
+  --   limited          whether `limits` or `paused` is there; nil before the first read
+  --   default_limit    slots at the most, of a group that has no limit of its own
+  --   default_rate     {starts, ms}, of a group that has no rate of its own; false is none
+  --   own_limit[k]     slots at the most; nil is the default
+  --   own_rate[k]      {starts, ms}, false is none; nil is the default
+  --   halted[k]        whether it is paused by its name
+  --   opens[k]         when its pause lets the next probe through (ms); nil is never
+  --   tokens[k]        what its bucket has now; read when it is needed
+  --   any_later        whether `later` is there; asked when it is needed
+  --
+  -- Noted, of what the call does, and written by `settle`:
+  --   slots_change[k]  slots that came back, as a number below 0
+  --   freed            ids that hold a slot no more
+  --   incoming[k]      order and id by turns: tasks that wait in it from now on
+  --   later_change[k]  how many more of its tasks wait for their first time
+  --   struck           ids of heads that are gone; they leave `holders` last, because they may have come up just now
+  --   token_taken[k]   whether a hand-out took a token
+  --   clock_back[k]    whether its bucket was of an instant to come
+  --   renewed          whether limits were changed, so that buckets get another time to live
+  --
+  -- Decided, by these:
+  --   slots[k]         slots in use
+  --   head[k]          its head, an id; false or nil is none
+  --   empty[k]         whether nothing waits in `group:NAME`; nil is not known
+  --   next_token[k]    when it gets its next token or probe (ms), where it waits for that
+  --   holding          id and name by turns: tasks that hold a slot from now on
+  --   joined           ids that became heads in this call
+  --   served           names of groups that wait in `rated` no more
+  --
+  -- For the claim alone:
+  --   turns_over       whether `turns` gave fewer ids than it was asked for
+  --   cycled           whether `turns` gave none, so that heads which came up in this call go on
+  --   passed_on        how many of `joined` went on so
+  --   rounds           how many tasks of each group this claim may come to
+  --   taken_ahead[k]   id and order by turns: popped from `group:NAME`, to become heads in this call
+  --   cursor[k]        where the first of these is that has not become one
+  local self = {}
+  local names, numbers, read_to, group_keys, count_before, head_before = {}, {}, 0, {}, {}, {}
+  local limited, default_limit, default_rate, own_limit, own_rate, halted, opens = nil, nil, nil, {}, {}, {}, {}
+  local tokens, any_later = {}, nil
+  local slots_change, freed, incoming, later_change, struck, token_taken = {}, {}, {}, {}, {}, {}
+  local clock_back, renewed = {}, false
+  local slots, head, empty, next_token, holding, joined, served = {}, {}, {}, {}, {}, {}, {}
+  local turns_over, cycled, passed_on, rounds, taken_ahead, cursor = false, false, 0, 1, {}, {}
+
+  -- From now on `book` gives this one, and `settle` (below) settles it.
+  function book()
+    return self
+  end
+
+  local function group_key(k)
+    group_keys[k] = group_keys[k] or base .. 'group:' .. names[k]
+    return group_keys[k]
   end
 
   local function limit_of(k)
-    return limit[k] or default_limit
+    return own_limit[k] or default_limit
   end
 
-  -- A rate, or false.
+  -- {starts, ms}, or false for none; nil in `own_rate` is the default, so an `or` would not do.
   local function rate_of(k)
-    if rate[k] == nil then
+    if own_rate[k] == nil then
       return default_rate
     end
-    return rate[k]
+    return own_rate[k]
   end
 
+  -- The number of a group, which is met here at the latest.
   function self.meet(name)
     local k = numbers[name]
     if not k then
       k = #names + 1
-      numbers[name], names[k], change[k] = k, name, 0
+      numbers[name], names[k], slots_change[k] = k, name, 0
     end
     return k
   end
 
-  -- Read the groups that were met, all at once.
+  -- Read the groups that were met since the last time, all at once.
   function self.read()
-    if seen == #names then
+    if read_to == #names then
       return
     end
-    local fresh = seen == 0 and names or {unpack(names, seen + 1)}
-    local count, head = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', ring_key, unpack(fresh))
+    local fresh = read_to == 0 and names or {unpack(names, read_to + 1)}
+    local counts, found = redis.call('HMGET', groups, unpack(fresh)), redis.call('HMGET', heads, unpack(fresh))
     local own, still, asked = {}, {}, {}
     if limited == nil then
       limited = redis.call('EXISTS', limits, paused) > 0
@@ -65,93 +119,94 @@ local function book()
       default_limit, default_rate = decode(type(default) == 'string' and default or '', math.huge, false)
     end
     if limited then
-      -- Where somebody put something else there, these are lists of nothing.
+      -- Where a key holds something else, an error's table comes back, which has nothing at any number.
       own, still = redis.pcall('HMGET', limits, unpack(fresh)), redis.pcall('SMISMEMBER', paused, unpack(fresh))
     end
     for j = 1, #fresh do
-      local k = seen + j
-      known[k], slots[k], heads[k], was[k] = count[j], tonumber(count[j]) or 0, head[j], head[j]
+      local k = read_to + j
+      count_before[k], slots[k], head[k], head_before[k] = counts[j], tonumber(counts[j]) or 0, found[j], found[j]
       if limited then
         halted[k] = still[j] == 1
         if halted[k] then
           opens[k] = probe_of(names[k])
         end
         if own[j] then
-          limit[k], rate[k] = decode(own[j], default_limit, default_rate)
+          own_limit[k], own_rate[k] = decode(own[j], default_limit, default_rate)
         end
       end
-      asked[j] = key(k)
+      asked[j] = group_key(k)
     end
     if #fresh > 1 and redis.call('EXISTS', unpack(asked)) == 0 then
-      -- Nothing is behind any head: one question, and not one for each.
-      for k = seen + 1, #names do
+      -- One EXISTS over all groups: if none has a task behind its head, no ZPOPMIN is needed for any.
+      for k = read_to + 1, #names do
         empty[k] = true
       end
     end
-    seen = #names
+    read_to = #names
   end
 
-  -- Tokens in the bucket of a group that has a rate: rate[1] at the most, and as many more in rate[2] ms.
+  -- Tokens in the bucket of a group that has a rate: `starts` at the most, and as many more in each `period` (ms).
   local function bucket(k)
     if not tokens[k] then
-      local text, most, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate_of(k))
+      local text, starts, period = redis.pcall('GET', base .. 'rate:' .. names[k]), unpack(rate_of(k))
       local left, since = string.match(type(text) == 'string' and text or '', '^(%S+) (%d+)$')
-      left, since = math.max(0, tonumber(left) or most), tonumber(since) or now
-      -- Where the clock went back, it counts from now on.
-      reset[k], since = since > now, math.min(since, now)
-      tokens[k] = math.min(most, left + (now - since) * most / period)
+      left, since = math.max(0, tonumber(left) or starts), tonumber(since) or now
+      -- An instant to come says that the clock went back: the bucket counts from now on.
+      clock_back[k], since = since > now, math.min(since, now)
+      tokens[k] = math.min(starts, left + (now - since) * starts / period)
     end
     return tokens[k]
   end
 
-  -- Whether a group waits for a token; what is one but for the rounding is one.
+  -- Whether a group waits for a token.  A bucket counts as having one from 1 - 1e-9 on, because the refill is computed
+  -- in floating point.
   local function is_dry(k)
     return rate_of(k) and bucket(k) < 1 - 1e-9
   end
 
   -- How long (ms) a bucket needs for so many tokens.
   local function time_of(count, k)
-    local most, period = unpack(rate_of(k))
-    return math.max(1, math.ceil(count * period / most))
+    local starts, period = unpack(rate_of(k))
+    return math.max(1, math.ceil(count * period / starts))
   end
 
-  -- Whether a group is paused, and lets no probe through now.
+  -- Whether a group is paused by its name and its next probe, if there is one, is still to come.
   local function is_shut(k)
     return halted[k] and not (opens[k] and opens[k] <= now)
   end
 
-  -- Let the next task of a group be its head, where there is one and it may.
+  -- Let the next task of a group become its head, if the group may go on and has one.  If it is only the time of a
+  -- token or a probe that is missing, note that time.
   local function advance(k)
-    if heads[k] or slots[k] >= limit_of(k) then
+    if head[k] or slots[k] >= limit_of(k) then
       return
     end
-    -- When it may go on, where it waits for that.
     if is_shut(k) then
-      thirsty[k] = opens[k]
+      next_token[k] = opens[k]
       return
     end
-    thirsty[k] = is_dry(k) and now + time_of(1 - tokens[k], k)
-    if thirsty[k] then
+    next_token[k] = is_dry(k) and now + time_of(1 - tokens[k], k)
+    if next_token[k] then
       return
     end
     local id
-    if ahead[k] and ahead[k][at[k]] then
-      id, at[k] = ahead[k][at[k]], at[k] + 2
+    if taken_ahead[k] and taken_ahead[k][cursor[k]] then
+      id, cursor[k] = taken_ahead[k][cursor[k]], cursor[k] + 2
     elseif not empty[k] then
-      id = redis.call('ZPOPMIN', key(k))[1]
+      id = redis.call('ZPOPMIN', group_key(k))[1]
       empty[k] = not id
     end
     if id then
-      heads[k], slots[k] = id, slots[k] + 1
-      held[#held + 1], held[#held + 2] = id, names[k]
+      head[k], slots[k] = id, slots[k] + 1
+      holding[#holding + 1], holding[#holding + 2] = id, names[k]
       joined[#joined + 1] = id
     end
   end
 
-  -- A task that held a slot holds it no more.
+  -- A task that held a slot of the group holds it no more.
   function self.free(id, name)
     local k = self.meet(name)
-    change[k], freed[#freed + 1] = change[k] - 1, id
+    slots_change[k], freed[#freed + 1] = slots_change[k] - 1, id
   end
 
   -- A task waits in its group from now on.
@@ -162,186 +217,193 @@ local function book()
     incoming[k] = members
   end
 
-  -- So many more, or less, of the group wait for the time that they were enqueued for.
-  function self.delay(name, more)
+  -- So many more tasks of the group, or fewer, wait for the time that they were enqueued for.
+  function self.delay(name, count)
     local k = self.meet(name)
-    delays[k] = (delays[k] or 0) + more
+    later_change[k] = (later_change[k] or 0) + count
   end
 
-  -- A task that waited in its group, or was its head, is gone; whether it was the head.
+  -- A task that waited in its group, or was its head, is gone: whether it was the head.
   function self.strike(id, name)
     local k = self.meet(name)
     self.read()
-    if heads[k] ~= id then
-      redis.call('ZREM', key(k), id)
+    if head[k] ~= id then
+      redis.call('ZREM', group_key(k), id)
       return false
     end
-    heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id
+    head[k], slots_change[k], struck[#struck + 1] = false, slots_change[k] - 1, id
     return true
   end
 
-  -- Whose id it is, where its own state cannot tell.
+  -- The group of a task that holds a slot, where the task's own state cannot tell it.
   function self.owner(id)
     return redis.call('HGET', holders, id)
   end
 
-  -- Limits were changed: the time to live of a bucket is by its rate.
+  -- Limits were changed.  The time to live of a bucket depends on its rate, so buckets are to be written anew.
   function self.renew()
     renewed = true
   end
 
-  -- The rest is for the claim.  Up to `count` heads, those whose turn it is first.
-  function self.heads(count)
-    local ids = not used_up and redis.call('RPOP', turns, count) or {}
-    used_up, cycled = #ids < count, #ids == 0
+  -- What follows, up to `take`, is for the claim alone.
+
+  -- Pop up to `count` ids of heads, in the order of their turns.
+  function self.pop_heads(count)
+    local popped = not turns_over and redis.call('RPOP', turns, count) or {}
+    turns_over, cycled = #popped < count, #popped == 0
     if cycled then
-      -- All others had their turn: those that came up in this call go on.
-      for j = 1, math.min(count, #joined - gone_on) do
-        ids[j] = joined[gone_on + j]
+      -- All groups in `turns` had their turn, so heads that came up in this call go on.
+      for j = 1, math.min(count, #joined - passed_on) do
+        popped[j] = joined[passed_on + j]
       end
-      gone_on = gone_on + #ids
+      passed_on = passed_on + #popped
     end
-    rounds = used_up and #ids > 0 and math.ceil(count / #ids) or 1
-    return ids
+    rounds = turns_over and #popped > 0 and math.ceil(count / #popped) or 1
+    return popped
   end
 
-  -- Heads that were not taken go back to where they came from.
-  function self.put_back(ids, from)
+  -- Put back the heads from `first` on, which were popped last and not taken, to where they came from.
+  function self.put_back(popped, first)
     if cycled then
-      gone_on = gone_on - (#ids - from + 1)
+      passed_on = passed_on - (#popped - first + 1)
       return
     end
     local rest = {}
-    for j = #ids, from, -1 do
-      rest[#rest + 1] = ids[j]
+    for j = #popped, first, -1 do
+      rest[#rest + 1] = popped[j]
     end
     redis.call('RPUSH', turns, unpack(rest))
-    used_up = false
+    turns_over = false
   end
 
-  -- Whether an id of `turns` is the head of its group; it is as well where only the ring was lost.
+  -- Whether an id of `turns` is the head of its group.  If `heads` was evicted, a pending task that `holders` assigns
+  -- to the group counts as its head.
   function self.is_head(k, id)
-    if not heads[k] and redis.call('HGET', base .. 'task:' .. id, 'status') == '0' and self.owner(id) == names[k] then
-      heads[k] = id
+    if not head[k] and redis.call('HGET', state .. id, 'status') == PENDING and self.owner(id) == names[k] then
+      head[k] = id
     end
-    return heads[k] == id
+    return head[k] == id
   end
 
-  -- Whether a head may still go on; else it goes back into its group.
+  -- Whether a head may still go on.  If it may not, because of a pause, a limit or a rate, it goes back into its group.
   function self.may(k, id, order)
     if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
       return true
     end
-    heads[k] = false
+    head[k] = false
     self.free(id, names[k])
     self.wait(id, names[k], order)
     return false
   end
 
-  -- Take those behind the head that may come up in this call; where none may, only look at the first.
+  -- Pop the tasks behind the head that may come up in this call.  If none may, leave them there, and return the first
+  -- with its order.
   local function look(k)
-    local most = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or rounds)
-    if most > 0 and not halted[k] then
-      ahead[k], at[k] = redis.call('ZPOPMIN', key(k), most), 1
-      empty[k] = #ahead[k] < 2 * most
+    local count = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or rounds)
+    if count > 0 and not halted[k] then
+      taken_ahead[k], cursor[k] = redis.call('ZPOPMIN', group_key(k), count), 1
+      empty[k] = #taken_ahead[k] < 2 * count
       return nil
     end
-    local first = redis.call('ZRANGE', key(k), 0, 0, 'WITHSCORES')
+    local first = redis.call('ZRANGE', group_key(k), 0, 0, 'WITHSCORES')
     empty[k] = not first[1]
     return first[1], first[2]
   end
 
-  -- The task that has come into the group since and goes before the head, which it is now instead; nil when none has.
+  -- If a task of lower order has entered the group since the head was chosen, put the old head back, make that task the
+  -- head, and return its id; nil if there is none.
   function self.better(k, id, order)
     local first, score
     if cycled then
-      -- It came up in this call, as the first of all.
+      -- This head was chosen in this call, when all tasks of the group were there to be compared.
       return nil
     end
-    if not ahead[k] and not empty[k] then
+    if not taken_ahead[k] and not empty[k] then
       first, score = look(k)
     end
-    local line, j = ahead[k], at[k]
-    if line then
-      first, score = line[j], line[j + 1]
+    local items, j = taken_ahead[k], cursor[k]
+    if items then
+      first, score = items[j], items[j + 1]
     end
     if not first or tonumber(score) > order then
       return nil
     end
-    if line then
-      while line[j + 2] and tonumber(line[j + 3]) < order do
-        line[j], line[j + 1], j = line[j + 2], line[j + 3], j + 2
+    if items then
+      -- The old head takes its place among those that were taken ahead.
+      while items[j + 2] and tonumber(items[j + 3]) < order do
+        items[j], items[j + 1], j = items[j + 2], items[j + 3], j + 2
       end
-      line[j], line[j + 1] = id, order
-      if not line[j + 2] and not empty[k] then
-        -- Others of the group may come before it.
-        line[j], line[j + 1] = nil, nil
-        redis.call('ZADD', key(k), order, id)
+      items[j], items[j + 1] = id, order
+      if not items[j + 2] and not empty[k] then
+        -- It is the last of them, so tasks that are still in `group:NAME` may come before it.
+        items[j], items[j + 1] = nil, nil
+        redis.call('ZADD', group_key(k), order, id)
       end
     else
-      redis.call('ZPOPMIN', key(k))
-      redis.call('ZADD', key(k), order, id)
+      redis.call('ZPOPMIN', group_key(k))
+      redis.call('ZADD', group_key(k), order, id)
     end
-    heads[k], freed[#freed + 1] = first, id
-    held[#held + 1], held[#held + 2] = first, names[k]
+    head[k], freed[#freed + 1] = first, id
+    holding[#holding + 1], holding[#holding + 2] = first, names[k]
     return first
   end
 
-  -- The head was handed out: the next comes up.  Whether it was a probe, after which there is none for a while.
+  -- The head was handed out: take a token, and let the next come up.  Whether it was a probe: the group is paused, and
+  -- lets none through for a while.
   function self.take(k)
     if halted[k] then
       opens[k] = next_probe(names[k])
     end
     if rate_of(k) then
-      tokens[k], taken[k] = bucket(k) - 1, true
+      tokens[k], token_taken[k] = bucket(k) - 1, true
     end
-    heads[k] = false
+    head[k] = false
     advance(k)
     return halted[k]
   end
 
-  -- Write what waits in a group from now on: what came into it, and what was looked at and not taken.
+  -- Write what waits in a group from now on: what came into it, and what was taken ahead and has not come up.
   local function store(k)
-    local members, line = incoming[k] or {}, ahead[k] or {}
-    for j = at[k] or 1, #line, 2 do
-      members[#members + 1], members[#members + 2] = line[j + 1], line[j]
+    local members, items = incoming[k] or {}, taken_ahead[k] or {}
+    for j = cursor[k] or 1, #items, 2 do
+      members[#members + 1], members[#members + 2] = items[j + 1], items[j]
     end
     if #members > 0 then
-      redis.call('ZADD', key(k), unpack(members))
+      redis.call('ZADD', group_key(k), unpack(members))
       empty[k] = false
     end
-    incoming[k], ahead[k] = nil, nil
+    incoming[k], taken_ahead[k] = nil, nil
   end
 
-  -- Let the next of a group come up; whether nothing of the group is left.
+  -- Apply what was noted of a group and let its next task come up: whether nothing of the group is left.
   local function close(k)
-    slots[k] = math.max(0, slots[k] + change[k])
-    if delays[k] then
-      delayed = true
-      if redis.call('HINCRBY', later, names[k], delays[k]) <= 0 then
+    slots[k] = math.max(0, slots[k] + slots_change[k])
+    if later_change[k] then
+      any_later = true
+      if redis.call('HINCRBY', later, names[k], later_change[k]) <= 0 then
         redis.call('HDEL', later, names[k])
       end
     end
-    if incoming[k] and #incoming[k] == 2 and not known[k] then
-      -- A group of one task needs no key of its own.
-      ahead[k], at[k], empty[k], incoming[k] = {incoming[k][2], incoming[k][1]}, 1, true, nil
+    if incoming[k] and #incoming[k] == 2 and not count_before[k] then
+      -- The only task of a new group becomes its head at once, so the group needs no key `group:NAME`.
+      taken_ahead[k], cursor[k], empty[k], incoming[k] = {incoming[k][2], incoming[k][1]}, 1, true, nil
     elseif incoming[k] then
       store(k)
     end
     advance(k)
-    if ahead[k] and ahead[k][at[k]] then
+    if taken_ahead[k] and taken_ahead[k][cursor[k]] then
       store(k)
     end
-    if not heads[k] and not empty[k] and (thirsty[k] or slots[k] == 0) then
-      empty[k] = redis.call('EXISTS', key(k)) == 0
+    if not head[k] and not empty[k] and (next_token[k] or slots[k] == 0) then
+      empty[k] = redis.call('EXISTS', group_key(k)) == 0
     end
-    if heads[k] or slots[k] > 0 or not empty[k] then
+    if head[k] or slots[k] > 0 or not empty[k] then
       return false
     end
-    if delayed == nil then
-      delayed = redis.call('EXISTS', later) == 1
+    if any_later == nil then
+      any_later = redis.call('EXISTS', later) == 1
     end
-    return not delayed or redis.call('HEXISTS', later, names[k]) == 0
+    return not any_later or redis.call('HEXISTS', later, names[k]) == 0
   end
 
   local function write(command, name, words)
@@ -349,9 +411,9 @@ local function book()
       redis.call(command, name, unpack(words))
     end
     if #words > 0 and command == 'HSET' and redis.call('HLEN', name) * 2 == #words then
-      -- It is new.  The server searches a small hash from one end to the other, which costs more than all else here; a
-      -- field of more than 64 bytes makes it one that looks up.  This one is no text, so no group and no id of ours; of
-      -- another client it may be, and is let be.
+      -- The hash is new.  The server searches a small hash from one end to the other, which costs more than all else
+      -- here, until the hash has had a field of more than 64 bytes.  So write such a field and take it away.  It is no
+      -- text, so it is neither a group nor an id of this library; of another client it may be, and is then left alone.
       local long = string.rep('\255', 65)
       if redis.call('HSETNX', name, long, '') == 1 then
         redis.call('HDEL', name, long)
@@ -359,52 +421,50 @@ local function book()
     end
   end
 
-  -- What a rate, and probes, mean for the group: whether it waits for a token or a probe, and nobody knew.
+  -- Write the bucket, and note in `rated` when the group gets its next token or probe.  True if that time is new, so
+  -- that consumers must be rung.
   local function ration(k)
-    local most = rate_of(k) and rate_of(k)[1]
-    if most and (taken[k] or reset[k] or renewed and bucket(k) < most) then
-      local full = time_of(most - tokens[k], k)
+    local starts = rate_of(k) and rate_of(k)[1]
+    if starts and (token_taken[k] or clock_back[k] or renewed and bucket(k) < starts) then
+      local full = time_of(starts - tokens[k], k)
       redis.call('SET', base .. 'rate:' .. names[k], string.format('%.17g %.0f', tokens[k], now), 'PX', full)
     end
-    if thirsty[k] and not empty[k] then
-      return redis.call('ZADD', rated, thirsty[k], names[k]) == 1
+    if next_token[k] and not empty[k] then
+      return redis.call('ZADD', rated, next_token[k], names[k]) == 1
     end
-    quenched[#quenched + 1] = names[k]
+    served[#served + 1] = names[k]
   end
 
-  -- Write all that was noted; whether somebody should be told, of a task or of a time.
+  -- Write all that was noted: whether consumers must be rung, because a task came up or a time is new.
   function self.settle()
-    local counted, gone, headed, headless, told = {}, {}, {}, {}, false
+    local counted, gone, headed, headless, news = {}, {}, {}, {}, false
     self.read()
     for k = 1, #names do
       if close(k) then
-        gone[#gone + 1] = known[k] and names[k] or nil
-      elseif tonumber(known[k]) ~= slots[k] then
+        gone[#gone + 1] = count_before[k] and names[k] or nil
+      elseif tonumber(count_before[k]) ~= slots[k] then
         counted[#counted + 1], counted[#counted + 2] = names[k], slots[k]
       end
-      if not heads[k] then
-        headless[#headless + 1] = was[k] and names[k] or nil
-      elseif heads[k] ~= was[k] then
-        headed[#headed + 1], headed[#headed + 2] = names[k], heads[k]
+      if not head[k] then
+        headless[#headless + 1] = head_before[k] and names[k] or nil
+      elseif head[k] ~= head_before[k] then
+        headed[#headed + 1], headed[#headed + 2] = names[k], head[k]
       end
-      told = (rate_of(k) or opens[k]) and ration(k) or told
+      news = (rate_of(k) or opens[k]) and ration(k) or news
     end
-    local joining = {unpack(joined, gone_on + 1)}
+    local joining = {unpack(joined, passed_on + 1)}
     write('HDEL', holders, freed)
-    write('HSET', holders, held)
-    write('HDEL', holders, lost)
+    write('HSET', holders, holding)
+    write('HDEL', holders, struck)
     write('HDEL', groups, gone)
     write('HSET', groups, counted)
-    write('HDEL', ring_key, headless)
-    write('HSET', ring_key, headed)
-    write('ZREM', rated, quenched)
+    write('HDEL', heads, headless)
+    write('HSET', heads, headed)
+    write('ZREM', rated, served)
     write('LPUSH', turns, joining)
-    return told or #joining > 0
+    return news or #joining > 0
   end
 
+  settle = self.settle
   return self
-end
-
-local function settle()
-  return opened and opened.settle()
 end

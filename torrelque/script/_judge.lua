@@ -1,7 +1,7 @@
 -- Judge: whether the caller may settle a task.
 --
 -- `known` is the reply of HMGET status, dequeue_count, last_dequeue_time, ...; `token` is 'attempt-time' of the
--- caller's delivery, or '' for one who has none, an operator: that one must find the task working.
+-- caller's delivery.  A caller without a delivery, an operator, has the token '' and must find the task working.
 --
 -- 'ok' | 'cancelled' (the holder of a cancelled task) | 'lease_lost' | 'not_working' | 'unknown' | 'broken'
 local function judge(known, token)

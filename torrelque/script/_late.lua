@@ -1,19 +1,19 @@
--- Late: whether a group waits in `rated` by more than a second longer than a token takes, or from one probe to the next,
--- because the clock went back, or because its rate is another.  Only a few are looked at, at both ends: those that wait
--- longest are last, and behind them may be some whose rate is slow.
+-- Late: whether a group waits in `rated` for more than a second longer than its token takes, or its next probe, because
+-- the clock went back or because its rate was changed.  If one does, the caller makes all groups there due (scores of
+-- 0), so that sweeps look at each anew.
 --
--- All are then to be made due (their scores 0), so that sweeps look at each anew.
---
--- Keys   rated, limits
--- Uses   time, probe, decode
+-- Only a few are looked at, at both ends of `rated`: the groups that wait longest are last, but behind them may be some
+-- whose rate is slow.
+--@ keys rated, limits
+--@ uses time (now, stamp, fraction), probe (probe_of, next_probe), decode
 local function late()
   local items = redis.call('ZRANGE', rated, -5, -1, 'WITHSCORES')
   for _, item in ipairs(#items == 10 and redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES') or {}) do
     items[#items + 1] = item
   end
-  local _, pace = decode(redis.pcall('HGET', limits, ''), 0, false)
+  local _, default = decode(redis.pcall('HGET', limits, ''), 0, false)
   for j = 1, #items, 2 do
-    local _, rate = decode(redis.pcall('HGET', limits, items[j]), 0, pace)
+    local _, rate = decode(redis.pcall('HGET', limits, items[j]), 0, default)
     local _, every = probe_of(items[j])
     if items[j + 1] - now > math.max(rate and math.ceil(rate[2] / rate[1]) or 0, every or 0) + 1000 then
       return true

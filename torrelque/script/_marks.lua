@@ -5,6 +5,7 @@ local function marked(marks, mark)
   return marks and string.find(marks, mark, 1, true) ~= nil
 end
 
+-- The marks of a task after one more call, whose mark comes first.
 local function with_mark(marks, mark)
   if not marks then
     return mark

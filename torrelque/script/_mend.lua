@@ -1,13 +1,12 @@
 -- Mend a task of which a part was lost (evicted, deleted or overwritten by hand) and which was just taken out of its
--- place.  With its payload it goes to dead, where somebody sees it; without, it can only be reported.
+-- place.  If its payload is there the task goes to dead, where somebody sees it; else it can only be reported.
 --
 -- 'state_lost' | 'payload_lost' | 'lost'
---
--- Keys   tasks, dead
+--@ keys tasks, dead
 local function mend(id, known)
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)
-    -- Keys   untold
+    --@ keys untold
     redis.call('ZADD', dead, stamp, id)
     redis.call('ZADD', untold, stamp, id)
     redis.call('HSET', state .. id, 'status', DEAD, 'timeout', '300000', 'enqueue_time', stamp,

@@ -1,22 +1,21 @@
--- Probes: tasks that a pause, of a group or ('') of the queue, lets through, one at a time.
---
--- Keys   probes
--- Uses   time
+-- Probes: tasks that a pause lets through, one at a time.  `name` is that of the paused group, or '' for the queue.
+--@ keys probes
+--@ uses time (now, stamp, fraction)
 
--- When the next may be, and how many ms after it another; nil where the pause lets none through.
+-- When the next probe may be handed out, and how many ms after it another; nil where the pause has no probes.
 local function probe_of(name)
-  -- Written by hand perhaps: what cannot be read is a pause without probes.
+  -- The times may have been written by hand: what cannot be read counts as a pause without probes.
   local text = redis.pcall('HGET', probes, name)
   local instant, every = string.match(type(text) == 'string' and text or '', '^(%d+) ([1-9]%d*)$')
   instant, every = tonumber(instant), tonumber(every)
   if instant and instant - every > now then
-    -- It is never set so far ahead: the clock went back.
+    -- No script sets the instant further ahead than `every`, so the clock went back: the probe may come now.
     instant = now
   end
   return instant, every
 end
 
--- One was let through: when the next may be.
+-- A probe was just handed out: note when the next may be, and return that instant.
 local function next_probe(name)
   local _, every = probe_of(name)
   redis.call('HSET', probes, name, string.format('%.0f %.0f', now + every, every))

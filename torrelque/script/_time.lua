@@ -1,6 +1,9 @@
--- The server's time in whole milliseconds, as a number and as text, and to the microsecond as text.
-local time = redis.call('TIME')
-local fraction = string.sub('00000' .. time[2], -6)
-local stamp = time[1] .. string.sub(fraction, 1, 3)
-local exact = stamp .. '.' .. string.sub(fraction, 4)
-local now = tonumber(stamp)
+-- The server's time in whole milliseconds, as a number (`now`) and as text (`stamp`), and the microseconds of this second
+-- as six digits (`fraction`).
+local now, stamp, fraction
+do
+  local time = redis.call('TIME')
+  fraction = string.sub('00000' .. time[2], -6)
+  stamp = time[1] .. string.sub(fraction, 1, 3)
+  now = tonumber(stamp)
+end

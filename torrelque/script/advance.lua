@@ -1,10 +1,10 @@
--- Groups: look at some anew, after the default of their limits was changed.
+-- Groups: look at some of them anew, because the default of their limits was changed.
 --
--- Keys   rated
--- Uses   groups, ring
 -- ARGV   resent
 --        per group: name
 -- Reply  'ok'
+--@ keys rated
+--@ uses groups (book, settle), ring
 redis.call('ZREM', rated, unpack(ARGV, 2))
 book().renew()
 for i = 2, #ARGV do

@@ -2,11 +2,9 @@
 --
 -- Take tasks out of the flow, to be looked at by a person.
 --
--- Keys   working
--- Uses   time, groups, ring, marks, judge, clear, forget, bury
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none), in how many ms its death is to be told of by
---        those who tell of deaths that nobody saw ('' is never: whoever buries it knows)
+--        consumers that tell of deaths which nobody saw ('' is never: whoever buries it knows)
 -- Reply  'ok' when each task is buried, else a list with one of these per task:
 --        'ok'            buried
 --        'cancelled'     the task was cancelled meanwhile; it is cleared away now
@@ -14,7 +12,10 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
-local outcomes, refused, cleared = {}, false, false
+--@ keys working
+--@ uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
+--@ uses forget, bury (bury, used_up), answer (answer, outcomes, refused)
+local cleared = false
 
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
@@ -28,9 +29,9 @@ for i = 3, #ARGV, 5 do
   elseif outcome == 'ok' then
     redis.call('ZREM', working, id)
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
-    lay(id, ARGV[i + 3])
+    bury(id, ARGV[i + 3])
     if ARGV[i + 4] ~= '' then
-      -- Keys   untold
+      --@ keys untold
       redis.call('ZADD', untold, now + ARGV[i + 4], id)
     end
     if known[5] then
@@ -40,8 +41,7 @@ for i = 3, #ARGV, 5 do
     clear(id, known[5])
     cleared = true
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
 if settle() then

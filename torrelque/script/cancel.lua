@@ -1,11 +1,9 @@
 -- pending | delayed | dead -> cancelled, working -> marked
 --
--- Take tasks back.  The holder of a working one is told by its next touch; the id stays with it until it settles the
--- task or its lease ends.  A pending id is taken out of a short list; in a long one it stays as a hole.  A working task
--- keeps its group's slot until then, the others give theirs back.
+-- Take tasks back.  The holder of a working task is told by its next touch; the id stays with the holder, and the slot
+-- with the task, until the holder settles it or the lease ends.  Other tasks give their slot back at once.  A pending
+-- id is taken out of a short list; a long one would take too long to search, so the id stays in it as a hole.
 --
--- Keys   tasks, priority, delayed, dead, turns, holes
--- Uses   time, groups, ring, marks, forget
 -- ARGV   resent
 --        per task: id, mark
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:
@@ -13,7 +11,9 @@
 --        'final'     it was final already
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
-local outcomes, refused = {}, false
+--@ keys tasks, priority, delayed, dead, turns, holes
+--@ uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
+--@ uses answer (answer, outcomes, refused)
 
 local function take_out(id, group, order)
   if group then
@@ -32,7 +32,7 @@ end
 local function cancel(id, known, mark)
   local from, group = known[1], known[3]
   if from == WORKING then
-    -- First something that a server without free memory lets pass.
+    -- See Memory.
     redis.call('HDEL', state .. id, 'progress')
   else
     redis.call('HDEL', tasks, id)
@@ -44,7 +44,7 @@ local function cancel(id, known, mark)
         book().delay(group, -1)
       end
     elseif from == DEAD then
-      -- Keys   untold
+      --@ keys untold
       redis.call('ZREM', dead, id)
       redis.call('ZREM', untold, id)
     else
@@ -56,7 +56,7 @@ local function cancel(id, known, mark)
   redis.call('HSET', state .. id, 'status', CANCELLED, 'mark', with_mark(known[2], mark))
 end
 
--- The groups first, to be read all at once.
+-- The book is to meet all groups before it reads the first, so that it reads them all at once.
 for i = 2, #ARGV, 2 do
   local group = redis.pcall('HGET', state .. ARGV[i], 'group')
   if type(group) == 'string' then
@@ -76,8 +76,7 @@ for i = 2, #ARGV, 2 do
   else
     cancel(id, known, mark)
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 if settle() then
   ring()

@@ -1,40 +1,47 @@
 -- pending -> working
 --
--- Hand tasks out: urgent ones (a priority above 0) first, then by turns heads of groups and plain ones, the others last.
--- An id that says it is not pending, or that belongs elsewhere, is a hole that a cancelled task left, and is skipped.
--- What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice gives the
--- same.  One claim at a time per consumer.
+-- Hand tasks out: urgent ones (a priority above 0) first, then heads of groups and plain tasks by turns, the others
+-- last. An id whose state is not pending, or which belongs elsewhere, is a hole that a cancelled task left, and is
+-- skipped. What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice
+-- gives the same.  One claim at a time per consumer.
 --
--- Keys   working, tasks, turns, priority, rated, paused, holes, ring_key
--- Uses   time, ring, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
 --        tasks wanted, the number of which the consumer stays waiting when it gets fewer, block (ms), bytes at the most
--- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work is left
---        (1 or 0), list of id and trouble by turns, list of number (from 1; less than 0 for a probe) and group by turns
---        of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt, length of
---        the lease (ms)
+-- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work
+--        is left (1 or 0), list of id and trouble by turns, list of number (from 1; less than 0 for a probe) and group
+--        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
+--        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
-local record, wanted, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
--- To the microsecond: an id of the caller's own may be finished, enqueued anew and claimed within one millisecond.
-local claimed = exact
+--@ keys working, tasks, turns, priority, rated, paused, holes, heads
+--@ uses time (now, stamp, fraction), ring, tend
+local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+-- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within one
+-- millisecond, and its token must be another.
+local claimed = stamp .. '.' .. string.sub(fraction, 4)
 local reply = {'ok', claimed, false, 0, {}, {}}
-local given, grouped, leases, odd, holed, bytes = {}, reply[6], {}, {}, 0, 0
-local tried, opens
-local special = redis.call('EXISTS', turns, priority, rated, paused, holes, ring_key) > 0
+-- What was handed out: ids; number and group by turns; the lease's end and id by turns; bytes of the payloads.
+local given, grouped, leases, bytes = {}, reply[6], {}, 0
+-- Ids that are no holes and could not be handed out, and how many ids were skipped.
+local odd, holed = {}, 0
+-- Ids that are probes, and when the paused queue lets the next probe through.
+local probed, probe_at
+-- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.
+local special = redis.call('EXISTS', turns, priority, rated, paused, holes, heads) > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 local more, finish = true, nil
 
--- Whether the bytes allow for another task, and the task is there: 'ok' | 'full' | 'hole'.
+-- Hand a task out, if it is pending and the bytes allow for it: 'ok' | 'full' | 'hole'.
 local function hand(id, key, known)
   if known[1] ~= PENDING then
     return 'hole'
   end
-  -- One by one: read together, a few hundred large payloads would be more than the server has memory for.
+  -- Payloads are read one by one, because a few hundred large ones together would be more than the server has memory
+  -- for.
   local payload = redis.call('HGET', tasks, id)
   if not payload then
     return 'hole'
-  elseif bytes > 0 and bytes + #payload > most then
-    bytes = most
+  elseif bytes > 0 and bytes + #payload > max_bytes then
+    bytes = max_bytes
     return 'full'
   end
   local attempt = (tonumber(known[3]) or 0) + 1
@@ -48,14 +55,15 @@ local function hand(id, key, known)
   return 'ok'
 end
 
+-- Take plain tasks until `goal` were given.
 local function take_plain(goal)
-  while #given < goal and bytes < most and holed < 200 do
+  while #given < goal and bytes < max_bytes and holed < 200 do
     local count = goal - #given
     local ids = redis.call('RPOP', pending, count) or {}
     for k, id in ipairs(ids) do
       local key = state .. id
-      local known = bytes < most and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
-      -- An id that has a hole here may be pending again, but elsewhere: in its order.
+      local known = bytes < max_bytes and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
+      -- The id of a hole may be pending again, but elsewhere: in its group, or among those with a priority.
       local hole = known and patchy and redis.call('SREM', holes, id) == 1
       local outcome = not known and 'full' or hole and 'hole' or hand(id, key, known)
       if outcome == 'full' then
@@ -82,21 +90,22 @@ end
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
--- Looked for in any case: a call may arrive after its own repetition, from a connection that was given up.
+-- The record is looked for in any case, because a call may arrive after its own repetition, over a connection that was
+-- given up.
 local last = redis.call('GET', record)
 if not special and not last then
   take_plain(wanted)
 end
 if special or last or odd[1] then
-  -- What most calls do not need is made only here.
-  --
-  -- Keys   limits, seq
-  -- Uses   probe, groups, mend
+  -- What most calls do not need is made only here, because functions and tables cost most of a small claim.
+  --@ uses probe (probe_of, next_probe), groups (book, settle), mend
+  --@ keys limits, seq
   local troubles = reply[5]
-  local halted = special and redis.call('SISMEMBER', paused, '') == 1
-  opens = halted and probe_of('')
-  local probing = opens and opens <= now
+  local stopped = special and redis.call('SISMEMBER', paused, '') == 1
+  probe_at = stopped and probe_of('')
+  local probing = probe_at and probe_at <= now
 
+  -- Mend and report a task that is pending, or has no state, and could not be handed out: a part of it was lost.
   local function damaged(id, known)
     if not known[1] or known[1] == PENDING then
       troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
@@ -106,35 +115,36 @@ if special or last or odd[1] then
   if last then
     last = cjson.decode(last)
     reply[2] = last.time
-    local probed = {}
+    local was_probe = {}
     for _, id in ipairs(last.probes or {}) do
-      probed[id] = true
+      was_probe[id] = true
     end
     for _, id in ipairs(last.ids) do
-      local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'timeout')
+      local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'group',
+        'timeout')
       local payload = redis.call('HGET', tasks, id)
       if not known.err and known[1] == WORKING and known[3] == last.time and payload then
         given[#given + 1] = id
-        if known[4] or probed[id] then
-          grouped[#grouped + 1], grouped[#grouped + 2] = probed[id] and -#given or #given, known[4] or ''
+        if known[4] or was_probe[id] then
+          grouped[#grouped + 1], grouped[#grouped + 2] = was_probe[id] and -#given or #given, known[4] or ''
         end
         local n = #reply
         reply[n + 1], reply[n + 2], reply[n + 3] = id, payload, tonumber(known[2])
         reply[n + 4] = tonumber(known[5]) or 300000
       end
     end
-  elseif special and (probing or not halted) then
+  elseif special and (probing or not stopped) then
     wanted = probing and math.min(1, wanted) or wanted
-    local book = book()
-    -- Tasks of groups at the most, which take longer, and with limits to look at still longer.
+    local opened = book()
+    -- How many tasks of groups at the most: they take longer, and with limits to look at still longer.
     local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100
 
-    -- By priority, without a group.
+    -- Take tasks that have a priority and no group, the most urgent first, until `goal` were given.
     local function take_ranked(goal)
-      local items = goal > #given and bytes < most and redis.call('ZPOPMIN', priority, goal - #given) or {}
+      local items = goal > #given and bytes < max_bytes and redis.call('ZPOPMIN', priority, goal - #given) or {}
       for k = 1, #items, 2 do
         local id, key = items[k], state .. items[k]
-        local known = bytes < most and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
+        local known = bytes < max_bytes and redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
         local outcome = known and hand(id, key, known) or 'full'
         if outcome == 'full' then
           redis.call('ZADD', priority, items[k + 1], id)
@@ -144,60 +154,61 @@ if special or last or odd[1] then
       end
     end
 
-    -- One head, or who goes before it by now: its id, and what became of it.
+    -- Hand out a head, or the task of its group that goes before it by now: its id, and what became of it.
     local function take_head(id, key, known)
       local name, order = known[5], tonumber(known[4]) or 0
-      local group = name and known[1] == PENDING and book.meet(name)
-      if not group or not book.is_head(group, id) then
-        local owner = not name and book.owner(id)
+      local group = name and known[1] == PENDING and opened.meet(name)
+      if not group or not opened.is_head(group, id) then
+        local owner = not name and opened.owner(id)
         if owner then
           damaged(id, known)
-          book.strike(id, owner)
+          opened.strike(id, owner)
         end
         return id, 'hole'
-      elseif not book.may(group, id, order) then
+      elseif not opened.may(group, id, order) then
         return id, 'hole'
       end
-      local first = book.better(group, id, order)
+      local first = opened.better(group, id, order)
       if first then
         id, key = first, state .. first
         known = redis.pcall('HMGET', key, 'status', 'timeout', 'dequeue_count')
       end
       local outcome = hand(id, key, known)
       if outcome == 'ok' then
-        local probe = book.take(group)
+        local probe = opened.take(group)
         grouped[#grouped + 1], grouped[#grouped + 2] = probe and -#given or #given, name
         if probe then
-          tried = tried or {}
-          tried[#tried + 1] = id
+          probed = probed or {}
+          probed[#probed + 1] = id
         end
       elseif outcome == 'hole' then
         damaged(id, known)
-        book.strike(id, name)
+        opened.strike(id, name)
       end
       return id, outcome
     end
 
+    -- Take heads of groups until `goal` were given.
     local function take_heads(goal)
       goal = math.min(goal, #given + few - #grouped / 2)
-      while #given < goal and bytes < most and holed < 200 do
-        -- The more holes there were, the more there will be.
-        local ids, keys, known, outcome = book.heads(goal - #given + holed), {}, {}, nil
+      while #given < goal and bytes < max_bytes and holed < 200 do
+        -- As many holes as there were may come again, so ask for as many ids more.
+        local ids, states, known, outcome = opened.pop_heads(goal - #given + holed), {}, {}, nil
         for k, id in ipairs(ids) do
-          keys[k] = state .. id
-          known[k] = redis.pcall('HMGET', keys[k], 'status', 'timeout', 'dequeue_count', 'order', 'group')
+          states[k] = state .. id
+          known[k] = redis.pcall('HMGET', states[k], 'status', 'timeout', 'dequeue_count', 'order', 'group')
           if known[k][5] and known[k][1] == PENDING then
-            book.meet(known[k][5])
+            opened.meet(known[k][5])
           end
         end
-        book.read()
+        opened.read()
         for k, id in ipairs(ids) do
           outcome = #given >= goal and 'full'
           if not outcome then
-            ids[k], outcome = take_head(id, keys[k], known[k])
+            ids[k], outcome = take_head(id, states[k], known[k])
           end
           if outcome == 'full' then
-            book.put_back(ids, k)
+            opened.put_back(ids, k)
             return
           elseif outcome == 'hole' then
             holed = holed + 1
@@ -211,9 +222,9 @@ if special or last or odd[1] then
 
     -- Plain tasks and groups take turns: the lowest bit of `seq` says whose it is.
     local function take_turns()
-      if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', ring_key) == 1 then
-        -- It was lost (evicted, or deleted by hand), and would keep its groups waiting for ever.
-        for j, id in ipairs(redis.call('HSCAN', ring_key, 0, 'COUNT', 100)[2]) do
+      if redis.call('EXISTS', turns) == 0 and redis.call('EXISTS', heads) == 1 then
+        -- `turns` was lost (evicted, or deleted by hand), and its groups would wait for ever: push their heads anew.
+        for j, id in ipairs(redis.call('HSCAN', heads, 0, 'COUNT', 100)[2]) do
           if j % 2 == 0 then
             redis.call('LPUSH', turns, id)
           end
@@ -245,7 +256,7 @@ if special or last or odd[1] then
       take_ranked(wanted)
     end
     if probing and given[1] then
-      opens, probing, tried = next_probe(''), false, given
+      probe_at, probing, probed = next_probe(''), false, given
       grouped[1], grouped[2] = -1, grouped[2] or ''
     end
   end
@@ -254,20 +265,21 @@ if special or last or odd[1] then
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
   more, finish = true, settle
-  opens = not probing and halted and (opens or math.huge)
+  probe_at = not probing and stopped and (probe_at or math.huge)
 end
--- Before the groups: should their keys hold something else, what was taken has a lease.
+-- Leases are written before the groups are settled: should a key of theirs hold something else, so that the script
+-- fails, what was taken has a lease that ends.
 if #leases > 0 then
   redis.call('ZADD', working, unpack(leases))
-  redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = tried}), 'PX', 60000)
+  redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = probed}), 'PX', 60000)
 end
 if finish then
   finish()
 end
 
 more = more and redis.call('EXISTS', pending, turns, priority) > 0
--- What is there waits for a probe, or for ever.
-opens, more = more and opens, more and not opens
-local wait = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, opens)
-reply[3], reply[4] = wait, more and 1 or 0
+-- While the queue is paused, what is pending does not count as work left, but the next probe counts as a deadline.
+probe_at, more = more and probe_at, more and not probe_at
+reply[3] = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, probe_at)
+reply[4] = more and 1 or 0
 return reply

@@ -1,9 +1,7 @@
 -- new -> pending | delayed
 --
--- Take tasks in.  Each is judged by itself: one that is refused does not harm the others of the call.
+-- Take tasks in.  Each is judged by itself: a task that is refused does not harm the others of the call.
 --
--- Keys   tasks
--- Uses   time, ring
 -- ARGV   resent, max_tasks ('' is no limit), block (ms)
 --        per task: id, payload, options
 --        options are the lease (ms) alone, or a JSON object {"timeout": ms, "delay": ms, "max_attempts": n,
@@ -14,6 +12,9 @@
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'broken'         the key of its state holds something else
+--@ keys tasks
+--@ uses time (now, stamp, fraction), ring
+-- Write the state of a new task.  An older state of the id, which is final, is dropped first.
 local function new(id, status, timeout)
   local key = state .. id
   if redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
@@ -22,9 +23,10 @@ local function new(id, status, timeout)
   end
 end
 
--- Most calls are plain: no options, no limit, not sent before.  They are done here, without what the others need.
+-- The fast path.  Most calls are plain: no options, no limit, not sent before.  They need little of what the others do.
 local ids, payloads = {}, {}
 for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
+  -- Options that begin with a brace, 123, are an object.
   if string.byte(ARGV[i + 2]) == 123 then
     ids = {}
     break
@@ -36,48 +38,55 @@ if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   for k, id in ipairs(ids) do
     new(id, PENDING, ARGV[3 * k + 3])
   end
-  -- No id of ours is enqueued twice, so none has a hole there.
+  -- The ids without a mark are random, and none is enqueued twice: so none has a hole in `pending`.
   redis.call('LPUSH', pending, unpack(ids))
   ring()
   return 'ok'
 end
 
--- Keys   dead, priority, working, delayed, seq
--- Uses   groups, marks, append
-local limit = tonumber(ARGV[2])
-local size = limit and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-local accepted, seen, decoded = {}, {}, {}
+--@ keys dead, priority, working, delayed, seq
+--@ uses groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
+local max_tasks = tonumber(ARGV[2])
+local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
+-- `accepted` has by turns where the arguments of a task begin and its options, `taken` its id, `decoded` options by
+-- text.
+local accepted, taken, decoded = {}, {}, {}
 payloads = {}
-local ready, ranked, waiting, rung, ordered, number = {}, {}, {}, false, false, nil
-local outcomes, refused = {}, false
+-- Where tasks go: plain ids, order and id by turns, time and id by turns.
+local ready, ranked, timed = {}, {}, {}
+-- `ordered` is whether any task needs a number of `seq`, `number` the last one given.
+local rung, ordered, number = false, false, nil
 
-local function known(id, mark)
-  local was = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
-  if was.err then
+-- The outcome of a task whose id may be known already; nil when it is new, or free again.
+local function look_up(id, mark)
+  local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
+  if known.err then
     return 'broken'
-  elseif not was[1] then
+  elseif not known[1] then
     return nil
-  elseif mark and marked(was[2], mark) or not mark and resent then
+  elseif mark and marked(known[2], mark) or not mark and resent then
     return 'ok'
-  elseif was[1] ~= CANCELLED then
+  elseif known[1] ~= CANCELLED then
     return {'duplicate', id}
   end
-  if size and size - (redis.call('ZSCORE', working, id) and 1 or 0) >= limit then
+  if size and size - (redis.call('ZSCORE', working, id) and 1 or 0) >= max_tasks then
     return {'full', size}
   end
-  -- A cancelled id is free again; where somebody still holds it, his token no longer counts.
+  -- A cancelled id is free again.  If somebody still holds the cancelled task, its token counts no longer, because the
+  -- state that it is compared with is dropped.
   redis.call('DEL', state .. id)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)
     size = size and size - 1
-    if was[3] then
-      book().free(id, was[3])
+    if known[3] then
+      book().free(id, known[3])
     end
   end
 end
 
--- A call may come after its own repetition, from a connection that was given up: then its task is there, unless it is
--- final by now and was kept.  That one is enqueued again, whole.
+-- Whether the payload of an id is there because its task is.  A call may arrive after its own repetition, over a
+-- connection that was given up: then its task is in the queue already.  If the task is final by now, it is enqueued
+-- again, whole.
 local function lives(id)
   local status = redis.call('HGET', state .. id, 'status')
   if status == COMPLETED or status == REJECTED or status == CANCELLED then
@@ -87,12 +96,12 @@ local function lives(id)
 end
 
 -- The place of a task in the order of all that have a group or a priority.
-local function rank(rank)
+local function order_of(urgency)
   number = number + 2
-  return string.format('%.0f', number - rank * 2 ^ 45)
+  return string.format('%.0f', number - urgency * 2 ^ 45)
 end
 
-local function write(i, given)
+local function put(i, given)
   local id, delay = ARGV[i], given.delay
   local key = state .. id
   new(id, delay and DELAYED or PENDING, given.timeout)
@@ -102,7 +111,7 @@ local function write(i, given)
   if given.mark then
     redis.call('HSET', key, 'mark', given.mark)
   end
-  local order = (given.group or given.priority) and rank(given.priority or 0)
+  local order = (given.group or given.priority) and order_of(given.priority or 0)
   if given.group then
     redis.call('HSET', key, 'order', order, 'group', given.group)
   end
@@ -110,7 +119,7 @@ local function write(i, given)
     redis.call('HSET', key, 'order', order, 'priority', given.priority)
   end
   if delay then
-    waiting[#waiting + 1], waiting[#waiting + 2] = now + delay, id
+    timed[#timed + 1], timed[#timed + 2] = now + delay, id
     rung = rung or delay <= tonumber(ARGV[3])
     if given.group then
       book().delay(given.group, 1)
@@ -133,35 +142,34 @@ for i = 4, #ARGV, 3 do
   end
   local outcome = nil
   if given.mark or resent then
-    outcome = seen[id] and {'duplicate', id} or known(id, given.mark)
+    outcome = taken[id] and {'duplicate', id} or look_up(id, given.mark)
   end
-  if not outcome and size and size >= limit then
+  if not outcome and size and size >= max_tasks then
     outcome = {'full', size}
   elseif not outcome then
-    seen[id] = true
+    taken[id] = true
     size = size and size + 1
     accepted[#accepted + 1], accepted[#accepted + 2] = i, given
     payloads[#payloads + 1], payloads[#payloads + 2] = id, ARGV[i + 1]
     ordered = ordered or given.group or given.priority
     outcome = 'ok'
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
 if #payloads > 0 then
-  -- By twos: the lowest bit says whose turn it is.
+  -- Numbers go up by twos, because the lowest bit of `seq` says whether plain tasks or groups have their turn.
   number = ordered and redis.call('INCRBY', seq, #accepted) - #accepted
-  local late = redis.call('HSET', tasks, unpack(payloads)) < #payloads / 2
+  local some_there = redis.call('HSET', tasks, unpack(payloads)) < #payloads / 2
   for k = 1, #accepted, 2 do
     local i, given = accepted[k], accepted[k + 1]
-    if not (late and not given.mark and lives(ARGV[i])) then
-      write(i, given)
+    if not (some_there and not given.mark and lives(ARGV[i])) then
+      put(i, given)
     end
   end
 end
-if #waiting > 0 then
-  redis.call('ZADD', delayed, unpack(waiting))
+if #timed > 0 then
+  redis.call('ZADD', delayed, unpack(timed))
 end
 if #ranked > 0 then
   redis.call('ZADD', priority, unpack(ranked))

@@ -2,10 +2,10 @@
 --
 -- It may have taken a ring for which it has no use: somebody else is to hear of the work, and keep the time.
 --
--- Keys   paused, turns, priority
--- Uses   time, ring, probe, tend
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
+--@ keys paused, turns, priority
+--@ uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end

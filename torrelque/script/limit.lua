@@ -1,10 +1,10 @@
 -- Limits: how many tasks of a group are worked on at once, and how many begin in a time.
 --
--- Keys   limits, rated
--- Uses   groups, ring
 -- ARGV   resent, group ('' is the default of all), value ('' is none of its own, else a JSON object with any of
 --        "concurrency": tasks (0 is no limit), "rate": [starts, ms] (0 is no limit))
 -- Reply  'ok'
+--@ keys limits, rated
+--@ uses groups (book, settle), ring
 local group, value = ARGV[2], ARGV[3]
 
 if value == '' then

@@ -2,17 +2,17 @@
 --
 -- A probe is one task that is handed out all the same, to see how it goes.
 --
--- Keys   paused, probes, rated, tasks
--- Uses   time, groups, ring
 -- ARGV   resent, group ('' is the whole queue), time until the first probe and from one to the next (ms; none, or '',
---        is a pause without probes; where there is one already it stays so)
+--        is a pause without probes; if the group has one without, it stays so)
 -- Reply  'ok'
+--@ keys paused, probes, rated, tasks
+--@ uses time (now, stamp, fraction), groups (book, settle), ring
 local every = tonumber(ARGV[3])
 if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('HGET', probes, ARGV[2]) then
-  -- An operator's, which who tries a service does not undo.
+  -- The pause has no probes, so an operator set it.  A circuit breaker's pause with probes must not replace it.
   return 'ok'
 end
--- First something that a server without free memory lets pass.
+-- See Memory.
 redis.call('SREM', paused, ARGV[2])
 if every then
   redis.call('HSET', probes, ARGV[2], string.format('%.0f %.0f', now + every, every))
@@ -25,7 +25,7 @@ elseif every and ARGV[2] ~= '' then
 end
 settle()
 if every and redis.call('EXISTS', tasks) == 1 then
-  -- Those who wait have another time to keep.
+  -- Consumers that wait at the bell have another time to keep: that of the first probe.
   ring()
 end
 

@@ -2,24 +2,26 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- Keys   dead, untold
--- Uses   time, groups, marks, mend, place, append, ring
 -- ARGV   resent, mark
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
 --        'ok'         pending again
---        'state_lost' the same, and nothing was known of it but its payload
+--        'state_lost' pending again, and nothing was known of it but its payload
 --        'not_dead'   it is somewhere else
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
+--@ keys dead, untold
+--@ uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
+--@ uses answer (answer, outcomes, refused)
 local mark = ARGV[2]
-local outcomes, refused, ready, seen, rung = {}, false, {}, {}, false
+-- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.
+local ready, revived, rung = {}, {}, false
 
 for i = 3, #ARGV do
   local id = ARGV[i]
   local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order')
   local outcome = 'ok'
-  -- Nobody else looks at a dead task, so that its state was lost is found here.
+  -- No other script looks at a dead task, so a state that was lost is found here.
   if (known.err or not known[1]) and redis.call('ZREM', dead, id) == 1 then
     redis.call('ZREM', untold, id)
     outcome = mend(id, known)
@@ -29,22 +31,21 @@ for i = 3, #ARGV do
     outcome = 'broken'
   elseif not known[1] then
     outcome = 'unknown'
-  elseif seen[id] then
+  elseif revived[id] then
     outcome = 'not_dead'
   elseif resent and marked(known[3], mark) then
-    seen[id] = true
+    revived[id] = true
   elseif known[1] ~= DEAD then
     outcome = 'not_dead'
   else
-    seen[id] = true
+    revived[id] = true
     redis.call('ZREM', dead, id)
     redis.call('ZREM', untold, id)
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
     place(id, known[4], known[5], ready)
     rung = rung or not known[4]
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
 append(ready)

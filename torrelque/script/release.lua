@@ -2,24 +2,25 @@
 --
 -- Finish tasks: forget them, or keep their final state for a while.
 --
--- Keys   working, tasks
--- Uses   judge, forget
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
---        per task: id, token ('' is unfenced; behind it '?' and for how many ms after the claim the caller held the lease
---        at the least, where it is not sure to hold it), keep ('' is forget, else 'status ttl', ttl in ms)
+--        per task: id, token ('' is unfenced; behind it '?' and for how many ms after the claim the caller held the
+--        lease at the least, where it is not sure to hold it), keep ('' is forget, else 'status ttl', ttl in ms)
 --        and, where it is kept, result ('' is none, else '=' and its bytes)
 -- Reply  'ok' when each task is released, else a list with one of these per task:
---        'ok'            released (or it was, when this is a call sent twice by who held the lease)
+--        'ok'            released (or it was, when this is a call sent twice by whoever held the lease)
 --        'cancelled'     the task was cancelled meanwhile; it is cleared away now
 --        'lease_lost'    someone else holds or held the task since
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
+--@ keys working, tasks
+--@ uses judge, forget
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 
--- Most calls are plain: of tasks that their callers hold, that have no group and of which nothing is kept.
+-- The fast path.  Most calls are plain: of tasks that their callers hold, that have no group and of which nothing is
+-- kept.
 local ids, states = {}, {}
 for i = 3, #ARGV, 3 do
   local id = ARGV[i]
@@ -31,7 +32,7 @@ for i = 3, #ARGV, 3 do
   end
   ids[#ids + 1], states[#states + 1] = id, key
 end
--- An id that is there twice counts once.
+-- An id that is named twice counts once in ZREM's reply: then the rest of the script judges each of them.
 if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   redis.call('HDEL', tasks, unpack(ids))
   redis.call('DEL', unpack(states))
@@ -39,16 +40,17 @@ if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   return 'ok'
 end
 
--- Uses   groups, ring, clear
--- `seen` has the token by which a task was released in this call: its caller may have an older delivery of it too.
-local kept, seen = {}, {}
+--@ uses groups (book, settle), ring, clear, answer (answer, outcomes, refused)
+-- `kept` has where the arguments of tasks begin whose state is kept, `released` by which token this call has released a
+-- task: its caller may name an older delivery of it, too.
+local kept, released = {}, {}
 
--- Whether who finds nothing at the second sending may have done it by the first: held the lease when it was made.
+-- Whether a repetition that does not find its task may be of a call that released it: its caller held the lease when
+-- the call was made.
 local function may_have_done(token, held)
   return held == '' or now < (tonumber(string.match(token, '%-(%d+)')) or 0) + tonumber(held)
 end
 
-local outcomes, refused = {}, false
 ids, states = {}, {}
 
 local i = 3
@@ -57,9 +59,9 @@ while i <= #ARGV do
   local token, held = string.match(ARGV[i + 1], '^([^?]*)%??(%d*)$')
   local key = state .. id
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
-  local outcome = seen[id] and 'unknown' or judge(known, token)
+  local outcome = released[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
-    seen[id] = token
+    released[id] = token
     ids[#ids + 1] = id
     if known[4] then
       book().free(id, known[4])
@@ -69,20 +71,20 @@ while i <= #ARGV do
     else
       kept[#kept + 1] = i
     end
-  elseif known[1] == CANCELLED and outcome ~= 'lease_lost' and not seen[id] and resent and
-      string.byte(keep) == 54 and not redis.call('ZSCORE', working, id) then
-    -- Released as cancelled (6) by this very call.
-    seen[id] = token
+  elseif known[1] == CANCELLED and outcome ~= 'lease_lost' and not released[id] and resent and
+      string.sub(keep, 1, 1) == CANCELLED and not redis.call('ZSCORE', working, id) then
+    -- The task was released as cancelled by the first sending of this call, which left a final state and no lease.
+    released[id] = token
     outcome = 'ok'
   elseif outcome == 'cancelled' then
     clear(id, known[4])
-  elseif resent and (not seen[id] or seen[id] ~= token) and (outcome == 'unknown' and may_have_done(token, held) or
+  elseif resent and (not released[id] or released[id] ~= token) and
+      (outcome == 'unknown' and may_have_done(token, held) or
       outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
-    seen[id] = token
+    released[id] = token
     outcome = 'ok'
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
   i = i + (keep == '' and 3 or 4)
 end
 

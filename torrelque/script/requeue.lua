@@ -1,10 +1,8 @@
 -- working -> pending | delayed | dead
 --
--- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  One of a group
--- keeps its slot while it is delayed; one that has an order keeps it.
+-- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  A task of a
+-- group keeps its slot while it is delayed, and a task that has an order keeps that.
 --
--- Keys   working, delayed
--- Uses   time, groups, marks, judge, clear, forget, bury, place, append, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
 --        forgive ('1' does not count the attempt, and goes to the head; ''), error ('' is none)
@@ -16,7 +14,11 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
-local outcomes, refused, tail, rung, cleared = {}, false, {}, false, false
+--@ keys working, delayed
+--@ uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
+--@ uses bury (bury, used_up), place, append, ring
+--@ uses answer (answer, outcomes, refused)
+local ready, rung, cleared = {}, false, false
 
 local function give_back(i, known)
   local id, delay, lease, why = ARGV[i], tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 6]
@@ -36,7 +38,7 @@ local function give_back(i, known)
     book().free(id, known[8])
   end
   if over then
-    lay(id, why, 'its attempts are used up')
+    bury(id, why, 'its attempts are used up')
     return 'dead'
   end
 
@@ -53,7 +55,7 @@ local function give_back(i, known)
     if forgive and not known[9] then
       append({id}, true)
     else
-      place(id, known[8], known[9], tail)
+      place(id, known[8], known[9], ready)
     end
     rung = rung or not known[8]
   end
@@ -75,11 +77,10 @@ for i = 4, #ARGV, 7 do
     clear(ARGV[i], known[8])
     cleared = true
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
-append(tail)
+append(ready)
 if settle() or rung then
   ring()
 end

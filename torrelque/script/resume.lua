@@ -1,9 +1,17 @@
 -- Resume: hand tasks out again, of a group or of the queue.
 --
--- Keys   paused, probes, rated, tasks
--- Uses   groups, ring
--- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves)
--- Reply  'ok'
+-- ARGV   resent, group ('' is the whole queue, but for groups that are paused themselves), '1' ends a pause with probes
+--        only ('', or none, ends any)
+-- Reply  'ok' when it is not paused any more, else a list with one of these:
+--        'ok'       it is not paused any more
+--        'paused'   it is, by a pause without probes, and stays so
+--@ keys paused, probes, rated, tasks
+--@ uses groups (book, settle), ring
+if ARGV[3] == '1' and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and
+    redis.pcall('HEXISTS', probes, ARGV[2]) ~= 1 then
+  -- The pause has no probes, so an operator set it.  A circuit breaker whose probe succeeded must not end it.
+  return {'paused'}
+end
 redis.call('SREM', paused, ARGV[2])
 if redis.pcall('HDEL', probes, ARGV[2]) == 1 then
   redis.call('ZREM', rated, ARGV[2])

@@ -3,16 +3,19 @@
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
 -- that waited for a token or a probe.
 --
--- Keys   working, delayed, rated
--- Uses   time, groups, clear, forget, bury, mend, place, append, ring
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
-local most = tonumber(ARGV[2])
+--@ keys working, delayed, rated
+--@ uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
+--@ uses append, ring
+local batch = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
--- Those of groups take longer.
-local room, left = 50, false
+-- `room` is how many tasks of groups, which take longer, this call may still bring back; `unfinished` whether anything
+-- due may be left.
+local room, unfinished = 50, false
 
+-- Put a task that was worked on or delayed where it waits.
 local function pend(id, known)
   redis.call('HSET', state .. id, 'status', PENDING)
   if known[2] then
@@ -29,8 +32,9 @@ local function pend(id, known)
   rung = rung or not known[6]
 end
 
-local function come(key, status, each)
-  local ids = redis.call('ZRANGEBYSCORE', key, '-inf', stamp, 'LIMIT', 0, most)
+-- Take what is due out of a key, and give to `each` the tasks whose status is that of the key; how many were due.
+local function come(from, status, each)
+  local ids = redis.call('ZRANGEBYSCORE', from, '-inf', stamp, 'LIMIT', 0, batch)
   for _, id in ipairs(ids) do
     if room == 0 then
       break
@@ -40,11 +44,11 @@ local function come(key, status, each)
     if known[6] then
       room = room - 1
     end
-    if not known.err and known[1] == CANCELLED and key == working then
+    if not known.err and known[1] == CANCELLED and from == working then
       clear(id, known[6])
       stale = stale + 1
     else
-      redis.call('ZREM', key, id)
+      redis.call('ZREM', from, id)
       if known.err or not known[1] then
         troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)
         local owner = book().owner(id)
@@ -56,13 +60,13 @@ local function come(key, status, each)
       end
     end
   end
-  left = left or #ids == most or room == 0
+  unfinished = unfinished or #ids == batch or room == 0
   return #ids
 end
 
-local leases = come(working, WORKING, function(id, known)
+local ended = come(working, WORKING, function(id, known)
   if used_up(known[2], known[3], known[4]) then
-    lay(id, '', 'its lease ran out, its attempts are used up')
+    bury(id, '', 'its lease ran out, its attempts are used up')
     died = died + 1
     if known[6] then
       book().free(id, known[6])
@@ -72,23 +76,24 @@ local leases = come(working, WORKING, function(id, known)
     stale = stale + 1
   end
 end)
-local delays = come(delayed, DELAYED, function(id, known)
+come(delayed, DELAYED, function(id, known)
   pend(id, known)
   due = due + 1
 end)
-room = math.min(room, most)
-local thirsty, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
-if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
-  -- Uses   late
+room = math.min(room, batch)
+-- Names of the groups whose token or probe is due, or of any when the clock went back.
+local waiting, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
+if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
+  --@ uses late
   back = late()
-  thirsty = back and redis.call('ZRANGE', rated, 0, room - 1) or thirsty
+  waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
 end
-if #thirsty > 0 then
-  redis.call('ZREM', rated, unpack(thirsty))
+if #waiting > 0 then
+  redis.call('ZREM', rated, unpack(waiting))
   if back then
     redis.call('ZUNIONSTORE', rated, 1, rated, 'WEIGHTS', 0)
   end
-  for _, name in ipairs(thirsty) do
+  for _, name in ipairs(waiting) do
     book().meet(name)
   end
 end
@@ -97,8 +102,8 @@ append(ready)
 if settle() or rung then
   ring()
 end
-if leases > 0 then
+if ended > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (left or #thirsty >= room) and 1 or 0, troubles}
+return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles}

@@ -3,25 +3,26 @@
 -- They come in the order in which they are due.  A death is handed out again after a while, unless `told` says that
 -- somebody was told of it.
 --
--- Keys   untold
 -- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most
--- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id are nil
---        where there are none
+-- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id may be
+--        nil
+--@ keys untold
 if redis.call('EXISTS', untold) == 0 then
   return {'ok'}
 end
 
--- Keys   dead, tasks
--- Uses   time
-local most, again = tonumber(ARGV[4]), now + ARGV[3]
-local reply, seen, given, bytes = {'ok'}, {}, {}, 0
+--@ keys dead, tasks
+--@ uses time (now, stamp, fraction)
+local max_bytes, again = tonumber(ARGV[4]), now + ARGV[3]
+local reply, due, given, bytes = {'ok'}, {}, {}, 0
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', untold, '-inf', stamp, 'LIMIT', 0, ARGV[2])) do
-  if bytes >= most then
+  if bytes >= max_bytes then
     break
   end
-  seen[#seen + 1] = id
-  -- One that is not dead any more was brought back, or cancelled, by somebody who knows nothing of this key.
+  due[#due + 1] = id
+  -- A task that is not dead any more was brought back or cancelled by a client that does not know this key: drop its
+  -- note.
   if redis.call('ZSCORE', dead, id) then
     local known = redis.pcall('HMGET', state .. id, 'dequeue_count', 'last_dequeue_time', 'error', 'group')
     local payload, n = redis.call('HGET', tasks, id), #reply
@@ -32,9 +33,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', untold, '-inf', stamp, 'LIMIT', 
   end
 end
 
--- Taken out, and put back: a server without free memory lets a script go on that began by freeing some.
-if #seen > 0 then
-  redis.call('ZREM', untold, unpack(seen))
+-- See Memory: all are taken out first, and some put back.
+if #due > 0 then
+  redis.call('ZREM', untold, unpack(due))
 end
 if #given > 0 then
   redis.call('ZADD', untold, unpack(given))

@@ -2,8 +2,6 @@
 --
 -- Move the deadline of leases, and write down how far the work is.
 --
--- Keys   working
--- Uses   time, judge, ring
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), lease from now (ms, '' is the task's own),
 --        progress ('' is none, else '=' and its bytes)
@@ -14,7 +12,9 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
-local outcomes, refused, rung = {}, false, false
+--@ keys working
+--@ uses time (now, stamp, fraction), judge, ring, answer (answer, outcomes, refused)
+local rung = false
 
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
@@ -25,7 +25,7 @@ for i = 4, #ARGV, 4 do
   local outcome = judge(known, ARGV[i + 1])
   if outcome == 'ok' then
     lease = tonumber(lease) or tonumber(known[4]) or 300000
-    -- Removed first, which a server without free memory still lets pass.
+    -- See Memory.
     redis.call('ZREM', working, id)
     redis.call('ZADD', working, now + lease, id)
     if progress ~= '' then
@@ -33,8 +33,7 @@ for i = 4, #ARGV, 4 do
     end
     rung = rung or lease <= tonumber(ARGV[3])
   end
-  outcomes[#outcomes + 1] = outcome
-  refused = refused or outcome ~= 'ok'
+  answer(outcome)
 end
 
 if rung then

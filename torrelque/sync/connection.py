@@ -1,8 +1,4 @@
-"""One connection, of one thread at a time.
-
-The client library makes it (address, TLS, authentication, database, Sentinel); from then on it is ours, so the
-library's own repetition, which would run a script twice without saying so, has no part in it.
-"""
+"""One connection, of one thread at a time."""
 
 import contextlib
 import os
@@ -13,71 +9,32 @@ import time
 from typing import Any
 
 import hiredis
-import redis.backoff
-import redis.retry
 
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.replies import PUSH
 
 CHUNK = 1 << 16
+"""Bytes that are sent or received at once."""
 
 _MISSING = object()
 
 
-class _Hurried:
-    """A socket whose handshake has an end, however slowly the other side talks."""
+class Connection:
+    """A socket whose handshake is done, and what is said over it."""
 
-    def __init__(self, sock: socket.socket, end: float) -> None:
-        self.socket = sock
-        self._end = end
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.socket, name)
-
-    def recv_into(self, *args: Any) -> int:
-        """As that of the socket."""
-        self._hurry()
-        return self.socket.recv_into(*args)
-
-    def recv(self, *args: Any) -> bytes:
-        """As that of the socket."""
-        self._hurry()
-        return self.socket.recv(*args)
-
-    def _hurry(self) -> None:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError('the handshake takes too long')
-        self.socket.settimeout(left)
-
-
-class Wire:
-    """A connection of the client library, whose socket is read and written here."""
-
-    def __init__(self, connection: Any, bounds: Bounds, timeout: float) -> None:
-        # Its repetition and its patience are ours.
-        connection.socket_timeout = connection.socket_connect_timeout = min(timeout, bounds.connect)
-        connection.retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-        make, end = connection._connect, time.monotonic() + connection.socket_timeout
-        connection._connect = lambda: _Hurried(make(), end)
-        try:
-            connection.connect()
-        except BaseException as exc:
-            connection.disconnect()
-            if isinstance(exc, (LookupError, AttributeError, TypeError, ValueError)):
-                # The client library does not make out what the server says.
-                raise ConnectionError(f'the handshake failed: {exc!r}') from exc
-            raise
+    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._process = os.getpid()
-        # Nothing else of it is kept: it may refer to the client, which has this.
-        self._socket: socket.socket = connection._sock.socket
-        connection._sock = None
+        """The process that connected; after a fork the socket is not the child's to shut."""
+        self._socket = sock
         self._reader = hiredis.Reader(notEnoughData=_MISSING)
         self._owed = 0
-        self._bounds = bounds
+        """Replies that are to come before that to the next command, and nobody waits for."""
         self._timeout = bounds.silence
+        """What the socket's timeout (s) is set to."""
         self._socket.settimeout(bounds.silence)
         self._poll = None
+        """Tells whether something came, of which `usable` asks."""
         if hasattr(select, 'poll'):
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
@@ -86,7 +43,7 @@ class Wire:
         """Whether the server has not closed it since it was put away."""
         if self._poll is not None and not self._poll.poll(0):
             return True
-        # What came may also be a reply that nobody waits for, a notification, or of the TLS layer.
+        # Something came: the end, a reply that nobody waits for, a notification, or bytes of the TLS layer.
         try:
             self._socket.settimeout(0)
             data = self._socket.recv(CHUNK)
@@ -94,7 +51,7 @@ class Wire:
                 return False
             self._reader.feed(data)
             if not self._owed and self._next() is not _MISSING:
-                # Nobody has asked for it.
+                # The reply is to no command.
                 return False
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
@@ -111,7 +68,7 @@ class Wire:
         if len(data) <= CHUNK:
             self._socket.sendall(data)
         else:
-            # A large call that is still being sent is no silence of the server.
+            # In pieces, each with the whole time: a large call that is still being sent is no silence of the server.
             rest = memoryview(data)
             while rest:
                 rest = rest[self._socket.send(rest[:CHUNK]) :]
@@ -136,7 +93,7 @@ class Wire:
                 heard += len(data)
                 now = time.monotonic()
                 if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:
-                    # Of a large reply that is still coming.
+                    # A large reply is still coming: its next part has the whole time again.
                     heard, end = 0, now + patience
                 elif now >= end:
                     raise TimeoutError('the server says next to nothing')
@@ -159,10 +116,10 @@ class Wire:
     def interrupt(self) -> None:
         """Have the thread that waits for a reply see the end of the connection."""
         if self._process != os.getpid():
-            # Forked: it is the other process's, which would see the end as well.
+            # Forked: the connection is the other process's, which would see the end as well.
             return
         with contextlib.suppress(OSError):
-            # Below the TLS layer, which is the other thread's.
+            # Below the TLS layer, whose state only the thread that reads may touch.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -38,8 +38,8 @@ from torrelque.protocol.replies import (
 )
 from torrelque.protocol.transition import Arg, pack
 
-from .connection import Wire
-from .link import Line
+from .connection import Connection
+from .link import Link
 
 logger = logging.getLogger('torrelque')
 
@@ -52,23 +52,27 @@ _TROUBLES = (TorrelqueConnectionError, UnreadableError, redis.exceptions.RedisEr
 class Fetcher:
     """What the threads that wait for tasks of one queue object share."""
 
-    def __init__(self, calls: Calls, line: Line) -> None:
+    def __init__(self, calls: Calls, link: Link) -> None:
         self.calls = calls
         self.bounds = calls.bounds
-        self.line = line
+        self.link = link
         self.closed = False
-        self.listening: set[Wire] = set()
+        """Whether the queue object was closed."""
+        self.listening: set[Connection] = set()
+        """Connections at which threads block, waiting for the bell."""
         self.lost: collections.deque[str] = collections.deque()
         """Records of claims whose replies never came: the next claim asks for the same."""
-        # One value, so that threads need no lock, which a fork could find taken.
         self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
+        """Process, name and counter of the records, in one tuple that one assignment replaces: there is no lock that
+        another thread could hold at a fork."""
         self._endless: bool | None = None
+        """Whether the server has to be waited at without a limit; None is not known yet."""
 
     def record(self) -> tuple[str, bool]:
         """The key for the record of a claim, and whether it is a repetition."""
         process, name, numbers = self._names
         if process != os.getpid():
-            # Forked: the other process goes on with these.
+            # Forked: the parent goes on with the name and the counter.
             name, numbers = secrets.token_hex(8), itertools.count()
             self._names = os.getpid(), name, numbers
             if process:
@@ -76,18 +80,18 @@ class Fetcher:
         try:
             return self.lost.popleft(), True
         except IndexError:
-            # With the thread: without a global lock two of them may be given one number.
+            # The thread's number is in the name, because without a global lock `next` may give two threads one number.
             return f'{self.calls.keys["claim"]}:{name}:{next(numbers)}-{threading.get_ident():x}', False
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
         """A call with its head."""
-        return self.line.call(self.calls.transitions[name], [*self.calls.head(name), *args], resent, until)
+        return self.link.call(self.calls.transitions[name], [*self.calls.head(name), *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
         """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
         if self._endless is None:
             try:
-                self._endless = is_keydb(self.line.call(None, IS_KEYDB, until=until))
+                self._endless = is_keydb(self.link.call(None, IS_KEYDB, until=until))
             except TorrelqueServerError:
                 self._endless = False
         return self._endless
@@ -95,26 +99,36 @@ class Fetcher:
     def close(self) -> None:
         """Wake those who wait, for the end."""
         self.closed = True
-        for wire in list(self.listening):
-            wire.interrupt()
+        for connection in list(self.listening):
+            connection.interrupt()
 
 
-class Visit:
+class Fetch:
     """One call of `dequeue`."""
 
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
         self._bounds = fetcher.bounds
         self._wanted = wanted
+        """How many tasks it takes at the most."""
         self._end = math.inf if timeout is None else time.monotonic() + timeout
+        """When its time is over (as all times here, by `time.monotonic`)."""
         self._got: list[Delivery] = []
+        """What it will return."""
         self._held: list[TorrelqueTaskId] = []
+        """Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones."""
         self._claim_in_doubt = ''
+        """The record of a claim that was sent and whose reply was not read; '' is none."""
         self._since = -math.inf
+        """When the claim was sent, from which its leases are known to run; -inf is not known."""
         self._listened = False
+        """Whether it has waited at the bell, and may have taken a ring that is due to somebody else."""
         self._error: Exception | None = None
+        """Why the server is away, of which the log was told; None is not away."""
         self._late = False
+        """Whether its time was over before the last claim got its own."""
         self._no_sweep_before = 0.0
+        """Until when it does not sweep, after a sweep that failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -148,7 +162,7 @@ class Visit:
 
     def _hand_over(self) -> list[Delivery]:
         if len(self._got) > self._wanted:
-            # Of a claim that was repeated, and had wanted more.
+            # A repeated claim brings what its first sending wanted, which may be more than this call wants.
             self._give_back([task_id for task_id, _ in self._got[self._wanted :]])
             del self._got[self._wanted :]
         return self._got
@@ -166,13 +180,13 @@ class Visit:
                 raise no_reply(self._error)
             if self._late:
                 raise TorrelqueTimeoutError('no task came in time')
-            # The bell was silent, or this process stood still: the server is still to be asked.
+            # The bell was silent, or this process stood still, so the server has not been asked yet at the end.
             self._late, until = True, time.monotonic() + self._bounds.grace
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
             record, again = fetcher.record()
-            # Of a claim of another call it is not known when it was made.
+            # Nobody here knows when another call made the claim that is repeated.
             self._since = -math.inf if again else time.monotonic()
         wanted = self._wanted - len(self._got)
         self._claim_in_doubt = record
@@ -180,7 +194,7 @@ class Visit:
             reply = fetcher.call('claim', fetcher.calls.claim('', record, wanted, 1 if stays else 0), again, until)
             claimed = read_claim(reply, self._since)
         except _TROUBLES as exc:
-            lost = isinstance(exc, TorrelqueConnectionError) and fetcher.line.established
+            lost = isinstance(exc, TorrelqueConnectionError) and fetcher.link.established
             lost = lost or isinstance(exc, UnreadableError)
             if self._got or not (lost or getattr(exc, 'passing', False)):
                 raise
@@ -193,8 +207,8 @@ class Visit:
         self._held += [task_id for task_id, _ in claimed.tasks]
         self._claim_in_doubt = ''
         if claimed.tasks or claimed.foreign:
-            # The record may go, its reply has come.
-            fetcher.line.post('DEL', record)
+            # The reply has come, so nobody will ask for the record again.
+            fetcher.link.post('DEL', record)
         if self._error is not None:
             logger.info('the server is back')
             self._error = None
@@ -222,7 +236,7 @@ class Visit:
             logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
-        # The last first: each goes to the head.
+        # Each task goes to the head of the queue, so the last is given back first.
         try:
             for args in self._fetcher.calls.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
@@ -240,52 +254,52 @@ class Visit:
             tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles)
         except _TROUBLES as exc:
             logger.warning('a sweep failed: %s', exc)
-            # Until then none is tried: each claim would call for the next.
+            # Each claim would otherwise see the same due task and start the next failing sweep.
             self._no_sweep_before = time.monotonic() + 1
             return False
         return True
 
     def _listen(self, wait: float | None) -> None:
         """Block until the bell rings, it is time to look, or something is due."""
-        fetcher, line = self._fetcher, self._fetcher.line
+        fetcher, link = self._fetcher, self._fetcher.link
         block = max(0.001, min(self._bounds.block, self._end - time.monotonic()))
         due = wait is not None and wait < block
         self._listened = True
-        wire = None
+        connection = None
         endless = False
         try:
             endless = fetcher.is_endless(self._end + self._bounds.grace)
             longest = block if endless else block + self._bounds.silence
             patience = max(0.001, wait) if due and wait is not None else longest
             began = time.monotonic()
-            wire = line.take()
-            fetcher.listening.add(wire)
+            connection = link.take()
+            fetcher.listening.add(connection)
             if fetcher.closed:
                 raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-            wire.send(pack(['BLPOP', fetcher.calls.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
-            reply = wire.receive()
+            connection.send(pack(['BLPOP', fetcher.calls.keys['bell'], '0' if endless else f'{block:.3f}']), patience)
+            reply = connection.receive()
             if isinstance(reply, Exception):
                 raise server_error(str(reply))
             if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
                 raise ConnectionError(f'this is no bell: {reply!r:.200}')
         except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
             if due and isinstance(exc, TimeoutError):
-                # The server would end the block some tenth of a second late.
+                # Something is due now; the server would end the block some tenth of a second later.
                 self._sweep()
             elif endless and isinstance(exc, TimeoutError):
-                # The server would not end it.
+                # The server would not end the block, so its time is kept here.
                 pass
             elif not fetcher.closed:
                 logger.debug('the connection to the doorbell failed: %s', exc)
                 time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
         else:
-            fetcher.listening.discard(wire)
-            line.put(wire)
-            wire = None
+            fetcher.listening.discard(connection)
+            link.put(connection)
+            connection = None
         finally:
-            if wire is not None:
-                fetcher.listening.discard(wire)
-                wire.close()
+            if connection is not None:
+                fetcher.listening.discard(connection)
+                connection.close()
 
     # Going
 
@@ -300,7 +314,7 @@ class Visit:
         until = time.monotonic() + self._bounds.grace
         try:
             if self._claim_in_doubt and not away:
-                # Its record stays until it expires: the first sending may yet arrive.
+                # The record stays until it expires, because the first sending may yet arrive.
                 args = self._fetcher.calls.claim('', self._claim_in_doubt, 1, 0)
                 claimed = read_claim(self._fetcher.call('claim', args, True, until))
                 self._held += [task_id for task_id, _ in claimed.tasks]

@@ -1,7 +1,7 @@
 """The synchronous queue: class `Torrelque`, its verbs, each a line or two."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -21,9 +21,9 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.model import JSON
-from torrelque.protocol.bounds import BOUNDS, Bounds
-from torrelque.protocol.calls import BulkEnqueue, Call, Calls, Many
+from torrelque.base import Queue
+from torrelque.codec import JSON
+from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled, settled_or_logged
@@ -48,14 +48,14 @@ from torrelque.protocol.steps import (
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
 
-from .fetcher import Fetcher, Visit
-from .link import Client, add_to_pipeline, check_client, share_line
+from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
+from .fetcher import Fetch, Fetcher
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque:
+class Torrelque(Queue):
     """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
 
     Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous
@@ -72,21 +72,6 @@ class Torrelque:
 
     client: Client
     """What the object was made with."""
-    serialiser: TorrelqueSerialiser
-    """What turns tasks, results and progress into bytes and back."""
-    max_tasks: int | None
-    """How many tasks the queue may have before it refuses more; None is any number."""
-    name: str
-    """The queue's name."""
-    keys: dict[str, str]
-    """Full names of the queue's keys."""
-    task_timeout: float = 300
-    """Length of a task's leases (s) where `enqueue` was not given another."""
-    result_ttl: float = 3600
-    """How long (s) a kept state can be read where `release` was not given another time."""
-
-    _bounds: Bounds = BOUNDS
-    """Limits and times of the core."""
 
     def __init__(
         self,
@@ -97,15 +82,10 @@ class Torrelque:
         max_tasks: int | None = None,
     ) -> None:
         check_client(client)
-        self._calls = Calls(queue, serialiser, max_tasks, self._bounds)
-        self.keys = self._calls.keys
-        self.name = queue
-        self.client = client
-        self.serialiser = serialiser
-        self.max_tasks = max_tasks
-        self._line = share_line(client, self.keys['pending'], self, self._calls.bounds)
-        self._unsure = Unsure(self._calls.bounds.unsure_calls)
-        self._fetcher = Fetcher(self._calls, self._line)
+        super().__init__(client, queue, serialiser, max_tasks)
+        self._link = share_link(client, self.keys['pending'], self, self._bounds)
+        self._unsure = Unsure(self._bounds.unsure_calls)
+        self._fetcher = Fetcher(self._calls, self._link)
 
     def __repr__(self) -> str:
         return f'<{type(self).__module__.rpartition(".")[0]}.{type(self).__name__} {self.name!r}>'
@@ -124,7 +104,7 @@ class Torrelque:
         The caller's client stays open.  A call that is on its way in another thread comes to its end.
         """
         self._fetcher.close()
-        self._line.leave(self)
+        leave_link(self._link, self)
 
     # Producers
 
@@ -138,7 +118,7 @@ class Torrelque:
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
-        pipeline: Any = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
@@ -201,12 +181,39 @@ class Torrelque:
         Each thread that waits has a connection of its own.  A ``KeyboardInterrupt`` gives back what was taken,
         uncounted, which may take a second.
         """
-        if timeout is not None:
-            timeout = milliseconds(timeout, 'timeout') / 1000
-        check_count(max_tasks, 'max_tasks')
-        self._check_open()
-        deliveries = Visit(self._fetcher, timeout, max_tasks).fetch()
+        deliveries = self._take(timeout, max_tasks)
         return deliveries[0] if max_tasks == 1 else deliveries
+
+    def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        """Wait for tasks and take them: a list of ``(id, task)`` pairs, of one too, as the asynchronous one.
+
+        Its errors, and what a ``KeyboardInterrupt`` does, are those of `dequeue`.
+        """
+        return self._take(timeout, max_tasks)
+
+    @overload
+    def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    def requeue(
+        self,
+        task_id: str,
+        delay: float | None = None,
+        *,
+        task_timeout: float | None = None,
+        error: str | None = None,
+        forgive: bool = False,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     def requeue(
         self,
@@ -216,10 +223,36 @@ class Torrelque:
         task_timeout: float | None = None,
         error: str | None = None,
         forgive: bool = False,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Give a task back, as the asynchronous one."""
-        return self._settle(self._calls.requeue(task_id, delay, task_timeout, error, forgive), pipeline)
+        call = self._calls.requeue(task_id, delay, task_timeout, error, forgive)
+        if pipeline is None:
+            return self._settle(call)
+        add_to_pipeline(self.client, pipeline, self._calls.words(call))
+        return None
+
+    @overload
+    def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: None = None,
+    ) -> bool: ...
+
+    @overload
+    def release(
+        self,
+        task_id: str,
+        *,
+        result: Any = None,
+        result_ttl: float | None = None,
+        status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
+        pipeline: Pipeline,
+    ) -> None: ...
 
     def release(
         self,
@@ -228,10 +261,14 @@ class Torrelque:
         result: Any = None,
         result_ttl: float | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
-        pipeline: Any = None,
-    ) -> bool:
+        pipeline: Pipeline | None = None,
+    ) -> bool | None:
         """Finish a task, as the asynchronous one."""
-        return self._settle(self._calls.release(task_id, result, result_ttl, status, self.result_ttl), pipeline)
+        call = self._calls.release(task_id, result, result_ttl, status, self.result_ttl)
+        if pipeline is None:
+            return self._settle(call)
+        add_to_pipeline(self.client, pipeline, self._calls.words(call))
+        return None
 
     def release_many(
         self,
@@ -283,16 +320,16 @@ class Torrelque:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
         self._run(pause(self._calls, group, probe))
 
-    def resume(self, group: str | None = None) -> None:
-        """End a `pause`, as the asynchronous one."""
-        self._run(resume(self._calls, group))
+    def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
+        """End a `pause`, or one with probes only, as the asynchronous one; whether it is not paused any more."""
+        return self._run(resume(self._calls, group, probing))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
         return self._run(get_group_stats(self._calls, group))
 
-    def groups(self) -> Iterator[str]:
-        """Names of the groups that have tasks, as the asynchronous one; the iterator is a plain one."""
+    def groups(self) -> Generator[str, None, None]:
+        """Names of the groups that have tasks, as the asynchronous one; the generator is a plain one."""
         scan = GroupScan(self._calls)
         while not scan.over:
             yield from self._run(scan.read())
@@ -335,7 +372,7 @@ class Torrelque:
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._line.call(self._calls.transitions[name], [*self._calls.head(name), *args], resent)
+        return self._link.call(self._calls.transitions[name], [*self._calls.head(name), *args], resent)
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -348,10 +385,14 @@ class Torrelque:
             raise error
         return outcome
 
-    def _settle(self, call: Call, pipeline: Any = None) -> bool:
-        if pipeline is not None:
-            add_to_pipeline(self.client, pipeline, self._calls.words(call))
-            return None  # type: ignore[return-value]  # nobody can know yet, and few look
+    def _take(self, timeout: float | None, max_tasks: int) -> list[tuple[TorrelqueTaskId, Any]]:
+        if timeout is not None:
+            timeout = milliseconds(timeout, 'timeout') / 1000
+        check_count(max_tasks, 'max_tasks')
+        self._check_open()
+        return Fetch(self._fetcher, timeout, max_tasks).fetch()
+
+    def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
             outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
@@ -398,4 +439,4 @@ class Torrelque:
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            reply = self._line.call(None, args) if name is None else self._call(name, args)
+            reply = self._link.call(None, args) if name is None else self._call(name, args)

@@ -5,46 +5,46 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import (
+    MIN_SECONDS,
+    check_attempts,
+    check_hooks,
+    check_name,
+    check_run_in,
+    check_seconds,
+)
 from torrelque.worker import Delivery, Job, RetryRule
-from torrelque.worker.check import check_name
+from torrelque.worker.retry import check_rule
 
 from .definition import Definition
 from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops, Place
-from .options import (
-    SHORTEST,
-    Group,
-    Options,
-    Priority,
-    check_attempts,
-    check_hooks,
-    check_retry,
-    check_seconds,
-)
+from .loops import Loops
+from .options import Group, Options, Priority
 
 P = ParamSpec('P')
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Tasks')
 
 FIFO = 'fifo:'
-"""What the group of an ordered queue is called, before its name."""
+"""What the group of an ordered queue begins with, before the name of the queue."""
 
 
 class Tasks:
     """Functions whose calls can be enqueued, and run by a worker: ``Worker(app)``.
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
-        first worker; the app makes others of the same client, serialiser and name for other event loops.
+        first worker; for other event loops the app makes other objects of the same client, serialiser and name.
     :param keep: how long (s) the final state of a task stays, whatever its function returned, where neither call, nor
         function, nor worker says a ``result_ttl``; so `handle` can tell a task that is done from one that never was.
-        0 is not at all, but for results: what returned None is forgotten at once, and a result stays as the queue says.
+        With 0 only results are kept: a task that returned None is forgotten at once, a result stays as the queue says.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
         of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
 
-    An app may be used in several event loops and threads, and where none runs (`Enqueuer.push`, `call`): that has an
-    event loop of its own, in a thread that begins with the first such call.  What the app made is closed with the event
-    loop that it is in, by ``aclose()``, or by ``close()``; the queue object that it was given is the caller's.
+    An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
+    it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
+    made are closed with their event loop, by ``aclose()``, or by ``close()``; the one that it was given is the
+    caller's.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Tasks:
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
-        check_seconds(keep, 'keep', least=SHORTEST)
+        check_seconds(keep, 'keep', least=MIN_SECONDS)
         self._name = queue.name
         self._keep = keep
         if make_queue is not None and not callable(make_queue):
@@ -62,7 +62,6 @@ class Tasks:
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
-        self._ordered: set[str] = set()
 
     def __repr__(self) -> str:
         return f'<Tasks of {self._name!r}: {len(self._functions)} functions>'
@@ -75,7 +74,7 @@ class Tasks:
     @property
     def queue(self) -> Torrelque:
         """The queue object of the running event loop."""
-        return self._loops.place().queue
+        return self._loops.here().queue
 
     # Decorators
 
@@ -123,7 +122,7 @@ class Tasks:
         """Decorate a function, so that its calls can be enqueued; called as usual it runs right here.
 
         A coroutine function is run in the event loop of the worker; a function in a thread or a process, so it may
-        block.  What it returns is the result, what it raises a failed attempt, see `torrelque.worker.Worker`.
+        block.  What the function returns is the result, what it raises a failed attempt, see `torrelque.worker.Worker`.
 
         :param name: what its tasks are called in their payload, unique in the app; module and name by default.
         :param max_attempts: how often a task is tried; -1 is for ever.  By default, as the worker says.
@@ -142,17 +141,16 @@ class Tasks:
         options = Options(
             group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
         )
-        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
+        _check_running(timeout, run_in)
         if retry is not None:
-            check_retry(retry, 'retry')
-        check_run_in(run_in)
+            check_rule(retry)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
             _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
         )
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(Function(self, Definition(function, name, options, job, None)))
+            return self._add(Function(self._loops, Definition(function, name, options, job, None)))
 
         return decorate if function is None else decorate(function)
 
@@ -174,7 +172,7 @@ class Tasks:
         """Decorate a function, so that calling it as usual enqueues the call, in strict order.
 
         The calls of all functions of one ``queue`` run one at a time in the order in which they were made, across all
-        instances of the application.  One that fails is tried again before the next one begins, and when its retries
+        instances of the application.  A call that fails is tried again before the next one begins; when its retries
         are used up it is dead, and the next one begins.  When a worker is killed its call is the next to run, after
         ``task_timeout`` seconds at the latest.
 
@@ -191,16 +189,15 @@ class Tasks:
         most = -1 if max_retries == -1 else max_retries + 1
         group = FIFO + check_name(queue, 'queue')
         options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
-        check_seconds(timeout, 'timeout', least=SHORTEST, positive=True)
-        check_retry(retry_wait, 'retry_wait')
-        check_run_in(run_in)
+        _check_running(timeout, run_in)
+        check_rule(retry_wait, 'retry_wait')
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
             _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
         )
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(FifoFunction(self, Definition(function, name, options, job, group)))
+            return self._add(FifoFunction(self._loops, Definition(function, name, options, job, group)))
 
         return decorate
 
@@ -221,12 +218,12 @@ class Tasks:
 
     def handle(self, task_id: str) -> Handle[Any]:
         """A handle of a task that was enqueued before, maybe by another process."""
-        return Handle(self, check_name(task_id, 'a task id'))
+        return Handle(self._loops, check_name(task_id, 'a task id'))
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
 
-        For synchronous code, see `Enqueuer.push`, whose event loop it is.
+        For synchronous code; the event loop is that of `Enqueuer.push`.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
@@ -242,15 +239,16 @@ class Tasks:
 
     @property
     def has_on_dead(self) -> bool:
-        """Whether a function has an ``on_dead`` of its own; else a worker need not look for deaths that nobody saw."""
+        """Whether a function has an ``on_dead`` of its own.  If none has, a worker need not look for deaths that nobody
+        saw."""
         return any(definition.job.on_dead is not None for definition in self._definitions.values())
 
     async def prepare(self) -> None:
         """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim."""
-        place = self._loops.begin()
+        here = self._loops.begin()
         for definition in self._definitions.values():
             if definition.fifo is not None:
-                await self._order(place, definition.fifo)
+                await self._loops.keep_order(here, definition.fifo)
 
     def find(self, delivery: Delivery) -> Job:
         """What a worker does with a task.
@@ -313,19 +311,13 @@ class Tasks:
     def _unknown(self, name: str) -> str:
         return f'the app has no function {name!r}; was its module imported?'
 
-    async def _order(self, place: Place, group: str) -> None:
-        """Have the tasks of a group run one at a time, once in a process; what else limits it stays."""
-        if group not in self._ordered:
-            limit = (await place.queue.get_limits()).get(group)
-            if limit is None or limit.concurrency != 1:
-                await place.queue.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
-            self._ordered.add(group)
 
-
-def check_run_in(run_in: Any) -> None:
-    """Refuse what is no place for a function; None is fine."""
-    if run_in not in (None, 'thread', 'process'):
-        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
+def _check_running(timeout: float | None, run_in: str | None) -> None:
+    """Refuse how a function is to run, where that is said."""
+    if timeout is not None:
+        check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
+    if run_in is not None:
+        check_run_in(run_in)
 
 
 def _unmade(delivery: Delivery) -> None:

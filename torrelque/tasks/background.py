@@ -13,15 +13,15 @@ from torrelque import TorrelqueError
 logger = logging.getLogger(__package__)
 
 CLOSING = 3.0
-"""s that calls have at the end to come to theirs."""
+"""s that calls have to come to their end when the loop is told to end."""
 PATIENCE = 15.0
-"""s that the end of a loop is waited for at the most: what a caller runs in it may block it."""
+"""s to wait for the end of a loop at the most, because a call that runs in it may block it."""
 
 _loops: 'weakref.WeakSet[asyncio.AbstractEventLoop]' = weakref.WeakSet()
 
 
 def is_background(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a loop is one of those, of any app."""
+    """Whether a loop is that of a `Background`, of any app."""
     return loop in _loops
 
 
@@ -31,7 +31,7 @@ class Background:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.stopped = False
-        """Whether it was told to end."""
+        """Whether the loop was told to end."""
         self._finish: Callable[[], Awaitable[None]] | None = None
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name='torrelque tasks', daemon=True)
@@ -40,22 +40,22 @@ class Background:
         try:
             self._thread.start()
         except RuntimeError as exc:
-            # Too many threads, or the interpreter is about to end.
+            # There are too many threads, or the interpreter is about to end.
             self.loop.close()
             raise TorrelqueError(f'the event loop for synchronous calls cannot be started: {exc}') from exc
         _loops.add(self.loop)
         ready.wait()
 
     def stop(self, finish: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Have it come to its end: ``finish`` is called in it, calls have a moment, and are cancelled."""
-        # After a fork the loop and its thread are the parent's.
+        """Have the loop come to its end: ``finish`` is called in it, calls have a moment, and are cancelled."""
+        # In a fork the loop and its thread are the parent's, and not to be touched.
         if os.getpid() == self._pid:
             self.stopped, self._finish = True, finish
             with contextlib.suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self.loop.stop)
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait for the end of the loop, as long as ``PATIENCE``; from its own thread, or in a fork, not at all."""
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return
         self._thread.join(PATIENCE)
@@ -65,7 +65,8 @@ class Background:
     def _run(self) -> None:
         try:
             while not self.stopped:
-                # Whoever made a call that raises one of these is told of it, and other calls go on.
+                # A call that raises one of these ends the loop.  Its caller gets the exception all the same; so run the
+                # loop again, for the other calls to go on.
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     self.loop.run_forever()
             self.loop.run_until_complete(self._end())

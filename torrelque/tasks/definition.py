@@ -9,21 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 from torrelque import TorrelqueTypeError
+from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
 from torrelque.worker import Job
-from torrelque.worker.check import check_name
 
-from .options import SHORTEST, Options, check_fits, check_seconds
+from .options import Options, check_fits
 from .running import make_call
 
 VARIANTS = 100
-"""Jobs of one function that are kept, which differ by what was said of a call."""
+"""Jobs of one function that are kept at the most; they differ by the options of calls."""
 
 
 class Definition:
     """A function, and how its tasks are enqueued and worked on.
 
-    The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}}``, without what is empty.  What a call has of
-    its own and the worker is to know is in ``result_ttl`` and, where it is -1, ``max_attempts``.
+    The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}}``, without what is empty.  Options of a single
+    call that its worker must know are there as well: ``result_ttl`` and, where it is -1, ``max_attempts``.
     """
 
     def __init__(self, function: Callable[..., Any], name: str | None, options: Options, job: Job, fifo: str | None):
@@ -41,6 +41,8 @@ class Definition:
             raise TorrelqueTypeError(f'the arguments of {function!r} are not known: {exc}') from exc
         for choice in ('group', 'priority'):
             check_fits(getattr(options, choice), choice, self.signature)
+        self.keep = job.keep
+        """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
         self._variants: dict[tuple[float | None, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
@@ -80,7 +82,8 @@ class Definition:
         if 'result_ttl' not in task and 'max_attempts' not in task:
             return self.job
         ttl, endless = task.get('result_ttl'), task.get('max_attempts') == -1
-        check_seconds(ttl, 'the result_ttl of a task', least=SHORTEST)
+        if ttl is not None:
+            check_seconds(ttl, 'the result_ttl of a task', least=MIN_SECONDS)
         job = self._variants.get((ttl, endless))
         if job is None:
             job = self.job
@@ -94,7 +97,7 @@ class Definition:
 
 
 def default_name(function: Callable[..., Any]) -> str:
-    """Module and name of a function; that of the main program's module is the one by which others import it."""
+    """Module and name of a function.  For the main program the module has the name by which others import it."""
     module, name = getattr(function, '__module__', None), getattr(function, '__qualname__', None)
     if not module or not name:
         raise TorrelqueTypeError(f'{function!r} has no name of its own; give it one')
@@ -109,7 +112,8 @@ def default_name(function: Callable[..., Any]) -> str:
 
 
 def _count_arguments(signature: inspect.Signature) -> tuple[float, float]:
-    """How many arguments, all given by their place, surely fit; as if none did where one must be given by its name."""
+    """How few and how many arguments, all given by their place, surely fit.  Where one must be given by its name, no
+    number fits, which 1 to 0 says."""
     least = most = 0.0
     for parameter in signature.parameters.values():
         required = parameter.default is parameter.empty

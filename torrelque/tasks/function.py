@@ -3,17 +3,14 @@
 import datetime
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from torrelque import TorrelqueTypeError
 
 from .definition import Definition
 from .handle import Handle
-from .loops import Place, refuse_in_loop, running_loop
+from .loops import InLoop, Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, instant
-
-if TYPE_CHECKING:
-    from .app import Tasks
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -23,8 +20,11 @@ T = TypeVar('T')
 class Enqueuer(Generic[P, T]):
     """A function with the options of its calls; `Enqueuer.options` makes others."""
 
-    def __init__(self, app: 'Tasks', definition: Definition, options: Options) -> None:
-        self._app = app
+    def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
+        # Legend.  _loops: what the app has in its event loops.  _definition: what it knows of the function.  _options:
+        # how calls are enqueued.  _head: what all payloads begin with.  _given: the options that all calls pass to the
+        # queue alike.  _moves: whether some option is another for each call.
+        self._loops = loops
         self._definition = definition
         self._options = options
         extras = definition.extras(options)
@@ -46,33 +46,33 @@ class Enqueuer(Generic[P, T]):
         return self._definition.name
 
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
-        """Enqueue a call.  Whether one that is cancelled was enqueued is unknown, unless it has a ``task_id``.
+        """Enqueue a call.  Whether a cancelled call was enqueued is unknown, unless it has a ``task_id``.
 
         :raises TorrelqueTypeError: the arguments are not those of the function, or cannot be serialised; nothing was
             sent.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id`` of `options`.
-        :raises TorrelqueFullError: it has the ``max_tasks`` of `options`.
+        :raises TorrelqueFullError: the queue has the ``max_tasks`` of `options`.
         """
         return await self._enqueue(self._pack(args, kwargs), args, kwargs)
 
     def push(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """As `enqueue`, for synchronous code: it waits until the queue has the task.
 
-        The call goes through an event loop of its own, which the app keeps in a thread; other event loops have no part
-        in it.
+        The call goes through the event loop that the app keeps in a thread for such calls; other event loops have no
+        part in it.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
         refuse_in_loop()
         payload = self._pack(args, kwargs)
-        return self._app._loops.call(self._enqueue(payload, args, kwargs))
+        return self._loops.call(self._enqueue(payload, args, kwargs))
 
     async def map(self, arguments: Iterable[Any]) -> list[Handle[T]]:
         """Enqueue a call for each element of an iterable of any length, which is its only argument.
 
-        They are sent in calls of some hundred.  One that fails, for its argument is refused for example, ends it with
-        `torrelque.TorrelqueBulkError`, which has the ids of those that are in.
+        The calls are sent some hundred at a time.  When one fails, for example because its argument is refused, the
+        rest is not sent, and `torrelque.TorrelqueBulkError` has the ids of those that are in the queue.
         """
         return await self._map((argument,) for argument in arguments)
 
@@ -93,19 +93,19 @@ class Enqueuer(Generic[P, T]):
         result_ttl: float | None = None,
         max_tasks: int | None = None,
     ) -> 'Enqueuer[P, T]':
-        """The same function with other options for calls; None is as it is.
+        """The same function with other options for calls; an option that is None stays as it is.
 
         :param delay: time (s) until the task can be taken.
-        :param eta: when it can be taken: a ``datetime`` with a time zone, or a Unix time; at once when it is past.  It
-            becomes a delay by the clock of this machine.
+        :param eta: when the task can be taken: a ``datetime`` with a time zone, or a Unix time; at once when that is
+            past.  It becomes a delay by the clock of this machine.
         :param group: see `torrelque.Torrelque.enqueue`; or a function that is called with the arguments.
         :param priority: see there; or a function that is called with the arguments.
         :param task_id: an id of the caller's own, so that the same thing is not enqueued twice.
         :param max_attempts: how often the task is tried; -1 is for ever.
         :param task_timeout: length (s) of the task's leases: how long it takes until a task whose worker was killed is
             taken by another one.  Workers renew leases, so this is no limit for the function.
-        :param result_ttl: how long (s) the final state and the result can be read, a result of None too; goes before
-            what `Tasks` was told to ``keep``.
+        :param result_ttl: how long (s) the final state and the result can be read, a result of None too; it goes before
+            the ``keep`` of `Tasks`.
         :param max_tasks: how many tasks the queue may have before the call is refused.
         """
         changed = self._options.changed(
@@ -116,7 +116,7 @@ class Enqueuer(Generic[P, T]):
             raise TorrelqueTypeError('the calls of an ordered queue have its group, and no priority')
         check_fits(group, 'group', self._definition.signature)
         check_fits(priority, 'priority', self._definition.signature)
-        return Enqueuer(self._app, self._definition, changed)
+        return Enqueuer(self._loops, self._definition, changed)
 
     # Parts
 
@@ -129,18 +129,18 @@ class Enqueuer(Generic[P, T]):
             payload['kwargs'] = kwargs
         return payload
 
-    def _gone(self, place: Place) -> float | None:
-        """How long a result would be there, where nothing is kept of a task without one."""
-        return None if self._app._keep or self._options.result_ttl is not None else place.queue.result_ttl
+    def _gone(self, here: InLoop) -> float | None:
+        """How long (s) a result would be there, where nothing is kept of a task without a result."""
+        return None if self._definition.keep or self._options.result_ttl is not None else here.queue.result_ttl
 
     async def _enqueue(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
-        place = self._app._loops.place()
-        return Handle(self._app, await self._send(place, payload, args, kwargs), self._gone(place))
+        here = self._loops.here()
+        return Handle(self._loops, await self._send(here, payload, args, kwargs), self._gone(here))
 
     async def _send(
-        self, place: Place, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
         options = self._options
         given = self._given
@@ -150,26 +150,26 @@ class Enqueuer(Generic[P, T]):
                 given['group'] = options.group(*args, **kwargs)
             if callable(options.priority):
                 given['priority'] = options.priority(*args, **kwargs)
-        return await place.limited(options.max_tasks).enqueue(payload, task_id=options.task_id, **given)
+        return await here.limited(options.max_tasks).enqueue(payload, task_id=options.task_id, **given)
 
     def _begin(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
         """Begin a call of an ordered queue, behind those that were begun in this event loop before."""
-        place, fifo = self._app._loops.place(), self._definition.fifo
+        here, fifo = self._loops.here(), self._definition.fifo
         assert fifo is not None
-        line = place.line(fifo)
+        order = here.order(fifo)
 
         async def send() -> str:
-            await self._app._order(place, fifo)
-            line.ready = True
-            return await self._send(place, payload, args, kwargs)
+            await self._loops.keep_order(here, fifo)
+            order.open()
+            return await self._send(here, payload, args, kwargs)
 
-        return Handle(self._app, None, self._gone(place), line.add(send, f'enqueueing {self.name}'))
+        return Handle(self._loops, None, self._gone(here), order.add(send, f'enqueueing {self.name}'))
 
     async def _map(self, arguments: Iterator[tuple[Any, ...]]) -> list[Handle[T]]:
         options = self._options
         if options.task_id is not None:
             raise TorrelqueTypeError('a task_id is that of one task')
-        place, fifo = self._app._loops.place(), self._definition.fifo
+        here, fifo = self._loops.here(), self._definition.fifo
         given: dict[str, Any] = dict(self._given)
         if self._moves:
             given['delay'] = options.delay_now()
@@ -180,13 +180,13 @@ class Enqueuer(Generic[P, T]):
 
         async def send() -> list[Any]:
             if fifo is not None:
-                await self._app._order(place, fifo)
-                place.line(fifo).ready = True
-            return await place.limited(options.max_tasks).enqueue_many(payloads, **given)
+                await self._loops.keep_order(here, fifo)
+                here.order(fifo).open()
+            return await here.limited(options.max_tasks).enqueue_many(payloads, **given)
 
-        ids = await (send() if fifo is None else place.line(fifo).add(send, f'enqueueing {self.name}', alone=True))
-        gone = self._gone(place)
-        return [Handle(self._app, task_id, gone) for task_id in ids]
+        ids = await (send() if fifo is None else here.order(fifo).add(send, f'enqueueing {self.name}', alone=True))
+        gone = self._gone(here)
+        return [Handle(self._loops, task_id, gone) for task_id in ids]
 
 
 class _Decorated(Enqueuer[P, T], Generic[P, R, T]):
@@ -194,8 +194,8 @@ class _Decorated(Enqueuer[P, T], Generic[P, R, T]):
     """The function itself."""
     __name__: str
 
-    def __init__(self, app: 'Tasks', definition: Definition) -> None:
-        super().__init__(app, definition, definition.options)
+    def __init__(self, loops: Loops, definition: Definition) -> None:
+        super().__init__(loops, definition, definition.options)
         wrapper: Any = self
         functools.update_wrapper(wrapper, definition.function)
         self.function = definition.function
@@ -212,13 +212,13 @@ class Function(_Decorated[P, R, T]):
 
 
 class FifoFunction(_Decorated[P, R, T]):
-    """An `Enqueuer` of an ordered queue.  Called as usual, it is enqueued; its ``function`` runs right here."""
+    """An `Enqueuer` of an ordered queue.  Called as usual, it enqueues the call; its ``function`` runs right here."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call, behind all calls of the ordered queue that were made before.
 
         In synchronous code this waits until the queue has the task.  In an event loop the call begins at once, and
-        ``await`` of the handle waits; when nobody does, what goes wrong is logged.
+        ``await`` of the handle waits until the queue has the task; where nobody awaits it, an error is logged.
         """
         if running_loop() is None:
             return self.push(*args, **kwargs)

@@ -1,11 +1,11 @@
-"""What a producer has of a call that it enqueued."""
+"""What a producer has of a call that was enqueued: a handle, and the error of a task that failed."""
 
 import asyncio
 import concurrent.futures
 import contextlib
 import time
 from collections.abc import AsyncIterator, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torrelque import (
     TorrelqueClosedError,
@@ -14,16 +14,15 @@ from torrelque import (
     TorrelqueTaskState,
     TorrelqueTaskStatus,
 )
-from torrelque.worker.delivery import ENDED
+from torrelque.worker.crossing import ENDED
 
-if TYPE_CHECKING:
-    from .app import Tasks
+from .loops import Loops
 
 T = TypeVar('T')
 
 
 class TaskFailedError(TorrelqueError):
-    """The task has no result: it is dead, was rejected, or was cancelled.  A dead one stays until it is redriven."""
+    """The task has no result: it is dead, was rejected, or was cancelled.  A dead task stays until it is redriven."""
 
     task_id: str
     status: TorrelqueTaskStatus
@@ -44,20 +43,24 @@ class TaskFailedError(TorrelqueError):
 class Handle(Generic[T]):
     """A task that was enqueued, in any event loop of the process.
 
-    The one that a call of an ordered function gives in a coroutine is still on its way.  ``await handle`` waits until
-    the queue has it, is the handle again, and raises what enqueueing raised.  The other methods wait for that, too.
+    Where a call of an ordered function in a coroutine gives the handle, the task is still on its way.  ``await handle``
+    waits until the queue has the task, gives the handle again, and raises what enqueueing raised.  The other methods
+    wait for that, too.
     """
 
-    __slots__ = ('_app', '_id', '_gone', '_sending', '_since')
+    __slots__ = ('_gone', '_id', '_loops', '_sending', '_since')
 
     def __init__(
         self,
-        app: 'Tasks',
+        loops: Loops,
         task_id: str | None,
         gone: float | None = None,
         sending: 'asyncio.Future[str] | None' = None,
     ) -> None:
-        self._app = app
+        # Legend.  _loops: what the app has in its event loops.  _gone: after how many seconds the lack of a result says
+        # nothing any more; None is at once.  _sending: the call that brings the id.  _since: when the handle was made,
+        # by the monotonic clock (s).
+        self._loops = loops
         self._id = task_id
         self._gone = gone
         self._sending = sending
@@ -84,18 +87,18 @@ class Handle(Generic[T]):
     async def state(self) -> TorrelqueTaskState:
         """As `torrelque.Torrelque.get_task_state`."""
         await self
-        return await self._app.queue.get_task_state(self.id)
+        return await self._loops.here().queue.get_task_state(self.id)
 
     async def watch(self, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
         """As `torrelque.Torrelque.watch`."""
         await self
-        async for state in self._app.queue.watch(self.id, timeout=timeout):
+        async for state in self._loops.here().queue.watch(self.id, timeout=timeout):
             yield state
 
     async def cancel(self) -> bool:
         """As `torrelque.Torrelque.cancel`: True if the task was there and not final; a running one is cancelled."""
         await self
-        return await self._app.queue.cancel(self.id)
+        return await self._loops.here().queue.cancel(self.id)
 
     async def result(self, timeout: float | None = None) -> T:
         """Wait until the task has ended; what its function returned.  The task goes on when the call is cancelled.
@@ -117,7 +120,7 @@ class Handle(Generic[T]):
         await self
         last: TorrelqueTaskState | None = None
         try:
-            async for last in self._app.queue.watch(self.id, timeout=timeout):
+            async for last in self._loops.here().queue.watch(self.id, timeout=timeout):
                 if last.status is TorrelqueTaskStatus.DEAD:
                     break
         except TorrelqueLookupError:
@@ -133,7 +136,7 @@ class Handle(Generic[T]):
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        return self._app.call(self.result(timeout))
+        return self._loops.call(self.result(timeout))
 
 
 async def _sent(sending: 'asyncio.Future[str]') -> str:
@@ -142,19 +145,21 @@ async def _sent(sending: 'asyncio.Future[str]') -> str:
     if sending.done():
         return _outcome(sending)
     if loop is asyncio.get_running_loop():
-        # Whoever is cancelled while waiting does not take the call back.
+        # A caller that is cancelled while it waits does not take the call back, so the call is shielded from that.
         return await asyncio.shield(sending)
-    told: concurrent.futures.Future[str] = concurrent.futures.Future()
+    outcome: concurrent.futures.Future[str] = concurrent.futures.Future()
 
-    def tell(sent: 'asyncio.Future[str]') -> None:
+    def pass_on(sent: 'asyncio.Future[str]') -> None:
         try:
-            told.set_result(_outcome(sent))
+            outcome.set_result(_outcome(sent))
         except Exception as exc:
-            told.set_exception(exc)
+            outcome.set_exception(exc)
 
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(sending.add_done_callback, tell)
-    here, still = asyncio.wrap_future(told), 0
+        loop.call_soon_threadsafe(sending.add_done_callback, pass_on)
+    # A loop that has ended calls nothing back.  So it counts as ended when it was found standing still twice, a second
+    # apart; a loop that comes to its end stands still between two of its runs, too.
+    here, still = asyncio.wrap_future(outcome), 0
     while not here.done() and still < 2:
         await asyncio.wait([here], timeout=1)
         still = 0 if loop.is_running() else still + 1
@@ -165,7 +170,7 @@ async def _sent(sending: 'asyncio.Future[str]') -> str:
 
 
 def _outcome(sending: 'asyncio.Future[str]') -> str:
-    """What a call has brought, which was cancelled when its event loop ended, if it was."""
+    """The id that a call has brought.  A call that was cancelled was so because its event loop ended."""
     try:
         return sending.result()
     except asyncio.CancelledError as exc:

@@ -22,32 +22,43 @@ from torrelque import (
     TorrelqueTypeError,
     TorrelqueValueError,
 )
-from torrelque.worker.delivery import ENDED, close_coroutine, run_in_loop
+from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
 from .background import CLOSING, PATIENCE, Background, is_background
-from .line import Line
+from .order import Order
 
 T = TypeVar('T')
 
 
-class Place:
+class InLoop:
     """What an app has in one event loop.  It is closed with the loop; its ``own`` queue object sooner, by `close`."""
 
+    queue: Torrelque
+    """The app's queue object of the loop."""
+
     def __init__(self, loops: 'Loops', queue: Torrelque, own: bool) -> None:
+        # Legend.  _loops: what the app has in all event loops, while the app lives.  _own: whether the queue object was
+        # made by the app.  _lasting: whether the app was closed before the event loop.  _limited: copies of the queue
+        # object with another ``max_tasks``, by that.  _orders: of ordered queues, by their groups.  _others: queue
+        # objects that are closed as well.
         self._loops = weakref.ref(loops)
         self.queue = queue
         self._own = own
         self._lasting = False
         self._limited: dict[int, Torrelque] = {}
-        self._lines: dict[str, Line] = {}
+        self._orders: dict[str, Order] = {}
         self._others: list[Torrelque] = []
-        # An event loop that comes to its end closes the asynchronous generators that were begun in it.
+        # A hook for the end of the event loop, which has none: asyncio remembers each asynchronous generator that was
+        # begun in the loop, and `shutdown_asyncgens`, which `asyncio.run` calls, closes them.  So a generator that does
+        # nothing but wait to be closed, and closes the queues in its ``finally``, closes them with the loop.  It must
+        # have been begun: ``send`` drives it up to its only ``yield`` here and now, without an ``await``, and raises
+        # the StopIteration by which the awaitable of ``__anext__`` returns what was yielded.
         self._end = self._wait_for_end()
         with contextlib.suppress(StopIteration):
             self._end.__anext__().send(None)
 
     def limited(self, max_tasks: int | None) -> Torrelque:
-        """The queue, as refusing tasks when it has so many."""
+        """The queue object, or a copy of it that refuses tasks when the queue has so many."""
         if max_tasks is None:
             return self.queue
         queue = self._limited.get(max_tasks)
@@ -55,12 +66,12 @@ class Place:
             queue = self._limited[max_tasks] = copy_queue(self.queue, max_tasks)
         return queue
 
-    def line(self, name: str) -> Line:
-        """The line of an ordered queue."""
-        line = self._lines.get(name)
-        if line is None:
-            line = self._lines[name] = Line()
-        return line
+    def order(self, group: str) -> Order:
+        """The order in which calls of an ordered queue are sent."""
+        order = self._orders.get(group)
+        if order is None:
+            order = self._orders[group] = Order()
+        return order
 
     def close_too(self, queue: Torrelque) -> None:
         """Close another queue object of the loop with it."""
@@ -71,10 +82,10 @@ class Place:
 
         :param patience: how long (s) to wait while none of them comes to its end.
         """
-        while sending := [task for line in self._lines.values() for task in line.tasks]:
+        while sending := [task for order in self._orders.values() for task in order.tasks]:
             ended, _ = await asyncio.wait(sending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not ended:
-                # The server is away: those that wait for their turn would fail one after the other.
+                # The server is away, and calls that wait for their turn would fail one after the other: wait no longer.
                 break
         self._lasting = True
         await self._end.aclose()
@@ -84,7 +95,8 @@ class Place:
             yield
         finally:
             queues = [*self._limited.values(), *self._others]
-            # At the end of the loop nobody can use any of them; when the app is collected the caller still can.
+            # The queue object that the app was given is closed at the end of its loop, when nobody can use it any more.
+            # When the app was closed or collected before, its owner can still use it.
             if self._own or not self._lasting and self._loops() is not None:
                 queues.append(self.queue)
             self._limited.clear()
@@ -93,7 +105,7 @@ class Place:
 
 
 class Loops:
-    """The places of an app.
+    """What an app has in the event loops that it is used in.
 
     The queue object that the app was given serves the first loop of the application that the app is used in, or the
     first worker; each other loop gets another one.  Synchronous code has a loop of its own, which is no other's: what
@@ -101,50 +113,56 @@ class Loops:
     """
 
     def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
+        # Legend.  _given: the queue object that the app was given.  _make_queue: makes others, if the app was given
+        # that.  _lock: for what is below, which several threads change.  _in_loops: what there is in each event loop.
+        # _home: the event loop that the given object belongs to.  _spent: whether that loop is over, so that the object
+        # can serve no other.  _lent: the queue object that a worker was given and whose event loop has not called
+        # `begin` yet.  _ordered: groups whose limit is known to be set.  _background: the loop for synchronous code.
+        # _pid: the process that all this is of.
         self._given = queue
         self._make_queue = make_queue
         self._lock = threading.RLock()
-        self._places: dict[asyncio.AbstractEventLoop, Place] = {}
+        self._in_loops: dict[asyncio.AbstractEventLoop, InLoop] = {}
         self._home: asyncio.AbstractEventLoop | None = None
-        # Whether the given queue object belongs to a loop that is over.
         self._spent = False
-        # What workers have of whose loop nothing is known yet.
         self._lent: Torrelque | None = None
+        self._ordered: set[str] = set()
         self._background: Background | None = None
         self._pid = os.getpid()
         _all.add(self)
 
     def renew_lock(self) -> None:
-        """In a forked child: another thread of the parent may hold the lock, and is not here to let it go."""
+        """In a forked child: another thread of the parent may have held the lock, and is not here to let it go."""
         self._lock = threading.RLock()
 
     def _look(self) -> None:
-        """Forget what is over: loops that were closed, and all of the process that this one was forked from."""
+        """Forget what is over: loops that were closed, and everything of the process that this one was forked from."""
         forked, self._pid = self._pid != os.getpid(), os.getpid()
         if forked:
-            # Collected, a loop would take itself out of the selector that it has in common with the parent's.
-            _of_parents.append((self._places, self._background))
-            self._places, self._background = {}, None
-        for loop in [loop for loop in self._places if loop.is_closed()]:
-            del self._places[loop]
+            # A loop of the parent and the copy of it that is here have one selector in common.  When collected, the
+            # copy would take its file descriptors out of that selector; so keep the copies.
+            _of_parents.append((self._in_loops, self._background))
+            self._in_loops, self._background = {}, None
+        for loop in [loop for loop in self._in_loops if loop.is_closed()]:
+            del self._in_loops[loop]
         if self._home is not None and (forked or self._home.is_closed()):
             self._home, self._spent = None, True
 
     # In an event loop
 
-    def place(self) -> Place:
+    def here(self) -> InLoop:
         """What there is in the running event loop."""
         loop = asyncio.get_running_loop()
-        place = self._places.get(loop)
-        if place is None:
+        here = self._in_loops.get(loop)
+        if here is None:
             with self._lock:
                 self._look()
                 first = self._home is None and self._lent is None and not self._spent and not is_background(loop)
-                place = self._add(loop, self._given if self._home is loop else self._provide(first))
-        return place
+                here = self._add(loop, self._given if self._home is loop else self._provide(first))
+        return here
 
     def lend(self) -> Torrelque:
-        """A queue object for a worker, whose event loop will call `begin`; the same until then."""
+        """A queue object for a worker, whose event loop will call `begin`; until then each call gives the same one."""
         with self._lock:
             self._look()
             if self._home is not None and self._home is running_loop():
@@ -153,39 +171,39 @@ class Loops:
                 self._lent = self._provide(self._home is None and not self._spent)
             return self._lent
 
-    def begin(self) -> Place:
+    def begin(self) -> InLoop:
         """What there is in the event loop of a worker, which begins."""
         loop = asyncio.get_running_loop()
         with self._lock:
             self._look()
-            place = self._places.get(loop)
+            here = self._in_loops.get(loop)
             queue, self._lent = self._lent, None
             if queue is None:
-                if place is None:
+                if here is None:
                     raise TorrelqueError(
                         'the queue object of this worker is in use in another event loop; '
                         'start each worker that is to have a loop of its own before the next is made, '
                         'and make it before the app is used in the loop in which you make it'
                     )
-                return place
-            if place is None:
+                return here
+            if here is None:
                 return self._add(loop, queue)
             if queue is self._given:
                 self._home = loop
             else:
-                place.close_too(queue)
-            return place
+                here.close_too(queue)
+            return here
 
-    def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> Place:
-        if any(place.queue.client is queue.client for place in self._places.values()) and _is_bound(queue.client):
+    def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
+        if any(each.queue.client is queue.client for each in self._in_loops.values()) and _is_bound(queue.client):
             raise TorrelqueError(
                 'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
                 'already (synchronous calls have a loop of their own); give the app a make_queue'
             )
         if queue is self._given:
             self._home = loop
-        place = self._places[loop] = Place(self, queue, queue is not self._given)
-        return place
+        here = self._in_loops[loop] = InLoop(self, queue, queue is not self._given)
+        return here
 
     def _provide(self, first: bool) -> Torrelque:
         """A queue object for one more loop: the given one for the first, else another."""
@@ -200,6 +218,15 @@ class Loops:
         if queue is given or queue.name != given.name:
             raise TorrelqueValueError(f'make_queue must make another object of the queue {given.name!r}, not {queue!r}')
         return queue
+
+    async def keep_order(self, here: InLoop, group: str) -> None:
+        """Have the tasks of a group run one at a time, asked of the server once in a process; what else limits the
+        group stays."""
+        if group not in self._ordered:
+            limit = (await here.queue.get_limits()).get(group)
+            if limit is None or limit.concurrency != 1:
+                await here.queue.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
+            self._ordered.add(group)
 
     # In synchronous code
 
@@ -227,47 +254,48 @@ class Loops:
     async def aclose(self) -> None:
         """Close what the app has in all loops."""
         running = asyncio.get_running_loop()
-        background, places = self._take_all()
-        here = places.pop(running, None)
-        closing = _close_elsewhere(places)
+        background, in_loops = self._take_all()
+        here = in_loops.pop(running, None)
+        closing = _close_elsewhere(in_loops)
         if here is not None:
             await here.close()
-        # From a call in it, the end of a loop cannot be waited for.
+        # The end of a loop cannot be waited for by a call that runs in it.
         if closing or background is not None and background.loop is not running:
             await asyncio.to_thread(_wait, closing, background)
 
     def close(self) -> None:
         """As `aclose`, from synchronous code."""
         refuse_in_loop()
-        background, places = self._take_all()
-        _wait(_close_elsewhere(places), background)
+        background, in_loops = self._take_all()
+        _wait(_close_elsewhere(in_loops), background)
 
     def stop_background(self) -> Background | None:
-        """Begin the end of the loop for synchronous code; whose end is to be waited for."""
+        """Begin the end of the loop for synchronous code; the caller is to wait for that, by `Background.join`."""
         background, self._background = self._background, None
         if background is not None:
-            place = self._places.pop(background.loop, None)
-            background.stop(None if place is None else functools.partial(place.close, CLOSING))
+            here = self._in_loops.pop(background.loop, None)
+            background.stop(None if here is None else functools.partial(here.close, CLOSING))
         return background
 
-    def _take_all(self) -> tuple[Background | None, dict[asyncio.AbstractEventLoop, Place]]:
+    def _take_all(self) -> tuple[Background | None, dict[asyncio.AbstractEventLoop, InLoop]]:
         with self._lock:
             self._look()
             background = self.stop_background()
-            places, self._places = self._places, {}
-        return background, places
+            in_loops, self._in_loops = self._in_loops, {}
+        return background, in_loops
 
     def __del__(self) -> None:
         if self._pid == os.getpid():
             self.stop_background()
 
 
-def _close_elsewhere(places: dict[asyncio.AbstractEventLoop, Place]) -> 'list[concurrent.futures.Future[None]]':
-    """Begin to close the places of loops of other threads.  One that does not run takes its place along at its end."""
+def _close_elsewhere(in_loops: dict[asyncio.AbstractEventLoop, InLoop]) -> 'list[concurrent.futures.Future[None]]':
+    """Begin to close what there is in the event loops of other threads.  A loop that does not run now closes it itself,
+    at its end."""
     closing = []
-    for loop, place in places.items():
+    for loop, here in in_loops.items():
         if loop.is_running():
-            coroutine = place.close()
+            coroutine = here.close()
             try:
                 closing.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
             except RuntimeError:
@@ -287,7 +315,7 @@ _of_parents: list[object] = []
 
 @atexit.register
 def _end_all() -> None:
-    """At the end of the interpreter: let connections go in their order, as far as that is soon done."""
+    """At the end of the interpreter: have connections closed in good order, as far as that is done within seconds."""
     stopped = [loops.stop_background() for loops in [*_all]]
     for background in stopped:
         if background is not None:
@@ -312,7 +340,7 @@ def copy_queue(queue: Torrelque, max_tasks: int | None = None) -> Torrelque:
 
 
 def _is_bound(client: Any) -> bool:
-    """Whether a client has connections of its own besides ours, which belong to an event loop."""
+    """Whether a client belongs to an event loop, because it has connections of its own besides ours."""
     if isinstance(client, redis.asyncio.RedisCluster):
         return True
     return isinstance(client.connection_pool, redis.asyncio.sentinel.SentinelConnectionPool)

@@ -10,23 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
-from torrelque.worker.check import (
+from torrelque.protocol.check import (
     MAX_SECONDS,
-    check_call,
+    MIN_SECONDS,
+    check_attempts,
     check_count,
     check_name,
-    check_whole,
+    check_priority,
+    check_seconds,
     is_async,
     is_generator,
 )
-from torrelque.worker.retry import check_rule
-
-LONGEST = MAX_SECONDS
-"""The longest time (s) that a queue takes."""
-SHORTEST = 0.001
-"""The shortest time (s) that it keeps: what is shorter is rounded up to it."""
-MANY = 2**53
-"""What counts must be below, in a queue."""
 
 Group = str | Callable[..., str | None]
 """A group, or a function that is called with the arguments of the call and says which."""
@@ -49,14 +43,17 @@ class Options:
     max_tasks: int | None = None
 
     def __post_init__(self) -> None:
-        check_seconds(self.delay, 'delay')
-        check_seconds(self.result_ttl, 'result_ttl', least=SHORTEST)
-        check_seconds(self.task_timeout, 'task_timeout', least=SHORTEST, positive=True)
+        if self.delay is not None:
+            check_seconds(self.delay, 'delay')
+        if self.result_ttl is not None:
+            check_seconds(self.result_ttl, 'result_ttl', least=MIN_SECONDS)
+        if self.task_timeout is not None:
+            check_seconds(self.task_timeout, 'task_timeout', least=MIN_SECONDS, positive=True)
         if self.delay is not None and self.eta is not None:
             raise TorrelqueTypeError('delay and eta exclude each other')
-        check_attempts(self.max_attempts, 'max_attempts')
+        check_attempts(self.max_attempts)
         if self.max_tasks is not None:
-            check_number_of(self.max_tasks, 'max_tasks')
+            check_count(self.max_tasks, 'max_tasks')
         for name in ('group', 'task_id'):
             value = getattr(self, name)
             if value is not None and not (name == 'group' and callable(value)):
@@ -64,12 +61,11 @@ class Options:
         for name in ('group', 'priority'):
             check_choice(getattr(self, name), name)
         if self.priority is not None and not callable(self.priority):
-            check_whole(self.priority, 'priority')
-            if not -100 <= self.priority <= 100:
-                raise TorrelqueValueError(f'priority must be from -100 to 100, not {self.priority}')
+            check_priority(self.priority)
 
     def changed(self, **changes: Any) -> 'Options':
-        """These, but for what is not None; an ``eta`` takes the place of a ``delay``, and the other way round."""
+        """The same options with changes, of which None changes nothing.  An ``eta`` takes the place of a ``delay``, and
+        the other way round."""
         changes = {name: value for name, value in changes.items() if value is not None}
         if 'delay' in changes:
             changes.setdefault('eta', None)
@@ -92,32 +88,9 @@ def instant(eta: 'datetime.datetime | float | None') -> float | None:
         eta = eta.timestamp()
     if eta is not None and (isinstance(eta, bool) or not isinstance(eta, (int, float))):
         raise TorrelqueTypeError(f'eta must be a datetime or a Unix time, not {type(eta).__name__}')
-    if eta is not None and not -math.inf < eta <= time.time() + LONGEST:
-        raise TorrelqueValueError(f'eta must be at most {LONGEST:.0f} seconds from now, not {eta!r}')
+    if eta is not None and not -math.inf < eta <= time.time() + MAX_SECONDS:
+        raise TorrelqueValueError(f'eta must be at most {MAX_SECONDS:.0f} seconds from now, not {eta!r}')
     return eta
-
-
-def check_seconds(seconds: Any, what: str, least: float = 0, positive: bool = False) -> None:
-    """Refuse what is no time, or none that is 0 or ``least`` and more; None is fine."""
-    if seconds is None:
-        return
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
-    if not least <= seconds <= LONGEST and (positive or seconds != 0):
-        none = '' if positive or not least else '0, or '
-        raise TorrelqueValueError(f'{what} must be {none}from {least:g} to {LONGEST:.0f} seconds, not {seconds!r}')
-
-
-def check_number_of(value: Any, what: str, least: int = 1) -> None:
-    """Refuse what is no count, or more than anybody counts."""
-    if check_count(value, what, least) >= MANY:
-        raise TorrelqueValueError(f'{what} must be less than {MANY}, not {value}')
-
-
-def check_attempts(value: Any, what: str, least: int = 1) -> None:
-    """Refuse what is neither a count nor -1, which is for ever; None is fine."""
-    if value is not None and check_whole(value, what) != -1:
-        check_number_of(value, what, least)
 
 
 def check_choice(choose: Any, what: str) -> None:
@@ -151,15 +124,3 @@ def check_fits(choose: Any, what: str, signature: inspect.Signature) -> None:
     raise TorrelqueTypeError(
         f'the function of a {what} is called with the arguments of the call, {signature}, and takes {own}'
     )
-
-
-def check_hooks(**hooks: Any) -> None:
-    """Refuse what cannot be called, or is not carried out by a call; None is fine."""
-    for name, hook in hooks.items():
-        if hook is not None:
-            check_call(hook, name, 'delivery', 'result' if name == 'on_success' else 'exception')
-
-
-def check_retry(rule: Any, what: str) -> None:
-    """Refuse what is no retry rule."""
-    check_rule(rule, what)

@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
+from torrelque.protocol.check import is_async
 from torrelque.worker import ChildDelivery, Delivery, Reject
-from torrelque.worker.check import is_async
 
 
 class _Running:
     """A call of a function, while it runs.
 
-    Contexts are copied, by asyncio tasks that a function makes, by timers and by connections, and live as long as what
-    they were copied for.  A copy has this, not the delivery, which is let go when the function has ended.
+    Asyncio tasks that a function makes, timers and connections copy the context of the function, and keep the copy for
+    as long as they live.  So a context refers to this object, not to the delivery, and this object lets the delivery go
+    when the function has ended.
     """
 
     __slots__ = ('delivery',)
@@ -36,9 +37,9 @@ def current() -> Delivery:
     ``await current().touch(progress=…)`` in a coroutine function, ``current().report(…)`` in a function, in a thread or
     in a process; there it is a `torrelque.worker.ChildDelivery`, which has no queue.
 
-    What the function calls has it too: behind decorators, in coroutines, in asyncio tasks, and in threads that get the
-    caller's context, as those of ``asyncio.to_thread`` do.  It is gone when the function has ended, for the asyncio
-    tasks and threads too that outlive it.
+    Code that the function calls gets the delivery too: behind decorators, in coroutines, in asyncio tasks, and in
+    threads that get the caller's context, as those of ``asyncio.to_thread`` do.  When the function has ended the
+    delivery is gone, also for asyncio tasks and threads that outlive the function.
 
     :raises TorrelqueError: the function was not called by a worker, or has ended.
     """
@@ -60,16 +61,18 @@ def check_fit(signature: inspect.Signature, task: Any, error: TypeError) -> None
 
 def make_call(function: Callable[..., Any], signature: inspect.Signature) -> Callable[[Delivery], Any]:
     """What a worker calls with a delivery."""
-    return _AsyncCall(function, signature).run if is_async(function) else Call(function, signature)
+    return AsyncCall(function, signature).run if is_async(function) else PlainCall(function, signature)
 
 
-class _AsyncCall:
+class AsyncCall:
+    """A call of a coroutine function."""
+
     def __init__(self, function: Callable[..., Any], signature: inspect.Signature) -> None:
         self._function = function
         self._signature = signature
 
     async def run(self, delivery: Delivery) -> Any:
-        """Run it."""
+        """Run the function with the arguments of a task."""
         running = _Running(delivery)
         _running.set(running)
         task = delivery.task
@@ -84,10 +87,11 @@ class _AsyncCall:
             running.delivery = None
 
 
-class Call:
+class PlainCall:
     """A call of a function that is no coroutine function.  It is pickled as the name of the function.
 
-    One that makes a coroutine, as a plain wrapper of a coroutine function does, gives what the worker is to await.
+    Where the function makes a coroutine, as a plain wrapper of a coroutine function does, the call returns what the
+    worker is to await.
     """
 
     def __init__(self, function: Callable[..., Any], signature: inspect.Signature) -> None:
@@ -110,11 +114,11 @@ class Call:
                 running.delivery = None
         if not awaitable:
             return result
-        # In a process of its own there is no event loop but the one that this makes.
+        # The process of a handler has no event loop, so make one there.
         rest = _rest(result, running)
         return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest
 
-    def __reduce__(self) -> tuple[Callable[..., 'Call'], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., 'PlainCall'], tuple[str, str]]:
         module, name = self._function.__module__, self._function.__qualname__
         if '<locals>' in name:
             raise pickle.PicklingError(f'{name} is inside another function, where no other process finds it')
@@ -122,7 +126,7 @@ class Call:
 
 
 async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:
-    """What is left of a call, in the event loop."""
+    """The rest of a plain function that has returned an awaitable; it runs in the event loop."""
     _running.set(running)
     try:
         return await awaitable
@@ -130,10 +134,10 @@ async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:
         running.delivery = None
 
 
-_restored: dict[tuple[str, str], Call] = {}
+_restored: dict[tuple[str, str], PlainCall] = {}
 
 
-def _restore(module: str, name: str) -> Call:
+def _restore(module: str, name: str) -> PlainCall:
     """The call of a function in another process, which imports its module (the main program too, by its file)."""
     call = _restored.get((module, name))
     if call is None:
@@ -143,5 +147,5 @@ def _restore(module: str, name: str) -> Call:
         function = getattr(found, 'function', found)
         if not callable(function):
             raise TorrelqueLookupError(f'{module} has no function {name} in a process of its own')
-        call = _restored[module, name] = Call(function, inspect.signature(function))
+        call = _restored[module, name] = PlainCall(function, inspect.signature(function))
     return call

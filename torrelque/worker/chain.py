@@ -4,36 +4,38 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from .delivery import Delivery
 
 logger = logging.getLogger(__package__)
 
-Handle = Callable[[Delivery], Awaitable[Any]]
-Middleware = Callable[[Delivery, Handle], Awaitable[Any]]
+CallNext = Callable[[Delivery], Awaitable[Any]]
+"""What a middleware calls: the next one, or the handler."""
+Middleware = Callable[[Delivery, CallNext], Awaitable[Any]]
 """``async def middleware(delivery, call_next)``: ``await call_next(delivery)`` is the handler's result, or raises what
 the handler raises.  What the middleware returns or raises is what counts."""
 
 
-def make_chain(handle: Handle, middleware: Sequence[Middleware]) -> Handle:
+def make_chain(handler: CallNext, middleware: Sequence[Middleware]) -> CallNext:
     """The handler behind all middleware, the first outermost."""
+    call = handler
     for one in reversed(middleware):
-        handle = functools.partial(_call, one, handle)
-    return handle
+        call = functools.partial(_call, one, call)
+    return call
 
 
-def _call(one: Middleware, call_next: Handle, delivery: Delivery) -> Awaitable[Any]:
+def _call(one: Middleware, call_next: CallNext, delivery: Delivery) -> Awaitable[Any]:
     return one(delivery, call_next)
 
 
 async def call_hooks(
     hooks: Sequence[Callable[..., Any]], *args: Any, asked: Callable[[], bool] = lambda: True
 ) -> None:
-    """Call hooks, async or not, one after the other.  What one raises is logged, and changes nothing.
+    """Call hooks, async or not, one after the other.  What a hook raises is logged, and changes nothing.
 
-    :param asked: whether a cancellation that comes out of a hook is that of the caller, who takes it.
+    :param asked: whether a cancellation that comes out of a hook is that of the caller, and so goes on to the caller.
     """
     for hook in hooks:
         try:
@@ -41,15 +43,26 @@ async def call_hooks(
             if inspect.isawaitable(result):
                 await result
         except BaseException as exc:
-            if isinstance(exc, asyncio.CancelledError) and asked() or isinstance(exc, GeneratorExit) and not in_loop():
+            if isinstance(exc, asyncio.CancelledError) and asked():
+                raise
+            if isinstance(exc, GeneratorExit) and not loop_runs():
+                # The coroutine is thrown away with its event loop: the hook has not raised this.
                 raise
             logger.exception('the hook %r failed', hook)
 
 
-async def call_hooks_apart(hooks: Sequence[Callable[..., Any]], *args: Any) -> None:
-    """As `call_hooks`, each in an asyncio task of its own: one that cancels itself is told from the caller's end."""
+async def call_hooks_apart(
+    hooks: Sequence[Callable[..., Any]],
+    *args: Any,
+    start: 'Callable[[Coroutine[Any, Any, None]], asyncio.Task[Any]] | None' = None,
+) -> None:
+    """As `call_hooks`, each in an asyncio task of its own, so that a hook that cancels itself can be told from the end
+    of the caller.
+
+    :param start: makes these asyncio tasks, for a caller that keeps account of them.
+    """
     for hook in hooks:
-        call = asyncio.get_running_loop().create_task(call_hooks([hook], *args))
+        call = (start or asyncio.get_running_loop().create_task)(call_hooks([hook], *args))
         try:
             await asyncio.wait([call])
         except asyncio.CancelledError:
@@ -59,8 +72,9 @@ async def call_hooks_apart(hooks: Sequence[Callable[..., Any]], *args: Any) -> N
             logger.error('the hook %r has cancelled itself', hook)
 
 
-def in_loop() -> bool:
-    """Whether an event loop runs here; where none does, a coroutine is thrown away with the one that it was in."""
+def loop_runs() -> bool:
+    """Whether an event loop runs in this thread.  Where none does, a coroutine is being thrown away with the loop that
+    it was in."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

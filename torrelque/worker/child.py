@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from torrelque import TorrelqueError, TorrelqueTaskId
@@ -35,12 +36,12 @@ class ChildError(TorrelqueError):
 
 
 class Answer(NamedTuple):
-    """What came of a call, of a handler or of a report."""
+    """What came of a call of a handler, or of a report."""
 
     error: Exception | None
     value: Any = None
     trace: str = ''
-    """The traceback of the error in the process, for that of an exception is lost on its way."""
+    """The traceback that the error had in the process: an exception that is pickled loses its own."""
     usable: bool = True
     """Whether the process can be called again."""
 
@@ -91,14 +92,15 @@ class ChildDelivery:
         return bool(answer.value)
 
     def _end(self) -> bool:
-        """Have no more reports sent; whether all were answered, and not interrupted by a signal of the handler's."""
+        """Have no more reports sent; whether all were answered.  One that a signal handler of the handler has
+        interrupted was not."""
         with self._lock:
             self._ended = True
         return not self._unanswered
 
 
 class Seed:
-    """What a process is grown from, by `multiprocessing.spawn.spawn_main`, which calls its ``_bootstrap``."""
+    """What a process begins with: `multiprocessing.spawn.spawn_main` reads it there, and calls its ``_bootstrap``."""
 
     def __init__(self, pipe: int, main: Mapping[str, str], parent: int) -> None:
         self._pipe = pipe
@@ -106,7 +108,7 @@ class Seed:
         self._parent = parent
 
     def _bootstrap(self, sentinel: int) -> int:
-        # Pipe and sentinel are for this process; the programs of a handler inherit neither.
+        # The pipe, like the sentinel, is for this process alone: the programs of a handler inherit neither.
         os.set_inheritable(self._pipe, False)
         process: Any = multiprocessing.Process(
             target=serve, args=(Connection(self._pipe), self._main), name='torrelque-child'
@@ -121,7 +123,7 @@ def serve(pipe: 'Connection[Any, Any]', main: Mapping[str, str]) -> None:
     be_deaf()
     unblock()
     hear_in_forks()
-    # `multiprocessing` lets none of its own daemons have children.
+    # `multiprocessing` refuses children to its daemons; a handler may start some.
     multiprocessing.current_process().daemon = False
     end_with_parent()
     failed = _import_main(main)
@@ -146,8 +148,8 @@ def end_with_parent() -> None:
     try:
         import fcntl
 
-        # It is the system that kills, when the other end of the pipe is closed: no thread of this process need have
-        # its turn, as none has while a handler is in code that does not let go of the interpreter.
+        # While a handler is in code that does not let go of the interpreter, no thread of this process has its turn.
+        # So the system is asked to kill the process when the other end of the pipe is closed.
         sentinel = parent.sentinel
         fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
@@ -170,18 +172,18 @@ def as_answer(error: BaseException) -> Answer:
 
 
 def hopeless(what: str, error: BaseException) -> Answer:
-    """The answer of what has failed and will fail again; an error that time may mend stays what it is."""
+    """The answer of a call that has failed and will fail again; an error that time may mend stays what it is."""
     if isinstance(error, (OSError, MemoryError)):
         return as_answer(error)
     return Answer(Reject(f'{what}: {last_line(error)}'), None, trace_of(error))
 
 
 def last_line(error: BaseException) -> str:
-    """What an exception is, without its traceback."""
+    """An exception's class and message, without its traceback."""
     return traceback.format_exception_only(type(error), error)[-1].rstrip()
 
 
-def _wait_for(parent: 'multiprocessing.process.BaseProcess') -> None:
+def _wait_for(parent: BaseProcess) -> None:
     parent.join()
     _kill_group()
 
@@ -194,7 +196,7 @@ def _kill_group() -> None:
 
 def _import_main(main: Mapping[str, str]) -> BaseException | None:
     process = multiprocessing.current_process()
-    # `multiprocessing` has the same mark, and refuses to start processes while it is there.
+    # While the attribute is there, `multiprocessing` refuses to start processes, as it does in its own processes.
     setattr(process, '_inheriting', True)  # noqa: B010
     try:
         spawn.prepare(dict(main))
@@ -206,7 +208,7 @@ def _import_main(main: Mapping[str, str]) -> BaseException | None:
 
 
 def _flush() -> None:
-    """Write what was printed: what a process that is killed has in its buffers is lost."""
+    """Write out what was printed, because a process that is killed loses what it has in its buffers."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -219,7 +221,7 @@ def _handle(data: bytes, pipe: 'Connection[Any, Any]') -> Answer:
         call, task_id, task = pickle.loads(data)
     except BaseException as exc:
         return _cannot_load('the handler, or its task,', exc)
-    # A module may have set handlers of its own.
+    # A module that was just imported may have set signal handlers of its own.
     be_deaf()
     delivery = ChildDelivery(task_id, task, pipe)
     process = os.getpid()
@@ -228,7 +230,8 @@ def _handle(data: bytes, pipe: 'Connection[Any, Any]') -> Answer:
     except BaseException as exc:
         answer = as_answer(exc)
     if os.getpid() != process:
-        # A fork of the handler that came here has nobody to answer to: the pipe is its parent's.
+        # This is a fork that the handler has made, and that has returned from it.  The pipe is its parent's, so it has
+        # nobody to answer to.
         _flush()
         os._exit(0 if answer.error is None else 1)
     return answer if delivery._end() else answer._replace(usable=False)
@@ -236,7 +239,7 @@ def _handle(data: bytes, pipe: 'Connection[Any, Any]') -> Answer:
 
 def _cannot_load(what: str, error: BaseException) -> Answer:
     answer = hopeless(f'{what} cannot be loaded in a process', error)
-    # What time may mend is tried again by a process that has not tried before.
+    # Where time may mend the error, the next attempt is to be made by a process that has not tried before.
     return answer._replace(usable=isinstance(answer.error, Reject))
 
 
@@ -250,11 +253,11 @@ def _pack(answer: Answer) -> bytes:
 
 
 def pack_failure(answer: Answer) -> bytes:
-    """Pickle the answer of what has failed, with another exception where the own cannot be sent."""
+    """Pickle the answer of a call that has failed, with another exception where its own cannot be sent."""
     assert answer.error is not None
     try:
         data = pickle.dumps(tuple(answer))
-        # Many exceptions can be pickled and not be read again.
+        # Many exceptions can be pickled and not be unpickled, so try both.
         if isinstance(pickle.loads(data)[0], Exception):
             return data
     except BaseException:

@@ -49,7 +49,7 @@ class Children:
                 except _DiedError as exc:
                     if exc.begun:
                         raise _death_of(child) from exc
-                    # The process was killed while it had nothing to do: another one is called.
+                    # The process was killed while it had nothing to do, so call another one.
                     break
             else:
                 self._all.discard(child)
@@ -72,7 +72,7 @@ class Children:
             else:
                 self._all.discard(child)
                 child.kill()
-                # The next attempt does not begin beside what is left of this one.
+                # The next attempt must not begin while something of this one still runs, so wait for its end.
                 await asyncio.wait([asking], timeout=PATIENCE)
                 if asking.done():
                     child.pipe.close()
@@ -106,7 +106,7 @@ class Children:
             self._idle.append(starting.result())
 
     async def close(self) -> None:
-        """End the processes, also when cancelled; those that are idle have time to end in their own way."""
+        """End the processes, also when cancelled; idle processes have time to end in their own way."""
         self._closed = True
         idle, self._idle = self._idle, []
         try:
@@ -117,7 +117,7 @@ class Children:
 
 
 def check_not_imported() -> None:
-    """Refuse to work in a process of handlers that imports the main program, whose worker it would be again."""
+    """Refuse to work in a process of handlers that just imports the main program: it would be the worker once more."""
     if is_imported():
         raise TorrelqueError(
             "the main program runs a worker while a process imports it: it needs its if __name__ == '__main__'"
@@ -140,7 +140,7 @@ def _ask(child: Process, call: Callable[[Any], Any], delivery: Delivery) -> Answ
     except (EOFError, OSError) as exc:
         child.kill()
         child.join()
-        # A reset is how the system tells that something was sent and not read: here, the call.
+        # By a reset the system tells that the other end was closed before it had read everything; here, the call.
         unread = not sent or isinstance(exc, ConnectionResetError)
         raise _DiedError(begun=heard or not unread) from exc
     try:
@@ -153,7 +153,7 @@ def _report(delivery: Delivery, progress: bytes) -> bytes:
     try:
         answer = Answer(None, delivery.report(pickle.loads(progress)))
     except BaseException as exc:
-        # The error is raised in the handler, where it has reported.
+        # Raise the error in the handler, whose report it is.
         return pack_failure(as_answer(exc))
     return pickle.dumps(tuple(answer))
 

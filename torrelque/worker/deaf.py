@@ -1,9 +1,10 @@
-"""The processes of handlers do not hear the signals that end a worker: it is the worker that ends them.
+"""The processes of handlers do not hear the signals that end a worker, because the worker ends them.
 
 A service manager, a container or a terminal sends its signal to all processes, or to the whole group, and the worker
 then waits for what is running.  A process is born with these signals blocked (`blocked`), and hears them by a handler
-that does nothing as soon as it can set one (`be_deaf`).  It does not ignore them, for a program that is started
-inherits what is ignored or blocked, but not what is handled: the programs of a handler end at SIGTERM, as everywhere.
+that does nothing as soon as it can set one (`be_deaf`).  Such a process does not ignore the signals: a program that is
+started inherits what is ignored or blocked, but not what is handled, and the programs of a handler are to end at
+SIGTERM, as everywhere.
 A fork inherits handlers as well, so they are taken back there (`hear_in_forks`).
 """
 
@@ -19,10 +20,11 @@ from typing import Any
 NUMBERS = tuple(
     getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGBREAK') if hasattr(signal, name)
 )
-"""What ends a worker: by default, or where its application has it call `stop`."""
+"""The signals that end a worker: by default, or where its application has them call `stop`."""
 
 _forking = threading.local()
-# What is asked twice for each call does not look for a name of what it finds, as that of `signal` does.
+# `signal.getsignal` looks for the name of the handler that it finds.  It is called twice for each task, so take the
+# function below it, which does not.
 _get: Callable[[int], Any] = getattr(importlib.import_module('_signal'), 'getsignal', signal.getsignal)
 
 
@@ -42,16 +44,17 @@ def blocked() -> Iterator[None]:
 def be_deaf() -> None:
     """Have the signals do nothing, in the main thread of a process of handlers; what is ignored stays ignored."""
     for number in NUMBERS:
-        # None is a handler that is not Python's.
+        # None says that the signal has a handler that is not Python's; that one is let be.
         if _get(number) not in (_do_nothing, signal.SIG_IGN, None):
             signal.signal(number, _do_nothing)
             if hasattr(signal, 'siginterrupt'):
-                # Code that is not Python's may take an interrupted call for a failed one.
+                # A signal interrupts system calls, and code that is not Python's may take that for a failure; so have
+                # them go on.
                 signal.siginterrupt(number, False)
 
 
 def unblock() -> None:
-    """What came since the birth is heard, which does nothing after `be_deaf`."""
+    """Hear the signals, those too that came since the birth; after `be_deaf` they do nothing."""
     if hasattr(signal, 'pthread_sigmask'):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
@@ -59,7 +62,8 @@ def unblock() -> None:
 def hear_in_forks() -> None:
     """Have the forks of this process hear the signals again: `multiprocessing.Pool` ends its workers by SIGTERM."""
     if hasattr(os, 'register_at_fork'):
-        # Blocked meanwhile: what comes for a fork before it hears would be lost, and whoever sent it wait for ever.
+        # A signal that comes for a fork before the fork hears would be lost, and its sender would wait for ever.  So
+        # signals are blocked meanwhile.
         os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_hear)
 
 

@@ -1,24 +1,24 @@
-"""Tells of tasks that died where nobody saw it: their worker was killed, and `on_dead` is to be called all the same.
+"""Tells the hooks of tasks that died where nobody saw it: the worker was killed, and `on_dead` is to be called all the
+same.
 
-The queue keeps note of such deaths, and hands each out for a minute, to one worker that asks; it is told of anew unless
-that one says that it was told.  So the hooks are called at least once, and by one worker but for the case that it is
-killed, or takes longer than a minute.
+The queue keeps note of such deaths, and hands each out for a minute, to one worker that asks.  Unless that worker
+acknowledges the death, the queue hands it out again.  So the hooks are called at least once, and by one worker only,
+unless that worker is killed or takes longer than a minute.
 """
 
 import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueDeath, TorrelqueError, TorrelqueTaskId
 
-from .chain import call_hooks
+from .chain import call_hooks_apart
 from .delivery import Delivery
-from .job import App
-
-if TYPE_CHECKING:
-    from .handling import Handling, Plan
+from .job import App, Resolved
+from .log import Log
+from .resolving import Resolver
 
 logger = logging.getLogger(__package__)
 
@@ -26,7 +26,7 @@ EVERY = 2.0
 """s from one look to the next, less or more by a quarter, so that workers do not look together."""
 HOLD = 60.0
 """s that a worker has to tell of a death, before another one tells of it."""
-MANY = 10
+AT_A_TIME = 10
 """Deaths that are taken at a time."""
 LAST = 2.0
 """s that the end waits for the answer to a look."""
@@ -51,9 +51,13 @@ class DeathError(TorrelqueError):
 
 
 class DeadDelivery(Delivery):
-    """The delivery in which a task died, as far as the queue knows of it.  It can be settled no more."""
+    """The delivery in which a task died, as far as the queue knows of it.  No worker holds the task any more."""
 
     __slots__ = ()
+
+    def __init__(self, queue: Torrelque, death: TorrelqueDeath, resolved: Resolved) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(queue, death.id, death.task, resolved.job, loop.time(), loop, lambda: None)
 
     async def touch(self, progress: Any = None) -> bool:
         """False: the task is not ours."""
@@ -67,10 +71,13 @@ class DeadDelivery(Delivery):
 class Deaths:
     """Looks for deaths in the queues of a worker now, and again and again until it is to end; then once more."""
 
-    def __init__(self, queues: Sequence[Torrelque], app: App | None, handling: 'Handling') -> None:
+    def __init__(self, queues: Sequence[Torrelque], app: App | None, resolver: Resolver, log: Log) -> None:
         self._queues = queues
         self._app = app
-        self._handling = handling
+        self._resolver = resolver
+        self._log = log
+        # Legend.  _over: resolved when it is to end.  _locks: of each queue, so that two looks do not take turns in it.
+        # _tasks: looks and hooks that are on their way.  _called: whether a hook was called since `look` was asked.
         self._over: asyncio.Future[None] | None = None
         self._locks: dict[Torrelque, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -85,9 +92,9 @@ class Deaths:
                 self._start(self._watch(queue))
 
     async def look(self) -> bool:
-        """Look at all queues now; whether a hook was called since the last of such looks, or the beginning.
+        """Look at all queues now; whether a hook was called since the last call of this, or since the beginning.
 
-        Whoever is cancelled meanwhile waits no longer; the hooks go on.
+        A caller that is cancelled meanwhile waits no longer; the hooks go on.
         """
         looks = [self._start(self._try(queue)) for queue in self._queues if self._is_heard]
         if looks:
@@ -97,18 +104,19 @@ class Deaths:
 
     @property
     def busy(self) -> bool:
-        """Whether something is still on its way."""
+        """Whether a look or a hook is still on its way."""
         return bool(self._tasks)
 
     def end(self, ended: Callable[[], None]) -> None:
-        """Look for the last time, and come to an end; ``ended`` is called when something has."""
+        """Look for the last time, and come to an end; ``ended`` is called whenever a look or a hook has ended."""
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
         for task in self._tasks:
             task.add_done_callback(lambda task: ended())
 
     async def close(self, timeout: float) -> None:
-        """Cancel what is still on its way, and wait for that (s); a death that was not told of is another worker's."""
+        """Cancel what is still on its way, and wait for that (s).  Deaths of which no hook was told are left to another
+        worker."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -118,8 +126,8 @@ class Deaths:
 
     @property
     def _is_heard(self) -> bool:
-        """Whether there is a hook to call, as far as one can tell."""
-        return self._handling.defaults.on_dead is not None or (
+        """Whether there is a hook to call, as far as worker and app can tell."""
+        return self._resolver.defaults.on_dead is not None or (
             self._app is not None and bool(getattr(self._app, 'has_on_dead', True))
         )
 
@@ -160,13 +168,15 @@ class Deaths:
                 await self._tell(queue, death)
                 await acknowledge(queue, death.id)
                 if loop.time() - since > HOLD / 2:
-                    # Hooks are slow: there may be no time left for the others, which are told of by whoever asks then.
+                    # The hooks are slow, so the minute may be over before the other deaths are told of.  Leave those to
+                    # whichever worker asks next.
                     break
 
     async def _take(self, queue: Torrelque) -> list[TorrelqueDeath]:
         assert self._over is not None
-        call = asyncio.ensure_future(queue.take_deaths(MANY, again_after=HOLD))
-        # The error is looked at also where nobody waits for the call any more: asyncio would complain of it.
+        call = asyncio.ensure_future(queue.take_deaths(AT_A_TIME, again_after=HOLD))
+        # asyncio complains of an error that nobody has looked at.  So look at it also where nobody waits for the call
+        # any more.
         call.add_done_callback(lambda call: call.cancelled() or call.exception())
         either: list[asyncio.Future[Any]] = [call, self._over]
         try:
@@ -180,35 +190,32 @@ class Deaths:
             call.cancel()
 
     async def _tell(self, queue: Torrelque, death: TorrelqueDeath) -> None:
-        delivery = DeadDelivery(queue, death.id, death.task, self._handling.plan, asyncio.get_running_loop().time())
-        delivery._settled = True
-        delivery._plan = self._plan_of(delivery, death)
+        delivery = DeadDelivery(queue, death, self._resolver.default)
+        resolved = self._resolve(delivery, death)
+        delivery.job = resolved.job
         error = DeathError(death.error)
         error.__cause__ = death.unreadable
-        self._handling.log.died(delivery, death.error)
+        self._log.died(delivery, death.error)
         self._called = True
-        # The hooks have an asyncio task of their own: one that cancels itself is told from the end of this.
-        call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))
-        await asyncio.wait([call])
-        if call.cancelled():
-            logger.error('a hook that was told of the death of %r has cancelled itself', delivery)
+        await call_hooks_apart(resolved.on_dead, delivery, error, start=self._start)
 
-    def _plan_of(self, delivery: Delivery, death: TorrelqueDeath) -> 'Plan':
+    def _resolve(self, delivery: Delivery, death: TorrelqueDeath) -> Resolved:
         if self._app is not None and death.unreadable is None:
             try:
-                return self._handling._plan_of(self._app.find(delivery))
+                return self._resolver.resolve(self._app.find(delivery))
             except Exception as exc:
                 logger.debug('%r has no job: %s', delivery, exc)
-        return self._handling.plan
+        return self._resolver.default
 
 
 def tell_after(hooks: Sequence[Callable[..., Any]]) -> float | None:
-    """When others are to tell of a death of which these hooks are about to be told, should that fail."""
+    """After how many seconds another worker is to tell of a death, should this worker be killed before its ``hooks``
+    were told; None where it has none."""
     return HOLD if hooks else None
 
 
 async def acknowledge(queue: Torrelque, task_id: TorrelqueTaskId) -> None:
-    """Say that a death was told of.  Where that fails it is told of again, which is said in the log."""
+    """Tell the queue that the hooks know of a death.  Where that fails they will be told again, which is logged."""
     try:
         await queue.acknowledge_deaths([task_id])
     except Exception as exc:

@@ -1,4 +1,4 @@
-"""The group of a process that has ended: what is left of it is ended as well, and waited for."""
+"""Ends what is left of the process group of a handler's process, and waits for it."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import threading
 import time
 
 GRACE = 0.5
-"""s that processes have between SIGTERM and SIGKILL, and again that they are waited for after it."""
+"""s that processes have between SIGTERM and SIGKILL, and as many that they are waited for after that."""
 
 _GET_SUBREAPER, _SET_SUBREAPER = 37, 36
 """Of prctl(2)."""
@@ -16,7 +16,7 @@ _GET_SUBREAPER, _SET_SUBREAPER = 37, 36
 
 def end_group(number: int) -> None:
     """Wait for the end of the processes of a group that were sent SIGTERM, and kill those that do not mind it."""
-    with contextlib.suppress(OSError):  # there is none, or none of ours
+    with contextlib.suppress(OSError):  # the group has no process left, or none that is ours
         _wait(number)
         os.killpg(number, signal.SIGKILL)
         _wait(number)
@@ -35,9 +35,10 @@ def _wait(number: int) -> None:
 class Adoption:
     """While it lasts, processes whose parent dies are children of this one, as far as they descend from it.
 
-    A process that is dead is there until its parent has asked for how it ended; that of an orphan is the first of the
-    system, which may take its time, or is an application that was never meant to be the first.  So the programs of a
-    process that is killed are adopted.  Not for good: an application does not count on children of others.
+    A dead process stays in its group until its parent has asked how it ended.  The parent of an orphan is the first
+    process of the system, which may take its time, or may be an application that was never meant to be the first.  So
+    this process adopts the programs of a process that it kills.  It does so for that time only, because an application
+    does not count on children that are not its own.
     """
 
     def __init__(self) -> None:
@@ -46,14 +47,14 @@ class Adoption:
         self._changed = False
 
     def begin(self) -> None:
-        """One more reason to adopt."""
+        """Adopt, as long as at least one `begin` has had no `end`."""
         with self._lock:
             self._count += 1
             if self._count == 1:
                 self._changed = _adopt(True)
 
     def end(self) -> None:
-        """One reason less."""
+        """Take one `begin` back."""
         with self._lock:
             self._count -= 1
             if self._count == 0 and self._changed:
@@ -61,7 +62,7 @@ class Adoption:
 
 
 def _adopt(wanted: bool) -> bool:
-    """Whether it was otherwise before."""
+    """Have the system adopt orphans for this process, or not; whether that was otherwise before."""
     if not sys.platform.startswith('linux'):
         return False
     try:
@@ -72,5 +73,5 @@ def _adopt(wanted: bool) -> bool:
         if prctl(_GET_SUBREAPER, ctypes.byref(now), 0, 0, 0) or bool(now.value) is wanted:
             return False
         return not prctl(_SET_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
-    except (ImportError, AttributeError, OSError):  # without it, they are the system's
+    except (ImportError, AttributeError, OSError):  # no such call here: orphans are the system's
         return False

@@ -1,4 +1,4 @@
-"""What a worker tells of itself, and the heartbeat by which others see it."""
+"""What a worker tells of itself, and the heartbeat by which other processes see it."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ logger = logging.getLogger(__package__)
 T = TypeVar('T')
 
 MISSED = 3
-"""A worker whose heart missed so many beats is not told of any more."""
+"""A worker whose heart missed so many beats is left out of `get_workers`."""
 MOMENT = 0.5
 """s that the end of a worker waits for a beat that is on its way, and for the goodbye."""
 
@@ -26,7 +26,7 @@ class RunningTask(NamedTuple):
     id: str
     queue: str
     name: str
-    """Of the job, '' where it has none."""
+    """The name of its job, '' where that has none."""
     group: str | None
     attempt: int
     since: float
@@ -43,26 +43,28 @@ class WorkerHealth(NamedTuple):
     """'new', 'running', 'stopping' or 'stopped'."""
     started: float | None
     seen: float
-    """When this was told."""
+    """When the worker said this."""
     queues: tuple[str, ...]
     concurrency: int
     running: tuple[RunningTask, ...]
-    """What it is doing, the longest first."""
+    """The tasks in hand, the longest first."""
     succeeded: int
     failed: int
     """Attempts that failed, those of dead tasks too, and those that asked for another by `Retry`."""
     dead: int
-    """Tasks that it buried; not those of whose death it told because nobody else had."""
+    """Tasks that the worker buried; tasks whose death nobody saw, of which it told its hooks, are not among them."""
     lost: int
     """Deliveries whose lease was lost, or whose task was cancelled."""
 
     hanging: int = 0
-    """Places that are taken by threads that hang: they go on though their task was given back, or failed by its time
-    limit."""
+    """Places that are taken by threads that hang: their task was given back, or has failed by its time limit, and the
+    handler goes on all the same."""
 
     @property
     def healthy(self) -> bool:
-        """Whether it takes tasks: for a probe of an orchestrator.  Where all places hang it never will again."""
+        """Whether the worker takes tasks, for a probe of an orchestrator.  When all its places hang it never will
+        again.
+        """
         return self.state == 'running' and self.hanging < self.concurrency
 
 
@@ -79,18 +81,18 @@ class Heart:
         self._life = max(1, round(interval * MISSED * 1000))
         self._tell = tell
         loop = asyncio.get_running_loop()
-        # A cancellation alone would not do: somebody on the way may swallow it.
+        # What the heart waits for may swallow a cancellation, so there is another sign for the end as well.
         self._over: asyncio.Future[None] = loop.create_future()
         self.living = loop.create_task(self._live(), name='torrelque heart')
-        """Done when the goodbye was said."""
+        """The asyncio task of the heart: done when the goodbye was said."""
 
     def end(self) -> None:
-        """Beat no more, and tell that the worker is gone; `living` is done then."""
+        """Beat no more, and write down that the worker is gone; `living` is done then."""
         if not self._over.done():
             self._over.set_result(None)
 
     async def beat(self, health: WorkerHealth) -> None:
-        """Tell that the worker lives.  What fails is logged: the next beat comes."""
+        """Write down that the worker lives.  A failure is logged only, because the next beat comes."""
         text = json.dumps({**health._asdict(), 'running': [task._asdict() for task in health.running]})
         try:
             await self._write(health.name, text)
@@ -106,7 +108,7 @@ class Heart:
             await self._say_goodbye()
 
     async def _until_over(self, beat: Any) -> None:
-        """Wait for a beat; at the end for a moment only, for the server may be away."""
+        """Wait for a beat; at the end for a moment only, because the server may be away."""
         beating = asyncio.ensure_future(beat)
         try:
             await asyncio.wait([beating, self._over], return_when=asyncio.FIRST_COMPLETED)
@@ -116,19 +118,20 @@ class Heart:
             beating.cancel()
 
     async def _say_goodbye(self) -> None:
-        # The goodbye comes behind the last beat: both go over one connection, even when nobody waits for them any more.
+        # The goodbye must come behind the last beat.  It does, because both go over one connection, even when nobody
+        # waits for them any more.
         try:
             await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
         except Exception as exc:
             logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
 
     async def _write(self, name: str, text: str) -> None:
-        base = _base(self._queue)
-        await run_script(self._queue, 'beat', [base + 'workers', f'{base}worker:{name}'], name, text, self._life)
+        keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
+        await run_script(self._queue, 'beat', keys, name, text, self._life)
 
 
 async def stop_hearts(hearts: Sequence[Heart]) -> None:
-    """Have them beat no more, and tell that the worker is gone.  They do so too when the call is cancelled."""
+    """Have hearts beat no more, and write down that the worker is gone; also when the call is cancelled."""
     for heart in hearts:
         heart.end()
     if hearts:
@@ -140,20 +143,16 @@ async def stop_hearts(hearts: Sequence[Heart]) -> None:
 async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
     """The workers of a queue that have a heartbeat and live, in order of their names.
 
-    It goes over the queue's own connection.  What another version of this package does not tell has a neutral value; a
-    worker whose health cannot be read at all is left out, with a warning in the log.
+    The call goes over the queue's own connection.  A field that a worker of another version does not tell has a neutral
+    value; a worker whose health cannot be read at all is left out, with a warning in the log.
 
     :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
-    base = _base(queue).encode()
-    names: list[bytes] = await queue.command('ZRANGE', base + b'workers', 0, -1)
-    texts = await queue.command('MGET', *(base + b'worker:' + name for name in names)) if names else []
+    names: list[bytes] = await queue.command('ZRANGE', queue.keys['workers'].encode(), 0, -1)
+    prefix = queue.keys['worker'].encode()
+    texts = await queue.command('MGET', *(prefix + b':' + name for name in names)) if names else []
     found = [_read(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
     return sorted((health for health in found if health is not None), key=lambda health: health.name)
-
-
-def _base(queue: Torrelque) -> str:
-    return queue.keys['pending'].removesuffix('pending')
 
 
 def _read(name: bytes, text: bytes) -> WorkerHealth | None:
@@ -192,6 +191,10 @@ def _is_number(value: object) -> bool:
 def _get(fields: dict[str, Any], name: str, neutral: T) -> T:
     """A field of the kind of its neutral value, or that value."""
     value: Any = fields.get(name)
+    return value if _is_like(value, neutral) else neutral
+
+
+def _is_like(value: object, neutral: object) -> bool:
     if isinstance(neutral, float):
-        return value if _is_number(value) else neutral
-    return value if isinstance(value, type(neutral)) and not isinstance(value, bool) else neutral
+        return _is_number(value)
+    return isinstance(value, type(neutral)) and not isinstance(value, bool)

@@ -1,7 +1,8 @@
 """Keeps an event loop going where an asyncio task that a handler began raises `KeyboardInterrupt` or `SystemExit`.
 
-asyncio raises these out of the event loop, which ends it, with all that runs there; and whoever waits for the task is
-cancelled, not told.  Here whoever waits is told, by a `RuntimeError` in their stead, as of a handler in a thread.
+asyncio raises these out of the event loop, which ends the loop with everything that runs there; and what waits for the
+task is cancelled, without a reason.  Here the task raises a `RuntimeError` in their stead, as a handler in a thread
+does.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ from .threads import as_failure
 
 
 class _Kept(Coroutine[Any, Any, Any]):
-    """A coroutine that raises neither of the two."""
+    """A coroutine that raises neither `KeyboardInterrupt` nor `SystemExit`."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine
 
     def __getattr__(self, name: str) -> Any:
-        # What debuggers and the representation of a task look at.
+        # Debuggers, and the representation of an asyncio task, look at attributes of the coroutine.
         return getattr(self._coroutine, name)
 
     def send(self, value: Any) -> Any:
@@ -44,10 +45,11 @@ class _Kept(Coroutine[Any, Any, Any]):
 
 
 class _Factory:
-    """Makes the tasks of an event loop, those that handlers began in another way."""
+    """Makes the asyncio tasks of an event loop; those that handlers begin are kept from ending the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.users = 0
+        """How many workers of the loop need the factory."""
         self.codes: set[CodeType] = set()
         """Code of the coroutines that call handlers."""
         self._before: Callable[..., Any] | None = loop.get_task_factory()
@@ -65,7 +67,7 @@ class _Factory:
         return isinstance(coroutine, _Kept) or getattr(coroutine, 'cr_code', None) in self.codes
 
     def restore(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Whoever has set another one since has the last word.
+        # If another factory was set since, it is not ours to take away.
         if loop.get_task_factory() is self:
             loop.set_task_factory(self._before)
 

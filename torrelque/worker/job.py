@@ -1,54 +1,51 @@
-"""What a worker does with a task: its handler and the rules for it."""
+"""Who brings jobs, `App`, and what a worker makes of a job, `Resolved`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torrelque import Torrelque
 
-from .delivery import Delivery
-from .retry import RetryRule
+from .delivery import Delivery, Job, Place
 
-Place = Literal['thread', 'process']
-"""Where a handler that is no coroutine function runs."""
+__all__ = ['App', 'Job', 'Place', 'Resolved']
 
 
-class Job(NamedTuple):
-    """A handler, and what goes for its tasks instead of what goes for the worker's others."""
+class Resolved(NamedTuple):
+    """A job with the worker's defaults in it: what is really done with its tasks."""
 
-    call: Callable[[Any], Any]
-    """A coroutine function, or a function, which then runs in a thread or in a process."""
-    name: str = ''
-    max_attempts: int | None = None
-    """How often a task is tried; -1 is without end, None is as the worker says.  The task's own goes before both."""
-    retry: RetryRule | None = None
-    """When a failed task is tried again; None is as the worker says."""
-    timeout: float | None = None
-    """How long (s) it may run; None is as the worker says."""
-    result_ttl: float | None = None
-    """How long (s) the result can be read; None is as the worker says."""
-    run_in: Place | None = None
-    """Where a plain function runs; None is as the worker says."""
-    on_success: Callable[[Delivery, Any], Any] | None = None
-    """The hooks are called behind those of the worker, with the same."""
-    on_error: Callable[[Delivery, BaseException], Any] | None = None
-    on_dead: Callable[[Delivery, BaseException], Any] | None = None
-    keep: float | None = None
-    """How long (s) the final state stays, with a result or none, where nothing else says a ``result_ttl``."""
+    source: Job
+    """The job as it was given.  Resolved jobs are found by the ``id`` of their source.  If the source were collected,
+    another job might get its id and be taken for it; so the source is kept alive here, though nobody reads it."""
+    job: Job
+    """The same job with no field left open."""
+    is_async: bool
+    """Whether the handler is a coroutine function, which runs in the event loop."""
+    on_success: tuple[Callable[..., Any], ...]
+    """The hooks of the worker, then those of the job."""
+    on_error: tuple[Callable[..., Any], ...]
+    on_dead: tuple[Callable[..., Any], ...]
+    ttl: float | None
+    """How long (s) the final state is kept; None is as the queue says, and without a result not at all."""
+    quiet: bool
+    """Whether a success without a result needs nothing but the release: no hook and no breaker is to be told."""
 
 
 class App(Protocol):
     """What a worker can serve: some queues, and a job for each of their tasks.
 
-    One that has an attribute ``has_on_dead`` says by it whether any of its jobs has an ``on_dead``; where none has, and
-    the worker neither, nobody asks the queue for deaths that nobody saw.
+    An app that has an attribute ``has_on_dead`` says by it whether any of its jobs has an ``on_dead``.  If none has,
+    and the worker has none either, the worker does not ask the queue for deaths that nobody saw.
     """
 
     @property
     def queues(self) -> Sequence[Torrelque]:
-        """The queues whose tasks it knows."""
+        """The queues whose tasks the app knows."""
+        ...
 
     async def prepare(self) -> None:
         """What must be done before the first task is taken."""
+        ...
 
     def find(self, delivery: Delivery) -> Job:
         """The job of a task; an exception says that there is none, and the task is dead with it as its error."""
+        ...

@@ -1,46 +1,47 @@
 """Keeps the leases of what a worker holds, and has it notice when one is lost or its task is cancelled.
 
-One timer looks at all deliveries: it renews each at a third of its lease, some hundred in one call, and has those that
-run for longer than a second watched, so that their holder learns of a cancellation at once and not at the next renewal.
+One timer looks at all tasks: it renews each at a third of its lease, some hundred in one call.  It has those tasks
+watched whose handlers run for longer than a second, so that a handler learns of a cancellation at once and not at the
+next renewal.
 """
 
 import asyncio
 import logging
-import math
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
 
-from .delivery import Delivery, Stop
+from .held import Held, Stop
 
 logger = logging.getLogger(__package__)
 
-YOUNG = 1.0
-"""s after which a delivery is watched: most tasks are done before."""
+WATCH_AFTER = 1.0
+"""s after which a task is watched: most are done before."""
 SLACK = 12
 """Leases are renewed together that are due within this part of a lease."""
 
 
 class Keeper:
-    """Looks after the deliveries in ``held``, a mapping that its owner changes; `look_at` tells of each new one."""
+    """Looks after the tasks in ``held``, a mapping that its owner changes; `look_at` tells the keeper of each new one.
+    """
 
-    def __init__(self, held: Mapping[Delivery, object]) -> None:
+    def __init__(self, held: Mapping[Held, object]) -> None:
         self._held = held
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
-    def look_at(self, delivery: Delivery) -> None:
-        """Keep the time of one delivery more."""
-        when = delivery._renew_at
-        if delivery._watch is None:
-            when = min(when, delivery.since + YOUNG)
+    def look_at(self, held: Held) -> None:
+        """Keep the time of one task more."""
+        when = held.renew_at
+        if held.watch is None:
+            when = min(when, held.delivery.since + WATCH_AFTER)
         if self._timer is None or when < self._timer.when():
             self._arm(when)
 
     async def close(self) -> None:
-        """Look at nothing any more."""
+        """End all renewals and watches, and look at nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
         for call in self._calls:
@@ -56,21 +57,22 @@ class Keeper:
     def _look(self) -> None:
         now = self._loop.time()
         following = now + 60
-        due: dict[Torrelque, list[Delivery]] = {}
-        for delivery in self._held:
-            if delivery._settled and delivery._booked is not None:
+        due: dict[Torrelque, list[Held]] = {}
+        for held in self._held:
+            if not held.needs_lease:
                 continue
-            if delivery._watch is None and not delivery._settled:
-                if now - delivery.since >= YOUNG:
-                    delivery._watch = self._call(self._follow(delivery))
+            if held.watch is None and not held.settled:
+                since = held.delivery.since
+                if now - since >= WATCH_AFTER:
+                    held.watch_by(self._call(self._follow(held)))
                 else:
-                    following = min(following, delivery.since + YOUNG)
-            if delivery._renew_at - now <= delivery._lease / SLACK:
-                due.setdefault(delivery.queue, []).append(delivery)
-                delivery._renew_at = math.inf
-            following = min(following, delivery._renew_at)
-        for queue, deliveries in due.items():
-            self._call(self._renew(queue, deliveries))
+                    following = min(following, since + WATCH_AFTER)
+            if held.renew_at - now <= held.lease / SLACK:
+                due.setdefault(held.delivery.queue, []).append(held)
+                held.renewing()
+            following = min(following, held.renew_at)
+        for queue, some in due.items():
+            self._call(self._renew(queue, some))
         self._timer = self._loop.call_at(following, self._look) if self._held else None
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> 'asyncio.Task[None]':
@@ -79,43 +81,44 @@ class Keeper:
         call.add_done_callback(self._calls.discard)
         return call
 
-    async def _renew(self, queue: Torrelque, deliveries: list[Delivery]) -> None:
-        while deliveries := [each for each in deliveries if not each._settled or each._booked is None]:
+    async def _renew(self, queue: Torrelque, some: list[Held]) -> None:
+        while some := [held for held in some if held.needs_lease]:
             began = self._loop.time()
-            call = self._loop.create_task(queue.touch_many([delivery.id for delivery in deliveries]))
+            call = self._loop.create_task(queue.touch_many([held.delivery.id for held in some]))
             try:
-                await asyncio.wait([call], timeout=max(0, min(each._valid for each in deliveries) - began))
+                await asyncio.wait([call], timeout=max(0, min(held.valid for held in some) - began))
                 if call.done() and not call.exception():
-                    for delivery, held in zip(deliveries, call.result(), strict=True):
-                        if held:
-                            delivery._valid = began + delivery._lease
-                            delivery._renew_at = began + delivery._lease / 3
-                            self.look_at(delivery)
+                    for held, ours in zip(some, call.result(), strict=True):
+                        if ours:
+                            held.renewed(began)
+                            self.look_at(held)
                         else:
-                            delivery._cancel(Stop.LOST)
+                            held.stop(Stop.LOST)
                     return
                 if call.done():
-                    # Tried for as long as the leases last: nobody else may have been told of them.
+                    # A renewal that failed may not have reached the server, so the leases may still be ours: try until
+                    # they have run out.
                     logger.warning('leases could not be renewed, and are tried again: %s', call.exception())
                     await asyncio.sleep(0.2)
             finally:
                 call.cancel()
             now = self._loop.time()
-            for delivery in deliveries:
-                if delivery._valid <= now:
-                    delivery._cancel(Stop.EXPIRED)
-            deliveries = [delivery for delivery in deliveries if delivery._stop is None]
+            for held in some:
+                if held.valid <= now:
+                    held.stop(Stop.EXPIRED)
+            some = [held for held in some if held.stopped is None]
 
-    async def _follow(self, delivery: Delivery) -> None:
+    async def _follow(self, held: Held) -> None:
+        delivery = held.delivery
         try:
             async for state in delivery.queue.watch(delivery.id):
                 if state.status is TorrelqueTaskStatus.CANCELLED:
-                    delivery._cancel(Stop.CANCELLED)
+                    held.stop(Stop.CANCELLED)
                 elif state.status is not TorrelqueTaskStatus.WORKING or state.dequeue_count != delivery.attempt:
-                    delivery._cancel(Stop.LOST)
-            delivery._cancel(Stop.LOST)
+                    held.stop(Stop.LOST)
+            held.stop(Stop.LOST)
         except TorrelqueLookupError:
-            delivery._cancel(Stop.LOST)
+            held.stop(Stop.LOST)
         except Exception as exc:
-            # The next renewal tells, too.
+            # Without the watch, the next renewal tells whether the task is still ours.
             logger.debug('%r is not watched: %s', delivery, exc)

@@ -1,4 +1,4 @@
-"""What a worker says: a line for its start and its end, and for what became of each task.
+"""What a worker logs: a line for its start and its end, and for what became of each task.
 
 Each record has fields of its own for structured logs: ``event`` (one of `EVENTS`), ``worker``, and of a task ``queue``,
 ``function``, ``task_id``, ``attempt``, ``group`` and ``seconds``; where there is one ``delay`` (s) or ``error``.
@@ -12,7 +12,8 @@ from typing import Any
 
 from torrelque import Torrelque
 
-from .delivery import Delivery, Stop
+from .delivery import Delivery
+from .held import Stop
 from .job import App
 from .retry import Reject, Retry
 from .trace import summary
@@ -24,8 +25,9 @@ EVENTS = (
     'task_succeeded', 'task_failed', 'task_retried', 'task_dead', 'task_lost', 'task_cancelled', 'task_returned',
     'task_unsettled',
 )  # fmt: skip
-"""What a record is of.  A task that is ``returned`` was given back uncounted, for the worker ends; one that failed or
-asked for another attempt (``retried``) comes again; one that is ``unsettled`` does so when its lease has run out."""
+"""What a record is of.  A task that is ``returned`` was given back uncounted, because the worker ends.  A task that
+failed or asked for another attempt (``retried``) comes again; a task that is ``unsettled`` comes again when its lease
+has run out."""
 
 
 def name_of(call: Callable[..., Any]) -> str:
@@ -38,7 +40,7 @@ def _version() -> str:
     try:
         return importlib.metadata.version('torrelque')
     except importlib.metadata.PackageNotFoundError:
-        # Its folder is on the path, and it was never installed.
+        # The package is imported from a folder on the path, and was never installed.
         return '(not installed)'
 
 
@@ -51,7 +53,7 @@ class Log:
     # The worker
 
     def started(self, queues: Sequence[Torrelque], app: App | None, call: Callable[..., Any], concurrency: int) -> None:
-        """It takes tasks from now on."""
+        """The worker takes tasks from now on."""
         version = _version()
         functions = [*getattr(app, 'functions', ())] if app is not None else [name_of(call)]
         names = [queue.name for queue in queues]
@@ -65,7 +67,7 @@ class Log:
         )  # fmt: skip
 
     def stopped(self, succeeded: int, failed: int, dead: int, lost: int) -> None:
-        """It has come to its end."""
+        """The worker has come to its end."""
         logger.info(
             'worker %s has stopped: %d succeeded, %d failed attempts, %d dead, %d lost',
             self._worker, succeeded, failed, dead, lost,
@@ -76,7 +78,7 @@ class Log:
         )  # fmt: skip
 
     def broke(self, error: BaseException) -> None:
-        """It takes no more tasks, for an error that time does not mend."""
+        """The worker takes no more tasks, because of an error that time does not mend."""
         extra = {'event': 'worker_failed', 'worker': self._worker, 'error': summary(error)}
         logger.error('worker %s ends by an error: %s', self._worker, summary(error), exc_info=error, extra=extra)
 
@@ -90,11 +92,11 @@ class Log:
         """A task was released."""
         self._tell(logging.INFO, 'task_succeeded', delivery, 'has succeeded')
 
-    def failed(self, delivery: Delivery, error: BaseException, delay: float | None, held: bool) -> None:
-        """An attempt failed; without a ``delay`` (s) there is no other."""
+    def failed(self, delivery: Delivery, error: BaseException, delay: float | None, ours: bool) -> None:
+        """An attempt failed; without a ``delay`` (s) there is no other.  ``ours`` is whether we could say so."""
         more: dict[str, Any] = {'error': summary(error)}
         trace = None if isinstance(error, (Retry, Reject)) else error
-        if not held:
+        if not ours:
             self._tell(logging.WARNING, 'task_lost', delivery, 'has failed, and was not ours any more', trace, **more)
         elif delay is None:
             self._tell(logging.ERROR, 'task_dead', delivery, 'is dead', trace, **more)
@@ -109,11 +111,10 @@ class Log:
         last = error.rstrip().rpartition('\n')[2]
         self._tell(logging.ERROR, 'task_dead', delivery, 'is dead, and nobody saw it die', error=last)
 
-    def stopped_task(self, delivery: Delivery) -> None:
-        """A handler was cancelled, by the end of the worker or because its task is not ours any more."""
-        why = delivery._stop
+    def stopped_task(self, delivery: Delivery, why: Stop | None) -> None:
+        """A handler was cancelled: by the end of the worker, or because its task is not ours any more."""
         if why is None or why is Stop.SHUTDOWN:
-            self._tell(logging.INFO, 'task_returned', delivery, 'is given back, for the worker stops')
+            self._tell(logging.INFO, 'task_returned', delivery, 'is given back, because the worker stops')
         elif why is Stop.CANCELLED:
             self._tell(logging.INFO, 'task_cancelled', delivery, 'was cancelled')
         else:
@@ -124,7 +125,7 @@ class Log:
         self._tell(logging.WARNING, 'task_lost', delivery, 'has succeeded, and was not ours any more')
 
     def unsettled(self, delivery: Delivery, error: BaseException, again: bool = False) -> None:
-        """The queue has not taken what became of a task; it is told ``again``, or the lease is left to its end."""
+        """The queue has not taken what became of a task.  It is called ``again``, or the lease is left to run out."""
         what = 'is not settled yet' if again else 'could not be settled; its lease will run out'
         self._tell(
             logging.WARNING if again else logging.ERROR, 'task_unsettled', delivery, what,
@@ -132,7 +133,7 @@ class Log:
         )  # fmt: skip
 
     def goes_on(self, delivery: Delivery) -> None:
-        """A thread that cannot be ended keeps its place."""
+        """The handler's thread cannot be ended, and keeps its place in the worker."""
         self._tell(
             logging.WARNING, 'task_failed', delivery, 'goes on in its thread, and keeps its place in the worker'
         )

@@ -1,15 +1,13 @@
 """What a worker was given, checked before anything is taken."""
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol import check
 
-from .check import check_call, check_count, check_flag, check_name, check_time, check_whole
 from .delivery import Delivery
-from .job import App, Job
-from .retry import check_rule
+from .job import App
 
 
 class Served(NamedTuple):
@@ -22,7 +20,11 @@ class Served(NamedTuple):
 
 
 def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torrelque]) -> Served:
-    """What the first arguments of a worker mean."""
+    """What the first arguments of a worker mean.
+
+    :raises TorrelqueTypeError: an argument is of the wrong kind.
+    :raises TorrelqueValueError: there is no queue, or one is named twice, or a weight cannot be meant.
+    """
     app: App | None = None
     weights: dict[Torrelque, int] | None = None
     queues: list[Any]
@@ -52,13 +54,13 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):
         raise TorrelqueValueError('a queue is named twice')
     for weight in (weights or {}).values():
-        check_count(weight, 'a weight')
+        check.check_count(weight, 'a weight')
     if app is not None and handler is not None:
         raise TorrelqueTypeError('an app has handlers of its own')
     if app is None:
         if isinstance(handler, type):
             raise TorrelqueTypeError(f'a handler must be a function or a coroutine function, not {handler!r}')
-        check_call(handler, 'a handler', 'delivery')
+        check.check_call(handler, 'a handler', 'delivery')
     return Served(queues, weights, app, handler or _nobody)
 
 
@@ -76,66 +78,22 @@ def check_options(
     signals: bool,
 ) -> None:
     """Refuse what cannot be meant."""
-    check_flag(burst, 'burst')
-    check_flag(signals, 'signals')
-    check_count(concurrency, 'concurrency')
-    check_attempts(max_attempts)
+    check.check_flag(burst, 'burst')
+    check.check_flag(signals, 'signals')
+    check.check_count(concurrency, 'concurrency')
+    check.check_attempts(max_attempts)
     for what, value in (('timeout', timeout), ('heartbeat', heartbeat)):
         if value is not None:
-            check_time(value, what, positive=True)
+            check.check_seconds(value, what, least=check.MIN_SECONDS, positive=True)
     if result_ttl is not None:
-        check_time(result_ttl, 'result_ttl')
-    check_time(shutdown_timeout, 'shutdown_timeout')
+        check.check_seconds(result_ttl, 'result_ttl')
+    check.check_seconds(shutdown_timeout, 'shutdown_timeout')
     if name is not None:
-        check_name(name, 'name')
+        check.check_name(name, 'name')
     if rate is not None:
-        if not isinstance(rate, (tuple, list)) or len(rate) != 2:
-            raise TorrelqueTypeError(f'rate must be a pair (starts, seconds), not {rate!r}')
-        check_count(rate[0], 'the starts of a rate')
-        check_time(rate[1], 'the seconds of a rate', positive=True)
-    check_place(run_in)
-
-
-def check_job(job: Job) -> Job:
-    """Refuse a job, with the worker's defaults in it, whose tasks could not be worked on."""
-    check_attempts(job.max_attempts)
-    if job.retry is None:
-        raise TorrelqueTypeError('retry must be a rule, not None; max_attempts=1 has a task tried once')
-    check_rule(job.retry)
-    if job.timeout is not None:
-        check_time(job.timeout, 'timeout', positive=True)
-    for what, value in (('result_ttl', job.result_ttl), ('keep', job.keep)):
-        if value is not None:
-            check_time(value, what)
-    if job.run_in is not None:
-        check_place(job.run_in)
-    for what, hook in (('on_success', job.on_success), ('on_error', job.on_error), ('on_dead', job.on_dead)):
-        if hook is not None:
-            check_call(hook, what, 'delivery', 'result' if what == 'on_success' else 'exception')
-    return job
-
-
-def check_place(run_in: Any) -> None:
-    """Refuse what is no place for a handler."""
-    if not isinstance(run_in, str):
-        raise TorrelqueTypeError(f'run_in must be a str, not {type(run_in).__name__}')
-    if run_in not in ('thread', 'process'):
-        raise TorrelqueValueError(f"run_in must be 'thread' or 'process', not {run_in!r}")
-
-
-def check_attempts(max_attempts: int | None) -> int | None:
-    """A number of attempts; -1 is without end."""
-    if max_attempts is None or check_whole(max_attempts, 'max_attempts') == -1:
-        return max_attempts
-    return check_count(max_attempts, 'max_attempts')
-
-
-def check_portable(call: Callable[..., Any]) -> None:
-    """Refuse a handler that cannot be sent to a process."""
-    try:
-        pickle.dumps(call)
-    except Exception as exc:
-        raise TorrelqueTypeError(f'a handler that runs in a process must be a function of a module: {exc}') from exc
+        check.check_rate(rate, others='')
+        check.check_seconds(rate[1], 'the seconds of a rate', least=check.MIN_SECONDS, positive=True)
+    check.check_run_in(run_in)
 
 
 def _nobody(delivery: Delivery) -> None:

@@ -1,7 +1,7 @@
 """The process of a handler, seen by its worker: how it is started, how its death is noticed, and what ends with it.
 
-It leads a session, and so a process group, of its own: what is sent to the group of the worker does not reach it, and
-the programs that it starts are ended with it.
+The process leads a session, and so a process group, of its own: signals that are sent to the group of the worker do not
+reach it, and the programs that it starts are ended with it.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from .deaf import blocked
 from .group import Adoption, end_group
 
 PATIENCE = 2.0
-"""s that the end of processes is waited for that were killed; the system may need some to free their memory."""
+"""s to wait for the end of processes that were killed; the system may need some to free their memory."""
 LEISURE = 0.5
 """s that idle processes have to end in their own way."""
 
@@ -37,14 +37,14 @@ class Process:
     """
 
     pipe: 'Connection[Any, Any]'
-    """The way to it, which whoever uses it closes.  It breaks when the process dies, even where something that it has
-    forked lives on and holds the other end."""
+    """The way to the process; its user closes it.  The pipe breaks when the process dies, even where something that the
+    process has forked lives on and holds the other end."""
     dead = False
-    """Whether it has died."""
+    """Whether the process has died."""
     exit_code: int | None = None
-    """How it died, negative by a signal; None is not yet, or unknown."""
+    """How the process died, negative by a signal; None is not yet, or unknown."""
     exiting = False
-    """Whether processes die for this interpreter ends.  Nobody has failed then: leases bring the tasks back."""
+    """Whether processes die because this interpreter ends.  Then no handler has failed: leases bring the tasks back."""
 
     def __init__(self) -> None:
         self._gone = threading.Event()
@@ -52,7 +52,7 @@ class Process:
         self._adopting = self._asked = False
         self._owned = contextlib.ExitStack()
         try:
-            # It is no fork: that of a process with threads and an event loop may hang.
+            # The fork of a process with threads and an event loop may hang, so an interpreter is started anew.
             if sys.platform == 'win32':
                 self._spawn()
             else:
@@ -75,7 +75,8 @@ class Process:
 
     def _launch(self) -> None:
         data = spawn.get_preparation_data('torrelque-child')
-        # The main program is imported where its errors can be told; one that was read from a pipe is nowhere.
+        # The main program is imported later, by `serve`, which can send its errors.  A program that was read from a
+        # pipe has no file, so it is not imported.
         main = {key: str(data.pop(key)) for key in [*data] if key.startswith('init_main_')}
         if not os.path.exists(main.get('init_main_from_path', os.curdir)):
             main = {}
@@ -98,15 +99,15 @@ class Process:
                     pass_fds=(seed, other.fileno()),
                     start_new_session=True,
                 )
-            # The process is ended and waited for before the collector has it, which complains of one that runs.
+            # Python complains of a running process that is collected, so it is ended and waited for before.
             own.callback(self._process.wait)
             own.callback(self._process.kill)
-        with contextlib.suppress(BrokenPipeError):  # it has died: whoever calls it will see
+        with contextlib.suppress(BrokenPipeError):  # the process has died; its first call will find that out
             while left:
                 left = left[self._hold.write(left) :]
 
     def kill(self) -> None:
-        """Kill it, and what it started; `join` waits for that."""
+        """Kill the process, and what it started; `join` waits for that."""
         with self._lock:
             if not self._adopting and not self._gone.is_set():
                 self._adopting = True
@@ -117,17 +118,18 @@ class Process:
                 os.kill(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Have it end in its own way, when it has nothing to do; `join` waits for that."""
+        """Have the process end in its own way, when it has nothing to do; `join` waits for that."""
         self.pipe.close()
         if sys.platform != 'win32':
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout: float = PATIENCE) -> None:
-        """Wait (s) until it has ended, and what it started."""
+        """Wait (s) until the process has ended, and what it started."""
         self._gone.wait(timeout)
         if Process.exiting and threading.current_thread() is not threading.main_thread():
-            # Told no more, a worker in another thread says of no task that it has failed.
+            # This interpreter ends, so the process was killed for that.  A worker in another thread must not take its
+            # death for a failure of the task; so the thread that would tell it waits for ever.
             threading.Event().wait()
 
     def forget(self) -> None:
@@ -146,7 +148,7 @@ class Process:
                 self.exit_code = self._process.exitcode
             else:
                 self._wait()
-                # What a fork holds, which has left the group, would stay open.
+                # A fork of the process that has left its group may live on, and hold the other end open; so shut it.
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
         finally:
@@ -164,15 +166,16 @@ class Process:
         except AttributeError:  # some systems have no such call
             self._process.wait()
         except ChildProcessError:
-            # Other code of the application has asked how it ended.
+            # Other code of the application has waited for the process, so how it ended cannot be known.
             known = False
         self.dead = True
-        # Until they are asked for, the dead are members of their group, whose number so is nobody else's.
+        # A dead process stays a member of its group until it is waited for.  So until then no other group can have its
+        # number.
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGTERM)
         with self._lock:
             code = self._process.wait()
-            # Its number may be that of another process from now on.
+            # From now on the number of the process may be that of another process, which `kill` must not meet.
             self._asked = True
         self.exit_code = code if known else None
         end_group(pid)
@@ -201,7 +204,7 @@ _adoption = Adoption()
 
 
 def _exit() -> None:
-    # An application that ends without its workers having ended leaves none behind.
+    # An application may end without having ended its workers; no process is to be left behind.
     Process.exiting = True
     end_all(_living)
 
@@ -214,5 +217,5 @@ def _forget_all() -> None:
 
 atexit.register(_exit)
 if hasattr(os, 'register_at_fork'):
-    # A fork that lives on would keep them alive.
+    # A fork that lives on would hold pipes of the processes, and so keep them alive.
     os.register_at_fork(after_in_child=_forget_all)

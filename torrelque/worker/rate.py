@@ -13,14 +13,15 @@ class StartRate:
         self._since: float | None = None
 
     async def wait(self) -> int:
-        """Wait until a task may begin; how many may."""
+        """Wait until a task may begin; how many tasks may."""
         if self._left() < 1:
             await asyncio.sleep((1 - self._tokens) / self._pace)
         return max(1, self._left())
 
     def spend(self, count: int) -> None:
-        """So many have begun."""
-        # What came in while tasks were waited for is no more than a full bucket, together with what there was.
+        """So many tasks have begun."""
+        # While the worker waited for tasks the bucket went on filling, but never beyond full; so bring it up to date
+        # before tokens are taken.
         self._left()
         self._tokens -= count
 

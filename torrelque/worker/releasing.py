@@ -1,12 +1,12 @@
 """Releases finished tasks in bulk, where nothing but the release is to be done for each."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torrelque import Torrelque
 
-from .delivery import Delivery
-from .settling import Settling
+from .held import Held
+from .telling import Telling
 
 MOST = 250
 """Tasks that are released in one call of the queue, which is carried out as a whole or not at all."""
@@ -16,45 +16,54 @@ MOST_OF_GROUPS = 100
 
 class Releaser:
     """Puts releases together that keep the same of their tasks: those of one turn of the event loop, and those that
-    come while a call is on its way."""
+    come while a call is on its way.
+
+    :param released: called with tasks and, for each, whether it was still ours.
+    :param ended: called with each task at the end, released or not.
+    """
 
     def __init__(
-        self, queue: Torrelque, ttl: float | None, settling: Settling, ended: Callable[[Delivery], None]
+        self,
+        queue: Torrelque,
+        ttl: float | None,
+        telling: Telling,
+        released: Callable[[Sequence[Held], Sequence[bool]], None],
+        ended: Callable[[Held], None],
     ) -> None:
         self._queue = queue
         self._ttl = ttl
-        self._settling = settling
+        self._telling = telling
+        self._released = released
         self._ended = ended
-        self._waiting: list[Delivery] = []
+        self._waiting: list[Held] = []
         self.call: asyncio.Task[None] | None = None
-        """What releases, while anything is to be released."""
+        """The asyncio task that releases, while anything is to be released."""
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, held: Held) -> None:
         """Release a task soon."""
-        self._waiting.append(delivery)
+        self._waiting.append(held)
         if self.call is None:
-            # It takes its first step when those that are ready now have taken theirs.
-            # It is no task that the handler began, so it is not made by the loop's factory.
+            # The task starts after all handlers that are ready in this turn of the loop, so their releases join this
+            # call.  It is not made by the loop's factory, because that is for the tasks that handlers begin.
             self.call = asyncio.Task(self._release(), loop=asyncio.get_running_loop())
 
     async def _release(self) -> None:
         try:
             while self._waiting:
-                most = MOST_OF_GROUPS if any(each.group is not None for each in self._waiting[:MOST]) else MOST
+                grouped = any(each.delivery.group is not None for each in self._waiting[:MOST])
+                most = MOST_OF_GROUPS if grouped else MOST
                 some, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._release_some(some)
         finally:
             self.call = None
 
-    async def _release_some(self, deliveries: list[Delivery]) -> None:
-        ids = [delivery.id for delivery in deliveries]
+    async def _release_some(self, held: list[Held]) -> None:
+        ids = [each.delivery.id for each in held]
         try:
-            told = await self._settling.repeat(
-                deliveries, lambda: self._queue.release_many(ids, result_ttl=self._ttl)
-            )
-            self._settling.released(deliveries, told)
+            ours = await self._telling.repeat(held, lambda: self._queue.release_many(ids, result_ttl=self._ttl))
+            self._released(held, ours)
         except (Exception, asyncio.CancelledError) as exc:
-            self._settling.broke_off(deliveries, exc)
+            self._telling.broke_off(held, exc)
         finally:
-            for delivery in deliveries:
-                self._ended(delivery)
+            for each in held:
+                self._ended(each)

@@ -1,8 +1,8 @@
 """Releases tasks with their results, and finds the result that no connection survives.
 
-A server may close the connection at a request that it finds too large, without a word.  The call is then repeated as
-after any lost connection, and whatever else is on its way is lost with it.  So whichever release was lost is made
-again alone, one of a queue at a time, and what is lost alone, while the server answers otherwise, is given up.
+A server may close the connection, without a word, at a request that it finds too large.  The call is then repeated as
+after any lost connection, and whatever else is on its way is lost with it.  So each release that was lost is made again
+alone, one of a queue at a time.  A release that is lost alone, while the server answers other calls, is given up.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Results:
         self._queue = queue
         self._alone = asyncio.Lock()
         self._suspects = 0
-        """Releases that were lost, or that came while there were such."""
+        """How many releases are being made again alone, or wait for that: they were lost, or came while others were."""
 
     async def release(self, delivery: Delivery, result: Any, ttl: float | None) -> bool:
         """As `Torrelque.release`.
@@ -49,7 +49,7 @@ class Results:
             try:
                 return await self._queue.release(delivery.id, result=result, result_ttl=ttl)
             except TorrelqueConnectionError as exc:
-                # Where the server is away this raises, and it is no result's fault.
+                # A server that is away is no fault of the result: then this raises, and the loss is not counted.
                 await self._queue.command('PING')
                 losses += 1
                 if losses == LOSSES:

@@ -1,15 +1,19 @@
-"""What becomes of a task whose handler failed: the rules by which it is tried again."""
+"""What becomes of a task whose handler failed: the rules by which it is tried again.
+
+Other layers may import the names in `__all__`.
+"""
 
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import check_call, check_flag, check_number, check_seconds, is_async
 
-from .check import check_call, check_flag, check_number, check_time, is_async
+__all__ = ['Backoff', 'Reject', 'Retry', 'RetryRule', 'check_rule']
 
 MOST_FACTOR = 1_000_000
-"""By what waits grow, at the most."""
+"""The greatest factor by which waits grow."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,13 @@ class Backoff:
 
     def __post_init__(self) -> None:
         for name in ('base', 'cap'):
-            check_time(getattr(self, name), f'{name} of a back-off')
+            check_seconds(getattr(self, name), f'{name} of a back-off')
         if check_number(self.factor, 'factor of a back-off', 1) > MOST_FACTOR:
             raise TorrelqueValueError(f'factor of a back-off must be at most {MOST_FACTOR}, not {self.factor!r}')
         check_flag(self.jitter, 'jitter of a back-off')
 
     def delay(self, attempt: int) -> float:
-        """How long to wait (s) after so many attempts, 1 at least."""
+        """How long to wait (s) after so many attempts; at least 1."""
         try:
             most = min(self.cap, self.base * self.factor ** (attempt - 1))
         except OverflowError:
@@ -48,8 +52,8 @@ RetryRule = (
     | Callable[[BaseException, int], 'float | None']
 )
 """When a failed task is tried again: after growing waits, after so many seconds, by the class of the exception (the
-nearest in its order of inheritance; None is not at all; what is not named goes by ``Backoff()``), or by a function of
-the exception and the attempt."""
+nearest in its order of inheritance; None is not at all; an exception that is not named goes by ``Backoff()``), or by a
+function of the exception and the attempt."""
 
 
 class Retry(Exception):  # noqa: N818 - not an error
@@ -70,13 +74,17 @@ class Reject(Exception):  # noqa: N818 - not an error
 
 
 def check_rule(rule: RetryRule, what: str = 'retry') -> RetryRule:
-    """A rule, or an error that tells what is wrong with it."""
+    """A rule by which tasks can be tried again.
+
+    :raises TorrelqueTypeError: the rule is of the wrong kind.
+    :raises TorrelqueValueError: a time in it cannot be meant.
+    """
     if isinstance(rule, Mapping):
         for kind, one in rule.items():
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TorrelqueTypeError(f'{what} as a mapping is by classes of exceptions, not by {kind!r}')
             if one is not None and not isinstance(one, Backoff):
-                check_time(one, 'a wait before a retry')
+                check_seconds(one, 'a wait before a retry')
     elif callable(rule):
         if isinstance(rule, type) or is_async(rule):
             raise TorrelqueTypeError(f'{what} as a function must be a plain one of exception and attempt, not {rule!r}')
@@ -87,7 +95,7 @@ def check_rule(rule: RetryRule, what: str = 'retry') -> RetryRule:
             f'not {rule!r}'
         )
     elif not isinstance(rule, Backoff):
-        check_time(rule, what)
+        check_seconds(rule, what)
     return rule
 
 

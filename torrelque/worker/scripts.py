@@ -10,9 +10,9 @@ from torrelque import Torrelque
 
 @functools.cache
 def _load(name: str) -> str:
-    return (importlib.resources.files(__package__) / 'script' / f'{name}.lua').read_text('utf-8')
+    return (importlib.resources.files('torrelque.worker') / 'script' / f'{name}.lua').read_text('utf-8')
 
 
 async def run_script(queue: Torrelque, name: str, keys: Sequence[str | bytes], *args: str | bytes | int) -> Any:
-    """The reply of a script.  When its reply was lost it is sent again, so it may be carried out twice."""
+    """The reply of a script.  When the reply was lost the script is sent again, so it may be carried out twice."""
     return await queue.command('EVAL', _load(name), len(keys), *keys, *args)

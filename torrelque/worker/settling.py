@@ -1,44 +1,41 @@
-"""What becomes of a task by what came of its handler: released, given back, dead; told to the queue until it has it.
+"""What becomes of a task by what came of its handler: released, given back, or dead.
 
 How a handler ended is decided here by why it was cancelled, if it was, and not by the exception that came out of it:
-what it awaits may make any other of a cancellation.
+code that the handler awaits may turn a cancellation into any other exception.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from torrelque import (
     Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueLookupError,
-    TorrelqueServerError,
     TorrelqueTaskState,
 )
+from torrelque.protocol.check import check_number
 
 from .breaker import Gates
 from .chain import call_hooks_apart
-from .check import check_number
 from .deaths import acknowledge, tell_after
-from .delivery import Delivery, Stop
+from .held import Held, Stop
 from .log import Log
+from .releasing import Releaser
 from .results import Results
 from .retry import Backoff, delay_after
+from .telling import Telling
 from .trace import error_text, summary
 
 logger = logging.getLogger(__package__)
 
-T = TypeVar('T')
-
 LONGEST = 1e9
 """s that a task waits for its next attempt at the most, some 30 years, whatever its rule says."""
-PAUSES = Backoff(base=0.05, cap=0.5, jitter=False)
-"""Time between two tries to settle a task where the server takes no writes."""
-TELLING = 10.0
-"""s between two lines that say that a task is not settled yet."""
+MAX_RELEASERS = 10_000
+"""Releasers that are kept at the most, should an app give each task another time to keep its final state."""
 
 
 @dataclass
@@ -52,65 +49,69 @@ class Counts:
 
 
 class Settling:
-    """Settles the deliveries of one worker.
+    """Settles the tasks of one worker, each in an asyncio task of its own or in bulk.
 
-    While its worker works, and at its end until ``until``, a call that the queue could not take at the moment is made
-    again as long as the lease lasts, which is renewed meanwhile.
+    :param ended: called with each task that was handed to `settle` or `release`, when the queue was told of it, or
+        cannot be told, and no thread of its handler goes on.
     """
 
-    def __init__(self, log: Log, gates: Gates | None) -> None:
+    def __init__(self, log: Log, gates: Gates | None, ended: Callable[[Held], None]) -> None:
         self.counts = Counts()
-        self.stopping = False
-        self.until = 0.0
-        """By the event loop's clock: when a worker that stops gives up."""
-        self.interrupted = False
-        """Whether the worker's own run was cancelled, as it is where the whole event loop comes to its end."""
-        self.given_up = False
+        self.telling = Telling(log)
         self._log = log
         self._gates = gates
+        self._ended = ended
+        # Each releaser is for one queue and one time to keep, so that no queue waits for the server of another.
+        self._releasers: dict[tuple[Torrelque, float | None], Releaser] = {}
         self._results: dict[Torrelque, Results] = {}
 
-    async def repeat(self, deliveries: list[Delivery], call: Callable[[], Awaitable[T]]) -> T:
-        """Call the queue, again and again while it does not take the call, and the leases last.
+    def settle(self, held: Held, outcome: Coroutine[Any, Any, None]) -> None:
+        """Have a task settled by one of the outcomes below."""
+        # The asyncio task is not made by the loop's factory, because that is for the tasks that handlers begin.
+        held.settle(asyncio.Task(self._have_settled(held, outcome), loop=asyncio.get_running_loop()))
 
-        :raises Exception: what the queue has raised last, where time does not mend it or there is none left.
-        """
-        loop = asyncio.get_running_loop()
-        tries, silent = 0, 0.0
-        while True:
+    def release(self, held: Held) -> None:
+        """Have a task released in bulk, which needs nothing but that."""
+        held.settle()
+        key = held.delivery.queue, held.resolved.ttl
+        releaser = self._releasers.get(key)
+        if releaser is None:
+            if len(self._releasers) >= MAX_RELEASERS:
+                # Releasers that are at work go on by themselves.
+                self._releasers.clear()
+            releaser = self._releasers[key] = Releaser(*key, self.telling, self.released, self._ended)
+        releaser.add(held)
+
+    async def abandon(self, held: Iterable[Held]) -> None:
+        """Give up what the queue has not taken yet."""
+        self.telling.give_up()
+        late = [each.work for each in held if each.settled and not each.booked and each.work is not None]
+        calls = [releaser.call for releaser in self._releasers.values() if releaser.call is not None]
+        for work in (*late, *calls):
+            work.cancel()
+        if late or calls:
+            await asyncio.wait([*late, *calls], timeout=1)
+
+    async def _have_settled(self, held: Held, outcome: Coroutine[Any, Any, None]) -> None:
+        try:
             try:
-                return await call()
-            except (TorrelqueConnectionError, TorrelqueServerError) as exc:
-                if isinstance(exc, TorrelqueServerError) and not exc.passing:
-                    raise
-                now = loop.time()
-                if now > max(each._valid for each in deliveries) or self.stopping and now > self.until:
-                    raise
-                if now >= silent:
-                    silent = now + TELLING
-                    self._log.unsettled(deliveries[0], exc, again=True)
-                for each in deliveries:
-                    each._booked = None
-            tries += 1
-            await asyncio.sleep(PAUSES.delay(tries))
-
-    def broke_off(self, deliveries: list[Delivery], error: BaseException) -> None:
-        """Tell of tasks that could not be settled: their leases run out, then they are handed out again.
-
-        A cancellation by the end of the event loop is no such case: what was being sent is sent all the same.
-        """
-        if isinstance(error, asyncio.CancelledError):
-            if not self.given_up:
-                return
-            error = TimeoutError('the queue has not taken it by the end of the worker')
-        for delivery in deliveries:
-            self._log.unsettled(delivery, error)
+                await outcome
+            finally:
+                held.book()
+            if held.thread is not None and not held.thread.done():
+                self._log.goes_on(held.delivery)
+                await asyncio.wait([held.thread])
+        except (Exception, asyncio.CancelledError) as exc:
+            self.telling.broke_off([held], exc)
+        finally:
+            self._ended(held)
 
     # Outcomes
 
-    async def succeeded(self, delivery: Delivery, result: Any) -> None:
+    async def succeeded(self, held: Held, result: Any) -> None:
         """The handler has returned."""
-        queue, ttl = delivery.queue, delivery._plan.ttl
+        delivery, ttl = held.delivery, held.resolved.ttl
+        queue = delivery.queue
         if result is None:
             release = lambda: queue.release(delivery.id, result_ttl=ttl)  # noqa: E731
         else:
@@ -120,111 +121,118 @@ class Settling:
             release = lambda: results.release(delivery, result, ttl)  # noqa: E731
 
         try:
-            held = await self.repeat([delivery], release)
+            ours = await self.telling.repeat([held], release)
         except (TorrelqueConnectionError, TorrelqueClosedError):
             raise
         except Exception as exc:
-            # A result that is refused is refused again: to do all of it once more would not help.
-            await self.failed(delivery, exc, hopeless=True)
+            # The handler succeeded; another attempt would produce the same value, which is refused again.  So the task
+            # is dead.
+            await self.failed(held, exc, hopeless=True)
             return
-        self.released([delivery], [held])
-        if not held:
+        self.released([held], [ours])
+        if not ours:
             return
         if self._gates is not None:
             await self._gates.count(delivery, None)
-        if delivery._plan.on_success:
-            await call_hooks_apart(delivery._plan.on_success, delivery, result)
+        if held.resolved.on_success:
+            await call_hooks_apart(held.resolved.on_success, delivery, result)
 
-    def released(self, deliveries: list[Delivery], told: list[bool]) -> None:
-        """Count releases, and tell of them."""
-        held = sum(told)
-        self.counts.succeeded += held
-        self.counts.lost += len(told) - held
-        if held < len(told) or self._log.tells_of_success():
-            for delivery, ours in zip(deliveries, told, strict=True):
-                (self._log.succeeded if ours else self._log.lost)(delivery)
+    def released(self, held: Sequence[Held], outcomes: Sequence[bool]) -> None:
+        """Count and log releases; of each task whether it was still ours."""
+        ours = sum(outcomes)
+        self.counts.succeeded += ours
+        self.counts.lost += len(outcomes) - ours
+        if ours < len(outcomes) or self._log.tells_of_success():
+            for each, was_ours in zip(held, outcomes, strict=True):
+                (self._log.succeeded if was_ours else self._log.lost)(each.delivery)
 
-    async def raised(self, delivery: Delivery, error: BaseException, asked: bool) -> None:
+    async def raised(self, held: Held, error: BaseException, asked: bool) -> None:
         """The handler has raised something; ``asked`` is whether its asyncio task was cancelled, by whomever."""
-        why = delivery._stop
+        delivery, why = held.delivery, held.stopped
+        interrupted = self.telling.interrupted
         if why is Stop.TIMEOUT:
             late = TimeoutError(f'the time limit of {delivery.job.timeout:g} s is over')
             late.__cause__ = error
-            await self.failed(delivery, late)
+            await self.failed(held, late)
             return
-        if why is None and asked and not self.interrupted:
-            # Where the whole event loop ends, the worker is told in the same turn: see `Worker._serve_until_stopped`.
+        if why is None and asked and not interrupted:
+            # Where the whole event loop ends, handlers and worker are cancelled in the same turn, in any order.  Let
+            # the worker take its cancellation and say so: see `Worker._serve_until_stopped`.
             await asyncio.sleep(0)
-        if why is None and not (asked and self.interrupted):
-            # The failure is the handler's own: neither the worker nor the end of the event loop has cancelled it.
-            await self.failed(delivery, error)
+            interrupted = self.telling.interrupted
+        if why is None and not (asked and interrupted):
+            # Neither the worker nor the end of the event loop has cancelled the handler: the failure is its own.
+            await self.failed(held, error)
             return
         if why is not None and why is not Stop.SHUTDOWN:
             self.counts.lost += 1
-        self._log.stopped_task(delivery)
-        # The task of whoever still holds it is given back, a cancelled one is cleared away.
-        await self.repeat([delivery], lambda: delivery.queue.requeue(delivery.id, forgive=True))
+        self._log.stopped_task(delivery, why)
+        # A task that is still ours is given back, a cancelled one is cleared away.
+        await self.telling.repeat([held], lambda: delivery.queue.requeue(delivery.id, forgive=True))
 
-    async def failed(self, delivery: Delivery, error: BaseException, hopeless: bool = False) -> None:
+    async def failed(self, held: Held, error: BaseException, hopeless: bool = False) -> None:
         """An attempt has failed; where it is ``hopeless`` there is no other."""
+        delivery = held.delivery
         self.counts.failed += 1
         if self._gates is not None and not hopeless:
-            # The breaker is told before the task is settled, which else might be handed out again at once.
+            # Once settled, the task might be handed out again at once; so the breaker is told first.
             await self._gates.count(delivery, error)
         state = None
         try:
-            state = await self.repeat([delivery], lambda: delivery.queue.get_task_state(delivery.id))
+            state = await self.telling.repeat([held], lambda: delivery.queue.get_task_state(delivery.id))
         except TorrelqueLookupError:
             self.counts.lost += 1
-            self._log.failed(delivery, error, None, held=False)
+            self._log.failed(delivery, error, None, ours=False)
             return
         except Exception as exc:
-            # Without its state it is settled by what is known here; the queue itself counts the task's own attempts.
+            # Without its state the task is settled by what is known here; the queue itself counts the attempts that
+            # the task was enqueued with.
             logger.warning('the state of task %r is not known: %s', str(delivery.id), exc)
-        delay = None if hopeless else self._delay(delivery, error, state)
-        held = await self._give_up(delivery, error, delay)
-        if not held:
+        delay = None if hopeless else self._delay(held, error, state)
+        ours = await self._give_up(held, error, delay)
+        if not ours:
             self.counts.lost += 1
         elif delay is None:
             self.counts.dead += 1
-        self._log.failed(delivery, error, delay, held)
-        await call_hooks_apart(delivery._plan.on_error, delivery, error)
-        if held and delay is None and delivery._plan.on_dead:
-            await call_hooks_apart(delivery._plan.on_dead, delivery, error)
+        self._log.failed(delivery, error, delay, ours)
+        await call_hooks_apart(held.resolved.on_error, delivery, error)
+        if ours and delay is None and held.resolved.on_dead:
+            await call_hooks_apart(held.resolved.on_dead, delivery, error)
             await acknowledge(delivery.queue, delivery.id)
 
-    async def was_used_up(self, delivery: Delivery, most: int) -> bool:
+    async def was_used_up(self, held: Held, most: int) -> bool:
         """Whether the attempts were used up before this one, and nobody lived to tell."""
         try:
-            state = await delivery.queue.get_task_state(delivery.id)
+            state = await held.delivery.queue.get_task_state(held.delivery.id)
         except TorrelqueLookupError:
             return False
         return state.max_attempts is None and state.dequeue_count - state.forgiven > most
 
     # Parts
 
-    async def _give_up(self, delivery: Delivery, error: BaseException, delay: float | None) -> bool:
-        """Bury a task, or give it back after a delay, with its error, or with why that cannot be kept."""
-        queue, task_id = delivery.queue, delivery.id
+    async def _give_up(self, held: Held, error: BaseException, delay: float | None) -> bool:
+        """Bury a task, or give it back after a delay, with its error, or with why the error cannot be kept."""
+        queue, task_id = held.delivery.queue, held.delivery.id
 
         async def settle(text: str) -> bool:
             if delay is None:
-                # Should this worker be killed before its hooks have returned, another one calls them.
-                return await queue.bury(task_id, error=text, tell_after=tell_after(delivery._plan.on_dead))
+                # Should this worker be killed before its hooks have returned, another worker calls them.
+                return await queue.bury(task_id, error=text, tell_after=tell_after(held.resolved.on_dead))
             return await queue.requeue(task_id, delay, error=text)
 
         try:
-            return await self.repeat([delivery], lambda: settle(error_text(error)))
+            return await self.telling.repeat([held], lambda: settle(error_text(error)))
         except (TorrelqueConnectionError, TorrelqueClosedError):
             raise
         except Exception as exc:
             text = f'{type(error).__name__}, of which the text could not be kept: {summary(exc)}'
-            return await self.repeat([delivery], lambda: settle(text))
+            return await self.telling.repeat([held], lambda: settle(text))
 
-    def _delay(self, delivery: Delivery, error: BaseException, state: TorrelqueTaskState | None) -> float | None:
+    def _delay(self, held: Held, error: BaseException, state: TorrelqueTaskState | None) -> float | None:
         """How long (s) to wait before the next attempt; None where there is none."""
+        delivery = held.delivery
         used = delivery.attempt if state is None else state.dequeue_count - state.forgiven
-        # The task's own number goes first.
+        # What the task was enqueued with goes before the job.
         most = (state and state.max_attempts) or delivery.job.max_attempts
         if most is not None and 0 < most <= used:
             return None

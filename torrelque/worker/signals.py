@@ -11,7 +11,7 @@ NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Caught:
-    """What an event loop does at a signal, and what there was before."""
+    """What an event loop does at a signal, and the handlers that the signals had before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.stops: list[Callable[[], None]] = []
@@ -32,7 +32,7 @@ class _Caught:
         for number, handler in self._before.items():
             with contextlib.suppress(NotImplementedError):
                 self._loop.remove_signal_handler(number)
-            if handler is not None:  # else it is not Python's
+            if handler is not None:  # None says that the handler is not Python's
                 signal.signal(number, handler)
 
 
@@ -41,7 +41,8 @@ _caught: dict[asyncio.AbstractEventLoop, _Caught] = {}
 
 @contextlib.contextmanager
 def signals_handled(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
-    """Have SIGTERM and SIGINT call ``stop``, and those of the loop's other workers; the last to end restores them."""
+    """Have SIGTERM and SIGINT call ``stop``, and those of the loop's other workers.  The last worker to end restores
+    the handlers that there were before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
 """Where a worker's tasks come from: one queue, several in order or by weight, and those that it serves when idle.
 
-A burst asks for what is there now.  That there is nothing it believes when each of its queues has said so, and has no
-task pending that time alone, or whoever works now, will let through.
+A burst asks for what is there now.  It ends when each of its queues has said that there is nothing, and that no pending
+task will be let through by time alone or by whoever works now.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
 SILENT = 10.0
 """s without a reply of a queue's server after which a burst fails, as calls do."""
 ATTEMPT = 2.0
-"""s of these that one attempt counts at the most: in a process that was stopped no server is to blame."""
+"""s of these that one attempt counts at the most: a process that was stopped has not heard its server either, which is
+not the server's fault."""
 SPARED = 2.0
 """s for which the others are served without asking a queue again whose server was silent."""
 PAGE = 500
-"""Tasks that are worked on of which one look tells, as the script has it."""
+"""Tasks in work that one call of the script ``outlook`` looks at; the script has the same number."""
 BOUNDED = 2.0
-"""s that a burst waits for what is going to come, before it looks whether that still is."""
+"""s that a burst waits for a task that is going to come, before it looks whether the task still is."""
 
 
 class Source:
@@ -40,25 +41,26 @@ class Source:
         steal: Sequence[Torrelque] = (),
         weights: Mapping[Torrelque, int] | None = None,
     ) -> None:
+        # Legend.  _credit: how many tasks of its share each queue has yet to give, for the weighted round robin.
+        # _silent: for how long (s) the server of a queue has been silent, all attempts together.  _asked: when the
+        # server of a queue was silent for the last time, by the event loop's clock.  _reason: the last such error.
         self._queues = queues
         self._steal = steal
         self._weights = weights
         self._credit = dict.fromkeys(queues, 0)
         self._silent: dict[Torrelque, float] = {}
         self._asked: dict[Torrelque, float] = {}
-        """When the servers of queues were silent for the last time, by the event loop's clock."""
-        self._spares = False
         self._reason: TorrelqueTimeoutError | None = None
         self.looks_out = True
         """Whether a burst waits for tasks that are not to be had now, but will be without anybody's doing."""
 
     @property
     def queues(self) -> tuple[Torrelque, ...]:
-        """All of them."""
+        """The worker's own queues, and those to steal from."""
         return (*self._queues, *self._steal)
 
     async def take(self, count: int, wait: bool) -> list[Taken]:
-        """Tasks, ``count`` at the most; unless it is to ``wait``, there may be none: nothing is left for a burst.
+        """Tasks, ``count`` at the most.  No tasks mean that nothing is left for a burst, which does not ``wait``.
 
         :raises TorrelqueConnectionError: of a burst: the server of a queue gave no reply for some ten seconds.
 
@@ -86,26 +88,26 @@ class Source:
                 return taken
 
     async def _take_now(self, count: int, spare: bool) -> list[Taken]:
-        """What is there now; a queue whose server has just been silent may be spared, for the others not to wait."""
-        self._spares = spare
+        """Tasks that are there now.  With ``spare``, a queue whose server has just been silent is not asked, so that
+        the others need not wait for it."""
         taken: list[Taken] = []
         try:
             if self._weights is not None:
-                count -= await self._share(count, taken)
+                count -= await self._share(count, taken, spare)
             for queue in self.queues:
                 if count <= 0 or queue in self._steal and taken:
                     break
-                count -= await self._add(queue, count, taken)
+                count -= await self._add(queue, count, taken, spare)
         except BaseException:
             await give_back(taken)
             raise
         return taken
 
-    async def _add(self, queue: Torrelque, count: int, taken: list[Taken]) -> int:
-        """Take what is there now; how many."""
+    async def _add(self, queue: Torrelque, count: int, taken: list[Taken], spare: bool) -> int:
+        """Take tasks of a queue that are there now; how many."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        if self._spares and self._is_spared(queue):
+        if spare and self._is_spared(queue):
             return 0
         try:
             some = await _dequeue(queue, 0, count)
@@ -122,7 +124,8 @@ class Source:
         return len(some[1])
 
     def _heard(self, queue: Torrelque) -> None:
-        """The server of a queue has answered; it is likely to be that of other queues of the same client, too."""
+        """The server of a queue has answered.  Queues of the same client are likely to have the same server, so they
+        are asked again, too."""
         self._silent.pop(queue, None)
         if self._asked:
             self._asked = {one: since for one, since in self._asked.items() if one.client is not queue.client}
@@ -148,8 +151,10 @@ class Source:
                 return True
         return False
 
-    async def _share(self, count: int, taken: list[Taken]) -> int:
-        """Take of each queue what its weight says, by a weighted round robin: whose credit is highest is next."""
+    async def _share(self, count: int, taken: list[Taken], spare: bool) -> int:
+        """Take of each queue what its weight says, by a weighted round robin: the queue with the highest credit is
+        next.
+        """
         assert self._weights is not None
         shares = dict.fromkeys(self._queues, 0)
         whole = sum(self._weights.values())
@@ -162,23 +167,25 @@ class Source:
         got = 0
         for queue, share in shares.items():
             if share:
-                got += await self._add(queue, share, taken)
+                got += await self._add(queue, share, taken, spare)
         return got
 
 
 async def give_back(taken: Sequence[Taken]) -> None:
-    """Give tasks back that were not begun, uncounted, so that they are at the head of their queue in their order."""
+    """Give tasks back that were not begun, uncounted, so that they are at the head of their queue in their order.
+
+    Each goes to the head, so the last is given back first.
+    """
     calls = [queue.requeue(task_id, forgive=True) for queue, tasks in reversed(taken) for task_id, _ in reversed(tasks)]
     await asyncio.shield(asyncio.gather(*calls, return_exceptions=True))
 
 
 async def _dequeue(queue: Torrelque, timeout: float | None, count: int) -> Taken:
-    got = await queue.dequeue(timeout, max_tasks=count)
-    return queue, [got] if count == 1 else got
+    return queue, await queue.dequeue_many(count, timeout)
 
 
 async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float | None = None) -> list[Taken]:
-    """Wait until one of the queues has a task.  Others may have one in the same moment; none has when time is over."""
+    """Wait until one of the queues has a task; others may have one in the same moment.  Nothing, when time is over."""
     calls = [asyncio.ensure_future(_dequeue(queue, timeout, 1)) for queue in queues]
     cancelled = False
     try:
@@ -190,7 +197,8 @@ async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float 
         try:
             await asyncio.wait([ending])
         except asyncio.CancelledError:
-            # What was taken meanwhile must not be forgotten.
+            # A call may have taken a task before it was cancelled, so wait for all of them; the task is given back
+            # below.
             cancelled = True
     taken, errors = ending.result()
     if cancelled:
@@ -209,7 +217,7 @@ async def _wait_for_any(queues: Sequence[Torrelque], count: int, timeout: float 
 
 
 async def _end(calls: Sequence['asyncio.Future[Taken]']) -> tuple[list[Taken], list[BaseException]]:
-    """Cancel the calls, which give back what comes for them; what others have taken before, and errors."""
+    """Cancel the calls, which give back what comes for them from now on; what calls had taken before, and errors."""
     for call in calls:
         call.cancel()
     await asyncio.wait(calls)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -11,8 +11,14 @@ import redis.exceptions
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
 
-from .delivery import close_coroutine, run_in_loop
+from .breaker import Breaker
+from .chain import Middleware
+from .child import ChildDelivery
+from .crossing import close_coroutine, run_in_loop
+from .delivery import Delivery, Place
 from .health import WorkerHealth
+from .job import App
+from .retry import Backoff, RetryRule
 from .worker import Worker
 
 logger = logging.getLogger(__package__)
@@ -21,20 +27,22 @@ T = TypeVar('T')
 Self = TypeVar('Self', bound='ThreadWorker')
 
 PATIENCE = 2.0
-"""s that the server is waited for when a worker begins; one that is away then is waited for as by any worker."""
+"""s that the begin of a worker waits for the answer of the server; after that the worker waits for the server as any
+other does."""
 
 
 class _Starting(Worker):
     """A worker that tells when all is ready, and it is about to take tasks."""
 
     ready: Callable[[], None]
+    """Called then, in the worker's thread."""
 
     async def _serve_until_stopped(self) -> None:
         asked = [asyncio.ensure_future(_ask(queue)) for queue in self.queues]
         done, late = await asyncio.wait(asked, timeout=PATIENCE)
         for one in late:
             one.cancel()
-        # All are looked at: asyncio complains of an error that nobody has seen.
+        # asyncio complains of an error that nobody has looked at, so look at all of them.
         if errors := [error for one in done if (error := one.exception())]:
             raise errors[0]
         self.ready()
@@ -42,20 +50,24 @@ class _Starting(Worker):
 
 
 async def _ask(queue: Torrelque) -> None:
-    """Find out what time does not mend: a queue object of another event loop, or closed, a server that refuses us."""
+    """Find out what time does not mend: a queue object that is closed or of another event loop, or a server that
+    refuses us."""
     try:
         await queue.command('PING')
     except (TorrelqueConnectionError, redis.exceptions.NoPermissionError):
-        # A user without the right to ask may have all that the work needs.
+        # A server that is away is waited for later.  A user without the right to ask may have all that the work needs.
         pass
     except TorrelqueServerError as exc:
-        # Where writes are refused for a while, so is a question.
+        # A server that refuses writes for a while may refuse this question as well.
         if not exc.passing:
             raise
 
 
 class ThreadWorker:
-    """Runs a `Worker` in a thread and an event loop of its own; it takes the same arguments.
+    """Runs a `Worker` in a thread and an event loop of its own.
+
+    It takes the arguments of `Worker`; ``signals`` change nothing, because Python hands signals to the main thread
+    only.
 
     The queues, which nothing may have been done with in another event loop, belong to that loop from then on, and are
     closed when it stops.  Call them from other threads with `call`, or use `torrelque.sync`.
@@ -64,9 +76,40 @@ class ThreadWorker:
     loop: asyncio.AbstractEventLoop | None
     """The event loop, while the worker runs."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._worker = _Starting(*args, **{**kwargs, 'signals': False})
+    def __init__(
+        self,
+        queue: Torrelque | Sequence[Torrelque] | Mapping[Torrelque, int] | Sequence[tuple[Torrelque, int]] | App,
+        handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
+        *,
+        concurrency: int = 10,
+        steal: Sequence[Torrelque] = (),
+        max_attempts: int | None = None,
+        retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
+        timeout: float | None = None,
+        middleware: Sequence[Middleware] = (),
+        on_start: Callable[[Delivery], Any] | None = None,
+        on_success: Callable[[Delivery, Any], Any] | None = None,
+        on_error: Callable[[Delivery, BaseException], Any] | None = None,
+        on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+        breaker: Breaker | None = None,
+        rate: tuple[int, float] | None = None,
+        run_in: Place = 'thread',
+        result_ttl: float | None = None,
+        shutdown_timeout: float = 30,
+        burst: bool = False,
+        heartbeat: float | None = None,
+        name: str | None = None,
+        signals: bool = True,
+    ) -> None:
+        self._worker = _Starting(
+            queue, handler, concurrency=concurrency, steal=steal, max_attempts=max_attempts, retry=retry,
+            timeout=timeout, middleware=middleware, on_start=on_start, on_success=on_success, on_error=on_error,
+            on_dead=on_dead, breaker=breaker, rate=rate, run_in=run_in, result_ttl=result_ttl,
+            shutdown_timeout=shutdown_timeout, burst=burst, heartbeat=heartbeat, name=name, signals=False,
+        )  # fmt: skip
         self._worker.ready = self._take_up
+        # Legend.  _thread: where the worker runs, once it was started.  _ready: set when the worker is about to take
+        # tasks, or has failed.  _begun: which of the two.  _error: what the worker failed with, until it was raised.
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._begun = False
@@ -86,7 +129,7 @@ class ThreadWorker:
         """
         if self._thread is not None:
             raise TorrelqueError('a worker runs once; make another')
-        # A daemon: an application that ends without stop() is not kept; leases bring the tasks back.
+        # A daemon does not keep an application that ends without `stop`; then the leases bring the tasks back.
         thread = threading.Thread(target=self._run, name=f'torrelque {self._worker.name}', daemon=True)
         thread.start()
         self._thread = thread
@@ -125,7 +168,7 @@ class ThreadWorker:
         return not self.is_alive()
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the worker runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def health(self) -> WorkerHealth:
@@ -180,7 +223,7 @@ class ThreadWorker:
         try:
             await self._worker.run()
         except BaseException:
-            # What goes wrong from here on follows from that.
+            # An error of closing would follow from this one, and must not take its place.
             await self._close(quiet=True)
             raise
         await self._close()

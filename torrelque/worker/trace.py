@@ -16,7 +16,7 @@ _ABOVE = (
     os.path.dirname(concurrent.futures.__file__) + os.sep,
     threading.__file__,
 )
-"""Where the frames are that stand above a handler in any traceback, and tell its author nothing."""
+"""Files whose frames stand above a handler in any traceback, and tell its author nothing."""
 _BETWEEN = tuple(
     _PACKAGE + os.path.join(*parts)
     for parts in (
@@ -24,18 +24,18 @@ _BETWEEN = tuple(
         ('tasks', 'running.py'),
     )
 )
-"""Where the frames are that stand between a middleware and the handler."""
+"""Files whose frames stand between a middleware and the handler."""
 
 
 def error_text(error: BaseException) -> str:
     """The last lines of an exception's traceback, as they are kept with the task."""
-    # What came from another process brings the text that it had there.
+    # An error that came from another process brings the text of the traceback that it had there.
     there = getattr(error.__cause__, 'trace', None)
     if isinstance(there, str) and there:
         text = there.rstrip()
         last = traceback.format_exception_only(type(error), error)[-1].rstrip()
         if last not in text:
-            # The error stands for another one, which was raised in the process.
+            # The error stands for another one, which was raised in the process; so both are named.
             text = f'{text}\n\nThe above exception was the direct cause of the following exception:\n\n{last}'
     else:
         text = trace_of(error)
@@ -58,11 +58,11 @@ def _shorten(text: str, error: BaseException) -> str:
 def trace_of(error: BaseException) -> str:
     """An exception's traceback that begins with the user's frames; the last line of a group's names its members."""
     try:
-        told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
-        _trim(told, set())
-        text = ''.join(told.format())
+        trace = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        _trim(trace, set())
+        text = ''.join(trace.format())
     except Exception as exc:
-        # An exception may be of a kind that cannot even be shown.
+        # Formatting may call code of the exception itself, which may fail.
         return f'{type(error).__name__}, of which no traceback can be made: {type(exc).__name__}'
     members = _members(error)
     return f'{text}{summary(error)}\n' if members else text
@@ -94,18 +94,18 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
     return tuple(members) if fine else ()
 
 
-def _trim(told: traceback.TracebackException, seen: set[int]) -> None:
+def _trim(trace: traceback.TracebackException, seen: set[int]) -> None:
     """Take the frames out that are not the user's."""
-    if id(told) in seen:
+    if id(trace) in seen:
         return
-    seen.add(id(told))
-    if told.stack is not None:
-        frames = [frame for frame in told.stack if not frame.filename.startswith(_BETWEEN)]
+    seen.add(id(trace))
+    if trace.stack is not None:
+        frames = [frame for frame in trace.stack if not frame.filename.startswith(_BETWEEN)]
         while frames and frames[0].filename.startswith(_ABOVE):
             del frames[0]
-        # The text is the message alone where no frame is left.
-        told.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
-    for other in (told.__cause__, told.__context__, *(getattr(told, 'exceptions', None) or ())):
+        # Without a stack the text is the message alone, without a heading for frames.
+        trace.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+    for other in (trace.__cause__, trace.__context__, *(getattr(trace, 'exceptions', None) or ())):
         if other is not None:
             _trim(other, seen)
 

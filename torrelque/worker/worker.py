@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torrelque import Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
 
@@ -18,11 +18,12 @@ from .chain import Middleware
 from .child import ChildDelivery
 from .children import check_not_imported
 from .deaths import Deaths
-from .delivery import Delivery, Stop
+from .delivery import Delivery, Job, Place
 from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth, stop_hearts
+from .held import Held, Stop
 from .interrupts import kept_going
-from .job import App, Job, Place
+from .job import App
 from .keeper import Keeper
 from .log import Log
 from .options import Served, check_options, serve
@@ -36,9 +37,9 @@ logger = logging.getLogger(__package__)
 Self = TypeVar('Self', bound='Worker')
 
 PREPARING = 10.0
-"""s for which a burst tries to begin where the server takes no writes."""
-UNWILLING = 5.0
-"""s that handlers are waited for that were cancelled, at the end."""
+"""s for which a burst tries to begin while the server takes no writes."""
+CANCEL_TIMEOUT = 5.0
+"""s that the end of the worker waits for handlers that it has cancelled."""
 
 
 class Worker:
@@ -63,7 +64,8 @@ class Worker:
     :param on_success: called with delivery and result, when the task was released.
     :param on_error: called with delivery and exception after each failed attempt.
     :param on_dead: called with delivery and exception when the task is dead, at least once; with a `DeathError` where
-        it died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up then.
+        the task died and nobody saw it, with a ``RuntimeError`` where the ``max_attempts`` of a worker were used up
+        then.
     :param breaker: see `Breaker`.
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
@@ -81,6 +83,60 @@ class Worker:
     Leases are renewed as long as a handler runs.  The handler is cancelled when its lease is lost or its task was
     cancelled.
     """
+
+    name: str
+    """Its name, by which others see it."""
+    concurrency: int
+    """How many tasks are in hand at a time, at the most."""
+
+    # What it was made with
+
+    _served: Served
+    """The queues, and what handles their tasks."""
+    _shutdown_timeout: float
+    """How long (s) the end waits for what is running."""
+    _burst: bool
+    """Whether it ends when nothing is left."""
+    _signals: bool
+    """Whether `run` stops at signals."""
+    _heartbeat: float | None
+    """Time (s) between two beats, if there are any."""
+    _rate: StartRate | None
+    """How many tasks may begin in a time, if that is limited."""
+
+    # Its parts
+
+    _log: Log
+    """Writes its lines."""
+    _source: Source
+    """Takes the tasks."""
+    _handling: Handling
+    """Calls the handlers, and has the tasks settled."""
+    _deaths: Deaths
+    """Tells hooks of tasks that died where nobody saw it."""
+    _keeper: Keeper | None
+    """Renews the leases; from the begin of `run` on."""
+
+    # Its life
+
+    _state: Literal['new', 'running', 'stopping', 'stopped']
+    """Where it is in its life: it begins in `run`, goes over to stopping when it takes no more, and ends once."""
+    _started: float | None
+    """When `run` began, a Unix time (s)."""
+    _loop: asyncio.AbstractEventLoop | None
+    """The event loop of `run`, once that has begun."""
+    _held: dict[Held, None]
+    """The tasks in hand, in the order in which they were taken."""
+    _serving: asyncio.Task[None] | None
+    """Takes tasks until none is to be taken; cancelled when the worker stops."""
+    _background: asyncio.Task[None] | None
+    """`run`, as a ``with`` block has it run."""
+    _change: asyncio.Future[None] | None
+    """What `_changed` waits for: resolved when a task is settled, or the worker is told to stop."""
+    _stops: int
+    """How often it was told to stop: the second time ends the wait for what is running."""
+    _hurried: bool
+    """Whether its end was cancelled, so that it waits for no handler any more."""
 
     def __init__(
         self,
@@ -107,7 +163,7 @@ class Worker:
         name: str | None = None,
         signals: bool = True,
     ) -> None:
-        self._served: Served = serve(queue, handler, steal)
+        self._served = serve(queue, handler, steal)
         check_options(
             concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in, name, burst,
             signals,
@@ -125,16 +181,10 @@ class Worker:
         self._log = Log(self.name)
         self._handling = Handling(self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log)
         self._source = Source(self._served.queues, steal, self._served.weights)
-        self._deaths = Deaths(self._source.queues, self._served.app, self._handling)
-        self._held: dict[Delivery, None] = {}
-        self._state = 'new'
-        self._started: float | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._keeper: Keeper | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._background: asyncio.Task[None] | None = None
-        self._change: asyncio.Future[None] | None = None
-        self._stops, self._hurried = 0, False
+        self._deaths = Deaths(self._source.queues, self._served.app, self._handling.resolver, self._log)
+        self._keeper = self._loop = self._serving = self._background = self._change = self._started = None
+        self._held = {}
+        self._state, self._stops, self._hurried = 'new', 0, False
 
     def __repr__(self) -> str:
         return f'<Worker {self.name} {self._state}>'
@@ -176,7 +226,7 @@ class Worker:
                     if isinstance(exc, asyncio.CancelledError):
                         patience = 0
                     else:
-                        # Where it runs in the background nobody else may say so for long.
+                        # A worker in the background may be waited for much later, so say now that it has ended.
                         self._log.broke(exc)
                     raise
                 finally:
@@ -184,18 +234,18 @@ class Worker:
         finally:
             self._state = 'stopped'
             await stop_hearts(hearts)
-            counts = self._handling.counts
+            counts = self._handling.settling.counts
             self._log.stopped(counts.succeeded, counts.failed, counts.dead, counts.lost)
 
     def stop(self) -> None:
         """Have `run` come to its end; from any thread.  At the second call what is running is given back at once.
 
-        Before `run` it has that do nothing.
+        Called before `run`, it makes `run` return at once.
         """
         early = self._loop is None
         if early:
             self._stops += 1
-        # The worker may have begun since, and have seen nothing of that.
+        # In another thread `run` may have begun after that look, and before it could see the new count; so look again.
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._end_serving if early else self._stop)
@@ -216,27 +266,27 @@ class Worker:
 
     @property
     def queues(self) -> tuple[Torrelque, ...]:
-        """The queues that it serves, those to steal from too."""
+        """The queues that the worker serves, those to steal from too."""
         return self._source.queues
 
     def health(self) -> WorkerHealth:
-        """How it is, and what it is doing."""
+        """How the worker is, and what it is doing; from any thread."""
         now, clock = time.time(), self._loop.time() if self._loop else 0.0
-        held = [*self._held]  # in one go: the worker may be in another thread
+        held = [*self._held]  # in one go, because the worker may be in another thread
         running = tuple(
             RunningTask(
                 str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
             )
-            for each in held
+            for each in (one.delivery for one in held)
         )
-        counts, state = self._handling.counts, self._state
+        counts, state = self._handling.settling.counts, self._state
         if state == 'running' and self._serving is not None and self._serving.done():
-            # The worker takes no more, and has not come to say so.
+            # Nothing is taken any more, and `run` has not had its turn to write that down.
             state = 'stopping'
         return WorkerHealth(
             self.name, socket.gethostname(), os.getpid(), state, self._started, now,
             tuple(queue.name for queue in self._served.queues), self.concurrency, running,
-            counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each._hangs for each in held),
+            counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each.hangs for each in held),
         )  # fmt: skip
 
     # Parts
@@ -257,7 +307,7 @@ class Worker:
             self._change.set_result(None)
 
     async def _changed(self, timeout: float | None = None) -> None:
-        """Wait until a delivery ends, or the worker is told to stop."""
+        """Wait until a task is settled, or the worker is told to stop."""
         assert self._loop is not None
         self._change = self._loop.create_future()
         await asyncio.wait([self._change], timeout=timeout)
@@ -266,7 +316,7 @@ class Worker:
     async def _prepare(self, app: App) -> None:
         """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
         assert self._loop is not None
-        end, told = self._loop.time() + PREPARING, False
+        end, warned = self._loop.time() + PREPARING, False
         while not self._stops:
             try:
                 await app.prepare()
@@ -274,9 +324,9 @@ class Worker:
             except TorrelqueServerError as exc:
                 if not exc.passing or self._burst and self._loop.time() > end:
                     raise
-                if not told:
+                if not warned:
                     logger.warning('worker %s cannot begin yet: %s', self.name, exc)
-                    told = True
+                    warned = True
             await self._changed(0.2)
 
     async def _serve_until_stopped(self) -> None:
@@ -288,9 +338,10 @@ class Worker:
         try:
             await asyncio.wait([self._serving])
         except asyncio.CancelledError:
-            # Said before the deliveries take their own cancellation, where the whole event loop ends.
-            self._handling.settling.stopping = self._handling.settling.interrupted = True
-            self._handling.settling.until = self._loop.time() + UNWILLING / 2
+            # Where the whole event loop ends, the handlers are cancelled in the same turn.  Say now whose cancellation
+            # that is, before they take it for a failure of their own.
+            self._handling.settling.telling.interrupt()
+            self._handling.settling.telling.stop(self._loop.time() + CANCEL_TIMEOUT / 2)
             if self._state == 'running':
                 self._serving.cancel()
             await asyncio.wait([self._serving])
@@ -309,7 +360,7 @@ class Worker:
             taken = await self._source.take(free, wait=not self._burst)
             if not taken:
                 if not self._held:
-                    # Hooks that were told of deaths may have enqueued something.
+                    # The last look for deaths.  Hooks that it has told of some may have enqueued tasks.
                     if await self._deaths.look():
                         continue
                     return
@@ -322,22 +373,22 @@ class Worker:
         now = self._loop.time()
         for queue, tasks in taken:
             for task_id, task in tasks:
-                delivery = Delivery(queue, task_id, task, self._handling.plan, now)
-                self._held[delivery] = None
-                # Not by the loop's factory, which makes the tasks that handlers begin.
-                delivery._work = asyncio.Task(self._handling.handle(delivery), loop=self._loop)
-                self._keeper.look_at(delivery)
+                held = Held(queue, task_id, task, self._handling.resolver.default, now, self._loop)
+                self._held[held] = None
+                # Not by the loop's factory, because that is for the tasks that handlers begin.
+                held.begin(asyncio.Task(self._handling.handle(held), loop=self._loop))
+                self._keeper.look_at(held)
             if self._rate is not None:
                 self._rate.spend(len(tasks))
 
-    def _ended(self, delivery: Delivery) -> None:
-        if delivery._watch is not None:
-            delivery._watch.cancel()
-        del self._held[delivery]
+    def _ended(self, held: Held) -> None:
+        if held.watch is not None:
+            held.watch.cancel()
+        del self._held[held]
         self._tell()
 
     async def _end(self, patience: float) -> None:
-        """Finish; whoever is cancelled meanwhile waits no longer for handlers, but leaves nothing behind."""
+        """Finish.  When cancelled meanwhile, wait no longer for handlers, but leave nothing behind all the same."""
         finishing = asyncio.ensure_future(self._finish(patience))
         cancelled: asyncio.CancelledError | None = None
         while not finishing.done():
@@ -345,7 +396,8 @@ class Worker:
                 await asyncio.wait([finishing])
             except asyncio.CancelledError as exc:
                 cancelled = exc
-                self._hurried = self._handling.settling.interrupted = True
+                self._hurried = True
+                self._handling.settling.telling.interrupt()
                 self._tell()
         finishing.result()
         if cancelled is not None:
@@ -355,31 +407,36 @@ class Worker:
         assert self._loop is not None and self._keeper is not None
         if self._state == 'running':
             self._state = 'stopping'
-        settling = self._handling.settling
+        telling = self._handling.settling.telling
         end, stops = self._loop.time() + patience, self._stops
-        settling.stopping, settling.until = True, end + UNWILLING / 2
+        telling.stop(end + CANCEL_TIMEOUT / 2)
         if patience:
             self._deaths.end(self._tell)
         while (self._held or self._deaths.busy) and not self._hurried and self._stops < max(2, stops):
             if (left := end - self._loop.time()) <= 0:
                 break
             await self._changed(left)
-        settling.until = min(settling.until, self._loop.time() + UNWILLING / 2)
-        # The last first, for each goes to the head of its queue.
-        for delivery in reversed(self._held):
-            delivery._cancel(Stop.SHUTDOWN)
-        end = self._loop.time() + UNWILLING
-        while any(not each._hangs for each in self._held) and (left := end - self._loop.time()) > 0:
+        telling.stop(min(telling.until, self._loop.time() + CANCEL_TIMEOUT / 2))
+        # Each task that is given back goes to the head of its queue.  So the last goes first, for all to keep their
+        # order.
+        for held in reversed(self._held):
+            held.stop(Stop.SHUTDOWN)
+        end = self._loop.time() + CANCEL_TIMEOUT
+        while any(not held.hangs for held in self._held) and (left := end - self._loop.time()) > 0:
             await self._changed(left)
-        # Handlers that do not take a cancellation.
-        unwilling = [delivery for delivery in self._held if not delivery._settled]
-        if unwilling:
-            logger.warning('%d handlers do not end; their tasks are given back', len(unwilling))
-            for delivery in unwilling:
-                delivery._settled = delivery._booked = True
-            await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])
-        await self._deaths.close(UNWILLING)
+        await self._give_back_unwilling()
+        await self._deaths.close(CANCEL_TIMEOUT)
         # What the queue has not taken by now is left to its lease.
-        await self._handling.abandon(self._held)
+        await self._handling.settling.abandon(self._held)
         await self._keeper.close()
         await self._handling.close()
+
+    async def _give_back_unwilling(self) -> None:
+        """Give the tasks back whose handlers were cancelled, and go on all the same."""
+        unwilling = [held for held in self._held if not held.settled]
+        if unwilling:
+            logger.warning('%d handlers do not end; their tasks are given back', len(unwilling))
+            for held in unwilling:
+                held.settle()
+                held.book()
+            await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])

@@ -38,7 +38,7 @@ class Ours(Looped):
 
     async def drain_bulk(self, count: int, bulk: int) -> None:
         while count > 0:
-            some = await self._queue.dequeue(max_tasks=bulk)
+            some = await self._queue.dequeue_many(bulk)
             for _, payload in some:
                 handle(payload)
             await self._queue.release_many([task_id for task_id, _ in some])

@@ -92,7 +92,7 @@ class Worker:
 
     async def _bulk(self, most: int) -> None:
         while True:
-            some = await self._queue.dequeue(max_tasks=most)
+            some = await self._queue.dequeue_many(most)
             self._done(sum(await self._queue.release_many([task_id for task_id, _ in some])))
 
     def _done(self, count: int) -> None:

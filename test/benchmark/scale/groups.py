@@ -138,7 +138,7 @@ class _Large:
     async def take(self, count: int) -> None:
         """Take so many, and keep them."""
         while count > 0:
-            count -= len(await self._queue.dequeue(5, max_tasks=MOST))
+            count -= len(await self._queue.dequeue_many(MOST, 5))
 
     def end_leases(self) -> None:
         working = self._queue.keys['working']
@@ -154,7 +154,7 @@ class _Large:
         while (stats := await self._queue.get_queue_stats()).tasks:
             if not stats.pending:
                 self.end_leases()
-            some = await self._queue.dequeue(5, max_tasks=MOST)
+            some = await self._queue.dequeue_many(MOST, 5)
             self._tally.take(sum(await self._queue.release_many([task_id for task_id, _ in some])))
 
     def forget_cancelled(self) -> None:

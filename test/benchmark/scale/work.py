@@ -186,7 +186,7 @@ async def drain_in_bulk(
     """Take and release so many tasks by one loop; ``note`` is told after each call how many are done."""
     done = 0
     while done < count:
-        some = await queue.dequeue(PATIENCE, max_tasks=most)
+        some = await queue.dequeue_many(most, PATIENCE)
         tally.take(sum(await queue.release_many([task_id for task_id, _ in some])))
         done += len(some)
         if note:

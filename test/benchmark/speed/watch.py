@@ -58,7 +58,7 @@ async def _change(url: str, count: int, pause: float) -> None:
                 await asyncio.sleep(pause)
         else:
             for _ in range(0, count, 100):
-                await queue.release_many([item for item, _ in await queue.dequeue(max_tasks=100)], result_ttl=60)
+                await queue.release_many([item for item, _ in await queue.dequeue_many(100)], result_ttl=60)
 
 
 class Round:

@@ -263,7 +263,7 @@ class Rig:
         waiting = {i: p for i, p in seen.payloads.items() if i not in {*seen.working, *seen.delayed, *seen.dead}}
         got: dict[str, bytes] = {}
         while len(got) < len(waiting):
-            some = await queue.dequeue(LIMIT, max_tasks=250)
+            some = await queue.dequeue_many(250, LIMIT)
             got.update((task_id, json.dumps(task).encode()) for task_id, task in some)
             if await queue.release_many(task_id for task_id, _ in some) != [True] * len(some):
                 raise FoundError(f'some of {some} could not be released')

@@ -37,13 +37,13 @@ class Bench:
     async def take(self, *task_ids: str, **options: Any) -> None:
         """Tasks that are with the caller."""
         await self.put(*task_ids, **options)
-        for task_id, _ in await self.other.dequeue(1, max_tasks=1 + len(task_ids)):
+        for task_id, _ in await self.other.dequeue_many(1 + len(task_ids), 1):
             self.held[task_id] = task_id
 
     async def kill(self, *task_ids: str) -> None:
         """Tasks that are dead."""
         await self.put(*task_ids)
-        for task_id, _ in await self.other.dequeue(1, max_tasks=1 + len(task_ids)):
+        for task_id, _ in await self.other.dequeue_many(1 + len(task_ids), 1):
             await self.other.bury(task_id)
 
 
@@ -135,6 +135,11 @@ async def _limited(bench: Bench) -> None:
 
 async def _paused(bench: Bench) -> None:
     await bench.other.pause()
+    await bench.put('t0')
+
+
+async def _probing(bench: Bench) -> None:
+    await bench.other.pause(probe=60)
     await bench.put('t0')
 
 
@@ -299,14 +304,14 @@ CASES = [
     Case('dequeue', 'work is there', lambda b: b.queue.dequeue(), TAKE, putting(3)),
     Case('dequeue', 'with a timeout', lambda b: b.queue.dequeue(5), TAKE, putting(3)),
     Case('dequeue', 'not waiting', lambda b: b.queue.dequeue(0), TAKE, putting(3)),
-    Case('dequeue', 'some', lambda b: b.queue.dequeue(max_tasks=3), TAKE, putting(5)),
-    Case('dequeue', 'grouped', lambda b: b.queue.dequeue(max_tasks=3), TAKE, _strict),
+    Case('dequeue_many', 'some', lambda b: b.queue.dequeue_many(3), TAKE, putting(5)),
+    Case('dequeue_many', 'grouped', lambda b: b.queue.dequeue_many(3), TAKE, _strict),
     Case('dequeue', 'nothing is there', lambda b: b.queue.dequeue(0), TAKE, raises=TorrelqueTimeoutError),
     Case('dequeue', 'a short wait', lambda b: b.queue.dequeue(0.01), TAKE, raises=TorrelqueTimeoutError),
     Case('dequeue', 'at the bell', lambda b: b.queue.dequeue(), TAKE, waits=True),
     Case('dequeue', 'paused', lambda b: b.queue.dequeue(), TAKE, _paused, waits=True),
     Case('dequeue', 'the bell rings', lambda b: b.queue.dequeue(), TAKE, act=_put_five),
-    Case('dequeue', 'it rings for some', lambda b: b.queue.dequeue(9, max_tasks=3), TAKE, act=_put_five),
+    Case('dequeue_many', 'it rings for some', lambda b: b.queue.dequeue_many(3, 9), TAKE, act=_put_five),
     Case('dequeue', 'it rings again', lambda b: b.queue.dequeue(), TAKE, _waited_before, _put_five),
     Case('dequeue', 'it rings for two', lambda b: b.queue.dequeue(), TAKE, act=_put_for_two),
     Case('dequeue', 'after a wait', lambda b: b.queue.dequeue(), TAKE, _waited_before, waits=True),
@@ -353,6 +358,7 @@ CASES = [
     Case('pause', 'the queue', lambda b: b.queue.pause(), WHOLE, putting(2)),
     Case('pause', 'a group', lambda b: b.queue.pause('g'), WHOLE, _strict),
     Case('resume', '', lambda b: b.queue.resume(), WHOLE, _paused),
+    Case('resume', 'by a probe', lambda b: b.queue.resume(probing=True), WHOLE, _probing),
     Case('get_group_stats', '', lambda b: b.queue.get_group_stats('g'), READ, _strict),
     Case('groups', '', _names, READ, _groups),
     Case('get_queue_stats', '', lambda b: b.queue.get_queue_stats(), READ, putting(2)),

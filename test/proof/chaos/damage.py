@@ -85,5 +85,5 @@ def _take_out(seen: Seen, task_id: str) -> None:
 
 
 def _is_in_a_place(seen: Seen, task_id: str) -> bool:
-    waiting = {*seen.plain, *seen.priority, *seen.heads}.union(*seen.waiting.values())
+    waiting = {*seen.plain, *seen.priority, *seen.heads_in_turn}.union(*seen.waiting.values())
     return task_id in {*waiting, *seen.working, *seen.delayed, *seen.dead}

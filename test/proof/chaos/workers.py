@@ -79,9 +79,9 @@ class Told(Torrelque):
 
     by: Worked
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
-        found = await super().dequeue(timeout, max_tasks=max_tasks)
-        for task_id, task in [found] if max_tasks == 1 else found:
+    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+        found = await super().dequeue_many(max_tasks, timeout)
+        for task_id, task in found:
             self.by.hold(task_id, task)
         return found
 

@@ -88,11 +88,9 @@ class Consumer:
     async def do_take(self, number: int, timeout: float, most: int) -> None:
         self.tell(begun=number, verb='take')
         try:
-            # With one at the most it is no list that is returned.
-            got = await self.queue.dequeue(timeout, max_tasks=most)
+            deliveries = await self.queue.dequeue_many(most, timeout)
         except TorrelqueTimeoutError:
-            got = []
-        deliveries = [got] if isinstance(got, tuple) else got
+            deliveries = []
         self.jobs.update((str(task_id), job) for task_id, job in deliveries)
         self.held += [task_id for task_id, _ in deliveries]
         self.tell(ended=number, taken=[[task_id, task_id.token, job] for task_id, job in deliveries])

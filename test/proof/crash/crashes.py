@@ -172,7 +172,7 @@ class Rig:
         got = []
         with contextlib.suppress(TorrelqueTimeoutError):
             while True:
-                got += await other.dequeue(0, max_tasks=50)
+                got += await other.dequeue_many(50, 0)
         run.faults += check_leases(seen, got)
         for task_id, _ in got:
             if not await other.touch(task_id, task_timeout=60):
@@ -208,7 +208,7 @@ async def _take_until(other: Torrelque, over: Callable[[TorrelqueQueueStats], bo
     began = time.monotonic()
     while not over(await other.get_queue_stats()):
         with contextlib.suppress(TorrelqueTimeoutError):
-            some = await other.dequeue(0.3, max_tasks=3)
+            some = await other.dequeue_many(3, 0.3)
             got += some
             for task_id, _ in some:
                 if not await other.release(task_id):

@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 NOTES = (
     Mutant(
         'deaths-by-attempts-unnoted', BEYOND, 'nobody is told that the task of a killed consumer is dead',
-        (script('_bury', '  if default then\n    -- Keys   untold', '  if false then\n    -- Keys   untold'),),
+        (script('_bury', '  if default then\n    --@ keys untold', '  if false then\n    --@ keys untold'),),
         ('deaths::test_a_death_by_used_up_attempts_is_told_of_until_somebody_says_that_it_was',),
     ),
     Mutant(
@@ -63,12 +63,12 @@ NOTES = (
     ),
     Mutant(
         'tell-begins-with-memory', BEYOND, 'nobody is told of deaths while memory is full',
-        (script('tell', "  redis.call('ZREM', untold, unpack(seen))\n", ''),),
+        (script('tell', "  redis.call('ZREM', untold, unpack(due))\n", ''),),
         ('deaths::test_deaths_are_noted_and_told_of_when_memory_is_full',),
     ),
     Mutant(
         'tell-without-a-bound', 10, 'deaths with large tasks are more than one reply should have',
-        (script('tell', 'bytes >= most', 'false'),),
+        (script('tell', 'bytes >= max_bytes', 'false'),),
         ('deaths::test_large_tasks_are_told_of_one_by_one',),
     ),
     Mutant(
@@ -157,7 +157,8 @@ TELLING = (
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
-        (client('worker/worker', 'await self._deaths.close(UNWILLING)', 'await asyncio.wait(self._deaths._tasks)'),),
+        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
+                'await asyncio.wait(self._deaths._tasks)'),),
         ('worker_deaths::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(
@@ -173,9 +174,10 @@ TELLING = (
     ),
     Mutant(
         'hook-cancels-the-look', BEYOND, 'a hook that cancels itself is the last that a worker calls for such deaths',
-        (client('worker/deaths', 'call = self._start(call_hooks(delivery._plan.on_dead, delivery, error))\n',
-                'call = self._start(asyncio.sleep(0))\n'
-                '        await call_hooks(delivery._plan.on_dead, delivery, error)\n'),),
+        (client('worker/deaths', 'await call_hooks_apart(resolved.on_dead, delivery, error, start=self._start)',
+                'for hook in resolved.on_dead:\n'
+                '            if asyncio.iscoroutine(got := hook(delivery, error)):\n'
+                '                await got'),),
         ('worker_deaths::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
     ),
     Mutant(

@@ -67,8 +67,8 @@ ENDS = (
         'worker-burst-ends-early', BEYOND, 'a burst ends while its handlers enqueue more',
         (client(
             'worker/worker',
-            'if not self._held:\n                    # Hooks',
-            'if True:\n                    # Hooks',
+            'if not self._held:\n                    # The last',
+            'if True:\n                    # The last',
         ),),
         ('worker::test_a_burst_handles_what_its_handlers_enqueue',),
     ),
@@ -99,14 +99,14 @@ ENDS = (
     ),
     Mutant(
         'worker-ends-in-another-order', BEYOND, 'at the end tasks go back the wrong way round',
-        (client('worker/worker', 'for delivery in reversed(self._held):', 'for delivery in self._held:'),),
+        (client('worker/worker', 'for held in reversed(self._held):', 'for held in self._held:'),),
         ('worker_ends::test_what_does_not_finish_is_given_back_uncounted',),
     ),
     Mutant(
         'worker-unwilling-handlers-keep-their-tasks', BEYOND, 'a handler that takes no cancellation keeps its task',
         (client(
             'worker/worker',
-            'await give_back([(delivery.queue, [(delivery.id, None)]) for delivery in unwilling])',
+            'await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])',
             'pass',
         ),),
         ('worker_ends::test_what_does_not_finish_is_given_back_uncounted',),

@@ -12,7 +12,11 @@ HEALTH = (
     ),
     Mutant(
         'breaker-through-the-pool', BEYOND, 'a queue stays paused where an application uses the same client',
-        (client('worker/breaker', "queue.command('HEXISTS', ", 'queue.client.hexists('),),
+        (client(
+            'worker/breaker',
+            'if await queue.resume(group, probing=True):',
+            "if await queue.client.hexists(queue.keys['probes'], group or '') and await queue.resume(group):",
+        ),),
         ('breaker::test_a_breaker_works_beside_an_application_with_the_same_client',),
     ),
     Mutant(

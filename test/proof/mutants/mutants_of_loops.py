@@ -8,7 +8,7 @@ LOOPS = (
     Mutant(
         'push-through-any-loop', BEYOND, 'a synchronous call waits for a loop of another thread, which may wait for it',
         (client('tasks/loops', 'return run_in_loop(background.loop, coroutine)',
-                'return run_in_loop(next((loop for loop in self._places if loop.is_running()), background.loop),'
+                'return run_in_loop(next((loop for loop in self._in_loops if loop.is_running()), background.loop),'
                 ' coroutine)'),),
         ('loops::test_a_loop_may_wait_for_threads_that_push',
          'loops::test_a_push_does_not_wait_for_a_busy_loop_of_another_thread'),
@@ -36,8 +36,8 @@ LOOPS = (
     ),
     Mutant(
         'background-of-the-parent', BEYOND, 'a forked child waits for a thread that it has not',
-        (client('tasks/loops', 'self._places, self._background = {}, None\n        for',
-                'self._places = {}\n        for'),),
+        (client('tasks/loops', 'self._in_loops, self._background = {}, None\n        for',
+                'self._in_loops = {}\n        for'),),
         ('loops::test_a_program_that_pushes_forks_and_ends',),
     ),
     Mutant(
@@ -68,7 +68,7 @@ LOOPS = (
 THREAD = (
     Mutant(
         'call-blocks-its-own-loop', BEYOND, 'a call from the loop that it waits for stops the worker for ever',
-        (client('worker/delivery', 'if asyncio._get_running_loop() is loop:', 'if False:'),),
+        (client('worker/crossing', 'if asyncio._get_running_loop() is loop:', 'if False:'),),
         ('loops::test_calls_that_would_block_their_own_loop_are_refused',),
     ),
     Mutant(
@@ -102,7 +102,7 @@ THREAD = (
     ),
     Mutant(
         'call-of-an-ended-worker-waits', BEYOND, 'a call of a worker that ends raises what is no error of ours',
-        (client('worker/delivery', 'except concurrent.futures.CancelledError as exc:',
+        (client('worker/crossing', 'except concurrent.futures.CancelledError as exc:',
                 'except concurrent.futures.InvalidStateError as exc:'),),
         ('loops::test_calls_of_a_worker_that_ends_come_to_an_end',),
     ),
@@ -112,7 +112,8 @@ CURRENT = (
     Mutant(
         'task-unknown-behind-a-decorator', BEYOND, 'a coroutine that a plain wrapper makes does not know its task',
         (client('tasks/running', 'async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:\n'
-                '    """What is left of a call, in the event loop."""\n    _running.set(running)',
+                '    """The rest of a plain function that has returned an awaitable; it runs in the event loop."""\n'
+                '    _running.set(running)',
                 'async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:'),),
         ('tasks::test_a_function_knows_its_task_behind_decorators',),
     ),
@@ -149,8 +150,9 @@ SAID = (
     ),
     Mutant(
         'forgotten-is-returned', BEYOND, 'a cancelled task that is forgotten is told to have returned None',
-        (client('tasks/function', 'return None if self._app._keep or self._options.result_ttl is not None else place',
-                'return place'),),
+        (client('tasks/function',
+                'return None if self._definition.keep or self._options.result_ttl is not None else here',
+                'return here'),),
         ('tasks::test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned',),
     ),
     Mutant(
@@ -160,7 +162,7 @@ SAID = (
     ),
     Mutant(
         'longest-time-not-known', BEYOND, 'a time that the queue refuses is accepted, and breaks later',
-        (client('tasks/options', 'if not least <= seconds <= LONGEST and', 'if not least <= seconds < math.inf and'),),
+        (client('protocol/check', 'if not least <= seconds <= most and', 'if not least <= seconds < math.inf and'),),
         ('tasks::test_options_that_cannot_be_meant_are_refused_at_once',),
     ),
     Mutant(

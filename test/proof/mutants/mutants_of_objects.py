@@ -108,7 +108,11 @@ NAMES = (
     ),
     Mutant(
         'breaker-in-the-encoding-of-its-client', BEYOND, 'a group that works again stays paused',
-        (client('worker/breaker', "queue.command('HEXISTS', ", 'queue.client.hexists('),),
+        (client(
+            'worker/breaker',
+            'if await queue.resume(group, probing=True):',
+            "if await queue.client.hexists(queue.keys['probes'], group or '') and await queue.resume(group):",
+        ),),
         ('names::test_a_worker_and_its_breaker_with_names_of_any_text',),
     ),
     Mutant(
@@ -119,7 +123,7 @@ NAMES = (
     ),
     Mutant(
         'id-that-no-name-encodes', BEYOND, 'a group that cannot be is found out by its first task',
-        (client('worker/check', '        value.encode()\n', '        pass\n'),),
+        (client('protocol/check', '            name.encode()\n', '            pass\n'),),
         ('names::test_what_utf_8_cannot_encode_is_refused_where_it_is_said',),
     ),
 )  # fmt: skip
@@ -127,12 +131,13 @@ NAMES = (
 CLOCK = (
     Mutant(
         'bucket-of-the-future-not-written', BEYOND, 'after the clock went back, each look at a bucket counts anew',
-        (script('_groups', 'reset[k], since = since > now, math.min(since, now)', 'since = math.min(since, now)'),),
+        (script('_groups', 'clock_back[k], since = since > now, math.min(since, now)',
+                'since = math.min(since, now)'),),
         ('clock_back::test_a_bucket_counts_from_now_on',),
     ),
     Mutant(
         'bucket-below-nothing', 11, 'a bucket that was written by hand keeps all consumers sweeping',
-        (script('_groups', 'math.max(0, tonumber(left) or most)', 'tonumber(left) or most'),),
+        (script('_groups', 'math.max(0, tonumber(left) or starts)', 'tonumber(left) or starts'),),
         ('clock_back::test_what_nobody_can_wait_for_is_no_endless_loop',),
     ),
     Mutant(
@@ -142,12 +147,12 @@ CLOCK = (
     ),
     Mutant(
         'late-unseen-by-consumers', 11, 'after the clock went back, a group waits for its token for as long',
-        (script('_tend', 'if token and token - now > 1000 then', 'if false then'),),
+        (script('_tend', 'if next_rated and next_rated - now > 1000 then', 'if false then'),),
         ('clock_back::test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes',),
     ),
     Mutant(
         'late-unseen-by-sweeps', BEYOND, 'where all consumers are away, nobody sees that groups wait too long',
-        (script('sweep', 'if room > 0 and (#thirsty > 0 or', 'if false and (#thirsty > 0 or'),),
+        (script('sweep', 'if room > 0 and (#waiting > 0 or', 'if false and (#waiting > 0 or'),),
         ('clock_back::test_a_sweep_sees_it_where_all_consumers_are_away',),
     ),
     Mutant(
@@ -167,7 +172,7 @@ CLOCK = (
     ),
     Mutant(
         'late-first-write-needs-memory', 9, 'who leaves a server without memory is refused after its clock went back',
-        (script('_tend', 'if back or not (told and written) then', 'if not back and not (told and written) then'),),
+        (script('_tend', 'if back or not (rings and written) then', 'if not back and not (rings and written) then'),),
         ('clock_back::test_a_full_server_lets_it_pass',),
     ),
 )  # fmt: skip

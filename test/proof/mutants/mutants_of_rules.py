@@ -133,18 +133,24 @@ RULES = (
     ),
     Mutant(
         'worker-breaker-stays-open', BEYOND, 'a probe that succeeds does not end the pause',
-        (client('worker/breaker', 'await queue.resume(group)', 'pass'),),
+        (client('worker/breaker', 'await queue.resume(group, probing=True)', 'False'),),
         ('breaker::test_failures_in_a_row_pause_the_queue_for_all_until_a_probe_succeeds',),
     ),
     Mutant(
         'worker-breaker-ends-the-pause-of-an-operator', BEYOND,
         'a probe that succeeds ends the pause that an operator has set meanwhile',
+        (client('worker/breaker', 'resume(group, probing=True)', 'resume(group)'),),
+        ('breaker::test_the_pause_of_an_operator_stays',),
+    ),
+    Mutant(
+        'worker-breaker-looks-then-resumes', BEYOND,
+        'a probe that succeeds ends the pause that an operator sets in this moment',
         (client(
             'worker/breaker',
-            "if await queue.command('HEXISTS', queue.keys['probes'], group or ''):",
-            'if True:',
+            'if await queue.resume(group, probing=True):',
+            "if await queue.command('HEXISTS', queue.keys['probes'], group or '') and await queue.resume(group):",
         ),),
-        ('breaker::test_the_pause_of_an_operator_stays',),
+        ('breaker::test_a_probe_that_succeeds_leaves_the_pause_that_an_operator_sets_in_this_moment',),
     ),
     Mutant(
         'worker-breaker-remembers-too-long', BEYOND, 'after an operator ended its pause one failure is enough',
@@ -173,25 +179,25 @@ RULES = (
     Mutant(
         'worker-attempts-unchecked', BEYOND, 'a task may be tried 0 times',
         (client(
-            'worker/options',
-            "return check_count(max_attempts, 'max_attempts')",
-            'return max_attempts',
+            'protocol/check',
+            'return check_count(attempts, what, least)',
+            'return attempts',
         ),),
         ('worker::test_options_that_cannot_be_meant_are_refused',),
     ),
     Mutant(
         'worker-lost-success-counts', BEYOND, 'a success that came too late is told as one',
-        (client('worker/settling', 'self.released([delivery], [held])', 'self.released([delivery], [True])'),),
+        (client('worker/settling', 'self.released([held], [ours])', 'self.released([held], [True])'),),
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
     ),
     Mutant(
         'worker-lost-success-told', BEYOND, 'a success that came too late is told to the hooks',
         (client(
             'worker/settling',
-            '[held])\n        if not held:\n            return',
-            '[held])\n'
-            '        if not held:\n'
-            '            await call_hooks(delivery._plan.on_success, delivery, result)\n'
+            '[ours])\n        if not ours:\n            return',
+            '[ours])\n'
+            '        if not ours:\n'
+            '            await call_hooks_apart(held.resolved.on_success, delivery, result)\n'
             '            return',
         ),),
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
@@ -200,9 +206,9 @@ RULES = (
         'worker-lost-success-resets-the-breaker', BEYOND, 'a success that came too late ends the row of failures',
         (client(
             'worker/settling',
-            '[held])\n        if not held:\n            return',
-            '[held])\n'
-            '        if not held:\n'
+            '[ours])\n        if not ours:\n            return',
+            '[ours])\n'
+            '        if not ours:\n'
             '            if self._gates is not None:\n'
             '                await self._gates.count(delivery, None)\n'
             '            return',
@@ -214,19 +220,20 @@ RULES = (
         'a success that came too late is counted as one, where several are released together',
         (client(
             'worker/releasing',
-            'self._settling.released(deliveries, told)',
-            'self._settling.released(deliveries, [True] * len(told))',
+            'self._released(held, ours)',
+            'self._released(held, [True] * len(ours))',
         ),),
         ('worker_promises::test_a_success_that_came_too_late_is_none',),
     ),
     Mutant(
         'worker-goes-before-the-job', BEYOND, 'what the worker says goes before what the function says',
-        (client('worker/handling', "other if own in (None, '') else own", "own if other in (None, '') else other"),),
+        (client('worker/resolving', "default if own in (None, '') else own",
+                "own if default in (None, '') else default"),),
         ('tasks::test_what_the_decorator_says_goes_before_the_worker',),
     ),
     Mutant(
         'worker-hooks-after-the-job', BEYOND, "the worker's hooks are called after those of the job",
-        (client('worker/handling', 'else (defaults, job)', 'else (job, defaults)'),),
+        (client('worker/resolving', 'else (defaults, job)', 'else (job, defaults)'),),
         ('worker_promises::test_what_hooks_raise_changes_nothing',),
     ),
     Mutant(
@@ -236,7 +243,7 @@ RULES = (
     ),
     Mutant(
         'worker-killed-attempts-do-not-count', BEYOND, 'a task that kills its workers kills workers for ever',
-        (client('worker/handling', ' and await settling.was_used_up(delivery, most)', ' and False'),),
+        (client('worker/handling', ' and await settling.was_used_up(held, most)', ' and False'),),
         ('worker::test_a_task_that_kills_its_workers_is_dead_without_being_tried_again',),
     ),
     Mutant(
@@ -258,19 +265,19 @@ RULES = (
         'a task whose result cannot be kept is done again and again',
         (client(
             'worker/settling',
-            'await self.failed(delivery, exc, hopeless=True)\n            return\n',
-            'await self.failed(delivery, exc)\n            return\n',
+            'await self.failed(held, exc, hopeless=True)\n            return\n',
+            'await self.failed(held, exc)\n            return\n',
         ),),
         ('worker::test_a_result_that_cannot_be_kept_makes_the_task_dead',),
     ),
     Mutant(
         'worker-none-not-kept', BEYOND, 'a result of None is not kept although it is to be',
-        (client('worker/handling', '_releaser(delivery.queue, plan.ttl)', '_releaser(delivery.queue, None)'),),
+        (client('worker/settling', 'key = held.delivery.queue, held.resolved.ttl', 'key = held.delivery.queue, None'),),
         ('worker::test_what_a_handler_returns_is_the_result',),
     ),
     Mutant(
         'worker-thread-over-its-time-gives-its-place-up', BEYOND, 'more threads run than there are places',
-        (client('worker/handling', 'await asyncio.wait([thread])', 'pass'),),
+        (client('worker/settling', 'await asyncio.wait([held.thread])', 'pass'),),
         ('worker_ends::test_a_thread_that_is_over_its_time_keeps_its_place',),
     ),
     Mutant(
@@ -296,8 +303,8 @@ RULES = (
         'worker-gives-up-at-once', BEYOND,
         'a task whose worker cannot reach the server when it has ended is done again',
         (client(
-            'worker/settling',
-            'if now > max(each._valid for each in deliveries) or self.stopping and now > self.until:',
+            'worker/telling',
+            'if now > max(each.valid for each in held) or self.stopping and now > self.until:',
             'if True:',
         ),),
         ('worker_time::test_what_a_handler_came_to_is_settled_when_the_server_is_back',),

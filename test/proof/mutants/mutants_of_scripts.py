@@ -25,7 +25,7 @@ FENCE = (
     ),
     Mutant(
         'token-to-the-millisecond', 3, 'an id that is used anew within a millisecond is not fenced from its old holder',
-        (script('claim', 'local claimed = exact', 'local claimed = stamp'),),
+        (script('claim', "local claimed = stamp .. '.' .. string.sub(fraction, 4)", 'local claimed = stamp'),),
         ('verbs',),
     ),
     Mutant(
@@ -45,14 +45,14 @@ FENCE = (
     ),
     Mutant(
         'release-unknown-is-done', 3, 'who releases what is gone is told that it was done, resent or not',
-        (script('release', 'elseif resent and (not seen[id] or', 'elseif (not seen[id] or'),),
+        (script('release', 'elseif resent and (not released[id] or', 'elseif (not released[id] or'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
         'clients-time', 4, 'deadlines are set and judged by the clock of who calls',
         (
-            script('_time', 'local now = tonumber(stamp)',
-                   "local now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
+            script('_time', 'now = tonumber(stamp)',
+                   "now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
             script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
             client('protocol/transition', "packed: bytes = _pack(('1' if resent else '', *args))",
                    "packed: bytes = _pack((('1' if resent else '') + f'@{__import__(\"time\").time_ns() // 10**6}',"
@@ -62,8 +62,8 @@ FENCE = (
     ),
     Mutant(
         'lease-ends-early', 4, 'a sweep takes tasks from who works on them',
-        (script('sweep', "local ids = redis.call('ZRANGEBYSCORE', key, '-inf', stamp,",
-                "local ids = redis.call('ZRANGEBYSCORE', key, '-inf', '+inf',"),),
+        (script('sweep', "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', stamp,",
+                "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', '+inf',"),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
     ),
     Mutant(
@@ -82,7 +82,7 @@ FENCE = (
 PLACES = (
     Mutant(
         'hole-filled-twice', 1, 'an id enqueued anew over its hole is twice in pending',
-        (script('_append', "if #ids > 0 and redis.call('EXISTS', holes) == 1 then", 'if false then'),),
+        (script('_append', "if #fresh > 0 and redis.call('EXISTS', holes) == 1 then", 'if false then'),),
         ('verbs::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
     ),
     Mutant(
@@ -108,13 +108,13 @@ PLACES = (
     ),
     Mutant(
         'late-first-sending', 1, 'an enqueue that comes after its own repetition puts a working task to pending',
-        (script('enqueue', 'if not (late and not given.mark and lives(ARGV[i])) then', 'if true then'),),
+        (script('enqueue', 'if not (some_there and not given.mark and lives(ARGV[i])) then', 'if true then'),),
         ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
     ),
     Mutant(
         'dead-is-pending-too', 1, 'a task whose attempts are used up is put back as well',
-        (script('requeue', "lay(id, why, 'its attempts are used up')\n    return 'dead'",
-                "lay(id, why, 'its attempts are used up')"),),
+        (script('requeue', "bury(id, why, 'its attempts are used up')\n    return 'dead'",
+                "bury(id, why, 'its attempts are used up')"),),
         ('verbs::test_attempts_used_up_are_dead',),
     ),
     Mutant(
@@ -196,7 +196,7 @@ PLACES = (
     ),
     Mutant(
         'rest-of-heads-lost', 5, 'the heads that a claim had no room for are in no list',
-        (script('_groups', "redis.call('RPUSH', turns, unpack(rest))\n    used_up = false", ''),),
+        (script('_groups', "redis.call('RPUSH', turns, unpack(rest))\n    turns_over = false", ''),),
         ('groups::test_heads_that_a_claim_has_no_room_for_keep_their_turn',),
     ),
     Mutant(
@@ -224,8 +224,8 @@ PLACES = (
     ),
     Mutant(
         'push-before-remove-sweep', 5, 'a server without free memory refuses that a task comes back',
-        (script('sweep', "redis.call('ZREM', key, id)", "redis.call('HSET', state .. id, 'status', PENDING)\n"
-                "      redis.call('ZREM', key, id)"),),
+        (script('sweep', "redis.call('ZREM', from, id)", "redis.call('HSET', state .. id, 'status', PENDING)\n"
+                "      redis.call('ZREM', from, id)"),),
         ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
     ),
 )  # fmt: skip
@@ -243,12 +243,12 @@ TWICE = (
     ),
     Mutant(
         'release-resent-is-unknown', 6, 'a release whose reply was lost says that the task was not held',
-        (script('release', 'elseif resent and (not seen[id] or', 'elseif false and (not seen[id] or'),),
+        (script('release', 'elseif resent and (not released[id] or', 'elseif false and (not released[id] or'),),
         ('faults::test_settling_is_once',),
     ),
     Mutant(
         'release-cancelled-resent', 6, 'a release as cancelled whose reply was lost says that it was not done',
-        (script('release', "string.byte(keep) == 54 and not redis", "false and not redis"),),
+        (script('release', "string.sub(keep, 1, 1) == CANCELLED and not redis", "false and not redis"),),
         ('faults::test_a_release_as_cancelled_is_once',),
     ),
     Mutant(
@@ -290,7 +290,7 @@ TWICE = (
     Mutant(
         'claim-record-not-written', 6, 'a claim whose reply was lost takes others, and its tasks wait for their lease',
         (script('claim',
-                "redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = tried}), 'PX', 60000)",
+                "redis.call('SET', record, cjson.encode({time = claimed, ids = given, probes = probed}), 'PX', 60000)",
                 ''),),
         ('faults::test_dequeue_is_once',),
     ),
@@ -305,13 +305,13 @@ TWICE = (
 HARM = (
     Mutant(
         'broken-key-fails-enqueue', 8, 'one id whose key holds something else fails the call of all',
-        (script('enqueue', "local was = redis.pcall(", 'local was = redis.call('),),
+        (script('enqueue', "local known = redis.pcall(", 'local known = redis.call('),),
         ('verbs::test_a_key_of_another_type_hits_its_own_call_only',),
     ),
     Mutant(
         'broken-key-fails-claim', 8, 'one id whose key holds something else fails every claim',
-        (script('claim', "local key = state .. id\n      local known = bytes < most and redis.pcall(",
-                'local key = state .. id\n      local known = bytes < most and redis.call('),),
+        (script('claim', "local key = state .. id\n      local known = bytes < max_bytes and redis.pcall(",
+                'local key = state .. id\n      local known = bytes < max_bytes and redis.call('),),
         ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
@@ -341,7 +341,7 @@ HARM = (
     ),
     Mutant(
         'one-attempt-more', BEYOND, 'a task is dead one attempt too late',
-        (script('_bury', '>= tonumber(most)', '> tonumber(most)'),),
+        (script('_bury', '>= tonumber(max_attempts)', '> tonumber(max_attempts)'),),
         ('verbs::test_attempts_used_up_are_dead',),
     ),
     Mutant(
@@ -356,7 +356,7 @@ HARM = (
     ),
     Mutant(
         'given-back-to-the-end', 7, 'a task that was taken for nobody loses its turn',
-        (script('_append', "redis.call(head and 'RPUSH' or 'LPUSH',", "redis.call('LPUSH',"),),
+        (script('_append', "redis.call(at_head and 'RPUSH' or 'LPUSH',", "redis.call('LPUSH',"),),
         ('verbs::test_requeue_goes_to_the_end_and_forgiven_to_the_head',),
     ),
 )  # fmt: skip

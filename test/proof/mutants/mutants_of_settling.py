@@ -15,29 +15,29 @@ LINES = 'worker_settling::test_a_worker_tells_of_its_start_its_tasks_and_its_end
 OUTCOMES = (
     Mutant(
         'booked-by-what-came-out', BEYOND, 'a shutdown has a task fail whose library makes an error of it',
-        (client('worker/settling', 'if why is None and not (asked and self.interrupted):',
+        (client('worker/settling', 'if why is None and not (asked and interrupted):',
                 'if not isinstance(error, asyncio.CancelledError):'),),
         (AS_IT_IS,),
     ),
     Mutant(
         'time-limit-by-what-came-out', BEYOND, 'a task that is over its time fails with what its library made of that',
-        (client('worker/settling', 'await self.failed(delivery, late)', 'await self.failed(delivery, error)'),),
+        (client('worker/settling', 'await self.failed(held, late)', 'await self.failed(held, error)'),),
         (AS_IT_IS,),
     ),
     Mutant(
         'end-of-loop-a-failure', BEYOND, 'tasks fail because their event loop ends',
-        (client('worker/settling', 'and not (asked and self.interrupted):', 'and True:'),),
+        (client('worker/settling', 'and not (asked and interrupted):', 'and True:'),),
         ('worker_settling::test_the_end_of_the_event_loop_is_no_failure',),
     ),
     Mutant(
         'cancels-itself-for-nothing', BEYOND, 'a task that cancels itself goes round for ever',
-        (client('worker/settling', 'and not (asked and self.interrupted):', 'and not asked:'),),
+        (client('worker/settling', 'and not (asked and interrupted):', 'and not asked:'),),
         (ITSELF,),
     ),
     Mutant(
         'settled-in-the-handlers-task', BEYOND, 'a timer that a handler left behind cuts off what becomes of its task',
-        (client('worker/handling', 'return self._settle(delivery, settling.succeeded(delivery, result))',
-                'delivery._settled = True\n        await settling.succeeded(delivery, result)\n        return False'),),
+        (client('worker/handling', 'settling.settle(held, settling.succeeded(held, result))',
+                'held.settle()\n            await settling.succeeded(held, result)\n            return False'),),
         ('worker_settling::test_a_timer_that_a_handler_left_behind_does_not_meet_the_settling',),
     ),
 )  # fmt: skip
@@ -45,7 +45,7 @@ OUTCOMES = (
 REFUSALS = (
     Mutant(
         'refused-is-refused', BEYOND, 'finished work is done again where the server took no writes for a moment',
-        (client('worker/settling', 'if isinstance(exc, TorrelqueServerError) and not exc.passing:',
+        (client('worker/telling', 'if isinstance(exc, TorrelqueServerError) and not exc.passing:',
                 'if isinstance(exc, TorrelqueServerError):'),),
         (FOR_A_WHILE,),
     ),
@@ -56,18 +56,18 @@ REFUSALS = (
     ),
     Mutant(
         'gives-up-when-it-stops', BEYOND, 'a worker that stops does not book what was done',
-        (client('worker/settling', 'self.stopping and now > self.until', 'self.stopping'),),
+        (client('worker/telling', 'self.stopping and now > self.until', 'self.stopping'),),
         (FOR_A_WHILE,),
     ),
     Mutant(
         'never-gives-up', BEYOND, 'a worker cannot be stopped while the server takes no writes',
-        (client('worker/settling', ' or self.stopping and now > self.until', ''),
-         client('worker/worker', 'await self._handling.abandon(self._held)', 'pass')),
+        (client('worker/telling', ' or self.stopping and now > self.until', ''),
+         client('worker/worker', 'await self._handling.settling.abandon(self._held)', 'pass')),
         ('worker_settling::test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_takes_no_writes',),
     ),
     Mutant(
         'lease-left-while-unsettled', BEYOND, 'a task is done again whose success could not be told for a lease',
-        (client('worker/keeper', 'if delivery._settled and delivery._booked is not None:', 'if delivery._settled:'),),
+        (client('worker/keeper', 'if not held.needs_lease:', 'if held.settled:'),),
         ('worker_settling::test_a_lease_is_renewed_while_its_task_cannot_be_settled',),
     ),
     Mutant(
@@ -77,7 +77,7 @@ REFUSALS = (
     ),
     Mutant(
         'refused-result-runs-again', BEYOND, 'a task whose result the server refuses runs again without end',
-        (client('worker/settling', 'await self.failed(delivery, exc, hopeless=True)', 'raise'),),
+        (client('worker/settling', 'await self.failed(held, exc, hopeless=True)', 'raise'),),
         (TOO_LARGE,),
     ),
     Mutant(
@@ -92,7 +92,7 @@ REFUSALS = (
     ),
     Mutant(
         'error-refused', BEYOND, 'a task whose error the server refuses stays working',
-        (client('worker/settling', 'return await self.repeat([delivery], lambda: settle(text))', 'raise'),),
+        (client('worker/settling', 'return await self.telling.repeat([held], lambda: settle(text))', 'raise'),),
         ('worker_settling::test_an_error_that_cannot_be_kept_is_replaced',),
     ),
     Mutant(
@@ -156,13 +156,13 @@ SAYINGS = (
     ),
     Mutant(
         'no-rule-at-all', BEYOND, 'a worker without a rule fails each time that it needs one',
-        (client('worker/options', 'if job.retry is None:', 'if False:'),
-         client('worker/options', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
+        (client('worker/resolving', 'if job.retry is None:', 'if False:'),
+         client('worker/resolving', 'check_rule(job.retry)', 'job.retry and check_rule(job.retry)')),
         (REFUSED,),
     ),
     Mutant(
         'absurd-times', BEYOND, 'a worker takes a time that no queue takes',
-        (client('worker/check', 'if not check_number(value, what, 0) <= MAX_SECONDS or', 'if'),),
+        (client('protocol/check', 'if not least <= seconds <= most and', 'if not least <= seconds and'),),
         (REFUSED,),
     ),
     Mutant(
@@ -239,13 +239,13 @@ ODD = (
     ),
     Mutant(
         'hook-fails-the-attempt', BEYOND, 'a hook that cancels itself has the attempt fail',
-        (client('worker/handling', ', asked=lambda: delivery._stop is not None', ''),),
+        (client('worker/handling', ', asked=lambda: held.stopped is not None', ''),),
         ('worker_interrupts::test_a_hook_that_cancels_its_own_task_changes_nothing',),
     ),
     Mutant(
         'cancels-itself-at-a-stop', BEYOND, 'a task that cancels itself goes round for ever where workers come and go',
-        (client('worker/settling', 'if why is None and not (asked and self.interrupted):',
-                'if why is None and not (asked and self.stopping):'),),
+        (client('worker/settling', 'if why is None and not (asked and interrupted):',
+                'if why is None and not (asked and self.telling.stopping):'),),
         ('worker_interrupts::test_a_handler_that_cancels_itself_while_its_worker_stops_has_failed',),
     ),
     Mutant(
@@ -268,7 +268,7 @@ AT_ONCE = (
     ),
     Mutant(
         'silent-queue-asked-each-time', BEYOND, 'a queue waits for the silent server of another',
-        (client('worker/source', 'if self._spares and self._is_spared(queue):', 'if False:'),),
+        (client('worker/source', 'if spare and self._is_spared(queue):', 'if False:'),),
         ('worker_interrupts::test_no_queue_waits_for_the_silent_server_of_another',),
     ),
     Mutant(

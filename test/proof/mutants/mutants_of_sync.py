@@ -12,7 +12,7 @@ SYNC = (
     ),
     Mutant(
         'sync-stale-connection', 3, 'a call over a connection that was closed long ago counts as a repetition',
-        (client('sync/link', 'if wire.usable():', 'if True:'),),
+        (client('sync/link', 'if connection.usable():', 'if True:'),),
         ('sync_faults::test_a_connection_that_the_server_closed_meanwhile_is_not_used',),
     ),
     Mutant(
@@ -27,7 +27,7 @@ SYNC = (
     ),
     Mutant(
         'sync-record-not-deleted', 2, 'the record of a claim of a thread stays',
-        (client('sync/fetcher', "fetcher.line.post('DEL', record)", 'pass'),),
+        (client('sync/fetcher', "fetcher.link.post('DEL', record)", 'pass'),),
         ('sync_faults::test_a_claim_leaves_no_record',),
     ),
     Mutant(
@@ -62,15 +62,15 @@ SYNC = (
     ),
     Mutant(
         'sync-closed-unheard', 11, 'who waits in another thread is not told of the end',
-        (client('sync/fetcher', 'wire.interrupt()', 'pass'),),
+        (client('sync/fetcher', 'connection.interrupt()', 'pass'),),
         ('sync_faults::test_closing_ends_the_waiting',),
     ),
     Mutant(
         'sync-deadline-not-swept', BEYOND, 'a thread whose deadline has come asks once more before it sweeps',
         (client(
             'sync/fetcher',
-            '# The server would end the block some tenth of a second late.\n                self._sweep()',
-            'pass',
+            'second later.\n                self._sweep()',
+            'second later.\n                pass',
         ),),
         ('sync_promises::test_what_is_due_at_the_end_of_a_block_is_swept_before_it_is_asked_for',),
     ),
@@ -136,17 +136,17 @@ SYNC = (
     ),
     Mutant(
         'sync-closing-disconnects-others', BEYOND, 'a queue that is closed takes the connections of the others along',
-        (client('sync/link', 'if not left:', 'if True:'),),
+        (client('sync/client', 'if not left:', 'if True:'),),
         ('sync::test_queues_of_one_client_share_connections',),
     ),
     Mutant(
         'sync-pipeline-of-another', BEYOND, 'a call goes into the transaction of another client',
-        (client('sync/link', 'if not same:', 'if False:'),),
+        (client('sync/client', 'if not same:', 'if False:'),),
         ('sync::test_an_order_and_its_task_are_written_together',),
     ),
     Mutant(
         'sync-pipeline-sends-at-once', BEYOND, 'a call in a pipeline that watches keys is sent at once',
-        (client('sync/link', 'if at_once:', 'if False:'),),
+        (client('sync/client', 'if at_once:', 'if False:'),),
         ('sync::test_an_order_and_its_task_are_written_together',),
     ),
     Mutant(
@@ -166,7 +166,7 @@ SYNC = (
     ),
     Mutant(
         'sync-stays-connected', BEYOND, 'a closed queue keeps its connections',
-        (client('sync/queue', 'self._line.leave(self)', 'pass'),),
+        (client('sync/queue', 'leave_link(self._link, self)', 'pass'),),
         ('sync::test_queues_of_one_client_share_connections',),
     ),
     Mutant(
@@ -199,7 +199,7 @@ SYNC = (
     ),
     Mutant(
         'sync-handshake-without-end', BEYOND, 'a handshake that trickles in has no end',
-        (client('sync/connection', 'left = self._end - time.monotonic()', 'left = 1.0'),),
+        (client('sync/client', 'left = self._end - time.monotonic()', 'left = 1.0'),),
         ('sync_promises::test_a_handshake_that_drips_comes_to_an_end',),
     ),
     Mutant(

@@ -86,8 +86,8 @@ TASKS = (
         'tasks-full-queue-takes-a-call', BEYOND, 'the back-pressure of a call is not kept',
         (client(
             'tasks/function',
-            'await place.limited(options.max_tasks).enqueue(payload',
-            'await place.queue.enqueue(payload',
+            'await here.limited(options.max_tasks).enqueue(payload',
+            'await here.queue.enqueue(payload',
         ),),
         ('tasks::test_options_reach_the_queue',),
     ),
@@ -95,8 +95,8 @@ TASKS = (
         'tasks-full-queue-takes-many', BEYOND, 'the back-pressure of a map is not kept',
         (client(
             'tasks/function',
-            'await place.limited(options.max_tasks).enqueue_many',
-            'await place.queue.enqueue_many',
+            'await here.limited(options.max_tasks).enqueue_many',
+            'await here.queue.enqueue_many',
         ),),
         ('tasks::test_options_reach_the_queue',),
     ),
@@ -114,8 +114,8 @@ TASKS = (
         'tasks-order-made-too-late', BEYOND, 'the first calls of an ordered queue run together',
         (client(
             'tasks/function',
-            'await self._app._order(place, fifo)\n            line.ready = True',
-            'line.ready = True',
+            'await self._loops.keep_order(here, fifo)\n            order.open()',
+            'order.open()',
         ),),
         ('fifo::test_the_limit_is_set_before_the_first_task_and_its_rate_is_kept',),
     ),
@@ -141,17 +141,17 @@ TASKS = (
     ),
     Mutant(
         'tasks-two-at-a-time', BEYOND, 'two calls of an ordered queue run at a time',
-        (client('tasks/app', 'set_limit(group, concurrency=1,', 'set_limit(group, concurrency=2,'),),
+        (client('tasks/loops', 'set_limit(group, concurrency=1,', 'set_limit(group, concurrency=2,'),),
         ('fifo::test_calls_of_a_queue_run_one_at_a_time_in_their_order',),
     ),
     Mutant(
         'tasks-rate-of-an-ordered-queue-removed', BEYOND, 'the rate of an ordered queue is removed',
-        (client('tasks/app', 'rate=None if limit is None else limit.rate', 'rate=None'),),
+        (client('tasks/loops', 'rate=None if limit is None else limit.rate', 'rate=None'),),
         ('fifo::test_the_limit_is_set_before_the_first_task_and_its_rate_is_kept',),
     ),
     Mutant(
         'tasks-worker-makes-no-order', BEYOND, 'a worker begins without the limit of an ordered queue',
-        (client('tasks/app', 'await self._order(place, definition.fifo)', 'pass'),),
+        (client('tasks/app', 'await self._loops.keep_order(here, definition.fifo)', 'pass'),),
         ('fifo::test_the_limit_is_set_before_the_first_task_and_its_rate_is_kept',),
     ),
     Mutant(
@@ -205,7 +205,7 @@ TASKS = (
     ),
     Mutant(
         'tasks-any-priority', BEYOND, 'a priority that no queue has is taken',
-        (client('tasks/options', 'if not -100 <= self.priority <= 100:', 'if False:'),),
+        (client('tasks/options', 'check_priority(self.priority)', 'pass'),),
         ('tasks::test_options_that_cannot_be_meant_are_refused_at_once',),
     ),
     Mutant(
@@ -279,31 +279,31 @@ TASKS = (
     ),
     Mutant(
         'tasks-result-waited-for-without-end', BEYOND, 'wait_result waits for longer than it was told to',
-        (client('tasks/handle', 'self._app.call(self.result(timeout))', 'self._app.call(self.result())'),),
+        (client('tasks/handle', 'self._loops.call(self.result(timeout))', 'self._loops.call(self.result())'),),
         ('tasks_promises::test_a_result_is_waited_for_in_synchronous_code_as_long_as_it_says',),
     ),
     Mutant(
-        'tasks-line-not-ready', BEYOND, 'calls begin before the first has made the order',
-        (client('tasks/line', 'alone or not self.ready', 'alone'),),
-        ('fifo::test_a_line_starts_calls_in_order_whatever_becomes_of_them',),
+        'tasks-order-not-ready', BEYOND, 'calls begin before the first has made the order',
+        (client('tasks/order', 'alone or not self.ready', 'alone'),),
+        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
     Mutant(
-        'tasks-line-alone-beside-others', BEYOND, 'a call that is to be alone begins beside others',
-        (client('tasks/line', 'self.ready and not alone and not self._alone', 'self.ready and not self._alone'),),
-        ('fifo::test_a_line_starts_calls_in_order_whatever_becomes_of_them',),
+        'tasks-order-alone-beside-others', BEYOND, 'a call that is to be alone begins beside others',
+        (client('tasks/order', 'self.ready and not alone and not self._alone', 'self.ready and not self._alone'),),
+        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
     Mutant(
-        'tasks-line-beside-one-alone', BEYOND, 'calls begin beside one that is to be alone',
-        (client('tasks/line', 'self.ready and not alone and not self._alone', 'self.ready and not alone'),),
+        'tasks-order-beside-one-alone', BEYOND, 'calls begin beside one that is to be alone',
+        (client('tasks/order', 'self.ready and not alone and not self._alone', 'self.ready and not alone'),),
         ('fifo::test_every_way_to_enqueue_keeps_the_order',),
     ),
     Mutant(
-        'tasks-line-stands-still', BEYOND, 'a call that is cancelled before its turn keeps the others',
+        'tasks-order-stands-still', BEYOND, 'a call that is cancelled before its turn keeps the others',
         (client(
-            'tasks/line',
+            'tasks/order',
             'if not following.cancelled():\n                self._take(alone)',
             'if True:\n                self._take(alone)',
         ),),
-        ('fifo::test_a_line_starts_calls_in_order_whatever_becomes_of_them',),
+        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
 )  # fmt: skip

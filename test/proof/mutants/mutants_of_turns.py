@@ -43,13 +43,13 @@ GROUPS = (
     ),
     Mutant(
         'slot-kept-by-cancelled-head', 9, 'a cancelled head keeps its slot',
-        (script('_groups', 'heads[k], change[k], lost[#lost + 1] = false, change[k] - 1, id',
-                'heads[k], lost[#lost + 1] = false, id'),),
+        (script('_groups', 'head[k], slots_change[k], struck[#struck + 1] = false, slots_change[k] - 1, id',
+                'head[k], struck[#struck + 1] = false, id'),),
         ('model',),
     ),
     Mutant(
         'slot-kept-by-free-id', 9, 'the holder of an id that was cancelled and enqueued anew keeps its slot',
-        (script('enqueue', 'book().free(id, was[3])', ''),),
+        (script('enqueue', 'book().free(id, known[3])', ''),),
         ('group_faults::test_an_id_that_is_free_again_gives_the_slot_of_its_holder_back',),
     ),
     Mutant(
@@ -64,12 +64,12 @@ GROUPS = (
     ),
     Mutant(
         'next-not-advanced', 9, 'the next of a group does not come up when a slot is free',
-        (script('_groups', '    advance(k)\n    if ahead[k] and', '    if ahead[k] and'),),
+        (script('_groups', '    advance(k)\n    if taken_ahead[k] and', '    if taken_ahead[k] and'),),
         ('groups::test_the_next_comes_up_when_the_head_is_gone',),
     ),
     Mutant(
         'limit-not-checked', 9, 'a group has as many at once as it likes',
-        (script('_groups', 'if heads[k] or slots[k] >= limit_of(k) then', 'if heads[k] then'),),
+        (script('_groups', 'if head[k] or slots[k] >= limit_of(k) then', 'if head[k] then'),),
         ('groups::test_a_failing_head_blocks_its_group_alone_until_it_is_dead',),
     ),
     Mutant(
@@ -86,17 +86,18 @@ GROUPS = (
     ),
     Mutant(
         'bucket-refilled', 9, 'every call finds a full bucket',
-        (script('_groups', 'tonumber(left) or most)', 'most)'),),
+        (script('_groups', 'tonumber(left) or starts)', 'starts)'),),
         ('limits::test_a_bucket_is_not_filled_anew_by_emptiness',),
     ),
     Mutant(
         'token-not-taken', 9, 'a hand-out takes no token',
-        (script('_groups', 'tokens[k], taken[k] = bucket(k) - 1, true', 'tokens[k], taken[k] = bucket(k), true'),),
+        (script('_groups', 'tokens[k], token_taken[k] = bucket(k) - 1, true',
+                'tokens[k], token_taken[k] = bucket(k), true'),),
         ('limits::test_a_bucket_is_not_filled_anew_by_emptiness',),
     ),
     Mutant(
         'thirst-not-noted', 9, 'a group that waits for a token is forgotten',
-        (script('_groups', "return redis.call('ZADD', rated, thirsty[k], names[k]) == 1", 'return false'),),
+        (script('_groups', "return redis.call('ZADD', rated, next_token[k], names[k]) == 1", 'return false'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
     ),
     Mutant(
@@ -111,7 +112,8 @@ GROUPS = (
     ),
     Mutant(
         'probe-of-the-queue-not-the-last', BEYOND, 'when its time has come, a paused queue hands all of its tasks out',
-        (script('claim', "opens, probing, tried = next_probe(''), false, given", 'probing, tried = false, given'),),
+        (script('claim', "probe_at, probing, probed = next_probe(''), false, given",
+                'probing, probed = false, given'),),
         ('probe::test_one_task_is_let_through_when_its_time_has_come_and_no_more',),
     ),
     Mutant(
@@ -121,12 +123,12 @@ GROUPS = (
     ),
     Mutant(
         'probe-not-on-record', 6, 'a claim whose reply was lost does not know that its task is a probe',
-        (script('claim', 'ids = given, probes = tried}', 'ids = given}'),),
+        (script('claim', 'ids = given, probes = probed}', 'ids = given}'),),
         ('probe::test_a_claim_whose_reply_is_lost_is_given_the_same_probe',),
     ),
     Mutant(
         'priority-upside-down', 9, 'the least goes first',
-        (script('enqueue', 'number - rank * 2 ^ 45', 'number + rank * 2 ^ 45'),),
+        (script('enqueue', 'number - urgency * 2 ^ 45', 'number + urgency * 2 ^ 45'),),
         ('groups::test_the_best_of_a_group_first_and_equal_ones_in_order',),
     ),
     Mutant(
@@ -155,8 +157,8 @@ GROUPS = (
         ('group_faults::test_a_key_that_is_lost_keeps_no_group_waiting',),
     ),
     Mutant(
-        'lost-ring-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
-        (script('_groups', 'heads[k] = id\n    end\n    return heads[k] == id', 'end\n    return heads[k] == id'),),
+        'lost-heads-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
+        (script('_groups', 'head[k] = id\n    end\n    return head[k] == id', 'end\n    return head[k] == id'),),
         ('group_faults::test_a_key_that_is_lost_keeps_no_group_waiting',),
     ),
 )  # fmt: skip
@@ -212,6 +214,17 @@ BELL = (
         ('bell::test_what_makes_work_available_wakes_who_waits',),
     ),
     Mutant(
+        'resume-ends-any-pause', BEYOND, 'whoever had a probe ends the pause of an operator',
+        (script('resume', "if ARGV[3] == '1' and", 'if false and'),),
+        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+    ),
+    Mutant(
+        'resume-of-probes-by-what-cannot-be-read', BEYOND,
+        'whoever had a probe ends a pause of which nobody can tell whether it has probes',
+        (script('resume', "~= 1 then", "== 0 then"),),
+        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+    ),
+    Mutant(
         'resume-rings-not', 10, 'who waits at a paused queue waits on',
         (script('resume', "if settle() or ARGV[2] == '' and", 'if settle() and'),),
         ('bell::test_what_makes_work_available_wakes_who_waits',),
@@ -228,12 +241,12 @@ BELL = (
     ),
     Mutant(
         'claim-leaves-work-unrung', 10, 'who sleeps does not learn that a claim left some',
-        (script('_tend', 'local told = more or wait and', 'local told = wait and'),),
+        (script('_tend', 'local rings = more or wait and', 'local rings = wait and'),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
         'bell-always-deleted', 10, 'a claim takes the ring from who sleeps',
-        (script('_tend', 'if told then\n    ring()\n  end', ''),),
+        (script('_tend', 'if rings then\n    ring()\n  end', ''),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
@@ -243,22 +256,23 @@ BELL = (
     ),
     Mutant(
         'time-not-handed-on', 10, 'nobody keeps the time when the one who did takes a task and goes',
-        (script('_tend', 'local told = more or wait and wait <= block and not staying', 'local told = more'),),
+        (script('_tend', 'local rings = more or wait and wait <= block and not staying', 'local rings = more'),),
         ('model::test_any_order_of_calls_and_faults_is_as_the_model_has_it',),
     ),
     Mutant(
         'time-of-leases-not-kept', 10, 'who waits does not know when a lease ends',
-        (script('_tend', 'math.min(due or math.huge, lease or math.huge, token', 'math.min(due or math.huge, token'),),
+        (script('_tend', 'math.min(next_due or math.huge, next_end or math.huge, next_rated',
+                'math.min(next_due or math.huge, next_rated'),),
         ('wait::test_due_and_expired_tasks_come_by_themselves_to_who_waits',),
     ),
     Mutant(
         'time-of-tokens-not-kept', 10, 'who waits does not know when a group gets its token',
-        (script('_tend', 'lease or math.huge, token or math.huge, probe', 'lease or math.huge, probe'),),
+        (script('_tend', 'next_end or math.huge, next_rated or math.huge, probe', 'next_end or math.huge, probe'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
     ),
     Mutant(
         'time-of-probes-not-kept', 10, 'who waits at a paused queue does not know when it lets a task through',
-        (script('_tend', 'token or math.huge, probe or math.huge)', 'token or math.huge)'),),
+        (script('_tend', 'next_rated or math.huge, probe or math.huge)', 'next_rated or math.huge)'),),
         ('probe::test_many_consumers_are_given_one_probe_in_each_interval',),
     ),
     Mutant(
@@ -283,19 +297,19 @@ BELL = (
     ),
     Mutant(
         'sweep-says-all-is-done', 10, 'what is due beyond one batch waits',
-        (script('sweep', 'left = left or #ids == most or room == 0', ''),),
+        (script('sweep', 'unfinished = unfinished or #ids == batch or room == 0', ''),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
     ),
     Mutant(
         'sweep-without-bound', 10, 'a million due tasks stop the server for seconds',
-        (script('sweep', "'-inf', stamp, 'LIMIT', 0, most)\n  for", "'-inf', stamp)\n  for"),),
+        (script('sweep', "'-inf', stamp, 'LIMIT', 0, batch)\n  for", "'-inf', stamp)\n  for"),),
         ('model',),
     ),
     Mutant(
         'holes-without-bound', 10, 'a claim reads all holes of a list, however many they are',
         (
-            script('claim', 'while #given < goal and bytes < most and holed < 200 do\n    local count',
-                   'while #given < goal and bytes < most do\n    local count'),
+            script('claim', 'while #given < goal and bytes < max_bytes and holed < 200 do\n    local count',
+                   'while #given < goal and bytes < max_bytes do\n    local count'),
         ),
         ('model',),
     ),

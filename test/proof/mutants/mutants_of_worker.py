@@ -94,8 +94,8 @@ WORKER = (
         'worker-lease-renewed-once', BEYOND, 'a lease is renewed once, and not again',
         (client(
             'worker/keeper',
-            'delivery._renew_at = began + delivery._lease / 3',
-            'delivery._renew_at = began + delivery._lease * 3',
+            'held.renewed(began)',
+            'held.renewed(began + 3 * held.lease)',
         ),),
         ('worker_time::test_a_lease_is_renewed_at_each_third_of_it',),
     ),
@@ -108,22 +108,22 @@ WORKER = (
         'worker-renewal-does-not-tell', BEYOND, 'a renewal that is refused does not end the handler',
         (client(
             'worker/keeper',
-            'else:\n                            delivery._cancel(Stop.LOST)',
+            'else:\n                            held.stop(Stop.LOST)',
             'else:\n                            pass',
         ),),
         ('worker_time::test_a_handler_that_is_told_of_the_loss_of_its_lease_is_cancelled',),
     ),
     Mutant(
         'worker-away-for-a-lease', BEYOND, 'a handler goes on whose lease ran out while the server was away',
-        (client('worker/keeper', 'delivery._cancel(Stop.EXPIRED)', 'pass'),),
+        (client('worker/keeper', 'held.stop(Stop.EXPIRED)', 'pass'),),
         ('worker_time::test_a_renewal_that_fails_is_tried_again_while_the_lease_lasts',),
     ),
     Mutant(
         'worker-nothing-is-watched', BEYOND, 'the handler of a cancelled task runs until the next renewal',
         (client(
             'worker/keeper',
-            'delivery._watch = self._call(self._follow(delivery))',
-            'delivery._watch = self._call(asyncio.sleep(0))',
+            'held.watch_by(self._call(self._follow(held)))',
+            'held.watch_by(self._call(asyncio.sleep(0)))',
         ),),
         ('worker_time::test_what_runs_for_longer_than_a_second_is_watched',),
     ),
@@ -140,29 +140,29 @@ WORKER = (
     Mutant(
         'worker-first-renewal-too-late', BEYOND, 'the first renewal is after the end of the lease',
         (client(
-            'worker/delivery',
-            'self._renew_at = now + self._lease / 3',
-            'self._renew_at = now + self._lease * 3',
+            'worker/held',
+            'self.renewed(now)',
+            'self.renewed(now + 3 * self.lease)',
         ),),
         ('worker_time::test_a_lease_is_renewed_at_each_third_of_it',),
     ),
     Mutant(
         'worker-lease-of-the-queue', BEYOND, 'a lease of its own is renewed at the time of the queue',
-        (client('worker/delivery', 'task_id.timeout or queue.task_timeout', 'queue.task_timeout'),),
+        (client('worker/held', 'task_id.timeout or queue.task_timeout', 'queue.task_timeout'),),
         ('worker_time::test_a_lease_is_renewed_at_each_third_of_it',),
     ),
     Mutant(
         'worker-touch-does-not-tell', BEYOND, 'a touch that is refused does not end the handler',
         (client(
             'worker/delivery',
-            'if not held:\n            self._cancel(Stop.LOST)',
-            'if False:\n            self._cancel(Stop.LOST)',
+            'if not ours and (holder',
+            'if False and (holder',
         ),),
         ('worker_time::test_a_handler_that_is_told_of_the_loss_of_its_lease_is_cancelled',),
     ),
     Mutant(
         'worker-cancels-twice', BEYOND, 'what a handler does at its end is cancelled as well',
-        (client('worker/delivery', 'if self._stop is None and not self._settled:', 'if not self._settled:'),),
+        (client('worker/held', 'if self.stopped is None and not self.settled:', 'if not self.settled:'),),
         ('worker_time::test_a_handler_is_cancelled_once_and_may_clean_up',),
     ),
     Mutant(
@@ -212,18 +212,18 @@ WORKER = (
     Mutant(
         'worker-first-renewal-late', BEYOND, 'the first renewal leaves a third of the lease, and not two',
         (client(
-            'worker/delivery',
-            'self._renew_at = now + self._lease / 3',
-            'self._renew_at = now + self._lease * 2 / 3',
+            'worker/held',
+            'self.renewed(now)',
+            'self.renewed(now + self.lease / 3)',
         ),),
         ('worker_time::test_a_lease_is_renewed_at_each_third_of_it',),
     ),
     Mutant(
         'worker-renewals-late', BEYOND, 'renewals leave a third of the lease, and not two',
         (client(
-            'worker/keeper',
-            'delivery._renew_at = began + delivery._lease / 3',
-            'delivery._renew_at = began + delivery._lease * 2 / 3',
+            'worker/held',
+            'self.renew_at = began + self.lease / 3',
+            'self.renew_at = began + self.lease * 2 / 3',
         ),),
         ('worker_time::test_a_lease_is_renewed_at_each_third_of_it',),
     ),
@@ -231,19 +231,19 @@ WORKER = (
         'worker-renews-one-by-one', BEYOND, 'leases that are due together are renewed one by one',
         (client(
             'worker/keeper',
-            'if delivery._renew_at - now <= delivery._lease / SLACK:',
-            'if delivery._renew_at <= now:',
+            'if held.renew_at - now <= held.lease / SLACK:',
+            'if held.renew_at <= now:',
         ),),
         ('worker_time::test_leases_that_are_due_together_are_renewed_in_one_call',),
     ),
     Mutant(
         'worker-watches-too-late', BEYOND, 'a handler of ten seconds is not watched',
-        (client('worker/keeper', 'YOUNG = 1.0', 'YOUNG = 10.0'),),
+        (client('worker/keeper', 'WATCH_AFTER = 1.0', 'WATCH_AFTER = 10.0'),),
         ('worker_time::test_what_runs_for_longer_than_a_second_is_watched',),
     ),
     Mutant(
         'worker-watches-at-once', BEYOND, 'tasks of a moment are watched as well',
-        (client('worker/keeper', 'if now - delivery.since >= YOUNG:', 'if True:'),),
+        (client('worker/keeper', 'if now - since >= WATCH_AFTER:', 'if True:'),),
         ('worker_time::test_what_runs_for_longer_than_a_second_is_watched',),
     ),
 )  # fmt: skip

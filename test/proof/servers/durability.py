@@ -108,12 +108,12 @@ async def memory(kind: str, policy: str, *, busy: bool) -> dict[str, Any]:
 
 async def _fill(server: RealServer, queue: Torrelque) -> set[str]:
     results = await queue.enqueue_many([PAYLOAD] * 300)
-    for task_id, _ in await queue.dequeue(max_tasks=300):
+    for task_id, _ in await queue.dequeue_many(300):
         await queue.release(task_id, result='done')
     assert len(results) == 300
     ids = [*await queue.enqueue_many([PAYLOAD] * 100)]
     async with _queue(server) as (_, died):
-        await died.dequeue(max_tasks=100)
+        await died.dequeue_many(100)
     ids += await queue.enqueue_many([PAYLOAD] * 600)
     for group in range(4):
         ids += await queue.enqueue_many([PAYLOAD] * 50, group=f'group{group}')
@@ -148,7 +148,7 @@ async def _work_off(queue: Torrelque, done: set[str]) -> None:
     """Take and release until nothing has come for a lease and a bit."""
     with contextlib.suppress(TorrelqueTimeoutError):
         while True:
-            for task_id, _ in await queue.dequeue(LEASE + 1, max_tasks=50):
+            for task_id, _ in await queue.dequeue_many(50, LEASE + 1):
                 if await queue.touch(task_id) and await queue.release(task_id):
                     done.add(str(task_id))
             await asyncio.sleep(0.02)

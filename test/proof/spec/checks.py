@@ -164,7 +164,7 @@ def _places(config: Config, server: Server, task: int) -> int:
         if members & bit:
             count += 1 if named.get(state) == members else 2
     if group >= 0:
-        head = server.ring[group] == task
+        head = server.heads[group] == task
         count += (1 if state == PENDING else 2) * (head + (server.waiting[group] >> task & 1))
         turns = server.turns.count(task)
         count += 0 if turns == head or config.long and turns >= head else 2
@@ -178,7 +178,7 @@ def _places(config: Config, server: Server, task: int) -> int:
 def _sound(config: Config, server: Server, group: int) -> bool:
     members = [task for task in range(len(config.groups)) if config.groups[task] == group]
     handed = [task for task in members if server.tokens[task] > server.bases[task]]
-    holding = {task for task in members if server.working >> task & 1 or server.ring[group] == task}
+    holding = {task for task in members if server.working >> task & 1 or server.heads[group] == task}
     holding |= {task for task in handed if server.delayed >> task & 1}
     later = sum(server.delayed >> task & 1 for task in members) - sum(server.delayed >> task & 1 for task in handed)
     slots, waiting = server.slots[group], server.waiting[group]
@@ -186,7 +186,7 @@ def _sound(config: Config, server: Server, group: int) -> bool:
         return False
     if server.later[group] != later or (slots >= 0) != bool(holding or waiting or later):
         return False
-    return not (waiting and server.ring[group] < 0 and slots < server.limits[group])
+    return not (waiting and server.heads[group] < 0 and slots < server.limits[group])
 
 
 def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:

@@ -38,7 +38,7 @@ class Keys:
     __slots__ = (
         *('states', 'tokens', 'bases', 'marks', 'orders'),
         *('pending', 'holes', 'working', 'ended', 'delayed', 'due', 'dead', 'payloads', 'bell'),
-        *('turns', 'ring', 'waiting', 'slots', 'holders', 'later', 'limits', 'first'),
+        *('turns', 'heads', 'waiting', 'slots', 'holders', 'later', 'limits', 'first'),
         *('out', 'final', 'group_of', 'removed', 'long'),
     )
 
@@ -49,7 +49,7 @@ class Keys:
         self.pending: list[int] = []
         self.turns: list[int] = []
         self.holes = self.working = self.ended = self.delayed = self.due = self.dead = self.payloads = self.bell = 0
-        self.ring = [-1] * len(limits)
+        self.heads = [-1] * len(limits)
         self.waiting = [0] * len(limits)
         # -1 is no field.
         self.slots = [-1] * len(limits)
@@ -62,7 +62,7 @@ class Keys:
         return (
             tuple(self.states), tuple(self.tokens), tuple(self.bases), tuple(self.marks), tuple(self.orders),
             tuple(self.pending), self.holes, self.working, self.ended, self.delayed, self.due, self.dead,
-            self.payloads, self.bell, tuple(self.turns), tuple(self.ring), tuple(self.waiting), tuple(self.slots),
+            self.payloads, self.bell, tuple(self.turns), tuple(self.heads), tuple(self.waiting), tuple(self.slots),
             self.holders, tuple(self.later), tuple(self.limits), self.first, self.out, self.final,
         )  # fmt: skip
 
@@ -70,11 +70,11 @@ class Keys:
         """Take a state over."""
         (
             states, tokens, bases, marks, orders, pending, self.holes, self.working, self.ended, self.delayed,
-            self.due, self.dead, self.payloads, self.bell, turns, ring, waiting, slots, self.holders, later, limits,
+            self.due, self.dead, self.payloads, self.bell, turns, heads, waiting, slots, self.holders, later, limits,
             self.first, self.out, self.final,
         ) = frozen  # type: ignore[assignment]  # fmt: skip
         self.states, self.tokens, self.bases, self.marks = list(states), list(tokens), list(bases), list(marks)  # type: ignore[call-overload]
-        self.orders, self.pending, self.turns, self.ring = list(orders), list(pending), list(turns), list(ring)  # type: ignore[call-overload]
+        self.orders, self.pending, self.turns, self.heads = list(orders), list(pending), list(turns), list(heads)  # type: ignore[call-overload]
         self.waiting, self.slots, self.later, self.limits = list(waiting), list(slots), list(later), list(limits)  # type: ignore[call-overload]
 
     # Shared functions
@@ -140,13 +140,13 @@ class Keys:
         return min(bits(self.waiting[group]), key=self.orders.__getitem__, default=-1)
 
     def _advance(self, group: int) -> bool:
-        if self.ring[group] >= 0 or max(0, self.slots[group]) >= self.limits[group]:
+        if self.heads[group] >= 0 or max(0, self.slots[group]) >= self.limits[group]:
             return False
         task = self._first_of(group)
         if task < 0:
             return False
         self.waiting[group] &= ~(1 << task)
-        self.ring[group] = task
+        self.heads[group] = task
         self.slots[group] = max(0, self.slots[group]) + 1
         self.holders |= 1 << task
         self.turns.append(task)
@@ -157,7 +157,7 @@ class Keys:
         if group < 0:
             return False
         joined = advance and self._advance(group)
-        nothing = self.ring[group] < 0 and self.slots[group] <= 0 and not self.waiting[group] and not self.later[group]
+        nothing = self.heads[group] < 0 and self.slots[group] <= 0 and not self.waiting[group] and not self.later[group]
         self.slots[group] = -1 if nothing else max(0, self.slots[group])
         return joined
 

@@ -99,10 +99,10 @@ class Server(Keys):
         while self.turns:
             task = self.turns.pop(0)
             group = self.group_of[task]
-            if self.states[task] != PENDING or self.ring[group] != task:
+            if self.states[task] != PENDING or self.heads[group] != task:
                 continue
             if self.slots[group] > self.limits[group] and self.removed != 'limit-at-claim':
-                self.ring[group] = -1
+                self.heads[group] = -1
                 self._free(task)
                 self._place(task)
                 self._settle(group)
@@ -113,7 +113,7 @@ class Server(Keys):
                 self.holders ^= 1 << better | 1 << task
                 task = better
             self._hand(task)
-            self.ring[group] = -1
+            self.heads[group] = -1
             self._settle(group)
             return task
         return -1
@@ -242,10 +242,10 @@ class Server(Keys):
         return True
 
     def _take_out(self, task: int, group: int) -> None:
-        if group >= 0 and self.ring[group] != task:
+        if group >= 0 and self.heads[group] != task:
             self.waiting[group] &= ~(1 << task)
         elif group >= 0:
-            self.ring[group] = -1
+            self.heads[group] = -1
             self._free(task, 'slot-freed-cancelled')
             if not self.long:
                 self.turns = [other for other in self.turns if other != task]

@@ -14,7 +14,7 @@ local function first(name)
   return tonumber(redis.call('ZRANGE', base .. name, 0, 0, 'WITHSCORES')[2]) or math.huge
 end
 
--- By rank: all scores change by the same, so none overtakes another.
+-- Page by rank: all scores change by the same, so no item overtakes another meanwhile.
 local function shift(name)
   local start = 0
   repeat
@@ -33,8 +33,8 @@ local function sooner(instant)
   return string.format('%.0f', math.max(0, instant - far))
 end
 
--- What has a time to live: final states, buckets, records of claims.  Read before any is changed, for a key that the
--- server moves meanwhile comes up twice.
+-- Keys with a time to live: final states, buckets, records of claims.  A change may have the server move a key, and then
+-- the scan may find it twice; so all are read before any is changed.
 local function mortal()
   local found, cursor = {}, '0'
   local pattern = string.gsub(base, '[*?%[%]\\]', '\\%0') .. '*'
@@ -75,7 +75,7 @@ if far > 0 then
     shift(name)
   end
   if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then
-    -- Those who wait have another time to keep.
+    -- Consumers that wait keep the time of the next deadline, which is another one now; so ring for them.
     redis.call('LPUSH', base .. 'bell', '1')
   end
 end
@@ -83,7 +83,7 @@ end
 local nearest = math.min(first('delayed'), first('working'), first('rated'))
 if redis.call('SISMEMBER', base .. 'paused', '') == 1 and
     redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- The whole queue lets a task through now and then.
+  -- The queue is paused as a whole, and its probes let a task through now and then; so the next probe counts as well.
   local probe = string.match(redis.call('HGET', base .. 'probes', '') or '', '^(%d+) ')
   nearest = math.min(nearest, tonumber(probe) or math.huge)
 end

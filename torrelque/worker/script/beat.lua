@@ -1,7 +1,7 @@
 -- Beat: a worker lives, or is gone.
 --
--- All times are the server's, so that the clocks of the workers do not matter.  Of the others only names are taken away
--- whose health cannot be read any more, whatever their score says.
+-- All times are the server's, so that the clocks of the workers do not matter.  The name of another worker is taken away
+-- only when its health cannot be read any more, whatever its score says.
 --
 -- KEYS   workers, health of this one
 -- ARGV   its name, its health (JSON; '' is that it is gone), how long that can be read (ms)

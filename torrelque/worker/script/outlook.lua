@@ -1,11 +1,11 @@
 -- Outlook: whether a task is pending that time, or whoever works now, will let through.
 --
--- A group waits for a token or, at its limit, for a slot.  What waits for no more than these is worth waiting for; what
--- waits for the end of a pause, or behind a task of its group that is delayed, is not.
+-- A group waits for a token or, at its limit, for a slot.  Tasks that wait for no more than these are worth waiting for.
+-- Tasks that wait for the end of a pause, or behind a delayed task of their group, are not.
 --
 -- KEYS   pending, never
--- ARGV   how many of those that are worked on to pass over
--- Reply  'yes' | 'no' | 'look on' (behind so many more)
+-- ARGV   how many of the tasks in work to pass over
+-- Reply  'yes' | 'no' | 'look on' (call again, passing PAGE more over)
 local PAGE = 500
 local base = string.sub(KEYS[1], 1, -8)
 local paused = base .. 'paused'
@@ -19,11 +19,11 @@ if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 t
   return 'no'
 end
 if redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
-  -- It came in this moment.
+  -- A task is there to be taken: it came after the burst had asked.
   return 'yes'
 end
 
--- Groups that wait for a token; one that waits for a probe is paused as well.
+-- Groups that wait for a token.  A group that waits for a probe is in this key, too, and is paused.
 local thirsty = size('ZCARD', 'rated')
 if thirsty > redis.call('SCARD', paused) then
   return 'yes'

@@ -9,24 +9,37 @@ from typing import Any, TypeVar
 T = TypeVar('T')
 
 
-class Line:
-    """Starts calls in their order; those that are on their way together share round trips, in their order.
+class Order:
+    """Starts calls in the order in which they were added; calls that are on their way together share round trips.
 
-    Until it is ``ready`` each call waits for the end of the one before: the first sets the limit that makes the order.
-    A call that is to be ``alone`` waits for those before it, and those behind it wait for it.
+    The first call sets the limit that makes the server keep the order.  So until the order is ``ready``, each call
+    waits for the end of the one before.  A call that is to be ``alone`` waits for all calls before it, and the calls
+    behind it wait for it.
     """
 
     def __init__(self) -> None:
+        # Legend.  _waiting: for each call whose turn has not come, what gives it its turn, and whether it is to be
+        # alone.  _active: how many calls are on their way.  _alone: whether the last of them keeps others from
+        # beginning.
         self.ready = False
+        """Whether the limit is known to be set, so that calls may be on their way together."""
         self.tasks: set[asyncio.Task[Any]] = set()
-        """Calls that are on their way, or wait for their turn.  An event loop alone would not keep them."""
+        """Calls that are on their way, or wait for their turn.  They are kept here because an event loop refers to its
+        tasks weakly."""
         self._loop = asyncio.get_running_loop()
         self._waiting: collections.deque[tuple[asyncio.Future[None], bool]] = collections.deque()
         self._active = 0
         self._alone = False
 
+    def open(self) -> None:
+        """The limit is set: from now on calls are on their way together."""
+        self.ready = True
+
     def add(self, make: Callable[[], Coroutine[Any, Any, T]], name: str, alone: bool = False) -> 'asyncio.Task[T]':
-        """Begin a call, now or when it is its turn.  Tasks take their first steps in the order of their making."""
+        """Begin a call, now or when its turn has come.
+
+        The order holds because asyncio has its tasks take their first steps in the order in which they were made.
+        """
         turn: asyncio.Future[None] | None = None
         if self._waiting or not self._is_free(alone):
             turn = self._loop.create_future()
@@ -50,7 +63,7 @@ class Line:
         if turn is None or turn.done() and not turn.cancelled():
             self._active -= 1
         else:
-            # It was cancelled before its turn.
+            # The call was cancelled before its turn.
             turn.cancel()
         while self._waiting and (self._waiting[0][0].cancelled() or self._is_free(self._waiting[0][1])):
             following, alone = self._waiting.popleft()

@@ -1,0 +1,39 @@
+"""What both queues are made of, the asynchronous and the synchronous one.  Nothing here sends."""
+
+from typing import Any
+
+from torrelque.codec import TorrelqueSerialiser
+from torrelque.protocol.bounds import BOUNDS, Bounds
+from torrelque.protocol.calls import Calls
+
+
+class Queue:
+    """A queue object before its verbs: what it was made with, and the builders of its calls."""
+
+    client: Any
+    """What the object was made with, in each queue a client of its own kind."""
+    serialiser: TorrelqueSerialiser
+    """What turns tasks, results and progress into bytes and back."""
+    max_tasks: int | None
+    """How many tasks the queue may have before it refuses more; None is any number."""
+    name: str
+    """The queue's name."""
+    keys: dict[str, str]
+    """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
+    task_timeout: float = 300
+    """Length of a task's leases (s) where `enqueue` was not given another."""
+    result_ttl: float = 3600
+    """How long (s) a kept state can be read where `release` was not given another time."""
+    _bounds: Bounds = BOUNDS
+    """Limits and times of the core."""
+
+    def __init__(self, client: Any, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
+        self._calls = Calls(queue, serialiser, max_tasks, self._bounds)
+        self.keys = self._calls.keys
+        self.name = queue
+        self.client = client
+        self.serialiser = serialiser
+        self.max_tasks = max_tasks
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.name!r}>'

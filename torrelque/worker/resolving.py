@@ -1,0 +1,85 @@
+"""Fills the worker's defaults into jobs."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from torrelque import TorrelqueTypeError
+from torrelque.protocol import check
+
+from .delivery import Job
+from .job import Resolved
+from .retry import check_rule
+
+MAX_RESOLVED = 10_000
+"""Jobs that are kept with their defaults at the most, should an app make a new job for each task."""
+
+
+class Resolver:
+    """Resolves the jobs of one worker, each once.
+
+    :param defaults: the worker's own job, whose fields are used where a job leaves them open.
+    :param counts_outcomes: whether a breaker is to be told of each outcome.
+    """
+
+    def __init__(self, defaults: Job, counts_outcomes: bool) -> None:
+        self.defaults = defaults
+        self._counts_outcomes = counts_outcomes
+        self._resolved: dict[int, Resolved] = {}
+        self.default = self.resolve(defaults)
+        """The worker's own job, for tasks whose job the app has not found (yet)."""
+
+    def resolve(self, job: Job) -> Resolved:
+        """A job with the defaults in it.
+
+        :raises TorrelqueTypeError: a field of the job is of the wrong kind.
+        :raises TorrelqueValueError: a field cannot be meant.
+        """
+        resolved = self._resolved.get(id(job))
+        if resolved is None:
+            resolved = self._make(job)
+            if len(self._resolved) >= MAX_RESOLVED:
+                self._resolved.clear()
+            self._resolved[id(job)] = resolved
+        return resolved
+
+    def _make(self, job: Job) -> Resolved:
+        defaults = self.defaults
+        fields = [default if own in (None, '') else own for own, default in zip(job, defaults, strict=True)]
+        full = _check_job(Job._make(fields))
+        coroutine = check.is_async(full.call)
+        if not coroutine and full.run_in == 'process':
+            _check_portable(full.call)
+        sources = (defaults,) if job is defaults else (defaults, job)
+        on_success, on_error, on_dead = (
+            tuple(hook for source in sources if (hook := getattr(source, name)) is not None)
+            for name in ('on_success', 'on_error', 'on_dead')
+        )
+        ttl = full.keep or None if full.result_ttl is None else full.result_ttl
+        quiet = not on_success and not self._counts_outcomes
+        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, quiet)
+
+
+def _check_job(job: Job) -> Job:
+    """Refuse a job, with the worker's defaults in it, whose tasks could not be worked on."""
+    check.check_attempts(job.max_attempts)
+    if job.retry is None:
+        raise TorrelqueTypeError('retry must be a rule, not None; max_attempts=1 has a task tried once')
+    check_rule(job.retry)
+    if job.timeout is not None:
+        check.check_seconds(job.timeout, 'timeout', least=check.MIN_SECONDS, positive=True)
+    for what, value in (('result_ttl', job.result_ttl), ('keep', job.keep)):
+        if value is not None:
+            check.check_seconds(value, what)
+    if job.run_in is not None:
+        check.check_run_in(job.run_in)
+    check.check_hooks(on_success=job.on_success, on_error=job.on_error, on_dead=job.on_dead)
+    return job
+
+
+def _check_portable(call: Callable[..., Any]) -> None:
+    """Refuse a handler that cannot be sent to a process."""
+    try:
+        pickle.dumps(call)
+    except Exception as exc:
+        raise TorrelqueTypeError(f'a handler that runs in a process must be a function of a module: {exc}') from exc
