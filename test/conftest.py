@@ -25,6 +25,8 @@ from torrelque import Torrelque
 from torrelque.protocol.bounds import BOUNDS
 
 pytest_plugins = ['pytester']
+# The assertions of the machine tell what differs, as those of a test do.
+pytest.register_assert_rewrite('model.machine', 'model.machine_calls', 'model.machine_door', 'model.machine_faults')
 
 
 class MakeServer(Protocol):

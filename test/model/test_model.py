@@ -18,13 +18,9 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from model.machine_door import Door
+from model.machine_plots import Plots
 from support.servers import RealServer
-
-# What differs is told as of the assertions of a test.
-pytest.register_assert_rewrite('machine', 'machine_calls', 'machine_door', 'machine_faults')
-
-from model.machine_door import Door  # noqa: E402
-from model.machine_plots import Plots  # noqa: E402
 
 FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
 STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
