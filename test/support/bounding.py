@@ -35,4 +35,5 @@ def rebind(**limits: Any) -> None:
             if isinstance(value, Bounds):
                 setattr(part, name, dataclasses.replace(value, **limits))
         if isinstance(part, Calls):
-            part._once['block'] = part.bounds.block_ms
+            part.heads.words['block'] = part.bounds.block_ms
+            part.heads.clear()

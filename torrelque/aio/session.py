@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError
@@ -35,6 +35,7 @@ class Session:
         self.calls = calls
         self._link = share_link(client, calls.keys['pending'], self, calls.bounds)
         self._batches: dict[str, Batch] = {}
+        self._heads: dict[str, Callable[[], list[Arg]]] = {}
         self._futures: set[asyncio.Future[Any]] = set()
         self._returns: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -55,9 +56,12 @@ class Session:
         """Where calls of a transition are put together."""
         batch = self._batches.get(name)
         if batch is None:
-            head = self.calls.make_head(name, self.fetcher.acknowledge)
             batch = self._batches[name] = Batch(
-                self._link, self.calls.transitions[name], head, self.calls.bounds, ROWS[name].droppable
+                self._link,
+                self.calls.transitions[name],
+                self._make_head(name),
+                self.calls.bounds,
+                ROWS[name].droppable,
             )
         return batch
 
@@ -85,8 +89,7 @@ class Session:
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
-        acknowledged = self.fetcher.acknowledge() if 'acknowledged' in ROWS[name].head else ''
-        call = self._link.call(self.calls.transitions[name], [*self.calls.head(name, acknowledged), *args], resent)
+        call = self._link.call(self.calls.transitions[name], [*self._make_head(name)(), *args], resent)
         self._futures.add(call)
         call.add_done_callback(self._futures.discard)
         return call
@@ -146,6 +149,12 @@ class Session:
         self.hub.close()
         self.fetcher.abandon()
         leave_link(self._client, self._link, self)
+
+    def _make_head(self, name: str) -> Callable[[], list[Arg]]:
+        head = self._heads.get(name)
+        if head is None:
+            head = self._heads[name] = self.calls.make_head(name, self.fetcher.acknowledge)
+        return head
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
         # One call of its own, that is written at once: the event loop may be about to end.

@@ -85,7 +85,7 @@ class Fetcher:
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
         """A call with its head."""
-        return self.link.call(self.calls.transitions[name], [*self.calls.head(name), *args], resent, until)
+        return self.link.call(self.calls.transitions[name], [*self.calls.heads[name], *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
         """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
@@ -108,27 +108,26 @@ class Fetch:
 
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
-        self._bounds = fetcher.bounds
+        # How many tasks it takes at the most.
         self._wanted = wanted
-        """How many tasks it takes at the most."""
+        # When its time is over (as all times here, by `time.monotonic`).
         self._end = math.inf if timeout is None else time.monotonic() + timeout
-        """When its time is over (as all times here, by `time.monotonic`)."""
+        # What it will return.
         self._got: list[Delivery] = []
-        """What it will return."""
+        # Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones.
         self._held: list[TorrelqueTaskId] = []
-        """Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones."""
+        # The record of a claim that was sent and whose reply was not read; '' is none.
         self._claim_in_doubt = ''
-        """The record of a claim that was sent and whose reply was not read; '' is none."""
+        # When the claim was sent, from which its leases are known to run; -inf is not known.
         self._since = -math.inf
-        """When the claim was sent, from which its leases are known to run; -inf is not known."""
+        # Whether it has waited at the bell, and may have taken a ring that is due to somebody else.
         self._listened = False
-        """Whether it has waited at the bell, and may have taken a ring that is due to somebody else."""
+        # Why the server is away, of which the log was told; None is not away.
         self._error: Exception | None = None
-        """Why the server is away, of which the log was told; None is not away."""
+        # Whether its time was over before the last claim got its own.
         self._late = False
-        """Whether its time was over before the last claim got its own."""
+        # Until when it does not sweep, after a sweep that failed.
         self._no_sweep_before = 0.0
-        """Until when it does not sweep, after a sweep that failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -174,14 +173,14 @@ class Fetch:
         fetcher = self._fetcher
         if fetcher.closed:
             raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-        until = self._end + self._bounds.grace
+        until = self._end + self._fetcher.bounds.grace
         if time.monotonic() >= until:
             if self._error is not None:
                 raise no_reply(self._error)
             if self._late:
                 raise TorrelqueTimeoutError('no task came in time')
             # The bell was silent, or this process stood still, so the server has not been asked yet at the end.
-            self._late, until = True, time.monotonic() + self._bounds.grace
+            self._late, until = True, time.monotonic() + self._fetcher.bounds.grace
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
@@ -250,7 +249,7 @@ class Fetch:
         if time.monotonic() < self._no_sweep_before:
             return False
         try:
-            calls, until = self._fetcher.calls, self._end + self._bounds.grace
+            calls, until = self._fetcher.calls, self._end + self._fetcher.bounds.grace
             tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles)
         except _TROUBLES as exc:
             logger.warning('a sweep failed: %s', exc)
@@ -262,14 +261,14 @@ class Fetch:
     def _listen(self, wait: float | None) -> None:
         """Block until the bell rings, it is time to look, or something is due."""
         fetcher, link = self._fetcher, self._fetcher.link
-        block = max(0.001, min(self._bounds.block, self._end - time.monotonic()))
+        block = max(0.001, min(self._fetcher.bounds.block, self._end - time.monotonic()))
         due = wait is not None and wait < block
         self._listened = True
         connection = None
         endless = False
         try:
-            endless = fetcher.is_endless(self._end + self._bounds.grace)
-            longest = block if endless else block + self._bounds.silence
+            endless = fetcher.is_endless(self._end + self._fetcher.bounds.grace)
+            longest = block if endless else block + self._fetcher.bounds.silence
             patience = max(0.001, wait) if due and wait is not None else longest
             began = time.monotonic()
             connection = link.take()
@@ -311,7 +310,7 @@ class Fetch:
     def _abandon(self, exc: BaseException) -> None:
         """Leave nothing behind: give back what was taken, and ring for those who stay."""
         away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
-        until = time.monotonic() + self._bounds.grace
+        until = time.monotonic() + self._fetcher.bounds.grace
         try:
             if self._claim_in_doubt and not away:
                 # The record stays until it expires, because the first sending may yet arrive.

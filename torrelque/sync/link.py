@@ -106,18 +106,20 @@ class Link:
         self, transition: Transition | None, args: Sequence[Arg], resent: bool = False, until: float = math.inf
     ) -> Any:
         """The reply to a call, which is repeated for ``Bounds.repeat``, or until the clock `time.monotonic` says so."""
-        whole = False
+        whole, bounds = False, self.bounds
         spent = delay = 0.0
         while True:
             began = time.monotonic()
             connection = None
             sent = False
             try:
-                connection = self.take(max(self.bounds.min_call, until - began))
+                connection = self.take(max(bounds.min_call, until - began))
                 data = pack(args) if transition is None else transition.pack(args, resent, whole)
                 sent = True
-                left = math.inf if until == math.inf else max(self.bounds.min_call, until - time.monotonic())
-                connection.send(data, min(self.bounds.silence, left))
+                silence = bounds.silence
+                if until != math.inf:
+                    silence = min(silence, max(bounds.min_call, until - time.monotonic()))
+                connection.send(data, silence)
                 reply = connection.receive()
             except _TROUBLES as exc:
                 if connection is not None:
@@ -145,8 +147,8 @@ class Link:
                 error = self._refused(connection, str(reply))
                 why = f'the server does not serve: {error}'
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
-            spent += min(time.monotonic() - began, 2 * self.bounds.silence) + delay
-            if spent >= self.bounds.repeat or time.monotonic() >= until:
+            spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
+            if spent >= bounds.repeat or time.monotonic() >= until:
                 raise TorrelqueConnectionError(why) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))

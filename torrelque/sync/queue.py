@@ -372,7 +372,7 @@ class Torrelque(Queue):
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._link.call(self._calls.transitions[name], [*self._calls.head(name), *args], resent)
+        return self._link.call(self._calls.transitions[name], [*self._calls.heads[name], *args], resent)
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""

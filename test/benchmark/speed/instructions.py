@@ -1,27 +1,35 @@
-"""What a call costs the server, in instructions: the same each time, however busy the machine is.
+"""What a call costs the server, in instructions, and the client, in bytecodes, however busy the machine is.
 
     python -m benchmark.speed.instructions
 
-It needs valgrind, which runs the server a hundred times slower and counts.  A task has about 60 bytes.
+It needs valgrind, which runs the server a hundred times slower and counts; the instructions are the same each time.  Of
+the client, the bytecodes of Python count that a call takes in all frames, the event loop's among them: the fewest of
+many calls, because the number of turns of the loop depends on when the reply comes.  A task has about 60 bytes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
+import gc
 import json
 import secrets
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import redis
+import redis.asyncio
 
+import torrelque.sync
 from benchmark.tables import Table, as_text
-from support.servers import binary_of
+from support.servers import RealServer, binary_of
 from torrelque.protocol.bounds import BOUNDS
 from torrelque.protocol.keys import make_keys
 from torrelque.protocol.replies import Claimed, read_claim
@@ -31,6 +39,7 @@ PAYLOAD = json.dumps({'addr': 'user0000001@example.com', 'subj': 'x' * 20})
 FLOOR = 'a script of HSET and LPUSH, the floor'
 CALLS = 300
 BULKS = 20
+CLIENT_CALLS = 40
 # About what an enqueue writes.
 WRITES = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) redis.call('LPUSH', KEYS[2], ARGV[1]) return 1"
 
@@ -143,5 +152,90 @@ def measure() -> Table:
     return Table('What it costs the server', ['', 'instructions', 'by comparison with the floor'], rows)
 
 
+# The client
+
+
+def bytecodes_of(call: Callable[[], Any]) -> int:
+    """How many bytecodes of Python a call takes, in this thread."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == 'opcode':
+            count += 1
+        return trace
+
+    before = sys.gettrace()
+    gc.disable()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+        gc.enable()
+    return count
+
+
+def fewest(call: Callable[[], Any]) -> int:
+    """The fewest bytecodes of a call that is made again and again; the first calls do not count."""
+    for _ in range(3):
+        call()
+    return min(bytecodes_of(call) for _ in range(CLIENT_CALLS))
+
+
+def measure_client() -> Table:
+    """Verbs of both queues, one by one and in bulk."""
+    task = {'addr': 'user0000001@example.com', 'subj': 'x' * 20}
+    with RealServer('valkey9') as server:
+        with server.sync_client() as client, torrelque.sync.Torrelque(client, queue='threads') as queue:
+            threads = {name: fewest(call) for name, call in _verbs(queue, task, lambda result: result).items()}
+
+        async def open_queue() -> tuple[redis.asyncio.Redis, torrelque.Torrelque]:
+            client = server.client()
+            return client, torrelque.Torrelque(client, queue='asyncio')
+
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            others, own = loop.run_until_complete(open_queue())
+            coroutines = {name: fewest(call) for name, call in _verbs(own, task, loop.run_until_complete).items()}
+            loop.run_until_complete(own.aclose())
+            loop.run_until_complete(others.aclose())
+    counts = {name: (coroutines[name], threads[name]) for name in threads}
+    rows = [
+        [name, *(f'{count / (BOUNDS.bulk if "many" in name else 1):,.0f}' for count in both)]
+        for name, both in counts.items()
+    ]
+    return Table('What it costs the client, in bytecodes: each task', ['', 'asyncio', 'threads'], rows)
+
+
+def _verbs(queue: Any, task: Any, run: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
+    """Calls of a queue, each of which leaves it as the next one needs it."""
+    taken: list[Any] = []
+
+    def enqueue() -> None:
+        run(queue.enqueue(task))
+
+    def dequeue() -> None:
+        taken.append(run(queue.dequeue())[0])
+
+    def touch() -> None:
+        run(queue.touch(taken[-1]))
+
+    def release() -> None:
+        run(queue.release(taken.pop()))
+
+    def enqueue_many() -> None:
+        run(queue.enqueue_many([task] * BOUNDS.bulk))
+
+    def dequeue_many() -> None:
+        taken.extend(task_id for task_id, _ in run(queue.dequeue(max_tasks=BOUNDS.bulk)))
+
+    def release_many() -> None:
+        run(queue.release_many([taken.pop() for _ in range(BOUNDS.bulk)]))
+
+    calls = [enqueue, dequeue, touch, release, enqueue_many, dequeue_many, release_many]
+    return {call.__name__: call for call in calls}
+
+
 if __name__ == '__main__':
-    print('\n'.join(as_text([measure()])))
+    print('\n'.join(as_text([measure(), measure_client()])))

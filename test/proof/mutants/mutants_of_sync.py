@@ -76,7 +76,8 @@ SYNC = (
     ),
     Mutant(
         'sync-waits-beyond-its-time', BEYOND, 'a thread waits for longer than it was told to',
-        (client('sync/fetcher', 'min(self._bounds.block, self._end - time.monotonic())', 'self._bounds.block'),),
+        (client('sync/fetcher', 'min(self._fetcher.bounds.block, self._end - time.monotonic())',
+                'self._fetcher.bounds.block'),),
         ('sync_promises::test_nobody_waits_for_longer_than_they_said',),
     ),
     Mutant(
@@ -126,12 +127,12 @@ SYNC = (
     Mutant(
         'sync-repeats-for-ever', BEYOND, 'a call to a server that is away never ends',
         (client('sync/link',
-                'if spent >= self.bounds.repeat or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
+                'if spent >= bounds.repeat or time.monotonic() >= until:', 'if time.monotonic() >= until:'),),
         ('sync_faults::test_a_server_that_is_away_is_told',),
     ),
     Mutant(
         'sync-not-repeated', BEYOND, 'a call that lost its connection is not repeated',
-        (client('sync/link', 'if spent >= self.bounds.repeat or time.monotonic() >= until:', 'if True:'),),
+        (client('sync/link', 'if spent >= bounds.repeat or time.monotonic() >= until:', 'if True:'),),
         ('sync_faults::test_calls_whose_connection_is_cut_are_done_once',),
     ),
     Mutant(
