@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import redis
@@ -19,7 +19,7 @@ import redis.asyncio
 from support.bounding import Bound, bind, rebind
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
-from support.servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.protocol.bounds import BOUNDS
@@ -27,18 +27,6 @@ from torrelque.protocol.bounds import BOUNDS
 pytest_plugins = ['pytester']
 # The assertions of the machine tell what differs, as those of a test do.
 pytest.register_assert_rewrite('model.machine', 'model.machine_calls', 'model.machine_door', 'model.machine_faults')
-
-
-class MakeServer(Protocol):
-    """Start a private server of the test's kind; it ends with the test."""
-
-    def __call__(
-        self,
-        config: Mapping[str, str] | None = None,
-        *,
-        directory: Path | None = None,
-        tcp: bool = False,
-    ) -> RealServer: ...
 
 
 def pytest_configure() -> None:
@@ -214,10 +202,3 @@ async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
     with start_sentinel(server_kind) as sentinel:
         yield sentinel
         await sentinel.aclose()
-
-
-async def nothing_left(client: redis.asyncio.Redis, queue: Torrelque) -> bool:
-    """Whether the queue has no key at all."""
-    prefix = queue.keys['pending'].removesuffix('pending')
-    keys: Any = await client.keys('*')
-    return not [key for key in keys if key.decode().startswith(prefix)]

@@ -13,8 +13,7 @@ import redis.backoff
 import redis.exceptions
 
 import torrelque
-from conftest import MakeServer
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.keys import FIXED

@@ -14,8 +14,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.taking import take_all, tasks_of
 from support.waiting import until_waiting
 from torrelque import Torrelque, TorrelqueTaskStatus as Status

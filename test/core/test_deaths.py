@@ -10,11 +10,11 @@ import pytest
 import redis.asyncio
 
 import torrelque.sync
-from conftest import MakeServer, nothing_left
 from support.dying import die_by_lease, die_by_requeue, untold, unwilling
 from support.proxy import Proxy, calls_of
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.topology import Cluster
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueDeath, TorrelqueTaskSerialiser, TorrelqueTaskStatus as Status
 from torrelque.codec import JSON
 from torrelque.protocol.replies import UnreadableError, read_tell

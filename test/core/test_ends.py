@@ -14,9 +14,8 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer
 from support.proxy import calls_of, has_part, open_proxy
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.waiting import idle, until_idle, until_waiting
 from torrelque import Torrelque
 

@@ -15,10 +15,9 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from conftest import MakeServer
 from support.bounding import Bound
 from support.proxy import Proxy, calls_of
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.aio import link
 from torrelque.aio.client import make_connector

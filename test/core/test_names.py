@@ -13,8 +13,8 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
-from conftest import nothing_left
 from support.servers import RealServer
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
 from torrelque.testing import Clock, run_until_idle

@@ -18,10 +18,9 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
-from conftest import MakeServer
 from support.bounding import Bound
 from support.proxy import Proxy, calls_of
-from support.servers import RealServer, free_port
+from support.servers import MakeServer, RealServer, free_port
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
 from torrelque.worker import Delivery, Worker
 

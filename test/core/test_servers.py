@@ -11,9 +11,8 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from conftest import MakeServer
 from support.processes import TEST
-from support.servers import MissingServerError, RealServer, binary_of
+from support.servers import MakeServer, MissingServerError, RealServer, binary_of
 from support.topology import Cluster, Sentinel
 
 

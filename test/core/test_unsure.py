@@ -13,9 +13,8 @@ import pytest
 
 import torrelque
 import torrelque.sync
-from conftest import MakeServer
 from support.bounding import Bound
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.protocol.unsure import Unsure
 from torrelque.worker import Delivery, Worker

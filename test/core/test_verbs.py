@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import nothing_left
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 

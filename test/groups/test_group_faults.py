@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from conftest import nothing_left
 from support.taking import drain, look, take_all, tasks_of
+from support.waiting import nothing_left
 from torrelque import Torrelque
 
 

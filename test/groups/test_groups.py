@@ -11,9 +11,9 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from conftest import nothing_left
 from support.servers import RealServer
 from support.taking import INF, drain, look, take_all, tasks_of
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 # Fair

@@ -12,9 +12,9 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import nothing_left
 from support.servers import RealServer
 from support.taking import INF, drain, take_all, tasks_of
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueLimit
 
 # Limited

@@ -13,11 +13,10 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from conftest import nothing_left
 from support.proxy import Proxy, calls_of
 from support.servers import RealServer
 from support.taking import drain, take_all, tasks_of
-from support.waiting import until_waiting
+from support.waiting import nothing_left, until_waiting
 from torrelque import Torrelque
 
 GROUPS = pytest.mark.parametrize('group', [None, 'g'])

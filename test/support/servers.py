@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 import redis.asyncio
@@ -210,6 +210,18 @@ class RealServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class MakeServer(Protocol):
+    """Start a private server of the test's kind; it ends with the test."""
+
+    def __call__(
+        self,
+        config: Mapping[str, str] | None = None,
+        *,
+        directory: Path | None = None,
+        tcp: bool = False,
+    ) -> RealServer: ...
 
 
 def main(arguments: Sequence[str]) -> int:

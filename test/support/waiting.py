@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -25,4 +27,23 @@ async def until_idle(server: RealServer, seconds: float, tasks: int | None = Non
 async def until_waiting(client: Redis, count: int = 1) -> None:
     """Wait until so many connections wait at the bell."""
     while sum(c['cmd'] == 'blpop' for c in await client.client_list()) < count:
+        await asyncio.sleep(0.005)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds that no event tells of."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def nothing_left(client: Redis, queue: Torrelque) -> bool:
+    """Whether the queue has no key at all."""
+    prefix = queue.keys['pending'].removesuffix('pending')
+    keys: Any = await client.keys('*')
+    return not [key for key in keys if key.decode().startswith(prefix)]
+
+
+async def until_free(client: Redis, queue: Torrelque) -> None:
+    """Wait until the queue has no key."""
+    while not await nothing_left(client, queue):
         await asyncio.sleep(0.005)

@@ -20,8 +20,8 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
-from conftest import nothing_left
 from support.servers import RealServer
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status, read_outcome
 
 NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval'}

@@ -19,11 +19,10 @@ import torrelque
 import torrelque.sync
 import torrelque.sync.fetcher
 import torrelque.sync.link
-from conftest import MakeServer, nothing_left
 from support.bounding import Bound
 from support.proxy import Proxy, calls_of
-from support.servers import RealServer
-from support.waiting import until_waiting
+from support.servers import MakeServer, RealServer
+from support.waiting import nothing_left, until_free, until_waiting
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.scripts import load_script
 from torrelque.protocol.table import ROWS
@@ -46,12 +45,6 @@ def faulty(proxy: Proxy, queue_name: str) -> Iterator[torrelque.sync.Torrelque]:
     """A queue whose connections can be cut."""
     with connect(proxy) as client, torrelque.sync.Torrelque(client, queue=queue_name) as queue:
         yield queue
-
-
-async def until_free(client: redis.asyncio.Redis, queue: Any) -> None:
-    """Wait until the queue has no key."""
-    while not await nothing_left(client, queue):
-        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize('lose', ['lose_reply', 'lose_request'])

@@ -20,8 +20,7 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
-from conftest import MakeServer
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTaskStatus as Status
 from torrelque.tasks import Handle, Tasks, current

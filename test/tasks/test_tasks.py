@@ -21,8 +21,8 @@ import redis.asyncio
 
 import fifo_child
 import torrelque
-from conftest import nothing_left
 from support.servers import RealServer
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import MAX_SECONDS, MIN_SECONDS
 from torrelque.tasks import Handle, TaskFailedError, Tasks, current

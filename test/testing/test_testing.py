@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from conftest import nothing_left
 from support.servers import RealServer
 from support.topology import Cluster
-from support.waiting import until_waiting
+from support.waiting import nothing_left, until_waiting
 from torrelque import (
     Torrelque,
     TorrelqueError,

@@ -11,10 +11,9 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer
 from support import watching
 from support.proxy import Proxy
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.watching import READ, begin, channels, reads_of, statuses, until_unsubscribed
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import watcher

@@ -11,10 +11,10 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer
 from support import watching
 from support.bounding import Bound
 from support.proxy import Proxy
+from support.servers import MakeServer
 from support.watching import READ, begin, both, channels, kill_listeners, statuses, until_unsubscribed, without_listener
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import listener as listen

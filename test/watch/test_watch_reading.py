@@ -12,11 +12,10 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer
 from support import watching
 from support.bounding import Bound
 from support.proxy import Proxy
-from support.servers import RealServer
+from support.servers import MakeServer, RealServer
 from support.topology import Cluster, Sentinel
 from support.watching import READ, begin, channels, reads_of, statuses
 from torrelque import Torrelque, TorrelqueTaskStatus as Status

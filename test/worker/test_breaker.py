@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import redis.asyncio
 
 import torrelque
 from support.servers import RealServer
+from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, ThreadWorker, Worker
 
@@ -29,11 +29,6 @@ class Service:
         self.calls.append((delivery.id, delivery.group, delivery.task))
         if self.down and delivery.task != 'fine':
             raise ConnectionError('the service is down')
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def is_paused(client: redis.asyncio.Redis, queue: Torrelque, name: str = '') -> bool:

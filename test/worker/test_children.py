@@ -25,6 +25,7 @@ import pytest
 
 import torrelque
 from support.processes import is_alive, wait_end
+from support.waiting import until
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskState, TorrelqueTaskStatus as Status
 from torrelque.worker import ChildDelivery, Delivery, Worker
 from torrelque.worker.job import Place
@@ -47,11 +48,6 @@ def handle(delivery: Any) -> Any:
     """The handler of all tests, in a process or a thread: what a task names."""
     name, *rest = delivery.task
     return HANDLERS[name](delivery, *rest)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def attempt(queue: Torrelque, *task: Any, **options: Any) -> TorrelqueTaskState:

@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import nothing_left
+from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import App, Backoff, Delivery, Job, Reject, Retry, ThreadWorker, Worker
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,11 @@ import torrelque
 from support.processes import running
 from support.proxy import Proxy
 from support.servers import RealServer
+from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Backoff, ChildDelivery, Delivery, Retry, Worker
 
 NOW = Backoff(base=0, jitter=False)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 # Leases

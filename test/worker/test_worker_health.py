@@ -8,24 +8,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import nothing_left
 from support.proxy import Proxy
 from support.servers import RealServer
+from support.waiting import nothing_left, until
 from torrelque import Torrelque
 from torrelque.worker import Delivery, RunningTask, ThreadWorker, Worker, WorkerHealth, get_workers
 from torrelque.worker.health import Heart
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def wait(delivery: Delivery) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from conftest import MakeServer
+from support.servers import MakeServer
+from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
 from torrelque.worker import Delivery, ThreadWorker, Worker
@@ -21,11 +22,6 @@ from torrelque.worker import Delivery, ThreadWorker, Worker
 pytestmark = pytest.mark.first_server
 
 Begins = Callable[[Callable[[], Awaitable[None]]], Awaitable[Any]]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 # Asyncio tasks that a handler began

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import redis.asyncio
 import torrelque
 from support.processes import running
 from support.servers import RealServer
-from support.waiting import until_waiting
+from support.waiting import until, until_waiting
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.worker import (
     Backoff,
@@ -39,11 +39,6 @@ pytestmark = pytest.mark.first_server
 
 NOW = Backoff(base=0, jitter=False)
 LATE = Backoff(base=3600, cap=3600, jitter=False)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def drain(queue: Any, handler: Any = None, **options: Any) -> Worker:

@@ -13,8 +13,9 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from conftest import MakeServer, nothing_left
 from support.bounding import Bound
+from support.servers import MakeServer
+from support.waiting import nothing_left, until
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Tasks
 from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
@@ -23,11 +24,6 @@ from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
 pytestmark = pytest.mark.first_server
 
 Handler = Callable[[Delivery], Awaitable[Any]]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def until_async(condition: Callable[[], Awaitable[object]]) -> None:
