@@ -12,17 +12,9 @@ import pytest
 import redis.asyncio
 
 import torrelque
+from support.looking import dump, places
 from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-
-
-async def places(client: redis.asyncio.Redis, queue: Torrelque, task_id: str) -> set[str]:
-    """Where an id is, by the keys."""
-    sets = ('working', 'delayed', 'dead')
-    found = {name for name in sets if await client.zscore(queue.keys[name], task_id) is not None}
-    if task_id.encode() in await client.lrange(queue.keys['pending'], 0, -1):
-        found.add('pending')
-    return found
 
 
 async def test_life_of_a_task_leaves_no_key(client: redis.asyncio.Redis, queue: Torrelque) -> None:
@@ -159,22 +151,6 @@ async def test_who_lost_the_lease_changes_nothing_and_is_told(
     assert await nothing_left(client, queue)
 
 
-async def dump(client: Any) -> dict[bytes, Any]:
-    """Everything there is but the deadlines of leases."""
-    found = {}
-    for key in sorted(await client.keys('*')):
-        kind = await client.type(key)
-        if kind == b'hash':
-            found[key] = await client.hgetall(key)
-        elif kind == b'zset':
-            found[key] = await client.zrange(key, 0, -1, withscores=True)
-        elif kind == b'list':
-            found[key] = await client.lrange(key, 0, -1)
-        elif b':claim:' not in key:
-            found[key] = await client.get(key)
-    return found
-
-
 async def test_a_lease_that_nobody_saw_end_can_be_settled(queue: Torrelque) -> None:
     await queue.enqueue(1, task_timeout=0.01)
     task_id, _ = await queue.dequeue()
@@ -272,109 +248,6 @@ async def test_touch_moves_the_deadline_and_tells_progress(client: Any, queue: T
     assert state.progress == {'done': 0.5} and state.timeout == 100
 
 
-@pytest.mark.parametrize('place', ['pending', 'delayed', 'dead'])
-async def test_a_cancelled_task_is_not_handed_out(client: redis.asyncio.Redis, queue: Torrelque, place: str) -> None:
-    task_id = await queue.enqueue(1, task_id='own', delay=60 if place == 'delayed' else None)
-    if place == 'dead':
-        await queue.bury((await queue.dequeue())[0])
-    assert await places(client, queue, task_id) == {place}
-    assert await queue.cancel(task_id) is True
-    assert await queue.cancel(task_id) is False
-    assert await places(client, queue, task_id) == set()
-    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
-    key = f'{queue.keys["task"]}:own'
-    assert 55_000 < await client.pttl(key) <= 60_000
-    assert await client.keys('*') == [key.encode()]
-    await queue.enqueue(2, task_id='own')
-    assert await queue.dequeue(0) == ('own', 2)
-    assert await client.pttl(key) == -1
-
-
-async def test_the_holder_of_a_cancelled_task_is_told(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    for settle in (queue.release, queue.requeue, queue.bury):
-        task_id = await queue.enqueue(1)
-        taken, _ = await queue.dequeue()
-        assert await queue.touch(taken) is True
-        assert await queue.cancel(task_id) is True
-        assert await queue.cancel(task_id) is False
-        assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
-        assert await queue.touch(taken) is False
-        assert await settle(str(task_id)) is False
-        assert (await queue.get_queue_stats()).working == 1
-        assert await settle(taken) is False
-        assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
-        assert 55_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 60_000
-        assert await settle(taken) is False
-        await client.delete(f'{queue.keys["task"]}:{task_id}')
-        assert await nothing_left(client, queue)
-
-
-async def test_a_cancelled_task_goes_with_its_lease(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    task_id = await queue.enqueue(1, task_timeout=0.02)
-    await queue.dequeue()
-    await queue.cancel(task_id)
-    await asyncio.sleep(0.03)
-    assert await client.exists(queue.keys['bell'])
-    assert await queue.sweep() == (1, 0, 0)
-    assert not await client.exists(queue.keys['bell'])
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
-    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
-
-
-async def test_a_cancelled_id_in_work_may_be_enqueued_at_once(queue: Torrelque) -> None:
-    await queue.enqueue(1, task_id='own')
-    old, _ = await queue.dequeue()
-    await queue.cancel('own')
-    await queue.enqueue(2, task_id='own')
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
-    assert await queue.touch(old) is False
-    assert await queue.release(old) is False
-    new, task = await queue.dequeue(0)
-    assert task == 2
-    assert await queue.release(new) is True
-
-
-async def test_cancel_in_a_long_queue_leaves_holes_that_are_skipped(
-    client: Any, queue: Torrelque
-) -> None:
-    ids = await queue.enqueue_many(range(1500))
-    for task_id in ids[:1400]:
-        assert await queue.cancel(task_id)
-    assert await queue.get_queue_stats() == (100, 100, 0, 0, 0)
-    assert await queue.dequeue(0) == (ids[1400], 1400)
-    assert [n for _, n in await queue.dequeue(0, max_tasks=1000)] == list(range(1401, 1500))
-    assert await queue.release_many(ids[1400:]) == [True] * 100
-    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
-    assert left == []
-
-
-async def test_an_id_enqueued_anew_over_its_hole_is_in_one_place(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    await queue.enqueue(1, task_id='own')
-    ids = await queue.enqueue_many(range(600))
-    for delay in (None, 0.01):
-        await queue.cancel('own')
-        await queue.enqueue(2, task_id='own', delay=delay)
-        if delay:
-            await asyncio.sleep(0.02)
-            assert await queue.sweep() == (0, 1, 0)
-        pending = await client.lrange(queue.keys['pending'], 0, -1)
-        assert pending.count(b'own') == 1 and len(pending) == 601
-    got = await queue.dequeue(max_tasks=1000)
-    assert sorted(task_id for task_id, _ in got) == sorted([*ids, 'own'])
-    await queue.release_many([task_id for task_id, _ in got])
-    assert await client.exists(queue.keys['holes'], queue.keys['pending']) == 0
-
-
-async def test_all_of_a_long_queue_cancelled_leaves_no_list(client: Any, queue: Torrelque) -> None:
-    ids = await queue.enqueue_many(range(800))
-    for task_id in ids:
-        await queue.cancel(task_id)
-    with pytest.raises(torrelque.TorrelqueTimeoutError):
-        await queue.dequeue(0)
-    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
-    assert left == []
-
-
 async def test_an_own_id_never_has_the_same_token_again(queue: Torrelque) -> None:
     tokens = set()
     for _ in range(200):
@@ -422,97 +295,6 @@ async def test_a_full_queue_refuses(client: redis.asyncio.Redis, queue_name: str
         assert (await queue.get_queue_stats()).tasks == 4
 
 
-async def test_a_cancelled_id_is_refused_by_a_full_queue_and_changes_nothing(
-    client: redis.asyncio.Redis, queue_name: str
-) -> None:
-    async with Torrelque(client, queue=queue_name, max_tasks=2) as queue:
-        await queue.enqueue(1, task_id='own')
-        await queue.cancel('own')
-        await queue.enqueue_many([1, 2])
-        before = await dump(client)
-        with pytest.raises(torrelque.TorrelqueFullError):
-            await queue.enqueue(2, task_id='own')
-        assert await dump(client) == before
-        assert (await queue.get_task_state('own')).status is Status.CANCELLED
-
-
-async def test_an_unreadable_payload_is_dead_and_harms_no_other(
-    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture
-) -> None:
-    ids = await queue.enqueue_many(range(3))
-    await client.hset(queue.keys['tasks'], ids[1], b'\xff{')
-    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [0, 2]
-    with pytest.raises(torrelque.TorrelqueTimeoutError):
-        await queue.dequeue(0)
-    state = await queue.get_task_state(ids[1])
-    assert state.status is Status.DEAD and 'UnicodeDecodeError' in (state.error or '')
-    assert any(ids[1] in record.getMessage() for record in caplog.records)
-
-    await client.hset(queue.keys['tasks'], ids[1], b'{"mended":1}')
-    assert await queue.redrive(ids[1]) == 1
-    assert (await queue.dequeue(0))[1] == {'mended': 1}
-
-
-async def harm(client: redis.asyncio.Redis, queue: Torrelque, task_id: str, damage: str) -> None:
-    key = f'{queue.keys["task"]}:{task_id}'
-    if damage in ('state', 'both', 'type'):
-        await client.delete(key)
-    if damage in ('payload', 'both'):
-        await client.hdel(queue.keys['tasks'], task_id)
-    if damage == 'type':
-        await client.set(key, 'rubbish')
-
-
-@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
-async def test_a_damaged_task_is_reported_and_harms_no_other(
-    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture, damage: str
-) -> None:
-    ids = await queue.enqueue_many(range(3))
-    await harm(client, queue, ids[1], damage)
-    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [0, 2]
-    assert any(ids[1] in record.getMessage() and record.levelno == logging.WARNING for record in caplog.records)
-    if damage == 'both':
-        with pytest.raises(torrelque.TorrelqueLookupError):
-            await queue.get_task_state(ids[1])
-    else:
-        state = await queue.get_task_state(ids[1])
-        assert state.status is (Status.REJECTED if damage == 'payload' else Status.DEAD)
-        assert 'lost' in (state.error or '')
-    if damage in ('state', 'type'):
-        assert await queue.redrive() == 1
-        assert (await queue.dequeue(0))[1] == 1
-
-
-@pytest.mark.parametrize('damage', ['state', 'payload', 'both', 'type'])
-@pytest.mark.parametrize('named', [True, False])
-async def test_a_dead_task_that_is_damaged_is_brought_back_or_reported(
-    client: redis.asyncio.Redis, queue: Torrelque, caplog: pytest.LogCaptureFixture, damage: str, named: bool
-) -> None:
-    ids = await queue.enqueue_many(range(3), group='g')
-    for task_id, _ in await queue.dequeue(0, max_tasks=3):
-        await queue.bury(task_id)
-    await harm(client, queue, ids[1], damage)
-    assert await queue.redrive(*(ids if named else ())) == (2 if damage == 'both' else 3)
-    left = {0, 2} if damage in ('payload', 'both') else {0, 1, 2}
-    assert {n for _, n in await queue.dequeue(0, max_tasks=5)} == left
-    assert (await queue.get_queue_stats()).dead == 0
-    if damage != 'both':
-        assert any(ids[1] in record.getMessage() and record.levelno == logging.WARNING for record in caplog.records)
-        state = await queue.get_task_state(ids[1])
-        assert state.status is (Status.REJECTED if damage == 'payload' else Status.WORKING)
-        assert 'lost' in (state.error or '')
-
-
-async def test_a_key_of_another_type_hits_its_own_call_only(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    await client.set(f'{queue.keys["task"]}:own', 'rubbish')
-    outcomes = await asyncio.gather(
-        queue.enqueue(1), queue.enqueue(2, task_id='own'), queue.enqueue(3, task_id='other'), return_exceptions=True
-    )
-    assert type(outcomes[1]) is torrelque.TorrelqueError
-    assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [1, 3]
-    assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
-
-
 async def test_sweep_brings_back_what_is_due_in_bounded_steps(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     delayed = await queue.enqueue_many(range(1000), delay=60)
     await queue.enqueue_many(range(450), max_attempts=1)
@@ -551,21 +333,6 @@ async def test_ids_and_errors_survive_pickling(queue: Torrelque) -> None:
         assert pickle.loads(pickle.dumps(error)).__dict__ == error.__dict__
 
 
-async def test_serialisers_may_be_modules_and_speak_any_bytes(client: redis.asyncio.Redis, queue_name: str) -> None:
-    import json
-
-    for serialiser in (pickle, json, torrelque.TorrelqueTaskSerialiser(lambda b: b, bytes)):
-        async with Torrelque(client, queue=queue_name, serialiser=serialiser) as queue:
-            value = b'\xff\x00raw' if serialiser not in (json, pickle) else {'a': None}
-            task_id = await queue.enqueue(value)
-            taken, task = await queue.dequeue()
-            assert task == value
-            await queue.touch(taken, progress=value)
-            assert (await queue.get_task_state(task_id)).progress == value
-            await queue.release(taken, result=value)
-            assert (await queue.get_task_state(task_id)).result == value
-
-
 async def test_settling_the_same_task_at_once_is_done_once(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     taken, _ = await queue.dequeue()
@@ -595,32 +362,6 @@ async def test_leases_are_renewed_in_bulk(client: Any, queue: Torrelque) -> None
 def test_final_statuses() -> None:
     assert [status for status in Status if status.isfinal()] == [Status.COMPLETED, Status.REJECTED, Status.CANCELLED]
     assert list(Status) == [0, 1, 2, 3, 4, 5, 6]
-
-
-async def test_an_id_in_pending_counts_by_its_state(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    """Also where the set that names the holes was lost."""
-    await queue.enqueue(1, task_id='own')
-    ids = await queue.enqueue_many(range(600))
-    await queue.cancel('own')
-    await queue.enqueue(2, task_id='own', delay=60)
-    await client.delete(queue.keys['holes'])
-    assert [task_id for task_id, _ in await queue.dequeue(0, max_tasks=1000)] == ids
-    assert await places(client, queue, 'own') == {'delayed'}
-
-
-async def test_the_state_of_a_task_whose_payload_was_lost_ends(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    task_id = await queue.enqueue(1)
-    await client.hdel(queue.keys['tasks'], task_id)
-    with pytest.raises(torrelque.TorrelqueTimeoutError):
-        await queue.dequeue(0)
-    assert 3_590_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 3_600_000
-
-
-async def test_the_last_cancel_of_a_long_queue_leaves_no_list(client: Any, queue: Torrelque) -> None:
-    for task_id in await queue.enqueue_many(range(800)):
-        await queue.cancel(task_id)
-    left = [key for key in await client.keys('*') if not key.startswith(queue.keys['task'].encode() + b':')]
-    assert left == []
 
 
 async def test_a_command_goes_over_the_connection_of_the_queue(client: redis.asyncio.Redis, queue: Torrelque) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import test_example
+from support import examples
+from support.examples import ROOT, Example, Run, read_terminal, server_of
 from support.processes import is_alive, wait_end
-from test_example import ROOT, Example, Run, read_terminal, server_of
 from torrelque.embedded import Server
 
-run = test_example.run
+run = examples.run
 
 FAIR = ('--noisy', 200, '--small', 3, '--work', 0.002, '--rate', 20)
 TASKS = {'noisy': 200, 'small-1': 10, 'small-2': 20, 'small-3': 30}

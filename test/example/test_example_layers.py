@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-import test_example
+from support import examples
+from support.examples import Example, Run, server_of
 from support.processes import is_alive, wait_end
-from test_example import Example, Run, server_of
 from test_example_groups import count_keys, find_numbers, pids_of, run_on_terminal, with_faults
 from torrelque.embedded import Server
 
-run = test_example.run
+run = examples.run
 BOTH = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 
 

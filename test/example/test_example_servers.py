@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import test_example
+from support import examples
+from support.examples import ROOT, Run
 from support.servers import RealServer, selected_kinds
-from test_example import ROOT, Run
 from test_example_groups import FAIR, ORDERED
 from test_example_layers import BANK, DOWN, Visitor
 
-run = test_example.run
+run = examples.run
 
 RUNS = {
     'batch_processing': (('--tasks', 200, '--processes', 1), '200 tasks without work in'),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -354,29 +353,6 @@ async def test_ctrl_c_in_the_middle_of_a_claim_gives_the_task_back(
     assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
     task_id, _ = await queue.dequeue(0)
     assert (await queue.get_task_state(task_id)).forgiven == 1
-
-
-async def test_a_fork_shares_nothing(server: RealServer, client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    with server.sync_client() as sync_client:
-        with torrelque.sync.Torrelque(sync_client, queue=queue.name) as sync:
-            sync.enqueue(1)
-            assert sync.release(sync.dequeue()[0])
-
-            def work(k: int | str) -> None:
-                for n in range(100):
-                    task_id = sync.enqueue([k, n], task_id=f'{k}-{n}')
-                    taken, _ = sync.dequeue(60)
-                    assert taken.attempt == 1 and sync.release(taken), task_id
-
-            context = multiprocessing.get_context('fork')
-            children = [context.Process(target=work, args=(k,)) for k in range(3)]
-            for child in children:
-                child.start()
-            await asyncio.to_thread(work, 'parent')
-            for child in children:
-                await asyncio.to_thread(child.join)
-                assert child.exitcode == 0
-    await until_free(client, queue)
 
 
 async def test_a_claim_leaves_no_record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import redis.asyncio
 
 import torrelque.sync
 from support.servers import RealServer
+from support.waiting import until_free
 from torrelque import Torrelque
 from torrelque.aio.client import leave_link, share_link
 from torrelque.aio.link import Link
@@ -281,3 +283,26 @@ async def test_a_worker_that_is_told_to_stop_while_it_begins_stops(queue: Torrel
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait_for(running, 20)
     assert (worker.health().succeeded, (await queue.get_queue_stats()).tasks) == (1, 0)
+
+
+async def test_a_fork_shares_nothing(server: RealServer, client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    with server.sync_client() as sync_client:
+        with torrelque.sync.Torrelque(sync_client, queue=queue.name) as sync:
+            sync.enqueue(1)
+            assert sync.release(sync.dequeue()[0])
+
+            def work(k: int | str) -> None:
+                for n in range(100):
+                    task_id = sync.enqueue([k, n], task_id=f'{k}-{n}')
+                    taken, _ = sync.dequeue(60)
+                    assert taken.attempt == 1 and sync.release(taken), task_id
+
+            context = multiprocessing.get_context('fork')
+            children = [context.Process(target=work, args=(k,)) for k in range(3)]
+            for child in children:
+                child.start()
+            await asyncio.to_thread(work, 'parent')
+            for child in children:
+                await asyncio.to_thread(child.join)
+                assert child.exitcode == 0
+    await until_free(client, queue)

@@ -83,7 +83,7 @@ TWICE = (
     Mutant(
         'claim-not-asked-again', 6, 'what a claim brought whose reply never came waits for its lease',
         (client('aio/fetcher', 'self._again = True', 'self._again = False'),),
-        ('faults::test_a_claim_that_was_given_up_is_asked_for_again',),
+        ('silence::test_a_claim_that_was_given_up_is_asked_for_again',),
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
@@ -118,7 +118,7 @@ CANCEL = (
     Mutant(
         'frames-kept', 7, 'after a handshake that was reset, asyncio complains of an error that nobody retrieved',
         (client('aio/connection', '                _forget_frames(exc)\n', ''),),
-        ('faults::test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector',),
+        ('silence::test_a_handshake_that_was_reset_leaves_nothing_to_the_garbage_collector',),
     ),
     Mutant(
         'surplus-kept', 7, 'what was claimed for nobody is held until its lease ends',
@@ -196,33 +196,33 @@ HARM = (
     Mutant(
         'payload-fails-all', 8, 'one payload that cannot be read fails the claim of all',
         (client('aio/fetcher', 'self._reject(task_id, task_id.token, exc)\n                continue', 'raise'),),
-        ('verbs::test_an_unreadable_payload_is_dead_and_harms_no_other',),
+        ('payloads::test_an_unreadable_payload_is_dead_and_harms_no_other',),
     ),
     Mutant(
         'payload-not-buried', 8, 'one payload that cannot be read is held until its lease ends, again and again',
         (client('aio/fetcher', 'self._reject(task_id, task_id.token, exc)\n                continue', 'continue'),),
-        ('verbs::test_an_unreadable_payload_is_dead_and_harms_no_other',),
+        ('payloads::test_an_unreadable_payload_is_dead_and_harms_no_other',),
     ),
     Mutant(
         'one-error-for-all', 8, 'one task that is refused fails the calls of strangers',
         (client('aio/batch', 'wrong = error or outcome_error(outcomes[k], task_id)',
                 'wrong = error or next(filter(None, (outcome_error(o, task_id) for o in outcomes)), None)'),),
-        ('faults::test_a_broken_key_fails_no_other_settle_call',),
+        ('damage::test_a_broken_key_fails_no_other_settle_call',),
     ),
     Mutant(
         'damage-of-claims-unlogged', 8, 'nobody is told of a task of which a part was lost',
         (client('aio/fetcher', 'tell_troubles(claimed.troubles)', 'pass'),),
-        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
         (client('aio/fetcher', 'tell_troubles(read_sweep(reply).troubles)', 'read_sweep(reply)'),),
-        ('faults::test_a_broken_key_among_what_is_due_stops_no_sweep',),
+        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
         'foreign-id-fails-all', 8, 'one id that is no text fails the claim of all',
         (client('protocol/replies', 'foreign.append((reply[i], token))', 'raise'),),
-        ('faults::test_an_id_that_is_no_text_harms_no_other',),
+        ('damage::test_an_id_that_is_no_text_harms_no_other',),
     ),
     Mutant(
         'waiters-last-in-first-out', BEYOND, 'who called last is served first',
@@ -282,7 +282,7 @@ LIVE = (
     Mutant(
         'schedule-ends-with-an-error', 10, 'a scheduled sweep that failed was the last',
         (client('aio/sweeper', "logger.warning('a scheduled sweep failed: %s', exc)", 'return'),),
-        ('faults::test_a_scheduled_sweep_outlives_an_error',),
+        ('damage::test_a_scheduled_sweep_outlives_an_error',),
     ),
     Mutant(
         'bell-without-end', 10, 'a consumer whose connection to the bell is dead does not notice',
@@ -332,12 +332,12 @@ LIVE = (
         'silence-endured', 10, 'a connection that is dead and was not closed holds calls for ever',
         (client('aio/link',
                 'if self._in_flight and (overdue or self._quiet > int(self.silence / tick)):', 'if False:'),),
-        ('faults::test_silence_of_the_server_cuts_the_line',),
+        ('silence::test_silence_of_the_server_cuts_the_line',),
     ),
     Mutant(
         'demoted-server-kept', 10, 'a primary that became a replica is asked again and again',
         (client('protocol/refusals', "frozenset({'READONLY', 'MOVED',", "frozenset({'MOVED',"),),
-        ('faults::test_a_bell_that_became_read_only_or_moved_is_connected_anew',),
+        ('silence::test_a_bell_that_became_read_only_or_moved_is_connected_anew',),
     ),
     Mutant(
         'slots-not-looked-up', 10, 'a slot that moved is looked for where it was',
@@ -347,12 +347,12 @@ LIVE = (
     Mutant(
         'error-ends-waiting', 12, 'an idle consumer ends with its server',
         (client('aio/fetcher', 'if waiter.got or not lost:', 'if True:'),),
-        ('faults::test_a_lost_server_is_an_error_in_the_end',),
+        ('silence::test_a_lost_server_is_an_error_in_the_end',),
     ),
     Mutant(
         'deadline-put-off', 12, 'a deadline is put off for as long as a claim is on its way',
         (client('aio/fetcher', 'if not waiter.over and (self._claiming', 'if (self._claiming'),),
-        ('faults::test_a_deadline_is_a_deadline',),
+        ('silence::test_a_deadline_is_a_deadline',),
     ),
     Mutant(
         'no-deadline', 12, 'a deadline counts from the last claim that found nothing',
@@ -372,17 +372,17 @@ LIVE = (
             client('aio/link', 'if request.repeat and request.ticks < self._give_up]\n        for',
                    'if request.repeat]\n        for'),
         ),
-        ('faults::test_a_lost_server_is_an_error_in_the_end',),
+        ('silence::test_a_lost_server_is_an_error_in_the_end',),
     ),
     Mutant(
         'given-up-one-by-one', 12, 'calls behind one that was given up are given up ten seconds later each',
         (client('aio/batch', 'if isinstance(error, TorrelqueConnectionError):', 'if False:'),),
-        ('faults::test_calls_behind_one_that_was_given_up_fail_with_it',),
+        ('silence::test_calls_behind_one_that_was_given_up_fail_with_it',),
     ),
     Mutant(
         'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',
         (client('aio/connection', 'final = final_error(exc)', 'final = None'),),
-        ('faults::test_wrong_password_is_told_at_once',),
+        ('silence::test_wrong_password_is_told_at_once',),
     ),
 )  # fmt: skip
 

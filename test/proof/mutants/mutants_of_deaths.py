@@ -128,7 +128,7 @@ TELLING = (
     Mutant(
         'functions-not-told', BEYOND, 'the on_dead of a function is not called for deaths that nobody saw',
         (client('worker/deaths', 'if self._app is not None and death.unreadable is None:', 'if False:'),),
-        ('worker_deaths::test_hooks_of_worker_and_function_are_called_in_their_order',),
+        ('worker_on_dead::test_hooks_of_worker_and_function_are_called_in_their_order',),
     ),
     Mutant(
         'functions-not-asked', BEYOND, 'nobody looks for deaths where only functions have hooks',
@@ -138,39 +138,39 @@ TELLING = (
     Mutant(
         'deaths-looked-for-in-vain', BEYOND, 'an app without hooks asks for deaths, and takes them from those who have',
         (client('tasks/app', 'return any(definition.job.on_dead is not None for', 'return any(True for'),),
-        ('worker_deaths::test_an_app_asks_where_a_function_has_a_hook',),
+        ('worker_on_dead::test_an_app_asks_where_a_function_has_a_hook',),
     ),
     Mutant(
         'burst-ends-with-deaths', BEYOND, 'a burst leaves what its hooks have enqueued',
         (client('worker/worker', 'if await self._deaths.look():', 'if not await self._deaths.look() and False:'),),
-        ('worker_deaths::test_a_burst_tells_of_what_died_before_and_does_what_the_hooks_enqueue',),
+        ('worker_on_dead::test_a_burst_tells_of_what_died_before_and_does_what_the_hooks_enqueue',),
     ),
     Mutant(
         'no-last-look-for-deaths', BEYOND, 'a worker that stops does not tell of what died meanwhile',
         (client('worker/worker', '            self._deaths.end(self._tell)\n', '            pass\n'),),
-        ('worker_deaths::test_a_worker_that_stops_tells_of_what_died_meanwhile',),
+        ('worker_on_dead::test_a_worker_that_stops_tells_of_what_died_meanwhile',),
     ),
     Mutant(
         'hooks-cut-off', BEYOND, 'a worker that stops has no patience with a hook',
         (client('worker/worker', '(self._held or self._deaths.busy)', 'self._held'),),
-        ('worker_deaths::test_a_hook_goes_on_while_a_burst_is_told_to_stop',),
+        ('worker_on_dead::test_a_hook_goes_on_while_a_burst_is_told_to_stop',),
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
         (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
                 'await asyncio.wait(self._deaths._tasks)'),),
-        ('worker_deaths::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
+        ('worker_on_dead::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(
         'silent-server-keeps-a-worker', 12, 'a worker that stops waits for a server that does not answer',
         (client('worker/deaths', 'await asyncio.wait([call], timeout=LAST)', 'await asyncio.wait([call])'),),
-        ('worker_deaths::test_a_server_that_does_not_answer_keeps_no_worker',),
+        ('worker_on_dead::test_a_server_that_does_not_answer_keeps_no_worker',),
     ),
     Mutant(
         'one-failed-look-is-the-last', BEYOND, 'a worker does not look for deaths any more when that failed once',
         (client('worker/deaths', '            except Exception as exc:\n                logger.warning(\'deaths',
                 '            except KeyError as exc:\n                logger.warning(\'deaths'),),
-        ('worker_deaths::test_what_goes_wrong_is_logged_and_tried_again',),
+        ('worker_on_dead::test_what_goes_wrong_is_logged_and_tried_again',),
     ),
     Mutant(
         'hook-cancels-the-look', BEYOND, 'a hook that cancels itself is the last that a worker calls for such deaths',
@@ -178,12 +178,12 @@ TELLING = (
                 'for hook in resolved.on_dead:\n'
                 '            if asyncio.iscoroutine(got := hook(delivery, error)):\n'
                 '                await got'),),
-        ('worker_deaths::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
+        ('worker_on_dead::test_a_hook_that_cancels_itself_was_told_and_is_told_of_the_next',),
     ),
     Mutant(
         'dead-and-touched', BEYOND, 'the delivery of a death asks the server for its lease',
         (client('worker/deaths', '        return False\n\n    def', '        return True\n\n    def'),),
-        ('worker_deaths::test_a_hook_is_called_with_a_delivery_that_cannot_be_settled',),
+        ('worker_on_dead::test_a_hook_is_called_with_a_delivery_that_cannot_be_settled',),
     ),
 )  # fmt: skip
 

@@ -70,12 +70,12 @@ ENDS = (
             'if not self._held:\n                    # The last',
             'if True:\n                    # The last',
         ),),
-        ('worker::test_a_burst_handles_what_its_handlers_enqueue',),
+        ('worker_around::test_a_burst_handles_what_its_handlers_enqueue',),
     ),
     Mutant(
         'worker-burst-without-end', BEYOND, 'a burst waits for tasks',
         (client('worker/worker', 'wait=not self._burst', 'wait=True'),),
-        ('worker::test_a_burst_handles_what_its_handlers_enqueue',),
+        ('worker_around::test_a_burst_handles_what_its_handlers_enqueue',),
     ),
     Mutant(
         'worker-impatient', BEYOND, 'at its end a worker waits for nobody',
@@ -114,7 +114,7 @@ ENDS = (
     Mutant(
         'worker-runs-twice', BEYOND, 'a worker may be run twice',
         (client('worker/worker', "if self._state != 'new':", 'if False:'),),
-        ('worker::test_a_worker_runs_once',),
+        ('worker_around::test_a_worker_runs_once',),
     ),
     Mutant(
         'worker-stopped-before-it-began', BEYOND, 'a stop before the start is forgotten',
@@ -124,7 +124,7 @@ ENDS = (
     Mutant(
         'worker-heart-outlives-its-worker', BEYOND, 'a worker that ended is told of as long as its program runs',
         (client('worker/worker', 'await stop_hearts(hearts)', 'pass'),),
-        ('worker_health::test_a_heartbeat_shows_live_workers_to_others',),
+        ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
         'worker-busy-since-now', BEYOND, 'health tells tasks as begun when it is asked',
@@ -158,18 +158,18 @@ ENDS = (
             "answer = hopeless('the result cannot be pickled', exc)",
             'answer = as_answer(exc)',
         ),),
-        ('worker_ends::test_plain_functions_may_run_in_processes',),
+        ('worker_limits::test_plain_functions_may_run_in_processes',),
     ),
     Mutant(
         'worker-child-without-traceback', BEYOND, 'an error of a process does not tell where it was',
         (client('worker/children', 'raise answer.error from cause', 'raise answer.error'),),
-        ('worker_ends::test_plain_functions_may_run_in_processes',),
+        ('worker_limits::test_plain_functions_may_run_in_processes',),
     ),
     Mutant(
         'worker-strange-errors-kill-the-task', BEYOND,
         'an error that can be written and not be read makes its task dead',
         (client('worker/child', 'if isinstance(pickle.loads(data)[0], Exception):', 'if True:'),),
-        ('worker_ends::test_plain_functions_may_run_in_processes',),
+        ('worker_limits::test_plain_functions_may_run_in_processes',),
     ),
     Mutant(
         'worker-child-of-each-call', BEYOND, 'each call has a process of its own',

@@ -8,7 +8,7 @@ HEALTH = (
     Mutant(
         'heart-through-the-pool', BEYOND, 'a heart needs a connection of the pool, in the loop of the pool',
         (client('worker/scripts', "queue.command('EVAL', _load(name), ", 'queue.client.eval(_load(name), '),),
-        ('worker_health::test_the_heart_needs_no_connection_of_the_client',),
+        ('worker_heart::test_the_heart_needs_no_connection_of_the_client',),
     ),
     Mutant(
         'breaker-through-the-pool', BEYOND, 'a queue stays paused where an application uses the same client',
@@ -22,42 +22,42 @@ HEALTH = (
     Mutant(
         'names-of-others-removed', BEYOND, 'a heart whose score is odd is hidden by the next beat of another',
         (Edit('torrelque/worker/script/beat.lua', 'if left == -2 then', 'if true then'),),
-        ('worker_health::test_one_odd_heart_hides_no_other',),
+        ('worker_heart::test_one_odd_heart_hides_no_other',),
     ),
     Mutant(
         'names-for-ever', BEYOND, 'the names of killed workers are never removed',
         (Edit('torrelque/worker/script/beat.lua', 'if left == -2 then', 'if false then'),),
-        ('worker_health::test_a_worker_that_was_killed_leaves_no_name_for_ever',),
+        ('worker_heart::test_a_worker_that_was_killed_leaves_no_name_for_ever',),
     ),
     Mutant(
         'names-as-short-as-a-beat', BEYOND, 'the names vanish between two beats of a worker that beats seldom',
         (Edit('torrelque/worker/script/beat.lua', "if redis.call('PTTL', names) < life then", 'if true then'),),
-        ('worker_health::test_a_worker_that_beats_often_does_not_hide_one_that_beats_seldom',),
+        ('worker_heart::test_a_worker_that_beats_often_does_not_hide_one_that_beats_seldom',),
     ),
     Mutant(
         'heart-of-one-beat', BEYOND, 'a worker whose beat is late is hidden',
         (client('worker/health', 'round(interval * MISSED * 1000)', 'round(interval * 1000)'),),
-        ('worker_health::test_a_beat_that_is_late_hides_no_worker',),
+        ('worker_heart::test_a_beat_that_is_late_hides_no_worker',),
     ),
     Mutant(
         'no-goodbye', BEYOND, 'a worker that has stopped is told of',
         (client('worker/health', 'await self._say_goodbye()', 'pass'),),
-        ('worker_health::test_a_heartbeat_shows_live_workers_to_others',),
+        ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
         'end-waits-for-the-beat', BEYOND, 'a beat that hangs keeps the goodbye from being said',
         (client('worker/health', 'asyncio.wait([beating], timeout=MOMENT)', 'asyncio.wait([beating])'),),
-        ('worker_health::test_the_last_of_a_heart_is_its_goodbye',),
+        ('worker_heart::test_the_last_of_a_heart_is_its_goodbye',),
     ),
     Mutant(
         'hearts-ended-one-by-one', BEYOND, 'a run that is cancelled while it ends leaves a heart that beats for ever',
         (client('worker/health', 'for heart in hearts:\n        heart.end()', 'for heart in hearts:\n        pass'),),
-        ('worker_health::test_a_run_that_is_cancelled_twice_leaves_no_heart',),
+        ('worker_heart::test_a_run_that_is_cancelled_twice_leaves_no_heart',),
     ),
     Mutant(
         'odd-heart-hides-all', BEYOND, 'a heart that is no JSON hides all others',
         (client('worker/health', 'except (ValueError, RecursionError) as exc:', 'except KeyError as exc:'),),
-        ('worker_health::test_one_odd_heart_hides_no_other',),
+        ('worker_heart::test_one_odd_heart_hides_no_other',),
     ),
     Mutant(
         'healthy-though-all-hang', BEYOND, 'a worker that never takes a task again is healthy',
@@ -114,47 +114,47 @@ BURST = (
     Mutant(
         'burst-in-silence', BEYOND, 'a burst takes no reply for an empty queue, and waits for ever',
         (client('worker/source', 'if exc.replied:', 'if True:'),),
-        ('no_reply::test_a_burst_whose_server_takes_no_writes_for_long_fails',),
+        ('bursts::test_a_burst_whose_server_takes_no_writes_for_long_fails',),
     ),
     Mutant(
         'burst-without-an-end', BEYOND, 'a burst whose server is gone waits for ever',
         (client('worker/source', 'if silence >= SILENT:', 'if False:'),),
-        ('no_reply::test_a_burst_whose_server_goes_fails',),
+        ('bursts::test_a_burst_whose_server_goes_fails',),
     ),
     Mutant(
         'burst-leaves-what-waits', BEYOND, 'a burst leaves tasks that wait for a token',
         (client('worker/source', 'if not self.looks_out or not await self._has_prospects():', 'if True:'),),
-        ('no_reply::test_a_burst_waits_for_the_tokens_of_a_rate',),
+        ('bursts::test_a_burst_waits_for_the_tokens_of_a_rate',),
     ),
     Mutant(
         'burst-leaves-what-is-behind-a-slot', BEYOND, 'a burst leaves tasks that wait for a slot',
         (Edit('torrelque/worker/script/outlook.lua', 'if name and not seen[name] then', 'if false then'),),
-        ('no_reply::test_a_burst_waits_for_a_slot_that_another_holds',),
+        ('bursts::test_a_burst_waits_for_a_slot_that_another_holds',),
     ),
     Mutant(
         'burst-looks-at-one-page', BEYOND, 'a burst does not see the slot behind many tasks that are worked on',
         (client('worker/source', "== b'look on':", "== b'no':"),),
-        ('no_reply::test_a_burst_finds_a_slot_among_many_that_are_worked_on',),
+        ('bursts::test_a_burst_finds_a_slot_among_many_that_are_worked_on',),
     ),
     Mutant(
         'burst-waits-for-a-pause', BEYOND, 'a burst waits for the end of a pause',
         (Edit('torrelque/worker/script/outlook.lua', " or redis.call('SISMEMBER', paused, '') == 1", ''),),
-        ('no_reply::test_a_burst_leaves_what_is_paused',),
+        ('bursts::test_a_burst_leaves_what_is_paused',),
     ),
     Mutant(
         'burst-waits-for-a-paused-group', BEYOND, 'a burst waits for a paused group as long as somebody works',
         (Edit('torrelque/worker/script/outlook.lua', " == 1 and redis.call('SISMEMBER', paused, name) == 0", ' == 1'),),
-        ('no_reply::test_a_burst_does_not_wait_behind_a_pause_for_who_works',),
+        ('bursts::test_a_burst_does_not_wait_behind_a_pause_for_who_works',),
     ),
     Mutant(
         'burst-waits-for-a-probe', BEYOND, 'a burst waits for the probe of a paused group',
         (Edit('torrelque/worker/script/outlook.lua', "thirsty > redis.call('SCARD', paused)", 'thirsty > 0'),),
-        ('no_reply::test_a_burst_leaves_what_is_paused',),
+        ('bursts::test_a_burst_leaves_what_is_paused',),
     ),
     Mutant(
         'idle-waits-for-tokens', BEYOND, 'a run until idle waits for a token, and does not move the clock',
         (client('testing/idle', 'worker._source.looks_out = False', 'pass'),),
-        ('testing::test_a_worker_that_is_run_until_idle_waits_for_no_token_and_for_nobody',),
+        ('testing_idle::test_a_worker_that_is_run_until_idle_waits_for_no_token_and_for_nobody',),
     ),
 )  # fmt: skip
 

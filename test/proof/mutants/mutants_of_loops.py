@@ -69,42 +69,42 @@ THREAD = (
     Mutant(
         'call-blocks-its-own-loop', BEYOND, 'a call from the loop that it waits for stops the worker for ever',
         (client('worker/crossing', 'if asyncio._get_running_loop() is loop:', 'if False:'),),
-        ('loops::test_calls_that_would_block_their_own_loop_are_refused',),
+        ('loops_workers::test_calls_that_would_block_their_own_loop_are_refused',),
     ),
     Mutant(
         'join-of-oneself', BEYOND, 'a handler that waits for the end of its worker gets an error of the interpreter',
         (client('worker/thread', 'if threading.current_thread() is self._thread:', 'if False:'),),
-        ('loops::test_calls_that_would_block_their_own_loop_are_refused',),
+        ('loops_workers::test_calls_that_would_block_their_own_loop_are_refused',),
     ),
     Mutant(
         'thread-starts-without-asking', BEYOND, 'start() returns where the worker has the queue object of another loop',
         (client('worker/thread', '            raise errors[0]\n        self.ready()',
                 '            pass\n        self.ready()'),),
-        ('loops::test_a_worker_of_a_thread_that_has_the_queue_of_this_loop_does_not_start',
-         'loops::test_a_queue_that_cannot_be_served_does_not_start'),
+        ('loops_workers::test_a_worker_of_a_thread_that_has_the_queue_of_this_loop_does_not_start',
+         'loops_workers::test_a_queue_that_cannot_be_served_does_not_start'),
     ),
     Mutant(
         'thread-starts-before-it-is-ready', BEYOND, 'what a worker fails with when it begins is not told by start()',
         (client('worker/thread', 'if not self._begun:', 'if False:'),),
-        ('loops::test_what_an_app_cannot_prepare_is_told_at_the_start',),
+        ('loops_workers::test_what_an_app_cannot_prepare_is_told_at_the_start',),
     ),
     Mutant(
         'thread-waits-for-its-server', BEYOND, 'a worker does not start while its server is away',
         (client('worker/thread', 'except (TorrelqueConnectionError, redis', 'except (redis'),
          client('worker/thread', 'timeout=PATIENCE)\n        for one in late',
                 'timeout=None)\n        for one in late')),
-        ('loops::test_a_worker_starts_though_its_server_is_away',),
+        ('loops_workers::test_a_worker_starts_though_its_server_is_away',),
     ),
     Mutant(
         'clean-up-hides-the-error', BEYOND, 'stop() tells what went wrong at the end, not what ended the worker',
         (client('worker/thread', 'if errors and not quiet:', 'if errors:'),),
-        ('loops::test_the_first_error_of_a_worker_is_told_not_what_follows_from_it',),
+        ('loops_workers::test_the_first_error_of_a_worker_is_told_not_what_follows_from_it',),
     ),
     Mutant(
         'call-of-an-ended-worker-waits', BEYOND, 'a call of a worker that ends raises what is no error of ours',
         (client('worker/crossing', 'except concurrent.futures.CancelledError as exc:',
                 'except concurrent.futures.InvalidStateError as exc:'),),
-        ('loops::test_calls_of_a_worker_that_ends_come_to_an_end',),
+        ('loops_workers::test_calls_of_a_worker_that_ends_come_to_an_end',),
     ),
 )  # fmt: skip
 
@@ -115,20 +115,20 @@ CURRENT = (
                 '    """The rest of a plain function that has returned an awaitable; it runs in the event loop."""\n'
                 '    _running.set(running)',
                 'async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:'),),
-        ('tasks::test_a_function_knows_its_task_behind_decorators',),
+        ('tasks_run::test_a_function_knows_its_task_behind_decorators',),
     ),
     Mutant(
         'coroutine-left-in-a-process', BEYOND, 'a coroutine that is made in a process is not run',
         (client('tasks/running', 'return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest',
                 'return rest'),),
-        ('tasks::test_a_function_runs_in_a_process',),
+        ('tasks_handles::test_a_function_runs_in_a_process',),
     ),
     Mutant(
         'delivery-outlives-its-function', BEYOND, 'connections that a function began keep its delivery',
         (client('tasks/running', 'return await coroutine\n        finally:\n            running.delivery = None',
                 'return await coroutine\n        finally:\n            pass'),),
-        ('tasks::test_a_delivery_is_gone_though_its_function_began_what_stays',
-         'loops::test_what_outlives_a_function_has_no_task'),
+        ('tasks_run::test_a_delivery_is_gone_though_its_function_began_what_stays',
+         'loops_workers::test_what_outlives_a_function_has_no_task'),
     ),
 )  # fmt: skip
 
@@ -139,21 +139,21 @@ SAID = (
                 '        def decorate(function: Callable[..., Any]) -> Any:\n            return self._add(Function(',
                 'result_ttl, run_in, on_success, on_error, on_dead\n        )\n\n'
                 '        def decorate(function: Callable[..., Any]) -> Any:\n            return self._add(Function('),),
-        ('tasks::test_the_final_state_of_a_task_stays_for_ten_minutes',),
+        ('tasks_run::test_the_final_state_of_a_task_stays_for_ten_minutes',),
     ),
     Mutant(
         'final-state-of-ordered-not-kept', BEYOND, 'nobody can tell an ordered call that is done from none',
         (client('tasks/app', "_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead"
                 ', self._keep',
                 "_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead"),),
-        ('tasks::test_the_final_state_of_a_task_stays_for_ten_minutes',),
+        ('tasks_run::test_the_final_state_of_a_task_stays_for_ten_minutes',),
     ),
     Mutant(
         'forgotten-is-returned', BEYOND, 'a cancelled task that is forgotten is told to have returned None',
         (client('tasks/function',
                 'return None if self._definition.keep or self._options.result_ttl is not None else here',
                 'return here'),),
-        ('tasks::test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned',),
+        ('tasks_run::test_a_cancelled_task_that_is_forgotten_is_not_told_to_have_returned',),
     ),
     Mutant(
         'parameter-self-taken', BEYOND, 'a parameter called self cannot be given by its name',

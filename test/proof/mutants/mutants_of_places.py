@@ -8,7 +8,7 @@ PLACES = (
     Mutant(
         'children-born-hearing', BEYOND, 'a process is killed by a signal to all while its interpreter starts',
         (client('worker/process', 'with blocked():', 'with contextlib.nullcontext():'),),
-        ('children::test_a_process_is_deaf_from_its_birth',),
+        ('children_inside::test_a_process_is_deaf_from_its_birth',),
     ),
     Mutant(
         'children-hearing', BEYOND, 'a process is killed by a signal to all processes of a service',
@@ -23,22 +23,22 @@ PLACES = (
     Mutant(
         'children-ignoring', BEYOND, 'the programs of a handler ignore SIGTERM',
         (client('worker/deaf', 'signal.signal(number, _do_nothing)', 'signal.signal(number, signal.SIG_IGN)'),),
-        ('children::test_what_a_process_starts_hears_signals',),
+        ('children_inside::test_what_a_process_starts_hears_signals',),
     ),
     Mutant(
         'children-left-blocked', BEYOND, 'the programs of a handler have SIGTERM blocked',
         (client('worker/child', '    unblock()\n', '    pass\n'),),
-        ('children::test_what_a_process_starts_hears_signals',),
+        ('children_inside::test_what_a_process_starts_hears_signals',),
     ),
     Mutant(
         'children-deaf-forks', BEYOND, 'multiprocessing cannot end what it has forked in a handler',
         (client('worker/child', '    hear_in_forks()\n', '    pass\n'),),
-        ('children::test_what_a_process_starts_hears_signals',),
+        ('children_inside::test_what_a_process_starts_hears_signals',),
     ),
     Mutant(
         'children-deaf-once', BEYOND, 'a process hears signals after a handler that set handlers of its own',
         (client('worker/child', '_flush()\n            be_deaf()', '_flush()'),),
-        ('children::test_a_handler_that_sets_signal_handlers_has_them_for_itself',),
+        ('children_inside::test_a_handler_that_sets_signal_handlers_has_them_for_itself',),
     ),
     Mutant(
         'children-polite-only', BEYOND, 'programs that ignore SIGTERM outlive the process that started them',
@@ -68,7 +68,7 @@ PLACES = (
     Mutant(
         'children-unclean-end', BEYOND, 'an idle process is killed, and does not close what it has open',
         (client('worker/process', '_join_all(some, LEISURE)', 'pass'),),
-        ('children::test_an_idle_process_ends_in_its_own_way',),
+        ('children_inside::test_an_idle_process_ends_in_its_own_way',),
     ),
     Mutant(
         'children-hidden-death', BEYOND, 'a process whose forks live on is not missed',
@@ -116,47 +116,47 @@ PLACES = (
     Mutant(
         'children-report-out-of-step', BEYOND, 'the answer of an interrupted report is taken for the next task',
         (client('worker/child', 'answer._replace(usable=False)', 'answer'),),
-        ('children::test_a_report_that_is_interrupted_is_not_the_next_task',),
+        ('children_answers::test_a_report_that_is_interrupted_is_not_the_next_task',),
     ),
     Mutant(
         'children-report-of-a-fork', BEYOND, 'a fork reports over the pipe of its parent',
         (client('worker/child', 'if os.getpid() != self._process:', 'if False:'),),
-        ('children::test_reports_come_from_threads_and_not_from_forks_nor_too_late',),
+        ('children_answers::test_reports_come_from_threads_and_not_from_forks_nor_too_late',),
     ),
     Mutant(
         'children-late-report', BEYOND, 'a thread of a handler that has ended reports into the next call',
         (client('worker/child', 'if self._ended:', 'if False:'),),
-        ('children::test_reports_come_from_threads_and_not_from_forks_nor_too_late',),
+        ('children_answers::test_reports_come_from_threads_and_not_from_forks_nor_too_late',),
     ),
     Mutant(
         'children-refused-progress', BEYOND, 'a progress that is refused kills the process',
         (client('worker/children', 'return pack_failure(as_answer(exc))', 'raise'),),
-        ('children::test_a_progress_that_is_refused_is_raised_in_the_handler',),
+        ('children_answers::test_a_progress_that_is_refused_is_raised_in_the_handler',),
     ),
     Mutant(
         'children-unreadable-result', BEYOND, 'a result that cannot be read is computed again and again',
         (client('worker/children', "return hopeless('the result cannot be read', exc)", 'raise'),),
-        ('children::test_what_cannot_be_sent_back_is_told',),
+        ('children_answers::test_what_cannot_be_sent_back_is_told',),
     ),
     Mutant(
         'children-no-exception', BEYOND, 'an exception that is read as something else is raised',
         (client('worker/child', 'if isinstance(pickle.loads(data)[0], Exception):', 'if pickle.loads(data):'),),
-        ('children::test_what_cannot_be_sent_back_is_told',),
+        ('children_answers::test_what_cannot_be_sent_back_is_told',),
     ),
     Mutant(
         'children-unpicklable-task', BEYOND, 'a task that cannot be pickled is tried for ever',
         (client('worker/children', "return hopeless('the task cannot be pickled', exc)", 'raise'),),
-        ('children::test_a_task_that_no_process_can_have_is_dead_at_once',),
+        ('children_answers::test_a_task_that_no_process_can_have_is_dead_at_once',),
     ),
     Mutant(
         'children-import-for-ever', BEYOND, 'a handler that no process can import is tried for ever',
         (client('worker/child', 'return Answer(Reject(f', 'return Answer(ChildError(f'),),
-        ('children::test_a_handler_that_cannot_be_imported_is_told_and_not_tried_for_ever',),
+        ('children_answers::test_a_handler_that_cannot_be_imported_is_told_and_not_tried_for_ever',),
     ),
     Mutant(
         'children-import-never-again', BEYOND, 'the tasks of a module that could not connect on its import are dead',
         (client('worker/child', 'if isinstance(error, (OSError, MemoryError)):', 'if False:'),),
-        ('children::test_a_handler_that_cannot_be_imported_is_told_and_not_tried_for_ever',),
+        ('children_answers::test_a_handler_that_cannot_be_imported_is_told_and_not_tried_for_ever',),
     ),
     Mutant(
         'children-untold-main', BEYOND, 'a main program that no process can import has it die without a reason',
@@ -181,6 +181,6 @@ PLACES = (
     Mutant(
         'children-forks-answer', BEYOND, 'a task is given the answer of the one before, by a fork of its handler',
         (client('worker/child', 'if os.getpid() != process:', 'if False:'),),
-        ('children::test_a_fork_that_comes_back_answers_nobody',),
+        ('children_inside::test_a_fork_that_comes_back_answers_nobody',),
     ),
 )  # fmt: skip

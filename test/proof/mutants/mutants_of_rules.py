@@ -169,12 +169,12 @@ RULES = (
             "if len({(id(one.client), one.keys['pending']) for one in (*queues, *steal)}) < len(queues) + len(steal):",
             'if False:',
         ),),
-        ('worker::test_queues_that_cannot_be_meant_are_refused',),
+        ('worker_around::test_queues_that_cannot_be_meant_are_refused',),
     ),
     Mutant(
         'worker-weights-unchecked', BEYOND, 'a weight may be 0',
         (client('worker/options', "check_count(weight, 'a weight')", 'pass'),),
-        ('worker::test_queues_that_cannot_be_meant_are_refused',),
+        ('worker_around::test_queues_that_cannot_be_meant_are_refused',),
     ),
     Mutant(
         'worker-attempts-unchecked', BEYOND, 'a task may be tried 0 times',
@@ -183,7 +183,7 @@ RULES = (
             'return check_count(attempts, what, least)',
             'return attempts',
         ),),
-        ('worker::test_options_that_cannot_be_meant_are_refused',),
+        ('worker_around::test_options_that_cannot_be_meant_are_refused',),
     ),
     Mutant(
         'worker-lost-success-counts', BEYOND, 'a success that came too late is told as one',
@@ -229,7 +229,7 @@ RULES = (
         'worker-goes-before-the-job', BEYOND, 'what the worker says goes before what the function says',
         (client('worker/resolving', "default if own in (None, '') else own",
                 "own if default in (None, '') else default"),),
-        ('tasks::test_what_the_decorator_says_goes_before_the_worker',),
+        ('tasks_run::test_what_the_decorator_says_goes_before_the_worker',),
     ),
     Mutant(
         'worker-hooks-after-the-job', BEYOND, "the worker's hooks are called after those of the job",
@@ -239,7 +239,7 @@ RULES = (
     Mutant(
         'worker-time-limit-forgiven', BEYOND, 'an attempt that was over its time does not count',
         (client('worker/settling', 'if why is Stop.TIMEOUT:', 'if False:'),),
-        ('worker_ends::test_a_time_limit_cancels_a_coroutine',),
+        ('worker_limits::test_a_time_limit_cancels_a_coroutine',),
     ),
     Mutant(
         'worker-killed-attempts-do-not-count', BEYOND, 'a task that kills its workers kills workers for ever',
@@ -278,7 +278,7 @@ RULES = (
     Mutant(
         'worker-thread-over-its-time-gives-its-place-up', BEYOND, 'more threads run than there are places',
         (client('worker/settling', 'await asyncio.wait([held.thread])', 'pass'),),
-        ('worker_ends::test_a_thread_that_is_over_its_time_keeps_its_place',),
+        ('worker_limits::test_a_thread_that_is_over_its_time_keeps_its_place',),
     ),
     Mutant(
         'worker-wait-longer-than-a-queue-takes', BEYOND, 'a wait that no queue takes keeps the task',

@@ -26,7 +26,7 @@ FENCE = (
     Mutant(
         'token-to-the-millisecond', 3, 'an id that is used anew within a millisecond is not fenced from its old holder',
         (script('claim', "local claimed = stamp .. '.' .. string.sub(fraction, 4)", 'local claimed = stamp'),),
-        ('verbs',),
+        ('verbs', 'cancel', 'payloads'),
     ),
     Mutant(
         'operator-settles-anything', 3, 'a plain id settles a task that nobody was given',
@@ -36,7 +36,7 @@ FENCE = (
     Mutant(
         'cancelled-holder-not-told', 3, 'the holder of a cancelled task renews and settles it as if nothing was',
         (script('_judge', "return 'cancelled'", "return 'ok'"),),
-        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+        ('cancel::test_the_holder_of_a_cancelled_task_is_told',),
     ),
     Mutant(
         'attempt-not-counted', 3, 'all hand-outs of a task are its first, and those of a millisecond the same',
@@ -58,7 +58,7 @@ FENCE = (
                    "packed: bytes = _pack((('1' if resent else '') + f'@{__import__(\"time\").time_ns() // 10**6}',"
                    ' *args))'),
         ),
-        ('faults::test_a_clock_that_is_wrong_moves_no_deadline',),
+        ('damage::test_a_clock_that_is_wrong_moves_no_deadline',),
     ),
     Mutant(
         'lease-ends-early', 4, 'a sweep takes tasks from who works on them',
@@ -83,12 +83,12 @@ PLACES = (
     Mutant(
         'hole-filled-twice', 1, 'an id enqueued anew over its hole is twice in pending',
         (script('_append', "if #fresh > 0 and redis.call('EXISTS', holes) == 1 then", 'if false then'),),
-        ('verbs::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
+        ('cancel::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
     ),
     Mutant(
         'hole-not-noted', 1, 'a cancelled id in a long list counts again when it is enqueued elsewhere',
         (script('cancel', "redis.call('SADD', holes, id)", ''),),
-        ('verbs::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
+        ('cancel::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
     ),
     Mutant(
         'hole-not-known', 1, 'a claim hands a task out of turn over a hole of its id',
@@ -99,12 +99,12 @@ PLACES = (
     Mutant(
         'hole-not-skipped', 1, 'what is not pending is handed out where an old id says so',
         (script('claim', "if known[1] ~= PENDING then\n    return 'hole'", "if false then\n    return 'hole'"),),
-        ('verbs::test_an_id_in_pending_counts_by_its_state',),
+        ('payloads::test_an_id_in_pending_counts_by_its_state',),
     ),
     Mutant(
         'cancelled-stays-delayed', 1, 'a cancelled id keeps its place among the delayed',
         (script('cancel', "redis.call('ZREM', delayed, id)", ''),),
-        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+        ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(
         'late-first-sending', 1, 'an enqueue that comes after its own repetition puts a working task to pending',
@@ -125,7 +125,7 @@ PLACES = (
     Mutant(
         'payload-left-with-result', 2, 'the payload of a task that was released with a result stays',
         (script('release', "unpack(ids))\n  redis.call('HDEL', tasks, unpack(ids))\nend", 'unpack(ids))\nend'),),
-        ('verbs',),
+        ('verbs', 'cancel', 'payloads'),
     ),
     Mutant(
         'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
@@ -136,7 +136,7 @@ PLACES = (
         'enqueue-of-doubles-as-plain', 5, 'an enqueue that comes after its own repetition counts as new',
         (script('enqueue', "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then",
                 "if ids[1] and redis.call('HSET', tasks, unpack(payloads)) then"),),
-        ('faults', 'model'),
+        ('faults', 'silence', 'damage', 'model'),
     ),
     Mutant(
         'payload-gone-early', 2, 'the payload is deleted with the hand-out',
@@ -146,7 +146,7 @@ PLACES = (
     Mutant(
         'payload-of-cancelled-left', 2, 'the payload of a cancelled task stays when its holder lets it go',
         (script('_clear', "redis.call('HDEL', tasks, id)", ''),),
-        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+        ('cancel::test_the_holder_of_a_cancelled_task_is_told',),
     ),
     Mutant(
         'state-left', 2, 'the state of a released task stays',
@@ -161,23 +161,23 @@ PLACES = (
     Mutant(
         'cancelled-state-for-ever', 2, 'the state of a cancelled task has no end',
         (script('cancel', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
-        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+        ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(
         'cleared-state-for-ever', 2, 'the state of a cancelled task that was worked on has no end',
         (script('_clear', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
-        ('verbs::test_the_holder_of_a_cancelled_task_is_told',),
+        ('cancel::test_the_holder_of_a_cancelled_task_is_told',),
     ),
     Mutant(
         'state-without-payload-for-ever', 2, 'the state of a task whose payload was lost has no end',
         (script('_mend', "redis.call('PEXPIRE', state .. id, 3600000)", ''),),
-        ('verbs::test_the_state_of_a_task_whose_payload_was_lost_ends',),
+        ('payloads::test_the_state_of_a_task_whose_payload_was_lost_ends',),
     ),
     Mutant(
         'live-state-ends', 2, 'the state of a task that waits is forgotten after an hour',
         (script('enqueue', "  if given.max_attempts then\n    redis",
                 "  redis.call('PEXPIRE', key, 3600000)\n  if given.max_attempts then\n    redis"),),
-        ('verbs::test_a_cancelled_task_is_not_handed_out',),
+        ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(
         'queue-not-forgotten', 2, 'the doorbell and the counter of an empty queue stay',
@@ -187,7 +187,7 @@ PLACES = (
     Mutant(
         'holes-not-forgotten', 2, 'a list of nothing but holes stays',
         (script('_forget', "redis.call('UNLINK', pending, turns, holes)", ''),),
-        ('verbs::test_the_last_cancel_of_a_long_queue_leaves_no_list',),
+        ('cancel::test_the_last_cancel_of_a_long_queue_leaves_no_list',),
     ),
     Mutant(
         'rest-of-a-claim-lost', 5, 'what a claim took and had no room for is in no place',
@@ -208,25 +208,25 @@ PLACES = (
         'task-without-state-lost', 5, 'a task whose state was evicted is dropped with its payload',
         (script('_mend', "if redis.call('HEXISTS', tasks, id) == 1 then",
                 "redis.call('HDEL', tasks, id)\n  if false then"),),
-        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'push-before-remove-requeue', 5, 'a server without free memory refuses that a task is given back',
         (script('requeue', "  redis.call('ZREM', working, id)\n  redis.call('HSET', state .. id, 'mark',",
                 "  redis.call('HSET', state .. id, 'mark', known[4] or '')\n  redis.call('ZREM', working, id)\n"
                 "  redis.call('HSET', state .. id, 'mark',"),),
-        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+        ('damage::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
     ),
     Mutant(
         'push-before-remove-touch', 5, 'a server without free memory refuses that a lease is renewed',
         (script('touch', "redis.call('ZREM', working, id)", ''),),
-        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+        ('damage::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
     ),
     Mutant(
         'push-before-remove-sweep', 5, 'a server without free memory refuses that a task comes back',
         (script('sweep', "redis.call('ZREM', from, id)", "redis.call('HSET', state .. id, 'status', PENDING)\n"
                 "      redis.call('ZREM', from, id)"),),
-        ('faults::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
+        ('damage::test_full_memory_refuses_tasks_and_lets_leases_go_on',),
     ),
 )  # fmt: skip
 
@@ -265,7 +265,7 @@ TWICE = (
         'dead-without-state-for-ever', 8, 'a dead task whose state was lost can be neither brought back nor cancelled',
         (script('redrive', "if (known.err or not known[1]) and redis.call('ZREM', dead, id) == 1 then",
                 'if false then'),),
-        ('verbs::test_a_dead_task_that_is_damaged_is_brought_back_or_reported',),
+        ('payloads::test_a_dead_task_that_is_damaged_is_brought_back_or_reported',),
     ),
     Mutant(
         'redrive-resent-is-not-dead', 6, 'a redrive whose reply was lost counts nothing',
@@ -306,23 +306,23 @@ HARM = (
     Mutant(
         'broken-key-fails-enqueue', 8, 'one id whose key holds something else fails the call of all',
         (script('enqueue', "local known = redis.pcall(", 'local known = redis.call('),),
-        ('verbs::test_a_key_of_another_type_hits_its_own_call_only',),
+        ('payloads::test_a_key_of_another_type_hits_its_own_call_only',),
     ),
     Mutant(
         'broken-key-fails-claim', 8, 'one id whose key holds something else fails every claim',
         (script('claim', "local key = state .. id\n      local known = bytes < max_bytes and redis.pcall(",
                 'local key = state .. id\n      local known = bytes < max_bytes and redis.call('),),
-        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'broken-key-fails-sweep', 8, 'one id whose key holds something else keeps all that is due from coming',
         (script('sweep', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
-        ('faults::test_a_broken_key_among_what_is_due_stops_no_sweep',),
+        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
         'broken-key-fails-settling', 8, 'one id whose key holds something else fails the release of all',
         (script('release', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
-        ('faults::test_a_broken_key_fails_no_other_settle_call',),
+        ('damage::test_a_broken_key_fails_no_other_settle_call',),
     ),
     Mutant(
         'broken-key-fails-states', 8, 'one id whose key holds something else ends the watches of all',
@@ -332,7 +332,7 @@ HARM = (
     Mutant(
         'damage-not-reported', 8, 'a task of which a part was lost vanishes without a word',
         (script('claim', 'troubles[#troubles + 1], troubles[#troubles + 2] = id, mend(id, known)', 'mend(id, known)'),),
-        ('verbs::test_a_damaged_task_is_reported_and_harms_no_other',),
+        ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'dead-ones-fill-the-queue', BEYOND, 'dead tasks are counted against max_tasks',

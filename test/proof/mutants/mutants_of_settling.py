@@ -7,10 +7,10 @@ from proof.mutants.mutant import BEYOND, Mutant, client
 FOR_A_WHILE = 'worker_settling::test_what_was_done_is_booked_when_the_server_takes_writes_again'
 AS_IT_IS = 'worker_settling::test_a_cancellation_is_booked_as_what_it_is'
 ITSELF = 'worker_settling::test_a_task_that_cancels_itself_is_a_failed_attempt'
-REFUSED = 'worker_settling::test_what_would_break_later_is_refused_when_a_worker_is_made'
-TOO_LARGE = 'worker_settling::test_a_result_that_is_too_large_for_the_server_makes_the_task_dead'
-TEXTS = 'worker_settling::test_any_text_of_an_error_is_kept'
-LINES = 'worker_settling::test_a_worker_tells_of_its_start_its_tasks_and_its_end'
+REFUSED = 'worker_log::test_what_would_break_later_is_refused_when_a_worker_is_made'
+TOO_LARGE = 'worker_refusals::test_a_result_that_is_too_large_for_the_server_makes_the_task_dead'
+TEXTS = 'worker_refusals::test_any_text_of_an_error_is_kept'
+LINES = 'worker_log::test_a_worker_tells_of_its_start_its_tasks_and_its_end'
 
 OUTCOMES = (
     Mutant(
@@ -93,7 +93,7 @@ REFUSALS = (
     Mutant(
         'error-refused', BEYOND, 'a task whose error the server refuses stays working',
         (client('worker/settling', 'return await self.telling.repeat([held], lambda: settle(text))', 'raise'),),
-        ('worker_settling::test_an_error_that_cannot_be_kept_is_replaced',),
+        ('worker_refusals::test_an_error_that_cannot_be_kept_is_replaced',),
     ),
     Mutant(
         'error-not-encodable', BEYOND, 'a task whose error is no text stays working',
@@ -103,7 +103,7 @@ REFUSALS = (
     Mutant(
         'error-by-its-beginning', BEYOND, 'of a long error the end is cut off, which tells what it was',
         (client('worker/trace', "'…' + text[-MAX_ERROR:]", "text[:MAX_ERROR] + '…'"),),
-        ('worker_settling::test_of_a_long_error_the_end_is_kept',),
+        ('worker_refusals::test_of_a_long_error_the_end_is_kept',),
     ),
 )  # fmt: skip
 
@@ -111,17 +111,17 @@ SAYINGS = (
     Mutant(
         'frames-of-ours', BEYOND, 'an error begins with frames that tell its author nothing',
         (client('worker/trace', 'while frames and frames[0].filename.startswith(_ABOVE):', 'while False:'),),
-        ('worker_settling::test_a_kept_error_has_none_of_our_frames_where_there_is_no_other',),
+        ('worker_refusals::test_a_kept_error_has_none_of_our_frames_where_there_is_no_other',),
     ),
     Mutant(
         'frames-between', BEYOND, 'an error behind a middleware has frames that tell its author nothing',
         (client('worker/trace', 'if not frame.filename.startswith(_BETWEEN)', 'if True'),),
-        ('worker_settling::test_a_kept_error_begins_with_the_users_frames',),
+        ('worker_refusals::test_a_kept_error_begins_with_the_users_frames',),
     ),
     Mutant(
         'group-without-members', BEYOND, 'of a group the last line does not say what went wrong',
         (client('worker/trace', 'if depth and (members := _members(error)):', 'if members := ():'),),
-        ('worker_settling::test_of_a_group_its_members_are_kept',),
+        ('worker_refusals::test_of_a_group_its_members_are_kept',),
     ),
     Mutant(
         'dead-in-passing', BEYOND, 'a dead task is no error in the log',
@@ -142,17 +142,17 @@ SAYINGS = (
     Mutant(
         'background-worker-ends-in-silence', BEYOND, 'nobody is told that a worker in the background has ended',
         (client('worker/worker', 'self._log.broke(exc)', 'pass'),),
-        ('worker_settling::test_a_worker_that_ends_by_an_error_says_so_at_once',),
+        ('worker_log::test_a_worker_that_ends_by_an_error_says_so_at_once',),
     ),
     Mutant(
         'connection-lost-unsaid', BEYOND, 'a lost connection is not in the log',
         (client('aio/connection', 'self._tell_loss()\n        self._lost()', 'self._lost()'),),
-        ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
+        ('worker_log::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
     ),
     Mutant(
         'connection-back-unsaid', BEYOND, 'nobody is told that there is a connection again',
         (client('aio/connection', 'if self._loss_told:', 'if False:'),),
-        ('worker_settling::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
+        ('worker_log::test_a_connection_that_was_lost_is_told_and_that_it_is_back',),
     ),
     Mutant(
         'no-rule-at-all', BEYOND, 'a worker without a rule fails each time that it needs one',
@@ -173,7 +173,7 @@ SAYINGS = (
     Mutant(
         'errors-as-they-came', BEYOND, 'a breaker with a list of errors never opens',
         (client('worker/breaker', "object.__setattr__(self, 'errors', kinds)", 'pass'),),
-        ('worker_settling::test_errors_of_a_breaker_may_be_any_collection_of_them',),
+        ('worker_log::test_errors_of_a_breaker_may_be_any_collection_of_them',),
     ),
 )  # fmt: skip
 
@@ -259,7 +259,7 @@ AT_ONCE = (
     Mutant(
         'large-call-for-ever', BEYOND, 'a progress that no connection survives runs without end',
         (client('aio/link', 'first.ticks = self._give_up', 'pass'),),
-        ('worker_settling::test_a_progress_that_no_connection_survives_is_raised_in_the_handler',),
+        ('worker_refusals::test_a_progress_that_no_connection_survives_is_raised_in_the_handler',),
     ),
     Mutant(
         'begins-by-luck', BEYOND, 'an app with an ordered queue does not begin where a replica lags',
@@ -280,12 +280,12 @@ AT_ONCE = (
     Mutant(
         'message-instead-of-frames', BEYOND, 'of an error with a long message neither class nor frames are kept',
         (client('worker/trace', '_encodable(_shorten(text.rstrip(), error))', '_encodable(text.rstrip())'),),
-        ('worker_settling::test_a_long_message_leaves_room_for_the_class_and_the_frames',),
+        ('worker_refusals::test_a_long_message_leaves_room_for_the_class_and_the_frames',),
     ),
     Mutant(
         'odd-errors-break-the-log', BEYOND, 'an exception that is odd itself keeps hooks from being called',
         (client('worker/trace', 'if depth and (members', 'if (members'),),
-        ('worker_settling::test_exceptions_that_are_odd_themselves_are_failures_like_others',),
+        ('worker_refusals::test_exceptions_that_are_odd_themselves_are_failures_like_others',),
     ),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ SYNC = (
     Mutant(
         'sync-connections-of-the-parent', 6, 'a forked process reads the replies of its parent',
         (client('sync/link', 'self._idle, self._process = [], os.getpid()', 'pass'),),
-        ('sync_faults::test_a_fork_shares_nothing',),
+        ('threads::test_a_fork_shares_nothing',),
     ),
     Mutant(
         'sync-record-not-deleted', 2, 'the record of a claim of a thread stays',
@@ -33,7 +33,7 @@ SYNC = (
     Mutant(
         'sync-records-of-the-parent', 4, 'a forked process takes the tasks of its parent',
         (client('sync/fetcher', 'secrets.token_hex(8), itertools.count()', "'same', itertools.count()"),),
-        ('sync_faults::test_a_fork_shares_nothing',),
+        ('threads::test_a_fork_shares_nothing',),
     ),
     Mutant(
         'sync-claim-not-asked-again', 6, 'what a claim brought whose reply came too late waits for its lease',
@@ -184,7 +184,7 @@ SYNC = (
     Mutant(
         'sync-iterable-that-fails-loses-tasks', BEYOND, 'what was taken from an iterable that failed is not sent',
         (client('sync/queue', 'while enqueuer.waiting:', 'while False:'),),
-        ('sync::test_a_story_is_the_same_told_by_both',),
+        ('sync_story::test_a_story_is_the_same_told_by_both',),
     ),
     Mutant(
         'sync-fork-ends-the-waiting-of-its-parent', BEYOND,
@@ -206,6 +206,6 @@ SYNC = (
     Mutant(
         'sync-reply-of-another-command', BEYOND, 'a reply that nobody waited for is taken for that to a call',
         (client('sync/connection', 'elif self._owed:', 'elif False:'),),
-        ('sync::test_a_story_is_the_same_told_by_both',),
+        ('sync_story::test_a_story_is_the_same_told_by_both',),
     ),
 )  # fmt: skip

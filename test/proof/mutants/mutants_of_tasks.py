@@ -23,12 +23,12 @@ TASKS = (
     Mutant(
         'tasks-ttl-of-a-call-untold', BEYOND, 'the time to live that a call gave its result is not told to the worker',
         (client('tasks/definition', "extras['result_ttl'] = options.result_ttl", 'pass'),),
-        ('tasks::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
+        ('tasks_run::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
     ),
     Mutant(
         'tasks-endless-call-untold', BEYOND, 'a call that is to be tried for ever is tried as often as its function',
         (client('tasks/definition', "extras['max_attempts'] = -1", 'pass'),),
-        ('tasks::test_attempts_of_the_call_go_before_those_of_the_function',),
+        ('tasks_run::test_attempts_of_the_call_go_before_those_of_the_function',),
     ),
     Mutant(
         'tasks-variants-mixed-up', BEYOND, 'calls of one function share what was said of one',
@@ -37,7 +37,7 @@ TASKS = (
             'self._variants.get((ttl, endless))',
             'next(iter(self._variants.values()), None)',
         ),),
-        ('tasks::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
+        ('tasks_run::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
     ),
     Mutant(
         'tasks-generator-taken', BEYOND, 'a generator is taken for a function',
@@ -60,12 +60,12 @@ TASKS = (
             '(argument,) for argument in arguments',
             'tuple(argument) for argument in arguments',
         ),),
-        ('tasks::test_many_are_enqueued_in_bulk',),
+        ('tasks_handles::test_many_are_enqueued_in_bulk',),
     ),
     Mutant(
         'tasks-starmap-of-lists', BEYOND, 'starmap gives all arguments as one',
         (client('tasks/function', 'tuple(one) for one in arguments', '(one,) for one in arguments'),),
-        ('tasks::test_many_are_enqueued_in_bulk',),
+        ('tasks_handles::test_many_are_enqueued_in_bulk',),
     ),
     Mutant(
         'tasks-group-of-place-arguments', BEYOND, 'the function that says the group does not see keywords',
@@ -167,7 +167,7 @@ TASKS = (
     Mutant(
         'tasks-blocks-its-own-loop', BEYOND, 'a call that blocks is made in an event loop',
         (client('tasks/loops', 'if running_loop() is not None:', 'if False:'),),
-        ('tasks::test_blocking_calls_are_refused_in_an_event_loop',),
+        ('tasks_handles::test_blocking_calls_are_refused_in_an_event_loop',),
     ),
     Mutant(
         'tasks-copy-with-other-times', BEYOND, "a queue object for another event loop has other times than the app's",
@@ -196,7 +196,7 @@ TASKS = (
             'for name, value in changes.items() if value is not None}',
             'for name, value in changes.items()}',
         ),),
-        ('tasks::test_attempts_of_the_call_go_before_those_of_the_function',),
+        ('tasks_run::test_attempts_of_the_call_go_before_those_of_the_function',),
     ),
     Mutant(
         'tasks-date-without-zone', BEYOND, 'a date without a time zone is taken',
@@ -211,28 +211,28 @@ TASKS = (
     Mutant(
         'tasks-unfit-arguments-tried-again', BEYOND, 'a task with wrong arguments is tried again and again',
         (client('tasks/running', "signature.bind(*task.get('args', ()), **task.get('kwargs', {}))", 'pass'),),
-        ('tasks::test_what_cannot_be_run_is_dead_at_once',),
+        ('tasks_run::test_what_cannot_be_run_is_dead_at_once',),
     ),
     Mutant(
         'tasks-delivery-outlives-a-thread', BEYOND, 'what a function in a thread began has its task for ever',
         (client('tasks/running', 'if not awaitable:\n                running.delivery = None', 'pass'),),
-        ('loops::test_what_outlives_a_plain_function_has_no_task',),
+        ('loops_workers::test_what_outlives_a_plain_function_has_no_task',),
     ),
     Mutant(
         'tasks-delivery-outlives-a-wrapper', BEYOND, 'what began behind a plain wrapper has its task for ever',
         (client('tasks/running', 'return await awaitable\n    finally:\n        running.delivery = None',
                 'return await awaitable\n    finally:\n        pass'),),
-        ('loops::test_what_outlives_a_plain_function_has_no_task',),
+        ('loops_workers::test_what_outlives_a_plain_function_has_no_task',),
     ),
     Mutant(
         'tasks-inner-function-in-a-process', BEYOND, 'a function that no process finds is sent to one',
         (client('tasks/running', "if '<locals>' in name:", 'if False:'),),
-        ('tasks::test_a_function_that_no_process_finds_is_refused',),
+        ('tasks_handles::test_a_function_that_no_process_finds_is_refused',),
     ),
     Mutant(
         'tasks-dead-is-waited-for', BEYOND, 'a result is waited for after the death of its task',
         (client('tasks/handle', 'if last.status is TorrelqueTaskStatus.DEAD:', 'if False:'),),
-        ('tasks::test_a_type_error_of_the_function_itself_is_a_failure_like_others',),
+        ('tasks_run::test_a_type_error_of_the_function_itself_is_a_failure_like_others',),
     ),
     Mutant(
         'tasks-rejected-has-a-result', BEYOND, 'a rejected task is told to have returned None',
@@ -242,7 +242,7 @@ TASKS = (
     Mutant(
         'tasks-cancelled-has-a-result', BEYOND, 'a cancelled task is told to have returned None',
         (client('tasks/handle', ', TorrelqueTaskStatus.CANCELLED)', ')'),),
-        ('tasks::test_who_waits_is_told_of_death_and_cancellation',),
+        ('tasks_handles::test_who_waits_is_told_of_death_and_cancellation',),
     ),
     Mutant(
         'tasks-none-for-ever', BEYOND, 'a task of long ago is told to have returned None',
@@ -251,7 +251,7 @@ TASKS = (
             'self._gone is None or time.monotonic() - self._since > self._gone',
             'self._gone is None',
         ),),
-        ('tasks::test_a_result_that_may_be_gone_is_not_told_to_be_none',),
+        ('tasks_handles::test_a_result_that_may_be_gone_is_not_told_to_be_none',),
     ),
     Mutant(
         'tasks-none-for-anybody', BEYOND, 'a task that nobody knows is told to have returned None',
@@ -260,7 +260,7 @@ TASKS = (
             'self._gone is None or time.monotonic()',
             'self._gone is not None and time.monotonic()',
         ),),
-        ('tasks::test_a_task_that_returned_nothing_is_known_to_its_caller',),
+        ('tasks_handles::test_a_task_that_returned_nothing_is_known_to_its_caller',),
     ),
     Mutant(
         'tasks-waiter-takes-the-call-back', BEYOND, 'whoever is cancelled while waiting takes the call back',
@@ -270,7 +270,7 @@ TASKS = (
     Mutant(
         'tasks-error-by-its-head', BEYOND, 'the error of a dead task is told by its first line',
         (client('tasks/handle', "rpartition('\\n')[2]", "partition('\\n')[0]"),),
-        ('tasks::test_a_type_error_of_the_function_itself_is_a_failure_like_others',),
+        ('tasks_run::test_a_type_error_of_the_function_itself_is_a_failure_like_others',),
     ),
     Mutant(
         'tasks-error-lost-on-its-way', BEYOND, 'a TaskFailedError that is pickled has no error',
@@ -285,12 +285,12 @@ TASKS = (
     Mutant(
         'tasks-order-not-ready', BEYOND, 'calls begin before the first has made the order',
         (client('tasks/order', 'alone or not self.ready', 'alone'),),
-        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
+        ('fifo_processes::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
     Mutant(
         'tasks-order-alone-beside-others', BEYOND, 'a call that is to be alone begins beside others',
         (client('tasks/order', 'self.ready and not alone and not self._alone', 'self.ready and not self._alone'),),
-        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
+        ('fifo_processes::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
     Mutant(
         'tasks-order-beside-one-alone', BEYOND, 'calls begin beside one that is to be alone',
@@ -304,6 +304,6 @@ TASKS = (
             'if not following.cancelled():\n                self._take(alone)',
             'if True:\n                self._take(alone)',
         ),),
-        ('fifo::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
+        ('fifo_processes::test_an_order_starts_calls_in_turn_whatever_becomes_of_them',),
     ),
 )  # fmt: skip

@@ -58,7 +58,7 @@ TESTING = (
     Mutant(
         'testing-moves-a-thousand', BEYOND, 'the clock moves a thousand tasks and leaves the others',
         (move('until #items < 2000', 'until true'),),
-        ('testing::test_many_tasks_keep_their_order',),
+        ('testing_clock::test_many_tasks_keep_their_order',),
     ),
     Mutant(
         'testing-probe-of-the-queue-unseen', BEYOND, 'the clock does not know when the probe of a paused queue is due',
@@ -68,7 +68,7 @@ TESTING = (
     Mutant(
         'testing-moved-too-little', BEYOND, 'a clock that was moved to the next time is a millisecond short of it',
         (client('testing/clock', 'math.ceil(round(1000 * seconds, 6))', 'int(1000 * seconds)'),),
-        ('testing::test_a_clock_is_moved_by_whole_milliseconds_and_by_no_less_than_was_said',),
+        ('testing_clock::test_a_clock_is_moved_by_whole_milliseconds_and_by_no_less_than_was_said',),
     ),
     Mutant(
         'testing-one-queue-moved-twice', BEYOND, 'two objects of one queue move it twice',
@@ -77,7 +77,7 @@ TESTING = (
             "return list({queue.keys['pending']: queue for queue in self.queues}.values())",
             'return self.queues',
         ),),
-        ('testing::test_objects_of_one_queue_are_moved_once',),
+        ('testing_clock::test_objects_of_one_queue_are_moved_once',),
     ),
     Mutant(
         'testing-moves-not-added-up', BEYOND, 'a clock does not know how far it was moved',
@@ -86,7 +86,7 @@ TESTING = (
             'await self._move(seconds)\n        self.moved += seconds',
             'await self._move(seconds)\n        self.moved = seconds',
         ),),
-        ('testing::test_clock_is_moved_to_the_next_time',),
+        ('testing_clock::test_clock_is_moved_to_the_next_time',),
     ),
     Mutant(
         'testing-sync-moves-not-added-up', BEYOND, 'a synchronous clock does not know how far it was moved',
@@ -95,17 +95,17 @@ TESTING = (
             '        self._move(seconds)\n        self.moved += seconds',
             '        self._move(seconds)\n        self.moved = seconds',
         ),),
-        ('testing::test_clock_without_an_event_loop_is_the_same',),
+        ('testing_clock::test_clock_without_an_event_loop_is_the_same',),
     ),
     Mutant(
         'testing-moved-back', BEYOND, 'what is due moves the clock back',
         (client('testing/clock', 'wait = max(0.0, wait)\n        await self.move(wait)', 'await self.move(wait)'),),
-        ('testing::test_what_is_due_needs_no_move',),
+        ('testing_clock::test_what_is_due_needs_no_move',),
     ),
     Mutant(
         'testing-moved-by-anything', BEYOND, 'a clock may be moved back',
         (client('testing/clock', "check_seconds(seconds, 'the move of a clock', most=FURTHEST)", 'pass'),),
-        ('testing::test_clock_without_an_event_loop_is_the_same',),
+        ('testing_clock::test_clock_without_an_event_loop_is_the_same',),
     ),
     Mutant(
         'testing-dead-tasks-are-waited-for', BEYOND, 'dead tasks are not done with',
@@ -114,17 +114,17 @@ TESTING = (
             'if not any(each.tasks - each.dead for each in stats):',
             'if not any(each.tasks for each in stats):',
         ),),
-        ('testing::test_dead_tasks_are_done_with',),
+        ('testing_idle::test_dead_tasks_are_done_with',),
     ),
     Mutant(
         'testing-pause-untold', BEYOND, 'tasks that no time brings are waited for',
         (client('testing/idle', 'elif now == last:', 'elif False:'),),
-        ('testing::test_pause_is_told',),
+        ('testing_idle::test_pause_is_told',),
     ),
     Mutant(
         'testing-clock-without-its-queues', BEYOND, 'a clock that is given does not move all queues',
         (client('testing/idle', 'clock.queues += [', '_ = ['),),
-        ('testing::test_several_queues_share_a_clock',),
+        ('testing_idle::test_several_queues_share_a_clock',),
     ),
     Mutant(
         'testing-loop-outlives-its-time', BEYOND, 'a loop that does not end is left running',
@@ -133,32 +133,32 @@ TESTING = (
             '            running.cancel()\n            await asyncio.wait([running])',
             '            pass',
         ),),
-        ('testing::test_worker_that_does_not_end_is_told',),
+        ('testing_idle::test_worker_that_does_not_end_is_told',),
     ),
     Mutant(
         'testing-counts-moves-of-others', BEYOND, 'how far the clock was moved before is told as well',
         (client('testing/idle', 'return clock.moved - begun', 'return clock.moved'),),
-        ('testing::test_only_its_own_moves_are_told',),
+        ('testing_clock::test_only_its_own_moves_are_told',),
     ),
     Mutant(
         'testing-clock-moved-all-the-same', BEYOND, 'the clock is moved although it is not to be',
         (client('testing/idle', 'if move:', 'if True:'),),
-        ('testing::test_clock_need_not_be_moved',),
+        ('testing_idle::test_clock_need_not_be_moved',),
     ),
     Mutant(
         'testing-takes-signals', BEYOND, 'a test cannot be interrupted',
         (client('testing/idle', "{'signals': False, **options}", 'options'),),
-        ('testing::test_signals_are_left_to_the_test',),
+        ('testing_idle::test_signals_are_left_to_the_test',),
     ),
     Mutant(
         'testing-tells-all', BEYOND, 'all of a million tasks are told',
         (client('testing/idle', 'if shown == SHOWN:', 'if False:'),),
-        ('testing::test_pause_is_told',),
+        ('testing_idle::test_pause_is_told',),
     ),
     Mutant(
         'testing-error-of-the-loop-unheard', BEYOND, 'what a loop raises is not raised',
         (client('testing/idle', 'running.result()', 'pass'),),
-        ('testing::test_error_of_the_loop_is_raised',),
+        ('testing_idle::test_error_of_the_loop_is_raised',),
     ),
     Mutant(
         'testing-options-go-before-arguments', BEYOND, 'options of the test go before the arguments of a queue',

@@ -119,7 +119,7 @@ GROUPS = (
     Mutant(
         'probe-in-bulk', BEYOND, 'a claim of many is given many probes of the queue',
         (script('claim', 'wanted = probing and math.min(1, wanted) or wanted', ''),),
-        ('probe::test_the_probe_of_the_queue_is_what_a_claim_would_take_first',),
+        ('probe_limits::test_the_probe_of_the_queue_is_what_a_claim_would_take_first',),
     ),
     Mutant(
         'probe-not-on-record', 6, 'a claim whose reply was lost does not know that its task is a probe',
@@ -216,13 +216,13 @@ BELL = (
     Mutant(
         'resume-ends-any-pause', BEYOND, 'whoever had a probe ends the pause of an operator',
         (script('resume', "if ARGV[3] == '1' and", 'if false and'),),
-        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+        ('probe_limits::test_whoever_had_a_probe_ends_no_pause_without_probes',),
     ),
     Mutant(
         'resume-of-probes-by-what-cannot-be-read', BEYOND,
         'whoever had a probe ends a pause of which nobody can tell whether it has probes',
         (script('resume', "~= 1 then", "== 0 then"),),
-        ('probe::test_whoever_had_a_probe_ends_no_pause_without_probes',),
+        ('probe_limits::test_whoever_had_a_probe_ends_no_pause_without_probes',),
     ),
     Mutant(
         'resume-rings-not', 10, 'who waits at a paused queue waits on',

@@ -85,7 +85,7 @@ STALE = (
     Mutant(
         'lost-payload-untold', 8, 'a task whose payload was lost is nowhere when the last other task goes',
         (script('_forget', "redis.call('LLEN', pending) <= redis.call('SCARD', holes)", 'true'),),
-        ('faults::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
+        ('damage::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
     ),
     Mutant(
         'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',

@@ -177,44 +177,44 @@ WATCH = (
     Mutant(
         'no-last-look', 11, 'a task that ended just before the timeout counts as late',
         (client('aio/hub', '(watcher.state is None or self._looks_at(watcher.task))', 'watcher.state is None'),),
-        ('watch_reading::test_an_end_just_before_the_timeout_is_seen',),
+        ('watch_looks::test_an_end_just_before_the_timeout_is_seen',),
     ),
     Mutant(
         'looks-go-first', 11, 'a fresh watch waits for the looks at all others',
         (client('aio/hub', 'looks = [] if self._marked and self._looked else', 'looks ='),),
-        ('watch_reading::test_a_fresh_watch_does_not_wait_for_the_looks_at_others',),
+        ('watch_looks::test_a_fresh_watch_does_not_wait_for_the_looks_at_others',),
     ),
     Mutant(
         'another-task-of-the-id', 11, 'a look does not notice that an id was enqueued again',
         (client('aio/reading', "'dequeue_count', 'enqueue_time', 'progress')", "'dequeue_count', 'progress')"),),
-        ('watch_reading::test_an_id_that_is_enqueued_again_between_two_looks_is_another_task',),
+        ('watch_looks::test_an_id_that_is_enqueued_again_between_two_looks_is_another_task',),
     ),
     Mutant(
         'idle-looks-unbounded', BEYOND, 'ten thousand idle watchers are looked at every second',
         (client('aio/reading',
                 'return max(self._bounds.paces[-1], max(idle, self._idle) / self._bounds.idle_looks_per_second)',
                 'return self._bounds.paces[-1]'),),
-        ('watch_reading::test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn',),
+        ('watch_schedule::test_many_that_are_idle_are_looked_at_so_many_a_second_and_each_in_its_turn',),
     ),
     Mutant(
         'restless-first', 11, 'what changes all the time keeps all else from being looked at',
         (client('aio/reading', 'number = (k + self._turn) % len(self._paces)', 'number = k'),),
-        ('watch_reading::test_whatever_changes_all_the_time_leaves_room_for_others',),
+        ('watch_schedule::test_whatever_changes_all_the_time_leaves_room_for_others',),
     ),
     Mutant(
         'no-room-goes-last', 11, 'what a call had no room for waits behind all that is due later',
         (client('aio/reading', 'level.move_to_end(task, last=False)', 'pass'),),
-        ('watch_reading::test_what_a_call_has_no_room_for_keeps_its_place',),
+        ('watch_schedule::test_what_a_call_has_no_room_for_keeps_its_place',),
     ),
     Mutant(
         'senseless-for-ever', 11, 'a watch whose states cannot be read goes on without a word',
         (client('aio/hub', '>= self._bounds.repeat])', '>= 10**6])'),),
-        ('watch_reading::test_states_that_make_no_sense_are_read_again',),
+        ('watch_looks::test_states_that_make_no_sense_are_read_again',),
     ),
     Mutant(
         'senseless-is-taken', 11, 'a connection for notifications over which comes what makes no sense is kept',
         (client('aio/listener', "raise ValueError(f'the server said what makes no sense: {reprlib.repr(reply)}')",
                 'pass'),),
-        ('watch_reading::test_a_listener_that_hears_no_sense_is_made_anew',),
+        ('watch_looks::test_a_listener_that_hears_no_sense_is_made_anew',),
     ),
 )  # fmt: skip

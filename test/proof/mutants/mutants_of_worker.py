@@ -8,12 +8,12 @@ WORKER = (
     Mutant(
         'worker-steals-beside-its-own', BEYOND, 'tasks are stolen although the own queues have some',
         (client('worker/source', 'if count <= 0 or queue in self._steal and taken:', 'if count <= 0:'),),
-        ('worker_promises::test_nothing_is_stolen_beside_tasks_of_its_own',),
+        ('worker_promises_of_sources::test_nothing_is_stolen_beside_tasks_of_its_own',),
     ),
     Mutant(
         'worker-surplus-dropped', BEYOND, 'what waiting for several queues brought too much waits for its lease',
         (client('worker/source', 'await give_back(surplus)', 'pass'),),
-        ('worker_promises::test_what_waiting_for_several_queues_brought_too_much_goes_back',),
+        ('worker_promises_of_sources::test_what_waiting_for_several_queues_brought_too_much_goes_back',),
     ),
     Mutant(
         'worker-steals-first', BEYOND, 'the queues to steal from go first',
@@ -22,7 +22,7 @@ WORKER = (
             'for queue in self.queues:\n                if count',
             'for queue in (*self._steal, *self._queues):\n                if count',
         ),),
-        ('worker_promises::test_nothing_is_stolen_beside_tasks_of_its_own',),
+        ('worker_promises_of_sources::test_nothing_is_stolen_beside_tasks_of_its_own',),
     ),
     Mutant(
         'worker-last-queue-first', BEYOND, 'the last queue goes before the first',
@@ -31,22 +31,22 @@ WORKER = (
             'for queue in self.queues:\n                if count',
             'for queue in (*self._queues[::-1], *self._steal):\n                if count',
         ),),
-        ('worker::test_queues_are_served_in_order',),
+        ('worker_sources::test_queues_are_served_in_order',),
     ),
     Mutant(
         'worker-weights-alike', BEYOND, 'all queues have the same weight',
         (client('worker/source', 'self._credit[queue] += weight', 'self._credit[queue] += 1'),),
-        ('worker::test_queues_share_a_worker_by_weight',),
+        ('worker_sources::test_queues_share_a_worker_by_weight',),
     ),
     Mutant(
         'worker-weights-without-turns', BEYOND, 'the queue of the greatest weight takes all',
         (client('worker/source', 'self._credit[chosen] -= whole', 'pass'),),
-        ('worker::test_queues_share_a_worker_by_weight',),
+        ('worker_sources::test_queues_share_a_worker_by_weight',),
     ),
     Mutant(
         'worker-given-back-in-another-order', BEYOND, 'tasks that were not begun go back the wrong way round',
         (client('worker/source', 'for task_id, _ in reversed(tasks)]', 'for task_id, _ in tasks]'),),
-        ('worker_promises::test_what_was_taken_and_not_begun_goes_back_in_its_order',),
+        ('worker_promises_of_sources::test_what_was_taken_and_not_begun_goes_back_in_its_order',),
     ),
     Mutant(
         'worker-not-begun-is-counted', BEYOND, 'giving back what was not begun costs an attempt',
@@ -61,24 +61,24 @@ WORKER = (
             'except BaseException:\n            await give_back(taken)',
             'except BaseException:\n            pass',
         ),),
-        ('worker_promises::test_what_was_taken_and_not_begun_goes_back_in_its_order',),
+        ('worker_promises_of_sources::test_what_was_taken_and_not_begun_goes_back_in_its_order',),
     ),
     Mutant(
         'worker-stop-strands-what-it-waited-for', BEYOND,
         'a worker that stops in the moment in which tasks come keeps them',
         (client('worker/source', 'if cancelled:\n        await give_back(taken)', 'if cancelled:\n        pass'),),
-        ('worker_promises::test_what_comes_in_the_moment_of_the_end_goes_back',),
+        ('worker_promises_of_sources::test_what_comes_in_the_moment_of_the_end_goes_back',),
     ),
     Mutant(
         'worker-error-of-one-of-its-queues-unheard', BEYOND,
         'an error of the server at one of several queues is not raised',
         (client('worker/source', 'raise failures[0]', 'pass'),),
-        ('worker_promises::test_an_error_of_one_of_several_queues_ends_the_worker',),
+        ('worker_promises_of_sources::test_an_error_of_one_of_several_queues_ends_the_worker',),
     ),
     Mutant(
         'worker-middleware-inside-out', BEYOND, 'the last middleware is the outermost',
         (client('worker/chain', 'for one in reversed(middleware):', 'for one in middleware:'),),
-        ('worker::test_middleware_stands_around_the_handler_the_first_outermost',),
+        ('worker_around::test_middleware_stands_around_the_handler_the_first_outermost',),
     ),
     Mutant(
         'worker-hook-fails-the-task', BEYOND, 'what a hook raises goes on',
@@ -88,7 +88,7 @@ WORKER = (
     Mutant(
         'worker-hook-not-awaited', BEYOND, 'a hook that is a coroutine function does nothing',
         (client('worker/chain', 'await result', 'result.close()'),),
-        ('worker::test_hooks_tell_and_their_failures_change_nothing',),
+        ('worker_around::test_hooks_tell_and_their_failures_change_nothing',),
     ),
     Mutant(
         'worker-lease-renewed-once', BEYOND, 'a lease is renewed once, and not again',
@@ -173,7 +173,7 @@ WORKER = (
     Mutant(
         'worker-rate-not-spent', BEYOND, 'tasks begin at any rate',
         (client('worker/rate', 'self._tokens -= count', 'pass'),),
-        ('worker::test_tasks_begin_at_a_rate',),
+        ('worker_around::test_tasks_begin_at_a_rate',),
     ),
     Mutant(
         'worker-rate-saved-up', BEYOND, 'after an idle hour the tasks of an hour begin at once',
@@ -192,7 +192,7 @@ WORKER = (
     Mutant(
         'worker-thread-of-each-call', BEYOND, 'each call has a thread of its own',
         (client('worker/threads', 'self._idle += 1', 'pass'),),
-        ('worker::test_plain_functions_run_in_threads_of_their_own',),
+        ('worker_around::test_plain_functions_run_in_threads_of_their_own',),
     ),
     Mutant(
         'worker-without-bound', BEYOND, 'more tasks are in hand than places',
@@ -202,12 +202,12 @@ WORKER = (
     Mutant(
         'worker-rate-for-one', BEYOND, 'more tasks begin than there are tokens',
         (client('worker/worker', 'free = min(free, await self._rate.wait())', 'await self._rate.wait()'),),
-        ('worker::test_tasks_begin_at_a_rate',),
+        ('worker_around::test_tasks_begin_at_a_rate',),
     ),
     Mutant(
         'worker-app-not-prepared', BEYOND, 'an app is not asked to prepare',
         (client('worker/worker', 'await self._prepare(self._served.app)', 'pass'),),
-        ('worker::test_an_app_brings_queues_and_jobs',),
+        ('worker_around::test_an_app_brings_queues_and_jobs',),
     ),
     Mutant(
         'worker-first-renewal-late', BEYOND, 'the first renewal leaves a third of the lease, and not two',
