@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import re
 import secrets
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -85,6 +87,32 @@ def server(shared_server: RealServer, _flushing_client: redis.Redis) -> RealServ
 def _shared_plain_server(server_kind: str) -> Iterator[RealServer]:
     with RealServer(server_kind, {'notify-keyspace-events': '""'}) as server:
         yield server
+
+
+class _Lines(logging.Handler):
+    """Keeps the lines of the package's log that break its rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        named = re.findall(r"queue '[^']*'", line)
+        # Layers, whose loggers are children of this one, have lines that are about no queue.
+        nameless = record.name == 'torrelque' and not (named or re.search(r'the server( at \S+| that Sentinel)', line))
+        if nameless or len({*named}) < len(named):
+            self.bad.append(line)
+
+
+@pytest.fixture(autouse=True)
+def _lines_name_their_queue() -> Iterator[None]:
+    """Each line that the core logs in a test names its queue or its server, and no line names a queue twice."""
+    handler, logger = _Lines(), logging.getLogger('torrelque')
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert handler.bad == []
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ class TorrelqueTaskStatus(enum.IntEnum):
     PENDING = 0
     """Ready to be taken."""
     WORKING = 1
-    """Taken by a consumer, who has a lease."""
+    """Taken by a consumer, which has a lease."""
     DELAYED = 2
     """Waits for its time."""
     COMPLETED = 3

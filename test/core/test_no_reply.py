@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from support.bounding import Bound
 from support.proxy import Proxy, calls_of
 from support.servers import MakeServer, RealServer, free_port
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
+from torrelque.error import reason_of
 from torrelque.worker import Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -105,7 +107,7 @@ async def test_whoever_waits_where_there_is_no_server_is_told_why(
         with pytest.raises(TorrelqueTimeoutError, match='no reply of the server') as caught:
             await queue.dequeue(timeout, max_tasks=count)
         assert not caught.value.replied
-        assert caught.value.__cause__ is not None and str(caught.value.__cause__) in str(caught.value)
+        assert caught.value.__cause__ is not None and reason_of(caught.value.__cause__) in str(caught.value)
     assert 'come back' not in caplog.text
 
 
@@ -138,7 +140,7 @@ async def test_a_connection_that_is_not_tried_again_does_not_say_that_it_is(
     async with server.client(password='wrong') as client, Torrelque(client) as queue:
         with pytest.raises(redis.exceptions.AuthenticationError):
             await queue.enqueue(1)
-    assert 'cannot connect to the server: ' in caplog.text
+    assert re.search(r'cannot connect to the server at [^ ]+: ', caplog.text)
     assert 'try again' not in caplog.text
 
 
@@ -153,7 +155,7 @@ async def test_a_connection_that_nobody_wants_any_more_does_not_say_that_it_is_t
                 await queue.enqueue(1)
             while 'cannot connect' not in caplog.text:
                 await asyncio.sleep(0.01)
-    assert 'cannot connect to the server: ' in caplog.text
+    assert re.search(r'cannot connect to the server at [^ ]+: ', caplog.text)
     assert 'try again' not in caplog.text
 
 
@@ -162,7 +164,7 @@ async def test_an_empty_queue_is_told_from_a_silent_server(
 ) -> None:
     async with proxy.client() as own, Torrelque(own, queue=queue_name) as queue:
         for timeout in (0, 0.05):
-            with pytest.raises(TorrelqueTimeoutError, match='no task came in time') as caught:
+            with pytest.raises(TorrelqueTimeoutError, match='no task came within') as caught:
                 await queue.dequeue(timeout)
             assert caught.value.replied and caught.value.__cause__ is None
         proxy.silent = True
@@ -188,7 +190,7 @@ async def test_whoever_waits_where_a_claim_is_on_its_way_is_told_what_it_says(
             await gate.arrived.wait()
             await asyncio.sleep(0.1)
             gate.open()
-            with pytest.raises(TorrelqueTimeoutError, match='no task came in time') as caught:
+            with pytest.raises(TorrelqueTimeoutError, match='no task came within') as caught:
                 await waiting
             assert caught.value.replied
 
@@ -233,7 +235,7 @@ async def test_an_empty_queue_is_told_from_a_silent_server_in_threads(
 ) -> None:
     with redis.Redis(unix_socket_path=proxy.path) as own, torrelque.sync.Torrelque(own, queue=queue_name) as queue:
         for timeout in (0, 0.05):
-            with pytest.raises(TorrelqueTimeoutError, match='no task came in time') as caught:
+            with pytest.raises(TorrelqueTimeoutError, match='no task came within') as caught:
                 await asyncio.to_thread(queue.dequeue, timeout)
             assert caught.value.replied and caught.value.__cause__ is None
         proxy.silent = True

@@ -126,11 +126,11 @@ async def names_of(queue: Torrelque) -> list[str]:
 
 
 def judge(kind: str, said: dict[str, Any]) -> dict[str, Any]:
-    """What is no error of ours, and no good answer."""
+    """What is no error of ours that names its queue, and no good answer."""
     return {
         verb: answer
         for verb, answer in said.items()
-        if not isinstance(answer, TorrelqueError) and verb not in GOOD.get(kind, ())
+        if not (isinstance(answer, TorrelqueError) and answer.queue) and verb not in GOOD.get(kind, ())
     }
 
 

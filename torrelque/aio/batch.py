@@ -10,9 +10,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque.error import TorrelqueConnectionError, copy_error
+from torrelque.error import TorrelqueConnectionError, copy_error, of_queue
 from torrelque.protocol.bounds import Bounds
-from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes
+from torrelque.protocol.replies import Outcome, UnreadableError, outcome_error, read_outcomes
 from torrelque.protocol.transition import Arg, Transition
 
 from .link import Link, Request
@@ -122,13 +122,15 @@ class Batch:
         if error is None:
             try:
                 outcomes = read_outcomes(self._transition.name, reply, len(items))
+            except UnreadableError as exc:
+                error = of_queue(self._transition.queue, exc)
             except Exception as exc:
                 # Whatever it is, who waits for it is told.
                 error = exc
         for k, (_, task_id, future, _) in enumerate(items):
             if future.cancelled():
                 continue
-            wrong = error or outcome_error(outcomes[k], task_id)
+            wrong = error or outcome_error(outcomes[k], task_id, self._transition.queue)
             if wrong is None:
                 future.set_result(outcomes[k])
             else:

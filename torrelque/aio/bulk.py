@@ -73,7 +73,7 @@ async def enqueue_all(
             raise
         await sender.finish()
     except Exception as exc:
-        raise TorrelqueBulkError(made.task_ids) from exc
+        raise TorrelqueBulkError(made.task_ids, session.queue) from exc
     return made.task_ids
 
 
@@ -88,7 +88,7 @@ async def settle_all(session: Session, many: Many) -> list[bool]:
             sent += some
             replies = await asyncio.gather(*(_send(session, many, args) for _, args in some))
             for (ids, _), reply in zip(some, replies, strict=True):
-                done += told_of_many(many.name, ids, reply)
+                done += told_of_many(many.name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
         # Of those that went before, or beside it, nobody is told either.
         session.unsure.note_all(many.name, (args for _, args in sent), many.width)

@@ -17,11 +17,9 @@ import redis.exceptions
 
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import final_error
+from torrelque.protocol.replies import MISSING
 
 logger = logging.getLogger('torrelque')
-
-MISSING = object()
-"""What a reader gives when no reply is whole."""
 
 
 class Connector(Protocol):
@@ -34,6 +32,18 @@ class Connector(Protocol):
 
     async def make(self, anew: bool) -> Any:
         """A connection of the client library, not connected; ``anew`` after something went wrong with the last."""
+
+
+def server_name(connection: Any) -> str:
+    """What messages call the server of a connection of the client library: by its address, where that is known."""
+    service = getattr(getattr(connection, 'connection_pool', None), 'service_name', None)
+    if service is not None and not connection.is_connected:
+        # Sentinel has yet to say where the primary is.
+        return f'the server that Sentinel knows as {service!r}'
+    host, place = str(getattr(connection, 'host', '')), getattr(connection, 'path', None)
+    if not place and host:
+        place = f'[{host}]:{connection.port}' if ':' in host else f'{host}:{connection.port}'
+    return f'the server at {place}' if place else 'the server'
 
 
 def _shut(connection: Any) -> None:
@@ -63,6 +73,7 @@ class Connection(asyncio.Protocol):
         self.established = False
         """Whether there ever was a connection."""
         self._connector = connector
+        self._server = 'the server'
         self._connection: Any = None
         self._transport: asyncio.Transport | None = None
         self._reader: Any = None
@@ -128,7 +139,7 @@ class Connection(asyncio.Protocol):
     def _tell_loss(self) -> None:
         """Say that the connection was lost; when there is another, that is said as well."""
         self._loss_told = True
-        logger.info('the connection to the server was lost: %s', self._error)
+        logger.info('the connection to %s was lost: %s', self._server, self._error)
 
     def _drop(self) -> None:
         self._reader = None
@@ -173,7 +184,7 @@ class Connection(asyncio.Protocol):
                 final = final_error(exc)
                 if not isinstance(self._error, type(error)):
                     again = ', and will try again' if final is None and self._wanted() and not self._closed else ''
-                    logger.warning('cannot connect to the server%s: %s', again, str(error) or repr(error))
+                    logger.warning('cannot connect to %s%s: %s', self._server, again, str(error) or repr(error))
                     self._loss_told = True
                 _forget_frames(exc)
                 self._error = error
@@ -191,6 +202,7 @@ class Connection(asyncio.Protocol):
     async def _attempt(self, made: list[Any]) -> None:
         connection = await self._connector.make(self._anew)
         made.append(connection)
+        self._server = server_name(connection)
         # Its repetition and its patience are ours.
         connection.socket_timeout = connection.socket_connect_timeout = self.bounds.connect
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
@@ -210,6 +222,7 @@ class Connection(asyncio.Protocol):
         transport = connection._writer.transport
         self._connection = connection  # kept: its writer closes the transport when it is collected
         self._transport = transport
+        self._server = server_name(connection)
         self._reader = hiredis.Reader(notEnoughData=MISSING)
         self._anew = False
         self._error = None
@@ -229,6 +242,6 @@ class Connection(asyncio.Protocol):
         else:
             if self._loss_told:
                 self._loss_told = False
-                logger.info('there is a connection to the server again')
+                logger.info('there is a connection to %s again', self._server)
             transport.resume_reading()
             self._ready()

@@ -15,7 +15,15 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueTimeoutError, no_reply
+from torrelque.error import (
+    TorrelqueClosedError,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    no_reply,
+    no_task,
+    of_queue,
+    reason_of,
+)
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, read_sweep, tell_troubles
@@ -84,7 +92,7 @@ class Fetcher:
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
-        waiter = Waiter(self._loop.create_future(), wanted, timeout != 0, self._replies)
+        waiter = Waiter(self._loop.create_future(), wanted, timeout, self._replies)
         if timeout is not None:
             waiter.timer = self._loop.call_later(timeout or self._bounds.grace, self._expire, waiter)
             waiter.over = not timeout
@@ -112,7 +120,8 @@ class Fetcher:
         """End all waiting with an error, and leave nothing behind."""
         self._closed = True
         for waiter in list(self._waiters):
-            self._resolve(waiter, TorrelqueClosedError('the queue was closed while this call waited for a task'))
+            closed = TorrelqueClosedError('the queue was closed while this call waited for a task')
+            self._resolve(waiter, of_queue(self._name, closed))
         try:
             self._collect()
             if self._claiming is not None:
@@ -126,7 +135,7 @@ class Fetcher:
             if not call.done():
                 call.cancel()
             elif error := call.exception():
-                logger.debug('leaving the bell failed: %s', error)
+                logger.debug('queue %r: leaving the bell failed: %s', self._name, reason_of(error))
 
     def abandon(self) -> None:
         """Let the connection and the timers go, where nobody waits."""
@@ -175,7 +184,7 @@ class Fetcher:
     def _time_out(self, waiter: Waiter) -> None:
         silent = waiter.over and waiter.replies == self._replies
         reason = silent and (self._error or self._link.trouble)
-        self._resolve(waiter, no_reply(reason) if reason else TorrelqueTimeoutError('no task came in time'))
+        self._resolve(waiter, no_reply(self._name, reason) if reason else no_task(self._name, waiter.timeout))
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
         # The last first: each goes to the head.
@@ -205,7 +214,7 @@ class Fetcher:
             return
         wanted = staying = 0
         for waiter in self._waiters:
-            if waiter.stays and not waiter.got:
+            if waiter.timeout != 0 and not waiter.got:
                 # Stays when the claim brings fewer than this.
                 staying = wanted + 1
             wanted += waiter.wanted - len(waiter.got)
@@ -230,7 +239,7 @@ class Fetcher:
                 raise error
             claimed = read_claim(reply, self._since)
         except Exception as exc:
-            self._failed(exc)
+            self._failed(of_queue(self._name, exc) if isinstance(exc, TorrelqueError) else exc)
             return
         if self._error is not None:
             logger.info('queue %r: the server is back', self._name)
@@ -238,7 +247,7 @@ class Fetcher:
         self._again = False
         self._replies += 1
         if claimed.troubles:
-            tell_troubles(claimed.troubles)
+            tell_troubles(claimed.troubles, self._name)
         if claimed.tasks or claimed.foreign:
             self._records.came()
         self._hand_out(claimed)
@@ -247,7 +256,7 @@ class Fetcher:
         if self._unheard:
             self._unheard = False
             if (claimed.tasks or due) and not self._bell.endless:
-                logger.warning('queue %r had work, and the doorbell had told nobody for some seconds', self._name)
+                logger.warning('queue %r: it had work, and the doorbell had told nobody for some seconds', self._name)
         near = self._stayed and claimed.wait is not None and claimed.wait <= self._bounds.block
         if (self._rang or near) and not self._waiters:
             # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
@@ -306,7 +315,8 @@ class Fetcher:
             self._loop.call_later(0.5, self._collect)
         elif lost:
             if self._error is None:
-                logger.warning('queue %r is waiting for the server to come back: %s', self._name, error)
+                what = 'queue %r: waiting for the server to come back: %s'
+                logger.warning(what, self._name, reason_of(error))
             self._error = error
             self._loop.call_later(0.1, self._pump)
 
@@ -328,7 +338,8 @@ class Fetcher:
         self._rang = self._rang or self._claiming is not None
         if self._waiters:
             if error is not None:
-                logger.debug('the connection to the doorbell failed: %s', error)
+                what = 'queue %r: the connection to the doorbell failed: %s'
+                logger.debug(what, self._name, reason_of(error))
                 self._loop.call_later(0.2, self._pump)
             else:
                 self._pump()
@@ -357,9 +368,9 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            tell_troubles(read_sweep(reply).troubles)
+            tell_troubles(read_sweep(reply).troubles, self._name)
         except Exception as exc:
-            logger.warning('a sweep failed: %s', exc)
+            logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
             # Until then none is tried: each claim would call for the next.
             self._no_sweep_before = self._loop.time() + 0.9
             self._loop.call_later(1, self._pump)

@@ -79,7 +79,7 @@ class Guard:
                 self._suspects.append(call)
                 continue
             callback, call.callback = call.callback, _ignore
-            callback(None, TorrelqueConnectionError('the call came to no end'))
+            callback(None, call.name(TorrelqueConnectionError('the call came to no end')))
         if self._looks >= self.patience:
             self._claim()
 

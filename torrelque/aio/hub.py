@@ -32,8 +32,9 @@ from torrelque.error import (
     TorrelqueConnectionError,
     TorrelqueError,
     TorrelqueLookupError,
-    TorrelqueTimeoutError,
     copy_error,
+    of_queue,
+    reason_of,
 )
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.replies import STATE_FIELDS, outcome_error, read_state, read_states, text
@@ -43,7 +44,7 @@ from .link import Link, Request
 from .listener import Listener
 from .reading import LOOK_FIELDS, Schedule, brief_of, budget_of
 from .setting import Mode, Setting
-from .watcher import LATE, Task, Watcher
+from .watcher import Task, Watcher
 
 logger = logging.getLogger('torrelque')
 
@@ -56,6 +57,8 @@ class Hub:
     def __init__(self, link: Link, connector: Connector, calls: Calls, prefix: str) -> None:
         self.loop = link.loop
         self._bounds = bounds = calls.bounds
+        self.queue = calls.name
+        """Name of the queue, for messages."""
         self._link = link
         self._listener = Listener(connector, bounds, self._heard, self._refused)
         self._setting = Setting(link, connector.client, calls.name, self._switched, self._unreached)
@@ -87,7 +90,7 @@ class Hub:
         if task is None:
             task = self._tasks[channel] = Task(task_id, channel)
             self._listener.subscribe(channel)
-        watcher = Watcher(task, self._number)
+        watcher = Watcher(task, self._number, timeout, self.queue)
         task.watchers.append(watcher)
         if task.tick >= 0 or self._listener.established and not self._listener.connected or self._looks_at(task):
             # What was read, or is about to be, may be older than this watch; and a confirmation may be long in coming.
@@ -117,7 +120,8 @@ class Hub:
     def close(self) -> None:
         """End all watches with an error, and leave nothing behind."""
         self._closed = True
-        self._end(TorrelqueClosedError('the queue was closed while this call watched a task'))
+        for task in list(self._tasks.values()):
+            self._end(TorrelqueClosedError(f'the queue was closed while task {task.id!r} was watched'), [task])
         self._listener.close()
 
     def _expire(self, watcher: Watcher) -> None:
@@ -131,7 +135,7 @@ class Hub:
             self._read()
             watcher.timer = self.loop.call_later(self._bounds.grace, self._expire, watcher)
         else:
-            error = TorrelqueTimeoutError(LATE)
+            error = watcher.too_late()
             error.__cause__ = self._error
             watcher.end(error)
             self.leave(watcher)
@@ -281,7 +285,7 @@ class Hub:
         if not isinstance(error, TorrelqueConnectionError) or not self._link.established or self._closed:
             return False
         if self._error is None:
-            logger.warning('watching goes on when the server is back: %s', error)
+            logger.warning('queue %r: watching goes on when the server is back: %s', self.queue, reason_of(error))
         self._error = error
         return True
 
@@ -293,7 +297,7 @@ class Hub:
             try:
                 if isinstance(values, bytes) and (broken := outcome_error(text(values), task.id)):
                     raise broken
-                task.state = read_state(values, self._serialiser)
+                task.state = read_state(values, self._serialiser, task.id)
             except TorrelqueError as exc:
                 self._end(exc, [task])
                 return
@@ -307,7 +311,7 @@ class Hub:
         if task.state is None:
             for watcher in present:
                 unknown = TorrelqueLookupError(f'the queue has no task {task.id!r}')
-                watcher.end(unknown if watcher.state is None else None)
+                watcher.end(of_queue(self.queue, unknown) if watcher.state is None else None)
         else:
             for watcher in present:
                 watcher.take(task.state)
@@ -367,6 +371,8 @@ class Hub:
             self._rounds = collections.deque([[]])
 
     def _end(self, error: Exception, tasks: Sequence[Task] | None = None) -> None:
+        if isinstance(error, TorrelqueError):
+            of_queue(self.queue, error)
         for task in list(self._tasks.values()) if tasks is None else tasks:
             watchers, task.watchers = task.watchers, []
             for watcher in watchers:

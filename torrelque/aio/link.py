@@ -12,19 +12,21 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 
-from torrelque.error import TorrelqueConnectionError, TorrelqueTypeError, copy_error
+from torrelque.error import TorrelqueConnectionError, TorrelqueError, TorrelqueTypeError, copy_error, of_queue
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, server_error
-from torrelque.protocol.replies import PUSH
+from torrelque.protocol.replies import MISSING, PUSH, text
 from torrelque.protocol.transition import Arg, Transition, pack
 
-from .connection import MISSING, Connection, Connector
+from .connection import Connection, Connector
 
 logger = logging.getLogger('torrelque')
+
+E = TypeVar('E', bound=Exception)
 
 Callback = Callable[[Any, Exception | None], None]
 """Takes a reply, or the error that came in its stead."""
@@ -46,6 +48,21 @@ class Request:
         self.resent = resent
         self.whole = False
         self.ticks = 0
+
+    def __str__(self) -> str:
+        """What messages call it: by its script and its queue or, of a command, by that alone."""
+        if self.transition is None:
+            return text(self.args[0])
+        return f'{self.transition.name} of queue {self.transition.queue!r}'
+
+    def name(self, error: E) -> E:
+        """An error that says which call of which queue it is about."""
+        transition = self.transition
+        if isinstance(error, TorrelqueConnectionError) and error.queue is None:
+            error.args = (f'{text(self.args[0]) if transition is None else transition.name}: {error.args[0]}',)
+        if isinstance(error, TorrelqueError) and transition is not None:
+            of_queue(transition.queue, error)
+        return error
 
     def pack(self) -> bytes:
         """The request as RESP."""
@@ -213,7 +230,7 @@ class Link(Connection):
                     request.callback(reply, None)
                 except Exception:
                     # Others wait behind it.
-                    logger.exception('a reply could not be worked on')
+                    logger.exception('the reply of %s to %s could not be worked on', self._server, request)
                 reply = reader.gets()
         except Exception as exc:
             # It is no reply, or nobody has asked for it: all that comes behind it would be taken for something else.
@@ -254,9 +271,9 @@ class Link(Connection):
 
     def _tell(self, request: Request, error: Exception) -> None:
         try:
-            request.callback(None, error)
+            request.callback(None, request.name(error))
         except Exception:
-            logger.exception('an error could not be worked on')
+            logger.exception('the error of %s to %s could not be worked on', self._server, request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give a large call up at which the server closes one connection after the other."""

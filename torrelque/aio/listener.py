@@ -17,10 +17,10 @@ import hiredis
 
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import NOT_RUN, error_code, server_error
-from torrelque.protocol.replies import PUSH
+from torrelque.protocol.replies import MISSING, PUSH
 from torrelque.protocol.transition import pack
 
-from .connection import MISSING, Connection, Connector
+from .connection import Connection, Connector
 
 _KINDS = (b'subscribe', b'unsubscribe', b'message')
 

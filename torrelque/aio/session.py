@@ -1,15 +1,22 @@
 """What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher, hub."""
 
 import asyncio
-import logging
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError
+from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError, naming, of_queue
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.replies import Outcome, read_outcomes, settled_or_logged, text
-from torrelque.protocol.steps import Steps, advance
+from torrelque.protocol.replies import (
+    Outcome,
+    read_outcomes,
+    settled_or_logged,
+    tell_not_buried,
+    tell_not_returned,
+    text,
+)
+from torrelque.protocol.steps import Steps, Walk
 from torrelque.protocol.table import ROWS
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
@@ -20,8 +27,6 @@ from .fetcher import Fetcher
 from .hub import Hub
 from .link import Link
 
-logger = logging.getLogger('torrelque')
-
 T = TypeVar('T')
 
 
@@ -31,6 +36,8 @@ class Session:
     def __init__(self, client: Client, calls: Calls) -> None:
         self.loop = asyncio.get_running_loop()
         self.closed = False
+        self.queue = calls.name
+        """Name of the queue, for messages."""
         self._client = client
         self.calls = calls
         self._link = share_link(client, calls.keys['pending'], self, calls.bounds)
@@ -48,9 +55,10 @@ class Session:
     def check(self) -> None:
         """Refuse a call of another loop, or after the end."""
         if self.closed:
-            raise TorrelqueClosedError('the queue was closed')
+            raise of_queue(self.queue, TorrelqueClosedError('the queue was closed'))
         if self.loop is not asyncio.get_running_loop():
-            raise TorrelqueError('a queue object belongs to the event loop it was first used in; make one for each')
+            what = 'a queue object belongs to the event loop it was first used in; make one for each'
+            raise of_queue(self.queue, TorrelqueError(what))
 
     def batch(self, name: str) -> Batch:
         """Where calls of a transition are put together."""
@@ -77,7 +85,9 @@ class Session:
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
         if self.unsure.calls and (again := self.unsure.again(name, args)) is not None:
-            outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
+            reply = await self.call(name, again, resent=True)
+            with naming(self.queue):
+                outcome = read_outcomes(name, reply, 1)[0]
             self.unsure.forget(name, args)
         else:
             try:
@@ -85,7 +95,7 @@ class Session:
             except TorrelqueConnectionError:
                 self.unsure.note(name, args)
                 raise
-        return outcome == 'ok' or settled_or_logged(name, task_id, outcome)
+        return outcome == 'ok' or settled_or_logged(name, task_id, outcome, self.queue)
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False) -> 'asyncio.Future[Any]':
         """A call of its own, with its head."""
@@ -96,16 +106,13 @@ class Session:
 
     async def run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
-        name: str | None = None
-        reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            self.check()
-            reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+        walk, reply = Walk(steps), None
+        with naming(self.queue):
+            while walk.go_on(reply):
+                self.check()
+                name, args = walk.name, walk.args
+                reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+        return walk.result
 
     async def close(self) -> None:
         """Give back what nobody waits for, wait for what is on its way, let the connections go.
@@ -161,20 +168,20 @@ class Session:
         for args in self.calls.give_back(task_ids):
             call = self.call('requeue', args)
             self._returns.add(call)
-            call.add_done_callback(self._returned)
+            call.add_done_callback(functools.partial(self._returned, task_ids))
 
-    def _returned(self, call: 'asyncio.Future[Any]') -> None:
+    def _returned(self, task_ids: Sequence[str], call: 'asyncio.Future[Any]') -> None:
         self._returns.discard(call)
         if not call.cancelled() and (error := call.exception()):
-            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', error)
+            tell_not_returned(self.queue, task_ids, error)
 
     def _reject(self, task_id: Arg, token: str, error: BaseException) -> None:
         args = self.calls.reject(task_id, token, error)
-        self.batch('bury').add(args, text(task_id)).add_done_callback(_log_failure)
+        its_id = text(task_id)
+        self.batch('bury').add(args, its_id).add_done_callback(functools.partial(self._buried, its_id))
 
-
-def _log_failure(call: 'asyncio.Future[Any]') -> None:
-    if not call.cancelled() and (error := call.exception()):
-        logger.warning('a task whose payload cannot be read could not be buried: %s', error)
+    def _buried(self, task_id: str, call: 'asyncio.Future[Any]') -> None:
+        if not call.cancelled() and (error := call.exception()):
+            tell_not_buried(self.queue, task_id, error)
 
 

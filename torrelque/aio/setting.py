@@ -97,7 +97,7 @@ class Setting:
             _warned.add(self._client)
         if not known:
             logger.warning(
-                'tasks of queue %r are watched by reading them again and again: %s. '
+                'queue %r: its tasks are watched by reading them again and again: %s. '
                 'Changes are seen sooner, and cost less, where the server has %s KA (or Kghx at least)',
                 self._queue, why, NAME,
             )  # fmt: skip

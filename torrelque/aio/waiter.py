@@ -11,15 +11,16 @@ Delivery = tuple[TorrelqueTaskId, Any]
 class Waiter:
     """A call of `dequeue`: what it wants, what it has got, and until when it waits."""
 
-    __slots__ = ('future', 'got', 'over', 'replies', 'stays', 'timer', 'wanted')
+    __slots__ = ('future', 'got', 'over', 'replies', 'timeout', 'timer', 'wanted')
 
-    def __init__(self, future: 'asyncio.Future[list[Delivery]]', wanted: int, stays: bool, replies: int) -> None:
+    def __init__(
+        self, future: 'asyncio.Future[list[Delivery]]', wanted: int, timeout: float | None, replies: int
+    ) -> None:
         self.future = future
         """Resolved with what it has got, or with an error."""
         self.wanted = wanted
         """How many tasks it takes at the most."""
-        self.stays = stays
-        """Whether it goes on waiting when there is no task now; one with a timeout of 0 does not."""
+        self.timeout = timeout
         self.replies = replies
         """How many replies there were before those that count: since the call or, later, since its time was over."""
         self.got: list[Delivery] = []

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from torrelque.error import TorrelqueError
+from torrelque.error import TorrelqueError, of_queue
 from torrelque.model import TorrelqueTaskState, TorrelqueTaskStatus
 
 from .hub import Hub
@@ -73,10 +73,12 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
 
     async def _wait(self, watcher: Watcher) -> None:
         if watcher.future is not None:
-            raise TorrelqueError('this watch is being waited for already; begin another')
+            what = f'this watch of task {self._task_id!r} is being waited for already; begin another'
+            raise of_queue(watcher.queue, TorrelqueError(what))
         loop = asyncio.get_running_loop()
         if self._hub is not None and self._hub.loop is not loop:
-            raise TorrelqueError('a watch belongs to the event loop it was begun in')
+            what = f'this watch of task {self._task_id!r} belongs to the event loop that it was begun in'
+            raise of_queue(watcher.queue, TorrelqueError(what))
         watcher.future = loop.create_future()
         try:
             await watcher.future

@@ -3,10 +3,8 @@
 import asyncio
 from typing import Any
 
-from torrelque.error import TorrelqueTimeoutError
+from torrelque.error import TorrelqueTimeoutError, of_queue
 from torrelque.model import TorrelqueTaskState
-
-LATE = 'the task was not final in time'
 
 
 class Task:
@@ -45,11 +43,13 @@ class Task:
 class Watcher:
     """One who watches."""
 
-    __slots__ = ('error', 'fresh', 'future', 'late', 'over', 'since', 'state', 'task', 'timer')
+    __slots__ = ('error', 'fresh', 'future', 'late', 'over', 'queue', 'since', 'state', 'task', 'timeout', 'timer')
 
-    def __init__(self, task: Task, since: int) -> None:
+    def __init__(self, task: Task, since: int, timeout: float | None, queue: str) -> None:
         self.task = task
         self.since = since
+        self.timeout = timeout
+        self.queue = queue
         self.state: TorrelqueTaskState | None = None
         self.fresh = False
         self.over = False
@@ -74,9 +74,15 @@ class Watcher:
         if state.status.isfinal():
             self.end()
         elif self.late:
-            self.end(TorrelqueTimeoutError(LATE))
+            self.end(self.too_late())
         elif self.fresh:
             self._wake()
+
+    def too_late(self) -> TorrelqueTimeoutError:
+        """The error of a watch whose time is over."""
+        last = 'no state was read' if self.state is None else f'it is {self.state.status.name}'
+        what = f'task {self.task.id!r} was not final within {self.timeout or 0:g} s: {last}'
+        return of_queue(self.queue, TorrelqueTimeoutError(what))
 
     def end(self, error: Exception | None = None) -> None:
         """Nothing more will come."""

@@ -33,7 +33,7 @@ from .keys import make_keys
 from .lease import release_token, token_of
 from .replies import outcome_error, read_outcomes
 from .table import ROWS
-from .transition import Arg, Transitions
+from .transition import Arg, Heads, Transitions
 
 logger = logging.getLogger('torrelque')
 _quote = json.encoder.encode_basestring_ascii
@@ -59,16 +59,6 @@ _call: Callable[[tuple[str, list[Arg], Any, int]], Call] = functools.partial(tup
 """Makes a `Call` without the function in Python that a named tuple has for it: one is made for each call of a verb."""
 
 
-class Heads(dict[str, list[Arg]]):
-    """What a call has once, before the arguments of its tasks, by the script's name; no claim is acknowledged."""
-
-    def __init__(self, **words: str) -> None:
-        self.words = words
-
-    def __missing__(self, name: str) -> list[Arg]:
-        return self.setdefault(name, [self.words[word] for word in ROWS[name].head])
-
-
 class Calls:
     """What is the same for a queue object however it sends: its scripts, and the builders of their calls."""
 
@@ -79,7 +69,7 @@ class Calls:
         self.name = queue
         self.bounds = bounds
         self.keys = make_keys(queue)
-        self.transitions = Transitions(self.keys)
+        self.transitions = Transitions(self.keys, queue)
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
         self._most = str(bounds.bulk_bytes)
@@ -259,7 +249,7 @@ class Calls:
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
         """A claimed task to bury because its payload cannot be read; nobody was there to see it die."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
-        logger.warning('task %r is dead: %s', task_id, why)
+        logger.warning('queue %r: task %r is dead: %s', self.name, task_id, why)
         return self._bury(task_id, token, why.encode('utf-8', 'backslashreplace'), '0')
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> Iterator[list[Arg]]:
@@ -334,6 +324,8 @@ class BulkEnqueue:
     is in the queue after a failure is a beginning of the iterable, without gaps."""
 
     def __init__(self, calls: Calls, options_of: Callable[[Any], tuple[str, bool]], varied: bool) -> None:
+        self.queue = calls.name
+        """Name of the queue, for messages."""
         self.task_ids: list[Any] = []
         """Ids of the tasks that are known to be in the queue."""
         self._serialiser = calls.serialiser
@@ -382,7 +374,7 @@ class BulkEnqueue:
         """Keep the ids of the tasks that the call took in; raises where it refused one."""
         error = None
         for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
-            wrong = outcome_error(outcome, task_id)
+            wrong = outcome_error(outcome, task_id, self.queue)
             if wrong is None:
                 self.task_ids.append(task_id)
             error = error or wrong

@@ -20,11 +20,12 @@ import redis.exceptions
 from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
+    TorrelqueError,
     TorrelqueServerError,
     TorrelqueTaskId,
     TorrelqueTimeoutError,
 )
-from torrelque.error import no_reply
+from torrelque.error import no_reply, no_task, of_queue, reason_of
 from torrelque.protocol.calls import IS_KEYDB, Calls
 from torrelque.protocol.refusals import server_error
 from torrelque.protocol.replies import (
@@ -34,7 +35,10 @@ from torrelque.protocol.replies import (
     is_ring,
     read_claim,
     read_sweep,
+    tell_not_buried,
+    tell_not_returned,
     tell_troubles,
+    text,
 )
 from torrelque.protocol.transition import Arg, pack
 
@@ -97,7 +101,7 @@ class Fetcher:
         return self._endless
 
     def close(self) -> None:
-        """Wake those who wait, for the end."""
+        """Wake the threads that wait, because the queue object is closed."""
         self.closed = True
         for connection in list(self.listening):
             connection.interrupt()
@@ -110,6 +114,8 @@ class Fetch:
         self._fetcher = fetcher
         # How many tasks it takes at the most.
         self._wanted = wanted
+        # How long it was to wait (s), for messages; None is for ever.
+        self._timeout = timeout
         # When its time is over (as all times here, by `time.monotonic`).
         self._end = math.inf if timeout is None else time.monotonic() + timeout
         # What it will return.
@@ -150,12 +156,14 @@ class Fetch:
                 if self._got:
                     return self._hand_over()
                 if over:
-                    raise TorrelqueTimeoutError('no task came in time')
+                    raise no_task(self._fetcher.calls.name, self._timeout)
                 self._listen(wait)
         except BaseException as exc:
             if self._got and isinstance(exc, _TROUBLES):
                 self._keep_doubt()
                 return self._hand_over()
+            if isinstance(exc, TorrelqueError):
+                of_queue(self._fetcher.calls.name, exc)
             self._abandon(exc)
             raise
 
@@ -176,9 +184,9 @@ class Fetch:
         until = self._end + self._fetcher.bounds.grace
         if time.monotonic() >= until:
             if self._error is not None:
-                raise no_reply(self._error)
+                raise no_reply(fetcher.calls.name, self._error)
             if self._late:
-                raise TorrelqueTimeoutError('no task came in time')
+                raise no_task(fetcher.calls.name, self._timeout)
             # The bell was silent, or this process stood still, so the server has not been asked yet at the end.
             self._late, until = True, time.monotonic() + self._fetcher.bounds.grace
         if self._claim_in_doubt:
@@ -200,7 +208,8 @@ class Fetch:
             self._error, known = exc, self._error is not None
             if time.monotonic() < until:
                 if not known:
-                    logger.warning('waiting for the server to come back: %s', exc)
+                    what = 'queue %r: waiting for the server to come back: %s'
+                    logger.warning(what, fetcher.calls.name, reason_of(exc))
                 time.sleep(0.1)
             return None
         self._held += [task_id for task_id, _ in claimed.tasks]
@@ -209,12 +218,12 @@ class Fetch:
             # The reply has come, so nobody will ask for the record again.
             fetcher.link.post('DEL', record)
         if self._error is not None:
-            logger.info('the server is back')
+            logger.info('queue %r: the server is back', fetcher.calls.name)
             self._error = None
         return claimed
 
     def _take_in(self, claimed: Claimed) -> None:
-        tell_troubles(claimed.troubles)
+        tell_troubles(claimed.troubles, self._fetcher.calls.name)
         for foreign_id, token in claimed.foreign:
             self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:
@@ -232,7 +241,7 @@ class Fetch:
         try:
             self._fetcher.call('bury', self._fetcher.calls.reject(task_id, token, error))
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
+            tell_not_buried(self._fetcher.calls.name, text(task_id), exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
         # Each task goes to the head of the queue, so the last is given back first.
@@ -240,7 +249,7 @@ class Fetch:
             for args in self._fetcher.calls.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
+            tell_not_returned(self._fetcher.calls.name, task_ids, exc)
 
     # Waiting
 
@@ -250,9 +259,9 @@ class Fetch:
             return False
         try:
             calls, until = self._fetcher.calls, self._end + self._fetcher.bounds.grace
-            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles)
+            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles, calls.name)
         except _TROUBLES as exc:
-            logger.warning('a sweep failed: %s', exc)
+            logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
             # Each claim would otherwise see the same due task and start the next failing sweep.
             self._no_sweep_before = time.monotonic() + 1
             return False
@@ -289,7 +298,8 @@ class Fetch:
                 # The server would not end the block, so its time is kept here.
                 pass
             elif not fetcher.closed:
-                logger.debug('the connection to the doorbell failed: %s', exc)
+                what = 'queue %r: the connection to the doorbell failed: %s'
+                logger.debug(what, fetcher.calls.name, reason_of(exc))
                 time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
         else:
             fetcher.listening.discard(connection)
@@ -323,6 +333,6 @@ class Fetch:
             elif self._listened and not away:
                 self._fetcher.call('leave', [], until=until)
         except _TROUBLES as error:
-            logger.debug('leaving the bell failed: %s', error)
+            logger.debug('queue %r: leaving the bell failed: %s', self._fetcher.calls.name, reason_of(error))
         finally:
             self._keep_doubt()

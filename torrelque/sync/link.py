@@ -16,8 +16,10 @@ import hiredis
 import redis.exceptions
 
 from torrelque import TorrelqueConnectionError, TorrelqueTypeError
+from torrelque.error import of_queue
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, final_error, server_error
+from torrelque.protocol.replies import text
 from torrelque.protocol.transition import Arg, Transition, pack
 
 from .connection import Connection
@@ -149,7 +151,9 @@ class Link:
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
             spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
             if spent >= bounds.repeat or time.monotonic() >= until:
-                raise TorrelqueConnectionError(why) from error
+                if transition is None:
+                    raise TorrelqueConnectionError(f'{text(args[0])}: {why}') from error
+                raise of_queue(transition.queue, TorrelqueConnectionError(f'{transition.name}: {why}')) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 

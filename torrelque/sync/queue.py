@@ -10,6 +10,7 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueDeath,
+    TorrelqueError,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -23,6 +24,7 @@ from torrelque import (
 )
 from torrelque.base import Queue
 from torrelque.codec import JSON
+from torrelque.error import naming, of_queue
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
@@ -30,8 +32,8 @@ from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, se
 from torrelque.protocol.steps import (
     GroupScan,
     Steps,
+    Walk,
     acknowledge_deaths,
-    advance,
     command,
     get_group_stats,
     get_limits,
@@ -157,12 +159,12 @@ class Torrelque(Queue):
                 while enqueuer.waiting:
                     self._send_many(enqueuer)
         except Exception as exc:
-            raise TorrelqueBulkError(enqueuer.task_ids) from exc
+            raise TorrelqueBulkError(enqueuer.task_ids, self.name) from exc
         return enqueuer.task_ids
 
     def cancel(self, task_id: str) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._calls.cancel(task_id)), task_id)
+        return settled(self._send(self._calls.cancel(task_id)), task_id, self.name)
 
     # Consumers
 
@@ -368,11 +370,15 @@ class Torrelque(Queue):
 
     def _check_open(self) -> None:
         if self._fetcher.closed:
-            raise TorrelqueClosedError('the queue was closed')
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._link.call(self._calls.transitions[name], [*self._calls.heads[name], *args], resent)
+        try:
+            return self._link.call(self._calls.transitions[name], [*self._calls.heads[name], *args], resent)
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -380,8 +386,9 @@ class Torrelque(Queue):
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = read_outcomes(name, reply, 1)[0]
-        if error := outcome_error(outcome, task_id):
+        with naming(self.name):
+            outcome = read_outcomes(name, reply, 1)[0]
+        if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
 
@@ -395,7 +402,9 @@ class Torrelque(Queue):
     def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
+            reply = self._call(name, again, resent=True)
+            with naming(self.name):
+                outcome = read_outcomes(name, reply, 1)[0]
             self._unsure.forget(name, args)
         else:
             try:
@@ -403,7 +412,7 @@ class Torrelque(Queue):
             except TorrelqueConnectionError:
                 self._unsure.note(name, args)
                 raise
-        return settled_or_logged(name, task_id, outcome)
+        return settled_or_logged(name, task_id, outcome, self.name)
 
     def _send_many(self, enqueuer: BulkEnqueue) -> None:
         try:
@@ -419,7 +428,7 @@ class Torrelque(Queue):
             for ids, args in self._calls.parts(many):
                 sent.append(args)
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
-                done += told_of_many(many.name, ids, self._call(many.name, words, resent))
+                done += told_of_many(many.name, ids, self._call(many.name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
             # Of those that went before it nobody is told either.
             self._unsure.note_all(many.name, sent, many.width)
@@ -431,12 +440,9 @@ class Torrelque(Queue):
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        name: str | None = None
-        reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            reply = self._link.call(None, args) if name is None else self._call(name, args)
+        walk, reply = Walk(steps), None
+        with naming(self.name):
+            while walk.go_on(reply):
+                name, args = walk.name, walk.args
+                reply = self._link.call(None, args) if name is None else self._call(name, args)
+        return walk.result

@@ -75,9 +75,9 @@ class Reporter(logging.Handler):
         self._recorder = recorder
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Reports name the task first."""
-        if str(record.msg).startswith('task %r ') and isinstance(record.args, tuple):
-            self._recorder.report(str(record.args[0]))
+        """Reports name the queue, then the task."""
+        if str(record.msg).startswith('queue %r: task %r ') and isinstance(record.args, tuple):
+            self._recorder.report(str(record.args[1]))
 
 
 class Listener(logging.Handler):

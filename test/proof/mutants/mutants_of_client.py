@@ -19,7 +19,8 @@ FENCE = (
     ),
     Mutant(
         'refusal-untold', 3, 'who no longer holds a task is told that all went well',
-        (client('protocol/replies', 'done = settled(outcome, task_id)', 'done = settled(outcome, task_id) or True'),),
+        (client('protocol/replies', 'done = settled(outcome, task_id, queue)',
+                'done = settled(outcome, task_id, queue) or True'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
@@ -205,18 +206,18 @@ HARM = (
     ),
     Mutant(
         'one-error-for-all', 8, 'one task that is refused fails the calls of strangers',
-        (client('aio/batch', 'wrong = error or outcome_error(outcomes[k], task_id)',
+        (client('aio/batch', 'wrong = error or outcome_error(outcomes[k], task_id, self._transition.queue)',
                 'wrong = error or next(filter(None, (outcome_error(o, task_id) for o in outcomes)), None)'),),
         ('damage::test_a_broken_key_fails_no_other_settle_call',),
     ),
     Mutant(
         'damage-of-claims-unlogged', 8, 'nobody is told of a task of which a part was lost',
-        (client('aio/fetcher', 'tell_troubles(claimed.troubles)', 'pass'),),
+        (client('aio/fetcher', 'tell_troubles(claimed.troubles, self._name)', 'pass'),),
         ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
         'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
-        (client('aio/fetcher', 'tell_troubles(read_sweep(reply).troubles)', 'read_sweep(reply)'),),
+        (client('aio/fetcher', 'tell_troubles(read_sweep(reply).troubles, self._name)', 'read_sweep(reply)'),),
         ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
@@ -281,7 +282,8 @@ LIVE = (
     ),
     Mutant(
         'schedule-ends-with-an-error', 10, 'a scheduled sweep that failed was the last',
-        (client('aio/sweeper', "logger.warning('a scheduled sweep failed: %s', exc)", 'return'),),
+        (client('aio/sweeper',
+                "logger.warning('queue %r: a scheduled sweep failed: %s', self._queue, reason_of(exc))", 'return'),),
         ('damage::test_a_scheduled_sweep_outlives_an_error',),
     ),
     Mutant(

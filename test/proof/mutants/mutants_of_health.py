@@ -90,7 +90,8 @@ REPLY = (
     ),
     Mutant(
         'sync-no-reply-is-no-task', 12, 'a server that does not answer a thread is told as an empty queue',
-        (client('sync/fetcher', 'raise no_reply(self._error)', "raise TorrelqueTimeoutError('no task came in time')"),),
+        (client('sync/fetcher', 'raise no_reply(fetcher.calls.name, self._error)',
+                'raise no_task(fetcher.calls.name, self._timeout)'),),
         ('no_reply::test_an_empty_queue_is_told_from_a_silent_server_in_threads',),
     ),
     Mutant(

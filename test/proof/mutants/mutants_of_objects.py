@@ -16,6 +16,27 @@ MESSAGES = (
          client('testing/plugin', "name one with --torrelque-url')", 'name one with --torrelque-url")')),
         ('installing::test_the_installed_package_names_what_is_missing_and_no_checkout',),
     ),
+    Mutant(
+        'error-without-its-queue', BEYOND, 'nobody is told which of five queues an error is about',
+        (client('error', "return message if self.queue is None else f'queue {self.queue!r}: {message}'",
+                'return message'),),
+        ('messages::test_an_error_names_its_queue',),
+    ),
+    Mutant(
+        'lost-call-without-its-queue', BEYOND, 'a call that finds no server does not say of which queue it was',
+        (client('aio/link', '            of_queue(transition.queue, error)\n', '            pass\n'),),
+        ('messages::test_a_call_that_finds_no_server_names_its_queue_and_its_script',),
+    ),
+    Mutant(
+        'copied-error-loses-its-queue', BEYOND, 'of a failure of many callers none is told of which queue it is',
+        (client('error', '        of_queue(error.queue, copy)\n', '        pass\n'),),
+        ('messages::test_an_error_keeps_the_queue_that_it_was_given_first',),
+    ),
+    Mutant(
+        'queue-named-twice', BEYOND, 'a line names its queue, and once more in the error',
+        (client('aio/hub', 'self.queue, reason_of(error))', 'self.queue, error)'),),
+        ('messages::test_what_is_lost_and_back_is_told_with_its_name',),
+    ),
 )  # fmt: skip
 
 THREADS = (

@@ -173,7 +173,7 @@ RULES = (
     ),
     Mutant(
         'worker-weights-unchecked', BEYOND, 'a weight may be 0',
-        (client('worker/options', "check_count(weight, 'a weight')", 'pass'),),
+        (client('worker/options', "check.check_count(weight, 'a weight')", 'pass'),),
         ('worker_around::test_queues_that_cannot_be_meant_are_refused',),
     ),
     Mutant(

@@ -43,8 +43,8 @@ WATCH = (
     ),
     Mutant(
         'gone-is-not-the-end', 11, 'a watch of what was released and forgotten goes on for ever',
-        (client('aio/hub', 'watcher.end(unknown if watcher.state is None else None)',
-                'watcher.end(unknown) if watcher.state is None else None'),),
+        (client('aio/hub', 'watcher.end(of_queue(self.queue, unknown) if watcher.state is None else None)',
+                'watcher.end(of_queue(self.queue, unknown)) if watcher.state is None else None'),),
         ('watch::test_a_task_that_is_released_without_a_result_just_ends',),
     ),
     Mutant(

@@ -39,7 +39,7 @@ class Reports(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if 'was damaged' in record.msg and record.args:
-            self.ids.add(str(record.args[0]))  # type: ignore[index]
+            self.ids.add(str(record.args[1]))  # type: ignore[index]
 
 
 @contextlib.contextmanager
