@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ PACKAGE = ROOT / 'torrelque'
 
 MODULES = sorted(PACKAGE.rglob('*.py'))
 SCRIPTS = sorted(PACKAGE.rglob('*.lua'))
+TESTS = sorted((ROOT / 'test').rglob('*.py'))
+EXAMPLES = sorted((ROOT / 'example').rglob('*.py'))
 
 ROOMS = {
     '': {'error', 'model', 'codec', 'base', 'protocol', 'aio'},
@@ -141,8 +144,35 @@ def lines_of(path: Path) -> int:
 
 
 def test_modules_are_small() -> None:
-    lines = {str(path.relative_to(ROOT)): lines_of(path) for path in MODULES}
+    lines = {str(path.relative_to(ROOT)): lines_of(path) for path in [*MODULES, *TESTS]}
     assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    # Folders of tests are no packages, so that two modules of one name would be one to Python, and to the mutants.
+    names = Counter(path.stem for path in TESTS if path.stem.startswith('test_'))
+    assert {name for name, count in names.items() if count > 1} == set()
+
+
+def changes_path(node: ast.AST) -> bool:
+    """Whether something writes to `sys.path`."""
+    if isinstance(node, ast.Call):
+        return re.match(r'sys\.path\.\w+$', ast.unparse(node.func)) is not None
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    return any(re.match(r'sys\.path\b', ast.unparse(target)) for target in targets)
+
+
+def test_a_change_of_the_path_is_found() -> None:
+    for line in ('sys.path[:0] = [1]', 'sys.path.append(1)', 'sys.path += [1]', 'sys.path = [1]'):
+        assert any(map(changes_path, ast.walk(ast.parse(line)))), line
+    assert not any(map(changes_path, ast.walk(ast.parse('place = sys.path[0]; paths = [*sys.path]'))))
+
+
+def test_nothing_changes_where_modules_are_looked_for() -> None:
+    """`pythonpath` of pytest is the one entry, and `PYTHONPATH` of whatever is run by ``python -m``."""
+    for path in [*TESTS, *EXAMPLES]:
+        changes = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if changes_path(node)]
+        assert changes == [], path
 
 
 def test_commands_in_scripts_only() -> None:
