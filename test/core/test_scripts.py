@@ -141,7 +141,7 @@ def test_a_script_is_its_body_with_what_it_uses_and_no_comment(name: str) -> Non
         for line in code:
             others = others.replace(line + '\n', '', 1)
         functions = {*re.findall(r'(?m)^local function (\w+)', text)}
-        words = [rf'\b{word}\(' for word in functions] + [rf'\b{word}\b' for word in names_of(text) - functions]
+        words = [rf'\b{word}[()]' for word in functions] + [rf'\b{word}\b' for word in names_of(text) - functions]
         needed = any(re.search(word, others) for word in words)
         assert (code[0].encode() in script.text) == needed, (name, part)
 

@@ -135,7 +135,12 @@ class Calls:
     def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:
         """A lease to renew."""
         data = None if progress is None else serialise(self.serialiser, progress, 'the progress')
-        args = [check_id(task_id), token_of(task_id), *_of_a_touch(task_timeout, data)]
+        args: list[Arg] = [
+            check_id(task_id),
+            token_of(task_id),
+            '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout')),
+            b'' if data is None else b'=' + data,
+        ]
         return _call(('touch', args, task_id, 0 if data is None else len(data)))
 
     def requeue(
@@ -285,7 +290,8 @@ class Calls:
 
     def touch_many(self, task_ids: Iterable[str], task_timeout: float | None) -> 'Many':
         """Leases to renew."""
-        return Many('touch', check_ids(task_ids), _of_a_touch(task_timeout, None))
+        lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
+        return Many('touch', check_ids(task_ids), [lease, b''])
 
     def parts(self, many: 'Many') -> Iterator[tuple[Sequence[str], list[Arg]]]:
         """Tasks to release or to touch, in calls: their ids, and the arguments."""
@@ -423,12 +429,6 @@ def enqueue_options(
         options += f',"priority":{priority}'
     return options + '}'
 
-
-
-def _of_a_touch(task_timeout: float | None, progress: bytes | None) -> list[Arg]:
-    """What is said of a lease to renew, behind id and token."""
-    lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
-    return [lease, b'' if progress is None else b'=' + progress]
 
 
 def _of_a_release(

@@ -223,7 +223,8 @@ class Fetch:
         return claimed
 
     def _take_in(self, claimed: Claimed) -> None:
-        tell_troubles(claimed.troubles, self._fetcher.calls.name)
+        if claimed.troubles:
+            tell_troubles(claimed.troubles, self._fetcher.calls.name)
         for foreign_id, token in claimed.foreign:
             self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:

@@ -118,10 +118,8 @@ class Link:
                 connection = self.take(max(bounds.min_call, until - began))
                 data = pack(args) if transition is None else transition.pack(args, resent, whole)
                 sent = True
-                silence = bounds.silence
-                if until != math.inf:
-                    silence = min(silence, max(bounds.min_call, until - time.monotonic()))
-                connection.send(data, silence)
+                late = until != math.inf and min(bounds.silence, max(bounds.min_call, until - time.monotonic()))
+                connection.send(data, late or bounds.silence)
                 reply = connection.receive()
             except _TROUBLES as exc:
                 if connection is not None:

@@ -1,6 +1,7 @@
 """Decorated functions whose calls are tasks: typed, in bulk, deferred, in strict order.
 
-It stands on the public names of `torrelque` and `torrelque.worker`.
+It stands on the public names of `torrelque` and `torrelque.worker`, on `torrelque.protocol.check`, and on what modules
+of the worker open to other layers by an ``__all__`` of their own.
 """
 
 from .app import Tasks

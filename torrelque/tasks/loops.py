@@ -108,8 +108,8 @@ class Loops:
     """What an app has in the event loops that it is used in.
 
     The queue object that the app was given serves the first loop of the application that the app is used in, or the
-    first worker; each other loop gets another one.  Synchronous code has a loop of its own, which is no other's: what
-    becomes of those that come and go in other threads, and how busy they are, is nothing to it.
+    first worker; each other loop gets another object.  Synchronous code has a loop of its own, because the loops of
+    other threads may be busy, or come to their end, while it waits.
     """
 
     def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:

@@ -1,4 +1,4 @@
-"""Aids for tests of what uses the queue: a clock to be moved, a worker that is run until nothing is left to do.
+"""Aids for tests of code that uses the queue: a clock to be moved, a worker that is run until nothing is left to do.
 
 `torrelque.testing.plugin` has fixtures for pytest.
 """

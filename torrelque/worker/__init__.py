@@ -1,6 +1,6 @@
 """A worker loop on the primitive: concurrency, renewed leases, retries, time limits, hooks, a circuit breaker.
 
-It stands on the public names of `torrelque` only.
+It stands on the public names of `torrelque`, and on `torrelque.protocol.check`.
 """
 
 from .breaker import Breaker

@@ -30,7 +30,7 @@ _get: Callable[[int], Any] = getattr(importlib.import_module('_signal'), 'getsig
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """What is started in the block, by this thread, is born with the signals blocked."""
+    """Have processes that this thread starts in the block be born with the signals blocked."""
     if not hasattr(signal, 'pthread_sigmask'):  # Windows
         yield
         return

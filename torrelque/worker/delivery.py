@@ -49,6 +49,7 @@ class Holder(Protocol):
 
     def lose(self) -> None:
         """Take note that the task is not ours any more, and cancel its handler."""
+        ...
 
 
 class Delivery:

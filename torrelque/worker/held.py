@@ -158,10 +158,10 @@ class Held:
             self.work = work
 
     def retry(self) -> None:
-        """The queue could not be told, and is called again."""
+        """The queue could not be told of the end, and is called again."""
         self.retrying = True
 
     def book(self) -> None:
-        """The queue was told, or cannot be told."""
+        """The queue was told of the end, or cannot be told."""
         self.booked = True
         self.retrying = False

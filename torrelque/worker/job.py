@@ -1,4 +1,4 @@
-"""Who brings jobs, `App`, and what a worker makes of a job, `Resolved`."""
+"""Jobs: `App`, which brings them, and `Resolved`, which a worker makes of one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol

@@ -25,7 +25,7 @@ EVENTS = (
     'task_succeeded', 'task_failed', 'task_retried', 'task_dead', 'task_lost', 'task_cancelled', 'task_returned',
     'task_unsettled',
 )  # fmt: skip
-"""What a record is of.  A task that is ``returned`` was given back uncounted, because the worker ends.  A task that
+"""Kinds of records.  A task that is ``returned`` was given back uncounted, because the worker ends.  A task that
 failed or asked for another attempt (``retried``) comes again; a task that is ``unsettled`` comes again when its lease
 has run out."""
 

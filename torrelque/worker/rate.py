@@ -19,7 +19,7 @@ class StartRate:
         return max(1, self._left())
 
     def spend(self, count: int) -> None:
-        """So many tasks have begun."""
+        """Take a token for each of so many tasks that have begun."""
         # While the worker waited for tasks the bucket went on filling, but never beyond full; so bring it up to date
         # before tokens are taken.
         self._left()

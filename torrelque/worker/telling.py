@@ -21,8 +21,8 @@ LOG_EVERY = 10.0
 class Telling:
     """Makes the calls that settle the tasks of one worker.
 
-    While its worker works, and at the worker's end until ``until``, a call that the queue could not take at the moment
-    is made again as long as the lease lasts, which is renewed meanwhile.
+    A call that the queue could not take at the moment is made again as long as the lease lasts, which is renewed
+    meanwhile; when the worker ends, until ``until`` at the latest.
     """
 
     def __init__(self, log: Log) -> None:
@@ -46,7 +46,7 @@ class Telling:
         self.interrupted = True
 
     def give_up(self) -> None:
-        """What is on its way will be cancelled, and is not told any more."""
+        """The worker is about to cancel the calls that are on their way; their tasks are left to their leases."""
         self.given_up = True
 
     async def repeat(self, held: Sequence[Held], call: Callable[[], Awaitable[T]]) -> T:

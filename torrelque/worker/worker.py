@@ -375,7 +375,7 @@ class Worker:
             for task_id, task in tasks:
                 held = Held(queue, task_id, task, self._handling.resolver.default, now, self._loop)
                 self._held[held] = None
-                # Not by the loop's factory, because that is for the tasks that handlers begin.
+                # The asyncio task is not made by the loop's factory, because that is for the tasks that handlers begin.
                 held.begin(asyncio.Task(self._handling.handle(held), loop=self._loop))
                 self._keeper.look_at(held)
             if self._rate is not None:
@@ -426,7 +426,7 @@ class Worker:
             await self._changed(left)
         await self._give_back_unwilling()
         await self._deaths.close(CANCEL_TIMEOUT)
-        # What the queue has not taken by now is left to its lease.
+        # Tasks of which the queue could not be told by now are left to their leases.
         await self._handling.settling.abandon(self._held)
         await self._keeper.close()
         await self._handling.close()

@@ -196,7 +196,7 @@ PLACES = (
     ),
     Mutant(
         'rest-of-heads-lost', 5, 'the heads that a claim had no room for are in no list',
-        (script('_groups', "redis.call('RPUSH', turns, unpack(rest))\n    turns_over = false", ''),),
+        (script('_turns', "redis.call('RPUSH', turns, unpack(rest))\n    turns_over = false", ''),),
         ('groups::test_heads_that_a_claim_has_no_room_for_keep_their_turn',),
     ),
     Mutant(

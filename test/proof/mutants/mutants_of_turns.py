@@ -133,7 +133,7 @@ GROUPS = (
     ),
     Mutant(
         'head-not-overtaken', 9, 'a better task that came later waits behind the head',
-        (script('_groups', 'if not first or tonumber(score) > order then', 'if true then'),),
+        (script('_turns', 'if not first or tonumber(score) > order then', 'if true then'),),
         ('groups::test_the_best_of_a_group_first_and_equal_ones_in_order',),
     ),
     Mutant(
@@ -158,7 +158,7 @@ GROUPS = (
     ),
     Mutant(
         'lost-heads-not-healed', 9, 'groups wait for ever where the names of the heads were evicted',
-        (script('_groups', 'head[k] = id\n    end\n    return head[k] == id', 'end\n    return head[k] == id'),),
+        (script('_turns', 'head[k] = id\n    end\n    return head[k] == id', 'end\n    return head[k] == id'),),
         ('group_faults::test_a_key_that_is_lost_keeps_no_group_waiting',),
     ),
 )  # fmt: skip
