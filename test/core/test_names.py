@@ -218,7 +218,6 @@ async def test_a_worker_and_its_breaker_with_names_of_any_text(
     server: RealServer, queue_name: str, encoding: str
 ) -> None:
     """By a client that encodes text otherwise, too: names are UTF-8."""
-
     async with server.client(encoding=encoding) as client, Torrelque(client, queue=queue_name) as queue:
         well: dict[str | None, int] = dict.fromkeys(NAMES, 0)
 
@@ -259,7 +258,6 @@ async def test_names_of_another_client_that_are_no_text_are_let_be(
     client: redis.asyncio.Redis, queue: Torrelque
 ) -> None:
     """As long as what makes a hash large, and the same."""
-
     long = b'\xff' * 65
     enqueue = queue._calls.transitions['enqueue']
     options = b'{"timeout":60000,"mark":"123456789abcdef","group":"%b"}' % long

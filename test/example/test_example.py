@@ -109,7 +109,6 @@ def test_producers_and_consumers_rewrite_one_line_on_a_terminal(run: Run) -> Non
 
 def read_table(text: str) -> dict[str, dict[str, int]]:
     """The rows of the table by their titles."""
-
     rows = re.findall(r'^(process \d+|total|plain loop) +((?:[\d,]+ +){6})[\d.]+% ', text, re.M)
     assert rows, text
     return {
@@ -120,7 +119,6 @@ def read_table(text: str) -> dict[str, dict[str, int]]:
 
 def check_table(text: str, processes: int = 2) -> dict[str, int]:
     """The total, which is that of the plain loop and of the processes."""
-
     table = read_table(text)
     assert list(table) == [*(f'process {number}' for number in range(1, processes + 1)), 'total', 'plain loop']
     assert table['total'] == table['plain loop']
@@ -166,7 +164,6 @@ while False:
 @pytest.fixture
 def known_folder(tmp_path: Path) -> Path:
     """A folder whose count is known: `KNOWN`."""
-
     folder = tmp_path / 'known'
     (folder / 'below' / 'not_a_file.py').mkdir(parents=True)
     (folder / 'empty.py').touch()
@@ -231,7 +228,6 @@ def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int)
 @pytest.fixture
 def large_folder(tmp_path: Path) -> Path:
     """A folder that keeps two processes busy for some seconds: `LARGE`."""
-
     folder = tmp_path / 'large'
     folder.mkdir()
     for number in range(LARGE['files']):

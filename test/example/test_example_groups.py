@@ -27,7 +27,6 @@ FEW = ('--processes', 2)  # for they take a while to start
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server that is not the example's own; one kind is enough here."""
-
     with Server() as server:
         yield server
 
@@ -39,7 +38,6 @@ def count_keys(server: Server) -> int:
 
 def with_faults(name: str, folder: Path, *faults: tuple[str, str]) -> str:
     """A copy of an example with some of its text replaced; its name, as `run` takes it."""
-
     text = (ROOT / 'example' / f'{name}.py').read_text('utf-8')
     for right, wrong in faults:
         assert text.count(right) == 1
@@ -61,7 +59,6 @@ def run_on_terminal(run: Run, name: str, *options: object, status: int = 0) -> s
 
 def find_numbers(pattern: str, text: str) -> list[int]:
     """What the groups of a pattern found, which has to be there once."""
-
     (found,) = re.findall(pattern, text, re.M)
     return [int(number.replace(',', '')) for number in ([found] if isinstance(found, str) else found)]
 
@@ -71,7 +68,6 @@ def find_numbers(pattern: str, text: str) -> list[int]:
 
 def check_fairness(output: str) -> None:
     """What was measured in the four acts is what the queue promises."""
-
     rows = re.findall(r'^(noisy|small-\d) +([\d,]+) +([\d,]+) +([\d,]+)$', output, re.M)
     table = [(name, *(int(figure.replace(',', '')) for figure in figures)) for name, *figures in rows]
     assert [name for name, *_ in table] == [*TASKS, *TASKS]
@@ -169,7 +165,6 @@ def pids_of(example: Example) -> list[int]:
 
 def read_accounts(output: str) -> list[tuple[int, int, list[str]]]:
     """Of each account the operations, the attempts, and the verdicts: in order, balances, one at a time."""
-
     rows = re.findall(r'^ +(\d+) +([\d,]+) +([\d,]+) +[\d,]+\.\d\d  (\w+) +(\w+) +(\w+)$', output, re.M)
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3], output
     return [(int(row[1]), int(row[2]), list(row[3:])) for row in rows]

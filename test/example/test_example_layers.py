@@ -28,14 +28,12 @@ BOTH = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server that is not the example's own; one kind is enough here."""
-
     with Server() as server:
         yield server
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """Ask a program until it answers so; it has a minute and a half."""
-
     deadline = time.monotonic() + 90
     while not (answer := condition()):
         assert time.monotonic() < deadline
@@ -52,7 +50,6 @@ class Visitor:
 
     def ask(self, path: str, **body: str) -> tuple[int, Any]:
         """Status and answer; with a body it is a POST."""
-
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(self.url + path, data, {'Content-Type': 'application/json'})
         try:

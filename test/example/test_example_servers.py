@@ -31,7 +31,6 @@ RUNS = {
 @pytest.fixture(scope='module')
 def module_server() -> Iterator[RealServer]:
     """One kind is enough here."""
-
     with RealServer(selected_kinds()[-1], {'notify-keyspace-events': '""'}) as server:
         yield server
 
@@ -50,7 +49,6 @@ def count_keys(server: RealServer) -> int:
 
 def warns_of_the_setting_only(errors: str) -> bool:
     """Whether a program that was started on such a server has nothing else to complain of."""
-
     return all('notify-keyspace-events' in line for line in errors.splitlines())
 
 

@@ -208,7 +208,6 @@ async def test_end_comes_also_with_the_last_change(
     server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancellation is lost on Python 3.11 when what is waited for with a timeout comes at the same moment."""
-
     monkeypatch.syspath_prepend(WEB)
     from lists import Lists
     from live import Live

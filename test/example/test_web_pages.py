@@ -64,7 +64,6 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope='module')
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A visitor, with pages that may have no errors."""
-
     context = await browser.new_context()
     context.set_default_timeout(LIMIT * 1000)
     await context.add_init_script(OBSERVE)
@@ -87,7 +86,6 @@ async def open_page(context: BrowserContext, web: Web) -> Page:
 
 async def start_on(page: Page, kind: str) -> Locator:
     """Start a task by its button; its place in the list."""
-
     async with page.expect_response('**/tasks?**') as answer:
         await page.locator(f'button[data-kind={kind}]').click()
     (task_id,) = (await (await answer.value).json())['ids']
@@ -104,7 +102,6 @@ async def id_of(task: Locator) -> str:
 
 async def views_of(task: Locator) -> list[dict[str, Any]]:
     """What was to be seen of it, in its order."""
-
     views: list[dict[str, Any]] = await task.page.evaluate('id => window.seen[id]', await id_of(task))
     return views
 

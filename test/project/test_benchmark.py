@@ -1,5 +1,7 @@
 """The benchmark itself, with small counts and of what is here: each figure is taken, and told."""
 
+from __future__ import annotations
+
 import argparse
 import shutil
 import sys

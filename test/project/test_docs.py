@@ -86,7 +86,6 @@ def marked(kind: str) -> pytest.MarkDecorator:
 
 async def run(block: Block, namespace: dict[str, Any]) -> None:
     """Run a block; a traceback has the page's lines."""
-
     source = '\n' * (block.line - 1) + block.code
     code = compile(source, str(block.page), 'exec', flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(code, namespace)
@@ -96,7 +95,6 @@ async def run(block: Block, namespace: dict[str, Any]) -> None:
 
 async def close(namespace: dict[str, Any]) -> None:
     """What a reader does by leaving the prompt."""
-
     kinds = (torrelque.Torrelque, redis.asyncio.Redis, redis.asyncio.RedisCluster)
     clients = [value for kind in kinds for value in namespace.values() if isinstance(value, kind)]
     for value in namespace.values():
@@ -111,7 +109,6 @@ async def close(namespace: dict[str, Any]) -> None:
 
 def redirect(monkeypatch: pytest.MonkeyPatch, kind: type, change: Change) -> None:
     """Let the arguments with which a page makes its client be changed into those of the test's server."""
-
     init: Callable[..., None] = kind.__init__  # type: ignore[misc]
 
     def changed(self: object, *args: Any, **kwargs: Any) -> None:
@@ -163,7 +160,6 @@ async def run_page(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPat
 
 def come_nearer(server: RealServer, milliseconds: int) -> None:
     """Let time pass for the tasks: a test does not wait for half a minute."""
-
     with server.sync_client() as client:
         for key in [key for pattern in ('*:delayed', '*:working') for key in client.keys(pattern)]:
             for task_id in client.zrange(key, 0, -1):
@@ -177,7 +173,6 @@ _VOLATILE = re.compile(r'\b(?:[0-9a-f]{32}|[0-9a-f]{15}|\d{13})\b')
 
 def check_console(block: Block, server: RealServer, namespace: dict[str, Any]) -> None:
     """Run the commands of a console block and compare what they print."""
-
     for part in re.split(r'(?m)^\$ redis-cli ', block.code)[1:]:
         command, _, shown = part.partition('\n')
         words = [re.sub(r'[0-9a-f]{32}', str(namespace.get('task_id')), word) for word in shlex.split(command)]
@@ -206,7 +201,6 @@ def raw_reply(client: Any, words: list[str]) -> Any:
 
 def printed_lines(reply: Any) -> Iterator[str]:
     """As redis-cli prints it, without the numbers of the lines."""
-
     if isinstance(reply, list):
         for item in reply:
             yield from printed_lines(item)

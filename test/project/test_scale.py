@@ -1,5 +1,7 @@
 """The scale benchmark itself, with small counts: each figure is there, and nothing was lost."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from typing import Any

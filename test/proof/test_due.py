@@ -1,5 +1,7 @@
 """The subset of `due` for every run: all comes back, by scripts that each do a bounded part of it."""
 
+from __future__ import annotations
+
 import pytest
 import redis.asyncio
 

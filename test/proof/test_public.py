@@ -1,5 +1,7 @@
 """The subset of `public` for every run."""
 
+from __future__ import annotations
+
 import pytest
 
 from proof.peers import Ours

@@ -25,7 +25,6 @@ def add(left: int, right: int = 1) -> int:
 @pytest.fixture
 def app(server: RealServer, queue_name: str) -> Iterator[Tasks]:
     """An app whose client is of no event loop of the test's."""
-
     app = Tasks(Torrelque(server.client(), queue=queue_name))
     app.task(name='add')(add)
     yield app
@@ -39,7 +38,6 @@ def app(server: RealServer, queue_name: str) -> Iterator[Tasks]:
 @contextlib.contextmanager
 def in_thread(work: Callable[[], Any]) -> Iterator[concurrent.futures.Future[Any]]:
     """Do something in another thread, which is waited for, but not for ever."""
-
     done: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def run() -> None:
@@ -56,7 +54,6 @@ def in_thread(work: Callable[[], Any]) -> Iterator[concurrent.futures.Future[Any
 
 def outcome(work: Callable[[], Any]) -> Any:
     """What something comes to in a thread of its own: its result or its error, in time."""
-
     with contextlib.suppress(TorrelqueError), in_thread(work) as done:
         done.exception(PATIENCE)
     return done.exception() or done.result()

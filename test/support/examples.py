@@ -45,7 +45,6 @@ class Example:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line from now on that matches."""
-
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.rstrip('\n'))
@@ -55,7 +54,6 @@ class Example:
 
     def finish(self, status: int = 0) -> str:
         """Read to the end; all that was printed."""
-
         if self.process.stdout is not None:
             self.lines += self.process.stdout.read().splitlines()
         assert self.process.wait() == status, self.describe()
@@ -86,8 +84,7 @@ Run = Callable[..., Example]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Start an example. All of them together have to leave the directory for temporary files empty."""
-
+    """Start an example.  All of them together have to leave the directory for temporary files empty."""
     with tempfile.TemporaryDirectory(prefix='trq') as temporary, ExitStack() as stack:
 
         def start(name: str, *arguments: object, **options: Any) -> Example:
@@ -99,7 +96,6 @@ def run() -> Iterator[Run]:
 
 def server_of(url: str) -> int:
     """Process id of a running server."""
-
     with redis.Redis.from_url(url) as client:
         return int(client.info('server')['process_id'])
 
@@ -111,7 +107,6 @@ def count_keys(server: RealServer) -> int:
 
 def read_terminal(fd: int) -> str:
     """What is written to a pseudo-terminal until its other end is closed."""
-
     data = b''
     with suppress(OSError):  # how Linux tells the end
         while chunk := os.read(fd, 10_000):

@@ -1,5 +1,7 @@
 """Other processes, and whether they are still there."""
 
+from __future__ import annotations
+
 import os
 import select
 import signal

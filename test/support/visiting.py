@@ -37,7 +37,6 @@ class Program:
 
     async def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line from now on that matches."""
-
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             if match := re.search(pattern, line.decode()):
@@ -46,7 +45,6 @@ class Program:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it as an operator does; it has nothing to complain about."""
-
         self.process.send_signal(number)
         assert await asyncio.wait_for(self.process.wait(), LIMIT) == 0, self.errors
         assert 'Traceback' not in self.errors
@@ -91,7 +89,6 @@ async def running(*arguments: object) -> AsyncIterator[Program]:
 @pytest_asyncio.fixture(loop_scope='module')
 async def run() -> AsyncIterator[Run]:
     """Start the web process; `arguments` follow the port, which is a free one if it is 0."""
-
     async with AsyncExitStack() as stack:
 
         async def start(*arguments: object, port: int = 0) -> Web:
@@ -138,7 +135,6 @@ class Visitor:
 
     async def frames(self) -> AsyncGenerator[dict[str, Any], None]:
         """What a page would be told."""
-
         async with self._requesting('GET', '/events', 'keep-alive') as (status, headers, reader):
             assert (status, headers['content-type']) == (200, 'text/event-stream; charset=utf-8')
             while size := int(await asyncio.wait_for(reader.readuntil(b'\r\n'), LIMIT), 16):
@@ -148,7 +144,6 @@ class Visitor:
 
     async def follow(self, until: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, list[dict[str, Any]]]:
         """The views of each task, in their order, until the last ones are as wanted."""
-
         views: dict[str, list[dict[str, Any]]] = {}
 
         def read(frame: dict[str, Any]) -> bool:
@@ -161,7 +156,6 @@ class Visitor:
 
     async def hear(self, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first frame that is as wanted."""
-
         async def read() -> dict[str, Any]:
             async with aclosing(self.frames()) as frames:
                 async for frame in frames:

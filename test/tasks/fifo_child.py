@@ -57,7 +57,6 @@ def write(caller: str, number: int) -> None:
 
 def main(role: str, *args: str) -> None:
     """Work until the standard input ends, or make calls."""
-
     if role == 'work':
         with ThreadWorker(app, concurrency=5):
             print('ready', flush=True)

@@ -39,7 +39,6 @@ def clock(queue: Torrelque) -> Clock:
 @pytest.fixture
 async def waiting(server: RealServer, queue: Torrelque) -> AsyncIterator[Callable[[], Awaitable[asyncio.Task[Any]]]]:
     """Let a consumer with a client of its own wait for a task."""
-
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(server.client())
         other = await stack.enter_async_context(Torrelque(client, queue=queue.name))
