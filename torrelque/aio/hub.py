@@ -22,7 +22,7 @@ LOOKED AT  it is part of the call that is on its way, which brings a few fields 
                          |  +---------+          |                      | |    the same |  |
                          |   no answer           |                      +-|-------------+  |
                          +-----------------------+------------------------+                |
-                         |   a notification, or `SAFETY` ticks without one                 |
+                         |   a notification, or `watch_safety_ticks` without one           |
                          +-----------------------------------------------------------------+
                              it differs, or no answer
 
