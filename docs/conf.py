@@ -47,6 +47,7 @@ nitpick_ignore_regex = [
     ('py:.*', r'(str|int|float|bool|bytes|bytearray|dict|list|tuple|object|type|None|Exception|Path)'),
     ('py:.*', r'(Any|AsyncIterable|Callable|Iterable|Literal|Mapping|NamedTuple|PathLike|Protocol|Self)'),
     ('py:.*', r'(Client|TimeoutError|TypeError|ValueError|LookupError|BaseException|TracebackType)'),
+    ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|P|R)'),
 ]

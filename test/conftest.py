@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import re
 import secrets
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from bounding import Bound, bind, rebind
 
-from processes import hear_signals_in_children
-from proxy import Proxy, open_proxy
-from servers import MissingServerError, RealServer, binary_of, free_port, selected_kinds
-from topology import Cluster, Sentinel, start_cluster, start_sentinel
+from support.bounding import Bound, bind, rebind
+from support.processes import hear_signals_in_children
+from support.proxy import Proxy, open_proxy
+from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.protocol.bounds import BOUNDS
 
 pytest_plugins = ['pytester']
-
-
-class MakeServer(Protocol):
-    """Start a private server of the test's kind; it ends with the test."""
-
-    def __call__(
-        self,
-        config: Mapping[str, str] | None = None,
-        *,
-        directory: Path | None = None,
-        tcp: bool = False,
-    ) -> RealServer: ...
+# The assertions of the machine tell what differs, as those of a test do.
+pytest.register_assert_rewrite('model.machine', 'model.machine_calls', 'model.machine_door', 'model.machine_faults')
 
 
 def pytest_configure() -> None:
     """A server that is asked for and missing fails the run: a skip would go unseen."""
-
     hear_signals_in_children()
     try:
         for kind in selected_kinds():
             binary_of(kind)
-    except MissingServerError as ex:
-        raise pytest.UsageError(str(ex)) from ex
+    except MissingServerError as exc:
+        raise pytest.UsageError(str(exc)) from exc
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is marked with `first_server` is long on all kinds of servers but the first."""
-
     first, *_ = selected_kinds()
     for item in items:
         parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
@@ -76,7 +66,6 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope='session')
 def shared_server(server_kind: str) -> Iterator[RealServer]:
     """One process for each kind and each worker of pytest-xdist; `server` is how a test gets it."""
-
     with RealServer(server_kind) as server:
         yield server
 
@@ -89,8 +78,7 @@ def _flushing_client(shared_server: RealServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def server(shared_server: RealServer, _flushing_client: redis.Redis) -> RealServer:
-    """The shared server, emptied. Leave its process and settings alone: that is what `make_server` is for."""
-
+    """The shared server, emptied.  Leave its process and settings alone: that is what `make_server` is for."""
     _flushing_client.flushall()
     return shared_server
 
@@ -101,10 +89,35 @@ def _shared_plain_server(server_kind: str) -> Iterator[RealServer]:
         yield server
 
 
+class _Lines(logging.Handler):
+    """Keeps the lines of the package's log that break its rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        named = re.findall(r"queue '[^']*'", line)
+        # Layers, whose loggers are children of this one, have lines that are about no queue.
+        nameless = record.name == 'torrelque' and not (named or re.search(r'\bthe server\b(?! is back| to come)', line))
+        if nameless or len({*named}) < len(named):
+            self.bad.append(line)
+
+
+@pytest.fixture(autouse=True)
+def _lines_name_their_queue() -> Iterator[None]:
+    """Each line that the core logs in a test names its queue or its server, and no line names a queue twice."""
+    handler, logger = _Lines(), logging.getLogger('torrelque')
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert handler.bad == []
+
+
 @pytest.fixture
 def plain_server(_shared_plain_server: RealServer) -> RealServer:
     """As `server`, one that sends no notifications, as in its default configuration.  Its setting may be changed."""
-
     with _shared_plain_server.sync_client() as client:
         client.flushall()
         client.config_set('notify-keyspace-events', '')
@@ -130,7 +143,6 @@ def make_server(server_kind: str) -> Iterator[MakeServer]:
 @pytest.fixture
 def durable_server(make_server: MakeServer, tmp_path: Path) -> RealServer:
     """A server of the test's own that keeps all that it has acknowledged when it is killed."""
-
     return make_server({'appendfsync': 'always'}, directory=tmp_path)
 
 
@@ -143,7 +155,6 @@ async def client(server: RealServer) -> AsyncIterator[redis.asyncio.Redis]:
 @pytest.fixture
 def queue_name(request: pytest.FixtureRequest) -> str:
     """Tells the test's name, for whoever looks at the keys."""
-
     return f'{request.node.originalname}-{secrets.token_hex(3)}'
 
 
@@ -155,18 +166,16 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
+    """Whoever does not wait for tasks waits for the answer of a server that a busy machine keeps from answering.
 
     In a test of a server that does not answer, `hasty` sets this back.
     """
-
     bind(monkeypatch, grace=20.0)
 
 
 @pytest.fixture
 def bound(_patient: None, monkeypatch: pytest.MonkeyPatch) -> Bound:
     """A function that gives the queue objects of the test other limits and times, those that it has already too."""
-
     def change(**limits: Any) -> None:
         bind(monkeypatch, **limits)
         rebind(**limits)
@@ -176,8 +185,7 @@ def bound(_patient: None, monkeypatch: pytest.MonkeyPatch) -> Bound:
 
 @pytest.fixture
 def hasty(bound: Bound) -> None:
-    """Who does not wait for tasks gives up a server that does not answer, as it is outside tests."""
-
+    """Whoever does not wait for tasks gives up a server that does not answer, as it is outside tests."""
     bound(grace=BOUNDS.grace)
 
 
@@ -188,14 +196,12 @@ def endless(bound: Bound) -> None:
     Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
     on which a call goes unanswered for long.
     """
-
     bound(block=200.0, guard_looks=200, repeat=1e6)
 
 
 @pytest.fixture
 async def proxy(server: RealServer) -> AsyncIterator[Proxy]:
     """A faulty line to the server."""
-
     async with open_proxy(server) as proxy:
         yield proxy
 
@@ -208,11 +214,10 @@ def _shared_cluster(server_kind: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def cluster(_shared_cluster: Cluster) -> AsyncIterator[Cluster]:
-    """Three primaries, shared by the tests of one worker, emptied. A slot that is moved stays where it is."""
-
+    """Three primaries, shared by the tests of one worker, emptied.  A slot that is moved stays where it is."""
     _shared_cluster.flush()
     yield _shared_cluster
-    # A cluster client forgets, and does not close, the nodes that it replaces when a slot has moved. Collected here,
+    # A cluster client forgets, and does not close, the nodes that it replaces when a slot has moved.  Collected here,
     # their complaints do not hit another test.
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ResourceWarning)
@@ -222,15 +227,6 @@ async def cluster(_shared_cluster: Cluster) -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def sentinel(server_kind: str) -> AsyncIterator[Sentinel]:
     """A primary, a replica and a Sentinel of the test's own."""
-
     with start_sentinel(server_kind) as sentinel:
         yield sentinel
         await sentinel.aclose()
-
-
-async def nothing_left(client: redis.asyncio.Redis, queue: Torrelque) -> bool:
-    """Whether the queue has no key at all."""
-
-    prefix = queue.keys['pending'].removesuffix('pending')
-    keys: Any = await client.keys('*')
-    return not [key for key in keys if key.decode().startswith(prefix)]

@@ -35,7 +35,9 @@ class TorrelqueTaskSerialiser(NamedTuple):
     """A pair of functions that turn a value into bytes and bytes into the value."""
 
     dumps: Dumps
+    """Makes bytes, or text, of a value."""
     loads: Loads
+    """Makes the value of its bytes."""
 
 
 def _make_encode() -> Callable[[Any], str]:

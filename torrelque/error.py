@@ -1,10 +1,36 @@
 """The exception tree.  Each class says what is true once it was raised."""
 
+from typing import TypeVar
+
 import redis.exceptions
+
+E = TypeVar('E', bound='TorrelqueError')
 
 
 class TorrelqueError(Exception):
     """Something was refused or failed; every error of this package is one of these."""
+
+    queue: str | None = None
+    """Name of the queue that the error is about, with which its text begins; None where that is not known."""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.queue is None else f'queue {self.queue!r}: {message}'
+
+
+def of_queue(queue: str | None, error: E) -> E:
+    """An error that says which queue it is about; one that says so already is left as it is."""
+    if error.queue is None:
+        error.queue = queue
+    return error
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of an error for a line that names the queue itself; never empty."""
+    text = str(error)
+    if isinstance(error, TorrelqueError) and error.queue is not None:
+        text = text.removeprefix(f'queue {error.queue!r}: ')
+    return text or repr(error)
 
 
 class TorrelqueTypeError(TorrelqueError, TypeError):
@@ -28,9 +54,14 @@ class TorrelqueTimeoutError(TorrelqueError, TimeoutError):
     """Whether the server has said so; else it gave no reply in time."""
 
 
-def no_reply(cause: BaseException) -> TorrelqueTimeoutError:
+def no_task(queue: str, timeout: float | None) -> TorrelqueTimeoutError:
+    """The error of a call that waited for a task for ``timeout`` (s), and of which the server says that none came."""
+    return of_queue(queue, TorrelqueTimeoutError(f'no task came within {timeout or 0:g} s'))
+
+
+def no_reply(queue: str, cause: BaseException) -> TorrelqueTimeoutError:
     """The error of a call that waited for a task while the server gave no reply, with why it did not."""
-    error = TorrelqueTimeoutError(f'no reply of the server in time: {str(cause) or repr(cause)}')
+    error = of_queue(queue, TorrelqueTimeoutError(f'no reply of the server in time: {reason_of(cause)}'))
     error.replied, error.__cause__ = False, cause
     return error
 
@@ -45,12 +76,13 @@ class TorrelqueDuplicateError(TorrelqueError):
     task_id: str
     """The id that was refused."""
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, queue: str | None = None) -> None:
         super().__init__(f'the queue has a task {task_id!r} already')
         self.task_id = task_id
+        self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueDuplicateError'], tuple[str]]:
-        return type(self), (self.task_id,)
+    def __reduce__(self) -> tuple[type['TorrelqueDuplicateError'], tuple[str, str | None]]:
+        return type(self), (self.task_id, self.queue)
 
 
 class TorrelqueFullError(TorrelqueError):
@@ -59,12 +91,13 @@ class TorrelqueFullError(TorrelqueError):
     size: int
     """Tasks in the queue when it refused, dead ones not counted."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, queue: str | None = None) -> None:
         super().__init__(f'the queue is full: it has {size} tasks')
         self.size = size
+        self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueFullError'], tuple[int]]:
-        return type(self), (self.size,)
+    def __reduce__(self) -> tuple[type['TorrelqueFullError'], tuple[int, str | None]]:
+        return type(self), (self.size, self.queue)
 
 
 class TorrelqueBulkError(TorrelqueError):
@@ -75,12 +108,13 @@ class TorrelqueBulkError(TorrelqueError):
     task_ids: list[str]
     """Ids of the tasks that are known to be in the queue."""
 
-    def __init__(self, task_ids: list[str]) -> None:
+    def __init__(self, task_ids: list[str], queue: str | None = None) -> None:
         super().__init__(f'the bulk call failed after {len(task_ids)} tasks')
         self.task_ids = task_ids
+        self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueBulkError'], tuple[list[str]]]:
-        return type(self), (self.task_ids,)
+    def __reduce__(self) -> tuple[type['TorrelqueBulkError'], tuple[list[str], str | None]]:
+        return type(self), (self.task_ids, self.queue)
 
 
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):
@@ -89,8 +123,9 @@ class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError)
 
 
 class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
-    """The server answered with an error, which is told as it came: as a rule, the call was not carried out.  Those of
-    memory, of a right, of a read-only server and of authentication are of the client library's classes as well."""
+    """The server answered with an error, which is told as it came, behind the queue's name: as a rule, the call was not
+    carried out.  Those of memory, of a right, of a read-only server and of authentication are of the client library's
+    classes as well."""
 
     passing: bool = False
     """Whether time may mend it: the server takes no writes at the moment, for a replica, its disk or its memory."""
@@ -105,11 +140,11 @@ class ServerReadOnlyError(TorrelqueServerError, redis.exceptions.ReadOnlyError):
 
 
 class ServerPermissionError(TorrelqueServerError, redis.exceptions.NoPermissionError):
-    """The user of the connection may not do that."""
+    """The connection's user has no right to run the command."""
 
 
 class ServerAuthenticationError(TorrelqueServerError, redis.exceptions.AuthenticationError):
-    """The server wants to know who is there."""
+    """The server refuses the connection's user name or password, or wants one and was given none."""
 
 
 def copy_error(error: Exception) -> Exception:
@@ -117,8 +152,10 @@ def copy_error(error: Exception) -> Exception:
     try:
         copy = type(error)(*error.args)
     except TypeError:
-        return TorrelqueError(str(error))
+        copy = TorrelqueError(reason_of(error))
     copy.__cause__ = error.__cause__
-    if isinstance(error, TorrelqueServerError):
-        copy.passing = error.passing  # type: ignore[attr-defined]
+    if isinstance(error, TorrelqueError) and isinstance(copy, TorrelqueError):
+        of_queue(error.queue, copy)
+    if isinstance(error, TorrelqueServerError) and isinstance(copy, TorrelqueServerError):
+        copy.passing = error.passing
     return copy

@@ -11,7 +11,7 @@ class TorrelqueTaskStatus(enum.IntEnum):
     PENDING = 0
     """Ready to be taken."""
     WORKING = 1
-    """Taken by a consumer, who has a lease."""
+    """Taken by a consumer, which has a lease."""
     DELAYED = 2
     """Waits for its time."""
     COMPLETED = 3
@@ -76,7 +76,7 @@ class TorrelqueTaskId(str):
         return self
 
     def __copy__(self) -> 'TorrelqueTaskId':
-        # What is known of the lease is known to all who have the id.
+        # A copy is the same object, so that what is noted of the lease is known to everybody who has the id.
         return self
 
     def __deepcopy__(self, memo: object) -> 'TorrelqueTaskId':

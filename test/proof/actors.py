@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from history import Recorder, now
-from invariants import Fault, check_deadline
-from peers import FAILURES, PLAIN, Kind, Peer, Taken, is_exhausted
+from proof.history import Recorder, now
+from proof.invariants import Fault, check_deadline
+from proof.peers import FAILURES, PLAIN, Kind, Peer, Taken, is_exhausted
 
 GROUPS = {'one': 1, 'two': 2, 'any': 0}
 """Groups of the workload and their limits; 0 is none."""

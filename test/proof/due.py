@@ -1,6 +1,6 @@
 """Very many tasks that are due at once: no script is long, and who waits is served meanwhile.
 
-    python test/proof/due.py [--tasks N] [--groups N] [--server KIND]
+    python -m proof.due [--tasks N] [--groups N] [--server KIND]
 
 The last line is JSON: how many tasks came back, in how many scripts, the median and the longest of the slow ones (ms,
 of the server's own log), and how long (s) the first and the last task took.  `stall_ms` is the longest that one field
@@ -15,16 +15,12 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+import redis.asyncio
 
-import redis.asyncio  # noqa: E402
-
-from servers import RealServer  # noqa: E402
-from torrelque import Torrelque  # noqa: E402
+from support.servers import RealServer
+from torrelque import Torrelque
 
 SLOW = 1000
 """µs from which the server notes a command."""

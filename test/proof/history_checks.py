@@ -10,8 +10,8 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from history import ROUNDING, Act, Damage, Hand, History, Story, Watched
-from invariants import (
+from proof.history import ROUNDING, Act, Damage, Hand, History, Story, Watched
+from proof.invariants import (
     KEY_CHECKS,
     Fault,
     check_all_came,
@@ -22,7 +22,7 @@ from invariants import (
     check_progress,
     check_with_somebody,
 )
-from lives import (
+from proof.lives import (
     given_back,
     is_enqueued_since,
     is_finished_since,

@@ -10,9 +10,9 @@ from asyncio import Future
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
-import model_checks as keys
-from model_checks import Seen
-from standstill import FAILING
+from model import model_checks as keys
+from model.model_checks import Seen
+from proof.standstill import FAILING
 
 INVARIANTS = {
     1: 'one place: each id is in exactly one place, or final, or unknown',

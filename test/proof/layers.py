@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from servers import RealServer
+from support.servers import RealServer
 
 Found = tuple[dict[str, Any], list[str]]
 """Figures, and what is wrong."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from history import ROUNDING, Act, Hand, Story
+from proof.history import ROUNDING, Act, Hand, Story
 
 
 def lives_of(story: Story) -> list[list[Hand]]:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import redis.asyncio
 import redis.asyncio.sentinel
-
-# Behind all else: where a package is installed, that is what is judged.  In the environment of the reference this is
-# the reference, which has these two names as well.
-sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
 from torrelque import Torrelque, TorrelqueError
 

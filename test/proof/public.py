@@ -1,6 +1,6 @@
 """Any order of calls and faults through the public verbs alone, which another queue can be judged by as well.
 
-    python test/proof/public.py [--steps N] [--seed S] [--server KIND] [--peer ours|reference]
+    python -m proof.public [--steps N] [--seed S] [--server KIND] [--peer ours|reference]
 
 A rule machine of hypothesis makes calls, loses their requests and replies, cancels them, lets leases end, and writes
 down what was answered; at the end all is finished, and the history is judged.  (The machine of `test_model.py` knows
@@ -21,25 +21,22 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / 'test')]
-sys.path.append(str(ROOT))
-
-from hypothesis import HealthCheck, Phase, note, seed, settings, strategies as st  # noqa: E402
-from hypothesis.stateful import (  # noqa: E402
+from hypothesis import HealthCheck, Phase, note, seed, settings, strategies as st
+from hypothesis.stateful import (
     RuleBasedStateMachine,
     rule,
     run_state_machine_as_test,
 )
 
-from history import History, Recorder, now  # noqa: E402
-from history_checks import check_history  # noqa: E402
-from invariants import check_all_came  # noqa: E402
-from peers import FAILURES, Ours, Peer, Taken  # noqa: E402
-from proxy import open_proxy  # noqa: E402
+from proof.history import History, Recorder, now
+from proof.history_checks import check_history
+from proof.invariants import check_all_came
+from proof.peers import FAILURES, Ours, Peer, Taken
+from support.processes import TEST, environment
+from support.proxy import open_proxy
 
 if TYPE_CHECKING:
-    from servers import RealServer
+    from support.servers import RealServer
 
 LEASES = {'ours': 0.15, 'reference': 1.0}
 """Lengths of all leases (s); that of the reference in whole seconds, as it may round them."""
@@ -231,14 +228,17 @@ def run_machine(
 
 def run_on_server(options: argparse.Namespace) -> int:
     """Start a server, and the machine in the environment of the queue that is judged; its exit status."""
-    from reference import install
-    from servers import RealServer
+    from proof.reference import install
+    from support.servers import RealServer
 
     python = str(install()) if options.peer == 'reference' else sys.executable
     with RealServer(options.server) as server:
+        # Another Python has a queue of its own, which one of this Python's places would hide.
+        places = sys.path if python == sys.executable else []
         arguments = ['--socket', str(server.socket), '--peer', options.peer]
         numbers = ['--steps', str(options.steps), '--seed', str(options.seed)]
-        return subprocess.run([python, __file__, *arguments, *numbers], check=False).returncode
+        command = [python, '-m', 'proof.public', *arguments, *numbers]
+        return subprocess.run(command, cwd=TEST, env=environment(*places), check=False).returncode
 
 
 def main() -> int:
@@ -254,7 +254,7 @@ def main() -> int:
         return run_on_server(options)
     make_peer: Callable[[Any, str], Peer] = Ours
     if options.peer == 'reference':
-        from reference import Reference
+        from proof.reference import Reference
 
         make_peer = Reference
     server, lease = Running(options.socket), LEASES[options.peer]

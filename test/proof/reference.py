@@ -1,11 +1,11 @@
 """The queue that was published before, torrelque 0.9.0, judged by the same chaos: it must fail, so that one knows that
 the checker can see.
 
-    python test/proof/reference.py --seeds 10 --seconds 15
+    python -m proof.reference --seeds 10 --seconds 15
 
 makes an environment of its own, installs the reference into it by its name, and runs the crowd there; ours goes first.
-Line, server and checker are those of `chaos.py`.  The adapter uses what the package documents, and leaves out what it
-does not have: groups, priorities, attempts, own ids, leases that are renewed, cancelling.
+Line, server and checker are those of `proof.chaos`.  The adapter uses what the package documents, and leaves out what
+it does not have: groups, priorities, attempts, own ids, leases that are renewed, cancelling.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import PLAIN, Kind, Taken, is_whole, make_task
+from proof.peers import PLAIN, Kind, Taken, is_whole, make_task
 from torrelque import Torrelque
 
 VERSION = '0.9.0'
-HOME = Path(__file__).resolve().parent.parent.parent / '.servers' / f'reference-{VERSION}'
+HOME = Path(__file__).resolve().parents[2] / '.servers' / f'reference-{VERSION}'
 
 OTHERS = ('hiredis', 'hypothesis')
 
@@ -121,7 +121,7 @@ class Reference:
 
 def main(arguments: list[str] | None = None) -> int:
     """The same seeds with ours and with the reference, figures side by side; 0 where only the latter fails."""
-    import chaos
+    from proof.chaos import chaos
 
     options = chaos.parse(arguments)
     ours = asyncio.run(chaos.run_seeds(options, 'ours', sys.executable))

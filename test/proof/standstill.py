@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import redis.asyncio
 
-from dumps import dump_all
-from history import now
-from pulse import Load, Pulse
+from proof.dumps import dump_all
+from proof.history import now
+from proof.pulse import Load, Pulse
 
 SLOW, STOLEN, STANDSTILL, STRANDED = 'slow', 'stolen', 'standstill', 'stranded'
 FAILING = (STANDSTILL, STRANDED)

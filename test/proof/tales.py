@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from history import History
-from history_checks import check_history
-from invariants import Fault
+from proof.history import History
+from proof.history_checks import check_history
+from proof.invariants import Fault
 
 LEASE = 1000.0
 

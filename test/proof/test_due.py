@@ -1,9 +1,11 @@
 """The subset of `due` for every run: all comes back, by scripts that each do a bounded part of it."""
 
+from __future__ import annotations
+
 import pytest
 import redis.asyncio
 
-from due import fill, measure
+from proof.due import fill, measure
 from torrelque import Torrelque
 
 

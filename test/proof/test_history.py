@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from history import History, Recorder
-from history_checks import check_history, handed_out_twice, lost
-from tales import BAD, GOOD, LEASE, Tale, begun
+from proof.history import History, Recorder
+from proof.history_checks import check_history, handed_out_twice, lost
+from proof.tales import BAD, GOOD, LEASE, Tale, begun
 
 
 @pytest.mark.parametrize('name', BAD)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from damage import PAYLOAD_BROKEN, PAYLOAD_LOST, STATE_LOST, Vandal
-from history import History, Recorder
-from history_checks import CHECKS, check_history
-from invariants import (
+from model.model_checks import DUMP, Seen, read_dump
+from proof.chaos.damage import PAYLOAD_BROKEN, PAYLOAD_LOST, STATE_LOST, Vandal
+from proof.history import History, Recorder
+from proof.history_checks import CHECKS, check_history
+from proof.invariants import (
     INVARIANTS,
     Fault,
     check_all_came,
@@ -23,8 +24,7 @@ from invariants import (
     check_lateness,
     check_with_somebody,
 )
-from model_checks import DUMP, Seen, read_dump
-from servers import RealServer
+from support.servers import RealServer
 from torrelque import Torrelque
 
 

@@ -1,10 +1,12 @@
 """The subset of `public` for every run."""
 
+from __future__ import annotations
+
 import pytest
 
-from peers import Ours
-from public import LEASES, run_machine
-from servers import RealServer
+from proof.peers import Ours
+from proof.public import LEASES, run_machine
+from support.servers import RealServer
 
 # Each is many tests, and has bounds of its own.
 pytestmark = pytest.mark.timeout(1800)

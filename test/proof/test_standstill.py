@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from dumps import dump, dump_all
-from invariants import check_progress
-from peers import Ours
-from proxied import Run
-from pulse import Pulse
-from servers import RealServer
-from standstill import SLOW, STANDSTILL, STOLEN, STRANDED, Sample, Watchman, judge
+from proof.chaos.proxied import Run
+from proof.dumps import dump, dump_all
+from proof.invariants import check_progress
+from proof.peers import Ours
+from proof.pulse import Pulse
+from proof.standstill import SLOW, STANDSTILL, STOLEN, STRANDED, Sample, Watchman, judge
+from support.servers import RealServer
 from torrelque import Torrelque
 from torrelque.aio.guard import Guard
 from torrelque.aio.link import Link, Request

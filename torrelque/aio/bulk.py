@@ -68,12 +68,12 @@ async def enqueue_all(
                     if made.add(task):
                         await sender.send()
         except Exception:
-            # What was taken from the iterable before it failed would be lost to its owner.
+            # Tasks that were taken from the iterable before it failed would be lost to its owner, so send them.
             await sender.finish()
             raise
         await sender.finish()
     except Exception as exc:
-        raise TorrelqueBulkError(made.task_ids) from exc
+        raise TorrelqueBulkError(made.task_ids, session.queue) from exc
     return made.task_ids
 
 
@@ -88,9 +88,9 @@ async def settle_all(session: Session, many: Many) -> list[bool]:
             sent += some
             replies = await asyncio.gather(*(_send(session, many, args) for _, args in some))
             for (ids, _), reply in zip(some, replies, strict=True):
-                done += told_of_many(many.name, ids, reply)
+                done += told_of_many(many.name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
-        # Of those that went before, or beside it, nobody is told either.
+        # The error hides what became of the calls before it, and of those beside it: remember them all.
         session.unsure.note_all(many.name, (args for _, args in sent), many.width)
         raise
     if session.unsure:

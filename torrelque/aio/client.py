@@ -32,7 +32,7 @@ class _PoolConnector:
         self.client = client
 
     async def make(self, anew: bool) -> Any:
-        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+        # Made like the pool's own connections but not counted there, because a small pool is for the caller's commands.
         return self.client.connection_pool.make_connection()
 
 
@@ -74,8 +74,8 @@ _Place = tuple[asyncio.AbstractEventLoop, int | None, Bounds]
 _Links = dict[_Place, tuple[Link, list[object]]]
 
 _links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
-# The loops of one client may be in several threads.  A thread that holds it may be the one to collect a queue object,
-# and forget its link, wherever it is: so it is reentrant, and what is gone through under it is a copy of keys.
+# A lock, because the event loops of one client may be in several threads.  It is reentrant, because a thread that holds
+# it may be the one that collects a queue object and forgets its link; so loops under it go through a copy of the keys.
 _sharing = threading.RLock()
 
 
@@ -85,7 +85,7 @@ def _unlock() -> None:
 
 
 if hasattr(os, 'register_at_fork'):
-    # Another thread of the parent may hold it, and is not here to let it go.
+    # Another thread of the parent may hold the lock, and does not exist in the child to let it go.
     os.register_at_fork(after_in_child=_unlock)
 
 
@@ -96,7 +96,7 @@ def share_link(client: Client, key: str, user: object, bounds: Bounds) -> Link:
     with _sharing:
         links = _links.setdefault(client, {})
         over = [place for place in [*links] if place[0].is_closed()]
-        # Kept until the lock is free: what they have may have a finaliser.
+        # Links of closed loops are kept until the lock is free, because what they refer to may have a finaliser.
         gone = [links.pop(place, None) for place in over]
         place = loop, slot, bounds
         if place not in links:
@@ -157,7 +157,7 @@ async def add_to_pipeline(client: Client, pipeline: Any, words: Sequence[Any]) -
     else:
         raise TorrelqueTypeError(f'the pipeline must be one of the client, not {type(pipeline).__name__}')
     if isinstance(client, redis.asyncio.RedisCluster):
-        # Else the pipeline would do it, in a thread with an event loop of its own.
+        # The pipeline would otherwise initialise the client in a thread with an event loop of its own.
         await client.initialize()
     queued = pipeline.execute_command(*words)
     if inspect.iscoroutine(queued):

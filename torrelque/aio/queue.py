@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from torrelque.base import Queue
 from torrelque.codec import JSON, TorrelqueSerialiser
-from torrelque.error import TorrelqueClosedError
+from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -36,8 +36,8 @@ class Torrelque(Queue):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
-    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; who no longer
-    owns a task cannot change it, and is told so.
+    after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; whoever no
+    longer owns a task cannot change it, and is told so.
 
     All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
     first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
@@ -129,7 +129,7 @@ class Torrelque(Queue):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
             await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             await self._started().send(*call)
@@ -170,7 +170,7 @@ class Torrelque(Queue):
         id of the caller's own may be enqueued again at once.
         """
         call = self._calls.cancel(task_id)
-        return replies.settled(await self._started().send(*call), task_id)
+        return replies.settled(await self._started().send(*call), task_id, self.name)
 
     def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -188,7 +188,7 @@ class Torrelque(Queue):
 
         All watches of a queue object share one connection, so ten thousand are no problem.  Where the server sends no
         keyspace notifications they share reads, and a change is seen up to a second later, with thousands of tasks some
-        seconds.  Who watches goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
+        seconds.  A watch goes on while the server is away.  A watch ends, and leaves nothing behind, when it is
         cancelled while it waits, when the last reference to it is gone (after ``break``, at once), or by its
         ``aclose()``.  Where an id of the caller's own is enqueued again the watch of the task before ends.
         """
@@ -230,8 +230,8 @@ class Torrelque(Queue):
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the server's answer.
         :param max_tasks: when more than 1, a list is returned, as `dequeue_many` does, which has the exact type.
-        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, for the server gave no reply, the
-            message says so, ``replied`` is False, and ``__cause__`` is the reason.
+        :raises TorrelqueTimeoutError: no task came in time.  Where nobody knows, because the server gave no reply,
+            the message says so, ``replied`` is False, and ``__cause__`` is the reason.
         :raises TorrelqueConnectionError: there was no connection to the server from the first, for some ten seconds.
         :raises TorrelqueServerError: the server refused, and time does not mend that: a wrong password, for instance.
         :raises TorrelqueClosedError: the queue object was closed meanwhile.
@@ -401,7 +401,7 @@ class Torrelque(Queue):
         :param error: why, to be read in its state.
         :param tell_after: have `take_deaths` tell of it, so long (s) from now: where the caller has something to do
             about the death, may be killed on the way, and says by `acknowledge_deaths` when it is done.  By default
-            never, for whoever buries a task knows of it.
+            never, because whoever buries a task knows of it.
         :return: as `requeue`.
         """
         call = self._calls.bury(task_id, error, tell_after)
@@ -495,9 +495,9 @@ class Torrelque(Queue):
     async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
 
-        Nobody sees it where the lease of a task whose attempts are used up runs out, for its consumer was killed; where
-        `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so long
-        to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
+        Nobody sees it where the lease of a task whose attempts are used up runs out, because its consumer was killed;
+        where `requeue` finds them used up; where a payload cannot be read, or a state was lost.  Whoever calls has so
+        long to do what is to be done, and says by `acknowledge_deaths` that it is; else the death is told of again, to
         whoever asks then.  So each is told of at least once, as long as the task is dead; one that was redriven and
         dies again is another.  When the call is cancelled, or its reply is lost, what it would have told of is told
         after that time.
@@ -531,8 +531,8 @@ class Torrelque(Queue):
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
         """
         if self._closed:
-            raise TorrelqueClosedError('the queue was closed')
-        sweeper = Sweeper(self.sweep, self.sweep_interval if interval is None else interval)
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
+        sweeper = Sweeper(self.name, self.sweep, self.sweep_interval if interval is None else interval)
         self.unschedule_sweep()
         self._sweeper = sweeper
 
@@ -575,7 +575,7 @@ class Torrelque(Queue):
         session = self._session
         if session is None:
             if self._closed:
-                raise TorrelqueClosedError('the queue was closed')
+                raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
             session = self._session = Session(self.client, self._calls)
             # Applications that make a queue object per request rarely close it: let its connections go when it is
             # collected.

@@ -1,10 +1,10 @@
-"""Sweeping where no consumer waits, who would do it in passing."""
+"""Sweeping for queues without a waiting consumer, which would do it in passing."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from torrelque.error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError
+from torrelque.error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError, of_queue, reason_of
 from torrelque.protocol.check import milliseconds
 
 logger = logging.getLogger('torrelque')
@@ -13,13 +13,14 @@ logger = logging.getLogger('torrelque')
 class Sweeper:
     """Sweeps now and at intervals (s) from the running event loop, until it is stopped."""
 
-    def __init__(self, sweep: Callable[[], Awaitable[object]], interval: float) -> None:
+    def __init__(self, queue: str, sweep: Callable[[], Awaitable[object]], interval: float) -> None:
         if not milliseconds(interval, 'interval'):
             raise TorrelqueValueError('interval must be more than 0 seconds')
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError as exc:
-            raise TorrelqueError('schedule_sweep needs a running event loop') from exc
+            raise of_queue(queue, TorrelqueError('schedule_sweep needs a running event loop')) from exc
+        self._queue = queue
         self._sweep = sweep
         self._task = loop.create_task(self._run(interval), name='torrelque sweep')
 
@@ -34,5 +35,5 @@ class Sweeper:
             except TorrelqueClosedError:
                 return
             except Exception as exc:
-                logger.warning('a scheduled sweep failed: %s', exc)
+                logger.warning('queue %r: a scheduled sweep failed: %s', self._queue, reason_of(exc))
             await asyncio.sleep(interval)

@@ -33,7 +33,7 @@ from .keys import make_keys
 from .lease import release_token, token_of
 from .replies import outcome_error, read_outcomes
 from .table import ROWS
-from .transition import Arg, Transitions
+from .transition import Arg, Heads, Transitions
 
 logger = logging.getLogger('torrelque')
 _quote = json.encoder.encode_basestring_ascii
@@ -55,6 +55,10 @@ class Call(NamedTuple):
     """Bytes that it counts as, of those that a call has at the most."""
 
 
+_call: Callable[[tuple[str, list[Arg], Any, int]], Call] = functools.partial(tuple.__new__, Call)
+"""Makes a `Call` without the function in Python that a named tuple has for it: one is made for each call of a verb."""
+
+
 class Calls:
     """What is the same for a queue object however it sends: its scripts, and the builders of their calls."""
 
@@ -65,9 +69,10 @@ class Calls:
         self.name = queue
         self.bounds = bounds
         self.keys = make_keys(queue)
-        self.transitions = Transitions(self.keys)
+        self.transitions = Transitions(self.keys, queue)
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
-        self._once: dict[str, str] = {'max_tasks': limit, 'block': bounds.block_ms}
+        self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
+        self._most = str(bounds.bulk_bytes)
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -76,13 +81,9 @@ class Calls:
         """
         return os.urandom(8).hex()[:15]
 
-    def head(self, name: str, acknowledged: str = '') -> list[Arg]:
-        """What a call has once, before the arguments of its tasks."""
-        return [acknowledged if word == 'acknowledged' else self._once[word] for word in ROWS[name].head]
-
     def make_head(self, name: str, acknowledge: Callable[[], str]) -> Callable[[], list[Arg]]:
-        """A function that makes the head of each call of a script."""
-        head = self.head(name)
+        """A function that makes the head of each call of a script, of which some acknowledge a claim."""
+        head = self.heads[name]
         if 'acknowledged' not in ROWS[name].head:
             return lambda: head
         at = ROWS[name].head.index('acknowledged')
@@ -91,12 +92,13 @@ class Calls:
 
     def words(self, call: Call, resent: bool = False) -> list[Arg | int]:
         """A call with the text of its script, for the pipeline of a caller."""
-        return self.transitions[call.name].words([*self.head(call.name), *call.args], resent)
+        return self.transitions[call.name].words([*self.heads[call.name], *call.args], resent)
 
     def weight(self, task_id: str) -> int:
         """Bytes that a task counts as in a call that settles it."""
-        grouped = isinstance(task_id, TorrelqueTaskId) and task_id.group is not None
-        return self.bounds.grouped_bytes if grouped else 0
+        if isinstance(task_id, TorrelqueTaskId) and task_id.group is not None:
+            return self.bounds.grouped_bytes
+        return 0
 
     # The life of a task
 
@@ -115,27 +117,31 @@ class Calls:
         if task_id is None:
             new_id = TorrelqueTaskId(os.urandom(16).hex())
         else:
-            # What a subclass of str has of its own, a member of an enumeration for one, calls itself something else.
+            # As a plain str, because a subclass may call itself something else: a member of an enumeration does.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
         size = len(payload) + (0 if group is None else self.bounds.grouped_bytes)
-        return Call('enqueue', [new_id, payload, options], new_id, size)
+        return _call(('enqueue', [new_id, payload, options], new_id, size))
 
     def claim(self, acknowledged: str, record: str, wanted: int, staying: int) -> list[Arg]:
         """Tasks to take: so many, by a consumer that stays waiting when it gets fewer than ``staying``.
 
         What it takes goes on record under the key ``record``.
         """
-        bounds = self.bounds
-        most = str(bounds.bulk_bytes)
-        return [acknowledged, record, str(min(wanted, bounds.bulk)), str(staying), self._once['block'], most]
+        wanted = min(wanted, self.bounds.bulk)
+        return [acknowledged, record, str(wanted), str(staying), self.heads.words['block'], self._most]
 
     def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:
         """A lease to renew."""
         data = None if progress is None else serialise(self.serialiser, progress, 'the progress')
-        args = [check_id(task_id), token_of(task_id), *_of_a_touch(task_timeout, data)]
-        return Call('touch', args, task_id, 0 if data is None else len(data))
+        args: list[Arg] = [
+            check_id(task_id),
+            token_of(task_id),
+            '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout')),
+            b'' if data is None else b'=' + data,
+        ]
+        return _call(('touch', args, task_id, 0 if data is None else len(data)))
 
     def requeue(
         self, task_id: str, delay: float | None, task_timeout: float | None, error: str | None, forgive: bool
@@ -150,7 +156,7 @@ class Calls:
             '1' if forgive else '',
             check_error(error),
         ]
-        return Call('requeue', args, task_id, len(error or '') + self.weight(task_id))
+        return _call(('requeue', args, task_id, len(error or '') + self.weight(task_id)))
 
     def release(
         self, task_id: str, result: Any, result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
@@ -159,13 +165,13 @@ class Calls:
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
         args = [task_id, release_token(task_id), *_of_a_release(status, data, result_ttl, default_ttl)]
-        return Call('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id))
+        return _call(('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id)))
 
     def bury(self, task_id: str, error: str | None, tell_after: float | None) -> Call:
         """A task to take out of the flow."""
         tell = '' if tell_after is None else str(milliseconds(tell_after, 'tell_after'))
         args = self._bury(check_id(task_id), token_of(task_id), check_error(error), tell)
-        return Call('bury', args, task_id, len(error or '') + self.weight(task_id))
+        return _call(('bury', args, task_id, len(error or '') + self.weight(task_id)))
 
     def _bury(self, task_id: Arg, token: str, error: Arg, tell: str) -> list[Arg]:
         return [task_id, token, self.mark(), error, tell]
@@ -192,7 +198,7 @@ class Calls:
 
     def cancel(self, task_id: str) -> Call:
         """A task to take back."""
-        return Call('cancel', [check_id(task_id), self.mark()], task_id, self.bounds.grouped_bytes)
+        return _call(('cancel', [check_id(task_id), self.mark()], task_id, self.bounds.grouped_bytes))
 
     def sweep(self) -> list[Arg]:
         """Whatever is due to bring back, some at the most."""
@@ -241,14 +247,14 @@ class Calls:
 
     def leave(self, acknowledged: str) -> list[Arg]:
         """The bell to leave."""
-        return self.head('leave', acknowledged)
+        return [acknowledged, *self.heads['leave'][1:]]
 
     # Tasks of a claim
 
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
-        """A claimed task to bury because its payload cannot be read; nobody was there to see it die."""
+        """A claimed task to bury because its payload cannot be read; nobody sees it die, so deaths are told of it."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
-        logger.warning('task %r is dead: %s', task_id, why)
+        logger.warning('queue %r: task %r is dead: %s', self.name, task_id, why)
         return self._bury(task_id, token, why.encode('utf-8', 'backslashreplace'), '0')
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> Iterator[list[Arg]]:
@@ -274,7 +280,7 @@ class Calls:
             its_priority = priority(task) if callable(priority) else priority
             return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority), its_group is not None
 
-        return BulkEnqueue(self, options_of if callable(group) or callable(priority) else options_of(None))
+        return BulkEnqueue(self, options_of, callable(group) or callable(priority))
 
     def release_many(
         self, task_ids: Iterable[str], result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
@@ -284,21 +290,23 @@ class Calls:
 
     def touch_many(self, task_ids: Iterable[str], task_timeout: float | None) -> 'Many':
         """Leases to renew."""
-        return Many('touch', check_ids(task_ids), _of_a_touch(task_timeout, None))
+        lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
+        return Many('touch', check_ids(task_ids), [lease, b''])
 
     def parts(self, many: 'Many') -> Iterator[tuple[Sequence[str], list[Arg]]]:
         """Tasks to release or to touch, in calls: their ids, and the arguments."""
         token = release_token if many.name == 'release' else token_of
-        ids, bounds = many.task_ids, self.bounds
+        ids, rest, weight = many.task_ids, many.rest, self.weight
+        most, most_bytes = self.bounds.bulk, self.bounds.bulk_bytes
         start = end = size = 0
         while start < len(ids):
-            while end < len(ids) and end - start < bounds.bulk and size < bounds.bulk_bytes:
+            while end < len(ids) and end - start < most and size < most_bytes:
                 # Weigh a task half: a release costs the server half of other transitions, and no caller waits for a
                 # single outcome of a bulk call.
-                size += self.weight(ids[end]) // 2
+                size += weight(ids[end]) // 2
                 end += 1
             some = ids[start:end]
-            yield some, [word for task_id in some for word in (task_id, token(task_id), *many.rest)]
+            yield some, [word for task_id in some for word in (task_id, token(task_id), *rest)]
             start, size = end, 0
 
 
@@ -321,13 +329,16 @@ class BulkEnqueue:
     """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
     is in the queue after a failure is a beginning of the iterable, without gaps."""
 
-    def __init__(self, calls: Calls, options: Callable[[Any], tuple[str, bool]] | tuple[str, bool]) -> None:
+    def __init__(self, calls: Calls, options_of: Callable[[Any], tuple[str, bool]], varied: bool) -> None:
+        self.queue = calls.name
+        """Name of the queue, for messages."""
         self.task_ids: list[Any] = []
         """Ids of the tasks that are known to be in the queue."""
         self._serialiser = calls.serialiser
         self._bulk, self._bulk_bytes = calls.bounds.bulk, calls.bounds.bulk_bytes
         self._grouped_bytes = calls.bounds.grouped_bytes
-        self._options = options
+        self._options_of = options_of
+        self._of_all = None if varied else options_of(None)
         self._made: list[TorrelqueTaskId] = []
         self._args: list[Arg] = []
         self._size = 0
@@ -342,7 +353,7 @@ class BulkEnqueue:
     def add(self, task: Any) -> bool:
         """Take a task; whether it is time to send."""
         payload = serialise(self._serialiser, task, 'the task')
-        options, grouped = self._options if isinstance(self._options, tuple) else self._options(task)
+        options, grouped = self._of_all or self._options_of(task)
         task_id = TorrelqueTaskId(os.urandom(16).hex())
         size = len(payload) + (self._grouped_bytes if grouped else 0)
         if self._made and self._size + size > self._bulk_bytes:
@@ -369,7 +380,7 @@ class BulkEnqueue:
         """Keep the ids of the tasks that the call took in; raises where it refused one."""
         error = None
         for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
-            wrong = outcome_error(outcome, task_id)
+            wrong = outcome_error(outcome, task_id, self.queue)
             if wrong is None:
                 self.task_ids.append(task_id)
             error = error or wrong
@@ -418,12 +429,6 @@ def enqueue_options(
         options += f',"priority":{priority}'
     return options + '}'
 
-
-
-def _of_a_touch(task_timeout: float | None, progress: bytes | None) -> list[Arg]:
-    """What is said of a lease to renew, behind id and token."""
-    lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
-    return [lease, b'' if progress is None else b'=' + progress]
 
 
 def _of_a_release(

@@ -20,6 +20,8 @@ from torrelque.error import (
     TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueValueError,
+    of_queue,
+    reason_of,
 )
 from torrelque.model import (
     TorrelqueDeath,
@@ -44,6 +46,8 @@ Outcome = str | list[Any]
 
 PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 """What a notification is read as, which is nobody's reply."""
+MISSING = object()
+"""What a reader of a connection gives when no reply is whole."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What a reader comes to with a reply of another kind."""
 
@@ -97,34 +101,24 @@ def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
     return [word, int(data) if word == 'full' else text(data)]
 
 
-def outcome_error(outcome: Outcome, task_id: str) -> Exception | None:
+def outcome_error(outcome: Outcome, task_id: str, queue: str | None = None) -> Exception | None:
     """The error that an outcome stands for, if it is one."""
     if isinstance(outcome, list) and outcome[0] == 'full':
-        return TorrelqueFullError(outcome[1])
+        return TorrelqueFullError(outcome[1], queue)
     if isinstance(outcome, list) and outcome[0] == 'duplicate':
-        return TorrelqueDuplicateError(outcome[1])
+        return TorrelqueDuplicateError(outcome[1], queue)
     if outcome == 'broken':
-        return TorrelqueError(f'the key of the state of task {task_id!r} holds something else')
+        return of_queue(queue, TorrelqueError(f'the key of the state of task {task_id!r} holds something else'))
     return None
 
 
-def settled(outcome: Outcome, task_id: str) -> bool:
+def settled(outcome: Outcome, task_id: str, queue: str | None = None) -> bool:
     """Whether a call that settles a task did so; raises where the outcome is an error."""
     if isinstance(outcome, str) and outcome in DONE:
         return True
-    if error := outcome_error(outcome, task_id):
+    if error := outcome_error(outcome, task_id, queue):
         raise error
     return False
-
-
-def settled_or_logged(name: str, task_id: str, outcome: Outcome) -> bool:
-    """Whether a call that settles a task did so; who does not hold the task is told in the log as well."""
-    done = settled(outcome, task_id)
-    if not done:
-        # That a task was cancelled is its producer's will, and nobody's fault.
-        level = logging.INFO if outcome == 'cancelled' else logging.WARNING
-        logger.log(level, '%s of task %r: its caller does not hold it: %s', name, task_id, outcome)
-    return done
 
 
 def read_outcome(result: Any) -> bool:
@@ -144,10 +138,33 @@ def read_outcome(result: Any) -> bool:
     return settled(outcome, 'of the transaction')
 
 
-def tell_troubles(troubles: Sequence[tuple[str, str]]) -> None:
-    """Log which tasks a transition found damaged."""
+def settled_or_logged(name: str, task_id: str, outcome: Outcome, queue: str | None = None) -> bool:
+    """Whether a call that settles a task did so; that its caller does not hold the task is logged as well."""
+    done = settled(outcome, task_id, queue)
+    if not done:
+        # A task is cancelled because its producer wants it so: no warning.
+        level = logging.INFO if outcome == 'cancelled' else logging.WARNING
+        logger.log(level, 'queue %r: %s of task %r: its caller does not hold it: %s', queue, name, task_id, outcome)
+    return done
+
+
+def tell_troubles(troubles: Sequence[tuple[str, str]], queue: str) -> None:
+    """Log which tasks of a queue a transition found damaged."""
     for task_id, trouble in troubles:
-        logger.warning('task %r of the queue was damaged: %s', task_id, trouble)
+        logger.warning('queue %r: task %r was damaged: %s', queue, task_id, trouble)
+
+
+def tell_not_returned(queue: str, task_ids: Sequence[str], error: BaseException) -> None:
+    """Log that tasks of a claim, for which nobody waits, will come again only when their leases have ended."""
+    ids = ', '.join(repr(str(task_id)) for task_id in task_ids[:10]) + (', …' if len(task_ids) > 10 else '')
+    what = 'queue %r: nobody waits for task %s, which could not be given back before its lease ends: %s'
+    logger.warning(what, queue, ids, reason_of(error))
+
+
+def tell_not_buried(queue: str, task_id: str, error: BaseException) -> None:
+    """Log that a task whose payload cannot be read will come again."""
+    what = 'queue %r: task %r, whose payload cannot be read, could not be buried: %s'
+    logger.warning(what, queue, task_id, reason_of(error))
 
 
 # The others, in their order
@@ -176,7 +193,7 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
         if reply[0] != b'ok':
             raise ValueError
         stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
-        # By the number of the task, which is negative for a probe.
+        # Groups by the number of the task, counted from 1, which is negative for a probe.
         groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
         tasks, foreign = [], []
         for i in range(6, len(reply), 4):
@@ -306,23 +323,25 @@ def _is_item(item: Any, width: int) -> bool:
 
 
 def _seconds(value: bytes | None) -> float | None:
-    # The time of a claim has a fraction, which is of no use but in a token.
+    # The fraction of the time of a claim is for its token only, so it is cut off.
     return None if value is None else int(value.partition(b'.')[0]) / 1000
 
 
-def read_state(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState | None:
-    """The values of `STATE_FIELDS` as a state, or None where there is none."""
+def read_state(
+    values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, task_id: str = ''
+) -> TorrelqueTaskState | None:
+    """The values of `STATE_FIELDS` as a state, or None where there is none; errors name the task."""
     if not isinstance(values, list) or not all(value is None or type(value) is bytes for value in values):
         raise unreadable('a question for a state', values)
     if values[0] is None:
         return None
     try:
-        return _state_of(values, serialiser)
+        return _state_of(values, serialiser, task_id)
     except (ValueError, OverflowError) as exc:
-        raise TorrelqueError(f'the state of the task cannot be read: {exc}') from exc
+        raise TorrelqueError(f'the state of task {task_id!r} cannot be read: {exc}') from exc
 
 
-def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -> TorrelqueTaskState:
+def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, task_id: str) -> TorrelqueTaskState:
     fields = dict(zip(STATE_FIELDS, values, strict=True))
 
     def load(name: str) -> Any:
@@ -334,7 +353,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser) -
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
-            why = f'the {name} of the task cannot be read: {type(exc).__name__}: {exc}'
+            why = f'the {name} of task {task_id!r} cannot be read: {type(exc).__name__}: {exc}'
             raise TorrelqueError(why) from exc
 
     def decode(name: str) -> str | None:
@@ -378,7 +397,7 @@ def read_words(reply: Any) -> list[bytes]:
 
 def is_keydb(reply: Any) -> bool:
     """Whether the reply to `IS_KEYDB` is that of KeyDB."""
-    # A command that is known has a name, an arity, flags and more.
+    # The server describes a command that it knows by a name, an arity, flags and more.
     return isinstance(reply, list) and len(reply) == 1 and isinstance(reply[0], list) and len(reply[0]) >= 6
 
 

@@ -4,9 +4,9 @@ Nothing here waits or sends, so the asynchronous queue and the synchronous one h
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
+from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -43,28 +43,51 @@ Steps = Generator[tuple[str | None, list[Arg]], Any, T]
 """Yields a transition with its arguments, or None with the words of a command that reads."""
 
 
-def advance(steps: Steps[T], call: str | None, reply: Any) -> tuple[str | None, list[Arg]]:
-    """The next call, after the reply to the one before; `StopIteration` with what they come to.
+class Walk(Generic[T]):
+    """A verb of several calls on its way: the call that is to be sent, and at the end what they come to."""
 
-    :raises UnreadableError: the reply is of another kind.
-    """
-    if call is not None:
-        check_reply(call, reply)
-    try:
-        return steps.send(reply)
-    except UNREADABLE as exc:
-        if isinstance(exc, TorrelqueError):
-            raise
-        raise unreadable(call or 'a question', reply) from exc
+    name: str | None = None
+    """The transition of the call; None is a command that reads, whose words are `args`."""
+    args: list[Arg]
+    """The arguments of the call, without the head."""
+    result: T
+    """What the calls came to, once `go_on` has returned False."""
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+
+    def go_on(self, reply: Any = None) -> bool:
+        """Take the reply to the call before, none at the beginning; whether there is another call.
+
+        :raises UnreadableError: the reply is of another kind.
+        """
+        if self.name is not None:
+            check_reply(self.name, reply)
+        try:
+            self.name, self.args = self._steps.send(reply)
+        except StopIteration as stop:
+            self.result = stop.value
+            return False
+        except UNREADABLE as exc:
+            if isinstance(exc, TorrelqueError):
+                raise
+            raise unreadable(self.name or 'a question', reply) from exc
+        return True
 
 
 # Settling many
 
 
-def told_of_many(name: str, task_ids: Sequence[str], reply: Any) -> list[bool]:
+def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
-    outcomes = read_outcomes(name, reply, len(task_ids))
-    return [settled_or_logged(name, *of_one) for of_one in zip(task_ids, outcomes, strict=True)]
+    if reply == b'ok':
+        return [True] * len(task_ids)
+    try:
+        outcomes = read_outcomes(name, reply, len(task_ids))
+    except TorrelqueError as exc:
+        of_queue(queue, exc)
+        raise
+    return [settled_or_logged(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
 # Dead tasks
@@ -85,13 +108,13 @@ def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
         outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some)), len(some))
         count += outcomes.count('ok')
         lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
-        tell_troubles([(task_id, 'state_lost') for task_id in lost])
+        tell_troubles([(task_id, 'state_lost') for task_id in lost], calls.name)
         count += len(lost)
     return count
 
 
 def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
-    # Those that are dead now, the first to die first.
+    # Tasks that are dead when the call begins, the first to die first.
     dead = calls.keys['dead']
     left = int((yield None, ['ZCARD', dead]))
     left = left if limit is None else min(left, limit)
@@ -103,7 +126,7 @@ def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
             break
         done = yield from _redrive_some(calls, some)
         count += done
-        # A task that is not dead by its state, or that somebody else brought back, is passed by.
+        # Pass by tasks that are not dead by their state, or that somebody else brought back.
         passed += len(some) - done
         left -= len(some)
     return count
@@ -139,7 +162,7 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
         swept = read_sweep((yield 'sweep', calls.sweep()))
         total = TorrelqueSweepResult(*map(sum, zip(total, swept.moved, strict=True)))
         more = swept.more
-        tell_troubles(swept.troubles)
+        tell_troubles(swept.troubles, calls.name)
     return total
 
 
@@ -237,7 +260,7 @@ def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
     values = yield None, ['HMGET', calls.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
-    state = read_state(values, calls.serialiser)
+    state = read_state(values, calls.serialiser, task_id)
     if state is None:
-        raise TorrelqueLookupError(f'the queue has no task {task_id!r}')
+        raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
     return state

@@ -13,7 +13,7 @@ from .scripts import load_script, pack_text, pack_words
 from .table import ROWS
 
 Arg = str | bytes
-_pack: Any = hiredis.pack_command  # its annotation knows tuples of one only
+_pack: Any = hiredis.pack_command  # the annotation of `hiredis.pack_command` knows tuples of one only
 
 
 def pack(args: Sequence[Arg]) -> bytes:
@@ -32,10 +32,18 @@ class Transition:
     """One script of one queue.  What is the same in all its calls is packed once; the text of the script, once for all
     queues, by the first that needs it."""
 
-    __slots__ = ('_packed_keys', '_short', 'keys', 'name', 'script')
+    __slots__ = ('_packed_keys', '_short', 'keys', 'name', 'queue', 'script')
 
-    def __init__(self, name: str, keys: Mapping[str, str], declared: tuple[list[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        keys: Mapping[str, str],
+        declared: tuple[list[bytes], bytes] | None = None,
+        queue: str | None = None,
+    ) -> None:
         self.name = name
+        self.queue = queue
+        """Name of the queue, for messages."""
         self.script = load_script(name)
         self.keys, self._packed_keys = declared or declare(keys)
         self._short = pack_words([b'EVALSHA', self.script.sha]) + self._packed_keys
@@ -59,14 +67,25 @@ class Transitions(dict[str, Transition]):
     """The scripts of one queue by their names, each made when it is first asked for: many make an object for each
     request, and need two or three."""
 
-    __slots__ = ('_declared', '_keys')
+    __slots__ = ('_declared', '_keys', '_queue')
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str], queue: str | None = None) -> None:
+        self._queue = queue
         self._keys = keys
         self._declared = declare(keys)
 
     def __missing__(self, name: str) -> Transition:
         if name not in ROWS:
             raise KeyError(name)
-        # Threads that ask at once have the same.
-        return self.setdefault(name, Transition(name, self._keys, self._declared))
+        # By `setdefault`, so that threads that ask at the same time get the same object.
+        return self.setdefault(name, Transition(name, self._keys, self._declared, self._queue))
+
+
+class Heads(dict[str, list[Arg]]):
+    """What a call has once, before the arguments of its tasks, by the script's name; no claim is acknowledged."""
+
+    def __init__(self, **words: str) -> None:
+        self.words = words
+
+    def __missing__(self, name: str) -> list[Arg]:
+        return self.setdefault(name, [self.words[word] for word in ROWS[name].head])

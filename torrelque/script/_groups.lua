@@ -14,7 +14,8 @@ local function settle()
   return false
 end
 
-local function book()
+-- `extend`, which only the claim gives, is called once, when the book is opened; see `_turns.lua`.
+local function book(extend)
   --@ keys turns, groups, heads, limits, rated, paused, later, holders
   --@ uses probe (probe_of, next_probe), decode
 
@@ -55,14 +56,9 @@ local function book()
   --   next_token[k]    when it gets its next token or probe (ms), where it waits for that
   --   holding          id and name by turns: tasks that hold a slot from now on
   --   joined           ids that became heads in this call
+  --   self.passed_on   how many of `joined` the claim has popped again; nil where no claim has opened the book
   --   served           names of groups that wait in `rated` no more
-  --
-  -- For the claim alone:
-  --   turns_over       whether `turns` gave fewer ids than it was asked for
-  --   cycled           whether `turns` gave none, so that heads which came up in this call go on
-  --   passed_on        how many of `joined` went on so
-  --   rounds           how many tasks of each group this claim may come to
-  --   taken_ahead[k]   id and order by turns: popped from `group:NAME`, to become heads in this call
+  --   taken_ahead[k]   id and order by turns: out of `group:NAME` already, to become heads in this call
   --   cursor[k]        where the first of these is that has not become one
   local self = {}
   local names, numbers, read_to, group_keys, count_before, head_before = {}, {}, 0, {}, {}, {}
@@ -71,7 +67,7 @@ local function book()
   local slots_change, freed, incoming, later_change, struck, token_taken = {}, {}, {}, {}, {}, {}
   local clock_back, renewed = {}, false
   local slots, head, empty, next_token, holding, joined, served = {}, {}, {}, {}, {}, {}, {}
-  local turns_over, cycled, passed_on, rounds, taken_ahead, cursor = false, false, 0, 1, {}, {}
+  local taken_ahead, cursor = {}, {}
 
   -- From now on `book` gives this one, and `settle` (below) settles it.
   function book()
@@ -245,46 +241,6 @@ local function book()
     renewed = true
   end
 
-  -- What follows, up to `take`, is for the claim alone.
-
-  -- Pop up to `count` ids of heads, in the order of their turns.
-  function self.pop_heads(count)
-    local popped = not turns_over and redis.call('RPOP', turns, count) or {}
-    turns_over, cycled = #popped < count, #popped == 0
-    if cycled then
-      -- All groups in `turns` had their turn, so heads that came up in this call go on.
-      for j = 1, math.min(count, #joined - passed_on) do
-        popped[j] = joined[passed_on + j]
-      end
-      passed_on = passed_on + #popped
-    end
-    rounds = turns_over and #popped > 0 and math.ceil(count / #popped) or 1
-    return popped
-  end
-
-  -- Put back the heads from `first` on, which were popped last and not taken, to where they came from.
-  function self.put_back(popped, first)
-    if cycled then
-      passed_on = passed_on - (#popped - first + 1)
-      return
-    end
-    local rest = {}
-    for j = #popped, first, -1 do
-      rest[#rest + 1] = popped[j]
-    end
-    redis.call('RPUSH', turns, unpack(rest))
-    turns_over = false
-  end
-
-  -- Whether an id of `turns` is the head of its group.  If `heads` was evicted, a pending task that `holders` assigns
-  -- to the group counts as its head.
-  function self.is_head(k, id)
-    if not head[k] and redis.call('HGET', state .. id, 'status') == PENDING and self.owner(id) == names[k] then
-      head[k] = id
-    end
-    return head[k] == id
-  end
-
   -- Whether a head may still go on.  If it may not, because of a pause, a limit or a rate, it goes back into its group.
   function self.may(k, id, order)
     if not is_shut(k) and slots[k] <= limit_of(k) and not is_dry(k) then
@@ -294,58 +250,6 @@ local function book()
     self.free(id, names[k])
     self.wait(id, names[k], order)
     return false
-  end
-
-  -- Pop the tasks behind the head that may come up in this call.  If none may, leave them there, and return the first
-  -- with its order.
-  local function look(k)
-    local count = math.min(rounds, limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or rounds)
-    if count > 0 and not halted[k] then
-      taken_ahead[k], cursor[k] = redis.call('ZPOPMIN', group_key(k), count), 1
-      empty[k] = #taken_ahead[k] < 2 * count
-      return nil
-    end
-    local first = redis.call('ZRANGE', group_key(k), 0, 0, 'WITHSCORES')
-    empty[k] = not first[1]
-    return first[1], first[2]
-  end
-
-  -- If a task of lower order has entered the group since the head was chosen, put the old head back, make that task the
-  -- head, and return its id; nil if there is none.
-  function self.better(k, id, order)
-    local first, score
-    if cycled then
-      -- This head was chosen in this call, when all tasks of the group were there to be compared.
-      return nil
-    end
-    if not taken_ahead[k] and not empty[k] then
-      first, score = look(k)
-    end
-    local items, j = taken_ahead[k], cursor[k]
-    if items then
-      first, score = items[j], items[j + 1]
-    end
-    if not first or tonumber(score) > order then
-      return nil
-    end
-    if items then
-      -- The old head takes its place among those that were taken ahead.
-      while items[j + 2] and tonumber(items[j + 3]) < order do
-        items[j], items[j + 1], j = items[j + 2], items[j + 3], j + 2
-      end
-      items[j], items[j + 1] = id, order
-      if not items[j + 2] and not empty[k] then
-        -- It is the last of them, so tasks that are still in `group:NAME` may come before it.
-        items[j], items[j + 1] = nil, nil
-        redis.call('ZADD', group_key(k), order, id)
-      end
-    else
-      redis.call('ZPOPMIN', group_key(k))
-      redis.call('ZADD', group_key(k), order, id)
-    end
-    head[k], freed[#freed + 1] = first, id
-    holding[#holding + 1], holding[#holding + 2] = first, names[k]
-    return first
   end
 
   -- The head was handed out: take a token, and let the next come up.  Whether it was a probe: the group is paused, and
@@ -360,6 +264,14 @@ local function book()
     head[k] = false
     advance(k)
     return halted[k]
+  end
+
+  -- How many more tasks of a group may come up now, behind its head.
+  local function room_of(k)
+    if halted[k] then
+      return 0
+    end
+    return math.min(limit_of(k) - slots[k], rate_of(k) and math.floor(bucket(k) + 1e-9) - 1 or math.huge)
   end
 
   -- Write what waits in a group from now on: what came into it, and what was taken ahead and has not come up.
@@ -452,7 +364,7 @@ local function book()
       end
       news = (rate_of(k) or opens[k]) and ration(k) or news
     end
-    local joining = {unpack(joined, passed_on + 1)}
+    local joining = {unpack(joined, (self.passed_on or 0) + 1)}
     write('HDEL', holders, freed)
     write('HSET', holders, holding)
     write('HDEL', holders, struck)
@@ -466,5 +378,8 @@ local function book()
   end
 
   settle = self.settle
+  if extend then
+    extend(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of)
+  end
   return self
 end

@@ -1,5 +1,5 @@
--- The server's time in whole milliseconds, as a number (`now`) and as text (`stamp`), and the microseconds of this second
--- as six digits (`fraction`).
+-- The server's time in whole milliseconds, as a number (`now`) and as text (`stamp`), and the microseconds of this
+-- second as six digits (`fraction`).
 local now, stamp, fraction
 do
   local time = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- pending -> working
 --
 -- Hand tasks out: urgent ones (a priority above 0) first, then heads of groups and plain tasks by turns, the others
--- last. An id whose state is not pending, or which belongs elsewhere, is a hole that a cancelled task left, and is
--- skipped. What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice
+-- last.  An id whose state is not pending, or which belongs elsewhere, is a hole that a cancelled task left, and is
+-- skipped.  What a claim has given is on record until its reply is acknowledged, so that a claim that is sent twice
 -- gives the same.  One claim at a time per consumer.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), key for the record of this one,
@@ -15,13 +15,13 @@
 --@ keys working, tasks, turns, priority, rated, paused, holes, heads
 --@ uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
--- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within one
--- millisecond, and its token must be another.
+-- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
+-- one millisecond, and its token must be another.
 local claimed = stamp .. '.' .. string.sub(fraction, 4)
 local reply = {'ok', claimed, false, 0, {}, {}}
 -- What was handed out: ids; number and group by turns; the lease's end and id by turns; bytes of the payloads.
 local given, grouped, leases, bytes = {}, reply[6], {}, 0
--- Ids that are no holes and could not be handed out, and how many ids were skipped.
+-- Ids of `pending` that could not be handed out, though `holes` does not have them; and how many ids were skipped.
 local odd, holed = {}, 0
 -- Ids that are probes, and when the paused queue lets the next probe through.
 local probed, probe_at
@@ -98,7 +98,7 @@ if not special and not last then
 end
 if special or last or odd[1] then
   -- What most calls do not need is made only here, because functions and tables cost most of a small claim.
-  --@ uses probe (probe_of, next_probe), groups (book, settle), mend
+  --@ uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), mend
   --@ keys limits, seq
   local troubles = reply[5]
   local stopped = special and redis.call('SISMEMBER', paused, '') == 1
@@ -135,7 +135,7 @@ if special or last or odd[1] then
     end
   elseif special and (probing or not stopped) then
     wanted = probing and math.min(1, wanted) or wanted
-    local opened = book()
+    local opened = book(with_turns)
     -- How many tasks of groups at the most: they take longer, and with limits to look at still longer.
     local few = redis.call('EXISTS', limits, paused) > 0 and 50 or 100
 

@@ -118,7 +118,7 @@ class _PoolConnector:
     def connect(self, anew: bool, timeout: float) -> socket.socket:
         pool = self._pool()
         assert pool is not None
-        # Made like the pool's own but not counted there: a small pool is the caller's, for the caller's commands.
+        # Made like the pool's own connections but not counted there, because a small pool is for the caller's commands.
         return take_over(pool.connection_class(**pool.connection_kwargs), timeout)
 
 

@@ -11,12 +11,10 @@ from typing import Any
 import hiredis
 
 from torrelque.protocol.bounds import Bounds
-from torrelque.protocol.replies import PUSH
+from torrelque.protocol.replies import MISSING, PUSH
 
 CHUNK = 1 << 16
 """Bytes that are sent or received at once."""
-
-_MISSING = object()
 
 
 class Connection:
@@ -27,7 +25,7 @@ class Connection:
         self._process = os.getpid()
         """The process that connected; after a fork the socket is not the child's to shut."""
         self._socket = sock
-        self._reader = hiredis.Reader(notEnoughData=_MISSING)
+        self._reader = hiredis.Reader(notEnoughData=MISSING)
         self._owed = 0
         """Replies that are to come before that to the next command, and nobody waits for."""
         self._timeout = bounds.silence
@@ -40,7 +38,7 @@ class Connection:
             self._poll.register(self._socket, select.POLLIN)
 
     def usable(self) -> bool:
-        """Whether the server has not closed it since it was put away."""
+        """Whether the connection is in order: the server has not closed it since it was put away."""
         if self._poll is not None and not self._poll.poll(0):
             return True
         # Something came: the end, a reply that nobody waits for, a notification, or bytes of the TLS layer.
@@ -50,7 +48,7 @@ class Connection:
             if not data:
                 return False
             self._reader.feed(data)
-            if not self._owed and self._next() is not _MISSING:
+            if not self._owed and self._next() is not MISSING:
                 # The reply is to no command.
                 return False
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -85,7 +83,7 @@ class Connection:
         patience = self._timeout
         while True:
             reply = self._next()
-            if reply is _MISSING:
+            if reply is MISSING:
                 data = receive(CHUNK)
                 if not data:
                     raise ConnectionResetError('the server closed the connection')
@@ -98,7 +96,7 @@ class Connection:
                 elif now >= end:
                     raise TimeoutError('the server says next to nothing')
                 self._socket.settimeout(end - now)
-                self._timeout = -1  # another than that of any command
+                self._timeout = -1  # so that the next command sets its own
             elif self._owed:
                 self._owed -= 1
             else:

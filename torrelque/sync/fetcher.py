@@ -1,7 +1,7 @@
 """Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
 
 The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
-command, each claim is on record until its reply has come, and who goes rings for those who stay.
+command, each claim is on record until its reply has come, and whoever goes rings for those that stay.
 """
 
 import collections
@@ -20,11 +20,12 @@ import redis.exceptions
 from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
+    TorrelqueError,
     TorrelqueServerError,
     TorrelqueTaskId,
     TorrelqueTimeoutError,
 )
-from torrelque.error import no_reply
+from torrelque.error import no_reply, no_task, of_queue, reason_of
 from torrelque.protocol.calls import IS_KEYDB, Calls
 from torrelque.protocol.refusals import server_error
 from torrelque.protocol.replies import (
@@ -34,7 +35,10 @@ from torrelque.protocol.replies import (
     is_ring,
     read_claim,
     read_sweep,
+    tell_not_buried,
+    tell_not_returned,
     tell_troubles,
+    text,
 )
 from torrelque.protocol.transition import Arg, pack
 
@@ -85,10 +89,10 @@ class Fetcher:
 
     def call(self, name: str, args: Sequence[Arg], resent: bool = False, until: float = math.inf) -> Any:
         """A call with its head."""
-        return self.link.call(self.calls.transitions[name], [*self.calls.head(name), *args], resent, until)
+        return self.link.call(self.calls.transitions[name], [*self.calls.heads[name], *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
-        """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
+        """Whether blocks at the bell are to be without a limit, because the server is KeyDB (see `aio.bell`)."""
         if self._endless is None:
             try:
                 self._endless = is_keydb(self.link.call(None, IS_KEYDB, until=until))
@@ -97,7 +101,7 @@ class Fetcher:
         return self._endless
 
     def close(self) -> None:
-        """Wake those who wait, for the end."""
+        """Wake the threads that wait, because the queue object is closed."""
         self.closed = True
         for connection in list(self.listening):
             connection.interrupt()
@@ -108,27 +112,29 @@ class Fetch:
 
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
-        self._bounds = fetcher.bounds
+        # How many tasks it takes at the most.
         self._wanted = wanted
-        """How many tasks it takes at the most."""
+        # How long it was to wait (s), for messages; None is for ever.
+        self._timeout = timeout
+        # When its time is over (as all times here, by `time.monotonic`).
         self._end = math.inf if timeout is None else time.monotonic() + timeout
-        """When its time is over (as all times here, by `time.monotonic`)."""
+        # What it will return.
         self._got: list[Delivery] = []
-        """What it will return."""
+        # Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones.
         self._held: list[TorrelqueTaskId] = []
-        """Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones."""
+        # The record of a claim that was sent and whose reply was not read; '' is none.
         self._claim_in_doubt = ''
-        """The record of a claim that was sent and whose reply was not read; '' is none."""
+        # When the claim was sent, from which its leases are known to run; -inf is not known.
         self._since = -math.inf
-        """When the claim was sent, from which its leases are known to run; -inf is not known."""
+        # Whether it has waited at the bell, and may have taken a ring that is due to somebody else.
         self._listened = False
-        """Whether it has waited at the bell, and may have taken a ring that is due to somebody else."""
+        # Why the server is away, of which the log was told; None is not away.
         self._error: Exception | None = None
-        """Why the server is away, of which the log was told; None is not away."""
+        # Whether its time was over before the last claim got its own.
         self._late = False
-        """Whether its time was over before the last claim got its own."""
+        # Until when it does not sweep, after a sweep that failed.
         self._no_sweep_before = 0.0
-        """Until when it does not sweep, after a sweep that failed."""
+        """When a sweep may be sent again, because the last one failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -151,12 +157,14 @@ class Fetch:
                 if self._got:
                     return self._hand_over()
                 if over:
-                    raise TorrelqueTimeoutError('no task came in time')
+                    raise no_task(self._fetcher.calls.name, self._timeout)
                 self._listen(wait)
         except BaseException as exc:
             if self._got and isinstance(exc, _TROUBLES):
                 self._keep_doubt()
                 return self._hand_over()
+            if isinstance(exc, TorrelqueError):
+                of_queue(self._fetcher.calls.name, exc)
             self._abandon(exc)
             raise
 
@@ -174,14 +182,14 @@ class Fetch:
         fetcher = self._fetcher
         if fetcher.closed:
             raise TorrelqueClosedError('the queue was closed while this call waited for a task')
-        until = self._end + self._bounds.grace
+        until = self._end + self._fetcher.bounds.grace
         if time.monotonic() >= until:
             if self._error is not None:
-                raise no_reply(self._error)
+                raise no_reply(fetcher.calls.name, self._error)
             if self._late:
-                raise TorrelqueTimeoutError('no task came in time')
+                raise no_task(fetcher.calls.name, self._timeout)
             # The bell was silent, or this process stood still, so the server has not been asked yet at the end.
-            self._late, until = True, time.monotonic() + self._bounds.grace
+            self._late, until = True, time.monotonic() + self._fetcher.bounds.grace
         if self._claim_in_doubt:
             record, again = self._claim_in_doubt, True
         else:
@@ -201,7 +209,8 @@ class Fetch:
             self._error, known = exc, self._error is not None
             if time.monotonic() < until:
                 if not known:
-                    logger.warning('waiting for the server to come back: %s', exc)
+                    what = 'queue %r: waiting for the server to come back: %s'
+                    logger.warning(what, fetcher.calls.name, reason_of(exc))
                 time.sleep(0.1)
             return None
         self._held += [task_id for task_id, _ in claimed.tasks]
@@ -210,12 +219,13 @@ class Fetch:
             # The reply has come, so nobody will ask for the record again.
             fetcher.link.post('DEL', record)
         if self._error is not None:
-            logger.info('the server is back')
+            logger.info('queue %r: the server is back', fetcher.calls.name)
             self._error = None
         return claimed
 
     def _take_in(self, claimed: Claimed) -> None:
-        tell_troubles(claimed.troubles)
+        if claimed.troubles:
+            tell_troubles(claimed.troubles, self._fetcher.calls.name)
         for foreign_id, token in claimed.foreign:
             self._reject(foreign_id, token, UnicodeError('its id is not UTF-8'))
         for task_id, payload in claimed.tasks:
@@ -233,7 +243,7 @@ class Fetch:
         try:
             self._fetcher.call('bury', self._fetcher.calls.reject(task_id, token, error))
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task whose payload cannot be read could not be buried: %s', exc)
+            tell_not_buried(self._fetcher.calls.name, text(task_id), exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
         # Each task goes to the head of the queue, so the last is given back first.
@@ -241,7 +251,7 @@ class Fetch:
             for args in self._fetcher.calls.give_back(task_ids[::-1]):
                 self._fetcher.call('requeue', args, until=until)
         except (TorrelqueConnectionError, redis.exceptions.RedisError) as exc:
-            logger.warning('a task that nobody waits for could not be given back before its lease ends: %s', exc)
+            tell_not_returned(self._fetcher.calls.name, task_ids, exc)
 
     # Waiting
 
@@ -250,10 +260,10 @@ class Fetch:
         if time.monotonic() < self._no_sweep_before:
             return False
         try:
-            calls, until = self._fetcher.calls, self._end + self._bounds.grace
-            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles)
+            calls, until = self._fetcher.calls, self._end + self._fetcher.bounds.grace
+            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles, calls.name)
         except _TROUBLES as exc:
-            logger.warning('a sweep failed: %s', exc)
+            logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
             # Each claim would otherwise see the same due task and start the next failing sweep.
             self._no_sweep_before = time.monotonic() + 1
             return False
@@ -262,14 +272,14 @@ class Fetch:
     def _listen(self, wait: float | None) -> None:
         """Block until the bell rings, it is time to look, or something is due."""
         fetcher, link = self._fetcher, self._fetcher.link
-        block = max(0.001, min(self._bounds.block, self._end - time.monotonic()))
+        block = max(0.001, min(self._fetcher.bounds.block, self._end - time.monotonic()))
         due = wait is not None and wait < block
         self._listened = True
         connection = None
         endless = False
         try:
-            endless = fetcher.is_endless(self._end + self._bounds.grace)
-            longest = block if endless else block + self._bounds.silence
+            endless = fetcher.is_endless(self._end + self._fetcher.bounds.grace)
+            longest = block if endless else block + self._fetcher.bounds.silence
             patience = max(0.001, wait) if due and wait is not None else longest
             began = time.monotonic()
             connection = link.take()
@@ -290,7 +300,8 @@ class Fetch:
                 # The server would not end the block, so its time is kept here.
                 pass
             elif not fetcher.closed:
-                logger.debug('the connection to the doorbell failed: %s', exc)
+                what = 'queue %r: the connection to the doorbell failed: %s'
+                logger.debug(what, fetcher.calls.name, reason_of(exc))
                 time.sleep(min(0.2, max(0.0, self._end - time.monotonic())))
         else:
             fetcher.listening.discard(connection)
@@ -309,9 +320,9 @@ class Fetch:
             self._claim_in_doubt = ''
 
     def _abandon(self, exc: BaseException) -> None:
-        """Leave nothing behind: give back what was taken, and ring for those who stay."""
+        """Leave nothing behind: give back what was taken, and ring for the consumers that stay."""
         away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
-        until = time.monotonic() + self._bounds.grace
+        until = time.monotonic() + self._fetcher.bounds.grace
         try:
             if self._claim_in_doubt and not away:
                 # The record stays until it expires, because the first sending may yet arrive.
@@ -324,6 +335,6 @@ class Fetch:
             elif self._listened and not away:
                 self._fetcher.call('leave', [], until=until)
         except _TROUBLES as error:
-            logger.debug('leaving the bell failed: %s', error)
+            logger.debug('queue %r: leaving the bell failed: %s', self._fetcher.calls.name, reason_of(error))
         finally:
             self._keep_doubt()

@@ -16,8 +16,10 @@ import hiredis
 import redis.exceptions
 
 from torrelque import TorrelqueConnectionError, TorrelqueTypeError
+from torrelque.error import of_queue
 from torrelque.protocol.bounds import Bounds
 from torrelque.protocol.refusals import ELSEWHERE, NOT_RUN, error_code, final_error, server_error
+from torrelque.protocol.replies import text
 from torrelque.protocol.transition import Arg, Transition, pack
 
 from .connection import Connection
@@ -106,18 +108,18 @@ class Link:
         self, transition: Transition | None, args: Sequence[Arg], resent: bool = False, until: float = math.inf
     ) -> Any:
         """The reply to a call, which is repeated for ``Bounds.repeat``, or until the clock `time.monotonic` says so."""
-        whole = False
+        whole, bounds = False, self.bounds
         spent = delay = 0.0
         while True:
             began = time.monotonic()
             connection = None
             sent = False
             try:
-                connection = self.take(max(self.bounds.min_call, until - began))
+                connection = self.take(max(bounds.min_call, until - began))
                 data = pack(args) if transition is None else transition.pack(args, resent, whole)
                 sent = True
-                left = math.inf if until == math.inf else max(self.bounds.min_call, until - time.monotonic())
-                connection.send(data, min(self.bounds.silence, left))
+                late = until != math.inf and min(bounds.silence, max(bounds.min_call, until - time.monotonic()))
+                connection.send(data, late or bounds.silence)
                 reply = connection.receive()
             except _TROUBLES as exc:
                 if connection is not None:
@@ -145,9 +147,11 @@ class Link:
                 error = self._refused(connection, str(reply))
                 why = f'the server does not serve: {error}'
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
-            spent += min(time.monotonic() - began, 2 * self.bounds.silence) + delay
-            if spent >= self.bounds.repeat or time.monotonic() >= until:
-                raise TorrelqueConnectionError(why) from error
+            spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
+            if spent >= bounds.repeat or time.monotonic() >= until:
+                if transition is None:
+                    raise TorrelqueConnectionError(f'{text(args[0])}: {why}') from error
+                raise of_queue(transition.queue, TorrelqueConnectionError(f'{transition.name}: {why}')) from error
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 

@@ -10,6 +10,7 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueConnectionError,
     TorrelqueDeath,
+    TorrelqueError,
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
@@ -23,6 +24,7 @@ from torrelque import (
 )
 from torrelque.base import Queue
 from torrelque.codec import JSON
+from torrelque.error import of_queue
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
@@ -30,8 +32,8 @@ from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, se
 from torrelque.protocol.steps import (
     GroupScan,
     Steps,
+    Walk,
     acknowledge_deaths,
-    advance,
     command,
     get_group_stats,
     get_limits,
@@ -124,7 +126,7 @@ class Torrelque(Queue):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             self._send(call)
@@ -153,16 +155,16 @@ class Torrelque(Queue):
                     if enqueuer.add(task):
                         self._send_many(enqueuer)
             finally:
-                # What was taken from an iterable that failed would be lost to its owner.
+                # Tasks that were taken from an iterable that failed would be lost to its owner, so send them.
                 while enqueuer.waiting:
                     self._send_many(enqueuer)
         except Exception as exc:
-            raise TorrelqueBulkError(enqueuer.task_ids) from exc
+            raise TorrelqueBulkError(enqueuer.task_ids, self.name) from exc
         return enqueuer.task_ids
 
     def cancel(self, task_id: str) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._calls.cancel(task_id)), task_id)
+        return settled(self._send(self._calls.cancel(task_id)), task_id, self.name)
 
     # Consumers
 
@@ -368,11 +370,15 @@ class Torrelque(Queue):
 
     def _check_open(self) -> None:
         if self._fetcher.closed:
-            raise TorrelqueClosedError('the queue was closed')
+            raise of_queue(self.name, TorrelqueClosedError('the queue was closed'))
 
     def _call(self, name: str, args: list[Arg], resent: bool = False) -> Any:
         self._check_open()
-        return self._link.call(self._calls.transitions[name], [*self._calls.head(name), *args], resent)
+        try:
+            return self._link.call(self._calls.transitions[name], [*self._calls.heads[name], *args], resent)
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
 
     def _send(self, call: Call) -> Outcome:
         """One task's call; its outcome, or the error that it stands for."""
@@ -380,8 +386,8 @@ class Torrelque(Queue):
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = read_outcomes(name, reply, 1)[0]
-        if error := outcome_error(outcome, task_id):
+        outcome = self._read(name, reply)
+        if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
 
@@ -392,10 +398,17 @@ class Torrelque(Queue):
         self._check_open()
         return Fetch(self._fetcher, timeout, max_tasks).fetch()
 
+    def _read(self, name: str, reply: Any) -> Outcome:
+        try:
+            return read_outcomes(name, reply, 1)[0]
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
+
     def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            outcome = read_outcomes(name, self._call(name, again, resent=True), 1)[0]
+            outcome = self._read(name, self._call(name, again, resent=True))
             self._unsure.forget(name, args)
         else:
             try:
@@ -403,7 +416,7 @@ class Torrelque(Queue):
             except TorrelqueConnectionError:
                 self._unsure.note(name, args)
                 raise
-        return settled_or_logged(name, task_id, outcome)
+        return settled_or_logged(name, task_id, outcome, self.name)
 
     def _send_many(self, enqueuer: BulkEnqueue) -> None:
         try:
@@ -419,9 +432,9 @@ class Torrelque(Queue):
             for ids, args in self._calls.parts(many):
                 sent.append(args)
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
-                done += told_of_many(many.name, ids, self._call(many.name, words, resent))
+                done += told_of_many(many.name, ids, self._call(many.name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
-            # Of those that went before it nobody is told either.
+            # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(many.name, sent, many.width)
             raise
         if self._unsure:
@@ -431,12 +444,12 @@ class Torrelque(Queue):
     def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        name: str | None = None
-        reply: Any = None
-        while True:
-            try:
-                name, args = advance(steps, name, reply)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            reply = self._link.call(None, args) if name is None else self._call(name, args)
+        walk, reply = Walk(steps), None
+        try:
+            while walk.go_on(reply):
+                name, args = walk.name, walk.args
+                reply = self._link.call(None, args) if name is None else self._call(name, args)
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
+        return walk.result

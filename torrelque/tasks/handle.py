@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, Generic, TypeVar
 
 from torrelque import (
@@ -89,7 +89,7 @@ class Handle(Generic[T]):
         await self
         return await self._loops.here().queue.get_task_state(self.id)
 
-    async def watch(self, timeout: float | None = None) -> AsyncIterator[TorrelqueTaskState]:
+    async def watch(self, timeout: float | None = None) -> AsyncGenerator[TorrelqueTaskState, None]:
         """As `torrelque.Torrelque.watch`."""
         await self
         async for state in self._loops.here().queue.watch(self.id, timeout=timeout):

@@ -19,6 +19,7 @@ from .delivery import Delivery
 from .job import App, Resolved
 from .log import Log
 from .resolving import Resolver
+from .trace import reason
 
 logger = logging.getLogger(__package__)
 
@@ -153,9 +154,9 @@ class Deaths:
             try:
                 await self._look(queue)
             except TorrelqueClosedError as exc:
-                logger.debug('queue %r is not looked at: %s', queue.name, exc)
+                logger.debug('queue %r is not looked at: %s', queue.name, reason(exc, queue.name))
             except Exception as exc:
-                logger.warning('deaths in queue %r are not told of yet: %s', queue.name, exc)
+                logger.warning('deaths in queue %r are not told of yet: %s', queue.name, reason(exc, queue.name))
 
     async def _look(self, queue: Torrelque) -> None:
         assert self._over is not None

@@ -143,7 +143,8 @@ class Log:
     ) -> None:
         job, seconds = delivery.job, asyncio.get_running_loop().time() - delivery.since
         function = job.name or name_of(job.call)
-        error = f': {more["error"]}' if 'error' in more else ''
+        # The line names the queue; where the error does as well, it is not named twice.
+        error = f': {more["error"]}'.replace(f': queue {delivery.queue.name!r}: ', ': ', 1) if 'error' in more else ''
         logger.log(
             level,
             '%s, task %r of queue %r, attempt %d (%.3f s) %s%s',

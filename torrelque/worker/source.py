@@ -11,6 +11,7 @@ from typing import Any
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
 
 from .scripts import run_script
+from .trace import reason
 
 Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
 """A queue, and what it gave."""
@@ -139,7 +140,8 @@ class Source:
         for queue, silence in self._silent.items():
             if silence >= SILENT:
                 why = f'whether queue {queue.name!r} has tasks could not be found out for {silence:.0f} s'
-                raise TorrelqueConnectionError(f'{why}: {self._reason}') from self._reason
+                cause = self._reason
+                raise TorrelqueConnectionError(f'{why}: {cause and reason(cause, queue.name)}') from cause
 
     async def _has_prospects(self) -> bool:
         """Whether tasks are pending that will be handed out without anybody's doing."""

@@ -80,6 +80,11 @@ def summary(error: BaseException, depth: int = 3) -> str:
     return line if len(line) <= MAX_ERROR else line[:MAX_ERROR] + '…'
 
 
+def reason(error: BaseException, queue: str) -> str:
+    """The text of an error for a line that names the queue itself."""
+    return (str(error) or repr(error)).removeprefix(f'queue {queue!r}: ')
+
+
 def _encodable(text: str) -> str:
     return text.encode('utf-8', 'backslashreplace').decode()
 

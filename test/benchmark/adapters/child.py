@@ -376,11 +376,11 @@ async def _answer_all(served: Served, out: TextIO) -> None:
         fields = json.loads(line)
         try:
             answer = await getattr(served, f'do_{fields.pop("do")}')(**fields)
-        except MissingError as ex:
-            answer = {'missing': str(ex)}
-        except BaseException as ex:
+        except MissingError as exc:
+            answer = {'missing': str(exc)}
+        except BaseException as exc:
             traceback.print_exc()
-            answer = {'error': f'{type(ex).__name__}: {ex}'[:300]}
+            answer = {'error': f'{type(exc).__name__}: {exc}'[:300]}
         print(json.dumps(answer), file=out, flush=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import arq
 from arq.connections import RedisSettings
 
-from child import Payload, System, noop, running, serve
+from benchmark.adapters.child import Payload, System, noop, running, serve
 
 
 async def job(context: Any, payload: Payload) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import bullmq
 
-from child import Payload, System, chunks, noop, serve
+from benchmark.adapters.child import Payload, System, chunks, noop, serve
 
 CHUNK = 1000
 OPTIONS = {'removeOnComplete': True}

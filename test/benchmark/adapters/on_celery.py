@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import celery
 from celery.contrib.testing.worker import start_worker
 
-from child import Payload, System, noop_sync, serve
+from benchmark.adapters.child import Payload, System, noop_sync, serve
 
 
 class Celery(System):

@@ -9,7 +9,7 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from child import Payload, System, noop_sync, serve
+from benchmark.adapters.child import Payload, System, noop_sync, serve
 
 logging.getLogger('dramatiq').setLevel(logging.WARNING)
 

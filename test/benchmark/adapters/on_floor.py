@@ -14,7 +14,7 @@ import hiredis
 import redis
 import redis.asyncio
 
-from child import Payload, System, chunks, serve
+from benchmark.adapters.child import Payload, System, chunks, serve
 
 # A hash and a list element for each item: about what enqueueing writes.
 SCRIPT = """

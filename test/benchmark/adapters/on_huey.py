@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import huey
 
-from child import Payload, System, noop_sync, serve
+from benchmark.adapters.child import Payload, System, noop_sync, serve
 
 
 class Huey(System):

@@ -12,7 +12,7 @@ from typing import Any
 
 import kew
 
-from child import Payload, System, chunks, noop, serve
+from benchmark.adapters.child import Payload, System, chunks, noop, serve
 
 CHUNK = 1000
 QUEUE = 'bench'
@@ -72,6 +72,6 @@ class Kew(System):
 
 if __name__ == '__main__':
     # Functions of the main module would be pickled by value, and each would get a gate of its own.
-    import on_kew
+    from benchmark.adapters import on_kew
 
     serve(on_kew.Kew)

@@ -8,7 +8,7 @@ from typing import Any
 
 import docket
 
-from child import Payload, System, noop, running, serve
+from benchmark.adapters.child import Payload, System, noop, running, serve
 
 logging.getLogger('docket').setLevel(logging.WARNING)
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pyfiq
 from pyfiq.producer import mgr
 
-from child import MissingError, Payload, System, handle, noop_sync, serve
+from benchmark.adapters.child import MissingError, Payload, System, handle, noop_sync, serve
 
 QUEUE = 'bench'
 

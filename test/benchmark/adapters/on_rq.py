@@ -13,7 +13,7 @@ import redis
 import rq
 from rq.timeouts import TimerDeathPenalty
 
-from child import Payload, System, chunks, noop_sync, serve
+from benchmark.adapters.child import Payload, System, chunks, noop_sync, serve
 
 CHUNK = 1000
 

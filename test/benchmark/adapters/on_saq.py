@@ -9,7 +9,7 @@ from typing import Any
 
 import saq
 
-from child import Payload, System, noop, running, serve
+from benchmark.adapters.child import Payload, System, noop, running, serve
 
 logging.getLogger('saq').setLevel(logging.WARNING)
 

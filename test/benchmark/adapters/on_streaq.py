@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import streaq
 
-from child import Payload, System, noop, running, serve
+from benchmark.adapters.child import Payload, System, noop, running, serve
 
 
 class Streaq(System):

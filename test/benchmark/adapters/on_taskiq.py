@@ -8,7 +8,7 @@ import taskiq_redis
 from taskiq import TaskiqScheduler
 from taskiq.api import run_receiver_task, run_scheduler_task
 
-from child import Payload, System, noop, running, serve
+from benchmark.adapters.child import Payload, System, noop, running, serve
 
 
 class Taskiq(System):

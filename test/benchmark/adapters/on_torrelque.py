@@ -5,7 +5,7 @@ from typing import Any
 
 import redis.asyncio
 
-from child import Looped, Payload, handle, serve
+from benchmark.adapters.child import Looped, Payload, handle, serve
 from torrelque import Torrelque, TorrelqueTaskSerialiser
 
 

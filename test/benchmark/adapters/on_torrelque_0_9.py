@@ -3,7 +3,7 @@
 import redis.asyncio
 
 import torrelque
-from child import Looped, Payload, chunks, handle, serve
+from benchmark.adapters.child import Looped, Payload, chunks, handle, serve
 
 CHUNK = 1000
 

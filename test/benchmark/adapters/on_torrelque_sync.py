@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import redis
 
-from child import Payload, System, handle, serve
+from benchmark.adapters.child import Payload, System, handle, serve
 from torrelque import TorrelqueClosedError
 from torrelque.sync import Torrelque
 

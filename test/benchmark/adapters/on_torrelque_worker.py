@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import redis.asyncio
 
-from child import Payload, System, noop, serve
+from benchmark.adapters.child import Payload, System, noop, serve
 from torrelque import Torrelque
 from torrelque.worker import Delivery, Worker
 

@@ -1,0 +1,1 @@
+"""A million tasks, many processes, groups, large payloads, primaries of a Cluster."""

@@ -1,0 +1,1 @@
+"""Torrelque beside other queues, and what single calls cost."""

@@ -1,0 +1,119 @@
+"""The table of transitions says what the scripts say, what the page says, and what builders and readers there are."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from support.sources import parse
+from torrelque.codec import JSON
+from torrelque.protocol import calls, replies
+from torrelque.protocol.calls import Calls
+from torrelque.protocol.table import DONE, ROWS, TABLE, WITH_VALUE, Row
+
+ROOT = Path(calls.__file__).parents[2]
+SCRIPTS = ROOT / 'torrelque' / 'script'
+HEAD_WORDS = {
+    'max_tasks': 'max_tasks',
+    'acknowledged': 'record of a claim whose reply has come',
+    'block': 'block (ms)',
+}
+"""How the headers of the scripts call what a call has once."""
+
+
+def header_of(row: Row) -> list[str]:
+    """The lines of comment with which a script opens."""
+    lines = (SCRIPTS / f'{row.name}.lua').read_text().splitlines()
+    return [line[3:] for line in itertools.takewhile(lambda line: line == '--' or line.startswith('-- '), lines)]
+
+
+def part_of(header: list[str], word: str) -> str:
+    """What a header says behind a word, in as many lines as it does."""
+    start = next(k for k, line in enumerate(header) if line.startswith(f'{word} '))
+    rest = header[start + 1 :]
+    end = next((k for k, line in enumerate(rest) if not line.startswith(' ')), len(rest))
+    return '\n'.join([header[start], *rest[:end]])
+
+
+by_name = pytest.mark.parametrize('row', TABLE, ids=lambda row: row.name)
+
+
+def test_each_script_has_a_row() -> None:
+    assert {path.stem for path in SCRIPTS.glob('[a-z]*.lua')} == {*ROWS}
+
+
+def test_rows_stand_in_the_order_of_the_page() -> None:
+    page = (ROOT / 'docs' / 'data-model.md').read_text()
+    assert re.findall(r'```{lua-header} ([a-z]+)', page) == [row.name for row in TABLE]
+
+
+@by_name
+def test_a_script_opens_with_the_arrow_of_its_row(row: Row) -> None:
+    assert header_of(row)[0] == row.arrow
+
+
+@by_name
+def test_a_call_has_once_what_the_header_says(row: Row) -> None:
+    once = part_of(header_of(row), 'ARGV').partition('per ')[0]
+    named = sorted((once.index(words), word) for word, words in HEAD_WORDS.items() if words in once)
+    # A claim is of no task, so that its builder makes all that it has.
+    assert row.head == (() if row.name == 'claim' else tuple(word for _, word in named))
+
+
+@by_name
+def test_outcomes_are_those_of_the_header(row: Row) -> None:
+    said = part_of(header_of(row), 'Reply')
+    of_each = re.findall(r"^ +'(\w+)'", said, re.M) if 'else a list' in said else []
+    assert sorted(of_each) == sorted(row.outcomes)
+    assert {outcome for outcome in of_each if re.search(rf"^ +'{outcome}', ", said, re.M)} == WITH_VALUE & {*of_each}
+
+
+@by_name
+def test_a_reply_is_as_long_as_the_row_says(row: Row) -> None:
+    said = part_of(header_of(row), 'Reply')
+    assert (row.width == 1) == (said.split()[1:] == ["'ok'"])
+    assert not (row.outcomes and row.width)
+
+
+def test_what_settles_is_known_by_its_token_and_mark() -> None:
+    for row in TABLE:
+        first = part_of(header_of(row), 'ARGV').partition('per task: ')[2].split(', ')
+        marks = len(first) > 2 and first[2] == 'mark'
+        settles = 'cancelled' in row.outcomes and row.name != 'touch'
+        assert row.known_by == (settles and 2 + marks), row.name
+
+
+def test_there_is_one_builder_and_one_reader_of_each_in_the_same_order() -> None:
+    names = [row.name for row in TABLE]
+    (made,) = [node for node in parse(inspect.getsource(calls)).body if getattr(node, 'name', '') == 'Calls']
+    assert isinstance(made, ast.ClassDef)
+    methods = [node.name for node in made.body if isinstance(node, ast.FunctionDef)]
+    assert [name for name in methods if name in ROWS] == names
+    assert [*replies.READERS] == names
+
+
+@by_name
+def test_a_reader_takes_no_rubbish(row: Row) -> None:
+    known: dict[str, list[object]] = {'tell': [JSON], 'state': [1, 1]}
+    more = known.get(row.name, [1] if row.outcomes else [])
+    rubbish: list[object] = [None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]]
+    for reply in rubbish:
+        with pytest.raises(replies.UnreadableError):
+            replies.READERS[row.name](reply, *more)
+
+
+def test_heads_are_made_by_the_table() -> None:
+    made = Calls('q', JSON, 5)
+    assert made.heads['enqueue'] == ['5', '2000'] == made.make_head('enqueue', lambda: 'record')()
+    assert made.heads['release'] == [''] and made.make_head('release', lambda: 'record')() == ['record']
+    assert made.heads['requeue'] == ['', '2000'] and made.make_head('requeue', lambda: 'record')() == ['record', '2000']
+    assert made.heads['cancel'] == [] == made.make_head('cancel', lambda: 'record')()
+
+
+def test_what_is_done_is_an_outcome() -> None:
+    assert {outcome for row in TABLE for outcome in row.outcomes} >= DONE | WITH_VALUE

@@ -1,0 +1,112 @@
+"""The line of the machine: what goes over it is kept, ids and the clock are its own, and bounds are lowered."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from model.model_calls import Call, read_call
+from model.model_checks import BUCKET_LIFE
+from model.model_places import SHORT_LIST, SHORT_TURNS
+from model.model_taking import HOLES
+from support.bounding import bind
+from support.servers import RealServer
+from torrelque.aio.link import Link, Request
+from torrelque.protocol import scripts as lua, transition as protocol
+from torrelque.protocol.table import ROWS
+
+CLOCK = 'clock'
+"""The key that has the time."""
+
+# Bounds of calls and claims, lowered.
+BULK_TASKS = 4
+BULK_BYTES = 30
+SWEEP_TASKS = 2
+WALK = 2
+GROUPED = 5
+
+SCRIPT_CHANGES = {
+    "local time = redis.call('TIME')": (
+        f"local clock = redis.call('GET', '{CLOCK}') "
+        'local time = {math.floor(clock / 1000), clock % 1000 * 1000}'
+    ),
+    "redis.call('LLEN', pending) <= 500": f"redis.call('LLEN', pending) <= {SHORT_LIST}",
+    "redis.call('LLEN', turns) <= 500": f"redis.call('LLEN', turns) <= {SHORT_TURNS}",
+    'holed < 200': f'holed < {HOLES}',
+    "'PX', full)": f"'PX', full + {BUCKET_LIFE})",
+}
+
+
+class Sent(NamedTuple):
+    """A call that was sent, and what came back."""
+
+    transition: protocol.Transition
+    args: Sequence[str | bytes]
+    reply: Any
+
+    def read(self) -> Call:
+        return read_call(self.transition.name, self.args)
+
+
+class Door:
+    """What the test has changed in the package while it runs."""
+
+    def __init__(self) -> None:
+        self.log: list[Sent] = []
+        self.steps = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.log.clear()
+        self._ids = itertools.count()
+
+    def urandom(self, size: int) -> bytes:
+        return hashlib.sha1(b'%d' % next(self._ids)).digest()[:size]
+
+    def open(self, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        load, submit = lua.load_script, Link.submit
+        missing = set(SCRIPT_CHANGES)
+
+        @functools.cache
+        def load_script(name: str) -> lua.Script:
+            text = load(name).text.decode()
+            for old, new in SCRIPT_CHANGES.items():
+                if old in text:
+                    missing.discard(old)
+                    text = text.replace(old, new)
+            return lua.Script(text.encode(), hashlib.sha1(text.encode()).hexdigest().encode())
+
+        def record(link: Link, request: Request) -> None:
+            callback = request.callback
+
+            def called(reply: Any, error: Exception | None) -> None:
+                if request.transition is not None and error is None:
+                    self.log.append(Sent(request.transition, request.args, reply))
+                callback(reply, error)
+
+            request.callback = called
+            submit(link, request)
+
+        monkeypatch.setattr(protocol, 'load_script', load_script)
+        with server.sync_client() as client:
+            for name in ROWS:
+                # A server that does not know a script makes a call late, behind what was sent after it.
+                client.script_load(load_script(name).text)
+        assert not missing
+        monkeypatch.setattr(Link, 'submit', record)
+        # Ids, and so their order, are the same in each run of a machine.
+        monkeypatch.setattr(os, 'urandom', self.urandom)
+        bind(
+            monkeypatch,
+            bulk=BULK_TASKS, bulk_bytes=BULK_BYTES, grouped_tasks=WALK, grouped_bytes=GROUPED, sweep=SWEEP_TASKS,
+            # Nothing shall happen by real time.
+            grace=1e6, acknowledge=1e6,
+        )  # fmt: skip
+        monkeypatch.setattr(logging.getLogger('torrelque'), 'disabled', True)

@@ -1,0 +1,57 @@
+"""Any order of calls, time, lost replies and crashes, on a real server, beside a model of the queue.
+
+The calls go through the public door.  What they send is seen on the line, carried out by the model too, and compared
+with what the server replies; after each step all keys of the queue are compared with those of the model.  The server's
+clock is replaced in the scripts, at their one line that reads it, so time stands still until the machine moves it, and
+hours cost nothing.  Bounds that are in the hundreds are lowered, so that a few tasks reach them.
+
+`TORRELQUE_STEPS` is how many steps are taken on each server, from random seeds then; `TORRELQUE_SEED` is the first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from model.machine_door import Door
+from model.machine_plots import Plots
+from support.servers import RealServer
+
+FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
+STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
+EXAMPLES = 100
+EXAMPLE_STEPS = 50
+
+
+@pytest.mark.timeout(0 if FULL else 1800)  # what fails is made small first
+@pytest.mark.parametrize('steps', STEPS)
+@pytest.mark.parametrize('protocol', [2, 3])
+def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
+    server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door()
+    door.open(server, monkeypatch)
+    Plots.server, Plots.protocol, Plots.door = server, protocol, door
+    first = int(os.environ.get('TORRELQUE_SEED') or (random.randrange(2**32) if FULL else protocol))
+    for number in itertools.count(first, 2):
+        # A run of hypothesis keeps all it has drawn: many short ones need less memory.
+        machine = seed(number)(type('Machine', (Plots,), {}))
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=min(EXAMPLES, steps // 2 // EXAMPLE_STEPS),
+                stateful_step_count=EXAMPLE_STEPS,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                report_multiple_bugs=False,
+            ),
+        )
+        if door.steps >= steps / 2:
+            break
+    print(f'{{"steps": {door.steps}, "first_seed": {first}, "last_seed": {number}, "resp": {protocol}}}')

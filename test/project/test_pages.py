@@ -1,0 +1,164 @@
+"""What the pages list is complete: commands, keys, scripts, public names, events, files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torrelque
+import torrelque.sync
+from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS
+from torrelque.worker.log import EVENTS
+
+ROOT = Path(__file__).parents[2]
+
+RUN = 'python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox'
+SHOW = "python3 -m venv .venv && .venv/bin/pip install -q '.[embedded]' && .venv/bin/python example/batch_processing.py"
+KEPT = (
+    'client = redis.asyncio.Redis()',
+    "queue = torrelque.Torrelque(client, queue='email')",
+    'queue.schedule_sweep()          # to make due requeued tasks available again',
+    "task_id = await queue.enqueue({'addr': 'joe@doe.com'})",
+    'task_id, task_data = await queue.dequeue()',
+    'await queue.requeue(task_id, delay=30)      # or',
+    'await queue.release(task_id)',
+)
+
+
+# What the pages list
+
+
+def test_readme_opens_with_its_commands() -> None:
+    title, rest = (ROOT / 'README.md').read_text().split('\n', 1)
+    assert title == '# Torrelque'
+    assert rest.startswith(f'\n```shell\n{SHOW}\n{RUN}\n```\n')
+
+
+def test_test_command_of_the_readme_is_what_continuous_integration_runs() -> None:
+    commands = re.findall(r'(?m)^\s*(python3 -m venv .*)$', (ROOT / '.ci' / 'run').read_text())
+    assert commands == [RUN]
+
+
+def test_readme_has_the_lines_of_the_quickstart() -> None:
+    lines = (ROOT / 'README.md').read_text().splitlines()
+    places = [lines.index(line) for line in KEPT]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/data-model.md'])
+def test_table_of_keys_names_each_key_once(page: str) -> None:
+    assert sorted(named_keys((ROOT / page).read_text())) == sorted(FIXED + PREFIXES)
+
+
+@pytest.mark.parametrize('page', ['docs/data-model.md', 'docs/worker.md'])
+def test_table_of_the_keys_of_workers_names_each_key_once(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r'(?m)^\| `\{q\}:(\w+)(?::NAME)?` ', text) == [*WORKERS]
+
+
+def named_keys(text: str) -> list[str]:
+    table = re.search(r'(?m)^\| key \|.*\n\|[-|]+\n((?:\|.*\n)+)', text)
+    assert table
+    cells = [row.split('|')[1] for row in table[1].splitlines()]
+    return [name.partition(':')[0] for cell in cells for name in re.findall(r'`([^`]+)`', cell)]
+
+
+SCRIPTS = sorted(
+    path.name.removesuffix('.lua')
+    for path in importlib.resources.files('torrelque').joinpath('script').iterdir()
+    if path.name.endswith('.lua')
+)
+
+
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_script_is_in_the_data_model(name: str) -> None:
+    assert f'\n```{{lua-header}} {name}\n```\n' in (ROOT / 'docs' / 'data-model.md').read_text()
+
+
+def test_declared_keys_are_in_the_data_model_in_their_order() -> None:
+    text = (ROOT / 'docs' / 'data-model.md').read_text()
+    listed = re.findall(r'(?m)^KEYS\[(\d+)\] +\{q\}:(\w+)$', text)
+    assert listed == [(str(number), name) for number, name in enumerate(DECLARED, 1)]
+
+
+def test_reference_has_every_public_name() -> None:
+    text = (ROOT / 'docs' / 'reference.md').read_text()
+    documented = re.findall(r'\.\. auto(?:class|exception|function):: torrelque\.(\w+)\n', text)
+    assert sorted(documented) == sorted(torrelque.__all__)
+
+
+def test_reference_has_every_verb() -> None:
+    text = (ROOT / 'docs' / 'reference.md').read_text()
+    members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', text)
+    assert members
+    public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
+    assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'max_tasks', 'name', 'serialiser'}
+
+
+def test_page_of_the_worker_has_every_event_of_its_log() -> None:
+    text = (ROOT / 'docs' / 'worker.md').read_text()
+    table = re.search(r'(?m)^\| event \|.*\n\|[-|]+\n((?:\|.*\n)+)', text)
+    assert table
+    cells = [row.split('|')[1] for row in table[1].splitlines()]
+    assert sorted(name for cell in cells for name in re.findall(r'`(\w+)`', cell)) == sorted(EVENTS)
+    written = re.findall(r"'((?:worker|task)_[a-z]+)'", (ROOT / 'torrelque' / 'worker' / 'log.py').read_text())
+    assert {*written} - {'task_id'} == {*EVENTS}
+
+
+@pytest.mark.parametrize('layer', ['worker', 'tasks', 'sync', 'testing'])
+def test_reference_has_every_name_of_a_layer(layer: str) -> None:
+    text = (ROOT / 'docs' / 'reference.md').read_text()
+    found = re.findall(rf'\.\. auto(?:class|exception|function|data):: torrelque\.{layer}\.(\w+)', text)
+    assert {*found} == {*importlib.import_module(f'torrelque.{layer}').__all__}
+
+
+# The page of the architecture
+
+_FILE = re.compile(r'[\w/.-]+\.(?:py|lua|md)\b')
+ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
+FOR_CONTRIBUTORS = [
+    *(ARCHITECTURE, ROOT / 'docs' / 'contributing.md', ROOT / 'test' / 'README.md'),
+    *(ROOT / 'docs').glob('decisions/*.md'),
+]
+
+
+def named_files(page: Path) -> set[str]:
+    """Files that a page names in code spans; under a heading of a folder, the names of those in it are enough."""
+    names: set[str] = set()
+    folder = ''
+    for line in page.read_text().splitlines():
+        if heading := re.match('#+ (?:`([a-z]+/)`)?', line):
+            folder = heading[1] or ''
+        for span in re.findall('`([^`]+)`', line):
+            names.update(name if '/' in name else folder + name for name in _FILE.findall(span))
+    return {name for name in names if 'NAME' not in name}
+
+
+@pytest.mark.parametrize('page', FOR_CONTRIBUTORS, ids=lambda page: page.stem)
+def test_files_that_a_page_for_contributors_names_are_there(page: Path) -> None:
+    places = (ROOT / 'torrelque', ROOT, page.parent)
+    assert {name for name in named_files(page) if not any([*place.glob(name)] for place in places)} == set()
+
+
+def test_architecture_has_every_module_of_the_core_and_every_script() -> None:
+    package = ROOT / 'torrelque'
+    modules = [path for room in ('', 'protocol', 'aio', 'sync') for path in (package / room).glob('*.py')]
+    scripts = [path for path in (package / 'script').glob('*.lua') if not path.name.startswith('_')]
+    rooms = {f'{room}/__init__.py' for room in ('protocol', 'aio', 'sync')}
+    core = {path.relative_to(package).as_posix() for path in [*modules, *scripts]} - rooms
+    assert core - named_files(ARCHITECTURE) == set()
+
+
+def test_picture_of_the_rooms_shows_what_is_in_them(tmp_path: Path) -> None:
+    """Where it is red: ``python docs/image/rooms.py`` draws it anew."""
+    images = ROOT / 'docs' / 'image'
+    subprocess.run([sys.executable, str(images / 'rooms.py'), str(tmp_path)], check=True)
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_text() == (images / path.name).read_text(), path.name
+    assert len([*tmp_path.iterdir()]) == 2

@@ -1,0 +1,1 @@
+"""Public calls that are cancelled at each of their await points."""

@@ -1,0 +1,77 @@
+"""Calls that are cancelled at any await point lose nothing and poison nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from proof.awaits import awaits
+from proof.awaits.awaits import AGES, Effort, try_cases
+from proof.awaits.cases import CASES, TAKE, Bench, Case, putting
+from support.servers import RealServer, selected_kinds
+from torrelque import Torrelque, TorrelqueTimeoutError
+
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_each_public_call_is_tried() -> None:
+    public = {name for name in dir(Torrelque) if not name.startswith('_') and callable(getattr(Torrelque, name))}
+    assert {case.verb for case in CASES} == public | {'__aenter__', '__aexit__'}
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def _quick_and_long() -> Iterator[Any]:
+    # In every run, the first situation of each verb.
+    verbs = set[str]()
+    for case in CASES:
+        yield pytest.param(case, marks=pytest.mark.long) if case.verb in verbs else case
+        verbs.add(case.verb)
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize('case', [*_quick_and_long()], ids=lambda case: case.name)
+def test_a_call_may_be_cancelled_at_any_await_point(server: RealServer, case: Case) -> None:
+    # How a connection is made has nothing to do with the kind of server.
+    ages = AGES if server.kind == selected_kinds()[0] else ['warm']
+    figures, faults = try_cases(server, [case], Effort(ages, thorough=False))
+    assert not faults
+    assert figures['turns, once'] > 0
+
+
+# The rig sees
+
+
+async def _take_and_lose(bench: Bench) -> object:
+    """As if somebody took a task, and waited before giving it on."""
+    taken = await bench.queue.dequeue()
+    await asyncio.sleep(0)
+    return taken
+
+
+async def _swallow(bench: Bench) -> object:
+    try:
+        return await bench.queue.dequeue()
+    except asyncio.CancelledError:
+        raise TorrelqueTimeoutError from None
+
+
+async def _leave_behind(bench: Bench) -> object:
+    asyncio.get_running_loop().create_future().set_exception(ValueError('seen by nobody'))
+    return await bench.queue.get_queue_stats()
+
+
+@pytest.mark.parametrize(
+    ('call', 'complaint'),
+    [(_take_and_lose, 'with nobody'), (_swallow, 'it ends with'), (_leave_behind, 'never retrieved')],
+)
+def test_a_call_that_is_not_safe_is_found(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch, call: object, complaint: str
+) -> None:
+    monkeypatch.setattr(awaits, 'LIMIT', 1)
+    case = Case('dequeue', 'broken', call, TAKE, putting(1))  # type: ignore[arg-type]
+    _, faults = try_cases(server, [case], Effort(['warm'], thorough=False))
+    assert len(faults) == 1 and complaint in faults[0]

@@ -1,0 +1,1 @@
+"""Faults of all kinds over a crowd of producers and consumers, by seeds."""

@@ -1,0 +1,56 @@
+"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers; of each the
+first in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proof.chaos.chaos import run_seed
+from proof.chaos.faults import CONSUMERS, KEYS, LINE, SERVER, plan
+from proof.chaos.figures import Figures
+from support.servers import selected_kinds
+
+# Each is many tests, and has bounds of its own.
+pytestmark = pytest.mark.timeout(1800)
+
+SEEDS = range(1, 11)
+OF_WORKERS = range(11, 13)
+SECONDS = 4.0
+
+# As long as anything goes on, the rig waits for it, on a busy machine too.
+pytestmark = pytest.mark.timeout(900)
+
+
+def first_and_long(seeds: Sequence[int]) -> list[Any]:
+    return [seeds[0], *(pytest.param(seed, marks=pytest.mark.long) for seed in seeds[1:])]
+
+
+@pytest.mark.parametrize('seed', first_and_long(SEEDS))
+async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, tmp_path: Path) -> None:
+    figures = await run_on_one(seed, 0, tmp_path)
+    assert figures.counts['handouts'] and not figures.counts['by_workers']
+
+
+@pytest.mark.parametrize('seed', first_and_long(OF_WORKERS))
+async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
+    figures = await run_on_one(seed, 1, tmp_path)
+    assert figures.counts['by_workers'] > figures.counts['handouts'] / 10
+
+
+async def run_on_one(seed: int, worker: float, tmp_path: Path) -> Figures:
+    """A seed on one of the servers of the run, in which nothing is found."""
+    kinds = selected_kinds()
+    figures = await run_seed(kinds[seed % len(kinds)], seed, SECONDS, worker=worker, keep=tmp_path)
+    assert not figures.found, '\n'.join([*figures.found, f'the history is in {tmp_path}'])
+    assert figures.counts['tasks'] and sum(figures.faults.values()) > 20
+    return figures
+
+
+def test_a_seed_has_one_plan_and_all_seeds_have_all_faults() -> None:
+    assert plan(1, 60, 20) == plan(1, 60, 20) != plan(2, 60, 20)
+    kinds = {step.kind for seed in SEEDS for step in plan(seed, SECONDS, 20)}
+    assert kinds == {*LINE, *SERVER, *CONSUMERS, *KEYS}

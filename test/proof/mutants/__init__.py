@@ -1,0 +1,1 @@
+"""Hand-made faults, and the tests that are to see them."""

@@ -1,0 +1,151 @@
+"""Hand-made faults in what stands behind the waiting: the guard, replies of another kind, stale owners, KeyDB."""
+
+from __future__ import annotations
+
+from proof.mutants.mutant import Mutant, client, script
+
+GUARD = (
+    Mutant(
+        'guard-does-not-claim', 10, 'a wake-up that is lost makes a queue stand still',
+        (client('aio/guard', 'if self._looks >= self.patience:', 'if False:'),),
+        ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
+    ),
+    Mutant(
+        'guard-looks-for-no-call', 10, 'a call that comes to no end makes a queue stand still',
+        (client('aio/guard', 'if call not in suspects:', 'if True:'),),
+        ('guard::test_a_call_that_is_lost_without_a_word_is_made_again',),
+    ),
+    Mutant(
+        'guard-looks-after-no-link', 10, 'a link whose timer was lost waits for ever for a server that is silent',
+        (client('aio/guard', 'link.keep_watch()', 'pass'),),
+        ('guard::test_a_link_whose_timer_was_lost_is_looked_after',),
+    ),
+    Mutant(
+        'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
+        (client('aio/fetcher', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
+        ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
+    ),
+    Mutant(
+        'end-not-noticed', 10, 'a connection that had come to its end before it was taken over is waited at',
+        (client('aio/connection', 'if transport.is_closing() or stream._eof or stream.exception() is not None:',
+                'if transport.is_closing():'),),
+        ('guard::test_a_connection_that_was_closed_before_it_was_adopted_is_made_anew',),
+    ),
+    Mutant(
+        'not-connected-again', 10, 'a connection that was lost when it was adopted is made anew by the next tick only',
+        (
+            client('aio/connection', 'if self._transport is not None or self._closed:\n                    return',
+                   'return'),
+            client('aio/link', 'if self._unsent and self._transport is None:\n            self._connect()', ''),
+        ),
+        ('states_of_link::test_each_request_has_one_end_after_any_events',),
+    ),
+    Mutant(
+        'no-claim-after-a-lost-bell', 10, 'a consumer whose bell was lost waits for ever',
+        (client('aio/fetcher', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'no-claim-after-a-lost-claim', 10, 'a consumer whose claim was lost waits for ever',
+        (client('aio/fetcher', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
+                'self._error = error'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
+        (client('aio/fetcher', 'self._loop.call_later(1, self._pump)', 'pass'),),
+        ('states::test_whoever_waits_is_served_after_many_events',),
+    ),
+    Mutant(
+        'bell-asked-once', 10, 'who has heard the bell once is deaf from then on',
+        (client('aio/bell', 'self.call = None\n        if error is None:', 'if error is None:'),),
+        ('states::test_whoever_waits_is_served_after_any_events',),
+    ),
+    Mutant(
+        'keydb-with-a-limit', 10, 'a client that goes makes KeyDB stand still',
+        (client('protocol/replies', 'isinstance(reply[0], list) and len(reply[0]) >= 6', 'False'),),
+        ('keydb::test_nobody_is_blocked_with_a_limit',),
+    ),
+    Mutant(
+        'keydb-without-a-clock', 10, 'a ring that is lost makes a queue on KeyDB stand still',
+        (
+            client('aio/bell', 'self._guard.patience = int(self._bounds.block)', 'pass'),
+            client('protocol/bounds', 'guard_looks: int = 4', 'guard_looks: int = 10**6'),
+        ),
+        ('keydb::test_who_is_blocked_without_a_limit_looks_by_a_clock_of_its_own',),
+    ),
+)  # fmt: skip
+
+STALE = (
+    Mutant(
+        'claim-without-reply-left', 5, 'what a claim took whose reply was no reply waits for the end of its lease',
+        (client('aio/fetcher', 'if not self._waiters and self._again:\n            self._collect()', ''),),
+        ('replies::test_what_an_unreadable_claim_took_goes_to_others_at_once',),
+    ),
+    Mutant(
+        'lost-payload-untold', 8, 'a task whose payload was lost is nowhere when the last other task goes',
+        (script('_forget', "redis.call('LLEN', pending) <= redis.call('SCARD', holes)", 'true'),),
+        ('damage::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
+    ),
+    Mutant(
+        'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',
+        (script('release', "return held == '' or", 'return true or'),),
+        ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
+    ),
+    Mutant(
+        'stale-untold', 3, 'who lost the lease does not say so',
+        (client('protocol/lease', 'if monotonic() < task_id._held_until:', 'if True:'),),
+        ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
+    ),
+    Mutant(
+        'touch-unnoted', 6, 'who renewed the lease is told that its release was in vain',
+        (client('protocol/lease', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
+        ('stale::test_who_held_the_lease_when_it_called_is_told_that_it_was_done',),
+    ),
+    Mutant(
+        'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
+        (client('protocol/lease', "if not task_id.token:\n        return ''", 'return task_id.token'),),
+        ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
+    ),
+)  # fmt: skip
+
+REPLIES = (
+    Mutant(
+        'any-word-is-done', 6, 'a reply that nobody knows is a success',
+        (client('protocol/replies', 'if word not in known or', 'if'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'any-reply-is-ok', 6, 'what an operator asked for counts as done by any reply',
+        (client('protocol/steps', 'check_reply(self.name, reply)', 'pass'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'claim-unread-ends-waiting', 12, 'a reply of another kind ends the waiting for tasks',
+        (client('aio/fetcher', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
+        ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'trickle-is-talk', 12, 'a peer that says a byte at a time holds calls for ever',
+        (client('aio/link', 'if self._received >= self.bounds.trickle_bytes * tick:', 'if self._received:'),),
+        ('replies::test_no_call_outlives_a_peer_that_trickles',),
+    ),
+    Mutant(
+        'trickle-is-talk-to-threads', 12, 'a peer that says a byte at a time holds threads for ever',
+        (client('sync/connection',
+                'if not end or heard >= self._bounds.trickle_bytes * self._bounds.silence:', 'if True:'),),
+        ('replies::test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
+    ),
+    Mutant(
+        'moved-in-circles', 12, 'a server that sends everybody on is followed without a pause',
+        (client('aio/link', 'self._connect(pause or self._fruitless > 1)', 'self._connect(pause)'),),
+        ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
+    ),
+    Mutant(
+        'noscript-in-circles', 12, 'a server that knows no script is told it without a pause',
+        (client('aio/link', 'is not None and not request.whole:', 'is not None:'),),
+        ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
+    ),
+)  # fmt: skip
+
+WAITING = (*GUARD, *STALE, *REPLIES)

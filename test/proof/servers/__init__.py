@@ -1,0 +1,1 @@
+"""Servers that are killed, replaced by their replica, or whose slots move, while work goes on."""

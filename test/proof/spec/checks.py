@@ -1,0 +1,205 @@
+"""What a model of the queue consists of beside the server, and what must hold in each of its states."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from proof.spec.keys import (
+    BURY,
+    CANCELLED,
+    DEAD,
+    DELAY,
+    DELAYED,
+    GIVE,
+    PENDING,
+    RELEASE,
+    REQUEUE,
+    UNKNOWN,
+    WORKING,
+    bits,
+)
+from proof.spec.server import Server
+
+ONE_PLACE = '1 one place'
+PAYLOAD = '2 payload where a place, nothing left when empty'
+FENCING = '3 fencing'
+OVERLAP = '4 no two hand-outs at once'
+KEPT = '5 what is acknowledged and not final is there'
+TWICE = '6 sent twice is done once'
+STRANDED = '7 what was taken for nobody is given back'
+GROUPS = '9 groups: order, limits, slots, none forgotten'
+FINAL = '11 what is final stays final'
+REACH = '10 all can be finished'
+WAKE = '10 no lost wake-up'
+
+VERBS = {'release': RELEASE, 'requeue': REQUEUE, 'delay': DELAY, 'bury': BURY}
+NAMES = {**{number: name for name, number in VERBS.items()}, GIVE: 'give back'}
+
+IDLE, WAITING, HOLDING, SETTLING = range(4)
+NONE, SENT, RESENT, ANSWERED = range(4)
+"""A call on the wire."""
+CLAIM = 0
+"""Beside the verbs, a kind of late call."""
+
+
+class Budget(NamedTuple):
+    """How often each may still happen."""
+
+    losses: int = 0
+    kills: int = 0
+    ends: int = 0
+    """Leases that end while their consumer lives; those of the others end in any case."""
+    cancels: int = 0
+    quits: int = 0
+    """Waiting that is given up."""
+    returns: int = 0
+    """Tasks that are requeued."""
+    limits: int = 0
+    anew: int = 0
+    """Ids that are enqueued again after they were cancelled."""
+    touches: int = 0
+    memory: int = 0
+    """1 is that the memory of the server may become full."""
+
+
+NOTHING = Budget()
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What there is, and what may happen."""
+
+    consumers: int = 2
+    groups: tuple[int, ...] = (-1, -1)
+    """Of each task; -1 is none."""
+    limits: tuple[int, ...] = ()
+    new_limit: int = 1
+    verbs: tuple[str, ...] = ('release', 'requeue')
+    budget: Budget = NOTHING
+    delayed: int = 0
+    """Tasks that are enqueued with a delay."""
+    own: bool = False
+    """Whether ids are the callers'."""
+    long: bool = False
+    """Whether lists are long, so that a cancel leaves holes."""
+    bell: bool = False
+    """Whether consumers wait at the bell; else they claim, and anybody sweeps, at any time."""
+    block: bool = False
+    """Whether waiting at the bell ends by itself."""
+    removed: str = ''
+    """The rule that is left out."""
+
+
+class Consumer(NamedTuple):
+    """A process that takes tasks, what it has on the wire, and the server's records of its claims."""
+
+    phase: int = IDLE
+    held: tuple[int, ...] = ()
+    """Task and token."""
+    claim: int = NONE
+    key: int = 0
+    """Of the record of the claim."""
+    claim_ack: int = -1
+    """Key of a record that the claim deletes."""
+    reply: tuple[int, ...] = ()
+    got: tuple[int, ...] = ()
+    """What the claim has taken, answered or not: no transition looks at it."""
+    unacknowledged: int = -1
+    verb: int = 0
+    repeated: int = 0
+    unsure: int = 0
+    """Whether its lease was over when the call was made."""
+    ack: int = -1
+    did: int = 0
+    """What a settle call has answered already, to nobody."""
+    records: tuple[tuple[int, int, int], ...] = ()
+    """Key, task, token."""
+    late: tuple[tuple[int, ...], ...] = ()
+    """Calls that were given up and may yet be run."""
+    listening: int = 0
+    rang: int = 0
+    timer: int = 0
+    """The tasks whose deadlines it knows."""
+    sweeping: int = 0
+    leaving: int = 0
+
+
+class Producer(NamedTuple):
+    """The enqueue call of a task."""
+
+    call: int = NONE
+    generation: int = 0
+    ran: int = 0
+    late: tuple[int, ...] = ()
+    """Generations."""
+
+
+def broken(config: Config, server: Server, producers: tuple[tuple[int, ...], ...]) -> str:
+    """The invariant of places, payloads or groups that a state breaks, or ''."""
+    known = server.payloads
+    for task in range(len(config.groups)):
+        bit, place = 1 << task, _places(config, server, task)
+        alive = server.states[task] not in (UNKNOWN, CANCELLED) or server.working & bit
+        if place != 1 if alive else place:
+            return ONE_PLACE
+        if bool(known & bit) != bool(alive):
+            return PAYLOAD
+        if server.final & bit and server.states[task] not in (UNKNOWN, CANCELLED):
+            return FINAL
+        call, _, ran, _ = producers[task]
+        if call == ANSWERED and ran and not server.final & bit and not alive:
+            return KEPT
+    if not known and (server.pending or server.turns or server.bell or any(slot >= 0 for slot in server.slots)):
+        return PAYLOAD
+    return '' if all(_sound(config, server, group) for group in range(len(server.limits))) else GROUPS
+
+
+def _places(config: Config, server: Server, task: int) -> int:
+    """In how many places it is, those that its state does not name counted twice."""
+    bit, state, group = 1 << task, server.states[task], config.groups[task]
+    count = 0
+    named = {WORKING: server.working, DELAYED: server.delayed, DEAD: server.dead, CANCELLED: server.working}
+    for members in (server.working, server.delayed, server.dead):
+        if members & bit:
+            count += 1 if named.get(state) == members else 2
+    if group >= 0:
+        head = server.heads[group] == task
+        count += (1 if state == PENDING else 2) * (head + (server.waiting[group] >> task & 1))
+        turns = server.turns.count(task)
+        count += 0 if turns == head or config.long and turns >= head else 2
+    elif server.pending.count(task) > 1:
+        count += 2
+    elif not server.holes & bit:
+        count += server.pending.count(task) * (1 if state == PENDING else 2)
+    return count
+
+
+def _sound(config: Config, server: Server, group: int) -> bool:
+    members = [task for task in range(len(config.groups)) if config.groups[task] == group]
+    handed = [task for task in members if server.tokens[task] > server.bases[task]]
+    holding = {task for task in members if server.working >> task & 1 or server.heads[group] == task}
+    holding |= {task for task in handed if server.delayed >> task & 1}
+    later = sum(server.delayed >> task & 1 for task in members) - sum(server.delayed >> task & 1 for task in handed)
+    slots, waiting = server.slots[group], server.waiting[group]
+    if set(bits(server.holders)) & set(members) != holding or max(0, slots) != len(holding):
+        return False
+    if server.later[group] != later or (slots >= 0) != bool(holding or waiting or later):
+        return False
+    return not (waiting and server.heads[group] < 0 and slots < server.limits[group])
+
+
+def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:
+    """Who waits for what, where nothing happens by itself."""
+    safe = not config.budget.losses and not config.budget.kills
+    if not config.bell and not safe:
+        return ''
+    waiting = bool(server.turns) or any(server.states[task] == PENDING for task in server.pending)
+    ready = waiting or server.ended & server.working or server.due & server.delayed
+    patient = config.block and config.removed != 'block'
+    if config.bell and not patient and ready and any(one.phase == WAITING for one in consumers):
+        return WAKE
+    for task in bits(server.working & ~server.ended) if safe else ():
+        if not any(one.held == (task, server.tokens[task]) for one in consumers):
+            return STRANDED
+    return ''

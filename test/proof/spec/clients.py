@@ -1,0 +1,406 @@
+"""Consumers of a model of the queue: what each of their steps does to them, to the server and to the wire."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+from proof.spec.checks import (
+    ANSWERED,
+    CLAIM,
+    FENCING,
+    GROUPS,
+    HOLDING,
+    IDLE,
+    NAMES,
+    NONE,
+    OVERLAP,
+    RESENT,
+    SENT,
+    SETTLING,
+    TWICE,
+    VERBS,
+    WAITING,
+    Budget,
+    Config,
+    Consumer,
+)
+from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
+from proof.spec.keys import (
+    CANCELLED,
+    DELAY,
+    DELAYED,
+    GIVE,
+    IS_DEAD,
+    OK,
+    PENDING,
+    RELEASE,
+    REQUEUE,
+    UNKNOWN,
+    WORKING,
+    Frozen,
+)
+from proof.spec.server import Reply, Server
+
+FRESH = Consumer()
+_Run = Callable[[Server, Consumer], tuple[Consumer, str]]
+# Where they are in a frozen server.
+_STATES, _TOKENS, _WORKING, _BELL = 0, 1, 7, 13
+
+
+class Consumers:
+    """Steps of consumers, and of what dead ones have left behind."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.removed = config.removed
+        self.server = Server(config.groups, config.limits, config.removed, config.long)
+        self.tasks = range(len(config.groups))
+        self.verbs = [VERBS[name] for name in config.verbs]
+
+    def _server(self, state: State) -> Server:
+        self.server.thaw(state[0])
+        return self.server
+
+    def _is_full(self, state: State) -> bool:
+        """Whether the memory of the server is."""
+        return bool(state[4][-1] < self.config.budget.memory)
+
+    def _spend(self, state: State, name: str) -> tuple[int, ...]:
+        k = Budget._fields.index(name)
+        budget: tuple[int, ...] = state[4]
+        return (*budget[:k], budget[k] - 1, *budget[k + 1 :])
+
+    # Consumers
+
+    def _with(self, state: State, k: int, consumer: Consumer, server: Frozen | None = None) -> State:
+        consumers = sorted((*state[2][:k], tuple(consumer), *state[2][k + 1 :]))
+        return (state[0] if server is None else server, state[1], tuple(consumers), *state[3:])
+
+    def _consume(self, state: State, k: int, consumer: Consumer) -> Iterator[Step]:
+        budget = Budget(*state[4])
+        lost = (*state[:4], self._spend(state, 'losses')) if budget.losses else None
+        if consumer.phase == IDLE and not consumer.verb:
+            yield self._own(state, k, self._pump(consumer._replace(phase=WAITING)), 'asks for a task', TIME)
+        if consumer.phase == WAITING and budget.quits:
+            spent = (*state[:4], self._spend(state, 'quits'))
+            after = consumer._replace(phase=IDLE, timer=0, leaving=consumer.leaving | bool(consumer.timer))
+            yield self._own(spent, k, after, 'gives up waiting', CHOICE)
+        yield from self._claim(state, k, consumer, lost)
+        yield from self._work(state, k, consumer, budget)
+        yield from self._settle(state, k, consumer, lost)
+        for number, late in enumerate(consumer.late):
+            rest = consumer._replace(late=consumer.late[:number] + consumer.late[number + 1 :])
+            yield self._scripted(state, k, rest, functools.partial(self._run_late, late), TIME,
+                                 f'a late {NAMES.get(late[0], "claim")}{late[1:]} is run')  # fmt: skip
+        if consumer.unacknowledged >= 0:
+            after = _forget_record(consumer, consumer.unacknowledged)._replace(unacknowledged=-1)
+            yield self._own(state, k, after, 'acknowledges its claim', OWN)
+        if self.config.bell:
+            yield from self._listen(state, k, consumer)
+        if budget.kills and consumer != FRESH:
+            yield self._kill(state, k, consumer)
+
+    def _own(self, state: State, k: int, consumer: Consumer, label: str, kind: int) -> Step:
+        return f'{k} {label}', kind, self._with(state, k, consumer), ''
+
+    def _scripted(self, state: State, k: int, consumer: Consumer, run: _Run, kind: int, label: str) -> Step:
+        server = self._server(state)
+        consumer, broken = run(server, consumer)
+        return f'{k} {label}', kind, self._with(state, k, consumer, server.freeze()), broken
+
+    def _pump(self, consumer: Consumer) -> Consumer:
+        """Claim, where somebody waits and it is not done already."""
+        if consumer.claim or consumer.phase != WAITING:
+            return consumer
+        used = {record[0] for record in consumer.records} | {call[-1] for call in consumer.late}
+        used |= {call[1] for call in consumer.late if call[0] == CLAIM} | {consumer.unacknowledged, consumer.ack}
+        key = 0
+        while key in used and self.removed != 'record-own-key':
+            key += 1
+        return consumer._replace(
+            claim=SENT, key=key, claim_ack=consumer.unacknowledged, unacknowledged=-1, got=(), rang=0
+        )
+
+    # Claims
+
+    def _claim(self, state: State, k: int, consumer: Consumer, lost: State | None) -> Iterator[Step]:
+        if consumer.claim in (SENT, RESENT):
+            label = f'claim{" again" * (consumer.claim == RESENT)} is run'
+            yield self._scripted(state, k, consumer, self._run_claim, OWN, label)
+            if lost:
+                late = tuple(sorted((*consumer.late, (CLAIM, consumer.key, consumer.claim_ack))))
+                after = consumer._replace(claim=RESENT, late=late)
+                yield self._own(lost, k, after, 'claim is given up on the way and sent again', FAULT)
+        elif consumer.claim == ANSWERED:
+            yield self._learn(state, k, consumer)
+            if lost:
+                after = consumer._replace(claim=RESENT, reply=())
+                yield self._own(lost, k, after, 'claim loses its reply and is sent again', FAULT)
+
+    def _learn(self, state: State, k: int, consumer: Consumer) -> Step:
+        return self._own(state, k, self._claimed(consumer), f'learns what it claimed: {consumer.reply[:2]}', OWN)
+
+    def _run_claim(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+        ack = consumer.claim_ack
+        if self.removed == 'record-acknowledged' and consumer.claim == RESENT:
+            ack = consumer.key
+        consumer = _forget_record(consumer, ack)
+        live = consumer.got and _lives(server, consumer.got)
+        reply, consumer, broken = self._take(server, consumer, consumer.key, consumer.claim == RESENT)
+        if not broken and live and (reply.task, reply.token) != consumer.got:
+            broken = TWICE
+        if reply.task >= 0:
+            consumer = consumer._replace(got=(reply.task, reply.token))
+        words = (reply.task, reply.token, int(reply.more), int(reply.due), reply.wait)
+        return consumer._replace(claim=ANSWERED, reply=words), broken
+
+    def _take(
+        self, server: Server, consumer: Consumer, key: int, resent: bool
+    ) -> tuple[Reply, Consumer, str]:  # fmt: skip
+        record = next(((task, token) for other, task, token in consumer.records if other == key), None)
+        before = server.states[:]
+        reply = server.claim(record, resent, True)
+        task, broken = reply.task, ''
+        if task >= 0 and not reply.again:
+            broken = self._judge_hand_out(server, task, before)
+            server.out |= 1 << task
+            records = [other for other in consumer.records if other[0] != key]
+            if self.config.budget.losses:
+                consumer = consumer._replace(records=tuple(sorted((*records, (key, task, reply.token)))))
+        return reply, consumer, broken
+
+    def _judge_hand_out(self, server: Server, task: int, before: list[int]) -> str:
+        if server.out >> task & 1:
+            return OVERLAP
+        group = self.config.groups[task]
+        if group >= 0:
+            others = [other for other in self.tasks if other != task and self.config.groups[other] == group]
+            retried = [other for other in others if server.tokens[other] > server.bases[other]]
+            holding = sum(server.working >> other & 1 for other in others)
+            holding += sum(before[other] == DELAYED for other in retried)
+            earlier = any(before[other] == PENDING and server.orders[other] < server.orders[task] for other in others)
+            if earlier or holding >= server.limits[group]:
+                return GROUPS
+        return ''
+
+    def _claimed(self, consumer: Consumer) -> Consumer:
+        """The reply has come; as `Fetcher._claimed`."""
+        task, token, more, due, wait = consumer.reply
+        waited = consumer.phase == WAITING
+        consumer = consumer._replace(claim=NONE, reply=(), got=())
+        if task >= 0:
+            consumer = consumer._replace(unacknowledged=consumer.key if self.config.budget.losses else -1)
+            if waited:
+                # Who is served is not there any more to keep the time.
+                consumer = consumer._replace(phase=HOLDING, held=(task, token), timer=0)
+            elif self.removed != 'give-back':
+                consumer = consumer._replace(
+                    phase=SETTLING, held=(task, token), verb=GIVE, ack=consumer.unacknowledged, unacknowledged=-1
+                )
+        if not self.config.bell:
+            return consumer if task >= 0 else consumer._replace(phase=IDLE)
+        stays = consumer.phase == WAITING
+        if due and self.removed != 'sweep-due':
+            consumer = consumer._replace(sweeping=1)
+        if (consumer.rang or wait) and not stays and self.removed != 'ring-leave':
+            consumer = consumer._replace(leaving=1)
+        if more or consumer.rang and stays and self.removed != 'rang-meanwhile':
+            return self._pump(consumer)
+        return consumer if due or not stays else self._wait(consumer, wait)
+
+    def _run_late(self, late: tuple[int, ...], server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+        consumer = _forget_record(consumer, late[-1])
+        if late[0] != CLAIM:
+            return consumer, self._run_settle(server, late[0], late[1], late[2], False, 0)[1]
+        key = late[1]
+        open_call = consumer.claim and consumer.key == key or consumer.unacknowledged == key
+        live = (consumer.got or consumer.held) if open_call else ()
+        live = live if live and _lives(server, live) else ()
+        reply, consumer, broken = self._take(server, consumer, key, False)
+        if not broken and live and (reply.task, reply.token) != live:
+            broken = TWICE
+        if reply.task >= 0 and consumer.claim and consumer.key == key:
+            consumer = consumer._replace(got=(reply.task, reply.token))
+        return consumer, broken
+
+    # Work
+
+    def _work(self, state: State, k: int, consumer: Consumer, budget: Budget) -> Iterator[Step]:
+        if consumer.phase != HOLDING:
+            return
+        for verb in self.verbs:
+            returns = verb in (REQUEUE, DELAY)
+            if returns and not budget.returns:
+                continue
+            after = consumer._replace(phase=SETTLING, verb=verb, ack=consumer.unacknowledged, unacknowledged=-1)
+            after = after._replace(unsure=int(verb == RELEASE and _is_over(state, consumer.held)))
+            spent = (*state[:4], self._spend(state, 'returns')) if returns else state
+            # What need not be, or not for ever, is a choice.
+            kind = CHOICE if returns else TIME
+            if budget.losses or budget.kills:
+                yield self._own(spent, k, after, f'sends {NAMES[verb]} {consumer.held}', kind)
+            else:
+                # It is the same whether it was sent now or has been on its way for long.
+                yield self._scripted(spent, k, after, functools.partial(self._settled, state, False), kind,
+                                     f'{NAMES[verb]} {consumer.held} is answered')  # fmt: skip
+        if budget.touches:
+            spent = (*state[:4], self._spend(state, 'touches'))
+            yield self._scripted(spent, k, consumer, self._run_touch, CHOICE, f'touches {consumer.held}')
+
+    def _run_touch(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+        task, token = consumer.held
+        before, current = server.freeze(), _lives(server, consumer.held)
+        outcome = server.touch(task, token)
+        if current:
+            server.out |= 1 << task
+        return consumer, FENCING if not current and (outcome == OK or server.freeze() != before) else ''
+
+    def _settle(self, state: State, k: int, consumer: Consumer, lost: State | None) -> Iterator[Step]:
+        if not consumer.verb:
+            return
+        label = f'{NAMES[consumer.verb]}{" again" * consumer.repeated} {consumer.held}'
+        yield self._scripted(state, k, consumer, functools.partial(self._settled, state, False), OWN,
+                             f'{label} is answered')  # fmt: skip
+        if lost:
+            yield self._scripted(lost, k, consumer, functools.partial(self._settled, state, True), FAULT,
+                                 f'{label} loses its reply')  # fmt: skip
+            late = tuple(sorted((*consumer.late, (consumer.verb, *consumer.held, consumer.ack))))
+            after = consumer._replace(repeated=1, late=late)
+            yield self._own(lost, k, after, f'{label} is given up on the way and sent again', FAULT)
+
+    def _settled(self, state: State, lost: bool, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+        consumer = _forget_record(consumer, consumer.ack)
+        task, token = consumer.held
+        outcome, broken = OK, ''
+        full = self._is_full(state)
+        if not (full and self.removed == 'removed-first' and consumer.verb != RELEASE):
+            was = server.states[task] if token > server.bases[task] else UNKNOWN
+            before = state[0]
+            resent = bool(consumer.repeated)
+            outcome, broken = self._run_settle(server, consumer.verb, task, token, resent, consumer.unsure)
+            if consumer.did and not broken:
+                # Where the task was finished meanwhile, a release under a lease counts as done, the others as refused.
+                same = (outcome <= IS_DEAD) == (consumer.did <= IS_DEAD)
+                counts = consumer.verb == RELEASE and not consumer.unsure
+                same = same or was == UNKNOWN and (outcome <= IS_DEAD) == counts
+                same = same or token <= server.bases[task]
+                broken = '' if same and (server.freeze()[:13] == before[:13]) else TWICE
+        if lost:
+            return consumer._replace(repeated=1, did=consumer.did or outcome), broken
+        return consumer._replace(phase=IDLE, held=(), verb=0, repeated=0, unsure=0, ack=-1, did=0), broken
+
+    def _run_settle(
+        self, server: Server, verb: int, task: int, token: int, resent: bool, unsure: int
+    ) -> tuple[int, str]:
+        current = _lives(server, (task, token))
+        cancelled = server.states[task] == CANCELLED and server.tokens[task] == token and server.working >> task & 1
+        before = None if current or cancelled else server.freeze()
+        if verb == RELEASE:
+            outcome = server.release(task, token, resent, unsure)
+        else:
+            outcome = server.give_back(task, token, 1 << token, verb)
+        if current:
+            server.out &= ~(1 << task)
+            if verb == RELEASE:
+                server.final |= 1 << task
+        elif before is not None and server.freeze() != before:
+            return outcome, FENCING
+        told = outcome not in (OK,) or resent and not unsure or bool(server.marks[task] & 1 << token)
+        return outcome, '' if current or told else FENCING
+
+    # The bell
+
+    def _listen(self, state: State, k: int, consumer: Consumer) -> Iterator[Step]:
+        if consumer.listening and state[0][_BELL]:
+            server = self._server(state)
+            server.bell = 0
+            frozen = server.freeze()
+            yield f'{k} hears the bell', OWN, self._with(state, k, self._rung(consumer, True), frozen), ''
+        if consumer.listening and self.config.block and self.removed != 'block':
+            yield self._own(state, k, self._rung(consumer, False), 'has waited for a block', TIME)
+        if consumer.timer:
+            working, ended, delayed, due = state[0][_WORKING:_WORKING + 4]
+            running = working & ~ended | delayed & ~due
+            due = consumer.timer & (working & ended | delayed & due)
+            if consumer.timer & ~running:
+                after = consumer._replace(timer=0, sweeping=1)
+                yield self._own(state, k, after, 'has its time come', OWN if due else TIME)
+        if consumer.sweeping:
+            yield self._scripted(state, k, consumer, self._run_sweep, OWN, 'sweeps')
+        if consumer.leaving:
+            yield self._scripted(state, k, consumer._replace(leaving=0), _run_leave, OWN, 'leaves the bell')
+
+    def _rung(self, consumer: Consumer, rung: bool) -> Consumer:
+        if self.removed != 'rang-meanwhile':
+            consumer = consumer._replace(rang=int(consumer.rang or bool(consumer.claim)))
+        consumer = consumer._replace(listening=0)
+        if consumer.phase == WAITING:
+            return self._pump(consumer)
+        return consumer._replace(leaving=1) if rung and self.removed != 'ring-leave' else consumer
+
+    def _wait(self, consumer: Consumer, wait: int) -> Consumer:
+        return consumer._replace(listening=1, timer=wait if self.removed != 'timer' else 0)
+
+    def _run_sweep(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+        server.sweep()
+        return self._pump(consumer._replace(sweeping=0)), ''
+
+    # The dead
+
+    def _kill(self, state: State, k: int, consumer: Consumer) -> Step:
+        late = list(consumer.late)
+        if consumer.claim in (SENT, RESENT):
+            late.append((CLAIM, consumer.key, consumer.claim_ack))
+        if consumer.verb:
+            late.append((consumer.verb, *consumer.held, consumer.ack))
+        # A record that no call names is as good as gone.
+        keys = {call[1] for call in late if call[0] == CLAIM}
+        records = tuple(record for record in consumer.records if record[0] in keys)
+        ghost = Consumer(late=tuple(sorted(late)), records=records, listening=consumer.listening)
+        ghosts = state[3] if ghost == FRESH else tuple(sorted((*state[3], tuple(ghost))))
+        after = self._with((*state[:3], ghosts, self._spend(state, 'kills')), k, FRESH)
+        return f'{k} is killed, and another begins', FAULT, after, ''
+
+    def _haunt(self, state: State, k: int, ghost: Consumer) -> Iterator[Step]:
+        """What a dead consumer still has on the wire."""
+        for number, late in enumerate(ghost.late):
+            server = self._server(state)
+            rest = ghost._replace(late=ghost.late[:number] + ghost.late[number + 1 :])
+            after, broken = self._run_late(late, server, rest)
+            label = f"a dead one's {NAMES.get(late[0], 'claim')}{late[1:]} is run"
+            yield label, TIME, self._with_ghost(state, k, after, server.freeze()), broken
+        if ghost.listening and state[0][_BELL]:
+            server = self._server(state)
+            server.bell = 0
+            after = ghost._replace(listening=0)
+            yield 'a dead one hears the bell', TIME, self._with_ghost(state, k, after, server.freeze()), ''
+
+    def _with_ghost(self, state: State, k: int, ghost: Consumer, server: Frozen) -> State:
+        rest = (*state[3][:k], *state[3][k + 1 :])
+        if not any(call[0] == CLAIM for call in ghost.late):
+            ghost = ghost._replace(records=())
+        ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
+        return (server, state[1], state[2], ghosts, state[4])
+
+
+def _is_over(state: State, delivery: tuple[int, ...]) -> bool:
+    task, token = delivery
+    states, tokens, ended = state[0][_STATES], state[0][_TOKENS], state[0][_WORKING + 1]
+    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)
+
+
+def _lives(server: Server, delivery: tuple[int, ...]) -> bool:
+    task, token = delivery
+    return server.states[task] == WORKING and server.tokens[task] == token
+
+
+def _forget_record(consumer: Consumer, key: int) -> Consumer:
+    if key < 0:
+        return consumer
+    return consumer._replace(records=tuple(record for record in consumer.records if record[0] != key))
+
+
+def _run_leave(server: Server, consumer: Consumer) -> tuple[Consumer, str]:
+    server.leave()
+    return consumer, ''
