@@ -100,7 +100,7 @@ class _Lines(logging.Handler):
         line = record.getMessage()
         named = re.findall(r"queue '[^']*'", line)
         # Layers, whose loggers are children of this one, have lines that are about no queue.
-        nameless = record.name == 'torrelque' and not (named or re.search(r'the server( at \S+| that Sentinel)', line))
+        nameless = record.name == 'torrelque' and not (named or re.search(r'\bthe server\b(?! is back| to come)', line))
         if nameless or len({*named}) < len(named):
             self.bad.append(line)
 

@@ -1,7 +1,5 @@
 """The exception tree.  Each class says what is true once it was raised."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import TypeVar
 
 import redis.exceptions
@@ -25,16 +23,6 @@ def of_queue(queue: str | None, error: E) -> E:
     if error.queue is None:
         error.queue = queue
     return error
-
-
-@contextlib.contextmanager
-def naming(queue: str) -> Iterator[None]:
-    """Have the errors of a block say which queue they are about."""
-    try:
-        yield
-    except TorrelqueError as exc:
-        of_queue(queue, exc)
-        raise
 
 
 def reason_of(error: BaseException) -> str:

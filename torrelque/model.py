@@ -76,7 +76,7 @@ class TorrelqueTaskId(str):
         return self
 
     def __copy__(self) -> 'TorrelqueTaskId':
-        # What is known of the lease is known to all who have the id.
+        # A copy is the same object, so that what is noted of the lease is known to everybody who has the id.
         return self
 
     def __deepcopy__(self, memo: object) -> 'TorrelqueTaskId':

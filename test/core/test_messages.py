@@ -22,6 +22,7 @@ import redis.asyncio
 import torrelque.sync
 from support.bounding import Bound
 from support.servers import MakeServer, RealServer, free_port
+from support.sources import parse
 from torrelque import (
     Torrelque,
     TorrelqueBulkError,
@@ -34,7 +35,7 @@ from torrelque import (
     TorrelqueServerError,
     TorrelqueTimeoutError,
 )
-from torrelque.error import copy_error, naming, of_queue, reason_of
+from torrelque.error import copy_error, of_queue, reason_of
 from torrelque.protocol.bounds import BOUNDS
 
 pytestmark = pytest.mark.first_server
@@ -280,9 +281,7 @@ def test_an_error_without_a_queue_says_as_much() -> None:
 def test_an_error_keeps_the_queue_that_it_was_given_first() -> None:
     error = of_queue('mail', TorrelqueServerError('OOM'))
     error.passing = True
-    with pytest.raises(TorrelqueServerError), naming('post'):
-        raise error
-    copied = copy_error(error)
+    copied = copy_error(of_queue('post', error))
     assert str(copied) == str(error) == "queue 'mail': OOM" and copied.passing  # type: ignore[attr-defined]
     assert error.args == ('OOM',) and reason_of(error) == 'OOM' and reason_of(KeyError()) == 'KeyError()'
 
@@ -290,7 +289,7 @@ def test_an_error_keeps_the_queue_that_it_was_given_first() -> None:
 @pytest.mark.parametrize('path', CORE, ids=lambda path: f'{path.parent.name}.{path.stem}')
 def test_each_line_of_the_log_is_given_a_name(path: Path) -> None:
     nameless = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith('logger.'):
             given = {ast.unparse(argument).rpartition('.')[2] for argument in node.args}
             if not given & NAMES:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.sources import parse
 from torrelque.codec import JSON
 from torrelque.protocol import calls, replies
 from torrelque.protocol.calls import Calls
@@ -89,7 +90,7 @@ def test_what_settles_is_known_by_its_token_and_mark() -> None:
 
 def test_there_is_one_builder_and_one_reader_of_each_in_the_same_order() -> None:
     names = [row.name for row in TABLE]
-    (made,) = [node for node in ast.parse(inspect.getsource(calls)).body if getattr(node, 'name', '') == 'Calls']
+    (made,) = [node for node in parse(inspect.getsource(calls)).body if getattr(node, 'name', '') == 'Calls']
     assert isinstance(made, ast.ClassDef)
     methods = [node.name for node in made.body if isinstance(node, ast.FunctionDef)]
     assert [name for name in methods if name in ROWS] == names

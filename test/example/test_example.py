@@ -18,6 +18,7 @@ from support import examples
 from support.examples import COLUMNS, Example, Run, count_keys, read_terminal, server_of
 from support.processes import is_alive, wait_end
 from support.servers import RealServer
+from support.sources import parse
 
 run = examples.run
 
@@ -202,7 +203,7 @@ def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server:
     for folder in folders:
         example = run('batch_processing', folder, '--url', server.url, '--processes', 2, '--bulk', 2)
         total = check_table(example.finish())
-        nodes = [node for path in folder.rglob('*.py') for node in ast.walk(ast.parse(path.read_text('utf-8')))]
+        nodes = [node for path in folder.rglob('*.py') for node in ast.walk(parse(path.read_text('utf-8')))]
         assert total == {
             'files': len(list(folder.rglob('*.py'))),
             'unreadable': 0,

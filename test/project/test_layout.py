@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.sources import parse
 from torrelque.worker.held import Held
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 def own_imports(path: Path) -> Iterator[tuple[str, str]]:
     """What a module imports of the package, inside functions too: dotted paths of modules, and names in them."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path.read_text())):
         if isinstance(node, ast.Import):
             pairs = [(alias.name, '') for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -123,7 +124,7 @@ def test_a_held_task_is_changed_by_its_own_methods_alone() -> None:
     written = {
         (name_of(path), node.attr)
         for path in sorted((PACKAGE / 'worker').glob('*.py'))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)) and node.attr in own
         and not (isinstance(node.value, ast.Name) and node.value.id == 'self')
     }  # fmt: skip
@@ -131,15 +132,13 @@ def test_a_held_task_is_changed_by_its_own_methods_alone() -> None:
 
 
 def lines_of(path: Path) -> int:
-    """Lines of a module without those of docstrings."""
+    """Lines of a module without those of docstrings, be it of a function, a constant or an attribute."""
     text = path.read_text()
     strings = [
-        node.body[0]
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.body and isinstance(node.body[0], ast.Expr)
-        and isinstance(node.body[0].value, ast.Constant) and isinstance(node.body[0].value.value, str)
-    ]  # fmt: skip
+        node
+        for node in ast.walk(parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
     return len(text.splitlines()) - sum((string.end_lineno or 0) - string.lineno + 1 for string in strings)
 
 
@@ -164,14 +163,14 @@ def changes_path(node: ast.AST) -> bool:
 
 def test_a_change_of_the_path_is_found() -> None:
     for line in ('sys.path[:0] = [1]', 'sys.path.append(1)', 'sys.path += [1]', 'sys.path = [1]'):
-        assert any(map(changes_path, ast.walk(ast.parse(line)))), line
-    assert not any(map(changes_path, ast.walk(ast.parse('place = sys.path[0]; paths = [*sys.path]'))))
+        assert any(map(changes_path, ast.walk(parse(line)))), line
+    assert not any(map(changes_path, ast.walk(parse('place = sys.path[0]; paths = [*sys.path]'))))
 
 
 def test_nothing_changes_where_modules_are_looked_for() -> None:
     """`pythonpath` of pytest is the one entry, and `PYTHONPATH` of whatever is run by ``python -m``."""
     for path in [*TESTS, *EXAMPLES]:
-        changes = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if changes_path(node)]
+        changes = [ast.unparse(node) for node in ast.walk(parse(path.read_text())) if changes_path(node)]
         assert changes == [], path
 
 

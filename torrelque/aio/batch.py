@@ -37,15 +37,24 @@ class Batch:
         droppable: bool = False,
     ) -> None:
         self._link = link
+        """Over which calls are sent."""
         self._transition = transition
+        """The script that they are of."""
         self._head = head
+        """Makes what a call has once."""
         self._droppable = droppable
+        """Whether a task is left out whose caller was cancelled."""
         self._bulk, self._bulk_bytes = bounds.bulk, bounds.bulk_bytes
         self._waiting: collections.deque[_Item] = collections.deque()
+        """Tasks for the next call, in the order in which they came."""
         self._away = 0
+        """Calls that are on their way."""
         self._scheduled = False
+        """Whether a call is going to be sent at the end of this turn of the loop."""
         self._crowd = False
+        """Whether the last call was of several tasks, whose callers are likely to call again in one turn."""
         self._idle: asyncio.Event = asyncio.Event()
+        """Set while nothing waits and nothing is on its way."""
         self._idle.set()
 
     def add(self, args: Sequence[Arg], task_id: str, size: int = 0) -> 'asyncio.Future[Outcome]':
@@ -55,7 +64,8 @@ class Batch:
         if not self._away and not self._scheduled:
             self._idle.clear()
             if self._crowd:
-                # Those who were served together come again together: let them all come.
+                # Coroutines that one reply resolved will call again in this turn of the loop.  Send at its end, so that
+                # one call serves them all.
                 self._scheduled = True
                 self._link.loop.call_soon(self._send)
             else:
@@ -103,7 +113,7 @@ class Batch:
         else:
             self._tell(items, reply, error)
         if isinstance(error, TorrelqueConnectionError):
-            # They waited behind it; each would wait as long once more.
+            # Fail what waited behind the lost call, too: each next call would be waited for as long once more.
             while self._waiting:
                 _, _, future, _ = self._waiting.popleft()
                 if not future.cancelled():
@@ -111,7 +121,7 @@ class Batch:
         if self._away or self._scheduled:
             return
         if self._waiting:
-            # After those who were just served, who may come again.
+            # Send at the end of the turn, because the callers that were just served may call again in it.
             self._scheduled = True
             self._link.loop.call_soon(self._send)
         else:
@@ -125,7 +135,7 @@ class Batch:
             except UnreadableError as exc:
                 error = of_queue(self._transition.queue, exc)
             except Exception as exc:
-                # Whatever it is, who waits for it is told.
+                # Whatever the error is, the callers wait for it.
                 error = exc
         for k, (_, task_id, future, _) in enumerate(items):
             if future.cancelled():

@@ -1,7 +1,7 @@
-"""The doorbell: a list of one element, at which those who wait block, over a connection of its own.
+"""The doorbell: a list of one element, at which consumers that wait block, over a connection of its own.
 
-Whoever makes work available puts the element there, and one of those who block takes it: not a task, which could be
-lost together with the connection.  A block ends after ``Bounds.block``, so that a connection that is dead is noticed.
+Whoever makes work available puts the element there, and one of the consumers that block takes it: not a task, which
+could be lost together with the connection.  A block ends after ``Bounds.block``, so that a dead connection is noticed.
 Only KeyDB is waited at without a limit: it stands still for good after a client has gone that was blocked with one
 (https://github.com/Snapchat/KeyDB/issues/928).
 """
@@ -31,20 +31,26 @@ class Bell:
         bounds: Bounds,
     ) -> None:  # fmt: skip
         self.link = link
+        """The connection at which nothing but blocks are sent."""
         self.call: Request | None = None
         """The block, or the question before the first, that is on its way."""
         self.endless = False
         """Whether blocks are without a limit."""
         self._known = False
+        """Whether it is known whether the server is KeyDB."""
         self._key = key
+        """The key of the list."""
         self._rung = rung
+        """Called after each block, see above."""
         self._guard = guard
+        """Claims every ``Bounds.block`` where blocks are without a limit."""
         self._bounds = bounds
         self._since = 0.0
+        """When the block began, by the loop's clock."""
         self._set_silence()
 
     def listen(self) -> None:
-        """Block, unless that is done already."""
+        """Block, unless a block is on its way."""
         if self.call is None:
             if not self._known:
                 self._ask(IS_KEYDB, self._made_out)
@@ -69,7 +75,7 @@ class Bell:
         self.listen()
 
     def _set_silence(self) -> None:
-        # The connection is silent for as long as it blocks.
+        # The server says nothing while it blocks, so the link is to wait for longer.
         self.link.silence = self._bounds.silence + (self._bounds.endless_block if self.endless else self._bounds.block)
 
     def _heard(self, reply: Any, error: Exception | None) -> None:

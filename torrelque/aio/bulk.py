@@ -68,7 +68,7 @@ async def enqueue_all(
                     if made.add(task):
                         await sender.send()
         except Exception:
-            # What was taken from the iterable before it failed would be lost to its owner.
+            # Tasks that were taken from the iterable before it failed would be lost to its owner, so send them.
             await sender.finish()
             raise
         await sender.finish()
@@ -90,7 +90,7 @@ async def settle_all(session: Session, many: Many) -> list[bool]:
             for (ids, _), reply in zip(some, replies, strict=True):
                 done += told_of_many(many.name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
-        # Of those that went before, or beside it, nobody is told either.
+        # The error hides what became of the calls before it, and of those beside it: remember them all.
         session.unsure.note_all(many.name, (args for _, args in sent), many.width)
         raise
     if session.unsure:

@@ -26,7 +26,7 @@ class Connector(Protocol):
     """Makes connections to the server that has the queue."""
 
     client: Any
-    """What it makes them from."""
+    """The client that the connections are made from."""
     cluster: bool
     """Whether the server may be another one after an error that says so."""
 
@@ -69,23 +69,39 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, connector: Connector, bounds: Bounds) -> None:
         self.loop = asyncio.get_running_loop()
+        """The event loop that it belongs to."""
         self.bounds = bounds
+        """Limits and times of the queue objects that have this connection."""
         self.established = False
         """Whether there ever was a connection."""
         self._connector = connector
+        """What makes connections to the server that has the queue."""
         self._server = 'the server'
+        """What log lines call the server that was connected to last, or tried."""
         self._connection: Any = None
+        """The client library's connection, whose socket was taken over; None when there is none."""
         self._transport: asyncio.Transport | None = None
+        """Where calls are written; None when there is no connection."""
         self._reader: Any = None
+        """Makes replies of bytes, anew for each connection."""
         self._connecting: asyncio.Task[None] | None = None
+        """Tries to connect, until it has succeeded or nobody wants a connection any more."""
         self._anew = False
+        """Whether the next connection is made after something went wrong: where the server is, is asked anew."""
         self._error: BaseException | None = None
+        """Why there is no connection, or why the last one was lost; None when there is one."""
         self._quiet = 0
+        """Ticks since the last reply."""
         self._received = 0
+        """Bytes since the last tick of a reply that is not whole yet."""
         self._fruitless = 0
+        """Connections, one after the other, over which no reply came."""
         self._patience = self.bounds.connect
+        """s for the next attempt to connect: longer each time."""
         self._loss_told = False
+        """Whether the log says that there is no connection."""
         self._closed = False
+        """Whether no connection is to be made any more."""
 
     @property
     def connected(self) -> bool:
@@ -117,15 +133,15 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     def _ready(self) -> None:
-        """There is a connection."""
+        """Send what waits: there is a connection now."""
         raise NotImplementedError
 
     def _refuse(self, error: Exception) -> None:
-        """There will be no connection, for a reason that time does not mend."""
+        """Tell whoever waits that there will be no connection, for a reason that time does not mend."""
         raise NotImplementedError
 
     def _lost(self) -> None:
-        """The connection is lost, `_error` says why."""
+        """Give the connection up; `_error` says why."""
         raise NotImplementedError
 
     # Losing
@@ -159,11 +175,12 @@ class Connection(asyncio.Protocol):
         try:
             await self._try_to_connect(pause)
         finally:
-            # Cancelled at the end of its loop it would keep the frames of who did that, and all that these refer to.
+            # Drop the reference: a task that was cancelled at the end of its loop keeps the frames of whoever did that,
+            # and all that these refer to.
             self._connecting = None
 
     async def _try_to_connect(self, pause: bool) -> None:
-        # Longer each time for a server that takes connections and gives no reply.
+        # The pause is longer each time the server took a connection and gave no reply.
         delay = min(0.5, 0.05 * 2 ** min(4, self._fruitless))
         if pause:
             await asyncio.sleep(delay)
@@ -175,7 +192,7 @@ class Connection(asyncio.Protocol):
                     self._adopt(made.pop())
                 if self._transport is not None or self._closed:
                     return
-                # The server had closed it before it was adopted, and this task was still here to connect.
+                # The server had closed the connection before it was adopted: connect again, after a pause.
                 await asyncio.sleep(delay)
                 delay = min(0.5, delay * 2)
             except Exception as exc:
@@ -195,7 +212,7 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(delay)
                 delay, self._patience = min(0.5, delay * 2), min(6, self._patience * 2)
             finally:
-                # Also where the attempt was cancelled after it had succeeded.
+                # A connection is left here when the attempt was cancelled after it had succeeded.
                 for connection in made:
                     _shut(connection)
 
@@ -203,18 +220,18 @@ class Connection(asyncio.Protocol):
         connection = await self._connector.make(self._anew)
         made.append(connection)
         self._server = server_name(connection)
-        # Its repetition and its patience are ours.
+        # The client library neither repeats nor waits: both are done here.
         connection.socket_timeout = connection.socket_connect_timeout = self.bounds.connect
         connection.retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         try:
             await connection.connect()
         except Exception as exc:
-            # Closed meanwhile, it is nobody's failure.
+            # The link was closed meanwhile, so nobody is to be told.
             if self._closed:
                 return
             if isinstance(exc, (OSError, redis.exceptions.RedisError, asyncio.TimeoutError)):
                 raise
-            # The client library does not make out what the server says.
+            # The client library does not understand what the server says.
             raise redis.exceptions.ConnectionError(f'the handshake failed: {exc!r}') from exc
 
     def _adopt(self, connection: Any) -> None:
@@ -234,8 +251,8 @@ class Connection(asyncio.Protocol):
         stream = connection._reader
         if rest := bytes(stream._buffer):
             self._reader.feed(rest)
-        # A stream that has come to its end is not read from any more, though its transport may not be closing: what is
-        # written to it would wait in vain for a reply, and nobody would be told.
+        # A stream that has come to its end is not read from any more, though its transport may not be closing.  A call
+        # that was written to it would wait in vain for a reply, and nobody would be told.
         if transport.is_closing() or stream._eof or stream.exception() is not None:
             self._error = ConnectionResetError('the server closed the connection')
             self._lost()

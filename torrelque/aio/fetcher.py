@@ -1,11 +1,48 @@
 """Waiting consumers share one blocking connection; the sweep timer.
 
-All who wait for a task of one `Torrelque` wait here.  A claim by script takes as many tasks as there are waiters, who
-get them in the order of their calls.  When there are none the fetcher blocks at the doorbell, a list of one element,
-on a connection of its own, and claims again after every wake, error or `BLOCK` seconds.  No task is ever popped by a
-blocking command, which could lose it together with the connection.
+All calls of `dequeue` of one `Torrelque` wait here.  A claim by script takes as many tasks as there are waiters, and
+they get them in the order of their calls.  When there are none the fetcher blocks at the doorbell, a list of one
+element, on a connection of its own.  No task is ever popped by a blocking command, because it could be lost together
+with the connection.
 
-It is a state machine of callbacks: no task of the event loop runs here that could be cancelled at a bad moment.
+The fetcher is a state machine of callbacks: no task of the event loop runs here that could be cancelled at a bad
+moment.  Its states:
+
+IDLE        nobody waits
+CLAIMING    a claim is on its way (`_claiming`)
+LISTENING   the last claim left somebody waiting: the bell is listened at (`_bell.call`), and a timer runs until the
+            nearest deadline (`_timer`)
+AWAY        the last claim failed, and the server was there before (`_error`): everybody waits on
+COLLECTING  the last claim failed and nobody waits any more, but it may have taken tasks (`_again`): it is made again
+            until its reply has come, for a minute at the most, and what it brings is given back
+CLOSED      nothing is claimed any more (`_closed`)
+
+               a call waits                      somebody is not served
+    IDLE --------------------------> CLAIMING -------------------------------> LISTENING
+     ^   <-- everybody is served ---  |    ^  <-- rung, block over or lost ---
+     |                                |    |
+     |                      it failed |    | after 0.1 s
+     |  its reply has come            v    |
+    COLLECTING <-------------------- AWAY -+
+                nobody waits any more
+
+Whenever the last waiter goes, by its time or because it was cancelled, the state is IDLE, but for a claim that is on
+its way or in doubt.  A sweep (`_sweeping`) is sent when something is due, and a claim right behind it; it belongs to no
+state.
+
+Who wakes whom.  A script that makes work available rings the bell, and one process of those that listen takes the ring:
+its block ends, and it claims (`_rung`).  The process whose timer runs out sweeps, then claims (`_due`).  Whoever took a
+ring, or told the server by ``staying`` that it keeps the time, and has nobody waiting any more, rings for the others
+(`_ring`, by ``leave``): a ring is passed on, and never lost.
+
+What happens on loss.
+
+the connection for calls  the link sends the claim again for ten seconds, marked as sent before; the server answers it
+                          from the record of the first (`records`).  Then AWAY or, before there ever was a connection,
+                          an error for everybody who waits
+the bell's connection     a ring may be lost with it: a claim is made after 0.2 s, or the bell rung where nobody waits
+a waiter that goes        what a claim brings for it goes to the next one, or back to the head of the queue, uncounted
+a wake-up, by any fault   the guard claims (`guard`)
 """
 
 import asyncio
@@ -38,12 +75,12 @@ logger = logging.getLogger('torrelque')
 
 
 class Fetcher:
-    """Takes tasks of one queue for all who wait for one in this process.
+    """Takes tasks of one queue for whoever waits for one by the same queue object.
 
     While anybody waits, a claim or a sweep is on its way, the bell is listened at, or a timer runs that will claim; and
     should that ever fail, the guard claims.
 
-    ``give_back`` puts tasks that nobody waits for any more to the head of the queue, uncounted; ``reject`` buries one
+    ``give_back`` puts tasks for which nobody waits any more to the head of the queue, uncounted; ``reject`` buries one
     whose payload cannot be read.
     """
 
@@ -56,26 +93,47 @@ class Fetcher:
         reject: Callable[[str | bytes, str, BaseException], None],
     ) -> None:
         self._link = link
+        """The connection for calls."""
         self._calls = calls
+        """The builders of calls, and the scripts."""
         self._bounds = calls.bounds
+        """Limits and times."""
         self._loads = calls.serialiser.loads
+        """Makes a task of its payload."""
+        # What becomes of tasks for which nobody waits, and of those that cannot be read.
         self._give_back, self._reject = give_back, reject
         self._records = Records(link, calls.keys['claim'], calls.bounds)
+        """Names of the claims' records, and which of them may go."""
         self.acknowledge = self._records.acknowledge
+        """Asked by each call that settles tasks: the record that it may delete in passing."""
+        # The event loop that it belongs to; the queue's name, for messages.
         self._loop, self._name = link.loop, calls.name
         self._waiters: collections.deque[Waiter] = collections.deque()
+        """The calls of `dequeue` that wait, in their order."""
         self._replies = 0
+        """Claims that were answered: by it a waiter knows whether the server has replied since its call."""
         self._again = False
+        """Whether the last claim had no reply, so that the next one asks for the same record."""
         self._claiming: asyncio.Future[None] | None = None
+        """Done when the claim that is on its way has come back; None when none is."""
         self._since = 0.0
+        """When the last claim was first made, by `time.monotonic`: the leases of its tasks hold from then on."""
         self._scheduled = False
+        """Whether a claim is going to be made at the end of this turn of the loop."""
         self._crowd = False
+        """Whether the last reply served several waiters, which are likely to call again in one turn."""
         self._vain = 0
+        """Claims, one behind the other, that brought nothing though more was to be looked through."""
         self._stayed = False
+        """Whether the last claim told the server that somebody here goes on waiting, and keeps the time."""
         self._rang = False
+        """Whether the bell rang while the claim was on its way."""
         self._claim_call: Request | None = None
+        """The last claim; also after its reply has come."""
         self._sweeping: Request | None = None
+        """The sweep that is on its way; None when none is."""
         self._no_sweep_before = 0.0
+        """The time of the loop before which no sweep is sent, because the last one failed."""
         self._guard = Guard(
             link.loop,
             calls.bounds,
@@ -84,11 +142,17 @@ class Fetcher:
             self._on_their_way,
             self._claim_unheard,
         )
+        """Claims where nothing else has for long."""
         self._bell = Bell(bell, calls.keys['bell'], self._rung, self._guard, calls.bounds)
+        """Where it blocks, over a connection of its own."""
         self._unheard = False
+        """Whether the claim that is on its way is one of the guard's: what it finds, nobody was told of."""
         self._timer: asyncio.TimerHandle | None = None
+        """Runs out when the next task is due or the next lease over."""
         self._error: Exception | None = None
+        """Why the last claim failed, while the server is waited for; None when it is there."""
         self._closed = False
+        """Whether the queue object is closed, or was collected."""
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
@@ -156,7 +220,8 @@ class Fetcher:
         if not self._waiters and self._again:
             self._collect()
         if not self._waiters and self._timer is not None:
-            # Nobody is left here to keep the time.
+            # The last waiter goes, and its timer would have swept the next deadline.  Ring, so that a consumer of
+            # another process sets one.
             soon = self._timer.when() - self._loop.time() <= self._bounds.block
             self._timer.cancel()
             self._timer = None
@@ -174,7 +239,7 @@ class Fetcher:
 
     def _expire(self, waiter: Waiter) -> None:
         if not waiter.over and (self._claiming is not None or self._error is not None or self._bell.call is None):
-            # Whether there is no task, or no reply, the next claim will tell.
+            # The next claim will tell whether there is no task or no reply.
             waiter.over, waiter.replies = True, self._replies
             waiter.timer = self._loop.call_later(self._bounds.grace, self._expire, waiter)
             self._pump()
@@ -187,7 +252,7 @@ class Fetcher:
         self._resolve(waiter, no_reply(self._name, reason) if reason else no_task(self._name, waiter.timeout))
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
-        # The last first: each goes to the head.
+        # The last comes first, because each is put to the head: so the first is the head in the end.
         self._give_back([task_id for task_id, _ in reversed(deliveries)])
 
     # Claiming
@@ -196,14 +261,15 @@ class Fetcher:
         """Claim, unless it is done already or nobody waits."""
         if self._claiming is None and not self._scheduled and self._waiters:
             if self._crowd:
-                # Those who were served together come again together: let them all come.
+                # Coroutines that one reply resolved will call again in this turn of the loop.  Send at its end, so that
+                # one call serves them all.
                 self._scheduled = True
                 self._loop.call_soon(self._claim)
             else:
                 self._claim()
 
     def _collect(self) -> None:
-        """Ask once more for what a claim may have taken of which no reply came, and which nobody waits for any more."""
+        """Make the last claim again where its reply was lost and nobody waits: what it took is to be given back."""
         kept = monotonic() - self._since < self._bounds.record
         if self._claiming is None and not self._waiters and self._again and kept:
             self._claim(True)
@@ -215,7 +281,8 @@ class Fetcher:
         wanted = staying = 0
         for waiter in self._waiters:
             if waiter.timeout != 0 and not waiter.got:
-                # Stays when the claim brings fewer than this.
+                # Tell the script: if it gives fewer than `staying` tasks, somebody here goes on waiting and keeps the
+                # time.
                 staying = wanted + 1
             wanted += waiter.wanted - len(waiter.got)
             if wanted >= self._bounds.bulk:
@@ -259,10 +326,11 @@ class Fetcher:
                 logger.warning('queue %r: it had work, and the doorbell had told nobody for some seconds', self._name)
         near = self._stayed and claimed.wait is not None and claimed.wait <= self._bounds.block
         if (self._rang or near) and not self._waiters:
-            # Rung since, or told that somebody here keeps the time, and nobody is left here for it.
+            # A ring came while the claim was on its way, or the server was told that somebody here keeps the time, but
+            # no waiter is left: pass it on.
             self._ring()
         if claimed.more or (self._rang and self._waiters):
-            # Rung since: what there is now, this claim may not have seen.
+            # A ring during the claim may be for a task that came after it: claim again.
             if due:
                 self._sweep()
             self._vain = 0 if claimed.tasks else self._vain + 1
@@ -304,7 +372,7 @@ class Fetcher:
             self._return(surplus)
 
     def _failed(self, error: Exception) -> None:
-        # The claim may have been carried out: the next one asks for the same again.
+        # The claim may have been carried out, so the next one asks for the same record.
         self._again = True
         lost = isinstance(error, TorrelqueConnectionError) and self._link.established
         lost = lost or isinstance(error, UnreadableError) or getattr(error, 'passing', False)
@@ -360,7 +428,7 @@ class Fetcher:
         if self._sweeping is None and self._loop.time() >= self._no_sweep_before:
             self._sweeping = Request(self._calls.transitions['sweep'], self._calls.sweep(), self._swept)
             self._link.submit(self._sweeping)
-            # Right behind it, and not when it has returned: it is for those who wait here.
+            # Claim right behind the sweep, and not when it has returned: what it brings back is for the waiters here.
             self._pump()
 
     def _swept(self, reply: Any, error: Exception | None) -> None:
@@ -371,7 +439,8 @@ class Fetcher:
             tell_troubles(read_sweep(reply).troubles, self._name)
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
-            # Until then none is tried: each claim would call for the next.
+            # No sweep is sent for a second.  Each claim would otherwise see the same due task and send the next failing
+            # sweep.
             self._no_sweep_before = self._loop.time() + 0.9
             self._loop.call_later(1, self._pump)
         else:

@@ -1,4 +1,4 @@
-"""The last line of defence of those who wait: a clock that runs while anybody does, and hangs on nothing else.
+"""The last line of defence of consumers that wait: a clock that runs while any does, and hangs on nothing else.
 
 Whoever waits for a task is woken by the doorbell, by the time that something is due, by a reply, by the loss of a
 connection.  Should one of these ever be lost, by a fault in this package or elsewhere, a queue would stand still though
@@ -35,19 +35,27 @@ class Guard:
         self.patience = bounds.guard_looks
         """Looks without a claim after which one is made; a server that is waited at without a limit wants fewer."""
         self.timer: asyncio.TimerHandle | None = None
-        """Of the next look."""
+        """Of the next look; None where nobody waits."""
         self._looks = 0
+        """How many there were since the last claim was made."""
         self._last: Request | None = None
+        """The last claim at the last look."""
         self._suspects: list[Request] = []
+        """Calls that had had no end at the last look, and which their link did not know any more."""
+        # By whose clock it looks.
         self._loop = loop
         self._bounds = bounds
         self._wanted = wanted
+        """Whether anybody waits."""
         self._claimed = claimed
+        """Gives the last claim."""
         self._calls = calls
+        """Gives what is on its way, each with its link."""
         self._claim = claim
+        """Claims, unless a claim is on its way."""
 
     def begin(self) -> None:
-        """Go on, or begin."""
+        """Look from now on, if that is not done already."""
         if self.timer is None:
             self.timer = self._loop.call_later(self._bounds.guard_look, self._tick)
 
@@ -60,7 +68,7 @@ class Guard:
     def _tick(self) -> None:
         self.timer = None
         if self._wanted():
-            # The next look is certain before this one can fail.
+            # The next look is arranged first, because this one may fail.
             self.begin()
             self._look()
 
@@ -85,4 +93,4 @@ class Guard:
 
 
 def _ignore(reply: Any, error: Exception | None) -> None:
-    """Take what comes after all for a call that has failed."""
+    """Take a reply that comes after all, for a call that has failed."""

@@ -8,6 +8,27 @@ Where the server sends no notifications, does not say whether it does (`setting`
 refuses to tell of a task, the task is *looked at* as well, by a schedule (`reading`): a few fields are compared with
 what was read last, and where they differ it is read.
 
+A task that is watched is in one of these states:
+
+JOINED     its subscription is to be confirmed, which marks it; the next tick does so anyway
+MARKED     it is to be read (`_marked`)
+READING    it is part of the call that is on its way (`_reading`), whose values its watchers are told
+QUIET      nothing has changed, as far as is known
+SCHEDULED  as QUIET, but the server does not tell of changes: the schedule says when it is looked at (`_schedule`)
+LOOKED AT  it is part of the call that is on its way, which brings a few fields of it
+
+    join --> JOINED --> MARKED --> READING --> QUIET or, by the mode, SCHEDULED --> LOOKED AT
+                         ^  ^         |          |                      ^ |             |  |
+                         |  +---------+          |                      | |    the same |  |
+                         |   no answer           |                      +-|-------------+  |
+                         +-----------------------+------------------------+                |
+                         |   a notification, or `watch_safety_ticks` without one           |
+                         +-----------------------------------------------------------------+
+                             it differs, or no answer
+
+When its last watcher leaves, a task is forgotten, with its subscription, whatever state it is in (`_forget`).  A
+watcher is told the values of a read that was sent after it joined, never older ones (`Watcher.since`, `_number`).
+
 What happens when something is lost:
 
 the listening connection    it is made anew, and each confirmation has its task read; until then all tasks are read at
@@ -56,30 +77,49 @@ class Hub:
 
     def __init__(self, link: Link, connector: Connector, calls: Calls, prefix: str) -> None:
         self.loop = link.loop
-        self._bounds = bounds = calls.bounds
+        """The event loop that it belongs to."""
         self.queue = calls.name
         """Name of the queue, for messages."""
+        self._bounds = bounds = calls.bounds
+        """Limits and times."""
         self._link = link
+        """The connection for calls."""
         self._listener = Listener(connector, bounds, self._heard, self._refused)
+        """The connection that listens."""
         self._setting = Setting(link, connector.client, calls.name, self._switched, self._unreached)
-        self._wanders = connector.cluster
+        """Whether the server sends notifications, as far as is known."""
+        self._in_cluster = connector.cluster
+        """Whether the queue may move to another server."""
         self._transition = calls.transitions['state']
+        """The script that reads states."""
+        # What a call that reads, or that looks, says before the ids of its tasks.
         self._to_read, self._to_look = calls.state(STATE_FIELDS), calls.state(LOOK_FIELDS)
         self._prefix = prefix.encode()
+        """What the channels of all tasks begin with."""
         self._serialiser = calls.serialiser
+        """What makes values of results and progress."""
         self._tasks: dict[bytes, Task] = {}
-        # What is to be read, and what is to be looked at.
+        """What is watched, by channel."""
         self._marked: collections.OrderedDict[Task, None] = collections.OrderedDict()
+        """Tasks to read, the longest marked first."""
         self._schedule = Schedule(budget_of(link), bounds)
+        """Tasks to look at, and when."""
         self._clock: asyncio.TimerHandle | None = None
+        """Runs out when the next look is due."""
+        # Whether a call is on its way, and whether the last one was a look.
         self._reading = self._looked = False
         self._number = 0
+        """Of the last read; a watcher that joined before it was sent may be told what it brings."""
         self._ticks = 0
-        # Tasks by the tick in which they were read last, the newest first.
+        """Since the hub was made, while anything was watched."""
         self._rounds: collections.deque[list[Task]] = collections.deque([[]])
+        """Tasks by the tick in which they were read last, the newest first."""
         self._timer: asyncio.TimerHandle | None = None
+        """Of the next tick; None when nothing is watched."""
         self._error: Exception | None = None
+        """Why the last call failed; None when it did not."""
         self._closed = False
+        """Whether the queue object is closed, or was collected."""
 
     def join(self, task_id: str, timeout: float | None) -> Watcher:
         """Begin to watch a task, for a time (s)."""
@@ -93,7 +133,8 @@ class Hub:
         watcher = Watcher(task, self._number, timeout, self.queue)
         task.watchers.append(watcher)
         if task.tick >= 0 or self._listener.established and not self._listener.connected or self._looks_at(task):
-            # What was read, or is about to be, may be older than this watch; and a confirmation may be long in coming.
+            # Read it for this watch: what was read, or is being read, may be older than the watch, and the confirmation
+            # that has a new task read may be long in coming.
             self._mark(task)
         if self._looks_at(task):
             self._schedule.begin(task, self.loop.time())
@@ -114,7 +155,7 @@ class Hub:
 
     def leave_soon(self, watcher: Watcher) -> None:
         """As `leave`, from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and all is over
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the watch ended with it
             self.loop.call_soon_threadsafe(self.leave, watcher)
 
     def close(self) -> None:
@@ -126,8 +167,8 @@ class Hub:
 
     def _expire(self, watcher: Watcher) -> None:
         if not watcher.late and (watcher.state is None or self._looks_at(watcher.task)):
-            # The first state is waited for a moment longer, and is not for the subscription to come.  And what is only
-            # looked at now and then may have ended since: it is read once more.
+            # Nothing was read in time, or the task is only looked at now and then and may have ended since.  Read it
+            # now, without waiting for the subscription's confirmation, and give that read `Bounds.grace` more.
             watcher.late = True
             if watcher.state is not None:
                 watcher.since = self._number
@@ -171,7 +212,7 @@ class Hub:
             if not self._looks_at(task):
                 self._schedule.drop(task)
             if task.values is not None or self._looks_at(task):
-                # Also where notifications are on now: of what changed before they were, none came.
+                # Also where notifications are on now, because none came for what changed before they were.
                 self._mark(task)
         self._read()
 
@@ -251,14 +292,14 @@ class Hub:
             if task.watchers:
                 self._deliver(task, item)
         for task in tasks[len(items) :]:
-            # They would have been too many bytes.
+            # The reply had no room for these tasks: their states would have been too many bytes.
             self._mark(task)
 
     def _have_looked(self, tasks: list[Task], items: list[Any]) -> None:
         now, size = self.loop.time(), 0
         for task, item in zip(tasks, items, strict=False):
             if item != task.brief:
-                # Looked at again when it is read.
+                # The task has changed.  It enters the schedule again when it has been read.
                 self._mark(task)
             elif task.watchers and self._looks_at(task):
                 size += task.size
@@ -267,7 +308,7 @@ class Hub:
         self._schedule.give_back([task for task in tasks[len(items) :] if task.watchers and self._looks_at(task)])
 
     def _misread(self, tasks: list[Task], error: Exception) -> None:
-        """Try again for a while what was answered by something that is no answer."""
+        """Read tasks again, for a while, for which the reply made no sense."""
         self._error = error
         now = self.loop.time()
         for task in tasks:
@@ -290,7 +331,10 @@ class Hub:
         return True
 
     def _deliver(self, task: Task, values: Any) -> None:
-        """Tell those who were there when the task was to be read; others read it themselves."""
+        """Hand the state to the watchers that joined before the read was sent.
+
+        For those that joined later it may be too old; they have marked the task for another read.
+        """
         present = [watcher for watcher in task.watchers if watcher.since < self._number]
         changed = values != task.values
         if changed:
@@ -338,11 +382,11 @@ class Hub:
                 task.unheard = True
                 self._mark(task)
         for task in self._tasks.values():
-            # What still waits for its subscription is read, and without a connection everything.
+            # A task whose subscription is not confirmed is read, and without a connection every task.
             if task.values is None or not well and not self._listener.connected and not self._looks_at(task):
                 self._mark(task)
-        if well and self._wanders and self._tasks:
-            # Whoever reads is told where the slot went.
+        if well and self._in_cluster and self._tasks:
+            # A server that lost the slot says so to a read, and not to a connection that listens: read a task.
             self._mark(next(iter(self._tasks.values())))
         self._follow()
         self._read()
@@ -350,7 +394,7 @@ class Hub:
             self._timer = self.loop.call_later(self._bounds.watch_tick, self._tick)
 
     def _follow(self) -> None:
-        """Listen where the queue is: the link, which is told, may have moved."""
+        """Listen where the queue is: the link may have moved, because an error told it where the queue went."""
         if self._link.connected and self._listener.connected and self._link.place != self._listener.place:
             self._listener.renew()
             self._setting.ask()

@@ -1,11 +1,34 @@
 """The held connection for calls: send, resend.
 
 Calls go one behind the other over one connection that is kept, with a reader of its own, not over a visit to the
-client's pool for each.
+client's pool for each.  A call is in one of these states:
 
-A call whose reply is lost is sent again, marked as sent before, for ``Bounds.repeat`` at the most.  No timer runs for a
-call: one tick watches the link while anything is on its way, and time is counted in ticks, so that a process whose loop
-was blocked for long does not take its own sleep for the server's silence.
+UNSENT     it waits for a connection (`_unsent`)
+IN FLIGHT  it was written, and its reply is to come behind those of the calls before it (`_in_flight`)
+ENDED      its callback was called, exactly once: with a reply, or with an error
+
+    submit --> UNSENT -- there is a connection --> IN FLIGHT -- a reply, or an error that is final --> ENDED
+                |  ^                                |    |                                               ^
+                |  +-- the connection was lost, or -+    +-- lost, and not to be sent again -------------+
+                |      the server says "not now"                                                         |
+                |      or "not here"                                                                     |
+                +-- `Bounds.repeat` is over --------------------------------------------------------------+
+
+A call whose reply is lost is sent again, marked as sent before, so that the script can answer what became of the first.
+The exception is a call that may not be repeated (a block at the bell), which fails.
+
+Who wakes whom: a call that finds no connection has one made; the connection, once there, sends all that is UNSENT;
+each reply calls the callback of the first call that is IN FLIGHT.  No timer runs for a call.  One tick watches the link
+while anything is on its way, and time is counted in ticks, so that a process whose loop was blocked for long does not
+take its own sleep for the server's silence.
+
+What happens on loss.
+
+the connection      all calls that were IN FLIGHT are UNSENT again, in their order, and another connection is made
+the server's voice  without a byte for `Bounds.silence`, the connection counts as lost
+the script          NOSCRIPT: the call is sent with its text, which the first call over a connection has anyway
+a large call        it fails when the server has closed several connections at it, and the calls behind it go on
+the timer           the guard looks after it (`keep_watch`)
 """
 
 import asyncio
@@ -35,6 +58,12 @@ Callback = Callable[[Any, Exception | None], None]
 class Request:
     """A call on its way."""
 
+    # transition  the script; None for a command, of which `args` are all words
+    # callback    takes the reply or the error, once
+    # repeat      whether it is sent again when its reply was lost
+    # resent      whether it may have been carried out already
+    # whole       whether it is sent with the text of its script
+    # ticks       for how long it has been on its way
     __slots__ = ('args', 'callback', 'repeat', 'resent', 'ticks', 'transition', 'whole')
 
     def __init__(
@@ -79,15 +108,23 @@ class Link(Connection):
         self.silence = bounds.silence
         """s without a reply, where one is to come, after which the connection counts as dead."""
         self._in_flight: collections.deque[Request] = collections.deque()
+        """Calls that were written, in the order in which their replies come."""
         self._unsent: list[Request] = []
+        """Calls that wait for a connection, in their order."""
         self._backlog = 0
-        self._told: set[bytes] = set()
+        """Bytes that the transport had yet to send at the last tick."""
+        self._known_scripts: set[bytes] = set()
+        """Digests of the scripts whose text went over this connection."""
         self.budget: Any = None
-        """What those who read over it again and again may spend together; theirs alone."""
+        """What the hubs that read over this link may spend together (`reading.Budget`); nobody else touches it."""
         self._pausing = 0.0
+        """The time of the loop until which calls that the server refused for the moment wait."""
         self._suspect: Request | None = None
+        """The first call in flight when the connection was lost last: perhaps the cause."""
         self._closings = 0
+        """Connections that were lost one after the other with that call in flight."""
         self._timer: asyncio.TimerHandle | None = None
+        """Of the next tick; None when nothing is on its way."""
 
     @property
     def _give_up(self) -> int:
@@ -109,7 +146,7 @@ class Link(Connection):
             self._timer = self.loop.call_later(self.bounds.link_tick, self._tick)
 
     def keep_watch(self) -> None:
-        """See to it that somebody looks after what is on its way, should the timer that does have been lost."""
+        """Have what is on its way looked after, should the timer that does so have been lost."""
         timer = self._timer
         if (self._unsent or self._in_flight) and (timer is None or timer.when() < self.loop.time() - 1):
             if timer is not None:
@@ -150,13 +187,13 @@ class Link(Connection):
     # Sending
 
     def _send(self, request: Request) -> None:
-        if request.transition is not None and request.transition.script.sha not in self._told:
-            # The first of its kind brings its script along.  Else a server that does not know it would do the call
-            # late, behind others, or never, where the loop is at its end and nobody is there to send it again.
-            self._told.add(request.transition.script.sha)
+        if request.transition is not None and request.transition.script.sha not in self._known_scripts:
+            # The first call of a script over a connection is EVAL, with the text.  After EVALSHA and NOSCRIPT it would
+            # be carried out behind later calls, or never if the loop ends first.
+            self._known_scripts.add(request.transition.script.sha)
             request.whole = True
         self._transport.write(request.pack())  # type: ignore[union-attr]
-        # Only now: one that could not be packed has no reply, and would be given that of the next.
+        # Noted after it was written: a call that could not be packed gets no reply, and would be given the next one's.
         self._in_flight.append(request)
 
     def _wanted(self) -> bool:
@@ -190,7 +227,7 @@ class Link(Connection):
         for request in self._in_flight:
             request.ticks += 1
         if self._received >= self.bounds.trickle_bytes * tick:
-            # Of a large reply that is still coming.
+            # A large reply is still coming: the server is not silent.
             self._quiet = 0
         self._quiet += 1
         self._received = 0
@@ -229,17 +266,18 @@ class Link(Connection):
                 try:
                     request.callback(reply, None)
                 except Exception:
-                    # Others wait behind it.
+                    # The replies behind this one are for other callers, so go on.
                     logger.exception('the reply of %s to %s could not be worked on', self._server, request)
                 reply = reader.gets()
         except Exception as exc:
-            # It is no reply, or nobody has asked for it: all that comes behind it would be taken for something else.
+            # The bytes are no reply, or a reply for which nobody has asked.  All replies behind it would be given to
+            # the wrong calls, so the connection is given up.
             if self._reader is reader:
                 self._error = ConnectionError(f'the server talks in another way: {exc!r}')
                 self._lost(pause=True)
 
     def _is_answer(self, reply: Any) -> bool:
-        """Whether it is for a callback; an error is worked on here, and a notification is for nobody."""
+        """Whether a reply is for a callback; an error is worked on here, and a notification is for nobody."""
         if isinstance(reply, hiredis.ReplyError):
             self._quiet = 0
             self._refused(self._in_flight.popleft(), str(reply))
@@ -282,7 +320,7 @@ class Link(Connection):
         self._suspect = first
         often = self._closings >= self.bounds.large_closings
         if first is not None and often and len(first.pack()) > self.bounds.large_bytes:
-            # Those behind it would be lost with it each time.
+            # The calls behind this one would be lost with it each time, so it is given up.
             first.ticks = self._give_up
         super().connection_lost(exc)
 
@@ -305,7 +343,7 @@ class Link(Connection):
 
     def _drop(self) -> None:
         self._in_flight.clear()
-        self._told.clear()
+        self._known_scripts.clear()
         super()._drop()
 
     def _refuse(self, error: Exception) -> None:
@@ -318,7 +356,7 @@ class Link(Connection):
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
         for request in requests:
-            # Not from here: a caller may be in the middle of submitting.
+            # Called later, because the caller may be in the middle of submitting.
             self.loop.call_soon(self._tell, request, copy_error(error))
         if requests is self._unsent:
             self._unsent = []

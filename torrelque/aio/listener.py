@@ -2,10 +2,10 @@
 
 What is subscribed is known here and not to the server alone, so a connection that is lost, however silently, is made
 anew and takes all of it over.  Nobody is told of what was missed meanwhile; instead each confirmation of a subscription
-is handed on like a notification: who reads after it has missed nothing.  What the server refuses is told, and asked for
-again when its user says so, and over the next connection.
+is handed on like a notification: whoever reads after it has missed nothing.  A refusal of the server is told, and the
+subscription asked for again when its user says so, and over the next connection.
 
-What makes no sense is a lost connection, and the pause before the next one grows for as long as that goes on.
+A reply that makes no sense is as a lost connection, and the pause before the next one grows while that goes on.
 """
 
 import collections
@@ -37,17 +37,25 @@ class Listener(Connection):
     ) -> None:
         super().__init__(connector, bounds)
         self._heard = heard
+        """Called with the channels that were heard of: notifications and confirmations."""
         self._refused = refused
-        # Whether the server has confirmed it, by channel.
+        """Called with channels to which the server does not let its user listen, and its error."""
         self._channels: dict[bytes, bool] = {}
-        # What the server has yet to be told, and how many confirmations it owes.
+        """What is listened to, and whether the server has confirmed it."""
         self._joining: collections.OrderedDict[bytes, None] = collections.OrderedDict()
+        """Channels that the server has yet to be asked for."""
         self._leaving: dict[bytes, None] = {}
+        """Channels that the server has yet to be told to leave."""
         self._owed = 0
+        """Confirmations of the last command that have not come yet."""
         self._barred: dict[bytes, None] = {}
+        """Channels that the server has refused."""
         self._scheduled = False
+        """Whether commands are going to be sent at the end of this turn of the loop."""
         self._asked = False
+        """Whether the server owes an answer, so that its silence means something."""
         self._senseless = 0
+        """Replies that made no sense, less one for each tick since."""
 
     def subscribe(self, channel: bytes) -> None:
         """Listen to a channel, connecting if need be; the first that is heard of it is that the server listens."""
@@ -84,7 +92,8 @@ class Listener(Connection):
             self._lost()
             return False
         if self._quiet >= self.bounds.watch_silence_ticks:
-            # A subscription that is there already is answered too; in both protocols, and with no further right.
+            # Ask for a channel that is subscribed already: the server answers that too, in both protocols, and it needs
+            # no right that the others do not need.
             self._send(b'SUBSCRIBE', [next(iter(self._channels))])
         return not self._asked or self._quiet < 2
 
@@ -97,7 +106,7 @@ class Listener(Connection):
 
     def _schedule(self) -> None:
         if not self._scheduled:
-            # Many begin together: let them all come.
+            # Many watches begin in one turn of the loop.  Subscribe at its end, so that one command serves them all.
             self._scheduled = True
             self.loop.call_soon(self._flush)
 
@@ -176,7 +185,7 @@ class Listener(Connection):
             if kind == b'subscribe':
                 self._owed = max(0, self._owed - 1)
                 if channel in self._channels:
-                    # Nothing but this is the answer to what was asked.
+                    # A confirmation alone is the answer to what was asked; a notification may come in between.
                     self._answered()
                     self._channels[channel] = True
                     self._barred.pop(channel, None)
@@ -193,7 +202,7 @@ class Listener(Connection):
         self._asked = False
 
     def _denied(self, message: str) -> None:
-        """Take a refusal; one that passes gives up the connection."""
+        """Take a refusal; one that will pass is as a lost connection."""
         if error_code(message) in NOT_RUN:
             self._error = server_error(message)
             self._lost(pause=True)
@@ -203,7 +212,7 @@ class Listener(Connection):
             self._refuse(server_error(message))
 
     def _refuse(self, error: Exception) -> None:
-        # Those that the server has not been asked for yet would not fare better.
+        # Channels that the server has not been asked for yet would be refused as well: it is the same user.
         channels = [channel for channel, confirmed in self._channels.items() if not confirmed]
         self._joining.clear()
         self._barred = dict.fromkeys(channels)

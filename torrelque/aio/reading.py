@@ -1,9 +1,9 @@
 """The schedule of what is read when, where the server does not tell what has changed.
 
 A task is looked at soon after it was joined or has changed, and less often the longer it stays as it is.  There is a
-level for each pace, a queue in the order of the last look; who was looked at in vain goes on to the next level, and at
-the last one a look comes the later the more tasks there are.  Looks at many tasks are one call, and what each call
-costs the server is time that the next one has to wait.
+level for each pace, a queue in the order of the last look.  A task that was looked at in vain goes on to the next
+level, and at the last one a look comes the later the more tasks there are.  Looks at many tasks are one call, and what
+each call costs the server is time that the next one has to wait.
 """
 
 import bisect
@@ -21,7 +21,7 @@ LOOK_FIELDS = ('status', 'dequeue_count', 'enqueue_time', 'progress')
 """Fields by which a change is noticed: no other one changes without one of these, and to read all of them takes twice
 the time."""
 brief_of = operator.itemgetter(*[STATE_FIELDS.index(name) for name in LOOK_FIELDS])
-"""The values of these, of the values of all."""
+"""Takes the values of these fields out of the values of all."""
 
 
 class Budget:
@@ -32,7 +32,7 @@ class Budget:
         self.free = 0.0
         """The time from which on there may be another call."""
         self.schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
-        """Those who share it."""
+        """The schedules that share it."""
         self._idle = 0
         self._counted = float('-inf')
 
@@ -48,7 +48,7 @@ class Budget:
 
 
 def budget_of(link: Link) -> Budget:
-    """The budget of a link, which is shared by those who share it."""
+    """The budget of a link, which is shared by the hubs that share the link."""
     if link.budget is None:
         link.budget = Budget(link.bounds)
     budget: Budget = link.budget
@@ -84,7 +84,7 @@ class Schedule:
     def go_on(self, task: Task, now: float) -> None:
         """Look at a task later than the last time: it is as it was."""
         if task not in self:
-            # Who had to wait for longer than its pace is that far already.
+            # A task that had to wait for longer than its pace goes to the level of the time that it has waited.
             level = max(task.level + 1, bisect.bisect(self._paces, now - task.since))
             task.level = min(level, len(self._paces) - 1)
             self._levels[task.level][task] = now
@@ -111,7 +111,7 @@ class Schedule:
         taken: list[Task] = []
         if now < self._budget.free:
             return taken
-        # Each level is the first one in turn: when there is more to do than may be, none waits for ever.
+        # Each level comes first in turn, so that none waits for ever when more is due than may be looked at.
         self._turn += 1
         for k in range(len(self._paces)):
             number = (k + self._turn) % len(self._paces)

@@ -9,16 +9,20 @@ from .link import Link, Request
 
 
 class Records:
-    """Of the claims of one consumer, which come one after the other."""
+    """The records of the claims of one consumer, which come one after the other."""
 
     def __init__(self, link: Link, key: str, bounds: Bounds) -> None:
         self.number = 0
-        """Of the claim that was made last; a repetition has the number of the first."""
+        """The number of the claim that was made last; a repetition has the number of the first."""
         self._link = link
+        """Over which a record is deleted."""
         self._bounds = bounds
         self._prefix = f'{key}:{secrets.token_hex(8)}'
+        """What the keys of all its records begin with: no other consumer has the same."""
         self._open = ''
+        """The key of a record whose reply has come, to be deleted; '' where there is none."""
         self._timer: asyncio.TimerHandle | None = None
+        """Deletes that record by a call of its own."""
 
     @property
     def key(self) -> str:
@@ -26,18 +30,18 @@ class Records:
         return f'{self._prefix}:{self.number}'
 
     def came(self) -> None:
-        """The reply of the last claim is here, and its record may go; soon, and with any call that goes by."""
+        """Have the record of the last claim deleted, whose reply has come: by the next call that goes by, or soon."""
         self._open = self.key
         if self._timer is None:
             self._timer = self._link.loop.call_later(self._bounds.acknowledge, self._acknowledge)
 
     def acknowledge(self) -> str:
-        """The key of a claim's record that any script may delete now, for its reply has come; '' if there is none."""
+        """The key of a record that a script may delete in passing, because its reply has come; '' if there is none."""
         record, self._open = self._open, ''
         return record
 
     def end(self) -> None:
-        """Acknowledge nothing more by itself."""
+        """Delete no more records by a call of its own."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError, naming, of_queue
+from torrelque.error import TorrelqueClosedError, TorrelqueConnectionError, TorrelqueError, of_queue
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.replies import (
@@ -35,25 +35,38 @@ class Session:
 
     def __init__(self, client: Client, calls: Calls) -> None:
         self.loop = asyncio.get_running_loop()
+        """The event loop that it belongs to."""
         self.closed = False
+        """Whether the queue object is closed, or was collected: nothing is sent any more."""
         self.queue = calls.name
         """Name of the queue, for messages."""
         self._client = client
+        """The caller's client, by which the shared link is found again."""
         self.calls = calls
+        """The builders of calls."""
         self._link = share_link(client, calls.keys['pending'], self, calls.bounds)
+        """The connection for calls, shared with other queue objects of the client."""
         self._batches: dict[str, Batch] = {}
+        """Where calls of a script are put together, each made when it is first asked for."""
         self._heads: dict[str, Callable[[], list[Arg]]] = {}
+        """What makes the head of a script's calls, each made when it is first asked for."""
         self._futures: set[asyncio.Future[Any]] = set()
+        """Calls of their own that are on their way."""
         self._returns: set[asyncio.Future[Any]] = set()
+        """Those of these calls that give tasks back for which nobody waits."""
         self._closing: asyncio.Task[None] | None = None
+        """Closes it, whatever becomes of the caller of `close`; None before that."""
         self.unsure = Unsure(calls.bounds.unsure_calls)
+        """Settling calls of which nobody knows whether they were carried out."""
         bell = Link(make_connector(client, calls.keys['pending']), calls.bounds)
         self.fetcher = Fetcher(self._link, bell, calls, self._give_back, self._reject)
+        """Takes tasks for the calls of `dequeue` that wait."""
         listening = make_connector(client, calls.keys['pending'])
         self.hub = Hub(self._link, listening, calls, notification_channel(client, f'{calls.keys["task"]}:'))
+        """Reads states for the watches."""
 
     def check(self) -> None:
-        """Refuse a call of another loop, or after the end."""
+        """Refuse a call from another event loop, and one after the queue object was closed."""
         if self.closed:
             raise of_queue(self.queue, TorrelqueClosedError('the queue was closed'))
         if self.loop is not asyncio.get_running_loop():
@@ -85,9 +98,11 @@ class Session:
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
         if self.unsure.calls and (again := self.unsure.again(name, args)) is not None:
-            reply = await self.call(name, again, resent=True)
-            with naming(self.queue):
-                outcome = read_outcomes(name, reply, 1)[0]
+            try:
+                outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
+            except TorrelqueError as exc:
+                of_queue(self.queue, exc)
+                raise
             self.unsure.forget(name, args)
         else:
             try:
@@ -107,20 +122,23 @@ class Session:
     async def run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         walk, reply = Walk(steps), None
-        with naming(self.queue):
+        try:
             while walk.go_on(reply):
                 self.check()
                 name, args = walk.name, walk.args
                 reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+        except TorrelqueError as exc:
+            of_queue(self.queue, exc)
+            raise
         return walk.result
 
     async def close(self) -> None:
-        """Give back what nobody waits for, wait for what is on its way, let the connections go.
+        """Give back the tasks for which nobody waits, wait for calls that are on their way, let the connections go.
 
-        It goes on by itself when the call is cancelled: what a claim brings must find its way back.
+        Closing goes on by itself when the call is cancelled, because what a claim brings must find its way back.
         """
         if self.loop.is_closed():
-            # It went without us, and took the connections along.
+            # The event loop was closed before the queue object, and its connections with it.
             self.closed = True
         if not self.closed:
             self.check()
@@ -142,14 +160,14 @@ class Session:
             leave_link(self._client, self._link, self)
 
     def abandon(self) -> None:
-        """Let the connections go when the queue object was collected, in whatever thread that is."""
+        """Let the connections go when the queue object was collected, in whatever thread that happens."""
         if self.closed:
             return
         self.closed = True
         try:
             self.loop.call_soon_threadsafe(self._let_go)
         except RuntimeError:
-            # The loop is closed, and nobody else drops the link, which would keep the client and the socket.
+            # The event loop is closed.  Nobody else drops the link, which would keep the client and the socket.
             forget_link(self._client, self._link)
 
     def _let_go(self) -> None:
@@ -164,7 +182,7 @@ class Session:
         return head
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
-        # One call of its own, that is written at once: the event loop may be about to end.
+        # Not by a batch, but by a call that is written at once, because the event loop may be about to end.
         for args in self.calls.give_back(task_ids):
             call = self.call('requeue', args)
             self._returns.add(call)

@@ -1,4 +1,4 @@
-"""What is known of the server's notifications: whether it sends them, and who has been told that it does not.
+"""What is known of the server's notifications: whether it sends them, and whose user was told that it does not.
 
 =========  =================================================  ======================================================
 mode       the server                                         what is watched
@@ -14,8 +14,8 @@ while anything is watched, and when a change was found that nobody told of; so t
 directions, and to another server.  A lost connection is no answer: it leaves the mode as it is, and the question is
 asked again.  An answer that cannot be understood, a refusal among them, is that the server does not say.
 
-Whether the server lets this user listen is another matter, and one of each task: who may not listen to a task has it
-looked at in any mode.  The subscription is tried again with each question.
+Whether the server lets this user listen is another matter, and one of each task: a task to which the user may not
+listen is looked at in any mode.  The subscription is tried again with each question.
 """
 
 import enum
@@ -71,13 +71,21 @@ class Setting:
         unreached: Callable[[Exception], None],
     ) -> None:
         self.mode = Mode.UNKNOWN
+        """How changes are noticed, by the server's last answer."""
         self._link = link
+        """Over which the server is asked."""
         self._client = client
+        """Whose user is warned once."""
         self._queue = queue
+        """Name of the queue, for messages."""
         self._switched = switched
+        """Called when the mode has become another one."""
         self._unreached = unreached
+        """Called with the error when the server gave no answer."""
         self._asking = False
+        """Whether a question is on its way."""
         self._answered = float('-inf')
+        """When the last answer came, by the loop's clock."""
 
     def ask(self) -> None:
         """Ask the server, unless it is being asked; ``switched`` is called when the mode has become another one."""

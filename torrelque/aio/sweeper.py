@@ -1,4 +1,4 @@
-"""Sweeping where no consumer waits, who would do it in passing."""
+"""Sweeping for queues without a waiting consumer, which would do it in passing."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""A consumer that waits for tasks."""
+"""A call of `dequeue` that waits."""
 
 import asyncio
 from typing import Any
@@ -17,15 +17,16 @@ class Waiter:
         self, future: 'asyncio.Future[list[Delivery]]', wanted: int, timeout: float | None, replies: int
     ) -> None:
         self.future = future
-        """Resolved with what it has got, or with an error."""
+        """What the call waits for: its tasks, or the error."""
         self.wanted = wanted
         """How many tasks it takes at the most."""
         self.timeout = timeout
+        """How long it waits (s), as its caller has said; 0 is not at all, None for ever."""
         self.replies = replies
         """How many replies there were before those that count: since the call or, later, since its time was over."""
         self.got: list[Delivery] = []
-        """Tasks that were taken for it."""
+        """The tasks that it has been given so far."""
         self.over = False
-        """Whether its time is over."""
+        """Whether its time is over, and it waits only for the reply of a claim that is on its way."""
         self.timer: asyncio.TimerHandle | None = None
-        """What ends its time; None for one that waits for ever."""
+        """Runs out with its time; None where it waits for ever."""

@@ -21,16 +21,17 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
 
     def __init__(self, make_hub: Callable[[], Hub], task_id: str, timeout: float | None) -> None:
         self._make_hub = make_hub
-        """Gives the hub of the queue object, which this function keeps for as long as the watch lives."""
+        """Gives the hub at the first step; it keeps the queue object alive."""
         self._task_id = task_id
+        """What is watched."""
         self._timeout = timeout
-        """How long to watch (s) from the first `__anext__`."""
+        """How long to watch (s) from the first step on; None for ever."""
         self._hub: Hub | None = None
-        """The hub that was joined; None before the first `__anext__`."""
+        """Where it joined; None before the first step."""
         self._watcher: Watcher | None = None
-        """What the hub tells of the task; None before the first `__anext__`."""
+        """What it was given there."""
         self._over = False
-        """Whether there will be no other state."""
+        """Whether the iterator has come to its end."""
 
     async def __anext__(self) -> TorrelqueTaskState:
         if self._over:
@@ -61,14 +62,14 @@ class Watch(AsyncIterator[TorrelqueTaskState]):
         return state if state.status.isfinal() else state._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def aclose(self) -> None:
-        """Watch no longer; whoever waits for the next state is told that it was the last."""
+        """Watch no longer; a reader that waits comes to the end of the iterator."""
         self._over = True
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
             self._hub.leave(self._watcher)
 
     def __del__(self) -> None:
         if self._hub is not None and self._watcher is not None and not self._watcher.over:
-            # The garbage collector runs in any thread and between any two lines, so the hub is told later, in its loop.
+            # Objects are collected in any thread and in the middle of anything, so leave by a callback of the loop.
             self._hub.leave_soon(self._watcher)
 
     async def _wait(self, watcher: Watcher) -> None:

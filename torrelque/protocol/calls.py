@@ -117,7 +117,7 @@ class Calls:
         if task_id is None:
             new_id = TorrelqueTaskId(os.urandom(16).hex())
         else:
-            # What a subclass of str has of its own, a member of an enumeration for one, calls itself something else.
+            # As a plain str, because a subclass may call itself something else: a member of an enumeration does.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
@@ -252,7 +252,7 @@ class Calls:
     # Tasks of a claim
 
     def reject(self, task_id: Arg, token: str, error: BaseException) -> list[Arg]:
-        """A claimed task to bury because its payload cannot be read; nobody was there to see it die."""
+        """A claimed task to bury because its payload cannot be read; nobody sees it die, so deaths are told of it."""
         why = f'the payload cannot be read: {type(error).__name__}: {error}'
         logger.warning('queue %r: task %r is dead: %s', self.name, task_id, why)
         return self._bury(task_id, token, why.encode('utf-8', 'backslashreplace'), '0')

@@ -16,8 +16,8 @@ def release_token(task_id: str) -> str:
     """The token with which a task is released.
 
     A call whose reply was lost is sent again, and may then find nothing: it has done its work, or, where the lease was
-    over when it was made, somebody else has.  So who is not sure to hold the lease says for how long after the claim
-    (ms) it did: ``token?ms``.
+    over when it was made, somebody else has.  So whoever is not sure to hold the lease says for how long after the
+    claim (ms) it was held: ``token?ms``.
     """
     if not isinstance(task_id, TorrelqueTaskId):
         return ''
@@ -25,7 +25,7 @@ def release_token(task_id: str) -> str:
         if monotonic() < task_id._held_until:
             return task_id.token
     except AttributeError:
-        pass  # it came from another process, or from no claim
+        pass  # the id came from another process, or from no claim
     if not task_id.token:
         return ''
     held = 0 if getattr(task_id, '_touched', False) else round(1000 * (task_id.timeout or 0))

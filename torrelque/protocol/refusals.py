@@ -43,9 +43,9 @@ _OWN = (
 def final_error(error: Exception) -> Exception | None:
     """Of an attempt to connect that failed: why, as one of our errors, where time does not mend it."""
     if isinstance(error, TypeError):
-        # An option of the client that none of its connections takes.
+        # The client was given an option that none of its connections takes.
         return error
-    # The client library wraps what a server on a unix socket says.
+    # On a unix socket the client library wraps the server's error in one of its own.
     for exc in (error, error.__cause__):
         if isinstance(exc, _FATAL) and error_code(str(exc)) in NOT_RUN:
             return None

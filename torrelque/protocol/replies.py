@@ -193,7 +193,7 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
         if reply[0] != b'ok':
             raise ValueError
         stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
-        # By the number of the task, which is negative for a probe.
+        # Groups by the number of the task, counted from 1, which is negative for a probe.
         groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
         tasks, foreign = [], []
         for i in range(6, len(reply), 4):
@@ -323,7 +323,7 @@ def _is_item(item: Any, width: int) -> bool:
 
 
 def _seconds(value: bytes | None) -> float | None:
-    # The time of a claim has a fraction, which is of no use but in a token.
+    # The fraction of the time of a claim is for its token only, so it is cut off.
     return None if value is None else int(value.partition(b'.')[0]) / 1000
 
 
@@ -397,7 +397,7 @@ def read_words(reply: Any) -> list[bytes]:
 
 def is_keydb(reply: Any) -> bool:
     """Whether the reply to `IS_KEYDB` is that of KeyDB."""
-    # A command that is known has a name, an arity, flags and more.
+    # The server describes a command that it knows by a name, an arity, flags and more.
     return isinstance(reply, list) and len(reply) == 1 and isinstance(reply[0], list) and len(reply[0]) >= 6
 
 

@@ -49,7 +49,7 @@ def _join(name: str, made: set[str]) -> Iterator[str]:
             if line and not line.lstrip().startswith('--'):
                 yield line
             continue
-        # What is made inside a block is not there behind it.
+        # A local that is made inside a block of Lua is not there behind the block.
         here = set(made) if named[1] else made
         prefix = '_' if named[2] == 'uses' else ''
         words = re.sub(r' \(.*?\)', '', named[3]).split(', ')

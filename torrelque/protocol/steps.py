@@ -6,7 +6,7 @@ Nothing here waits or sends, so the asynchronous queue and the synchronous one h
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, naming, of_queue
+from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, of_queue
 from torrelque.model import (
     TorrelqueDeath,
     TorrelqueGroupStats,
@@ -82,8 +82,11 @@ def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> 
     """For each task of a call whether it was done."""
     if reply == b'ok':
         return [True] * len(task_ids)
-    with naming(queue):
+    try:
         outcomes = read_outcomes(name, reply, len(task_ids))
+    except TorrelqueError as exc:
+        of_queue(queue, exc)
+        raise
     return [settled_or_logged(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 
@@ -111,7 +114,7 @@ def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
 
 
 def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
-    # Those that are dead now, the first to die first.
+    # Tasks that are dead when the call begins, the first to die first.
     dead = calls.keys['dead']
     left = int((yield None, ['ZCARD', dead]))
     left = left if limit is None else min(left, limit)
@@ -123,7 +126,7 @@ def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
             break
         done = yield from _redrive_some(calls, some)
         count += done
-        # A task that is not dead by its state, or that somebody else brought back, is passed by.
+        # Pass by tasks that are not dead by their state, or that somebody else brought back.
         passed += len(some) - done
         left -= len(some)
     return count

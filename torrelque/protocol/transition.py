@@ -13,7 +13,7 @@ from .scripts import load_script, pack_text, pack_words
 from .table import ROWS
 
 Arg = str | bytes
-_pack: Any = hiredis.pack_command  # its annotation knows tuples of one only
+_pack: Any = hiredis.pack_command  # the annotation of `hiredis.pack_command` knows tuples of one only
 
 
 def pack(args: Sequence[Arg]) -> bytes:
@@ -77,7 +77,7 @@ class Transitions(dict[str, Transition]):
     def __missing__(self, name: str) -> Transition:
         if name not in ROWS:
             raise KeyError(name)
-        # Threads that ask at once have the same.
+        # By `setdefault`, so that threads that ask at the same time get the same object.
         return self.setdefault(name, Transition(name, self._keys, self._declared, self._queue))
 
 

@@ -1,7 +1,7 @@
 """Settling calls of which nobody knows whether they were carried out.
 
-Whoever makes one again, because it raised `TorrelqueConnectionError`, is to be told what became of the first: it is
-sent as a call sent twice, with what the first was known by.
+Whoever makes such a call again, because it raised `TorrelqueConnectionError`, is to be told what became of the first:
+the second is sent as a call sent twice, with what the first was known by.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from .transition import Arg
 
 
 def _key(name: str, task_id: Arg, token: Arg) -> tuple[str, Arg, str]:
-    # Behind a question mark, what is said of the lease changes with time.
+    # The part behind the question mark tells of the lease, and changes with time: it is no part of the key.
     return name, task_id, str(token).partition('?')[0]
 
 
@@ -21,7 +21,7 @@ class Unsure:
     def __init__(self, most: int) -> None:
         self._most = most
         self.calls: dict[tuple[str, Arg, str], list[Arg]] = {}
-        """The calls, for those who ask with each call of theirs whether there are any."""
+        """The calls; to be asked, without a call of a function, whether there are any."""
 
     def __bool__(self) -> bool:
         return bool(self.calls)
@@ -29,7 +29,7 @@ class Unsure:
     def note(self, name: str, args: Sequence[Arg]) -> None:
         """Remember a call of one task by its arguments, the first one of those that were repeated.
 
-        A call that is not fenced is not remembered, for it may be about another delivery of the task.
+        A call that is not fenced is not remembered, because it may be about another delivery of the task.
         """
         if args[1] and ROWS[name].known_by:
             self.calls.setdefault(_key(name, args[0], args[1]), [*args])
@@ -62,11 +62,11 @@ class Unsure:
         return words, resent
 
     def forget_all(self, name: str, calls: Iterable[Sequence[Arg]], length: int) -> None:
-        """There are answers to calls of many tasks."""
+        """Forget calls of many tasks, because there are answers to them."""
         for args in calls:
             for start in range(0, len(args), length):
                 self.forget(name, args[start : start + length])
 
     def forget(self, name: str, args: Sequence[Arg]) -> None:
-        """There is an answer."""
+        """Forget a call, because there is an answer to it."""
         self.calls.pop(_key(name, args[0], args[1]), None)

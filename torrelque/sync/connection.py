@@ -38,7 +38,7 @@ class Connection:
             self._poll.register(self._socket, select.POLLIN)
 
     def usable(self) -> bool:
-        """Whether the server has not closed it since it was put away."""
+        """Whether the connection is in order: the server has not closed it since it was put away."""
         if self._poll is not None and not self._poll.poll(0):
             return True
         # Something came: the end, a reply that nobody waits for, a notification, or bytes of the TLS layer.
@@ -96,7 +96,7 @@ class Connection:
                 elif now >= end:
                     raise TimeoutError('the server says next to nothing')
                 self._socket.settimeout(end - now)
-                self._timeout = -1  # another than that of any command
+                self._timeout = -1  # so that the next command sets its own
             elif self._owed:
                 self._owed -= 1
             else:

@@ -1,7 +1,7 @@
 """Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
 
 The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
-command, each claim is on record until its reply has come, and who goes rings for those who stay.
+command, each claim is on record until its reply has come, and whoever goes rings for those that stay.
 """
 
 import collections
@@ -92,7 +92,7 @@ class Fetcher:
         return self.link.call(self.calls.transitions[name], [*self.calls.heads[name], *args], resent, until)
 
     def is_endless(self, until: float) -> bool:
-        """Whether the server has to be waited at without a limit, as `torrelque.bell` tells."""
+        """Whether blocks at the bell are to be without a limit, because the server is KeyDB (see `aio.bell`)."""
         if self._endless is None:
             try:
                 self._endless = is_keydb(self.link.call(None, IS_KEYDB, until=until))
@@ -134,6 +134,7 @@ class Fetch:
         self._late = False
         # Until when it does not sweep, after a sweep that failed.
         self._no_sweep_before = 0.0
+        """When a sweep may be sent again, because the last one failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -319,7 +320,7 @@ class Fetch:
             self._claim_in_doubt = ''
 
     def _abandon(self, exc: BaseException) -> None:
-        """Leave nothing behind: give back what was taken, and ring for those who stay."""
+        """Leave nothing behind: give back what was taken, and ring for the consumers that stay."""
         away = isinstance(exc, (TorrelqueTimeoutError, *_TROUBLES))
         until = time.monotonic() + self._fetcher.bounds.grace
         try:

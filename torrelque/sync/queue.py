@@ -24,7 +24,7 @@ from torrelque import (
 )
 from torrelque.base import Queue
 from torrelque.codec import JSON
-from torrelque.error import naming, of_queue
+from torrelque.error import of_queue
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
@@ -126,7 +126,7 @@ class Torrelque(Queue):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # As if sent before: the client library may repeat a transaction whose reply was lost.
+            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             self._send(call)
@@ -155,7 +155,7 @@ class Torrelque(Queue):
                     if enqueuer.add(task):
                         self._send_many(enqueuer)
             finally:
-                # What was taken from an iterable that failed would be lost to its owner.
+                # Tasks that were taken from an iterable that failed would be lost to its owner, so send them.
                 while enqueuer.waiting:
                     self._send_many(enqueuer)
         except Exception as exc:
@@ -386,8 +386,7 @@ class Torrelque(Queue):
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        with naming(self.name):
-            outcome = read_outcomes(name, reply, 1)[0]
+        outcome = self._read(name, reply)
         if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
@@ -399,12 +398,17 @@ class Torrelque(Queue):
         self._check_open()
         return Fetch(self._fetcher, timeout, max_tasks).fetch()
 
+    def _read(self, name: str, reply: Any) -> Outcome:
+        try:
+            return read_outcomes(name, reply, 1)[0]
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
+
     def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            reply = self._call(name, again, resent=True)
-            with naming(self.name):
-                outcome = read_outcomes(name, reply, 1)[0]
+            outcome = self._read(name, self._call(name, again, resent=True))
             self._unsure.forget(name, args)
         else:
             try:
@@ -430,7 +434,7 @@ class Torrelque(Queue):
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
                 done += told_of_many(many.name, ids, self._call(many.name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
-            # Of those that went before it nobody is told either.
+            # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(many.name, sent, many.width)
             raise
         if self._unsure:
@@ -441,8 +445,11 @@ class Torrelque(Queue):
         """Calls one after the other; what they come to."""
         self._check_open()
         walk, reply = Walk(steps), None
-        with naming(self.name):
+        try:
             while walk.go_on(reply):
                 name, args = walk.name, walk.args
                 reply = self._link.call(None, args) if name is None else self._call(name, args)
+        except TorrelqueError as exc:
+            of_queue(self.name, exc)
+            raise
         return walk.result

@@ -15,8 +15,8 @@ WATCH = (
         'not-read-after-reconnect', 11, 'what changed while there was no connection is not seen',
         (
             client('aio/listener', '        self._channels = dict.fromkeys(self._channels, False)\n', ''),
-            client('aio/listener', "if channel in self._channels:\n                    # Nothing",
-                   "if not self._channels.get(channel, True):\n                    # Nothing"),
+            client('aio/listener', "if channel in self._channels:\n                    # A conf",
+                   "if not self._channels.get(channel, True):\n                    # A conf"),
         ),
         ('watch_gaps::test_the_end_while_there_is_no_connection_is_seen',),
     ),
@@ -107,8 +107,8 @@ WATCH = (
     ),
     Mutant(
         'large-states-dropped', 11, 'what is beyond one reply is not read again',
-        (client('aio/hub', '            # They would have been too many bytes.\n            self._mark(task)',
-                '            pass'),),
+        (client('aio/hub', 'their states would have been too many bytes.\n            self._mark(task)',
+                'their states would have been too many bytes.\n            pass'),),
         ('watch::test_large_states_come_in_several_replies',),
     ),
     Mutant(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 import importlib.resources
 import json
 import shutil
@@ -17,6 +16,7 @@ from proof.mutants import mutants
 from proof.mutants.mutant import Edit, Mutant, client, script
 from proof.mutants.mutants import MUTANTS, ROOT, address_of, changed, judge, main, run_tests
 from support.servers import RealServer, selected_kinds
+from support.sources import parse
 from torrelque.protocol.scripts import load_script
 from torrelque.protocol.table import ROWS
 
@@ -39,13 +39,10 @@ def test_names_are_unique_and_all_invariants_are_broken() -> None:
     assert {mutant.breaks for mutant in MUTANTS} == set(range(13))
 
 
-def test_tests_that_are_to_see_a_fault_are_there(request: pytest.FixtureRequest) -> None:
-    request.addfinalizer(gc.enable)
+def test_tests_that_are_to_see_a_fault_are_there() -> None:
     names = {}
-    # CPython 3.11 fails to make a tree in whose middle a collection calls Python code, as hypothesis has it do.
-    gc.disable()
     for path in (ROOT / 'test').rglob('test_*.py'):
-        tree = ast.parse(path.read_text('utf-8')).body
+        tree = parse(path.read_text('utf-8')).body
         assert path.stem not in names, f'there are two modules of the name {path.stem}'
         names[path.stem] = {node.name for node in tree if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
     for mutant in MUTANTS:
