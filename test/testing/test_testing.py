@@ -12,13 +12,7 @@ import redis.asyncio
 
 from support.servers import RealServer
 from support.waiting import nothing_left, until_waiting
-from torrelque import (
-    Torrelque,
-    TorrelqueLookupError,
-    TorrelqueTaskId,
-    TorrelqueTaskStatus,
-    TorrelqueTimeoutError,
-)
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskId, TorrelqueTaskStatus, TorrelqueTimeoutError
 from torrelque.testing import Clock
 
 HOUR = 3600

@@ -14,13 +14,7 @@ import redis.asyncio
 
 from support.servers import RealServer
 from support.waiting import until_waiting
-from torrelque import (
-    Torrelque,
-    TorrelqueError,
-    TorrelqueTaskId,
-    TorrelqueTimeoutError,
-    TorrelqueTypeError,
-)
+from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTimeoutError, TorrelqueTypeError
 from torrelque.tasks import Tasks
 from torrelque.testing import Clock, NotIdleError, repeat_until_idle, run_until_idle
 from torrelque.worker import Backoff, Breaker, Delivery

@@ -15,10 +15,7 @@ from deaths_child import make_app
 from support.dying import Heard, die_by_requeue, ignore, told_later, untold
 from support.processes import running
 from support.servers import RealServer
-from torrelque import (
-    Torrelque,
-    TorrelqueTaskStatus as Status,
-)
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Delivery, Worker, deaths
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.

@@ -11,10 +11,7 @@ import redis.asyncio
 
 from support.waiting import until, until_waiting
 from torrelque import Torrelque, TorrelqueTaskId
-from torrelque.worker import (
-    Delivery,
-    Worker,
-)
+from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
 pytestmark = pytest.mark.first_server

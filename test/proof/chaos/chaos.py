@@ -37,14 +37,7 @@ from proof.chaos.herd import Herd
 from proof.chaos.workload import WORKLOAD, Child
 from proof.history import History, Recorder
 from proof.history_checks import check_history, unheard
-from proof.invariants import (
-    Fault,
-    check_all_came,
-    check_connections,
-    check_empty,
-    check_keys,
-    check_progress,
-)
+from proof.invariants import Fault, check_all_came, check_connections, check_empty, check_keys, check_progress
 from proof.peers import job_of
 from proof.standstill import FAILING, STRANDED
 from support.servers import RealServer

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proof.spec.checks import (
-    ANSWERED,
-    NONE,
-    RESENT,
-    SENT,
-    TWICE,
-    Budget,
-    Consumer,
-    Producer,
-    broken,
-    stuck,
-)
+from proof.spec.checks import ANSWERED, NONE, RESENT, SENT, TWICE, Budget, Consumer, Producer, broken, stuck
 from proof.spec.clients import FRESH, Consumers
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
-from proof.spec.keys import (
-    CANCELLED,
-    OK,
-    REPLIES,
-    UNKNOWN,
-    bits,
-)
+from proof.spec.keys import CANCELLED, OK, REPLIES, UNKNOWN, bits
 from proof.spec.server import Server
 
 _HELD, _GOT = Consumer._fields.index('held'), Consumer._fields.index('got')
