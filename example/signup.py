@@ -33,7 +33,7 @@ try:
     from torrelque.tasks import Tasks, current
     from torrelque.worker import Backoff, Worker
 except ModuleNotFoundError as exc:
-    sys.exit(f"{exc}; this example needs more than the others: pip install '.[embedded,fastapi]'")
+    sys.exit(f"{exc}; this example needs more than the others: pip install '.[embedded,example]'")
 
 
 class MailFolder:

@@ -21,7 +21,7 @@ TEXTS = {
 }
 PARTS = {name.removeprefix('_'): text for name, text in TEXTS.items() if name.startswith('_') and name != '_prelude'}
 WHOLE = [name for name in TEXTS if not name.startswith('_')]
-DIRECTIVE = re.compile(r'(?m)^ *--@ (keys|uses) (\w+(?: \(\w+(?:, \w+)*\))?(?:, \w+(?: \(\w+(?:, \w+)*\))?)*)$')
+DIRECTIVE = re.compile(r'(?m)^ *--@ (Keys|Uses) (\w+(?: \(\w+(?:, \w+)*\))?(?:, \w+(?: \(\w+(?:, \w+)*\))?)*)$')
 TOKEN = re.compile(r"""--[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|[A-Za-z_]\w*|\S""")
 
 
@@ -36,7 +36,7 @@ def names_of(text: str) -> set[str]:
 def brought(text: str) -> Iterator[tuple[str, set[str]]]:
     """The parts that a text uses, and what they define by its directives."""
     for kind, words in DIRECTIVE.findall(text):
-        for part, names in re.findall(r'(\w+)(?: \(([^)]*)\))?', words) if kind == 'uses' else ():
+        for part, names in re.findall(r'(\w+)(?: \(([^)]*)\))?', words) if kind == 'Uses' else ():
             yield part, {*names.split(', ')} if names else {part}
 
 
@@ -111,7 +111,7 @@ def test_directives_name_keys_and_what_the_parts_define(name: str) -> None:
     text = TEXTS[name]
     assert len(DIRECTIVE.findall(text)) == len(re.findall(r'(?m)^ *--@', text))
     for kind, words in DIRECTIVE.findall(text):
-        assert kind == 'uses' or {*words.split(', ')} <= {*FIXED}
+        assert kind == 'Uses' or {*words.split(', ')} <= {*FIXED}
     for part, names in brought(text):
         assert names == names_of(PARTS[part]), part
 
@@ -150,10 +150,10 @@ def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch: pytest
     (tmp_path / 'script').mkdir()
     parts = {
         '_prelude': "local base = 'x:'",
-        '_one': '-- Part.\n--@ keys tasks, heads\nlocal one = tasks',
-        '_two': '-- Part.\n--@ keys heads\n--@ uses one\nlocal two, three = 2, 3',
-        'all': '-- All.\n--@ keys tasks\n--@ uses one, two (two, three)\n\n'
-        'if 1 then\n  --@ keys dead\n  --@ keys seq, tasks\nend\n--@ keys dead',
+        '_one': '-- Part.\n--@ Keys tasks, heads\nlocal one = tasks',
+        '_two': '-- Part.\n--@ Keys heads\n--@ Uses one\nlocal two, three = 2, 3',
+        'all': '-- All.\n--@ Keys tasks\n--@ Uses one, two (two, three)\n\n'
+        'if 1 then\n  --@ Keys dead\n  --@ Keys seq, tasks\nend\n--@ Keys dead',
     }
     for name, text in parts.items():
         (tmp_path / 'script' / f'{name}.lua').write_text(text)

@@ -399,6 +399,7 @@ def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:
 
 @functools.lru_cache(100, typed=True)
 def _lease_alone(task_timeout: float) -> str:
+    # Cached, because most tasks of a process have one of a few leases, and to check one takes as long as to pack it.
     return str(milliseconds(task_timeout, 'task_timeout'))
 
 
@@ -414,6 +415,7 @@ def enqueue_options(
     plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
     if plain and isinstance(task_timeout, (int, float)):
         return _lease_alone(task_timeout)
+    # Written by hand, because `json.dumps` takes several times as long for so few fields; only a group's name is any text.
     timeout = milliseconds(task_timeout, 'task_timeout')
     delay = 0 if delay is None else milliseconds(delay, 'delay')
     options = f'{{"timeout":{timeout}'
@@ -428,7 +430,6 @@ def enqueue_options(
     if check_priority(priority):
         options += f',"priority":{priority}'
     return options + '}'
-
 
 
 def _of_a_release(

@@ -36,22 +36,22 @@ def pack_text(script: Script) -> bytes:
 def _join(name: str, made: set[str]) -> Iterator[str]:
     """The lines of a script file, with the keys and the parts that it names in the places where it does.
 
-    A line that begins with `--@` is no comment but a directive: `--@ keys tasks, dead` makes the names of these keys,
-    `--@ uses judge, marks (marked, with_mark)` brings these parts (`_NAME.lua`), each once.  In brackets are the names
+    A line that begins with `--@` is no comment but a directive: `--@ Keys tasks, dead` makes the names of these keys,
+    `--@ Uses judge, marks (marked, with_mark)` brings these parts (`_NAME.lua`), each once.  In brackets are the names
     that a part defines, where they are others than its own; they are for the reader, and a test compares them.
 
     Comments are left out: they would be sent with each transaction of a caller, and be kept by the server.
     """
     path = importlib.resources.files('torrelque') / 'script' / f'{name}.lua'
     for line in path.read_text('utf-8').splitlines():
-        named = re.fullmatch(r'( *)--@ (keys|uses) (.+)', line)
+        named = re.fullmatch(r'( *)--@ (Keys|Uses) (.+)', line)
         if named is None:
             if line and not line.lstrip().startswith('--'):
                 yield line
             continue
         # A local that is made inside a block of Lua is not there behind the block.
         here = set(made) if named[1] else made
-        prefix = '_' if named[2] == 'uses' else ''
+        prefix = '_' if named[2] == 'Uses' else ''
         words = re.sub(r' \(.*?\)', '', named[3]).split(', ')
         fresh = [prefix + word for word in words if prefix + word not in here]
         here.update(fresh)

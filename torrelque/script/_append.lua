@@ -2,7 +2,7 @@
 --
 -- An id that was cancelled in a long list and enqueued anew may still have its hole there: it takes that place again,
 -- so that no id is ever in the list twice.
---@ keys holes
+--@ Keys holes
 local function append(fresh, at_head)
   if #fresh > 0 and redis.call('EXISTS', holes) == 1 then
     local others = {}

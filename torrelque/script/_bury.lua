@@ -3,12 +3,12 @@
 --
 -- A caller that buries a task by its verb knows of the death.  One that has a `default` error buries a task whose
 -- attempts are used up, of which perhaps nobody knows: so the death is noted in `untold`.
---@ keys dead
+--@ Keys dead
 local function bury(id, why, default)
   redis.call('ZADD', dead, stamp, id)
   redis.call('HSET', state .. id, 'status', DEAD)
   if default then
-    --@ keys untold
+    --@ Keys untold
     redis.call('ZADD', untold, stamp, id)
   end
   if why ~= '' then

@@ -1,6 +1,6 @@
 -- Clear away a task that was cancelled while it was worked on, once its holder settles it or its lease ends: the
 -- payload goes, the slot of its group comes back, and the state says `cancelled` for a minute.
---@ keys working, tasks
+--@ Keys working, tasks
 local function clear(id, group)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)

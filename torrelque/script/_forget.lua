@@ -3,10 +3,10 @@
 -- What is left in `pending` and `turns` then are holes.  If `pending` is longer than its holes are many, the hash of
 -- payloads was lost: the ids stay where the next claim finds them, and reports them.  A task that has a group is found
 -- by `heads`, so `turns` needs no such look.
---@ keys tasks
+--@ Keys tasks
 local function forget()
   if redis.call('EXISTS', tasks) == 0 then
-    --@ keys turns, holes, seq, bell
+    --@ Keys turns, holes, seq, bell
     redis.call('DEL', seq, bell)
     if redis.call('EXISTS', pending, turns) > 0 and redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
       redis.call('UNLINK', pending, turns, holes)

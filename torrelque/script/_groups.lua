@@ -7,7 +7,7 @@
 -- The book is opened by the first call of `book`, so a call without groups makes two closures and not two dozen.  In
 -- the book a group is a number, and each of its properties an array, because a table for each group would cost more
 -- than all else.
---@ uses time (now, stamp, fraction)
+--@ Uses time (now, stamp, fraction)
 
 -- Nothing is to be settled while no book is open.
 local function settle()
@@ -16,8 +16,8 @@ end
 
 -- `extend`, which only the claim gives, is called once, when the book is opened; see `_turns.lua`.
 local function book(extend)
-  --@ keys turns, groups, heads, limits, rated, paused, later, holders
-  --@ uses probe (probe_of, next_probe), decode
+  --@ Keys turns, groups, heads, limits, rated, paused, later, holders
+  --@ Uses probe (probe_of, next_probe), decode
 
   -- LEGEND.  `k` is the number of a group in this book, and a name that is followed by [k] has a value for each group;
   -- "its" is that group's.

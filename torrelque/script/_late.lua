@@ -4,8 +4,8 @@
 --
 -- Only a few are looked at, at both ends of `rated`: the groups that wait longest are last, but behind them may be some
 -- whose rate is slow.
---@ keys rated, limits
---@ uses time (now, stamp, fraction), probe (probe_of, next_probe), decode
+--@ Keys rated, limits
+--@ Uses time (now, stamp, fraction), probe (probe_of, next_probe), decode
 local function late()
   local items = redis.call('ZRANGE', rated, -5, -1, 'WITHSCORES')
   for _, item in ipairs(#items == 10 and redis.call('ZRANGE', rated, 0, 4, 'WITHSCORES') or {}) do

@@ -2,11 +2,11 @@
 -- place.  If its payload is there the task goes to dead, where somebody sees it; else it can only be reported.
 --
 -- 'state_lost' | 'payload_lost' | 'lost'
---@ keys tasks, dead
+--@ Keys tasks, dead
 local function mend(id, known)
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)
-    --@ keys untold
+    --@ Keys untold
     redis.call('ZADD', dead, stamp, id)
     redis.call('ZADD', untold, stamp, id)
     redis.call('HSET', state .. id, 'status', DEAD, 'timeout', '300000', 'enqueue_time', stamp,

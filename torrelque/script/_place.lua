@@ -1,6 +1,6 @@
 -- Place a task that is ready where it waits: in its group, among those with a priority, or, if it is plain, in the list
 -- `plain`, which the caller gives to `append`.
---@ keys priority
+--@ Keys priority
 local function place(id, group, order, plain)
   if group then
     book().wait(id, group, order)

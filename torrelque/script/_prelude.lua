@@ -2,8 +2,8 @@
 --
 -- Directives.  A line that begins with `--@` is no comment: whoever joins the texts puts others in its place.
 --
--- --@ keys tasks, dead                       local names of these keys
--- --@ uses judge, marks (marked, with_mark)  the texts of `_judge.lua` and `_marks.lua`, each once
+-- --@ Keys tasks, dead                       local names of these keys
+-- --@ Uses judge, marks (marked, with_mark)  the texts of `_judge.lua` and `_marks.lua`, each once
 --
 -- A part defines a function of its own name, or else the names in brackets.
 --

@@ -1,6 +1,6 @@
 -- Probes: tasks that a pause lets through, one at a time.  `name` is that of the paused group, or '' for the queue.
---@ keys probes
---@ uses time (now, stamp, fraction)
+--@ Keys probes
+--@ Uses time (now, stamp, fraction)
 
 -- When the next probe may be handed out, and how many ms after it another; nil where the pause has no probes.
 local function probe_of(name)

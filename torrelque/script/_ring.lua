@@ -1,5 +1,5 @@
 -- Ring the doorbell, at which idle consumers wait; the list has one element at the most.
---@ keys bell
+--@ Keys bell
 local function ring()
   if redis.call('EXISTS', bell) == 0 then
     redis.call('LPUSH', bell, '1')

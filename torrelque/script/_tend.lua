@@ -6,14 +6,14 @@
 -- whether the script has written already, `probe` when the queue, which is paused and has work, hands out a task (false
 -- where it does not wait for that).  If the clock went back, so that groups wait for longer than they ever have to, all
 -- of them are made due.  Returns µs until the nearest deadline (false where there is none).
---@ keys delayed, working, rated, bell
+--@ Keys delayed, working, rated, bell
 local function tend(more, staying, block, rates, written, probe)
   local next_due = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
   local next_end = tonumber(redis.call('ZRANGE', working, 0, 0, 'WITHSCORES')[2])
   local next_rated = rates and tonumber(redis.call('ZRANGE', rated, 0, 0, 'WITHSCORES')[2])
   local back = false
   if next_rated and next_rated - now > 1000 then
-    --@ uses late
+    --@ Uses late
     back = late()
     next_rated = back and now or next_rated
   end

@@ -3,7 +3,7 @@
 --
 -- The claim opens its book by `book(with_turns)`, which calls this with the book and with arrays and functions of
 -- `_groups.lua`.  They have the same names there, and its legend tells them.
---@ keys turns
+--@ Keys turns
 local function with_turns(self, names, head, empty, freed, holding, joined, taken_ahead, cursor, group_key, room_of)
   -- `turns_over` is whether `turns` gave fewer ids than it was asked for, `cycled` whether it gave none, so that heads
   -- which came up in this call go on, `rounds` how many tasks of each group this claim may come to.

@@ -3,8 +3,8 @@
 -- ARGV   resent
 --        per group: name
 -- Reply  'ok'
---@ keys rated
---@ uses groups (book, settle), ring
+--@ Keys rated
+--@ Uses groups (book, settle), ring
 redis.call('ZREM', rated, unpack(ARGV, 2))
 book().renew()
 for i = 2, #ARGV do

@@ -12,9 +12,9 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
---@ keys working
---@ uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
---@ uses forget, bury (bury, used_up), answer (answer, outcomes, refused)
+--@ Keys working
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
+--@ Uses forget, bury (bury, used_up), answer (answer, outcomes, refused)
 local cleared = false
 
 if ARGV[2] ~= '' then
@@ -31,7 +31,7 @@ for i = 3, #ARGV, 5 do
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
     bury(id, ARGV[i + 3])
     if ARGV[i + 4] ~= '' then
-      --@ keys untold
+      --@ Keys untold
       redis.call('ZADD', untold, now + ARGV[i + 4], id)
     end
     if known[5] then

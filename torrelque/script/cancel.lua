@@ -11,9 +11,9 @@
 --        'final'     it was final already
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
---@ keys tasks, priority, delayed, dead, turns, holes
---@ uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
---@ uses answer (answer, outcomes, refused)
+--@ Keys tasks, priority, delayed, dead, turns, holes
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
+--@ Uses answer (answer, outcomes, refused)
 
 local function take_out(id, group, order)
   if group then
@@ -44,7 +44,7 @@ local function cancel(id, known, mark)
         book().delay(group, -1)
       end
     elseif from == DEAD then
-      --@ keys untold
+      --@ Keys untold
       redis.call('ZREM', dead, id)
       redis.call('ZREM', untold, id)
     else

@@ -12,8 +12,8 @@
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
 --        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ keys working, tasks, turns, priority, rated, paused, holes, heads
---@ uses time (now, stamp, fraction), ring, tend
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads
+--@ Uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
 -- one millisecond, and its token must be another.
@@ -98,8 +98,8 @@ if not special and not last then
 end
 if special or last or odd[1] then
   -- What most calls do not need is made only here, because functions and tables cost most of a small claim.
-  --@ uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), mend
-  --@ keys limits, seq
+  --@ Uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), mend
+  --@ Keys limits, seq
   local troubles = reply[5]
   local stopped = special and redis.call('SISMEMBER', paused, '') == 1
   probe_at = stopped and probe_of('')

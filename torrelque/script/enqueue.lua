@@ -12,8 +12,8 @@
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'broken'         the key of its state holds something else
---@ keys tasks
---@ uses time (now, stamp, fraction), ring
+--@ Keys tasks
+--@ Uses time (now, stamp, fraction), ring
 -- Write the state of a new task.  An older state of the id, which is final, is dropped first.
 local function new(id, status, timeout)
   local key = state .. id
@@ -24,10 +24,9 @@ local function new(id, status, timeout)
 end
 
 -- The fast path.  Most calls are plain: no options, no limit, not sent before.  They need little of what the others do.
-local ids, payloads = {}, {}
+local ids, payloads, OBJECT = {}, {}, string.byte('{')
 for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
-  -- Options that begin with a brace, 123, are an object.
-  if string.byte(ARGV[i + 2]) == 123 then
+  if string.byte(ARGV[i + 2]) == OBJECT then
     ids = {}
     break
   end
@@ -44,8 +43,8 @@ if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   return 'ok'
 end
 
---@ keys dead, priority, working, delayed, seq
---@ uses groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
+--@ Keys dead, priority, working, delayed, seq
+--@ Uses groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
 local max_tasks = tonumber(ARGV[2])
 local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 -- `accepted` has by turns where the arguments of a task begin and its options, `taken` its id, `decoded` options by
@@ -137,7 +136,7 @@ for i = 4, #ARGV, 3 do
   local id, options = ARGV[i], ARGV[i + 2]
   local given = decoded[options]
   if not given then
-    given = string.byte(options) == 123 and cjson.decode(options) or {timeout = options}
+    given = string.byte(options) == OBJECT and cjson.decode(options) or {timeout = options}
     decoded[options] = given
   end
   local outcome = nil

@@ -3,7 +3,7 @@
 -- ARGV   resent, group
 -- Reply  'ok', tasks that wait, slots in use, its limits and those by default (as they were set, '' is none), whether
 --        it is paused, whether the queue is (1 or 0)
---@ keys groups, heads, limits, paused
+--@ Keys groups, heads, limits, paused
 local group = ARGV[2]
 local waiting = redis.call('ZCARD', base .. 'group:' .. group) + redis.call('HEXISTS', heads, group)
 local given = redis.call('HMGET', limits, group, '')

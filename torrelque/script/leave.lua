@@ -4,8 +4,8 @@
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
---@ keys paused, turns, priority
---@ uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend
+--@ Keys paused, turns, priority
+--@ Uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end

@@ -3,8 +3,8 @@
 -- ARGV   resent, group ('' is the default of all), value ('' is none of its own, else a JSON object with any of
 --        "concurrency": tasks (0 is no limit), "rate": [starts, ms] (0 is no limit))
 -- Reply  'ok'
---@ keys limits, rated
---@ uses groups (book, settle), ring
+--@ Keys limits, rated
+--@ Uses groups (book, settle), ring
 local group, value = ARGV[2], ARGV[3]
 
 if value == '' then

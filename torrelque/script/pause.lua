@@ -5,8 +5,8 @@
 -- ARGV   resent, group ('' is the whole queue), time until the first probe and from one to the next (ms; none, or '',
 --        is a pause without probes; if the group has one without, it stays so)
 -- Reply  'ok'
---@ keys paused, probes, rated, tasks
---@ uses time (now, stamp, fraction), groups (book, settle), ring
+--@ Keys paused, probes, rated, tasks
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring
 local every = tonumber(ARGV[3])
 if every and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and not redis.pcall('HGET', probes, ARGV[2]) then
   -- The pause has no probes, so an operator set it.  A circuit breaker's pause with probes must not replace it.

@@ -10,9 +10,9 @@
 --        'not_dead'   it is somewhere else
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
---@ keys dead, untold
---@ uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
---@ uses answer (answer, outcomes, refused)
+--@ Keys dead, untold
+--@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
+--@ Uses answer (answer, outcomes, refused)
 local mark = ARGV[2]
 -- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.
 local ready, revived, rung = {}, {}, false

@@ -13,8 +13,8 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
---@ keys working, tasks
---@ uses judge, forget
+--@ Keys working, tasks
+--@ Uses judge, forget
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
@@ -40,7 +40,7 @@ if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   return 'ok'
 end
 
---@ uses groups (book, settle), ring, clear, answer (answer, outcomes, refused)
+--@ Uses groups (book, settle), ring, clear, answer (answer, outcomes, refused)
 -- `kept` has where the arguments of tasks begin whose state is kept, `released` by which token this call has released a
 -- task: its caller may name an older delivery of it, too.
 local kept, released = {}, {}

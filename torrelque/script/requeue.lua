@@ -14,10 +14,10 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
---@ keys working, delayed
---@ uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
---@ uses bury (bury, used_up), place, append, ring
---@ uses answer (answer, outcomes, refused)
+--@ Keys working, delayed
+--@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
+--@ Uses bury (bury, used_up), place, append, ring
+--@ Uses answer (answer, outcomes, refused)
 local ready, rung, cleared = {}, false, false
 
 local function give_back(i, known)

@@ -5,8 +5,8 @@
 -- Reply  'ok' when it is not paused any more, else a list with one of these:
 --        'ok'       it is not paused any more
 --        'paused'   it is, by a pause without probes, and stays so
---@ keys paused, probes, rated, tasks
---@ uses groups (book, settle), ring
+--@ Keys paused, probes, rated, tasks
+--@ Uses groups (book, settle), ring
 if ARGV[3] == '1' and redis.call('SISMEMBER', paused, ARGV[2]) == 1 and
     redis.pcall('HEXISTS', probes, ARGV[2]) ~= 1 then
   -- The pause has no probes, so an operator set it.  A circuit breaker whose probe succeeded must not end it.

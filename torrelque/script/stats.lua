@@ -2,6 +2,6 @@
 --
 -- ARGV   resent
 -- Reply  'ok', tasks, working, delayed, dead; the rest is pending
---@ keys tasks, working, delayed, dead
+--@ Keys tasks, working, delayed, dead
 return {'ok', redis.call('HLEN', tasks), redis.call('ZCARD', working), redis.call('ZCARD', delayed),
   redis.call('ZCARD', dead)}

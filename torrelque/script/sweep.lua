@@ -6,9 +6,9 @@
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ keys working, delayed, rated
---@ uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
---@ uses append, ring
+--@ Keys working, delayed, rated
+--@ Uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
+--@ Uses append, ring
 local batch = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- `room` is how many tasks of groups, which take longer, this call may still bring back; `unfinished` whether anything
@@ -84,7 +84,7 @@ room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
 local waiting, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
 if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
-  --@ uses late
+  --@ Uses late
   back = late()
   waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
 end

@@ -6,13 +6,13 @@
 -- ARGV   resent, tasks at the most, in how many ms they are handed out again, bytes at the most
 -- Reply  'ok', then by turns id, attempt, time of its claim, payload, error, group of each task; all but the id may be
 --        nil
---@ keys untold
+--@ Keys untold
 if redis.call('EXISTS', untold) == 0 then
   return {'ok'}
 end
 
---@ keys dead, tasks
---@ uses time (now, stamp, fraction)
+--@ Keys dead, tasks
+--@ Uses time (now, stamp, fraction)
 local max_bytes, again = tonumber(ARGV[4]), now + ARGV[3]
 local reply, due, given, bytes = {'ok'}, {}, {}, 0
 

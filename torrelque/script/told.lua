@@ -5,7 +5,7 @@
 -- ARGV   resent
 --        per task: id, token of the delivery in which it died
 -- Reply  'ok'
---@ keys untold
+--@ Keys untold
 for i = 2, #ARGV, 2 do
   local known = redis.pcall('HMGET', state .. ARGV[i], 'dequeue_count', 'last_dequeue_time')
   if (known[1] or '0') .. '-' .. (known[2] or '') == ARGV[i + 1] then

@@ -12,8 +12,8 @@
 --        'not_working'   settled already, or not handed out
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
---@ keys working
---@ uses time (now, stamp, fraction), judge, ring, answer (answer, outcomes, refused)
+--@ Keys working
+--@ Uses time (now, stamp, fraction), judge, ring, answer (answer, outcomes, refused)
 local rung = false
 
 if ARGV[2] ~= '' then

@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 NOTES = (
     Mutant(
         'deaths-by-attempts-unnoted', BEYOND, 'nobody is told that the task of a killed consumer is dead',
-        (script('_bury', '  if default then\n    --@ keys untold', '  if false then\n    --@ keys untold'),),
+        (script('_bury', '  if default then\n    --@ Keys untold', '  if false then\n    --@ Keys untold'),),
         ('deaths::test_a_death_by_used_up_attempts_is_told_of_until_somebody_says_that_it_was',),
     ),
     Mutant(
