@@ -30,7 +30,7 @@ try:
     from torrelque import Torrelque
     from torrelque.embedded import Server
 except ModuleNotFoundError as exc:
-    sys.exit(f"{exc}; this example needs more than the others: pip install '.[web]'")
+    sys.exit(f"{exc}; this example needs more than the others: pip install '.[example]'")
 
 
 class WebServer(uvicorn.Server):

@@ -415,7 +415,7 @@ def enqueue_options(
     plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
     if plain and isinstance(task_timeout, (int, float)):
         return _lease_alone(task_timeout)
-    # Written by hand, because `json.dumps` takes several times as long for so few fields; only a group's name is any text.
+    # Written by hand, because `json.dumps` takes several times as long for so few fields, of which one is any text.
     timeout = milliseconds(task_timeout, 'task_timeout')
     delay = 0 if delay is None else milliseconds(delay, 'delay')
     options = f'{{"timeout":{timeout}'
