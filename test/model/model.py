@@ -391,17 +391,3 @@ class Model(Places):
             self.bell = True
         self._settle()
         return ['ok']
-
-    def _group(self, items: list[str], resent: bool) -> tuple[int, int, str, str, int, int]:
-        (group,) = items
-        return (
-            len(self.waiting.get(group, {})) + (group in self.heads),
-            self.groups.get(group, 0),
-            self.limits.get(group, ''),
-            self.limits.get('', ''),
-            group in self.paused,
-            '' in self.paused,
-        )
-
-    def _stats(self, items: list[Any], resent: bool) -> tuple[int, int, int, int]:
-        return len(self.payloads), len(self.working), len(self.delayed), len(self.dead)

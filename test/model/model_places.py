@@ -240,3 +240,19 @@ class Places(Groups):
     @staticmethod
     def _mark(state: dict[str, str], mark: str) -> None:
         state['mark'] = ' '.join([mark, *state.get('mark', '').split()][:4])
+
+    # Reading
+
+    def _group(self, items: list[str], resent: bool) -> tuple[int, int, str, str, int, int]:
+        (group,) = items
+        return (
+            len(self.waiting.get(group, {})) + (group in self.heads),
+            self.groups.get(group, 0),
+            self.limits.get(group, ''),
+            self.limits.get('', ''),
+            group in self.paused,
+            '' in self.paused,
+        )
+
+    def _stats(self, items: list[Any], resent: bool) -> tuple[int, int, int, int]:
+        return len(self.payloads), len(self.working), len(self.delayed), len(self.dead)

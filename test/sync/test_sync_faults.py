@@ -16,8 +16,6 @@ import redis.asyncio
 
 import torrelque
 import torrelque.sync
-import torrelque.sync.fetcher
-import torrelque.sync.link
 from support.bounding import Bound
 from support.proxy import Proxy, calls_of
 from support.servers import MakeServer, RealServer

@@ -203,3 +203,10 @@ def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:
         if not any(one.held == (task, server.tokens[task]) for one in consumers):
             return STRANDED
     return ''
+
+
+def forget_record(consumer: Consumer, key: int) -> Consumer:
+    """A consumer without the record of a claim; a key below 0 is none."""
+    if key < 0:
+        return consumer
+    return consumer._replace(records=tuple(record for record in consumer.records if record[0] != key))

@@ -24,6 +24,7 @@ from proof.spec.checks import (
     Budget,
     Config,
     Consumer,
+    forget_record,
 )
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
 from proof.spec.keys import (
@@ -94,7 +95,7 @@ class Consumers:
             yield self._scripted(state, k, rest, functools.partial(self._run_late, late), TIME,
                                  f'a late {NAMES.get(late[0], "claim")}{late[1:]} is run')  # fmt: skip
         if consumer.unacknowledged >= 0:
-            after = _forget_record(consumer, consumer.unacknowledged)._replace(unacknowledged=-1)
+            after = forget_record(consumer, consumer.unacknowledged)._replace(unacknowledged=-1)
             yield self._own(state, k, after, 'acknowledges its claim', OWN)
         if self.config.bell:
             yield from self._listen(state, k, consumer)
@@ -145,7 +146,7 @@ class Consumers:
         ack = consumer.claim_ack
         if self.removed == 'record-acknowledged' and consumer.claim == RESENT:
             ack = consumer.key
-        consumer = _forget_record(consumer, ack)
+        consumer = forget_record(consumer, ack)
         live = consumer.got and _lives(server, consumer.got)
         reply, consumer, broken = self._take(server, consumer, consumer.key, consumer.claim == RESENT)
         if not broken and live and (reply.task, reply.token) != consumer.got:
@@ -210,7 +211,7 @@ class Consumers:
         return consumer if due or not stays else self._wait(consumer, wait)
 
     def _run_late(self, late: tuple[int, ...], server: Server, consumer: Consumer) -> tuple[Consumer, str]:
-        consumer = _forget_record(consumer, late[-1])
+        consumer = forget_record(consumer, late[-1])
         if late[0] != CLAIM:
             return consumer, self._run_settle(server, late[0], late[1], late[2], False, 0)[1]
         key = late[1]
@@ -270,7 +271,7 @@ class Consumers:
             yield self._own(lost, k, after, f'{label} is given up on the way and sent again', FAULT)
 
     def _settled(self, state: State, lost: bool, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
-        consumer = _forget_record(consumer, consumer.ack)
+        consumer = forget_record(consumer, consumer.ack)
         task, token = consumer.held
         outcome, broken = OK, ''
         full = self._is_full(state)
@@ -378,8 +379,7 @@ class Consumers:
 
     def _with_ghost(self, state: State, k: int, ghost: Consumer, server: Frozen) -> State:
         rest = (*state[3][:k], *state[3][k + 1 :])
-        if not any(call[0] == CLAIM for call in ghost.late):
-            ghost = ghost._replace(records=())
+        ghost = ghost if any(call[0] == CLAIM for call in ghost.late) else ghost._replace(records=())
         ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
         return (server, state[1], state[2], ghosts, state[4])
 
@@ -393,12 +393,6 @@ def _is_over(state: State, delivery: tuple[int, ...]) -> bool:
 def _lives(server: Server, delivery: tuple[int, ...]) -> bool:
     task, token = delivery
     return server.states[task] == WORKING and server.tokens[task] == token
-
-
-def _forget_record(consumer: Consumer, key: int) -> Consumer:
-    if key < 0:
-        return consumer
-    return consumer._replace(records=tuple(record for record in consumer.records if record[0] != key))
 
 
 def _run_leave(server: Server, consumer: Consumer) -> tuple[Consumer, str]:
