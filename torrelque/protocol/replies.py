@@ -196,7 +196,7 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
         # Groups by the number of the task, counted from 1, which is negative for a probe.
         groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
         tasks, foreign = [], []
-        for number, i in enumerate(range(6, len(reply), 4), 1):
+        for i in range(6, len(reply), 4):
             payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
             if type(payload) is not bytes:
                 raise TypeError
@@ -204,6 +204,7 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
             try:
                 group, probe = None, False
                 if groups:
+                    number = (i - 6) // 4 + 1
                     probe = -number in groups
                     group = groups.get(-number if probe else number) or None
                 task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
