@@ -78,7 +78,7 @@ class Walk(Generic[T]):
 # Settling many
 
 
-def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
+def many_settled_or_logged(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
     if reply == b'ok':
         return [True] * len(task_ids)
