@@ -31,7 +31,7 @@ import redis.asyncio
 from torrelque import Torrelque, TorrelqueTaskState
 from torrelque.embedded import Server
 
-PILL = None  # the task that ends the consumers; one is enough, for each gives it back for the next
+PILL = None  # the task that ends the consumers; one is enough, because each gives it back for the next
 NOTHING = ''  # a task without work
 COUNTED = ('files', 'unreadable', 'unparsable', 'lines', 'classes', 'functions')
 
@@ -82,7 +82,7 @@ async def consume(queue: Torrelque, worker: int, bulk: int) -> None:
         taken = await queue.dequeue_many(bulk)
         tasks = dict(taken)
         if PILL in tasks.values():
-            # It came alone, for it is enqueued when all else is done.
+            # It came alone, because it is enqueued when all else is done.
             await asyncio.gather(*(queue.requeue(task_id, forgive=True) for task_id in tasks))
             return
         if NOTHING in tasks.values():
@@ -99,9 +99,9 @@ async def consume(queue: Torrelque, worker: int, bulk: int) -> None:
 async def run_job(args: argparse.Namespace, paths: list[str]) -> tuple[list[TorrelqueTaskState], float]:
     """Have the paths counted by worker processes: the final state of each task, with its result, and the time (s).
 
-    A result is written by the same transition that finishes its task, and only by who still holds the task.  So there
-    is one for each task, no more and no less, though a task is handed out again when its worker was killed.  Sums kept
-    in the workers would die with them.
+    A result is written by the same transition that finishes its task, and only by whoever still holds the task.  So
+    there is one for each task, no more and no less, though a task is handed out again when its worker was killed.  Sums
+    kept in the workers would die with them.
     """
     async with contextlib.AsyncExitStack() as stack:
         url = args.url or (await stack.enter_async_context(Server())).url

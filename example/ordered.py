@@ -31,7 +31,7 @@ import redis.asyncio
 from torrelque import Torrelque, TorrelqueTaskId, read_outcome
 from torrelque.embedded import Server
 
-PILL = None  # the task that ends the consumers; one is enough, for each gives it back for the next
+PILL = None  # the task that ends the consumers; one is enough, because each gives it back for the next
 
 Operation = dict[str, Any]
 
@@ -196,7 +196,7 @@ async def run_workers(args: argparse.Namespace, client: 'redis.asyncio.Redis', q
                 show(f'{total - left:,d} of {total:,d} operations done' + (f', process {killed} killed' * bool(killed)))
             await asyncio.sleep(0.05)
         show(f'{total:,d} of {total:,d} operations done', end='\n')
-        # Who has come too late, and does not know it yet, comes to the pill as well.
+        # Whoever has come too late, and does not know it yet, comes to the pill as well.
         await queue.enqueue(PILL)
         for process in processes:
             await asyncio.to_thread(process.join)

@@ -77,8 +77,8 @@ class Bank:
             raise BankError('the bank does not answer')
 
     async def write(self, account: int, number: int, kind: str, amount: int) -> None:
-        """Append to the history, unless it is there: who was killed may have written it before.  WATCH makes that one
-        step, also beside somebody who comes too late."""
+        """Append to the history, unless it is there: whoever was killed may have written it before.  WATCH makes that
+        one step, also beside somebody who comes too late."""
         key = self.key('history', account)
         async with self.client.pipeline() as pipe:
             while True:

@@ -80,7 +80,7 @@ def make_app(url: str, mails: MailFolder) -> FastAPI:
     async def sign_up(address: Annotated[str, Body(embed=True)]) -> dict[str, str]:
         if '@' not in address:
             raise HTTPException(422, 'this is no address')
-        # The same address is the same task: who clicks twice does not get two mails.
+        # The same address is the same task: whoever clicks twice does not get two mails.
         task_id = 'welcome-' + hashlib.sha256(address.lower().encode()).hexdigest()[:16]
         try:
             handle = await send_welcome.options(task_id=task_id).enqueue(address)

@@ -191,10 +191,10 @@ def hasty(bound: Bound) -> None:
 
 @pytest.fixture
 def endless(bound: Bound) -> None:
-    """Nobody's block at the bell ends by itself: who is served within any test's patience was woken.
+    """Nobody's block at the bell ends by itself: whoever is served within any test's patience was woken.
 
-    Shorter than a lease, for whoever blocks is told of what is due before the block ends.  Nor is a connection given up
-    on which a call goes unanswered for long.
+    Shorter than a lease, because whoever blocks is told of what is due before the block ends.  Nor is a connection
+    given up on which a call goes unanswered for long.
     """
     bound(block=200.0, guard_looks=200, repeat=1e6)
 

@@ -128,7 +128,7 @@ class TorrelqueServerError(TorrelqueError, redis.exceptions.ResponseError):
     classes as well."""
 
     passing: bool = False
-    """Whether time may mend it: the server takes no writes at the moment, for a replica, its disk or its memory."""
+    """Whether time may mend it: the server takes no writes now, because of a replica, its disk or its memory."""
 
 
 class ServerOutOfMemoryError(TorrelqueServerError, redis.exceptions.OutOfMemoryError):

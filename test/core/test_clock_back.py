@@ -215,7 +215,7 @@ async def test_a_full_server_lets_it_pass(make_server: MakeServer, queue_name: s
         assert await tasks_of(queue) == [0]
         await go_back(client, queue, 'a')
         await client.config_set('maxmemory', 1)
-        # Who leaves has written nothing before.
+        # Whoever leaves has written nothing before.
         leave = queue._calls.transitions['leave'].words(['', '2000'], False)
         assert await client.execute_command(*leave) == b'ok'
         assert await client.zscore(queue.keys['rated'], 'a') == 0

@@ -194,7 +194,7 @@ async def test_a_later_death_of_the_same_task_is_another(queue: Torrelque) -> No
     assert await queue.redrive('own') == 1
     second, _ = await queue.dequeue()
     assert await queue.requeue(second)
-    # Who tells of the first one is late.
+    # Whoever tells of the first one is late.
     await queue.acknowledge_deaths([death.id])
     assert first.token == death.id.token != second.token
     (death,) = await queue.take_deaths()

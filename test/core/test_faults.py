@@ -229,8 +229,8 @@ async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(
     client: redis.asyncio.Redis, queue: Torrelque
 ) -> None:
     """The server may read a connection that was given up last."""
-    keys, plan = queue.keys, queue._calls
-    enqueue, claim = plan.transitions['enqueue'], plan.transitions['claim']
+    keys, transitions = queue.keys, queue._calls.transitions
+    enqueue, claim = transitions['enqueue'], transitions['claim']
 
     async def send(transition: Transition, args: Sequence[Any], resent: bool) -> Any:
         return await client.execute_command(*transition.words(args, resent))

@@ -52,7 +52,7 @@ async def test_nobody_is_blocked_with_a_limit(keydb: RealServer, line: Proxy) ->
             await queue.dequeue(0.1)
         waiting = asyncio.ensure_future(queue.dequeue())
         await until_waiting(other)
-        # Who leaves is still blocked.
+        # Whoever leaves is still blocked.
     assert limits_of(line) == {b'0'}
     with pytest.raises(torrelque.TorrelqueClosedError):
         await waiting

@@ -84,11 +84,11 @@ def test_scripts_are_asked_for_by_name_and_others_are_not_there() -> None:
 
 
 def test_threads_that_ask_for_a_script_at_once_have_the_same() -> None:
-    plan, found, together = Calls('q', JSON, None), [], threading.Barrier(8)
+    calls, found, together = Calls('q', JSON, None), [], threading.Barrier(8)
 
     def ask() -> None:
         together.wait()
-        found.append(plan.transitions['enqueue'])
+        found.append(calls.transitions['enqueue'])
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -58,8 +58,8 @@ def test_options_are_short_where_nothing_is_special() -> None:
 
 
 def test_marks_are_short_and_all_different() -> None:
-    plans = [Calls('q', JSON, None) for _ in range(2)]
-    some = [plan.mark() for plan in plans for _ in range(1000)]
+    both = [Calls('q', JSON, None) for _ in range(2)]
+    some = [its_calls.mark() for its_calls in both for _ in range(1000)]
     assert {len(mark) for mark in some} == {15} and len(set(some)) == 2000
 
 

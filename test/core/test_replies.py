@@ -151,7 +151,7 @@ async def test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     timed_out = answers[[*calls].index('dequeue')]
     assert isinstance(timed_out, TorrelqueError if kind in REFUSALS else TorrelqueTimeoutError)
 
-    # Who waits waits on, and all is well when the line is.
+    # Whoever waits waits on, and all is well when the connection is.
     assert waiting.done() == (kind in REFUSALS)
     proxy.lie = None
     proxy.cut()

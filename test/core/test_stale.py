@@ -1,4 +1,4 @@
-"""Who no longer holds a task is told so, though the reply of the call was lost and the task is gone by then."""
+"""Whoever no longer holds a task is told so, though the reply of the call was lost and the task is gone by then."""
 
 from __future__ import annotations
 

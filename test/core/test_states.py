@@ -1,6 +1,6 @@
 """Whoever waits is served: every event in every state of a fetcher, and of a link, on the real classes.
 
-The server and the line are played, and time passes at once.  Each walk is a sequence of events, all sequences of a
+The server and the link are played, and time passes at once.  Each walk is a sequence of events, all sequences of a
 length are walked; then all is calm, everything is answered, and whoever waits must come to an end.  The guard, which
 would help where something was forgotten, is asleep.
 """
@@ -25,7 +25,7 @@ from torrelque.protocol.calls import Calls
 from torrelque.protocol.refusals import server_error
 
 
-class Line:
+class PlayedLink:
     """A link of which the test says what becomes of each request; they come to the server in their order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -104,10 +104,10 @@ class Walk:
 
     def __init__(self) -> None:
         self.loop = loop = asyncio.get_running_loop()
-        self.line, self.bell, self.played = Line(loop), Line(loop), Played()
+        self.link, self.bell, self.played = PlayedLink(loop), PlayedLink(loop), Played()
         self.taken: list[str] = []
         self.fetcher = Fetcher(
-            cast(Link, self.line), cast(Link, self.bell), Calls('q', JSON, None), self.give_back,
+            cast(Link, self.link), cast(Link, self.bell), Calls('q', JSON, None), self.give_back,
             lambda task_id, token, error: None,
         )  # fmt: skip
         self.waiting: list[asyncio.Task[Any]] = []
@@ -150,26 +150,26 @@ class Walk:
         self.played.fall_due()
 
     def a_call_is_answered(self) -> None:
-        if self.line.sent:
-            self.line.tell(self.played.run(self.line.sent[0]))
+        if self.link.sent:
+            self.link.tell(self.played.run(self.link.sent[0]))
 
     def a_reply_is_lost(self) -> None:
-        if self.line.sent:
-            self.played.run(self.line.sent[0])
-            self.line.tell(None, TorrelqueConnectionError('lost'))
+        if self.link.sent:
+            self.played.run(self.link.sent[0])
+            self.link.tell(None, TorrelqueConnectionError('lost'))
 
     def a_call_is_refused(self) -> None:
-        if self.line.sent:
-            self.line.tell(None, server_error('NOREPLICAS not enough'))
+        if self.link.sent:
+            self.link.tell(None, server_error('NOREPLICAS not enough'))
 
     def a_call_fails(self) -> None:
-        if self.line.sent:
-            self.line.tell(None, server_error('ERR no'))
+        if self.link.sent:
+            self.link.tell(None, server_error('ERR no'))
 
     def rubbish_is_answered(self) -> None:
-        if self.line.sent:
-            self.played.run(self.line.sent[0])
-            self.line.tell([b'ok', 1])
+        if self.link.sent:
+            self.played.run(self.link.sent[0])
+            self.link.tell([b'ok', 1])
 
     def the_bell_answers(self) -> None:
         if self.bell.sent:
@@ -203,13 +203,13 @@ class Walk:
             assert self.loop.time() < end + 30, 'somebody waits for ever'
             if self.loop.time() >= end and not self.played.tasks:
                 self.played.put()
-            while self.line.sent:
+            while self.link.sent:
                 self.a_call_is_answered()
                 await asyncio.sleep(0)
             blocked = blocked + STEP if self.bell.sent else 0.0
             if self.bell.sent and (self.played.bell or blocked >= BLOCK or self.bell.sent[0].args[0] == 'COMMAND'):
                 self.the_bell_answers()
-            await asyncio.sleep(0 if self.line.sent else STEP)
+            await asyncio.sleep(0 if self.link.sent else STEP)
 
 
 STEP = 0.1

@@ -309,7 +309,7 @@ async def test_page_goes_on_when_the_server_is_back(
     await page.get_by_text('The server of the queue is away.').wait_for()
     await page.locator('button[data-kind=letter]').click()
     await page.get_by_role('alert').get_by_text('The server of the queue is away.').wait_for()
-    # Who comes now is told as well.
+    # Whoever comes now is told as well.
     other = await open_page(context, web)
     await other.get_by_text('The server of the queue is away.').wait_for()
     durable_server.start()

@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     # Calling, and following what was called
 
     def ask(self, place: int, *calls: Callable[[Torrelque], Awaitable[Any]]) -> tuple[list[Any], list[Call]]:
-        """Make calls at once; their answers, and what went over the line, which the model was led through."""
+        """Make calls at once; their answers, and what was sent, which the model was led through."""
         queue = self.queues[place]
 
         async def run() -> tuple[list[Any], Any]:
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         return [item for call in calls for item in call.items], outcomes
 
     def settle(self, place: int, name: str, expected: list[Any], *calls: Callable[[Torrelque], Awaitable[Any]]) -> None:
-        """Settle tasks; ``expected`` is what should go over the line, without marks."""
+        """Settle tasks; ``expected`` is what should be sent, without marks."""
         answers, sent = self.ask(place, *calls)
         items, outcomes = self.items(name, sent)
         assert [item._replace(mark='') if hasattr(item, 'mark') else item for item in items] == expected

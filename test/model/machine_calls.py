@@ -148,7 +148,7 @@ class Calls(Machine):
     @rule(place=queues, wanted=st.lists(st.integers(1, 6), min_size=1, max_size=3), stay=st.booleans())
     def dequeue(self, place: int, wanted: list[int], stay: bool) -> None:
         ready = self.model.ready()
-        # Who waits would wait for real time: only where there is something for each.
+        # Whoever waits would wait for real time: only where there is something for each.
         timeout = 60 if stay and len(ready) >= sum(wanted[:-1]) + 1 else 0
         answers, sent = self.ask(
             place, *(lambda queue, most=most: queue.dequeue_many(most, timeout) for most in wanted)

@@ -66,7 +66,7 @@ class Faults(Machine):
                 consumer.wakes = None
                 return
             if not due and not given.more:
-                # Who got less than wanted, and stays, is one who asks for several others too.
+                # Whoever got less than wanted, and stays, is one who asks for several others too.
                 consumer.wakes = self.model.now + min(BLOCK, BLOCK if given.wait is None else given.wait)
                 return
 
@@ -116,7 +116,7 @@ class Faults(Machine):
         for sent in again:
             reply = self.raw.execute_command(*sent.transition.words(sent.args, not late))
             outcome = self.compare(sent._replace(reply=reply), resent=not late)
-            # Who claims may have gone meanwhile.
+            # Whoever claims may have gone meanwhile.
             self.rung_awake |= sent.transition.name == 'claim'
             self.claimed_twice |= sent.transition.name == 'claim'
         if not at_once and any(sent.transition.name == 'limit' and not sent.args[0] for sent in again):

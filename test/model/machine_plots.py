@@ -91,7 +91,7 @@ class Plots(Calls, Faults):
     @precondition(lambda self: any(consumer.wakes is not None for consumer in self.consumers))
     @rule(place=queues, delay=delays, more=st.integers(1, 2))
     def leave_with_less(self, place: int, delay: float | None, more: int) -> None:
-        """Who waits for several tasks goes with fewer, while somebody else goes on waiting."""
+        """Whoever waits for several tasks goes with fewer, while somebody else goes on waiting."""
         self.enqueue(place, [(0, None, None, delay, None, PLAIN), (0, None, None, None, None, PLAIN)])
         self.dequeue(place, [len(self.model.ready()) + more], True)
 

@@ -1,7 +1,7 @@
 """The queue in plain Python: what each call answers, and all that is in Redis after it.
 
 Written from the design, not from the scripts, and as simply as may be: a list, some dictionaries, a clock.  A call is
-read from the arguments that went over the line, so a test also sees what the public functions made of theirs.
+read from the arguments that were sent, so a test also sees what the public functions made of theirs.
 """
 
 from __future__ import annotations

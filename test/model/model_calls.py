@@ -1,4 +1,4 @@
-"""Calls of scripts, read from the arguments that went over the line, and what a claim replies."""
+"""Calls of scripts, read from the arguments that were sent, and what a claim replies."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Claim(NamedTuple):
     record: str
     wanted: int
     stays: int
-    """Who gets fewer than that stays, and keeps the time."""
+    """Whoever gets fewer than that stays, and keeps the time."""
     most_bytes: int
 
 

@@ -193,7 +193,7 @@ def check_one_place(seen: Seen) -> None:
 
 
 def check_order(seen: Seen) -> None:
-    """Who has an order waits by it: in its group, or among those without one."""
+    """Whoever has an order waits by it: in its group, or among those without one."""
     for group, members in seen.waiting.items():
         assert all(seen.group_of(task_id) == group for task_id in members)
     for members in (seen.priority, *seen.waiting.values()):
@@ -285,7 +285,7 @@ def check_none_forgotten(seen: Seen) -> None:
     for group in seen.waiting:
         if group not in seen.paused and seen.groups[group] < seen.limit(group):
             assert group in seen.heads or seen.has_rate(group) and group in seen.rated
-    # Who waits for a token has something to begin with it.
+    # Whoever waits for a token has something to begin with it.
     assert {*seen.rated} <= {*seen.waiting} - {*seen.heads}
 
 

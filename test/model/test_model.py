@@ -1,6 +1,6 @@
 """Any order of calls, time, lost replies and crashes, on a real server, beside a model of the queue.
 
-The calls go through the public door.  What they send is seen on the line, carried out by the model too, and compared
+The calls go through the public door.  What they send is seen on its way, carried out by the model too, and compared
 with what the server replies; after each step all keys of the queue are compared with those of the model.  The server's
 clock is replaced in the scripts, at their one line that reads it, so time stands still until the machine moves it, and
 hours cost nothing.  Bounds that are in the hundreds are lowered, so that a few tasks reach them.

@@ -260,7 +260,7 @@ class Actor:
             await self.settle('requeue', items, self.chance.choice([None, None, 0.05, 0.3]))
             if chance < 0.6:
                 return
-            # Who gave it back asks for more, and must be told.
+            # Whoever gave it back asks for more, and must be told.
         elif chance < 0.8:
             await self.settle('bury', items)
             return

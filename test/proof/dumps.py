@@ -28,7 +28,7 @@ def dump_all() -> dict[str, Any]:
 
 
 def is_shown(each: object) -> bool:
-    """Whether it fetches or connects; by its name, for the queue that was there before has no such classes."""
+    """Whether it fetches or connects; by its name, because the queue that was there before has no such classes."""
     return any(kind.__name__ in SHOWN and kind.__module__.startswith('torrelque') for kind in type(each).__mro__)
 
 

@@ -107,7 +107,7 @@ def unheard(history: History) -> int:
 
 
 def _check_reported(story: Story, damage: Damage, reported: Collection[str]) -> Iterator[Fault]:
-    """Who is damaged harms itself alone, so all others are judged; and somebody is told."""
+    """A task that is damaged harms itself alone, so all others are judged; and somebody is told."""
     if damage.is_done and not story.is_finished and damage.task_id not in reported:
         yield Fault(8, story.job, f'{damage.kind}, and nobody was told of {damage.task_id}')
 
@@ -137,7 +137,7 @@ def _check_fencing(story: Story, resent: bool) -> Iterator[Fault]:
         later = story.hands[place + 1 :]
         for act in hand.acts:
             if act.is_done and is_over(story, hand, act):
-                # A release that is sent twice, for the reply was lost, is answered "done" where the task is gone.
+                # A release that is sent twice, because the reply was lost, is answered "done" where the task is gone.
                 is_gone = act.verb == 'release' and act.may_be_repeated and is_finished_since(story, hand, act)
                 if not (resent and is_gone):
                     yield Fault(3, story.job, f'{act.verb} of {hand.who} was done though {_why_over(later, act)}')
@@ -293,7 +293,7 @@ def _check_limit(group: str, limit: int, stories: Iterable[Story]) -> Iterator[F
     for begin, end, hand in _spans(stories):
         changes += [(begin, 1, hand), (end, -1, hand)]
     held = 0
-    # Who ends goes before who begins at the same moment.
+    # Whatever ends goes before what begins at the same moment.
     for at, change, hand in sorted(changes, key=lambda item: item[:2]):
         held += change
         if held > limit:
@@ -302,7 +302,7 @@ def _check_limit(group: str, limit: int, stories: Iterable[Story]) -> Iterator[F
 
 
 def _check_order(group: str, stories: Iterable[Story]) -> Iterator[Fault]:
-    """Who was enqueued before another began to be must be finished before it is handed out.
+    """A task that was enqueued before another began to be must be finished before the other is handed out.
 
     What was dead, or waited for its first time, has lost its place; nobody knows it of what was enqueued twice.
     """

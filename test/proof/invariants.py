@@ -83,7 +83,7 @@ def check_deadline(what: str, took: float, most: float, slack: float = SLACK) ->
 
 
 def check_cancellation(call: Future[Any], was_cancelled: bool) -> Iterator[Fault]:
-    """Who was cancelled while it was there ends so, whatever it had by then."""
+    """A call that was cancelled while it was there ends so, whatever it had by then."""
     if not call.done():
         yield Fault(7, None, 'a call that was cancelled does not end')
     elif was_cancelled and not call.cancelled():

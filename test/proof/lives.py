@@ -76,8 +76,8 @@ def _ends_before(first: Act, second: Act) -> bool:
 def given_back(story: Story, hand: Hand) -> float:
     """From when on its holder may have given it back (ms).
 
-    Who asked for that twice, for the reply was lost, is refused where somebody who was handed it since has finished the
-    task in between, and who released it where it has been enqueued again: known limits.
+    Whoever asked for that twice, because the reply was lost, is refused where somebody who was handed it since has
+    finished the task in between, and whoever released it where it has been enqueued again: known limits.
     """
     refused = [act for act in hand.acts if act.answer is False and act.may_be_repeated and act.verb != 'touch']
     begins = [

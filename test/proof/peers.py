@@ -214,7 +214,7 @@ class Ours:
 
 
 def is_exhausted(exc: BaseException) -> bool:
-    """Whether a call was not made, for all connections of the client's pool are in use."""
+    """Whether a call was not made, because all connections of the client's pool are in use."""
     return isinstance(exc, redis.ConnectionError) and str(exc).startswith(NO_CONNECTION)
 
 

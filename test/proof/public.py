@@ -140,7 +140,7 @@ class Public(RuleBasedStateMachine):
             return
         place, taken, hand = self.held[-1 - which % len(self.held)]
         if not again or verb == 'release':
-            # Who releases again what it has released, and loses the reply, is told that it is done: a known limit.
+            # Whoever releases again what it has released, and loses the reply, is told that it is done: a known limit.
             self.held.remove((place, taken, hand))
         key = self.recorder.begin(verb, [taken.job], hands=[hand])
         answers = self.attempt(key, self.peers[place].settle(verb, [taken.task_id], delay))

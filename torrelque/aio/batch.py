@@ -113,7 +113,7 @@ class Batch:
         else:
             self._tell(items, reply, error)
         if isinstance(error, TorrelqueConnectionError):
-            # Fail what waited behind the lost call, too: each next call would be waited for as long once more.
+            # Each next call would be waited for as long once more, so fail what waited behind the lost call, too.
             while self._waiting:
                 _, _, future, _ = self._waiting.popleft()
                 if not future.cancelled():
@@ -121,7 +121,7 @@ class Batch:
         if self._away or self._scheduled:
             return
         if self._waiting:
-            # Send at the end of the turn, because the callers that were just served may call again in it.
+            # The callers that were just served may call again in this turn of the loop, so send at its end.
             self._scheduled = True
             self._link.loop.call_soon(self._send)
         else:

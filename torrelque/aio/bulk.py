@@ -8,7 +8,7 @@ from typing import Any
 from torrelque.error import TorrelqueBulkError, TorrelqueConnectionError, TorrelqueServerError, TorrelqueTypeError
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import BulkEnqueue, Many
-from torrelque.protocol.steps import told_of_many
+from torrelque.protocol.steps import many_settled_or_logged
 from torrelque.protocol.transition import Arg
 
 from .session import Session
@@ -88,7 +88,7 @@ async def settle_all(session: Session, many: Many) -> list[bool]:
             sent += some
             replies = await asyncio.gather(*(_send(session, many, args) for _, args in some))
             for (ids, _), reply in zip(some, replies, strict=True):
-                done += told_of_many(many.name, ids, reply, session.queue)
+                done += many_settled_or_logged(many.name, ids, reply, session.queue)
     except (TorrelqueConnectionError, TorrelqueServerError):
         # The error hides what became of the calls before it, and of those beside it: remember them all.
         session.unsure.note_all(many.name, (args for _, args in sent), many.width)

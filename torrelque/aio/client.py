@@ -32,7 +32,8 @@ class _PoolConnector:
         self.client = client
 
     async def make(self, anew: bool) -> Any:
-        # Made like the pool's own connections but not counted there, because a small pool is for the caller's commands.
+        # The connection is made like the pool's own but not counted there, because a small pool is for the caller's
+        # commands.
         return self.client.connection_pool.make_connection()
 
 
@@ -74,8 +75,9 @@ _Place = tuple[asyncio.AbstractEventLoop, int | None, Bounds]
 _Links = dict[_Place, tuple[Link, list[object]]]
 
 _links: 'weakref.WeakKeyDictionary[Any, _Links]' = weakref.WeakKeyDictionary()
-# A lock, because the event loops of one client may be in several threads.  It is reentrant, because a thread that holds
-# it may be the one that collects a queue object and forgets its link; so loops under it go through a copy of the keys.
+# The event loops of one client may be in several threads, so their links have a lock.  A thread that holds it may be
+# the one that collects a queue object and forgets its link, so it is reentrant, and loops under it go through a copy of
+# the keys.
 _sharing = threading.RLock()
 
 

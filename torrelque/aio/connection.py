@@ -175,8 +175,8 @@ class Connection(asyncio.Protocol):
         try:
             await self._try_to_connect(pause)
         finally:
-            # Drop the reference: a task that was cancelled at the end of its loop keeps the frames of whoever did that,
-            # and all that these refer to.
+            # An asyncio task that was cancelled at the end of its loop keeps the frames of whoever did that, and all
+            # that these refer to; so drop the reference to it.
             self._connecting = None
 
     async def _try_to_connect(self, pause: bool) -> None:
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
     def _adopt(self, connection: Any) -> None:
         """Take the socket over from the client library's connection, with its handshake done."""
         transport = connection._writer.transport
-        self._connection = connection  # kept: its writer closes the transport when it is collected
+        self._connection = connection  # kept, because its writer would close the transport when it is collected
         self._transport = transport
         self._server = server_name(connection)
         self._reader = hiredis.Reader(notEnoughData=MISSING)

@@ -100,13 +100,13 @@ class Fetcher:
         """Limits and times."""
         self._loads = calls.serialiser.loads
         """Makes a task of its payload."""
-        # What becomes of tasks for which nobody waits, and of those that cannot be read.
+        # `_give_back` is for tasks for which nobody waits, `_reject` for those whose payloads cannot be read.
         self._give_back, self._reject = give_back, reject
         self._records = Records(link, calls.keys['claim'], calls.bounds)
         """Names of the claims' records, and which of them may go."""
         self.acknowledge = self._records.acknowledge
         """Asked by each call that settles tasks: the record that it may delete in passing."""
-        # The event loop that it belongs to; the queue's name, for messages.
+        # `_loop` is the event loop that it belongs to, `_name` the queue's name, for messages.
         self._loop, self._name = link.loop, calls.name
         self._waiters: collections.deque[Waiter] = collections.deque()
         """The calls of `dequeue` that wait, in their order."""
@@ -252,7 +252,7 @@ class Fetcher:
         self._resolve(waiter, no_reply(self._name, reason) if reason else no_task(self._name, waiter.timeout))
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
-        # The last comes first, because each is put to the head: so the first is the head in the end.
+        # Each task is put to the head of the queue, so the last is given back first.
         self._give_back([task_id for task_id, _ in reversed(deliveries)])
 
     # Claiming
@@ -281,7 +281,7 @@ class Fetcher:
         wanted = staying = 0
         for waiter in self._waiters:
             if waiter.timeout != 0 and not waiter.got:
-                # Tell the script: if it gives fewer than `staying` tasks, somebody here goes on waiting and keeps the
+                # The script is told by `staying`: if it gives fewer tasks, somebody here goes on waiting and keeps the
                 # time.
                 staying = wanted + 1
             wanted += waiter.wanted - len(waiter.got)
@@ -428,7 +428,7 @@ class Fetcher:
         if self._sweeping is None and self._loop.time() >= self._no_sweep_before:
             self._sweeping = Request(self._calls.transitions['sweep'], self._calls.sweep(), self._swept)
             self._link.submit(self._sweeping)
-            # Claim right behind the sweep, and not when it has returned: what it brings back is for the waiters here.
+            # What the sweep brings back is for the waiters here, so claim right behind it, not when it has returned.
             self._pump()
 
     def _swept(self, reply: Any, error: Exception | None) -> None:
@@ -439,8 +439,7 @@ class Fetcher:
             tell_troubles(read_sweep(reply).troubles, self._name)
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
-            # No sweep is sent for a second.  Each claim would otherwise see the same due task and send the next failing
-            # sweep.
+            # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.
             self._no_sweep_before = self._loop.time() + 0.9
             self._loop.call_later(1, self._pump)
         else:

@@ -42,8 +42,8 @@ class Guard:
         """The last claim at the last look."""
         self._suspects: list[Request] = []
         """Calls that had had no end at the last look, and which their link did not know any more."""
-        # By whose clock it looks.
         self._loop = loop
+        """By whose clock it looks."""
         self._bounds = bounds
         self._wanted = wanted
         """Whether anybody waits."""

@@ -2,7 +2,7 @@
 
 A notification says only *that* the state of a task has changed.  So a watch subscribes, then reads, then waits, and
 what was subscribed is read again after each notification, after each confirmation of the subscription, and slowly in
-any case, for notifications that were lost.  Reads of many tasks are one call, and one call is on its way at a time.
+any case, because notifications may be lost.  Reads of many tasks are one call, and one call is on its way at a time.
 
 Where the server sends no notifications, does not say whether it does (`setting` has the modes, and who switches), or
 refuses to tell of a task, the task is *looked at* as well, by a schedule (`reading`): a few fields are compared with
@@ -92,7 +92,7 @@ class Hub:
         """Whether the queue may move to another server."""
         self._transition = calls.transitions['state']
         """The script that reads states."""
-        # What a call that reads, or that looks, says before the ids of its tasks.
+        # `_to_read` and `_to_look` are what a call that reads, or that looks, says before the ids of its tasks.
         self._to_read, self._to_look = calls.state(STATE_FIELDS), calls.state(LOOK_FIELDS)
         self._prefix = prefix.encode()
         """What the channels of all tasks begin with."""
@@ -106,7 +106,7 @@ class Hub:
         """Tasks to look at, and when."""
         self._clock: asyncio.TimerHandle | None = None
         """Runs out when the next look is due."""
-        # Whether a call is on its way, and whether the last one was a look.
+        # `_reading` is whether a call is on its way, `_looked` whether the last one was a look.
         self._reading = self._looked = False
         self._number = 0
         """Of the last read; a watcher that joined before it was sent may be told what it brings."""
@@ -212,7 +212,7 @@ class Hub:
             if not self._looks_at(task):
                 self._schedule.drop(task)
             if task.values is not None or self._looks_at(task):
-                # Also where notifications are on now, because none came for what changed before they were.
+                # No notification came for what changed while they were off, so read it where they are on now, too.
                 self._mark(task)
         self._read()
 

@@ -1,7 +1,7 @@
 """The held connection for calls: send, resend.
 
-Calls go one behind the other over one connection that is kept, with a reader of its own, not over a visit to the
-client's pool for each.  A call is in one of these states:
+Calls go one behind the other over one connection that is kept, with a reader of its own, and not each over a
+connection out of the client's pool.  A call is in one of these states:
 
 UNSENT     it waits for a connection (`_unsent`)
 IN FLIGHT  it was written, and its reply is to come behind those of the calls before it (`_in_flight`)
@@ -193,7 +193,8 @@ class Link(Connection):
             self._known_scripts.add(request.transition.script.sha)
             request.whole = True
         self._transport.write(request.pack())  # type: ignore[union-attr]
-        # Noted after it was written: a call that could not be packed gets no reply, and would be given the next one's.
+        # A call that could not be packed gets no reply, and would be given the next one's; so a call is noted when it
+        # was written.
         self._in_flight.append(request)
 
     def _wanted(self) -> bool:
@@ -356,7 +357,7 @@ class Link(Connection):
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
         for request in requests:
-            # Called later, because the caller may be in the middle of submitting.
+            # The caller may be in the middle of submitting, so the callback is called later.
             self.loop.call_soon(self._tell, request, copy_error(error))
         if requests is self._unsent:
             self._unsent = []

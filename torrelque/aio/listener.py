@@ -1,7 +1,7 @@
 """The held connection for notifications: subscriptions that outlive it.
 
-What is subscribed is known here and not to the server alone, so a connection that is lost, however silently, is made
-anew and takes all of it over.  Nobody is told of what was missed meanwhile; instead each confirmation of a subscription
+What is subscribed is known here and not to the server alone, so when a connection is lost, however silently, the
+next one takes all of it over.  Nobody is told of what was missed meanwhile; instead each confirmation of a subscription
 is handed on like a notification: whoever reads after it has missed nothing.  A refusal of the server is told, and the
 subscription asked for again when its user says so, and over the next connection.
 

@@ -129,7 +129,7 @@ class Torrelque(Queue):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
+            # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             await self._started().send(*call)

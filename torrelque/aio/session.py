@@ -182,7 +182,8 @@ class Session:
         return head
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
-        # Not by a batch, but by a call that is written at once, because the event loop may be about to end.
+        # The event loop may be about to end, so tasks are given back not by a batch but by a call that is written at
+        # once.
         for args in self.calls.give_back(task_ids):
             call = self.call('requeue', args)
             self._returns.add(call)

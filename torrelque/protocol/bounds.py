@@ -102,7 +102,8 @@ class Bounds:
     min_look: float = 0.005
     """What a call with looks counts for at the least."""
     look_burst: float = 0.1
-    """Calls with looks that may go one behind the other, which costs the server less for each."""
+    """Time that was not spent on looks and may be saved up, so that several calls go one behind the other, which costs
+    the server less for each."""
     idle_age: float = 0.5
     """For how long the tasks of all queue objects are taken to be as many as when they were counted."""
 

@@ -117,7 +117,7 @@ class Calls:
         if task_id is None:
             new_id = TorrelqueTaskId(os.urandom(16).hex())
         else:
-            # As a plain str, because a subclass may call itself something else: a member of an enumeration does.
+            # A subclass of str may call itself something else, as a member of an enumeration does; so it is made plain.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
         options = enqueue_options(lease, delay, max_attempts, mark, group, priority)
         payload = serialise(self.serialiser, task, 'the task')
@@ -301,8 +301,8 @@ class Calls:
         start = end = size = 0
         while start < len(ids):
             while end < len(ids) and end - start < most and size < most_bytes:
-                # Weigh a task half: a release costs the server half of other transitions, and no caller waits for a
-                # single outcome of a bulk call.
+                # A release costs the server half of other transitions, and no caller waits for a single outcome of a
+                # bulk call; so a task weighs half.
                 size += weight(ids[end]) // 2
                 end += 1
             some = ids[start:end]

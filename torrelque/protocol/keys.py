@@ -70,6 +70,6 @@ def make_keys(queue: str) -> dict[str, str]:
     except UnicodeEncodeError as exc:
         raise TorrelqueValueError(f'a queue name must be encodable as UTF-8: {queue!r}') from exc
 
-    # As a plain str, because a subclass may be formatted as something else: a member of an enumeration is.
+    # A subclass of str may be formatted as something else, as a member of an enumeration is; so it is made plain.
     base = _tagged(str.__str__(queue))
     return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS}

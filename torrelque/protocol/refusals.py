@@ -43,7 +43,7 @@ _OWN = (
 def final_error(error: Exception) -> Exception | None:
     """Of an attempt to connect that failed: why, as one of our errors, where time does not mend it."""
     if isinstance(error, TypeError):
-        # The client was given an option that none of its connections takes.
+        # A TypeError says that the client was given an option that its connections do not take.
         return error
     # On a unix socket the client library wraps the server's error in one of its own.
     for exc in (error, error.__cause__):

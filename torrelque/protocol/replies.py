@@ -306,7 +306,7 @@ def read_group(reply: Any) -> TorrelqueGroupStats:
 
 
 def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
-    """What a question for so many states has brought, of each so many values; an error where it is no such.
+    """The reply of state to a question for so many tasks: of each so many values; an error where it is none.
 
     Without a width the items are not looked into, for whoever compares each with one that is right.
     """
@@ -398,7 +398,7 @@ def read_words(reply: Any) -> list[bytes]:
 
 def is_keydb(reply: Any) -> bool:
     """Whether the reply to `IS_KEYDB` is that of KeyDB."""
-    # The server describes a command that it knows by a name, an arity, flags and more.
+    # A server describes a command that it knows by a name, an arity, flags and more.
     return isinstance(reply, list) and len(reply) == 1 and isinstance(reply[0], list) and len(reply[0]) >= 6
 
 

@@ -1,4 +1,4 @@
-"""Verbs that take several calls, as generators: what each yields is sent, and it goes on with the reply.
+"""Verbs of operators and verbs of several calls, as generators: what one yields is sent, and it goes on with the reply.
 
 Nothing here waits or sends, so the asynchronous queue and the synchronous one have the same steps.
 """
@@ -78,7 +78,7 @@ class Walk(Generic[T]):
 # Settling many
 
 
-def told_of_many(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
+def many_settled_or_logged(name: str, task_ids: Sequence[str], reply: Any, queue: str) -> list[bool]:
     """For each task of a call whether it was done."""
     if reply == b'ok':
         return [True] * len(task_ids)
@@ -114,7 +114,7 @@ def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
 
 
 def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
-    # Tasks that are dead when the call begins, the first to die first.
+    # Those tasks are meant that are dead when the call begins, the first to die first.
     dead = calls.keys['dead']
     left = int((yield None, ['ZCARD', dead]))
     left = left if limit is None else min(left, limit)

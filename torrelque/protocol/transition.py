@@ -77,7 +77,7 @@ class Transitions(dict[str, Transition]):
     def __missing__(self, name: str) -> Transition:
         if name not in ROWS:
             raise KeyError(name)
-        # By `setdefault`, so that threads that ask at the same time get the same object.
+        # Threads that ask at the same time get the same object, because `setdefault` keeps the first.
         return self.setdefault(name, Transition(name, self._keys, self._declared, self._queue))
 
 

@@ -98,7 +98,7 @@ def take_over(connection: Any, timeout: float) -> socket.socket:
     except BaseException as exc:
         connection.disconnect()
         if isinstance(exc, (LookupError, AttributeError, TypeError, ValueError)):
-            # The client library does not make out what the server says.
+            # The client library does not understand what the server says.
             raise ConnectionError(f'the handshake failed: {exc!r}') from exc
         raise
     taken: socket.socket = connection._sock.socket
@@ -112,13 +112,14 @@ class _PoolConnector:
     cluster = False
 
     def __init__(self, pool: Any) -> None:
-        # Weak, because the pool's finalizer holds the link, which holds this.
+        # The pool's finalizer holds the link, which holds this connector; so the connector's reference is weak.
         self._pool = weakref.ref(pool)
 
     def connect(self, anew: bool, timeout: float) -> socket.socket:
         pool = self._pool()
         assert pool is not None
-        # Made like the pool's own connections but not counted there, because a small pool is for the caller's commands.
+        # The connection is made like the pool's own but not counted there, because a small pool is for the caller's
+        # commands.
         return take_over(pool.connection_class(**pool.connection_kwargs), timeout)
 
 
@@ -128,7 +129,7 @@ class _ClusterConnector:
     cluster = True
 
     def __init__(self, client: redis.RedisCluster, key: str) -> None:
-        # Weak, because the client's finalizer holds the link, which holds this.
+        # The client's finalizer holds the link, which holds this connector; so the connector's reference is weak.
         self._client = weakref.ref(client)
         self._key = key
 

@@ -27,7 +27,7 @@ class Connection:
         self._socket = sock
         self._reader = hiredis.Reader(notEnoughData=MISSING)
         self._owed = 0
-        """Replies that are to come before that to the next command, and nobody waits for."""
+        """Replies for which nobody waits, and which come before that to the next command."""
         self._timeout = bounds.silence
         """What the socket's timeout (s) is set to."""
         self._socket.settimeout(bounds.silence)
@@ -66,7 +66,7 @@ class Connection:
         if len(data) <= CHUNK:
             self._socket.sendall(data)
         else:
-            # In pieces, each with the whole time: a large call that is still being sent is no silence of the server.
+            # A large call that is still being sent is no silence of the server, so each piece has the whole time.
             rest = memoryview(data)
             while rest:
                 rest = rest[self._socket.send(rest[:CHUNK]) :]
@@ -114,10 +114,10 @@ class Connection:
     def interrupt(self) -> None:
         """Have the thread that waits for a reply see the end of the connection."""
         if self._process != os.getpid():
-            # Forked: the connection is the other process's, which would see the end as well.
+            # After a fork the connection is the other process's, which would see the end as well.
             return
         with contextlib.suppress(OSError):
-            # Below the TLS layer, whose state only the thread that reads may touch.
+            # Only the thread that reads may touch the state of the TLS layer, so the socket below it is shut.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:

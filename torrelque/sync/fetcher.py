@@ -76,7 +76,7 @@ class Fetcher:
         """The key for the record of a claim, and whether it is a repetition."""
         process, name, numbers = self._names
         if process != os.getpid():
-            # Forked: the parent goes on with the name and the counter.
+            # After a fork the parent goes on with the name and the counter.
             name, numbers = secrets.token_hex(8), itertools.count()
             self._names = os.getpid(), name, numbers
             if process:
@@ -110,31 +110,44 @@ class Fetcher:
 class Fetch:
     """One call of `dequeue`."""
 
+    _fetcher: Fetcher
+    """What it shares with other threads."""
+    _wanted: int
+    """How many tasks it takes at the most."""
+    _timeout: float | None
+    """How long it was to wait (s), for messages; None is for ever."""
+    _end: float
+    """When its time is over (as all times here, by `time.monotonic`)."""
+    _got: list[Delivery]
+    """What it will return."""
+    _held: list[TorrelqueTaskId]
+    """Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones."""
+    _claim_in_doubt: str
+    """The record of a claim that was sent and whose reply was not read; '' is none."""
+    _since: float
+    """When the claim was sent, from which its leases are known to run; -inf is not known."""
+    _listened: bool
+    """Whether it has waited at the bell, and may have taken a ring that is due to somebody else."""
+    _error: Exception | None
+    """Why the server is away, of which the log was told; None is not away."""
+    _late: bool
+    """Whether its time was over, and one last claim got a time of its own."""
+    _no_sweep_before: float
+    """When a sweep may be sent again, because the last one failed."""
+
     def __init__(self, fetcher: Fetcher, timeout: float | None, wanted: int) -> None:
         self._fetcher = fetcher
-        # How many tasks it takes at the most.
         self._wanted = wanted
-        # How long it was to wait (s), for messages; None is for ever.
         self._timeout = timeout
-        # When its time is over (as all times here, by `time.monotonic`).
         self._end = math.inf if timeout is None else time.monotonic() + timeout
-        # What it will return.
-        self._got: list[Delivery] = []
-        # Tasks of which it has the lease, to be given back when it fails: those of `_got`, and unread ones.
-        self._held: list[TorrelqueTaskId] = []
-        # The record of a claim that was sent and whose reply was not read; '' is none.
+        self._got = []
+        self._held = []
         self._claim_in_doubt = ''
-        # When the claim was sent, from which its leases are known to run; -inf is not known.
         self._since = -math.inf
-        # Whether it has waited at the bell, and may have taken a ring that is due to somebody else.
         self._listened = False
-        # Why the server is away, of which the log was told; None is not away.
-        self._error: Exception | None = None
-        # Whether its time was over before the last claim got its own.
+        self._error = None
         self._late = False
-        # Until when it does not sweep, after a sweep that failed.
         self._no_sweep_before = 0.0
-        """When a sweep may be sent again, because the last one failed."""
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
@@ -264,7 +277,7 @@ class Fetch:
             tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles, calls.name)
         except _TROUBLES as exc:
             logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
-            # Each claim would otherwise see the same due task and start the next failing sweep.
+            # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.
             self._no_sweep_before = time.monotonic() + 1
             return False
         return True

@@ -68,7 +68,7 @@ class Link:
     def take(self, timeout: float = math.inf) -> Connection:
         """A connection, which is the caller's until it is put back or closed."""
         if self._process != os.getpid():
-            # Forked: the idle connections are the other process's.
+            # After a fork the idle connections are the other process's.
             self._idle, self._process = [], os.getpid()
         while True:
             try:
@@ -127,7 +127,8 @@ class Link:
                 if not sent and (final := final_error(exc)):
                     raise final from None
                 resent = resent or sent
-                # The idle connections are likely to be as dead, and to find that out takes as long for each.
+                # The idle connections are likely to be as dead, and to find that out takes as long for each; so they
+                # are closed.
                 self._lose()
                 error: Exception = exc
                 what = str(exc) or repr(exc)

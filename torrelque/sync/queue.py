@@ -39,13 +39,13 @@ from torrelque.protocol.steps import (
     get_limits,
     get_queue_stats,
     get_task_state,
+    many_settled_or_logged,
     pause,
     redrive,
     resume,
     set_limit,
     sweep,
     take_deaths,
-    told_of_many,
 )
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
@@ -126,7 +126,7 @@ class Torrelque(Queue):
         lease = self.task_timeout if task_timeout is None else task_timeout
         call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
-            # Marked as sent before, because the client library may repeat a transaction whose reply was lost.
+            # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:
             self._send(call)
@@ -432,7 +432,7 @@ class Torrelque(Queue):
             for ids, args in self._calls.parts(many):
                 sent.append(args)
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
-                done += told_of_many(many.name, ids, self._call(many.name, words, resent), self.name)
+                done += many_settled_or_logged(many.name, ids, self._call(many.name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
             # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(many.name, sent, many.width)

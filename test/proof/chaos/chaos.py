@@ -216,7 +216,7 @@ class Round:
 
     async def _settle_down(self, crowd: Child, herd: Herd) -> int:
         """Faults are over: how many tasks the crowd could not take out of the queue."""
-        await asyncio.sleep(LATE)  # Who was cut off is gone by then.
+        await asyncio.sleep(LATE)  # Whoever was cut off is gone by then.
         self.place.proxy.most = len(self.place.proxy.lines)
         assert crowd.process.stdin is not None
         crowd.process.stdin.write(b'calm\n')

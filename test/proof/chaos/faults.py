@@ -1,7 +1,7 @@
 """Faults by plan: what happens to the line, the server and the consumers of a run, drawn from its seed.
 
-The plan is the same for the same seed.  What it meets is not, for servers and processes run by themselves; so a seed
-that found something finds it again often, not always.
+The plan is the same for the same seed.  What it meets is not, because servers and processes run by themselves; so a
+seed that found something finds it again often, not always.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class Run:
         end = began + self.still
         async with Torrelque(admin, queue=QUEUE) as producing:
             while missing and pulse.time() < end:
-                # Who has waited longest is rung first.
+                # Whoever has waited longest is rung first.
                 await self._enqueue(producing, 1, None)
                 await asyncio.sleep(0.02)
                 missing -= self.heard
@@ -171,7 +171,7 @@ class Run:
 
     async def _consume(self, place: int, queue: Torrelque) -> None:
         chance = self.chance
-        # Who asks again and again is not deaf for long.
+        # Whoever asks again and again is not deaf for long.
         timeouts = [None, None, None, 0.3, 2.0] if self.seed % 4 < 2 else [None]
         while True:
             call = asyncio.ensure_future(queue.dequeue(chance.choice(timeouts)))

@@ -197,13 +197,13 @@ class Worked(Actor):
     # What a worker must not do
 
     def check_finished(self, task_id: str) -> None:
-        """Who is released was handled."""
+        """What is released was handled."""
         held = self.held_of(task_id)
         if held is None or not held.finished:
             self.recorder.trouble(5, f'a worker releases {task_id!s}, whose handler has not returned')
 
     def check_ended(self, verb: str, task_id: str) -> None:
-        """Who is settled is not being handled any more; only a thread goes on, for nobody can end it."""
+        """What is settled is not being handled any more; only a thread goes on, because nobody can end it."""
         held = self.held_of(task_id)
         if held is None:
             self.recorder.trouble(3, f'a worker asks for {verb} of {task_id!s}, which it was not given')

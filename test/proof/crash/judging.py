@@ -78,7 +78,7 @@ def check_work_off(seen: Seen, got: Deliveries, died: set[str]) -> Iterator[str]
     for group in {state.get('group') for state in seen.states.values()} - {None}:
         assert group is not None
         if seen.limit(group) == 1:
-            # Who was dead, or delayed before it was ever handed out, comes when it may.
+            # A task that was dead, or delayed before it was ever handed out, comes when it may.
             away = {*died, *seen.dead, *(i for i in seen.delayed if 'dequeue_count' not in seen.states[i])}
             orders = [int(seen.states[i]['order']) for i, _ in got if seen.group_of(i) == group and i not in away]
             if orders != sorted(orders):

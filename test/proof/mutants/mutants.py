@@ -1,7 +1,7 @@
 """Mutants: each hand-made fault in scripts, client and layers is caught by the ordinary test suite.
 
 ``python -m proof.mutants`` copies the tree, makes one fault at a time in a copy, and runs the tests there that are
-to see it; first of all, those tests on a copy without a fault, for a test that cannot pass catches everything.  The
+to see it; first of all, those tests on a copy without a fault, because a test that cannot pass catches everything.  The
 last line of the output is JSON; the exit status is 1 when a fault survives.
 """
 

@@ -18,13 +18,13 @@ FENCE = (
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
-        'refusal-untold', 3, 'who no longer holds a task is told that all went well',
+        'refusal-untold', 3, 'whoever no longer holds a task is told that all went well',
         (client('protocol/replies', 'done = settled(outcome, task_id, queue)',
                 'done = settled(outcome, task_id, queue) or True'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
-        'refusal-unlogged', 3, 'who does not look at the answer never learns that the lease was lost',
+        'refusal-unlogged', 3, 'whoever does not look at the answer never learns that the lease was lost',
         (client('protocol/replies', "logging.INFO if outcome == 'cancelled' else logging.WARNING", 'logging.DEBUG'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
@@ -169,13 +169,13 @@ CANCEL = (
         ('ends::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
     ),
     Mutant(
-        'cancellation-in-disguise', 7, 'who was cancelled sees another error',
+        'cancellation-in-disguise', 7, 'whoever was cancelled sees another error',
         (client('aio/session', 'batch.hurry()\n            raise', "batch.hurry()\n            raise TorrelqueError('')"
                 ' from None'),),
         ('ends::test_a_call_cancelled_at_any_turn_is_whole_and_poisons_nothing',),
     ),
     Mutant(
-        'waiting-cancellation-in-disguise', 7, 'who was cancelled while waiting sees a timeout',
+        'waiting-cancellation-in-disguise', 7, 'whoever was cancelled while waiting sees a timeout',
         (client('aio/fetcher', 'self._return(waiter.got)\n            raise',
                 "self._return(waiter.got)\n            raise TorrelqueTimeoutError('') from None"),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
@@ -226,7 +226,7 @@ HARM = (
         ('damage::test_an_id_that_is_no_text_harms_no_other',),
     ),
     Mutant(
-        'waiters-last-in-first-out', BEYOND, 'who called last is served first',
+        'waiters-last-in-first-out', BEYOND, 'whoever called last is served first',
         (client('aio/fetcher', 'self._waiters.append(waiter)', 'self._waiters.appendleft(waiter)'),),
         ('wait::test_waiters_get_tasks_in_the_order_of_their_calls',),
     ),
@@ -297,12 +297,12 @@ LIVE = (
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
-        'ring-without-use-kept', 10, 'who was rung and has gone tells nobody',
+        'ring-without-use-kept', 10, 'whoever was rung and has gone tells nobody',
         (client('aio/fetcher', 'if (self._rang or near) and not self._waiters:', 'if False:'),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
-        'late-ring-kept', 10, 'who is rung when nobody waits here any more tells nobody',
+        'late-ring-kept', 10, 'whoever is rung when nobody waits here any more tells nobody',
         (client('aio/fetcher', 'elif rang or error is not None:\n            self._ring()', ''),),
         ('bell::test_a_ring_for_who_has_gone_is_passed_on',),
     ),

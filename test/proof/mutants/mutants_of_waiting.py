@@ -57,7 +57,7 @@ GUARD = (
         ('states::test_whoever_waits_is_served_after_many_events',),
     ),
     Mutant(
-        'bell-asked-once', 10, 'who has heard the bell once is deaf from then on',
+        'bell-asked-once', 10, 'whoever has heard the bell once is deaf from then on',
         (client('aio/bell', 'self.call = None\n        if error is None:', 'if error is None:'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
@@ -88,22 +88,22 @@ STALE = (
         ('damage::test_a_task_that_lost_its_payload_is_told_of_though_it_is_the_last',),
     ),
     Mutant(
-        'stale-taken-for-done', 3, 'who lost the lease is told that it had finished what somebody else has',
+        'stale-taken-for-done', 3, 'whoever lost the lease is told that it had finished what somebody else has',
         (script('release', "return held == '' or", 'return true or'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
-        'stale-untold', 3, 'who lost the lease does not say so',
+        'stale-untold', 3, 'whoever lost the lease does not say so',
         (client('protocol/lease', 'if monotonic() < task_id._held_until:', 'if True:'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
-        'touch-unnoted', 6, 'who renewed the lease is told that its release was in vain',
+        'touch-unnoted', 6, 'whoever renewed the lease is told that its release was in vain',
         (client('protocol/lease', 'if is_done and isinstance(task_id, TorrelqueTaskId):', 'if False:'),),
         ('stale::test_who_held_the_lease_when_it_called_is_told_that_it_was_done',),
     ),
     Mutant(
-        'pickled-is-sure', 3, 'who was given an id by another process takes all for done',
+        'pickled-is-sure', 3, 'whoever was given an id by another process takes all for done',
         (client('protocol/lease', "if not task_id.token:\n        return ''", 'return task_id.token'),),
         ('stale::test_a_stale_owner_from_another_process_is_not_told_that_it_was_done',),
     ),

@@ -32,7 +32,7 @@ WATCH = (
         ('watch_gaps::test_who_joins_while_the_first_read_is_on_its_way_is_read_for',),
     ),
     Mutant(
-        'second-watch-not-read-for', 11, 'who watches what is watched already sees nothing until it changes',
+        'second-watch-not-read-for', 11, 'whoever watches what is watched already sees nothing until it changes',
         (client('aio/hub', 'if task.tick >= 0 or self._listener', 'if self._listener'),),
         ('watch_gaps::test_an_end_between_the_steps_of_a_second_watch_is_seen',),
     ),
@@ -85,7 +85,7 @@ WATCH = (
         ('wait::test_queues_of_one_client_share_the_connection_for_calls',),
     ),
     Mutant(
-        'subscription-kept', 11, 'who leaves a watch leaves its subscription',
+        'subscription-kept', 11, 'whoever leaves a watch leaves its subscription',
         (client('aio/hub', 'self._listener.unsubscribe(task.channel)', ''),),
         ('watch::test_who_leaves_takes_the_subscription_along',),
     ),
@@ -140,12 +140,12 @@ WATCH = (
         ('watch_reading::test_a_server_that_does_not_say_is_read_and_listened_to',),
     ),
     Mutant(
-        'refused-is-the-end', 11, 'who may not listen to a task does not see its end',
+        'refused-is-the-end', 11, 'whoever may not listen to a task does not see its end',
         (client('aio/hub', 'task.deaf = True\n', 'pass\n'),),
         ('watch_reading::test_who_may_not_listen_to_one_task_reads_that_one',),
     ),
     Mutant(
-        'refused-for-ever', 11, 'who may listen at last goes on reading',
+        'refused-for-ever', 11, 'whoever may listen at last goes on reading',
         (client('aio/hub', 'self._listener.retry()', 'pass'),
          client('aio/listener', 'if self._quiet >= self.bounds.watch_silence_ticks:', 'if False:')),
         ('watch_reading::test_who_may_not_listen_reads',),
@@ -161,7 +161,7 @@ WATCH = (
         ('watch_reading::test_what_changed_before_notifications_were_on_is_seen',),
     ),
     Mutant(
-        'heard-nonsense-only', 11, 'who watches over a listener that is told of other channels waits for ever',
+        'heard-nonsense-only', 11, 'whoever watches over a listener that is told of other channels waits for ever',
         (
             client('aio/hub', 'if task.values is None or not well and', 'if not well and'),
             client('aio/listener', '        reader = self._reader\n        heard: list',

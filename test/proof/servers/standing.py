@@ -201,7 +201,7 @@ def _forget_hands(story: Story, kept: list[Hand]) -> None:
         if hand not in kept:
             story.cancels += [Act('cancel', story.job, act.began, act.ended) for act in hand.acts if act.may_be_done]
     story.hands[:] = kept
-    # Who was first is not known any more.
+    # Whoever was first is not known any more.
     for act in story.enqueues:
         act.ended = None
 

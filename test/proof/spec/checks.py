@@ -38,7 +38,7 @@ NAMES = {**{number: name for name, number in VERBS.items()}, GIVE: 'give back'}
 
 IDLE, WAITING, HOLDING, SETTLING = range(4)
 NONE, SENT, RESENT, ANSWERED = range(4)
-"""A call on the wire."""
+"""A call on its way."""
 CLAIM = 0
 """Beside the verbs, a kind of late call."""
 
@@ -92,7 +92,7 @@ class Config:
 
 
 class Consumer(NamedTuple):
-    """A process that takes tasks, what it has on the wire, and the server's records of its claims."""
+    """A process that takes tasks, what it has on its way, and the server's records of its claims."""
 
     phase: int = IDLE
     held: tuple[int, ...] = ()

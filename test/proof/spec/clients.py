@@ -1,4 +1,4 @@
-"""Consumers of a model of the queue: what each of their steps does to them, to the server and to the wire."""
+"""Consumers of a model of the queue: what each of their steps does to them, to the server and to the connection."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Consumers:
         if task >= 0:
             consumer = consumer._replace(unacknowledged=consumer.key if self.config.budget.losses else -1)
             if waited:
-                # Who is served is not there any more to keep the time.
+                # Whoever is served is not there any more to keep the time.
                 consumer = consumer._replace(phase=HOLDING, held=(task, token), timer=0)
             elif self.removed != 'give-back':
                 consumer = consumer._replace(
@@ -364,7 +364,7 @@ class Consumers:
         return f'{k} is killed, and another begins', FAULT, after, ''
 
     def _haunt(self, state: State, k: int, ghost: Consumer) -> Iterator[Step]:
-        """What a dead consumer still has on the wire."""
+        """What a dead consumer still has on its way."""
         for number, late in enumerate(ghost.late):
             server = self._server(state)
             rest = ghost._replace(late=ghost.late[:number] + ghost.late[number + 1 :])

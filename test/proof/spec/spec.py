@@ -1,4 +1,4 @@
-"""The queue as a model of which every interleaving can be seen: consumers, producers, scripts, wire, bell and faults.
+"""The queue as a model of which every interleaving can be seen: consumers, producers, scripts, calls, bell and faults.
 
 What is as it is in the queue: each script is one step of the server and does what the script does to the places, the
 payloads, the records, the groups and the bell (`keys`, `server`).  A call is sent, run and answered, and
