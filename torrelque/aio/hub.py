@@ -339,7 +339,7 @@ class Hub:
         changed = values != task.values
         if changed:
             try:
-                if isinstance(values, bytes) and (broken := outcome_error(text(values), task.id)):
+                if broken := self._damage_of(values, task.id):
                     raise broken
                 task.state = read_state(values, self._serialiser, task.id)
             except TorrelqueError as exc:
@@ -364,6 +364,10 @@ class Hub:
             self._forget(task)
         if self._looks_at(task) and task.watchers and (changed or task not in self._schedule):
             self._schedule.begin(task, self.loop.time())
+
+    def _damage_of(self, values: Any, task_id: str) -> Exception | None:
+        """The error that the server found in the place of a task's values, where it found one."""
+        return outcome_error(text(values), task_id, self.queue) if isinstance(values, bytes) else None
 
     # Keeping
 
