@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import sys
 import warnings
 from collections.abc import Awaitable
@@ -148,7 +149,9 @@ async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(
 
 
 @pytest.mark.parametrize('verb', ['stats', 'enqueue'])
-async def test_a_cancelled_call_costs_no_connection(queue: Torrelque, verb: str) -> None:
+async def test_a_cancelled_call_costs_no_connection(
+    queue: Torrelque, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
     await queue.get_queue_stats()
     assert queue._session is not None
     before = queue._session._link._transport
@@ -159,6 +162,7 @@ async def test_a_cancelled_call_costs_no_connection(queue: Torrelque, verb: str)
     assert call.cancelled()
     await queue.get_queue_stats()
     assert queue._session._link._transport is before
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 # Objects that are closed

@@ -283,3 +283,26 @@ def test_whoever_waits_is_served_after_any_events(asleep: None, length: int) -> 
 def test_whoever_waits_is_served_after_many_events(asleep: None, walks: int) -> None:
     chance = random.Random(walks)
     assert walk_all(walk_fetcher, (chance.choices(EVENTS, k=chance.randrange(3, 30)) for _ in range(walks))) == walks
+
+
+def test_what_came_due_during_a_claim_is_claimed_when_it_was_swept(asleep: None) -> None:
+    """The claim was sent before the sweep, and had nothing of what it brought back; nobody listens at the bell then."""
+
+    async def play() -> None:
+        walk = Walk()
+        walk.join()
+        await asyncio.sleep(0)
+        soon, now = 100_000, 0
+        walk.link.tell([b'ok', b'1000.000', soon, 0, [], []])
+        walk.the_bell_answers()
+        walk.played.bell = True
+        walk.the_bell_answers()
+        await asyncio.sleep(0.3)
+        assert [request.transition and request.transition.name for request in walk.link.sent] == ['claim', 'sweep']
+        walk.link.tell([b'ok', b'1000.200', now, 0, [], []])
+        assert not walk.bell.sent
+        walk.link.tell([b'ok', 0, 1, 0, 0, []])
+        assert [request.transition and request.transition.name for request in walk.link.sent] == ['claim']
+        await walk.calm()
+
+    run_virtually(play())

@@ -278,7 +278,7 @@ LIVE = (
         'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
         (client('aio/fetcher', 'self._loop.call_later(1, self._pump)\n        else:\n            self._pump()',
                 'self._loop.call_later(1, self._pump)'),),
-        ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
+        ('states::test_what_came_due_during_a_claim_is_claimed_when_it_was_swept',),
     ),
     Mutant(
         'schedule-ends-with-an-error', 10, 'a scheduled sweep that failed was the last',
