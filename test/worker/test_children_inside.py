@@ -22,6 +22,7 @@ import pytest
 import torrelque
 from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status
 from torrelque.worker import ChildDelivery, Worker
+from torrelque.worker.bounds import BOUNDS
 from torrelque.worker.process import Process
 
 if sys.platform != 'linux':
@@ -176,7 +177,7 @@ def ask(process: Process) -> Any:
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_process_is_deaf_from_its_birth(number: signal.Signals) -> None:
-    process = Process()
+    process = Process(BOUNDS)
     try:
         pid = process._process.pid
         # While its interpreter starts.
