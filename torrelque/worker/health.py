@@ -75,7 +75,6 @@ class Heart:
         self._queue = queue
         self._interval = interval
         self._bounds = bounds
-        self._life = max(1, round(interval * bounds.missed_beats * 1000))
         self._tell = tell
         loop = asyncio.get_running_loop()
         # What the heart waits for may swallow a cancellation, so there is another sign for the end as well.
@@ -124,7 +123,8 @@ class Heart:
 
     async def _write(self, name: str, text: str) -> None:
         keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
-        await run_script(self._queue, 'beat', keys, name, text, self._life)
+        life = max(1, round(self._interval * self._bounds.missed_beats * 1000))
+        await run_script(self._queue, 'beat', keys, name, text, life)
 
 
 async def stop_hearts(hearts: Sequence[Heart], bounds: Bounds) -> None:

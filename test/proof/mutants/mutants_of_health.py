@@ -36,7 +36,8 @@ HEALTH = (
     ),
     Mutant(
         'heart-of-one-beat', BEYOND, 'a worker whose beat is late is hidden',
-        (client('worker/health', 'round(interval * bounds.missed_beats * 1000)', 'round(interval * 1000)'),),
+        (client('worker/health', 'round(self._interval * self._bounds.missed_beats * 1000)',
+                'round(self._interval * 1000)'),),
         ('worker_heart::test_a_beat_that_is_late_hides_no_worker',),
     ),
     Mutant(
