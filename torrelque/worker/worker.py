@@ -382,10 +382,10 @@ class Worker:
     def _begin(self, taken: list[Taken]) -> None:
         assert self._loop is not None and self._common is not None and self._keeper is not None
         loop, common, handling, keeper = self._loop, self._common, self._handling, self._keeper
-        now = loop.time()
+        now, default = loop.time(), handling.resolver.default
         for queue, tasks in taken:
             for task_id, task in tasks:
-                held = Held(queue, task_id, task, handling.resolver.default, now, common)
+                held = Held(queue, task_id, task, default, now, common)
                 self._held[held] = None
                 # The asyncio task is not made by the loop's factory, because that is for the tasks that handlers begin.
                 held.begin(asyncio.Task(handling.handle(held), loop=loop))
