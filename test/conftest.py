@@ -18,13 +18,14 @@ import pytest
 import redis
 import redis.asyncio
 
-from support.bounding import Bound, bind, rebind
+from support.bounding import Bound, bind, bind_workers, rebind
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
 from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
-from torrelque.protocol.bounds import BOUNDS
+from torrelque.protocol.bounds import BOUNDS, Bounds
+from torrelque.worker.bounds import Bounds as WorkerBounds
 
 pytest_plugins = ['pytester']
 # The assertions of the machine tell what differs, as those of a test do.
@@ -178,7 +179,20 @@ def bound(_patient: None, monkeypatch: pytest.MonkeyPatch) -> Bound:
     """A function that gives the queue objects of the test other limits and times, those that it has already too."""
     def change(**limits: Any) -> None:
         bind(monkeypatch, **limits)
-        rebind(**limits)
+        rebind(Bounds, **limits)
+
+    return change
+
+
+@pytest.fixture
+def worker_bound(monkeypatch: pytest.MonkeyPatch) -> Bound:
+    """A function that gives the workers of the test other limits and times, those that it has already too.
+
+    They are those of the process of the test: a worker in another process has its own.
+    """
+    def change(**limits: Any) -> None:
+        bind_workers(monkeypatch, **limits)
+        rebind(WorkerBounds, **limits)
 
     return change
 

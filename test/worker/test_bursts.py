@@ -12,6 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from support.bounding import Bound
 from support.proxy import Proxy, calls_of
 from support.servers import MakeServer, RealServer, free_port
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
@@ -35,9 +36,9 @@ async def test_a_burst_without_a_server_fails(hasty: None) -> None:
 
 
 async def test_a_burst_whose_server_goes_fails(
-    proxy: Proxy, queue: Torrelque, hasty: None, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, queue: Torrelque, hasty: None, worker_bound: Bound
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.source.SILENT', 2)
+    worker_bound(silence=2)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -57,9 +58,9 @@ async def test_a_burst_whose_server_goes_fails(
 
 
 async def test_a_burst_whose_server_takes_no_writes_for_long_fails(
-    proxy: Proxy, queue: Torrelque, hasty: None, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, queue: Torrelque, hasty: None, worker_bound: Bound
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.source.SILENT', 2)
+    worker_bound(silence=2)
     async with proxy.client() as own, Torrelque(own, queue=queue.name) as mine:
         # It can be read from all the time.
         await mine.enqueue(1)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from support.bounding import Bound
 from support.processes import is_alive, wait_end
 from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status
@@ -240,7 +241,7 @@ async def begin(worker: Worker, queue: Torrelque, task_id: str) -> Any:
 @pytest.mark.parametrize('mind', ['', 'trap "" TERM; '], ids=['minds', 'ignores'])
 @pytest.mark.parametrize('end', ['cancelled', 'given back'])
 async def test_what_a_process_started_has_ended_before_its_task_is_settled(
-    queue: Torrelque, mind: str, end: str, monkeypatch: pytest.MonkeyPatch
+    queue: Torrelque, mind: str, end: str, monkeypatch: pytest.MonkeyPatch, worker_bound: Bound
 ) -> None:
     there: list[bool] = []
     requeue = queue.requeue
@@ -251,7 +252,7 @@ async def test_what_a_process_started_has_ended_before_its_task_is_settled(
         return await requeue(*args, **kwargs)
 
     monkeypatch.setattr(queue, 'requeue', look)
-    monkeypatch.setattr('torrelque.worker.children.PATIENCE', 100)
+    worker_bound(killed=100)
     task_id = await queue.enqueue(['run_program', 'sh', '-c', mind + PATIENT])
     async with Worker(queue, handle, run_in='process', concurrency=1, shutdown_timeout=0) as worker:
         pid = await begin(worker, queue, task_id)
@@ -261,10 +262,8 @@ async def test_what_a_process_started_has_ended_before_its_task_is_settled(
     assert there == [False]
 
 
-async def test_what_a_process_started_may_clear_up(
-    queue: Torrelque, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('torrelque.worker.group.GRACE', 100)
+async def test_what_a_process_started_may_clear_up(queue: Torrelque, tmp_path: Path, worker_bound: Bound) -> None:
+    worker_bound(group_grace=100)
     command = f'trap "sleep 0.1; touch {tmp_path}/clear; exit" TERM; {PATIENT}'
     task_id = await queue.enqueue(['run_program', 'sh', '-c', command])
     async with Worker(queue, handle, run_in='process', concurrency=1, shutdown_timeout=0) as worker:

@@ -20,8 +20,10 @@ from typing import Any, TypeVar
 import pytest
 
 import torrelque
+from support.bounding import Bound
 from torrelque import Torrelque, TorrelqueTaskState, TorrelqueTaskStatus as Status
 from torrelque.worker import ChildDelivery, Worker
+from torrelque.worker.bounds import BOUNDS
 from torrelque.worker.process import Process
 
 if sys.platform != 'linux':
@@ -115,9 +117,9 @@ def semaphores() -> set[str]:
     'task', [('pool', None), ('pool', 'spawn'), ('pool', 'forkserver'), ('executor',), ('process_and_queue',)], ids=str
 )
 async def test_a_handler_in_a_process_may_use_multiprocessing(
-    queue: Torrelque, task: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    queue: Torrelque, task: tuple[str, ...], capfd: pytest.CaptureFixture[str], worker_bound: Bound
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.process.LEISURE', 100)
+    worker_bound(leisure=100)
     before = semaphores()
     state = await attempt(queue, *task)
     assert (state.status, state.result) == (Status.COMPLETED, [1, 4, 9]), state.error
@@ -136,10 +138,8 @@ def hold_shared_memory(delivery: Any) -> None:
     time.sleep(600)
 
 
-async def test_what_a_killed_process_shared_is_cleared_away(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('torrelque.worker.group.GRACE', 100)
+async def test_what_a_killed_process_shared_is_cleared_away(queue: Torrelque, worker_bound: Bound) -> None:
+    worker_bound(group_grace=100)
     task_id = await queue.enqueue(['hold_shared_memory'])
     async with Worker(queue, handle, run_in='process', concurrency=1, shutdown_timeout=0) as worker:
         name = await begin(worker, queue, task_id)
@@ -157,10 +157,8 @@ def register(delivery: Any, path: str) -> None:
     atexit.register(end)
 
 
-async def test_an_idle_process_ends_in_its_own_way(
-    queue: Torrelque, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('torrelque.worker.process.LEISURE', 100)
+async def test_an_idle_process_ends_in_its_own_way(queue: Torrelque, tmp_path: Path, worker_bound: Bound) -> None:
+    worker_bound(leisure=100)
     await queue.enqueue(['register', str(tmp_path / 'ended')])
     await Worker(queue, handle, run_in='process', burst=True).run()
     assert os.listdir(tmp_path) == ['ended']
@@ -176,7 +174,7 @@ def ask(process: Process) -> Any:
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_process_is_deaf_from_its_birth(number: signal.Signals) -> None:
-    process = Process()
+    process = Process(BOUNDS)
     try:
         pid = process._process.pid
         # While its interpreter starts.

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from deaths_child import make_app
+from support.bounding import Bound
 from support.dying import Heard, die_by_requeue, ignore, told_later, untold
 from support.processes import running
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.worker import Delivery, Worker, deaths
+from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
 pytestmark = pytest.mark.first_server
@@ -36,9 +37,9 @@ async def hanging(server: RealServer, queue: Torrelque, role: str) -> AsyncItera
 
 
 @pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
+def often(worker_bound: Bound) -> None:
     """Workers look often."""
-    monkeypatch.setattr(deaths, 'EVERY', 0.02)
+    worker_bound(deaths_look=0.02)
 
 
 # Killed workers
@@ -139,10 +140,8 @@ async def test_what_a_worker_buries_itself_is_told_of_once(queue: Torrelque) -> 
     assert not await untold(queue)
 
 
-async def test_slow_hooks_leave_deaths_to_those_who_have_time(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deaths, 'HOLD', 0.001)
+async def test_slow_hooks_leave_deaths_to_those_who_have_time(queue: Torrelque, worker_bound: Bound) -> None:
+    worker_bound(death_hold=0.001)
     heard = Heard()
 
     async def slow(delivery: Delivery, error: BaseException) -> None:

@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio
 
 import torrelque.sync
+from support.bounding import Bound
 from support.dying import Heard, die_by_requeue, ignore, told_later, untold, unwilling
 from support.servers import RealServer
 from torrelque import (
@@ -23,7 +24,7 @@ from torrelque import (
 )
 from torrelque.aio.link import Link, Request
 from torrelque.tasks import Tasks
-from torrelque.worker import DeathError, Delivery, Job, ThreadWorker, Worker, deaths
+from torrelque.worker import DeathError, Delivery, Job, ThreadWorker, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
 pytestmark = pytest.mark.first_server
@@ -43,9 +44,9 @@ class Asked(Torrelque):
 
 
 @pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
+def often(worker_bound: Bound) -> None:
     """Workers look often."""
-    monkeypatch.setattr(deaths, 'EVERY', 0.02)
+    worker_bound(deaths_look=0.02)
 
 
 # What a hook is called with
@@ -168,10 +169,8 @@ async def test_a_burst_tells_of_what_died_before_and_does_what_the_hooks_enqueue
     assert {*done} == {f'instead of {n}' for n in range(25)} and len(done) == 25
 
 
-async def test_a_worker_that_stops_tells_of_what_died_meanwhile(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deaths, 'EVERY', 1e6)
+async def test_a_worker_that_stops_tells_of_what_died_meanwhile(queue: Torrelque, worker_bound: Bound) -> None:
+    worker_bound(deaths_look=1e6)
     heard = Heard()
     looked = asyncio.Event()
 
@@ -241,9 +240,9 @@ async def test_a_hook_goes_on_while_a_burst_is_told_to_stop(queue: Torrelque) ->
 
 
 async def test_a_server_that_does_not_answer_keeps_no_worker(
-    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+    client: redis.asyncio.Redis, queue: Torrelque, worker_bound: Bound
 ) -> None:
-    monkeypatch.setattr(deaths, 'LAST', 0.01)
+    worker_bound(deaths_closing=0.01)
     asked = asyncio.Event()
 
     class Silent(Torrelque):

@@ -13,6 +13,7 @@ import redis.asyncio
 
 import torrelque
 from support import refusing
+from support.bounding import Bound
 from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Delivery, Reject, Retry, Worker
@@ -321,9 +322,9 @@ async def test_a_lease_is_renewed_while_its_task_cannot_be_settled(queue: Torrel
 
 
 async def test_a_worker_that_stops_does_not_wait_for_ever_for_a_server_that_takes_no_writes(
-    alone: tuple[redis.asyncio.Redis, Torrelque], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    alone: tuple[redis.asyncio.Redis, Torrelque], worker_bound: Bound, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr('torrelque.worker.worker.CANCEL_TIMEOUT', 0.3)
+    worker_bound(closing=0.3)
     client, queue = alone
     go = asyncio.Event()
 

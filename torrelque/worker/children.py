@@ -8,9 +8,10 @@ from typing import Any
 
 from torrelque import TorrelqueError
 
+from .bounds import Bounds
 from .child import ANSWER, Answer, ChildError, as_answer, hopeless, is_imported, last_line, pack_failure
 from .delivery import Delivery
-from .process import PATIENCE, Process, end_all
+from .process import Process, end_all
 from .threads import Threads, result_of
 
 
@@ -29,7 +30,8 @@ class Children:
     Handler, task and result travel by pickle, between a process and its own child only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._threads = Threads('torrelque-child')
         self._idle: list[Process] = []
         self._all: set[Process] = set()
@@ -73,7 +75,7 @@ class Children:
                 self._all.discard(child)
                 child.kill()
                 # The next attempt must not begin while something of this one still runs, so wait for its end.
-                await asyncio.wait([asking], timeout=PATIENCE)
+                await asyncio.wait([asking], timeout=self._bounds.killed)
                 if asking.done():
                     child.pipe.close()
         if answer.error is None:
@@ -95,7 +97,7 @@ class Children:
             raise ChildError(f'no process could be started for the handler: {last_line(exc)}') from exc
 
     def _make(self) -> Process:
-        child = Process()
+        child = Process(self._bounds)
         self._all.add(child)
         if self._closed:
             child.kill()
@@ -111,7 +113,7 @@ class Children:
         idle, self._idle = self._idle, []
         try:
             if self._all:
-                await result_of(self._threads.run(end_all, self._all, idle))
+                await result_of(self._threads.run(end_all, self._all, self._bounds, idle))
         finally:
             self._threads.close()
 

@@ -14,23 +14,15 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueDeath, TorrelqueError, TorrelqueTaskId
 
+from .bounds import Bounds
 from .chain import call_hooks_apart
-from .delivery import Delivery
+from .delivery import Common, Delivery
 from .job import App, Resolved
 from .log import Log
 from .resolving import Resolver
 from .trace import reason
 
 logger = logging.getLogger(__package__)
-
-EVERY = 2.0
-"""s from one look to the next, less or more by a quarter, so that workers do not look together."""
-HOLD = 60.0
-"""s that a worker has to tell of a death, before another one tells of it."""
-AT_A_TIME = 10
-"""Deaths that are taken at a time."""
-LAST = 2.0
-"""s that the end waits for the answer to a look."""
 
 
 class DeathError(TorrelqueError):
@@ -56,9 +48,8 @@ class DeadDelivery(Delivery):
 
     __slots__ = ()
 
-    def __init__(self, queue: Torrelque, death: TorrelqueDeath, resolved: Resolved) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(queue, death.id, death.task, resolved.job, loop.time(), loop, lambda: None)
+    def __init__(self, queue: Torrelque, death: TorrelqueDeath, resolved: Resolved, common: Common) -> None:
+        super().__init__(queue, death.id, death.task, resolved.job, common.loop.time(), common, lambda: None)
 
     async def touch(self, progress: Any = None) -> bool:
         """False: the task is not ours."""
@@ -72,11 +63,14 @@ class DeadDelivery(Delivery):
 class Deaths:
     """Looks for deaths in the queues of a worker now, and again and again until it is to end; then once more."""
 
-    def __init__(self, queues: Sequence[Torrelque], app: App | None, resolver: Resolver, log: Log) -> None:
+    def __init__(
+        self, queues: Sequence[Torrelque], app: App | None, resolver: Resolver, log: Log, bounds: Bounds
+    ) -> None:
         self._queues = queues
         self._app = app
         self._resolver = resolver
         self._log = log
+        self._bounds = bounds
         # Legend.  _over: resolved when it is to end.  _locks: of each queue, so that two looks do not take turns in it.
         # _tasks: looks and hooks that are on their way.  _called: whether a hook was called since `look` was asked.
         self._over: asyncio.Future[None] | None = None
@@ -140,13 +134,15 @@ class Deaths:
 
     async def _watch(self, queue: Torrelque) -> None:
         assert self._over is not None
-        over = False
+        over, bounds = False, self._bounds
         while not over:
             over = self._over.done()
             if self._is_heard:
                 await self._try(queue)
             if not over:
-                await asyncio.wait([self._over], timeout=EVERY * random.uniform(0.75, 1.25))
+                spread = bounds.deaths_spread
+                pause = bounds.deaths_look * random.uniform(1 - spread, 1 + spread)
+                await asyncio.wait([self._over], timeout=pause)
 
     async def _try(self, queue: Torrelque) -> None:
         """Look at a queue; what fails is logged, and tried again by the next look."""
@@ -168,14 +164,15 @@ class Deaths:
             for death in deaths:
                 await self._tell(queue, death)
                 await acknowledge(queue, death.id)
-                if loop.time() - since > HOLD / 2:
+                if loop.time() - since > self._bounds.death_hold / 2:
                     # The hooks are slow, so the minute may be over before the other deaths are told of.  Leave those to
                     # whichever worker asks next.
                     break
 
     async def _take(self, queue: Torrelque) -> list[TorrelqueDeath]:
         assert self._over is not None
-        call = asyncio.ensure_future(queue.take_deaths(AT_A_TIME, again_after=HOLD))
+        bounds = self._bounds
+        call = asyncio.ensure_future(queue.take_deaths(bounds.deaths, again_after=bounds.death_hold))
         # asyncio complains of an error that nobody has looked at.  So look at it also where nobody waits for the call
         # any more.
         call.add_done_callback(lambda call: call.cancelled() or call.exception())
@@ -183,7 +180,7 @@ class Deaths:
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not call.done():
-                await asyncio.wait([call], timeout=LAST)
+                await asyncio.wait([call], timeout=bounds.deaths_closing)
             if not call.done():
                 raise TorrelqueError('the server does not answer')
             return call.result()
@@ -191,7 +188,8 @@ class Deaths:
             call.cancel()
 
     async def _tell(self, queue: Torrelque, death: TorrelqueDeath) -> None:
-        delivery = DeadDelivery(queue, death, self._resolver.default)
+        common = Common(asyncio.get_running_loop(), self._bounds)
+        delivery = DeadDelivery(queue, death, self._resolver.default, common)
         resolved = self._resolve(delivery, death)
         delivery.job = resolved.job
         error = DeathError(death.error)
@@ -207,12 +205,6 @@ class Deaths:
             except Exception as exc:
                 logger.debug('%r has no job: %s', delivery, exc)
         return self._resolver.default
-
-
-def tell_after(hooks: Sequence[Callable[..., Any]]) -> float | None:
-    """After how many seconds another worker is to tell of a death, should this worker be killed before its ``hooks``
-    were told; None where it has none."""
-    return HOLD if hooks else None
 
 
 async def acknowledge(queue: Torrelque, task_id: TorrelqueTaskId) -> None:

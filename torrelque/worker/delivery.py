@@ -6,15 +6,14 @@ module, so that no two modules import one another.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskId
 
+from .bounds import Bounds
 from .crossing import run_in_loop
 from .retry import RetryRule
-
-PATIENCE = 10.0
-"""s for which a progress is written again where the server takes no writes at the moment, as after a lost reply."""
 
 Place = Literal['thread', 'process']
 """Where a handler that is no coroutine function runs."""
@@ -52,10 +51,20 @@ class Holder(Protocol):
         ...
 
 
+@dataclass(eq=False)
+class Common:
+    """What all deliveries of a worker have in common."""
+
+    loop: asyncio.AbstractEventLoop
+    """The worker's event loop, in which `Delivery.report` has the progress written."""
+    bounds: Bounds
+    """The worker's limits and times."""
+
+
 class Delivery:
     """What a handler is called with: a task, for one attempt."""
 
-    __slots__ = ('id', 'job', 'queue', 'since', 'task', '_holder', '_loop')
+    __slots__ = ('id', 'job', 'queue', 'since', 'task', '_common', '_holder')
 
     id: TorrelqueTaskId
     """The id, which carries the right to settle the task.  The worker settles it: a handler returns or raises."""
@@ -75,7 +84,7 @@ class Delivery:
         task: Any,
         job: Job,
         since: float,
-        loop: asyncio.AbstractEventLoop,
+        common: Common,
         holder: 'Callable[[], Holder | None]',
     ) -> None:
         self.id = task_id
@@ -83,10 +92,10 @@ class Delivery:
         self.queue = queue
         self.since = since
         self.job = job
-        # Legend.  _loop: the worker's event loop, in which `report` has the progress written.  _holder: gives what
-        # holds the task, as long as a worker does.  It is a weak reference, because the holder refers to the delivery,
-        # and a circle of the two would keep the task's payload until the garbage collector runs.
-        self._loop = loop
+        # Legend.  _common: what the delivery shares with the worker's others.  _holder: gives what holds the task, as
+        # long as a worker does.  It is a weak reference, because the holder refers to the delivery, and a circle of the
+        # two would keep the task's payload until the garbage collector runs.
+        self._common = common
         self._holder = holder
 
     def __repr__(self) -> str:
@@ -117,19 +126,19 @@ class Delivery:
         return ours
 
     async def _write(self, progress: Any) -> bool:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE
+        loop, bounds = asyncio.get_running_loop(), self._common.bounds
+        end = loop.time() + bounds.progress
         while True:
             try:
                 return await self.queue.touch(self.id, progress=progress)
             except TorrelqueServerError as exc:
                 if not exc.passing or loop.time() > end:
                     raise
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(bounds.progress_pause)
 
     def report(self, progress: Any) -> bool:
         """As `touch`, from a handler's thread, or one that a coroutine function started; it waits for the answer.
 
         :raises TorrelqueError: called in the worker's event loop, by a coroutine function or a hook; ``await touch``.
         """
-        return run_in_loop(self._loop, self.touch(progress))
+        return run_in_loop(self._common.loop, self.touch(progress))

@@ -7,29 +7,28 @@ import sys
 import threading
 import time
 
-GRACE = 0.5
-"""s that processes have between SIGTERM and SIGKILL, and as many that they are waited for after that."""
+from .bounds import Bounds
 
 _GET_SUBREAPER, _SET_SUBREAPER = 37, 36
 """Of prctl(2)."""
 
 
-def end_group(number: int) -> None:
+def end_group(number: int, bounds: Bounds) -> None:
     """Wait for the end of the processes of a group that were sent SIGTERM, and kill those that do not mind it."""
     with contextlib.suppress(OSError):  # the group has no process left, or none that is ours
-        _wait(number)
+        _wait(number, bounds)
         os.killpg(number, signal.SIGKILL)
-        _wait(number)
+        _wait(number, bounds)
 
 
-def _wait(number: int) -> None:
-    end = time.monotonic() + GRACE
+def _wait(number: int, bounds: Bounds) -> None:
+    end = time.monotonic() + bounds.group_grace
     while time.monotonic() < end:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-number, os.WNOHANG)[0]:
                 pass
         os.killpg(number, 0)
-        time.sleep(0.01)
+        time.sleep(bounds.group_look)
 
 
 class Adoption:

@@ -10,6 +10,7 @@ from typing import Any
 from torrelque import TorrelqueTypeError
 from torrelque.protocol.check import check_call
 
+from .bounds import Bounds
 from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, loop_runs, make_chain
 from .children import Children
@@ -41,6 +42,7 @@ class Handling:
         breaker: Breaker | None,
         ended: Callable[[Held], None],
         log: Log,
+        bounds: Bounds,
     ) -> None:
         if on_start is not None:
             check_call(on_start, 'on_start', 'delivery')
@@ -49,15 +51,15 @@ class Handling:
         if breaker is not None and not isinstance(breaker, Breaker):
             raise TorrelqueTypeError(f'breaker must be a Breaker, not {type(breaker).__name__}')
         gates = None if breaker is None else Gates(breaker)
-        self.resolver = Resolver(defaults, counts_outcomes=gates is not None)
-        self.settling = Settling(log, gates, ended)
+        self.resolver = Resolver(defaults, gates is not None, bounds)
+        self.settling = Settling(log, gates, ended, bounds)
         self._ended = ended
         self._log = log
         self._app = served.app
         self._on_start = on_start
         self._middleware = middleware
         self._threads = Threads('torrelque-handler')
-        self._children = Children()
+        self._children = Children(bounds)
 
     async def close(self) -> None:
         """End idle threads and processes."""

@@ -8,16 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from torrelque import Torrelque
 
+from .bounds import Bounds
 from .scripts import run_script
 
 logger = logging.getLogger(__package__)
 
 T = TypeVar('T')
-
-MISSED = 3
-"""A worker whose heart missed so many beats is left out of `get_workers`."""
-MOMENT = 0.5
-"""s that the end of a worker waits for a beat that is on its way, and for the goodbye."""
 
 
 class RunningTask(NamedTuple):
@@ -75,10 +71,10 @@ class Heart:
     ``{queue}:worker:NAME`` the health as JSON, with a TTL of some beats; they vanish with the last worker.
     """
 
-    def __init__(self, queue: Torrelque, interval: float, tell: Callable[[], WorkerHealth]) -> None:
+    def __init__(self, queue: Torrelque, interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds) -> None:
         self._queue = queue
         self._interval = interval
-        self._life = max(1, round(interval * MISSED * 1000))
+        self._bounds = bounds
         self._tell = tell
         loop = asyncio.get_running_loop()
         # What the heart waits for may swallow a cancellation, so there is another sign for the end as well.
@@ -113,7 +109,7 @@ class Heart:
         try:
             await asyncio.wait([beating, self._over], return_when=asyncio.FIRST_COMPLETED)
             if not beating.done():
-                await asyncio.wait([beating], timeout=MOMENT)
+                await asyncio.wait([beating], timeout=self._bounds.beat_closing)
         finally:
             beating.cancel()
 
@@ -121,21 +117,22 @@ class Heart:
         # The goodbye must come behind the last beat.  It does, because both go over one connection, even when nobody
         # waits for them any more.
         try:
-            await asyncio.wait_for(self._write(self._tell().name, ''), MOMENT)
+            await asyncio.wait_for(self._write(self._tell().name, ''), self._bounds.beat_closing)
         except Exception as exc:
             logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
 
     async def _write(self, name: str, text: str) -> None:
         keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
-        await run_script(self._queue, 'beat', keys, name, text, self._life)
+        life = max(1, round(self._interval * self._bounds.missed_beats * 1000))
+        await run_script(self._queue, 'beat', keys, name, text, life)
 
 
-async def stop_hearts(hearts: Sequence[Heart]) -> None:
+async def stop_hearts(hearts: Sequence[Heart], bounds: Bounds) -> None:
     """Have hearts beat no more, and write down that the worker is gone; also when the call is cancelled."""
     for heart in hearts:
         heart.end()
     if hearts:
-        _, late = await asyncio.wait([heart.living for heart in hearts], timeout=3 * MOMENT)
+        _, late = await asyncio.wait([heart.living for heart in hearts], timeout=3 * bounds.beat_closing)
         for living in late:
             living.cancel()
 

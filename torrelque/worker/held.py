@@ -8,7 +8,7 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueTaskId
 
-from .delivery import Delivery
+from .delivery import Common, Delivery
 from .job import Resolved
 
 
@@ -77,9 +77,9 @@ class Held:
         task: Any,
         resolved: Resolved,
         now: float,
-        loop: asyncio.AbstractEventLoop,
+        common: Common,
     ) -> None:
-        self.delivery = Delivery(queue, task_id, task, resolved.job, now, loop, weakref.ref(self))
+        self.delivery = Delivery(queue, task_id, task, resolved.job, now, common, weakref.ref(self))
         self.resolved = resolved
         self.lease = task_id.timeout or queue.task_timeout
         self.renewed(now)

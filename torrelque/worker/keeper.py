@@ -12,22 +12,19 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
 
+from .bounds import Bounds
 from .held import Held, Stop
 
 logger = logging.getLogger(__package__)
-
-WATCH_AFTER = 1.0
-"""s after which a task is watched: most are done before."""
-SLACK = 12
-"""Leases are renewed together that are due within this part of a lease."""
 
 
 class Keeper:
     """Looks after the tasks in ``held``, a mapping that its owner changes; `look_at` tells the keeper of each new one.
     """
 
-    def __init__(self, held: Mapping[Held, object]) -> None:
+    def __init__(self, held: Mapping[Held, object], bounds: Bounds) -> None:
         self._held = held
+        self._bounds = bounds
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -36,7 +33,7 @@ class Keeper:
         """Keep the time of one task more."""
         when = held.renew_at
         if held.watch is None:
-            when = min(when, held.delivery.since + WATCH_AFTER)
+            when = min(when, held.delivery.since + self._bounds.watch_after)
         if self._timer is None or when < self._timer.when():
             self._arm(when)
 
@@ -55,19 +52,19 @@ class Keeper:
         self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
-        following = now + 60
+        now, bounds = self._loop.time(), self._bounds
+        following = now + bounds.keeper_look
         due: dict[Torrelque, list[Held]] = {}
         for held in self._held:
             if not held.needs_lease:
                 continue
             if held.watch is None and not held.settled:
                 since = held.delivery.since
-                if now - since >= WATCH_AFTER:
+                if now - since >= bounds.watch_after:
                     held.watch_by(self._call(self._follow(held)))
                 else:
-                    following = min(following, since + WATCH_AFTER)
-            if held.renew_at - now <= held.lease / SLACK:
+                    following = min(following, since + bounds.watch_after)
+            if held.renew_at - now <= held.lease * bounds.renew_slack:
                 due.setdefault(held.delivery.queue, []).append(held)
                 held.renewing()
             following = min(following, held.renew_at)
@@ -99,7 +96,7 @@ class Keeper:
                     # A renewal that failed may not have reached the server, so the leases may still be ours: try until
                     # they have run out.
                     logger.warning('leases could not be renewed, and are tried again: %s', call.exception())
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(self._bounds.renew_pause)
             finally:
                 call.cancel()
             now = self._loop.time()

@@ -20,14 +20,10 @@ from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .bounds import BOUNDS, Bounds
 from .child import Seed, serve
 from .deaf import blocked
 from .group import Adoption, end_group
-
-PATIENCE = 2.0
-"""s to wait for the end of processes that were killed; the system may need some to free their memory."""
-LEISURE = 0.5
-"""s that idle processes have to end in their own way."""
 
 
 class Process:
@@ -46,7 +42,8 @@ class Process:
     exiting = False
     """Whether processes die because this interpreter ends.  Then no handler has failed: leases bring the tasks back."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._gone = threading.Event()
         self._lock = threading.Lock()
         self._adopting = self._asked = False
@@ -124,9 +121,9 @@ class Process:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def join(self, timeout: float = PATIENCE) -> None:
-        """Wait (s) until the process has ended, and what it started."""
-        self._gone.wait(timeout)
+    def join(self, timeout: float | None = None) -> None:
+        """Wait (s) until the process has ended, and what it started; by default as long as for one that was killed."""
+        self._gone.wait(self._bounds.killed if timeout is None else timeout)
         if Process.exiting and threading.current_thread() is not threading.main_thread():
             # This interpreter ends, so the process was killed for that.  A worker in another thread must not take its
             # death for a failure of the task; so the thread that would tell it waits for ever.
@@ -178,19 +175,19 @@ class Process:
             # From now on the number of the process may be that of another process, which `kill` must not meet.
             self._asked = True
         self.exit_code = code if known else None
-        end_group(pid)
+        end_group(pid, self._bounds)
 
 
-def end_all(processes: Iterable[Process], idle: Iterable[Process] = ()) -> None:
-    """End processes, and wait for that, no longer than `LEISURE` and `PATIENCE`; those that are not idle are killed."""
+def end_all(processes: Iterable[Process], bounds: Bounds, idle: Iterable[Process] = ()) -> None:
+    """End processes, and wait for that within the bounds; those that are not idle are killed."""
     some = [*idle]
     for process in some:
         process.end()
-    _join_all(some, LEISURE)
+    _join_all(some, bounds.leisure)
     some = [*processes]
     for process in some:
         process.kill()
-    _join_all(some, PATIENCE)
+    _join_all(some, bounds.killed)
 
 
 def _join_all(processes: Iterable[Process], patience: float) -> None:
@@ -206,7 +203,7 @@ _adoption = Adoption()
 def _exit() -> None:
     # An application may end without having ended its workers; no process is to be left behind.
     Process.exiting = True
-    end_all(_living)
+    end_all(_living, BOUNDS)
 
 
 def _forget_all() -> None:

@@ -5,13 +5,9 @@ from collections.abc import Callable, Sequence
 
 from torrelque import Torrelque
 
+from .bounds import Bounds
 from .held import Held
 from .telling import Telling
-
-MOST = 250
-"""Tasks that are released in one call of the queue, which is carried out as a whole or not at all."""
-MOST_OF_GROUPS = 100
-"""The same where some have groups."""
 
 
 class Releaser:
@@ -27,12 +23,14 @@ class Releaser:
         queue: Torrelque,
         ttl: float | None,
         telling: Telling,
+        bounds: Bounds,
         released: Callable[[Sequence[Held], Sequence[bool]], None],
         ended: Callable[[Held], None],
     ) -> None:
         self._queue = queue
         self._ttl = ttl
         self._telling = telling
+        self._bounds = bounds
         self._released = released
         self._ended = ended
         self._waiting: list[Held] = []
@@ -50,8 +48,9 @@ class Releaser:
     async def _release(self) -> None:
         try:
             while self._waiting:
-                grouped = any(each.delivery.group is not None for each in self._waiting[:MOST])
-                most = MOST_OF_GROUPS if grouped else MOST
+                most = self._bounds.release
+                if any(each.delivery.group is not None for each in self._waiting[:most]):
+                    most = self._bounds.grouped_release
                 some, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._release_some(some)
         finally:

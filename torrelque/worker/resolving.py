@@ -7,12 +7,10 @@ from typing import Any
 from torrelque import TorrelqueTypeError
 from torrelque.protocol import check
 
+from .bounds import Bounds
 from .delivery import Job
 from .job import Resolved
 from .retry import check_rule
-
-MAX_RESOLVED = 10_000
-"""Jobs that are kept with their defaults at the most, should an app make a new job for each task."""
 
 
 class Resolver:
@@ -22,8 +20,9 @@ class Resolver:
     :param counts_outcomes: whether a breaker is to be told of each outcome.
     """
 
-    def __init__(self, defaults: Job, counts_outcomes: bool) -> None:
+    def __init__(self, defaults: Job, counts_outcomes: bool, bounds: Bounds) -> None:
         self.defaults = defaults
+        self._bounds = bounds
         self._counts_outcomes = counts_outcomes
         self._resolved: dict[int, Resolved] = {}
         self.default = self.resolve(defaults)
@@ -38,7 +37,7 @@ class Resolver:
         resolved = self._resolved.get(id(job))
         if resolved is None:
             resolved = self._make(job)
-            if len(self._resolved) >= MAX_RESOLVED:
+            if len(self._resolved) >= self._bounds.resolved_jobs:
                 self._resolved.clear()
             self._resolved[id(job)] = resolved
         return resolved

@@ -10,17 +10,16 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError
 
+from .bounds import Bounds
 from .delivery import Delivery
-
-LOSSES = 2
-"""A result that was lost alone so many times, while the server answered otherwise, is given up."""
 
 
 class Results:
     """Releases the tasks of one queue that have a result."""
 
-    def __init__(self, queue: Torrelque) -> None:
+    def __init__(self, queue: Torrelque, bounds: Bounds) -> None:
         self._queue = queue
+        self._bounds = bounds
         self._alone = asyncio.Lock()
         self._suspects = 0
         """How many releases are being made again alone, or wait for that: they were lost, or came while others were."""
@@ -52,5 +51,5 @@ class Results:
                 # A server that is away is no fault of the result: then this raises, and the loss is not counted.
                 await self._queue.command('PING')
                 losses += 1
-                if losses == LOSSES:
+                if losses == self._bounds.result_losses:
                     raise TorrelqueError(f'the server takes no such result: {exc}') from exc

@@ -19,9 +19,10 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_number
 
+from .bounds import Bounds
 from .breaker import Gates
 from .chain import call_hooks_apart
-from .deaths import acknowledge, tell_after
+from .deaths import acknowledge
 from .held import Held, Stop
 from .log import Log
 from .releasing import Releaser
@@ -31,11 +32,6 @@ from .telling import Telling
 from .trace import error_text, summary
 
 logger = logging.getLogger(__package__)
-
-LONGEST = 1e9
-"""s that a task waits for its next attempt at the most, some 30 years, whatever its rule says."""
-MAX_RELEASERS = 10_000
-"""Releasers that are kept at the most, should an app give each task another time to keep its final state."""
 
 
 @dataclass
@@ -55,9 +51,10 @@ class Settling:
         cannot be told, and no thread of its handler goes on.
     """
 
-    def __init__(self, log: Log, gates: Gates | None, ended: Callable[[Held], None]) -> None:
+    def __init__(self, log: Log, gates: Gates | None, ended: Callable[[Held], None], bounds: Bounds) -> None:
         self.counts = Counts()
-        self.telling = Telling(log)
+        self.telling = Telling(log, bounds)
+        self._bounds = bounds
         self._log = log
         self._gates = gates
         self._ended = ended
@@ -76,10 +73,11 @@ class Settling:
         key = held.delivery.queue, held.resolved.ttl
         releaser = self._releasers.get(key)
         if releaser is None:
-            if len(self._releasers) >= MAX_RELEASERS:
+            if len(self._releasers) >= self._bounds.releasers:
                 # Releasers that are at work go on by themselves.
                 self._releasers.clear()
-            releaser = self._releasers[key] = Releaser(*key, self.telling, self.released, self._ended)
+            releaser = Releaser(*key, self.telling, self._bounds, self.released, self._ended)
+            self._releasers[key] = releaser
         releaser.add(held)
 
     async def abandon(self, held: Iterable[Held]) -> None:
@@ -90,7 +88,7 @@ class Settling:
         for work in (*late, *calls):
             work.cancel()
         if late or calls:
-            await asyncio.wait([*late, *calls], timeout=1)
+            await asyncio.wait([*late, *calls], timeout=self._bounds.abandon)
 
     async def _have_settled(self, held: Held, outcome: Coroutine[Any, Any, None]) -> None:
         try:
@@ -117,7 +115,7 @@ class Settling:
         else:
             results = self._results.get(queue)
             if results is None:
-                results = self._results[queue] = Results(queue)
+                results = self._results[queue] = Results(queue, self._bounds)
             release = lambda: results.release(delivery, result, ttl)  # noqa: E731
 
         try:
@@ -217,7 +215,8 @@ class Settling:
         async def settle(text: str) -> bool:
             if delay is None:
                 # Should this worker be killed before its hooks have returned, another worker calls them.
-                return await queue.bury(task_id, error=text, tell_after=tell_after(held.resolved.on_dead))
+                hold = self._bounds.death_hold if held.resolved.on_dead else None
+                return await queue.bury(task_id, error=text, tell_after=hold)
             return await queue.requeue(task_id, delay, error=text)
 
         try:
@@ -240,7 +239,8 @@ class Settling:
         assert rule is not None
         try:
             delay = delay_after(rule, error, max(1, used))
-            return delay if delay is None else min(check_number(delay, 'a wait before a retry', 0), LONGEST)
+            longest = self._bounds.longest_delay
+            return delay if delay is None else min(check_number(delay, 'a wait before a retry', 0), longest)
         except Exception:
             logger.exception('the retry rule failed; %r is tried again by the default', delivery)
             return Backoff().delay(max(1, used))

@@ -10,23 +10,15 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
 
+from .bounds import Bounds
 from .scripts import run_script
 from .trace import reason
 
 Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
 """A queue, and what it gave."""
 
-SILENT = 10.0
-"""s without a reply of a queue's server after which a burst fails, as calls do."""
-ATTEMPT = 2.0
-"""s of these that one attempt counts at the most: a process that was stopped has not heard its server either, which is
-not the server's fault."""
-SPARED = 2.0
-"""s for which the others are served without asking a queue again whose server was silent."""
 PAGE = 500
 """Tasks in work that one call of the script ``outlook`` looks at; the script has the same number."""
-BOUNDED = 2.0
-"""s that a burst waits for a task that is going to come, before it looks whether the task still is."""
 
 
 class Source:
@@ -39,8 +31,9 @@ class Source:
     def __init__(
         self,
         queues: Sequence[Torrelque],
-        steal: Sequence[Torrelque] = (),
-        weights: Mapping[Torrelque, int] | None = None,
+        steal: Sequence[Torrelque],
+        weights: Mapping[Torrelque, int] | None,
+        bounds: Bounds,
     ) -> None:
         # Legend.  _credit: how many tasks of its share each queue has yet to give, for the weighted round robin.
         # _silent: for how long (s) the server of a queue has been silent, all attempts together.  _asked: when the
@@ -48,6 +41,7 @@ class Source:
         self._queues = queues
         self._steal = steal
         self._weights = weights
+        self._bounds = bounds
         self._credit = dict.fromkeys(queues, 0)
         self._silent: dict[Torrelque, float] = {}
         self._asked: dict[Torrelque, float] = {}
@@ -77,7 +71,7 @@ class Source:
                 others = [queue for queue in self.queues if not self._is_spared(queue)]
                 if not others or len(others) == len(self.queues):
                     return await _wait_for_any(self.queues, count)
-                if taken := await _wait_for_any(others, count, SPARED):
+                if taken := await _wait_for_any(others, count, self._bounds.spare):
                     return taken
                 continue
             self._check_silence()
@@ -85,7 +79,7 @@ class Source:
                 continue
             if not self.looks_out or not await self._has_prospects():
                 return []
-            if taken := await _wait_for_any(self.queues, count, BOUNDED):
+            if taken := await _wait_for_any(self.queues, count, self._bounds.prospect):
                 return taken
 
     async def _take_now(self, count: int, spare: bool) -> list[Taken]:
@@ -116,7 +110,8 @@ class Source:
             if exc.replied:
                 self._heard(queue)
             else:
-                self._silent[queue] = self._silent.get(queue, 0) + min(clock() - began, ATTEMPT)
+                silence = min(clock() - began, self._bounds.silent_attempt)
+                self._silent[queue] = self._silent.get(queue, 0) + silence
                 self._asked[queue] = clock()
                 self._reason = exc
             return 0
@@ -134,11 +129,11 @@ class Source:
     def _is_spared(self, queue: Torrelque) -> bool:
         """Whether the server of a queue was silent a moment ago, and is not asked again yet."""
         since = self._asked.get(queue)
-        return since is not None and asyncio.get_running_loop().time() < since + SPARED
+        return since is not None and asyncio.get_running_loop().time() < since + self._bounds.spare
 
     def _check_silence(self) -> None:
         for queue, silence in self._silent.items():
-            if silence >= SILENT:
+            if silence >= self._bounds.silence:
                 why = f'whether queue {queue.name!r} has tasks could not be found out for {silence:.0f} s'
                 cause = self._reason
                 raise TorrelqueConnectionError(f'{why}: {cause and reason(cause, queue.name)}') from cause

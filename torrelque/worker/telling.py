@@ -6,16 +6,11 @@ from typing import TypeVar
 
 from torrelque import TorrelqueConnectionError, TorrelqueServerError
 
+from .bounds import Bounds
 from .held import Held
 from .log import Log
-from .retry import Backoff
 
 T = TypeVar('T')
-
-PAUSES = Backoff(base=0.05, cap=0.5, jitter=False)
-"""Time between two tries to settle a task where the server takes no writes."""
-LOG_EVERY = 10.0
-"""s between two lines of the log that say that a task is not settled yet."""
 
 
 class Telling:
@@ -25,7 +20,7 @@ class Telling:
     meanwhile; when the worker ends, until ``until`` at the latest.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, bounds: Bounds) -> None:
         self.stopping = False
         """Whether the worker has come to its end (`stop`)."""
         self.until = 0.0
@@ -35,6 +30,7 @@ class Telling:
         self.given_up = False
         """Whether calls that are on their way now are cancelled by the worker itself (`give_up`)."""
         self._log = log
+        self._bounds = bounds
 
     def stop(self, until: float) -> None:
         """The worker ends: a call is made again until then only, by the event loop's clock."""
@@ -66,12 +62,12 @@ class Telling:
                 if now > max(each.valid for each in held) or self.stopping and now > self.until:
                     raise
                 if now >= silent_until:
-                    silent_until = now + LOG_EVERY
+                    silent_until = now + self._bounds.settle_log
                     self._log.unsettled(held[0].delivery, exc, again=True)
                 for each in held:
                     each.retry()
             tries += 1
-            await asyncio.sleep(PAUSES.delay(tries))
+            await asyncio.sleep(self._bounds.settle_pauses.delay(tries))
 
     def broke_off(self, held: Sequence[Held], error: BaseException) -> None:
         """Log that tasks could not be settled: their leases run out, then they are handed out again.

@@ -26,10 +26,6 @@ logger = logging.getLogger(__package__)
 T = TypeVar('T')
 Self = TypeVar('Self', bound='ThreadWorker')
 
-PATIENCE = 2.0
-"""s that the begin of a worker waits for the answer of the server; after that the worker waits for the server as any
-other does."""
-
 
 class _Starting(Worker):
     """A worker that tells when all is ready, and it is about to take tasks."""
@@ -39,7 +35,7 @@ class _Starting(Worker):
 
     async def _serve_until_stopped(self) -> None:
         asked = [asyncio.ensure_future(_ask(queue)) for queue in self.queues]
-        done, late = await asyncio.wait(asked, timeout=PATIENCE)
+        done, late = await asyncio.wait(asked, timeout=self._bounds.first_answer)
         for one in late:
             one.cancel()
         # asyncio complains of an error that nobody has looked at, so look at all of them.

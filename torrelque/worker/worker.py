@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeVar
 
 from torrelque import Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
 
+from .bounds import BOUNDS, Bounds
 from .breaker import Breaker
 from .chain import Middleware
 from .child import ChildDelivery
 from .children import check_not_imported
 from .deaths import Deaths
-from .delivery import Delivery, Job, Place
+from .delivery import Common, Delivery, Job, Place
 from .handling import Handling
 from .health import Heart, RunningTask, WorkerHealth, stop_hearts
 from .held import Held, Stop
@@ -35,11 +36,6 @@ from .source import Source, Taken, give_back
 logger = logging.getLogger(__package__)
 
 Self = TypeVar('Self', bound='Worker')
-
-PREPARING = 10.0
-"""s for which a burst tries to begin while the server takes no writes."""
-CANCEL_TIMEOUT = 5.0
-"""s that the end of the worker waits for handlers that it has cancelled."""
 
 
 class Worker:
@@ -91,6 +87,8 @@ class Worker:
 
     # What it was made with
 
+    _bounds: Bounds = BOUNDS
+    """Its limits and times, and those of its parts."""
     _served: Served
     """The queues, and what handles their tasks."""
     _shutdown_timeout: float
@@ -125,6 +123,8 @@ class Worker:
     """When `run` began, a Unix time (s)."""
     _loop: asyncio.AbstractEventLoop | None
     """The event loop of `run`, once that has begun."""
+    _common: Common | None
+    """What its deliveries have in common, from then on."""
     _held: dict[Held, None]
     """The tasks in hand, in the order in which they were taken."""
     _serving: asyncio.Task[None] | None
@@ -179,10 +179,15 @@ class Worker:
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
         )
         self._log = Log(self.name)
-        self._handling = Handling(self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log)
-        self._source = Source(self._served.queues, steal, self._served.weights)
-        self._deaths = Deaths(self._source.queues, self._served.app, self._handling.resolver, self._log)
-        self._keeper = self._loop = self._serving = self._background = self._change = self._started = None
+        self._handling = Handling(
+            self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log, self._bounds
+        )
+        self._source = Source(self._served.queues, steal, self._served.weights, self._bounds)
+        self._deaths = Deaths(
+            self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
+        )
+        self._keeper = self._loop = self._common = self._started = None
+        self._serving = self._background = self._change = None
         self._held = {}
         self._state, self._stops, self._hurried = 'new', 0, False
 
@@ -206,11 +211,11 @@ class Worker:
             raise TorrelqueError('a worker runs once; make another')
         check_not_imported()
         self._loop = asyncio.get_running_loop()
+        self._common = Common(self._loop, self._bounds)
         self._state = 'running'
         self._started = time.time()
-        self._keeper = Keeper(self._held)
-        every = self._heartbeat
-        hearts = [] if every is None else [Heart(queue, every, self.health) for queue in self._served.queues]
+        self._keeper = Keeper(self._held, self._bounds)
+        hearts = self._begin_hearts()
         patience = self._shutdown_timeout
         try:
             with contextlib.ExitStack() as stack:
@@ -233,7 +238,7 @@ class Worker:
                     await self._end(patience)
         finally:
             self._state = 'stopped'
-            await stop_hearts(hearts)
+            await stop_hearts(hearts, self._bounds)
             counts = self._handling.settling.counts
             self._log.stopped(counts.succeeded, counts.failed, counts.dead, counts.lost)
 
@@ -313,10 +318,16 @@ class Worker:
         await asyncio.wait([self._change], timeout=timeout)
         self._change = None
 
+    def _begin_hearts(self) -> list[Heart]:
+        every = self._heartbeat
+        if every is None:
+            return []
+        return [Heart(queue, every, self.health, self._bounds) for queue in self._served.queues]
+
     async def _prepare(self, app: App) -> None:
         """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
         assert self._loop is not None
-        end, warned = self._loop.time() + PREPARING, False
+        end, warned = self._loop.time() + self._bounds.prepare, False
         while not self._stops:
             try:
                 await app.prepare()
@@ -327,7 +338,7 @@ class Worker:
                 if not warned:
                     logger.warning('worker %s cannot begin yet: %s', self.name, exc)
                     warned = True
-            await self._changed(0.2)
+            await self._changed(self._bounds.prepare_pause)
 
     async def _serve_until_stopped(self) -> None:
         if self._stops:
@@ -341,7 +352,7 @@ class Worker:
             # Where the whole event loop ends, the handlers are cancelled in the same turn.  Say now whose cancellation
             # that is, before they take it for a failure of their own.
             self._handling.settling.telling.interrupt()
-            self._handling.settling.telling.stop(self._loop.time() + CANCEL_TIMEOUT / 2)
+            self._handling.settling.telling.stop(self._loop.time() + self._bounds.closing / 2)
             if self._state == 'running':
                 self._serving.cancel()
             await asyncio.wait([self._serving])
@@ -369,15 +380,16 @@ class Worker:
             self._begin(taken)
 
     def _begin(self, taken: list[Taken]) -> None:
-        assert self._loop is not None and self._keeper is not None
-        now = self._loop.time()
+        assert self._loop is not None and self._common is not None and self._keeper is not None
+        loop, common, handling, keeper = self._loop, self._common, self._handling, self._keeper
+        now, default = loop.time(), handling.resolver.default
         for queue, tasks in taken:
             for task_id, task in tasks:
-                held = Held(queue, task_id, task, self._handling.resolver.default, now, self._loop)
+                held = Held(queue, task_id, task, default, now, common)
                 self._held[held] = None
                 # The asyncio task is not made by the loop's factory, because that is for the tasks that handlers begin.
-                held.begin(asyncio.Task(self._handling.handle(held), loop=self._loop))
-                self._keeper.look_at(held)
+                held.begin(asyncio.Task(handling.handle(held), loop=loop))
+                keeper.look_at(held)
             if self._rate is not None:
                 self._rate.spend(len(tasks))
 
@@ -407,25 +419,25 @@ class Worker:
         assert self._loop is not None and self._keeper is not None
         if self._state == 'running':
             self._state = 'stopping'
-        telling = self._handling.settling.telling
+        telling, closing = self._handling.settling.telling, self._bounds.closing
         end, stops = self._loop.time() + patience, self._stops
-        telling.stop(end + CANCEL_TIMEOUT / 2)
+        telling.stop(end + closing / 2)
         if patience:
             self._deaths.end(self._tell)
         while (self._held or self._deaths.busy) and not self._hurried and self._stops < max(2, stops):
             if (left := end - self._loop.time()) <= 0:
                 break
             await self._changed(left)
-        telling.stop(min(telling.until, self._loop.time() + CANCEL_TIMEOUT / 2))
+        telling.stop(min(telling.until, self._loop.time() + closing / 2))
         # Each task that is given back goes to the head of its queue.  So the last goes first, for all to keep their
         # order.
         for held in reversed(self._held):
             held.stop(Stop.SHUTDOWN)
-        end = self._loop.time() + CANCEL_TIMEOUT
+        end = self._loop.time() + closing
         while any(not held.hangs for held in self._held) and (left := end - self._loop.time()) > 0:
             await self._changed(left)
         await self._give_back_unwilling()
-        await self._deaths.close(CANCEL_TIMEOUT)
+        await self._deaths.close(closing)
         # Tasks of which the queue could not be told by now are left to their leases.
         await self._handling.settling.abandon(self._held)
         await self._keeper.close()

@@ -112,7 +112,7 @@ TELLING = (
     ),
     Mutant(
         'own-deaths-unnoted', BEYOND, 'whoever is killed in the hook of a task that failed has told',
-        (client('worker/deaths', 'return HOLD if hooks else None', 'return None'),),
+        (client('worker/settling', 'self._bounds.death_hold if held.resolved.on_dead else None', 'None'),),
         ('worker_deaths::test_a_worker_that_is_killed_in_the_hook_has_not_told',),
     ),
     Mutant(
@@ -122,7 +122,7 @@ TELLING = (
     ),
     Mutant(
         'slow-hooks-tell-all', BEYOND, 'whoever has had no time left tells of what others have told of',
-        (client('worker/deaths', 'if loop.time() - since > HOLD / 2:', 'if False:'),),
+        (client('worker/deaths', 'if loop.time() - since > self._bounds.death_hold / 2:', 'if False:'),),
         ('worker_deaths::test_slow_hooks_leave_deaths_to_those_who_have_time',),
     ),
     Mutant(
@@ -157,13 +157,14 @@ TELLING = (
     ),
     Mutant(
         'hooks-for-ever', 12, 'a hook that does not end keeps the worker',
-        (client('worker/worker', 'await self._deaths.close(CANCEL_TIMEOUT)',
+        (client('worker/worker', 'await self._deaths.close(closing)',
                 'await asyncio.wait(self._deaths._tasks)'),),
         ('worker_on_dead::test_a_hook_that_does_not_end_is_cancelled_with_the_worker_and_called_by_another',),
     ),
     Mutant(
         'silent-server-keeps-a-worker', 12, 'a worker that stops waits for a server that does not answer',
-        (client('worker/deaths', 'await asyncio.wait([call], timeout=LAST)', 'await asyncio.wait([call])'),),
+        (client('worker/deaths', 'await asyncio.wait([call], timeout=bounds.deaths_closing)',
+                'await asyncio.wait([call])'),),
         ('worker_on_dead::test_a_server_that_does_not_answer_keeps_no_worker',),
     ),
     Mutant(

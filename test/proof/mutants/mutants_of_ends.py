@@ -123,7 +123,7 @@ ENDS = (
     ),
     Mutant(
         'worker-heart-outlives-its-worker', BEYOND, 'a worker that ended is told of as long as its program runs',
-        (client('worker/worker', 'await stop_hearts(hearts)', 'pass'),),
+        (client('worker/worker', 'await stop_hearts(hearts, self._bounds)', 'pass'),),
         ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
@@ -133,7 +133,7 @@ ENDS = (
     ),
     Mutant(
         'worker-heart-of-one-beat', BEYOND, 'a worker whose heart missed one beat is not told of',
-        (client('worker/health', 'MISSED = 3', 'MISSED = 1'),),
+        (client('worker/bounds', 'missed_beats: int = 3', 'missed_beats: int = 1'),),
         ('worker_promises::test_a_heart_may_miss_a_beat',),
     ),
     Mutant(

@@ -36,7 +36,8 @@ HEALTH = (
     ),
     Mutant(
         'heart-of-one-beat', BEYOND, 'a worker whose beat is late is hidden',
-        (client('worker/health', 'round(interval * MISSED * 1000)', 'round(interval * 1000)'),),
+        (client('worker/health', 'round(self._interval * self._bounds.missed_beats * 1000)',
+                'round(self._interval * 1000)'),),
         ('worker_heart::test_a_beat_that_is_late_hides_no_worker',),
     ),
     Mutant(
@@ -46,7 +47,8 @@ HEALTH = (
     ),
     Mutant(
         'end-waits-for-the-beat', BEYOND, 'a beat that hangs keeps the goodbye from being said',
-        (client('worker/health', 'asyncio.wait([beating], timeout=MOMENT)', 'asyncio.wait([beating])'),),
+        (client('worker/health', 'asyncio.wait([beating], timeout=self._bounds.beat_closing)',
+                'asyncio.wait([beating])'),),
         ('worker_heart::test_the_last_of_a_heart_is_its_goodbye',),
     ),
     Mutant(
@@ -119,7 +121,7 @@ BURST = (
     ),
     Mutant(
         'burst-without-an-end', BEYOND, 'a burst whose server is gone waits for ever',
-        (client('worker/source', 'if silence >= SILENT:', 'if False:'),),
+        (client('worker/source', 'if silence >= self._bounds.silence:', 'if False:'),),
         ('bursts::test_a_burst_whose_server_goes_fails',),
     ),
     Mutant(

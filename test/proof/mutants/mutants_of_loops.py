@@ -91,7 +91,7 @@ THREAD = (
     Mutant(
         'thread-waits-for-its-server', BEYOND, 'a worker does not start while its server is away',
         (client('worker/thread', 'except (TorrelqueConnectionError, redis', 'except (redis'),
-         client('worker/thread', 'timeout=PATIENCE)\n        for one in late',
+         client('worker/thread', 'timeout=self._bounds.first_answer)\n        for one in late',
                 'timeout=None)\n        for one in late')),
         ('loops_workers::test_a_worker_starts_though_its_server_is_away',),
     ),

@@ -67,12 +67,13 @@ PLACES = (
     ),
     Mutant(
         'children-unclean-end', BEYOND, 'an idle process is killed, and does not close what it has open',
-        (client('worker/process', '_join_all(some, LEISURE)', 'pass'),),
+        (client('worker/process', '_join_all(some, bounds.leisure)', 'pass'),),
         ('children_inside::test_an_idle_process_ends_in_its_own_way',),
     ),
     Mutant(
         'children-hidden-death', BEYOND, 'a process whose forks live on is not missed',
-        (client('worker/process', 'end_group(pid)\n\n', 'end_group(pid)\n        self._gone.wait()\n\n'),),
+        (client('worker/process', 'end_group(pid, self._bounds)\n\n',
+                'end_group(pid, self._bounds)\n        self._gone.wait()\n\n'),),
         ('children::test_a_death_is_noticed_though_something_that_was_forked_lives_on',),
     ),
     Mutant(

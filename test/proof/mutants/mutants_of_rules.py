@@ -284,7 +284,7 @@ RULES = (
         'worker-wait-longer-than-a-queue-takes', BEYOND, 'a wait that no queue takes keeps the task',
         (client(
             'worker/settling',
-            "min(check_number(delay, 'a wait before a retry', 0), LONGEST)",
+            "min(check_number(delay, 'a wait before a retry', 0), longest)",
             "check_number(delay, 'a wait before a retry', 0)",
         ),),
         ('worker_ends::test_times_that_no_queue_takes_do_not_keep_a_task',),

@@ -72,7 +72,7 @@ REFUSALS = (
     ),
     Mutant(
         'bulk-release-in-pieces', BEYOND, 'what was released counts as lost where a bulk release is refused half-way',
-        (client('worker/releasing', 'MOST = 250', 'MOST = 1000'),),
+        (client('worker/bounds', ' release: int = 250', ' release: int = 1000'),),
         ('worker_settling::test_a_bulk_release_that_is_refused_half_way_loses_nothing',),
     ),
     Mutant(
@@ -82,7 +82,7 @@ REFUSALS = (
     ),
     Mutant(
         'poison-never-found', BEYOND, 'a result that no connection survives is sent for ever',
-        (client('worker/results', 'if losses == LOSSES:', 'if False:'),),
+        (client('worker/results', 'if losses == self._bounds.result_losses:', 'if False:'),),
         (TOO_LARGE,),
     ),
     Mutant(
@@ -273,8 +273,11 @@ AT_ONCE = (
     ),
     Mutant(
         'silent-queue-forgotten', BEYOND, 'a queue whose server was silent once is never asked again',
-        (client('worker/source', 'return since is not None and asyncio.get_running_loop().time() < since + SPARED',
-                'return since is not None'),),
+        (client(
+            'worker/source',
+            'return since is not None and asyncio.get_running_loop().time() < since + self._bounds.spare',
+            'return since is not None',
+        ),),
         ('worker_interrupts::test_no_queue_waits_for_the_silent_server_of_another',),
     ),
     Mutant(

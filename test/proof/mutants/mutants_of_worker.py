@@ -101,7 +101,7 @@ WORKER = (
     ),
     Mutant(
         'worker-renewal-not-tried-again', BEYOND, 'a renewal that fails is the last',
-        (client('worker/keeper', 'await asyncio.sleep(0.2)', 'return'),),
+        (client('worker/keeper', 'await asyncio.sleep(self._bounds.renew_pause)', 'return'),),
         ('worker_time::test_a_renewal_that_fails_is_tried_again_while_the_lease_lasts',),
     ),
     Mutant(
@@ -231,19 +231,19 @@ WORKER = (
         'worker-renews-one-by-one', BEYOND, 'leases that are due together are renewed one by one',
         (client(
             'worker/keeper',
-            'if held.renew_at - now <= held.lease / SLACK:',
+            'if held.renew_at - now <= held.lease * bounds.renew_slack:',
             'if held.renew_at <= now:',
         ),),
         ('worker_time::test_leases_that_are_due_together_are_renewed_in_one_call',),
     ),
     Mutant(
         'worker-watches-too-late', BEYOND, 'a handler of ten seconds is not watched',
-        (client('worker/keeper', 'WATCH_AFTER = 1.0', 'WATCH_AFTER = 10.0'),),
+        (client('worker/bounds', 'watch_after: float = 1.0', 'watch_after: float = 10.0'),),
         ('worker_time::test_what_runs_for_longer_than_a_second_is_watched',),
     ),
     Mutant(
         'worker-watches-at-once', BEYOND, 'tasks of a moment are watched as well',
-        (client('worker/keeper', 'if now - since >= WATCH_AFTER:', 'if True:'),),
+        (client('worker/keeper', 'if now - since >= bounds.watch_after:', 'if True:'),),
         ('worker_time::test_what_runs_for_longer_than_a_second_is_watched',),
     ),
 )  # fmt: skip
