@@ -15,7 +15,8 @@ class TorrelqueError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.queue is None else f'queue {self.queue!r}: {message}'
+        # A subclass of a user's may have an attribute of this name that is something else.
+        return f'queue {self.queue!r}: {message}' if isinstance(self.queue, str) else message
 
 
 def of_queue(queue: str | None, error: E) -> E:
@@ -81,8 +82,8 @@ class TorrelqueDuplicateError(TorrelqueError):
         self.task_id = task_id
         self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueDuplicateError'], tuple[str, str | None]]:
-        return type(self), (self.task_id, self.queue)
+    def __reduce__(self) -> tuple[type['TorrelqueDuplicateError'], tuple[str], dict[str, str | None]]:
+        return type(self), (self.task_id,), {'queue': self.queue}
 
 
 class TorrelqueFullError(TorrelqueError):
@@ -96,8 +97,8 @@ class TorrelqueFullError(TorrelqueError):
         self.size = size
         self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueFullError'], tuple[int, str | None]]:
-        return type(self), (self.size, self.queue)
+    def __reduce__(self) -> tuple[type['TorrelqueFullError'], tuple[int], dict[str, str | None]]:
+        return type(self), (self.size,), {'queue': self.queue}
 
 
 class TorrelqueBulkError(TorrelqueError):
@@ -113,8 +114,8 @@ class TorrelqueBulkError(TorrelqueError):
         self.task_ids = task_ids
         self.queue = queue
 
-    def __reduce__(self) -> tuple[type['TorrelqueBulkError'], tuple[list[str], str | None]]:
-        return type(self), (self.task_ids, self.queue)
+    def __reduce__(self) -> tuple[type['TorrelqueBulkError'], tuple[list[str]], dict[str, str | None]]:
+        return type(self), (self.task_ids,), {'queue': self.queue}
 
 
 class TorrelqueConnectionError(TorrelqueError, redis.exceptions.ConnectionError):

@@ -295,3 +295,25 @@ def test_each_line_of_the_log_is_given_a_name(path: Path) -> None:
             if not given & NAMES:
                 nameless.append(ast.unparse(node))
     assert nameless == []
+
+
+class OursError(TorrelqueDuplicateError):
+    """A user's, made by one argument."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id, 'mail')
+
+
+def test_an_error_of_a_users_class_is_pickled_with_its_queue() -> None:
+    error = pickle.loads(pickle.dumps(OursError('a')))
+    assert (type(error), error.task_id, error.queue) == (OursError, 'a', 'mail')
+
+
+class BodiedError(TorrelqueError):
+    """A user's, whose attribute of this name is something else."""
+
+    queue = object()  # type: ignore[assignment]
+
+
+def test_only_a_name_is_told_as_one() -> None:
+    assert str(BodiedError('no')) == 'no'

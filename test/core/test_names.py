@@ -299,3 +299,21 @@ def test_what_utf_8_cannot_encode_is_refused_where_it_is_said(client: redis.asyn
             app.task(group=wrong)
         with pytest.raises(torrelque.TorrelqueValueError, match='UTF-8'):
             Torrelque(client, queue=wrong)
+
+
+async def test_a_task_of_another_client_without_a_name_finds_its_way_back(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    """Its id could not be given here; it is taken for a caller who has gone, together with others."""
+    await queue.get_queue_stats()
+    enqueue = queue._calls.transitions['enqueue']
+    words = enqueue.words([*queue._calls.heads['enqueue'], '', b'1', '300000', 'named', b'2', '300000'], False)
+    assert await client.execute_command(*words) == b'ok'
+    taken = await queue.dequeue_many(2)
+    assert [task_id for task_id, _ in taken] == ['', 'named']
+    assert queue._session is not None
+    queue._session._give_back([task_id for task_id, _ in reversed(taken)])
+    assert (await queue.get_queue_stats()).working == 0
+    assert [(task_id, task_id.attempt, task) for task_id, task in await queue.dequeue_many(2)] == [
+        ('', 2, 1), ('named', 2, 2),
+    ]  # fmt: skip

@@ -170,3 +170,11 @@ def test_a_key_is_named_where_it_is_used_and_once_in_a_block(monkeypatch: pytest
         'end',
         "local dead = base .. 'dead'",
     ]
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_a_key_that_a_file_names_is_used_there(name: str) -> None:
+    """A name costs each call, whether it is used or not."""
+    code = '\n'.join(line for line in TEXTS[name].splitlines() if not line.lstrip().startswith('--'))
+    named = [key for kind, words in DIRECTIVE.findall(TEXTS[name]) if kind == 'Keys' for key in words.split(', ')]
+    assert [key for key in named if not re.search(rf'\b{key}\b', code)] == []

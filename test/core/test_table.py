@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.sources import parse
+from torrelque import TorrelqueGroupStats, TorrelqueQueueStats, TorrelqueSweepResult
 from torrelque.codec import JSON
 from torrelque.protocol import calls, replies
+from torrelque.protocol.bounds import BOUNDS
 from torrelque.protocol.calls import Calls
+from torrelque.protocol.replies import Swept
 from torrelque.protocol.table import DONE, ROWS, TABLE, WITH_VALUE, Row
 
 ROOT = Path(calls.__file__).parents[2]
@@ -117,3 +122,55 @@ def test_heads_are_made_by_the_table() -> None:
 
 def test_what_is_done_is_an_outcome() -> None:
     assert {outcome for row in TABLE for outcome in row.outcomes} >= DONE | WITH_VALUE
+
+
+GOOD: dict[str, tuple[list[Any], Any]] = {
+    'enqueue': ([b'ok', 2], ['ok', 'ok']),
+    'claim': ([[b'ok', b'1.5', None, 0, [], [], b'a', b'1', 1, 2000]], ['a']),
+    'touch': ([[b'ok', b'lease_lost'], 2], ['ok', 'lease_lost']),
+    'requeue': ([[b'dead'], 1], ['dead']),
+    'release': ([[b'unknown'], 1], ['unknown']),
+    'bury': ([b'ok', 1], ['ok']),
+    'tell': ([[b'ok', b'a', b'1', b'2', b'3', b'why', None], JSON], ['a']),
+    'told': ([b'ok'], None),
+    'redrive': ([[b'state_lost'], 1], ['state_lost']),
+    'cancel': ([[b'final'], 1], ['final']),
+    'sweep': ([[b'ok', 1, 2, 3, 1, [b'a', b'lost']]], Swept(TorrelqueSweepResult(1, 2, 3), True, [('a', 'lost')])),
+    'stats': ([[b'ok', 10, 1, 2, 3]], TorrelqueQueueStats(10, 4, 1, 2, 3)),
+    'limit': ([b'ok'], None),
+    'advance': ([b'ok'], None),
+    'pause': ([b'ok'], None),
+    'resume': ([[b'paused'], 1], ['paused']),
+    'group': ([[b'ok', 4, 2, b'{"concurrency":3}', b'', 0, 1]], TorrelqueGroupStats(4, 2, 3, math.inf, True)),
+    'state': ([[b'ok', [b'1', None]], 1, 2], [[b'1', None]]),
+    'leave': ([b'ok'], None),
+}
+"""A reply of each script with what else its reader takes, and what is read."""
+
+
+@by_name
+def test_a_reader_reads_a_reply_of_its_script(row: Row) -> None:
+    (reply, *more), expected = GOOD[row.name]
+    read = replies.READERS[row.name](reply, *more)
+    if row.name == 'claim':
+        read = [task_id for task_id, _ in read.tasks]
+    elif row.name == 'tell':
+        read = [death.id for death in read]
+    assert read == expected
+    if row.width is not None:
+        assert (len(reply) if isinstance(reply, list) else 1) == row.width
+
+
+def test_tasks_that_nobody_waits_for_any_more_are_left_out_of_what_stores_them_alone() -> None:
+    """A call that settles a task is carried out though its caller is gone."""
+    assert [row.name for row in TABLE if row.droppable] == ['enqueue']
+
+
+def test_bounds_are_those_that_pages_promise() -> None:
+    assert (BOUNDS.repeat, BOUNDS.silence, BOUNDS.connect, BOUNDS.grace, BOUNDS.block) == (10, 3, 3, 0.7, 2)
+    assert (BOUNDS.bulk, BOUNDS.bulk_bytes, BOUNDS.grouped_tasks, BOUNDS.sweep) == (250, 1_000_000, 50, 200)
+    assert BOUNDS.grouped_bytes * BOUNDS.grouped_tasks == BOUNDS.bulk_bytes
+    claim = (SCRIPTS / 'claim.lua').read_text()
+    assert f"'PX', {BOUNDS.record * 1000:.0f}" in claim or f'{BOUNDS.record * 1000:.0f}' in claim
+    made = Calls('q', JSON, None)
+    assert made.sweep() == ['200'] and made.claim('', 'r', 1000, 1)[2:] == ['250', '1', '2000', '1000000']

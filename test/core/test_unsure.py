@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
 import torrelque
 import torrelque.sync
 from support.bounding import Bound
+from support.proxy import Proxy
 from support.servers import MakeServer, RealServer
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.protocol.unsure import Unsure
@@ -75,22 +77,22 @@ async def test_whoever_repeats_a_call_is_told_what_became_of_the_first(
 @pytest.mark.parametrize(
     'verb', [verb if verb in QUICK else pytest.param(verb, marks=pytest.mark.long) for verb in VERBS]
 )
-def test_whoever_repeats_a_synchronous_call_is_told_what_became_of_the_first(
-    make_server: MakeServer, impatient: None, verb: str
+async def test_whoever_repeats_a_synchronous_call_is_told_what_became_of_the_first(
+    proxy: Proxy, queue: Torrelque, impatient: None, verb: str
 ) -> None:
-    server = make_server()
-    with server.sync_client() as client, torrelque.sync.Torrelque(client, queue='q') as queue:
-        queue.enqueue_many(range(3))
-        ids = [task_id for task_id, _ in queue.dequeue(max_tasks=3)]
-        stop(server)
-        try:
+    with redis.Redis(unix_socket_path=proxy.path) as client:
+        with torrelque.sync.Torrelque(client, queue=queue.name) as faulty:
+            await asyncio.to_thread(faulty.enqueue_many, range(3))
+            ids = [task_id for task_id, _ in await asyncio.to_thread(faulty.dequeue_many, 3)]
+            # The server carries the calls out, and its replies do not come.
+            proxy.silent = True
             with pytest.raises(torrelque.TorrelqueConnectionError):
-                VERBS[verb](queue, ids)
-        finally:
-            go_on(server)
-        done = VERBS[verb](queue, ids)
-        assert done == ([True] * 3 if verb == 'release_many' else True)
-        assert not queue._unsure
+                await asyncio.to_thread(VERBS[verb], faulty, ids)
+            proxy.silent = False
+            proxy.cut()
+            done = await asyncio.to_thread(VERBS[verb], faulty, ids)
+            assert done == ([True] * 3 if verb == 'release_many' else True)
+            assert not faulty._unsure
 
 
 async def test_a_repetition_that_was_not_carried_out_before_is_carried_out(

@@ -8,6 +8,7 @@ import pytest
 import redis.asyncio
 
 import torrelque
+from support.bounding import Bound
 from support.servers import RealServer
 from support.waiting import until_waiting
 from torrelque import Torrelque
@@ -186,6 +187,18 @@ async def test_what_came_due_while_nobody_waited_is_there_now(queue: Torrelque) 
         await queue.release(again)
         with pytest.raises(torrelque.TorrelqueTimeoutError):
             await queue.dequeue(0)
+
+
+@pytest.mark.parametrize('verb', ['touch', 'requeue', 'release', 'bury'])
+async def test_the_next_call_for_a_task_acknowledges_its_claim(
+    client: redis.asyncio.Redis, queue: Torrelque, bound: Bound, verb: str
+) -> None:
+    bound(acknowledge=1e6)
+    await queue.enqueue(1)
+    taken, _ = await queue.dequeue()
+    assert await client.keys(f'{queue.keys["claim"]}:*')
+    assert await getattr(queue, verb)(taken)
+    assert not await client.keys(f'{queue.keys["claim"]}:*')
 
 
 async def test_a_claim_is_acknowledged_by_itself(client: redis.asyncio.Redis, queue: Torrelque) -> None:

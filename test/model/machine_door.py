@@ -30,7 +30,7 @@ BULK_TASKS = 4
 BULK_BYTES = 30
 SWEEP_TASKS = 2
 WALK = 2
-GROUPED = 5
+GROUPED = BULK_BYTES // WALK
 
 SCRIPT_CHANGES = {
     "local time = redis.call('TIME')": (
@@ -105,7 +105,7 @@ class Door:
         monkeypatch.setattr(os, 'urandom', self.urandom)
         bind(
             monkeypatch,
-            bulk=BULK_TASKS, bulk_bytes=BULK_BYTES, grouped_tasks=WALK, grouped_bytes=GROUPED, sweep=SWEEP_TASKS,
+            bulk=BULK_TASKS, bulk_bytes=BULK_BYTES, grouped_tasks=WALK, sweep=SWEEP_TASKS,
             # Nothing shall happen by real time.
             grace=1e6, acknowledge=1e6,
         )  # fmt: skip

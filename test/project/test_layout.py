@@ -198,3 +198,23 @@ def test_continuous_integration_runs_the_command_of_the_readme() -> None:
     assert len(commands) == 1
     (readme,) = ROOT.glob('README*')
     assert commands[0] in readme.read_text()
+
+
+FOREIGN = {
+    *('collections.abc', 'dataclasses', 'functools', 'hashlib', 'hiredis', 'importlib.resources', 'inspect', 'json'),
+    *('logging', 'math', 'os', 're', 'redis.exceptions', 'time', 'typing'),
+}
+"""What the modules of `protocol` may import of others: nothing that waits, sends or listens."""
+
+
+@pytest.mark.parametrize('path', sorted((PACKAGE / 'protocol').glob('*.py')), ids=name_of)
+def test_protocol_imports_nothing_that_waits_or_sends(path: Path) -> None:
+    found: set[str] = set()
+    for node in ast.walk(parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= set() if node.module.startswith('torrelque') else {node.module}
+            # A clock is read, and nothing sleeps.
+            assert node.module != 'time' or {alias.name for alias in node.names} <= {'monotonic'}
+    assert found <= FOREIGN

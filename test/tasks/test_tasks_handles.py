@@ -154,7 +154,9 @@ async def test_who_waits_is_told_of_death_and_cancellation(app: Tasks) -> None:
             await waiting[1]
     error = caught.value
     assert (error.task_id, error.status) == (dead.id, Status.DEAD)
-    assert str(error) == f'task {dead.id!r} is dead: ConnectionError: the mail server is away'
+    name = app.queues[0].name
+    assert error.queue == name
+    assert str(error) == f'queue {name!r}: task {dead.id!r} is dead: ConnectionError: the mail server is away'
     assert (error.error or '').startswith('Traceback')
     states = [state.status async for state in cancelled.watch()]
     assert states == [Status.CANCELLED]

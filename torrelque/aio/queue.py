@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -241,7 +241,9 @@ class Torrelque(Queue):
         attempt does not count.  A task whose payload cannot be read is not delivered but dead, with the error in its
         state and in the log.
         """
-        deliveries = await self._take(timeout, max_tasks)
+        if timeout is not None:
+            timeout = check.milliseconds(timeout, 'timeout') / 1000
+        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
         return deliveries[0] if max_tasks == 1 else deliveries
 
     async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
@@ -255,7 +257,9 @@ class Torrelque(Queue):
         A call that is cancelled loses nothing: what was taken for it goes to other waiting calls, or back to the head
         of the queue, uncounted.
         """
-        return await self._take(timeout, max_tasks)
+        # By `dequeue`, for subclasses that do something of their own there.
+        deliveries = await self.dequeue(timeout, max_tasks=max_tasks)
+        return [deliveries] if max_tasks == 1 else deliveries
 
     @overload
     async def requeue(
@@ -587,10 +591,3 @@ class Torrelque(Queue):
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
         return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
-
-    def _take(
-        self, timeout: float | None, max_tasks: int
-    ) -> Coroutine[Any, Any, list[tuple[TorrelqueTaskId, Any]]]:
-        if timeout is not None:
-            timeout = check.milliseconds(timeout, 'timeout') / 1000
-        return self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))

@@ -15,8 +15,6 @@ class Bounds:
     """Payload of one call at the most, where it is more than one task."""
     grouped_tasks: int = 50
     """Tasks of one call that have groups, at the most: their part of a script takes longer."""
-    grouped_bytes: int = 20_000
-    """What such a task counts as besides its payload, so that there are no more of them in a call of `bulk_bytes`."""
     sweep: int = 200
     """Tasks of each kind that one sweep moves at the most."""
     calls_in_flight: int = 4
@@ -33,7 +31,7 @@ class Bounds:
     grace: float = 0.7
     """For how long a first answer is waited for, where the time to wait for more is shorter or over."""
     record: float = 60.0
-    """For how long the server keeps what a claim has taken, until its reply is acknowledged."""
+    """For how long the server keeps what a claim has taken, until its reply is acknowledged: as in the script."""
     acknowledge: float = 0.1
     """After what time a claim is acknowledged by a call of its own, when no other call did."""
     vain_claims: int = 200
@@ -60,7 +58,7 @@ class Bounds:
     """What a call of a thread has at the least, however late it is."""
     link_tick: float = 0.25
     """From one look at a busy link to the next."""
-    trickle_bytes: int = 1000
+    trickle_bytes: int = 1024
     """Bytes a second of a reply that are no more than silence."""
     large_bytes: int = 1_000_000
     """Bytes of a call from which on a server may take it for too large; it says so by closing the connection."""
@@ -106,6 +104,11 @@ class Bounds:
     the server less for each."""
     idle_age: float = 0.5
     """For how long the tasks of all queue objects are taken to be as many as when they were counted."""
+
+    @property
+    def grouped_bytes(self) -> int:
+        """What a task of a group counts as besides its payload, so that no more than `grouped_tasks` are in a call."""
+        return self.bulk_bytes // self.grouped_tasks
 
     @property
     def block_ms(self) -> str:

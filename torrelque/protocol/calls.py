@@ -147,16 +147,18 @@ class Calls:
         self, task_id: str, delay: float | None, task_timeout: float | None, error: str | None, forgive: bool
     ) -> Call:
         """A task to give back."""
-        args: list[Arg] = [
+        args = self._requeue(
             check_id(task_id),
             token_of(task_id),
-            self.mark(),
             str(0 if delay is None else milliseconds(delay, 'delay')),
             '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout')),
             '1' if forgive else '',
             check_error(error),
-        ]
+        )
         return _call(('requeue', args, task_id, len(error or '') + self.weight(task_id)))
+
+    def _requeue(self, task_id: Arg, token: str, delay: str, lease: str, forgive: str, error: str) -> list[Arg]:
+        return [task_id, token, self.mark(), delay, lease, forgive, error]
 
     def release(
         self, task_id: str, result: Any, result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
@@ -214,12 +216,13 @@ class Calls:
         self, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
     ) -> list[Arg]:
         """Limits to set, of a group or the default; '' is none of one's own, and in Redis 0 is no limit."""
+        name = check_group(group)
         limits: dict[str, Any] = {}
         if concurrency is not None:
             limits['concurrency'] = 0 if is_none(concurrency) else check_count(concurrency, 'concurrency')  # type: ignore[arg-type]
         if rate is not None:
             limits['rate'] = 0 if is_none(rate) else check_rate(rate)  # type: ignore[arg-type]
-        return [check_group(group), json.dumps(limits, separators=(',', ':')) if limits else '']
+        return [name, json.dumps(limits, separators=(',', ':')) if limits else '']
 
     def advance(self, names: Sequence[Arg]) -> Iterator[list[Arg]]:
         """Groups to look at anew, in calls."""
@@ -261,7 +264,8 @@ class Calls:
         """Claimed tasks to put to the head of the queue, uncounted, the last of them first; in calls."""
         for start in range(0, len(task_ids), self.bounds.grouped_tasks):
             some = task_ids[start : start + self.bounds.grouped_tasks]
-            yield [word for task_id in some for word in self.requeue(task_id, None, None, None, True).args]
+            # The ids are as they came: one that another client made need not be one that could be given here.
+            yield [word for task_id in some for word in self._requeue(task_id, task_id.token, '0', '', '1', '')]
 
     # Many tasks
 

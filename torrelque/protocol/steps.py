@@ -20,15 +20,12 @@ from torrelque.model import (
 from .calls import Calls
 from .check import check_count, check_id
 from .replies import (
+    READERS,
     STATE_FIELDS,
     UNREADABLE,
-    check_reply,
-    read_group,
     read_limit,
     read_outcomes,
     read_state,
-    read_stats,
-    read_sweep,
     read_tell,
     read_words,
     settled_or_logged,
@@ -36,6 +33,7 @@ from .replies import (
     text,
     unreadable,
 )
+from .table import ROWS
 from .transition import Arg
 
 T = TypeVar('T')
@@ -61,9 +59,9 @@ class Walk(Generic[T]):
 
         :raises UnreadableError: the reply is of another kind.
         """
-        if self.name is not None:
-            check_reply(self.name, reply)
         try:
+            if self.name is not None and ROWS[self.name].width is not None:
+                reply = READERS[self.name](reply)
             self.name, self.args = self._steps.send(reply)
         except StopIteration as stop:
             self.result = stop.value
@@ -159,7 +157,7 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
     total = TorrelqueSweepResult(0, 0, 0)
     more = True
     while more:
-        swept = read_sweep((yield 'sweep', calls.sweep()))
+        swept = yield 'sweep', calls.sweep()
         total = TorrelqueSweepResult(*map(sum, zip(total, swept.moved, strict=True)))
         more = swept.more
         tell_troubles(swept.troubles, calls.name)
@@ -236,7 +234,8 @@ def resume(calls: Calls, group: str | None, probing: bool) -> Steps[bool]:
 
 def get_group_stats(calls: Calls, group: str) -> Steps[TorrelqueGroupStats]:
     """Statistics of a group."""
-    return read_group((yield 'group', calls.group(group)))
+    stats: TorrelqueGroupStats = yield 'group', calls.group(group)
+    return stats
 
 
 # The queue and its tasks
@@ -254,7 +253,8 @@ def command(words: Sequence[str | bytes | float]) -> Steps[Any]:
 
 def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
     """Statistics of the queue."""
-    return read_stats((yield 'stats', calls.stats()))
+    stats: TorrelqueQueueStats = yield 'stats', calls.stats()
+    return stats
 
 
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:

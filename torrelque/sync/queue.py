@@ -183,7 +183,11 @@ class Torrelque(Queue):
         Each thread that waits has a connection of its own.  A ``KeyboardInterrupt`` gives back what was taken,
         uncounted, which may take a second.
         """
-        deliveries = self._take(timeout, max_tasks)
+        if timeout is not None:
+            timeout = milliseconds(timeout, 'timeout') / 1000
+        check_count(max_tasks, 'max_tasks')
+        self._check_open()
+        deliveries = Fetch(self._fetcher, timeout, max_tasks).fetch()
         return deliveries[0] if max_tasks == 1 else deliveries
 
     def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
@@ -191,7 +195,9 @@ class Torrelque(Queue):
 
         Its errors, and what a ``KeyboardInterrupt`` does, are those of `dequeue`.
         """
-        return self._take(timeout, max_tasks)
+        # By `dequeue`, for subclasses that do something of their own there.
+        deliveries = self.dequeue(timeout, max_tasks=max_tasks)
+        return [deliveries] if max_tasks == 1 else deliveries
 
     @overload
     def requeue(
@@ -390,13 +396,6 @@ class Torrelque(Queue):
         if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
-
-    def _take(self, timeout: float | None, max_tasks: int) -> list[tuple[TorrelqueTaskId, Any]]:
-        if timeout is not None:
-            timeout = milliseconds(timeout, 'timeout') / 1000
-        check_count(max_tasks, 'max_tasks')
-        self._check_open()
-        return Fetch(self._fetcher, timeout, max_tasks).fetch()
 
     def _read(self, name: str, reply: Any) -> Outcome:
         try:

@@ -36,8 +36,10 @@ class TaskFailedError(TorrelqueError):
         self.status = status
         self.error = error
 
-    def __reduce__(self) -> tuple[type['TaskFailedError'], tuple[str, TorrelqueTaskStatus, str | None]]:
-        return type(self), (self.task_id, self.status, self.error)
+    def __reduce__(
+        self,
+    ) -> tuple[type['TaskFailedError'], tuple[str, TorrelqueTaskStatus, str | None], dict[str, str | None]]:
+        return type(self), (self.task_id, self.status, self.error), {'queue': self.queue}
 
 
 class Handle(Generic[T]):
@@ -119,15 +121,18 @@ class Handle(Generic[T]):
         """
         await self
         last: TorrelqueTaskState | None = None
+        queue = self._loops.here().queue
         try:
-            async for last in self._loops.here().queue.watch(self.id, timeout=timeout):
+            async for last in queue.watch(self.id, timeout=timeout):
                 if last.status is TorrelqueTaskStatus.DEAD:
                     break
         except TorrelqueLookupError:
             if self._gone is None or time.monotonic() - self._since > self._gone:
                 raise
         if last is not None and last.status in _FAILED:
-            raise TaskFailedError(self.id, last.status, last.error)
+            failed = TaskFailedError(self.id, last.status, last.error)
+            failed.queue = queue.name
+            raise failed
         return None if last is None else last.result  # type: ignore[return-value]  # what the function says
 
     def wait_result(self, timeout: float | None = None) -> T:

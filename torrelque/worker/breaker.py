@@ -100,7 +100,7 @@ class Gates:
             self._gates.pop(key, None)
             # A pause that an operator has set meanwhile has no probes, and stays.
             if await queue.resume(group, probing=True):
-                logger.warning('the probe of %s succeeded: resumed', _name(queue, group))
+                logger.warning('the probe of %s succeeded: it is not paused any more', _name(queue, group))
         elif gate is not None:
             if self._breaker.share is None:
                 del self._gates[key]

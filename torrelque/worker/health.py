@@ -10,6 +10,7 @@ from torrelque import Torrelque
 
 from .bounds import Bounds
 from .scripts import run_script
+from .trace import reason
 
 logger = logging.getLogger(__package__)
 
@@ -93,7 +94,8 @@ class Heart:
         try:
             await self._write(health.name, text)
         except Exception as exc:
-            logger.warning('the heartbeat could not be written: %s', exc)
+            name = self._queue.name
+            logger.warning('queue %r: the heartbeat could not be written: %s', name, reason(exc, name))
 
     async def _live(self) -> None:
         try:
@@ -119,7 +121,9 @@ class Heart:
         try:
             await asyncio.wait_for(self._write(self._tell().name, ''), self._bounds.beat_closing)
         except Exception as exc:
-            logger.warning('the heartbeat could not be ended: %s', str(exc) or 'no reply of the server')
+            name = self._queue.name
+            why = reason(exc, name) if str(exc) else 'no reply of the server'
+            logger.warning('queue %r: the heartbeat could not be ended: %s', name, why)
 
     async def _write(self, name: str, text: str) -> None:
         keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
@@ -148,19 +152,19 @@ async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
     names: list[bytes] = await queue.command('ZRANGE', queue.keys['workers'].encode(), 0, -1)
     prefix = queue.keys['worker'].encode()
     texts = await queue.command('MGET', *(prefix + b':' + name for name in names)) if names else []
-    found = [_read(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+    found = [_read(queue.name, name, text) for name, text in zip(names, texts, strict=True) if text is not None]
     return sorted((health for health in found if health is not None), key=lambda health: health.name)
 
 
-def _read(name: bytes, text: bytes) -> WorkerHealth | None:
+def _read(queue: str, name: bytes, text: bytes) -> WorkerHealth | None:
     who = name.decode('utf-8', 'backslashreplace')
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        logger.warning('the health of worker %r cannot be read: %s', who, exc)
+        logger.warning('queue %r: the health of worker %r cannot be read: %s', queue, who, exc)
         return None
     if not isinstance(fields, dict) or not any(isinstance(fields.get(name), str) for name in ('name', 'state')):
-        logger.warning('the health of worker %r cannot be read: it is none', who)
+        logger.warning('queue %r: the health of worker %r cannot be read: it is none', queue, who)
         return None
     queues, running = fields.get('queues'), fields.get('running')
     tasks = [_read_task(task) for task in running if isinstance(task, dict)] if isinstance(running, list) else []

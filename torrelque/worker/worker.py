@@ -447,7 +447,7 @@ class Worker:
         """Give the tasks back whose handlers were cancelled, and go on all the same."""
         unwilling = [held for held in self._held if not held.settled]
         if unwilling:
-            logger.warning('%d handlers do not end; their tasks are given back', len(unwilling))
+            logger.warning('%d handlers of %r do not end; their tasks are given back', len(unwilling), self)
             for held in unwilling:
                 held.settle()
                 held.book()

@@ -138,8 +138,7 @@ CANCEL = (
     ),
     Mutant(
         'given-back-counted', 7, 'what was claimed for nobody loses an attempt',
-        (client('protocol/calls', 'self.requeue(task_id, None, None, None, True).args',
-                'self.requeue(task_id, None, None, None, False).args'),),
+        (client('protocol/calls', "task_id.token, '0', '', '1', '')", "task_id.token, '0', '', '', '')"),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
@@ -250,7 +249,7 @@ LIVE = (
     ),
     Mutant(
         'tasks-of-groups-without-bound', 10, 'a call has as many tasks of groups as others',
-        (client('protocol/bounds', 'grouped_bytes: int = 20_000', 'grouped_bytes: int = 0'),),
+        (client('protocol/bounds', 'return self.bulk_bytes // self.grouped_tasks', 'return 0'),),
         ('bulk::test_no_call_is_longer_than_its_bounds',),
     ),
     Mutant(

@@ -151,7 +151,8 @@ BURST = (
     ),
     Mutant(
         'burst-waits-for-a-probe', BEYOND, 'a burst waits for the probe of a paused group',
-        (Edit('torrelque/worker/script/outlook.lua', "thirsty > redis.call('SCARD', paused)", 'thirsty > 0'),),
+        (Edit('torrelque/worker/script/outlook.lua', "waiting_for_token > redis.call('SCARD', paused)",
+              'waiting_for_token > 0'),),
         ('bursts::test_a_burst_leaves_what_is_paused',),
     ),
     Mutant(

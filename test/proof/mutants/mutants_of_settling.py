@@ -86,11 +86,6 @@ REFUSALS = (
         (TOO_LARGE,),
     ),
     Mutant(
-        'poison-with-others', BEYOND, 'results that the server would take are given up because of another one',
-        (client('worker/results', 'async with self._alone:', 'if True:'),),
-        (TOO_LARGE,),
-    ),
-    Mutant(
         'error-refused', BEYOND, 'a task whose error the server refuses stays working',
         (client('worker/settling', 'return await self.telling.repeat([held], lambda: settle(text))', 'raise'),),
         ('worker_refusals::test_an_error_that_cannot_be_kept_is_replaced',),

@@ -24,11 +24,11 @@ if redis.call('EXISTS', KEYS[1], base .. 'turns', base .. 'priority') > 0 then
 end
 
 -- Groups that wait for a token.  A group that waits for a probe is in this key, too, and is paused.
-local thirsty = size('ZCARD', 'rated')
-if thirsty > redis.call('SCARD', paused) then
+local waiting_for_token = size('ZCARD', 'rated')
+if waiting_for_token > redis.call('SCARD', paused) then
   return 'yes'
 end
-for _, name in ipairs(thirsty > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
+for _, name in ipairs(waiting_for_token > 0 and redis.call('ZRANGE', base .. 'rated', 0, 999) or {}) do
   if redis.call('SISMEMBER', paused, name) == 0 then
     return 'yes'
   end
