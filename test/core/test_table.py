@@ -21,7 +21,7 @@ from torrelque.protocol.calls import Calls
 from torrelque.protocol.replies import Swept
 from torrelque.protocol.table import DONE, ROWS, TABLE, WITH_VALUE, Row
 
-ROOT = Path(calls.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / 'torrelque' / 'script'
 HEAD_WORDS = {
     'max_tasks': 'max_tasks',
