@@ -24,12 +24,12 @@ KIND = selected_kinds()[0]
 SCRIPTS = 'torrelque/script/'
 CAUGHT = Mutant(
     'seconds-for-milliseconds', 12, 'durations are a thousand times too short',
-    (client('check', 'round(seconds * 1000)', 'round(seconds)'),),
+    (client('protocol/check', 'round(seconds * 1000)', 'round(seconds)'),),
     ('protocol::test_seconds_become_whole_milliseconds',),
 )  # fmt: skip
 NOTHING = Mutant(
     'nothing', 12, 'another word in a docstring',
-    (client('check', 'Checks of what a caller gave', 'Checks of all that a caller gave'),),
+    (client('protocol/check', 'Checks of what a caller gave', 'Checks of all that a caller gave'),),
     ('protocol::test_seconds_become_whole_milliseconds',),
 )  # fmt: skip
 
