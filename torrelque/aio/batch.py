@@ -10,9 +10,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque.error import TorrelqueConnectionError, copy_error, of_queue
+from torrelque.error import TorrelqueConnectionError, copy_error
 from torrelque.protocol.bounds import Bounds
-from torrelque.protocol.replies import Outcome, UnreadableError, outcome_error, read_outcomes
+from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes
 from torrelque.protocol.transition import Arg, Transition
 
 from .link import Link, Request
@@ -131,9 +131,7 @@ class Batch:
         outcomes: list[Outcome] = []
         if error is None:
             try:
-                outcomes = read_outcomes(self._transition.name, reply, len(items))
-            except UnreadableError as exc:
-                error = of_queue(self._transition.queue, exc)
+                outcomes = read_outcomes(self._transition.name, reply, len(items), self._transition.queue)
             except Exception as exc:
                 # Whatever the error is, the callers wait for it.
                 error = exc

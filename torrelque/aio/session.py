@@ -98,11 +98,7 @@ class Session:
     async def settle(self, name: str, args: Sequence[Arg], task_id: str, size: int = 0) -> bool:
         """As `send`; whether it was done."""
         if self.unsure.calls and (again := self.unsure.again(name, args)) is not None:
-            try:
-                outcome = read_outcomes(name, await self.call(name, again, resent=True), 1)[0]
-            except TorrelqueError as exc:
-                of_queue(self.queue, exc)
-                raise
+            outcome = read_outcomes(name, await self.call(name, again, resent=True), 1, self.queue)[0]
             self.unsure.forget(name, args)
         else:
             try:

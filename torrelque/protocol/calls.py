@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
-from torrelque.error import TorrelqueTypeError, TorrelqueValueError
+from torrelque.error import TorrelqueValueError
 from torrelque.model import TorrelqueTaskId, TorrelqueTaskStatus
 
 from .bounds import BOUNDS, Bounds
@@ -23,6 +23,7 @@ from .check import (
     check_group,
     check_id,
     check_ids,
+    check_iterable,
     check_name,
     check_priority,
     check_rate,
@@ -185,10 +186,8 @@ class Calls:
 
     def told(self, task_ids: Iterable[str]) -> Iterator[list[Arg]]:
         """Deaths that were told of, in calls; nothing is made where one of the ids is none of a delivery."""
-        if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
-            raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
         args: list[Arg] = []
-        for task_id in task_ids:
+        for task_id in check_iterable(task_ids):
             if not isinstance(task_id, TorrelqueTaskId) or not task_id.token:
                 raise TorrelqueValueError(f'a death is acknowledged by the id of its delivery, not by {task_id!r}')
             args += [task_id.encode('utf-8', 'surrogateescape'), task_id.token]

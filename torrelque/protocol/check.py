@@ -99,11 +99,16 @@ def check_id(task_id: str) -> str:
     return check_name(task_id, 'a task id')
 
 
-def check_ids(task_ids: Iterable[str]) -> list[str]:
-    """Ids of many tasks."""
+def check_iterable(task_ids: Iterable[str]) -> Iterable[str]:
+    """What is to give ids of many tasks, which are not looked at yet."""
     if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
         raise TorrelqueTypeError(f'task_ids must be an iterable of task ids, not {type(task_ids).__name__}')
-    return [check_id(task_id) for task_id in task_ids]
+    return task_ids
+
+
+def check_ids(task_ids: Iterable[str]) -> list[str]:
+    """Ids of many tasks."""
+    return [check_id(task_id) for task_id in check_iterable(task_ids)]
 
 
 def check_group(group: str | None) -> str:

@@ -79,16 +79,16 @@ def text(word: Any) -> str:
 # Tasks one by one: enqueue, touch, requeue, release, bury, redrive, cancel
 
 
-def read_outcomes(name: str, reply: Any, count: int) -> list[Outcome]:
-    """The outcome of each task of a call; 'ok' alone stands for all where all went well."""
+def read_outcomes(name: str, reply: Any, count: int, queue: str | None = None) -> list[Outcome]:
+    """The outcome of each task of a call; 'ok' alone stands for all where all went well.  An error names the queue."""
     if reply == b'ok':
         return ['ok'] * count
-    if not isinstance(reply, list) or len(reply) != count:
-        raise unreadable(name, reply)
     try:
+        if not isinstance(reply, list) or len(reply) != count:
+            raise ValueError(reply)
         return [_outcome_of(item, ROWS[name].outcomes) for item in reply]
     except UNREADABLE:
-        raise unreadable(name, reply) from None
+        raise of_queue(queue, unreadable(name, reply)) from None
 
 
 def _outcome_of(item: Any, known: Collection[str]) -> Outcome:

@@ -80,11 +80,7 @@ def many_settled_or_logged(name: str, task_ids: Sequence[str], reply: Any, queue
     """For each task of a call whether it was done."""
     if reply == b'ok':
         return [True] * len(task_ids)
-    try:
-        outcomes = read_outcomes(name, reply, len(task_ids))
-    except TorrelqueError as exc:
-        of_queue(queue, exc)
-        raise
+    outcomes = read_outcomes(name, reply, len(task_ids), queue)
     return [settled_or_logged(name, *of_one, queue) for of_one in zip(task_ids, outcomes, strict=True)]
 
 

@@ -392,22 +392,15 @@ class Torrelque(Queue):
         reply = self._call(name, args)
         if reply == b'ok':
             return 'ok'
-        outcome = self._read(name, reply)
+        outcome = read_outcomes(name, reply, 1, self.name)[0]
         if error := outcome_error(outcome, task_id, self.name):
             raise error
         return outcome
 
-    def _read(self, name: str, reply: Any) -> Outcome:
-        try:
-            return read_outcomes(name, reply, 1)[0]
-        except TorrelqueError as exc:
-            of_queue(self.name, exc)
-            raise
-
     def _settle(self, call: Call) -> bool:
         name, args, task_id, _ = call
         if self._unsure and (again := self._unsure.again(name, args)) is not None:
-            outcome = self._read(name, self._call(name, again, resent=True))
+            outcome = read_outcomes(name, self._call(name, again, resent=True), 1, self.name)[0]
             self._unsure.forget(name, args)
         else:
             try:
