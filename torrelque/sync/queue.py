@@ -145,22 +145,22 @@ class Torrelque(Queue):
     ) -> list[TorrelqueTaskId]:
         """Store tasks of an iterable of any length, as the asynchronous one; the iterable is a plain one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        enqueuer = self._calls.enqueue_many(lease, delay, max_attempts, group, priority)
+        made = self._calls.enqueue_many(lease, delay, max_attempts, group, priority)
         self._check_open()
         if not isinstance(tasks, Iterable):
             raise TorrelqueTypeError(f'tasks must be an iterable, not {type(tasks).__name__}')
         try:
             try:
                 for task in tasks:
-                    if enqueuer.add(task):
-                        self._send_many(enqueuer)
+                    if made.add(task):
+                        self._send_many(made)
             finally:
                 # Tasks that were taken from an iterable that failed would be lost to its owner, so send them.
-                while enqueuer.waiting:
-                    self._send_many(enqueuer)
+                while made.waiting:
+                    self._send_many(made)
         except Exception as exc:
-            raise TorrelqueBulkError(enqueuer.task_ids, self.name) from exc
-        return enqueuer.task_ids
+            raise TorrelqueBulkError(made.task_ids, self.name) from exc
+        return made.task_ids
 
     def cancel(self, task_id: str) -> bool:
         """Take a task back, as the asynchronous one."""
@@ -410,11 +410,11 @@ class Torrelque(Queue):
                 raise
         return settled_or_logged(name, task_id, outcome, self.name)
 
-    def _send_many(self, enqueuer: BulkEnqueue) -> None:
+    def _send_many(self, made: BulkEnqueue) -> None:
         try:
-            enqueuer.returned(self._call('enqueue', enqueuer.take_call()))
+            made.returned(self._call('enqueue', made.take_call()))
         except BaseException:
-            enqueuer.drop()
+            made.drop()
             raise
 
     def _settle_many(self, many: Many) -> list[bool]:

@@ -172,7 +172,7 @@ SYNC = (
     ),
     Mutant(
         'sync-sends-behind-a-gap', BEYOND, 'after tasks that were refused others are sent',
-        (client('sync/queue', 'enqueuer.drop()', 'pass'),),
+        (client('sync/queue', 'made.drop()', 'pass'),),
         ('sync_promises::test_nothing_is_sent_behind_a_call_that_failed',),
     ),
     Mutant(
@@ -183,7 +183,7 @@ SYNC = (
     ),
     Mutant(
         'sync-iterable-that-fails-loses-tasks', BEYOND, 'what was taken from an iterable that failed is not sent',
-        (client('sync/queue', 'while enqueuer.waiting:', 'while False:'),),
+        (client('sync/queue', 'while made.waiting:', 'while False:'),),
         ('sync_story::test_a_story_is_the_same_told_by_both',),
     ),
     Mutant(
