@@ -236,7 +236,8 @@ class Worked(Actor):
         away = max(held.life.away, time.monotonic() - self._looked, self.pulse.stolen - held.stolen)
         if held.running and over > GOING_ON + away:
             self.recorder.trouble(4, f'the handler of job {held.job} went on for {over:.1f} s after its lease')
-        if not (held.renewing or held.settled) and over > away:
+        # When an attempt is over, nobody renews any more, though its thread goes on and the queue stands still.
+        if not (held.renewing or held.asked or held.settled) and over > away:
             self.recorder.trouble(12, f'the handler of job {held.job} ran for all of its lease, and nobody renewed it')
         held.running = False
 
