@@ -56,7 +56,8 @@ class Resolver:
         )
         ttl = full.keep or None if full.result_ttl is None else full.result_ttl
         quiet = not on_success and not self._counts_outcomes
-        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, quiet)
+        direct = coroutine and full.admit is None
+        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, direct, quiet)
 
 
 def _check_job(job: Job) -> Job:
@@ -73,6 +74,8 @@ def _check_job(job: Job) -> Job:
     if job.run_in is not None:
         check.check_run_in(job.run_in)
     check.check_hooks(on_success=job.on_success, on_error=job.on_error, on_dead=job.on_dead)
+    if job.around_thread is not None:
+        check.check_call(job.around_thread, 'around_thread', 'delivery')
     return job
 
 
