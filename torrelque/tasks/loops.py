@@ -24,6 +24,7 @@ from torrelque import (
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
+from .address import close_client
 from .background import CLOSING, PATIENCE, Background, is_background
 from .order import Order
 
@@ -113,7 +114,7 @@ class InLoop:
                 await queue.aclose()
             if self._owns_client:
                 for client in {id(queue.client): queue.client for queue in queues}.values():
-                    await client.aclose()
+                    await close_client(client)
 
 
 class Loops:
