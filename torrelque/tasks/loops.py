@@ -62,10 +62,10 @@ class InLoop:
     def find(self, name: str | None, max_tasks: int | None = None) -> Torrelque:
         """The object of a queue, None being the app's own; with ``max_tasks`` one that refuses tasks when the queue has
         so many."""
-        if name == self.queue.name:
-            name = None
-        if max_tasks is None and name is None:
+        if name is None and max_tasks is None:
             return self.queue
+        if name == self.queue.name:
+            return self.find(None, max_tasks)
         queue = self._variants.get((name, max_tasks))
         if queue is None:
             queue = self._variants[name, max_tasks] = copy_queue(self.queue, max_tasks, name)
