@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 import redis.asyncio
@@ -55,6 +55,21 @@ class Plain:
 
     def loads(self, data: bytes) -> object:
         return json.loads(data)
+
+
+def tell(error: Exception, found: torrelque.TaskId | torrelque.Death) -> str:
+    """What the names without the prefix are: the same classes."""
+    assert_type(found, TorrelqueTaskId | TorrelqueDeath)
+    task_id = found.id if isinstance(found, torrelque.Death) else assert_type(found, TorrelqueTaskId)
+    try:
+        raise error
+    except torrelque.DuplicateError as exc:
+        return exc.task_id
+    except (torrelque.LookupError, torrelque.TimeoutError) as exc:
+        assert isinstance(exc, torrelque.Error)
+        return str(exc.queue)
+    except torrelque.Error:
+        return assert_type(torrelque.TaskStatus.PENDING, Literal[TorrelqueTaskStatus.PENDING]).name + task_id
 
 
 async def produce(queue: Torrelque) -> list[TorrelqueTaskId]:
@@ -180,6 +195,7 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         assert_type(queue.touch_many(ids), list[bool])
         assert_type(queue.release_many(ids[2:]), list[bool])
         assert_type(queue.bury(ids[0]), bool)
+        assert tell(torrelque.DuplicateError(ids[0]), ids[0]) == ids[0]
         with client.pipeline() as pipeline:
             assert_type(queue.enqueue(10, pipeline=pipeline), TorrelqueTaskId)
             queue.release(ids[1], pipeline=pipeline)
