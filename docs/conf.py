@@ -45,7 +45,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     # Parameters of the embedded server.
     ('any', 'directory|config'),
-    ('py:.*', r'(redis|collections|os|types|typing|asyncio|enum)\..*'),
+    ('py:.*', r'(redis|collections|datetime|os|types|typing|asyncio|enum)\..*'),
     ('py:.*', r'(str|int|float|bool|bytes|bytearray|dict|list|tuple|object|type|None|Exception|Path)'),
     ('py:.*', r'(Any|AsyncIterable|Callable|Iterable|Literal|Mapping|NamedTuple|PathLike|Protocol|Self)'),
     ('py:.*', r'(Client|TimeoutError|TypeError|ValueError|LookupError|BaseException|TracebackType)'),

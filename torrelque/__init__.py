@@ -16,6 +16,7 @@ from .error import (
     TorrelqueValueError,
 )
 from .model import (
+    Duration,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -60,6 +61,7 @@ __all__ = [
     'ClosedError',
     'Death',
     'DuplicateError',
+    'Duration',
     'Error',
     'FullError',
     'GroupStats',

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import pickle
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import redis
@@ -85,7 +86,7 @@ async def produce(queue: Torrelque) -> list[TorrelqueTaskId]:
 
 
 async def consume(queue: Torrelque) -> None:
-    task_id, task = await queue.dequeue(10)
+    task_id, task = await queue.dequeue(timedelta(seconds=10))
     assert_type(task_id, TorrelqueTaskId)
     assert_type((task_id.attempt, task_id.token, task_id.group), tuple[int | None, str, str | None])
     assert_type(await queue.touch(task_id, progress=task['n']), bool)
@@ -149,7 +150,9 @@ async def operate(queue: Torrelque) -> None:
     await queue.acknowledge_deaths(death.id for death in deaths)
     assert_type(await queue.redrive(limit=1), int)
     assert_type(await queue.sweep(), TorrelqueSweepResult)
-    queue.schedule_sweep(60)
+    queue.schedule_sweep(timedelta(minutes=1))
+    queue.task_timeout = timedelta(minutes=5)
+    assert_type(queue.task_timeout, float)
     queue.unschedule_sweep()
     assert_type(await queue.get_queue_stats(), TorrelqueQueueStats)
     assert_type(await queue.get_task_state('none'), TorrelqueTaskState)
