@@ -121,14 +121,16 @@ async def test_a_kept_result_and_a_pause_and_a_rate_have_the_time_of_a_timedelta
     assert await queue.get_limits() == {'g': (None, (3, 3600.0))}
     await queue.pause('g', probe=hour)
     assert await queue.resume('g', probing=True)
-    swept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def sweep() -> None:
-        swept.set_result(None)
 
-    queue.sweep = sweep  # type: ignore[method-assign, assignment]
-    queue.schedule_sweep(hour)
-    await swept
+async def test_a_scheduled_sweep_comes_again_after_a_timedelta(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(queue, 'sweep', lambda: sweeps.put(None))
+    queue.schedule_sweep(timedelta(milliseconds=1))
+    for _ in range(3):
+        await asyncio.wait_for(sweeps.get(), 60)
     queue.unschedule_sweep()
 
 
