@@ -358,9 +358,9 @@ async def test_parameters_may_have_any_names(queue: Torrelque) -> None:
     values = [*given.values()]
     assert function(**given) == values == await afunction(**given)
     handles = [
-        await function.enqueue(**given), await app.enqueue('work', **given), await afunction.enqueue(**given),
+        await function.enqueue(**given), await app.named('work').enqueue(**given), await afunction.enqueue(**given),
         await asyncio.to_thread(functools.partial(function.push, **given)),
-        await asyncio.to_thread(functools.partial(app.push, 'awork', **given)),
+        await asyncio.to_thread(functools.partial(app.named('awork').push, **given)),
         await function.options(priority=lambda **kwargs: 3).enqueue(**given),
         ordered(**given), await ordered.enqueue(**given), await asyncio.to_thread(functools.partial(ordered, **given)),
         *await function.starmap([values]), *await ordered.starmap([values]),

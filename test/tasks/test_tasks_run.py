@@ -221,7 +221,6 @@ async def test_a_delivery_is_gone_with_its_task(app: Tasks, kind: str) -> None:
         ({'task': ['plus']}, 'is no call'),
         ({'task': 'plus', 'args': 1}, 'is no call'),
         ({'task': 'plus', 'kwargs': [1]}, 'is no call'),
-        ({'task': 'minus', 'args': [1]}, "no function 'minus'; was its module imported?"),
         ({'task': 'plus'}, "plus(left: 'int', right: 'int' = 1, *, sign: 'int' = 1) -> 'int': missing"),
         ({'task': 'plus', 'args': [1, 2, 3]}, 'the arguments are not those of plus'),
         ({'task': 'aplus', 'args': [1], 'kwargs': {'other': 1}}, 'the arguments are not those of aplus'),

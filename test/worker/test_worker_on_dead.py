@@ -301,7 +301,7 @@ async def test_deaths_are_asked_for_where_somebody_listens(
                     await asyncio.sleep(0.01)
             else:
                 # Others begin to look when they begin to work.
-                await asked.enqueue({'task': 'unknown'})
+                await asked.enqueue('no call')
                 while not (worker.health().succeeded or worker.health().failed):
                     await asyncio.sleep(0.01)
     if heard is None and kind != 'bare app':

@@ -7,14 +7,20 @@ of the worker open to other layers by an ``__all__`` of their own.
 from .app import Tasks
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle, TaskFailedError
+from .producing import Call, CallNext, EnqueueMiddleware
 from .running import current
+from .serving import Serving
 
 __all__ = [
+    'Call',
+    'CallNext',
+    'EnqueueMiddleware',
     'Enqueuer',
     'FifoDecorator',
     'FifoFunction',
     'Function',
     'Handle',
+    'Serving',
     'TaskDecorator',
     'TaskFailedError',
     'Tasks',

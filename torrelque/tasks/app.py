@@ -1,13 +1,24 @@
 """The app: functions whose calls are tasks of a queue, and what a worker does with them."""
 
-from collections.abc import Callable, Coroutine, Mapping
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import (
+    Torrelque,
+    TorrelqueLookupError,
+    TorrelqueSerialiser,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 from torrelque.protocol.check import (
     MIN_SECONDS,
     check_attempts,
+    check_call,
+    check_flag,
     check_hooks,
     check_name,
     check_run_in,
@@ -16,11 +27,14 @@ from torrelque.protocol.check import (
 from torrelque.worker import Delivery, Job, RetryRule
 from torrelque.worker.retry import check_rule
 
+from .address import find_url, make_client
 from .definition import Definition
-from .function import FifoDecorator, FifoFunction, Function, TaskDecorator
+from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
 from .loops import Loops
-from .options import Group, Options, Priority
+from .options import Group, Options, Priority, split_expiry
+from .producing import EnqueueMiddleware, check_middleware
+from .serving import Queues, Serving, check_queues
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -40,6 +54,14 @@ class Tasks:
         With 0 only results are kept: a task that returned None is forgotten at once, a result stays as the queue says.
     :param make_queue: makes a queue object for another event loop, where one of the same client will not do: the client
         of a Sentinel or of a Cluster belongs to one event loop, and is refused in a second.
+    :param queues: names of queues on the same server in the order in which a worker is to serve them; or a mapping of
+        names to weights, by which they share the worker while all have tasks.  Queues that are not named here, the
+        app's own first, then those of functions, come behind them, with a weight of 1.
+    :param lifespan: called with the app; makes an asynchronous context manager that each worker enters before its first
+        task and leaves after its last one.  What it yields is ``current().state``.
+    :param around_thread: see `torrelque.worker.Worker`; it goes before that of the worker.
+    :param middleware: what calls go through before they are enqueued, the first outermost; see
+        `torrelque.tasks.EnqueueMiddleware`.
 
     An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
     it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
@@ -48,20 +70,69 @@ class Tasks:
     """
 
     def __init__(
-        self, queue: Torrelque, *, keep: float = 600, make_queue: Callable[[], Torrelque] | None = None
+        self,
+        queue: Torrelque,
+        *,
+        keep: float | timedelta = 600,
+        make_queue: Callable[[], Torrelque] | None = None,
+        queues: Queues = (),
+        lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
+        around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
+        middleware: Sequence[EnqueueMiddleware] = (),
     ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
+        if isinstance(keep, timedelta):
+            keep = keep.total_seconds()
         check_seconds(keep, 'keep', least=MIN_SECONDS)
+        if lifespan is not None:
+            check_call(lifespan, 'lifespan', 'app')
+        if around_thread is not None:
+            check_call(around_thread, 'around_thread', 'delivery')
         self._name = queue.name
         self._keep = keep
+        self._queues = check_queues(queues)
+        self._lifespan = lifespan
+        self._around_thread = around_thread
+        self._middleware = check_middleware(middleware)
         if make_queue is not None and not callable(make_queue):
             raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
+
+    @classmethod
+    def from_url(
+        cls: type[Self],
+        url: str | None = None,
+        *,
+        queue: str = 'default',
+        serialiser: TorrelqueSerialiser | None = None,
+        **options: Any,
+    ) -> Self:
+        """An app with clients of its own, which it closes with its queue objects; each event loop has another client.
+
+        :param url: the address of the server: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://HOST:PORT,…/
+            SERVICE``, ``redis+cluster://HOST:PORT,…``; by default that of ``TORRELQUE_URL`` or ``REDIS_URL``, read now,
+            or else ``redis://localhost``.
+        :param queue: the name of the app's own queue.
+        :param serialiser: as in `torrelque.Torrelque`.
+        :param options: those of the class, but for ``make_queue``.
+        :raises TorrelqueValueError: the address cannot be meant.  Nothing is connected yet.
+        """
+        address = find_url(url)
+        own: dict[str, Any] = {'queue': queue} if serialiser is None else {'queue': queue, 'serialiser': serialiser}
+
+        def make_queue() -> Torrelque:
+            return Torrelque(make_client(address), **own)
+
+        if 'make_queue' in options:
+            raise TorrelqueTypeError('an app that is made of an address makes its queue objects itself')
+        app = cls(make_queue(), make_queue=make_queue, **options)
+        app._loops.own_clients()
+        return app
 
     def __repr__(self) -> str:
         return f'<Tasks of {self._name!r}: {len(self._functions)} functions>'
@@ -100,6 +171,8 @@ class Tasks:
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+        queue: str | None = None,
+        expires: float | timedelta | None = None,
     ) -> TaskDecorator: ...
 
     def task(
@@ -118,6 +191,8 @@ class Tasks:
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
+        queue: str | None = None,
+        expires: float | timedelta | None = None,
     ) -> Any:
         """Decorate a function, so that its calls can be enqueued; called as usual it runs right here.
 
@@ -136,21 +211,24 @@ class Tasks:
         :raises TorrelqueValueError: an option cannot be meant, such as a time of more than 10,000,000,000 s or, but for
             0, of less than a millisecond; or the app has a function of the name.
 
-        ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in `Enqueuer.options`.
+        ``queue``, ``expires``, ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in
+        `Enqueuer.options`.
         """
         options = Options(
-            group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl
-        )
+            group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl,
+            queue=queue, expires=split_expiry(expires)['expires'],
+        )  # fmt: skip
         _check_running(timeout, run_in)
         if retry is not None:
             check_rule(retry)
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
-            _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
-        )
+            _unmade, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep,
+            around_thread=self._around_thread,
+        )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(Function(self._loops, Definition(function, name, options, job, None)))
+            return self._add(Function(self._loops, Definition(function, name, options, job, None, self._middleware)))
 
         return decorate if function is None else decorate(function)
 
@@ -193,32 +271,50 @@ class Tasks:
         check_rule(retry_wait, 'retry_wait')
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
         job = Job(
-            _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep
-        )
+            _unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, self._keep,
+            around_thread=self._around_thread,
+        )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(FifoFunction(self._loops, Definition(function, name, options, job, group)))
+            definition = Definition(function, name, options, job, group, self._middleware)
+            return self._add(FifoFunction(self._loops, definition))
 
         return decorate
 
     # Producers
 
-    async def enqueue(self, name: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+    async def enqueue(self, name: str, /, *args: Any, check: bool = True, **kwargs: Any) -> Handle[Any]:
         """Enqueue a call of a function by its name.
 
+        :param check: False lets a name pass that the app does not know, because the function is another program's.  For
+            an argument of a function that is called ``check`` as well, use `named`.
         :raises TorrelqueLookupError: there is no function of this name; nothing was sent.
         """
-        handle: Handle[Any] = await self._function(name).enqueue(*args, **kwargs)
+        handle: Handle[Any] = await self._caller(name, check).enqueue(*args, **kwargs)
         return handle
 
-    def push(self, name: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def push(self, name: str, /, *args: Any, check: bool = True, **kwargs: Any) -> Handle[Any]:
         """As `enqueue`, for synchronous code."""
-        handle: Handle[Any] = self._function(name).push(*args, **kwargs)
+        handle: Handle[Any] = self._caller(name, check).push(*args, **kwargs)
         return handle
 
-    def handle(self, task_id: str) -> Handle[Any]:
-        """A handle of a task that was enqueued before, maybe by another process."""
-        return Handle(self._loops, check_name(task_id, 'a task id'))
+    def named(self, name: str, /, **options: Any) -> Enqueuer[..., Any]:
+        """A function by its name, with the options of `Enqueuer.options`; the app need not know it.
+
+        The arguments of a function that the app does not know are not checked before a worker has them.
+        """
+        function: Enqueuer[..., Any] = self._caller(name, False)
+        return function.options(**options) if options else function
+
+    def handle(self, task_id: str, *, queue: str | None = None) -> Handle[Any]:
+        """A handle of a task that was enqueued before, maybe by another process.
+
+        :param queue: the name of the task's queue, where it is not the app's own.  `Enqueuer.handle` knows that, and
+            the type of the result.
+        """
+        if queue is not None:
+            check_name(queue, 'queue')
+        return Handle(self._loops, check_name(task_id, 'a task id'), queue=queue)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
@@ -232,10 +328,41 @@ class Tasks:
 
     # The worker's part
 
+    def serving(self, queues: Queues | None = None, steal: Sequence[str] = ()) -> Serving:
+        """The app for a worker that serves some queues only: ``Worker(app.serving(['urgent']))``.
+
+        :param queues: their names, of which the first that has tasks goes first; or a mapping of names to weights, by
+            which they share the worker while all have tasks.  By default all, as `Tasks` says.
+        :param steal: names of queues that are served while the others have nothing.
+        :raises TorrelqueTypeError: they are no names.
+        :raises TorrelqueValueError: a name or weight cannot be meant, or a name is there twice.
+        """
+        if queues is None:
+            queues = self._all_queues()
+            if isinstance(queues, Mapping):
+                queues = {name: weight for name, weight in queues.items() if name not in steal}
+            else:
+                queues = [name for name in queues if name not in steal]
+        return Serving(self, queues, steal)
+
     @property
     def queues(self) -> tuple[Torrelque, ...]:
-        """The queue, as an object for one worker."""
-        return (self._loops.lend(),)
+        """The queues, as objects for one worker."""
+        return self.serving().queues
+
+    @property
+    def weights(self) -> dict[Torrelque, int] | None:
+        """By which the queues share a worker, if that was said."""
+        return self.serving().weights
+
+    @property
+    def lifespan(self) -> Callable[[], AbstractAsyncContextManager[Any]] | None:
+        """What a worker enters before its first task."""
+        return None if self._lifespan is None else functools.partial(self._lifespan, self)
+
+    def lend(self, name: str) -> Torrelque:
+        """A queue of the app's server, as an object for one worker."""
+        return self._loops.lend(name)
 
     @property
     def has_on_dead(self) -> bool:
@@ -253,7 +380,7 @@ class Tasks:
     def find(self, delivery: Delivery) -> Job:
         """What a worker does with a task.
 
-        :raises TorrelqueLookupError: there is no function of its name.
+        :raises TorrelqueLookupError: there is no function of its name, in this version of the app.
         :raises TorrelqueValueError: it is no call.
         """
         task = delivery.task
@@ -265,7 +392,9 @@ class Tasks:
         if not fine:
             raise TorrelqueValueError('the task is no call of a function: {"task": NAME, "args": […], "kwargs": {…}}')
         if definition is None:
-            raise TorrelqueLookupError(self._unknown(task['task']))
+            # What is no text is a name in no version of the app.
+            kind = TorrelqueLookupError if isinstance(task['task'], str) else TorrelqueValueError
+            raise kind(self._unknown(task['task']))
         return definition.job_of(task)
 
     # The end
@@ -295,6 +424,14 @@ class Tasks:
 
     # Parts
 
+    def _all_queues(self) -> Queues:
+        """The queues that a worker serves, where nothing says which."""
+        own = [definition.options.queue or self._name for definition in self._definitions.values()]
+        others = [name for name in dict.fromkeys([self._name, *own]) if name not in self._queues]
+        if isinstance(self._queues, Mapping):
+            return {**self._queues, **dict.fromkeys(others, 1)}
+        return [*self._queues, *others]
+
     def _add(self, function: Any) -> Any:
         if function.name in self._functions:
             raise TorrelqueValueError(f'the app has a function {function.name!r} already')
@@ -302,11 +439,17 @@ class Tasks:
         self._definitions[function.name] = function._definition
         return function
 
-    def _function(self, name: str) -> Any:
+    def _caller(self, name: str, check: bool) -> Any:
+        """What enqueues calls of a function by its name; with ``check``, of one that the app knows."""
         function = self._functions.get(check_name(name, 'the name of a function'))
-        if function is None:
-            raise TorrelqueLookupError(self._unknown(name))
-        return function
+        if function is not None:
+            return function
+        if check_flag(check, 'check'):
+            error = TorrelqueLookupError(f'{self._unknown(name)} (check=False enqueues what another program knows)')
+            error.queue = self._name
+            raise error
+        job = Job(_unmade, keep=self._keep)
+        return Enqueuer(self._loops, Definition(_any, name, Options(), job, None, self._middleware), Options())
 
     def _unknown(self, name: str) -> str:
         return f'the app has no function {name!r}; was its module imported?'
@@ -318,6 +461,10 @@ def _check_running(timeout: float | None, run_in: str | None) -> None:
         check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
     if run_in is not None:
         check_run_in(run_in)
+
+
+def _any(*args: Any, **kwargs: Any) -> None:
+    """Stands for a function of another program."""
 
 
 def _unmade(delivery: Delivery) -> None:

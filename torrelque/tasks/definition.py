@@ -12,21 +12,35 @@ from torrelque import TorrelqueTypeError
 from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
 from torrelque.worker import Job
 
+from .expiry import refuse_expired
 from .options import Options, check_fits
+from .producing import EnqueueMiddleware
 from .running import make_call
 
 VARIANTS = 100
 """Jobs of one function that are kept at the most; they differ by the options of calls."""
 
+_PLAIN = frozenset({'task', 'args', 'kwargs', 'headers'})
+"""What is in the payload of a call that says nothing to its worker but what to call."""
+
 
 class Definition:
     """A function, and how its tasks are enqueued and worked on.
 
-    The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}}``, without what is empty.  Options of a single
-    call that its worker must know are there as well: ``result_ttl`` and, where it is -1, ``max_attempts``.
+    The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}, "headers": {…}}``, without what is empty.
+    Options of a single call that its worker must know are there as well: ``result_ttl``, ``expires`` (s after it was
+    enqueued) and, where it is -1, ``max_attempts``.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None, options: Options, job: Job, fifo: str | None):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None,
+        options: Options,
+        job: Job,
+        fifo: str | None,
+        middleware: tuple[EnqueueMiddleware, ...] = (),
+    ) -> None:
         if not callable(function) or isinstance(function, type):
             raise TorrelqueTypeError(f'not a function: {function!r}')
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
@@ -35,6 +49,9 @@ class Definition:
         self.name = check_name(name, 'name') if name is not None else default_name(function)
         self.options = options
         self.fifo = fifo
+        """The group of its ordered queue, if it has one."""
+        self.middleware = middleware
+        """What its calls go through before they are enqueued."""
         try:
             self.signature = inspect.signature(function)
         except (TypeError, ValueError) as exc:
@@ -44,7 +61,7 @@ class Definition:
         self.keep = job.keep
         """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
-        self._variants: dict[tuple[float | None, bool], Job] = {}
+        self._variants: dict[tuple[float | None, bool, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
 
     def __repr__(self) -> str:
@@ -68,6 +85,10 @@ class Definition:
             extras['result_ttl'] = options.result_ttl
         if options.max_attempts == -1 and own.max_attempts != -1:
             extras['max_attempts'] = -1
+        if options.expires is not None:
+            extras['expires'] = options.expires
+        if options.headers:
+            extras['headers'] = dict(options.headers)
         return extras
 
     # At the worker
@@ -79,20 +100,26 @@ class Definition:
 
     def job_of(self, task: dict[str, Any]) -> Job:
         """What a worker does with a task."""
-        if 'result_ttl' not in task and 'max_attempts' not in task:
+        if _PLAIN.issuperset(task):
             return self.job
         ttl, endless = task.get('result_ttl'), task.get('max_attempts') == -1
         if ttl is not None:
             check_seconds(ttl, 'the result_ttl of a task', least=MIN_SECONDS)
-        job = self._variants.get((ttl, endless))
+        expires = task.get('expires')
+        if expires is not None:
+            check_seconds(expires, 'the expires of a task')
+        key = ttl, endless, expires is not None
+        job = self._variants.get(key)
         if job is None:
             job = self.job
             if ttl is not None:
                 job = job._replace(result_ttl=ttl)
             if endless:
                 job = job._replace(max_attempts=-1)
+            if expires is not None:
+                job = job._replace(admit=refuse_expired)
             if len(self._variants) < VARIANTS:
-                self._variants[ttl, endless] = job
+                self._variants[key] = job
         return job
 
 

@@ -2,19 +2,25 @@
 
 import datetime
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from torrelque import TorrelqueTypeError
+from torrelque import TorrelqueBulkError, TorrelqueTypeError
+from torrelque.protocol.check import check_name
 
 from .definition import Definition
 from .handle import Handle
 from .loops import InLoop, Loops, refuse_in_loop, running_loop
-from .options import Group, Options, Priority, check_fits, instant
+from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
+from .producing import Call, enqueue_many_through, enqueue_through
 
 P = ParamSpec('P')
 R = TypeVar('R')
 T = TypeVar('T')
+
+TOGETHER = 250
+"""Calls of one `Enqueuer.map` that go through middleware at the same time; they share round trips."""
 
 
 class Enqueuer(Generic[P, T]):
@@ -22,11 +28,13 @@ class Enqueuer(Generic[P, T]):
 
     def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
         # Legend.  _loops: what the app has in its event loops.  _definition: what it knows of the function.  _options:
-        # how calls are enqueued.  _head: what all payloads begin with.  _given: the options that all calls pass to the
-        # queue alike.  _moves: whether some option is another for each call.
+        # how calls are enqueued.  _queue: the name of the queue, where it is not the app's own.  _head: what all
+        # payloads begin with.  _given: the options that all calls pass to the queue alike.  _moves: whether some option
+        # is another for each call.
         self._loops = loops
         self._definition = definition
         self._options = options
+        self._queue = options.queue
         extras = definition.extras(options)
         self._head = {'task': definition.name, **extras}
         most = None if options.max_attempts == -1 else options.max_attempts
@@ -38,7 +46,10 @@ class Enqueuer(Generic[P, T]):
             'max_attempts': most,
         }
         self._given = {name: value for name, value in given.items() if value is not None}
-        self._moves = options.eta is not None or callable(options.group) or callable(options.priority)
+        self._moves = (
+            options.eta is not None or options.deadline is not None or callable(options.group)
+            or callable(options.priority)
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -92,6 +103,9 @@ class Enqueuer(Generic[P, T]):
         task_timeout: float | None = None,
         result_ttl: float | None = None,
         max_tasks: int | None = None,
+        queue: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        expires: float | datetime.timedelta | datetime.datetime | None = None,
     ) -> 'Enqueuer[P, T]':
         """The same function with other options for calls; an option that is None stays as it is.
 
@@ -107,16 +121,30 @@ class Enqueuer(Generic[P, T]):
         :param result_ttl: how long (s) the final state and the result can be read, a result of None too; it goes before
             the ``keep`` of `Tasks`.
         :param max_tasks: how many tasks the queue may have before the call is refused.
+        :param queue: the name of another queue of the app's server, which a worker must serve: one that the app names
+            elsewhere, or that is given to `Tasks.serving`.
+        :param headers: what travels beside the arguments, by names, to `torrelque.worker.Delivery.headers`; added to
+            those that are there.
+        :param expires: time (s) from the call until the task is of no use any more, or when that is: a ``datetime``
+            with a time zone.  A task that is handed out later is dead at once, and its error says that it has expired.
+            The time is the server's, from when the task was enqueued, whatever became of it since.
         """
         changed = self._options.changed(
             delay=delay, eta=instant(eta), group=group, priority=priority, task_id=task_id, max_attempts=max_attempts,
-            task_timeout=task_timeout, result_ttl=result_ttl, max_tasks=max_tasks,
+            task_timeout=task_timeout, result_ttl=result_ttl, max_tasks=max_tasks, queue=queue, headers=headers,
+            **split_expiry(expires),
         )  # fmt: skip
-        if self._definition.fifo is not None and (group is not None or priority is not None):
-            raise TorrelqueTypeError('the calls of an ordered queue have its group, and no priority')
+        if self._definition.fifo is not None and not (group is None and priority is None and queue is None):
+            raise TorrelqueTypeError(
+                "the calls of an ordered queue have its group, are in the app's own queue, and have no priority"
+            )
         check_fits(group, 'group', self._definition.signature)
         check_fits(priority, 'priority', self._definition.signature)
         return Enqueuer(self._loops, self._definition, changed)
+
+    def handle(self, task_id: str) -> Handle[T]:
+        """A handle of a call of the function that was enqueued before, maybe by another process."""
+        return Handle(self._loops, check_name(task_id, 'a task id'), queue=self._queue)
 
     # Parts
 
@@ -127,6 +155,8 @@ class Enqueuer(Generic[P, T]):
             payload['args'] = args
         if kwargs:
             payload['kwargs'] = kwargs
+        if self._moves and self._options.deadline is not None:
+            payload['expires'] = self._options.expires_now()
         return payload
 
     def _gone(self, here: InLoop) -> float | None:
@@ -137,9 +167,11 @@ class Enqueuer(Generic[P, T]):
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
         here = self._loops.here()
-        return Handle(self._loops, await self._send(here, payload, args, kwargs), self._gone(here))
+        send = self._send_through if self._definition.middleware else self._send_now
+        task_id = await send(here, payload, args, kwargs)
+        return Handle(self._loops, task_id, self._gone(here), None, self._queue)
 
-    async def _send(
+    async def _send_now(
         self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
         options = self._options
@@ -150,20 +182,34 @@ class Enqueuer(Generic[P, T]):
                 given['group'] = options.group(*args, **kwargs)
             if callable(options.priority):
                 given['priority'] = options.priority(*args, **kwargs)
-        return await here.limited(options.max_tasks).enqueue(payload, task_id=options.task_id, **given)
+        return await here.find(self._queue, options.max_tasks).enqueue(payload, task_id=options.task_id, **given)
+
+    async def _send_through(
+        self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str:
+        """Send a call through the middleware of the app."""
+
+        async def send(call: Call) -> str:
+            return await self._send_now(here, self._pack_call(call), call.args, call.kwargs)
+
+        call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.queue.name)
+        return await enqueue_through(self._definition.middleware, call, send)
 
     def _begin(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
         """Begin a call of an ordered queue, behind those that were begun in this event loop before."""
         here, fifo = self._loops.here(), self._definition.fifo
         assert fifo is not None
         order = here.order(fifo)
+        # What a middleware awaits takes its time, in which a later call could overtake; so such calls go one by one.
+        alone = bool(self._definition.middleware)
 
         async def send() -> str:
             await self._loops.keep_order(here, fifo)
             order.open()
-            return await self._send(here, payload, args, kwargs)
+            way = self._send_through if alone else self._send_now
+            return await way(here, payload, args, kwargs)
 
-        return Handle(self._loops, None, self._gone(here), order.add(send, f'enqueueing {self.name}'))
+        return Handle(self._loops, None, self._gone(here), order.add(send, f'enqueueing {self.name}', alone=alone))
 
     async def _map(self, arguments: Iterator[tuple[Any, ...]]) -> list[Handle[T]]:
         options = self._options
@@ -182,11 +228,44 @@ class Enqueuer(Generic[P, T]):
             if fifo is not None:
                 await self._loops.keep_order(here, fifo)
                 here.order(fifo).open()
-            return await here.limited(options.max_tasks).enqueue_many(payloads, **given)
+            if self._definition.middleware:
+                return await self._map_through(here, arguments, given)
+            return await here.find(self._queue, options.max_tasks).enqueue_many(payloads, **given)
 
         ids = await (send() if fifo is None else here.order(fifo).add(send, f'enqueueing {self.name}', alone=True))
         gone = self._gone(here)
-        return [Handle(self._loops, task_id, gone) for task_id in ids]
+        return [Handle(self._loops, task_id, gone, None, self._queue) for task_id in ids]
+
+    async def _map_through(
+        self, here: InLoop, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any]
+    ) -> list[str]:
+        """Send calls through the middleware of the app, some hundred at a time."""
+        queue = here.find(self._queue, self._options.max_tasks)
+        ids: list[str] = []
+
+        async def send(calls: list[Call]) -> list[str]:
+            return [*await queue.enqueue_many(map(self._pack_call, calls), **given)]
+
+        while some := [*itertools.islice(arguments, TOGETHER)]:
+            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), queue.name) for args in some]
+            try:
+                for args in some:
+                    self._definition.check(args, {})
+                ids += await enqueue_many_through(self._definition.middleware, calls, send)
+            except TorrelqueBulkError as exc:
+                raise TorrelqueBulkError(ids + exc.task_ids, queue.name) from exc.__cause__
+            except Exception as exc:
+                raise TorrelqueBulkError(ids, queue.name) from exc
+        return ids
+
+    def _pack_call(self, call: Call) -> dict[str, Any]:
+        """The payload of a call that has come through the middleware."""
+        payload = self._pack(call.args, call.kwargs)
+        if check_headers(call.headers):
+            payload['headers'] = call.headers
+        else:
+            payload.pop('headers', None)
+        return payload
 
 
 class _Decorated(Enqueuer[P, T], Generic[P, R, T]):

@@ -50,7 +50,7 @@ class Handle(Generic[T]):
     wait for that, too.
     """
 
-    __slots__ = ('_gone', '_id', '_loops', '_sending', '_since')
+    __slots__ = ('_gone', '_id', '_loops', '_queue', '_sending', '_since')
 
     def __init__(
         self,
@@ -58,11 +58,14 @@ class Handle(Generic[T]):
         task_id: str | None,
         gone: float | None = None,
         sending: 'asyncio.Future[str] | None' = None,
+        queue: str | None = None,
     ) -> None:
-        # Legend.  _loops: what the app has in its event loops.  _gone: after how many seconds the lack of a result says
+        # Legend.  _loops: what the app has in its event loops.  _queue: the name of the queue, where it is not the
+        # app's own.  _gone: after how many seconds the lack of a result says
         # nothing any more; None is at once.  _sending: the call that brings the id.  _since: when the handle was made,
         # by the monotonic clock (s).
         self._loops = loops
+        self._queue = queue
         self._id = task_id
         self._gone = gone
         self._sending = sending
@@ -89,18 +92,18 @@ class Handle(Generic[T]):
     async def state(self) -> TorrelqueTaskState:
         """As `torrelque.Torrelque.get_task_state`."""
         await self
-        return await self._loops.here().queue.get_task_state(self.id)
+        return await self._loops.here().find(self._queue).get_task_state(self.id)
 
     async def watch(self, timeout: float | None = None) -> AsyncGenerator[TorrelqueTaskState, None]:
         """As `torrelque.Torrelque.watch`."""
         await self
-        async for state in self._loops.here().queue.watch(self.id, timeout=timeout):
+        async for state in self._loops.here().find(self._queue).watch(self.id, timeout=timeout):
             yield state
 
     async def cancel(self) -> bool:
         """As `torrelque.Torrelque.cancel`: True if the task was there and not final; a running one is cancelled."""
         await self
-        return await self._loops.here().queue.cancel(self.id)
+        return await self._loops.here().find(self._queue).cancel(self.id)
 
     async def result(self, timeout: float | None = None) -> T:
         """Wait until the task has ended; what its function returned.  The task goes on when the call is cancelled.
@@ -121,7 +124,7 @@ class Handle(Generic[T]):
         """
         await self
         last: TorrelqueTaskState | None = None
-        queue = self._loops.here().queue
+        queue = self._loops.here().find(self._queue)
         try:
             async for last in queue.watch(self.id, timeout=timeout):
                 if last.status is TorrelqueTaskStatus.DEAD:

@@ -34,18 +34,19 @@ class InLoop:
     """What an app has in one event loop.  It is closed with the loop; its ``own`` queue object sooner, by `close`."""
 
     queue: Torrelque
-    """The app's queue object of the loop."""
+    """The object of the app's own queue in the loop."""
 
-    def __init__(self, loops: 'Loops', queue: Torrelque, own: bool) -> None:
+    def __init__(self, loops: 'Loops', queue: Torrelque, own: bool, owns_client: bool) -> None:
         # Legend.  _loops: what the app has in all event loops, while the app lives.  _own: whether the queue object was
-        # made by the app.  _lasting: whether the app was closed before the event loop.  _limited: copies of the queue
-        # object with another ``max_tasks``, by that.  _orders: of ordered queues, by their groups.  _others: queue
-        # objects that are closed as well.
+        # made by the app.  _owns_client: whether its client was, too.  _lasting: whether the app was closed before the
+        # event loop.  _variants: copies of the queue object, by name and ``max_tasks`` where these are others.
+        # _orders: of ordered queues, by their groups.  _others: queue objects that are closed as well.
         self._loops = weakref.ref(loops)
         self.queue = queue
         self._own = own
+        self._owns_client = owns_client
         self._lasting = False
-        self._limited: dict[int, Torrelque] = {}
+        self._variants: dict[tuple[str | None, int | None], Torrelque] = {}
         self._orders: dict[str, Order] = {}
         self._others: list[Torrelque] = []
         # A hook for the end of the event loop, which has none: asyncio remembers each asynchronous generator that was
@@ -57,14 +58,22 @@ class InLoop:
         with contextlib.suppress(StopIteration):
             self._end.__anext__().send(None)
 
-    def limited(self, max_tasks: int | None) -> Torrelque:
-        """The queue object, or a copy of it that refuses tasks when the queue has so many."""
-        if max_tasks is None:
+    def find(self, name: str | None, max_tasks: int | None = None) -> Torrelque:
+        """The object of a queue, None being the app's own; with ``max_tasks`` one that refuses tasks when the queue has
+        so many."""
+        if name == self.queue.name:
+            name = None
+        if max_tasks is None and name is None:
             return self.queue
-        queue = self._limited.get(max_tasks)
+        queue = self._variants.get((name, max_tasks))
         if queue is None:
-            queue = self._limited[max_tasks] = copy_queue(self.queue, max_tasks)
+            queue = self._variants[name, max_tasks] = copy_queue(self.queue, max_tasks, name)
         return queue
+
+    def adopt(self, queue: Torrelque) -> None:
+        """Use a queue object that a worker was given, and that is in use in no other loop."""
+        if self._variants.setdefault((queue.name, None), queue) is not queue:
+            self.close_too(queue)
 
     def order(self, group: str) -> Order:
         """The order in which calls of an ordered queue are sent."""
@@ -94,14 +103,17 @@ class InLoop:
         try:
             yield
         finally:
-            queues = [*self._limited.values(), *self._others]
+            queues = [*self._variants.values(), *self._others]
             # The queue object that the app was given is closed at the end of its loop, when nobody can use it any more.
             # When the app was closed or collected before, its owner can still use it.
             if self._own or not self._lasting and self._loops() is not None:
                 queues.append(self.queue)
-            self._limited.clear()
+            self._variants.clear()
             for queue in queues:
                 await queue.aclose()
+            if self._owns_client:
+                for client in {id(queue.client): queue.client for queue in queues}.values():
+                    await client.aclose()
 
 
 class Loops:
@@ -114,22 +126,28 @@ class Loops:
 
     def __init__(self, queue: Torrelque, make_queue: Callable[[], Torrelque] | None) -> None:
         # Legend.  _given: the queue object that the app was given.  _make_queue: makes others, if the app was given
-        # that.  _lock: for what is below, which several threads change.  _in_loops: what there is in each event loop.
-        # _home: the event loop that the given object belongs to.  _spent: whether that loop is over, so that the object
-        # can serve no other.  _lent: the queue object that a worker was given and whose event loop has not called
-        # `begin` yet.  _ordered: groups whose limit is known to be set.  _background: the loop for synchronous code.
-        # _pid: the process that all this is of.
+        # that.  _owns_clients: whether the app has made the clients of all of them, and closes them.  _lock: for what
+        # is below, which several threads change.  _in_loops: what there is in each event loop. _home: the event loop
+        # that the given object belongs to.  _spent: whether that loop is over, so that the object can serve no other.
+        # _lent: the objects of the app's own queue and of others, by the name, that a worker was given whose event loop
+        # has not called `begin` yet.  _ordered: groups whose limit is known to be set.  _background: the loop for
+        # synchronous code. _pid: the process that all this is of.
         self._given = queue
         self._make_queue = make_queue
+        self._owns_clients = False
         self._lock = threading.RLock()
         self._in_loops: dict[asyncio.AbstractEventLoop, InLoop] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._spent = False
-        self._lent: Torrelque | None = None
+        self._lent: dict[str | None, Torrelque] = {}
         self._ordered: set[str] = set()
         self._background: Background | None = None
         self._pid = os.getpid()
         _all.add(self)
+
+    def own_clients(self) -> None:
+        """The app has made the client of the queue object that it was given, too: so the app closes both."""
+        self._owns_clients = True
 
     def renew_lock(self) -> None:
         """In a forked child: another thread of the parent may have held the lock, and is not here to let it go."""
@@ -157,19 +175,25 @@ class Loops:
         if here is None:
             with self._lock:
                 self._look()
-                first = self._home is None and self._lent is None and not self._spent and not is_background(loop)
+                first = self._home is None and not self._lent and not self._spent and not is_background(loop)
                 here = self._add(loop, self._given if self._home is loop else self._provide(first))
         return here
 
-    def lend(self) -> Torrelque:
-        """A queue object for a worker, whose event loop will call `begin`; until then each call gives the same one."""
+    def lend(self, name: str | None = None) -> Torrelque:
+        """The object of a queue, None being the app's own, for a worker, whose event loop will call `begin`; until then
+        each call gives the same one."""
         with self._lock:
             self._look()
+            if name == self._given.name:
+                name = None
             if self._home is not None and self._home is running_loop():
-                return self._given
-            if self._lent is None:
-                self._lent = self._provide(self._home is None and not self._spent)
-            return self._lent
+                return self.here().find(name)
+            if None not in self._lent:
+                self._lent[None] = self._provide(self._home is None and not self._spent)
+            queue = self._lent.get(name)
+            if queue is None:
+                queue = self._lent[name] = copy_queue(self._lent[None], None, name)
+            return queue
 
     def begin(self) -> InLoop:
         """What there is in the event loop of a worker, which begins."""
@@ -177,7 +201,8 @@ class Loops:
         with self._lock:
             self._look()
             here = self._in_loops.get(loop)
-            queue, self._lent = self._lent, None
+            lent, self._lent = self._lent, {}
+            queue = lent.pop(None, None)
             if queue is None:
                 if here is None:
                     raise TorrelqueError(
@@ -187,11 +212,13 @@ class Loops:
                     )
                 return here
             if here is None:
-                return self._add(loop, queue)
-            if queue is self._given:
+                here = self._add(loop, queue)
+            elif queue is self._given:
                 self._home = loop
             else:
                 here.close_too(queue)
+            for other in lent.values():
+                here.adopt(other)
             return here
 
     def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
@@ -202,7 +229,8 @@ class Loops:
             )
         if queue is self._given:
             self._home = loop
-        here = self._in_loops[loop] = InLoop(self, queue, queue is not self._given)
+        own = self._owns_clients or queue is not self._given
+        here = self._in_loops[loop] = InLoop(self, queue, own, self._owns_clients)
         return here
 
     def _provide(self, first: bool) -> Torrelque:
@@ -282,6 +310,9 @@ class Loops:
             self._look()
             background = self.stop_background()
             in_loops, self._in_loops = self._in_loops, {}
+            if self._owns_clients and self._home is not None:
+                # What is closed here is the app's own, so another loop, or the same one later, gets another object.
+                self._home, self._spent = None, True
         return background, in_loops
 
     def __del__(self) -> None:
@@ -331,10 +362,11 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def copy_queue(queue: Torrelque, max_tasks: int | None = None) -> Torrelque:
-    """Another object of the same queue, for another event loop, or for another ``max_tasks``."""
+def copy_queue(queue: Torrelque, max_tasks: int | None = None, name: str | None = None) -> Torrelque:
+    """Another object of the same queue, for another event loop, or for another ``max_tasks``; or one of another queue
+    on the same server."""
     most = queue.max_tasks if max_tasks is None else max_tasks
-    copy = Torrelque(queue.client, queue=queue.name, serialiser=queue.serialiser, max_tasks=most)
+    copy = Torrelque(queue.client, queue=name or queue.name, serialiser=queue.serialiser, max_tasks=most)
     copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
     return copy
 

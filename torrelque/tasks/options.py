@@ -5,7 +5,7 @@ import datetime
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,12 @@ class Options:
     task_timeout: float | None = None
     result_ttl: float | None = None
     max_tasks: int | None = None
+    queue: str | None = None
+    headers: Mapping[str, Any] | None = None
+    expires: float | None = None
+    """Seconds from the call on."""
+    deadline: float | None = None
+    """The same as a Unix time."""
 
     def __post_init__(self) -> None:
         if self.delay is not None:
@@ -54,7 +60,15 @@ class Options:
         check_attempts(self.max_attempts)
         if self.max_tasks is not None:
             check_count(self.max_tasks, 'max_tasks')
-        for name in ('group', 'task_id'):
+        if self.expires is not None:
+            check_seconds(self.expires, 'expires', least=MIN_SECONDS, positive=True)
+            if self.delay is not None and self.delay >= self.expires:
+                raise TorrelqueValueError(
+                    f'a task that is delayed by {self.delay:g} s and expires after {self.expires:g} s would never run'
+                )
+        if self.headers is not None:
+            check_headers(self.headers)
+        for name in ('group', 'task_id', 'queue'):
             value = getattr(self, name)
             if value is not None and not (name == 'group' and callable(value)):
                 check_name(value, name)
@@ -65,31 +79,59 @@ class Options:
 
     def changed(self, **changes: Any) -> 'Options':
         """The same options with changes, of which None changes nothing.  An ``eta`` takes the place of a ``delay``, and
-        the other way round."""
+        a ``deadline`` that of an ``expires``, and the other way round; ``headers`` are added to those that are there.
+        """
         changes = {name: value for name, value in changes.items() if value is not None}
         if 'delay' in changes:
             changes.setdefault('eta', None)
         elif 'eta' in changes:
             changes['delay'] = None
+        if 'expires' in changes:
+            changes['deadline'] = None
+        elif 'deadline' in changes:
+            changes['expires'] = None
+        if 'headers' in changes and self.headers is not None:
+            changes['headers'] = {**self.headers, **check_headers(changes['headers'])}
         return dataclasses.replace(self, **changes)
 
     def delay_now(self) -> float | None:
         """How long (s) the task is to wait, from now on."""
         return self.delay if self.eta is None else max(0.0, self.eta - time.time())
 
+    def expires_now(self) -> float | None:
+        """How long (s) the task can be begun, from now on."""
+        return self.expires if self.deadline is None else max(0.0, self.deadline - time.time())
 
-def instant(eta: 'datetime.datetime | float | None') -> float | None:
+
+def check_headers(headers: Any) -> Mapping[str, Any]:
+    """Headers of a call: a mapping by text.  What its values may be, the serialiser of the queue says."""
+    if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
+        raise TorrelqueTypeError(f'headers must be a mapping by names, not {headers!r}')
+    return headers
+
+
+def split_expiry(expires: 'float | datetime.timedelta | datetime.datetime | None') -> dict[str, float | None]:
+    """What is said by ``expires``: a time to be, or an instant."""
+    if isinstance(expires, datetime.datetime):
+        return {'deadline': instant(expires, 'expires')}
+    if isinstance(expires, datetime.timedelta):
+        expires = expires.total_seconds()
+    return {'expires': expires}
+
+
+def instant(eta: 'datetime.datetime | float | None', what: str = 'eta') -> float | None:
     """A date with its time zone, or a Unix time, as a Unix time (s)."""
     if isinstance(eta, datetime.datetime):
         if eta.tzinfo is None or eta.utcoffset() is None:
             raise TorrelqueValueError(
-                f'eta must have a time zone: {eta!r} is another instant for each reader; try datetime.now(timezone.utc)'
+                f'{what} must have a time zone: {eta!r} is another instant for each reader; '
+                'try datetime.now(timezone.utc)'
             )
         eta = eta.timestamp()
     if eta is not None and (isinstance(eta, bool) or not isinstance(eta, (int, float))):
-        raise TorrelqueTypeError(f'eta must be a datetime or a Unix time, not {type(eta).__name__}')
+        raise TorrelqueTypeError(f'{what} must be a datetime or a Unix time, not {type(eta).__name__}')
     if eta is not None and not -math.inf < eta <= time.time() + MAX_SECONDS:
-        raise TorrelqueValueError(f'eta must be at most {MAX_SECONDS:.0f} seconds from now, not {eta!r}')
+        raise TorrelqueValueError(f'{what} must be at most {MAX_SECONDS:.0f} seconds from now, not {eta!r}')
     return eta
 
 

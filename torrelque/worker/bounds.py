@@ -36,6 +36,15 @@ class Bounds:
     resolved_jobs: int = 10_000
     """Jobs that are kept with their defaults at the most, should an app make a new job for each task."""
 
+    # Tasks of another version
+
+    unknown: int = 20
+    """How often a task that the app does not know is given back, until it is dead."""
+    unknown_pause: float = 1.0
+    """Until such a task can be taken again, for the first time; each further pause is twice as long."""
+    unknown_longest_pause: float = 60.0
+    """The same at the most."""
+
     # Keeping tasks
 
     watch_after: float = 1.0
@@ -115,6 +124,11 @@ class Bounds:
     def settle_pauses(self) -> Backoff:
         """`settle_pause` and `settle_longest_pause`, as a rule."""
         return Backoff(self.settle_pause, cap=self.settle_longest_pause, jitter=False)
+
+    @property
+    def unknown_pauses(self) -> Backoff:
+        """`unknown_pause` and `unknown_longest_pause`, as a rule."""
+        return Backoff(self.unknown_pause, cap=self.unknown_longest_pause, jitter=False)
 
 
 BOUNDS = Bounds()

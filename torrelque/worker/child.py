@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from torrelque import TorrelqueError, TorrelqueTaskId
 
 from .deaf import be_deaf, hear_in_forks, unblock
+from .delivery import headers_of
 from .retry import Reject
 from .threads import as_failure
 from .trace import trace_of
@@ -67,6 +68,11 @@ class ChildDelivery:
     def group(self) -> str | None:
         """The task's group, if it has one."""
         return self.id.group
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """As `Delivery.headers`."""
+        return headers_of(self.task)
 
     def report(self, progress: Any) -> bool:
         """Write down how far the work is, from any thread of the process, and wait for the answer.

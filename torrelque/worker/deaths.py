@@ -77,9 +77,11 @@ class Deaths:
         self._locks: dict[Torrelque, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._called = False
+        self._common: Common | None = None
 
-    def begin(self) -> None:
-        """Begin to look."""
+    def begin(self, common: Common) -> None:
+        """Begin to look; the deliveries of deaths have in common what those of the worker have."""
+        self._common = common
         self._over = asyncio.get_running_loop().create_future()
         self._locks = {queue: asyncio.Lock() for queue in self._queues}
         if self._app is not None or self._is_heard:
@@ -188,8 +190,8 @@ class Deaths:
             call.cancel()
 
     async def _tell(self, queue: Torrelque, death: TorrelqueDeath) -> None:
-        common = Common(asyncio.get_running_loop(), self._bounds)
-        delivery = DeadDelivery(queue, death, self._resolver.default, common)
+        assert self._common is not None
+        delivery = DeadDelivery(queue, death, self._resolver.default, self._common)
         resolved = self._resolve(delivery, death)
         delivery.job = resolved.job
         error = DeathError(death.error)

@@ -5,7 +5,8 @@ module, so that no two modules import one another.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -41,6 +42,23 @@ class Job(NamedTuple):
     on_dead: 'Callable[[Delivery, BaseException], Any] | None' = None
     keep: Duration | None = None
     """How long the final state stays, with a result or none, where nothing else says a ``result_ttl``."""
+    admit: 'Callable[[Delivery], Awaitable[None]] | None' = None
+    """Awaited in the event loop before the handler, and before hooks and middleware; what it raises counts as raised by
+    the handler, so that a `Reject` has the task dead."""
+    encode: Callable[[Any], Any] | None = None
+    """Called with a result that is not None: what is kept of it.  Hooks see the result itself."""
+    around_thread: 'Callable[[Delivery], AbstractContextManager[Any]] | None' = None
+    """Makes the context manager in which a plain function runs, in its thread; None is as the worker says."""
+
+
+class States(dict[object, Any]):
+    """What each of several apps has yielded for one worker, by the app."""
+
+
+def headers_of(task: Any) -> Mapping[str, Any]:
+    """The headers in a payload."""
+    headers = task.get('headers') if isinstance(task, Mapping) else None
+    return headers if isinstance(headers, Mapping) else {}
 
 
 class Holder(Protocol):
@@ -59,12 +77,14 @@ class Common:
     """The worker's event loop, in which `Delivery.report` has the progress written."""
     bounds: Bounds
     """The worker's limits and times."""
+    state: Any = None
+    """What the app's `lifespan` has yielded."""
 
 
 class Delivery:
     """What a handler is called with: a task, for one attempt."""
 
-    __slots__ = ('id', 'job', 'queue', 'since', 'task', '_common', '_holder')
+    __slots__ = ('app', 'id', 'job', 'queue', 'since', 'task', '_common', '_holder')
 
     id: TorrelqueTaskId
     """The id, which carries the right to settle the task.  The worker settles it: a handler returns or raises."""
@@ -76,6 +96,8 @@ class Delivery:
     """When the worker took the task, by the clock of its event loop (s)."""
     job: Job
     """What is done with the task, and how; the worker's defaults until the app has found the job of the task."""
+    app: object
+    """Which of the worker's apps has the job of the task; there only where the worker serves several."""
 
     def __init__(
         self,
@@ -110,6 +132,18 @@ class Delivery:
     def group(self) -> str | None:
         """The task's group, if it has one."""
         return self.id.group
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """What travels beside the arguments of a call, such as the context of a trace: the ``headers`` of a payload
+        that is a mapping.  Empty where there are none."""
+        return headers_of(self.task)
+
+    @property
+    def state(self) -> Any:
+        """What the `lifespan` of the task's app has yielded for this worker; None where it has none."""
+        state = self._common.state
+        return state.get(self.app) if isinstance(state, States) else state
 
     async def touch(self, progress: Any = None) -> bool:
         """Write down how far the work is, and renew the lease (which the worker does in any case).

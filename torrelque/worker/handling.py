@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torrelque import TorrelqueTypeError
+from torrelque import TorrelqueLookupError, TorrelqueTypeError
 from torrelque.protocol.check import check_call
 
 from .bounds import Bounds
@@ -84,6 +84,9 @@ class Handling:
         if self._app is not None:
             try:
                 held.resolve(self.resolver.resolve(self._app.find(held.delivery)))
+            except TorrelqueLookupError as exc:
+                settling.settle(held, settling.unknown(held, exc))
+                return True
             except Exception as exc:
                 settling.settle(held, settling.failed(held, exc, hopeless=True))
                 return True
@@ -100,7 +103,7 @@ class Handling:
             if held.stopped is not None:
                 # The task was lost, cancelled or given back before its handler began.
                 raise asyncio.CancelledError
-            plain = held.resolved.is_async and not self._middleware and self._on_start is None
+            plain = held.resolved.direct and not self._middleware and self._on_start is None
             result = await (job.call(held.delivery) if plain else self._through_chain(held))
         except BaseException as exc:
             if isinstance(exc, GeneratorExit) and not loop_runs():
@@ -126,6 +129,9 @@ class Handling:
     # The handler
 
     async def _through_chain(self, held: Held) -> Any:
+        admit = held.resolved.job.admit
+        if admit is not None:
+            await admit(held.delivery)
         if self._on_start is not None:
             await call_hooks((self._on_start,), held.delivery, asked=lambda: held.stopped is not None)
         handler = functools.partial(self._call_handler, held)
@@ -147,7 +153,13 @@ class Handling:
 
 def _begin(call: Callable[[Delivery], Any], held: Held, delivery: Delivery) -> Any:
     """In a thread: call a handler, unless its task was given back before the thread had come to it."""
-    return None if held.stopped is not None else call(delivery)
+    if held.stopped is not None:
+        return None
+    around = held.resolved.job.around_thread
+    if around is None:
+        return call(delivery)
+    with around(delivery):
+        return call(delivery)
 
 
 def _was_asked(error: BaseException) -> bool:

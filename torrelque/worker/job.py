@@ -28,6 +28,8 @@ class Resolved(NamedTuple):
     """How long (s) the final state is kept; None is as the queue says, and without a result not at all."""
     timeout: float | None
     """How long (s) the handler may run; None is for ever."""
+    direct: bool
+    """Whether nothing is awaited before the handler, which runs in the event loop."""
     quiet: bool
     """Whether a success without a result needs nothing but the release: no hook and no breaker is to be told."""
 
@@ -35,8 +37,16 @@ class Resolved(NamedTuple):
 class App(Protocol):
     """What a worker can serve: some queues, and a job for each of their tasks.
 
-    An app that has an attribute ``has_on_dead`` says by it whether any of its jobs has an ``on_dead``.  If none has,
-    and the worker has none either, the worker does not ask the queue for deaths that nobody saw.
+    An app may say more by attributes that not every app has:
+
+    - ``has_on_dead``, whether any of its jobs has an ``on_dead``.  If none has, and the worker has none either, the
+      worker does not ask the queue for deaths that nobody saw.
+    - ``weights``, a mapping of its queues to ints by which they share the worker while all have tasks; None is in their
+      order.
+    - ``steal``, further queues, which are served while those in ``queues`` have nothing.
+    - ``functions``, names of what it has jobs for, which the worker logs.
+    - ``lifespan``, a function that makes an asynchronous context manager: entered once the app has prepared, and left
+      when nothing is in hand any more.  What it yields is `Delivery.state`.
     """
 
     @property
@@ -49,5 +59,10 @@ class App(Protocol):
         ...
 
     def find(self, delivery: Delivery) -> Job:
-        """The job of a task; an exception says that there is none, and the task is dead with it as its error."""
+        """The job of a task.
+
+        An exception says that there is none, and the task is dead with it as its error.  A `TorrelqueLookupError` says
+        that there may be one in another version of the app: the task is given back uncounted, some twenty times over
+        some quarter of an hour, and is dead then.
+        """
         ...

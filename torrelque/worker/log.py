@@ -23,11 +23,11 @@ logger = logging.getLogger(__package__)
 EVENTS = (
     'worker_started', 'worker_stopped', 'worker_failed',
     'task_succeeded', 'task_failed', 'task_retried', 'task_dead', 'task_lost', 'task_cancelled', 'task_returned',
-    'task_unsettled',
+    'task_unsettled', 'task_unknown',
 )  # fmt: skip
 """Kinds of records.  A task that is ``returned`` was given back uncounted, because the worker ends.  A task that
 failed or asked for another attempt (``retried``) comes again; a task that is ``unsettled`` comes again when its lease
-has run out."""
+has run out; a task that is ``unknown`` has no function in this app, and was given back for another worker."""
 
 
 def name_of(call: Callable[..., Any]) -> str:
@@ -105,6 +105,14 @@ class Log:
         else:
             what = f'has failed, and is tried again in {delay:.3g} s'
             self._tell(logging.WARNING, 'task_failed', delivery, what, trace, delay=delay, **more)
+
+    def unknown(self, delivery: Delivery, error: BaseException, delay: float, ours: bool) -> None:
+        """The app does not know what to do with a task, which was given back for another worker."""
+        if not ours:
+            self._tell(logging.WARNING, 'task_lost', delivery, 'is not known here, and was not ours any more')
+            return
+        what = f'is left to a worker that knows it, in {delay:.3g} s'
+        self._tell(logging.WARNING, 'task_unknown', delivery, what, delay=delay, error=summary(error))
 
     def died(self, delivery: Delivery, error: str) -> None:
         """A task is dead, and nobody saw it die."""

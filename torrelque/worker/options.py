@@ -6,14 +6,26 @@ from typing import Any, NamedTuple
 from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
+from .apps import Apps
 from .delivery import Delivery
 from .job import App
+
+Servable = (
+    Torrelque
+    | Sequence[Torrelque]
+    | Mapping[Torrelque, int]
+    | Sequence[tuple[Torrelque, int]]
+    | App
+    | Sequence[App]
+)
+"""What a worker can be given to serve."""
 
 
 class Served(NamedTuple):
     """Queues, and what handles their tasks: an app, or ``call``."""
 
     queues: list[Torrelque]
+    steal: list[Torrelque]
     weights: dict[Torrelque, int] | None
     app: App | None
     call: Callable[[Any], Any]
@@ -41,19 +53,23 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     queues: list[Any]
     if isinstance(steal, (str, bytes)) or not isinstance(steal, Iterable):
         raise TorrelqueTypeError(f'steal must be queues, not {steal!r}')
+    if isinstance(queue, (list, tuple)) and queue and all(_is_app(one) for one in queue):
+        queue = queue[0] if len(queue) == 1 else Apps(queue)
     if isinstance(queue, (type, str, bytes)):
-        raise TorrelqueTypeError(f'a worker serves a Torrelque, several, or an app, not {queue!r}')
+        raise TorrelqueTypeError(f'a worker serves a Torrelque, an app, or several, not {queue!r}')
     if isinstance(queue, Torrelque):
         queues = [queue]
-    elif callable(getattr(queue, 'prepare', None)):
+    elif _is_app(queue):
         app, queues = queue, [*queue.queues]
+        weights = dict(given) if (given := getattr(queue, 'weights', None)) else None
+        steal = [*getattr(queue, 'steal', ()), *steal]
     elif isinstance(queue, Mapping):
         queues, weights = [*queue], dict(queue)
     else:
         try:
             queues = [*queue]
         except TypeError as exc:
-            raise TorrelqueTypeError(f'a worker serves a Torrelque, several, or an app, not {queue!r}') from exc
+            raise TorrelqueTypeError(f'a worker serves a Torrelque, an app, or several, not {queue!r}') from exc
         if queues and all(isinstance(pair, tuple) and len(pair) == 2 for pair in queues):
             weights = dict(queues)
             queues = [one for one, _ in queues]
@@ -72,7 +88,11 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
         if isinstance(handler, type):
             raise TorrelqueTypeError(f'a handler must be a function or a coroutine function, not {handler!r}')
         check.check_call(handler, 'a handler', 'delivery')
-    return Served(queues, weights, app, handler or _nobody)
+    return Served(queues, [*steal], weights, app, handler or _nobody)
+
+
+def _is_app(value: Any) -> bool:
+    return not isinstance(value, type) and callable(getattr(value, 'prepare', None))
 
 
 def check_options(
@@ -112,3 +132,7 @@ def check_options(
 
 def _nobody(delivery: Delivery) -> None:
     raise AssertionError('an app has a job for each task')
+
+
+# Logs show the name where the app has no job of a task.
+_nobody.__qualname__ = 'unknown'

@@ -59,7 +59,8 @@ class Resolver:
         ttl = keep or None if ttl is None else ttl
         timeout = _seconds(full.timeout, 'timeout', least=check.MIN_SECONDS, positive=True)
         quiet = not on_success and not self._counts_outcomes
-        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, timeout, quiet)
+        direct = coroutine and full.admit is None
+        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, timeout, direct, quiet)
 
 
 def _seconds(duration: Duration | None, what: str, **bounds: Any) -> float | None:
@@ -75,6 +76,8 @@ def _check_job(job: Job) -> None:
     if job.run_in is not None:
         check.check_run_in(job.run_in)
     check.check_hooks(on_success=job.on_success, on_error=job.on_error, on_dead=job.on_dead)
+    if job.around_thread is not None:
+        check.check_call(job.around_thread, 'around_thread', 'delivery')
 
 
 def _check_portable(call: Callable[..., Any]) -> None:

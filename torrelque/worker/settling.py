@@ -108,7 +108,7 @@ class Settling:
 
     async def succeeded(self, held: Held, result: Any) -> None:
         """The handler has returned."""
-        delivery, ttl = held.delivery, held.resolved.ttl
+        delivery, ttl, encode = held.delivery, held.resolved.ttl, held.resolved.job.encode
         queue = delivery.queue
         if result is None:
             release = lambda: queue.release(delivery.id, result_ttl=ttl)  # noqa: E731
@@ -116,7 +116,8 @@ class Settling:
             results = self._results.get(queue)
             if results is None:
                 results = self._results[queue] = Results(queue, self._bounds)
-            release = lambda: results.release(delivery, result, ttl)  # noqa: E731
+            kept = encode or _unchanged
+            release = lambda: results.release(delivery, kept(result), ttl)  # noqa: E731
 
         try:
             ours = await self.telling.repeat([held], release)
@@ -198,6 +199,28 @@ class Settling:
             await call_hooks_apart(held.resolved.on_dead, delivery, error)
             await acknowledge(delivery.queue, delivery.id)
 
+    async def unknown(self, held: Held, error: TorrelqueLookupError) -> None:
+        """The app does not know what to do with a task.  A worker of another version may know it, as while a new one is
+        being deployed, so the task goes back uncounted; until that has been in vain for so often."""
+        delivery, bounds = held.delivery, self._bounds
+        try:
+            state = await self.telling.repeat([held], lambda: delivery.queue.get_task_state(delivery.id))
+        except TorrelqueLookupError:
+            self.counts.lost += 1
+            self._log.failed(delivery, error, None, ours=False)
+            return
+        if state.forgiven >= bounds.unknown:
+            await self.failed(held, error, hopeless=True)
+            return
+        delay = bounds.unknown_pauses.delay(state.forgiven + 1)
+        text = error_text(error)
+        ours = await self.telling.repeat(
+            [held], lambda: delivery.queue.requeue(delivery.id, delay, error=text, forgive=True)
+        )
+        if not ours:
+            self.counts.lost += 1
+        self._log.unknown(delivery, error, delay, ours)
+
     async def was_used_up(self, held: Held, most: int) -> bool:
         """Whether the attempts were used up before this one, and nobody lived to tell."""
         try:
@@ -244,3 +267,7 @@ class Settling:
         except Exception:
             logger.exception('the retry rule failed; %r is tried again by the default', delivery)
             return Backoff().delay(max(1, used))
+
+
+def _unchanged(result: Any) -> Any:
+    return result

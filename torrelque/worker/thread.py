@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from .child import ChildDelivery
 from .crossing import close_coroutine, run_in_loop
 from .delivery import Delivery, Place
 from .health import WorkerHealth
-from .job import App
+from .options import Servable
 from .retry import Backoff, RetryRule
 from .worker import Worker
 
@@ -80,7 +81,7 @@ class ThreadWorker:
 
     def __init__(
         self,
-        queue: Torrelque | Sequence[Torrelque] | Mapping[Torrelque, int] | Sequence[tuple[Torrelque, int]] | App,
+        queue: Servable,
         handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
         *,
         concurrency: int = 10,
@@ -96,6 +97,7 @@ class ThreadWorker:
         breaker: Breaker | None = None,
         rate: tuple[int, Duration] | None = None,
         run_in: Place = 'thread',
+        around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
         result_ttl: Duration | None = None,
         shutdown_timeout: Duration = 30,
         burst: bool = False,
@@ -106,8 +108,9 @@ class ThreadWorker:
         self._worker = _Starting(
             queue, handler, concurrency=concurrency, steal=steal, max_attempts=max_attempts, retry=retry,
             timeout=timeout, middleware=middleware, on_start=on_start, on_success=on_success, on_error=on_error,
-            on_dead=on_dead, breaker=breaker, rate=rate, run_in=run_in, result_ttl=result_ttl,
-            shutdown_timeout=shutdown_timeout, burst=burst, heartbeat=heartbeat, name=name, signals=False,
+            on_dead=on_dead, breaker=breaker, rate=rate, run_in=run_in, around_thread=around_thread,
+            result_ttl=result_ttl, shutdown_timeout=shutdown_timeout, burst=burst, heartbeat=heartbeat, name=name,
+            signals=False,
         )  # fmt: skip
         self._worker.ready = self._take_up
         # Legend.  _thread: where the worker runs, once it was started.  _ready: set when the worker is about to take

@@ -7,7 +7,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +28,7 @@ from .interrupts import kept_going
 from .job import App
 from .keeper import Keeper
 from .log import Log
-from .options import Served, check_options, serve
+from .options import Servable, Served, check_options, serve
 from .rate import StartRate
 from .retry import Backoff, RetryRule
 from .signals import signals_handled
@@ -45,7 +46,7 @@ class Worker:
 
     :param queue: a `torrelque.Torrelque`; several, of which the first that has tasks goes first; a mapping of queues to
         weights (ints), or such pairs, by which they share the worker while all have tasks; or an app (`App`, such as
-        `torrelque.tasks.Tasks`), which brings its own handlers.
+        `torrelque.tasks.Tasks`), which brings its own handlers, or a list of apps.
     :param handler: called with a `Delivery`.  A coroutine function runs in the event loop; a function runs in a thread
         or in a process, so it may block.  What it returns is kept as the task's result, unless it is None.  When it
         returns the task is released; when it raises it is tried again by the rules below, or dead.
@@ -68,6 +69,8 @@ class Worker:
     :param rate: ``(starts, seconds)``: so many tasks begin in so many seconds, in this worker.
     :param run_in: where a plain function runs, ``'thread'`` or ``'process'``.  For a process the handler must be a
         function of a module, and it is called with a `ChildDelivery`.
+    :param around_thread: called with the delivery in the thread of a plain function; makes the context manager in which
+        the function runs, for what belongs to a thread.  What it raises counts as raised by the function.
     :param result_ttl: how long (s) results can be read, by default as the queue says.
     :param shutdown_timeout: how long (s) to wait at the end for what is running, before it is given back.
     :param burst: end when there is nothing to take and nothing in hand.  Tasks that only wait for a token of their
@@ -142,7 +145,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: Torrelque | Sequence[Torrelque] | Mapping[Torrelque, int] | Sequence[tuple[Torrelque, int]] | App,
+        queue: Servable,
         handler: Callable[[Delivery], Any] | Callable[[ChildDelivery], Any] | None = None,
         *,
         concurrency: int = 10,
@@ -158,6 +161,7 @@ class Worker:
         breaker: Breaker | None = None,
         rate: tuple[int, Duration] | None = None,
         run_in: Place = 'thread',
+        around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
         result_ttl: Duration | None = None,
         shutdown_timeout: Duration = 30,
         burst: bool = False,
@@ -178,13 +182,14 @@ class Worker:
         self._burst, self._signals = burst, signals
         self._rate = None if times.rate is None else StartRate(*times.rate)
         defaults = Job(
-            self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead
-        )
+            self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead,
+            around_thread=around_thread,
+        )  # fmt: skip
         self._log = Log(self.name)
         self._handling = Handling(
             self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log, self._bounds
         )
-        self._source = Source(self._served.queues, steal, self._served.weights, self._bounds)
+        self._source = Source(self._served.queues, self._served.steal, self._served.weights, self._bounds)
         self._deaths = Deaths(
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
@@ -220,13 +225,15 @@ class Worker:
         hearts = self._begin_hearts()
         patience = self._shutdown_timeout
         try:
-            with contextlib.ExitStack() as stack:
+            async with contextlib.AsyncExitStack() as stack:
                 if self._signals:
                     stack.enter_context(signals_handled(self._loop, self._stop))
                 stack.enter_context(kept_going(self._loop, self._handling.handle))
                 try:
                     if self._served.app is not None:
                         await self._prepare(self._served.app)
+                        if not self._stops and (lifespan := getattr(self._served.app, 'lifespan', None)) is not None:
+                            self._common.state = await stack.enter_async_context(lifespan())
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
                     await self._serve_until_stopped()
                 except BaseException as exc:
@@ -345,8 +352,8 @@ class Worker:
     async def _serve_until_stopped(self) -> None:
         if self._stops:
             return
-        assert self._loop is not None
-        self._deaths.begin()
+        assert self._loop is not None and self._common is not None
+        self._deaths.begin(self._common)
         self._serving = asyncio.ensure_future(self._serve())
         try:
             await asyncio.wait([self._serving])

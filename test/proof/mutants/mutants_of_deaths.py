@@ -91,7 +91,7 @@ NOTES = (
 TELLING = (
     Mutant(
         'nobody-looks-for-deaths', BEYOND, 'on_dead is not called for the task of a killed worker',
-        (client('worker/worker', '        self._deaths.begin()\n', ''),),
+        (client('worker/worker', '        self._deaths.begin(self._common)\n', ''),),
         ('worker_deaths::test_the_next_worker_tells_of_the_task_of_a_killed_one',),
     ),
     Mutant(

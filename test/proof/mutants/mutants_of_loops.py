@@ -135,17 +135,16 @@ CURRENT = (
 SAID = (
     Mutant(
         'final-state-not-kept', BEYOND, 'a status page cannot tell a task that is done from one that never was',
-        (client('tasks/app', 'result_ttl, run_in, on_success, on_error, on_dead, self._keep\n        )\n\n'
-                '        def decorate(function: Callable[..., Any]) -> Any:\n            return self._add(Function(',
-                'result_ttl, run_in, on_success, on_error, on_dead\n        )\n\n'
-                '        def decorate(function: Callable[..., Any]) -> Any:\n            return self._add(Function('),),
+        (client('tasks/app', "'', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead"
+                ', self._keep',
+                "'', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead, None"),),
         ('tasks_run::test_the_final_state_of_a_task_stays_for_ten_minutes',),
     ),
     Mutant(
         'final-state-of-ordered-not-kept', BEYOND, 'nobody can tell an ordered call that is done from none',
         (client('tasks/app', "_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead"
                 ', self._keep',
-                "_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead"),),
+                "_unmade, '', most, retry_wait, timeout, result_ttl, run_in, on_success, on_error, on_dead, None"),),
         ('tasks_run::test_the_final_state_of_a_task_stays_for_ten_minutes',),
     ),
     Mutant(

@@ -34,7 +34,7 @@ TASKS = (
         'tasks-variants-mixed-up', BEYOND, 'calls of one function share what was said of one',
         (client(
             'tasks/definition',
-            'self._variants.get((ttl, endless))',
+            'self._variants.get(key)',
             'next(iter(self._variants.values()), None)',
         ),),
         ('tasks_run::test_a_time_to_live_of_results_is_of_call_function_worker_or_app',),
@@ -86,7 +86,7 @@ TASKS = (
         'tasks-full-queue-takes-a-call', BEYOND, 'the back-pressure of a call is not kept',
         (client(
             'tasks/function',
-            'await here.limited(options.max_tasks).enqueue(payload',
+            'await here.find(self._queue, options.max_tasks).enqueue(payload',
             'await here.queue.enqueue(payload',
         ),),
         ('tasks::test_options_reach_the_queue',),
@@ -95,7 +95,7 @@ TASKS = (
         'tasks-full-queue-takes-many', BEYOND, 'the back-pressure of a map is not kept',
         (client(
             'tasks/function',
-            'await here.limited(options.max_tasks).enqueue_many',
+            'await here.find(self._queue, options.max_tasks).enqueue_many',
             'await here.queue.enqueue_many',
         ),),
         ('tasks::test_options_reach_the_queue',),
@@ -129,7 +129,7 @@ TASKS = (
         'tasks-ordered-calls-leave-their-group', BEYOND, 'a call of an ordered queue may have another group',
         (client(
             'tasks/function',
-            'if self._definition.fifo is not None and (group is not None or priority is not None):',
+            'if self._definition.fifo is not None and not (group is None and priority is None and queue is None):',
             'if False:',
         ),),
         ('fifo::test_a_decorator_refuses_what_cannot_be_meant',),

@@ -1,0 +1,325 @@
+"""Decorated tasks in several queues, several apps in one worker, apps with clients of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from support.bounding import Bound
+from support.servers import RealServer
+from support.topology import Cluster, Sentinel
+from torrelque import (
+    Torrelque,
+    TorrelqueLookupError,
+    TorrelqueTaskStatus as Status,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from torrelque.tasks import Tasks, current
+from torrelque.tasks.address import make_client, shown
+from torrelque.worker import ThreadWorker, Worker
+
+
+async def drain(app: Any, **options: Any) -> None:
+    await asyncio.wait_for(Worker(app, burst=True, **options).run(), 60)
+
+
+# Several queues
+
+
+@pytest.mark.parametrize('queues', [(), ['urgent'], ['bulk', 'urgent']])
+async def test_a_worker_serves_all_queues_of_an_app_in_their_order(queue: Torrelque, queues: list[str]) -> None:
+    app = Tasks(queue, queues=queues)
+    done: list[str] = []
+
+    async def note() -> None:
+        done.append(current().queue.name)
+
+    for name in (None, 'urgent', 'bulk'):
+        app.task(name=f'note {name}', queue=name)(note)
+    order = [*queues, *(name for name in (queue.name, 'urgent', 'bulk') if name not in queues)]
+    assert [one.name for one in app.queues] == order
+    for name in ('bulk', None, 'urgent'):
+        await app.enqueue(f'note {name}')
+        await app.enqueue(f'note {name}')
+    await drain(app, concurrency=1)
+    assert done == [name for name in order for _ in range(2)]
+
+
+async def test_queues_share_a_worker_by_their_weights(queue: Torrelque) -> None:
+    app = Tasks(queue, queues={'urgent': 3})
+    done: list[str] = []
+
+    @app.task
+    async def note() -> None:
+        done.append(current().queue.name)
+
+    await note.map([()][:0])
+    for name in ('urgent', queue.name):
+        await app.named(note.name, queue=name).map([])
+        for _ in range(8):
+            await note.options(queue=name).enqueue()
+    await drain(app, concurrency=1)
+    assert done[:8].count('urgent') == 6 and len(done) == 16
+
+
+async def test_a_worker_can_serve_some_queues_and_steal_from_others(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    done: list[str] = []
+
+    @app.task
+    async def note(where: str) -> None:
+        done.append(where)
+
+    for name in ('a', 'b', 'c'):
+        await note.options(queue=name).enqueue(name)
+    await drain(app.serving(['b']))
+    assert done == ['b']
+    await drain(app.serving(['b'], steal=['a']))
+    assert done == ['b', 'a']
+    await drain(app.serving({'c': 2}))
+    assert done == ['b', 'a', 'c']
+
+
+async def test_handles_know_the_queue_of_their_task(queue: Torrelque) -> None:
+    app = Tasks(queue)
+
+    @app.task(queue='other')
+    async def double(number: int) -> int:
+        return 2 * number
+
+    handles = [await double.enqueue(1), *await double.map([2]), await app.enqueue(double.name, 3)]
+    cancelled = await double.enqueue(0)
+    assert await cancelled.cancel()
+    async with Worker(app):
+        assert [await handle.result(60) for handle in handles] == [2, 4, 6]
+        assert await double.handle(handles[0].id).result(60) == 2
+        assert (await app.handle(handles[1].id, queue='other').state()).result == 4
+    with pytest.raises(TorrelqueLookupError):
+        await app.handle(handles[1].id).state()
+    assert (await queue.get_queue_stats()).tasks == 0
+
+
+async def test_synchronous_code_and_threads_use_all_queues(queue: Torrelque) -> None:
+    app = Tasks(queue)
+
+    @app.task(queue='other')
+    def double(number: int) -> int:
+        return 2 * number
+
+    def use() -> list[int]:
+        with ThreadWorker(app):
+            return [double.push(1).wait_result(60), app.push(double.name, 2).wait_result(60)]
+
+    assert await asyncio.to_thread(use) == [2, 4]
+    await asyncio.to_thread(app.close)
+
+
+@pytest.mark.parametrize(
+    ('make', 'error', 'text'),
+    [
+        (lambda app: Tasks(app.queue, queues='a'), TorrelqueTypeError, 'queues must be names'),
+        (lambda app: Tasks(app.queue, queues=['a', 'a']), TorrelqueValueError, 'a name twice'),
+        (lambda app: Tasks(app.queue, queues={'a': 0}), TorrelqueValueError, 'a weight'),
+        (lambda app: app.serving([]), TorrelqueValueError, 'needs a queue'),
+        (lambda app: app.serving(['a'], steal=['a']), TorrelqueValueError, 'named twice'),
+        (lambda app: app.serving(['a'], steal={'b': 1}), TorrelqueTypeError, 'steal must be names'),
+        (lambda app: app.serving(['']), TorrelqueValueError, 'the name of a queue'),
+        (lambda app: app.task(queue=''), TorrelqueValueError, 'queue must'),
+        (lambda app: app.fifo(queue='f')(print).options(queue='a'), TorrelqueTypeError, "app's own queue"),
+    ],
+)
+async def test_queues_that_cannot_be_meant_are_refused(queue: Torrelque, make: Any, error: type, text: str) -> None:
+    with pytest.raises(error, match=text):
+        make(Tasks(queue))
+
+
+# Several apps
+
+
+async def test_a_worker_serves_several_apps_each_with_its_own_functions(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[str]:
+        yield f'of {app.queue.name}'
+
+    other = Torrelque(client, queue='other')
+    apps = [Tasks(queue, lifespan=live), Tasks(other, lifespan=live), Tasks(queue)]
+    for number, app in enumerate(apps):
+
+        @app.task(name=f'tell {number}')
+        async def tell() -> Any:
+            return current().queue.name, current().state
+
+    handles = [await app.enqueue(f'tell {number}') for number, app in enumerate(apps)]
+    async with other, Worker(apps) as worker:
+        assert [one.name for one in worker.queues] == [queue.name, 'other']
+        assert [await handle.result(60) for handle in handles] == [
+            [queue.name, f'of {queue.name}'], ['other', 'of other'], [queue.name, None],
+        ]  # fmt: skip
+
+
+async def test_weights_of_several_apps_count_beside_one_another(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    async with Torrelque(client, queue='other') as other:
+        apps = [Tasks(queue, queues={'urgent': 3}), Tasks(other)]
+        worker = Worker(apps)
+        weights = worker._served.weights or {}
+        assert {one.name: weight for one, weight in weights.items()} == {'urgent': 3, queue.name: 1, 'other': 1}
+
+
+# Names that the app does not know
+
+
+async def test_a_call_of_another_program_can_be_enqueued_by_its_name(queue: Torrelque) -> None:
+    producer, program = Tasks(queue), Tasks(queue)
+
+    @program.task(name='shop.send', max_attempts=3)
+    async def send(to: str, check: bool = False) -> list[Any]:
+        return [to, check, dict(current().headers)]
+
+    with pytest.raises(TorrelqueLookupError, match="no function 'shop.send'.*check=False"):
+        await producer.enqueue('shop.send', 'joe')
+    assert (await queue.get_queue_stats()).tasks == 0
+    first = await producer.enqueue('shop.send', 'joe', check=False)
+    second = await producer.named('shop.send', headers={'tenant': 'acme'}).enqueue('ann', check=True)
+    third = await asyncio.to_thread(producer.push, 'shop.send', to='sue', check=False)
+    async with Worker(program):
+        assert await first.result(60) == ['joe', False, {}]
+        assert await second.result(60) == ['ann', True, {'tenant': 'acme'}]
+        assert await third.result(60) == ['sue', False, {}]
+    await producer.aclose()
+
+
+async def test_a_worker_of_an_old_version_leaves_new_calls_to_others(queue: Torrelque, worker_bound: Bound) -> None:
+    worker_bound(unknown_pause=0.01)
+    old, new = Tasks(queue), Tasks(queue)
+
+    @new.task(name='shop.send', max_attempts=1)
+    async def send() -> int:
+        return current().attempt
+
+    handle = await send.enqueue()
+    async with Worker(old):
+        async for state in handle.watch(60):
+            if state.forgiven >= 2:
+                break
+        assert "no function 'shop.send'" in (state.error or '')
+    async with Worker(new):
+        assert await handle.result(60) > 2
+    assert (await handle.state()).forgiven >= 2
+
+
+async def test_a_call_that_no_worker_knows_is_dead_in_the_end(queue: Torrelque, worker_bound: Bound) -> None:
+    worker_bound(unknown_pause=0.0, unknown=3)
+    app, dead = Tasks(queue), list[str]()
+    handle = await app.enqueue('shop.send', check=False)
+    async with Worker(app, on_dead=lambda delivery, error: dead.append(str(error))):
+        async for state in handle.watch(60):
+            if state.status is Status.DEAD:
+                break
+    assert (state.dequeue_count, state.forgiven) == (4, 3)
+    assert len(dead) == 1 and "no function 'shop.send'" in dead[0]
+
+
+# Apps that make their clients
+
+
+async def test_an_app_of_an_address_owns_its_clients(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('TORRELQUE_URL', raising=False)
+    monkeypatch.setenv('REDIS_URL', server.url)
+    app = Tasks.from_url(queue='email', keep=60)
+
+    @app.task
+    def double(number: int) -> int:
+        return 2 * number
+
+    async with server.client() as client:
+
+        async def count() -> int:
+            return len(await client.client_list())
+
+        before = await count()
+        for _ in range(2):
+            async with app:
+                handle = await double.enqueue(1)
+                assert app.queue.name == 'email'
+                async with Worker(app):
+                    assert await handle.result(60) == 2
+                assert await asyncio.to_thread(lambda: double.push(2)) and await count() > before
+            while await count() > before:
+                await asyncio.sleep(0.01)
+            await client.flushall()
+
+
+@pytest.mark.parametrize('kind', ['redis', 'unix', 'sentinel', 'cluster'])
+def test_an_address_of_each_kind_serves_several_event_loops(
+    server: RealServer, kind: str, request: pytest.FixtureRequest
+) -> None:
+    if kind == 'sentinel':
+        sentinel: Sentinel = request.getfixturevalue('sentinel')
+        url = f'redis+sentinel://{",".join(f"localhost:{port}" for port in sentinel.ports)}/{sentinel.service}'
+    elif kind == 'cluster':
+        cluster: Cluster = request.getfixturevalue('cluster')
+        url = f'redis+cluster://{",".join(f"localhost:{port}" for port in cluster.ports)}'
+    else:
+        url = server.url
+    app = Tasks.from_url(url, queue='email')
+
+    @app.task(queue='{email}other')
+    def double(number: int) -> int:
+        return 2 * number
+
+    async def use() -> int:
+        async with Worker(app):
+            return await (await double.enqueue(1)).result(60)
+
+    assert asyncio.run(use()) == 2
+    with ThreadWorker(app):
+        assert double.push(2).wait_result(60) == 4
+        assert asyncio.run(_use(app, double)) == 6
+    app.close()
+
+
+async def _use(app: Tasks, double: Any) -> Any:
+    async with app:
+        return await (await double.enqueue(3)).result(60)
+
+
+@pytest.mark.parametrize(
+    ('url', 'text'),
+    [
+        ('http://:secret@host', 'begins with one of redis://'),
+        ('localhost:6379', 'begins with one of'),
+        ('redis://:secret@host:port', 'cannot be meant'),
+        ('redis+sentinel://:secret@host', 'ends with the name of the service'),
+        ('redis+sentinel://:secret@host:26379/service/1/2', 'ends with the name'),
+        ('redis+sentinel:///service', 'names no host'),
+        ('redis+cluster://host:0x/', 'a host or port that cannot be meant'),
+        ('redis+cluster://host/1', 'has no databases'),
+        ('redis://host?socket_timeout=secret', 'cannot be meant'),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused_without_its_password(url: str, text: str) -> None:
+    with pytest.raises(TorrelqueValueError, match=text) as caught:
+        Tasks.from_url(url)
+    assert 'secret@' not in str(caught.value)
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert shown('redis://joe:se/cr@et@host:1/2?password=x&db=1') == 'redis://joe:…@host:1/2?password=…&db=1'
+    assert shown('redis://host') == 'redis://host' and shown('host') == 'host'
+
+
+def test_an_address_may_say_more_of_the_client() -> None:
+    client = make_client('rediss+sentinel://joe:pass%21@one,two:1/main/3?socket_timeout=7')
+    assert isinstance(client, redis.asyncio.Redis)
+    said = client.connection_pool.connection_kwargs
+    assert (said['db'], said['socket_timeout'], said['username'], said['password']) == (3, 7.0, 'joe', 'pass!')
+    with pytest.raises(TorrelqueTypeError, match='makes its queue objects itself'):
+        Tasks.from_url('redis://host', make_queue=print)
