@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / 'torrelque' / 'script'
 sys.path.insert(0, str(ROOT))
 
+import torrelque  # noqa: E402 - it is found now
+
 metadata = configparser.ConfigParser()
 metadata.read(ROOT / 'setup.cfg')
 
@@ -43,7 +45,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     # Parameters of the embedded server.
     ('any', 'directory|config'),
-    ('py:.*', r'(redis|collections|os|types|typing|asyncio|enum)\..*'),
+    ('py:.*', r'(redis|collections|datetime|os|types|typing|asyncio|enum)\..*'),
     ('py:.*', r'(str|int|float|bool|bytes|bytearray|dict|list|tuple|object|type|None|Exception|Path)'),
     ('py:.*', r'(Any|AsyncIterable|Callable|Iterable|Literal|Mapping|NamedTuple|PathLike|Protocol|Self)'),
     ('py:.*', r'(Client|TimeoutError|TypeError|ValueError|LookupError|BaseException|TracebackType)'),
@@ -81,7 +83,15 @@ def drop_field_numbers(app: Sphinx, what: str, name: str, obj: object, options: 
         lines.clear()
 
 
+def tell_short_name(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Begin with the name that is to be used, where a class has one without the prefix as well."""
+    short = name.removeprefix('torrelque.Torrelque')
+    if short != name and getattr(torrelque, short, None) is obj:
+        lines[:0] = [f'To be used as ``torrelque.{short}``.', '']
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect('autodoc-process-docstring', drop_field_numbers)
+    app.connect('autodoc-process-docstring', tell_short_name)
     app.add_directive('lua-header', LuaHeader)
     return {'parallel_read_safe': True}

@@ -28,7 +28,7 @@ from typing import Any
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueTaskState
+from torrelque import TaskState, Torrelque
 from torrelque.embedded import Server
 
 PILL = None  # the task that ends the consumers; one is enough, because each gives it back for the next
@@ -96,7 +96,7 @@ async def consume(queue: Torrelque, worker: int, bulk: int) -> None:
 # The main process
 
 
-async def run_job(args: argparse.Namespace, paths: list[str]) -> tuple[list[TorrelqueTaskState], float]:
+async def run_job(args: argparse.Namespace, paths: list[str]) -> tuple[list[TaskState], float]:
     """Have the paths counted by worker processes: the final state of each task, with its result, and the time (s).
 
     A result is written by the same transition that finishes its task, and only by whoever still holds the task.  So
@@ -109,7 +109,7 @@ async def run_job(args: argparse.Namespace, paths: list[str]) -> tuple[list[Torr
         name = f'batch-{secrets.token_hex(4)}'  # a queue of our own: what is in it is ours alone
         queue = await stack.enter_async_context(Torrelque(client, queue=name))
         task_ids: list[Any] = []
-        states: list[TorrelqueTaskState] = []
+        states: list[TaskState] = []
         try:
             started = time.monotonic()
             task_ids += await queue.enqueue_many(paths, task_timeout=args.task_timeout)
@@ -201,7 +201,7 @@ def count_plainly(paths: list[str]) -> tuple[Counter[str], float]:
 
 
 def show_table(
-    processes: int, states: list[TorrelqueTaskState], seconds: float, plain: Counter[str], plain_seconds: float
+    processes: int, states: list[TaskState], seconds: float, plain: Counter[str], plain_seconds: float
 ) -> bool:
     """Print who has counted what; whether the sum is what the plain loop has counted."""
     workers: list[Counter[str]] = [Counter() for _ in range(processes)]

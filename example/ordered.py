@@ -28,7 +28,7 @@ from typing import Any
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueTaskId, read_outcome
+from torrelque import TaskId, Torrelque, read_outcome
 from torrelque.embedded import Server
 
 PILL = None  # the task that ends the consumers; one is enough, because each gives it back for the next
@@ -91,7 +91,7 @@ class Worker:
             if not settled:
                 await self.client.rpush(self.key('journal', account), json.dumps(['refused', *entry]))
 
-    async def work(self, task_id: TorrelqueTaskId, operation: Operation) -> str:
+    async def work(self, task_id: TaskId, operation: Operation) -> str:
         """Stands for the work: what is to become of the operation."""
         args, account, number = self.args, operation['account'], operation['number']
         chance = random.Random(f'{args.seed} {account} {number} {task_id.attempt}')
@@ -109,7 +109,7 @@ class Worker:
             return chance.choice(['repeated', 'delayed'])
         return 'applied'
 
-    async def apply(self, task_id: TorrelqueTaskId, operation: Operation) -> bool:
+    async def apply(self, task_id: TaskId, operation: Operation) -> bool:
         """Write the history and finish the task in one transaction; whether the task was still ours.
 
         Killed before it, we have changed nothing, and the operation is another's when our lease has run out; killed

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueQueueStats
+from torrelque import QueueStats, Torrelque
 from torrelque.embedded import Server
 
 ATTEMPTS = 4
@@ -129,11 +129,11 @@ async def stop_when_drained(queue: Torrelque, producers: 'list[asyncio.Task[None
         await asyncio.wait([stop], timeout=0.1)
 
 
-def describe(stats: TorrelqueQueueStats) -> str:
+def describe(stats: QueueStats) -> str:
     return f'{stats.pending} pending, {stats.working} working, {stats.delayed} delayed, {stats.dead} dead'
 
 
-def balance(found: TorrelqueQueueStats, left: TorrelqueQueueStats, count: Counter[str]) -> bool:
+def balance(found: QueueStats, left: QueueStats, count: Counter[str]) -> bool:
     """Print the account; whether it adds up."""
     expected = found.tasks + count['enqueued'] - count['completed']
     print(f'  found at the start {found.tasks:9,d}')

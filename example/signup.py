@@ -28,7 +28,8 @@ try:
     import uvicorn
     from fastapi import Body, FastAPI, HTTPException
 
-    from torrelque import Torrelque, TorrelqueDuplicateError, TorrelqueLookupError
+    import torrelque
+    from torrelque import Torrelque
     from torrelque.embedded import Server
     from torrelque.tasks import Tasks, current
     from torrelque.worker import Backoff, Worker
@@ -84,7 +85,7 @@ def make_app(url: str, mails: MailFolder) -> FastAPI:
         task_id = 'welcome-' + hashlib.sha256(address.lower().encode()).hexdigest()[:16]
         try:
             handle = await send_welcome.options(task_id=task_id).enqueue(address)
-        except TorrelqueDuplicateError:
+        except torrelque.DuplicateError:
             raise HTTPException(409, f'this address has signed up: /mail/{task_id}') from None
         return {'mail': f'/mail/{handle.id}'}
 
@@ -92,7 +93,7 @@ def make_app(url: str, mails: MailFolder) -> FastAPI:
     async def read_mail(task_id: str) -> dict[str, Any]:
         try:
             state = await tasks.handle(task_id).state()
-        except TorrelqueLookupError:
+        except torrelque.LookupError:
             raise HTTPException(404, 'there is no such mail') from None
         error = (state.error or '').strip().rpartition('\n')[2] or None
         return {'state': state.status.name.lower(), 'attempts': state.dequeue_count, 'last error': error}

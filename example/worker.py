@@ -25,7 +25,7 @@ from multiprocessing.process import BaseProcess
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueQueueStats
+from torrelque import QueueStats, Torrelque
 from torrelque.embedded import Server
 from torrelque.worker import Backoff, Breaker, Delivery, Worker, WorkerHealth, get_workers
 
@@ -119,7 +119,7 @@ class View:
         self._before = (False, False)
         self._tenths = 0
 
-    def show(self, stats: TorrelqueQueueStats, paused: bool, workers: list[WorkerHealth]) -> None:
+    def show(self, stats: QueueStats, paused: bool, workers: list[WorkerHealth]) -> None:
         if sys.stdout.isatty():
             self._redraw([*self._head(stats, paused), *map(self._line, workers)])
             return
@@ -136,7 +136,7 @@ class View:
             print(f'{10 * tenths}%  {done}', flush=True)
         self._tenths = tenths
 
-    def _head(self, stats: TorrelqueQueueStats, paused: bool) -> list[str]:
+    def _head(self, stats: QueueStats, paused: bool) -> list[str]:
         service = self.service
         state = '\x1b[31mdown\x1b[0m' if service.is_down else '\x1b[32mup\x1b[0m  '
         gate = '\x1b[33mpaused, one task at times as a probe\x1b[0m' if paused else ''

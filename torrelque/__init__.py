@@ -16,6 +16,7 @@ from .error import (
     TorrelqueValueError,
 )
 from .model import (
+    Duration,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -28,7 +29,51 @@ from .model import (
 )
 from .protocol.replies import read_outcome
 
+# The names to use: each is the class of the same name with the prefix, which stays, and by which tracebacks, reprs and
+# pickles call it.  Five of them are those of built-in classes as well.  A module that took them by ``import *`` would
+# mean other errors by its ``except TimeoutError`` than it says, so they are not in ``__all__``: write
+# ``torrelque.TimeoutError``.
+BulkError = TorrelqueBulkError
+ClosedError = TorrelqueClosedError
+ConnectionError = TorrelqueConnectionError
+Death = TorrelqueDeath
+DuplicateError = TorrelqueDuplicateError
+Error = TorrelqueError
+FullError = TorrelqueFullError
+GroupStats = TorrelqueGroupStats
+Limit = TorrelqueLimit
+LookupError = TorrelqueLookupError
+QueueStats = TorrelqueQueueStats
+Serialiser = TorrelqueSerialiser
+ServerError = TorrelqueServerError
+SweepResult = TorrelqueSweepResult
+TaskId = TorrelqueTaskId
+TaskSerialiser = TorrelqueTaskSerialiser
+TaskState = TorrelqueTaskState
+TaskStatus = TorrelqueTaskStatus
+TimeoutError = TorrelqueTimeoutError
+TypeError = TorrelqueTypeError
+ValueError = TorrelqueValueError
+Watch = TorrelqueWatch
+
 __all__ = [
+    'BulkError',
+    'ClosedError',
+    'Death',
+    'DuplicateError',
+    'Duration',
+    'Error',
+    'FullError',
+    'GroupStats',
+    'Limit',
+    'QueueStats',
+    'Serialiser',
+    'ServerError',
+    'SweepResult',
+    'TaskId',
+    'TaskSerialiser',
+    'TaskState',
+    'TaskStatus',
     'Torrelque',
     'TorrelqueBulkError',
     'TorrelqueClosedError',
@@ -52,5 +97,6 @@ __all__ = [
     'TorrelqueTypeError',
     'TorrelqueValueError',
     'TorrelqueWatch',
+    'Watch',
     'read_outcome',
 ]

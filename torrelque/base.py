@@ -1,10 +1,24 @@
 """What both queues are made of, the asynchronous and the synchronous one.  Nothing here sends."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torrelque.codec import TorrelqueSerialiser
+from torrelque.model import Duration
 from torrelque.protocol.bounds import BOUNDS, Bounds
 from torrelque.protocol.calls import Calls
+from torrelque.protocol.check import seconds_of
+
+TIMES = {'task_timeout', 'result_ttl', 'sweep_interval'}
+"""Times of a queue object that may be set as any duration, and are read in seconds."""
+
+if TYPE_CHECKING:
+
+    class Time:
+        """What checkers of types know of such a time.  It is a plain attribute, because it is read by most calls."""
+
+        def __get__(self, queue: object, kind: object = None) -> float: ...
+
+        def __set__(self, queue: object, duration: Duration) -> None: ...
 
 
 class Queue:
@@ -20,10 +34,14 @@ class Queue:
     """The queue's name."""
     keys: dict[str, str]
     """Full names of the queue's keys.  ``'task'`` is a prefix: a task's state is at ``f"{keys['task']}:{task_id}"``."""
-    task_timeout: float = 300
-    """Length of a task's leases (s) where `enqueue` was not given another."""
-    result_ttl: float = 3600
-    """How long (s) a kept state can be read where `release` was not given another time."""
+    if TYPE_CHECKING:
+        task_timeout = Time()
+        result_ttl = Time()
+    else:
+        task_timeout: float = 300
+        """Length of a task's leases (s) where `enqueue` was not given another."""
+        result_ttl: float = 3600
+        """How long (s) a kept state can be read where `release` was not given another time."""
     _bounds: Bounds = BOUNDS
     """Limits and times of the core."""
 
@@ -34,6 +52,11 @@ class Queue:
         self.client = client
         self.serialiser = serialiser
         self.max_tasks = max_tasks
+
+    if not TYPE_CHECKING:
+        # Checkers that knew of this would let any attribute be set.
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, seconds_of(value) if name in TIMES else value)
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.name!r}>'

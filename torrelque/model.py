@@ -2,7 +2,11 @@
 
 import enum
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
+
+Duration = float | timedelta
+"""How long something takes or is put off: a number of seconds, or a ``datetime.timedelta``, which do the same."""
 
 
 class TorrelqueTaskStatus(enum.IntEnum):

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import redis.asyncio
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId
+import torrelque
+from torrelque import TaskId, Torrelque
 
 QUEUE = 'web'
 ATTEMPTS = 4
@@ -37,7 +38,7 @@ class Delivery(NamedTuple):
     """A task that a consumer holds."""
 
     queue: Torrelque
-    task_id: TorrelqueTaskId
+    task_id: TaskId
     speed: float
 
     async def work(self, seconds: float, progress: dict[str, int] | None = None) -> None:
@@ -94,7 +95,7 @@ async def consume(queue: Torrelque, speed: float) -> None:
     while True:
         try:
             await serve(queue, speed)
-        except TorrelqueConnectionError:
+        except torrelque.ConnectionError:
             # The server has been away for long.  A task that was held comes back when its lease has ended.
             await asyncio.sleep(1)
 
@@ -106,12 +107,12 @@ async def serve(queue: Torrelque, speed: float) -> None:
         result = await KINDS[task['kind']].work(Delivery(queue, task_id, speed))
     except asyncio.CancelledError:
         # A shutdown, not the task's fault.  Where the server is away it comes back when its lease has ended.
-        with contextlib.suppress(asyncio.TimeoutError, TorrelqueConnectionError):
+        with contextlib.suppress(asyncio.TimeoutError, torrelque.ConnectionError):
             await asyncio.wait_for(queue.requeue(task_id, forgive=True), 2)
         raise
     except LostError:
         settle = queue.release(task_id)  # clears a cancelled task away, else changes nothing
-    except TorrelqueConnectionError:
+    except torrelque.ConnectionError:
         raise
     except Exception as exc:
         settle = queue.requeue(task_id, delay=backoff(task_id.attempt or 1, speed), error=str(exc))

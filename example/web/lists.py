@@ -18,13 +18,14 @@ import redis.asyncio
 import redis.exceptions
 from redis.asyncio.client import Pipeline
 
+import torrelque
 from consumer import ATTEMPTS, KEEP, KINDS
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskState
+from torrelque import TaskState, Torrelque
 
 LIMIT = 500
 """Tasks that a list has room for."""
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
-"""What is raised when the server cannot be reached; `TorrelqueConnectionError` is one of these."""
+"""What is raised when the server cannot be reached; `torrelque.ConnectionError` is one of these."""
 
 
 class ListFullError(Exception):
@@ -144,8 +145,8 @@ class Lists:
     def _key(self, token: str) -> str:
         return f'visitor:{{{self._queue.name}}}:{token}'
 
-    async def _get_state(self, task_id: str) -> TorrelqueTaskState | None:
+    async def _get_state(self, task_id: str) -> TaskState | None:
         try:
             return await self._queue.get_task_state(task_id)
-        except TorrelqueLookupError:
+        except torrelque.LookupError:
             return None

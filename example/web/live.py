@@ -8,16 +8,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+import torrelque
 from consumer import backoff
 from lists import AWAY, Lists, Record
-from torrelque import (
-    Torrelque,
-    TorrelqueError,
-    TorrelqueLookupError,
-    TorrelqueQueueStats,
-    TorrelqueTaskState,
-    TorrelqueTaskStatus,
-)
+from torrelque import QueueStats, TaskState, TaskStatus, Torrelque
 
 AWAY_TEXT = 'The server of the queue is away. Waiting for it…'
 PAUSE = 0.1
@@ -46,7 +40,7 @@ class Visitor:
     def __init__(self) -> None:
         self.streams: set[Stream] = set()
         self.records: dict[str, Record] = {}
-        self.states: dict[str, TorrelqueTaskState | None] = {}
+        self.states: dict[str, TaskState | None] = {}
         """None is of a task that the queue has forgotten; of a new one there is no state yet."""
         self.watchers: dict[str, asyncio.Task[None]] = {}
         self.all_known = asyncio.Event()
@@ -73,7 +67,7 @@ class Live:
         self._lists = lists
         self._speed = speed
         self._visitors: dict[str, Visitor] = {}
-        self._stats: TorrelqueQueueStats | None = None
+        self._stats: QueueStats | None = None
         self._away = False
         self._trouble = ''
         self._changed = asyncio.Event()
@@ -165,9 +159,9 @@ class Live:
                 async for state in self._queue.watch(task_id):
                     self._trouble = ''
                     self._note(visitor, task_id, state)
-            except TorrelqueLookupError:
+            except torrelque.LookupError:
                 state = None
-            except (TorrelqueError, *AWAY) as exc:
+            except (torrelque.Error, *AWAY) as exc:
                 # What the server has of the task cannot be read.  The pages say so, and go on when that is mended.
                 self._trouble = str(exc)
                 self._ring_all()
@@ -177,7 +171,7 @@ class Live:
         if state is None or not state.status.isfinal():
             self._note(visitor, task_id, None)
 
-    def _note(self, visitor: Visitor, task_id: str, state: TorrelqueTaskState | None) -> None:
+    def _note(self, visitor: Visitor, task_id: str, state: TaskState | None) -> None:
         visitor.states[task_id] = state
         visitor.check_known()
         visitor.mark([task_id])
@@ -217,7 +211,7 @@ class Live:
         # The state has no due time; it is read anew for each frame, so that it fits the server's clock of now.
         states = {task_id: visitor.states[task_id] for task_id in task_ids if task_id in visitor.states}
         delayed = [
-            task_id for task_id, state in states.items() if state and state.status is TorrelqueTaskStatus.DELAYED
+            task_id for task_id, state in states.items() if state and state.status is TaskStatus.DELAYED
         ]
         retry_in = await self._lists.read_delays(delayed)
         frame['tasks'] = [
@@ -229,7 +223,7 @@ class Live:
         return frame
 
     def _view(
-        self, task_id: str, record: Record, state: TorrelqueTaskState | None, retry_in: float | None
+        self, task_id: str, record: Record, state: TaskState | None, retry_in: float | None
     ) -> dict[str, Any]:
         """What a page shows of a task.  Durations (s), no instants: the browser's clock may be wrong."""
         view: dict[str, Any] = {'id': task_id, 'kind': record.kind, 'title': record.title, 'started': record.started}

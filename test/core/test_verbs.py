@@ -380,7 +380,7 @@ async def test_a_command_goes_over_the_connection_of_the_queue(client: redis.asy
 
 async def test_a_subclass_takes_many_as_it_takes_one(client: redis.asyncio.Redis, queue_name: str) -> None:
     class Decrypting(Torrelque):
-        async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+        async def dequeue(self, timeout: torrelque.Duration | None = None, *, max_tasks: int = 1) -> Any:
             got = await super().dequeue(timeout, max_tasks=max_tasks)
             return (got[0], got[1][::-1]) if max_tasks == 1 else [(task_id, task[::-1]) for task_id, task in got]
 

@@ -201,8 +201,8 @@ def test_continuous_integration_runs_the_command_of_the_readme() -> None:
 
 
 FOREIGN = {
-    *('collections.abc', 'dataclasses', 'functools', 'hashlib', 'hiredis', 'importlib.resources', 'inspect', 'json'),
-    *('logging', 'math', 'os', 're', 'redis.exceptions', 'time', 'typing'),
+    *('collections.abc', 'dataclasses', 'datetime', 'functools', 'hashlib', 'hiredis', 'importlib.resources'),
+    *('inspect', 'json', 'logging', 'math', 'os', 're', 'redis.exceptions', 'time', 'typing'),
 }
 """What the modules of `protocol` may import of others: nothing that waits, sends or listens."""
 

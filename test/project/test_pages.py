@@ -89,8 +89,10 @@ def test_declared_keys_are_in_the_data_model_in_their_order() -> None:
 
 def test_reference_has_every_public_name() -> None:
     text = (ROOT / 'docs' / 'reference.md').read_text()
-    documented = re.findall(r'\.\. auto(?:class|exception|function):: torrelque\.(\w+)\n', text)
-    assert sorted(documented) == sorted(torrelque.__all__)
+    documented = re.findall(r'\.\. auto(?:class|data|exception|function):: torrelque\.(\w+)\n', text)
+    # Names without the prefix are in a table of their own: `test_aliases.py`.
+    short = {name for name in torrelque.__all__ if f'Torrelque{name}' in torrelque.__all__}
+    assert sorted(documented) == sorted({*torrelque.__all__} - short)
 
 
 def test_reference_has_every_verb() -> None:

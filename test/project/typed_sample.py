@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 import redis.asyncio
@@ -57,6 +58,21 @@ class Plain:
         return json.loads(data)
 
 
+def tell(error: Exception, found: torrelque.TaskId | torrelque.Death) -> str:
+    """What the names without the prefix are: the same classes."""
+    assert_type(found, TorrelqueTaskId | TorrelqueDeath)
+    task_id = found.id if isinstance(found, torrelque.Death) else assert_type(found, TorrelqueTaskId)
+    try:
+        raise error
+    except torrelque.DuplicateError as exc:
+        return exc.task_id
+    except (torrelque.LookupError, torrelque.TimeoutError) as exc:
+        assert isinstance(exc, torrelque.Error)
+        return str(exc.queue)
+    except torrelque.Error:
+        return assert_type(torrelque.TaskStatus.PENDING, Literal[TorrelqueTaskStatus.PENDING]).name + task_id
+
+
 async def produce(queue: Torrelque) -> list[TorrelqueTaskId]:
     task_id = assert_type(
         await queue.enqueue({'n': 0}, delay=0, task_timeout=60, max_attempts=3, priority=1), TorrelqueTaskId
@@ -70,7 +86,7 @@ async def produce(queue: Torrelque) -> list[TorrelqueTaskId]:
 
 
 async def consume(queue: Torrelque) -> None:
-    task_id, task = await queue.dequeue(10)
+    task_id, task = await queue.dequeue(timedelta(seconds=10))
     assert_type(task_id, TorrelqueTaskId)
     assert_type((task_id.attempt, task_id.token, task_id.group), tuple[int | None, str, str | None])
     assert_type(await queue.touch(task_id, progress=task['n']), bool)
@@ -134,7 +150,9 @@ async def operate(queue: Torrelque) -> None:
     await queue.acknowledge_deaths(death.id for death in deaths)
     assert_type(await queue.redrive(limit=1), int)
     assert_type(await queue.sweep(), TorrelqueSweepResult)
-    queue.schedule_sweep(60)
+    queue.schedule_sweep(timedelta(minutes=1))
+    queue.task_timeout = timedelta(minutes=5)
+    assert_type(queue.task_timeout, float)
     queue.unschedule_sweep()
     assert_type(await queue.get_queue_stats(), TorrelqueQueueStats)
     assert_type(await queue.get_task_state('none'), TorrelqueTaskState)
@@ -180,6 +198,7 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         assert_type(queue.touch_many(ids), list[bool])
         assert_type(queue.release_many(ids[2:]), list[bool])
         assert_type(queue.bury(ids[0]), bool)
+        assert tell(torrelque.DuplicateError(ids[0]), ids[0]) == ids[0]
         with client.pipeline() as pipeline:
             assert_type(queue.enqueue(10, pipeline=pipeline), TorrelqueTaskId)
             queue.release(ids[1], pipeline=pipeline)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -41,6 +42,22 @@ async def comes(consumer: asyncio.Task[Any]) -> tuple[TorrelqueTaskId, Any]:
 
 
 # How
+
+
+async def test_clock_is_moved_by_a_timedelta(server: RealServer, queue: Torrelque, clock: Clock) -> None:
+    await queue.enqueue(1, delay=timedelta(hours=2))
+    await clock.move(timedelta(hours=1))
+    assert clock.moved == 3600.0
+    with server.sync_client() as client, SyncTorrelque(client, queue=queue.name) as same:
+        sync = SyncClock(same)
+        sync.move(timedelta(hours=1))
+        assert sync.moved == 3600.0
+        assert same.dequeue(SOON)[1] == 1
+        with pytest.raises(TorrelqueValueError, match='datetime'):
+            sync.move(timedelta(-1))
+    with pytest.raises(TorrelqueValueError, match='datetime'):
+        await clock.move(timedelta(-1))
+    assert (clock.moved, sync.moved) == (3600.0, 3600.0)
 
 
 async def test_clock_agrees_with_real_time(server: RealServer, client: redis.asyncio.Redis) -> None:

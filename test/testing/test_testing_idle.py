@@ -7,6 +7,7 @@ import pickle
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,6 +48,17 @@ async def waiting(server: RealServer, queue: Torrelque) -> AsyncIterator[Callabl
 
 
 # Until nothing is left
+
+
+async def test_all_may_take_a_timedelta(queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None:
+        await asyncio.Event().wait()
+
+    await queue.enqueue(1)
+    with pytest.raises(NotIdleError, match=r'after 0\.2 s'):
+        await run_until_idle(queue, handle, within=timedelta(milliseconds=200))
+    with pytest.raises(NotIdleError, match=r'after 0\.2 s'):
+        await repeat_until_idle(asyncio.Event().wait, queue, within=timedelta(milliseconds=200))
 
 
 Handler = Callable[[TorrelqueTaskId, Any], Awaitable[float | None]]

@@ -16,6 +16,7 @@ from support.bounding import Bound
 from support.dying import Heard, die_by_requeue, ignore, told_later, untold, unwilling
 from support.servers import RealServer
 from torrelque import (
+    Duration,
     Torrelque,
     TorrelqueConnectionError,
     TorrelqueDeath,
@@ -36,7 +37,7 @@ class Asked(Torrelque):
     asked = 0
     troubles: Iterator[BaseException | None] = iter(())
 
-    async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+    async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         self.asked += 1
         if trouble := next(self.troubles, None):
             raise trouble
@@ -246,7 +247,7 @@ async def test_a_server_that_does_not_answer_keeps_no_worker(
     asked = asyncio.Event()
 
     class Silent(Torrelque):
-        async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+        async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
             asked.set()
             await asyncio.sleep(1e6)
             return []

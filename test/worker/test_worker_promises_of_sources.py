@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from support.waiting import until, until_waiting
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import Duration, Torrelque, TorrelqueTaskId
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -43,7 +43,7 @@ class Together(Torrelque):
     served: list[Torrelque]
     all_served: asyncio.Event
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             self.waiting.append(self)
         got = await super().dequeue_many(max_tasks, timeout)
@@ -80,7 +80,7 @@ class Busy(Torrelque):
 
     asked: asyncio.Event
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         self.asked.set()
         await asyncio.Event().wait()
         return []
@@ -110,7 +110,7 @@ class Late(Torrelque):
 
     given: asyncio.Event
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         got = await super().dequeue_many(max_tasks, timeout)
         self.given.set()
         with contextlib.suppress(asyncio.CancelledError):
@@ -135,7 +135,7 @@ async def test_what_comes_in_the_moment_of_the_end_goes_back(client: redis.async
 class Broken(Torrelque):
     """The server refuses to have anybody wait."""
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         if timeout is None:
             raise redis.exceptions.ResponseError('no waiting here')
         return await super().dequeue_many(max_tasks, timeout)

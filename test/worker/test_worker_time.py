@@ -12,6 +12,7 @@ import redis.asyncio
 
 from support.virtual import run_virtually
 from torrelque import (
+    Duration,
     Torrelque,
     TorrelqueConnectionError,
     TorrelqueTaskId,
@@ -62,7 +63,7 @@ class Clockwork(Torrelque):
     def _note(self, verb: str, what: Any) -> None:
         self.calls.append((verb, asyncio.get_running_loop().time(), what))
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         while not self._ready:
             if timeout == 0:
                 raise TorrelqueTimeoutError
@@ -70,11 +71,11 @@ class Clockwork(Torrelque):
         got, self._ready = self._ready[:max_tasks], self._ready[max_tasks:]
         return got
 
-    async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+    async def touch(self, task_id: str, *, task_timeout: Duration | None = None, progress: Any = None) -> bool:
         self._note('touch', task_id)
         return self.held
 
-    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: Duration | None = None) -> list[bool]:
         ids = sorted(task_ids)
         self._note('renew', ids)
         if self.away:
@@ -94,17 +95,17 @@ class Clockwork(Torrelque):
     async def release_many(self, task_ids: Iterable[str], **options: Any) -> list[bool]:
         return [await self.release(task_id) for task_id in task_ids]
 
-    async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> Any:
+    async def requeue(self, task_id: str, delay: Duration | None = None, **options: Any) -> Any:
         return self._settled('requeue', (task_id, delay, bool(options.get('forgive'))))
 
-    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: Duration | None = None) -> bool:
         return self._settled('bury', task_id)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         nothing = (None, None, None, None, None)
         return TorrelqueTaskState(self.status, 300, None, self.attempts, 0, 0, 0, *nothing, 0, None, 0)
 
-    def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
+    def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:
         self._note('watch', task_id)
         return self._follow(task_id)
 

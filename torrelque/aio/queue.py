@@ -4,12 +4,13 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from torrelque.base import Queue
 from torrelque.codec import JSON, TorrelqueSerialiser
 from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import (
+    Duration,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -29,6 +30,9 @@ from .session import Session
 from .sweeper import Sweeper
 from .watch import Watch
 
+if TYPE_CHECKING:
+    from torrelque.base import Time
+
 Self = TypeVar('Self', bound='Torrelque')
 
 
@@ -39,12 +43,12 @@ class Torrelque(Queue):
     after its lease has ended by the server's clock or its owner gave it back, until an owner releases it; whoever no
     longer owns a task cannot change it, and is told so.
 
-    All durations are seconds, all instants Unix times of the server.  An object belongs to the event loop that it was
-    first used in; any number of coroutines may share it, and should: their calls share round trips, and their waiting
-    one connection.  A call that loses its connection is repeated for about ten seconds, then it raises
-    `TorrelqueConnectionError`; whoever then settles the task by the same verb again is told what became of the first.
-    Errors of the server are `TorrelqueServerError`.  The effect of a call that is cancelled is unknown, unless said
-    otherwise, but it is that of the whole call or of none.
+    A duration is a number of seconds or a ``datetime.timedelta``, an instant a Unix time of the server (s).  An object
+    belongs to the event loop that it was first used in; any number of coroutines may share it, and should: their calls
+    share round trips, and their waiting one connection.  A call that loses its connection is repeated for about ten
+    seconds, then it raises `TorrelqueConnectionError`; whoever then settles the task by the same verb again is told
+    what became of the first.  Errors of the server are `TorrelqueServerError`.  The effect of a call that is cancelled
+    is unknown, unless said otherwise, but it is that of the whole call or of none.
 
     :param client: a ``redis.asyncio.Redis`` (what a Sentinel gives is one) or ``redis.asyncio.RedisCluster``.  Its
         address, TLS, authentication and database are used, over connections of our own; its timeouts and retries are
@@ -56,8 +60,11 @@ class Torrelque(Queue):
 
     client: Client
     """What the object was made with."""
-    sweep_interval: float = 30
-    """Time between two sweeps (s) where `schedule_sweep` was not given another."""
+    if TYPE_CHECKING:
+        sweep_interval = Time()
+    else:
+        sweep_interval: float = 30
+        """Time between two sweeps (s) where `schedule_sweep` was not given another."""
 
     def __init__(
         self,
@@ -98,8 +105,8 @@ class Torrelque(Queue):
         self,
         task: Any,
         *,
-        task_timeout: float | None = None,
-        delay: float | None = None,
+        task_timeout: Duration | None = None,
+        delay: Duration | None = None,
         task_id: str | None = None,
         max_attempts: int | None = None,
         group: str | None = None,
@@ -140,8 +147,8 @@ class Torrelque(Queue):
         self,
         tasks: Iterable[Any] | AsyncIterable[Any],
         *,
-        task_timeout: float | None = None,
-        delay: float | None = None,
+        task_timeout: Duration | None = None,
+        delay: Duration | None = None,
         max_attempts: int | None = None,
         group: str | Callable[[Any], str | None] | None = None,
         priority: int | Callable[[Any], int] = 0,
@@ -172,7 +179,7 @@ class Torrelque(Queue):
         call = self._calls.cancel(task_id)
         return replies.settled(await self._started().send(*call), task_id, self.name)
 
-    def watch(self, task_id: str, *, timeout: float | None = None) -> TorrelqueWatch:
+    def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
 
         When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
@@ -194,7 +201,7 @@ class Torrelque(Queue):
         """
         return self._watch(task_id, timeout)
 
-    async def wait(self, task_id: str, *, timeout: float | None = None) -> TorrelqueTaskState:
+    async def wait(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueTaskState:
         """Wait until a task is final; its final state.
 
         Where nothing was kept of the task, this is the last state that was seen, with the status COMPLETED.  A task
@@ -216,13 +223,13 @@ class Torrelque(Queue):
 
     @overload
     async def dequeue(
-        self, timeout: float | None = None, *, max_tasks: Literal[1] = 1
+        self, timeout: Duration | None = None, *, max_tasks: Literal[1] = 1
     ) -> tuple[TorrelqueTaskId, Any]: ...
 
     @overload
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int) -> Any: ...
+    async def dequeue(self, timeout: Duration | None = None, *, max_tasks: int) -> Any: ...
 
-    async def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    async def dequeue(self, timeout: Duration | None = None, *, max_tasks: int = 1) -> Any:
         """Wait for a task and take it, with a lease of its ``task_timeout``: its id and the task.
 
         The id is a ``str`` that carries the right to settle this delivery.  Before the lease ends the task is to be
@@ -246,7 +253,7 @@ class Torrelque(Queue):
         deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
         return deliveries[0] if max_tasks == 1 else deliveries
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         """Wait for tasks and take them, each with a lease of its own: a list of ``(id, task)`` pairs, of one too.
 
         It waits for one task, and returns what is there then: at least one, and no more than ``max_tasks``.
@@ -265,9 +272,9 @@ class Torrelque(Queue):
     async def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: None = None,
@@ -277,9 +284,9 @@ class Torrelque(Queue):
     async def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: Pipeline,
@@ -288,9 +295,9 @@ class Torrelque(Queue):
     async def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: Pipeline | None = None,
@@ -324,7 +331,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: None = None,
     ) -> bool: ...
@@ -335,7 +342,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: Pipeline,
     ) -> None: ...
@@ -345,7 +352,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: Pipeline | None = None,
     ) -> bool | None:
@@ -371,14 +378,14 @@ class Torrelque(Queue):
         self,
         task_ids: Iterable[str],
         *,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
         many = self._calls.release_many(task_ids, result_ttl, status, self.result_ttl)
         return await bulk.settle_all(self._started(), many)
 
-    async def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+    async def touch(self, task_id: str, *, task_timeout: Duration | None = None, progress: Any = None) -> bool:
         """Renew a lease: it ends ``task_timeout`` (s) from now, once; the task's own length by default.
 
         :param progress: any value but None that the serialiser takes, to be read in the task's state.
@@ -391,7 +398,7 @@ class Torrelque(Queue):
         renewed([task_id], [done], since, task_timeout)
         return done
 
-    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+    async def touch_many(self, task_ids: Iterable[str], *, task_timeout: Duration | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
         many, since = self._calls.touch_many(task_ids, task_timeout), time.monotonic()
         renewing(many.task_ids, since, task_timeout)
@@ -399,7 +406,7 @@ class Torrelque(Queue):
         renewed(many.task_ids, done, since, task_timeout)
         return done
 
-    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: Duration | None = None) -> bool:
         """Take a task out of the flow: it is dead, and stays so until it is redriven or cancelled.
 
         :param error: why, to be read in its state.
@@ -418,7 +425,7 @@ class Torrelque(Queue):
         group: str | None = None,
         *,
         concurrency: float | None = None,
-        rate: tuple[int, float] | float | None = None,
+        rate: tuple[int, Duration] | float | None = None,
     ) -> None:
         """Set both limits of a group, or the default of all groups; they are kept until they are set again.
 
@@ -441,7 +448,7 @@ class Torrelque(Queue):
         """All limits as they were set, by group; the default has the key None.  What was never set is not there."""
         return await self._started().run(steps.get_limits(self._calls))
 
-    async def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
+    async def pause(self, group: str | None = None, *, probe: Duration | None = None) -> None:
         """Hand out no more tasks, of a group or (None) of the whole queue, until `resume`.
 
         Tasks are taken in as before, and those that are worked on go on.  A pause is kept in Redis, and outlives all
@@ -496,7 +503,7 @@ class Torrelque(Queue):
         """
         return await self._started().run(steps.redrive(self._calls, task_ids, limit))
 
-    async def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+    async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, those first that are to be told of first; there may be none.
 
         Nobody sees it where the lease of a task whose attempts are used up runs out, because its consumer was killed;
@@ -529,7 +536,7 @@ class Torrelque(Queue):
         """
         return await self._started().run(steps.sweep(self._calls))
 
-    def schedule_sweep(self, interval: float | None = None) -> None:
+    def schedule_sweep(self, interval: Duration | None = None) -> None:
         """Sweep now and every ``interval`` (s) from the running event loop, for queues whose consumers may all be away.
 
         :param interval: `Torrelque.sweep_interval` by default.  A sweep that fails is logged, and tried again in time.
@@ -587,7 +594,7 @@ class Torrelque(Queue):
         session.check()
         return session
 
-    def _watch(self, task_id: str, timeout: float | None) -> Watch:
+    def _watch(self, task_id: str, timeout: Duration | None) -> Watch:
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
         return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)

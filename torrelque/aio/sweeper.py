@@ -5,15 +5,16 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from torrelque.error import TorrelqueClosedError, TorrelqueError, TorrelqueValueError, of_queue, reason_of
-from torrelque.protocol.check import milliseconds
+from torrelque.model import Duration
+from torrelque.protocol.check import milliseconds, seconds_of
 
 logger = logging.getLogger('torrelque')
 
 
 class Sweeper:
-    """Sweeps now and at intervals (s) from the running event loop, until it is stopped."""
+    """Sweeps now and at intervals from the running event loop, until it is stopped."""
 
-    def __init__(self, queue: str, sweep: Callable[[], Awaitable[object]], interval: float) -> None:
+    def __init__(self, queue: str, sweep: Callable[[], Awaitable[object]], interval: Duration) -> None:
         if not milliseconds(interval, 'interval'):
             raise TorrelqueValueError('interval must be more than 0 seconds')
         try:
@@ -22,7 +23,7 @@ class Sweeper:
             raise of_queue(queue, TorrelqueError('schedule_sweep needs a running event loop')) from exc
         self._queue = queue
         self._sweep = sweep
-        self._task = loop.create_task(self._run(interval), name='torrelque sweep')
+        self._task = loop.create_task(self._run(seconds_of(interval)), name='torrelque sweep')
 
     def stop(self) -> None:
         """Stop; a sweep that is on its way has its effect."""

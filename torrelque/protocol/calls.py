@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
 from torrelque.error import TorrelqueValueError
-from torrelque.model import TorrelqueTaskId, TorrelqueTaskStatus
+from torrelque.model import Duration, TorrelqueTaskId, TorrelqueTaskStatus
 
 from .bounds import BOUNDS, Bounds
 from .check import (
@@ -106,8 +106,8 @@ class Calls:
     def enqueue(
         self,
         task: Any,
-        lease: float,
-        delay: float | None,
+        lease: Duration,
+        delay: Duration | None,
         task_id: str | None,
         max_attempts: int | None,
         group: str | None,
@@ -133,7 +133,7 @@ class Calls:
         wanted = min(wanted, self.bounds.bulk)
         return [acknowledged, record, str(wanted), str(staying), self.heads.words['block'], self._most]
 
-    def touch(self, task_id: str, task_timeout: float | None, progress: Any) -> Call:
+    def touch(self, task_id: str, task_timeout: Duration | None, progress: Any) -> Call:
         """A lease to renew."""
         data = None if progress is None else serialise(self.serialiser, progress, 'the progress')
         args: list[Arg] = [
@@ -145,7 +145,7 @@ class Calls:
         return _call(('touch', args, task_id, 0 if data is None else len(data)))
 
     def requeue(
-        self, task_id: str, delay: float | None, task_timeout: float | None, error: str | None, forgive: bool
+        self, task_id: str, delay: Duration | None, task_timeout: Duration | None, error: str | None, forgive: bool
     ) -> Call:
         """A task to give back."""
         args = self._requeue(
@@ -162,7 +162,7 @@ class Calls:
         return [task_id, token, self.mark(), delay, lease, forgive, error]
 
     def release(
-        self, task_id: str, result: Any, result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
+        self, task_id: str, result: Any, result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
     ) -> Call:
         """A task to finish."""
         check_id(task_id)
@@ -170,7 +170,7 @@ class Calls:
         args = [task_id, release_token(task_id), *_of_a_release(status, data, result_ttl, default_ttl)]
         return _call(('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id)))
 
-    def bury(self, task_id: str, error: str | None, tell_after: float | None) -> Call:
+    def bury(self, task_id: str, error: str | None, tell_after: Duration | None) -> Call:
         """A task to take out of the flow."""
         tell = '' if tell_after is None else str(milliseconds(tell_after, 'tell_after'))
         args = self._bury(check_id(task_id), token_of(task_id), check_error(error), tell)
@@ -179,7 +179,7 @@ class Calls:
     def _bury(self, task_id: Arg, token: str, error: Arg, tell: str) -> list[Arg]:
         return [task_id, token, self.mark(), error, tell]
 
-    def tell(self, max_tasks: int, again_after: float) -> list[Arg]:
+    def tell(self, max_tasks: int, again_after: Duration) -> list[Arg]:
         """Deaths that nobody saw to tell of, some at the most, and in what time they are told of again."""
         most = min(self.bounds.grouped_tasks, check_count(max_tasks, 'max_tasks'))
         return [str(most), str(milliseconds(again_after, 'again_after')), str(self.bounds.bulk_bytes)]
@@ -212,7 +212,7 @@ class Calls:
         return []
 
     def limit(
-        self, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
+        self, group: str | None, concurrency: float | None, rate: tuple[int, Duration] | float | None
     ) -> list[Arg]:
         """Limits to set, of a group or the default; '' is none of one's own, and in Redis 0 is no limit."""
         name = check_group(group)
@@ -227,7 +227,7 @@ class Calls:
         """Groups to look at anew, in calls."""
         return _in_parts(names, self.bounds.grouped_tasks)
 
-    def pause(self, group: str | None, probe: float | None) -> list[Arg]:
+    def pause(self, group: str | None, probe: Duration | None) -> list[Arg]:
         """A group or the queue to pause, and the time from one task that is let through to the next, if any is."""
         if probe is None:
             return [check_group(group)]
@@ -270,8 +270,8 @@ class Calls:
 
     def enqueue_many(
         self,
-        lease: float,
-        delay: float | None,
+        lease: Duration,
+        delay: Duration | None,
         max_attempts: int | None,
         group: str | Callable[[Any], str | None] | None,
         priority: int | Callable[[Any], int],
@@ -286,12 +286,12 @@ class Calls:
         return BulkEnqueue(self, options_of, callable(group) or callable(priority))
 
     def release_many(
-        self, task_ids: Iterable[str], result_ttl: float | None, status: TorrelqueTaskStatus, default_ttl: float
+        self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
     ) -> 'Many':
         """Tasks to finish."""
         return Many('release', check_ids(task_ids), _of_a_release(status, None, result_ttl, default_ttl))
 
-    def touch_many(self, task_ids: Iterable[str], task_timeout: float | None) -> 'Many':
+    def touch_many(self, task_ids: Iterable[str], task_timeout: Duration | None) -> 'Many':
         """Leases to renew."""
         lease = '' if task_timeout is None else str(milliseconds(task_timeout, 'task_timeout'))
         return Many('touch', check_ids(task_ids), [lease, b''])
@@ -407,8 +407,8 @@ def _lease_alone(task_timeout: float) -> str:
 
 
 def enqueue_options(
-    task_timeout: float,
-    delay: float | None,
+    task_timeout: Duration,
+    delay: Duration | None,
     max_attempts: int | None,
     mark: str | None,
     group: str | None = None,
@@ -416,8 +416,10 @@ def enqueue_options(
 ) -> str:
     """Options of one task to enqueue; the plain ones are the lease alone."""
     plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
-    if plain and isinstance(task_timeout, (int, float)):
-        return _lease_alone(task_timeout)
+    if plain:
+        if isinstance(task_timeout, (int, float)):
+            return _lease_alone(task_timeout)
+        return str(milliseconds(task_timeout, 'task_timeout'))
     # Written by hand, because `json.dumps` takes several times as long for so few fields, of which one is any text.
     timeout = milliseconds(task_timeout, 'task_timeout')
     delay = 0 if delay is None else milliseconds(delay, 'delay')
@@ -436,7 +438,7 @@ def enqueue_options(
 
 
 def _of_a_release(
-    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: float | None, default: float
+    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: Duration | None, default: Duration
 ) -> list[Arg]:
     """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while."""
     try:

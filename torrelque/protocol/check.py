@@ -7,9 +7,11 @@ import this module, so that nothing is checked in two places.
 import inspect
 import math
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from torrelque.error import TorrelqueTypeError, TorrelqueValueError
+from torrelque.model import Duration
 
 MAX_SECONDS = 10.0**10
 """The longest time (s) that can be meant, some 317 years; milliseconds stay exact in a double."""
@@ -21,23 +23,35 @@ MAX_PRIORITY = 100
 """The order of a task, -priority x 2^45 + a running number, is exact in a double."""
 
 
-def milliseconds(seconds: float, what: str) -> int:
-    """Seconds as the whole milliseconds that stand in Redis; what is more than none is at least one."""
+# Of durations: seconds, or a timedelta.  This is the only place that tells one from the other.
+
+
+def seconds_of(duration: Duration) -> float:
+    """A duration in seconds.  What is none comes back as it is, for a check to refuse."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def milliseconds(seconds: Duration, what: str) -> int:
+    """A duration as the whole milliseconds that stand in Redis; what is more than none is at least one."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MAX_SECONDS:
-        check_seconds(seconds, what)
+        seconds = check_seconds(seconds, what)
     return max(1, round(seconds * 1000)) if seconds else 0
 
 
 def check_seconds(
-    seconds: float, what: str, least: float = 0, positive: bool = False, most: float = MAX_SECONDS
+    duration: Duration, what: str, least: float = 0, positive: bool = False, most: float = MAX_SECONDS
 ) -> float:
-    """A time (s) from ``least`` to ``most``; 0 as well, unless it is to be ``positive``."""
+    """A duration in seconds, from ``least`` to ``most``; 0 as well, unless it is to be ``positive``."""
+    seconds = seconds_of(duration)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TorrelqueTypeError(f'{what} must be a number of seconds, not {type(seconds).__name__}')
+        raise TorrelqueTypeError(f'{what} must be a number of seconds or a timedelta, not {type(duration).__name__}')
     if not least <= seconds <= most and (positive or seconds != 0):  # nan as well
         none = '' if positive or not least else '0, or '
-        raise TorrelqueValueError(f'{what} must be {none}from {least:g} to {most:.0f} seconds, not {seconds!r}')
+        raise TorrelqueValueError(f'{what} must be {none}from {least:g} to {most:.0f} seconds, not {duration!r}')
     return seconds
+
+
+# Of other values
 
 
 def check_number(value: float, what: str, least: float) -> float:
@@ -125,7 +139,7 @@ def check_priority(priority: int) -> int:
     return priority
 
 
-def check_rate(rate: tuple[int, float], others: str = ', None or math.inf') -> tuple[int, float]:
+def check_rate(rate: tuple[int, Duration], others: str = ', None or math.inf') -> tuple[int, float]:
     """A rate: starts, and in how many milliseconds, which are not rounded.
 
     :param others: what may stand there instead of a rate, for the message.
@@ -135,7 +149,7 @@ def check_rate(rate: tuple[int, float], others: str = ', None or math.inf') -> t
     starts = check_count(rate[0], 'the starts of a rate')
     if not milliseconds(rate[1], 'the seconds of a rate'):
         raise TorrelqueValueError('the seconds of a rate must be more than 0')
-    period = round(rate[1] * 1000, 9)
+    period = round(seconds_of(rate[1]) * 1000, 9)
     return starts, int(period) if period == int(period) else period
 
 

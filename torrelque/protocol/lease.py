@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from time import monotonic
 
-from torrelque.model import TorrelqueTaskId
+from torrelque.model import Duration, TorrelqueTaskId
+
+from .check import seconds_of
 
 
 def token_of(task_id: str) -> str:
@@ -32,7 +34,7 @@ def release_token(task_id: str) -> str:
     return f'{task_id.token}?{held}'
 
 
-def renewing(task_ids: Sequence[str], since: float, task_timeout: float | None) -> None:
+def renewing(task_ids: Sequence[str], since: float, task_timeout: Duration | None) -> None:
     """Note that leases are about to be moved: one that may end earlier now is not known to hold for longer."""
     for task_id in task_ids:
         if isinstance(task_id, TorrelqueTaskId) and (length := _length_of(task_id, task_timeout)) is not None:
@@ -40,7 +42,7 @@ def renewing(task_ids: Sequence[str], since: float, task_timeout: float | None) 
             task_id._touched = True
 
 
-def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_timeout: float | None) -> None:
+def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_timeout: Duration | None) -> None:
     """Note how long leases hold that were renewed by a call that was made at ``since``, by `time.monotonic`."""
     for task_id, is_done in zip(task_ids, done, strict=True):
         if is_done and isinstance(task_id, TorrelqueTaskId):
@@ -48,5 +50,5 @@ def renewed(task_ids: Sequence[str], done: Sequence[bool], since: float, task_ti
             task_id._held_until = since + (length or 0)
 
 
-def _length_of(task_id: TorrelqueTaskId, task_timeout: float | None) -> float | None:
-    return task_id.timeout if task_timeout is None else task_timeout
+def _length_of(task_id: TorrelqueTaskId, task_timeout: Duration | None) -> float | None:
+    return task_id.timeout if task_timeout is None else seconds_of(task_timeout)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, of_queue
 from torrelque.model import (
+    Duration,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -126,7 +127,7 @@ def _redrive_all(calls: Calls, limit: int | None) -> Steps[int]:
     return count
 
 
-def take_deaths(calls: Calls, max_tasks: int, again_after: float) -> Steps[list[TorrelqueDeath]]:
+def take_deaths(calls: Calls, max_tasks: int, again_after: Duration) -> Steps[list[TorrelqueDeath]]:
     """Tasks that died where nobody saw it, some that are due."""
     return _take_deaths(calls, calls.tell(max_tasks, again_after))
 
@@ -194,7 +195,7 @@ class GroupScan:
 
 
 def set_limit(
-    calls: Calls, group: str | None, concurrency: float | None, rate: tuple[int, float] | float | None
+    calls: Calls, group: str | None, concurrency: float | None, rate: tuple[int, Duration] | float | None
 ) -> Steps[None]:
     """Set the limits of a group, or those of all, which are then looked at."""
     yield 'limit', calls.limit(group, concurrency, rate)
@@ -218,7 +219,7 @@ def get_limits(calls: Calls) -> Steps[dict[str | None, TorrelqueLimit]]:
     return limits
 
 
-def pause(calls: Calls, group: str | None, probe: float | None) -> Steps[None]:
+def pause(calls: Calls, group: str | None, probe: Duration | None) -> Steps[None]:
     """Pause a group or the queue."""
     yield 'pause', calls.pause(group, probe)
 

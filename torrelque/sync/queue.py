@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from torrelque import (
+    Duration,
     TorrelqueBulkError,
     TorrelqueClosedError,
     TorrelqueConnectionError,
@@ -114,8 +115,8 @@ class Torrelque(Queue):
         self,
         task: Any,
         *,
-        task_timeout: float | None = None,
-        delay: float | None = None,
+        task_timeout: Duration | None = None,
+        delay: Duration | None = None,
         task_id: str | None = None,
         max_attempts: int | None = None,
         group: str | None = None,
@@ -137,8 +138,8 @@ class Torrelque(Queue):
         self,
         tasks: Iterable[Any],
         *,
-        task_timeout: float | None = None,
-        delay: float | None = None,
+        task_timeout: Duration | None = None,
+        delay: Duration | None = None,
         max_attempts: int | None = None,
         group: str | Callable[[Any], str | None] | None = None,
         priority: int | Callable[[Any], int] = 0,
@@ -169,12 +170,12 @@ class Torrelque(Queue):
     # Consumers
 
     @overload
-    def dequeue(self, timeout: float | None = None, *, max_tasks: Literal[1] = 1) -> tuple[TorrelqueTaskId, Any]: ...
+    def dequeue(self, timeout: Duration | None = None, *, max_tasks: Literal[1] = 1) -> tuple[TorrelqueTaskId, Any]: ...
 
     @overload
-    def dequeue(self, timeout: float | None = None, *, max_tasks: int) -> Any: ...
+    def dequeue(self, timeout: Duration | None = None, *, max_tasks: int) -> Any: ...
 
-    def dequeue(self, timeout: float | None = None, *, max_tasks: int = 1) -> Any:
+    def dequeue(self, timeout: Duration | None = None, *, max_tasks: int = 1) -> Any:
         """Wait for a task and take it, as the asynchronous one.
 
         :raises TorrelqueConnectionError: there was no connection to the server from the first, for as long as the call
@@ -190,7 +191,7 @@ class Torrelque(Queue):
         deliveries = Fetch(self._fetcher, timeout, max_tasks).fetch()
         return deliveries[0] if max_tasks == 1 else deliveries
 
-    def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         """Wait for tasks and take them: a list of ``(id, task)`` pairs, of one too, as the asynchronous one.
 
         Its errors, and what a ``KeyboardInterrupt`` does, are those of `dequeue`.
@@ -203,9 +204,9 @@ class Torrelque(Queue):
     def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: None = None,
@@ -215,9 +216,9 @@ class Torrelque(Queue):
     def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: Pipeline,
@@ -226,9 +227,9 @@ class Torrelque(Queue):
     def requeue(
         self,
         task_id: str,
-        delay: float | None = None,
+        delay: Duration | None = None,
         *,
-        task_timeout: float | None = None,
+        task_timeout: Duration | None = None,
         error: str | None = None,
         forgive: bool = False,
         pipeline: Pipeline | None = None,
@@ -246,7 +247,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: None = None,
     ) -> bool: ...
@@ -257,7 +258,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: Pipeline,
     ) -> None: ...
@@ -267,7 +268,7 @@ class Torrelque(Queue):
         task_id: str,
         *,
         result: Any = None,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
         pipeline: Pipeline | None = None,
     ) -> bool | None:
@@ -282,13 +283,13 @@ class Torrelque(Queue):
         self,
         task_ids: Iterable[str],
         *,
-        result_ttl: float | None = None,
+        result_ttl: Duration | None = None,
         status: TorrelqueTaskStatus = TorrelqueTaskStatus.COMPLETED,
     ) -> list[bool]:
         """Finish tasks, some hundred in one call; for each what `release` would have returned."""
         return self._settle_many(self._calls.release_many(task_ids, result_ttl, status, self.result_ttl))
 
-    def touch(self, task_id: str, *, task_timeout: float | None = None, progress: Any = None) -> bool:
+    def touch(self, task_id: str, *, task_timeout: Duration | None = None, progress: Any = None) -> bool:
         """Renew a lease, as the asynchronous one."""
         call, since = self._calls.touch(task_id, task_timeout, progress), time.monotonic()
         renewing([task_id], since, task_timeout)
@@ -296,7 +297,7 @@ class Torrelque(Queue):
         renewed([task_id], [done], since, task_timeout)
         return done
 
-    def touch_many(self, task_ids: Iterable[str], *, task_timeout: float | None = None) -> list[bool]:
+    def touch_many(self, task_ids: Iterable[str], *, task_timeout: Duration | None = None) -> list[bool]:
         """Renew leases, some hundred in one call; for each what `touch` would have returned."""
         many, since = self._calls.touch_many(task_ids, task_timeout), time.monotonic()
         renewing(many.task_ids, since, task_timeout)
@@ -304,7 +305,7 @@ class Torrelque(Queue):
         renewed(many.task_ids, done, since, task_timeout)
         return done
 
-    def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+    def bury(self, task_id: str, *, error: str | None = None, tell_after: Duration | None = None) -> bool:
         """Take a task out of the flow, as the asynchronous one."""
         return self._settle(self._calls.bury(task_id, error, tell_after))
 
@@ -315,7 +316,7 @@ class Torrelque(Queue):
         group: str | None = None,
         *,
         concurrency: float | None = None,
-        rate: tuple[int, float] | float | None = None,
+        rate: tuple[int, Duration] | float | None = None,
     ) -> None:
         """Set both limits of a group, or the default of all groups, as the asynchronous one."""
         self._run(set_limit(self._calls, group, concurrency, rate))
@@ -324,7 +325,7 @@ class Torrelque(Queue):
         """All limits as they were set, by group; the default has the key None."""
         return self._run(get_limits(self._calls))
 
-    def pause(self, group: str | None = None, *, probe: float | None = None) -> None:
+    def pause(self, group: str | None = None, *, probe: Duration | None = None) -> None:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
         self._run(pause(self._calls, group, probe))
 
@@ -346,7 +347,7 @@ class Torrelque(Queue):
         """Bring dead tasks back, as the asynchronous one."""
         return self._run(redrive(self._calls, task_ids, limit))
 
-    def take_deaths(self, max_tasks: int = 50, *, again_after: float = 60) -> list[TorrelqueDeath]:
+    def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, as the asynchronous one."""
         return self._run(take_deaths(self._calls, max_tasks, again_after))
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from torrelque import TorrelqueTypeError
+from torrelque import Duration, TorrelqueTypeError
 from torrelque.protocol.check import check_seconds
 
 FURTHEST = 1e9
@@ -46,8 +46,11 @@ def _script() -> str:
     return (importlib.resources.files('torrelque.testing') / 'script' / 'move.lua').read_text('utf-8')
 
 
+def _distance(move: Duration) -> float:
+    return check_seconds(move, 'the move of a clock', most=FURTHEST)
+
+
 def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]:
-    check_seconds(seconds, 'the move of a clock', most=FURTHEST)
     # The client is the caller's, and may encode text otherwise; so the keys are sent as bytes.
     pending, never = queue.keys['pending'].encode(), queue.keys['never'].encode()
     # Milliseconds are rounded up, so that what is due within the seconds is due after the move.
@@ -96,10 +99,11 @@ class Clock(_Moved):
     that is delayed or worked on.  It goes over the client that the queue was made with.
     """
 
-    async def move(self, seconds: float) -> None:
-        """Move the clock forward by so many seconds.  Of a move that fails, or is cancelled, each queue by itself was
-        moved or not.
+    async def move(self, seconds: Duration) -> None:
+        """Move the clock forward by so many seconds, or by a ``datetime.timedelta``.  Of a move that fails, or is
+        cancelled, each queue by itself was moved or not.
         """
+        seconds = _distance(seconds)
         await self._move(seconds)
         self.moved += seconds
 
@@ -129,8 +133,9 @@ class Clock(_Moved):
 class SyncClock(_Moved):
     """`Clock` for queues of ``torrelque.sync``."""
 
-    def move(self, seconds: float) -> None:
+    def move(self, seconds: Duration) -> None:
         """As `Clock.move`."""
+        seconds = _distance(seconds)
         self._move(seconds)
         self.moved += seconds
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import TYPE_CHECKING, Any
 
 from torrelque import (
+    Duration,
     Torrelque,
     TorrelqueError,
     TorrelqueLookupError,
@@ -14,6 +15,7 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
+from torrelque.protocol.check import seconds_of
 
 from .clock import Clock
 
@@ -45,7 +47,7 @@ async def run_until_idle(
     clock: Clock | None = None,
     move: bool = True,
     max_rounds: int = 1000,
-    within: float = 60,
+    within: Duration = 60,
     **options: Any,
 ) -> float:
     """Work on tasks until none is pending, working or delayed any more; how far the clock was moved for it (s).
@@ -61,7 +63,7 @@ async def run_until_idle(
     :param clock: the clock to be moved, by default a new one.  Queues that the clock has not are added to it.
     :param move: False is to wait for the next time instead of moving the clock.
     :param max_rounds: how many workers are run at the most.
-    :param within: how long (s) all of this may take, by the time of the test.
+    :param within: how long all of this may take, by the time of the test.
     :param options: other arguments of the workers.
     :raises NotIdleError: rounds or time are used up, for instance by a task that is tried again for ever; or tasks are
         left alone, and no time will change that, for instance because of a pause.
@@ -90,7 +92,7 @@ async def repeat_until_idle(
     clock: Clock | None = None,
     move: bool = True,
     max_rounds: int = 1000,
-    within: float = 60,
+    within: Duration = 60,
 ) -> float:
     """`run_until_idle` with a loop of your own.
 
@@ -100,7 +102,7 @@ async def repeat_until_idle(
 
     The other parameters, and what is raised, are as in `run_until_idle`.
     """
-    served = _checked(queues)
+    served, within = _checked(queues), seconds_of(within)
     clock = Clock(*served) if clock is None else clock
     clock.queues += [queue for queue in served if queue.name not in {known.name for known in clock.queues}]
     begun, deadline = clock.moved, asyncio.get_running_loop().time() + within

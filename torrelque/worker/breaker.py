@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import MIN_SECONDS, check_count, check_number, check_seconds
 
 from .delivery import Delivery
@@ -37,8 +37,8 @@ class Breaker:
     """Which share of the last ``window`` tasks must have failed, above 0 and up to 1; None asks for a row."""
     window: int = 20
     """How many tasks the share is of."""
-    pause: float = 30
-    """Time (s) until a task is handed out as a probe, and between one probe and the next."""
+    pause: Duration = 30
+    """Time until a task is handed out as a probe, and between one probe and the next; in seconds, once it is made."""
     per: Literal['queue', 'group'] = 'queue'
     """What is paused: the task's queue, or its group alone; for a task without a group it is the queue."""
     errors: tuple[type[BaseException], ...] = (Exception,)
@@ -48,7 +48,8 @@ class Breaker:
         for name in ('failures', 'window'):
             if check_count(getattr(self, name), f'{name} of a breaker') > MANY:
                 raise TorrelqueValueError(f'{name} of a breaker must be at most {MANY}, not {getattr(self, name)}')
-        check_seconds(self.pause, 'pause of a breaker', least=MIN_SECONDS, positive=True)
+        pause = check_seconds(self.pause, 'pause of a breaker', least=MIN_SECONDS, positive=True)
+        object.__setattr__(self, 'pause', pause)
         if self.share is not None and not 0 < check_number(self.share, 'share of a breaker', 0) <= 1:
             raise TorrelqueValueError(f'share of a breaker must be above 0 and at most 1, not {self.share}')
         kinds = [self.errors] if isinstance(self.errors, type) else self.errors

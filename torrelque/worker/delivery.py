@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskId
+from torrelque import Duration, Torrelque, TorrelqueServerError, TorrelqueTaskId
 
 from .bounds import Bounds
 from .crossing import run_in_loop
@@ -30,18 +30,18 @@ class Job(NamedTuple):
     """How often a task is tried; -1 is without end, None is as the worker says.  The task's own goes before both."""
     retry: RetryRule | None = None
     """When a failed task is tried again; None is as the worker says."""
-    timeout: float | None = None
-    """How long (s) the handler may run; None is as the worker says."""
-    result_ttl: float | None = None
-    """How long (s) the result can be read; None is as the worker says."""
+    timeout: Duration | None = None
+    """How long the handler may run; None is as the worker says."""
+    result_ttl: Duration | None = None
+    """How long the result can be read; None is as the worker says."""
     run_in: Place | None = None
     """Where a plain function runs; None is as the worker says."""
     on_success: 'Callable[[Delivery, Any], Any] | None' = None
     """The hooks of the job are called after those of the worker, with the same arguments."""
     on_error: 'Callable[[Delivery, BaseException], Any] | None' = None
     on_dead: 'Callable[[Delivery, BaseException], Any] | None' = None
-    keep: float | None = None
-    """How long (s) the final state stays, with a result or none, where nothing else says a ``result_ttl``."""
+    keep: Duration | None = None
+    """How long the final state stays, with a result or none, where nothing else says a ``result_ttl``."""
     admit: 'Callable[[Delivery], Awaitable[None]] | None' = None
     """Awaited in the event loop before the handler, and before hooks and middleware; what it raises counts as raised by
     the handler, so that a `Reject` has the task dead."""

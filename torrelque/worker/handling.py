@@ -96,8 +96,8 @@ class Handling:
             error = RuntimeError('its attempts are used up: the last worker died, or lost its lease')
             settling.settle(held, settling.failed(held, error, hopeless=True))
             return True
-        if job.timeout is not None:
-            timer = asyncio.get_running_loop().call_later(job.timeout, held.stop, Stop.TIMEOUT)
+        if (timeout := held.resolved.timeout) is not None:
+            timer = asyncio.get_running_loop().call_later(timeout, held.stop, Stop.TIMEOUT)
         held.enter()
         try:
             if held.stopped is not None:

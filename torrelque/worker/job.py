@@ -26,6 +26,8 @@ class Resolved(NamedTuple):
     on_dead: tuple[Callable[..., Any], ...]
     ttl: float | None
     """How long (s) the final state is kept; None is as the queue says, and without a result not at all."""
+    timeout: float | None
+    """How long (s) the handler may run; None is for ever."""
     direct: bool
     """Whether nothing is awaited before the handler, which runs in the event loop."""
     quiet: bool

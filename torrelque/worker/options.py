@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from .apps import Apps
@@ -29,6 +29,17 @@ class Served(NamedTuple):
     weights: dict[Torrelque, int] | None
     app: App | None
     call: Callable[[Any], Any]
+
+
+class Times(NamedTuple):
+    """Times of a worker, in seconds."""
+
+    shutdown: float
+    """How long its end waits for what is running."""
+    heartbeat: float | None
+    """From one beat to the next, if there are any."""
+    rate: tuple[int, float] | None
+    """How many tasks may begin, and in what time, if that is limited."""
 
 
 def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torrelque]) -> Served:
@@ -87,33 +98,36 @@ def _is_app(value: Any) -> bool:
 def check_options(
     concurrency: int,
     max_attempts: int | None,
-    timeout: float | None,
-    result_ttl: float | None,
-    shutdown_timeout: float,
-    heartbeat: float | None,
-    rate: tuple[int, float] | None,
+    timeout: Duration | None,
+    result_ttl: Duration | None,
+    shutdown_timeout: Duration,
+    heartbeat: Duration | None,
+    rate: tuple[int, Duration] | None,
     run_in: str,
     name: str | None,
     burst: bool,
     signals: bool,
-) -> None:
-    """Refuse what cannot be meant."""
+) -> Times:
+    """Refuse what cannot be meant; the times of the others."""
     check.check_flag(burst, 'burst')
     check.check_flag(signals, 'signals')
     check.check_count(concurrency, 'concurrency')
     check.check_attempts(max_attempts)
-    for what, value in (('timeout', timeout), ('heartbeat', heartbeat)):
-        if value is not None:
-            check.check_seconds(value, what, least=check.MIN_SECONDS, positive=True)
+    if timeout is not None:
+        check.check_seconds(timeout, 'timeout', least=check.MIN_SECONDS, positive=True)
+    if heartbeat is not None:
+        heartbeat = check.check_seconds(heartbeat, 'heartbeat', least=check.MIN_SECONDS, positive=True)
     if result_ttl is not None:
         check.check_seconds(result_ttl, 'result_ttl')
-    check.check_seconds(shutdown_timeout, 'shutdown_timeout')
+    patience = check.check_seconds(shutdown_timeout, 'shutdown_timeout')
     if name is not None:
         check.check_name(name, 'name')
     if rate is not None:
         check.check_rate(rate, others='')
-        check.check_seconds(rate[1], 'the seconds of a rate', least=check.MIN_SECONDS, positive=True)
+        period = check.check_seconds(rate[1], 'the seconds of a rate', least=check.MIN_SECONDS, positive=True)
+        rate = rate[0], period
     check.check_run_in(run_in)
+    return Times(patience, heartbeat, rate)
 
 
 def _nobody(delivery: Delivery) -> None:

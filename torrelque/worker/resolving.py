@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from torrelque import TorrelqueTypeError
+from torrelque import Duration, TorrelqueTypeError
 from torrelque.protocol import check
 
 from .bounds import Bounds
@@ -45,7 +45,8 @@ class Resolver:
     def _make(self, job: Job) -> Resolved:
         defaults = self.defaults
         fields = [default if own in (None, '') else own for own, default in zip(job, defaults, strict=True)]
-        full = _check_job(Job._make(fields))
+        full = Job._make(fields)
+        _check_job(full)
         coroutine = check.is_async(full.call)
         if not coroutine and full.run_in == 'process':
             _check_portable(full.call)
@@ -54,29 +55,29 @@ class Resolver:
             tuple(hook for source in sources if (hook := getattr(source, name)) is not None)
             for name in ('on_success', 'on_error', 'on_dead')
         )
-        ttl = full.keep or None if full.result_ttl is None else full.result_ttl
+        ttl, keep = _seconds(full.result_ttl, 'result_ttl'), _seconds(full.keep, 'keep')
+        ttl = keep or None if ttl is None else ttl
+        timeout = _seconds(full.timeout, 'timeout', least=check.MIN_SECONDS, positive=True)
         quiet = not on_success and not self._counts_outcomes
         direct = coroutine and full.admit is None
-        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, direct, quiet)
+        return Resolved(job, full, coroutine, on_success, on_error, on_dead, ttl, timeout, direct, quiet)
 
 
-def _check_job(job: Job) -> Job:
+def _seconds(duration: Duration | None, what: str, **bounds: Any) -> float | None:
+    return None if duration is None else check.check_seconds(duration, what, **bounds)
+
+
+def _check_job(job: Job) -> None:
     """Refuse a job, with the worker's defaults in it, whose tasks could not be worked on."""
     check.check_attempts(job.max_attempts)
     if job.retry is None:
         raise TorrelqueTypeError('retry must be a rule, not None; max_attempts=1 has a task tried once')
     check_rule(job.retry)
-    if job.timeout is not None:
-        check.check_seconds(job.timeout, 'timeout', least=check.MIN_SECONDS, positive=True)
-    for what, value in (('result_ttl', job.result_ttl), ('keep', job.keep)):
-        if value is not None:
-            check.check_seconds(value, what)
     if job.run_in is not None:
         check.check_run_in(job.run_in)
     check.check_hooks(on_success=job.on_success, on_error=job.on_error, on_dead=job.on_dead)
     if job.around_thread is not None:
         check.check_call(job.around_thread, 'around_thread', 'delivery')
-    return job
 
 
 def _check_portable(call: Callable[..., Any]) -> None:

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
-from torrelque.protocol.check import check_call, check_flag, check_number, check_seconds, is_async
+from torrelque import Duration, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol.check import check_call, check_flag, check_number, check_seconds, is_async, seconds_of
 
 __all__ = ['Backoff', 'Reject', 'Retry', 'RetryRule', 'check_rule']
 
@@ -21,49 +21,52 @@ class Backoff:
     """Waits that grow: before retry n up to ``base * factor ** (n - 1)`` seconds, and never more than ``cap``.
 
     With ``jitter`` the wait is drawn evenly between 0 and that, so that tasks which failed together do not come back
-    together ("full jitter", Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+    together ("full jitter", Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).  Once made, it
+    has both times in seconds.
     """
 
-    base: float = 1
+    base: Duration = 1
     factor: float = 2
-    cap: float = 300
+    cap: Duration = 300
     jitter: bool = True
 
     def __post_init__(self) -> None:
         for name in ('base', 'cap'):
-            check_seconds(getattr(self, name), f'{name} of a back-off')
+            object.__setattr__(self, name, check_seconds(getattr(self, name), f'{name} of a back-off'))
         if check_number(self.factor, 'factor of a back-off', 1) > MOST_FACTOR:
             raise TorrelqueValueError(f'factor of a back-off must be at most {MOST_FACTOR}, not {self.factor!r}')
         check_flag(self.jitter, 'jitter of a back-off')
 
     def delay(self, attempt: int) -> float:
         """How long to wait (s) after so many attempts; at least 1."""
+        base, cap = seconds_of(self.base), seconds_of(self.cap)
         try:
-            most = min(self.cap, self.base * self.factor ** (attempt - 1))
+            most = min(cap, base * self.factor ** (attempt - 1))
         except OverflowError:
-            most = self.cap if self.base else 0.0
+            most = cap if base else 0.0
         return random.uniform(0, most) if self.jitter else most
 
 
 RetryRule = (
     Backoff
-    | float
-    | Mapping[type[BaseException], 'Backoff | float | None']
-    | Callable[[BaseException, int], 'float | None']
+    | Duration
+    | Mapping[type[BaseException], Backoff | Duration | None]
+    | Callable[[BaseException, int], Duration | None]
 )
-"""When a failed task is tried again: after growing waits, after so many seconds, by the class of the exception (the
+"""When a failed task is tried again: after growing waits, after a duration, by the class of the exception (the
 nearest in its order of inheritance; None is not at all; an exception that is not named goes by ``Backoff()``), or by a
 function of the exception and the attempt."""
 
 
 class Retry(Exception):  # noqa: N818 - not an error
-    """Raised by a handler: try the task again, after ``delay`` seconds or else by the rule.  The attempt counts."""
+    """Raised by a handler: try the task again, after the ``delay`` or else by the rule.  The attempt counts."""
 
-    def __init__(self, delay: float | None = None, reason: str = '') -> None:
-        if delay is not None:
-            check_number(delay, 'delay', 0)
+    delay: float | None
+    """How long (s) to wait; None is by the rule."""
+
+    def __init__(self, delay: Duration | None = None, reason: str = '') -> None:
         super().__init__(reason or 'the handler asks for another attempt')
-        self.delay = delay
+        self.delay = None if delay is None else check_number(seconds_of(delay), 'delay', 0)
 
     def __reduce__(self) -> 'tuple[type[Retry], tuple[float | None, str]]':
         return type(self), (self.delay, str(self))
@@ -91,8 +94,8 @@ def check_rule(rule: RetryRule, what: str = 'retry') -> RetryRule:
         check_call(rule, what, 'exception', 'attempt')
     elif rule is None or isinstance(rule, (str, list, tuple, set)):
         raise TorrelqueTypeError(
-            f'{what} must be a Backoff, a number of seconds, a mapping of exceptions to these, or a function, '
-            f'not {rule!r}'
+            f'{what} must be a Backoff, a number of seconds or a timedelta, a mapping of exceptions to these, or a '
+            f'function, not {rule!r}'
         )
     elif not isinstance(rule, Backoff):
         check_seconds(rule, what)
@@ -112,4 +115,6 @@ def delay_after(rule: RetryRule, error: BaseException, attempt: int) -> float | 
         chosen = rule(error, attempt)
     else:
         chosen = rule
-    return chosen.delay(attempt) if isinstance(chosen, Backoff) else chosen
+    if isinstance(chosen, Backoff):
+        return chosen.delay(attempt)
+    return None if chosen is None else seconds_of(chosen)

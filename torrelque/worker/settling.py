@@ -150,7 +150,7 @@ class Settling:
         delivery, why = held.delivery, held.stopped
         interrupted = self.telling.interrupted
         if why is Stop.TIMEOUT:
-            late = TimeoutError(f'the time limit of {delivery.job.timeout:g} s is over')
+            late = TimeoutError(f'the time limit of {held.resolved.timeout:g} s is over')
             late.__cause__ = error
             await self.failed(held, late)
             return

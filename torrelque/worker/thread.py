@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import redis.exceptions
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
+from torrelque import Duration, Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
+from torrelque.protocol.check import check_seconds
 
 from .breaker import Breaker
 from .chain import Middleware
@@ -60,6 +61,11 @@ async def _ask(queue: Torrelque) -> None:
             raise
 
 
+def _patience(timeout: Duration | None) -> float | None:
+    """How long (s) to wait for a thread, as `threading.Thread.join` takes it."""
+    return None if timeout is None else min(check_seconds(timeout, 'timeout'), threading.TIMEOUT_MAX)
+
+
 class ThreadWorker:
     """Runs a `Worker` in a thread and an event loop of its own.
 
@@ -82,20 +88,20 @@ class ThreadWorker:
         steal: Sequence[Torrelque] = (),
         max_attempts: int | None = None,
         retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         middleware: Sequence[Middleware] = (),
         on_start: Callable[[Delivery], Any] | None = None,
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
         breaker: Breaker | None = None,
-        rate: tuple[int, float] | None = None,
+        rate: tuple[int, Duration] | None = None,
         run_in: Place = 'thread',
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
-        result_ttl: float | None = None,
-        shutdown_timeout: float = 30,
+        result_ttl: Duration | None = None,
+        shutdown_timeout: Duration = 30,
         burst: bool = False,
-        heartbeat: float | None = None,
+        heartbeat: Duration | None = None,
         name: str | None = None,
         signals: bool = True,
     ) -> None:
@@ -138,7 +144,7 @@ class ThreadWorker:
             self._raise_error()
         return self
 
-    def stop(self, timeout: float | None = None) -> None:
+    def stop(self, timeout: Duration | None = None) -> None:
         """Take no more, let what is running end as `Worker.run` says, and wait for it.
 
         :param timeout: how long to wait (s); when it is over the worker goes on ending in its thread.
@@ -146,24 +152,26 @@ class ThreadWorker:
             cannot be waited for; ``stop(timeout=0)`` only tells the worker.
         :raises Exception: what the worker failed with, if it did.
         """
+        patience = _patience(timeout)
         if self._thread is None:
             return
-        if timeout != 0:
+        if patience != 0:
             self._refuse_in_own_thread()
         self._worker.stop()
-        if timeout != 0:
-            self._thread.join(timeout)
+        if patience != 0:
+            self._thread.join(patience)
         self._raise_error()
 
-    def join(self, timeout: float | None = None) -> bool:
+    def join(self, timeout: Duration | None = None) -> bool:
         """Wait for the end of a worker that ends by itself, in a burst; whether it has ended.
 
         :param timeout: how long to wait (s), for ever by default.
         :raises TorrelqueError: it is called in the worker's own event loop, by a coroutine function or a hook.
         """
+        patience = _patience(timeout)
         if self._thread is not None:
             self._refuse_in_own_thread()
-            self._thread.join(timeout)
+            self._thread.join(patience)
         return not self.is_alive()
 
     def is_alive(self) -> bool:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
+from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
 
 from .bounds import BOUNDS, Bounds
 from .breaker import Breaker
@@ -41,6 +41,8 @@ Self = TypeVar('Self', bound='Worker')
 
 class Worker:
     """Takes tasks of a queue and calls a handler with each, so many at a time.
+
+    A duration is a number of seconds or a ``datetime.timedelta``.
 
     :param queue: a `torrelque.Torrelque`; several, of which the first that has tasks goes first; a mapping of queues to
         weights (ints), or such pairs, by which they share the worker while all have tasks; or an app (`App`, such as
@@ -150,25 +152,25 @@ class Worker:
         steal: Sequence[Torrelque] = (),
         max_attempts: int | None = None,
         retry: RetryRule = Backoff(),  # noqa: B008 - it is frozen
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         middleware: Sequence[Middleware] = (),
         on_start: Callable[[Delivery], Any] | None = None,
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
         breaker: Breaker | None = None,
-        rate: tuple[int, float] | None = None,
+        rate: tuple[int, Duration] | None = None,
         run_in: Place = 'thread',
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
-        result_ttl: float | None = None,
-        shutdown_timeout: float = 30,
+        result_ttl: Duration | None = None,
+        shutdown_timeout: Duration = 30,
         burst: bool = False,
-        heartbeat: float | None = None,
+        heartbeat: Duration | None = None,
         name: str | None = None,
         signals: bool = True,
     ) -> None:
         self._served = serve(queue, handler, steal)
-        check_options(
+        times = check_options(
             concurrency, max_attempts, timeout, result_ttl, shutdown_timeout, heartbeat, rate, run_in, name, burst,
             signals,
         )  # fmt: skip
@@ -176,9 +178,9 @@ class Worker:
             raise TorrelqueTypeError(f'middleware must be a sequence, not {middleware!r}')
         self.name = name or f'{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
         self.concurrency = concurrency
-        self._shutdown_timeout = shutdown_timeout
-        self._burst, self._signals, self._heartbeat = burst, signals, heartbeat
-        self._rate = None if rate is None else StartRate(*rate)
+        self._shutdown_timeout, self._heartbeat = times.shutdown, times.heartbeat
+        self._burst, self._signals = burst, signals
+        self._rate = None if times.rate is None else StartRate(*times.rate)
         defaults = Job(
             self._served.call, '', max_attempts, retry, timeout, result_ttl, run_in, on_success, on_error, on_dead,
             around_thread=around_thread,

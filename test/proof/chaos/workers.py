@@ -21,7 +21,7 @@ from proof.history import Recorder
 from proof.invariants import check_deadline
 from proof.peers import FAILURES, Ours, Taken, is_whole
 from proof.pulse import Pulse
-from torrelque import Torrelque, TorrelqueTaskId
+from torrelque import Duration, Torrelque, TorrelqueTaskId
 from torrelque.worker import Backoff, Breaker, Delivery, Job, Reject, Retry, Worker
 
 GOING_ON = 1.0
@@ -79,7 +79,7 @@ class Told(Torrelque):
 
     by: Worked
 
-    async def dequeue_many(self, max_tasks: int, timeout: float | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
+    async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:
         found = await super().dequeue_many(max_tasks, timeout)
         for task_id, task in found:
             self.by.hold(task_id, task)
@@ -96,11 +96,11 @@ class Told(Torrelque):
             self.by.check_ended('release', task_id)
         return await self.by.tell('release', some, super().release_many(some, **options))
 
-    async def requeue(self, task_id: str, delay: float | None = None, **options: Any) -> Any:
+    async def requeue(self, task_id: str, delay: Duration | None = None, **options: Any) -> Any:
         call = super().requeue(task_id, delay, **options)
         return await self._settle_told('requeue', task_id, call, delay=delay)
 
-    async def bury(self, task_id: str, *, error: str | None = None, tell_after: float | None = None) -> bool:
+    async def bury(self, task_id: str, *, error: str | None = None, tell_after: Duration | None = None) -> bool:
         return await self._settle_told('bury', task_id, super().bury(task_id, error=error, tell_after=tell_after))
 
     async def touch(self, task_id: str, **options: Any) -> bool:

@@ -44,8 +44,8 @@ ENDS = (
         'worker-thread-stops-as-long-as-it-takes', BEYOND, 'stop() waits for longer than it was told to',
         (client(
             'worker/thread',
-            'self._worker.stop()\n        if timeout != 0:\n            self._thread.join(timeout)',
-            'self._worker.stop()\n        if timeout != 0:\n            self._thread.join()',
+            'self._worker.stop()\n        if patience != 0:\n            self._thread.join(patience)',
+            'self._worker.stop()\n        if patience != 0:\n            self._thread.join()',
         ),),
         ('worker_promises::test_a_program_may_end_without_its_worker',),
     ),
@@ -53,7 +53,7 @@ ENDS = (
         'worker-thread-joined-as-long-as-it-takes', BEYOND, 'join() waits for longer than it was told to',
         (client(
             'worker/thread',
-            'self._thread.join(timeout)\n        return',
+            'self._thread.join(patience)\n        return',
             'self._thread.join()\n        return',
         ),),
         ('worker_promises::test_a_program_may_end_without_its_worker',),

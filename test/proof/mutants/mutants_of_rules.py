@@ -28,8 +28,8 @@ RULES = (
         'worker-backoff-without-cap', BEYOND, 'waits grow without end',
         (client(
             'worker/retry',
-            'min(self.cap, self.base * self.factor ** (attempt - 1))',
-            'self.base * self.factor ** (attempt - 1)',
+            'min(cap, base * self.factor ** (attempt - 1))',
+            'base * self.factor ** (attempt - 1)',
         ),),
         ('worker::test_a_back_off_grows_to_its_cap_and_is_drawn_evenly',),
     ),

@@ -104,7 +104,8 @@ TESTING = (
     ),
     Mutant(
         'testing-moved-by-anything', BEYOND, 'a clock may be moved back',
-        (client('testing/clock', "check_seconds(seconds, 'the move of a clock', most=FURTHEST)", 'pass'),),
+        (client('testing/clock', "check_seconds(move, 'the move of a clock', most=FURTHEST)", 'seconds_of(move)'),
+         client('testing/clock', 'import check_seconds', 'import seconds_of'),),
         ('testing_clock::test_clock_without_an_event_loop_is_the_same',),
     ),
     Mutant(
