@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import pkgutil
 import re
 import subprocess
 import sys
@@ -87,15 +88,58 @@ def test_declared_keys_are_in_the_data_model_in_their_order() -> None:
     assert listed == [(str(number), name) for number, name in enumerate(DECLARED, 1)]
 
 
-def test_reference_has_every_public_name() -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    documented = re.findall(r'\.\. auto(?:class|exception|function):: torrelque\.(\w+)\n', text)
-    assert sorted(documented) == sorted(torrelque.__all__)
+REFERENCE = ROOT / 'docs' / 'reference'
+
+
+def public_modules() -> list[str]:
+    """The module of the package itself, and each right below it that has names for all."""
+    below = [f'torrelque.{info.name}' for info in pkgutil.iter_modules(torrelque.__path__) if info.name[0] != '_']
+    return ['torrelque', *(name for name in below if hasattr(importlib.import_module(name), '__all__'))]
+
+
+def documented(module: str) -> tuple[str, set[str]]:
+    """The text of the page of a module, and the names that it documents."""
+    text = (REFERENCE / f'{module.rpartition(".")[2]}.md').read_text()
+    assert f'\n.. module:: {module}\n' in text
+    names = re.findall(rf'(?m)^\.\. auto(?:class|exception|function|data):: {re.escape(module)}\.(\w+)\b(?!\.)', text)
+    assert len({*names}) == len(names), f'{module}: a name is there twice'
+    return text, {*names}
+
+
+def aliases(module: str) -> set[str]:
+    """Public names that stand for what has another name, such as the one that it had before."""
+    found = importlib.import_module(module)
+    named = {name: getattr(getattr(found, name), '__name__', name) for name in found.__all__}
+    return {name for name, own in named.items() if name != own and own in found.__all__}
+
+
+@pytest.mark.parametrize('module', public_modules())
+def test_reference_has_every_public_name_of_a_module(module: str) -> None:
+    text, names = documented(module)
+    public = {*importlib.import_module(module).__all__}
+    assert names - public == set()
+    others = public - names
+    assert others - aliases(module) == set()
+    assert {name for name in others if f'`{name}`' not in text and f'`{module}.{name}`' not in text} == set()
+
+
+def test_public_modules_are_found() -> None:
+    layers = {f'torrelque.{name}' for name in ('worker', 'tasks', 'sync', 'testing', 'embedded')}
+    assert {'torrelque', *layers} <= {*public_modules()}
+    assert not {'torrelque.aio', 'torrelque.protocol'} & {*public_modules()}
+
+
+def test_index_of_the_reference_names_every_page() -> None:
+    text = (REFERENCE / 'index.md').read_text()
+    pages = {path.stem for path in REFERENCE.glob('*.md')} - {'index'}
+    assert pages == {module.rpartition('.')[2] for module in public_modules()}
+    tree = re.search(r'(?s)```{toctree}\n:hidden:\n\n(.*?)```', text)
+    assert tree and {*tree[1].split()} == pages
+    assert {*re.findall(r'(?m)^\| \[`[\w.]+`\]\((\w+)\.md\)', text)} == pages
 
 
 def test_reference_has_every_verb() -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', text)
+    members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', documented('torrelque')[0])
     assert members
     public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
     assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'max_tasks', 'name', 'serialiser'}
@@ -109,13 +153,6 @@ def test_page_of_the_worker_has_every_event_of_its_log() -> None:
     assert sorted(name for cell in cells for name in re.findall(r'`(\w+)`', cell)) == sorted(EVENTS)
     written = re.findall(r"'((?:worker|task)_[a-z]+)'", (ROOT / 'torrelque' / 'worker' / 'log.py').read_text())
     assert {*written} - {'task_id'} == {*EVENTS}
-
-
-@pytest.mark.parametrize('layer', ['worker', 'tasks', 'sync', 'testing'])
-def test_reference_has_every_name_of_a_layer(layer: str) -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    found = re.findall(rf'\.\. auto(?:class|exception|function|data):: torrelque\.{layer}\.(\w+)', text)
-    assert {*found} == {*importlib.import_module(f'torrelque.{layer}').__all__}
 
 
 # The page of the architecture
