@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import torrelque
 import torrelque.sync
 from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS
+from torrelque.protocol.table import TABLE
 from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parents[2]
@@ -192,10 +194,42 @@ def test_architecture_has_every_module_of_the_core_and_every_script() -> None:
     assert core - named_files(ARCHITECTURE) == set()
 
 
-def test_picture_of_the_rooms_shows_what_is_in_them(tmp_path: Path) -> None:
-    """Where it is red: ``python docs/image/rooms.py`` draws it anew."""
-    images = ROOT / 'docs' / 'image'
-    subprocess.run([sys.executable, str(images / 'rooms.py'), str(tmp_path)], check=True)
+# Pictures
+
+IMAGES = ROOT / 'docs' / 'image'
+
+
+@pytest.mark.parametrize('name', ['rooms', 'states'])
+def test_picture_is_what_its_script_draws(name: str, tmp_path: Path) -> None:
+    """Where it is red: ``python docs/image/NAME.py`` draws it anew."""
+    subprocess.run([sys.executable, str(IMAGES / f'{name}.py'), str(tmp_path)], check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {f'{name}-light.svg', f'{name}-dark.svg'}
     for path in sorted(tmp_path.iterdir()):
-        assert path.read_text() == (images / path.name).read_text(), path.name
-    assert len([*tmp_path.iterdir()]) == 2
+        assert path.read_text() == (IMAGES / path.name).read_text(), path.name
+
+
+def transitions() -> set[tuple[str, str, str]]:
+    """Script, from, to, by the arrows of the table."""
+    found = set()
+    for row in TABLE:
+        for arrow in row.arrow.split(', ') if ' -> ' in row.arrow else []:
+            sources, targets = (side.split(' | ') for side in arrow.split(' -> '))
+            found |= {(row.name, source, target) for source in sources for target in targets}
+    return found
+
+
+def test_picture_of_the_states_has_every_state_and_every_transition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(IMAGES))
+    states = importlib.import_module('states')
+    assert {name.upper() for name in states.STATES} == {*torrelque.TorrelqueTaskStatus.__members__}
+    shown = [transition for arrow in states.ARROWS for transition in arrow.shows]
+    assert {*shown} == transitions()
+    assert len({*shown}) == len(shown)
+
+
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_picture_of_the_states_can_be_read_aloud(theme: str) -> None:
+    tree = ElementTree.parse(IMAGES / f'states-{theme}.svg').getroot()
+    assert tree.get('role') == 'img'
+    told = {part.get('id'): part.text for part in tree if part.get('id')}
+    assert [bool(told[name]) for name in str(tree.get('aria-labelledby')).split()] == [True, True]
