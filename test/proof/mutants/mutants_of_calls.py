@@ -87,7 +87,7 @@ CALLS = (
     ),
     Mutant(
         'ordered-calls-overtake-in-middleware', BEYOND, 'a middleware that waits changes a strict order',
-        (client('tasks/function', 'alone = bool(self._definition.middleware)', 'alone = False and self'),),
+        (client('tasks/function', "f'enqueueing {self.name}', alone=alone)", "f'enqueueing {self.name}')"),),
         ('tasks_producing::test_ordered_calls_keep_their_order_through_a_middleware_that_waits',),
     ),
     Mutant(
