@@ -10,6 +10,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ project = 'Torrelque'
 author = 'the Torrelque authors'
 release = version = metadata['metadata']['version']
 
-extensions = ['myst_parser', 'sphinx.ext.autodoc']
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'sphinx_copybutton']
 exclude_patterns = ['_build']
 html_theme = 'furo'
 html_title = f'Torrelque {release}'
@@ -34,6 +35,9 @@ html_show_copyright = False
 smartquotes = False
 pygments_style = 'friendly'
 myst_heading_anchors = 3
+# What the button of a console block copies: its commands, without prompts and without what they print.
+copybutton_prompt_text = '$ '
+copybutton_only_copy_prompt_lines = True
 
 # Names in single backticks are links; a name that leads nowhere is a warning.
 default_role = 'any'
@@ -41,18 +45,54 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
-# What is not documented here: other packages, and names that stand for types in signatures.
+# What has no page to lead to, and names that stand for types in signatures.
 nitpick_ignore_regex = [
     # Parameters of the embedded server.
     ('any', 'directory|config'),
-    ('py:.*', r'(redis|collections|datetime|os|types|typing|asyncio|enum)\..*'),
-    ('py:.*', r'(str|int|float|bool|bytes|bytearray|dict|list|tuple|object|type|None|Exception|Path)'),
-    ('py:.*', r'(Any|AsyncIterable|Callable|Iterable|Literal|Mapping|NamedTuple|PathLike|Protocol|Self)'),
-    ('py:.*', r'(Client|TimeoutError|TypeError|ValueError|LookupError|BaseException|TracebackType)'),
+    # Of the standard library, what is not in `ELSEWHERE`.
+    ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing)\..*'),
+    ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|P|R)'),
 ]
+
+ELSEWHERE = {
+    'https://docs.python.org/3/library/': {
+        'asyncio-eventloop.html#asyncio.': 'AbstractEventLoop',
+        'collections.abc.html#collections.abc.': (
+            'AsyncGenerator AsyncIterable AsyncIterator Awaitable Callable Coroutine Generator Iterable Iterator '
+            'Mapping Sequence'
+        ),
+        'contextlib.html#contextlib.': 'AbstractAsyncContextManager AbstractContextManager',
+        'datetime.html#datetime.': 'datetime timedelta',
+        'exceptions.html#': 'BaseException Exception LookupError TimeoutError TypeError ValueError',
+        'functions.html#': 'bool float int object',
+        'os.html#os.': 'PathLike',
+        'stdtypes.html#': 'bytes dict list str tuple',
+        'types.html#types.': 'TracebackType',
+    },
+    'https://redis.readthedocs.io/en/stable/': {
+        'connections.html#redis.': 'Redis',
+        'connections.html#redis.asyncio.client.': 'Redis',
+        'connections.html#redis.asyncio.cluster.': 'RedisCluster',
+        'connections.html#redis.cluster.': 'RedisCluster',
+    },
+}
+"""Where others document what signatures name, by site, and page with the beginning of the anchor.  An inventory of
+theirs would have to be fetched whenever the pages are built."""
+OTHERS = {
+    anchor.partition('#')[2] + name: f'{site}{anchor}{name}'
+    for site, pages in ELSEWHERE.items()
+    for anchor, names in pages.items()
+    for name in names.split()
+}
+ALIASES = {
+    'AbstractContextManager': 'contextlib.AbstractContextManager',
+    'asyncio.events.AbstractEventLoop': 'asyncio.AbstractEventLoop',
+    'redis.client.Redis': 'redis.Redis',
+}
+"""What is defined in another module than the one that it is documented in, or named without its module."""
 
 
 def leading_comment(script: str) -> str:
@@ -77,6 +117,16 @@ class LuaHeader(SphinxDirective):
         return [block]
 
 
+def find_elsewhere(
+    app: Sphinx, env: BuildEnvironment, node: nodes.Element, content: nodes.TextElement
+) -> nodes.reference | None:
+    """The link to a name that others document."""
+    name = node.get('reftarget', '')
+    if node.get('refdomain') == 'py' and (place := OTHERS.get(ALIASES.get(name, name))):
+        return nodes.reference('', '', content, internal=False, refuri=place, reftitle=name)
+    return None
+
+
 def drop_field_numbers(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Say nothing, rather than 'Alias for field number 5', of fields whose names say enough."""
     if lines and lines[0].startswith('Alias for field number'):
@@ -93,5 +143,6 @@ def tell_short_name(app: Sphinx, what: str, name: str, obj: object, options: obj
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect('autodoc-process-docstring', drop_field_numbers)
     app.connect('autodoc-process-docstring', tell_short_name)
+    app.connect('missing-reference', find_elsewhere)
     app.add_directive('lua-header', LuaHeader)
     return {'parallel_read_safe': True}

@@ -44,7 +44,8 @@ from support.topology import Cluster, Sentinel
 from torrelque.protocol.keys import make_keys
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'docs').glob('decisions/*.md'))]
+FOLDERS = ('', 'howto', 'reference', 'decisions')
+PAGES = [ROOT / 'README.md', *(path for folder in FOLDERS for path in sorted((ROOT / 'docs' / folder).glob('*.md')))]
 
 _FENCE = re.compile(
     r'^(?:<!-- test: (?P<how>[^\n]*?) -->\n+)?```(?P<language>python|console|(?<=picture -->\n```)text)\n'
@@ -62,7 +63,11 @@ class Block(NamedTuple):
     code: str
 
     def __str__(self) -> str:
-        return f'{self.page.stem}:{self.line}'
+        return f'{name_of(self.page)}:{self.line}'
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(page.parent if page.parent == ROOT else ROOT / 'docs').with_suffix('').as_posix()
 
 
 def read_blocks(page: Path) -> Iterator[Block]:
@@ -118,12 +123,12 @@ def redirect(monkeypatch: pytest.MonkeyPatch, kind: type, change: Change) -> Non
     monkeypatch.setattr(kind, '__init__', changed)
 
 
-@pytest.mark.parametrize('page', RUNNING_PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', RUNNING_PAGES, ids=name_of)
 async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
     await run_page(page, server, monkeypatch)
 
 
-@pytest.mark.parametrize('page', WATCHING_PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', WATCHING_PAGES, ids=name_of)
 async def test_blocks_of_a_page_run_on_a_server_that_sends_no_notifications(
     page: Path, plain_server: RealServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +137,7 @@ async def test_blocks_of_a_page_run_on_a_server_that_sends_no_notifications(
 
 def test_pages_that_watch_are_known() -> None:
     names = {'README', 'tutorial', 'worker', 'tasks', 'coming-from', 'watching'}
-    assert names <= {page.stem for page in WATCHING_PAGES}
+    assert names <= {*map(name_of, WATCHING_PAGES)}
 
 
 async def run_page(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +342,12 @@ def test_marker_is_one_that_is_known(block: Block) -> None:
     assert _HOW.fullmatch(block.how)
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_no_page_is_overlooked() -> None:
+    found = {path for path in (ROOT / 'docs').rglob('*.md') if '_build' not in path.parts}
+    assert found == {*PAGES} - {ROOT / 'README.md'}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_no_block_and_no_marker_is_overlooked(page: Path) -> None:
     text = page.read_text()
     blocks = list(read_blocks(page))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import torrelque
 import torrelque.sync
 from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS
+from torrelque.protocol.table import TABLE
 from torrelque.worker.log import EVENTS
 
 ROOT = Path(__file__).parents[2]
@@ -87,17 +90,58 @@ def test_declared_keys_are_in_the_data_model_in_their_order() -> None:
     assert listed == [(str(number), name) for number, name in enumerate(DECLARED, 1)]
 
 
-def test_reference_has_every_public_name() -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    documented = re.findall(r'\.\. auto(?:class|data|exception|function):: torrelque\.(\w+)\n', text)
-    # Names without the prefix are in a table of their own: `test_aliases.py`.
-    short = {name for name in torrelque.__all__ if f'Torrelque{name}' in torrelque.__all__}
-    assert sorted(documented) == sorted({*torrelque.__all__} - short)
+REFERENCE = ROOT / 'docs' / 'reference'
+
+
+def public_modules() -> list[str]:
+    """The module of the package itself, and each right below it that has names for all."""
+    below = [f'torrelque.{info.name}' for info in pkgutil.iter_modules(torrelque.__path__) if info.name[0] != '_']
+    return ['torrelque', *(name for name in below if hasattr(importlib.import_module(name), '__all__'))]
+
+
+def documented(module: str) -> tuple[str, set[str]]:
+    """The text of the page of a module, and the names that it documents."""
+    text = (REFERENCE / f'{module.rpartition(".")[2]}.md').read_text()
+    assert f'\n.. module:: {module}\n' in text
+    names = re.findall(rf'(?m)^\.\. auto(?:class|exception|function|data):: {re.escape(module)}\.(\w+)\b(?!\.)', text)
+    assert len({*names}) == len(names), f'{module}: a name is there twice'
+    return text, {*names}
+
+
+def aliases(module: str) -> set[str]:
+    """Public names that stand for what has another name, such as the one that it had before."""
+    found = importlib.import_module(module)
+    named = {name: getattr(getattr(found, name), '__name__', name) for name in found.__all__}
+    return {name for name, own in named.items() if name != own and own in found.__all__}
+
+
+@pytest.mark.parametrize('module', public_modules())
+def test_reference_has_every_public_name_of_a_module(module: str) -> None:
+    text, names = documented(module)
+    public = {*importlib.import_module(module).__all__}
+    assert names - public == set()
+    others = public - names
+    assert others - aliases(module) == set()
+    assert {name for name in others if f'`{name}`' not in text and f'`{module}.{name}`' not in text} == set()
+
+
+def test_public_modules_are_found() -> None:
+    layers = {f'torrelque.{name}' for name in ('worker', 'tasks', 'sync', 'testing', 'embedded')}
+    assert {'torrelque', *layers} <= {*public_modules()}
+    assert not {'torrelque.aio', 'torrelque.protocol'} & {*public_modules()}
+
+
+def test_index_of_the_reference_names_every_page() -> None:
+    text = (REFERENCE / 'index.md').read_text()
+    pages = {path.stem for path in REFERENCE.glob('*.md')} - {'index'}
+    assert pages == {module.rpartition('.')[2] for module in public_modules()}
+    tree = re.search(r'(?s)```{toctree}\n:hidden:\n\n(.*?)```', text)
+    assert tree and {*tree[1].split()} == pages
+    assert {*re.findall(r'(?m)^\| \[`[\w.]+`\]\((\w+)\.md\)', text)} == pages
 
 
 def test_reference_has_every_verb() -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', text)
+    members = re.search(r'autoclass:: torrelque\.Torrelque\n +:members: ((?:.+\n)+)', documented('torrelque')[0])
     assert members
     public = {name for name in dir(torrelque.Torrelque) if not name.startswith('_')}
     assert set(re.findall(r'\w+', members[1])) == public | {'client', 'keys', 'max_tasks', 'name', 'serialiser'}
@@ -111,13 +155,6 @@ def test_page_of_the_worker_has_every_event_of_its_log() -> None:
     assert sorted(name for cell in cells for name in re.findall(r'`(\w+)`', cell)) == sorted(EVENTS)
     written = re.findall(r"'((?:worker|task)_[a-z]+)'", (ROOT / 'torrelque' / 'worker' / 'log.py').read_text())
     assert {*written} - {'task_id'} == {*EVENTS}
-
-
-@pytest.mark.parametrize('layer', ['worker', 'tasks', 'sync', 'testing'])
-def test_reference_has_every_name_of_a_layer(layer: str) -> None:
-    text = (ROOT / 'docs' / 'reference.md').read_text()
-    found = re.findall(rf'\.\. auto(?:class|exception|function|data):: torrelque\.{layer}\.(\w+)', text)
-    assert {*found} == {*importlib.import_module(f'torrelque.{layer}').__all__}
 
 
 # The page of the architecture
@@ -157,10 +194,42 @@ def test_architecture_has_every_module_of_the_core_and_every_script() -> None:
     assert core - named_files(ARCHITECTURE) == set()
 
 
-def test_picture_of_the_rooms_shows_what_is_in_them(tmp_path: Path) -> None:
-    """Where it is red: ``python docs/image/rooms.py`` draws it anew."""
-    images = ROOT / 'docs' / 'image'
-    subprocess.run([sys.executable, str(images / 'rooms.py'), str(tmp_path)], check=True)
+# Pictures
+
+IMAGES = ROOT / 'docs' / 'image'
+
+
+@pytest.mark.parametrize('name', ['rooms', 'states'])
+def test_picture_is_what_its_script_draws(name: str, tmp_path: Path) -> None:
+    """Where it is red: ``python docs/image/NAME.py`` draws it anew."""
+    subprocess.run([sys.executable, str(IMAGES / f'{name}.py'), str(tmp_path)], check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {f'{name}-light.svg', f'{name}-dark.svg'}
     for path in sorted(tmp_path.iterdir()):
-        assert path.read_text() == (images / path.name).read_text(), path.name
-    assert len([*tmp_path.iterdir()]) == 2
+        assert path.read_text() == (IMAGES / path.name).read_text(), path.name
+
+
+def transitions() -> set[tuple[str, str, str]]:
+    """Script, from, to, by the arrows of the table."""
+    found = set()
+    for row in TABLE:
+        for arrow in row.arrow.split(', ') if ' -> ' in row.arrow else []:
+            sources, targets = (side.split(' | ') for side in arrow.split(' -> '))
+            found |= {(row.name, source, target) for source in sources for target in targets}
+    return found
+
+
+def test_picture_of_the_states_has_every_state_and_every_transition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(IMAGES))
+    states = importlib.import_module('states')
+    assert {name.upper() for name in states.STATES} == {*torrelque.TorrelqueTaskStatus.__members__}
+    shown = [transition for arrow in states.ARROWS for transition in arrow.shows]
+    assert {*shown} == transitions()
+    assert len({*shown}) == len(shown)
+
+
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_picture_of_the_states_can_be_read_aloud(theme: str) -> None:
+    tree = ElementTree.parse(IMAGES / f'states-{theme}.svg').getroot()
+    assert tree.get('role') == 'img'
+    told = {part.get('id'): part.text for part in tree if part.get('id')}
+    assert [bool(told[name]) for name in str(tree.get('aria-labelledby')).split()] == [True, True]

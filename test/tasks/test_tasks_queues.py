@@ -11,10 +11,11 @@ import pytest
 import redis.asyncio
 
 from support.bounding import Bound
-from support.servers import RealServer
-from support.topology import Cluster, Sentinel
+from support.servers import MakeServer, RealServer
+from support.topology import Cluster, start_sentinel
 from torrelque import (
     Torrelque,
+    TorrelqueClosedError,
     TorrelqueLookupError,
     TorrelqueTaskStatus as Status,
     TorrelqueTypeError,
@@ -59,9 +60,7 @@ async def test_queues_share_a_worker_by_their_weights(queue: Torrelque) -> None:
     async def note() -> None:
         done.append(current().queue.name)
 
-    await note.map([()][:0])
     for name in ('urgent', queue.name):
-        await app.named(note.name, queue=name).map([])
         for _ in range(8):
             await note.options(queue=name).enqueue()
     await drain(app, concurrency=1)
@@ -139,6 +138,20 @@ async def test_queues_that_cannot_be_meant_are_refused(queue: Torrelque, make: A
         make(Tasks(queue))
 
 
+def test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop(server: RealServer) -> None:
+    app = Tasks.from_url(server.url, queue='email')
+
+    @app.task(queue='other')
+    def double(number: int) -> int:
+        return 2 * number
+
+    worker = Worker(app, burst=True)
+    asyncio.run(worker.run())
+    for queue in worker.queues:
+        with pytest.raises(TorrelqueClosedError):
+            asyncio.run(queue.get_queue_stats())
+
+
 # Several apps
 
 
@@ -183,7 +196,7 @@ async def test_a_call_of_another_program_can_be_enqueued_by_its_name(queue: Torr
     async def send(to: str, check: bool = False) -> list[Any]:
         return [to, check, dict(current().headers)]
 
-    with pytest.raises(TorrelqueLookupError, match="no function 'shop.send'.*check=False"):
+    with pytest.raises(TorrelqueLookupError, match=r"no function 'shop.send'.*check=False"):
         await producer.enqueue('shop.send', 'joe')
     assert (await queue.get_queue_stats()).tasks == 0
     first = await producer.enqueue('shop.send', 'joe', check=False)
@@ -257,18 +270,29 @@ async def test_an_app_of_an_address_owns_its_clients(server: RealServer, monkeyp
             await client.flushall()
 
 
-@pytest.mark.parametrize('kind', ['redis', 'unix', 'sentinel', 'cluster'])
+@pytest.mark.parametrize(
+    'kind', ['redis', 'unix', pytest.param('sentinel', marks=pytest.mark.long), 'cluster']
+)
+@pytest.mark.first_server
 def test_an_address_of_each_kind_serves_several_event_loops(
-    server: RealServer, kind: str, request: pytest.FixtureRequest
+    server: RealServer, server_kind: str, kind: str, make_server: MakeServer, request: pytest.FixtureRequest
 ) -> None:
-    if kind == 'sentinel':
-        sentinel: Sentinel = request.getfixturevalue('sentinel')
-        url = f'redis+sentinel://{",".join(f"localhost:{port}" for port in sentinel.ports)}/{sentinel.service}'
-    elif kind == 'cluster':
-        cluster: Cluster = request.getfixturevalue('cluster')
-        url = f'redis+cluster://{",".join(f"localhost:{port}" for port in cluster.ports)}'
-    else:
-        url = server.url
+    with contextlib.ExitStack() as stack:
+        if kind == 'sentinel':
+            sentinel = stack.enter_context(start_sentinel(server_kind))
+            url = f'redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.sentinel.port}/{sentinel.name}'
+        elif kind == 'cluster':
+            cluster: Cluster = request.getfixturevalue('_shared_cluster')
+            cluster.flush()
+            url = f'redis+cluster://{",".join(f"127.0.0.1:{port}" for port in cluster.ports)}'
+        elif kind == 'redis':
+            url = f'redis://127.0.0.1:{make_server(tcp=True).port}/2'
+        else:
+            url = server.url
+        use_in_loops(url)
+
+
+def use_in_loops(url: str) -> None:
     app = Tasks.from_url(url, queue='email')
 
     @app.task(queue='{email}other')
@@ -279,16 +303,14 @@ def test_an_address_of_each_kind_serves_several_event_loops(
         async with Worker(app):
             return await (await double.enqueue(1)).result(60)
 
+    async def ask() -> int:
+        return await (await double.enqueue(3)).result(60)
+
     assert asyncio.run(use()) == 2
     with ThreadWorker(app):
         assert double.push(2).wait_result(60) == 4
-        assert asyncio.run(_use(app, double)) == 6
+        assert asyncio.run(ask()) == 6
     app.close()
-
-
-async def _use(app: Tasks, double: Any) -> Any:
-    async with app:
-        return await (await double.enqueue(3)).result(60)
 
 
 @pytest.mark.parametrize(

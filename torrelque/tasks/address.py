@@ -11,10 +11,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 
-__all__ = ['DEFAULT', 'find_url', 'make_client', 'shown']
+__all__ = ['DEFAULT', 'close_client', 'find_url', 'make_client', 'shown']
 
 DEFAULT = 'redis://localhost'
 """The server where nothing says another one."""
@@ -61,6 +63,15 @@ def make_client(url: str | None = None) -> redis.asyncio.Redis | redis.asyncio.R
         raise
     except (ValueError, TypeError, redis.exceptions.RedisError) as exc:
         raise TorrelqueValueError(f'the address {shown(url)!r} cannot be meant: {exc}') from None
+
+
+async def close_client(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
+    """Close a client that `make_client` has made, and its connections to Sentinels, which it leaves open."""
+    await client.aclose()
+    pool = getattr(client, 'connection_pool', None)
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def shown(url: str) -> str:
@@ -120,7 +131,9 @@ def _make_sentinel(url: str) -> redis.asyncio.Redis:
     service, *db = parts.path
     if db:
         parts.options['db'] = int(db[0])
-    own = {name: parts.options[name] for name in ('ssl', 'socket_timeout') if name in parts.options}
+    own: dict[str, Any] = {name: parts.options[name] for name in ('ssl', 'socket_timeout') if name in parts.options}
+    # A Sentinel that is away is not asked again for seconds: there are others, and the queue repeats its calls anyway.
+    own['retry'] = Retry(NoBackoff(), 0)
     sentinel = redis.asyncio.sentinel.Sentinel(parts.hosts, sentinel_kwargs=own, **parts.options)
     return sentinel.master_for(service)  # type: ignore[no-any-return]
 

@@ -85,7 +85,8 @@ class Definition:
             extras['result_ttl'] = options.result_ttl
         if options.max_attempts == -1 and own.max_attempts != -1:
             extras['max_attempts'] = -1
-        if options.expires is not None:
+        if options.expires is not None or options.deadline is not None:
+            # What a deadline leaves is another time for each call, and takes this place then.
             extras['expires'] = options.expires
         if options.headers:
             extras['headers'] = dict(options.headers)

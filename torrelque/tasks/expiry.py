@@ -14,5 +14,5 @@ async def refuse_expired(delivery: Delivery) -> None:
     state = await delivery.queue.get_task_state(delivery.id)
     age = (state.last_dequeue_time or state.enqueue_time) - state.enqueue_time
     expires = delivery.task['expires']
-    if age > expires:
-        raise Reject(f'expired: it was handed out {age:.3f} s after it was enqueued, which is more than {expires:g} s')
+    if age >= expires:
+        raise Reject(f'expired: it was handed out {age:.3f} s after it was enqueued, and had {expires:g} s')

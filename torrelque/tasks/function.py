@@ -27,14 +27,15 @@ class Enqueuer(Generic[P, T]):
     """A function with the options of its calls; `Enqueuer.options` makes others."""
 
     def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
-        # Legend.  _loops: what the app has in its event loops.  _definition: what it knows of the function.  _options:
-        # how calls are enqueued.  _queue: the name of the queue, where it is not the app's own.  _head: what all
-        # payloads begin with.  _given: the options that all calls pass to the queue alike.  _moves: whether some option
-        # is another for each call.
+        # Legend.  _plain: whether calls are sent in no order, and through no middleware.  _loops: what the app has in
+        # its event loops.  _definition: what it knows of the function.  _options: how calls are enqueued.  _queue: the
+        # name of the queue, where it is not the app's own.  _head: what all payloads begin with.  _given: the options
+        # that all calls pass to the queue alike.  _moves: whether some option is another for each call.
         self._loops = loops
         self._definition = definition
         self._options = options
         self._queue = options.queue
+        self._plain = definition.fifo is None and not definition.middleware
         extras = definition.extras(options)
         self._head = {'task': definition.name, **extras}
         most = None if options.max_attempts == -1 else options.max_attempts
@@ -155,8 +156,12 @@ class Enqueuer(Generic[P, T]):
             payload['args'] = args
         if kwargs:
             payload['kwargs'] = kwargs
-        if self._moves and self._options.deadline is not None:
-            payload['expires'] = self._options.expires_now()
+        return payload
+
+    def _pack_dated(self, args: tuple[Any, ...]) -> dict[str, Any]:
+        """As `_pack`, where the call has a deadline, which leaves each call another time."""
+        payload = self._pack(args, {})
+        payload['expires'] = self._options.expires_now()
         return payload
 
     def _gone(self, here: InLoop) -> float | None:
@@ -164,11 +169,20 @@ class Enqueuer(Generic[P, T]):
         return None if self._definition.keep or self._options.result_ttl is not None else here.queue.result_ttl
 
     async def _enqueue(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
+        if not self._plain:
+            return await self._enqueue_otherwise(payload, args, kwargs)
+        here = self._loops.here()
+        task_id = await self._send_now(here, payload, args, kwargs)
+        return Handle(self._loops, task_id, self._gone(here), None, self._queue)
+
+    async def _enqueue_otherwise(
+        self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Handle[T]:
+        """As `_enqueue`, through middleware, or in strict order."""
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
         here = self._loops.here()
-        send = self._send_through if self._definition.middleware else self._send_now
-        task_id = await send(here, payload, args, kwargs)
+        task_id = await self._send_through(here, payload, args, kwargs)
         return Handle(self._loops, task_id, self._gone(here), None, self._queue)
 
     async def _send_now(
@@ -178,6 +192,8 @@ class Enqueuer(Generic[P, T]):
         given = self._given
         if self._moves:
             given = {**given, 'delay': options.delay_now()}
+            if options.deadline is not None:
+                payload['expires'] = options.expires_now()
             if callable(options.group):
                 given['group'] = options.group(*args, **kwargs)
             if callable(options.priority):
@@ -222,7 +238,7 @@ class Enqueuer(Generic[P, T]):
         for name in ('group', 'priority'):
             if callable(choose := given.get(name)):
                 given[name] = functools.partial(_of_payload, choose)
-        payloads = (self._pack(args, {}) for args in arguments)
+        pack = self._pack_dated if options.deadline is not None else functools.partial(self._pack, kwargs={})
 
         async def send() -> list[Any]:
             if fifo is not None:
@@ -230,7 +246,7 @@ class Enqueuer(Generic[P, T]):
                 here.order(fifo).open()
             if self._definition.middleware:
                 return await self._map_through(here, arguments, given)
-            return await here.find(self._queue, options.max_tasks).enqueue_many(payloads, **given)
+            return await here.find(self._queue, options.max_tasks).enqueue_many(map(pack, arguments), **given)
 
         ids = await (send() if fifo is None else here.order(fifo).add(send, f'enqueueing {self.name}', alone=True))
         gone = self._gone(here)
@@ -265,6 +281,8 @@ class Enqueuer(Generic[P, T]):
             payload['headers'] = call.headers
         else:
             payload.pop('headers', None)
+        if self._options.deadline is not None:
+            payload['expires'] = self._options.expires_now()
         return payload
 
 

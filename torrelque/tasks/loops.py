@@ -24,6 +24,7 @@ from torrelque import (
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
+from .address import close_client
 from .background import CLOSING, PATIENCE, Background, is_background
 from .order import Order
 
@@ -61,10 +62,10 @@ class InLoop:
     def find(self, name: str | None, max_tasks: int | None = None) -> Torrelque:
         """The object of a queue, None being the app's own; with ``max_tasks`` one that refuses tasks when the queue has
         so many."""
-        if name == self.queue.name:
-            name = None
-        if max_tasks is None and name is None:
+        if name is None and max_tasks is None:
             return self.queue
+        if name == self.queue.name:
+            return self.find(None, max_tasks)
         queue = self._variants.get((name, max_tasks))
         if queue is None:
             queue = self._variants[name, max_tasks] = copy_queue(self.queue, max_tasks, name)
@@ -113,7 +114,7 @@ class InLoop:
                 await queue.aclose()
             if self._owns_client:
                 for client in {id(queue.client): queue.client for queue in queues}.values():
-                    await client.aclose()
+                    await close_client(client)
 
 
 class Loops:

@@ -49,7 +49,30 @@ local function mortal()
   return found
 end
 
+-- Calls of decorated functions that expire: the time that they have from being enqueued on is in their payload.
+local function age()
+  -- A scan may find a task twice, so all are read before any is changed.
+  local cursor, form, found = '0', '^(%s*{"task":%s*"[^"\\]*",[^{%[]-"expires":%s*)([%d.]+)', {}
+  repeat
+    local page = redis.call('HSCAN', base .. 'tasks', cursor, 'COUNT', 1000)
+    cursor = page[1]
+    for j = 1, #page[2], 2 do
+      local payload = page[2][j + 1]
+      local head, left = string.match(payload, form)
+      if head then
+        local rest = string.sub(payload, #head + #left + 1)
+        left = string.format('%.3f', math.max(0, left - far / 1000))
+        found[page[2][j]] = head .. left .. rest
+      end
+    end
+  until cursor == '0'
+  for id, payload in pairs(found) do
+    redis.call('HSET', base .. 'tasks', id, payload)
+  end
+end
+
 if far > 0 then
+  age()
   local bucket = base .. 'rate:'
   for key, left in pairs(mortal()) do
     if left <= far then

@@ -1,0 +1,279 @@
+"""What stands around calls at the worker: expiry, resources, threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from torrelque import (
+    Torrelque,
+    TorrelqueTaskStatus as Status,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from torrelque.tasks import TaskFailedError, Tasks, current
+from torrelque.testing import Clock
+from torrelque.worker import Delivery, Job, Worker
+
+
+async def drain(app: Any, **options: Any) -> None:
+    await asyncio.wait_for(Worker(app, burst=True, **options).run(), 60)
+
+
+def tell_attempt() -> Any:
+    return current().attempt
+
+
+# Expiry
+
+
+@pytest.mark.parametrize('kind', ['seconds', 'timedelta', 'datetime', 'decorator'])
+async def test_a_task_that_is_handed_out_too_late_is_dead_and_never_run(queue: Torrelque, kind: str) -> None:
+    app, clock, ran, dead = Tasks(queue), Clock(queue), list[str](), list[str]()
+
+    @app.task(expires=60 if kind == 'decorator' else None, on_dead=lambda delivery, error: dead.append(str(error)))
+    async def note(text: str) -> None:
+        ran.append(text)
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    expires: Any = {'seconds': 60, 'timedelta': datetime.timedelta(minutes=1), 'decorator': None}.get(
+        kind, now + datetime.timedelta(minutes=1)
+    )
+    expiring = note.options(expires=expires)
+    await expiring.enqueue('in time')
+    await drain(app)
+    handles = [await expiring.enqueue('late'), *await expiring.map(['late'])]
+    await clock.move(61)
+    await drain(app)
+    assert ran == ['in time'] and len(dead) == 2
+    for handle in handles:
+        with pytest.raises(TaskFailedError, match='expired: it was handed out'):
+            await handle.result(60)
+        assert (await handle.state()).status is Status.DEAD
+
+
+async def test_an_expired_call_of_an_ordered_queue_lets_the_next_one_go(queue: Torrelque) -> None:
+    app, clock, ran = Tasks(queue), Clock(queue), list[int]()
+
+    @app.fifo(queue='q')
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    await note.options(expires=1).enqueue(1)
+    await note.enqueue(2)
+    await clock.move(2)
+    await drain(app)
+    assert ran == [2]
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'text'),
+    [
+        ({'expires': 0}, TorrelqueValueError, 'expires must'),
+        ({'expires': 'soon'}, TorrelqueTypeError, 'expires must'),
+        ({'expires': datetime.datetime(2030, 1, 1)}, TorrelqueValueError, 'a time zone'),
+        ({'expires': 10, 'delay': 10}, TorrelqueValueError, 'would never run'),
+    ],
+)
+async def test_an_expiry_that_cannot_be_meant_is_refused(
+    queue: Torrelque, options: Any, error: type, text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        Tasks(queue).task(tell_attempt).options(**options)
+
+
+async def test_an_expiry_that_another_program_wrote_wrongly_is_dead_at_once(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    app.task(name='tell')(tell_attempt)
+    task_id = await queue.enqueue({'task': 'tell', 'expires': 'soon'})
+    await drain(app)
+    state = await queue.get_task_state(task_id)
+    assert state.status is Status.DEAD and 'the expires of a task must be' in (state.error or '')
+
+
+# Resources
+
+
+async def test_a_worker_enters_the_lifespan_of_its_app_and_leaves_it_at_its_end(queue: Torrelque) -> None:
+    happened: list[Any] = []
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[dict[str, int]]:
+        happened.append('begins')
+        yield {'connections': 3}
+        happened.append('ends')
+
+    app = Tasks(queue, lifespan=live)
+
+    @app.task
+    async def note() -> None:
+        happened.append(current().state)
+
+    @app.task
+    def note_in_thread() -> None:
+        happened.append(current().state)
+
+    await note.enqueue()
+    await drain(app)
+    await note_in_thread.enqueue()
+    await drain(app)
+    assert happened == ['begins', {'connections': 3}, 'ends'] * 2
+    plain = Tasks(queue)
+    plain.task(name='state')(tell_state)
+    handle = await plain.enqueue('state')
+    await drain(plain)
+    assert (await handle.state()).result is None
+
+
+async def tell_state() -> Any:
+    return current().state
+
+
+async def test_a_lifespan_is_left_after_the_last_task_however_the_worker_ends(queue: Torrelque) -> None:
+    happened: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0.01)
+            happened.append('left')
+
+    app, begun = Tasks(queue, lifespan=live), asyncio.Event()
+
+    @app.task
+    async def block() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            happened.append('stopped')
+
+    await block.enqueue()
+    running = asyncio.ensure_future(Worker(app, signals=False).run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert happened == ['stopped', 'left']
+    assert (await queue.get_queue_stats()).pending == 1
+
+
+async def test_a_lifespan_that_cannot_begin_ends_the_worker_before_any_task(queue: Torrelque) -> None:
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[None]:
+        raise ConnectionError('no database')
+        yield
+
+    app = Tasks(queue, lifespan=live)
+    await app.task(tell_attempt).enqueue()
+    with pytest.raises(ConnectionError, match='no database'):
+        await Worker(app, burst=True).run()
+    stats = await queue.get_queue_stats()
+    assert (stats.pending, stats.tasks) == (1, 1)
+
+
+async def test_hooks_of_a_death_that_nobody_saw_have_the_state_of_the_worker(queue: Torrelque) -> None:
+    states: list[Any] = []
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[int]:
+        yield 7
+
+    app = Tasks(queue, lifespan=live)
+    app.task(name='tell', on_dead=lambda delivery, error: states.append(delivery.state))(tell_attempt)
+    await queue.enqueue({'task': 'tell'}, max_attempts=1)
+    task_id, _ = await queue.dequeue()
+    await queue.requeue(task_id, error='killed')
+    await drain(app)
+    assert states == [7]
+
+
+@pytest.mark.parametrize('of', ['app', 'worker', 'both'])
+async def test_a_plain_function_runs_inside_the_context_manager_of_its_thread(queue: Torrelque, of: str) -> None:
+    happened: list[Any] = []
+
+    @contextlib.contextmanager
+    def around(delivery: Delivery) -> Iterator[None]:
+        happened.append(('enters', threading.get_ident(), delivery.task['args']))
+        try:
+            yield
+        except ValueError as exc:
+            happened.append(str(exc))
+            raise
+        finally:
+            happened.append('leaves')
+
+    @contextlib.contextmanager
+    def wrong(delivery: Delivery) -> Iterator[None]:
+        raise AssertionError('the app goes before the worker')
+        yield
+
+    app = Tasks(queue, around_thread=None if of == 'worker' else around)
+
+    @app.task(max_attempts=1)
+    def work(fail: bool) -> None:
+        happened.append(threading.get_ident())
+        if fail:
+            raise ValueError('failed')
+
+    @app.task
+    async def elsewhere() -> None:
+        happened.append('in the event loop')
+
+    given = {'worker': around, 'both': wrong, 'app': None}[of]
+    await work.enqueue(False)
+    await drain(app, around_thread=given)
+    assert happened == [('enters', happened[1], [False]), happened[1], 'leaves'] and isinstance(happened[1], int)
+    happened.clear()
+    await work.enqueue(True)
+    await drain(app, around_thread=given)
+    assert happened[2:] == ['failed', 'leaves']
+    happened.clear()
+    await elsewhere.enqueue()
+    await drain(app, around_thread=given)
+    assert happened == ['in the event loop']
+
+
+@pytest.mark.parametrize('option', ['lifespan', 'around_thread'])
+async def test_resources_that_cannot_be_made_are_refused(queue: Torrelque, option: str) -> None:
+    for bad in (3, lambda: None):
+        options: Any = {option: bad}
+        with pytest.raises(TorrelqueTypeError, match=option):
+            Tasks(queue, **options)
+
+
+# What a job may say
+
+
+async def test_a_job_may_refuse_a_task_and_keep_something_else_than_its_result(queue: Torrelque) -> None:
+    seen: list[Any] = []
+
+    async def admit(delivery: Delivery) -> None:
+        seen.append(delivery.task)
+        if delivery.task == 'bad':
+            raise ValueError('not admitted')
+
+    class Own:
+        queues = (queue,)
+
+        async def prepare(self) -> None: ...
+
+        def find(self, delivery: Delivery) -> Job:
+            return Job(
+                lambda delivery: delivery.task, 'own', 1, admit=admit, encode=len, result_ttl=60,
+                on_success=lambda delivery, result: seen.append(result),
+            )  # fmt: skip
+
+    good, bad = await queue.enqueue('good'), await queue.enqueue('bad')
+    await drain(Own())
+    assert seen == ['good', 'good', 'bad'] or sorted(seen) == ['bad', 'good', 'good']
+    assert (await queue.get_task_state(good)).result == 4
+    assert 'not admitted' in ((await queue.get_task_state(bad)).error or '')
