@@ -15,6 +15,7 @@ from support.servers import MakeServer, RealServer
 from support.topology import Cluster, start_sentinel
 from torrelque import (
     Torrelque,
+    TorrelqueClosedError,
     TorrelqueLookupError,
     TorrelqueTaskStatus as Status,
     TorrelqueTypeError,
@@ -135,6 +136,20 @@ async def test_synchronous_code_and_threads_use_all_queues(queue: Torrelque) -> 
 async def test_queues_that_cannot_be_meant_are_refused(queue: Torrelque, make: Any, error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         make(Tasks(queue))
+
+
+def test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop(server: RealServer) -> None:
+    app = Tasks.from_url(server.url, queue='email')
+
+    @app.task(queue='other')
+    def double(number: int) -> int:
+        return 2 * number
+
+    worker = Worker(app, burst=True)
+    asyncio.run(worker.run())
+    for queue in worker.queues:
+        with pytest.raises(TorrelqueClosedError):
+            asyncio.run(queue.get_queue_stats())
 
 
 # Several apps

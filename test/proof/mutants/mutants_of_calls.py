@@ -1,0 +1,125 @@
+"""Hand-made faults in what stands around calls: queues, apps, names, headers, middleware, expiry, resources."""
+
+from __future__ import annotations
+
+from proof.mutants.mutant import BEYOND, Mutant, client
+
+CALLS = (
+    Mutant(
+        'queues-of-functions-forgotten', BEYOND, 'tasks of a function with a queue of its own are never worked on',
+        (client('tasks/app', 'own = [definition.options.queue or self._name for definition',
+                'own = [self._name for _'),),
+        ('tasks_queues::test_a_worker_serves_all_queues_of_an_app_in_their_order',),
+    ),
+    Mutant(
+        'weights-of-an-app-ignored', BEYOND, 'a queue with little weight gets as much of the worker as others',
+        (client('worker/options', "weights = dict(given) if (given := getattr(queue, 'weights', None)) else None",
+                'weights = None'),),
+        ('tasks_queues::test_queues_share_a_worker_by_their_weights',),
+    ),
+    Mutant(
+        'queue-of-a-handle-forgotten', BEYOND, 'a handle looks for its task in another queue',
+        (client('tasks/function', 'return Handle(self._loops, task_id, self._gone(here), None, self._queue)\n\n    '
+                'async def _enqueue_otherwise',
+                'return Handle(self._loops, task_id, self._gone(here), None)\n\n    async def _enqueue_otherwise'),),
+        ('tasks_queues::test_handles_know_the_queue_of_their_task',),
+    ),
+    Mutant(
+        'lent-queues-not-adopted', BEYOND, 'a queue object of a worker is used in two event loops, and never closed',
+        (client('tasks/loops', 'here.adopt(other)', 'pass'),),
+        ('tasks_queues::test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop',),
+    ),
+    Mutant(
+        'own-client-left-open', BEYOND, 'an app leaves connections behind that nobody else can close',
+        (client('tasks/loops', 'self._spent = None, True\n        return background', 'self._spent = None, False\n'
+                '        return background'),),
+        ('tasks_queues::test_an_app_of_an_address_owns_its_clients',),
+    ),
+    Mutant(
+        'password-shown', BEYOND, 'a message has the password of the server',
+        (client('tasks/address', 'words, at, place = base.rpartition', 'place, at, words = base.partition'),),
+        ('tasks_queues::test_an_address_is_shown_without_its_password',),
+    ),
+    Mutant(
+        'second-app-not-asked', BEYOND, 'a worker buries, or leaves, what its second app knows',
+        (client('worker/apps', 'if app is apps[-1]:', 'if True:'),),
+        ('tasks_queues::test_a_worker_serves_several_apps_each_with_its_own_functions',),
+    ),
+    Mutant(
+        'state-of-the-wrong-app', BEYOND, 'a function is given what another app has opened',
+        (client('worker/apps', 'delivery.app = app\n', 'delivery.app = self._all[0]\n'),),
+        ('tasks_queues::test_a_worker_serves_several_apps_each_with_its_own_functions',),
+    ),
+    Mutant(
+        'unknown-counted', BEYOND, 'workers of an old version use up the attempts of a new call',
+        (client('worker/settling', 'delay, error=text, forgive=True)\n        )\n',
+                'delay, error=text)\n        )\n'),),
+        ('tasks_queues::test_a_worker_of_an_old_version_leaves_new_calls_to_others',),
+    ),
+    Mutant(
+        'unknown-for-ever', BEYOND, 'a call that no version knows is handed out for ever',
+        (client('worker/settling', 'if state.forgiven >= bounds.unknown:', 'if False:'),),
+        ('tasks_queues::test_a_call_that_no_worker_knows_is_dead_in_the_end',),
+    ),
+    Mutant(
+        'unknown-buried', BEYOND, 'a rolling deployment buries what the new version does',
+        (client('worker/handling', 'settling.settle(held, settling.unknown(held, exc))',
+                'settling.settle(held, settling.failed(held, exc, hopeless=True))'),),
+        ('tasks_queues::test_a_worker_of_an_old_version_leaves_new_calls_to_others',),
+    ),
+    Mutant(
+        'headers-replaced', BEYOND, 'headers of a call take those of its function away',
+        (client('tasks/options', "changes['headers'] = {**self.headers, **check_headers(changes['headers'])}",
+                'pass'),),
+        ('tasks_producing::test_headers_travel_to_the_function',),
+    ),
+    Mutant(
+        'middleware-inside-out', BEYOND, 'the first middleware is the innermost',
+        (client('tasks/producing', 'for one in reversed(middleware):\n        last',
+                'for one in middleware:\n        last'),),
+        ('tasks_producing::test_a_call_goes_through_the_middleware_of_its_app',),
+    ),
+    Mutant(
+        'bulk-goes-on-behind-an-error', BEYOND, 'the ids of a bulk error are not those of the first calls',
+        (client('tasks/producing', 'first = [number for number in sorted(through) if number < bad]',
+                'first = sorted(through)'),),
+        ('tasks_producing::test_bulk_calls_go_through_the_middleware_together',),
+    ),
+    Mutant(
+        'ordered-calls-overtake-in-middleware', BEYOND, 'a middleware that waits changes a strict order',
+        (client('tasks/function', "f'enqueueing {self.name}', alone=alone)", "f'enqueueing {self.name}')"),),
+        ('tasks_producing::test_ordered_calls_keep_their_order_through_a_middleware_that_waits',),
+    ),
+    Mutant(
+        'expired-is-run', BEYOND, 'a task is run that is of no use any more',
+        (client('tasks/expiry', 'if age >= expires:', 'if False:'),),
+        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+    ),
+    Mutant(
+        'expiry-of-bulk-calls-forgotten', BEYOND, 'calls that are enqueued in bulk never expire at their instant',
+        (client('tasks/function', 'pack = self._pack_dated if options.deadline is not None else',
+                'pack ='),),
+        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+    ),
+    Mutant(
+        'lifespan-left-early', BEYOND, 'resources are closed while tasks use them',
+        (client('worker/worker', 'self._common.state = await stack.enter_async_context(lifespan())',
+                'async with lifespan() as self._common.state:\n                                pass'),),
+        ('tasks_around::test_a_lifespan_is_left_after_the_last_task_however_the_worker_ends',),
+    ),
+    Mutant(
+        'thread-without-its-context', BEYOND, 'what belongs to a thread is neither opened nor closed',
+        (client('worker/handling', 'with around(delivery):\n        return call(delivery)', 'return call(delivery)'),),
+        ('tasks_around::test_a_plain_function_runs_inside_the_context_manager_of_its_thread',),
+    ),
+    Mutant(
+        'admission-not-asked', BEYOND, 'a task is handled that its job refuses',
+        (client('worker/resolving', 'direct = coroutine and full.admit is None', 'direct = coroutine'),),
+        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+    ),
+    Mutant(
+        'result-not-encoded', BEYOND, 'a result is kept that is not what the job says',
+        (client('worker/settling', 'kept = encode or _unchanged', 'kept = _unchanged'),),
+        ('tasks_around::test_a_job_may_refuse_a_task_and_keep_something_else_than_its_result',),
+    ),
+)  # fmt: skip
