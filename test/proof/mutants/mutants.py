@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
+from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_client import CLIENT
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
@@ -41,7 +42,7 @@ from proof.mutants.mutants_of_watching import WATCH
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
-    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *DURATIONS, *NAMES,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
