@@ -11,7 +11,8 @@ from torrelque.protocol.check import check_name
 
 from .definition import Definition
 from .handle import Handle
-from .loops import InLoop, Loops, refuse_in_loop, running_loop
+from .inloop import InLoop
+from .loops import Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
 from .producing import Call, enqueue_many_through, enqueue_through
 
