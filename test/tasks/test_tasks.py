@@ -223,7 +223,7 @@ async def test_a_date_becomes_a_delay(app: Tasks, client: redis.asyncio.Redis, q
         ({'delay': 1e11}, TorrelqueValueError),
         ({'delay': 10**400}, TorrelqueValueError),
         ({'delay': float('nan')}, TorrelqueValueError),
-        ({'delay': datetime.timedelta(seconds=1)}, TorrelqueTypeError),
+        ({'delay': datetime.timedelta(seconds=-1)}, TorrelqueValueError),
         ({'eta': time.time() + 1e11}, TorrelqueValueError),
         ({'eta': datetime.datetime(9999, 1, 1, tzinfo=UTC)}, TorrelqueValueError),
         ({'eta': float('nan')}, TorrelqueValueError),

@@ -3,11 +3,11 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from torrelque import (
+    Duration,
     Torrelque,
     TorrelqueLookupError,
     TorrelqueSerialiser,
@@ -32,7 +32,7 @@ from .definition import Definition
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
 from .loops import Loops
-from .options import Group, Options, Priority, split_expiry
+from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
 from .serving import Queues, Serving, check_queues
 
@@ -73,7 +73,7 @@ class Tasks:
         self,
         queue: Torrelque,
         *,
-        keep: float | timedelta = 600,
+        keep: Duration = 600,
         make_queue: Callable[[], Torrelque] | None = None,
         queues: Queues = (),
         lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
@@ -84,15 +84,12 @@ class Tasks:
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
         if keep is None:
             raise TorrelqueTypeError('keep must be a number of seconds, not NoneType; 0 keeps nothing')
-        if isinstance(keep, timedelta):
-            keep = keep.total_seconds()
-        check_seconds(keep, 'keep', least=MIN_SECONDS)
         if lifespan is not None:
             check_call(lifespan, 'lifespan', 'app')
         if around_thread is not None:
             check_call(around_thread, 'around_thread', 'delivery')
         self._name = queue.name
-        self._keep = keep
+        self._keep = check_seconds(keep, 'keep', least=MIN_SECONDS)
         self._queues = check_queues(queues)
         self._lifespan = lifespan
         self._around_thread = around_thread
@@ -161,18 +158,18 @@ class Tasks:
         *,
         name: str | None = None,
         max_attempts: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         retry: RetryRule | None = None,
         group: Group | None = None,
         priority: Priority | None = None,
-        task_timeout: float | None = None,
-        result_ttl: float | None = None,
+        task_timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
         run_in: Literal['thread', 'process'] | None = None,
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
         queue: str | None = None,
-        expires: float | timedelta | None = None,
+        expires: Duration | None = None,
     ) -> TaskDecorator: ...
 
     def task(
@@ -181,18 +178,18 @@ class Tasks:
         *,
         name: str | None = None,
         max_attempts: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         retry: RetryRule | None = None,
         group: Group | None = None,
         priority: Priority | None = None,
-        task_timeout: float | None = None,
-        result_ttl: float | None = None,
+        task_timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
         run_in: Literal['thread', 'process'] | None = None,
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
         on_dead: Callable[[Delivery, BaseException], Any] | None = None,
         queue: str | None = None,
-        expires: float | timedelta | None = None,
+        expires: Duration | None = None,
     ) -> Any:
         """Decorate a function, so that its calls can be enqueued; called as usual it runs right here.
 
@@ -214,9 +211,9 @@ class Tasks:
         ``queue``, ``expires``, ``group``, ``priority``, ``task_timeout`` and ``result_ttl`` are as in
         `Enqueuer.options`.
         """
-        options = Options(
+        options = Options().changed(
             group=group, priority=priority, max_attempts=max_attempts, task_timeout=task_timeout, result_ttl=result_ttl,
-            queue=queue, expires=split_expiry(expires)['expires'],
+            queue=queue, expires=expires,
         )  # fmt: skip
         _check_running(timeout, run_in)
         if retry is not None:
@@ -239,9 +236,9 @@ class Tasks:
         max_retries: int = -1,
         retry_wait: RetryRule = 3,
         name: str | None = None,
-        timeout: float | None = None,
-        task_timeout: float | None = None,
-        result_ttl: float | None = None,
+        timeout: Duration | None = None,
+        task_timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
         run_in: Literal['thread', 'process'] | None = None,
         on_success: Callable[[Delivery, Any], Any] | None = None,
         on_error: Callable[[Delivery, BaseException], Any] | None = None,
@@ -266,7 +263,9 @@ class Tasks:
         check_attempts(max_retries, 'max_retries', least=0)
         most = -1 if max_retries == -1 else max_retries + 1
         group = FIFO + check_name(queue, 'queue')
-        options = Options(group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl)
+        options = Options().changed(
+            group=group, max_attempts=most, task_timeout=task_timeout, result_ttl=result_ttl
+        )
         _check_running(timeout, run_in)
         check_rule(retry_wait, 'retry_wait')
         check_hooks(on_success=on_success, on_error=on_error, on_dead=on_dead)
@@ -464,7 +463,7 @@ class Tasks:
         return f'the app has no function {name!r}; was its module imported?'
 
 
-def _check_running(timeout: float | None, run_in: str | None) -> None:
+def _check_running(timeout: Duration | None, run_in: str | None) -> None:
     """Refuse how a function is to run, where that is said."""
     if timeout is not None:
         check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)

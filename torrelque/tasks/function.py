@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from torrelque import TorrelqueBulkError, TorrelqueTypeError
+from torrelque import Duration, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 
 from .definition import Definition
@@ -96,18 +96,18 @@ class Enqueuer(Generic[P, T]):
     def options(
         self,
         *,
-        delay: float | None = None,
+        delay: Duration | None = None,
         eta: datetime.datetime | float | None = None,
         group: Group | None = None,
         priority: Priority | None = None,
         task_id: str | None = None,
         max_attempts: int | None = None,
-        task_timeout: float | None = None,
-        result_ttl: float | None = None,
+        task_timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
         max_tasks: int | None = None,
         queue: str | None = None,
         headers: Mapping[str, Any] | None = None,
-        expires: float | datetime.timedelta | datetime.datetime | None = None,
+        expires: Duration | datetime.datetime | None = None,
     ) -> 'Enqueuer[P, T]':
         """The same function with other options for calls; an option that is None stays as it is.
 

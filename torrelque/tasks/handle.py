@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any, Generic, TypeVar
 
 from torrelque import (
+    Duration,
     TorrelqueClosedError,
     TorrelqueError,
     TorrelqueLookupError,
@@ -94,7 +95,7 @@ class Handle(Generic[T]):
         await self
         return await self._loops.here().find(self._queue).get_task_state(self.id)
 
-    async def watch(self, timeout: float | None = None) -> AsyncGenerator[TorrelqueTaskState, None]:
+    async def watch(self, timeout: Duration | None = None) -> AsyncGenerator[TorrelqueTaskState, None]:
         """As `torrelque.Torrelque.watch`."""
         await self
         async for state in self._loops.here().find(self._queue).watch(self.id, timeout=timeout):
@@ -105,7 +106,7 @@ class Handle(Generic[T]):
         await self
         return await self._loops.here().find(self._queue).cancel(self.id)
 
-    async def result(self, timeout: float | None = None) -> T:
+    async def result(self, timeout: Duration | None = None) -> T:
         """Wait until the task has ended; what its function returned.  The task goes on when the call is cancelled.
 
         :param timeout: how long to wait (s), for ever by default.
@@ -138,7 +139,7 @@ class Handle(Generic[T]):
             raise failed
         return None if last is None else last.result  # type: ignore[return-value]  # what the function says
 
-    def wait_result(self, timeout: float | None = None) -> T:
+    def wait_result(self, timeout: Duration | None = None) -> T:
         """As `result`, for synchronous code.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.

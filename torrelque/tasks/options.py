@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torrelque import TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import (
     MAX_SECONDS,
     MIN_SECONDS,
@@ -30,7 +30,10 @@ Priority = int | Callable[..., int]
 
 @dataclass(frozen=True)
 class Options:
-    """How a call is enqueued.  None is as the function's decorator says, and there as the queue says."""
+    """How a call is enqueued.  None is as the function's decorator says, and there as the queue says.
+
+    Durations are in seconds; `changed` takes a ``datetime.timedelta`` as well.
+    """
 
     delay: float | None = None
     eta: float | None = None
@@ -49,23 +52,19 @@ class Options:
     """The same as a Unix time."""
 
     def __post_init__(self) -> None:
-        if self.delay is not None:
-            check_seconds(self.delay, 'delay')
-        if self.result_ttl is not None:
-            check_seconds(self.result_ttl, 'result_ttl', least=MIN_SECONDS)
-        if self.task_timeout is not None:
-            check_seconds(self.task_timeout, 'task_timeout', least=MIN_SECONDS, positive=True)
+        self._keep_seconds('delay')
+        self._keep_seconds('result_ttl', least=MIN_SECONDS)
+        self._keep_seconds('task_timeout', least=MIN_SECONDS, positive=True)
+        self._keep_seconds('expires', least=MIN_SECONDS, positive=True)
         if self.delay is not None and self.eta is not None:
             raise TorrelqueTypeError('delay and eta exclude each other')
         check_attempts(self.max_attempts)
         if self.max_tasks is not None:
             check_count(self.max_tasks, 'max_tasks')
-        if self.expires is not None:
-            check_seconds(self.expires, 'expires', least=MIN_SECONDS, positive=True)
-            if self.delay is not None and self.delay >= self.expires:
-                raise TorrelqueValueError(
-                    f'a task that is delayed by {self.delay:g} s and expires after {self.expires:g} s would never run'
-                )
+        if self.expires is not None and self.delay is not None and self.delay >= self.expires:
+            raise TorrelqueValueError(
+                f'a task that is delayed by {self.delay:g} s and expires after {self.expires:g} s would never run'
+            )
         if self.headers is not None:
             check_headers(self.headers)
         for name in ('group', 'task_id', 'queue'):
@@ -76,6 +75,12 @@ class Options:
             check_choice(getattr(self, name), name)
         if self.priority is not None and not callable(self.priority):
             check_priority(self.priority)
+
+    def _keep_seconds(self, name: str, **bounds: Any) -> None:
+        """Keep a duration in seconds, whatever it was given as."""
+        duration = getattr(self, name)
+        if duration is not None:
+            object.__setattr__(self, name, check_seconds(duration, name, **bounds))
 
     def changed(self, **changes: Any) -> 'Options':
         """The same options with changes, of which None changes nothing.  An ``eta`` takes the place of a ``delay``, and
@@ -110,12 +115,10 @@ def check_headers(headers: Any) -> Mapping[str, Any]:
     return headers
 
 
-def split_expiry(expires: 'float | datetime.timedelta | datetime.datetime | None') -> dict[str, float | None]:
+def split_expiry(expires: 'Duration | datetime.datetime | None') -> 'dict[str, Duration | None]':
     """What is said by ``expires``: a time to be, or an instant."""
     if isinstance(expires, datetime.datetime):
         return {'deadline': instant(expires, 'expires')}
-    if isinstance(expires, datetime.timedelta):
-        expires = expires.total_seconds()
     return {'expires': expires}
 
 

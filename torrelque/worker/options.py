@@ -53,8 +53,7 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
     queues: list[Any]
     if isinstance(steal, (str, bytes)) or not isinstance(steal, Iterable):
         raise TorrelqueTypeError(f'steal must be queues, not {steal!r}')
-    if isinstance(queue, (list, tuple)) and queue and all(_is_app(one) for one in queue):
-        queue = queue[0] if len(queue) == 1 else Apps(queue)
+    queue = _joined(queue)
     if isinstance(queue, (type, str, bytes)):
         raise TorrelqueTypeError(f'a worker serves a Torrelque, an app, or several, not {queue!r}')
     if isinstance(queue, Torrelque):
@@ -89,6 +88,13 @@ def serve(queue: Any, handler: Callable[[Any], Any] | None, steal: Sequence[Torr
             raise TorrelqueTypeError(f'a handler must be a function or a coroutine function, not {handler!r}')
         check.check_call(handler, 'a handler', 'delivery')
     return Served(queues, [*steal], weights, app, handler or _nobody)
+
+
+def _joined(queue: Any) -> Any:
+    """Several apps as one; whatever else a worker may be given stays as it is."""
+    if isinstance(queue, (list, tuple)) and queue and all(_is_app(one) for one in queue):
+        return queue[0] if len(queue) == 1 else Apps(queue)
+    return queue
 
 
 def _is_app(value: Any) -> bool:

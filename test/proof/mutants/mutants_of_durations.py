@@ -52,6 +52,12 @@ DURATIONS = (
         ('worker_durations::test_what_a_handler_raises_and_a_job_says_may_be_a_timedelta',),
     ),
     Mutant(
+        'duration-of-a-call', BEYOND, 'a result_ttl that is a timedelta does not fit into a payload',
+        (client('tasks/options', 'object.__setattr__(self, name, check_seconds(duration, name, **bounds))',
+                'check_seconds(duration, name, **bounds)'),),
+        ('tasks_durations::test_a_call_and_a_decorator_take_timedeltas',),
+    ),
+    Mutant(
         'duration-of-a-move', BEYOND, 'a clock that was moved by a timedelta does not know how far',
         (client('testing/clock', 'seconds = _distance(seconds)\n        await', '_distance(seconds)\n        await'),),
         ('testing_clock::test_clock_is_moved_by_a_timedelta',),

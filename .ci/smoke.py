@@ -1,0 +1,75 @@
+"""What an installed package has to do, on a server of its own: run by `release.py` in a clean environment."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torrelque
+import torrelque.sync
+from torrelque.embedded import Server
+from torrelque.tasks import Tasks
+from torrelque.worker import Delivery, Worker
+
+
+def import_all() -> int:
+    """Import all modules; how many.  What only an extra brings along may be missing."""
+    count = 0
+    for module in pkgutil.walk_packages(torrelque.__path__, 'torrelque.'):
+        if module.name.endswith('.__main__'):
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as exc:
+            if (exc.name or 'torrelque').partition('.')[0] == 'torrelque':
+                raise
+        count += 1
+    return count
+
+
+async def use(server: Server) -> None:
+    """A task by hand, one of a worker, one of a decorated function."""
+    async with server.client() as client, torrelque.Torrelque(client, queue='plain') as queue:
+        await queue.enqueue({'n': 1}, group='a', priority=1)
+        task_id, task = await queue.dequeue(10)
+        assert (task, await queue.release(task_id)) == ({'n': 1}, True)
+
+        async def handle(delivery: Delivery) -> int:
+            return int(delivery.task) + 1
+
+        doubled = await queue.enqueue(1)
+        await Worker(queue, handle, burst=True).run()
+        assert (await queue.get_task_state(doubled)).result == 2
+
+        async with torrelque.Torrelque(client, queue='calls') as calls:
+            app = Tasks(calls)
+
+            @app.task
+            def plus(a: int, b: int) -> int:
+                return a + b
+
+            handle_of_call = await plus.enqueue(1, b=2)
+            await Worker(app, burst=True).run()
+            assert await handle_of_call.result(timeout=10) == 3
+
+
+def main() -> None:
+    """Try all of it, and say where."""
+    place = Path(torrelque.__file__).resolve()
+    assert Path(sys.prefix).resolve() in place.parents, place
+    count = import_all()
+    with Server() as server:
+        asyncio.run(use(server))
+        with server.sync_client() as client, torrelque.sync.Torrelque(client, queue='sync') as queue:
+            queue.enqueue('task')
+            task_id, task = queue.dequeue(10)
+            assert (task, queue.release(task_id)) == ('task', True)
+    print(f'torrelque {version("torrelque")} with Python {sys.version.split()[0]}: {count} modules, all works')
+
+
+if __name__ == '__main__':
+    main()
