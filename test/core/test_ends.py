@@ -345,34 +345,6 @@ def test_an_object_can_be_closed_after_its_loop(server: RealServer) -> None:
         gc.collect()
 
 
-@pytest.mark.parametrize('turns', range(1, 8))
-def test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along(
-    server: RealServer, turns: int
-) -> None:
-    async def main() -> None:
-        others = asyncio.all_tasks()
-        async with server.client() as client:
-            before = len(await client.client_list())
-            queue = Torrelque(client)
-            # One connection is for calls, one waits at the bell.
-            waiting = asyncio.ensure_future(queue.dequeue())
-            await until_waiting(client)
-            asyncio.ensure_future(queue.aclose())
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            ending = asyncio.all_tasks() - others
-            for task in ending:
-                task.cancel()
-            await asyncio.wait(ending)
-            await asyncio.gather(waiting, return_exceptions=True)
-            await queue.aclose()
-            # It is the object that has closed them, and not the collector.
-            while len(await client.client_list()) > before:
-                await asyncio.sleep(0.005)
-
-    asyncio.run(asyncio.wait_for(main(), 60))
-
-
 def test_consumers_that_end_with_their_loop_strand_nothing(server: RealServer) -> None:
     async def main(turns: int) -> Torrelque:
         client = server.client()

@@ -209,7 +209,7 @@ class Enqueuer(Generic[P, T]):
         async def send(call: Call) -> str:
             return await self._send_now(here, self._pack_call(call), call.args, call.kwargs)
 
-        call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.queue.name)
+        call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.name)
         return await enqueue_through(self._definition.middleware, call, send)
 
     def _begin(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
@@ -264,7 +264,8 @@ class Enqueuer(Generic[P, T]):
             return [*await queue.enqueue_many(map(self._pack_call, calls), **given)]
 
         while some := [*itertools.islice(arguments, TOGETHER)]:
-            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), queue.name) for args in some]
+            name = self._queue or here.name
+            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), name) for args in some]
             try:
                 for args in some:
                     self._definition.check(args, {})

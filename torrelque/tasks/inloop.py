@@ -20,6 +20,8 @@ class InLoop:
 
     queue: Torrelque
     """The object of the app's own queue in the loop."""
+    name: str
+    """What the app calls its own queue."""
 
     def __init__(
         self, loops: object, name: str, ground: Ground | None, queue: Torrelque, own: bool, owns_client: bool
@@ -27,11 +29,12 @@ class InLoop:
         # Legend.  _loops: what the app has in all event loops, while the app lives.  _own: whether the queue object was
         # made by the app.  _owns_client: whether its client was, too.  _lasting: whether the app was closed before the
         # event loop.  _variants: copies of the queue object, by name and ``max_tasks`` where these are others.
-        # _orders: of ordered queues, by their groups.  _others: queue objects that are closed as well.  _name: what the
-        # app calls its own queue.  _ground: what the app stands on, if that is not its own server.
+        # _orders: of ordered queues, by their groups.  _others: queue objects that are closed as well.  _ground: what
+        # the app stands on, if that is not its own server.
         self._loops = weakref.ref(loops)
         self.queue = queue
-        self._name, self._ground = name, ground
+        self.name = name
+        self._ground = ground
         self._own = own
         self._owns_client = owns_client
         self._lasting = False
@@ -52,7 +55,7 @@ class InLoop:
         so many."""
         if name is None and max_tasks is None:
             return self.queue
-        if name == self._name:
+        if name == self.name:
             return self.find(None, max_tasks)
         queue = self._variants.get((name, max_tasks))
         if queue is None:

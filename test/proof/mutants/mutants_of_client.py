@@ -193,12 +193,12 @@ CANCEL = (
     Mutant(
         'closing-cut-off', 7, 'a loop that ends while an object is being closed leaves its connection at the bell open',
         (client('aio/session', 'if closing.cancelled():', 'if False:'),),
-        ('ends::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
+        ('objects::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
     ),
     Mutant(
         'closing-cut-off-twice', 7, 'an object whose closing was cut off by the end of the loop cannot be closed again',
         (client('aio/session', ' and not self._closing.done()', ''),),
-        ('ends::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
+        ('objects::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
     ),
 )  # fmt: skip
 
