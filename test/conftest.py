@@ -19,6 +19,7 @@ import redis
 import redis.asyncio
 
 from support.bounding import Bound, bind, bind_workers, rebind
+from support.commanding import Folder
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
 from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
@@ -163,6 +164,12 @@ def queue_name(request: pytest.FixtureRequest) -> str:
 async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
     async with Torrelque(client, queue=queue_name) as queue:
         yield queue
+
+
+@pytest.fixture
+def folder(server: RealServer, queue_name: str, tmp_path: Path) -> Folder:
+    """A folder for an application that is started by command, on the server and the queue of the test."""
+    return Folder(tmp_path, server, queue_name)
 
 
 @pytest.fixture(autouse=True)

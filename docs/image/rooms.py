@@ -55,8 +55,9 @@ def floors() -> list[list[Room]]:
     aio, sync = modules('aio'), modules('sync')
     both = [name for name in aio if name in sync]
     scripts = sorted(path.stem for path in (PACKAGE / 'script').glob('[a-z]*.lua'))
-    values = [name for name in modules('') if name not in ('base', 'embedded')]
+    values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
+        [Room('cli/', 'the command torrelque', ['parser', 'run', 'serve', 'supervise', '…'])],
         [
             Room('tasks/', 'decorated functions whose calls are tasks', ['app', 'function', '…']),
             Room('testing/', 'aids for tests of applications', ['clock', 'idle', '…']),

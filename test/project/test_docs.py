@@ -92,7 +92,7 @@ def marked(kind: str) -> pytest.MarkDecorator:
 async def run(block: Block, namespace: dict[str, Any]) -> None:
     """Run a block; a traceback has the page's lines."""
     source = '\n' * (block.line - 1) + block.code
-    code = compile(source, str(block.page), 'exec', flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(source, str(block.page), 'exec', flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, namespace)
     if inspect.iscoroutine(result):
         await result

@@ -15,7 +15,7 @@ PACKAGE = ROOT / 'torrelque'
 PAGE = ROOT / 'docs' / 'errors.md'
 GAP = '…'
 
-_ERROR = re.compile(r'\w+Error|Reject|Retry')
+_ERROR = re.compile(r'\w+Error|Reject|Retry|Failure')
 _LEVELS = {'info', 'warning', 'error', 'exception', 'log', 'critical'}
 """What the log says at DEBUG is for those who read the code."""
 _INTERNAL = {'AssertionError', 'KeyError', 'NotImplementedError'}

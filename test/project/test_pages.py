@@ -157,6 +157,31 @@ def test_page_of_the_worker_has_every_event_of_its_log() -> None:
     assert {*written} - {'task_id'} == {*EVENTS}
 
 
+# The comparison with others
+
+COMPARISON = ROOT / 'docs' / 'comparison.md'
+NOTHING_FOUND = re.compile(r'(none|no|not said|not found out|one)\b.*|\u2013')
+
+
+def test_what_the_comparison_says_of_others_tells_how_it_was_found() -> None:
+    text = COMPARISON.read_text().partition('## When a worker is killed')[2]
+    rows = [row.strip('| ').split(' | ') for row in re.findall(r'(?m)^\| .+', text)]
+    others = [row for row in rows if row[0] not in ('system', 'Torrelque')]
+    assert len(others) == 10 * text.count('\n| system |')
+    found = [f'{row[0]}: {cell}' for row in others for cell in row[1:] if not re.search('[ᵗˢᵈ]', cell)]
+    assert [cell for cell in found if not NOTHING_FOUND.fullmatch(cell.partition(': ')[2])] == []
+
+
+def test_pages_about_others_name_the_same_versions() -> None:
+    table = COMPARISON.read_text().partition('## Versions')[2].partition('\n## ')[0]
+    versions = dict(re.findall(r'(?m)^\| (\w+) \| (\d+\.\d+\.\d+)', table))
+    coming = ' '.join((ROOT / 'docs' / 'coming-from.md').read_text().split('```')[0].split())
+    assert len(versions) == 10
+    told = {name: version for name, version in versions.items() if f'{name} ' in coming}
+    assert len(told) == 8
+    assert {name for name, version in told.items() if f'{name} {version}' not in coming} == set()
+
+
 # The page of the architecture
 
 _FILE = re.compile(r'[\w/.-]+\.(?:py|lua|md)\b')

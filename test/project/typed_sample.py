@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import pickle
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterator, Iterator
+from datetime import date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import redis
 import redis.asyncio
@@ -31,6 +33,8 @@ from torrelque import (
     TorrelqueWatch,
     read_outcome,
 )
+from torrelque.tasks import Depends, Handle, Tasks, injected
+from torrelque.worker import Delivery, Worker
 
 if TYPE_CHECKING:
     # Checkers have it in their own stubs.
@@ -223,3 +227,65 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         assert_type(queue.get_task_state(ids[0]), TorrelqueTaskState)
         queue.command('PING')
     queue.close()
+
+
+# Decorated functions
+
+
+@dataclasses.dataclass
+class Item:
+    number: int
+    price: float = 0.0
+
+
+class Session:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def add(self, item: Item) -> str:
+        return f'{self.name}: {item.number}'
+
+
+def name_of(delivery: Delivery) -> str:
+    return str(delivery.id)
+
+
+async def open_session(name: Annotated[str, Depends(name_of)]) -> AsyncIterator[Session]:
+    yield Session(name)
+
+
+def open_plain_session(name: str = Depends(name_of)) -> Iterator[Session]:
+    yield Session(name)
+
+
+async def add(item: Item, when: datetime, session: Annotated[Session, Depends(open_session)] = injected) -> str:
+    assert_type(session, Session)
+    return session.add(item)
+
+
+async def add_again(item: Item, *, session: Session = Depends(open_session)) -> Item:
+    return dataclasses.replace(item, price=float(bool(session.add(item))))
+
+
+def add_here(item: Item, session: Session = Depends(open_plain_session)) -> date:
+    assert session.add(item)
+    return date(2026, 1, item.number)
+
+
+async def run_tasks(client: redis.asyncio.Redis, name: str) -> None:
+    """An application of decorated functions, of which parameters are made in the worker."""
+    async with Torrelque(client, queue=name) as queue, Tasks(queue, types='msgspec') as app:
+        sending, again, here = app.task(add), app.task(max_attempts=2)(add_again), app.task(add_here)
+        now = datetime.now(timezone.utc)
+        handle = await sending.enqueue(Item(1), now)
+        assert_type(handle, Handle[str])
+        other = await again.options(delay=timedelta(0)).enqueue(item=Item(2))
+        assert_type(other, Handle[Item])
+        others = await here.map([Item(3)])
+        assert_type(others, list[Handle[date]])
+        async with Worker(app):
+            assert assert_type(await handle.result(60), str) == f'{handle.id}: 1'
+            assert assert_type(await other.result(60), Item) == Item(2, 1.0)
+            assert assert_type(await others[0].result(60), date) == date(2026, 1, 3)
+        assert_type(await sending(Item(4), now, session=Session('mine')), str)
+        assert_type(here(Item(4), Session('mine')), date)

@@ -319,6 +319,7 @@ def use_in_loops(url: str) -> None:
         ('http://:secret@host', 'begins with one of redis://'),
         ('localhost:6379', 'begins with one of'),
         ('redis://:secret@host:port', 'cannot be meant'),
+        ('redis://:sec/ret@host', 'percent-encoded'),
         ('redis+sentinel://:secret@host', 'ends with the name of the service'),
         ('redis+sentinel://:secret@host:26379/service/1/2', 'ends with the name'),
         ('redis+sentinel:///service', 'names no host'),
@@ -330,7 +331,7 @@ def use_in_loops(url: str) -> None:
 def test_an_address_that_cannot_be_meant_is_refused_without_its_password(url: str, text: str) -> None:
     with pytest.raises(TorrelqueValueError, match=text) as caught:
         Tasks.from_url(url)
-    assert 'secret@' not in str(caught.value)
+    assert 'secret@' not in str(caught.value) and "'sec'" not in str(caught.value)
 
 
 def test_an_address_is_shown_without_its_password() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from torrelque import (
     TorrelqueTypeError,
     TorrelqueValueError,
 )
-from torrelque.tasks import Call, CallNext, TaskFailedError, Tasks, current
+from torrelque.tasks import Call, CallNext, Depends, TaskFailedError, Tasks, current
 from torrelque.testing import Eager, eager
 
 NOWHERE = 'redis://nowhere.invalid'
@@ -107,6 +109,48 @@ async def test_arguments_and_results_are_what_the_serialiser_makes_of_them(app: 
             await note.map([1, {2}, 3])
         assert len(info.value.task_ids) == 1 and info.value.queue == 'shop'
         assert [task.args for task in ran.tasks] == [(['a', 'b'],), (1,)]
+
+
+@dataclasses.dataclass
+class Parcel:
+    to: str
+    since: datetime.date
+
+
+async def test_types_are_carried_as_over_a_server(app: Tasks) -> None:
+    pytest.importorskip('msgspec')
+
+    @app.task
+    async def forward(parcel: Parcel, by: datetime.timedelta) -> Parcel:
+        return dataclasses.replace(parcel, since=parcel.since + by)
+
+    unfit: Any = forward
+    with eager(app) as ran:
+        handle = await forward.enqueue(Parcel('joe', datetime.date(2026, 1, 31)), datetime.timedelta(days=1))
+        assert await handle.result() == Parcel('joe', datetime.date(2026, 2, 1))
+        assert (await handle.state()).result == {'to': 'joe', 'since': '2026-02-01'}
+        assert ran.tasks[0].args == ({'to': 'joe', 'since': '2026-01-31'}, 'P1D')
+        with pytest.raises(TorrelqueTypeError, match='by'):
+            await unfit.enqueue(Parcel('joe', datetime.date(2026, 1, 31)), 'tomorrow')
+
+
+async def test_dependencies_are_made_and_cleaned_up(app: Tasks) -> None:
+    events: list[str] = []
+
+    async def connect() -> AsyncIterator[str]:
+        events.append('connect')
+        yield 'connection'
+        events.append('close')
+
+    @app.task
+    async def work(number: int, connection: str = Depends(connect)) -> str:
+        events.append('work')
+        return f'{connection} {number}'
+
+    with eager(app) as ran:
+        assert await (await work.enqueue(1)).result() == 'connection 1'
+        assert ran.tasks[0].args == (1,)
+    assert events == ['connect', 'work', 'close']
 
 
 async def test_a_result_that_cannot_be_kept_is_dealt_with_as_by_a_worker(app: Tasks) -> None:

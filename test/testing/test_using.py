@@ -113,6 +113,7 @@ async def test_options_and_serialiser_stay_those_of_the_app(queue: Torrelque, cl
     own.task_timeout, own.result_ttl = 11, 13
     app = Tasks(own)
     app.task(name='add')(add)
+    written.clear()
     with using(app, queue):
         assert (app.queue.max_tasks, app.queue.task_timeout, app.queue.result_ttl) == (7, 11, 13)
         handle = await app.enqueue('add', (1,), (2,))

@@ -4,7 +4,9 @@ It stands on the public names of `torrelque` and `torrelque.worker`, on `torrelq
 of the worker open to other layers by an ``__all__`` of their own.
 """
 
+from .adapters import Adapter, Types
 from .app import Tasks
+from .depends import Depends, injected
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle, TaskFailedError
 from .producing import Call, CallNext, EnqueueMiddleware
@@ -12,8 +14,10 @@ from .running import current
 from .serving import Serving
 
 __all__ = [
+    'Adapter',
     'Call',
     'CallNext',
+    'Depends',
     'EnqueueMiddleware',
     'Enqueuer',
     'FifoDecorator',
@@ -24,5 +28,7 @@ __all__ = [
     'TaskDecorator',
     'TaskFailedError',
     'Tasks',
+    'Types',
     'current',
+    'injected',
 ]

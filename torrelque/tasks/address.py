@@ -64,7 +64,9 @@ def make_client(url: str | None = None) -> redis.asyncio.Redis | redis.asyncio.R
     except TorrelqueValueError:
         raise
     except (ValueError, TypeError, redis.exceptions.RedisError) as exc:
-        raise TorrelqueValueError(f'the address {shown(url)!r} cannot be meant: {exc}') from None
+        # A password with a slash in it is taken for a port, and told by the error; so that is not repeated.
+        reason = 'in a password / # ? @ : and % are percent-encoded' if '@' in url else exc
+        raise TorrelqueValueError(f'the address {shown(url)!r} cannot be meant: {reason}') from None
 
 
 async def close_client(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:

@@ -27,6 +27,7 @@ from torrelque.protocol.check import (
 from torrelque.worker import Delivery, Job, RetryRule
 from torrelque.worker.retry import check_rule
 
+from .adapters import Types
 from .address import find_url, make_client
 from .definition import Definition
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
@@ -35,6 +36,7 @@ from .loops import Loops
 from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
 from .serving import Queues, Serving, check_queues
+from .types import Choice, make_types
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -62,6 +64,10 @@ class Tasks:
     :param around_thread: see `torrelque.worker.Worker`; it goes before that of the worker.
     :param middleware: what calls go through before they are enqueued, the first outermost; see
         `torrelque.tasks.EnqueueMiddleware`.
+    :param types: what carries arguments and results over JSON by the annotations of the functions.  ``'auto'``:
+        pydantic, where an annotation has a model or another type of pydantic; else msgspec, if that is installed; and
+        nothing where the queue's serialiser does not write JSON.  ``'msgspec'`` or ``'pydantic'``: that one.  None: no
+        conversion and no check.  Or an object whose ``adapter(annotation)`` makes a `torrelque.tasks.Adapter`.
 
     An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
     it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
@@ -79,6 +85,7 @@ class Tasks:
         lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
         middleware: Sequence[EnqueueMiddleware] = (),
+        types: Choice | Types | None = 'auto',
     ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
@@ -96,6 +103,7 @@ class Tasks:
         self._middleware = check_middleware(middleware)
         if make_queue is not None and not callable(make_queue):
             raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
+        self._types = make_types(types, queue.serialiser)
         self._loops = Loops(queue, make_queue)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
@@ -225,7 +233,8 @@ class Tasks:
         )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(Function(self._loops, Definition(function, name, options, job, None, self._middleware)))
+            definition = Definition(function, name, options, job, None, self._middleware, self._types)
+            return self._add(Function(self._loops, definition))
 
         return decorate if function is None else decorate(function)
 
@@ -275,7 +284,7 @@ class Tasks:
         )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            definition = Definition(function, name, options, job, group, self._middleware)
+            definition = Definition(function, name, options, job, group, self._middleware, self._types)
             return self._add(FifoFunction(self._loops, definition))
 
         return decorate
@@ -370,7 +379,12 @@ class Tasks:
         return any(definition.job.on_dead is not None for definition in self._definitions.values())
 
     async def prepare(self) -> None:
-        """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim."""
+        """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim.
+
+        :raises TorrelqueTypeError: an annotation of a function names what is not there.
+        """
+        for definition in self._definitions.values():
+            definition.callee.complete()
         here = self._loops.begin()
         for definition in self._definitions.values():
             if definition.fifo is not None:

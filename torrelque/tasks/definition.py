@@ -5,13 +5,15 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torrelque import TorrelqueTypeError
 from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
 from torrelque.worker import Job
 
+from .adapters import Types
+from .callee import Callee
 from .expiry import refuse_expired
 from .options import Options, check_fits
 from .producing import EnqueueMiddleware
@@ -40,6 +42,7 @@ class Definition:
         job: Job,
         fifo: str | None,
         middleware: tuple[EnqueueMiddleware, ...] = (),
+        types: Types | None = None,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise TorrelqueTypeError(f'not a function: {function!r}')
@@ -52,10 +55,16 @@ class Definition:
         """The group of its ordered queue, if it has one."""
         self.middleware = middleware
         """What its calls go through before they are enqueued."""
-        try:
-            self.signature = inspect.signature(function)
-        except (TypeError, ValueError) as exc:
-            raise TorrelqueTypeError(f'the arguments of {function!r} are not known: {exc}') from exc
+        self.callee = Callee(function, self.name, types)
+        self.signature = self.callee.signature
+        """The arguments of a call."""
+        converter = self.callee.converter
+        self.encode = None if converter is None else converter.encode
+        """What makes plain JSON values of the arguments of a call; None where they are sent as they are."""
+        self.sent: Collection[tuple[type, ...]] = () if converter is None else converter.sent
+        """Kinds of arguments, all given by their place, that need none of that."""
+        self.decode_result = None if converter is None else converter.decode_result
+        """What makes the result of what is kept of it; None where it is kept as it is."""
         for choice in ('group', 'priority'):
             check_fits(getattr(options, choice), choice, self.signature)
         self.keep = job.keep
@@ -72,10 +81,19 @@ class Definition:
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse arguments that are not those of the function."""
         if kwargs or not self._least <= len(args) <= self._most:
-            try:
-                self.signature.bind(*args, **kwargs)
-            except TypeError as exc:
-                raise TorrelqueTypeError(f'{self.name}{self.signature}: {exc}') from None
+            self.callee.check_call(args, kwargs)
+
+    @property
+    def spends(self) -> bool:
+        """Whether an argument may be one that can be gone through only once: then `unpack` gives it once more."""
+        return self.callee.converter is not None and self.callee.converter.spends
+
+    def unpack(self, payload: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call, as the function gets them, of its payload."""
+        args, kwargs = payload.get('args', ()), payload.get('kwargs', {})
+        if self.callee.converter is not None:
+            args, kwargs = self.callee.converter.decode(args, kwargs)
+        return tuple(args), kwargs
 
     def extras(self, options: Options) -> dict[str, Any]:
         """What the payload of a call says of its options."""
@@ -97,7 +115,8 @@ class Definition:
     @functools.cached_property
     def job(self) -> Job:
         """What a worker does with its tasks, where a call said nothing else."""
-        return self._job._replace(call=make_call(self.function, self.signature))
+        self.callee.complete()
+        return self._job._replace(call=make_call(self.callee), encode=self.callee.encode_result)
 
     def job_of(self, task: dict[str, Any]) -> Job:
         """What a worker does with a task."""

@@ -30,12 +30,17 @@ class Enqueuer(Generic[P, T]):
     def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
         # Legend.  _plain: whether calls are sent in no order, and through no middleware.  _loops: what the app has in
         # its event loops.  _definition: what it knows of the function.  _options: how calls are enqueued.  _queue: the
-        # name of the queue, where it is not the app's own.  _head: what all payloads begin with.  _given: the options
-        # that all calls pass to the queue alike.  _moves: whether some option is another for each call.
+        # name of the queue, where it is not the app's own.  _encode, _decode: what makes plain JSON values of
+        # arguments, and the result of such, if anything must.  _sent: kinds of arguments that need none of that.
+        # _head: what all payloads begin with.  _given: the options that all calls pass to the queue alike.  _moves:
+        # whether some option is another for each call.
         self._loops = loops
         self._definition = definition
         self._options = options
         self._queue = options.queue
+        self._encode = definition.encode
+        self._sent = definition.sent
+        self._decode = definition.decode_result
         self._plain = definition.fifo is None and not definition.middleware
         extras = definition.extras(options)
         self._head = {'task': definition.name, **extras}
@@ -146,12 +151,14 @@ class Enqueuer(Generic[P, T]):
 
     def handle(self, task_id: str) -> Handle[T]:
         """A handle of a call of the function that was enqueued before, maybe by another process."""
-        return Handle(self._loops, check_name(task_id, 'a task id'), queue=self._queue)
+        return Handle(self._loops, check_name(task_id, 'a task id'), queue=self._queue, decode=self._decode)
 
     # Parts
 
-    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _pack(self, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         self._definition.check(args, kwargs)
+        if self._encode is not None and (kwargs or (*map(type, args),) not in self._sent):
+            args, kwargs = self._encode(args, kwargs)
         payload = self._head.copy()
         if args:
             payload['args'] = args
@@ -165,6 +172,11 @@ class Enqueuer(Generic[P, T]):
         payload['expires'] = self._options.expires_now()
         return payload
 
+    def _choose(self, choose: Callable[..., Any], payload: dict[str, Any]) -> Any:
+        """What a function of the arguments says of a call that is in a payload already."""
+        args, kwargs = self._definition.unpack(payload)
+        return choose(*args, **kwargs)
+
     def _gone(self, here: InLoop) -> float | None:
         """How long (s) a result would be there, where nothing is kept of a task without a result."""
         return None if self._definition.keep or self._options.result_ttl is not None else here.queue.result_ttl
@@ -174,7 +186,7 @@ class Enqueuer(Generic[P, T]):
             return await self._enqueue_otherwise(payload, args, kwargs)
         here = self._loops.here()
         task_id = await self._send_now(here, payload, args, kwargs)
-        return Handle(self._loops, task_id, self._gone(here), None, self._queue)
+        return Handle(self._loops, task_id, self._gone(here), None, self._queue, self._decode)
 
     async def _enqueue_otherwise(
         self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -184,7 +196,7 @@ class Enqueuer(Generic[P, T]):
             return await self._begin(payload, args, kwargs)
         here = self._loops.here()
         task_id = await self._send_through(here, payload, args, kwargs)
-        return Handle(self._loops, task_id, self._gone(here), None, self._queue)
+        return Handle(self._loops, task_id, self._gone(here), None, self._queue, self._decode)
 
     async def _send_now(
         self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -195,6 +207,8 @@ class Enqueuer(Generic[P, T]):
             given = {**given, 'delay': options.delay_now()}
             if options.deadline is not None:
                 payload['expires'] = options.expires_now()
+            if self._definition.spends:
+                args, kwargs = self._definition.unpack(payload)
             if callable(options.group):
                 given['group'] = options.group(*args, **kwargs)
             if callable(options.priority):
@@ -209,6 +223,8 @@ class Enqueuer(Generic[P, T]):
         async def send(call: Call) -> str:
             return await self._send_now(here, self._pack_call(call), call.args, call.kwargs)
 
+        if self._definition.spends:
+            args, kwargs = self._definition.unpack(payload)
         call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.name)
         return await enqueue_through(self._definition.middleware, call, send)
 
@@ -226,7 +242,8 @@ class Enqueuer(Generic[P, T]):
             way = self._send_through if alone else self._send_now
             return await way(here, payload, args, kwargs)
 
-        return Handle(self._loops, None, self._gone(here), order.add(send, f'enqueueing {self.name}', alone=alone))
+        sending = order.add(send, f'enqueueing {self.name}', alone=alone)
+        return Handle(self._loops, None, self._gone(here), sending, None, self._decode)
 
     async def _map(self, arguments: Iterator[tuple[Any, ...]]) -> list[Handle[T]]:
         options = self._options
@@ -238,7 +255,7 @@ class Enqueuer(Generic[P, T]):
             given['delay'] = options.delay_now()
         for name in ('group', 'priority'):
             if callable(choose := given.get(name)):
-                given[name] = functools.partial(_of_payload, choose)
+                given[name] = functools.partial(self._choose, choose)
         pack = self._pack_dated if options.deadline is not None else functools.partial(self._pack, kwargs={})
 
         async def send() -> list[Any]:
@@ -251,7 +268,7 @@ class Enqueuer(Generic[P, T]):
 
         ids = await (send() if fifo is None else here.order(fifo).add(send, f'enqueueing {self.name}', alone=True))
         gone = self._gone(here)
-        return [Handle(self._loops, task_id, gone, None, self._queue) for task_id in ids]
+        return [Handle(self._loops, task_id, gone, None, self._queue, self._decode) for task_id in ids]
 
     async def _map_through(
         self, here: InLoop, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any]
@@ -307,6 +324,8 @@ class Function(_Decorated[P, R, T]):
     """An `Enqueuer` that, called as usual, runs right here; ``function`` is the function itself."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._definition.callee.makes:
+            self._definition.callee.check_direct(args, kwargs)
         return self.function(*args, **kwargs)
 
 
@@ -344,7 +363,3 @@ class FifoDecorator(Protocol):
 
     @overload
     def __call__(self, function: Callable[P, T], /) -> FifoFunction[P, T, T]: ...
-
-
-def _of_payload(choose: Callable[..., Any], payload: dict[str, Any]) -> Any:
-    return choose(*payload.get('args', ()))

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from torrelque import (
@@ -51,7 +51,7 @@ class Handle(Generic[T]):
     wait for that, too.
     """
 
-    __slots__ = ('_gone', '_id', '_loops', '_queue', '_sending', '_since')
+    __slots__ = ('_decode', '_gone', '_id', '_loops', '_queue', '_sending', '_since')
 
     def __init__(
         self,
@@ -60,13 +60,15 @@ class Handle(Generic[T]):
         gone: float | None = None,
         sending: 'asyncio.Future[str] | None' = None,
         queue: str | None = None,
+        decode: Callable[[Any], Any] | None = None,
     ) -> None:
         # Legend.  _loops: what the app has in its event loops.  _queue: the name of the queue, where it is not the
-        # app's own.  _gone: after how many seconds the lack of a result says
-        # nothing any more; None is at once.  _sending: the call that brings the id.  _since: when the handle was made,
-        # by the monotonic clock (s).
+        # app's own.  _decode: makes the result of what is kept of it, if anything must.  _gone: after how many seconds
+        # the lack of a result says nothing any more; None is at once.  _sending: the call that brings the id.  _since:
+        # when the handle was made, by the monotonic clock (s).
         self._loops = loops
         self._queue = queue
+        self._decode = decode
         self._id = task_id
         self._gone = gone
         self._sending = sending
@@ -112,6 +114,7 @@ class Handle(Generic[T]):
         :param timeout: how long to wait (s), for ever by default.
         :raises TaskFailedError: it is dead, was rejected or cancelled.
         :raises TorrelqueTimeoutError: it has not ended in time.
+        :raises TorrelqueTypeError: what is kept of the result is not what the function's annotation says here.
         :raises TorrelqueLookupError: the queue knows nothing of the task, and nobody can tell what it came to.
 
         The final state of a task is there for the ``result_ttl`` of the call or the function, or for as long as the app
@@ -137,7 +140,8 @@ class Handle(Generic[T]):
             failed = TaskFailedError(self.id, last.status, last.error)
             failed.queue = queue.name
             raise failed
-        return None if last is None else last.result  # type: ignore[return-value]  # what the function says
+        result = None if last is None else last.result
+        return result if self._decode is None else self._decode(result)  # type: ignore[return-value]  # as the function
 
     def wait_result(self, timeout: Duration | None = None) -> T:
         """As `result`, for synchronous code.

@@ -10,12 +10,15 @@ import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
-from torrelque.protocol.check import is_async
-from torrelque.worker import ChildDelivery, Delivery, Reject
+from torrelque.worker import ChildDelivery, Delivery
+
+from .adapters import Types
+from .callee import Callee
+from .injecting import call_async, call_plain
 
 __all__ = ['current', 'running_for']
 
@@ -70,36 +73,51 @@ def running_for(delivery: Delivery) -> Iterator[None]:
         _running.set(before)
 
 
-def check_fit(signature: inspect.Signature, task: Any, error: TypeError) -> None:
-    """Reject a task whose arguments are not those of its function, which no further attempt will mend."""
-    try:
-        signature.bind(*task.get('args', ()), **task.get('kwargs', {}))
-    except TypeError as exc:
-        raise Reject(f'the arguments are not those of {task["task"]}{signature}: {exc}') from error
-
-
-def make_call(function: Callable[..., Any], signature: inspect.Signature) -> Callable[[Delivery], Any]:
+def make_call(callee: Callee) -> Callable[[Delivery], Any]:
     """What a worker calls with a delivery."""
-    return AsyncCall(function, signature).run if is_async(function) else PlainCall(function, signature)
+    return AsyncCall(callee).run if callee.is_async else PlainCall(callee)
+
+
+Decode = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
+
+
+def _make_decode(callee: Callee) -> tuple[Decode | None, Collection[tuple[type, ...]]]:
+    """What makes the arguments of a task, if anything must, and kinds of arguments that need none of that."""
+    converter, check = callee.converter, callee.check_task
+    if not callee.needs:
+        return (None, ()) if converter is None else (converter.decode, converter.taken)
+
+    def decode(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        # Nothing is made for arguments that do not fit.
+        check(args, kwargs)
+        return (args, kwargs) if converter is None else converter.decode(args, kwargs)
+
+    return decode, ()
 
 
 class AsyncCall:
     """A call of a coroutine function."""
 
-    def __init__(self, function: Callable[..., Any], signature: inspect.Signature) -> None:
-        self._function = function
-        self._signature = signature
+    def __init__(self, callee: Callee) -> None:
+        self._callee = callee
+        self._function = callee.function
+        self._decode, self._taken = _make_decode(callee)
 
     async def run(self, delivery: Delivery) -> Any:
         """Run the function with the arguments of a task."""
         running = _Running(delivery)
         _running.set(running)
         task = delivery.task
+        args, kwargs = task.get('args', ()), task.get('kwargs', {})
         try:
+            if self._decode is not None and (kwargs or (*map(type, args),) not in self._taken):
+                args, kwargs = self._decode(args, kwargs)
+            if self._callee.needs:
+                return await call_async(self._function, args, kwargs, self._callee.needs, delivery)
             try:
-                coroutine = self._function(*task.get('args', ()), **task.get('kwargs', {}))
+                coroutine = self._function(*args, **kwargs)
             except TypeError as exc:
-                check_fit(self._signature, task, exc)
+                self._callee.check_task(args, kwargs, exc)
                 raise
             return await coroutine
         finally:
@@ -113,20 +131,27 @@ class PlainCall:
     worker is to await.
     """
 
-    def __init__(self, function: Callable[..., Any], signature: inspect.Signature) -> None:
-        self._function = function
-        self._signature = signature
+    def __init__(self, callee: Callee) -> None:
+        self._callee = callee
+        self._function = callee.function
+        self._decode, self._taken = _make_decode(callee)
 
     def __call__(self, delivery: Delivery) -> Any:
         running = _Running(delivery)
         _running.set(running)
         task = delivery.task
+        args, kwargs = task.get('args', ()), task.get('kwargs', {})
         awaitable = False
         try:
-            result = self._function(*task.get('args', ()), **task.get('kwargs', {}))
+            if self._decode is not None and (kwargs or (*map(type, args),) not in self._taken):
+                args, kwargs = self._decode(args, kwargs)
+            if self._callee.needs:
+                result = call_plain(self._function, args, kwargs, self._callee.needs, delivery)
+            else:
+                result = self._function(*args, **kwargs)
             awaitable = inspect.isawaitable(result)
         except TypeError as exc:
-            check_fit(self._signature, task, exc)
+            self._callee.check_task(args, kwargs, exc)
             raise
         finally:
             if not awaitable:
@@ -137,11 +162,11 @@ class PlainCall:
         rest = _rest(result, running)
         return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest
 
-    def __reduce__(self) -> tuple[Callable[..., 'PlainCall'], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., 'PlainCall'], tuple[str, str, str, Types | None]]:
         module, name = self._function.__module__, self._function.__qualname__
         if '<locals>' in name:
             raise pickle.PicklingError(f'{name} is inside another function, where no other process finds it')
-        return _restore, (module, name)
+        return _restore, (module, name, self._callee.name, self._callee.types)
 
 
 async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:
@@ -156,7 +181,7 @@ async def _rest(awaitable: Awaitable[Any], running: _Running) -> Any:
 _restored: dict[tuple[str, str], PlainCall] = {}
 
 
-def _restore(module: str, name: str) -> PlainCall:
+def _restore(module: str, name: str, known_as: str, types: Types | None) -> PlainCall:
     """The call of a function in another process, which imports its module (the main program too, by its file)."""
     call = _restored.get((module, name))
     if call is None:
@@ -166,5 +191,7 @@ def _restore(module: str, name: str) -> PlainCall:
         function = getattr(found, 'function', found)
         if not callable(function):
             raise TorrelqueLookupError(f'{module} has no function {name} in a process of its own')
-        call = _restored[module, name] = PlainCall(function, inspect.signature(function))
+        callee = Callee(function, known_as, types)
+        callee.complete()
+        call = _restored[module, name] = PlainCall(callee)
     return call

@@ -1,10 +1,16 @@
-"""The text of an error, as it is kept with a task: the user's frames first, the members of a group, its end last."""
+"""The text of an error, as it is kept with a task: the user's frames first, the members of a group, its end last.
+
+Other layers may import the names in `__all__`.
+"""
 
 import asyncio
 import concurrent.futures
+import importlib
 import os
 import threading
 import traceback
+
+__all__ = ['trace_of']
 
 MAX_ERROR = 4000
 """Characters of a traceback that are kept with a task, at the most: its last lines."""
@@ -15,8 +21,11 @@ _ABOVE = (
     os.path.dirname(asyncio.__file__) + os.sep,
     os.path.dirname(concurrent.futures.__file__) + os.sep,
     threading.__file__,
+    os.path.dirname(importlib.__file__) + os.sep,
+    '<frozen importlib.',
 )
-"""Files whose frames stand above a handler in any traceback, and tell its author nothing."""
+"""Files whose frames stand above a handler, or above a module that is imported by its name, in any traceback, and tell
+its author nothing."""
 _BETWEEN = tuple(
     _PACKAGE + os.path.join(*parts)
     for parts in (

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
+from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_client import CLIENT
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
@@ -35,13 +36,15 @@ from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
 from proof.mutants.mutants_of_sync import SYNC
 from proof.mutants.mutants_of_turns import TURNS
+from proof.mutants.mutants_of_types import CARRYING, MAKING
 from proof.mutants.mutants_of_waiting import WAITING
 from proof.mutants.mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
-    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *DURATIONS, *NAMES,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
+    *CARRYING, *MAKING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

@@ -19,9 +19,8 @@ CALLS = (
     ),
     Mutant(
         'queue-of-a-handle-forgotten', BEYOND, 'a handle looks for its task in another queue',
-        (client('tasks/function', 'return Handle(self._loops, task_id, self._gone(here), None, self._queue)\n\n    '
-                'async def _enqueue_otherwise',
-                'return Handle(self._loops, task_id, self._gone(here), None)\n\n    async def _enqueue_otherwise'),),
+        (client('tasks/function', 'None, self._queue, self._decode)\n\n    async def _enqueue_otherwise',
+                'None, None, self._decode)\n\n    async def _enqueue_otherwise'),),
         ('tasks_queues::test_handles_know_the_queue_of_their_task',),
     ),
     Mutant(

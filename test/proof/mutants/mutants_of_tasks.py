@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Mutant, client
 TASKS = (
     Mutant(
         'tasks-arguments-unchecked', BEYOND, 'wrong arguments are sent',
-        (client('tasks/definition', 'self.signature.bind(*args, **kwargs)', 'pass'),),
+        (client('tasks/definition', 'self.callee.check_call(args, kwargs)', 'pass'),),
         ('tasks::test_wrong_arguments_are_refused_and_nothing_is_sent',),
     ),
     Mutant(
@@ -210,7 +210,8 @@ TASKS = (
     ),
     Mutant(
         'tasks-unfit-arguments-tried-again', BEYOND, 'a task with wrong arguments is tried again and again',
-        (client('tasks/running', "signature.bind(*task.get('args', ()), **task.get('kwargs', {}))", 'pass'),),
+        (client('tasks/callee', "self.signature.bind(*args, **kwargs)\n        except TypeError as exc:\n            "
+                "reason", 'pass\n        except TypeError as exc:\n            reason'),),
         ('tasks_run::test_what_cannot_be_run_is_dead_at_once',),
     ),
     Mutant(

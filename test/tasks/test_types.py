@@ -1,0 +1,253 @@
+"""Arguments by the annotations of functions: what is in JSON, what arrives, what is refused at the call or before."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import pathlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypedDict
+
+import pytest
+import redis.asyncio
+from typing_extensions import Unpack
+
+from support.carried import (
+    CARRIED,
+    ID,
+    NAN,
+    NOON,
+    REFUSED,
+    SEEN,
+    UNFIT,
+    Colour,
+    Item,
+    Name,
+    Size,
+    Stamp,
+    Unprintable,
+    echo,
+    leaves,
+)
+from support.waiting import nothing_left
+from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque.tasks import Handle, Tasks
+from torrelque.tasks.converting import KNOWN
+from torrelque.worker import Worker
+
+# What is tested here has little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
+
+@pytest.fixture
+def app(queue: Torrelque) -> Tasks:
+    return Tasks(queue)
+
+
+async def drain(app: Tasks, **options: Any) -> Worker:
+    worker = Worker(app, burst=True, **options)
+    await asyncio.wait_for(worker.run(), 60)
+    return worker
+
+
+async def test_what_is_carried_is_json_and_arrives_as_it_was(app: Tasks, queue: Torrelque) -> None:
+    texts = {number: json.dumps(expected) for number, (_, _, expected) in enumerate(CARRIED)}
+    functions = [app.task(name=str(n), result_ttl=60)(echo(hint)) for n, (hint, _, _) in enumerate(CARRIED)]
+    handles = []
+    for function, (_, value, _) in zip(functions, CARRIED, strict=True):
+        handles.append(await function.enqueue(value))
+    taken = await queue.dequeue_many(len(CARRIED))
+    assert {int(task['task']): json.dumps(*task['args']) for _, task in taken} == texts
+    for task_id, _ in taken:
+        await queue.requeue(task_id)
+    await drain(app)
+
+    results = [await handle.result(10) for handle in handles]
+    unlike = [
+        (hint, value, result)
+        for result, (hint, value, _) in zip(results, CARRIED, strict=True)
+        if leaves(result) != leaves(value)
+    ]
+    assert unlike == []
+
+
+async def test_what_arrives_is_of_the_annotated_class(app: Tasks) -> None:
+    # Those that are sent as something else that a type checker takes for the annotation's.
+    wanted = [
+        (int, True, 1), (int, Size.BIG, 3), (float, 3, 3.0), (str, Name.JOE, 'joe'), (Sequence[int], (1, 2), [1, 2]),
+        (Iterable[str], 'ab', ['a', 'b']), (Mapping[str, float], {'a': 1}, {'a': 1.0}), (list[float], [True], [1.0]),
+        (dt.datetime, Stamp(1, 1, 1), dt.datetime(1, 1, 1)),
+        (pathlib.PurePath, pathlib.Path('a'), pathlib.PurePath('a')),
+    ]  # fmt: skip
+    for hint, value, _ in wanted:
+        await app.task(name=f'{hint} {value!r}')(echo(hint)).enqueue(value)
+    SEEN.clear()
+    await drain(app, concurrency=1)
+    assert [*map(repr, SEEN)] == [repr(expected) for *_, expected in wanted]
+
+
+@pytest.mark.parametrize(('hint', 'value', 'error'), REFUSED)
+async def test_what_would_not_arrive_is_refused_at_the_call(
+    app: Tasks, client: redis.asyncio.Redis, hint: Any, value: Any, error: str
+) -> None:
+    function = app.task(name='shop')(echo(hint))
+    for _ in range(2):
+        with pytest.raises(TorrelqueTypeError) as info:
+            await function.enqueue(value)
+        assert error in str(info.value)
+        with pytest.raises(TorrelqueBulkError) as bulk:
+            await function.map([value])
+        assert bulk.value.task_ids == [] and isinstance(bulk.value.__cause__, TorrelqueTypeError)
+    assert await client.keys() == []
+
+
+async def test_the_error_of_a_call_names_function_argument_and_value(app: Tasks) -> None:
+    @app.task(name='shop.send')
+    async def send(to: str, *more: int, when: dt.datetime, **others: Item) -> None: ...
+
+    call: Any = send.enqueue
+    calls: list[tuple[Any, Any, str]] = [
+        (('joe',), {'when': 3}, "argument 'when' must be datetime.datetime, not 3 (int)"),
+        ((b'joe',), {'when': NOON}, "argument 'to' must be str, not b'joe' (bytes)"),
+        (('joe', 1, 'x' * 500), {'when': NOON}, "argument 'more' must be int, not 'xxxxx"),
+        (('joe',), {'when': NOON, 'it': 1}, "argument 'others' must be support.carried.Item, not 1 (int)"),
+    ]
+    for args, kwargs, what in calls:
+        with pytest.raises(TorrelqueTypeError) as info:
+            await call(*args, **kwargs)
+        assert f'shop.send: {what}' in str(info.value)
+        assert len(str(info.value)) < 400
+
+
+async def test_a_value_without_a_text_is_refused_all_the_same(app: Tasks) -> None:
+    function = app.task(name='shop')(echo(int))
+    with pytest.raises(TorrelqueTypeError, match='must be int, not <Unprintable instance at'):
+        await function.enqueue(Unprintable())
+
+
+@pytest.mark.parametrize(('hint', 'error'), UNFIT)
+def test_what_no_json_carries_is_refused_by_the_decorator(app: Tasks, hint: Any, error: str) -> None:
+    def more(*it: Any) -> None: ...
+
+    def named(**it: Any) -> None: ...
+
+    for function in (echo(hint, int), more, named):
+        function.__annotations__['it'] = hint
+        with pytest.raises(TorrelqueTypeError) as info:
+            app.task(name='shop')(function)
+        assert str(info.value).startswith("shop: parameter 'it' is annotated ")
+        assert error in str(info.value)
+    with pytest.raises(TorrelqueTypeError, match='shop: the result is annotated'):
+        app.task(name='shop')(echo(int, hint))
+    with pytest.raises(TorrelqueTypeError, match="shop: parameter 'it' is annotated"):
+        app.fifo(name='shop', queue='a')(echo(hint))
+    assert not app.functions
+
+
+async def test_what_is_not_annotated_goes_as_it_is(app: Tasks, queue: Torrelque) -> None:
+    @app.task(name='shop')
+    async def send(one, other: Any = None, third: object = None, *more: Any, **others: Any):  # type: ignore[no-untyped-def]
+        return one
+
+    values = (1, [True], {'a': (1,)}, 'a')
+    handle = await send.enqueue(*values, named=None)
+    task_id, task = await queue.dequeue()
+    assert task == {'task': 'shop', 'args': [1, [True], {'a': [1]}, 'a'], 'kwargs': {'named': None}}
+    await queue.requeue(task_id)
+    await drain(app)
+    assert await handle.result(10) == 1
+    with pytest.raises(TorrelqueTypeError, match='cannot be serialised'):
+        await send.enqueue(NOON)
+
+
+class Options(TypedDict, total=False):
+    size: int
+    since: dt.date
+
+
+async def test_every_kind_of_parameter_is_converted(app: Tasks, queue: Torrelque) -> None:
+    seen: list[Any] = []
+
+    @app.task(name='shop')
+    def send(
+        first: dt.date, /, second: Colour, *more: Decimal, third: uuid.UUID, fourth: dt.date | None = None,
+        **others: dt.timedelta,
+    ) -> None:  # fmt: skip
+        seen.append((first, second, more, third, fourth, others))
+
+    @app.task(name='more')
+    def unpacked(**options: Unpack[Options]) -> None:
+        seen.append(options)
+
+    date = dt.date(2026, 1, 1)
+    await send.enqueue(date, Colour.RED, Decimal(1), Decimal('2.0'), third=ID, first=dt.timedelta(1))
+    await send.enqueue(date, second=Colour.RED, third=ID, fourth=date)
+    await unpacked.enqueue(size=1, since=date)
+    with pytest.raises(TorrelqueTypeError, match=r"argument 'since' must be datetime\.date, not 3"):
+        await unpacked.enqueue(since=3)  # type: ignore[arg-type]
+    taken = await queue.dequeue_many(3)
+    assert [task for _, task in taken] == [
+        {'task': 'shop', 'args': ['2026-01-01', 'red', '1', '2.0'], 'kwargs': {'third': str(ID), 'first': 'P1D'}},
+        {'task': 'shop', 'args': ['2026-01-01'], 'kwargs': {'second': 'red', 'third': str(ID), 'fourth': '2026-01-01'}},
+        {'task': 'more', 'kwargs': {'size': 1, 'since': '2026-01-01'}},
+    ]
+    for task_id, _ in taken:
+        await queue.requeue(task_id)
+    await drain(app, concurrency=1)
+    assert seen == [
+        (date, Colour.RED, (Decimal(1), Decimal('2.0')), ID, None, {'first': dt.timedelta(1)}),
+        (date, Colour.RED, (), ID, date, {}),
+        {'size': 1, 'since': date},
+    ]
+
+
+async def test_a_default_is_not_sent_and_need_not_be_carried(app: Tasks, queue: Torrelque) -> None:
+    @app.task(name='shop')
+    async def send(when: dt.date = dt.date(2026, 1, 1), size: int = 'all') -> str:  # type: ignore[assignment]
+        return f'{when} {size}'
+
+    @app.task(name='none')
+    async def none(when: dt.date = None) -> bool:  # type: ignore[assignment] # noqa: RUF013
+        return when is None
+
+    handles: list[Handle[Any]] = [await send.enqueue(), await none.enqueue(None)]  # type: ignore[arg-type]
+    task_id, task = await queue.dequeue()
+    assert task == {'task': 'shop'}
+    await queue.requeue(task_id)
+    await drain(app)
+    assert [await handle.result(10) for handle in handles] == ['2026-01-01 all', True]
+
+
+async def test_kinds_of_arguments_are_remembered_for_no_others(app: Tasks, client: redis.asyncio.Redis) -> None:
+    @app.task(name='shop')
+    async def send(size: float, text: str | None = None, free: Any = None) -> str:
+        return f'{size!r} {text!r} {free!r}'
+
+    call: Any = send.enqueue
+    sent: list[Any] = [(1.5, 'a'), (1.5, None), (1, 'a'), (NAN, 'a'), (1.5, 'b'), (2.5,), (1.5, 'a', [1]), (-NAN, 'a')]
+    handles = []
+    for args in sent * 2:
+        handles.append(await call(*args))
+        for wrong in (('a', 'a'), (1.5, 1), (None,)):
+            with pytest.raises(TorrelqueTypeError):
+                await call(*wrong)
+    for number in range(KNOWN * 2):
+        await call(1.0, None, type(f'Number{number}', (int,), {})(number))
+    converter = send._definition.callee.converter
+    assert converter is not None and len(converter.sent) + len(converter._floats) == KNOWN
+    for text in await client.hvals(app.queue.keys['tasks']):
+        json.loads(text, parse_constant=pytest.fail)
+    await drain(app)
+    expected = [(float(args[0]), *args[1:], None, None)[:3] for args in sent * 2]
+    assert [await handle.result(10) for handle in handles] == [f'{a!r} {b!r} {c!r}' for a, b, c in expected]
+
+
+async def test_what_was_refused_has_left_nothing(app: Tasks, client: redis.asyncio.Redis) -> None:
+    function = app.task(name='shop')(echo(dt.date))
+    for _ in range(3):
+        with pytest.raises(TorrelqueTypeError):
+            await function.options(delay=1, group='a').enqueue('today')
+    await nothing_left(client, app.queue)

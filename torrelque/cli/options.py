@@ -1,0 +1,88 @@
+"""What ``torrelque run`` was told, as values of their own types; and how these are written on a command line."""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+Names = Sequence[str] | Mapping[str, int]
+"""Names of queues, by order or with weights."""
+
+MOST = 1000
+"""Processes at the most: a slip of the keyboard must not bring a machine down."""
+
+_UNITS = {'': 1, 's': 1, 'm': 60, 'h': 3600, 'd': 86400}
+_DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """The options of ``torrelque run``, named as they are there.  None is: not given."""
+
+    target: str
+    queue: Sequence[str] = ()
+    url: str | None = None
+    processes: int = 1
+    concurrency: int | None = None
+    queues: Names | None = None
+    steal: Sequence[str] = ()
+    burst: bool = False
+    reload: bool = False
+    imports: Sequence[str] = ()
+    log_level: str = 'info'
+    log: str = 'text'
+    uvloop: bool = False
+    shutdown_timeout: float | None = None
+    heartbeat: float | None = None
+    name: str | None = None
+    child: int | None = None
+    """The number of a process that another one supervises, from 1 on."""
+    first: bool = False
+    """Whether it is the first that may come to serve anything, so that it says what."""
+
+    @classmethod
+    def of(cls, namespace: argparse.Namespace) -> 'RunOptions':
+        """The options that a parser has found."""
+        return cls(**{field.name: getattr(namespace, field.name) for field in dataclasses.fields(cls)})
+
+
+def count(text: str) -> int:
+    """A whole number that is at least 1."""
+    if not re.fullmatch(r'0*[1-9]\d{0,8}', text, re.A):
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 on')
+    return int(text)
+
+
+def processes(text: str) -> int:
+    """A number of processes that a machine may have."""
+    if count(text) > MOST:
+        raise argparse.ArgumentTypeError(f'{text} processes are more than {MOST}')
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time: ``90``, ``90s``, ``1.5m``, ``2h``, ``1d``."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time, such as 90, 90s, 5m or 2h')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
+    found = text.split(',')
+    if not all(found) or len({*found}) < len(found):
+        raise argparse.ArgumentTypeError(f'{text!r} is no list of different names, such as mail,news')
+    return found
+
+
+def shares(text: str) -> Names:
+    """Names of queues in their order, ``mail,news``, or with weights, ``mail=3,news=1``."""
+    found = names(text)
+    pairs = [one.rpartition('=') for one in found]
+    weighted = [bool(name) and re.fullmatch(r'0*[1-9]\d{0,8}', weight, re.A) for name, _, weight in pairs]
+    if all(weighted) and len({name for name, _, _ in pairs}) == len(pairs):
+        return {name: int(weight) for name, _, weight in pairs}
+    if any('=' in one for one in found):
+        raise argparse.ArgumentTypeError(f'{text!r} gives some a weight and some none, or no number: mail=3,news=1')
+    return found

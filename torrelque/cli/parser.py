@@ -1,0 +1,98 @@
+"""The parser of the command line, made of its commands; and the one way in and out.
+
+A command is a row of `COMMANDS`: its arguments, and a function that is called with what was found and returns the exit
+code.  The module of a command imports what the command needs when it is called.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .failure import Exit, Failure
+from .logs import tell
+from .run import add_run_arguments, run
+from .version import version
+
+PROG = 'torrelque'
+EXTRA = "the command line needs rich, of the extra 'cli': pip install 'torrelque[cli]'"
+
+
+class Command(NamedTuple):
+    """A sub-command."""
+
+    name: str
+    help: str
+    """One line for the list of the commands."""
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    call: Callable[[argparse.Namespace], int]
+    """Returns the exit code, or raises `Failure`.  The namespace has ``arguments`` too: the words that were parsed,
+    or None for those of the process."""
+
+
+COMMANDS = (
+    Command(
+        'run',
+        'start a worker',
+        'Start a worker for the tasks of an application, in this process or in several. SIGTERM and Ctrl-C have it '
+        'finish what is in hand; a second one gives that back.',
+        add_run_arguments,
+        run,
+    ),
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
+    parser = argparse.ArgumentParser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
+    parser.add_argument('--version', action='version', version=f'{PROG} {version()}')
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND')
+    for command in COMMANDS:
+        one = commands.add_parser(
+            command.name, help=command.help, description=command.description, allow_abbrev=False
+        )
+        command.add_arguments(one)
+        one.set_defaults(command=command)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line, by default that of the process; its exit code.
+
+    :raises SystemExit: by ``--help`` and ``--version``, and where the command line cannot be parsed.
+    """
+    # A stream that was closed by whoever has started us is None, which nobody can write to.
+    sys.stdout = sys.stdout or open(os.devnull, 'w')  # noqa: SIM115 - it is open to the end of the process
+    sys.stderr = sys.stderr or open(os.devnull, 'w')  # noqa: SIM115
+    try:
+        try:
+            return _carry_out(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough.  What Python still wants to write at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.WELL
+
+
+def _carry_out(arguments: Sequence[str] | None) -> int:
+    parser = make_parser()
+    found = parser.parse_args(arguments)
+    command: Command | None = found.command
+    if command is None:
+        parser.print_help(sys.stderr)
+        return Exit.USAGE
+    found.arguments = arguments
+    try:
+        if importlib.util.find_spec('rich') is None:
+            raise Failure(EXTRA)
+        return command.call(found)
+    except Failure as exc:
+        tell(exc, getattr(found, 'log', 'text'))
+        return exc.code

@@ -1,0 +1,94 @@
+"""``torrelque run``: its arguments, and which process does what."""
+
+import argparse
+import importlib.util
+import os
+import sys
+
+from . import logs
+from .failure import Failure
+from .options import RunOptions, count, names, processes, seconds, shares
+
+TARGET = (
+    'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
+    'one of these, or a handler with -q; the current directory is looked in first'
+)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add('target', metavar='TARGET', help=TARGET)
+    add('--processes', metavar='N', type=processes, default=1, help='start N processes and keep them running')
+    add('--concurrency', metavar='N', type=count, help='tasks in hand at a time in each process, 10 if not given')
+    add('--queues', metavar='NAMES', type=shares,
+        help='serve these queues only, in this order (a,b) or by weight (a=3,b=1)')  # fmt: skip
+    add('--steal', metavar='NAMES', type=names, default=[], help='queues to serve while those have nothing')
+    add('--burst', action='store_true', help='end when nothing is left')
+    add('--reload', action='store_true',
+        help='start again when a .py file changes; tasks in hand go back, and the attempt does not count')  # fmt: skip
+    add('--import', dest='imports', metavar='MODULE', action='append', default=[],
+        help='import this module first, so that its functions are there; may be repeated')  # fmt: skip
+    handler = parser.add_argument_group('a handler')
+    handler.add_argument('-q', dest='queue', metavar='NAME', action='append', default=[],
+        help='the target is the handler of this queue; may be repeated')  # fmt: skip
+    handler.add_argument('--url', metavar='URL',
+        help='its server; else TORRELQUE_URL, REDIS_URL, redis://localhost. Other users of the machine see '
+        'arguments, so a password is better in a variable')  # fmt: skip
+    worker = parser.add_argument_group('the worker')
+    worker.add_argument('--shutdown-timeout', metavar='TIME', type=seconds,
+        help='how long to wait at the end for what is in hand, 30s if not given')  # fmt: skip
+    worker.add_argument('--heartbeat', metavar='TIME', type=seconds,
+        help='how often it writes its health into its queues, 5s if not given; 0 is never')  # fmt: skip
+    worker.add_argument('--name', metavar='NAME', help='its name, with -1, -2 and so on for several processes')
+    worker.add_argument('--uvloop', action='store_true', help='use the event loop of uvloop')
+    log = parser.add_argument_group('the log')
+    log.add_argument('--log-level', metavar='LEVEL', choices=logs.LEVELS, default='info', type=str.lower,
+        help='lines from this level on: debug, info (the default), warning, error, critical')  # fmt: skip
+    log.add_argument('--log', choices=logs.FORMS, default='text', help='text (the default), or a JSON object a line')
+    # What a supervising process gives to those that it starts.
+    parser.add_argument('--child', type=count, help=argparse.SUPPRESS)
+    parser.add_argument('--first', action='store_true', help=argparse.SUPPRESS)
+
+
+def run(found: argparse.Namespace) -> int:
+    """Carry the command out; its exit code.
+
+    :raises Failure: the command line cannot be meant, or there is nothing to serve.
+    """
+    options = RunOptions.of(found)
+    if options.uvloop and importlib.util.find_spec('uvloop') is None:
+        raise Failure('--uvloop needs the package uvloop: pip install uvloop')
+    if options.reload and options.burst:
+        raise Failure('--burst ends when nothing is left, and --reload goes on; give one of them')
+    if (options.queues is not None or options.steal) and {*options.steal} & {*(options.queues or options.queue)}:
+        raise Failure('a queue is served, or it is stolen from; --steal names one that is served')
+    try:
+        here = os.getcwd()
+    except OSError as exc:
+        raise Failure(f'the current directory cannot be read: {exc.strerror}') from None
+    logs.configure(options.log_level, options.log)
+    if options.child is None and (options.processes > 1 or options.reload):
+        from .supervise import supervise
+
+        return supervise(options, _command(found))
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    from .leash import Leash
+    from .serve import serve
+
+    if options.child is None:
+        return serve(options, None)
+    leash = Leash()
+    try:
+        return serve(options, leash)
+    except Failure as exc:
+        leash.tell(failed=exc.code)
+        raise
+
+
+def _command(found: argparse.Namespace) -> list[str]:
+    """What starts this program again: this Python, the same arguments, those of Python too."""
+    if found.arguments is None:
+        return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, '-m', 'torrelque', *found.arguments]

@@ -1,0 +1,288 @@
+"""The process that starts the others, and keeps them running until it is told to stop.
+
+It imports nothing of the application, so it cannot break by it.  Of several processes the first is started alone: what
+is wrong with the application is shown once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from .child import Child
+from .failure import Exit
+from .leash import BEAT
+from .notify import Notify
+from .options import RunOptions
+from .reload import Watcher
+
+logger = logging.getLogger(__package__)
+
+EARLY = 5.0
+"""s after its start, before which the end of a process is an early one."""
+EARLY_ENDS = 3
+"""Early ends, with no process that was ever ready, after which we give up."""
+LONGEST = 30.0
+"""s after which a process is started again, at the most; the first time it is 1."""
+RELOADING = 2.0
+"""s that a process may finish what is in hand at a reload."""
+
+
+def supervise(options: RunOptions, command: Sequence[str]) -> int:
+    """Start processes and keep them running; the exit code.
+
+    :param command: starts one of them, but for its number.
+    """
+    return asyncio.run(_Crew(options, command).run())
+
+
+class _Slot:
+    """The place of one process, which is filled again when that has ended."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.child: Child | None = None
+        self.next: Child | None = None
+        """The process that takes the place of this one when that has ended."""
+        self.tries = 0
+        """How often the process was started again without having lasted."""
+        self.wake = asyncio.Event()
+        """Set when whatever is waited for here is not to be waited for any more."""
+
+    @property
+    def delay(self) -> float:
+        """How long (s) to wait before the process is started again."""
+        return min(2.0 ** min(self.tries, 10), LONGEST)
+
+
+class _Crew:
+    """All processes, and what is to become of them."""
+
+    def __init__(self, options: RunOptions, command: Sequence[str]) -> None:
+        # Legend.  _stops: how often we were told to stop.  _code: what to end with, if that is decided.  _first: set
+        # when the first process has imported the application, so that the others can be started.  _loaded: whether any
+        # process has ever done so.  _was_ready: whether any has ever been.  _early: early ends until then.  _loading:
+        # what starts all anew, or one after the other.  _terminal: whether we began at one.
+        self._options = options
+        self._command = [*command, '--child']
+        self._notify = Notify()
+        self._stops = 0
+        self._code: int | None = None
+        self._first = asyncio.Event()
+        self._loaded = False
+        self._was_ready = False
+        self._early = 0
+        self._loading: asyncio.Task[None] | None = None
+        self._terminal = _has_terminal()
+        self._slots = [_Slot(number) for number in range(1, options.processes + 1)]
+        self._children: set[Child] = set()
+        self._watcher = Watcher(os.getcwd()) if options.reload else None
+
+    async def run(self) -> int:
+        """Do all of it; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        beside = [asyncio.ensure_future(self._notify.keep_alive(self._is_fine))]
+        if self._watcher is not None:
+            beside.append(asyncio.ensure_future(self._watch(self._watcher)))
+        codes = await asyncio.gather(*(self._keep(slot) for slot in self._slots))
+        if self._loading is not None:
+            beside.append(self._loading)
+        for one in beside:
+            one.cancel()
+        await asyncio.wait(beside)
+        # Those that were to take the place of others, and did not come to it.
+        codes += [await child.ended() for child in [*self._children]]
+        if self._code is not None:
+            return self._code
+        # A process that was still importing the application when it was told to stop has ended by that signal.
+        return Exit.ILL if {*codes} - {0, -signal.SIGTERM} else Exit.WELL
+
+    # One place
+
+    async def _start(self, slot: _Slot) -> Child:
+        first = () if self._loaded else ('--first',)
+        child = await Child.start([*self._command, str(slot.number), *first], self._heard)
+        self._children.add(child)
+        child.on_end(self._children.discard)
+        if self._stops:
+            child.stop()
+        return child
+
+    async def _keep(self, slot: _Slot) -> int:
+        """Keep a process running; the exit code of the last one, once it was told to end."""
+        code = 0
+        while not self._stops:
+            if slot.number > 1:
+                await self._first.wait()
+                if self._stops:
+                    break
+            child, slot.next = slot.next, None
+            try:
+                slot.child = child = child or await self._start(slot)
+            except OSError as exc:
+                logger.error('process %d cannot be started, and it is tried again: %s', slot.number, exc)
+                await self._back_off(slot)
+                continue
+            slot.wake.clear()
+            code = await child.ended()
+            slot.child = None
+            if child.asked or slot.next is not None:
+                continue
+            if self._options.burst and code == 0:
+                break
+            await self._ended_unasked(slot, child, code)
+            code = 0
+        return code
+
+    async def _ended_unasked(self, slot: _Slot, child: Child, code: int) -> None:
+        """A process has ended: decide whether and when another one takes its place, and wait until then."""
+        lasted = asyncio.get_running_loop().time() - child.began
+        how = f'by signal {-code}' if code < 0 else f'with {code}'
+        if self._stops:
+            return
+        if self._watcher is not None and not child.ready and child.failed != Exit.AWAY:
+            logger.info('the process has ended %s; it is started again when a file changes', how)
+            await slot.wake.wait()
+            return
+        if child.failed is not None and (self._options.burst or not self._was_ready):
+            self._end_all(child.failed)
+            return
+        if not self._was_ready:
+            self._early += lasted < EARLY
+            if self._early >= EARLY_ENDS:
+                logger.error(
+                    '%d processes have ended within %g s of their start, the last %s', EARLY_ENDS, EARLY, how
+                )
+                self._end_all(Exit.ILL)
+                return
+        slot.tries = 0 if child.ready and lasted > LONGEST else slot.tries
+        again = 'process %d (pid %d) has ended %s, and is started again in %g s'
+        logger.warning(again, slot.number, child.pid, how, slot.delay)
+        await self._back_off(slot)
+
+    async def _back_off(self, slot: _Slot) -> None:
+        """Wait before the next start, longer each time."""
+        delay = slot.delay
+        slot.tries += 1
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(slot.wake.wait(), delay)
+        slot.wake.clear()
+
+    def _heard(self, child: Child, words: Mapping[str, Any]) -> None:
+        """A process has told something of itself."""
+        if 'loaded' in words:
+            self._loaded = True
+            self._first.set()
+        if self._watcher is not None:
+            self._watcher.add(words.get('files', ()))
+        if 'ready' in words:
+            self._was_ready = True
+            if all(slot.child is not None and slot.child.ready for slot in self._slots):
+                self._notify.tell('READY=1')
+
+    def _is_fine(self, within: float) -> bool:
+        """Whether each process that was ever ready gives signs of life."""
+        now = asyncio.get_running_loop().time()
+        return all(now - child.heard < max(within, 3 * BEAT) for child in self._children if child.ready)
+
+    # The end
+
+    def _stop(self) -> None:
+        """Have all processes end; at the second call, in a hurry."""
+        self._stops += 1
+        if self._stops == 1:
+            self._notify.tell('STOPPING=1')
+        if self._loading is not None:
+            self._loading.cancel()
+        for child in self._children:
+            (child.stop if self._stops == 1 else child.hurry)()
+        self._first.set()
+        for slot in self._slots:
+            slot.wake.set()
+
+    def _end_all(self, code: int) -> None:
+        """Give up."""
+        self._code = code
+        self._stop()
+
+    # Beginning anew
+
+    def _hang_up(self) -> None:
+        """SIGHUP: the terminal is gone, which is the end; or somebody wants all processes to be replaced."""
+        if self._terminal and not _has_terminal():
+            self._stop()
+        elif not self._stops:
+            self._load(self._replace())
+
+    def _load(self, loading: Coroutine[Any, Any, None]) -> None:
+        """Begin to start all anew; what was begun so before goes on no more."""
+        if self._loading is not None:
+            self._loading.cancel()
+        self._loading = asyncio.ensure_future(loading)
+
+    async def _replace(self) -> None:
+        """Replace the processes one by one: a new one is ready before the old one is told to stop.  Where it does not
+        become ready, the old ones stay."""
+        for slot in self._slots:
+            old = slot.child
+            if old is None:
+                slot.wake.set()
+                continue
+            try:
+                new = await self._start(slot)
+            except OSError as exc:
+                logger.error('no new process can be started, so the others stay: %s', exc)
+                return
+            try:
+                await new.up.wait()
+            except asyncio.CancelledError:
+                new.hurry()
+                raise
+            if not new.ready:
+                logger.error('the new process has ended before it was ready, so no further one is replaced')
+                return
+            slot.next = new
+            old.stop()
+            await old.ended()
+        logger.info('all processes are replaced')
+
+    async def _watch(self, watcher: Watcher) -> None:
+        """Start all anew at each change of a file."""
+        while True:
+            changed = await watcher.wait()
+            if self._stops:
+                return
+            logger.info('%s has changed; starting again', changed)
+            self._load(self._reload())
+
+    async def _reload(self) -> None:
+        """Have all processes end, in a hurry after a moment; their places are filled again as they end."""
+        self._first.clear()
+        self._early = 0
+        children = [*self._children]
+        for child in children:
+            child.stop()
+        for slot in self._slots:
+            slot.tries = 0
+            slot.wake.set()
+        if children:
+            await asyncio.wait([asyncio.ensure_future(child.ended()) for child in children], timeout=RELOADING)
+        for child in children:
+            if child.alive:
+                child.hurry()
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a terminal that can send it signals."""
+    try:
+        os.close(os.open('/dev/tty', os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,307 @@
+"""The arguments of a function's calls and its result, on their way to plain JSON values and back.
+
+Most arguments are texts and numbers, which JSON carries as they are.  So the kinds of arguments that were found to need
+no conversion are remembered, and a call whose arguments are of such kinds costs no more than to look that up.
+"""
+
+import collections.abc
+import inspect
+import math
+import operator
+import reprlib
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from torrelque import TorrelqueTypeError
+from torrelque.worker import Reject
+
+from .adapters import Adapter, Plain, Types, UnfitError, is_free, members_of, widened
+from .hints import RETURN, Hints
+
+NOTHING: Plain = Plain(frozenset(), frozenset())
+KNOWN = 100
+"""How many combinations of kinds of arguments are remembered at the most."""
+AWAITED = (collections.abc.Awaitable, collections.abc.Coroutine)
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+class Parameter:
+    """A parameter, or the result, whose annotation says what it carries.
+
+    :param owner: the name of the function.
+    :param what: what it is, for errors.
+    """
+
+    __slots__ = ('into', 'once', 'out', '_adapter', '_annotation', '_owner', '_types', '_what')
+
+    def __init__(
+        self, owner: str, what: str, annotation: Any, types: Types, plain: Plain | None, adapter: Adapter | None
+    ) -> None:
+        # Legend.  _owner, _what: as above.  _types: what makes the adapter, where one is needed after all.
+        self.out, self.into = plain or NOTHING
+        self.once = widened(annotation)[1]
+        self._annotation = annotation
+        self._owner = owner
+        self._what = what
+        self._types = types
+        self._adapter = adapter
+
+    @property
+    def adapter(self) -> Adapter:
+        """What carries values that are not of a plain kind."""
+        if self._adapter is None:
+            self._adapter = self._types.adapter(widened(self._annotation)[0])
+        assert self._adapter is not None
+        return self._adapter
+
+    def encode(self, value: Any) -> Any:
+        """Plain JSON values of a value.
+
+        :raises TorrelqueTypeError: it is not what the annotation says, or would not arrive as it is.
+        """
+        if type(value) in self.out and (type(value) is not float or math.isfinite(value)):
+            return value
+        try:
+            if self.once and isinstance(value, collections.abc.Iterable) and not isinstance(value, list):
+                value = [*value]
+            return self.adapter.encode(value)
+        except Exception as exc:
+            raise TorrelqueTypeError(self._refusal(value, exc)) from exc
+
+    def decode(self, value: Any) -> Any:
+        """The value that plain JSON values stand for.
+
+        :raises TorrelqueTypeError: they are not what the annotation says.
+        """
+        if type(value) in self.into:
+            return value
+        try:
+            if type(value) is int and float in self.into:
+                return float(value)
+            return self.adapter.decode(value)
+        except Exception as exc:
+            raise TorrelqueTypeError(self._refusal(value, exc)) from exc
+
+    def _refusal(self, value: Any, error: Exception) -> str:
+        wanted = inspect.formatannotation(self._annotation)
+        given = f'{_short.repr(value)} ({type(value).__name__})'
+        return f'{self._owner}: {self._what} must be {wanted}, not {given}: {reason_of(error)}'
+
+
+class Converter:
+    """The parameters of a function and its result, each with what converts it, if anything does.
+
+    :param name: the name of the function, for errors.
+    :param signature: the arguments of a call.
+    :raises TorrelqueTypeError: an annotation cannot be carried.
+    """
+
+    def __init__(self, name: str, signature: inspect.Signature, hints: Hints, types: Types) -> None:
+        # Legend.  _by_place: of parameters that are given by their place.  _rest: of all arguments behind them.
+        # _by_name: of those that are given by their names.  _others: of all other names.  _floats: combinations of
+        # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats.
+        self._name = name
+        self._signature = signature
+        self._hints = hints
+        self._types = types
+        self._by_place: list[Parameter | None] = []
+        self._rest: Parameter | None = None
+        self._by_name: dict[str, Parameter | None] = {}
+        self._others: Parameter | None = None
+        self._result: Parameter | None = None
+        self._floats: dict[tuple[type, ...], list[int]] = {}
+        self.sent: set[tuple[type, ...]] = set()
+        """Combinations of kinds of arguments, all given by their place, that are sent as they are."""
+        self.taken: set[tuple[type, ...]] = set()
+        """Combinations that are taken as they are.  Whoever calls `encode` and `decode` may look here before."""
+        self.spends = False
+        """Whether some parameter takes what can be gone through only once, which `encode` does then."""
+        self.missing: dict[str, Exception] = {}
+        """What could not be resolved yet, and why: names of parameters, or ``return``."""
+        self.converts = False
+        """Whether anything is converted or checked."""
+        self._make()
+
+    def complete(self) -> None:
+        """Resolve what names were missing for.
+
+        :raises TorrelqueTypeError: they still are, or an annotation cannot be carried.
+        """
+        self._hints.look_again()
+        self._make()
+        if not getattr(self._types, 'wants_all', True):
+            self.missing = {}
+        for name, error in self.missing.items():
+            raise TorrelqueTypeError(
+                f'{self._name}: the annotation of {_what(name, "parameter")}, {self._hints.text_of(name)}, cannot be '
+                f'resolved: {reason_of(error)}; what it names must be there, in the module, when the first task is '
+                'made or run, and not under TYPE_CHECKING only'
+            ) from error
+
+    # At both ends
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments of a call as plain JSON values.
+
+        :raises TorrelqueTypeError: an argument is not what its annotation says.
+        """
+        if not kwargs:
+            kinds = (*map(type, args),)
+            places = self._floats.get(kinds)
+            if kinds in self.sent or places and all(math.isfinite(args[place]) for place in places):
+                return args, kwargs
+        if self.missing:
+            self.complete()
+        pairs = self._pairs(args)
+        encoded = [value if it is None else it.encode(value) for value, it in pairs]
+        # Where something was converted, which a look at the identities tells fast, nothing is to be remembered.
+        if all(map(operator.is_, encoded, args)) and all(it is None or type(value) in it.out for value, it in pairs):
+            self._remember_sent(pairs)
+        if kwargs:
+            kwargs = {name: it.encode(value) if (it := self._named(name)) else value for name, value in kwargs.items()}
+        return encoded, kwargs
+
+    def decode(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments of a task.
+
+        :raises Reject: an argument is not what its annotation says, which no further attempt will mend.
+        """
+        try:
+            if self.missing:
+                self.complete()
+            pairs = self._pairs(args)
+            decoded = [value if it is None else it.decode(value) for value, it in pairs]
+            named = self._named
+            kwargs = {name: it.decode(value) if (it := named(name)) else value for name, value in kwargs.items()}
+        except TorrelqueTypeError as exc:
+            raise Reject(str(exc)) from exc
+        unchanged = all(map(operator.is_, decoded, args)) and len(self.taken) < KNOWN
+        if unchanged and all(it is None or type(value) in it.into for value, it in pairs):
+            self.taken.add((*map(type, args),))
+        return decoded, kwargs
+
+    @property
+    def encode_result(self) -> Callable[[Any], Any] | None:
+        """What makes plain JSON values of a result; None where it goes as it is."""
+        return None if self._result is None else self._encode_result
+
+    def decode_result(self, value: Any) -> Any:
+        """A result, of plain JSON values.  None is no result, whatever the annotation says.
+
+        :raises TorrelqueTypeError: the values are not what the annotation says.
+        """
+        if self.missing:
+            self.complete()
+        return value if self._result is None or value is None else self._result.decode(value)
+
+    # Parts
+
+    def _encode_result(self, value: Any) -> Any:
+        return value if self._result is None or value is None else self._result.encode(value)
+
+    def _make(self) -> None:
+        """Find what converts each parameter."""
+        self.missing = {}
+        kinds = inspect.Parameter
+        self._by_place, self._by_name, self._rest, self._others = [], {}, None, None
+        for parameter in self._signature.parameters.values():
+            name, kind = parameter.name, parameter.kind
+            if kind is kinds.VAR_KEYWORD and (names := self._unpacked(name)) is not None:
+                self._by_name |= {each: self._convert(each, hint) for each, hint in names.items()}
+                continue
+            found = self._of(name, parameter.default is None)
+            if kind is kinds.VAR_POSITIONAL:
+                self._rest = found
+            elif kind is kinds.VAR_KEYWORD:
+                self._others = found
+            if kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD):
+                self._by_place.append(found)
+            if kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
+                self._by_name[name] = found
+        self._result = self._of(RETURN, False)
+        every = [*self._by_place, self._rest, *self._by_name.values(), self._others]
+        self.converts = any(it is not None for it in [*every, self._result])
+        self.spends = any(it is not None and it.once for it in every)
+
+    def _unpacked(self, name: str) -> dict[str, Any] | None:
+        """The annotations of keyword arguments that a typed dict has."""
+        hint = self._hints.found.get(name)
+        if getattr(typing.get_origin(hint), '__name__', str(typing.get_origin(hint))).rpartition('.')[2] != 'Unpack':
+            return None
+        (kind,) = typing.get_args(hint)
+        try:
+            return typing.get_type_hints(kind, include_extras=True)
+        except NameError as exc:
+            self.missing[name] = exc
+            return {}
+
+    def _of(self, name: str, optional: bool) -> Parameter | None:
+        """What converts a parameter.  Where None is its default, None is taken, too."""
+        if name in self._hints.missing:
+            self.missing[name] = self._hints.missing[name]
+            return None
+        hint = self._hints.found.get(name, Any)
+        if name == RETURN:
+            hint = _awaited(hint)
+        if hint in (None, type(None), typing.NoReturn, getattr(typing, 'Never', None)) and name == RETURN:
+            return None
+        return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint)  # noqa: UP045
+
+    def _convert(self, name: str, hint: Any) -> Parameter | None:
+        if is_free(hint) or any(map(is_free, members_of(hint))):
+            return None
+        plain: Plain | None = getattr(self._types, 'plain', lambda hint: None)(hint)
+        try:
+            adapter = None if plain is not None else self._types.adapter(widened(hint)[0])
+        except NameError as exc:
+            self.missing[name] = exc
+            return None
+        except Exception as exc:
+            raise TorrelqueTypeError(
+                f'{self._name}: {_what(name, "parameter")} is annotated {inspect.formatannotation(hint)}, '
+                f'which cannot be carried: {reason_of(exc)}'
+            ) from exc
+        if plain is None and adapter is None:
+            return None
+        if adapter is not None and not (hasattr(adapter, 'encode') and hasattr(adapter, 'decode')):
+            raise TorrelqueTypeError(f'{self._name}: the adapter of {_what(name)} must encode and decode: {adapter!r}')
+        return Parameter(self._name, _what(name), hint, self._types, plain, adapter)
+
+    def _pairs(self, args: Any) -> list[tuple[Any, Parameter | None]]:
+        """Each argument that was given by its place, and what converts it."""
+        them = self._by_place
+        if len(args) > len(them):
+            them = [*them, *[self._rest] * (len(args) - len(them))]
+        return [*zip(args, them, strict=False)]
+
+    def _remember_sent(self, pairs: list[tuple[Any, Parameter | None]]) -> None:
+        kinds = tuple(type(value) for value, _ in pairs)
+        floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) is float]
+        if len(self.sent) + len(self._floats) >= KNOWN:
+            return
+        if floats:
+            self._floats[kinds] = floats
+        else:
+            self.sent.add(kinds)
+
+    def _named(self, name: str) -> Parameter | None:
+        return self._by_name.get(name, self._others)
+
+
+def reason_of(error: BaseException) -> str:
+    """An error's reason, for the end of a line."""
+    text, kind = ' '.join(str(error).split()), type(error).__name__
+    whole = isinstance(error, (UnfitError, TorrelqueTypeError)) or kind == 'ValidationError'
+    return text if whole and text else f'{kind}: {text}'
+
+
+def _what(name: str, noun: str = 'argument') -> str:
+    return 'the result' if name == RETURN else f'{noun} {name!r}'
+
+
+def _awaited(hint: Any) -> Any:
+    """What a function's result is, of one that returns something to be awaited."""
+    return typing.get_args(hint)[-1] if typing.get_origin(hint) in AWAITED else hint
