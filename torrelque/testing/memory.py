@@ -267,7 +267,7 @@ class MemoryQueue(Torrelque):
                 if task.state.status is PENDING:
                     taken.append((task.begin(), self._load(task.payload)))
         if not taken:
-            raise TorrelqueTimeoutError('no task is left')
+            raise TorrelqueTimeoutError(f'no task came within {seconds_of(timeout or 0):g} s')
         return taken
 
     async def touch(self, task_id: str, *, task_timeout: Duration | None = None, progress: Any = None) -> bool:
