@@ -138,6 +138,21 @@ async def test_a_time_limit_is_kept(app: Tasks) -> None:
             await (await hang.enqueue()).result()
 
 
+async def test_a_retry_goes_before_what_an_ordered_task_has_put_behind_itself(app: Tasks) -> None:
+    order: list[tuple[int, int]] = []
+
+    @app.fifo(queue='orders', max_retries=1)
+    async def work(number: int) -> None:
+        order.append((number, current().attempt))
+        if number and current().attempt == 1:
+            await work(0)
+            raise OSError
+
+    with eager(app):
+        await work(1)
+    assert order == [(1, 1), (1, 2), (0, 1)]
+
+
 async def test_middleware_and_hooks_of_a_worker_are_called(app: Tasks) -> None:
     told: list[str] = []
 

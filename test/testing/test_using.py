@@ -273,11 +273,18 @@ async def test_a_block_without_async_closes_in_the_next_turns_of_the_loop(server
         await queue.get_queue_stats()
         count = await connections(client)
         app = make_app()
+        objects = []
         for _ in range(3):
             with using(app, queue):
                 await app.enqueue('add', 1, 2)
                 await asyncio.to_thread(app.push, 'add', 3, 4)
                 await run_until_idle(app)
+                # What is referred to is not collected, and must be closed.
+                objects.append(app.queue)
+        for each in objects:
+            with pytest.raises(TorrelqueClosedError):
+                while await each.get_queue_stats():
+                    await asyncio.sleep(0)
         while await connections(client) > count:
             await asyncio.sleep(0.005)
 
