@@ -56,7 +56,8 @@ def test_a_command_of_a_page_is_one_that_the_parser_takes(page: Path, words: lis
 
 def test_commands_of_pages_are_found() -> None:
     found = [words for _, words in WRITTEN]
-    assert ['run', 'shop:app'] in found
+    assert ['run', 'shop:app'] in found and ['run', 'shop.tasks:app', '--queues', 'urgent', '--steal', 'bulk'] in found
+    assert any(words[-2:] == ['--log', 'json'] for words in found)
 
 
 # The teller itself
