@@ -3,8 +3,8 @@
 The blocks of a page run in its order and in one namespace, as if typed into ``python -m asyncio``;
 `redis.asyncio.Redis()` or `redis.Redis()` without arguments is a client of the test's server.  A console block is a
 list of `redis-cli` commands with what they print, compared but for ids and times, in its place between the Python
-blocks.  A picture is a text block of lines ``key  before  now``: what the key had at the last picture that showed it,
-and what it has.  A comment above a block says where it is different:
+blocks.  ``REDIS_URL`` names the test's server, too.  A picture is a text block of lines ``key  before  now``: what the
+key had at the last picture that showed it, and what it has.  A comment above a block says where it is different:
 
     <!-- test: 30 s later -->             first the time of every delayed task and the end of every lease come nearer
     <!-- test: program -->                runs by itself, as a file, with the server's URL as REDIS_URL, to its end
@@ -14,6 +14,7 @@ and what it has.  A comment above a block says where it is different:
     <!-- test: sentinel -->               runs alone, Sentinel([…]) is a client of a Sentinel that watches 'main'
     <!-- test: not run: WHY -->           is not run
     <!-- test: picture -->                is a picture of keys of the page's `queue`
+    <!-- test: file NAME -->              is a part of a story, as whatever else `support.story` tells of
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ import redis.asyncio.sentinel
 
 import torrelque
 import torrelque.sync
+from support import story
 from support.servers import RealServer
 from support.topology import Cluster, Sentinel
 from torrelque.protocol.keys import make_keys
@@ -47,12 +49,11 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ('', 'howto', 'reference', 'decisions')
 PAGES = [ROOT / 'README.md', *(path for folder in FOLDERS for path in sorted((ROOT / 'docs' / folder).glob('*.md')))]
 
-_FENCE = re.compile(
-    r'^(?:<!-- test: (?P<how>[^\n]*?) -->\n+)?```(?P<language>python|console|(?<=picture -->\n```)text)\n'
-    r'(?P<code>.*?)^```$',
-    re.M | re.S,
+_FENCE = re.compile(r'^(?:<!-- test: (?P<how>[^\n]*?) -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$', re.M | re.S)
+_HOW = re.compile(
+    r'picture|\d+ s later|program|program until SIGTERM|needs \w+|cluster|sentinel|not run: \w+ \w+ .*|'
+    + story.HOW.pattern
 )
-_HOW = re.compile(r'picture|\d+ s later|program|program until SIGTERM|needs \w+|cluster|sentinel|not run: \w+ \w+ .*')
 
 
 class Block(NamedTuple):
@@ -74,7 +75,8 @@ def read_blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for match in _FENCE.finditer(text):
         line = text.count('\n', 0, match.start('code')) + 1
-        yield Block(page, line, match['language'], match['how'] or '', match['code'])
+        if match['how'] or match['language'] in ('python', 'console'):
+            yield Block(page, line, match['language'], match['how'] or '', match['code'])
 
 
 Change = Callable[[tuple[Any, ...], dict[str, Any]], None]
@@ -136,7 +138,7 @@ async def test_blocks_of_a_page_run_on_a_server_that_sends_no_notifications(
 
 
 def test_pages_that_watch_are_known() -> None:
-    names = {'README', 'tutorial', 'worker', 'tasks', 'coming-from', 'watching'}
+    names = {'primitive', 'tutorial', 'worker', 'tasks', 'coming-from', 'watching'}
     assert names <= {*map(name_of, WATCHING_PAGES)}
 
 
@@ -147,6 +149,7 @@ async def run_page(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPat
 
     redirect(monkeypatch, redis.asyncio.Redis, default)
     redirect(monkeypatch, redis.Redis, default)
+    monkeypatch.setenv('REDIS_URL', server.url)
     namespace: dict[str, Any] = {'__name__': '__main__'}
     shown: dict[str, str] = {}
     try:
@@ -155,7 +158,7 @@ async def run_page(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPat
                 come_nearer(server, 1000 * int(block.how.split()[0]))
             if block.how == 'picture':
                 check_picture(block, server, namespace['queue'], shown)
-            elif block.language == 'console':
+            elif block.language == 'console' and not block.how:
                 check_console(block, server, namespace)
             elif not block.how or block.how.endswith('later'):
                 await run(block, namespace)
@@ -351,6 +354,6 @@ def test_no_page_is_overlooked() -> None:
 def test_no_block_and_no_marker_is_overlooked(page: Path) -> None:
     text = page.read_text()
     blocks = list(read_blocks(page))
-    code = [block for block in blocks if block.language != 'text']
+    code = [block for block in blocks if block.language in ('python', 'console')]
     assert len(re.findall(r'(?m)^\s*(?:`{3,}|~{3,}) *(?:python|py|pycon|console)\b', text)) == len(code)
     assert text.count('<!-- test') == sum(bool(block.how) for block in blocks)

