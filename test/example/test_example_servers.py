@@ -57,7 +57,9 @@ def test_each_example_is_run() -> None:
     assert files == {*RUNS, 'signup'}
 
 
-@pytest.mark.parametrize('name', RUNS)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=() if name in ('batch_processing', 'worker') else pytest.mark.long) for name in RUNS]
+)
 def test_an_example_needs_no_setting(run: Run, server: RealServer, name: str) -> None:
     arguments, end = RUNS[name]
     example = run(name, '--url', server.url, *arguments)
