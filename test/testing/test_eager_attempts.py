@@ -108,7 +108,7 @@ async def test_a_task_that_is_tried_for_ever_is_an_error(app: Tasks, endless: An
         await fail.enqueue()
 
     with eager(app, most_attempts=7):
-        with pytest.raises(NotIdleError, match=r'^tasks are left: fail, .* tried 7 times, .*: OSError: away') as info:
+        with pytest.raises(NotIdleError, match=r'^tasks are left: fail, .* tried 7 times, .* OSError: away') as info:
             await fail.options(**endless).enqueue()
         assert info.value.left['shop'].pending == 1
         with pytest.raises(NotIdleError, match='fail'):
@@ -117,6 +117,31 @@ async def test_a_task_that_is_tried_for_ever_is_an_error(app: Tasks, endless: An
         with pytest.raises(NotIdleError, match='fail'):
             await fail.map([]) if endless else await fail.starmap([(), ()])
             await fail.enqueue()
+
+
+async def test_a_task_that_enqueues_itself_again_and_again_is_an_error(app: Tasks) -> None:
+    @app.task(name='hourly')
+    async def hourly() -> None:
+        await hourly.options(delay=3600).enqueue()
+
+    @app.task(name='daily')
+    def daily() -> None:
+        daily.options(delay=86400).push()
+
+    for function in (hourly, daily):
+        with eager(app) as ran:
+            with pytest.raises(NotIdleError, match=f'{function.name}, .*enqueued by a task'):
+                await function.enqueue()
+        assert [task.state.status for task in ran.tasks] == [Status.COMPLETED] * 30 + [Status.PENDING]
+
+
+def test_a_plain_function_that_pushes_itself_again_and_again_is_an_error(app: Tasks) -> None:
+    @app.task(name='daily')
+    def daily() -> None:
+        daily.options(delay=86400).push()
+
+    with eager(app), pytest.raises(NotIdleError, match='enqueued by a task'):
+        daily.push()
 
 
 async def test_a_limit_that_is_said_goes_before_that_of_the_block(app: Tasks) -> None:

@@ -33,6 +33,8 @@ __all__ = ['Eager', 'EagerTask', 'eager']
 
 T = TypeVar('T')
 EMPTY: Mapping[Any, Any] = {}
+DEEPEST = 30
+"""How many tasks may be run in one another, each enqueued by the one before."""
 ENTERED: Any = object()
 """Stands for a state that is not given: the app's own lifespan is entered."""
 
@@ -110,14 +112,15 @@ class _Served:
             task.endless = most is None or most < 0
         if is_async(job.call):
             return job
-        if (job.run_in or self._block._options['run_in']) == 'process':
+        portable = (job.run_in or self._block._options['run_in']) == 'process'
+        if portable:
             _check_portable(job.call)
-        return job._replace(call=functools.partial(_run_plain, job), run_in='thread')
+        return job._replace(call=functools.partial(_run_plain, job, portable), run_in='thread')
 
 
-async def _run_plain(job: Job, delivery: Delivery) -> Any:
-    """Run a plain function where its caller is."""
-    around = job.around_thread or delivery.job.around_thread
+async def _run_plain(job: Job, portable: bool, delivery: Delivery) -> Any:
+    """Run a plain function where its caller is; with what is around it in a thread, if it is not for a process."""
+    around = None if portable else job.around_thread or delivery.job.around_thread
     result = await run_in_caller(_call, job.call, around, delivery)
     return await result if inspect.isawaitable(result) else result
 
@@ -182,20 +185,26 @@ class Eager(Standing):
 
     async def _run(self, app: Tasks, queue: MemoryQueue, task: EagerTask) -> None:
         """Have a task run, and what it enqueues."""
+        book = self._book
+        if len(_above.get()) >= DEEPEST and book.stuck is None:
+            why = f'it is enqueued by a task, which a task has enqueued, and so on, {DEEPEST} times'
+            book.stuck = queue.not_idle(task, why)
+        if book.stuck is not None and _above.get():
+            return
         if task.name is not None and task.name not in app.functions:
             others = [other for other in self._apps if task.name in other.functions]
             if not others:
                 return
             app = others[0]
-        limit = self._book.limits.get((queue.name, task.group))
+        limit = book.limits.get((queue.name, task.group))
         if limit is None or limit.concurrency != 1:
             run = Run()
             run.add(task)
             await self._work(app, queue, run)
         else:
             await self._run_in_turn(app, queue, task)
-        if self._book.stuck is not None and not _above.get():
-            stuck, self._book.stuck = self._book.stuck, None
+        if book.stuck is not None and not _above.get():
+            stuck, book.stuck = book.stuck, None
             raise stuck
 
     async def _run_in_turn(self, app: Tasks, queue: MemoryQueue, task: EagerTask) -> None:
@@ -278,10 +287,12 @@ def eager(
     - *Other names.*  A task of a function that none of the apps knows (``check=False``) is recorded, and stays pending.
     - *Waiting for what never comes*, such as the result of that one, raises `TorrelqueTimeoutError` at once.
     - Inside a task, what it enqueues runs before the call returns; in its own ordered queue, behind it.
+    - *What has no end*: a task that would be tried for ever, or enqueues itself again and again, raises `NotIdleError`
+      in the call from outside.
 
     :param app: an app, or several.
     :param state: what ``current().state`` is to be; then no ``lifespan`` is entered.
-    :param most_attempts: how often a task is tried that nothing else limits; then `NotIdleError` is raised.
+    :param most_attempts: how often a task is tried that nothing else limits.
 
     The others are as in `torrelque.worker.Worker`.
 

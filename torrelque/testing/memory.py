@@ -160,6 +160,11 @@ class MemoryQueue(Torrelque):
         """An object of the same queue for a worker."""
         return MemoryQueue(self.client, self, self._book, self._began, run=run)
 
+    def not_idle(self, task: EagerTask, why: str) -> NotIdleError:
+        """The error of a task that comes to no end."""
+        message = f'tasks are left: {task.name}, task {task.id!r} of queue {self.name!r}: {why}'
+        return NotIdleError(message, {self.name: self._book.stats(self.name)})
+
     # Producers
 
     async def enqueue(
@@ -343,7 +348,8 @@ class MemoryQueue(Torrelque):
                 forgiven=state.forgiven + bool(forgive), last_requeue_time=time.time(),
             )  # fmt: skip
             if task.endless and used >= book.most_attempts and book.stuck is None:
-                book.stuck = self._never_ends(task, used)
+                last = (error or '').strip().rpartition('\n')[2]
+                book.stuck = self.not_idle(task, f'it was tried {used} times, and has no max_attempts: {last}')
             if self._run is not None and book.stuck is None:
                 self._run.pending.appendleft(task)
         return True
@@ -398,8 +404,3 @@ class MemoryQueue(Torrelque):
         except Exception as exc:
             raise TorrelqueTypeError(f'what the serialiser has made cannot be read: {exc!r}') from exc
 
-    def _never_ends(self, task: EagerTask, used: int) -> NotIdleError:
-        last = (task.state.error or '').strip().rpartition('\n')[2]
-        what = f'{task.name}, task {str(task.id)!r} of queue {self.name!r}'
-        message = f'tasks are left: {what}, was tried {used} times, and has no max_attempts: {last}'
-        return NotIdleError(message, {self.name: self._book.stats(self.name)})

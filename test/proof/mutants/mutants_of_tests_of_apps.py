@@ -102,8 +102,13 @@ EAGER = (
     ),
     Mutant(
         'eager-stays-stuck', BEYOND, 'behind a task that is tried for ever nothing runs any more',
-        (client('testing/eagerly', 'stuck, self._book.stuck = self._book.stuck, None', 'stuck = self._book.stuck'),),
+        (client('testing/eagerly', 'stuck, book.stuck = book.stuck, None', 'stuck = book.stuck'),),
         ('eager_attempts::test_a_task_that_is_tried_for_ever_is_an_error',),
+    ),
+    Mutant(
+        'eager-without-end', BEYOND, 'a task that enqueues itself again and again is run again and again',
+        (client('testing/eagerly', 'if len(_above.get()) >= DEEPEST and', 'if False and'),),
+        ('eager_attempts::test_a_task_that_enqueues_itself_again_and_again_is_an_error',),
     ),
     Mutant(
         'eager-lifespan-for-each', BEYOND, 'a task that another one enqueues has resources of its own',
@@ -112,7 +117,7 @@ EAGER = (
     ),
     Mutant(
         'eager-not-around', BEYOND, 'a plain function runs without what is to be around it in its thread',
-        (client('testing/eagerly', 'around = job.around_thread or delivery.job.around_thread', 'around = None'),),
+        (client('testing/eagerly', 'None if portable else job.around_thread or delivery.job.around_thread', 'None'),),
         ('eager_places::test_a_plain_function_runs_in_the_thread_that_pushes',),
     ),
     Mutant(
