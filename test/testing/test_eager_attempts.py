@@ -17,7 +17,7 @@ from torrelque import (
 )
 from torrelque.tasks import TaskFailedError, Tasks, current
 from torrelque.testing import NotIdleError, eager, run_until_idle
-from torrelque.worker import Backoff, Reject, Retry, ThreadWorker
+from torrelque.worker import Backoff, Reject, Retry, ThreadWorker, Worker
 
 NOWHERE = 'redis://nowhere.invalid'
 """Whoever uses the server of this address fails, and does so late."""
@@ -221,15 +221,31 @@ async def test_all_is_as_before_behind_the_block(app: Tasks) -> None:
 
 async def test_what_needs_a_server_is_refused(app: Tasks) -> None:
     with eager(app):
-        for call in (app.queue.sweep(), app.queue.dequeue(0), app.queue.command('PING'), app.queue.pause('g')):
+        for call in (app.queue.sweep(), app.queue.dequeue(0), app.queue.command('GET', 'a'), app.queue.pause('g')):
             with pytest.raises(TorrelqueError, match=r"^queue 'shop': in a block of testing\.eager there is no server"):
                 await call
         with pytest.raises(TorrelqueError, match='part of a transaction'):
             await app.queue.enqueue(1, pipeline=app.queue.client.pipeline())
-        with pytest.raises(TorrelqueError, match='no worker and no consumer gets any'):
-            await run_until_idle(app)
-        with pytest.raises(TorrelqueError, match='no server'):
-            ThreadWorker(app).start()
+
+
+async def test_a_worker_of_the_application_finds_nothing_to_do(app: Tasks) -> None:
+    @app.task
+    async def work() -> int:
+        return 1
+
+    with eager(app):
+        async with Worker(app):
+            assert await (await work.enqueue()).result() == 1
+        assert await run_until_idle(app) == 0
+    with eager(app), ThreadWorker(app):
+        assert await (await work.enqueue()).result() == 1
+    with pytest.raises(TorrelqueError, match='still serves'):
+        async with eager(app):
+            running = asyncio.ensure_future(Worker(app, signals=False).run())
+            await asyncio.sleep(0)
+            assert await (await work.enqueue()).result() == 1
+    with pytest.raises(TorrelqueClosedError):
+        await running
 
 
 async def test_an_app_that_is_served_is_refused(app: Tasks) -> None:

@@ -7,6 +7,7 @@ builders of the real queue, whose verbs have the same effect here.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import threading
 import time
@@ -155,6 +156,7 @@ class MemoryQueue(Torrelque):
         self._book = book
         self._began = began
         self._run = run
+        self._waiters: list[asyncio.Future[None]] = []
 
     def for_worker(self, run: Run) -> MemoryQueue:
         """An object of the same queue for a worker."""
@@ -264,10 +266,10 @@ class MemoryQueue(Torrelque):
         self, max_tasks: int, timeout: Duration | None = None
     ) -> list[tuple[TorrelqueTaskId, Any]]:
         if self._run is None:
-            raise self._missing('worker')
+            await self._wait_in_vain(timeout)
         taken: list[tuple[TorrelqueTaskId, Any]] = []
         with self._book.lock:
-            while self._run.pending and len(taken) < max_tasks:
+            while self._run is not None and self._run.pending and len(taken) < max_tasks:
                 task = self._run.pending.popleft()
                 if task.state.status is PENDING:
                     taken.append((task.begin(), self._load(task.payload)))
@@ -368,6 +370,27 @@ class MemoryQueue(Torrelque):
     async def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
         pass
 
+    async def command(self, *words: str | bytes | float) -> Any:
+        if words != ('PING',):
+            raise self._missing('verb')
+        return b'PONG'
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for waiter in self._waiters:
+            waiter.get_loop().call_soon_threadsafe(waiter.cancel)
+
+    async def _wait_in_vain(self, timeout: Duration | None) -> None:
+        """Wait as a worker of the application does: tasks run when they are enqueued, so none ever comes."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=None if timeout is None else seconds_of(timeout))
+        finally:
+            self._waiters.remove(waiter)
+        if self._closed:
+            raise TorrelqueClosedError('the queue was closed')
+
     # Groups
 
     async def get_limits(self) -> dict[str | None, TorrelqueLimit]:
@@ -391,7 +414,6 @@ class MemoryQueue(Torrelque):
     def _missing(self, what: str) -> TorrelqueError:
         hints = {
             'pipeline': 'there is no server, so nothing can be a part of a transaction',
-            'worker': 'tasks run when they are enqueued, so no worker and no consumer gets any',
             'verb': 'there is no server, and this call needs one; see testing.using',
         }
         error = TorrelqueError(f'in a block of testing.eager {hints[what]}')
