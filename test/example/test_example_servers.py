@@ -26,6 +26,8 @@ RUNS = {
     'worker': ((*DOWN, '--tasks', 100), 'Every task is done.'),
 }
 """Arguments of a short run, and what it says at its end."""
+QUICK = {'batch_processing', 'worker'}
+"""Those that are run on such a server every time."""
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +60,7 @@ def test_each_example_is_run() -> None:
 
 
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=() if name in ('batch_processing', 'worker') else pytest.mark.long) for name in RUNS]
+    'name', [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in RUNS]
 )
 def test_an_example_needs_no_setting(run: Run, server: RealServer, name: str) -> None:
     arguments, end = RUNS[name]
