@@ -60,7 +60,7 @@ def floors() -> list[list[Room]]:
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'serve', 'supervise', '…'])],
         [
             Room('tasks/', 'decorated functions whose calls are tasks', ['app', 'function', '…']),
-            Room('testing/', 'aids for tests of applications', ['clock', 'idle', '…']),
+            Room('testing/', 'aids for tests of applications', ['clock', 'idle', 'eagerly', '…']),
         ],
         [
             Room('worker/', 'has handlers called', ['worker', 'handling', 'settling', 'keeper', '…']),

@@ -1,7 +1,8 @@
-"""Queue objects are cheap: many applications make one for each request."""
+"""Queue objects are cheap, and leave nothing: many applications make one for each request."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import tracemalloc
@@ -13,6 +14,7 @@ import redis.asyncio
 
 import torrelque.sync
 from support.servers import RealServer
+from support.waiting import until_waiting
 from torrelque import Torrelque
 from torrelque.codec import JSON
 from torrelque.protocol.calls import Calls
@@ -96,3 +98,31 @@ def test_threads_that_ask_for_a_script_at_once_have_the_same() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 8 and len({id(transition) for transition in found}) == 1
+
+
+@pytest.mark.parametrize('turns', range(1, 8))
+def test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along(
+    server: RealServer, turns: int
+) -> None:
+    async def main() -> None:
+        others = asyncio.all_tasks()
+        async with server.client() as client:
+            before = len(await client.client_list())
+            queue = Torrelque(client)
+            # One connection is for calls, one waits at the bell.
+            waiting = asyncio.ensure_future(queue.dequeue())
+            await until_waiting(client)
+            closing = asyncio.ensure_future(queue.aclose())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            ending = asyncio.all_tasks() - others
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)
+            await asyncio.gather(waiting, closing, return_exceptions=True)
+            await queue.aclose()
+            # It is the object that has closed them, and not the collector.
+            while len(await client.client_list()) > before:
+                await asyncio.sleep(0.005)
+
+    asyncio.run(asyncio.wait_for(main(), 60))

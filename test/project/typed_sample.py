@@ -33,7 +33,17 @@ from torrelque import (
     TorrelqueWatch,
     read_outcome,
 )
-from torrelque.tasks import Depends, Handle, Tasks, injected
+from torrelque.tasks import Depends, Handle, Tasks, current, injected
+from torrelque.testing import (
+    Eager,
+    EagerTask,
+    RecordedDelivery,
+    Using,
+    delivery,
+    eager,
+    run_until_idle,
+    using,
+)
 from torrelque.worker import Delivery, Worker
 
 if TYPE_CHECKING:
@@ -289,3 +299,36 @@ async def run_tasks(client: redis.asyncio.Redis, name: str) -> None:
             assert assert_type(await others[0].result(60), date) == date(2026, 1, 3)
         assert_type(await sending(Item(4), now, session=Session('mine')), str)
         assert_type(here(Item(4), Session('mine')), date)
+
+
+async def try_tasks(client: redis.asyncio.Redis, name: str) -> None:
+    """Tests of an application that a module has made."""
+    app = Tasks.from_url('redis://nowhere.invalid', queue='shop')
+
+    @app.task
+    async def tell_attempt(number: int) -> str:
+        await current().touch(progress=number)
+        return f'{number} by attempt {current().attempt}'
+
+    with delivery(attempt=2, headers={'tenant': 'joe'}, state=1, task_id='mine', group='g') as given:
+        assert_type(given, RecordedDelivery)
+        assert await tell_attempt(3) == '3 by attempt 2'
+    assert_type((given.progress, given.ours), tuple[list[Any], bool])
+    with eager(app, max_attempts=3, retry=60, timeout=timedelta(minutes=1)) as ran:
+        assert_type(ran, Eager)
+        assert assert_type(await (await tell_attempt.enqueue(1)).result(), str) == '1 by attempt 1'
+    task = ran.tasks[0]
+    assert_type(task, EagerTask)
+    assert_type((task.name, task.args, task.kwargs), tuple[str | None, tuple[Any, ...], dict[str, Any]])
+    assert_type(task.state, TorrelqueTaskState)
+    async with eager([app]) as ran:
+        assert_type(ran, Eager)
+    async with Torrelque(client, queue=name) as queue:
+        with using([app], queue) as used:
+            assert_type(used, Using)
+            handle = await tell_attempt.enqueue(2)
+            assert_type(used.queue('urgent'), Torrelque)
+            assert_type(await run_until_idle(app), float)
+            assert assert_type(await handle.result(60), str) == '2 by attempt 1'
+        async with using(app, queue) as used:
+            assert_type(used, Using)

@@ -312,14 +312,18 @@ def test_one():
 
 PAGE = (ROOT / 'docs' / 'testing.md').read_text()
 EXAMPLES = re.findall(r'(?ms)^<!-- test: not run: with pytest instead, .*?-->\n```python\n(.*?)^```$', PAGE)
+(SHOP,) = re.findall(r'(?ms)^```python\n(# shop\.py\n.*?)^```$', PAGE)
 
 
 @pytest.mark.parametrize('code', EXAMPLES, ids=lambda code: re.findall(r'def (test_\w+)', code)[0])
-def test_example_of_the_page_runs(run: Run, code: str) -> None:
+def test_example_of_the_page_runs(run: Run, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     if 'sync_queue' in code:
         pytest.importorskip('torrelque.sync')
     count = len(re.findall(r'(?m)^(?:async )?def test_', code))
     assert count > 0
+    if 'shop' in code:
+        run.pytester.makepyfile(shop=SHOP)
+        monkeypatch.setenv('REDIS_URL', 'redis://nowhere.invalid')
     run(code, *LOOP, plugins=ASYNCIO, passed=count)
 
 

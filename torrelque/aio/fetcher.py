@@ -195,6 +195,8 @@ class Fetcher:
         if self._records.number and self._link.connected:
             # The bell may have rung for the connection that was just closed; nobody would know.
             call = self._link.call(self._calls.transitions['leave'], self._calls.leave(self._records.key))
+            # The event loop may end meanwhile, and then nobody else looks at the error, of which asyncio complains.
+            call.add_done_callback(lambda call: call.cancelled() or call.exception())
             await asyncio.wait([call], timeout=self._bounds.claim_closing)
             if not call.done():
                 call.cancel()

@@ -141,19 +141,23 @@ class Session:
             self.closed = True
             self.hub.close()
             self._closing = self.loop.create_task(self._close(), name='torrelque closing')
-        if self._closing is not None and not self.loop.is_closed():
+            self._closing.add_done_callback(self._leave)
+        if self._closing is not None and not self._closing.done() and not self.loop.is_closed():
             await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        try:
-            await self.fetcher.close()
-            waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
-            if waiting or self._futures:
-                _, late = await asyncio.wait([*waiting, *self._futures], timeout=self.calls.bounds.closing)
-                for future in late:
-                    future.cancel()
-        finally:
-            leave_link(self._client, self._link, self)
+        await self.fetcher.close()
+        waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
+        if waiting or self._futures:
+            _, late = await asyncio.wait([*waiting, *self._futures], timeout=self.calls.bounds.closing)
+            for future in late:
+                future.cancel()
+
+    def _leave(self, closing: 'asyncio.Task[None]') -> None:
+        if closing.cancelled():
+            # The event loop has come to its end, maybe before the task's first step.
+            self.fetcher.abandon()
+        leave_link(self._client, self._link, self)
 
     def abandon(self) -> None:
         """Let the connections go when the queue object was collected, in whatever thread that happens."""

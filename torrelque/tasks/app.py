@@ -1,7 +1,7 @@
 """The app: functions whose calls are tasks of a queue, and what a worker does with them."""
 
-import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
@@ -364,9 +364,9 @@ class Tasks:
         return self.serving().weights
 
     @property
-    def lifespan(self) -> Callable[[], AbstractAsyncContextManager[Any]] | None:
+    def lifespan(self) -> Callable[[], AbstractAsyncContextManager[Any]]:
         """What a worker enters before its first task."""
-        return None if self._lifespan is None else functools.partial(self._lifespan, self)
+        return self._served
 
     def lend(self, name: str) -> Torrelque:
         """A queue of the app's server, as an object for one worker."""
@@ -436,6 +436,15 @@ class Tasks:
         await self.aclose()
 
     # Parts
+
+    @contextlib.asynccontextmanager
+    async def _served(self) -> AsyncIterator[Any]:
+        with self._loops.served():
+            if self._lifespan is None:
+                yield None
+                return
+            async with self._lifespan(self) as state:
+                yield state
 
     def _all_queues(self) -> Queues:
         """The queues that a worker serves, where nothing says which."""

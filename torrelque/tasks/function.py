@@ -11,7 +11,8 @@ from torrelque.protocol.check import check_name
 
 from .definition import Definition
 from .handle import Handle
-from .loops import InLoop, Loops, refuse_in_loop, running_loop
+from .inloop import InLoop
+from .loops import Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
 from .producing import Call, enqueue_many_through, enqueue_through
 
@@ -224,7 +225,7 @@ class Enqueuer(Generic[P, T]):
 
         if self._definition.spends:
             args, kwargs = self._definition.unpack(payload)
-        call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.queue.name)
+        call = Call(self.name, args, kwargs, dict(self._options.headers or {}), self._queue or here.name)
         return await enqueue_through(self._definition.middleware, call, send)
 
     def _begin(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
@@ -280,7 +281,8 @@ class Enqueuer(Generic[P, T]):
             return [*await queue.enqueue_many(map(self._pack_call, calls), **given)]
 
         while some := [*itertools.islice(arguments, TOGETHER)]:
-            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), queue.name) for args in some]
+            name = self._queue or here.name
+            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), name) for args in some]
             try:
                 for args in some:
                     self._definition.check(args, {})

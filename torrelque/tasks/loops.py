@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import redis.asyncio
@@ -24,97 +24,11 @@ from torrelque import (
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
-from .address import close_client
 from .background import CLOSING, PATIENCE, Background, is_background
-from .order import Order
+from .ground import Ground, another, copy_queue
+from .inloop import InLoop
 
 T = TypeVar('T')
-
-
-class InLoop:
-    """What an app has in one event loop.  It is closed with the loop; its ``own`` queue object sooner, by `close`."""
-
-    queue: Torrelque
-    """The object of the app's own queue in the loop."""
-
-    def __init__(self, loops: 'Loops', queue: Torrelque, own: bool, owns_client: bool) -> None:
-        # Legend.  _loops: what the app has in all event loops, while the app lives.  _own: whether the queue object was
-        # made by the app.  _owns_client: whether its client was, too.  _lasting: whether the app was closed before the
-        # event loop.  _variants: copies of the queue object, by name and ``max_tasks`` where these are others.
-        # _orders: of ordered queues, by their groups.  _others: queue objects that are closed as well.
-        self._loops = weakref.ref(loops)
-        self.queue = queue
-        self._own = own
-        self._owns_client = owns_client
-        self._lasting = False
-        self._variants: dict[tuple[str | None, int | None], Torrelque] = {}
-        self._orders: dict[str, Order] = {}
-        self._others: list[Torrelque] = []
-        # A hook for the end of the event loop, which has none: asyncio remembers each asynchronous generator that was
-        # begun in the loop, and `shutdown_asyncgens`, which `asyncio.run` calls, closes them.  So a generator that does
-        # nothing but wait to be closed, and closes the queues in its ``finally``, closes them with the loop.  It must
-        # have been begun: ``send`` drives it up to its only ``yield`` here and now, without an ``await``, and raises
-        # the StopIteration by which the awaitable of ``__anext__`` returns what was yielded.
-        self._end = self._wait_for_end()
-        with contextlib.suppress(StopIteration):
-            self._end.__anext__().send(None)
-
-    def find(self, name: str | None, max_tasks: int | None = None) -> Torrelque:
-        """The object of a queue, None being the app's own; with ``max_tasks`` one that refuses tasks when the queue has
-        so many."""
-        if name is None and max_tasks is None:
-            return self.queue
-        if name == self.queue.name:
-            return self.find(None, max_tasks)
-        queue = self._variants.get((name, max_tasks))
-        if queue is None:
-            queue = self._variants[name, max_tasks] = copy_queue(self.queue, max_tasks, name)
-        return queue
-
-    def adopt(self, queue: Torrelque) -> None:
-        """Use a queue object that a worker was given, and that is in use in no other loop."""
-        if self._variants.setdefault((queue.name, None), queue) is not queue:
-            self.close_too(queue)
-
-    def order(self, group: str) -> Order:
-        """The order in which calls of an ordered queue are sent."""
-        order = self._orders.get(group)
-        if order is None:
-            order = self._orders[group] = Order()
-        return order
-
-    def close_too(self, queue: Torrelque) -> None:
-        """Close another queue object of the loop with it."""
-        self._others.append(queue)
-
-    async def close(self, patience: float = PATIENCE) -> None:
-        """Wait for the calls that are on their way, and close the queue objects but the one that the app was given.
-
-        :param patience: how long (s) to wait while none of them comes to its end.
-        """
-        while sending := [task for order in self._orders.values() for task in order.tasks]:
-            ended, _ = await asyncio.wait(sending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if not ended:
-                # The server is away, and calls that wait for their turn would fail one after the other: wait no longer.
-                break
-        self._lasting = True
-        await self._end.aclose()
-
-    async def _wait_for_end(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            queues = [*self._variants.values(), *self._others]
-            # The queue object that the app was given is closed at the end of its loop, when nobody can use it any more.
-            # When the app was closed or collected before, its owner can still use it.
-            if self._own or not self._lasting and self._loops() is not None:
-                queues.append(self.queue)
-            self._variants.clear()
-            for queue in queues:
-                await queue.aclose()
-            if self._owns_client:
-                for client in {id(queue.client): queue.client for queue in queues}.values():
-                    await close_client(client)
 
 
 class Loops:
@@ -132,7 +46,8 @@ class Loops:
         # that the given object belongs to.  _spent: whether that loop is over, so that the object can serve no other.
         # _lent: the objects of the app's own queue and of others, by the name, that a worker was given whose event loop
         # has not called `begin` yet.  _ordered: groups whose limit is known to be set.  _background: the loop for
-        # synchronous code. _pid: the process that all this is of.
+        # synchronous code. _pid: the process that all this is of.  _workers: something for each worker that serves the
+        # app now.
         self._given = queue
         self._make_queue = make_queue
         self._owns_clients = False
@@ -144,7 +59,67 @@ class Loops:
         self._ordered: set[str] = set()
         self._background: Background | None = None
         self._pid = os.getpid()
+        self._workers: set[object] = set()
+        self.ground: Ground | None = None
+        """What the app stands on, if that is not its own server."""
         _all.add(self)
+
+    @property
+    def name(self) -> str:
+        """What the app calls its own queue."""
+        return self._given.name
+
+    @property
+    def given(self) -> Torrelque:
+        """The queue object that the app was given, or has made, to be looked at only."""
+        return self._given
+
+    # Another ground
+
+    def stand_on(self, ground: Ground) -> 'Loops':
+        """Have the app stand on something else than its own server, until `stand_again`.
+
+        All that the app has in its event loops is put aside: it is in what this returns.
+
+        :raises TorrelqueError: a worker serves the app, and would be left on the old ground.
+        """
+        aside = Loops(self._given, None)
+        # The queue object that the app was given, which is on its own server, counts as used up.
+        aside.ground, aside._spent = ground, True
+        with self._lock:
+            if self._workers:
+                raise TorrelqueError(
+                    f'the app of queue {self.name!r} is in use: a worker serves it; begin the block before the worker'
+                )
+            self._exchange(aside)
+        return aside
+
+    def stand_again(self, ground: Ground, aside: 'Loops') -> bool:
+        """Undo `stand_on`: what is in ``aside`` is back, and what the app had on the ground is in there, to be closed.
+
+        :return: False when a worker serves the app, and is left on the ground.
+        :raises TorrelqueError: the app stands on something else by now.
+        """
+        with self._lock:
+            if self.ground is not ground:
+                raise TorrelqueError(f'of two blocks around the app of queue {self.name!r} the inner is left first')
+            left = not self._workers
+            self._exchange(aside)
+        return left
+
+    def _exchange(self, other: 'Loops') -> None:
+        # Functions, enqueuers and handles of the app refer to this object, so its contents are exchanged.
+        self.__dict__, other.__dict__ = other.__dict__, self.__dict__
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
+        """While a worker serves the app."""
+        workers, worker = self._workers, object()
+        workers.add(worker)
+        try:
+            yield
+        finally:
+            workers.discard(worker)
 
     def own_clients(self) -> None:
         """The app has made the client of the queue object that it was given, too: so the app closes both."""
@@ -193,7 +168,7 @@ class Loops:
                 self._lent[None] = self._provide(self._home is None and not self._spent)
             queue = self._lent.get(name)
             if queue is None:
-                queue = self._lent[name] = copy_queue(self._lent[None], None, name)
+                queue = self._lent[name] = another(self.ground, self._lent[None], name)
             return queue
 
     def begin(self) -> InLoop:
@@ -218,8 +193,8 @@ class Loops:
                 self._home = loop
             else:
                 here.close_too(queue)
-            for other in lent.values():
-                here.adopt(other)
+            for name, other in lent.items():
+                here.adopt(str(name), other)
             return here
 
     def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
@@ -231,7 +206,7 @@ class Loops:
         if queue is self._given:
             self._home = loop
         own = self._owns_clients or queue is not self._given
-        here = self._in_loops[loop] = InLoop(self, queue, own, self._owns_clients)
+        here = self._in_loops[loop] = InLoop(self, self.name, self.ground, queue, own, self._owns_clients)
         return here
 
     def _provide(self, first: bool) -> Torrelque:
@@ -239,6 +214,8 @@ class Loops:
         given = self._given
         if first:
             return given
+        if self.ground is not None:
+            return self.ground.make(None, None)
         if self._make_queue is None:
             return copy_queue(given)
         queue = self._make_queue()
@@ -272,6 +249,8 @@ class Loops:
             close_coroutine(coroutine)
             raise
         try:
+            if self.ground is not None:
+                return self.ground.wait(background.loop, coroutine)
             return run_in_loop(background.loop, coroutine)
         except TorrelqueConnectionError as exc:
             if background.stopped:
@@ -296,6 +275,15 @@ class Loops:
         """As `aclose`, from synchronous code."""
         refuse_in_loop()
         background, in_loops = self._take_all()
+        _wait(_close_elsewhere(in_loops), background)
+
+    def close_soon(self) -> None:
+        """As `close`, where an event loop may run here.  What is in that one, or in one that stands still, is closed in
+        the next turns of the loop."""
+        running = running_loop()
+        background, in_loops = self._take_all()
+        for loop in [loop for loop in in_loops if loop is running or not loop.is_running()]:
+            in_loops.pop(loop).close_soon(loop)
         _wait(_close_elsewhere(in_loops), background)
 
     def stop_background(self) -> Background | None:
@@ -361,15 +349,6 @@ def _renew_locks() -> None:
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_renew_locks)
-
-
-def copy_queue(queue: Torrelque, max_tasks: int | None = None, name: str | None = None) -> Torrelque:
-    """Another object of the same queue, for another event loop, or for another ``max_tasks``; or one of another queue
-    on the same server."""
-    most = queue.max_tasks if max_tasks is None else max_tasks
-    copy = Torrelque(queue.client, queue=name or queue.name, serialiser=queue.serialiser, max_tasks=most)
-    copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
-    return copy
 
 
 def _is_bound(client: Any) -> bool:

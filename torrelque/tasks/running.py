@@ -1,12 +1,16 @@
-"""How a decorated function is run by a worker: in its event loop, in a thread, or in a process."""
+"""How a decorated function is run by a worker: in its event loop, in a thread, or in a process.
+
+Other layers may import the names in `__all__`.
+"""
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any
 
 from torrelque import TorrelqueError, TorrelqueLookupError
@@ -15,6 +19,8 @@ from torrelque.worker import ChildDelivery, Delivery
 from .adapters import Types
 from .callee import Callee
 from .injecting import call_async, call_plain
+
+__all__ = ['current', 'running_for']
 
 
 class _Running:
@@ -52,6 +58,19 @@ def current() -> Delivery:
     if running.delivery is None:
         raise TorrelqueError('the task that was run here has ended')
     return running.delivery
+
+
+@contextlib.contextmanager
+def running_for(delivery: Delivery) -> Iterator[None]:
+    """Have `current` give a delivery in a block, and in what the block calls."""
+    running, before = _Running(delivery), _running.get()
+    _running.set(running)
+    try:
+        yield
+    finally:
+        running.delivery = None
+        # A fixture may leave the block in another context than it has entered, where the variable's token is of no use.
+        _running.set(before)
 
 
 def make_call(callee: Callee) -> Callable[[Delivery], Any]:

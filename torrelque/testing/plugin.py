@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from torrelque import Torrelque
     from torrelque.sync import Torrelque as SyncTorrelque
+    from torrelque.tasks import Tasks
 
     from .clock import Clock, SyncClock
+    from .under import Using
 
 VARIABLE = 'TORRELQUE_URL'
 
@@ -204,6 +206,25 @@ def torrelque_clock(torrelque_queue: Torrelque, _torrelque_queues: list[Torrelqu
     clock = Clock(torrelque_queue)
     clock.queues = _torrelque_queues
     return clock
+
+
+@pytest.fixture
+def torrelque_using(
+    torrelque_queue: Torrelque, _torrelque_queues: list[Torrelque], _torrelque_closing: AsyncExitStack
+) -> Callable[..., Using]:
+    """Put the test's queue under an app, or several, until the end of the test: ``torrelque_using(app)``, see
+    `torrelque.testing.using`.  The clock of the test moves the app's further queues as well."""
+
+    def use(*apps: Tasks) -> Using:
+        from . import using
+
+        block = using(apps, torrelque_queue)
+        block.__enter__()
+        _torrelque_closing.push_async_exit(block)
+        _torrelque_queues.extend(queue for app in apps for queue in app.queues)
+        return block
+
+    return use
 
 
 # The same without an event loop

@@ -25,7 +25,7 @@ CALLS = (
     ),
     Mutant(
         'lent-queues-not-adopted', BEYOND, 'a queue object of a worker is used in two event loops, and never closed',
-        (client('tasks/loops', 'here.adopt(other)', 'pass'),),
+        (client('tasks/loops', 'here.adopt(str(name), other)', 'pass'),),
         ('tasks_queues::test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop',),
     ),
     Mutant(

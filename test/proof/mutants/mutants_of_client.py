@@ -190,6 +190,16 @@ CANCEL = (
         (client('aio/session', 'if waiting or self._futures:', 'if False:'),),
         ('ends::test_closing_waits_for_calls_that_are_on_their_way',),
     ),
+    Mutant(
+        'closing-cut-off', 7, 'a loop that ends while an object is being closed leaves its connection at the bell open',
+        (client('aio/session', 'if closing.cancelled():', 'if False:'),),
+        ('objects::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
+    ),
+    Mutant(
+        'closing-cut-off-twice', 7, 'an object whose closing was cut off by the end of the loop cannot be closed again',
+        (client('aio/session', ' and not self._closing.done()', ''),),
+        ('objects::test_a_loop_that_ends_while_an_object_is_being_closed_takes_its_connections_along',),
+    ),
 )  # fmt: skip
 
 HARM = (

@@ -171,7 +171,7 @@ TASKS = (
     ),
     Mutant(
         'tasks-copy-with-other-times', BEYOND, "a queue object for another event loop has other times than the app's",
-        (client('tasks/loops', 'copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl', 'pass'),),
+        (client('tasks/ground', 'copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl', 'pass'),),
         ('tasks_promises::test_all_queue_objects_of_an_app_have_the_times_of_its_own',),
     ),
     Mutant(

@@ -1,0 +1,58 @@
+"""What an app stands on for a while in the place of its own server, as in a test.
+
+Other layers may import the names in `__all__`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from torrelque import Torrelque
+from torrelque.worker.crossing import run_in_loop
+
+__all__ = ['Ground', 'copy_queue']
+
+T = TypeVar('T')
+
+
+class Ground(ABC):
+    """Makes the queue objects that an app uses, see `Loops.stand_on`."""
+
+    @abstractmethod
+    def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
+        """A new queue object, which the app closes.
+
+        :param name: what the app calls the queue; None is its own one.
+        :param max_tasks: another one than the app's, of a call.
+        """
+
+    def order_of(self, group: str) -> str:
+        """Among which calls one of an ordered queue, of this group, goes by its turn; by any name."""
+        return group
+
+    def wait(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the event loop for synchronous code, and wait for it in the thread of the caller."""
+        return run_in_loop(loop, coroutine)
+
+
+def copy_queue(
+    queue: Torrelque, max_tasks: int | None = None, name: str | None = None, client: Any = None
+) -> Torrelque:
+    """Another object of the same queue, for another event loop, or for another ``max_tasks``; or one of another queue
+    on the same server, or on that of another client."""
+    most = queue.max_tasks if max_tasks is None else max_tasks
+    client = queue.client if client is None else client
+    copy = Torrelque(client, queue=name or queue.name, serialiser=queue.serialiser, max_tasks=most)
+    copy.task_timeout, copy.result_ttl = queue.task_timeout, queue.result_ttl
+    return copy
+
+
+def another(
+    ground: Ground | None, queue: Torrelque, name: str | None, max_tasks: int | None = None
+) -> Torrelque:
+    """The object of another queue of an app, or of the same one for another ``max_tasks``.
+
+    :param ground: what the app stands on, if that is not the server of ``queue``.
+    """
+    return copy_queue(queue, max_tasks, name) if ground is None else ground.make(name, max_tasks)
