@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
@@ -60,6 +60,7 @@ WORDS = {
     'a push': b'>2\r\n+message\r\n+x\r\n',
     'silence': b'',
 }
+
 # What is a good answer for some calls: of nothing there, of a page.
 GOOD = {
     'ok': {
@@ -72,10 +73,18 @@ GOOD = {
     'zero': {'redrive all'},
 }
 GOOD['two at once'] = GOOD['ok']
+QUICK = {
+    'ok', 'nil', 'number', 'empty list', 'list of two', 'nested', 'map', 'NOSCRIPT', 'MOVED', 'READONLY', 'silence',
+}  # fmt: skip
+"""Those of every run; the others are alike, and all together take their time."""
 REFUSALS = {'error', 'empty error', 'MOVED'}
 """What a server says to who is not to try again: an error for all, whoever waits too."""
 
 Verbs = dict[str, Callable[[Any], Any]]
+
+
+def quick_and_long(kinds: Iterable[str]) -> list[Any]:
+    return [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
 
 
 def verbs(ids: list[TorrelqueTaskId]) -> Verbs:
@@ -134,7 +143,7 @@ def judge(kind: str, said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize('kind', WORDS)
+@pytest.mark.parametrize('kind', quick_and_long(WORDS))
 async def test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, kind: str
 ) -> None:
@@ -210,7 +219,7 @@ def impatient(hasty: None, bound: Bound) -> None:
     bound(repeat=0.5, silence=0.3)
 
 
-@pytest.mark.parametrize('kind', [*WORDS, 'trickle'])
+@pytest.mark.parametrize('kind', quick_and_long([*WORDS, 'trickle']))
 async def test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     proxy: Proxy, queue: Torrelque, queue_name: str, kind: str, impatient: None
 ) -> None:

@@ -26,6 +26,8 @@ RUNS = {
     'worker': ((*DOWN, '--tasks', 100), 'Every task is done.'),
 }
 """Arguments of a short run, and what it says at its end."""
+QUICK = {'batch_processing', 'worker'}
+"""Those that are run on such a server every time."""
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +59,9 @@ def test_each_example_is_run() -> None:
     assert files == {*RUNS, 'signup'}
 
 
-@pytest.mark.parametrize('name', RUNS)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in RUNS]
+)
 def test_an_example_needs_no_setting(run: Run, server: RealServer, name: str) -> None:
     arguments, end = RUNS[name]
     example = run(name, '--url', server.url, *arguments)

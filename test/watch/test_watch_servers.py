@@ -36,6 +36,7 @@ async def test_watches_survive_a_restart_of_the_server(durable_server: RealServe
         assert await asyncio.wait_for(statuses(watched), 60) == [Status.COMPLETED]
 
 
+@pytest.mark.long
 async def test_watches_survive_a_server_that_is_away_for_longer_than_calls(
     durable_server: RealServer, bound: Bound
 ) -> None:

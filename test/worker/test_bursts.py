@@ -28,6 +28,7 @@ pytestmark = pytest.mark.first_server
 async def nothing(delivery: Delivery) -> None: ...
 
 
+@pytest.mark.long
 async def test_a_burst_without_a_server_fails(hasty: None) -> None:
     async with redis.asyncio.Redis(port=free_port()) as client, Torrelque(client) as queue:
         with pytest.raises(TorrelqueConnectionError, match='no connection to the server') as caught:
