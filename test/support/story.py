@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -140,6 +141,7 @@ class Story:
             'NO_COLOR': '1',
             'COLUMNS': '120',
             'REDIS_URL': url,
+            **({} if is_installed() else {'PYTEST_PLUGINS': 'torrelque.testing.entry'}),
             'UVICORN_PORT': self._ports['8000'],
             'FLASK_RUN_PORT': self._ports['5000'],
         }
@@ -228,6 +230,11 @@ class Story:
     def _note_ids(self, shown: str, match: re.Match[str]) -> None:
         new = [found for found in _ID.findall(shown) if found not in self._ids]
         self._ids.update(zip(new, match.groups(), strict=True))
+
+
+def is_installed() -> bool:
+    """Whether the package is one that pip knows, so that others find what it offers to them."""
+    return any(entry.name == 'torrelque' for entry in entry_points(group='pytest11'))
 
 
 def commands_of(code: str) -> Iterator[tuple[str, str]]:
