@@ -107,7 +107,7 @@ CARRYING = (
 
 MAKING = (
     Mutant(
-        'thread-commits-what-was-given-up', BEYOND, 'a thread whose task is over commits, and the next attempt once more',
+        'thread-commits-what-was-given-up', BEYOND, 'a thread whose task is over commits, as the next attempt does',
         (client('tasks/injecting', "if getattr(delivery, 'over', False):", 'if False:'),),
         ('depends_failures::test_a_thread_whose_attempt_was_given_up_commits_nothing',),
     ),
