@@ -13,6 +13,7 @@ import pytest
 
 from torrelque import (
     Torrelque,
+    TorrelqueConnectionError,
     TorrelqueTaskStatus as Status,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -56,6 +57,21 @@ async def test_a_task_that_is_handed_out_too_late_is_dead_and_never_run(queue: T
         with pytest.raises(TaskFailedError, match='expired: it was handed out'):
             await handle.result(60)
         assert (await handle.state()).status is Status.DEAD
+
+
+async def test_an_expired_task_that_had_failed_before_says_why(queue: Torrelque) -> None:
+    app, clock = Tasks(queue), Clock(queue)
+
+    @app.task(expires=60, retry=120)
+    async def fail() -> None:
+        raise ConnectionError('the mail server is away')
+
+    handle = await fail.enqueue()
+    await drain(app)
+    await clock.move(121)
+    await drain(app)
+    with pytest.raises(TaskFailedError, match=r'expired.*last attempt failed with ConnectionError: the mail server'):
+        await handle.result(60)
 
 
 async def test_an_expired_call_of_an_ordered_queue_lets_the_next_one_go(queue: Torrelque) -> None:
@@ -166,6 +182,53 @@ async def test_a_lifespan_is_left_after_the_last_task_however_the_worker_ends(qu
     assert (await queue.get_queue_stats()).pending == 1
 
 
+@pytest.mark.parametrize('where', ['begin', 'end'])
+async def test_a_lifespan_that_waits_does_not_keep_a_worker_that_is_to_stop(queue: Torrelque, where: str) -> None:
+    waits, happened = asyncio.Event(), list[str]()
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[None]:
+        try:
+            if where == 'begin':
+                waits.set()
+                await asyncio.Event().wait()
+            yield
+            waits.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            happened.append('cut')
+            raise
+
+    app = Tasks(queue, lifespan=live)
+    handle = await app.task(tell_attempt).enqueue()
+    worker = Worker(app, signals=False)
+    running = asyncio.ensure_future(worker.run())
+    if where == 'end':
+        assert await handle.result(60) == 1
+        worker.stop()
+    await waits.wait()
+    worker.stop()
+    await asyncio.wait_for(running, 60)
+    assert happened == ['cut'] and worker.health().state == 'stopped'
+    assert (await queue.get_queue_stats()).pending == (where == 'begin')
+
+
+async def test_a_run_that_is_cancelled_while_its_lifespan_begins_is_cancelled(queue: Torrelque) -> None:
+    waits = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[None]:
+        waits.set()
+        await asyncio.Event().wait()
+        yield
+
+    running = asyncio.ensure_future(Worker(Tasks(queue, lifespan=live), signals=False).run())
+    await waits.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_a_lifespan_that_cannot_begin_ends_the_worker_before_any_task(queue: Torrelque) -> None:
     @contextlib.asynccontextmanager
     async def live(app: Tasks) -> AsyncIterator[None]:
@@ -251,6 +314,27 @@ async def test_resources_that_cannot_be_made_are_refused(queue: Torrelque, optio
 
 
 # What a job may say
+
+
+async def test_a_server_that_is_away_for_a_moment_is_no_reason_to_refuse_a_task(queue: Torrelque) -> None:
+    asked: list[Any] = []
+
+    async def admit(delivery: Delivery) -> None:
+        asked.append(delivery.task)
+        if len(asked) < 3:
+            raise TorrelqueConnectionError('away')
+
+    class Own:
+        queues = (queue,)
+
+        async def prepare(self) -> None: ...
+
+        def find(self, delivery: Delivery) -> Job:
+            return Job(lambda delivery: 'done', 'own', 1, admit=admit, result_ttl=60)
+
+    task_id = await queue.enqueue('task')
+    await drain(Own())
+    assert (await queue.get_task_state(task_id)).result == 'done' and len(asked) == 3
 
 
 async def test_a_job_may_refuse_a_task_and_keep_something_else_than_its_result(queue: Torrelque) -> None:

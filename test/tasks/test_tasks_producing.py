@@ -100,6 +100,37 @@ async def test_a_call_goes_through_the_middleware_of_its_app(queue: Torrelque) -
     await asyncio.to_thread(app.close)
 
 
+async def test_a_middleware_may_let_only_so_many_calls_of_a_bulk_pass_at_a_time(queue: Torrelque) -> None:
+    gate = asyncio.Semaphore(10)
+
+    async def narrow(call: Call, call_next: CallNext) -> str:
+        async with gate:
+            return await call_next(call)
+
+    app = Tasks(queue, middleware=[narrow])
+    handles = await app.task(add_one).map(range(25))
+    assert len({handle.id for handle in handles}) == 25
+    assert (await queue.get_queue_stats()).tasks == 25
+
+
+async def test_a_middleware_that_fails_behind_the_sending_loses_no_id(queue: Torrelque) -> None:
+    async def audit(call: Call, call_next: CallNext) -> str:
+        task_id = await call_next(call)
+        if call.args == (3,):
+            raise ConnectionError('no audit')
+        return task_id
+
+    app = Tasks(queue, middleware=[audit])
+    with pytest.raises(TorrelqueBulkError) as caught:
+        await app.task(add_one).map(range(10))
+    assert isinstance(caught.value.__cause__, ConnectionError)
+    assert len(caught.value.task_ids) == (await queue.get_queue_stats()).tasks == 10
+
+
+async def add_one(number: int) -> int:
+    return number + 1
+
+
 @pytest.mark.parametrize('ordered', [False, True])
 async def test_bulk_calls_go_through_the_middleware_together(queue: Torrelque, ordered: bool) -> None:
     middleware = Middleware()

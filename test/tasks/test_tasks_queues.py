@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from support.bounding import Bound
 from support.servers import MakeServer, RealServer
 from support.topology import Cluster, start_sentinel
 from torrelque import (
@@ -18,7 +17,6 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueError,
     TorrelqueLookupError,
-    TorrelqueTaskStatus as Status,
     TorrelqueTypeError,
     TorrelqueValueError,
 )
@@ -151,6 +149,27 @@ async def test_queues_that_cannot_be_meant_are_refused(queue: Torrelque, make: A
         make(Tasks(queue))
 
 
+def test_a_client_that_a_worker_was_lent_before_the_app_was_used_is_closed(server: RealServer) -> None:
+    app = Tasks.from_url(server.url, queue='email')
+
+    @app.task
+    def double(number: int) -> int:
+        return 2 * number
+
+    with server.sync_client() as client:
+        before = len(client.client_list())
+        worker = Worker(app, burst=True)
+
+        async def main() -> None:
+            await double.enqueue(1)
+            await worker.run()
+            await app.aclose()
+
+        asyncio.run(main())
+        while len(client.client_list()) > before:
+            time.sleep(0.01)
+
+
 def test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop(server: RealServer) -> None:
     app = Tasks.from_url(server.url, queue='email')
 
@@ -163,105 +182,6 @@ def test_queue_objects_that_a_worker_was_given_are_closed_with_its_event_loop(se
     for queue in worker.queues:
         with pytest.raises(TorrelqueClosedError):
             asyncio.run(queue.get_queue_stats())
-
-
-# Several apps
-
-
-async def test_a_worker_serves_several_apps_each_with_its_own_functions(
-    client: redis.asyncio.Redis, queue: Torrelque
-) -> None:
-    @contextlib.asynccontextmanager
-    async def live(app: Tasks) -> AsyncIterator[str]:
-        yield f'of {app.queue.name}'
-
-    other = Torrelque(client, queue='other')
-    apps = [Tasks(queue, lifespan=live), Tasks(other, lifespan=live), Tasks(queue)]
-    for number, app in enumerate(apps):
-
-        @app.task(name=f'tell {number}')
-        async def tell() -> Any:
-            return current().queue.name, current().state
-
-    handles = [await app.enqueue(f'tell {number}') for number, app in enumerate(apps)]
-    async with other, Worker(apps) as worker:
-        assert [one.name for one in worker.queues] == [queue.name, 'other']
-        assert [await handle.result(60) for handle in handles] == [
-            [queue.name, f'of {queue.name}'], ['other', 'of other'], [queue.name, None],
-        ]  # fmt: skip
-
-
-async def test_two_apps_of_a_queue_have_no_function_of_the_same_name(queue: Torrelque) -> None:
-    apps = [Tasks(queue), Tasks(queue)]
-    for app in apps:
-        app.task(name='tell')(tell)
-    with pytest.raises(TorrelqueValueError, match=r"two apps of queue .* have a function 'tell'"):
-        Worker(apps)
-
-
-def tell() -> None: ...
-
-
-async def test_weights_of_several_apps_count_beside_one_another(client: redis.asyncio.Redis, queue: Torrelque) -> None:
-    async with Torrelque(client, queue='other') as other:
-        apps = [Tasks(queue, queues={'urgent': 3}), Tasks(other)]
-        worker = Worker(apps)
-        weights = worker._served.weights or {}
-        assert {one.name: weight for one, weight in weights.items()} == {'urgent': 3, queue.name: 1, 'other': 1}
-
-
-# Names that the app does not know
-
-
-async def test_a_call_of_another_program_can_be_enqueued_by_its_name(queue: Torrelque) -> None:
-    producer, program = Tasks(queue), Tasks(queue)
-
-    @program.task(name='shop.send', max_attempts=3)
-    async def send(to: str, check: bool = False) -> list[Any]:
-        return [to, check, dict(current().headers)]
-
-    with pytest.raises(TorrelqueLookupError, match=r"no function 'shop.send'.*check=False"):
-        await producer.enqueue('shop.send', 'joe')
-    assert (await queue.get_queue_stats()).tasks == 0
-    first = await producer.enqueue('shop.send', 'joe', check=False)
-    second = await producer.named('shop.send', headers={'tenant': 'acme'}).enqueue('ann', check=True)
-    third = await asyncio.to_thread(producer.push, 'shop.send', to='sue', check=False)
-    async with Worker(program):
-        assert await first.result(60) == ['joe', False, {}]
-        assert await second.result(60) == ['ann', True, {'tenant': 'acme'}]
-        assert await third.result(60) == ['sue', False, {}]
-    await producer.aclose()
-
-
-async def test_a_worker_of_an_old_version_leaves_new_calls_to_others(queue: Torrelque, worker_bound: Bound) -> None:
-    worker_bound(unknown_pause=0.01)
-    old, new = Tasks(queue), Tasks(queue)
-
-    @new.task(name='shop.send', max_attempts=1)
-    async def send() -> int:
-        return current().attempt
-
-    handle = await send.enqueue()
-    async with Worker(old):
-        async for state in handle.watch(60):
-            if state.forgiven >= 2:
-                break
-        assert "no function 'shop.send'" in (state.error or '')
-    async with Worker(new):
-        assert await handle.result(60) > 2
-    assert (await handle.state()).forgiven >= 2
-
-
-async def test_a_call_that_no_worker_knows_is_dead_in_the_end(queue: Torrelque, worker_bound: Bound) -> None:
-    worker_bound(unknown_pause=0.0, unknown=3)
-    app, dead = Tasks(queue), list[str]()
-    handle = await app.enqueue('shop.send', check=False)
-    async with Worker(app, on_dead=lambda delivery, error: dead.append(str(error))):
-        async for state in handle.watch(60):
-            if state.status is Status.DEAD:
-                break
-    assert (state.dequeue_count, state.forgiven) == (4, 3)
-    assert len(dead) == 1 and "no function 'shop.send'" in dead[0]
 
 
 # Apps that make their clients

@@ -15,4 +15,6 @@ async def refuse_expired(delivery: Delivery) -> None:
     age = (state.last_dequeue_time or state.enqueue_time) - state.enqueue_time
     expires = delivery.task['expires']
     if age >= expires:
-        raise Reject(f'expired: it was handed out {age:.3f} s after it was enqueued, and had {expires:g} s')
+        last = (state.error or '').strip().rpartition('\n')[2]
+        text = f'expired: it was handed out {age:.3f} s after it was enqueued, and had {expires:g} s'
+        raise Reject(f'{text}; its last attempt failed with {last}' if last else text)

@@ -191,6 +191,8 @@ class Loops:
                 here = self._add(loop, queue)
             elif queue is self._given:
                 self._home = loop
+                if self._owns_clients:
+                    here.close_too(queue)
             else:
                 here.close_too(queue)
             for name, other in lent.items():

@@ -10,6 +10,9 @@ from typing import Any
 from torrelque import TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_call, is_async
 
+STILL = 0.05
+"""s in which no call of a bulk moves before those are sent that have come through the middleware."""
+
 
 @dataclass
 class Call:
@@ -68,49 +71,107 @@ async def enqueue_many_through(
 ) -> list[str]:
     """Enqueue calls together, each through the middleware; the ids of their tasks.
 
-    The calls wait for one another where they have come through.  When one of them has failed by then, those before it
-    are enqueued, and the others are not.
+    The calls wait for one another where they have come through, unless none moves any more, as where a middleware lets
+    only so many pass at a time.  When one of them fails before that, the others behind it are not enqueued.
 
-    :raises TorrelqueBulkError: a call has failed; it has the ids of those before.
+    :raises TorrelqueBulkError: a call has failed; it has the ids of those that are in the queue.
     """
-    loop = asyncio.get_running_loop()
-    sent: list[asyncio.Future[str]] = [loop.create_future() for _ in calls]
-    through: dict[int, Call] = {}
-    gathered = asyncio.Event()
-
-    def look(_: object = None) -> None:
-        if all(number in through or way.done() for number, way in enumerate(ways)):
-            gathered.set()
-
-    async def wait(number: int, call: Call) -> str:
-        through[number] = call
-        look()
-        return await sent[number]
-
-    ways: list[asyncio.Future[str]] = []
-    ways += [
-        asyncio.ensure_future(enqueue_through(middleware, call, functools.partial(wait, number)))
-        for number, call in enumerate(calls)
-    ]
+    ways = _Ways(middleware, calls)
     try:
-        for way in ways:
-            way.add_done_callback(look)
-        await gathered.wait()
-        bad = next((number for number, way in enumerate(ways) if way.done() and _error_of(way)), len(ways))
-        first = [number for number in sorted(through) if number < bad]
-        ids = await enqueue_many([through[number] for number in first])
-        for number, task_id in zip(first, ids, strict=True):
-            sent[number].set_result(task_id)
-        await asyncio.wait(ways[:bad]) if bad else None
-        errors = [error for way in ways[: bad + 1] if (error := _error_of(way))]
-        if errors:
-            raise TorrelqueBulkError([way.result() for way in ways[:bad] if not _error_of(way)]) from errors[0]
-        return [way.result() for way in ways]
+        while numbers := await ways.gather():
+            ways.sent(numbers, await enqueue_many([ways.through[number] for number in numbers]))
+        return await ways.end()
     finally:
-        for way in ways:
+        await ways.close()
+
+
+class _Ways:
+    """Calls of one bulk, each on its way through the middleware, by their numbers in it."""
+
+    def __init__(self, middleware: Sequence[EnqueueMiddleware], calls: Sequence[Call]) -> None:
+        # Legend.  _ids: of those that were sent.  _sending: what each waits for where it has come through.  _moved: set
+        # when one has come through, or has ended.  _ways: asyncio tasks, one for each.
+        loop = asyncio.get_running_loop()
+        self.through: dict[int, Call] = {}
+        """Calls that have come through, and were not sent yet."""
+        self._ids: dict[int, str] = {}
+        self._sending: list[asyncio.Future[str]] = [loop.create_future() for _ in calls]
+        self._moved = asyncio.Event()
+        self._ways = [
+            asyncio.ensure_future(enqueue_through(middleware, call, functools.partial(self._wait, number)))
+            for number, call in enumerate(calls)
+        ]
+        for way in self._ways:
+            way.add_done_callback(lambda way: self._moved.set())
+
+    async def gather(self) -> list[int]:
+        """Calls that are to be sent together; none when there is none to wait for."""
+        while True:
+            bad = self._bad()
+            ready = sorted(number for number in self.through if number < bad)
+            late = [
+                number
+                for number, way in enumerate(self._ways[:bad])
+                if number not in self.through and number not in self._ids and not way.done()
+            ]
+            if not late:
+                return ready
+            self._moved.clear()
+            if not ready:
+                await self._moved.wait()
+            elif not await self._moves():
+                return [number for number in ready if number < late[0]] or ready
+
+    def sent(self, numbers: Sequence[int], ids: Sequence[str]) -> None:
+        """Calls were sent, and these are the ids of their tasks."""
+        for number, task_id in zip(numbers, ids, strict=True):
+            del self.through[number]
+            self._ids[number] = task_id
+            self._sending[number].set_result(task_id)
+
+    async def end(self) -> list[str]:
+        """Wait until the middleware has done what it does behind the sending.
+
+        :raises TorrelqueBulkError: one has failed.
+        """
+        bad = self._bad()
+        going = [way for number, way in enumerate(self._ways) if number < bad or number in self._ids]
+        if going:
+            await asyncio.wait(going)
+        errors = [error for way in [*self._ways[bad : bad + 1], *going] if (error := _error_of(way))]
+        if not errors:
+            return [way.result() for way in self._ways]
+        # A middleware that has not called the next one may know of a task all the same.
+        others = {number: way.result() for number, way in enumerate(self._ways[:bad]) if not _error_of(way)}
+        ids = {**others, **self._ids}
+        raise TorrelqueBulkError([ids[number] for number in sorted(ids)]) from errors[0]
+
+    async def close(self) -> None:
+        """Cancel those that are still on their way."""
+        for way in self._ways:
             way.cancel()
-        if ways:
-            await asyncio.wait(ways)
+        if self._ways:
+            await asyncio.wait(self._ways)
+
+    async def _wait(self, number: int, call: Call) -> str:
+        self.through[number] = call
+        self._moved.set()
+        return await self._sending[number]
+
+    async def _moves(self) -> bool:
+        """Whether another one has come through, or has ended, within a moment."""
+        try:
+            await asyncio.wait_for(self._moved.wait(), STILL)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def _bad(self) -> int:
+        """The first one that has failed before it was sent, or their number."""
+        for number, way in enumerate(self._ways):
+            if number not in self._ids and way.done() and _error_of(way):
+                return number
+        return len(self._ways)
 
 
 def _error_of(way: 'asyncio.Future[str]') -> BaseException | None:

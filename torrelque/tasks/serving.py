@@ -61,6 +61,8 @@ class Serving:
         check_queues(steal, 'steal')
         if both := [name for name in steal if name in queues]:
             raise TorrelqueValueError(f'a queue is named twice: {both[0]!r}')
+        self.whole = app
+        """What this is a view of."""
         self._app = app
         self._queues = queues
         self._steal = steal

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueValueError
 
@@ -12,15 +13,15 @@ from .job import App
 class Apps:
     """What a worker serves that was given several apps: the queues of all, in their order.
 
-    A queue object of one client is served once, however many apps bring it.  The first app with a queue of the name
-    that knows a task has it, because apps of one queue may have a client each.
+    A queue object of one client is served once, however many apps bring it.  A task is of the first app that knows it,
+    of those that have its queue on its server, because apps of one queue may have a client each.
     """
 
     def __init__(self, apps: Sequence[App]) -> None:
-        # Legend.  _all: all apps, in their order.  _apps: those with a queue of a name, by the name.  _known:
-        # the queues that were brought, by client and name.
+        # Legend.  _all: all apps, in their order.  _apps: those with a queue, by its server and name.  _known: the
+        # queues that were brought, by client and name.
         self._all = [*apps]
-        self._apps: dict[str, list[App]] = {}
+        self._apps: dict[tuple[object, str], list[App]] = {}
         self._known: set[tuple[int, str]] = set()
         self.queues: list[Torrelque] = []
         """The queues of all apps."""
@@ -44,7 +45,7 @@ class Apps:
         """Those of an app's queues that no app before it has brought."""
         found = []
         for queue in queues:
-            apps = self._apps.setdefault(queue.name, [])
+            apps = self._apps.setdefault(_place_of(queue), [])
             if app not in apps:
                 apps.append(app)
             place = id(queue.client), queue.name
@@ -55,13 +56,12 @@ class Apps:
 
     def _refuse_namesakes(self) -> None:
         """Refuse a function that two apps of one queue have: which of them a task means, nobody could tell."""
-        for queue, apps in self._apps.items():
-            known: set[str] = set()
+        for (_, queue), apps in self._apps.items():
+            known: dict[str, object] = {}
             for app in apps:
-                own = {*getattr(app, 'functions', ())}
-                if both := sorted(known & own):
-                    raise TorrelqueValueError(f'two apps of queue {queue!r} have a function {both[0]!r}')
-                known |= own
+                for name in getattr(app, 'functions', ()):
+                    if known.setdefault(name, _whole(app)) is not _whole(app):
+                        raise TorrelqueValueError(f'two apps of queue {queue!r} have a function {name!r}')
 
     @property
     def functions(self) -> list[str]:
@@ -83,7 +83,7 @@ class Apps:
 
         :raises Exception: what the last of the apps has raised that serve the queue.
         """
-        apps = self._apps[delivery.queue.name]
+        apps = self._apps[_place_of(delivery.queue)]
         for app in apps:
             try:
                 job = app.find(delivery)
@@ -91,7 +91,7 @@ class Apps:
                 if app is apps[-1]:
                     raise
             else:
-                delivery.app = app
+                delivery.app = _whole(app)
                 return job
         raise AssertionError(f'{delivery.queue!r} is of no app')
 
@@ -101,6 +101,25 @@ class Apps:
         states = States()
         async with contextlib.AsyncExitStack() as stack:
             for app in self._all:
-                if (lifespan := getattr(app, 'lifespan', None)) is not None:
-                    states[app] = await stack.enter_async_context(lifespan())
+                lifespan, whole = getattr(app, 'lifespan', None), _whole(app)
+                if lifespan is not None and whole not in states:
+                    states[whole] = await stack.enter_async_context(lifespan())
             yield states
+
+
+def _whole(app: App) -> object:
+    """The app that another one is a view of, or the app itself."""
+    return getattr(app, 'whole', app)
+
+
+def _place_of(queue: Torrelque) -> tuple[object, str]:
+    """The server of a queue, as far as its client tells, and the name.  What is spelt
+    otherwise is another server."""
+    client: Any = queue.client
+    pool = getattr(client, 'connection_pool', None)
+    if pool is None:
+        # A Cluster forgets the nodes that it was made with; so each client of one is a server of its own.
+        return id(client), queue.name
+    said = pool.connection_kwargs
+    server = getattr(pool, 'service_name', None), *(said.get(name) for name in ('host', 'port', 'path', 'db'))
+    return server, queue.name

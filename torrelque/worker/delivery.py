@@ -148,7 +148,7 @@ class Delivery:
     def state(self) -> Any:
         """What the `lifespan` of the task's app has yielded for this worker; None where it has none."""
         state = self._common.state
-        return state.get(self.app) if isinstance(state, States) else state
+        return state.get(getattr(self, 'app', None)) if isinstance(state, States) else state
 
     @property
     def over(self) -> bool:

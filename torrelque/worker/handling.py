@@ -4,10 +4,10 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from torrelque import TorrelqueLookupError, TorrelqueTypeError
+from torrelque import TorrelqueConnectionError, TorrelqueLookupError, TorrelqueTypeError
 from torrelque.protocol.check import check_call
 
 from .bounds import Bounds
@@ -96,6 +96,9 @@ class Handling:
             error = RuntimeError('its attempts are used up: the last worker died, or lost its lease')
             settling.settle(held, settling.failed(held, error, hopeless=True))
             return True
+        direct = held.resolved.direct
+        if not direct and job.admit is not None and not await self._admit(held, job.admit):
+            return True
         if (timeout := held.resolved.timeout) is not None:
             timer = asyncio.get_running_loop().call_later(timeout, held.stop, Stop.TIMEOUT)
         held.enter()
@@ -103,7 +106,7 @@ class Handling:
             if held.stopped is not None:
                 # The task was lost, cancelled or given back before its handler began.
                 raise asyncio.CancelledError
-            plain = held.resolved.direct and not self._middleware and self._on_start is None
+            plain = direct and not self._middleware and self._on_start is None
             result = await (job.call(held.delivery) if plain else self._through_chain(held))
         except BaseException as exc:
             if isinstance(exc, GeneratorExit) and not loop_runs():
@@ -126,12 +129,21 @@ class Handling:
             settling.settle(held, settling.succeeded(held, result))
         return True
 
+    async def _admit(self, held: Held, admit: Callable[[Delivery], Awaitable[None]]) -> bool:
+        """Whether a task is admitted; else it has failed.  A server that is away is waited for, as long as the lease
+        lasts."""
+        try:
+            await self.settling.telling.repeat([held], lambda: admit(held.delivery))
+        except TorrelqueConnectionError:
+            raise
+        except Exception as exc:
+            self.settling.settle(held, self.settling.failed(held, exc))
+            return False
+        return True
+
     # The handler
 
     async def _through_chain(self, held: Held) -> Any:
-        admit = held.resolved.job.admit
-        if admit is not None:
-            await admit(held.delivery)
         if self._on_start is not None:
             await call_hooks((self._on_start,), held.delivery, asked=lambda: held.stopped is not None)
         handler = functools.partial(self._call_handler, held)

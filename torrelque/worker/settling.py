@@ -6,6 +6,7 @@ code that the handler awaits may turn a cancellation into any other exception.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ from .telling import Telling
 from .trace import error_text, summary
 
 logger = logging.getLogger(__package__)
+
+_GIVEN_BACK = re.compile(r'\(given back (\d+) times\)$')
+"""What ends the error of a task that no worker has known yet."""
 
 
 @dataclass
@@ -209,11 +213,14 @@ class Settling:
             self.counts.lost += 1
             self._log.failed(delivery, error, None, ours=False)
             return
-        if state.forgiven >= bounds.unknown:
+        # The times are counted in the text of the error, because a task may have gone back uncounted for other reasons.
+        before = _GIVEN_BACK.search(state.error or '')
+        times = int(before[1]) if before else 0
+        if times >= bounds.unknown:
             await self.failed(held, error, hopeless=True)
             return
-        delay = bounds.unknown_pauses.delay(state.forgiven + 1)
-        text = error_text(error)
+        delay = bounds.unknown_pauses.delay(times + 1)
+        text = f'{error_text(error)} (given back {times + 1} times)'
         ours = await self.telling.repeat(
             [held], lambda: delivery.queue.requeue(delivery.id, delay, error=text, forgive=True)
         )

@@ -27,6 +27,7 @@ from .held import Held, Stop
 from .interrupts import kept_going
 from .job import App
 from .keeper import Keeper
+from .lifespan import Lifespan
 from .log import Log
 from .options import Servable, Served, check_options, serve
 from .rate import StartRate
@@ -117,6 +118,8 @@ class Worker:
     """Calls the handlers, and has the tasks settled."""
     _deaths: Deaths
     """Tells hooks of tasks that died where nobody saw it."""
+    _lifespan: Lifespan
+    """Enters and leaves what the app has for a worker."""
     _keeper: Keeper | None
     """Renews the leases; from the begin of `run` on."""
 
@@ -193,6 +196,7 @@ class Worker:
         self._deaths = Deaths(
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
+        self._lifespan = Lifespan()
         self._keeper = self._loop = self._common = self._started = None
         self._serving = self._background = self._change = None
         self._held = {}
@@ -233,7 +237,7 @@ class Worker:
                     if self._served.app is not None:
                         await self._prepare(self._served.app)
                         if not self._stops and (lifespan := getattr(self._served.app, 'lifespan', None)) is not None:
-                            self._common.state = await stack.enter_async_context(lifespan())
+                            self._common.state = await self._lifespan.enter(stack, lifespan)
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
                     await self._serve_until_stopped()
                 except BaseException as exc:
@@ -245,6 +249,9 @@ class Worker:
                     raise
                 finally:
                     await self._end(patience)
+        except asyncio.CancelledError:
+            if not self._lifespan.was_cut():
+                raise
         finally:
             self._state = 'stopped'
             await stop_hearts(hearts, self._bounds)
@@ -307,6 +314,7 @@ class Worker:
 
     def _stop(self) -> None:
         self._stops += 1
+        self._lifespan.stop(self._stops)
         self._end_serving()
 
     def _end_serving(self) -> None:
