@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import dataclasses
 import datetime as dt
 import enum
 import ipaddress
+import numbers
+import os
 import pathlib
 import socket
 import threading
@@ -65,6 +68,13 @@ class Place(NamedTuple):
 class Settings(TypedDict, total=False):
     size: int
     since: dt.date
+
+
+class Named(TypedDict):
+    name: str
+
+
+Json = typing.Union[dict[str, 'Json'], list['Json'], str, int, float, bool, None]  # noqa: UP007
 
 
 @dataclasses.dataclass
@@ -257,6 +267,30 @@ UNFIT: list[tuple[Any, str]] = [
     (int | Callable[[], int], 'unions'),
 ]
 """Annotations that the decorator refuses, and what its error says."""
+
+MAY_BE_JSON: list[tuple[Any, Any, Any]] = [
+    (T, [{}], NOON),
+    (list[T], [1], [NOON]),  # type: ignore[valid-type]
+    (list[int] | list[str], ['a'], [ID]),
+    (list[int] | tuple[int, ...], [1], {1}),
+    (str | uuid.UUID, 'a', ID),
+    (str | os.PathLike[str], 'a', pathlib.Path('a')),
+    (str | dt.datetime, 'a', NOON),
+    (int | Callable[[], int], 1, len),
+    (socket.socket | None, None, ID),
+    (Settings | Named, {'size': 1}, {'since': NOON}),
+    (Settings | dict[str, Any], {'size': 1}, {'since': NOON}),
+    (Json, {'a': [1, None, {'b': 'c'}]}, {'a': [NOON]}),
+    (collections.abc.Hashable, 'a', NOON),
+    (typing.SupportsInt, 1, Fraction(1)),
+    (numbers.Number, 1, 1j),
+    (collections.OrderedDict[str, int], {'a': 1}, {'a': NOON}),
+    (collections.Counter[str], collections.Counter('a'), {'a': NOON}),
+    (collections.deque[int], [1], collections.deque([1])),
+    (dict[str, int | list[str] | list[int]], {'a': ['b']}, {'a': ID}),
+    (any, 1, NOON),
+]
+"""Annotations that msgspec does not carry, with a value that JSON has, and one that it has not."""
 
 SEEN: list[Any] = []
 """What the functions of `echo` were given."""

@@ -129,7 +129,9 @@ async def test_a_value_without_a_text_is_refused_all_the_same(app: Tasks) -> Non
 
 
 @pytest.mark.parametrize(('hint', 'error'), UNFIT)
-def test_what_no_json_carries_is_refused_by_the_decorator(app: Tasks, hint: Any, error: str) -> None:
+def test_what_no_json_carries_is_refused_by_the_decorator(queue: Torrelque, hint: Any, error: str) -> None:
+    app = Tasks(queue, types='msgspec')
+
     def more(*it: Any) -> None: ...
 
     def named(**it: Any) -> None: ...

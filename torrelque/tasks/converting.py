@@ -16,7 +16,7 @@ from typing import Any
 from torrelque import TorrelqueTypeError
 from torrelque.worker import Reject
 
-from .adapters import Adapter, Plain, Types, UnfitError, is_free, members_of, widened
+from .adapters import SCALARS, Adapter, Plain, Types, UnfitError, is_free, members_of, widened
 from .hints import RETURN, Hints
 
 NOTHING: Plain = Plain(frozenset(), frozenset())
@@ -103,6 +103,7 @@ class Converter:
         # Legend.  _by_place: of parameters that are given by their place.  _rest: of all arguments behind them.
         # _by_name: of those that are given by their names.  _others: of all other names.  _floats: combinations of
         # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats.
+        # _at_last: whether no name is waited for any more.
         self._name = name
         self._signature = signature
         self._hints = hints
@@ -113,6 +114,7 @@ class Converter:
         self._others: Parameter | None = None
         self._result: Parameter | None = None
         self._floats: dict[tuple[type, ...], list[int]] = {}
+        self._at_last = False
         self.sent: set[tuple[type, ...]] = set()
         """Combinations of kinds of arguments, all given by their place, that are sent as they are."""
         self.taken: set[tuple[type, ...]] = set()
@@ -123,7 +125,7 @@ class Converter:
         """What could not be resolved yet, and why: names of parameters, or ``return``."""
         self.converts = False
         """Whether anything is converted or checked."""
-        self._make()
+        self._make(at_last=False)
 
     def complete(self) -> None:
         """Resolve what names were missing for.
@@ -131,15 +133,13 @@ class Converter:
         :raises TorrelqueTypeError: they still are, or an annotation cannot be carried.
         """
         self._hints.look_again()
-        self._make()
-        if not getattr(self._types, 'wants_all', True):
-            self.missing = {}
-        for name, error in self.missing.items():
-            raise TorrelqueTypeError(
-                f'{self._name}: the annotation of {_what(name, "parameter")}, {self._hints.text_of(name)}, cannot be '
-                f'resolved: {reason_of(error)}; what it names must be there, in the module, when the first task is '
-                'made or run, and not under TYPE_CHECKING only'
-            ) from error
+        missing = self.missing
+        try:
+            self._make(at_last=True)
+        except Exception:
+            # What is half made must not be taken for whole by the next call.
+            self.missing = missing
+            raise
 
     # At both ends
 
@@ -202,17 +202,19 @@ class Converter:
     def _encode_result(self, value: Any) -> Any:
         return value if self._result is None or value is None else self._result.encode(value)
 
-    def _make(self) -> None:
-        """Find what converts each parameter."""
+    def _make(self, at_last: bool) -> None:
+        """Find what converts each parameter; ``at_last`` no name is waited for any more."""
         self.missing = {}
+        self._at_last = at_last
         kinds = inspect.Parameter
         self._by_place, self._by_name, self._rest, self._others = [], {}, None, None
         for parameter in self._signature.parameters.values():
             name, kind = parameter.name, parameter.kind
             if kind is kinds.VAR_KEYWORD and (names := self._unpacked(name)) is not None:
-                self._by_name |= {each: self._convert(each, hint) for each, hint in names.items()}
+                self._by_name |= {each: self._convert(each, hint, False) for each, hint in names.items()}
                 continue
-            found = self._of(name, parameter.default is None)
+            required = parameter.default is parameter.empty and kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+            found = self._of(name, parameter.default is None, required)
             if kind is kinds.VAR_POSITIONAL:
                 self._rest = found
             elif kind is kinds.VAR_KEYWORD:
@@ -221,7 +223,7 @@ class Converter:
                 self._by_place.append(found)
             if kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
                 self._by_name[name] = found
-        self._result = self._of(RETURN, False)
+        self._result = self._of(RETURN, False, False)
         every = [*self._by_place, self._rest, *self._by_name.values(), self._others]
         self.converts = any(it is not None for it in [*every, self._result])
         self.spends = any(it is not None and it.once for it in every)
@@ -235,40 +237,61 @@ class Converter:
         try:
             return typing.get_type_hints(kind, include_extras=True)
         except NameError as exc:
-            self.missing[name] = exc
+            self._wait_for(name, exc)
             return {}
 
-    def _of(self, name: str, optional: bool) -> Parameter | None:
+    def _of(self, name: str, optional: bool, required: bool) -> Parameter | None:
         """What converts a parameter.  Where None is its default, None is taken, too."""
         if name in self._hints.missing:
-            self.missing[name] = self._hints.missing[name]
-            return None
+            return self._wait_for(name, self._hints.missing[name])
         hint = self._hints.found.get(name, Any)
         if name == RETURN:
             hint = _awaited(hint)
         if hint in (None, type(None), typing.NoReturn, getattr(typing, 'Never', None)) and name == RETURN:
             return None
-        return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint)  # noqa: UP045
+        return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint, required)  # noqa: UP045
 
-    def _convert(self, name: str, hint: Any) -> Parameter | None:
+    def _wait_for(self, name: str, error: Exception) -> Parameter | None:
+        """What converts a parameter whose annotation has a name that is not there: nothing yet, plain JSON at last."""
+        if not self._at_last:
+            self.missing[name] = error
+            return None
+        text = self._hints.text_of(name)
+        reason = (
+            f'the annotation of {_what(name, "parameter")}, {text}, cannot be resolved: '
+            f'{reason_of(error)}; what it names must be there, in the module, when the first task is made or run, and '
+            'not under TYPE_CHECKING only'
+        )
+        adapter = self._leniently(Any, reason, False)
+        if adapter is None:
+            raise TorrelqueTypeError(f'{self._name}: {reason}') from error
+        return Parameter(self._name, _what(name), text, self._types, SCALARS, adapter)
+
+    def _convert(self, name: str, hint: Any, required: bool) -> Parameter | None:
         if is_free(hint) or any(map(is_free, members_of(hint))):
             return None
         plain: Plain | None = getattr(self._types, 'plain', lambda hint: None)(hint)
         try:
             adapter = None if plain is not None else self._types.adapter(widened(hint)[0])
         except NameError as exc:
-            self.missing[name] = exc
-            return None
+            return self._wait_for(name, exc)
         except Exception as exc:
-            raise TorrelqueTypeError(
-                f'{self._name}: {_what(name, "parameter")} is annotated {inspect.formatannotation(hint)}, '
-                f'which cannot be carried: {reason_of(exc)}'
-            ) from exc
+            adapter = self._leniently(hint, reason_of(exc), required)
+            if adapter is None:
+                raise TorrelqueTypeError(
+                    f'{self._name}: {_what(name, "parameter")} is annotated {inspect.formatannotation(hint)}, '
+                    f'which cannot be carried: {reason_of(exc)}'
+                ) from exc
+            plain = SCALARS
         if plain is None and adapter is None:
             return None
         if adapter is not None and not (hasattr(adapter, 'encode') and hasattr(adapter, 'decode')):
             raise TorrelqueTypeError(f'{self._name}: the adapter of {_what(name)} must encode and decode: {adapter!r}')
         return Parameter(self._name, _what(name), hint, self._types, plain, adapter)
+
+    def _leniently(self, hint: Any, reason: str, required: bool) -> Adapter | None:
+        leniently = getattr(self._types, 'leniently', None)
+        return None if leniently is None else leniently(hint, reason, required)
 
     def _pairs(self, args: Any) -> list[tuple[Any, Parameter | None]]:
         """Each argument that was given by its place, and what converts it."""

@@ -60,8 +60,8 @@ class Hints:
                 self.missing[name] = exc
 
     def text_of(self, name: str) -> str:
-        """An annotation as it was written."""
-        raw = self._raw[name]
+        """An annotation as it was written; the name of what has none in the signature, as a key of a typed dict."""
+        raw = self._raw.get(name, name)
         return raw if isinstance(raw, str) else inspect.formatannotation(raw)
 
 

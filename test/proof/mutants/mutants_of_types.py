@@ -53,6 +53,16 @@ CARRYING = (
         ('types::test_what_no_json_carries_is_refused_by_the_decorator',),
     ),
     Mutant(
+        'types-refused-unasked', BEYOND, 'an app is no longer imported, because msgspec happens to be installed',
+        (client('tasks/types', "if self._choice != 'auto' or required and not may_be_json(annotation):", 'if True:'),),
+        ('types_unasked::test_what_plain_json_may_carry_needs_no_library_to_do_so',),
+    ),
+    Mutant(
+        'types-let-pass-unasked', BEYOND, 'a function that must be given a socket is decorated',
+        (client('tasks/types', 'required and not may_be_json(annotation):', 'False:'),),
+        ('types_unasked::test_what_must_be_given_and_nothing_carries_is_refused_unasked',),
+    ),
+    Mutant(
         'types-keys-let-pass', BEYOND, 'a dict whose keys do not come back is carried',
         (client('tasks/by_msgspec', 'if not isinstance(key, KEYS) and not texts:', 'if False:'),),
         ('types::test_what_no_json_carries_is_refused_by_the_decorator',),
