@@ -247,6 +247,32 @@ async def test_kinds_of_arguments_are_remembered_for_no_others(app: Tasks, clien
     assert [await handle.result(10) for handle in handles] == [f'{a!r} {b!r} {c!r}' for a, b, c in expected]
 
 
+async def test_kinds_are_remembered_with_the_names_of_arguments(app: Tasks, client: redis.asyncio.Redis) -> None:
+    @app.task(name='shop')
+    async def send(to: str, size: float = 0, **others: int) -> str:
+        return f'{to} {size!r} {others}'
+
+    call: Any = send.enqueue
+    calls: list[Any] = [(('a',), {'size': 1.5}), ((), {'size': 1, 'to': 'a'}), (('a', 2.5), {'b': 1, 'c': 2})]
+    calls += [(('a',), {'b': 1, 'size': NAN}), (('a',), {'b': 1, 'size': 2.5}), (('a',), {'size': 1.5, 'b': 1})]
+    handles = []
+    for args, kwargs in calls * 2:
+        handles.append(await call(*args, **kwargs))
+        for other, wrong in ((('a',), {'size': 'a'}), ((), {'size': 'a', 'to': 1}), (('a', 1), {'b': 1.5, 'c': 2})):
+            with pytest.raises(TorrelqueTypeError):
+                await call(*other, **wrong)
+    converter = send._definition.callee.converter
+    assert converter is not None
+    assert {(str, 'size', float), (str, 'b', 'size', int, float)} <= converter._floats.keys()
+    assert ('size', 'to', int, str) in converter.sent
+    for text in await client.hvals(app.queue.keys['tasks']):
+        json.loads(text, parse_constant=pytest.fail)
+    await drain(app)
+    assert (str, 'size', float) in converter.taken and ('size', 'to', int, str) not in converter.taken
+    expected = ['a 1.5 {}', 'a 1.0 {}', "a 2.5 {'b': 1, 'c': 2}", "a nan {'b': 1}", "a 2.5 {'b': 1}", "a 1.5 {'b': 1}"]
+    assert [await handle.result(10) for handle in handles] == expected * 2
+
+
 async def test_what_was_refused_has_left_nothing(app: Tasks, client: redis.asyncio.Redis) -> None:
     function = app.task(name='shop')(echo(dt.date))
     for _ in range(3):

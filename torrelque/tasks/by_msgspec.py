@@ -33,6 +33,12 @@ KEYS = (
     *(inspect.TimeType, inspect.TimeDeltaType),
 )
 
+PLAIN = (
+    *(inspect.StrType, inspect.IntType, inspect.BoolType, inspect.NoneType, inspect.LiteralType),
+    *(inspect.ListType, inspect.DictType, inspect.UnionType, inspect.Metadata),
+)
+"""Types whose values JSON has as they are, if it has those within them."""
+
 
 class MsgspecAdapter:
     """An `Adapter` of whatever msgspec knows.
@@ -50,12 +56,21 @@ class MsgspecAdapter:
         survey = Survey()
         survey.look(self._kind, '')
         self._has_floats = survey.floats
+        self._is_plain = survey.plain
         # Options cost msgspec as long as a small value itself, so only those are given that the annotation needs.
         self._out: dict[str, Any] = {'str_keys': True} if survey.keys else {}
         self._into: dict[str, Any] = {**self._out, 'dec_hook': _decode_other} if survey.others else self._out
 
     def encode(self, value: Any, /) -> Any:
         """See `Adapter`."""
+        if self._is_plain:
+            try:
+                arrived = msgspec.convert(value, self._annotation)
+                if arrived == value:
+                    return arrived
+            except Exception:
+                # What does not fit may be mended, and is told below where it may not.
+                pass
         try:
             built = msgspec.to_builtins(value, **self._out)
         except TypeError:
@@ -92,6 +107,8 @@ class Survey:
         """Whether some dict has keys that are no text in Python."""
         self.others = False
         """Whether there are classes that msgspec does not know, and that this module makes of a text or a number."""
+        self.plain = True
+        """Whether all values are those of JSON, lists and dicts of them among them, but no floats."""
         self._seen: dict[int, inspect.Type] = {}
 
     def look(self, kind: inspect.Type, where: str) -> None:
@@ -102,6 +119,7 @@ class Survey:
         if id(kind) in self._seen:
             return
         self._seen[id(kind)] = kind
+        self.plain &= isinstance(kind, PLAIN)
         if isinstance(kind, inspect.CustomType):
             self._look_at_class(kind.cls, where)
         elif isinstance(kind, (inspect.RawType, inspect.ExtType)):
@@ -148,7 +166,7 @@ class Survey:
                 'type, such as str, int or UUID, or send a list of pairs'
             )
         if not texts:
-            self.keys = True
+            self.keys, self.plain = True, False
         return None
 
 

@@ -83,7 +83,7 @@ class Callee:
 
         :raises TorrelqueTypeError: they are not.
         """
-        if made := self._made & kwargs.keys():
+        if self._made and (made := self._made & kwargs.keys()):
             raise TorrelqueTypeError(f'{self.name}: {min(made)!r} is made by the worker, and is not given by a call')
         try:
             self.signature.bind(*args, **kwargs)

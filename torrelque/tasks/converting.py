@@ -20,6 +20,7 @@ from .adapters import SCALARS, Adapter, Plain, Types, UnfitError, is_free, membe
 from .hints import RETURN, Hints
 
 NOTHING: Plain = Plain(frozenset(), frozenset())
+Kinds = tuple[type | str, ...]
 KNOWN = 100
 """How many combinations of kinds of arguments are remembered at the most."""
 AWAITED = (collections.abc.Awaitable, collections.abc.Coroutine)
@@ -67,7 +68,7 @@ class Parameter:
         try:
             if self.once and isinstance(value, collections.abc.Iterable) and not isinstance(value, list):
                 value = [*value]
-            return self.adapter.encode(value)
+            return (self._adapter or self.adapter).encode(value)
         except Exception as exc:
             raise TorrelqueTypeError(self._refusal(value, exc)) from exc
 
@@ -81,7 +82,7 @@ class Parameter:
         try:
             if type(value) is int and float in self.into:
                 return float(value)
-            return self.adapter.decode(value)
+            return (self._adapter or self.adapter).decode(value)
         except Exception as exc:
             raise TorrelqueTypeError(self._refusal(value, exc)) from exc
 
@@ -113,11 +114,11 @@ class Converter:
         self._by_name: dict[str, Parameter | None] = {}
         self._others: Parameter | None = None
         self._result: Parameter | None = None
-        self._floats: dict[tuple[type, ...], list[int]] = {}
+        self._floats: dict[Kinds, list[int]] = {}
         self._at_last = False
-        self.sent: set[tuple[type, ...]] = set()
-        """Combinations of kinds of arguments, all given by their place, that are sent as they are."""
-        self.taken: set[tuple[type, ...]] = set()
+        self.sent: set[Kinds] = set()
+        """Combinations of kinds of arguments that are sent as they are, by `kinds_of`."""
+        self.taken: set[Kinds] = set()
         """Combinations that are taken as they are.  Whoever calls `encode` and `decode` may look here before."""
         self.spends = False
         """Whether some parameter takes what can be gone through only once, which `encode` does then."""
@@ -148,21 +149,21 @@ class Converter:
 
         :raises TorrelqueTypeError: an argument is not what its annotation says.
         """
-        if not kwargs:
-            kinds = (*map(type, args),)
-            places = self._floats.get(kinds)
-            if kinds in self.sent or places and all(math.isfinite(args[place]) for place in places):
+        places = self._floats.get(kinds_of(args, kwargs)) if self._floats else None
+        if places is not None:
+            values = (*args, *kwargs.values())
+            if all(math.isfinite(values[place]) for place in places):
                 return args, kwargs
         if self.missing:
             self.complete()
-        pairs = self._pairs(args)
+        pairs = self._pairs(args, kwargs)
         encoded = [value if it is None else it.encode(value) for value, it in pairs]
         # Where something was converted, which a look at the identities tells fast, nothing is to be remembered.
-        if all(map(operator.is_, encoded, args)) and all(it is None or type(value) in it.out for value, it in pairs):
-            self._remember_sent(pairs)
-        if kwargs:
-            kwargs = {name: it.encode(value) if (it := self._named(name)) else value for name, value in kwargs.items()}
-        return encoded, kwargs
+        if all(map(operator.is_, encoded, (*args, *kwargs.values()))):
+            self._remember_sent(pairs, kinds_of(args, kwargs))
+        if not kwargs:
+            return encoded, kwargs
+        return encoded[: len(args)], dict(zip(kwargs, encoded[len(args) :], strict=True))
 
     def decode(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments of a task.
@@ -172,16 +173,16 @@ class Converter:
         try:
             if self.missing:
                 self.complete()
-            pairs = self._pairs(args)
+            pairs = self._pairs(args, kwargs)
             decoded = [value if it is None else it.decode(value) for value, it in pairs]
-            named = self._named
-            kwargs = {name: it.decode(value) if (it := named(name)) else value for name, value in kwargs.items()}
         except TorrelqueTypeError as exc:
             raise Reject(str(exc)) from exc
-        unchanged = all(map(operator.is_, decoded, args)) and len(self.taken) < KNOWN
+        unchanged = all(map(operator.is_, decoded, (*args, *kwargs.values()))) and len(self.taken) < KNOWN
         if unchanged and all(it is None or type(value) in it.into for value, it in pairs):
-            self.taken.add((*map(type, args),))
-        return decoded, kwargs
+            self.taken.add(kinds_of(args, kwargs))
+        if not kwargs:
+            return decoded, kwargs
+        return decoded[: len(args)], dict(zip(kwargs, decoded[len(args) :], strict=True))
 
     @property
     def encode_result(self) -> Callable[[Any], Any] | None:
@@ -293,15 +294,20 @@ class Converter:
         leniently = getattr(self._types, 'leniently', None)
         return None if leniently is None else leniently(hint, reason, required)
 
-    def _pairs(self, args: Any) -> list[tuple[Any, Parameter | None]]:
-        """Each argument that was given by its place, and what converts it."""
+    def _pairs(self, args: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Parameter | None]]:
+        """Each argument, and what converts it."""
         them = self._by_place
         if len(args) > len(them):
             them = [*them, *[self._rest] * (len(args) - len(them))]
-        return [*zip(args, them, strict=False)]
+        pairs = [*zip(args, them, strict=False)]
+        if kwargs:
+            pairs += zip(kwargs.values(), map(self._named, kwargs), strict=True)
+        return pairs
 
-    def _remember_sent(self, pairs: list[tuple[Any, Parameter | None]]) -> None:
-        kinds = tuple(type(value) for value, _ in pairs)
+    def _remember_sent(self, pairs: list[tuple[Any, Parameter | None]], kinds: Kinds) -> None:
+        """Remember the kinds of arguments that are sent as they are, unless something but their kinds says so."""
+        if not all(it is None or type(value) in it.out for value, it in pairs):
+            return
         floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) is float]
         if len(self.sent) + len(self._floats) >= KNOWN:
             return
@@ -312,6 +318,12 @@ class Converter:
 
     def _named(self, name: str) -> Parameter | None:
         return self._by_name.get(name, self._others)
+
+
+def kinds_of(args: Any, kwargs: dict[str, Any]) -> Kinds:
+    """What is remembered of arguments: the kinds of those that are given by their place, and names and kinds of those
+    that are given by their names."""
+    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
 
 
 def reason_of(error: BaseException) -> str:

@@ -22,7 +22,7 @@ CARRYING = (
     ),
     Mutant(
         'types-no-number-by-place', BEYOND, 'a float that is no number is sent as a number, when others were before',
-        (client('tasks/converting', 'places and all(math.isfinite(args[place]) for place in places)', 'places'),),
+        (client('tasks/converting', 'if all(math.isfinite(values[place]) for place in places):', 'if True:'),),
         ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
     ),
     Mutant(
@@ -36,6 +36,12 @@ CARRYING = (
         (client('tasks/converting', 'if unchanged and all(it is None or type(value) in it.into for value, it in '
                 'pairs):', 'if True:'),),
         ('types_run',),
+    ),
+    Mutant(
+        'types-kinds-without-names', BEYOND, 'a keyword argument is sent as it is, because another one was',
+        (client('tasks/converting', 'return (*map(type, args), *kwargs, *map(type, kwargs.values()))',
+                'return (*map(type, args), *map(type, kwargs.values()))'),),
+        ('types::test_kinds_are_remembered_with_the_names_of_arguments',),
     ),
     Mutant(
         'types-kinds-without-end', BEYOND, 'what is remembered of kinds of arguments grows without end',
