@@ -87,6 +87,23 @@ class Later(pydantic.BaseModel):
     other: Other | None = None  # type: ignore[name-defined] # noqa: F821
 
 
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra='allow')
+
+    id: int
+
+
+class Private(pydantic.BaseModel):
+    id: int
+    _tenant: str = pydantic.PrivateAttr(default='default')
+
+
+def private(tenant: str) -> Private:
+    it = Private(id=1)
+    it._tenant = tenant
+    return it
+
+
 class Holding(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
@@ -111,6 +128,8 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (Strict, Strict(when=dt.datetime(2026, 1, 1), tags={'a'}), {'when': '2026-01-01T00:00:00', 'tags': ['a']}),
     (Page[User], Page[User](items=[JOE]), {'items': [PLAIN]}),
     (Line, Line(1, Decimal('1.10')), {'count': 1, 'price': '1.10'}),
+    (Open, Open.model_validate({'id': 1, 'more': ['a']}), {'id': 1, 'more': ['a']}),
+    (Private, private('default'), {'id': 1}),
     (Order, Order(JOE, [Line(1)]), {'by': PLAIN, 'lines': [{'count': 1, 'price': '0'}]}),
     (Entry, {'user': JOE}, {'user': PLAIN}),
     (Placed, Placed(JOE), [PLAIN]),
@@ -171,6 +190,10 @@ async def test_what_is_carried_is_json_and_arrives_as_it_was(queue: Torrelque, c
         (pydantic.SecretStr, pydantic.SecretStr('a'), 'it would arrive as '),
         (Annotated[int, pydantic.Field(gt=5)], 5, 'Input should be greater than 5'),
         (Order, Order(JOE, []).by, 'it is no `Order`'),
+        (Open, Open.model_validate({'id': 1, 'at': dt.date(1, 1, 1)}), "it would arrive as Open(id=1, at='0001-01-01')"),
+        (list[Open], [Open.model_validate({'id': 1, 'ids': (1, 2)})], 'it would arrive as [Open(id=1'),
+        (Private, private('acme'), 'it would arrive as Private(id=1)'),
+        (list[Private], [private('acme')], 'it would arrive as [Private(id=1)]'),
         (Weighed, Weighed(weight=NAN), 'weight: Input should be a valid number'),
     ],
 )

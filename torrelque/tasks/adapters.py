@@ -7,6 +7,7 @@ library; the adapters themselves are in `by_msgspec` and `by_pydantic`.
 import collections
 import collections.abc
 import dataclasses
+import datetime
 import math
 import types
 import typing
@@ -233,6 +234,9 @@ def _looks_same(arrived: Any, given: Any) -> bool:
             isinstance(arrived, Sequence) and not isinstance(arrived, str) and len(arrived) == len(given)
             and all(map(same, arrived, given))
         )  # fmt: skip
+    if isinstance(given, datetime.datetime) and isinstance(arrived, datetime.datetime):
+        # In an hour that a zone has twice, or not at all, times of it and of another zone are never equal.
+        return arrived.replace(tzinfo=None) == given.replace(tzinfo=None) and arrived.utcoffset() == given.utcoffset()
     if type(arrived) is not type(given):
         return False
     if isinstance(given, float):
@@ -240,6 +244,8 @@ def _looks_same(arrived: Any, given: Any) -> bool:
     if isinstance(given, Decimal):
         return bool(arrived.is_nan() and given.is_nan())
     names = [*_fields_of(given)]
+    if any(getattr(arrived, part, None) != getattr(given, part, None) for part in _BESIDES):
+        return False
     return bool(names) and all(same(getattr(arrived, name), getattr(given, name)) for name in names)
 
 
@@ -276,6 +282,8 @@ _CONTAINERS = (
 )
 _COLLECTIONS = (collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque)
 _WRAPPERS = (Annotated, typing.Final)
+_BESIDES = ('__pydantic_extra__', '__pydantic_private__')
+"""What a model has besides its fields, whose kinds no annotation says."""
 _NO_TYPES = (
     # What refers to the annotation that it is within, or to what says nothing of a value.
     *(typing.ForwardRef, str, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, list, tuple, int),

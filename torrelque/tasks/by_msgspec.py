@@ -159,7 +159,7 @@ class Survey:
         if isinstance(key, inspect.Metadata):
             return self._look_at_key(key.type, where)
         members = key.types if isinstance(key, inspect.UnionType) else (key,)
-        texts = all(isinstance(member, (inspect.StrType, inspect.LiteralType)) for member in members)
+        texts = all(map(_is_text, members))
         if not isinstance(key, KEYS) and not texts:
             raise UnfitError(
                 f'{where}keys of a dict are texts in JSON, of which these cannot be made; annotate keys of one simple '
@@ -168,6 +168,12 @@ class Survey:
         if not texts:
             self.keys, self.plain = True, False
         return None
+
+
+def _is_text(key: inspect.Type) -> bool:
+    if isinstance(key, inspect.LiteralType):
+        return all(isinstance(value, str) for value in key.values)
+    return isinstance(key, inspect.StrType)
 
 
 def _is_made_of_json(cls: type) -> bool:

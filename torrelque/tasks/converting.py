@@ -36,13 +36,15 @@ class Parameter:
     :param what: what it is, for errors.
     """
 
-    __slots__ = ('into', 'once', 'out', '_adapter', '_annotation', '_owner', '_types', '_what')
+    __slots__ = ('into', 'measured', 'once', 'out', '_adapter', '_annotation', '_owner', '_types', '_what')
 
     def __init__(
         self, owner: str, what: str, annotation: Any, types: Types, plain: Plain | None, adapter: Adapter | None
     ) -> None:
         # Legend.  _owner, _what: as above.  _types: what makes the adapter, where one is needed after all.
+        # measured: kinds of plain values that are no floats in JSON, or not exactly, for all their kind.
         self.out, self.into = plain or NOTHING
+        self.measured = self.out & {float} if int in self.into else self.out & {float, int}
         self.once = widened(annotation)[1]
         self._annotation = annotation
         self._owner = owner
@@ -63,7 +65,7 @@ class Parameter:
 
         :raises TorrelqueTypeError: it is not what the annotation says, or would not arrive as it is.
         """
-        if type(value) in self.out and (type(value) is not float or math.isfinite(value)):
+        if type(value) in self.out and (type(value) not in self.measured or is_float(value)):
             return value
         try:
             if self.once and isinstance(value, collections.abc.Iterable) and not isinstance(value, list):
@@ -103,7 +105,8 @@ class Converter:
     def __init__(self, name: str, signature: inspect.Signature, hints: Hints, types: Types) -> None:
         # Legend.  _by_place: of parameters that are given by their place.  _rest: of all arguments behind them.
         # _by_name: of those that are given by their names.  _others: of all other names.  _floats: combinations of
-        # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats.
+        # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats,
+        # and of ints that are to be floats.
         # _at_last: whether no name is waited for any more.
         self._name = name
         self._signature = signature
@@ -152,7 +155,7 @@ class Converter:
         places = self._floats.get(kinds_of(args, kwargs)) if self._floats else None
         if places is not None:
             values = (*args, *kwargs.values())
-            if all(math.isfinite(values[place]) for place in places):
+            if all(is_float(values[place]) for place in places):
                 return args, kwargs
         if self.missing:
             self.complete()
@@ -308,7 +311,7 @@ class Converter:
         """Remember the kinds of arguments that are sent as they are, unless something but their kinds says so."""
         if not all(it is None or type(value) in it.out for value, it in pairs):
             return
-        floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) is float]
+        floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) in it.measured]
         if len(self.sent) + len(self._floats) >= KNOWN:
             return
         if floats:
@@ -318,6 +321,16 @@ class Converter:
 
     def _named(self, name: str) -> Parameter | None:
         return self._by_name.get(name, self._others)
+
+
+def is_float(value: float) -> bool:
+    """Whether a float, or an int that is to be one, is exactly one that JSON has a number for."""
+    if type(value) is float:
+        return math.isfinite(value)
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
 
 
 def kinds_of(args: Any, kwargs: dict[str, Any]) -> Kinds:

@@ -22,7 +22,7 @@ CARRYING = (
     ),
     Mutant(
         'types-no-number-by-place', BEYOND, 'a float that is no number is sent as a number, when others were before',
-        (client('tasks/converting', 'if all(math.isfinite(values[place]) for place in places):', 'if True:'),),
+        (client('tasks/converting', 'if all(is_float(values[place]) for place in places):', 'if True:'),),
         ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
     ),
     Mutant(
