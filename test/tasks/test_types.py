@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import redis.asyncio
-from typing_extensions import Unpack
+from typing_extensions import NotRequired, Required, Unpack
 
 from support.carried import (
     CARRIED,
@@ -34,7 +34,7 @@ from support.carried import (
     leaves,
 )
 from support.waiting import nothing_left
-from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTaskStatus as Status, TorrelqueTypeError
 from torrelque.tasks import Handle, Tasks
 from torrelque.tasks.converting import KNOWN
 from torrelque.worker import Worker
@@ -225,6 +225,42 @@ async def test_every_kind_of_parameter_is_converted(app: Tasks, queue: Torrelque
         (date, Colour.RED, (), ID, date, {}),
         {'size': 1, 'since': date},
     ]
+
+
+class Wanted(TypedDict):
+    since: Required[dt.date]
+    size: NotRequired[int]
+
+
+@pytest.mark.parametrize('choice', ['auto', 'pydantic', None])
+async def test_keywords_of_a_typed_dict_are_required_or_not_and_no_others(queue: Torrelque, choice: Any) -> None:
+    app = Tasks(queue, types=choice)
+
+    @app.task(name='shop', max_attempts=5)
+    async def send(to: str, /, **options: Unpack[Wanted]) -> None:
+        seen.append((to, options))
+
+    @app.task(name='more')
+    async def more(since: int, /, **options: Unpack[Wanted]) -> None:
+        seen.append((since, options))
+
+    seen: list[Any] = []
+    date: Any = '2026-01-01' if choice is None else dt.date(2026, 1, 1)
+    await send.enqueue('joe', since=date)
+    await send.enqueue('joe', since=date, size=1)
+    await more.enqueue(3, since=date)
+    await drain(app, concurrency=1)
+    assert seen == [('joe', {'since': date}), ('joe', {'since': date, 'size': 1}), (3, {'since': date})]
+    call: Any = send.enqueue
+    for kwargs, error in [({}, "missing a required .*'since'"), ({'since': date, 'siez': 1}, 'unexpected .*siez')]:
+        with pytest.raises(TorrelqueTypeError, match=f'^shop.*{error}'):
+            await call('joe', **kwargs)
+    for kwargs in ({}, {'since': '2026-01-01', 'siez': 1}):
+        task_id = await queue.enqueue({'task': 'shop', 'args': ['joe'], 'kwargs': kwargs})
+        await drain(app)
+        state = await queue.get_task_state(task_id)
+        assert state.status is Status.DEAD and state.dequeue_count == 1
+    assert len(seen) == 3
 
 
 async def test_a_default_is_not_sent_and_need_not_be_carried(app: Tasks, queue: Torrelque) -> None:

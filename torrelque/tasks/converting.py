@@ -17,7 +17,7 @@ from torrelque import TorrelqueTypeError
 from torrelque.worker import Reject
 
 from .adapters import SCALARS, Adapter, Plain, Types, UnfitError, is_free, members_of, widened
-from .hints import RETURN, Hints
+from .hints import RETURN, Hints, Key, unpacked
 
 NOTHING: Plain = Plain(frozenset(), frozenset())
 Kinds = tuple[type | str, ...]
@@ -215,7 +215,7 @@ class Converter:
         for parameter in self._signature.parameters.values():
             name, kind = parameter.name, parameter.kind
             if kind is kinds.VAR_KEYWORD and (names := self._unpacked(name)) is not None:
-                self._by_name |= {each: self._convert(each, hint, False) for each, hint in names.items()}
+                self._by_name |= {each: self._convert(each, *key) for each, key in names.items()}
                 continue
             required = parameter.default is parameter.empty and kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
             found = self._of(name, parameter.default is None, required)
@@ -232,14 +232,10 @@ class Converter:
         self.converts = any(it is not None for it in [*every, self._result])
         self.spends = any(it is not None and it.once for it in every)
 
-    def _unpacked(self, name: str) -> dict[str, Any] | None:
-        """The annotations of keyword arguments that a typed dict has."""
-        hint = self._hints.found.get(name)
-        if getattr(typing.get_origin(hint), '__name__', str(typing.get_origin(hint))).rpartition('.')[2] != 'Unpack':
-            return None
-        (kind,) = typing.get_args(hint)
+    def _unpacked(self, name: str) -> dict[str, Key] | None:
+        """The keyword arguments that a typed dict has."""
         try:
-            return typing.get_type_hints(kind, include_extras=True)
+            return unpacked(self._hints.found.get(name))
         except NameError as exc:
             self._wait_for(name, exc)
             return {}

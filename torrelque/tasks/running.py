@@ -85,11 +85,11 @@ Decode = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 def _make_decode(callee: Callee) -> tuple[Decode | None, Collection[Kinds]]:
     """What makes the arguments of a task, if anything must, and kinds of arguments that need none of that."""
     converter, check = callee.converter, callee.check_task
-    if not callee.needs:
+    if not callee.needs and not callee.spreads:
         return (None, ()) if converter is None else (converter.decode, converter.taken)
 
     def decode(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        # Nothing is made for arguments that do not fit.
+        # Nothing is made for arguments that do not fit, nor would a function of any names miss them.
         check(args, kwargs)
         return (args, kwargs) if converter is None else converter.decode(args, kwargs)
 
