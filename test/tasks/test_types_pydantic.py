@@ -87,6 +87,22 @@ class Later(pydantic.BaseModel):
     other: Other | None = None  # type: ignore[name-defined] # noqa: F821
 
 
+class Renamed(pydantic.BaseModel):
+    one: int = pydantic.Field(serialization_alias='theOne')
+    two: int = pydantic.Field(default=0, validation_alias=pydantic.AliasChoices('zwei', 'deux'))
+    three: int = pydantic.Field(default=0, validation_alias='in', serialization_alias='out')
+
+
+class Stamped(pydantic.BaseModel):
+    id: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+    name: str = ''
+
+
+class Patch(pydantic.BaseModel):
+    name: str | None = None
+    more: list[Patch] = []
+
+
 class Open(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra='allow')
 
@@ -115,7 +131,9 @@ class Calling(pydantic.BaseModel):
 
 
 JOE = User(name='joe', born=dt.date(2000, 1, 1))
-PLAIN = {'name': 'joe', 'born': '2000-01-01', 'user-id': str(uuid.UUID(int=1))}
+PLAIN = {'name': 'joe', 'born': '2000-01-01'}
+
+STAMPED = Stamped()
 
 CARRIED: list[tuple[Any, Any, Any]] = [
     (User, JOE, PLAIN),
@@ -124,10 +142,17 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (tuple[User, ...], (JOE,), [PLAIN]),
     (dict[uuid.UUID, User], {uuid.UUID(int=2): JOE}, {str(uuid.UUID(int=2)): PLAIN}),
     (Iterable[User], (JOE,), [PLAIN]),
-    (Admin, Admin(name='joe', rights=1), {'name': 'joe', 'born': None, 'user-id': str(uuid.UUID(int=1)), 'rights': 1}),
+    (Admin, Admin(name='joe', rights=1), {'name': 'joe', 'rights': 1}),
+    (User, User.model_validate({'name': 'joe', 'user-id': uuid.UUID(int=2)}),
+     {'name': 'joe', 'user-id': str(uuid.UUID(int=2))}),
     (Strict, Strict(when=dt.datetime(2026, 1, 1), tags={'a'}), {'when': '2026-01-01T00:00:00', 'tags': ['a']}),
     (Page[User], Page[User](items=[JOE]), {'items': [PLAIN]}),
     (Line, Line(1, Decimal('1.10')), {'count': 1, 'price': '1.10'}),
+    (Renamed, Renamed.model_validate({'one': 1, 'zwei': 2, 'in': 3}), {'one': 1, 'two': 2, 'three': 3}),
+    (list[Renamed], [Renamed(one=1)], [{'one': 1}]),
+    (Stamped, Stamped(id=uuid.UUID(int=2)), {'id': str(uuid.UUID(int=2))}),
+    (Stamped, STAMPED, {'id': str(STAMPED.id), 'name': ''}),
+    (Patch, Patch(name='joe', more=[Patch(name=None)]), {'name': 'joe', 'more': [{'name': None}]}),
     (Open, Open.model_validate({'id': 1, 'more': ['a']}), {'id': 1, 'more': ['a']}),
     (Private, private('default'), {'id': 1}),
     (Order, Order(JOE, [Line(1)]), {'by': PLAIN, 'lines': [{'count': 1, 'price': '0'}]}),
@@ -263,6 +288,25 @@ async def test_a_result_is_a_model_for_the_handle_and_json_for_others(queue: Tor
     await drain(app)
     assert [await handle.result(10) for handle in handles] == [JOE, None]
     assert (await queue.get_task_state(handles[0].id)).result == PLAIN
+
+
+async def test_fields_that_were_not_set_are_not_set_when_a_model_has_arrived(queue: Torrelque) -> None:
+    app = Tasks(queue)
+
+    @app.task
+    async def change(patch: Patch) -> dict[str, Any]:
+        return patch.model_dump(exclude_unset=True)
+
+    @app.task
+    async def ask(name: str | None) -> Patch:
+        return Patch(name=name, more=[Patch()])
+
+    changes: list[Any] = [{}, {'name': None}, {'name': 'joe', 'more': [{}, {'name': 'ann'}]}]
+    handles = [await change.enqueue(Patch.model_validate(each)) for each in changes]
+    asked = await ask.enqueue(None)
+    await drain(app)
+    assert [await handle.result(10) for handle in handles] == changes
+    assert (await asked.result(10)).model_dump(exclude_unset=True) == {'name': None, 'more': [{}]}
 
 
 def in_process(user: User) -> Admin:

@@ -16,6 +16,16 @@ CARRYING = (
         ('types_pydantic::test_what_would_not_arrive_is_refused_at_the_call',),
     ),
     Mutant(
+        'types-unset-fields-set', BEYOND, 'a patch of one field sets all others to None',
+        (client('tasks/by_pydantic', 'WAYS = ((True, True), WHOLE, ', 'WAYS = (WHOLE, '),),
+        ('types_pydantic::test_fields_that_were_not_set_are_not_set_when_a_model_has_arrived',),
+    ),
+    Mutant(
+        'types-aliases-of-one-way', BEYOND, 'a model whose alias is for writing only is refused',
+        (client('tasks/by_pydantic', 'by_alias=True, by_name=True', 'by_alias=True'),),
+        ('types_pydantic::test_what_is_carried_is_json_and_arrives_as_it_was',),
+    ),
+    Mutant(
         'types-no-number-in-json', BEYOND, 'JSON has floats that no parser but that of Python reads',
         (client('tasks/by_msgspec', 'if self._has_floats and has_unnumbers(built):', 'if False:'),),
         ('types::test_what_is_carried_is_json_and_arrives_as_it_was', 'types_property'),
