@@ -10,7 +10,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 import pydantic.dataclasses
@@ -206,7 +206,7 @@ async def test_what_is_carried_is_json_and_arrives_as_it_was(queue: Torrelque, c
 @pytest.mark.parametrize(
     ('hint', 'value', 'error'),
     [
-        (User, PLAIN, "argument 'it' must be test_types_pydantic.User, not {'born'"),
+        (User, PLAIN, "argument 'it' must be test_types_pydantic.User, not {...} (dict)"),
         (User, PLAIN, 'it is no `User`'),
         (User, Admin(name='joe', rights=1), "it would arrive as User(name='joe'"),
         (list[User], [Admin(name='joe')], 'it would arrive as [User('),
@@ -264,7 +264,7 @@ async def test_a_producer_in_another_language_writes_json(queue: Torrelque) -> N
     strict = {'when': '2026-01-01T00:00:00', 'tags': ['a', 'a']}
     await queue.enqueue({'task': 'shop', 'args': [{'name': 'joe'}, strict]}, task_id='fine')
     bad: list[tuple[Any, str]] = [
-        ([{'name': 3}, strict], "argument 'user' must be test_types_pydantic.User, not {'name': 3} (dict): name: "),
+        ([{'name': 3}, strict], "argument 'user' must be test_types_pydantic.User, not {...} (dict): name: "),
         ([PLAIN, {**strict, 'more': 1}], "argument 'strict' must be test_types_pydantic.Strict"),
         ([PLAIN, {}], 'when: Field required'),
     ]
@@ -275,6 +275,41 @@ async def test_a_producer_in_another_language_writes_json(queue: Torrelque) -> N
         state = await queue.get_task_state(task_id)
         assert state.status is Status.DEAD and state.dequeue_count == 1
         assert state.error is not None and error in state.error
+
+
+@dataclasses.dataclass
+class Login:
+    age: int
+    password: str = dataclasses.field(repr=False)
+    pin: Literal['a', 'b'] = 'a'
+
+
+class Account(pydantic.BaseModel):
+    age: int
+    password: pydantic.SecretStr
+    pin: Literal['a', 'b'] = 'a'
+
+
+async def test_the_error_of_a_task_shows_no_fields_of_what_came(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    hints: list[Any] = [Login, list[Login], Account, dict[str, Account], pydantic.SecretStr]
+    for number, hint in enumerate(hints):
+        app.task(name=str(number))(echo(hint))
+    secret = {'password': 'hunter2', 'age': 3}
+    told: list[tuple[int, Any, str]] = [
+        (0, {**secret, 'age': 'x'}, 'Expected `int`, got `str` - at `$.age`'),
+        (0, {**secret, 'pin': 'hunter2'}, 'Invalid enum value - at `$.pin`'),
+        (1, [{**secret, 'age': 'hunter2'}], 'Expected `int`, got `str` - at `$[0].age`'),
+        (2, {**secret, 'age': 'hunter2'}, 'age: Input should be a valid integer'),
+        (2, {**secret, 'password': ['hunter2']}, 'password: Input should be a valid string'),
+        (3, {'a': {**secret, 'pin': 'hunter2'}}, "a.pin: Input should be 'a' or 'b'"),
+        (4, ['hunter2'], 'must be pydantic.types.SecretStr, not list: Input should be a valid string'),
+    ]
+    ids = [await queue.enqueue({'task': str(number), 'args': [value]}) for number, value, _ in told]
+    await drain(app)
+    for task_id, (*_, error) in zip(ids, told, strict=True):
+        text = (await queue.get_task_state(task_id)).error
+        assert text is not None and error in text and 'hunter2' not in text
 
 
 async def test_a_result_is_a_model_for_the_handle_and_json_for_others(queue: Torrelque) -> None:

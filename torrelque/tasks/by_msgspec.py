@@ -25,6 +25,8 @@ BY_TEXT = (
     *(ipaddress.IPv6Address, ipaddress.IPv6Network, ipaddress.IPv6Interface),
 )
 """Classes besides those of msgspec whose objects are made of their text."""
+SHOWN = re.compile('(Invalid (?:enum )?value) .*( - at )')
+"""Where msgspec shows a value that is within another one, and may be secret."""
 SIMPLE = (str, int, float)
 """Classes of JSON whose subclasses are carried, too: as what they extend, and made of that again."""
 KEYS = (
@@ -94,7 +96,7 @@ class MsgspecAdapter:
             try:
                 return msgspec.convert(mend(value, self._kind, sending=False), self._annotation, **self._into)
             except msgspec.ValidationError:
-                raise exc from None
+                raise UnfitError(SHOWN.sub(r'\1\2', str(exc))) from None
 
 
 class Survey:

@@ -85,7 +85,8 @@ class PydanticAdapter:
             places = ('.'.join(map(str, error['loc'])) for error in exc.errors(include_url=False))
             texts = (error['msg'] for error in exc.errors(include_url=False))
             found = [f'{place}: {text}' if place else text for place, text in zip(places, texts, strict=True)]
-            raise UnfitError('; '.join(found[:SHOWN])) from exc
+            # Pydantic's own error, which would be kept with a task, shows values, some of which may be secret.
+            raise UnfitError('; '.join(found[:SHOWN])) from None
 
 
 class _Survey(pydantic.json_schema.GenerateJsonSchema):

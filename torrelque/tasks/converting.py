@@ -27,6 +27,10 @@ AWAITED = (collections.abc.Awaitable, collections.abc.Coroutine)
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
+# The fields of an object that came as JSON may be secret, which only its class knows to hide.
+_short.maxdict = 0
+SECRET = 'Secret'
+"""What is in the names of pydantic's types whose values are not shown."""
 
 
 class Parameter:
@@ -90,7 +94,9 @@ class Parameter:
 
     def _refusal(self, value: Any, error: Exception) -> str:
         wanted = inspect.formatannotation(self._annotation)
-        given = f'{_short.repr(value)} ({type(value).__name__})'
+        given = type(value).__name__
+        if SECRET not in wanted:
+            given = f'{_short.repr(value)} ({given})'
         return f'{self._owner}: {self._what} must be {wanted}, not {given}: {reason_of(error)}'
 
 
