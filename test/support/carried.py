@@ -193,6 +193,8 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (Fraction, Fraction(1, 3), '1/3'),
     (ZoneInfo, ZoneInfo('Europe/Berlin'), 'Europe/Berlin'),
     (complex, 1 + 2j, '(1+2j)'),
+    (complex, 1.5, 1.5),
+    (list[complex], [1, 2j], [1, '2j']),
     (UserId, UserId('joe'), 'joe'),
     (Colour, Colour.RED, 'red'),
     (Size, Size.BIG, 3),
@@ -270,6 +272,8 @@ UNFIT: list[tuple[Any, str]] = [
     (list[Iterable[int]], 'annotate list, Sequence, Collection'),
     (type[int], 'JSON does not carry a type'),
     (msgspec.Raw, 'Raw is no JSON that others can read'),
+    (Literal[2**64], 'no Literal of ints beyond 64 bits; annotate int'),
+    (list[int] | Pair, 'more than one array-like type; annotate one of them'),
     (enum.Enum('Half', {'HALF': 0.5}), 'Enums must contain either all str or all int values'),
     (int | Callable[[], int], 'unions'),
 ]

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import socket
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -168,6 +168,7 @@ BY_CHOICE: list[tuple[Any, Any, Any]] = [
     (dt.date | dt.datetime, dt.date(2026, 1, 1), '2026-01-01'),
     (list[float], [1, NAN, True], [1.0, 'NaN', 1.0]),
     (int, True, 1),
+    (Set[int], {1}, [1]),
     (bytes, b'\xff', '_w=='),
     (Colour, Colour.RED, 'red'),
     (dict[str, Any], {'a': 1}, {'a': 1}),
@@ -237,6 +238,7 @@ async def test_what_would_not_arrive_is_refused_at_the_call(
 @pytest.mark.parametrize(
     ('hint', 'error'),
     [
+        (pydantic.BaseModel, 'a BaseModel has no fields; annotate a model that extends it'),
         (Holding, 'JSON does not carry a socket.socket'),
         (Calling, 'JSON does not carry a collections.abc.Callable; send a name'),
         (list[Calling], 'JSON does not carry a collections.abc.Callable'),

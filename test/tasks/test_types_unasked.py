@@ -91,6 +91,12 @@ def uses_never(it: Never, on: dt.date) -> None:  # type: ignore[name-defined] # 
     ...
 
 
+def test_an_annotation_that_is_no_type_is_told(queue: Torrelque) -> None:
+    function = Tasks(queue, types='msgspec').task(name='shop')(echo('where it goes'))
+    with pytest.raises(TorrelqueTypeError, match=r"parameter 'it', where it goes, cannot be .*; it must be a type$"):
+        function._pack(('a',), {})
+
+
 async def test_what_a_name_that_is_never_there_annotates_is_plain_json(app: Tasks, queue: Torrelque) -> None:
     never = app.task(name='never')(uses_never)
     date = dt.date(2026, 1, 1)

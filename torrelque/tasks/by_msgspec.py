@@ -27,6 +27,8 @@ BY_TEXT = (
 """Classes besides those of msgspec whose objects are made of their text."""
 SHOWN = re.compile('(Invalid (?:enum )?value) .*( - at )')
 """Where msgspec shows a value that is within another one, and may be secret."""
+ASIDES = re.compile(r' \((?:[^()]|\([^()]*\))*\)| - type .*')
+"""What msgspec says of a type besides the reason."""
 SIMPLE = (str, int, float)
 """Classes of JSON whose subclasses are carried, too: as what they extend, and made of that again."""
 KEYS = (
@@ -52,7 +54,7 @@ class MsgspecAdapter:
     def __init__(self, annotation: Any) -> None:
         try:
             self._kind = inspect.type_info(annotation)
-        except TypeError as exc:
+        except (TypeError, NotImplementedError) as exc:
             raise UnfitError(_refusal(str(exc))) from exc
         self._annotation = annotation
         survey = Survey()
@@ -185,9 +187,11 @@ def _is_made_of_json(cls: type) -> bool:
 
 def _refusal(text: str) -> str:
     """Why msgspec does not know a type, and what to do."""
-    reason, advice = re.sub(r' \(.*?\)| - type .*', '', text), 'annotate something else, or Any, which is sent as it is'
+    reason, advice = ASIDES.sub('', text), 'annotate something else, or Any, which is sent as it is'
     if 'unions' in text:
         advice = 'annotate one of them, or a msgspec.Struct with a tag for each, or give Tasks types="pydantic"'
+    if 'Integer values' in text:
+        reason, advice = 'msgspec carries no enum and no Literal of ints beyond 64 bits', 'annotate int'
     return f'{reason}; {advice}'
 
 
@@ -221,6 +225,9 @@ def _decode_other(cls: Any, value: Any) -> Any:
     """An object of a class that msgspec does not know, of what is in JSON."""
     if cls is object:
         return value
+    if issubclass(cls, complex) and type(value) in (int, float):
+        # A type checker takes them for a complex number.
+        return cls(value)
     wanted: Any = next((base for base in SIMPLE if issubclass(cls, base)), str)
     if wanted is float and type(value) is int or type(value) is wanted:
         return cls(value)

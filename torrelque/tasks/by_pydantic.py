@@ -1,8 +1,10 @@
 """Adapters that pydantic is behind: its models, and whatever else it knows."""
 
+import collections.abc
 import inspect
 import json
 import re
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +43,12 @@ class PydanticAdapter:
     """
 
     def __init__(self, annotation: Any) -> None:
+        if annotation is pydantic.BaseModel:
+            raise UnfitError('a BaseModel has no fields; annotate a model that extends it')
+        if typing.get_origin(annotation) is collections.abc.Set:
+            # Pydantic takes it for a frozenset, and no set.
+            (element,) = typing.get_args(annotation)
+            annotation = set[element] | frozenset[element]  # type: ignore[valid-type]
         try:
             self._adapter = _make(annotation)
             self._adapter.json_schema(schema_generator=_Survey)

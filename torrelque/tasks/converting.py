@@ -263,11 +263,14 @@ class Converter:
             self.missing[name] = error
             return None
         text = self._hints.text_of(name)
-        reason = (
-            f'the annotation of {_what(name, "parameter")}, {text}, cannot be resolved: '
-            f'{reason_of(error)}; what it names must be there, in the module, when the first task is made or run, and '
-            'not under TYPE_CHECKING only'
-        )
+        reason = f'the annotation of {_what(name, "parameter")}, {text}, cannot be resolved: {reason_of(error)}; '
+        if isinstance(error, NameError):
+            reason += (
+                'what it names must be there, in the module, when the first task is made or run, and not under '
+                'TYPE_CHECKING only'
+            )
+        else:
+            reason += 'it must be a type'
         adapter = self._leniently(Any, reason, False)
         if adapter is None:
             raise TorrelqueTypeError(f'{self._name}: {reason}') from error
