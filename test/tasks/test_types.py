@@ -30,6 +30,7 @@ from support.carried import (
     Size,
     Stamp,
     Unprintable,
+    UserId,
     echo,
     leaves,
 )
@@ -328,6 +329,41 @@ async def test_kinds_are_remembered_with_the_names_of_arguments(app: Tasks, clie
     assert (str, 'size', float) in converter.taken and ('size', 'to', int, str) not in converter.taken
     expected = ['a 1.5 {}', 'a 1.0 {}', "a 2.5 {'b': 1, 'c': 2}", "a nan {'b': 1}", "a 2.5 {'b': 1}", "a 1.5 {'b': 1}"]
     assert [await handle.result(10) for handle in handles] == expected * 2
+
+
+async def test_arguments_that_are_converted_in_one_go_are_what_they_are_one_by_one(
+    app: Tasks, queue: Torrelque
+) -> None:
+    @app.task(name='shop')
+    async def send(tags: list[str], size: float = 0, free: Any = None, *rest: dict[str, int]) -> str:
+        return f'{tags!r} {size!r} {free!r} {rest!r}'
+
+    @app.task(name='ids')
+    async def count(numbers: list[int], to: str = '', some: Sequence[int] = (), all: Iterable[int] = ()) -> str:
+        return f'{numbers!r} {to!r} {some!r} {all!r}'
+
+    calls: list[Any] = [
+        (send, (['a'],), [['a']], "['a'] 0 None ()"),
+        (send, (['a'], 3), [['a'], 3], "['a'] 3.0 None ()"),
+        (send, (['a'], NAN, [1]), [['a'], 'NaN', [1]], "['a'] nan [1] ()"),
+        (send, ([Name.JOE], True, None, {'a': 1}, {'b': True}), [['joe'], 1, None, {'a': 1}, {'b': 1}],
+         "['joe'] 1.0 None ({'a': 1}, {'b': 1})"),
+        (count, ([1, True], UserId('joe')), [[1, 1], 'joe'], "[1, 1] 'joe' () ()"),
+        (count, ([1], 'a', (1, True)), [[1], 'a', [1, 1]], "[1] 'a' [1, 1] ()"),
+        (count, ([1], 'a', [2], iter([3])), [[1], 'a', [2], [3]], "[1] 'a' [2] [3]"),
+    ]  # fmt: skip
+    handles = [await function.enqueue(*args) for function, args, *_ in calls]
+    taken = await queue.dequeue_many(len(calls))
+    sent = {task_id: task['args'] for task_id, task in taken}
+    assert [sent[handle.id] for handle in handles] == [args for *_, args, _ in calls]
+    for task_id, _ in taken:
+        await queue.requeue(task_id)
+    await drain(app)
+    assert [await handle.result(10) for handle in handles] == [result for *_, result in calls]
+    wrong: list[Any] = [(send, (['a', 1],)), (send, (['a'], 2**53 + 1)), (send, (['a'], 'x')), (count, ([1.0],))]
+    for function, args in wrong:
+        with pytest.raises(TorrelqueTypeError, match=r"argument '.*' must be"):
+            await function.enqueue(*args)
 
 
 async def test_what_was_refused_has_left_nothing(app: Tasks, client: redis.asyncio.Redis) -> None:

@@ -3,12 +3,14 @@
 import collections.abc
 import datetime
 import fractions
+import functools
 import inspect as std_inspect
 import ipaddress
 import pathlib
 import re
 import uuid
 import zoneinfo
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -60,14 +62,17 @@ class MsgspecAdapter:
         survey = Survey()
         survey.look(self._kind, '')
         self._has_floats = survey.floats
-        self._is_plain = survey.plain
+        self.is_plain = survey.plain
+        """Whether JSON has the values as they are."""
         # Options cost msgspec as long as a small value itself, so only those are given that the annotation needs.
         self._out: dict[str, Any] = {'str_keys': True} if survey.keys else {}
         self._into: dict[str, Any] = {**self._out, 'dec_hook': _decode_other} if survey.others else self._out
+        self.is_direct = not self._into
+        """Whether `msgspec.convert` alone makes the values of what is in JSON."""
 
     def encode(self, value: Any, /) -> Any:
         """See `Adapter`."""
-        if self._is_plain:
+        if self.is_plain:
             try:
                 arrived = msgspec.convert(value, self._annotation)
                 if arrived == value:
@@ -99,6 +104,11 @@ class MsgspecAdapter:
                 return msgspec.convert(mend(value, self._kind, sending=False), self._annotation, **self._into)
             except msgspec.ValidationError:
                 raise UnfitError(SHOWN.sub(r'\1\2', str(exc))) from None
+
+
+def together(annotations: Iterable[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What makes values of as many annotations in one go, where each is direct."""
+    return functools.partial(msgspec.convert, type=tuple.__class_getitem__((*annotations,)))
 
 
 class Survey:

@@ -11,7 +11,7 @@ import operator
 import reprlib
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque import TorrelqueTypeError
 from torrelque.worker import Reject
@@ -31,6 +31,16 @@ _short.maxstring = _short.maxother = 80
 _short.maxdict = 0
 SECRET = 'Secret'
 """What is in the names of pydantic's types whose values are not shown."""
+
+
+class OneGo(NamedTuple):
+    """What converts all arguments of a call at once; None where they are converted one by one."""
+
+    out: Callable[[Any], tuple[Any, ...]] | None
+    into: Callable[[Any], tuple[Any, ...]] | None
+
+
+NO_GO = OneGo(None, None)
 
 
 class Parameter:
@@ -57,10 +67,25 @@ class Parameter:
         self._adapter = adapter
 
     @property
+    def is_plain(self) -> bool:
+        """Whether values are sent as they are, which is not known by their kinds alone."""
+        return not self.once and not self.measured and getattr(self._adapter, 'is_plain', bool(self.out))
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether msgspec makes values of what has come, and of what has come for other parameters, in one go."""
+        return bool(getattr(self._adapter, 'is_direct', self._adapter is None))
+
+    @property
+    def wide(self) -> Any:
+        """The annotation in the words of the libraries."""
+        return widened(self._annotation)[0]
+
+    @property
     def adapter(self) -> Adapter:
         """What carries values that are not of a plain kind."""
         if self._adapter is None:
-            self._adapter = self._types.adapter(widened(self._annotation)[0])
+            self._adapter = self._types.adapter(self.wide)
         assert self._adapter is not None
         return self._adapter
 
@@ -113,7 +138,8 @@ class Converter:
         # _by_name: of those that are given by their names.  _others: of all other names.  _floats: combinations of
         # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats,
         # and of ints that are to be floats.
-        # _at_last: whether no name is waited for any more.
+        # _goes: by the number of arguments, what converts them all in one go.  _at_last: whether no name is waited for
+        # any more.
         self._name = name
         self._signature = signature
         self._hints = hints
@@ -124,6 +150,7 @@ class Converter:
         self._others: Parameter | None = None
         self._result: Parameter | None = None
         self._floats: dict[Kinds, list[int]] = {}
+        self._goes: dict[int, OneGo] = {}
         self._at_last = False
         self.sent: set[Kinds] = set()
         """Combinations of kinds of arguments that are sent as they are, by `kinds_of`."""
@@ -165,6 +192,14 @@ class Converter:
                 return args, kwargs
         if self.missing:
             self.complete()
+        if not kwargs and (together := self._in_one_go(len(args)).out) is not None:
+            try:
+                arrived = together(args)
+                if arrived == args:
+                    return arrived, kwargs
+            except Exception:
+                # What does not fit may be mended, and is told below where it may not.
+                pass
         pairs = self._pairs(args, kwargs)
         encoded = [value if it is None else it.encode(value) for value, it in pairs]
         # Where something was converted, which a look at the identities tells fast, nothing is to be remembered.
@@ -182,6 +217,12 @@ class Converter:
         try:
             if self.missing:
                 self.complete()
+            if not kwargs and (together := self._in_one_go(len(args)).into) is not None:
+                try:
+                    return together(args), kwargs
+                except Exception:
+                    # What does not fit may be mended, and is told below where it may not.
+                    pass
             pairs = self._pairs(args, kwargs)
             decoded = [value if it is None else it.decode(value) for value, it in pairs]
         except TorrelqueTypeError as exc:
@@ -216,6 +257,7 @@ class Converter:
         """Find what converts each parameter; ``at_last`` no name is waited for any more."""
         self.missing = {}
         self._at_last = at_last
+        self._goes.clear()
         kinds = inspect.Parameter
         self._by_place, self._by_name, self._rest, self._others = [], {}, None, None
         for parameter in self._signature.parameters.values():
@@ -301,6 +343,24 @@ class Converter:
     def _leniently(self, hint: Any, reason: str, required: bool) -> Adapter | None:
         leniently = getattr(self._types, 'leniently', None)
         return None if leniently is None else leniently(hint, reason, required)
+
+    def _in_one_go(self, count: int) -> OneGo:
+        """What converts so many arguments, all given by their place, at once."""
+        found = self._goes.get(count)
+        if found is None:
+            if count > len(self._by_place):
+                return NO_GO
+            found = self._goes[count] = self._make_one_go(self._by_place[:count])
+        return found
+
+    def _make_one_go(self, given: list[Parameter | None]) -> OneGo:
+        them = [it for it in given if it is not None]
+        # Where all is known by the kinds of the arguments, those are remembered, which is cheaper still.
+        by_kinds = all(it.out for it in them)
+        if by_kinds or not all(it.is_direct for it in them) or not hasattr(self._types, 'together'):
+            return NO_GO
+        together = self._types.together([Any if it is None else it.wide for it in given])
+        return OneGo(together if all(it.is_plain for it in them) else None, together)
 
     def _pairs(self, args: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Parameter | None]]:
         """Each argument, and what converts it."""

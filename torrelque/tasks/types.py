@@ -5,7 +5,7 @@ import importlib.util
 import json
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from torrelque import TorrelqueSerialiser, TorrelqueTypeError
@@ -64,6 +64,12 @@ class Library:
 
             return MsgspecAdapter(annotation)
         return None if self._dumps is None or is_json(annotation) else PlainAdapter(self._dumps, LACKING)
+
+    def together(self, annotations: Iterable[Any]) -> Callable[[Any], tuple[Any, ...]]:
+        """What makes values of as many annotations in one go, where adapters say of each that they are direct."""
+        from .by_msgspec import together
+
+        return together(annotations)
 
     def leniently(self, annotation: Any, reason: str, required: bool) -> Adapter | None:
         """What carries an annotation all the same, that nobody has asked a library for.

@@ -59,6 +59,11 @@ CARRYING = (
         ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
     ),
     Mutant(
+        'types-no-number-in-one-go', BEYOND, 'a float beside a list is sent as a number that is none',
+        (client('tasks/converting', 'return not self.once and not self.measured and', 'return not self.once and'),),
+        ('types::test_arguments_that_are_converted_in_one_go_are_what_they_are_one_by_one',),
+    ),
+    Mutant(
         'types-int-for-a-float', BEYOND, 'a float that was written without a point arrives as an int',
         (client('tasks/adapters', 'frozenset((float,))),', 'frozenset((float, int))),'),),
         ('types::test_what_arrives_is_of_the_annotated_class',),
@@ -121,7 +126,8 @@ CARRYING = (
     ),
     Mutant(
         'types-later-names-forgotten', BEYOND, 'a function that names a later class takes anything',
-        (client('tasks/converting', 'if self.missing:\n            self.complete()\n        pairs', 'pairs'),),
+        (client('tasks/converting', 'if self.missing:\n            self.complete()\n        if not kwargs',
+                'if not kwargs'),),
         ('types_run::test_a_class_that_refers_to_a_later_one_is_found_at_the_first_use',),
     ),
     Mutant(
