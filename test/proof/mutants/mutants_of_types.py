@@ -45,7 +45,7 @@ CARRYING = (
         'types-kinds-of-others', BEYOND, 'kinds of arguments that must be converted are taken as they are',
         (client('tasks/converting', 'if unchanged and all(it is None or type(value) in it.into for value, it in '
                 'pairs):', 'if True:'),),
-        ('types_run',),
+        ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
     ),
     Mutant(
         'types-kinds-without-names', BEYOND, 'a keyword argument is sent as it is, because another one was',
