@@ -357,9 +357,10 @@ class Converter:
         them = [it for it in given if it is not None]
         # Where all is known by the kinds of the arguments, those are remembered, which is cheaper still.
         by_kinds = all(it.out for it in them)
-        if by_kinds or not all(it.is_direct for it in them) or not hasattr(self._types, 'together'):
+        make = getattr(self._types, 'together', None)
+        if by_kinds or make is None or not all(it.is_direct for it in them):
             return NO_GO
-        together = self._types.together([Any if it is None else it.wide for it in given])
+        together = make([Any if it is None else it.wide for it in given])
         return OneGo(together if all(it.is_plain for it in them) else None, together)
 
     def _pairs(self, args: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Parameter | None]]:

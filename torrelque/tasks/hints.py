@@ -67,6 +67,16 @@ class Hints:
         return raw if isinstance(raw, str) else inspect.formatannotation(raw)
 
 
+class _LeftOut:
+    """The default of a key that need not be given, as signatures show it."""
+
+    def __repr__(self) -> str:
+        return '...'
+
+
+LEFT_OUT = _LeftOut()
+
+
 class Key(NamedTuple):
     """A keyword argument that a typed dict has."""
 
@@ -99,9 +109,8 @@ def spread(signature: inspect.Signature, found: Mapping[str, Any]) -> inspect.Si
     # A parameter that is given by its place only may have the name of a key.
     if keys is None or keys.keys() & signature.parameters.keys():
         return signature
-    empty = last.empty
-    named = [last.replace(name=name, kind=last.KEYWORD_ONLY, default=empty if key.required else ..., annotation=empty)
-             for name, key in keys.items()]  # fmt: skip
+    named = [inspect.Parameter(name, last.KEYWORD_ONLY) for name in keys]
+    named = [each if keys[each.name].required else each.replace(default=LEFT_OUT) for each in named]
     return signature.replace(parameters=[*parameters[:-1], *named])
 
 
