@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from support.needing import EVENTS, Session, agenerate, events, generate, make  # noqa: F401
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.tasks import Depends, TaskFailedError, Tasks, injected
+from torrelque.tasks import Depends, TaskFailedError, Tasks, current, injected
 from torrelque.worker import Reject, Worker
 
 # What is tested here has little to do with the kind of the server, so the ordinary run has one kind.
@@ -90,6 +91,44 @@ async def test_clean_up_is_run_at_the_time_limit(app: Tasks, make: Any) -> None:
     with pytest.raises(TaskFailedError, match='time limit'):
         await handle.result(10)
     assert EVENTS == ['begin', 'CancelledError', 'closed']
+
+
+async def test_a_thread_whose_attempt_was_given_up_commits_nothing(app: Tasks) -> None:
+    given_up, over = threading.Event(), list[bool]()
+
+    @app.task(timeout=0.01, max_attempts=1, on_dead=lambda delivery, error: given_up.set())
+    def work(held: Annotated[str, Depends(transaction)] = injected) -> None:
+        over.append(current().over)
+        given_up.wait(60)
+        over.append(current().over)
+
+    handle = await work.enqueue()
+    await drain(app)
+    with pytest.raises(TaskFailedError, match='time limit'):
+        await handle.result(10)
+    assert EVENTS == ['begin', 'TorrelqueError', 'closed'] and over == [False, True]
+
+
+async def test_what_is_made_by_a_method_is_made_once_and_found_in_a_union(app: Tasks) -> None:
+    class Maker:
+        count = 0
+
+        def make(self) -> int:
+            self.count += 1
+            return self.count
+
+    maker = Maker()
+
+    @app.task
+    async def add(
+        one: Annotated[int, Depends(maker.make)] = injected,
+        other: Annotated[int, Depends(maker.make)] | None = injected,
+    ) -> list[int | None]:
+        return [one, other]
+
+    handle = await add.enqueue()
+    await drain(app)
+    assert await handle.result(10) == [1, 1]
 
 
 @pytest.mark.parametrize('make', [transaction, atransaction])

@@ -16,6 +16,7 @@ from support.topology import Cluster, start_sentinel
 from torrelque import (
     Torrelque,
     TorrelqueClosedError,
+    TorrelqueError,
     TorrelqueLookupError,
     TorrelqueTaskStatus as Status,
     TorrelqueTypeError,
@@ -104,6 +105,18 @@ async def test_handles_know_the_queue_of_their_task(queue: Torrelque) -> None:
     assert (await queue.get_queue_stats()).tasks == 0
 
 
+def test_synchronous_code_calls_the_queue_itself_by_a_function(server: RealServer) -> None:
+    app: Any = Tasks.from_url(server.url)
+    assert app.call(lambda: app.queue.get_queue_stats()).tasks == 0
+    with pytest.raises(TorrelqueError, match='no event loop runs here'):
+        _ = app.queue
+    with pytest.raises(TorrelqueTypeError, match='a coroutine, or a function that makes one, not 3'):
+        app.call(3)
+    with pytest.raises(TorrelqueTypeError, match=r'and .* is none'):
+        app.call(lambda: 3)
+    app.close()
+
+
 async def test_synchronous_code_and_threads_use_all_queues(queue: Torrelque) -> None:
     app = Tasks(queue)
 
@@ -176,6 +189,17 @@ async def test_a_worker_serves_several_apps_each_with_its_own_functions(
         assert [await handle.result(60) for handle in handles] == [
             [queue.name, f'of {queue.name}'], ['other', 'of other'], [queue.name, None],
         ]  # fmt: skip
+
+
+async def test_two_apps_of_a_queue_have_no_function_of_the_same_name(queue: Torrelque) -> None:
+    apps = [Tasks(queue), Tasks(queue)]
+    for app in apps:
+        app.task(name='tell')(tell)
+    with pytest.raises(TorrelqueValueError, match=r"two apps of queue .* have a function 'tell'"):
+        Worker(apps)
+
+
+def tell() -> None: ...
 
 
 async def test_weights_of_several_apps_count_beside_one_another(client: redis.asyncio.Redis, queue: Torrelque) -> None:
@@ -344,5 +368,5 @@ def test_an_address_may_say_more_of_the_client() -> None:
     assert isinstance(client, redis.asyncio.Redis)
     said = client.connection_pool.connection_kwargs
     assert (said['db'], said['socket_timeout'], said['username'], said['password']) == (3, 7.0, 'joe', 'pass!')
-    with pytest.raises(TorrelqueTypeError, match='makes its queue objects itself'):
-        Tasks.from_url('redis://host', make_queue=print)
+    with pytest.raises(TorrelqueValueError, match=r'cannot be meant: .*socket_timeot'):
+        make_client('redis://host?socket_timeot=7')

@@ -59,6 +59,8 @@ def make_client(url: str | None = None) -> redis.asyncio.Redis | redis.asyncio.R
         if kind in _PLAIN:
             client = redis.asyncio.from_url(url)
             assert isinstance(client, redis.asyncio.Redis)
+            # Whether a connection has such arguments, none is told before one is made.  It does not connect yet.
+            client.connection_pool.make_connection()
             return client
         return _make_sentinel(url) if kind.endswith('+sentinel') else _make_cluster(url)
     except TorrelqueValueError:

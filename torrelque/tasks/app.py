@@ -1,6 +1,7 @@
 """The app: functions whose calls are tasks of a queue, and what a worker does with them."""
 
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import MappingProxyType, TracebackType
@@ -9,6 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 from torrelque import (
     Duration,
     Torrelque,
+    TorrelqueError,
     TorrelqueLookupError,
     TorrelqueSerialiser,
     TorrelqueTypeError,
@@ -32,7 +34,7 @@ from .address import find_url, make_client
 from .definition import Definition
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops
+from .loops import Loops, running_loop
 from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
 from .serving import Queues, Serving, check_queues
@@ -115,7 +117,12 @@ class Tasks:
         *,
         queue: str = 'default',
         serialiser: TorrelqueSerialiser | None = None,
-        **options: Any,
+        keep: Duration = 600,
+        queues: Queues = (),
+        lifespan: 'Callable[[Tasks], AbstractAsyncContextManager[Any]] | None' = None,
+        around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
+        middleware: Sequence[EnqueueMiddleware] = (),
+        types: Choice | Types | None = 'auto',
     ) -> Self:
         """An app with clients of its own, which it closes with its queue objects; each event loop has another client.
 
@@ -124,8 +131,9 @@ class Tasks:
             or else ``redis://localhost``.
         :param queue: the name of the app's own queue.
         :param serialiser: as in `torrelque.Torrelque`.
-        :param options: those of the class, but for ``make_queue``.
         :raises TorrelqueValueError: the address cannot be meant.  Nothing is connected yet.
+
+        The others are as in the class.
         """
         address = find_url(url)
         own: dict[str, Any] = {'queue': queue} if serialiser is None else {'queue': queue, 'serialiser': serialiser}
@@ -133,9 +141,10 @@ class Tasks:
         def make_queue() -> Torrelque:
             return Torrelque(make_client(address), **own)
 
-        if 'make_queue' in options:
-            raise TorrelqueTypeError('an app that is made of an address makes its queue objects itself')
-        app = cls(make_queue(), make_queue=make_queue, **options)
+        app = cls(
+            make_queue(), make_queue=make_queue, keep=keep, queues=queues, lifespan=lifespan,
+            around_thread=around_thread, middleware=middleware, types=types,
+        )  # fmt: skip
         app._loops.own_clients()
         return app
 
@@ -149,7 +158,14 @@ class Tasks:
 
     @property
     def queue(self) -> Torrelque:
-        """The queue object of the running event loop."""
+        """The queue object of the running event loop.
+
+        :raises TorrelqueError: none runs here; synchronous code calls the queue by `call`.
+        """
+        if running_loop() is None:
+            raise TorrelqueError(
+                'no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one'
+            )
         return self._loops.here().queue
 
     # Decorators
@@ -324,15 +340,17 @@ class Tasks:
             check_name(queue, 'queue')
         return Handle(self._loops, check_name(task_id, 'a task id'), queue=queue)
 
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def call(self, coroutine: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine, such as ``send.map([…])`` or ``handle.state()``, in an event loop of the app; its result.
 
-        For synchronous code; the event loop is that of `Enqueuer.push`.
+        For synchronous code; the event loop is that of `Enqueuer.push`.  What the queue itself can do is asked for
+        there, by a function: ``app.call(lambda: app.queue.get_queue_stats())``.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        return self._loops.call(coroutine)
+        called: Coroutine[Any, Any, T] = coroutine if inspect.iscoroutine(coroutine) else _called(coroutine)
+        return self._loops.call(called)
 
     # The worker's part
 
@@ -483,6 +501,18 @@ def _check_running(timeout: Duration | None, run_in: str | None) -> None:
         check_seconds(timeout, 'timeout', least=MIN_SECONDS, positive=True)
     if run_in is not None:
         check_run_in(run_in)
+
+
+async def _called(make: Any) -> Any:
+    """The result of the coroutine that a function makes in the event loop."""
+    try:
+        inspect.signature(make).bind()
+    except TypeError as exc:
+        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, not {make!r}') from exc
+    made = make()
+    if not inspect.isawaitable(made):
+        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, and {make!r} is none')
+    return await made
 
 
 def _any(*args: Any, **kwargs: Any) -> None:

@@ -5,7 +5,17 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+)
 from enum import Enum
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar, overload
 
@@ -57,6 +67,10 @@ class Dependency(Marker):
 
 injected: Any = Injected()
 """The default of a parameter whose annotation has a `Depends`, so that a call need not give it."""
+
+
+@overload
+def Depends(make: type[T], *, use_cache: bool = True) -> T: ...
 
 
 @overload
@@ -131,9 +145,10 @@ class Need(NamedTuple):
     use_cache: bool
 
     @property
-    def key(self) -> int:
-        """By what the value is found again in the same task."""
-        return id(self.make)
+    def key(self) -> Any:
+        """By what the value is found again in the same task: by what makes it.  A bound method is another object each
+        time that it is named, and equal to the others."""
+        return self.make if isinstance(self.make, Hashable) else id(self.make)
 
 
 def find_needs(
@@ -246,10 +261,11 @@ def _declared(parameter: inspect.Parameter, hints: Hints) -> Dependency | None:
     if isinstance(parameter.default, Dependency):
         return parameter.default
     hint = hints.found.get(parameter.name)
-    if typing.get_origin(hint) is Annotated:
-        for extra in typing.get_args(hint)[1:]:
-            if isinstance(extra, Dependency):
-                return extra
+    for member in (hint, *members_of(hint)):
+        if typing.get_origin(member) is Annotated:
+            for extra in typing.get_args(member)[1:]:
+                if isinstance(extra, Dependency):
+                    return extra
     if parameter.default is injected:
         if parameter.name in hints.missing:
             raise NameError(str(hints.missing[parameter.name])) from hints.missing[parameter.name]

@@ -12,12 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from torrelque import TorrelqueError
+
 from .depends import Need, Way
 
 logger = logging.getLogger(__package__)
 
 
-Made = dict[int, Any]
+Made = dict[Any, Any]
 """Values that were made for a task, by what made them, so that others get the same."""
 
 
@@ -54,6 +56,10 @@ def call_plain(
         with contextlib.ExitStack() as stack:
             try:
                 result = function(*args, **kwargs, **_make_all(needs, delivery, stack, {}))
+                # A thread cannot be ended.  What it has done for an attempt that was given up meanwhile is not to be
+                # kept, so clean-up is told of a failure.
+                if getattr(delivery, 'over', False):
+                    raise TorrelqueError(f'the attempt is over: {delivery!r} was given up while its function ran')
             except BaseException as exc:
                 failed = exc
                 raise

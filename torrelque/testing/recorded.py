@@ -67,6 +67,11 @@ class RecordedDelivery(Delivery):
         """What the test has given."""
         return self._state
 
+    @property
+    def over(self) -> bool:
+        """Whether the test has said that the task is not `ours`."""
+        return not self.ours
+
     async def touch(self, progress: Any = None) -> bool:
         """Record how far the work is; `ours`."""
         return self._record(progress)

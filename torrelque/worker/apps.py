@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from torrelque import Torrelque, TorrelqueLookupError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueValueError
 
 from .delivery import Delivery, Job, States
 from .job import App
@@ -36,6 +36,7 @@ class Apps:
                 shares[queue] = weights.get(queue, 1)
         for app in apps:
             self.steal += self._new(getattr(app, 'steal', ()), app)
+        self._refuse_namesakes()
         self.weights = shares if weighted else None
         """By which the queues share the worker; in an app that says none, each has 1."""
 
@@ -51,6 +52,16 @@ class Apps:
                 self._known.add(place)
                 found.append(queue)
         return found
+
+    def _refuse_namesakes(self) -> None:
+        """Refuse a function that two apps of one queue have: which of them a task means, nobody could tell."""
+        for queue, apps in self._apps.items():
+            known: set[str] = set()
+            for app in apps:
+                own = {*getattr(app, 'functions', ())}
+                if both := sorted(known & own):
+                    raise TorrelqueValueError(f'two apps of queue {queue!r} have a function {both[0]!r}')
+                known |= own
 
     @property
     def functions(self) -> list[str]:

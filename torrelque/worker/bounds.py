@@ -38,11 +38,11 @@ class Bounds:
 
     # Tasks of another version
 
-    unknown: int = 20
+    unknown: int = 60
     """How often a task that the app does not know is given back, until it is dead."""
     unknown_pause: float = 1.0
     """Until such a task can be taken again, for the first time; each further pause is twice as long."""
-    unknown_longest_pause: float = 60.0
+    unknown_longest_pause: float = 15.0
     """The same at the most."""
 
     # Keeping tasks

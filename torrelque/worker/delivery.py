@@ -64,6 +64,11 @@ def headers_of(task: Any) -> Mapping[str, Any]:
 class Holder(Protocol):
     """What holds the task of a delivery, as far as the delivery has to tell it something."""
 
+    @property
+    def over(self) -> bool:
+        """Whether what becomes of the attempt is decided, or is about to be, whatever its handler does."""
+        ...
+
     def lose(self) -> None:
         """Take note that the task is not ours any more, and cancel its handler."""
         ...
@@ -144,6 +149,14 @@ class Delivery:
         """What the `lifespan` of the task's app has yielded for this worker; None where it has none."""
         state = self._common.state
         return state.get(self.app) if isinstance(state, States) else state
+
+    @property
+    def over(self) -> bool:
+        """Whether the attempt is over though its handler runs: it is past its time limit, its lease is lost, the task
+        was cancelled, or the worker has ended.  A coroutine function is cancelled then; a function in a thread cannot
+        be ended, and may look here, from any thread, before it does what is not to be done twice."""
+        holder = self._holder()
+        return holder is None or holder.over
 
     async def touch(self, progress: Any = None) -> bool:
         """Write down how far the work is, and renew the lease (which the worker does in any case).

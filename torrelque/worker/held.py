@@ -133,6 +133,11 @@ class Held:
         self.handling = False
 
     @property
+    def over(self) -> bool:
+        """Whether the attempt has come to its end, or is about to, though the handler's thread may go on."""
+        return self.stopped is not None or self.settled
+
+    @property
     def hangs(self) -> bool:
         """Whether the queue was told of the end, and only the handler's thread goes on."""
         return self.booked and self.thread is not None and not self.thread.done()

@@ -62,7 +62,7 @@ class App(Protocol):
         """The job of a task.
 
         An exception says that there is none, and the task is dead with it as its error.  A `TorrelqueLookupError` says
-        that there may be one in another version of the app: the task is given back uncounted, some twenty times over
+        that there may be one in another version of the app: the task is given back uncounted, some sixty times over
         some quarter of an hour, and is dead then.
         """
         ...

@@ -139,6 +139,17 @@ CARRYING = (
 
 MAKING = (
     Mutant(
+        'thread-commits-what-was-given-up', BEYOND, 'a thread whose task is over commits, as the next attempt does',
+        (client('tasks/injecting', "if getattr(delivery, 'over', False):", 'if False:'),),
+        ('depends_failures::test_a_thread_whose_attempt_was_given_up_commits_nothing',),
+    ),
+    Mutant(
+        'method-made-twice', BEYOND, 'what depends on the same method gets two values in a task',
+        (client('tasks/depends', 'return self.make if isinstance(self.make, Hashable) else id(self.make)',
+                'return id(self.make)'),),
+        ('depends_failures::test_what_is_made_by_a_method_is_made_once_and_found_in_a_union',),
+    ),
+    Mutant(
         'needs-of-a-task-made-twice', BEYOND, 'two that depend on one thing get two',
         (client('tasks/injecting', 'if need.use_cache and need.key in made:\n            values[name] = '
                 'made[need.key]\n            continue\n        inner = _make_all(', 'inner = _make_all('),),
