@@ -253,7 +253,8 @@ async def test_keywords_of_a_typed_dict_are_required_or_not_and_no_others(queue:
     await drain(app, concurrency=1)
     assert seen == [('joe', {'since': date}), ('joe', {'since': date, 'size': 1}), (3, {'since': date})]
     call: Any = send.enqueue
-    wrong = [({}, r"size=\.\.\.\) -> 'None': missing a required .*'since'"), ({'since': date, 'siez': 1}, 'unexpected .*siez')]
+    wrong: list[Any] = [({}, r"size=\.\.\.\) -> 'None': missing a required .*'since'")]
+    wrong += [({'since': date, 'siez': 1}, 'unexpected .*siez')]
     for kwargs, error in wrong:
         with pytest.raises(TorrelqueTypeError, match=f'^shop.*{error}'):
             await call('joe', **kwargs)
