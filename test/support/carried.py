@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import dataclasses
 import datetime as dt
 import enum
 import ipaddress
+import numbers
+import os
 import pathlib
 import socket
 import threading
@@ -65,6 +68,13 @@ class Place(NamedTuple):
 class Settings(TypedDict, total=False):
     size: int
     since: dt.date
+
+
+class Named(TypedDict):
+    name: str
+
+
+Json = typing.Union[dict[str, 'Json'], list['Json'], str, int, float, bool, None]  # noqa: UP007
 
 
 @dataclasses.dataclass
@@ -126,6 +136,8 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (float, 1.5, 1.5),
     (float, 3, 3),
     (float, True, 1),
+    (float, 2**53, 2**53),
+    (int | float, 2**53 + 1, 2**53 + 1),
     (float, NAN, 'NaN'),
     (float, float('-inf'), '-Infinity'),
     (bool, True, True),
@@ -159,6 +171,8 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (collections.abc.Set[int], {1}, [1]),
     (Mapping[str, int], types.MappingProxyType({'a': 1}), {'a': 1}),
     (dict[int, str], {1: 'a'}, {'1': 'a'}),
+    (dict[Literal[1, 2], str], {1: 'a'}, {'1': 'a'}),
+    (dict[Literal['a'], int], {'a': 1}, {'a': 1}),
     (dict[uuid.UUID, Item], {ID: Item(1)}, {str(ID): {'number': 1, 'price': '0', 'weight': 0.0, 'parts': []}}),
     (dict[Colour, int], {Colour.RED: 1}, {'red': 1}),
     (dt.datetime, NOON, '2026-01-01T12:00:00Z'),
@@ -179,6 +193,8 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (Fraction, Fraction(1, 3), '1/3'),
     (ZoneInfo, ZoneInfo('Europe/Berlin'), 'Europe/Berlin'),
     (complex, 1 + 2j, '(1+2j)'),
+    (complex, 1.5, 1.5),
+    (list[complex], [1, 2j], [1, '2j']),
     (UserId, UserId('joe'), 'joe'),
     (Colour, Colour.RED, 'red'),
     (Size, Size.BIG, 3),
@@ -207,6 +223,9 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (str, b'a', "it would arrive as 'YQ=='"),
     (str, NOON, 'it would arrive as '),
     (float, 'NaN', 'it would arrive as nan'),
+    (float, 2**53 + 1, 'it would arrive as 9007199254740992.0'),
+    (float, 10**400, 'out of range'),
+    (list[float], [2**53 + 1], 'it would arrive as [9007199254740992.0]'),
     (bool, 1, 'Expected `bool`, got `int`'),
     (list[int], [1, 'a'], 'Expected `int`, got `str` - at `$[1]`'),
     (list[str], [NOON], "it would arrive as ['2026-01-01T12:00:00Z']"),
@@ -253,10 +272,36 @@ UNFIT: list[tuple[Any, str]] = [
     (list[Iterable[int]], 'annotate list, Sequence, Collection'),
     (type[int], 'JSON does not carry a type'),
     (msgspec.Raw, 'Raw is no JSON that others can read'),
+    (Literal[2**64], 'no Literal of ints beyond 64 bits; annotate int'),
+    (list[int] | Pair, 'more than one array-like type; annotate one of them'),
     (enum.Enum('Half', {'HALF': 0.5}), 'Enums must contain either all str or all int values'),
     (int | Callable[[], int], 'unions'),
 ]
 """Annotations that the decorator refuses, and what its error says."""
+
+MAY_BE_JSON: list[tuple[Any, Any, Any]] = [
+    (T, [{}], NOON),
+    (list[T], [1], [NOON]),  # type: ignore[valid-type]
+    (list[int] | list[str], ['a'], [ID]),
+    (list[int] | tuple[int, ...], [1], {1}),
+    (str | uuid.UUID, 'a', ID),
+    (str | os.PathLike[str], 'a', pathlib.Path('a')),
+    (str | dt.datetime, 'a', NOON),
+    (int | Callable[[], int], 1, len),
+    (socket.socket | None, None, ID),
+    (Settings | Named, {'size': 1}, {'since': NOON}),
+    (Settings | dict[str, Any], {'size': 1}, {'since': NOON}),
+    (Json, {'a': [1, None, {'b': 'c'}]}, {'a': [NOON]}),
+    (collections.abc.Hashable, 'a', NOON),
+    (typing.SupportsInt, 1, Fraction(1)),
+    (numbers.Number, 1, 1j),
+    (collections.OrderedDict[str, int], {'a': 1}, {'a': NOON}),
+    (collections.Counter[str], collections.Counter('a'), {'a': NOON}),
+    (collections.deque[int], [1], collections.deque([1])),
+    (dict[str, int | list[str] | list[int]], {'a': ['b']}, {'a': ID}),
+    (any, 1, NOON),
+]
+"""Annotations that msgspec does not carry, with a value that JSON has, and one that it has not."""
 
 SEEN: list[Any] = []
 """What the functions of `echo` were given."""

@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypedDict
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis.asyncio
-from typing_extensions import Unpack
+from typing_extensions import NotRequired, Required, Unpack
 
 from support.carried import (
     CARRIED,
@@ -29,11 +30,12 @@ from support.carried import (
     Size,
     Stamp,
     Unprintable,
+    UserId,
     echo,
     leaves,
 )
 from support.waiting import nothing_left
-from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTaskStatus as Status, TorrelqueTypeError
 from torrelque.tasks import Handle, Tasks
 from torrelque.tasks.converting import KNOWN
 from torrelque.worker import Worker
@@ -72,6 +74,26 @@ async def test_what_is_carried_is_json_and_arrives_as_it_was(app: Tasks, queue: 
         if leaves(result) != leaves(value)
     ]
     assert unlike == []
+
+
+@pytest.mark.parametrize('choice', ['msgspec', 'pydantic'])
+@pytest.mark.parametrize('day', [dt.datetime(2026, 10, 25), dt.datetime(2026, 3, 29)])
+async def test_times_of_the_hours_that_a_zone_has_twice_or_never_are_carried(
+    queue: Torrelque, day: dt.datetime, choice: Any
+) -> None:
+    app = Tasks(queue, types=choice)
+
+    @app.task
+    async def send(at: dt.datetime, others: list[dt.datetime]) -> dt.datetime:
+        assert [at] == others
+        return at.replace(tzinfo=zone, fold=at.utcoffset() == dt.timedelta(hours=1))
+
+    zone = ZoneInfo('Europe/Berlin')
+    given = [day.replace(hour=hour, minute=30, fold=fold, tzinfo=zone) for hour in range(5) for fold in (0, 1)]
+    handles = [await send.enqueue(at, [at]) for at in given]
+    await drain(app)
+    got = [await handle.result(10) for handle in handles]
+    assert [at.replace(tzinfo=None) for at in got] == [at.replace(tzinfo=None, fold=0) for at in given]
 
 
 async def test_what_arrives_is_of_the_annotated_class(app: Tasks) -> None:
@@ -129,7 +151,9 @@ async def test_a_value_without_a_text_is_refused_all_the_same(app: Tasks) -> Non
 
 
 @pytest.mark.parametrize(('hint', 'error'), UNFIT)
-def test_what_no_json_carries_is_refused_by_the_decorator(app: Tasks, hint: Any, error: str) -> None:
+def test_what_no_json_carries_is_refused_by_the_decorator(queue: Torrelque, hint: Any, error: str) -> None:
+    app = Tasks(queue, types='msgspec')
+
     def more(*it: Any) -> None: ...
 
     def named(**it: Any) -> None: ...
@@ -204,6 +228,44 @@ async def test_every_kind_of_parameter_is_converted(app: Tasks, queue: Torrelque
     ]
 
 
+class Wanted(TypedDict):
+    since: Required[dt.date]
+    size: NotRequired[int]
+
+
+@pytest.mark.parametrize('choice', ['auto', 'pydantic', None])
+async def test_keywords_of_a_typed_dict_are_required_or_not_and_no_others(queue: Torrelque, choice: Any) -> None:
+    app = Tasks(queue, types=choice)
+
+    @app.task(name='shop', max_attempts=5)
+    async def send(to: str, /, **options: Unpack[Wanted]) -> None:
+        seen.append((to, options))
+
+    @app.task(name='more')
+    async def more(since: int, /, **options: Unpack[Wanted]) -> None:
+        seen.append((since, options))
+
+    seen: list[Any] = []
+    date: Any = '2026-01-01' if choice is None else dt.date(2026, 1, 1)
+    await send.enqueue('joe', since=date)
+    await send.enqueue('joe', since=date, size=1)
+    await more.enqueue(3, since=date)
+    await drain(app, concurrency=1)
+    assert seen == [('joe', {'since': date}), ('joe', {'since': date, 'size': 1}), (3, {'since': date})]
+    call: Any = send.enqueue
+    wrong: list[Any] = [({}, r"size=\.\.\.\) -> 'None': missing a required .*'since'")]
+    wrong += [({'since': date, 'siez': 1}, 'unexpected .*siez')]
+    for kwargs, error in wrong:
+        with pytest.raises(TorrelqueTypeError, match=f'^shop.*{error}'):
+            await call('joe', **kwargs)
+    for kwargs in ({}, {'since': '2026-01-01', 'siez': 1}):
+        task_id = await queue.enqueue({'task': 'shop', 'args': ['joe'], 'kwargs': kwargs})
+        await drain(app)
+        state = await queue.get_task_state(task_id)
+        assert state.status is Status.DEAD and state.dequeue_count == 1
+    assert len(seen) == 3
+
+
 async def test_a_default_is_not_sent_and_need_not_be_carried(app: Tasks, queue: Torrelque) -> None:
     @app.task(name='shop')
     async def send(when: dt.date = dt.date(2026, 1, 1), size: int = 'all') -> str:  # type: ignore[assignment]
@@ -243,6 +305,67 @@ async def test_kinds_of_arguments_are_remembered_for_no_others(app: Tasks, clien
     await drain(app)
     expected = [(float(args[0]), *args[1:], None, None)[:3] for args in sent * 2]
     assert [await handle.result(10) for handle in handles] == [f'{a!r} {b!r} {c!r}' for a, b, c in expected]
+
+
+async def test_kinds_are_remembered_with_the_names_of_arguments(app: Tasks, client: redis.asyncio.Redis) -> None:
+    @app.task(name='shop')
+    async def send(to: str, size: float = 0, **others: int) -> str:
+        return f'{to} {size!r} {others}'
+
+    call: Any = send.enqueue
+    calls: list[Any] = [(('a',), {'size': 1.5}), ((), {'size': 1, 'to': 'a'}), (('a', 2.5), {'b': 1, 'c': 2})]
+    calls += [(('a',), {'b': 1, 'size': NAN}), (('a',), {'b': 1, 'size': 2.5}), (('a',), {'size': 1.5, 'b': 1})]
+    handles = []
+    for args, kwargs in calls * 2:
+        handles.append(await call(*args, **kwargs))
+        for other, wrong in ((('a',), {'size': 'a'}), ((), {'size': 'a', 'to': 1}), (('a', 1), {'b': 1.5, 'c': 2})):
+            with pytest.raises(TorrelqueTypeError):
+                await call(*other, **wrong)
+    converter = send._definition.callee.converter
+    assert converter is not None
+    assert {(str, 'size', float), (str, 'b', 'size', int, float)} <= converter._floats.keys()
+    assert converter._floats[('size', 'to', int, str)] == [0]
+    for text in await client.hvals(app.queue.keys['tasks']):
+        json.loads(text, parse_constant=pytest.fail)
+    await drain(app)
+    assert (str, 'size', float) in converter.taken and ('size', 'to', int, str) not in converter.taken
+    expected = ['a 1.5 {}', 'a 1.0 {}', "a 2.5 {'b': 1, 'c': 2}", "a nan {'b': 1}", "a 2.5 {'b': 1}", "a 1.5 {'b': 1}"]
+    assert [await handle.result(10) for handle in handles] == expected * 2
+
+
+async def test_arguments_that_are_converted_in_one_go_are_what_they_are_one_by_one(
+    app: Tasks, queue: Torrelque
+) -> None:
+    @app.task(name='shop')
+    async def send(tags: list[str], size: float = 0, free: Any = None, *rest: dict[str, int]) -> str:
+        return f'{tags!r} {size!r} {free!r} {rest!r}'
+
+    @app.task(name='ids')
+    async def count(numbers: list[int], to: str = '', some: Sequence[int] = (), all: Iterable[int] = ()) -> str:
+        return f'{numbers!r} {to!r} {some!r} {all!r}'
+
+    calls: list[Any] = [
+        (send, (['a'],), [['a']], "['a'] 0 None ()"),
+        (send, (['a'], 3), [['a'], 3], "['a'] 3.0 None ()"),
+        (send, (['a'], NAN, [1]), [['a'], 'NaN', [1]], "['a'] nan [1] ()"),
+        (send, ([Name.JOE], True, None, {'a': 1}, {'b': True}), [['joe'], 1, None, {'a': 1}, {'b': 1}],
+         "['joe'] 1.0 None ({'a': 1}, {'b': 1})"),
+        (count, ([1, True], UserId('joe')), [[1, 1], 'joe'], "[1, 1] 'joe' () ()"),
+        (count, ([1], 'a', (1, True)), [[1], 'a', [1, 1]], "[1] 'a' [1, 1] ()"),
+        (count, ([1], 'a', [2], iter([3])), [[1], 'a', [2], [3]], "[1] 'a' [2] [3]"),
+    ]  # fmt: skip
+    handles = [await function.enqueue(*args) for function, args, *_ in calls]
+    taken = await queue.dequeue_many(len(calls))
+    sent = {task_id: task['args'] for task_id, task in taken}
+    assert [sent[handle.id] for handle in handles] == [args for *_, args, _ in calls]
+    for task_id, _ in taken:
+        await queue.requeue(task_id)
+    await drain(app)
+    assert [await handle.result(10) for handle in handles] == [result for *_, result in calls]
+    wrong: list[Any] = [(send, (['a', 1],)), (send, (['a'], 2**53 + 1)), (send, (['a'], 'x')), (count, ([1.0],))]
+    for function, args in wrong:
+        with pytest.raises(TorrelqueTypeError, match=r"argument '.*' must be"):
+            await function.enqueue(*args)
 
 
 async def test_what_was_refused_has_left_nothing(app: Tasks, client: redis.asyncio.Redis) -> None:

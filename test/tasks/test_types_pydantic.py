@@ -8,9 +8,9 @@ import datetime as dt
 import json
 import socket
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from decimal import Decimal
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 import pydantic.dataclasses
@@ -87,6 +87,39 @@ class Later(pydantic.BaseModel):
     other: Other | None = None  # type: ignore[name-defined] # noqa: F821
 
 
+class Renamed(pydantic.BaseModel):
+    one: int = pydantic.Field(serialization_alias='theOne')
+    two: int = pydantic.Field(default=0, validation_alias=pydantic.AliasChoices('zwei', 'deux'))
+    three: int = pydantic.Field(default=0, validation_alias='in', serialization_alias='out')
+
+
+class Stamped(pydantic.BaseModel):
+    id: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+    name: str = ''
+
+
+class Patch(pydantic.BaseModel):
+    name: str | None = None
+    more: list[Patch] = []
+
+
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra='allow')
+
+    id: int
+
+
+class Private(pydantic.BaseModel):
+    id: int
+    _tenant: str = pydantic.PrivateAttr(default='default')
+
+
+def private(tenant: str) -> Private:
+    it = Private(id=1)
+    it._tenant = tenant
+    return it
+
+
 class Holding(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
@@ -98,7 +131,9 @@ class Calling(pydantic.BaseModel):
 
 
 JOE = User(name='joe', born=dt.date(2000, 1, 1))
-PLAIN = {'name': 'joe', 'born': '2000-01-01', 'user-id': str(uuid.UUID(int=1))}
+PLAIN = {'name': 'joe', 'born': '2000-01-01'}
+
+STAMPED = Stamped()
 
 CARRIED: list[tuple[Any, Any, Any]] = [
     (User, JOE, PLAIN),
@@ -107,10 +142,19 @@ CARRIED: list[tuple[Any, Any, Any]] = [
     (tuple[User, ...], (JOE,), [PLAIN]),
     (dict[uuid.UUID, User], {uuid.UUID(int=2): JOE}, {str(uuid.UUID(int=2)): PLAIN}),
     (Iterable[User], (JOE,), [PLAIN]),
-    (Admin, Admin(name='joe', rights=1), {'name': 'joe', 'born': None, 'user-id': str(uuid.UUID(int=1)), 'rights': 1}),
+    (Admin, Admin(name='joe', rights=1), {'name': 'joe', 'rights': 1}),
+    (User, User.model_validate({'name': 'joe', 'user-id': uuid.UUID(int=2)}),
+     {'name': 'joe', 'user-id': str(uuid.UUID(int=2))}),
     (Strict, Strict(when=dt.datetime(2026, 1, 1), tags={'a'}), {'when': '2026-01-01T00:00:00', 'tags': ['a']}),
     (Page[User], Page[User](items=[JOE]), {'items': [PLAIN]}),
     (Line, Line(1, Decimal('1.10')), {'count': 1, 'price': '1.10'}),
+    (Renamed, Renamed.model_validate({'one': 1, 'zwei': 2, 'in': 3}), {'one': 1, 'two': 2, 'three': 3}),
+    (list[Renamed], [Renamed(one=1)], [{'one': 1}]),
+    (Stamped, Stamped(id=uuid.UUID(int=2)), {'id': str(uuid.UUID(int=2))}),
+    (Stamped, STAMPED, {'id': str(STAMPED.id), 'name': ''}),
+    (Patch, Patch(name='joe', more=[Patch(name=None)]), {'name': 'joe', 'more': [{'name': None}]}),
+    (Open, Open.model_validate({'id': 1, 'more': ['a']}), {'id': 1, 'more': ['a']}),
+    (Private, private('default'), {'id': 1}),
     (Order, Order(JOE, [Line(1)]), {'by': PLAIN, 'lines': [{'count': 1, 'price': '0'}]}),
     (Entry, {'user': JOE}, {'user': PLAIN}),
     (Placed, Placed(JOE), [PLAIN]),
@@ -124,6 +168,7 @@ BY_CHOICE: list[tuple[Any, Any, Any]] = [
     (dt.date | dt.datetime, dt.date(2026, 1, 1), '2026-01-01'),
     (list[float], [1, NAN, True], [1.0, 'NaN', 1.0]),
     (int, True, 1),
+    (Set[int], {1}, [1]),
     (bytes, b'\xff', '_w=='),
     (Colour, Colour.RED, 'red'),
     (dict[str, Any], {'a': 1}, {'a': 1}),
@@ -162,7 +207,7 @@ async def test_what_is_carried_is_json_and_arrives_as_it_was(queue: Torrelque, c
 @pytest.mark.parametrize(
     ('hint', 'value', 'error'),
     [
-        (User, PLAIN, "argument 'it' must be test_types_pydantic.User, not {'born'"),
+        (User, PLAIN, "argument 'it' must be test_types_pydantic.User, not {...} (dict)"),
         (User, PLAIN, 'it is no `User`'),
         (User, Admin(name='joe', rights=1), "it would arrive as User(name='joe'"),
         (list[User], [Admin(name='joe')], 'it would arrive as [User('),
@@ -171,6 +216,10 @@ async def test_what_is_carried_is_json_and_arrives_as_it_was(queue: Torrelque, c
         (pydantic.SecretStr, pydantic.SecretStr('a'), 'it would arrive as '),
         (Annotated[int, pydantic.Field(gt=5)], 5, 'Input should be greater than 5'),
         (Order, Order(JOE, []).by, 'it is no `Order`'),
+        (Open, Open.model_validate({'id': 1, 'at': dt.date(1, 1, 1)}), "arrive as Open(id=1, at='0001-01-01')"),
+        (list[Open], [Open.model_validate({'id': 1, 'ids': (1, 2)})], 'it would arrive as [Open(id=1'),
+        (Private, private('acme'), 'it would arrive as Private(id=1)'),
+        (list[Private], [private('acme')], 'it would arrive as [Private(id=1)]'),
         (Weighed, Weighed(weight=NAN), 'weight: Input should be a valid number'),
     ],
 )
@@ -189,6 +238,7 @@ async def test_what_would_not_arrive_is_refused_at_the_call(
 @pytest.mark.parametrize(
     ('hint', 'error'),
     [
+        (pydantic.BaseModel, 'a BaseModel has no fields; annotate a model that extends it'),
         (Holding, 'JSON does not carry a socket.socket'),
         (Calling, 'JSON does not carry a collections.abc.Callable; send a name'),
         (list[Calling], 'JSON does not carry a collections.abc.Callable'),
@@ -216,7 +266,7 @@ async def test_a_producer_in_another_language_writes_json(queue: Torrelque) -> N
     strict = {'when': '2026-01-01T00:00:00', 'tags': ['a', 'a']}
     await queue.enqueue({'task': 'shop', 'args': [{'name': 'joe'}, strict]}, task_id='fine')
     bad: list[tuple[Any, str]] = [
-        ([{'name': 3}, strict], "argument 'user' must be test_types_pydantic.User, not {'name': 3} (dict): name: "),
+        ([{'name': 3}, strict], "argument 'user' must be test_types_pydantic.User, not {...} (dict): name: "),
         ([PLAIN, {**strict, 'more': 1}], "argument 'strict' must be test_types_pydantic.Strict"),
         ([PLAIN, {}], 'when: Field required'),
     ]
@@ -227,6 +277,41 @@ async def test_a_producer_in_another_language_writes_json(queue: Torrelque) -> N
         state = await queue.get_task_state(task_id)
         assert state.status is Status.DEAD and state.dequeue_count == 1
         assert state.error is not None and error in state.error
+
+
+@dataclasses.dataclass
+class Login:
+    age: int
+    password: str = dataclasses.field(repr=False)
+    pin: Literal['a', 'b'] = 'a'
+
+
+class Account(pydantic.BaseModel):
+    age: int
+    password: pydantic.SecretStr
+    pin: Literal['a', 'b'] = 'a'
+
+
+async def test_the_error_of_a_task_shows_no_fields_of_what_came(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    hints: list[Any] = [Login, list[Login], Account, dict[str, Account], pydantic.SecretStr]
+    for number, hint in enumerate(hints):
+        app.task(name=str(number))(echo(hint))
+    secret = {'password': 'hunter2', 'age': 3}
+    told: list[tuple[int, Any, str]] = [
+        (0, {**secret, 'age': 'x'}, 'Expected `int`, got `str` - at `$.age`'),
+        (0, {**secret, 'pin': 'hunter2'}, 'Invalid enum value - at `$.pin`'),
+        (1, [{**secret, 'age': 'hunter2'}], 'Expected `int`, got `str` - at `$[0].age`'),
+        (2, {**secret, 'age': 'hunter2'}, 'age: Input should be a valid integer'),
+        (2, {**secret, 'password': ['hunter2']}, 'password: Input should be a valid string'),
+        (3, {'a': {**secret, 'pin': 'hunter2'}}, "a.pin: Input should be 'a' or 'b'"),
+        (4, ['hunter2'], 'must be pydantic.types.SecretStr, not list: Input should be a valid string'),
+    ]
+    ids = [await queue.enqueue({'task': str(number), 'args': [value]}) for number, value, _ in told]
+    await drain(app)
+    for task_id, (*_, error) in zip(ids, told, strict=True):
+        text = (await queue.get_task_state(task_id)).error
+        assert text is not None and error in text and 'hunter2' not in text
 
 
 async def test_a_result_is_a_model_for_the_handle_and_json_for_others(queue: Torrelque) -> None:
@@ -240,6 +325,25 @@ async def test_a_result_is_a_model_for_the_handle_and_json_for_others(queue: Tor
     await drain(app)
     assert [await handle.result(10) for handle in handles] == [JOE, None]
     assert (await queue.get_task_state(handles[0].id)).result == PLAIN
+
+
+async def test_fields_that_were_not_set_are_not_set_when_a_model_has_arrived(queue: Torrelque) -> None:
+    app = Tasks(queue)
+
+    @app.task
+    async def change(patch: Patch) -> dict[str, Any]:
+        return patch.model_dump(exclude_unset=True)
+
+    @app.task
+    async def ask(name: str | None) -> Patch:
+        return Patch(name=name, more=[Patch()])
+
+    changes: list[Any] = [{}, {'name': None}, {'name': 'joe', 'more': [{}, {'name': 'ann'}]}]
+    handles = [await change.enqueue(Patch.model_validate(each)) for each in changes]
+    asked = await ask.enqueue(None)
+    await drain(app)
+    assert [await handle.result(10) for handle in handles] == changes
+    assert (await asked.result(10)).model_dump(exclude_unset=True) == {'name': None, 'more': [{}]}
 
 
 def in_process(user: User) -> Admin:
@@ -257,8 +361,9 @@ async def test_a_function_in_a_process_gets_a_model(queue: Torrelque) -> None:
 async def test_a_model_that_refers_to_a_later_one_is_found_at_the_first_use(queue: Torrelque) -> None:
     app = Tasks(queue)
     find = app.task(name='shop')(echo(Later))
+    told = Tasks(queue, types='pydantic').task(name='shop')(echo(Later))
     with pytest.raises(TorrelqueTypeError, match=r"the annotation of parameter 'it'.* cannot be resolved: "):
-        await find.enqueue({})
+        await told.enqueue({})
     globals()['Other'] = User
     try:
         handle = await find.enqueue(Later.model_validate({'other': {'name': 'joe'}}))

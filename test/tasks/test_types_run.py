@@ -350,7 +350,8 @@ def uses_never(it: Never, on: dt.date) -> None:  # type: ignore[name-defined] # 
     ...
 
 
-async def test_a_name_that_is_defined_later_is_found_and_one_that_never_is_told(app: Tasks) -> None:
+async def test_a_name_that_is_defined_later_is_found_and_one_that_never_is_told(queue: Torrelque) -> None:
+    app = Tasks(queue, types='msgspec')
     handle = await app.task(uses_later).enqueue(Later(1, LaterStill(2)), [Later(3)])
     await drain(app)
     assert await handle.result(10) == Later(1, LaterStill(2))

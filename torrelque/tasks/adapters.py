@@ -4,12 +4,14 @@ An adapter of an annotation makes plain JSON values of a value, and the value ag
 library; the adapters themselves are in `by_msgspec` and `by_pydantic`.
 """
 
+import collections
 import collections.abc
 import dataclasses
+import datetime
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar, Union
 
@@ -43,6 +45,31 @@ class Types(Protocol):
 
 class UnfitError(Exception):
     """An annotation cannot be carried, or a value does not fit; the text is the whole reason, for a person to read."""
+
+
+class PlainAdapter:
+    """Carries what the serialiser takes, as it is.
+
+    :param dumps: what writes payloads; None where nothing is sent.
+    :param reason: why it carries no more than that, for the error.
+    """
+
+    def __init__(self, dumps: Callable[[Any], Any] | None, reason: str) -> None:
+        self._dumps = dumps
+        self._reason = reason
+
+    def encode(self, value: Any, /) -> Any:
+        """See `Adapter`."""
+        try:
+            if self._dumps is not None:
+                self._dumps(value)
+        except Exception as exc:
+            raise UnfitError(f'{exc}; {self._reason}') from exc
+        return value
+
+    def decode(self, value: Any, /) -> Any:
+        """See `Adapter`."""
+        return value
 
 
 class Plain(NamedTuple):
@@ -115,6 +142,38 @@ def is_json(annotation: Any) -> bool:
     return False
 
 
+def may_be_json(annotation: Any) -> bool:
+    """Whether plain JSON carries some values of an annotation, as far as can be told."""
+    return _may_be_json(annotation, set())
+
+
+def _may_be_json(annotation: Any, seen: set[int]) -> bool:
+    if is_json(annotation) or isinstance(annotation, _NO_TYPES):
+        return True
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in _WRAPPERS:
+        return _may_be_json(args[0], seen)
+    for name in ('__supertype__', '__value__'):
+        if (named := getattr(annotation, name, None)) is not None:
+            if id(annotation) in seen:
+                return True
+            return _may_be_json(named, seen | {id(annotation)})
+    if members := members_of(annotation):
+        return any(_may_be_json(member, seen) for member in members)
+    kind = origin or annotation
+    if kind not in _CONTAINERS and kind not in _COLLECTIONS and not _has_plain_instances(kind):
+        return False
+    return all(_may_be_json(each, seen) for each in args if each is not Ellipsis)
+
+
+def _has_plain_instances(kind: Any) -> bool:
+    """Whether values of JSON are instances of a class, as of ``Hashable``."""
+    try:
+        return any(issubclass(plain, kind) for plain in (str, int, list, dict))
+    except TypeError:
+        return False
+
+
 def widened(annotation: Any) -> tuple[Any, bool]:
     """An annotation in the words of the libraries, and whether it takes what can be gone through only once.
 
@@ -175,6 +234,9 @@ def _looks_same(arrived: Any, given: Any) -> bool:
             isinstance(arrived, Sequence) and not isinstance(arrived, str) and len(arrived) == len(given)
             and all(map(same, arrived, given))
         )  # fmt: skip
+    if isinstance(given, datetime.datetime) and isinstance(arrived, datetime.datetime):
+        # In an hour that a zone has twice, or not at all, times of it and of another zone are never equal.
+        return arrived.replace(tzinfo=None) == given.replace(tzinfo=None) and arrived.utcoffset() == given.utcoffset()
     if type(arrived) is not type(given):
         return False
     if isinstance(given, float):
@@ -182,6 +244,8 @@ def _looks_same(arrived: Any, given: Any) -> bool:
     if isinstance(given, Decimal):
         return bool(arrived.is_nan() and given.is_nan())
     names = [*_fields_of(given)]
+    if any(getattr(arrived, part, None) != getattr(given, part, None) for part in _BESIDES):
+        return False
     return bool(names) and all(same(getattr(arrived, name), getattr(given, name)) for name in names)
 
 
@@ -210,7 +274,18 @@ _SCALARS: dict[Any, Plain] = {
     list: _of(list),
     dict: _of(dict),
 }
+SCALARS = _of(str, int, float, bool, NONE)
+"""The kinds of all simple values of JSON."""
 _CONTAINERS = (
     *(list, dict, tuple, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Mapping),
     *(collections.abc.MutableMapping, collections.abc.Collection, collections.abc.Iterable),
 )
+_COLLECTIONS = (collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque)
+_WRAPPERS = (Annotated, typing.Final)
+_BESIDES = ('__pydantic_extra__', '__pydantic_private__')
+"""What a model has besides its fields, whose kinds no annotation says."""
+_NO_TYPES = (
+    # What refers to the annotation that it is within, or to what says nothing of a value.
+    *(typing.ForwardRef, str, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, list, tuple, int),
+)
+"""Objects that stand in annotations, and are no types."""

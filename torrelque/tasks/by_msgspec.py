@@ -3,12 +3,14 @@
 import collections.abc
 import datetime
 import fractions
+import functools
 import inspect as std_inspect
 import ipaddress
 import pathlib
 import re
 import uuid
 import zoneinfo
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -25,6 +27,10 @@ BY_TEXT = (
     *(ipaddress.IPv6Address, ipaddress.IPv6Network, ipaddress.IPv6Interface),
 )
 """Classes besides those of msgspec whose objects are made of their text."""
+SHOWN = re.compile('(Invalid (?:enum )?value) .*( - at )')
+"""Where msgspec shows a value that is within another one, and may be secret."""
+ASIDES = re.compile(r' \((?:[^()]|\([^()]*\))*\)| - type .*')
+"""What msgspec says of a type besides the reason."""
 SIMPLE = (str, int, float)
 """Classes of JSON whose subclasses are carried, too: as what they extend, and made of that again."""
 KEYS = (
@@ -32,6 +38,12 @@ KEYS = (
     *(inspect.UUIDType, inspect.DecimalType, inspect.BytesType, inspect.DateTimeType, inspect.DateType),
     *(inspect.TimeType, inspect.TimeDeltaType),
 )
+
+PLAIN = (
+    *(inspect.StrType, inspect.IntType, inspect.BoolType, inspect.NoneType, inspect.LiteralType),
+    *(inspect.ListType, inspect.DictType, inspect.UnionType, inspect.Metadata),
+)
+"""Types whose values JSON has as they are, if it has those within them."""
 
 
 class MsgspecAdapter:
@@ -44,18 +56,30 @@ class MsgspecAdapter:
     def __init__(self, annotation: Any) -> None:
         try:
             self._kind = inspect.type_info(annotation)
-        except TypeError as exc:
+        except (TypeError, NotImplementedError) as exc:
             raise UnfitError(_refusal(str(exc))) from exc
         self._annotation = annotation
         survey = Survey()
         survey.look(self._kind, '')
         self._has_floats = survey.floats
+        self.is_plain = survey.plain
+        """Whether JSON has the values as they are."""
         # Options cost msgspec as long as a small value itself, so only those are given that the annotation needs.
         self._out: dict[str, Any] = {'str_keys': True} if survey.keys else {}
         self._into: dict[str, Any] = {**self._out, 'dec_hook': _decode_other} if survey.others else self._out
+        self.is_direct = not self._into
+        """Whether `msgspec.convert` alone makes the values of what is in JSON."""
 
     def encode(self, value: Any, /) -> Any:
         """See `Adapter`."""
+        if self.is_plain:
+            try:
+                arrived = msgspec.convert(value, self._annotation)
+                if arrived == value:
+                    return arrived
+            except Exception:
+                # What does not fit may be mended, and is told below where it may not.
+                pass
         try:
             built = msgspec.to_builtins(value, **self._out)
         except TypeError:
@@ -79,7 +103,12 @@ class MsgspecAdapter:
             try:
                 return msgspec.convert(mend(value, self._kind, sending=False), self._annotation, **self._into)
             except msgspec.ValidationError:
-                raise exc from None
+                raise UnfitError(SHOWN.sub(r'\1\2', str(exc))) from None
+
+
+def together(annotations: Iterable[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What makes values of as many annotations in one go, where each is direct."""
+    return functools.partial(msgspec.convert, type=tuple.__class_getitem__((*annotations,)))
 
 
 class Survey:
@@ -92,6 +121,8 @@ class Survey:
         """Whether some dict has keys that are no text in Python."""
         self.others = False
         """Whether there are classes that msgspec does not know, and that this module makes of a text or a number."""
+        self.plain = True
+        """Whether all values are those of JSON, lists and dicts of them among them, but no floats."""
         self._seen: dict[int, inspect.Type] = {}
 
     def look(self, kind: inspect.Type, where: str) -> None:
@@ -102,6 +133,7 @@ class Survey:
         if id(kind) in self._seen:
             return
         self._seen[id(kind)] = kind
+        self.plain &= isinstance(kind, PLAIN)
         if isinstance(kind, inspect.CustomType):
             self._look_at_class(kind.cls, where)
         elif isinstance(kind, (inspect.RawType, inspect.ExtType)):
@@ -141,15 +173,21 @@ class Survey:
         if isinstance(key, inspect.Metadata):
             return self._look_at_key(key.type, where)
         members = key.types if isinstance(key, inspect.UnionType) else (key,)
-        texts = all(isinstance(member, (inspect.StrType, inspect.LiteralType)) for member in members)
+        texts = all(map(_is_text, members))
         if not isinstance(key, KEYS) and not texts:
             raise UnfitError(
                 f'{where}keys of a dict are texts in JSON, of which these cannot be made; annotate keys of one simple '
                 'type, such as str, int or UUID, or send a list of pairs'
             )
         if not texts:
-            self.keys = True
+            self.keys, self.plain = True, False
         return None
+
+
+def _is_text(key: inspect.Type) -> bool:
+    if isinstance(key, inspect.LiteralType):
+        return all(isinstance(value, str) for value in key.values)
+    return isinstance(key, inspect.StrType)
 
 
 def _is_made_of_json(cls: type) -> bool:
@@ -159,9 +197,11 @@ def _is_made_of_json(cls: type) -> bool:
 
 def _refusal(text: str) -> str:
     """Why msgspec does not know a type, and what to do."""
-    reason, advice = re.sub(r' \(.*?\)| - type .*', '', text), 'annotate something else, or Any, which is sent as it is'
+    reason, advice = ASIDES.sub('', text), 'annotate something else, or Any, which is sent as it is'
     if 'unions' in text:
         advice = 'annotate one of them, or a msgspec.Struct with a tag for each, or give Tasks types="pydantic"'
+    if 'Integer values' in text:
+        reason, advice = 'msgspec carries no enum and no Literal of ints beyond 64 bits', 'annotate int'
     return f'{reason}; {advice}'
 
 
@@ -195,6 +235,9 @@ def _decode_other(cls: Any, value: Any) -> Any:
     """An object of a class that msgspec does not know, of what is in JSON."""
     if cls is object:
         return value
+    if issubclass(cls, complex) and type(value) in (int, float):
+        # A type checker takes them for a complex number.
+        return cls(value)
     wanted: Any = next((base for base in SIMPLE if issubclass(cls, base)), str)
     if wanted is float and type(value) is int or type(value) is wanted:
         return cls(value)

@@ -1,8 +1,10 @@
 """Adapters that pydantic is behind: its models, and whatever else it knows."""
 
+import collections.abc
 import inspect
 import json
 import re
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,14 @@ from .adapters import UnfitError, advice_on, same
 
 CONFIG = pydantic.ConfigDict(ser_json_bytes='base64', val_json_bytes='base64', ser_json_inf_nan='strings')
 """What JSON is like, where the annotation is no model that says so itself."""
+WHOLE = True, False
+WAYS = ((True, True), WHOLE, (False, True), (False, False))
+"""How a model is written: by aliases, without fields that were not set.  The first is taken that it arrives by.
+
+Fields that were not set are not written, so that they are not set when it has arrived.  Those whose defaults are others
+each time must be.  An alias that is for writing, or for reading only, is none by which a model arrives, so its name is
+written.
+"""
 EXPECTED = re.compile('Expected (`.*?`) - serialized')
 """What pydantic says of a value that is not what the annotation says."""
 SHOWN = 3
@@ -33,6 +43,12 @@ class PydanticAdapter:
     """
 
     def __init__(self, annotation: Any) -> None:
+        if annotation is pydantic.BaseModel:
+            raise UnfitError('a BaseModel has no fields; annotate a model that extends it')
+        if typing.get_origin(annotation) is collections.abc.Set:
+            # Pydantic takes it for a frozenset, and no set.
+            (element,) = typing.get_args(annotation)
+            annotation = set[element] | frozenset[element]  # type: ignore[valid-type]
         try:
             self._adapter = _make(annotation)
             self._adapter.json_schema(schema_generator=_Survey)
@@ -45,28 +61,40 @@ class PydanticAdapter:
 
     def encode(self, value: Any, /) -> Any:
         """See `Adapter`."""
+        refusals: list[UnfitError] = []
+        for way in WAYS:
+            try:
+                return json.loads(self._write(value, *way))
+            except UnfitError as exc:
+                refusals.append(exc)
+        raise refusals[WAYS.index(WHOLE)]
+
+    def decode(self, value: Any, /) -> Any:
+        """See `Adapter`."""
+        return self._read(json.dumps(value))
+
+    def _write(self, value: Any, by_alias: bool, exclude_unset: bool) -> bytes:
         try:
-            data = self._adapter.dump_json(value, by_alias=True, round_trip=True, warnings='error')
+            data = self._adapter.dump_json(
+                value, by_alias=by_alias, exclude_unset=exclude_unset, round_trip=True, warnings='error'
+            )
         except pydantic_core.PydanticSerializationError as exc:
             found = EXPECTED.search(str(exc))
             raise UnfitError(_short(exc) if found is None else f'it is no {found[1]}') from exc
         arrived = self._read(data)
         if not same(arrived, value):
             raise UnfitError(f'it would arrive as {arrived!r}')
-        return json.loads(data)
-
-    def decode(self, value: Any, /) -> Any:
-        """See `Adapter`."""
-        return self._read(json.dumps(value))
+        return data
 
     def _read(self, data: bytes | str) -> Any:
         try:
-            return self._adapter.validate_json(data)
+            return self._adapter.validate_json(data, by_alias=True, by_name=True)
         except pydantic.ValidationError as exc:
             places = ('.'.join(map(str, error['loc'])) for error in exc.errors(include_url=False))
             texts = (error['msg'] for error in exc.errors(include_url=False))
             found = [f'{place}: {text}' if place else text for place, text in zip(places, texts, strict=True)]
-            raise UnfitError('; '.join(found[:SHOWN])) from exc
+            # Pydantic's own error, which would be kept with a task, shows values, some of which may be secret.
+            raise UnfitError('; '.join(found[:SHOWN])) from None
 
 
 class _Survey(pydantic.json_schema.GenerateJsonSchema):

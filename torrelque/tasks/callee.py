@@ -11,7 +11,7 @@ from torrelque.worker import Reject
 from .adapters import Types
 from .converting import Converter, reason_of
 from .depends import Need, call_signature, find_made, find_needs
-from .hints import Hints, signature_of
+from .hints import Hints, signature_of, spread
 
 
 class Callee:
@@ -42,10 +42,13 @@ class Callee:
         self.needs = {}
         self._find_needs()
         self._made = frozenset(find_made(self._signature)) | self.needs.keys()
-        self.signature = call_signature(name, self._signature, self._made)
+        plain = call_signature(name, self._signature, self._made)
+        self.signature = spread(plain, self._hints.found)
+        self.spreads = self.signature is not plain
+        """Whether there are arguments by name that the function itself would not miss."""
         self.converter = None
         if types is not None:
-            converter = Converter(name, self.signature, self._hints, types)
+            converter = Converter(name, plain, self._hints, types)
             if converter.converts or converter.missing:
                 self.converter = converter
 
@@ -83,7 +86,7 @@ class Callee:
 
         :raises TorrelqueTypeError: they are not.
         """
-        if made := self._made & kwargs.keys():
+        if self._made and (made := self._made & kwargs.keys()):
             raise TorrelqueTypeError(f'{self.name}: {min(made)!r} is made by the worker, and is not given by a call')
         try:
             self.signature.bind(*args, **kwargs)

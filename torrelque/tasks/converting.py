@@ -11,21 +11,36 @@ import operator
 import reprlib
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque import TorrelqueTypeError
 from torrelque.worker import Reject
 
-from .adapters import Adapter, Plain, Types, UnfitError, is_free, members_of, widened
-from .hints import RETURN, Hints
+from .adapters import SCALARS, Adapter, Plain, Types, UnfitError, is_free, members_of, widened
+from .hints import RETURN, Hints, Key, unpacked
 
 NOTHING: Plain = Plain(frozenset(), frozenset())
+Kinds = tuple[type | str, ...]
 KNOWN = 100
 """How many combinations of kinds of arguments are remembered at the most."""
 AWAITED = (collections.abc.Awaitable, collections.abc.Coroutine)
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
+# The fields of an object that came as JSON may be secret, which only its class knows to hide.
+_short.maxdict = 0
+SECRET = 'Secret'
+"""What is in the names of pydantic's types whose values are not shown."""
+
+
+class OneGo(NamedTuple):
+    """What converts all arguments of a call at once; None where they are converted one by one."""
+
+    out: Callable[[Any], tuple[Any, ...]] | None
+    into: Callable[[Any], tuple[Any, ...]] | None
+
+
+NO_GO = OneGo(None, None)
 
 
 class Parameter:
@@ -35,13 +50,15 @@ class Parameter:
     :param what: what it is, for errors.
     """
 
-    __slots__ = ('into', 'once', 'out', '_adapter', '_annotation', '_owner', '_types', '_what')
+    __slots__ = ('into', 'measured', 'once', 'out', '_adapter', '_annotation', '_owner', '_types', '_what')
 
     def __init__(
         self, owner: str, what: str, annotation: Any, types: Types, plain: Plain | None, adapter: Adapter | None
     ) -> None:
         # Legend.  _owner, _what: as above.  _types: what makes the adapter, where one is needed after all.
+        # measured: kinds of plain values that are no floats in JSON, or not exactly, for all their kind.
         self.out, self.into = plain or NOTHING
+        self.measured = self.out & {float} if int in self.into else self.out & {float, int}
         self.once = widened(annotation)[1]
         self._annotation = annotation
         self._owner = owner
@@ -50,10 +67,25 @@ class Parameter:
         self._adapter = adapter
 
     @property
+    def is_plain(self) -> bool:
+        """Whether values are sent as they are, which is not known by their kinds alone."""
+        return not self.once and not self.measured and getattr(self._adapter, 'is_plain', bool(self.out))
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether msgspec makes values of what has come, and of what has come for other parameters, in one go."""
+        return bool(getattr(self._adapter, 'is_direct', self._adapter is None))
+
+    @property
+    def wide(self) -> Any:
+        """The annotation in the words of the libraries."""
+        return widened(self._annotation)[0]
+
+    @property
     def adapter(self) -> Adapter:
         """What carries values that are not of a plain kind."""
         if self._adapter is None:
-            self._adapter = self._types.adapter(widened(self._annotation)[0])
+            self._adapter = self._types.adapter(self.wide)
         assert self._adapter is not None
         return self._adapter
 
@@ -62,12 +94,12 @@ class Parameter:
 
         :raises TorrelqueTypeError: it is not what the annotation says, or would not arrive as it is.
         """
-        if type(value) in self.out and (type(value) is not float or math.isfinite(value)):
+        if type(value) in self.out and (type(value) not in self.measured or is_float(value)):
             return value
         try:
             if self.once and isinstance(value, collections.abc.Iterable) and not isinstance(value, list):
                 value = [*value]
-            return self.adapter.encode(value)
+            return (self._adapter or self.adapter).encode(value)
         except Exception as exc:
             raise TorrelqueTypeError(self._refusal(value, exc)) from exc
 
@@ -81,13 +113,15 @@ class Parameter:
         try:
             if type(value) is int and float in self.into:
                 return float(value)
-            return self.adapter.decode(value)
+            return (self._adapter or self.adapter).decode(value)
         except Exception as exc:
             raise TorrelqueTypeError(self._refusal(value, exc)) from exc
 
     def _refusal(self, value: Any, error: Exception) -> str:
         wanted = inspect.formatannotation(self._annotation)
-        given = f'{_short.repr(value)} ({type(value).__name__})'
+        given = type(value).__name__
+        if SECRET not in wanted:
+            given = f'{_short.repr(value)} ({given})'
         return f'{self._owner}: {self._what} must be {wanted}, not {given}: {reason_of(error)}'
 
 
@@ -102,7 +136,10 @@ class Converter:
     def __init__(self, name: str, signature: inspect.Signature, hints: Hints, types: Types) -> None:
         # Legend.  _by_place: of parameters that are given by their place.  _rest: of all arguments behind them.
         # _by_name: of those that are given by their names.  _others: of all other names.  _floats: combinations of
-        # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats.
+        # kinds of arguments that are sent as they are, unless some float is no number, with the places of floats,
+        # and of ints that are to be floats.
+        # _goes: by the number of arguments, what converts them all in one go.  _at_last: whether no name is waited for
+        # any more.
         self._name = name
         self._signature = signature
         self._hints = hints
@@ -112,10 +149,12 @@ class Converter:
         self._by_name: dict[str, Parameter | None] = {}
         self._others: Parameter | None = None
         self._result: Parameter | None = None
-        self._floats: dict[tuple[type, ...], list[int]] = {}
-        self.sent: set[tuple[type, ...]] = set()
-        """Combinations of kinds of arguments, all given by their place, that are sent as they are."""
-        self.taken: set[tuple[type, ...]] = set()
+        self._floats: dict[Kinds, list[int]] = {}
+        self._goes: dict[int, OneGo] = {}
+        self._at_last = False
+        self.sent: set[Kinds] = set()
+        """Combinations of kinds of arguments that are sent as they are, by `kinds_of`."""
+        self.taken: set[Kinds] = set()
         """Combinations that are taken as they are.  Whoever calls `encode` and `decode` may look here before."""
         self.spends = False
         """Whether some parameter takes what can be gone through only once, which `encode` does then."""
@@ -123,7 +162,7 @@ class Converter:
         """What could not be resolved yet, and why: names of parameters, or ``return``."""
         self.converts = False
         """Whether anything is converted or checked."""
-        self._make()
+        self._make(at_last=False)
 
     def complete(self) -> None:
         """Resolve what names were missing for.
@@ -131,15 +170,13 @@ class Converter:
         :raises TorrelqueTypeError: they still are, or an annotation cannot be carried.
         """
         self._hints.look_again()
-        self._make()
-        if not getattr(self._types, 'wants_all', True):
-            self.missing = {}
-        for name, error in self.missing.items():
-            raise TorrelqueTypeError(
-                f'{self._name}: the annotation of {_what(name, "parameter")}, {self._hints.text_of(name)}, cannot be '
-                f'resolved: {reason_of(error)}; what it names must be there, in the module, when the first task is '
-                'made or run, and not under TYPE_CHECKING only'
-            ) from error
+        missing = self.missing
+        try:
+            self._make(at_last=True)
+        except Exception:
+            # What is half made must not be taken for whole by the next call.
+            self.missing = missing
+            raise
 
     # At both ends
 
@@ -148,21 +185,29 @@ class Converter:
 
         :raises TorrelqueTypeError: an argument is not what its annotation says.
         """
-        if not kwargs:
-            kinds = (*map(type, args),)
-            places = self._floats.get(kinds)
-            if kinds in self.sent or places and all(math.isfinite(args[place]) for place in places):
+        places = self._floats.get(kinds_of(args, kwargs)) if self._floats else None
+        if places is not None:
+            values = (*args, *kwargs.values())
+            if all(is_float(values[place]) for place in places):
                 return args, kwargs
         if self.missing:
             self.complete()
-        pairs = self._pairs(args)
+        if not kwargs and (together := self._in_one_go(len(args)).out) is not None:
+            try:
+                arrived = together(args)
+                if arrived == args:
+                    return arrived, kwargs
+            except Exception:
+                # What does not fit may be mended, and is told below where it may not.
+                pass
+        pairs = self._pairs(args, kwargs)
         encoded = [value if it is None else it.encode(value) for value, it in pairs]
         # Where something was converted, which a look at the identities tells fast, nothing is to be remembered.
-        if all(map(operator.is_, encoded, args)) and all(it is None or type(value) in it.out for value, it in pairs):
-            self._remember_sent(pairs)
-        if kwargs:
-            kwargs = {name: it.encode(value) if (it := self._named(name)) else value for name, value in kwargs.items()}
-        return encoded, kwargs
+        if all(map(operator.is_, encoded, (*args, *kwargs.values()))):
+            self._remember_sent(pairs, kinds_of(args, kwargs))
+        if not kwargs:
+            return encoded, kwargs
+        return encoded[: len(args)], dict(zip(kwargs, encoded[len(args) :], strict=True))
 
     def decode(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments of a task.
@@ -172,16 +217,22 @@ class Converter:
         try:
             if self.missing:
                 self.complete()
-            pairs = self._pairs(args)
+            if not kwargs and (together := self._in_one_go(len(args)).into) is not None:
+                try:
+                    return together(args), kwargs
+                except Exception:
+                    # What does not fit may be mended, and is told below where it may not.
+                    pass
+            pairs = self._pairs(args, kwargs)
             decoded = [value if it is None else it.decode(value) for value, it in pairs]
-            named = self._named
-            kwargs = {name: it.decode(value) if (it := named(name)) else value for name, value in kwargs.items()}
         except TorrelqueTypeError as exc:
             raise Reject(str(exc)) from exc
-        unchanged = all(map(operator.is_, decoded, args)) and len(self.taken) < KNOWN
+        unchanged = all(map(operator.is_, decoded, (*args, *kwargs.values()))) and len(self.taken) < KNOWN
         if unchanged and all(it is None or type(value) in it.into for value, it in pairs):
-            self.taken.add((*map(type, args),))
-        return decoded, kwargs
+            self.taken.add(kinds_of(args, kwargs))
+        if not kwargs:
+            return decoded, kwargs
+        return decoded[: len(args)], dict(zip(kwargs, decoded[len(args) :], strict=True))
 
     @property
     def encode_result(self) -> Callable[[Any], Any] | None:
@@ -202,17 +253,20 @@ class Converter:
     def _encode_result(self, value: Any) -> Any:
         return value if self._result is None or value is None else self._result.encode(value)
 
-    def _make(self) -> None:
-        """Find what converts each parameter."""
+    def _make(self, at_last: bool) -> None:
+        """Find what converts each parameter; ``at_last`` no name is waited for any more."""
         self.missing = {}
+        self._at_last = at_last
+        self._goes.clear()
         kinds = inspect.Parameter
         self._by_place, self._by_name, self._rest, self._others = [], {}, None, None
         for parameter in self._signature.parameters.values():
             name, kind = parameter.name, parameter.kind
             if kind is kinds.VAR_KEYWORD and (names := self._unpacked(name)) is not None:
-                self._by_name |= {each: self._convert(each, hint) for each, hint in names.items()}
+                self._by_name |= {each: self._convert(each, *key) for each, key in names.items()}
                 continue
-            found = self._of(name, parameter.default is None)
+            required = parameter.default is parameter.empty and kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+            found = self._of(name, parameter.default is None, required)
             if kind is kinds.VAR_POSITIONAL:
                 self._rest = found
             elif kind is kinds.VAR_KEYWORD:
@@ -221,65 +275,109 @@ class Converter:
                 self._by_place.append(found)
             if kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
                 self._by_name[name] = found
-        self._result = self._of(RETURN, False)
+        self._result = self._of(RETURN, False, False)
         every = [*self._by_place, self._rest, *self._by_name.values(), self._others]
         self.converts = any(it is not None for it in [*every, self._result])
         self.spends = any(it is not None and it.once for it in every)
 
-    def _unpacked(self, name: str) -> dict[str, Any] | None:
-        """The annotations of keyword arguments that a typed dict has."""
-        hint = self._hints.found.get(name)
-        if getattr(typing.get_origin(hint), '__name__', str(typing.get_origin(hint))).rpartition('.')[2] != 'Unpack':
-            return None
-        (kind,) = typing.get_args(hint)
+    def _unpacked(self, name: str) -> dict[str, Key] | None:
+        """The keyword arguments that a typed dict has."""
         try:
-            return typing.get_type_hints(kind, include_extras=True)
+            return unpacked(self._hints.found.get(name))
         except NameError as exc:
-            self.missing[name] = exc
+            self._wait_for(name, exc)
             return {}
 
-    def _of(self, name: str, optional: bool) -> Parameter | None:
+    def _of(self, name: str, optional: bool, required: bool) -> Parameter | None:
         """What converts a parameter.  Where None is its default, None is taken, too."""
         if name in self._hints.missing:
-            self.missing[name] = self._hints.missing[name]
-            return None
+            return self._wait_for(name, self._hints.missing[name])
         hint = self._hints.found.get(name, Any)
         if name == RETURN:
             hint = _awaited(hint)
         if hint in (None, type(None), typing.NoReturn, getattr(typing, 'Never', None)) and name == RETURN:
             return None
-        return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint)  # noqa: UP045
+        return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint, required)  # noqa: UP045
 
-    def _convert(self, name: str, hint: Any) -> Parameter | None:
+    def _wait_for(self, name: str, error: Exception) -> Parameter | None:
+        """What converts a parameter whose annotation has a name that is not there: nothing yet, plain JSON at last."""
+        if not self._at_last:
+            self.missing[name] = error
+            return None
+        text = self._hints.text_of(name)
+        reason = f'the annotation of {_what(name, "parameter")}, {text}, cannot be resolved: {reason_of(error)}; '
+        if isinstance(error, NameError):
+            reason += (
+                'what it names must be there, in the module, when the first task is made or run, and not under '
+                'TYPE_CHECKING only'
+            )
+        else:
+            reason += 'it must be a type'
+        adapter = self._leniently(Any, reason, False)
+        if adapter is None:
+            raise TorrelqueTypeError(f'{self._name}: {reason}') from error
+        return Parameter(self._name, _what(name), text, self._types, SCALARS, adapter)
+
+    def _convert(self, name: str, hint: Any, required: bool) -> Parameter | None:
         if is_free(hint) or any(map(is_free, members_of(hint))):
             return None
         plain: Plain | None = getattr(self._types, 'plain', lambda hint: None)(hint)
         try:
             adapter = None if plain is not None else self._types.adapter(widened(hint)[0])
         except NameError as exc:
-            self.missing[name] = exc
-            return None
+            return self._wait_for(name, exc)
         except Exception as exc:
-            raise TorrelqueTypeError(
-                f'{self._name}: {_what(name, "parameter")} is annotated {inspect.formatannotation(hint)}, '
-                f'which cannot be carried: {reason_of(exc)}'
-            ) from exc
+            adapter = self._leniently(hint, reason_of(exc), required)
+            if adapter is None:
+                raise TorrelqueTypeError(
+                    f'{self._name}: {_what(name, "parameter")} is annotated {inspect.formatannotation(hint)}, '
+                    f'which cannot be carried: {reason_of(exc)}'
+                ) from exc
+            plain = SCALARS
         if plain is None and adapter is None:
             return None
         if adapter is not None and not (hasattr(adapter, 'encode') and hasattr(adapter, 'decode')):
             raise TorrelqueTypeError(f'{self._name}: the adapter of {_what(name)} must encode and decode: {adapter!r}')
         return Parameter(self._name, _what(name), hint, self._types, plain, adapter)
 
-    def _pairs(self, args: Any) -> list[tuple[Any, Parameter | None]]:
-        """Each argument that was given by its place, and what converts it."""
+    def _leniently(self, hint: Any, reason: str, required: bool) -> Adapter | None:
+        leniently = getattr(self._types, 'leniently', None)
+        return None if leniently is None else leniently(hint, reason, required)
+
+    def _in_one_go(self, count: int) -> OneGo:
+        """What converts so many arguments, all given by their place, at once."""
+        found = self._goes.get(count)
+        if found is None:
+            if count > len(self._by_place):
+                return NO_GO
+            found = self._goes[count] = self._make_one_go(self._by_place[:count])
+        return found
+
+    def _make_one_go(self, given: list[Parameter | None]) -> OneGo:
+        them = [it for it in given if it is not None]
+        # Where all is known by the kinds of the arguments, those are remembered, which is cheaper still.
+        by_kinds = all(it.out for it in them)
+        make = getattr(self._types, 'together', None)
+        if by_kinds or make is None or not all(it.is_direct for it in them):
+            return NO_GO
+        together = make([Any if it is None else it.wide for it in given])
+        return OneGo(together if all(it.is_plain for it in them) else None, together)
+
+    def _pairs(self, args: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Parameter | None]]:
+        """Each argument, and what converts it."""
         them = self._by_place
         if len(args) > len(them):
             them = [*them, *[self._rest] * (len(args) - len(them))]
-        return [*zip(args, them, strict=False)]
+        pairs = [*zip(args, them, strict=False)]
+        if kwargs:
+            pairs += zip(kwargs.values(), map(self._named, kwargs), strict=True)
+        return pairs
 
-    def _remember_sent(self, pairs: list[tuple[Any, Parameter | None]]) -> None:
-        kinds = tuple(type(value) for value, _ in pairs)
-        floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) is float]
+    def _remember_sent(self, pairs: list[tuple[Any, Parameter | None]], kinds: Kinds) -> None:
+        """Remember the kinds of arguments that are sent as they are, unless something but their kinds says so."""
+        if not all(it is None or type(value) in it.out for value, it in pairs):
+            return
+        floats = [place for place, (value, it) in enumerate(pairs) if it is not None and type(value) in it.measured]
         if len(self.sent) + len(self._floats) >= KNOWN:
             return
         if floats:
@@ -289,6 +387,22 @@ class Converter:
 
     def _named(self, name: str) -> Parameter | None:
         return self._by_name.get(name, self._others)
+
+
+def is_float(value: float) -> bool:
+    """Whether a float, or an int that is to be one, is exactly one that JSON has a number for."""
+    if type(value) is float:
+        return math.isfinite(value)
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
+def kinds_of(args: Any, kwargs: dict[str, Any]) -> Kinds:
+    """What is remembered of arguments: the kinds of those that are given by their place, and names and kinds of those
+    that are given by their names."""
+    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from torrelque.worker import Job
 
 from .adapters import Types
 from .callee import Callee
+from .converting import Kinds
 from .expiry import refuse_expired
 from .options import Options, check_fits
 from .producing import EnqueueMiddleware
@@ -61,8 +62,8 @@ class Definition:
         converter = self.callee.converter
         self.encode = None if converter is None else converter.encode
         """What makes plain JSON values of the arguments of a call; None where they are sent as they are."""
-        self.sent: Collection[tuple[type, ...]] = () if converter is None else converter.sent
-        """Kinds of arguments, all given by their place, that need none of that."""
+        self.sent: Collection[Kinds] = () if converter is None else converter.sent
+        """Kinds of arguments that need none of that."""
         self.decode_result = None if converter is None else converter.decode_result
         """What makes the result of what is kept of it; None where it is kept as it is."""
         for choice in ('group', 'priority'):

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from torrelque import Duration, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 
+from .converting import kinds_of
 from .definition import Definition
 from .handle import Handle
 from .inloop import InLoop
@@ -157,7 +158,9 @@ class Enqueuer(Generic[P, T]):
 
     def _pack(self, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         self._definition.check(args, kwargs)
-        if self._encode is not None and (kwargs or (*map(type, args),) not in self._sent):
+        if self._encode is not None and (
+            kinds_of(args, kwargs) if kwargs else (*map(type, args),)
+        ) not in self._sent:
             args, kwargs = self._encode(args, kwargs)
         payload = self._head.copy()
         if args:

@@ -6,9 +6,11 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 RETURN = 'return'
+QUALIFIERS = {'Required': True, 'NotRequired': False}
+"""What says in a typed dict whether a key must be there."""
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
@@ -60,9 +62,68 @@ class Hints:
                 self.missing[name] = exc
 
     def text_of(self, name: str) -> str:
-        """An annotation as it was written."""
-        raw = self._raw[name]
+        """An annotation as it was written; the name of what has none in the signature, as a key of a typed dict."""
+        raw = self._raw.get(name, name)
         return raw if isinstance(raw, str) else inspect.formatannotation(raw)
+
+
+class _LeftOut:
+    """The default of a key that need not be given, as signatures show it."""
+
+    def __repr__(self) -> str:
+        return '...'
+
+
+LEFT_OUT = _LeftOut()
+
+
+class Key(NamedTuple):
+    """A keyword argument that a typed dict has."""
+
+    annotation: Any
+    required: bool
+
+
+def unpacked(hint: Any) -> dict[str, Key] | None:
+    """The keyword arguments of ``**kwargs: Unpack[…]``; None where the annotation is another.
+
+    :raises NameError: the typed dict refers to a name that is not there yet.
+    """
+    if _name_of(typing.get_origin(hint)) != 'Unpack':
+        return None
+    (kind,) = typing.get_args(hint)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {name: _key(each, name in kind.__required_keys__) for name, each in hints.items()}
+
+
+def spread(signature: inspect.Signature, found: Mapping[str, Any]) -> inspect.Signature:
+    """A signature that has the keys of an unpacked typed dict one by one, as far as they are known."""
+    parameters = [*signature.parameters.values()]
+    last = parameters[-1] if parameters else None
+    if last is None or last.kind is not last.VAR_KEYWORD:
+        return signature
+    try:
+        keys = unpacked(found.get(last.name))
+    except NameError:
+        return signature
+    # A parameter that is given by its place only may have the name of a key.
+    if keys is None or keys.keys() & signature.parameters.keys():
+        return signature
+    named = [inspect.Parameter(name, last.KEYWORD_ONLY) for name in keys]
+    named = [each if keys[each.name].required else each.replace(default=LEFT_OUT) for each in named]
+    return signature.replace(parameters=[*parameters[:-1], *named])
+
+
+def _key(annotation: Any, required: bool) -> Key:
+    while (name := _name_of(typing.get_origin(annotation))) in ('Required', 'NotRequired', 'ReadOnly'):
+        required = QUALIFIERS.get(name, required)
+        (annotation,) = typing.get_args(annotation)
+    return Key(annotation, required)
+
+
+def _name_of(origin: Any) -> str:
+    """The name of a special form, of `typing` or of ``typing_extensions``."""
+    return str(getattr(origin, '__name__', origin)).rpartition('.')[2]
 
 
 def _target_of(function: Callable[..., Any]) -> Any:

@@ -18,6 +18,7 @@ from torrelque.worker import ChildDelivery, Delivery
 
 from .adapters import Types
 from .callee import Callee
+from .converting import Kinds, kinds_of
 from .injecting import call_async, call_plain
 
 __all__ = ['current', 'running_for']
@@ -81,14 +82,14 @@ def make_call(callee: Callee) -> Callable[[Delivery], Any]:
 Decode = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 
 
-def _make_decode(callee: Callee) -> tuple[Decode | None, Collection[tuple[type, ...]]]:
+def _make_decode(callee: Callee) -> tuple[Decode | None, Collection[Kinds]]:
     """What makes the arguments of a task, if anything must, and kinds of arguments that need none of that."""
     converter, check = callee.converter, callee.check_task
-    if not callee.needs:
+    if not callee.needs and not callee.spreads:
         return (None, ()) if converter is None else (converter.decode, converter.taken)
 
     def decode(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        # Nothing is made for arguments that do not fit.
+        # Nothing is made for arguments that do not fit, nor would a function of any names miss them.
         check(args, kwargs)
         return (args, kwargs) if converter is None else converter.decode(args, kwargs)
 
@@ -110,7 +111,9 @@ class AsyncCall:
         task = delivery.task
         args, kwargs = task.get('args', ()), task.get('kwargs', {})
         try:
-            if self._decode is not None and (kwargs or (*map(type, args),) not in self._taken):
+            if self._decode is not None and (
+                kinds_of(args, kwargs) if kwargs else (*map(type, args),)
+            ) not in self._taken:
                 args, kwargs = self._decode(args, kwargs)
             if self._callee.needs:
                 return await call_async(self._function, args, kwargs, self._callee.needs, delivery)
@@ -143,7 +146,9 @@ class PlainCall:
         args, kwargs = task.get('args', ()), task.get('kwargs', {})
         awaitable = False
         try:
-            if self._decode is not None and (kwargs or (*map(type, args),) not in self._taken):
+            if self._decode is not None and (
+                kinds_of(args, kwargs) if kwargs else (*map(type, args),)
+            ) not in self._taken:
                 args, kwargs = self._decode(args, kwargs)
             if self._callee.needs:
                 result = call_plain(self._function, args, kwargs, self._callee.needs, delivery)

@@ -5,16 +5,29 @@ import importlib.util
 import json
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from torrelque import TorrelqueSerialiser, TorrelqueTypeError
 
-from .adapters import Adapter, Plain, Types, UnfitError, is_free, is_json, is_typed_dict, package_of, plain_kinds
+from .adapters import (
+    Adapter,
+    Plain,
+    PlainAdapter,
+    Types,
+    UnfitError,
+    is_free,
+    is_json,
+    is_typed_dict,
+    may_be_json,
+    package_of,
+    plain_kinds,
+)
 
 Choice = Literal['auto', 'msgspec', 'pydantic']
 NAMES = typing.get_args(Choice)
 INSTALLS = {'msgspec': "pip install 'torrelque[msgspec]'", 'pydantic': "pip install 'torrelque[pydantic]'"}
+LACKING = f'the extra msgspec carries what JSON lacks: {INSTALLS["msgspec"]}'
 PROBE = {'task': ['é', 1, -2.5, None, True, {}]}
 
 
@@ -29,8 +42,6 @@ class Library:
         self._choice = choice
         self._dumps = dumps
         self._checks = choice != 'auto' or is_installed('msgspec')
-        self.wants_all = self._checks
-        """Whether an annotation that is never resolved is an error; else it is not converted."""
 
     def __reduce__(self) -> tuple[Callable[..., 'Library'], tuple[str]]:
         # The processes of handlers decode only.
@@ -52,26 +63,26 @@ class Library:
             from .by_msgspec import MsgspecAdapter
 
             return MsgspecAdapter(annotation)
-        return None if self._dumps is None or is_json(annotation) else MissingAdapter(self._dumps)
+        return None if self._dumps is None or is_json(annotation) else PlainAdapter(self._dumps, LACKING)
 
+    def together(self, annotations: Iterable[Any]) -> Callable[[Any], tuple[Any, ...]]:
+        """What makes values of as many annotations in one go, where adapters say of each that they are direct."""
+        from .by_msgspec import together
 
-class MissingAdapter:
-    """Carries what the serialiser takes, and says which extra takes more."""
+        return together(annotations)
 
-    def __init__(self, dumps: Callable[[Any], Any]) -> None:
-        self._dumps = dumps
+    def leniently(self, annotation: Any, reason: str, required: bool) -> Adapter | None:
+        """What carries an annotation all the same, that nobody has asked a library for.
 
-    def encode(self, value: Any, /) -> Any:
-        """See `Adapter`."""
-        try:
-            self._dumps(value)
-        except Exception as exc:
-            raise UnfitError(f'{exc}; the extra msgspec carries what JSON lacks: {INSTALLS["msgspec"]}') from exc
-        return value
+        A function that was decorated before msgspec was there has to be decorated with it, too.  So plain JSON carries
+        what it may, and what need not be sent; values that it does not take are refused when they are sent.
 
-    def decode(self, value: Any, /) -> Any:
-        """See `Adapter`."""
-        return value
+        :param reason: why the annotation cannot be carried, for the error then.
+        :returns: None where the annotation is refused.
+        """
+        if self._choice != 'auto' or required and not may_be_json(annotation):
+            return None
+        return PlainAdapter(self._dumps, reason)
 
 
 def make_types(types: Choice | Types | None, serialiser: TorrelqueSerialiser) -> Types | None:

@@ -16,13 +16,23 @@ CARRYING = (
         ('types_pydantic::test_what_would_not_arrive_is_refused_at_the_call',),
     ),
     Mutant(
+        'types-unset-fields-set', BEYOND, 'a patch of one field sets all others to None',
+        (client('tasks/by_pydantic', 'WAYS = ((True, True), WHOLE, ', 'WAYS = (WHOLE, '),),
+        ('types_pydantic::test_fields_that_were_not_set_are_not_set_when_a_model_has_arrived',),
+    ),
+    Mutant(
+        'types-aliases-of-one-way', BEYOND, 'a model whose alias is for writing only is refused',
+        (client('tasks/by_pydantic', 'by_alias=True, by_name=True', 'by_alias=True'),),
+        ('types_pydantic::test_what_is_carried_is_json_and_arrives_as_it_was',),
+    ),
+    Mutant(
         'types-no-number-in-json', BEYOND, 'JSON has floats that no parser but that of Python reads',
         (client('tasks/by_msgspec', 'if self._has_floats and has_unnumbers(built):', 'if False:'),),
         ('types::test_what_is_carried_is_json_and_arrives_as_it_was', 'types_property'),
     ),
     Mutant(
         'types-no-number-by-place', BEYOND, 'a float that is no number is sent as a number, when others were before',
-        (client('tasks/converting', 'places and all(math.isfinite(args[place]) for place in places)', 'places'),),
+        (client('tasks/converting', 'if all(is_float(values[place]) for place in places):', 'if True:'),),
         ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
     ),
     Mutant(
@@ -35,12 +45,23 @@ CARRYING = (
         'types-kinds-of-others', BEYOND, 'kinds of arguments that must be converted are taken as they are',
         (client('tasks/converting', 'if unchanged and all(it is None or type(value) in it.into for value, it in '
                 'pairs):', 'if True:'),),
-        ('types_run',),
+        ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
+    ),
+    Mutant(
+        'types-kinds-without-names', BEYOND, 'a keyword argument is sent as it is, because another one was',
+        (client('tasks/converting', 'return (*map(type, args), *kwargs, *map(type, kwargs.values()))',
+                'return (*map(type, args), *map(type, kwargs.values()))'),),
+        ('types::test_kinds_are_remembered_with_the_names_of_arguments',),
     ),
     Mutant(
         'types-kinds-without-end', BEYOND, 'what is remembered of kinds of arguments grows without end',
         (client('tasks/converting', 'if len(self.sent) + len(self._floats) >= KNOWN:\n            return', 'pass'),),
         ('types::test_kinds_of_arguments_are_remembered_for_no_others',),
+    ),
+    Mutant(
+        'types-no-number-in-one-go', BEYOND, 'a float beside a list is sent as a number that is none',
+        (client('tasks/converting', 'return not self.once and not self.measured and', 'return not self.once and'),),
+        ('types::test_arguments_that_are_converted_in_one_go_are_what_they_are_one_by_one',),
     ),
     Mutant(
         'types-int-for-a-float', BEYOND, 'a float that was written without a point arrives as an int',
@@ -51,6 +72,16 @@ CARRYING = (
         'types-classes-let-pass', BEYOND, 'a function that no JSON can carry the arguments of is decorated',
         (client('tasks/by_msgspec', 'if not isinstance(cls, type) or not _is_made_of_json(cls):', 'if False:'),),
         ('types::test_what_no_json_carries_is_refused_by_the_decorator',),
+    ),
+    Mutant(
+        'types-refused-unasked', BEYOND, 'an app is no longer imported, because msgspec happens to be installed',
+        (client('tasks/types', "if self._choice != 'auto' or required and not may_be_json(annotation):", 'if True:'),),
+        ('types_unasked::test_what_plain_json_may_carry_needs_no_library_to_do_so',),
+    ),
+    Mutant(
+        'types-let-pass-unasked', BEYOND, 'a function that must be given a socket is decorated',
+        (client('tasks/types', 'required and not may_be_json(annotation):', 'False:'),),
+        ('types_unasked::test_what_must_be_given_and_nothing_carries_is_refused_unasked',),
     ),
     Mutant(
         'types-keys-let-pass', BEYOND, 'a dict whose keys do not come back is carried',
@@ -95,7 +126,8 @@ CARRYING = (
     ),
     Mutant(
         'types-later-names-forgotten', BEYOND, 'a function that names a later class takes anything',
-        (client('tasks/converting', 'if self.missing:\n            self.complete()\n        pairs', 'pairs'),),
+        (client('tasks/converting', 'if self.missing:\n            self.complete()\n        if not kwargs',
+                'if not kwargs'),),
         ('types_run::test_a_class_that_refers_to_a_later_one_is_found_at_the_first_use',),
     ),
     Mutant(
