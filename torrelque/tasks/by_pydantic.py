@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pydantic
@@ -20,9 +20,10 @@ WHOLE = True, False
 WAYS = ((True, True), WHOLE, (False, True), (False, False))
 """How a model is written: by aliases, without fields that were not set.  The first is taken that it arrives by.
 
-Fields that were not set are not written, so that they are not set when it has arrived.  Those whose defaults are others
-each time must be.  An alias that is for writing, or for reading only, is none by which a model arrives, so its name is
-written.
+Fields of an argument that were not set are not written, so that they are not set when it has arrived.  Those whose
+defaults are others each time must be.  A result is written whole, where it arrives so: whoever looks at the state of
+the task sees all of it.  An alias that is for writing, or for reading only, is none by which a model arrives; its name is
+written then.
 """
 EXPECTED = re.compile('Expected (`.*?`) - serialized')
 """What pydantic says of a value that is not what the annotation says."""
@@ -61,13 +62,20 @@ class PydanticAdapter:
 
     def encode(self, value: Any, /) -> Any:
         """See `Adapter`."""
+        return self._encode(value, WAYS)
+
+    def encode_result(self, value: Any, /) -> Any:
+        """As `encode`, for those who read JSON alone, too."""
+        return self._encode(value, (WHOLE, *WAYS))
+
+    def _encode(self, value: Any, ways: Sequence[tuple[bool, bool]]) -> Any:
         refusals: list[UnfitError] = []
-        for way in WAYS:
+        for way in ways:
             try:
                 return json.loads(self._write(value, *way))
             except UnfitError as exc:
                 refusals.append(exc)
-        raise refusals[WAYS.index(WHOLE)]
+        raise refusals[ways.index(WHOLE)]
 
     def decode(self, value: Any, /) -> Any:
         """See `Adapter`."""

@@ -42,6 +42,9 @@ class OneGo(NamedTuple):
 
 NO_GO = OneGo(None, None)
 
+RESULT = 'the result'
+"""What a result is called."""
+
 
 class Parameter:
     """A parameter, or the result, whose annotation says what it carries.
@@ -99,7 +102,10 @@ class Parameter:
         try:
             if self.once and isinstance(value, collections.abc.Iterable) and not isinstance(value, list):
                 value = [*value]
-            return (self._adapter or self.adapter).encode(value)
+            adapter = self._adapter or self.adapter
+            # A result is read by those who have its JSON alone, too, and may be written otherwise.
+            encode = getattr(adapter, 'encode_result', adapter.encode) if self._what == RESULT else adapter.encode
+            return encode(value)
         except Exception as exc:
             raise TorrelqueTypeError(self._refusal(value, exc)) from exc
 
@@ -413,7 +419,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _what(name: str, noun: str = 'argument') -> str:
-    return 'the result' if name == RETURN else f'{noun} {name!r}'
+    return RESULT if name == RETURN else f'{noun} {name!r}'
 
 
 def _awaited(hint: Any) -> Any:
