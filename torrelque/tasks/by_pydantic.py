@@ -22,8 +22,8 @@ WAYS = ((True, True), WHOLE, (False, True), (False, False))
 
 Fields of an argument that were not set are not written, so that they are not set when it has arrived.  Those whose
 defaults are others each time must be.  A result is written whole, where it arrives so: whoever looks at the state of
-the task sees all of it.  An alias that is for writing, or for reading only, is none by which a model arrives; its name is
-written then.
+the task sees all of it.  An alias that is for writing, or for reading only, is none by which a model arrives; its name
+is written then.
 """
 EXPECTED = re.compile('Expected (`.*?`) - serialized')
 """What pydantic says of a value that is not what the annotation says."""
