@@ -288,9 +288,10 @@ async def test_no_queue_waits_for_the_silent_server_of_another(
 
             b.dequeue_many = ask  # type: ignore[method-assign]
             served: Any = {a: 1, b: 1} if weighted else [b, a]
-            async with Worker(served, handle, concurrency=1):
+            async with Worker(served, handle, concurrency=1) as worker:
                 await b.enqueue(1)
-                await until(lambda: len(done) == 1)
+                # A task of which its queue was not told yet would keep the only place.
+                await until(lambda: worker.health().succeeded == 1)
                 mute.pause()
                 asked = 0
                 try:
