@@ -102,6 +102,7 @@ async def test_what_is_left_in_a_bucket_stays(client: redis.asyncio.Redis, queue
     assert await tasks_of(queue) == []
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('before', [True, False])
 async def test_a_group_that_waits_for_a_token_waits_no_longer_than_one_takes(
     server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, before: bool
@@ -186,6 +187,7 @@ async def test_what_nobody_can_wait_for_is_no_endless_loop(client: Any, queue: T
     assert await client.zscore(queue.keys['rated'], 'a') <= await now_of(client) + HOUR * 1000
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('before', [True, False])
 @pytest.mark.parametrize('group', [None, 'g'])
 async def test_a_probe_comes_now_and_the_next_in_its_time(

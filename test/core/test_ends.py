@@ -345,6 +345,7 @@ def test_an_object_can_be_closed_after_its_loop(server: RealServer) -> None:
         gc.collect()
 
 
+@pytest.mark.first_server
 def test_consumers_that_end_with_their_loop_strand_nothing(server: RealServer) -> None:
     async def main(turns: int) -> Torrelque:
         client = server.client()

@@ -30,6 +30,7 @@ def unheard(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if UNHEARD in record.getMessage()]
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('delay', [None, 0.1])
 async def test_work_that_nobody_has_heard_of_is_found_and_told(
     queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, delay: float | None

@@ -65,7 +65,13 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 @pytest.fixture(
-    params=['nobody', 'deaf', 'mute', 'another', 'plain for TLS', 'TLS for plain', 'unknown authority', 'no such host']
+    params=[
+        *('nobody', 'deaf', 'another', 'no such host'),
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ('mute', 'plain for TLS', 'TLS for plain', 'unknown authority')
+        ),
+    ]
 )
 async def options(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Options]:
     """Of a client for which there is no server."""

@@ -280,6 +280,7 @@ def sleep(delivery: Any, seconds: float) -> None:
     raise ValueError('late')
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('place', ['thread', 'process'])
 async def test_nothing_is_said_of_what_nobody_waits_for_any_more(
     queue: Torrelque, place: Place, caplog: pytest.LogCaptureFixture
