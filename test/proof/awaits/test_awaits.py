@@ -25,8 +25,8 @@ def test_each_public_call_is_tried() -> None:
 
 
 QUICK = {
-    'enqueue', 'enqueue_many', 'cancel', 'dequeue', 'dequeue_many', 'requeue', 'release', 'release_many', 'touch', 'bury',
-    'watch', 'sweep', 'aclose',
+    'enqueue', 'enqueue_many', 'cancel', 'dequeue', 'dequeue_many', 'requeue', 'release', 'release_many', 'touch',
+    'bury', 'watch', 'sweep', 'aclose',
 }  # fmt: skip
 
 
