@@ -11,6 +11,7 @@ import pytest
 
 from support.commanding import APP, STOP, Command, Folder, Manager
 from support.processes import is_alive, wait_end
+from support.servers import MakeServer
 from torrelque import Torrelque
 
 pytestmark = pytest.mark.first_server
@@ -138,6 +139,29 @@ async def test_all_are_replaced_one_by_one_at_a_hang_up(queue: Torrelque, folder
         command.send(STOP)
         text = command.end()
     assert text.count('ValueError: broken') == 1 and len(re.findall('worker .* starts', text)) == 4
+
+
+async def test_a_server_that_refuses_ends_all_and_replaces_nobody(
+    folder: Folder, make_server: MakeServer, manager: Manager
+) -> None:
+    server = make_server({'requirepass': 'right'}, tcp=True)
+    address = f'redis://:{{}}@127.0.0.1:{server.port}'
+    folder.write('shop.py', APP.replace('from_url(', "from_url(open('address').read(), "))
+    folder.write('address', address.format('wrong'))
+    said = folder.run(*TWO, status=4, more=manager.environment).err
+    assert '\n'.join(said).count('refuses the worker') == 1 and 'READY=1' not in manager.said()
+    folder.write('address', address.format('right'))
+    async with server.client(password='right') as client, Torrelque(client, queue=folder.queue) as queue:
+        with folder.command(*TWO, more=manager.environment) as command:
+            manager.wait_for('READY=1')
+            folder.write('address', address.format('wrong'))
+            command.send(signal.SIGHUP)
+            command.wait_for('has ended before it was ready')
+            await send(queue, 'a')
+            command.wait_for('done a')
+            command.send(STOP)
+            text = command.end()
+    assert 'all processes are replaced' not in text and len(re.findall('worker .* starts', text)) == 3
 
 
 async def test_a_burst_ends_when_all_have_ended(queue: Torrelque, folder: Folder) -> None:

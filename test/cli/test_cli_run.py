@@ -135,18 +135,25 @@ async def test_it_is_not_ready_before_the_server_answers(
 async def test_a_server_that_is_away_ends_it_with_3(folder: Folder) -> None:
     folder.write('shop.py', APP)
     folder.environment['REDIS_URL'] = 'unix://:secret@/nowhere'
-    for processes in ([], ['--processes', '2']):
+    for processes in ([], ['--processes', '3']):
         said = folder.run('run', 'shop:app', *processes, status=3).err
+        # By the first process alone, though it takes some ten seconds.
+        assert '\n'.join(said).count('cannot be reached') == 1
         assert 'torrelque: the server unix:///nowhere cannot be reached' in said[-1]
         assert 'Traceback' not in '\n'.join(said) and 'secret' not in '\n'.join(said)
 
 
-async def test_a_server_that_refuses_the_password_ends_it_with_4(folder: Folder, make_server: MakeServer) -> None:
+async def test_a_server_that_refuses_the_password_ends_it_with_4(
+    folder: Folder, make_server: MakeServer, manager: Manager
+) -> None:
     server = make_server({'requirepass': 'right'}, tcp=True)
     folder.write('shop.py', APP)
     arguments = ['run', 'shop:app', '--burst']
     address = f'redis://joe:{{}}@127.0.0.1:{server.port}'
-    said = folder.run(*arguments, status=4, more={'REDIS_URL': address.format('wrong-secret')}).err
+    more = {'REDIS_URL': address.format('wrong-secret'), **manager.environment}
+    said = folder.run(*arguments, status=4, more=more).err
+    # It was never ready.
+    assert 'READY=1' not in manager.said()
     assert f'torrelque: the server redis://127.0.0.1:{server.port}/0 refuses the worker' in said[-1]
     assert 'wrong-secret' not in '\n'.join(said)
     said = folder.run(*arguments, more={'REDIS_URL': f'redis://:right@127.0.0.1:{server.port}'}).err
@@ -212,16 +219,28 @@ async def test_nothing_in_names_and_tasks_writes_to_the_terminal(queue: Torrelqu
     assert 'secret' not in '\n'.join(said)
 
 
-async def test_the_application_may_have_its_own_log(queue: Torrelque, folder: Folder, manager: Manager) -> None:
-    folder.write('shop.py', APP + """
+@pytest.mark.parametrize('where', ['module', 'lifespan'])
+async def test_the_application_may_have_its_own_log(
+    queue: Torrelque, folder: Folder, manager: Manager, where: str
+) -> None:
+    folder.write('shop.py', APP.replace("['QUEUE']", "['QUEUE'], lifespan=lambda app: live(app)") + f"""
+    import contextlib
     import logging.config
 
-    logging.config.dictConfig({
-        'version': 1, 'formatters': {'f': {'format': 'MINE %(message)s'}},
-        'handlers': {'h': {'class': 'logging.StreamHandler', 'formatter': 'f'}},
-        'root': {'handlers': ['h'], 'level': 'WARNING'},
-    })
-    logging.getLogger('x').warning('hello')
+    def begin():
+        logging.config.dictConfig({{
+            'version': 1, 'formatters': {{'f': {{'format': 'MINE %(message)s'}}}},
+            'handlers': {{'h': {{'class': 'logging.StreamHandler', 'formatter': 'f'}}}},
+            'root': {{'handlers': ['h'], 'level': 'WARNING'}},
+        }})
+        logging.getLogger('x').warning('hello')
+
+    @contextlib.asynccontextmanager
+    async def live(app):
+        {'begin()' if where == 'lifespan' else 'pass'}
+        yield
+
+    {'begin()' if where == 'module' else ''}
     """)  # fmt: skip
     # The loggers that there were are switched off by that, and the worker tells all the same that it is ready.
     with folder.command('run', 'shop:app', more=manager.environment) as command:

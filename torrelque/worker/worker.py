@@ -89,6 +89,9 @@ class Worker:
     """Its name, by which others see it."""
     concurrency: int
     """How many tasks are in hand at a time, at the most."""
+    on_ready: Callable[[], object] | None
+    """Called once, in the event loop of `run`, when all is ready: apps have prepared, their lifespans are entered, and
+    the first tasks are about to be taken.  What it raises ends the worker.  None, unless it was set before `run`."""
 
     # What it was made with
 
@@ -193,7 +196,7 @@ class Worker:
         self._deaths = Deaths(
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
-        self._keeper = self._loop = self._common = self._started = None
+        self._keeper = self._loop = self._common = self._started = self.on_ready = None
         self._serving = self._background = self._change = None
         self._held = {}
         self._state, self._stops, self._hurried = 'new', 0, False
@@ -235,6 +238,8 @@ class Worker:
                         if not self._stops and (lifespan := getattr(self._served.app, 'lifespan', None)) is not None:
                             self._common.state = await stack.enter_async_context(lifespan())
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
+                    if self.on_ready is not None:
+                        self.on_ready()
                     await self._serve_until_stopped()
                 except BaseException as exc:
                     if isinstance(exc, asyncio.CancelledError):

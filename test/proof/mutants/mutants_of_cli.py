@@ -6,6 +6,11 @@ from proof.mutants.mutant import BEYOND, Mutant, client
 
 COMMANDS = (
     Mutant(
+        'cli-signals-left-to-the-worker', BEYOND, 'a service manager is not told that the service ends',
+        (client('cli/serve', '        ending.take_signals()\n', ''),),
+        ('cli_run::test_a_second_signal_has_it_give_back_what_is_in_hand',),
+    ),
+    Mutant(
         'cli-signals-counted-twice', BEYOND, 'what is in hand is given back at once where a signal is sent to all',
         (client('cli/serve', 'self._stop(1 if self._held or number == signal.SIGHUP else self._stops + 1)',
                 'self._stop(self._stops + 1)'),),
@@ -84,13 +89,19 @@ COMMANDS = (
     ),
     Mutant(
         'cli-ready-early', BEYOND, 'a service is ready before its server has answered',
-        (client('cli/serve', "ensure_future(queue.command('PING')) for", 'ensure_future(asyncio.sleep(0)) for'),),
+        (client('cli/serve', 'ensure_future(queue.get_queue_stats()) for', 'ensure_future(asyncio.sleep(0)) for'),),
         ('cli_run::test_it_is_not_ready_before_the_server_answers',),
     ),
     Mutant(
-        'cli-log-level-ignored', BEYOND, "the worker's first line is written at any level",
-        (client('cli/serve', 'return not self._disabled and record.levelno >= self._level', 'return True'),),
-        ('cli_run::test_a_service_manager_is_told_when_it_is_ready_and_that_it_is_alive',),
+        'cli-refused-is-ready', BEYOND, 'a worker that its server refuses replaces one that works',
+        (client('cli/serve', "if not refused and worker.health().state == 'running':", 'if True:'),),
+        ('cli_run::test_a_server_that_refuses_the_password_ends_it_with_4',
+         'cli_processes::test_a_server_that_refuses_ends_all_and_replaces_nobody'),
+    ),
+    Mutant(
+        'cli-servers-together', BEYOND, 'that the server is away is shown by each process',
+        (client('cli/supervise', "if 'loaded' in words:", "if 'loaded' in words and not self._first.set():"),),
+        ('cli_run::test_a_server_that_is_away_ends_it_with_3',),
     ),
     Mutant(
         'cli-log-writes-to-the-terminal', BEYOND, 'names and payloads write to the terminal',
