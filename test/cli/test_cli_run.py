@@ -82,6 +82,21 @@ async def test_the_end_waits_for_what_is_in_hand_as_long_as_it_was_told(queue: T
     assert (await queue.get_queue_stats()).pending == 1
 
 
+async def test_a_burst_leaves_what_is_delayed_and_says_so(queue: Torrelque, folder: Folder) -> None:
+    folder.write('shop.py', APP.replace('@app.task', '@app.task(max_attempts=2, retry=600)', 1).replace(
+        "return word", "raise OSError('away')"
+    ))  # fmt: skip
+    await send(queue, 'mail')
+    await queue.enqueue({'task': 'shop.send', 'args': ['late']}, delay=600)
+    command = folder.run('run', 'shop:app', '--burst')
+    assert [line.split()[1] for line in command.out] == ['mail', 'mail']
+    told = 'ends when there is nothing to take (what is delayed, for a retry too, is left)'
+    assert f'burst {told}' in command.err[0]
+    stats = await queue.get_queue_stats()
+    assert (stats.delayed, stats.tasks) == (2, 2)
+    assert told.replace('ends', 'end') in ' '.join(' '.join(folder.run('run', '--help').out).split())
+
+
 async def test_a_server_in_its_default_configuration_will_do(plain_server: RealServer, tmp_path: Path) -> None:
     folder = Folder(tmp_path, plain_server, 'mail')
     folder.write('shop.py', APP)

@@ -11,6 +11,9 @@ Names = Sequence[str] | Mapping[str, int]
 MOST = 1000
 """Processes at the most: a slip of the keyboard must not bring a machine down."""
 
+BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
+"""What a burst is to do."""
+
 _UNITS = {'': 1, 's': 1, 'm': 60, 'h': 3600, 'd': 86400}
 _DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
 

@@ -102,7 +102,7 @@ class Worker:
     _shutdown_timeout: float
     """How long (s) the end waits for what is running."""
     _burst: bool
-    """Whether it ends when nothing is left."""
+    """Whether it ends when there is nothing to take."""
     _signals: bool
     """Whether `run` stops at signals."""
     _heartbeat: float | None
@@ -207,7 +207,7 @@ class Worker:
     # Running
 
     async def run(self) -> None:
-        """Work until `stop` is called, SIGTERM or SIGINT comes or, in a burst, nothing is left.
+        """Work until `stop` is called, SIGTERM or SIGINT comes or, in a burst, there is nothing to take.
 
         Then no more is taken, and what is running may end within the ``shutdown_timeout``; what does not is given back,
         and the attempt does not count.  A second signal, or a second `stop`, ends the wait.  When cancelled, all that
