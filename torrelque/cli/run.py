@@ -7,7 +7,7 @@ import sys
 
 from . import logs
 from .failure import Failure
-from .options import BURST, RunOptions, count, names, processes, seconds, shares
+from .options import BURST, Once, RunOptions, count, names, processes, seconds, shares
 
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
@@ -21,9 +21,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add('target', metavar='TARGET', help=TARGET)
     add('--processes', metavar='N', type=processes, default=1, help='start N processes and keep them running')
     add('--concurrency', metavar='N', type=count, help='tasks in hand at a time in each process, 10 if not given')
-    add('--queues', metavar='NAMES', type=shares,
+    add('--queues', metavar='NAMES', type=shares, action=Once,
         help='serve these queues only, in this order (a,b) or by weight (a=3,b=1)')  # fmt: skip
-    add('--steal', metavar='NAMES', type=names, default=[], help='queues to serve while those have nothing')
+    add('--steal', metavar='NAMES', type=names, default=[], action=Once,
+        help='queues to serve while those have nothing')  # fmt: skip
     add('--burst', action='store_true', help=BURST)
     add('--reload', action='store_true',
         help='start again when a .py file changes; tasks in hand go back, and the attempt does not count')  # fmt: skip

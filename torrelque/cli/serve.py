@@ -63,6 +63,8 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
     JsonFormatter.worker = worker.name
     if leash is None or options.first:
         say(built.offer, options.processes, options.log)
+        for doubt in built.doubts:
+            logger.warning('%s', doubt)
     if leash is not None:
         leash.tell(loaded=True, files=_foreign_files() if options.reload else [])
     ending = _Ending(worker, notify, leash is not None)

@@ -130,6 +130,17 @@ COMMANDS = (
         ('cli_options::test_each_of_several_apps_has_the_queues_of_its_functions',),
     ),
     Mutant(
+        'cli-queue-slip-unseen', BEYOND, 'a slip in the name of a queue is served without a word',
+        (client('cli/choosing', '        if name in known:', '        if True:'),),
+        ('cli_options::test_a_queue_that_an_app_knows_nothing_of_is_told_with_what_may_be_meant',
+         'cli_options::test_a_queue_that_may_not_be_meant_is_told_by_one_process'),
+    ),
+    Mutant(
+        'cli-queues-forgotten', BEYOND, 'of two options with queues the first is forgotten',
+        (client('cli/options', 'if getattr(namespace, self.dest) is not self.default:', 'if False:'),),
+        ('cli_options::test_a_command_line_that_cannot_be_meant_ends_with_2',),
+    ),
+    Mutant(
         'cli-foreign-import-error', BEYOND, 'a module that misses another one is said to be missing itself',
         (client('cli/target', "if name == missing or name.startswith(missing + '.'):", 'if True:'),),
         ('cli_targets::test_a_wrong_import_is_shown_once_and_ends_with_1',),
