@@ -175,6 +175,69 @@ async def test_a_server_that_refuses_the_password_ends_it_with_4(
     assert 'right' not in '\n'.join(said)
 
 
+# Exit codes
+
+
+PASSWORDS = {
+    'wrong': 'invalid username-password pair or user is disabled',
+    'none': 'HELLO must be called with the client already authenticated',
+}
+"""What a server says of them."""
+
+BROKEN_LIFESPAN = APP.replace("['QUEUE']", "['QUEUE'], lifespan=live").replace('app = Tasks', """
+    import contextlib
+
+    @contextlib.asynccontextmanager
+    async def live(app):
+        raise ValueError('no')
+        yield
+
+    app = Tasks""".strip())
+
+
+IMPORTING = 'import time; print("importing", flush=True); time.sleep(100)'
+
+
+@pytest.mark.parametrize(
+    ('code', 'says', 'module', 'arguments'),
+    [
+        (0, 'a burst found nothing more to take', APP, '--burst'),
+        (0, 'the end was asked for and was graceful', APP, 'TERM'),
+        (1, 'a module cannot be imported', 'import nothing_like_that', ''),
+        (1, 'a lifespan raises', BROKEN_LIFESPAN, ''),
+        pytest.param(1, 'processes do not stay', 'import os; os._exit(7)', '--processes 2', marks=pytest.mark.long),
+        (2, 'the command line cannot be meant', APP, '--burst --reload'),
+        pytest.param(3, 'the server cannot be reached', APP, 'away', marks=pytest.mark.long),
+        (4, 'the server refuses the worker, as for a wrong password', APP, 'wrong'),
+        (4, 'the server refuses the worker, as for a wrong password', APP, 'none'),
+        (130, 'Ctrl-C, before there was a worker', IMPORTING, 'INT'),
+    ],
+)  # fmt: skip
+async def test_an_exit_code_says_what_the_page_says(
+    folder: Folder, make_server: MakeServer, code: int, says: str, module: str, arguments: str
+) -> None:
+    page = (Path(__file__).parents[2] / 'docs' / 'command-line.md').read_text()
+    (row,) = re.findall(rf'(?m)^\| {code} \| (.*) \|$', page)
+    assert says in row
+    folder.write('shop.py', module)
+    if arguments in PASSWORDS:
+        server, password = make_server({'requirepass': 'right'}, tcp=True), ':wrong@' if arguments == 'wrong' else ''
+        folder.environment['REDIS_URL'] = f'redis://{password}127.0.0.1:{server.port}'
+    elif arguments == 'away':
+        folder.environment['REDIS_URL'] = 'unix:///nowhere'
+    if not arguments.isupper():
+        said = folder.run('run', 'shop:app', *(arguments.split() if '-' in arguments else []), status=code).err[-1]
+        if code == 4:
+            # What the server says is on the page of messages.
+            errors = (Path(__file__).parents[2] / 'docs' / 'errors.md').read_text()
+            assert PASSWORDS[arguments] in said and PASSWORDS[arguments] in errors
+        return
+    with folder.command('run', 'shop:app') as command:
+        command.wait_for('starts' if arguments == 'TERM' else 'importing')
+        command.send(getattr(signal, f'SIG{arguments}'))
+        command.end(code)
+
+
 # The log
 
 
