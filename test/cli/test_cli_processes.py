@@ -141,6 +141,27 @@ async def test_all_are_replaced_one_by_one_at_a_hang_up(queue: Torrelque, folder
     assert text.count('ValueError: broken') == 1 and len(re.findall('worker .* starts', text)) == 4
 
 
+async def test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over(
+    queue: Torrelque, folder: Folder
+) -> None:
+    folder.write('shop.py', APP)
+    folder.hold()
+    await send(queue, 'a', 'b')
+    with folder.command(*TWO) as command:
+        begun(command)
+        for n in (1, 2):
+            command.send(signal.SIGHUP)
+            command.wait_for(r'process 1 \(pid \d+\) takes over from', n)
+        folder.let_go()
+        command.wait_for('all processes are replaced')
+        events = re.findall(r' (starts|has stopped): ', command.told)
+        assert (events.count('starts'), events.count('has stopped')) == (5, 3)
+        await send(queue, 'c')
+        command.wait_for('done c')
+        command.send(STOP)
+        command.end()
+
+
 async def test_a_server_that_refuses_ends_all_and_replaces_nobody(
     folder: Folder, make_server: MakeServer, manager: Manager
 ) -> None:

@@ -134,6 +134,9 @@ class _Crew:
                 await self._back_off(slot)
                 continue
             slot.wake.clear()
+            if slot.next is not None:
+                # It was being started while another one was made for its place.
+                child.stop()
             code = await child.ended()
             slot.child = None
             if child.asked or slot.next is not None:
@@ -237,8 +240,7 @@ class _Crew:
         """Replace the processes one by one: a new one is ready before the old one is told to stop.  Where it does not
         become ready, the old ones stay."""
         for slot in self._slots:
-            old = slot.child
-            if old is None:
+            if slot.child is None:
                 slot.wake.set()
                 continue
             try:
@@ -254,9 +256,16 @@ class _Crew:
             if not new.ready:
                 logger.error('the new process has ended before it was ready, so no further one is replaced')
                 return
+            # Meanwhile another one may have come to its place, or be about to, by a hang-up before this one.
+            before = [child for child in (slot.child, slot.next) if child is not None]
             slot.next = new
-            old.stop()
-            await old.ended()
+            slot.wake.set()
+            others = ' and '.join(f'pid {child.pid}' for child in before) or 'none'
+            logger.info('process %d (pid %d) takes over from %s', slot.number, new.pid, others)
+            for child in before:
+                child.stop()
+            for child in before:
+                await child.ended()
         logger.info('all processes are replaced')
 
     async def _watch(self, watcher: Watcher) -> None:

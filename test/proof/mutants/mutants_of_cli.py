@@ -47,6 +47,16 @@ COMMANDS = (
         ('cli_processes::test_all_are_replaced_one_by_one_at_a_hang_up',),
     ),
     Mutant(
+        'cli-one-too-many', BEYOND, 'a second hang-up leaves a process of the first, with old code, for ever',
+        (client('cli/supervise', 'for child in (slot.child, slot.next) if', 'for child in (slot.child,) if'),),
+        ('cli_processes::test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over',),
+    ),
+    Mutant(
+        'cli-long-lines-end-it', BEYOND, 'a process that has imported many modules is not heard any more',
+        (client('cli/child', 'sock=ours, limit=MOST', 'sock=ours'),),
+        ('cli_reload::test_modules_elsewhere_are_watched_too',),
+    ),
+    Mutant(
         'cli-old-one-first', BEYOND, 'while processes are replaced there is a gap',
         (client('cli/supervise', '                await new.up.wait()', '                pass'),
          client('cli/supervise', 'if not new.ready:', 'if False:')),
