@@ -15,6 +15,7 @@ import pytest
 from support.commanding import APP, Folder
 from torrelque import Torrelque
 from torrelque.cli import main
+from torrelque.cli.banner import one_line
 from torrelque.cli.building import build
 from torrelque.cli.clean import shown, shown_lines
 from torrelque.cli.failure import Exit, Failure
@@ -30,8 +31,8 @@ PAGE = ROOT / 'docs' / 'command-line.md'
 def test_values_are_read_as_they_are_written() -> None:
     assert [seconds(text) for text in ('90', '90s', '1.5m', '2h', '1d', '0')] == [90, 90, 90, 7200, 86400, 0]
     assert (count('1'), count('007')) == (1, 7)
-    assert names('a,b') == shares('a,b') == ['a', 'b']
-    assert shares('a=3,b=1') == {'a': 3, 'b': 1} and shares('a=b=2') == {'a=b': 2}
+    assert names('a,b') == names(' a, b ') == shares('a,b') == shares('a ,\tb') == ['a', 'b']
+    assert shares('a=3,b=1') == shares(' a = 3, b =1') == {'a': 3, 'b': 1} and shares('a=b=2') == {'a=b': 2}
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,8 @@ def test_values_are_read_as_they_are_written() -> None:
     [
         *((seconds, text) for text in ('', '-1', 'x', '1y', 'nan', 'inf', '1e3', '1 s s')),
         *((count, text) for text in ('', '0', '-1', '1.0', 'x', '9' * 10, '\u0661')),
-        *((names, text) for text in ('', ',', 'a,', 'a,a')),
-        *((shares, text) for text in ('', 'a=', 'a=0', 'a=1,b', 'a,b=1', 'a=x', 'a=1,a=2', '=1')),
+        *((names, text) for text in ('', ',', 'a,', 'a,a', 'a, a', 'a, ')),
+        *((shares, text) for text in ('', 'a=', 'a=0', 'a=1,b', 'a,b=1', 'a=x', 'a=1,a=2', '=1', ' =1', 'a=1, a =2')),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(read: object, text: str) -> None:
@@ -55,7 +56,7 @@ def test_values_that_cannot_be_meant_are_refused(read: object, text: str) -> Non
     [
         '', 'walk', 'run', 'run a:b c:d', 'run a:b --processes 0', 'run a:b --processes 1001', 'run a:b --queues a,b=1',
         'run a:b --log xml', 'run a:b --log-level loud', 'run a:b --proc 2', 'run a:b --burst --reload',
-        'run a:b --queues x --steal x',
+        'run a:b --queues x --steal x', 'run a:b --queues x --queues y', 'run a:b --steal x --steal x',
     ],
 )  # fmt: skip
 def test_a_command_line_that_cannot_be_meant_ends_with_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +66,8 @@ def test_a_command_line_that_cannot_be_meant_ends_with_2(words: str, capsys: pyt
         assert isinstance(exc.code, int)
         code = exc.code
     shown = capsys.readouterr()
-    assert (code, shown.out) == (2, '') and shown.err
+    # What is wrong is the command line, not that there is no such target.
+    assert (code, shown.out) == (2, '') and shown.err and 'there is no module' not in shown.err
 
 
 # An app's queues, by name
@@ -94,6 +96,34 @@ def test_the_queues_of_an_app_are_chosen_by_name_and_weight() -> None:
     assert chosen(mail, queues={'urgent': 3, 'mail': 1}) == (['urgent', 'mail'], [], {'urgent': 3, 'mail': 1})
     assert chosen(mail, steal=['urgent']) == (['mail'], ['urgent'], {})
     assert chosen(mail, queues=['none of its'], steal=['mail']) == (['none of its'], ['mail'], {})
+
+
+def test_a_queue_that_an_app_knows_nothing_of_is_told_with_what_may_be_meant() -> None:
+    app = Tasks.from_url('redis://nowhere', queue='mail', queues=['bulk'])
+    app.task(name='alarm', queue='urgent')(lambda: None)
+    app.fifo(name='book', queue='orders')(lambda: None)
+
+    def doubts(**options: Any) -> list[str]:
+        return [*build(RunOptions('shop:app', **options), app, '1').doubts]
+
+    said = 'no function of the app is in queue {!r}, and its queues= does not name it; '
+    assert doubts() == doubts(queues={'urgent': 1, 'bulk': 2}, steal=['mail']) == []
+    assert doubts(queues=['urgnt', 'mail']) == [said.format('urgnt') + "did you mean 'urgent'?"]
+    assert doubts(steal=['zzz']) == [said.format('zzz') + "its queues are 'bulk', 'mail', 'urgent'"]
+    (ordered,) = doubts(queues=['orders'])
+    assert ordered == said.format('orders') + "what app.fifo calls so is the group 'fifo:orders' of queue 'mail'"
+    # The banner shows such groups, where their queue is served.
+    for queues, groups in (None, ['fifo:orders (a group of mail)']), (['urgent'], []):
+        offer = build(RunOptions('shop:app', queues=queues), app, '1').offer
+        assert [*offer.ordered] == groups
+        assert ('ordered' in one_line(offer, 1)) is bool(groups)
+
+
+async def test_a_queue_that_may_not_be_meant_is_told_by_one_process(queue: Torrelque, folder: Folder) -> None:
+    folder.write('shop.py', APP)
+    said = folder.run('run', 'shop:app', '--queues', 'nowhere', '--burst', '--processes', '2').err
+    (line,) = [line for line in said if 'no function of the app' in line]
+    assert ' WARNING torrelque.cli: ' in line and repr(queue.name) in line
 
 
 def test_each_of_several_apps_has_the_queues_of_its_functions() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from support.commanding import APP, STOP, Command, Folder, Manager
 from support.processes import is_alive, wait_end
+from support.servers import MakeServer
 from torrelque import Torrelque
 
 pytestmark = pytest.mark.first_server
@@ -138,6 +139,50 @@ async def test_all_are_replaced_one_by_one_at_a_hang_up(queue: Torrelque, folder
         command.send(STOP)
         text = command.end()
     assert text.count('ValueError: broken') == 1 and len(re.findall('worker .* starts', text)) == 4
+
+
+async def test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over(
+    queue: Torrelque, folder: Folder
+) -> None:
+    folder.write('shop.py', APP)
+    folder.hold()
+    await send(queue, 'a', 'b')
+    with folder.command(*TWO) as command:
+        begun(command)
+        for n in (1, 2):
+            command.send(signal.SIGHUP)
+            command.wait_for(r'process 1 \(pid \d+\) takes over from', n)
+        folder.let_go()
+        command.wait_for('all processes are replaced')
+        events = re.findall(r' (starts|has stopped): ', command.told)
+        assert (events.count('starts'), events.count('has stopped')) == (5, 3)
+        await send(queue, 'c')
+        command.wait_for('done c')
+        command.send(STOP)
+        command.end()
+
+
+async def test_a_server_that_refuses_ends_all_and_replaces_nobody(
+    folder: Folder, make_server: MakeServer, manager: Manager
+) -> None:
+    server = make_server({'requirepass': 'right'}, tcp=True)
+    address = f'redis://:{{}}@127.0.0.1:{server.port}'
+    folder.write('shop.py', APP.replace('from_url(', "from_url(open('address').read(), "))
+    folder.write('address', address.format('wrong'))
+    said = folder.run(*TWO, status=4, more=manager.environment).err
+    assert '\n'.join(said).count('refuses the worker') == 1 and 'READY=1' not in manager.said()
+    folder.write('address', address.format('right'))
+    async with server.client(password='right') as client, Torrelque(client, queue=folder.queue) as queue:
+        with folder.command(*TWO, more=manager.environment) as command:
+            manager.wait_for('READY=1')
+            folder.write('address', address.format('wrong'))
+            command.send(signal.SIGHUP)
+            command.wait_for('has ended before it was ready')
+            await send(queue, 'a')
+            command.wait_for('done a')
+            command.send(STOP)
+            text = command.end()
+    assert 'all processes are replaced' not in text and len(re.findall('worker .* starts', text)) == 3
 
 
 async def test_a_burst_ends_when_all_have_ended(queue: Torrelque, folder: Folder) -> None:

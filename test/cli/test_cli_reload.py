@@ -63,9 +63,14 @@ async def test_modules_elsewhere_are_watched_too(
     other = elsewhere / 'other.py'
     other.write_text('word = 1\n')
     folder.environment['PYTHONPATH'] += f':{elsewhere}'
-    folder.write('shop.py', APP + '\n    import other\n    print("other", other.word, flush=True)\n')
-    with folder.command('run', 'shop:app', '--reload') as command:
-        command.wait_for('worker .* starts')
+    # Their names are more than what an asyncio stream takes for a line by itself.
+    many = [f'm{n}_{"x" * 200}' for n in range(400)]
+    for name in many:
+        (elsewhere / f'{name}.py').touch()
+    imports = '\n    '.join(f'import {name}' for name in ('other', *many))
+    folder.write('shop.py', APP + f'\n    {imports}\n    print("other", other.word, flush=True)\n')
+    with folder.command('run', 'shop:app', '--reload', '--processes', '2') as command:
+        command.wait_for('worker .* starts', 2)
         other.write_text('word = 22\n')
         command.wait_for('other 22')
         command.send(STOP)

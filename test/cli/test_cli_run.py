@@ -82,6 +82,21 @@ async def test_the_end_waits_for_what_is_in_hand_as_long_as_it_was_told(queue: T
     assert (await queue.get_queue_stats()).pending == 1
 
 
+async def test_a_burst_leaves_what_is_delayed_and_says_so(queue: Torrelque, folder: Folder) -> None:
+    folder.write('shop.py', APP.replace('@app.task', '@app.task(max_attempts=2, retry=600)', 1).replace(
+        "return word", "raise OSError('away')"
+    ))  # fmt: skip
+    await send(queue, 'mail')
+    await queue.enqueue({'task': 'shop.send', 'args': ['late']}, delay=600)
+    command = folder.run('run', 'shop:app', '--burst')
+    assert [line.split()[1] for line in command.out] == ['mail', 'mail']
+    told = 'ends when there is nothing to take (what is delayed, for a retry too, is left)'
+    assert f'burst {told}' in command.err[0]
+    stats = await queue.get_queue_stats()
+    assert (stats.delayed, stats.tasks) == (2, 2)
+    assert told.replace('ends', 'end') in ' '.join(' '.join(folder.run('run', '--help').out).split())
+
+
 async def test_a_server_in_its_default_configuration_will_do(plain_server: RealServer, tmp_path: Path) -> None:
     folder = Folder(tmp_path, plain_server, 'mail')
     folder.write('shop.py', APP)
@@ -135,22 +150,92 @@ async def test_it_is_not_ready_before_the_server_answers(
 async def test_a_server_that_is_away_ends_it_with_3(folder: Folder) -> None:
     folder.write('shop.py', APP)
     folder.environment['REDIS_URL'] = 'unix://:secret@/nowhere'
-    for processes in ([], ['--processes', '2']):
+    for processes in ([], ['--processes', '3']):
         said = folder.run('run', 'shop:app', *processes, status=3).err
+        # By the first process alone, though it takes some ten seconds.
+        assert '\n'.join(said).count('cannot be reached') == 1
         assert 'torrelque: the server unix:///nowhere cannot be reached' in said[-1]
         assert 'Traceback' not in '\n'.join(said) and 'secret' not in '\n'.join(said)
 
 
-async def test_a_server_that_refuses_the_password_ends_it_with_4(folder: Folder, make_server: MakeServer) -> None:
+async def test_a_server_that_refuses_the_password_ends_it_with_4(
+    folder: Folder, make_server: MakeServer, manager: Manager
+) -> None:
     server = make_server({'requirepass': 'right'}, tcp=True)
     folder.write('shop.py', APP)
     arguments = ['run', 'shop:app', '--burst']
     address = f'redis://joe:{{}}@127.0.0.1:{server.port}'
-    said = folder.run(*arguments, status=4, more={'REDIS_URL': address.format('wrong-secret')}).err
+    more = {'REDIS_URL': address.format('wrong-secret'), **manager.environment}
+    said = folder.run(*arguments, status=4, more=more).err
+    # It was never ready.
+    assert 'READY=1' not in manager.said()
     assert f'torrelque: the server redis://127.0.0.1:{server.port}/0 refuses the worker' in said[-1]
     assert 'wrong-secret' not in '\n'.join(said)
     said = folder.run(*arguments, more={'REDIS_URL': f'redis://:right@127.0.0.1:{server.port}'}).err
     assert 'right' not in '\n'.join(said)
+
+
+# Exit codes
+
+
+PASSWORDS = {
+    'wrong': 'invalid username-password pair or user is disabled',
+    'none': 'HELLO must be called with the client already authenticated',
+}
+"""What a server says of them."""
+
+BROKEN_LIFESPAN = APP.replace("['QUEUE']", "['QUEUE'], lifespan=live").replace('app = Tasks', """
+    import contextlib
+
+    @contextlib.asynccontextmanager
+    async def live(app):
+        raise ValueError('no')
+        yield
+
+    app = Tasks""".strip())
+
+
+IMPORTING = 'import time; print("importing", flush=True); time.sleep(100)'
+
+
+@pytest.mark.parametrize(
+    ('code', 'says', 'module', 'arguments'),
+    [
+        (0, 'a burst found nothing more to take', APP, '--burst'),
+        (0, 'the end was asked for and was graceful', APP, 'TERM'),
+        (1, 'a module cannot be imported', 'import nothing_like_that', ''),
+        (1, 'a lifespan raises', BROKEN_LIFESPAN, ''),
+        pytest.param(1, 'processes do not stay', 'import os; os._exit(7)', '--processes 2', marks=pytest.mark.long),
+        (2, 'the command line cannot be meant', APP, '--burst --reload'),
+        pytest.param(3, 'the server cannot be reached', APP, 'away', marks=pytest.mark.long),
+        (4, 'the server refuses the worker, as for a wrong password', APP, 'wrong'),
+        (4, 'the server refuses the worker, as for a wrong password', APP, 'none'),
+        (130, 'Ctrl-C, before there was a worker', IMPORTING, 'INT'),
+    ],
+)  # fmt: skip
+async def test_an_exit_code_says_what_the_page_says(
+    folder: Folder, make_server: MakeServer, code: int, says: str, module: str, arguments: str
+) -> None:
+    page = (Path(__file__).parents[2] / 'docs' / 'command-line.md').read_text()
+    (row,) = re.findall(rf'(?m)^\| {code} \| (.*) \|$', page)
+    assert says in row
+    folder.write('shop.py', module)
+    if arguments in PASSWORDS:
+        server, password = make_server({'requirepass': 'right'}, tcp=True), ':wrong@' if arguments == 'wrong' else ''
+        folder.environment['REDIS_URL'] = f'redis://{password}127.0.0.1:{server.port}'
+    elif arguments == 'away':
+        folder.environment['REDIS_URL'] = 'unix:///nowhere'
+    if not arguments.isupper():
+        said = folder.run('run', 'shop:app', *(arguments.split() if '-' in arguments else []), status=code).err[-1]
+        if code == 4:
+            # What the server says is on the page of messages.
+            errors = (Path(__file__).parents[2] / 'docs' / 'errors.md').read_text()
+            assert PASSWORDS[arguments] in said and PASSWORDS[arguments] in errors
+        return
+    with folder.command('run', 'shop:app') as command:
+        command.wait_for('starts' if arguments == 'TERM' else 'importing')
+        command.send(getattr(signal, f'SIG{arguments}'))
+        command.end(code)
 
 
 # The log
@@ -212,16 +297,28 @@ async def test_nothing_in_names_and_tasks_writes_to_the_terminal(queue: Torrelqu
     assert 'secret' not in '\n'.join(said)
 
 
-async def test_the_application_may_have_its_own_log(queue: Torrelque, folder: Folder, manager: Manager) -> None:
-    folder.write('shop.py', APP + """
+@pytest.mark.parametrize('where', ['module', 'lifespan'])
+async def test_the_application_may_have_its_own_log(
+    queue: Torrelque, folder: Folder, manager: Manager, where: str
+) -> None:
+    folder.write('shop.py', APP.replace("['QUEUE']", "['QUEUE'], lifespan=lambda app: live(app)") + f"""
+    import contextlib
     import logging.config
 
-    logging.config.dictConfig({
-        'version': 1, 'formatters': {'f': {'format': 'MINE %(message)s'}},
-        'handlers': {'h': {'class': 'logging.StreamHandler', 'formatter': 'f'}},
-        'root': {'handlers': ['h'], 'level': 'WARNING'},
-    })
-    logging.getLogger('x').warning('hello')
+    def begin():
+        logging.config.dictConfig({{
+            'version': 1, 'formatters': {{'f': {{'format': 'MINE %(message)s'}}}},
+            'handlers': {{'h': {{'class': 'logging.StreamHandler', 'formatter': 'f'}}}},
+            'root': {{'handlers': ['h'], 'level': 'WARNING'}},
+        }})
+        logging.getLogger('x').warning('hello')
+
+    @contextlib.asynccontextmanager
+    async def live(app):
+        {'begin()' if where == 'lifespan' else 'pass'}
+        yield
+
+    {'begin()' if where == 'module' else ''}
     """)  # fmt: skip
     # The loggers that there were are switched off by that, and the worker tells all the same that it is ready.
     with folder.command('run', 'shop:app', more=manager.environment) as command:

@@ -142,6 +142,13 @@ async def handle(delivery): ...
 def wrong(): return 7
 
 class Kind: ...
+
+class Web:
+    async def __call__(self, scope, receive, send): ...
+
+web = Web()
+
+def wsgi(environ, start_response): ...
 """)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -161,6 +168,8 @@ def test_what_is_no_target_is_told_with_what_was_found_and_what_may_be_meant(sho
         f'{shop}.tasks:thread': ['is a ThreadWorker', 'make a Worker'],
         f'{shop}.tasks:send': ['is a decorated function', near],
         f'{shop}.tasks:handle': ['takes arguments', '-q NAME', near],
+        f'{shop}.tasks:web': ['is an ASGI application (Web), which a web server runs', 'name the Tasks', near],
+        f'{shop}.tasks:wsgi': ['is a WSGI application (function), which a web server runs', 'name the Tasks', near],
         f'{shop}.tasks': ['is no module:name', near],
         f'{shop}.tasks.app': ['is no module:name', near],
         f'{shop}/tasks.py:app': ['is no module:name', near],
@@ -179,6 +188,8 @@ async def test_what_a_function_makes_is_looked_at_as_well(folder: Folder) -> Non
     failed = folder.run('run', 'shop:fails', status=1)
     assert failed.err[-1] == 'torrelque: shop:fails has raised ValueError'
     assert failed.err[-2] == 'ValueError: no' and failed.err[0].startswith('Traceback')
+    folder.write('web.py', 'async def app(scope, receive, send): ...\n')
+    assert 'web:app is an ASGI application' in folder.run('run', 'web:app', '-q', 'x', status=2).err[-1]
 
 
 async def test_options_that_come_too_late_for_a_worker_are_refused(queue: Torrelque) -> None:

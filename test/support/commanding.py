@@ -182,6 +182,16 @@ class Manager:
         while self._socket.recv(1000).decode() != words:
             pass
 
+    def said(self) -> list[str]:
+        """What the service has said and nobody has waited for."""
+        found: list[str] = []
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                found.append(self._socket.recv(1000).decode())
+        self._socket.settimeout(PATIENCE)
+        return found
+
     def wait_for_silence(self, seconds: float) -> None:
         """Wait until the service has said nothing for so long."""
         self._socket.settimeout(seconds)

@@ -151,6 +151,40 @@ async def tell_state() -> Any:
     return current().state
 
 
+async def test_a_worker_tells_that_it_is_ready_behind_the_lifespan_and_before_the_first_task(queue: Torrelque) -> None:
+    happened: list[Any] = []
+
+    @contextlib.asynccontextmanager
+    async def live(app: Tasks) -> AsyncIterator[None]:
+        happened.append('begins')
+        try:
+            yield
+        finally:
+            happened.append('ends')
+
+    app = Tasks(queue, lifespan=live)
+
+    @app.task
+    async def note() -> None:
+        happened.append('runs')
+
+    await note.enqueue()
+    worker = Worker(app, burst=True)
+    assert worker.on_ready is None
+    worker.on_ready = lambda: happened.append(worker.health().state)
+    await worker.run()
+    assert happened == ['begins', 'running', 'runs', 'ends']
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    other = Worker(app, burst=True)
+    other.on_ready = fail
+    with pytest.raises(ZeroDivisionError):
+        await other.run()
+    assert happened[4:] == ['begins', 'ends']
+
+
 async def test_a_lifespan_is_left_after_the_last_task_however_the_worker_ends(queue: Torrelque) -> None:
     happened: list[str] = []
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .clean import shown
+from .options import BURST
 
 logger = logging.getLogger(__package__)
 
@@ -25,6 +26,8 @@ class Offer(NamedTuple):
     """Those of the queues that have one."""
     steal: Sequence[str]
     functions: Sequence[str]
+    ordered: Sequence[str]
+    """The groups of ordered queues, each with its queue."""
     concurrency: int
     burst: bool = False
 
@@ -61,7 +64,8 @@ def rows(offer: Offer, processes: int) -> list[tuple[str, str]]:
         ('queues', ', '.join(queues)),
         ('steals from', ', '.join(map(shown, offer.steal))),
         ('functions', ', '.join(functions)),
-        ('burst', 'ends when nothing is left' if offer.burst else ''),
+        ('ordered', ', '.join(map(shown, offer.ordered))),
+        ('burst', BURST.replace('end', 'ends', 1) if offer.burst else ''),
         ('concurrency', f'{offer.concurrency}' + (f' in each of {processes} processes' if processes > 1 else '')),
         ('to stop', 'Ctrl-C or SIGTERM: what is in hand is finished; twice: given back'),
     ]

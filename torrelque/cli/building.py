@@ -1,14 +1,14 @@
 """Makes the worker of what a target has named or made, as the command line says; or says why it cannot."""
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueError
 from torrelque.worker import App, Worker
 
 from .banner import Offer
-from .choosing import view
+from .choosing import fifo_functions, strange, view
 from .failure import Failure
 from .options import Names, RunOptions
 from .server import connect, describe
@@ -31,6 +31,8 @@ class Built(NamedTuple):
     """Closes what was made for the worker, after its end."""
     patience: float
     """How long (s) the worker may wait at its end for what is running, as far as that is known."""
+    doubts: Sequence[str] = ()
+    """What the command line says, and may not mean: sentences."""
 
 
 def build(options: RunOptions, made: Any, version: str) -> Built:
@@ -88,7 +90,12 @@ def _of_apps(options: RunOptions, apps: Sequence[App], version: str) -> Built:
         queue.name: weight for app in served for queue, weight in (getattr(app, 'weights', None) or {}).items()
     }
     functions = [name for app in served for name in getattr(app, 'functions', ())]
-    return Built(worker, _offer(options, worker, functions, weights, version), _nothing, _patience(options))
+    names = {queue.name for queue in worker.queues}
+    found = [one for app in served for one in fifo_functions(app) if one.queue_name in names]
+    ordered = dict.fromkeys(f'{one.group} (a group of {one.queue_name})' for one in found)
+    offer = _offer(options, worker, functions, weights, version, ordered)
+    doubts = [*strange(apps[0], [*(options.queues or ()), *options.steal])] if len(apps) == 1 else []
+    return Built(worker, offer, _nothing, _patience(options), doubts)
 
 
 async def _nothing() -> None:
@@ -143,10 +150,12 @@ def _offer(
     functions: Sequence[str],
     weights: Mapping[str, int],
     version: str,
+    ordered: Iterable[str] = (),
 ) -> Offer:
     servers = [*dict.fromkeys(describe(queue.client) for queue in worker.queues)]
     own = worker.health().queues
     steal = [queue.name for queue in worker.queues[len(own) :]]
     return Offer(
-        version, options.target, servers, own, weights, steal, functions, worker.concurrency, options.burst
-    )
+        version, options.target, servers, own, weights, steal, functions, [*ordered], worker.concurrency,
+        options.burst,
+    )  # fmt: skip

@@ -12,6 +12,9 @@ Listener = Callable[['Child', Mapping[str, Any]], None]
 GRACE = 15.0
 """s that a process has to end after it was told to hurry: longer than a worker takes to give back what it has."""
 
+MOST = 2**26
+"""Bytes of what a process tells at a time, at the most: the names of all files of an application are one line."""
+
 
 class Child:
     """A process, from its start to its end; `start` makes one."""
@@ -52,7 +55,7 @@ class Child:
         """
         ours, theirs = socket.socketpair()
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MOST)
             try:
                 process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno())
             except BaseException:

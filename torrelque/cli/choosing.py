@@ -1,7 +1,10 @@
 """Which queues of which app a worker serves, by what the command line says."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from torrelque.tasks import FifoFunction
 from torrelque.worker import App
 
 from .failure import Failure
@@ -39,6 +42,29 @@ def view(target: str, apps: Sequence[App], queues: Names | None, steal: Sequence
     if queues is not None and not isinstance(queues, Mapping) and order != [*queues]:
         raise Failure('the queues of one app cannot stand between those of another: name them beside each other')
     return found
+
+
+def strange(app: App, names: Iterable[str]) -> Iterator[str]:
+    """What is odd about names of queues for an app: a sentence for each that it knows nothing of."""
+    known = [queue.name for queue in app.queues]
+    ordered = {function.group.partition(':')[2]: function for function in fifo_functions(app)}
+    for name in names:
+        if name in known:
+            continue
+        if (function := ordered.get(name)) is not None:
+            more = f'what app.fifo calls so is the group {function.group!r} of queue {function.queue_name!r}'
+        elif near := difflib.get_close_matches(name, known, 3):
+            more = f'did you mean {" or ".join(map(repr, near))}?'
+        else:
+            more = f'its queues are {", ".join(map(repr, known))}'
+        yield f'no function of the app is in queue {name!r}, and its queues= does not name it; {more}'
+
+
+def fifo_functions(app: App) -> list[FifoFunction[..., Any, Any]]:
+    """Those of an app's functions that are called in strict order."""
+    functions = getattr(app, 'functions', ())
+    found = functions.values() if isinstance(functions, Mapping) else ()
+    return [function for function in found if isinstance(function, FifoFunction)]
 
 
 def _place(own: Sequence[str], queues: Names | None) -> int:

@@ -4,12 +4,16 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 Names = Sequence[str] | Mapping[str, int]
 """Names of queues, by order or with weights."""
 
 MOST = 1000
 """Processes at the most: a slip of the keyboard must not bring a machine down."""
+
+BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
+"""What a burst is to do."""
 
 _UNITS = {'': 1, 's': 1, 'm': 60, 'h': 3600, 'd': 86400}
 _DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
@@ -68,9 +72,24 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+class Once(argparse.Action):
+    """Keeps the value of an option that says all at once, and so comes once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep a value.
+
+        :raises argparse.ArgumentError: there is one already.
+        """
+        if getattr(namespace, self.dest) is not self.default:
+            raise argparse.ArgumentError(self, 'is given twice; name all queues in one, with commas between them')
+        setattr(namespace, self.dest, values)
+
+
 def names(text: str) -> list[str]:
-    """Names with commas between them."""
-    found = text.split(',')
+    """Names with commas between them, and maybe white space."""
+    found = [name.strip() for name in text.split(',')]
     if not all(found) or len({*found}) < len(found):
         raise argparse.ArgumentTypeError(f'{text!r} is no list of different names, such as mail,news')
     return found
@@ -79,7 +98,7 @@ def names(text: str) -> list[str]:
 def shares(text: str) -> Names:
     """Names of queues in their order, ``mail,news``, or with weights, ``mail=3,news=1``."""
     found = names(text)
-    pairs = [one.rpartition('=') for one in found]
+    pairs = [tuple(part.strip() for part in one.rpartition('=')) for one in found]
     weighted = [bool(name) and re.fullmatch(r'0*[1-9]\d{0,8}', weight, re.A) for name, _, weight in pairs]
     if all(weighted) and len({name for name, _, _ in pairs}) == len(pairs):
         return {name: int(weight) for name, _, weight in pairs}

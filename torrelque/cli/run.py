@@ -7,7 +7,7 @@ import sys
 
 from . import logs
 from .failure import Failure
-from .options import RunOptions, count, names, processes, seconds, shares
+from .options import BURST, Once, RunOptions, count, names, processes, seconds, shares
 
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
@@ -21,10 +21,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add('target', metavar='TARGET', help=TARGET)
     add('--processes', metavar='N', type=processes, default=1, help='start N processes and keep them running')
     add('--concurrency', metavar='N', type=count, help='tasks in hand at a time in each process, 10 if not given')
-    add('--queues', metavar='NAMES', type=shares,
+    add('--queues', metavar='NAMES', type=shares, action=Once,
         help='serve these queues only, in this order (a,b) or by weight (a=3,b=1)')  # fmt: skip
-    add('--steal', metavar='NAMES', type=names, default=[], help='queues to serve while those have nothing')
-    add('--burst', action='store_true', help='end when nothing is left')
+    add('--steal', metavar='NAMES', type=names, default=[], action=Once,
+        help='queues to serve while those have nothing')  # fmt: skip
+    add('--burst', action='store_true', help=BURST)
     add('--reload', action='store_true',
         help='start again when a .py file changes; tasks in hand go back, and the attempt does not count')  # fmt: skip
     add('--import', dest='imports', metavar='MODULE', action='append', default=[],
@@ -60,7 +61,7 @@ def run(found: argparse.Namespace) -> int:
     if options.uvloop and importlib.util.find_spec('uvloop') is None:
         raise Failure('--uvloop needs the package uvloop: pip install uvloop')
     if options.reload and options.burst:
-        raise Failure('--burst ends when nothing is left, and --reload goes on; give one of them')
+        raise Failure('--burst ends, and --reload goes on; give one of them')
     if (options.queues is not None or options.steal) and {*options.steal} & {*(options.queues or options.queue)}:
         raise Failure('a queue is served, or it is stolen from; --steal names one that is served')
     try:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueServerError
@@ -63,11 +63,20 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
     JsonFormatter.worker = worker.name
     if leash is None or options.first:
         say(built.offer, options.processes, options.log)
+        for doubt in built.doubts:
+            logger.warning('%s', doubt)
     if leash is not None:
         leash.tell(loaded=True, files=_foreign_files() if options.reload else [])
     ending = _Ending(worker, notify, leash is not None)
-    began = asyncio.Event()
-    beginning = _Beginning([ending.take_signals, began.set])
+    began, own = asyncio.Event(), worker.on_ready
+
+    def begin() -> None:
+        ending.take_signals()
+        began.set()
+        if own is not None:
+            own()
+
+    worker.on_ready = begin
     if leash is not None:
         leash.hold(ending.hear, built.patience)
     beside = [asyncio.ensure_future(_tell_when_ready(built, began, notify, leash))]
@@ -75,7 +84,6 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
     try:
         await _run_worker(worker, built.offer.servers)
     finally:
-        beginning.end()
         ending.leave()
         for one in beside:
             one.cancel()
@@ -108,20 +116,24 @@ async def _run_worker(worker: Worker, servers: Any) -> None:
 
 
 async def _tell_when_ready(built: Built, began: asyncio.Event, notify: Notify, leash: Leash | None) -> None:
-    """Say that the worker takes tasks, once it has begun and each of its servers has answered."""
+    """Say that the worker takes tasks, once it has begun and the server of each of its queues has answered, and has
+    not refused."""
     await began.wait()
+    worker, servers = built.worker, ', '.join(built.offer.servers)
     while True:
-        asking = [asyncio.ensure_future(queue.command('PING')) for queue in built.worker.queues]
+        # What the question needs, connection, password and rights to the keys of a queue, the worker needs as well.
+        asking = [asyncio.ensure_future(queue.get_queue_stats()) for queue in worker.queues]
         try:
             _, late = await asyncio.wait(asking, timeout=SLOW)
             if late:
-                logger.warning('no answer of the server %s yet; it is waited for', ', '.join(built.offer.servers))
+                logger.warning('no answer of the server %s yet; it is waited for', servers)
                 await asyncio.wait(asking)
         finally:
             for one in asking:
                 one.cancel()
-        # A server that refuses the question, because the user may not ask it, has answered.
-        if not any(isinstance(one.exception(), TorrelqueConnectionError) for one in asking if not one.cancelled()):
+        refused = [error for one in asking if not one.cancelled() and (error := one.exception())]
+        # A worker that is refused has ended by now, or is about to, and says so itself.
+        if not refused and worker.health().state == 'running':
             break
         await asyncio.sleep(PAUSE)
     notify.tell('READY=1')
@@ -141,37 +153,6 @@ def _foreign_files() -> list[str]:
         if isinstance(file, str) and file.endswith('.py') and not file.startswith((here, package))
         and not os.path.realpath(file).startswith(installed) and f'{os.sep}site-packages{os.sep}' not in file
     )  # fmt: skip
-
-
-class _Beginning(logging.Filter):
-    """Hears the worker's log say that it takes tasks, whether that line is written or not."""
-
-    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
-        super().__init__()
-        # Legend.  _calls: what is to be called then.  _level: from which level on lines were written before.  _own:
-        # what the logger was told of that.
-        self._calls = calls
-        self._logger = logging.getLogger('torrelque.worker')
-        self._level, self._own = self._logger.getEffectiveLevel(), self._logger.level
-        self._disabled = self._logger.disabled
-        self._logger.disabled = False
-        self._logger.setLevel(min(self._level, logging.INFO))
-        self._logger.addFilter(self)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a line is written: as it would have been before."""
-        if getattr(record, 'event', '') == 'worker_started':
-            self.end()
-            for call in self._calls:
-                call()
-        return not self._disabled and record.levelno >= self._level
-
-    def end(self) -> None:
-        """Leave the logger as it was."""
-        if self in self._logger.filters:
-            self._logger.removeFilter(self)
-            self._logger.setLevel(self._own)
-            self._logger.disabled = self._disabled
 
 
 class _Ending:

@@ -1,7 +1,7 @@
 """The process that starts the others, and keeps them running until it is told to stop.
 
 It imports nothing of the application, so it cannot break by it.  Of several processes the first is started alone: what
-is wrong with the application is shown once.
+is wrong with the application, or with its server, is shown once.
 """
 
 import asyncio
@@ -27,6 +27,9 @@ EARLY_ENDS = 3
 """Early ends, with no process that was ever ready, after which we give up."""
 LONGEST = 30.0
 """s after which a process is started again, at the most; the first time it is 1."""
+ALONE = 20.0
+"""s after which the others are started beside a first process that has imported the application and is not ready yet:
+longer than a server is waited for that is away from the first."""
 RELOADING = 2.0
 """s that a process may finish what is in hand at a reload."""
 
@@ -63,9 +66,9 @@ class _Crew:
 
     def __init__(self, options: RunOptions, command: Sequence[str]) -> None:
         # Legend.  _stops: how often we were told to stop.  _code: what to end with, if that is decided.  _first: set
-        # when the first process has imported the application, so that the others can be started.  _loaded: whether any
-        # process has ever done so.  _was_ready: whether any has ever been.  _early: early ends until then.  _loading:
-        # what starts all anew, or one after the other.  _terminal: whether we began at one.
+        # when the first process is ready, or has taken long for it, so that the others can be started.  _loaded:
+        # whether any process has ever imported the application.  _was_ready: whether any has ever been.  _early: early
+        # ends until then.  _loading: what starts all anew, or one after the other.  _terminal: whether we began at one.
         self._options = options
         self._command = [*command, '--child']
         self._notify = Notify()
@@ -131,11 +134,16 @@ class _Crew:
                 await self._back_off(slot)
                 continue
             slot.wake.clear()
+            if slot.next is not None:
+                # It was being started while another one was made for its place.
+                child.stop()
             code = await child.ended()
             slot.child = None
             if child.asked or slot.next is not None:
                 continue
             if self._options.burst and code == 0:
+                # It may have ended before it could tell that it was ready.
+                self._first.set()
                 break
             await self._ended_unasked(slot, child, code)
             code = 0
@@ -179,11 +187,12 @@ class _Crew:
         """A process has told something of itself."""
         if 'loaded' in words:
             self._loaded = True
-            self._first.set()
+            asyncio.get_running_loop().call_later(ALONE, self._first.set)
         if self._watcher is not None:
             self._watcher.add(words.get('files', ()))
         if 'ready' in words:
             self._was_ready = True
+            self._first.set()
             if all(slot.child is not None and slot.child.ready for slot in self._slots):
                 self._notify.tell('READY=1')
 
@@ -231,8 +240,7 @@ class _Crew:
         """Replace the processes one by one: a new one is ready before the old one is told to stop.  Where it does not
         become ready, the old ones stay."""
         for slot in self._slots:
-            old = slot.child
-            if old is None:
+            if slot.child is None:
                 slot.wake.set()
                 continue
             try:
@@ -248,9 +256,16 @@ class _Crew:
             if not new.ready:
                 logger.error('the new process has ended before it was ready, so no further one is replaced')
                 return
+            # Meanwhile another one may have come to its place, or be about to, by a hang-up before this one.
+            before = [child for child in (slot.child, slot.next) if child is not None]
             slot.next = new
-            old.stop()
-            await old.ended()
+            slot.wake.set()
+            others = ' and '.join(f'pid {child.pid}' for child in before) or 'none'
+            logger.info('process %d (pid %d) takes over from %s', slot.number, new.pid, others)
+            for child in before:
+                child.stop()
+            for child in before:
+                await child.ended()
         logger.info('all processes are replaced')
 
     async def _watch(self, watcher: Watcher) -> None:

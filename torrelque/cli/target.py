@@ -114,7 +114,7 @@ def is_list(found: Any) -> bool:
 
 def is_handler(found: Any) -> bool:
     """Whether it may be a handler."""
-    return _is_function(found) and not _is_decorated(found)
+    return _is_function(found) and not _is_decorated(found) and _web_kind(found) is None
 
 
 def misfit(target: str, found: Any, made: bool = False) -> Failure:
@@ -127,6 +127,9 @@ def misfit(target: str, found: Any, made: bool = False) -> Failure:
         return Failure(f'{what} a ThreadWorker, which is for a thread of an application; make a Worker')
     if _is_decorated(found):
         return Failure(f'{what} a decorated function; name the app that it is of{_near_in(target)}')
+    if (web := _web_kind(found)) is not None:
+        more = f'which a web server runs; name the Tasks whose functions it enqueues{_near_in(target)}'
+        return Failure(f'{what} {web} application ({type(found).__name__}), {more}')
     kind = 'an empty list' if found in ([], ()) else f'{_article(type(found).__name__)}: {_text(found)}'
     if found is None:
         kind = 'None'
@@ -147,6 +150,15 @@ def _is_function(found: Any) -> bool:
 def _is_decorated(found: Any) -> bool:
     """Whether it is a function that an app has decorated."""
     return isinstance(found, Enqueuer)
+
+
+def _web_kind(found: Any) -> str | None:
+    """Of which kind an application for a web server is, if it is one."""
+    try:
+        names = ' '.join(inspect.signature(found).parameters)
+    except Exception:
+        return None
+    return {'scope receive send': 'an ASGI', 'environ start_response': 'a WSGI'}.get(names)
 
 
 def _takes_nothing(function: Callable[..., Any]) -> bool:

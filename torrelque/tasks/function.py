@@ -64,6 +64,11 @@ class Enqueuer(Generic[P, T]):
         """The name that is in the payload of its tasks."""
         return self._definition.name
 
+    @property
+    def queue_name(self) -> str:
+        """The name of the queue that its calls are in."""
+        return self._queue or self._loops.name
+
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call.  Whether a cancelled call was enqueued is unknown, unless it has a ``task_id``.
 
@@ -334,6 +339,11 @@ class Function(_Decorated[P, R, T]):
 
 class FifoFunction(_Decorated[P, R, T]):
     """An `Enqueuer` of an ordered queue.  Called as usual, it enqueues the call; its ``function`` runs right here."""
+
+    @property
+    def group(self) -> str:
+        """The group that its calls are in, one after the other: ``fifo:`` and the name of the ordered queue."""
+        return self._definition.fifo or ''
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Enqueue a call, behind all calls of the ordered queue that were made before.

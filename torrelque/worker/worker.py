@@ -90,6 +90,9 @@ class Worker:
     """Its name, by which others see it."""
     concurrency: int
     """How many tasks are in hand at a time, at the most."""
+    on_ready: Callable[[], object] | None
+    """Called once, in the event loop of `run`, when all is ready: apps have prepared, their lifespans are entered, and
+    the first tasks are about to be taken.  What it raises ends the worker.  None, unless it was set before `run`."""
 
     # What it was made with
 
@@ -100,7 +103,7 @@ class Worker:
     _shutdown_timeout: float
     """How long (s) the end waits for what is running."""
     _burst: bool
-    """Whether it ends when nothing is left."""
+    """Whether it ends when there is nothing to take."""
     _signals: bool
     """Whether `run` stops at signals."""
     _heartbeat: float | None
@@ -197,7 +200,7 @@ class Worker:
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
         self._lifespan = Lifespan()
-        self._keeper = self._loop = self._common = self._started = None
+        self._keeper = self._loop = self._common = self._started = self.on_ready = None
         self._serving = self._background = self._change = None
         self._held = {}
         self._state, self._stops, self._hurried = 'new', 0, False
@@ -208,7 +211,7 @@ class Worker:
     # Running
 
     async def run(self) -> None:
-        """Work until `stop` is called, SIGTERM or SIGINT comes or, in a burst, nothing is left.
+        """Work until `stop` is called, SIGTERM or SIGINT comes or, in a burst, there is nothing to take.
 
         Then no more is taken, and what is running may end within the ``shutdown_timeout``; what does not is given back,
         and the attempt does not count.  A second signal, or a second `stop`, ends the wait.  When cancelled, all that
@@ -239,6 +242,8 @@ class Worker:
                         if not self._stops and (lifespan := getattr(self._served.app, 'lifespan', None)) is not None:
                             self._common.state = await self._lifespan.enter(stack, lifespan)
                     self._log.started(self.queues, self._served.app, self._served.call, self.concurrency)
+                    if self.on_ready is not None:
+                        self.on_ready()
                     await self._serve_until_stopped()
                 except BaseException as exc:
                     if isinstance(exc, asyncio.CancelledError):

@@ -6,6 +6,11 @@ from proof.mutants.mutant import BEYOND, Mutant, client
 
 COMMANDS = (
     Mutant(
+        'cli-signals-left-to-the-worker', BEYOND, 'a service manager is not told that the service ends',
+        (client('cli/serve', '        ending.take_signals()\n', ''),),
+        ('cli_run::test_a_second_signal_has_it_give_back_what_is_in_hand',),
+    ),
+    Mutant(
         'cli-signals-counted-twice', BEYOND, 'what is in hand is given back at once where a signal is sent to all',
         (client('cli/serve', 'self._stop(1 if self._held or number == signal.SIGHUP else self._stops + 1)',
                 'self._stop(self._stops + 1)'),),
@@ -40,6 +45,16 @@ COMMANDS = (
         'cli-replaced-by-nothing', BEYOND, 'a faulty deployment ends the processes that work',
         (client('cli/supervise', 'if not new.ready:', 'if False:'),),
         ('cli_processes::test_all_are_replaced_one_by_one_at_a_hang_up',),
+    ),
+    Mutant(
+        'cli-one-too-many', BEYOND, 'a second hang-up leaves a process of the first, with old code, for ever',
+        (client('cli/supervise', 'for child in (slot.child, slot.next) if', 'for child in (slot.child,) if'),),
+        ('cli_processes::test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over',),
+    ),
+    Mutant(
+        'cli-long-lines-end-it', BEYOND, 'a process that has imported many modules is not heard any more',
+        (client('cli/child', 'sock=ours, limit=MOST', 'sock=ours'),),
+        ('cli_reload::test_modules_elsewhere_are_watched_too',),
     ),
     Mutant(
         'cli-old-one-first', BEYOND, 'while processes are replaced there is a gap',
@@ -84,13 +99,19 @@ COMMANDS = (
     ),
     Mutant(
         'cli-ready-early', BEYOND, 'a service is ready before its server has answered',
-        (client('cli/serve', "ensure_future(queue.command('PING')) for", 'ensure_future(asyncio.sleep(0)) for'),),
+        (client('cli/serve', 'ensure_future(queue.get_queue_stats()) for', 'ensure_future(asyncio.sleep(0)) for'),),
         ('cli_run::test_it_is_not_ready_before_the_server_answers',),
     ),
     Mutant(
-        'cli-log-level-ignored', BEYOND, "the worker's first line is written at any level",
-        (client('cli/serve', 'return not self._disabled and record.levelno >= self._level', 'return True'),),
-        ('cli_run::test_a_service_manager_is_told_when_it_is_ready_and_that_it_is_alive',),
+        'cli-refused-is-ready', BEYOND, 'a worker that its server refuses replaces one that works',
+        (client('cli/serve', "if not refused and worker.health().state == 'running':", 'if True:'),),
+        ('cli_run::test_a_server_that_refuses_the_password_ends_it_with_4',
+         'cli_processes::test_a_server_that_refuses_ends_all_and_replaces_nobody'),
+    ),
+    Mutant(
+        'cli-servers-together', BEYOND, 'that the server is away is shown by each process',
+        (client('cli/supervise', "if 'loaded' in words:", "if 'loaded' in words and not self._first.set():"),),
+        ('cli_run::test_a_server_that_is_away_ends_it_with_3',),
     ),
     Mutant(
         'cli-log-writes-to-the-terminal', BEYOND, 'names and payloads write to the terminal',
@@ -117,6 +138,17 @@ COMMANDS = (
         'cli-order-of-apps', BEYOND, 'queues of several apps are served in another order than was said',
         (client('cli/choosing', 'order != [*queues]', 'False'),),
         ('cli_options::test_each_of_several_apps_has_the_queues_of_its_functions',),
+    ),
+    Mutant(
+        'cli-queue-slip-unseen', BEYOND, 'a slip in the name of a queue is served without a word',
+        (client('cli/choosing', '        if name in known:', '        if True:'),),
+        ('cli_options::test_a_queue_that_an_app_knows_nothing_of_is_told_with_what_may_be_meant',
+         'cli_options::test_a_queue_that_may_not_be_meant_is_told_by_one_process'),
+    ),
+    Mutant(
+        'cli-queues-forgotten', BEYOND, 'of two options with queues the first is forgotten',
+        (client('cli/options', 'if getattr(namespace, self.dest) is not self.default:', 'if False:'),),
+        ('cli_options::test_a_command_line_that_cannot_be_meant_ends_with_2',),
     ),
     Mutant(
         'cli-foreign-import-error', BEYOND, 'a module that misses another one is said to be missing itself',
