@@ -97,7 +97,8 @@ class Command:
 
     def end(self, status: int = 0) -> str:
         """Wait for the end; what was said on standard error.  Whoever holds the streams has ended as well."""
-        assert self.process.wait(PATIENCE) == status, self.told
+        ended = self.process.wait(PATIENCE)
+        assert ended == status, f'it ended with {ended}:\n{self.told}'
         for thread in self._threads:
             thread.join(PATIENCE)
         assert not self._open, 'something holds the streams'
