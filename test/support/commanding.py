@@ -114,6 +114,10 @@ class Command:
             stream.close()
 
 
+LEFT_OUT = ('TORRELQUE_URL', 'NO_COLOR', 'PYTHONUNBUFFERED')
+"""What of the environment of the tests may have a command do other than by itself."""
+
+
 class Folder:
     """A folder with an application, and the environment of its commands."""
 
@@ -121,7 +125,7 @@ class Folder:
         self.path = path
         self.queue = queue
         self.environment = {
-            **{name: value for name, value in os.environ.items() if name not in ('TORRELQUE_URL', 'NO_COLOR')},
+            **{name: value for name, value in os.environ.items() if name not in LEFT_OUT},
             'PYTHONPATH': str(PACKAGES), 'QUEUE': queue, 'PYTHONDONTWRITEBYTECODE': '1',
         }  # fmt: skip
         if server is not None:

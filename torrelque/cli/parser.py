@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from .failure import Exit, Failure
 from .logs import tell
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _carry_out(arguments)
         finally:
+            _let_go(sys.stderr)
             sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -79,6 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever reads our output has seen enough.  What Python still wants to write at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.WELL
+
+
+def _let_go(stream: TextIO) -> None:
+    """Have what could not be written to a stream go nowhere.  Python would try once more at its end, and end with a
+    status of its own."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _carry_out(arguments: Sequence[str] | None) -> int:
