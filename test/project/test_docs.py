@@ -131,6 +131,7 @@ async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch:
 
 
 @pytest.mark.parametrize('page', WATCHING_PAGES, ids=name_of)
+@pytest.mark.long
 async def test_blocks_of_a_page_run_on_a_server_that_sends_no_notifications(
     page: Path, plain_server: RealServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

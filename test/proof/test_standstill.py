@@ -158,6 +158,7 @@ def is_at_the_bell(request: Request) -> bool:
 
 
 @pytest.mark.parametrize('is_dropped', [is_claim, is_at_the_bell])
+@pytest.mark.first_server
 async def test_a_queue_that_stands_still_is_told_with_the_state_of_all(
     is_dropped: Callable[[Request], bool],
     server: RealServer,

@@ -212,6 +212,7 @@ SENSELESS: list[bytes] = [
 
 
 @pytest.mark.parametrize('reply', SENSELESS)
+@pytest.mark.first_server
 async def test_states_that_make_no_sense_are_read_again(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes, bound: Bound
 ) -> None:
@@ -248,6 +249,7 @@ async def test_a_setting_that_makes_no_sense_is_none(
 
 
 @pytest.mark.parametrize('reply', [b'rubbish\r\n', *SENSELESS, b'*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n'])
+@pytest.mark.first_server
 async def test_a_listener_that_hears_no_sense_is_made_anew(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, reply: bytes
 ) -> None:

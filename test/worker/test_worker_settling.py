@@ -80,6 +80,7 @@ ENDINGS = [lets_it_pass, makes_it_an_error, fails_to_clean_up, ends_by_an_abort,
 
 @pytest.mark.parametrize('ending', ENDINGS)
 @pytest.mark.parametrize('how', ['stop', 'cancelled', 'time limit', 'task cancelled', 'lease lost'])
+@pytest.mark.first_server
 async def test_a_cancellation_is_booked_as_what_it_is(
     queue: Torrelque, how: str, ending: Callable[[], Awaitable[None]]
 ) -> None:

@@ -54,6 +54,7 @@ async def test_a_killed_server_that_syncs_every_second_loses_what_it_may(server_
 
 
 @pytest.mark.first_server
+@pytest.mark.long
 async def test_a_failover_loses_what_the_replica_had_not(server_kind: str) -> None:
     outcome = await do(failover.run, range(2), server=server_kind, lag='half')
     assert outcome.confirmed > 100
@@ -61,6 +62,7 @@ async def test_a_failover_loses_what_the_replica_had_not(server_kind: str) -> No
 
 
 @pytest.mark.first_server
+@pytest.mark.long
 async def test_moving_slots_loses_nothing(server_kind: str) -> None:
     outcome = await do(cluster.run, [1], server=server_kind)
     assert outcome.disturbances > 2
