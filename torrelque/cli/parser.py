@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TextIO
 
+from torrelque.worker.version import version
+
 from .failure import Exit, Failure
 from .logs import tell
 from .run import add_run_arguments, run
-from .version import version
 
 PROG = 'torrelque'
 EXTRA = "the command line needs rich, of the extra 'cli': pip install 'torrelque[cli]'"

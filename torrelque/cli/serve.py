@@ -13,6 +13,7 @@ from typing import Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueServerError
 from torrelque.worker import Worker
+from torrelque.worker.version import version
 
 from . import target
 from .banner import say
@@ -22,7 +23,6 @@ from .leash import Leash
 from .logs import JsonFormatter
 from .notify import Notify
 from .options import RunOptions
-from .version import version
 
 logger = logging.getLogger(__package__)
 

@@ -5,7 +5,6 @@ Each record has fields of its own for structured logs: ``event`` (one of `EVENTS
 """
 
 import asyncio
-import importlib.metadata
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from .held import Stop
 from .job import App
 from .retry import Reject, Retry
 from .trace import summary
+from .version import version
 
 logger = logging.getLogger(__package__)
 
@@ -36,14 +36,6 @@ def name_of(call: Callable[..., Any]) -> str:
     return getattr(function, '__qualname__', None) or type(function).__name__
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version('torrelque')
-    except importlib.metadata.PackageNotFoundError:
-        # The package is imported from a folder on the path, and was never installed.
-        return '(not installed)'
-
-
 class Log:
     """Writes the lines of one worker."""
 
@@ -54,15 +46,15 @@ class Log:
 
     def started(self, queues: Sequence[Torrelque], app: App | None, call: Callable[..., Any], concurrency: int) -> None:
         """The worker takes tasks from now on."""
-        version = _version()
+        current = version()
         functions = [*getattr(app, 'functions', ())] if app is not None else [name_of(call)]
         names = [queue.name for queue in queues]
         logger.info(
             'worker %s starts: queues %s; functions %s; concurrency %d; torrelque %s',
-            self._worker, ', '.join(map(repr, names)), ', '.join(functions) or 'unknown', concurrency, version,
+            self._worker, ', '.join(map(repr, names)), ', '.join(functions) or 'unknown', concurrency, current,
             extra={
                 'event': 'worker_started', 'worker': self._worker, 'queues': names, 'functions': functions,
-                'concurrency': concurrency, 'version': version,
+                'concurrency': concurrency, 'version': current,
             },
         )  # fmt: skip
 

@@ -1,6 +1,11 @@
-"""Which version of the package this is."""
+"""Which version of the package this is.
+
+Other layers may import the names in `__all__`.
+"""
 
 import importlib.metadata
+
+__all__ = ['version']
 
 
 def version() -> str:
