@@ -39,8 +39,16 @@ FIXED = (
 PREFIXES = ('task', 'group', 'rate', 'claim')
 """Names of keys that take an id, a group or a consumer behind a colon."""
 
-WORKERS = ('workers', 'worker')
-"""Names of the keys that `torrelque.worker` has beside those of the queue; the second takes a worker behind a colon."""
+WORKERS = ('workers', 'worker', 'minute', 'hour', 'totals', 'sampled')
+"""Names of the keys that hearts of `torrelque.worker` have beside those of the queue: ``worker`` takes the name of a
+worker behind a colon, ``minute`` and ``hour`` the number of a minute and of an hour since 1970."""
+
+OPERATORS = ('acts',)
+"""Names of the keys of `torrelque.operate`."""
+
+REGISTRY = 'torrelque:queues'
+"""The only key that is not of one queue: names of queues by the time (s) when they were last seen.  It is a sorted set,
+and nothing is lost with it."""
 
 
 def _tagged(queue: str) -> str:
@@ -57,7 +65,7 @@ def _tagged(queue: str) -> str:
 def make_keys(queue: str) -> dict[str, str]:
     """Full keys of a queue by their short names, those of layers too.
 
-    The keys of `PREFIXES`, and ``worker``, are to be followed by a colon and a name.
+    The keys of `PREFIXES`, and ``worker``, ``minute`` and ``hour``, are to be followed by a colon and a name.
 
     A name that brings a hash tag of its own keeps it (``{shop}mail``), any other is made one (``{mail}``).
     """
@@ -72,4 +80,4 @@ def make_keys(queue: str) -> dict[str, str]:
 
     # A subclass of str may be formatted as something else, as a member of an enumeration is; so it is made plain.
     base = _tagged(str.__str__(queue))
-    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS}

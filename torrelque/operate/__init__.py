@@ -1,0 +1,61 @@
+"""Operating queues: what there is, what failed, why a task waits, and acts on many tasks at a time.
+
+It stands on the public names of `torrelque` and `torrelque.worker`.
+"""
+
+from .explaining import CODES
+from .operator import Operator
+from .records import BUCKETS
+from .registry import known, scan
+from .selection import Selection
+from .values import (
+    Act,
+    Attempt,
+    ErrorGroup,
+    Errors,
+    Finding,
+    Found,
+    FunctionView,
+    Groups,
+    GroupView,
+    Holder,
+    Outcome,
+    Overview,
+    Page,
+    Reason,
+    Record,
+    RunningView,
+    Sizes,
+    TaskView,
+    Totals,
+    WorkerView,
+)
+
+__all__ = [
+    'BUCKETS',
+    'CODES',
+    'Act',
+    'Attempt',
+    'ErrorGroup',
+    'Errors',
+    'Finding',
+    'Found',
+    'FunctionView',
+    'GroupView',
+    'Groups',
+    'Holder',
+    'Operator',
+    'Outcome',
+    'Overview',
+    'Page',
+    'Reason',
+    'Record',
+    'RunningView',
+    'Selection',
+    'Sizes',
+    'TaskView',
+    'Totals',
+    'WorkerView',
+    'known',
+    'scan',
+]

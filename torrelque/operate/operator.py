@@ -1,0 +1,328 @@
+"""The one way in: every question of an operator, and every bulk act, as a method."""
+
+import getpass
+import math
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from torrelque import (
+    Duration,
+    Torrelque,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueSweepResult,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
+from torrelque.protocol import check
+
+from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+from .selection import Selection
+from .values import (
+    Act,
+    Errors,
+    Finding,
+    FunctionView,
+    Groups,
+    GroupView,
+    Outcome,
+    Overview,
+    Page,
+    Reason,
+    Record,
+    TaskView,
+    WorkerView,
+)
+
+HISTORY = 14 * 86400.0
+"""s of history that are kept at the most."""
+
+
+def _whoever() -> str:
+    """User and host, as far as they are known."""
+    name = 'unknown'
+    with suppress(Exception):  # a user without a name in the system is a KeyError, or an OSError
+        name = getpass.getuser()
+    return f'{name}@{socket.gethostname()}'
+
+
+class Operator:
+    """Answers the questions of an operator about a queue, or about several as one, and acts on their tasks.
+
+    It only reads, but for acts.  It goes over the connections of the queue objects, in their event loop, and works for
+    a user of the server who may only read, but for acts.  A call that is cancelled, or repeated, does no harm: of an
+    act, what was done is done.
+
+    :param queues: a `Torrelque`, or several.
+    :param who: whoever acts, for the record; by default user and host.
+    :param on_act: is called with each `Act`; a coroutine function is awaited.
+    :param read_only: refuses all acts.
+    :raises TorrelqueTypeError: no queue, or something else than queues.
+    :raises TorrelqueValueError: two queues of one name.
+    """
+
+    queues: tuple[Torrelque, ...]
+
+    def __init__(
+        self,
+        queues: Torrelque | Iterable[Torrelque],
+        *,
+        who: str | None = None,
+        on_act: Callable[[Act], Any] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        found = (queues,) if isinstance(queues, Torrelque) else tuple(queues) if isinstance(queues, Iterable) else ()
+        if not found or not all(isinstance(queue, Torrelque) for queue in found):
+            raise TorrelqueTypeError(f'an operator is made with a Torrelque, or with several, not with {queues!r}')
+        if len({queue.name for queue in found}) < len(found):
+            raise TorrelqueValueError('an operator cannot tell queues of the same name apart')
+        self.queues = found
+        self._who = _whoever() if who is None else check.check_name(who, 'who')
+        self._on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
+        self._read_only = check.check_flag(read_only, 'read_only')
+
+    # Questions
+
+    async def overview(self) -> Overview:
+        """The figures of all queues together."""
+        return overview.add(await self.overviews())
+
+    async def overviews(self) -> list[Overview]:
+        """The figures of each queue.  One that the server refuses to tell of has an ``error`` in its place."""
+        return [await overview.read_overview(queue) for queue in self.queues]
+
+    async def page(
+        self, place: str, *, after: str | None = None, most: int = 50, payload: int = 4096, queue: str | None = None
+    ) -> Page:
+        """Tasks of a place, in its order.
+
+        :param place: one of `torrelque.operate.pages.PLACES`, ``group:NAME``, 'ready' or 'orphaned'.
+        :param after: the ``cursor`` of the page before.
+        :param most: tasks at the most, up to 1,000.
+        :param payload: bytes; longer payloads are left out, and their size is told.
+        :param queue: the name of the queue, where there are several.
+        :raises TorrelqueValueError: there is no such place, or the cursor is none, or a queue is to be named.
+        """
+        check.check_count(most, 'most')
+        check.check_count(payload, 'payload', 0)
+        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload)
+
+    async def tasks(
+        self, selection: Selection, *, most: int | None = None, payload: int = 4096
+    ) -> AsyncIterator[TaskView]:
+        """The tasks of a selection, of all queues, as they are found: a walk, which looks at the whole place.
+
+        A task that comes into the place meanwhile may be missed; one that stays is not, and none is told twice but
+        one that left its place and came back.
+        """
+        left = math.inf if most is None else check.check_count(most, 'most')
+        for queue in self.queues:
+            async for found in bulk.select(queue, selection, payload):
+                for task in found:
+                    if left <= 0:
+                        return
+                    left -= 1
+                    yield task
+
+    async def task(self, task_id: str, *, payload: int = 65536) -> TaskView:
+        """All that is known of a task.
+
+        :raises TorrelqueLookupError: no queue knows it.
+        """
+        check.check_id(task_id)
+        for queue in self.queues:
+            [found] = await pages.read_tasks(queue, [task_id], payload)
+            if found.status is not None or found.broken:
+                return found
+        raise TorrelqueLookupError(f'{self._named()} has no task {task_id!r}')
+
+    async def group(self, name: str, *, queue: str | None = None) -> GroupView:
+        """A group; of one that has no task and no slot in use, what is set for it."""
+        return await grouping.read_group(self.queue(queue), check.check_name(name, 'a group'))
+
+    async def groups(
+        self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
+    ) -> Groups:
+        """The first groups by a figure, out of a survey of all, which takes a tenth of a second of the server for
+        10,000 groups, in calls of 100 with pauses between them.
+
+        :param by: 'waiting', 'oldest', 'slots' or 'name'.
+        :param pattern: of names, with ``*``.
+        """
+        if by not in grouping.ORDERS:
+            raise TorrelqueValueError(f'groups are ordered by {", ".join(grouping.ORDERS)}, not by {by!r}')
+        return await grouping.survey(self.queue(queue), by, check.check_count(most, 'most'), pattern)
+
+    async def workers(self) -> list[WorkerView]:
+        """The workers of all queues that have a heartbeat, and those that were lost in the last hour.  A worker that
+        serves several of the queues is told once."""
+        found: dict[tuple[str, str, int], WorkerView] = {}
+        for queue in self.queues:
+            for worker in await crew.read_workers(queue):
+                found.setdefault((worker.name, worker.host, worker.pid), worker)
+        return sorted(found.values(), key=lambda worker: worker.name)
+
+    async def errors(self, *, most: int = 1000, queue: str | None = None) -> Errors:
+        """What failed, grouped, of the newest so many dead tasks and of as many that are delayed.
+
+        :param most: up to 10,000.
+        """
+        return await faults.read_errors(self.queue(queue), min(check.check_count(most, 'most'), 10_000))
+
+    async def functions(self, *, since: Duration | None = None) -> list[FunctionView]:
+        """Functions over the last ``since`` seconds, at most 14 days, to the hour or minute; None is since their counts
+        began.  Only workers with a heartbeat count."""
+        seconds = None if since is None else check.check_seconds(since, 'since', positive=True, most=HISTORY)
+        return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
+
+    async def history(self, length: Duration = 3600, *, queue: str | None = None) -> list[Record]:
+        """Records of the last ``length`` seconds, the oldest first: minutes up to 8 hours, else hours, up to 14 days.
+        """
+        seconds = check.check_seconds(length, 'length', positive=True, most=HISTORY)
+        return await records.read_history(self.queue(queue), seconds)
+
+    async def explain(
+        self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
+    ) -> list[Reason]:
+        """Why a task does not run, or a group, or a queue, does not move: the decisive reason first.
+
+        An empty list says that a claim made now would give the task, or a task of the group or the queue.
+        """
+        if task_id is not None and group is not None:
+            raise TorrelqueTypeError('explain takes a task or a group, not both')
+        if task_id is None or queue is not None or len(self.queues) == 1:
+            return await explaining.explain(self.queue(queue), task_id, group)
+        reasons: list[Reason] = []
+        for one in self.queues:
+            reasons = await explaining.explain(one, task_id, None)
+            if not reasons or reasons[0].code != 'unknown':
+                break
+        return reasons
+
+    async def acts(self) -> list[Act]:
+        """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
+        found = [act for queue in self.queues for act in await acts.read_acts(queue)]
+        return sorted(found, key=lambda act: -act.time)
+
+    async def examine(self) -> list[Finding]:
+        """Whether the queues and their server are sound."""
+        return [finding for queue in self.queues for finding in await examining.examine(queue)]
+
+    # Acts
+
+    async def redrive(self, selection: Selection, **options: Any) -> Outcome:
+        """Bring dead tasks back; their attempts begin anew.
+
+        :param limit: tasks at the most.
+        :param rate: tasks a second; None is as many as pacing allows.
+        :param paced: whether to wait, after each 250, three times as long as they took, so that at most a quarter of
+            the server is used.
+        :param dry_run: only count.
+        :param on_progress: is called with the `Outcome` so far, after each 250 or each second.
+        :param queue: the name of the queue, where there are several.
+        :raises TorrelqueError: the operator may only read, or the selection cannot be meant.
+
+        Tasks that die meanwhile are not brought back again.  When the call is cancelled what is done is done, and the
+        same call finds the rest.
+        """
+        return await self._act('redrive', selection, **options)
+
+    async def cancel(self, selection: Selection, **options: Any) -> Outcome:
+        """Cancel tasks; a worker that has one in hand is told.  Options are those of `redrive`."""
+        return await self._act('cancel', selection, **options)
+
+    async def requeue(self, selection: Selection, **options: Any) -> Outcome:
+        """Take tasks that are worked on away from their holders, and make them pending.  Options are those of
+        `redrive`."""
+        return await self._act('requeue', selection, **options)
+
+    async def bury(self, selection: Selection, *, error: str | None = None, **options: Any) -> Outcome:
+        """Take tasks that are worked on out of the flow.  Options are those of `redrive`.
+
+        :param error: why, for the state.
+        """
+        return await self._act('bury', selection, error=error, **options)
+
+    async def pause(
+        self, group: str | None = None, *, probe: Duration | None = None, queue: str | None = None
+    ) -> None:
+        """`Torrelque.pause`, on record."""
+        one = self._acting(queue)
+        await one.pause(group, probe=probe)
+        await self._record(one, 'pause', _of_group(group) + (f', probe {check.seconds_of(probe):g}s' if probe else ''))
+
+    async def resume(self, group: str | None = None, *, queue: str | None = None) -> bool:
+        """`Torrelque.resume`, on record."""
+        one = self._acting(queue)
+        done = await one.resume(group)
+        await self._record(one, 'resume', _of_group(group))
+        return done
+
+    async def set_limit(self, group: str | None = None, *, queue: str | None = None, **limits: Any) -> None:
+        """`Torrelque.set_limit`, on record."""
+        one = self._acting(queue)
+        await one.set_limit(group, **limits)
+        given = ', '.join(f'{name} {value}' for name, value in limits.items())
+        await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
+
+    async def sweep(self, *, queue: str | None = None) -> TorrelqueSweepResult:
+        """`Torrelque.sweep`, on record."""
+        one = self._acting(queue)
+        result = await one.sweep()
+        await self._record(one, 'sweep', '', sum(result))
+        return result
+
+    async def forget(self) -> None:
+        """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
+        stay."""
+        for queue in self.queues:
+            await registry.forget(self._acting(queue.name))
+
+    # Parts
+
+    def queue(self, name: str | None = None) -> Torrelque:
+        """The queue of a name; None where there is only one.
+
+        :raises TorrelqueValueError: there is none of this name, or several and none is named.
+        """
+        found = [queue for queue in self.queues if name is None or queue.name == name]
+        if len(found) != 1:
+            names = ', '.join(repr(queue.name) for queue in self.queues)
+            raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
+        return found[0]
+
+    def _named(self) -> str:
+        return 'the queue' if len(self.queues) == 1 else 'none of the queues'
+
+    def _acting(self, name: str | None) -> Torrelque:
+        if self._read_only:
+            raise TorrelqueError('this operator may only read')
+        return self.queue(name)
+
+    async def _act(self, name: str, selection: Selection, *, queue: str | None = None, **options: Any) -> Outcome:
+        one = self._acting(queue)
+        outcome = None
+
+        def keep(so_far: Outcome) -> None:
+            nonlocal outcome
+            outcome = so_far
+            if told is not None:
+                told(so_far)
+
+        told = options.pop('on_progress', None)
+        try:
+            outcome = await bulk.act(one, name, selection, on_progress=keep, **options)
+        finally:
+            # An act that fails half-way, or is cancelled, is on record with what it did.
+            if outcome is not None and outcome.done and not outcome.dry_run:
+                await self._record(one, name, selection.describe(), outcome.done)
+        return outcome
+
+    async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
+        await acts.write_act(queue, name, self._who, what, count, self._on_act)
+
+
+def _of_group(group: str | None, none: str = 'the queue') -> str:
+    return none if group is None else f'group {group}'

@@ -1,0 +1,504 @@
+"""What an operator is told: frozen values, and how they are written as JSON.
+
+Instants are Unix times of the server (s), durations seconds.  A figure that is None is not known; `math.inf` is no
+limit.  Ids and names are texts as they are in the server; bytes that are no UTF-8 stand in them as surrogates.
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
+from typing import Any
+
+from torrelque import TorrelqueTaskStatus
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: one of these values is an object, a status its name, `math.inf` null, bytes a text.
+
+    A number beyond 2^53, which many readers of JSON would round, stays as it is: the text is exact.
+    """
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.decode('utf-8', 'backslashreplace')
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(plain(key)): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    return repr(value)
+
+
+class Value:
+    """What all of these values can do.  They are no named tuples: many have a count, which is a method there."""
+
+    __slots__ = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The value as objects, lists, texts and numbers that ``json.dumps`` takes.  Fields are never renamed or taken
+        away within a major version."""
+        found: dict[str, Any] = plain(self)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Overview(Value):
+    """A queue, or several together, at one moment."""
+
+    queue: str
+    """The name of the queue; of several, the names with commas between them."""
+    server_time: float
+    tasks: int
+    """All of them: pending, working, delayed and dead."""
+    pending: int
+    working: int
+    delayed: int
+    dead: int
+    ready: int
+    """Pending tasks that could be handed out at once, if nothing is paused: plain ones, those with a priority, heads of
+    groups.  The others are behind these; more workers would not help them."""
+    priority: int
+    """Tasks with a priority and without a group that are pending."""
+    groups: int
+    """Groups that have a task, or a slot in use."""
+    rated: int
+    """Groups that wait for a token, or for the probe of a pause."""
+    paused: bool
+    """Whether the whole queue is paused; of several queues, whether one is."""
+    probe: float | None
+    """When the pause of the queue lets the next task through; None where it lets none."""
+    paused_groups: int
+    oldest: float | None
+    """Since when the longest-waiting pending task has been ready, as far as the ends of the lists tell: at least so
+    long."""
+    oldest_dead: float | None
+    """Since when the task that died first has been dead."""
+    newest_dead: float | None
+    next_delayed: float | None
+    """When the next delayed task is due."""
+    overdue: int
+    """Delayed tasks that are due, and were not moved by a sweep."""
+    overdue_leases: int
+    """Tasks whose lease has ended, and which were not brought back by a sweep."""
+    workers: int
+    """Workers that live and have a heartbeat.  Loops and workers without one are not seen."""
+    lost: int
+    """Workers that went without saying goodbye, in the last hour."""
+    stuck: int
+    """Workers that live and do not take tasks though some are ready, or whose event loop stands still."""
+    slots: int
+    """Tasks that these workers can have in hand at a time."""
+    busy: int
+    """Tasks that they have in hand."""
+    exact: tuple[str, ...]
+    """Names of the figures that are exact.  Of the others, `oldest` is a bound: it is so long, or longer."""
+    broken: tuple[str, ...]
+    """Short names of the queue's keys that hold something else, so that figures of theirs are 0."""
+    error: str | None
+    """Why the queue could not be read, where that is so; its figures are 0 then."""
+
+    @property
+    def oldest_age(self) -> float | None:
+        """For how long (s) the longest-waiting task has been ready, at least."""
+        return None if self.oldest is None else max(0.0, self.server_time - self.oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Value):
+    """A failed attempt of a task."""
+
+    number: int
+    """1 is the first."""
+    started: float
+    ended: float
+    error: str
+    """The last line of its error, at most 160 bytes; '' where none was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView(Value):
+    """A task as an operator sees it."""
+
+    queue: str
+    id: str
+    server_time: float
+    status: TorrelqueTaskStatus | None
+    """None where the task has no state, or one that cannot be read."""
+    place: str | None
+    """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead'; None is nowhere, as
+    what is final."""
+    function: str | None
+    """The name of the decorated function, where the payload is a call of one."""
+    group: str | None
+    priority: int
+    attempt: int
+    """How often it was handed out."""
+    forgiven: int
+    """Attempts of these that do not count."""
+    max_attempts: int | None
+    requeue_count: int
+    timeout: float | None
+    """Length of its leases."""
+    enqueue_time: float | None
+    ready_since: float | None
+    """Since when it has been ready, where it is pending."""
+    last_dequeue_time: float | None
+    last_requeue_time: float | None
+    due: float | None
+    """When it is due, where it is delayed."""
+    lease_end: float | None
+    """When its lease ends, where it is worked on."""
+    renewed: float | None
+    """When its lease was renewed last, or began."""
+    died: float | None
+    release_time: float | None
+    """When it became final."""
+    kept_until: float | None
+    """Until when a final state can be read."""
+    worker: str | None
+    """The live or lost worker that has it in hand, as far as hearts tell."""
+    progress: Any
+    result: Any
+    error: str | None
+    """Its last error, whole."""
+    history: tuple[Attempt, ...]
+    """Its failed attempts, at most ten: the first and the last nine."""
+    payload: Any
+    """What was enqueued; None where it is longer than was asked for, or cannot be read."""
+    raw: bytes | None
+    """The same as bytes; None where it is longer than was asked for, or gone."""
+    size: int | None
+    """Length of the payload in bytes; None where it is gone."""
+    broken: str | None
+    """What is wrong with what the server has of it: 'no state', 'no payload', 'the state is no hash' …; None where
+    nothing is."""
+
+    @property
+    def error_line(self) -> str | None:
+        """The last line of the error that says something."""
+        lines = [line for line in (self.error or '').splitlines() if line.strip()]
+        return lines[-1].strip() if lines else None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Value):
+    """Some tasks of one place, in its order."""
+
+    queue: str
+    place: str
+    server_time: float
+    tasks: tuple[TaskView, ...]
+    cursor: str | None
+    """What `Operator.page` takes as ``after`` for the next page; None where nothing is behind this one."""
+    total: int
+    """How many tasks are in the place, holes that cancelled ones left in the list counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView(Value):
+    """A group of tasks."""
+
+    queue: str
+    name: str
+    waiting: int
+    """Tasks that are pending."""
+    slots: int
+    """Slots in use."""
+    limit: float
+    """How many there are; `math.inf` is no limit."""
+    rate: tuple[int, float] | None
+    """So many starts in so many seconds; None is no limit."""
+    tokens: float | None
+    """How many may start at once by the rate; None where there is none."""
+    own_limit: bool
+    own_rate: bool
+    """Whether these are the group's own, and not the default."""
+    paused: bool
+    probe: float | None
+    """When its pause lets the next task through."""
+    head: str | None
+    """The id of the task whose turn is next."""
+    oldest: float | None
+    """Since when its first task has been ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups(Value):
+    """Groups in an order, out of a survey of all."""
+
+    queue: str
+    server_time: float
+    """When the survey began."""
+    took: float
+    """How long it took (s): groups that came up or ended meanwhile may be missing, or be there."""
+    groups: tuple[GroupView, ...]
+    total: int
+    """How many were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningView(Value):
+    """A task that a worker has, or had, in hand."""
+
+    id: str
+    queue: str
+    name: str
+    group: str | None
+    attempt: int
+    since: float
+    """When the worker took it, as Unix time of the server as far as the beat tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView(Value):
+    """A worker that has a heartbeat."""
+
+    name: str
+    queue: str
+    """The queue whose key tells of it."""
+    state: str
+    """'running', 'stopping', 'stuck' (it lives, and takes nothing though something is ready, or its event loop stands
+    still), 'lost' (it did not say goodbye, and does not live)."""
+    host: str
+    pid: int
+    version: str
+    started: float | None
+    seen: float
+    """When its last beat came, by the server's clock."""
+    interval: float
+    """From one beat to the next (s)."""
+    queues: tuple[str, ...]
+    functions: tuple[str, ...]
+    """Names of the functions that it knows, at most 100; () where it calls a handler for all tasks."""
+    concurrency: int
+    busy: int
+    running: tuple[RunningView, ...]
+    """What it has in hand, the longest first, at most 100."""
+    succeeded: int
+    failed: int
+    dead: int
+    lost: int
+    hanging: int
+    lag: float | None
+    """How late (s) its event loop was at the most, between its last two beats."""
+    claimed: float | None
+    """How long (s) before `seen` its last claim was answered."""
+    rss: int | None
+    """Memory of its process, in bytes."""
+    why: str | None
+    """What is wrong with it, in words, where it is stuck or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup(Value):
+    """Failures that are alike."""
+
+    fingerprint: str
+    """Eight hexadecimal digits; `Selection.error` takes them."""
+    count: int
+    dead: int
+    """How many of these are dead; the others are delayed for another attempt."""
+    what: str
+    """The class of the exception, or the first line."""
+    where: str
+    """File and function of the innermost frame that is the application's own, as ``mail.py:send``; '' where that is not
+    known."""
+    message: str
+    """The message, with what differs from one to the other left out."""
+    first: float
+    last: float
+    functions: tuple[str, ...]
+    groups: tuple[str, ...]
+    """Groups of tasks, at most ten."""
+    attempts: tuple[int, int]
+    """The fewest attempts of one, and the most."""
+    sample: str
+    """One whole error, the newest."""
+    ids: tuple[str, ...]
+    """Ids of the newest ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errors(Value):
+    """What failed, grouped; of a window, the newest."""
+
+    queue: str
+    server_time: float
+    errors: tuple[ErrorGroup, ...]
+    """The most frequent first."""
+    dead_seen: int
+    dead: int
+    """Dead tasks that were looked at, of all."""
+    delayed_seen: int
+    delayed: int
+    """Delayed tasks that were looked at, of all; those without an error, which wait for their first time, are among
+    them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals(Value):
+    """What became of attempts, as workers with a heartbeat have counted."""
+
+    succeeded: int = 0
+    failed: int = 0
+    """Attempts that failed, those of dead tasks too."""
+    dead: int = 0
+    lost: int = 0
+    run_time: float = 0.0
+    """How long (s) handlers ran, all together."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView(Value):
+    """A decorated function over a time."""
+
+    queue: str
+    name: str
+    """'*other' is those above the first 200; '' is tasks that are no call of a function."""
+    totals: Totals
+    mean: float | None
+    """Mean run time (s)."""
+    p50: float | None
+    p95: float | None
+    """Run times (s), as far as buckets tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes(Value):
+    """How much there was, as a worker has sampled it; of an hour, the most of each."""
+
+    pending: int
+    working: int
+    delayed: int
+    dead: int
+    oldest: float
+    """For how long (s) the oldest task had been ready."""
+    workers: int
+    slots: int
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Value):
+    """A minute or an hour of a queue.  A time in which no worker with a heartbeat wrote is no record: a gap."""
+
+    queue: str
+    start: float
+    length: float
+    """60 or 3600."""
+    functions: tuple[tuple[str, Totals], ...]
+    run: tuple[int, ...]
+    """Attempts by run time, in the 16 buckets of `torrelque.operate.BUCKETS`."""
+    wait: tuple[int, ...]
+    """Samples of tasks, by how long they had been ready when they were taken."""
+    wait_time: float
+    """The same (s), all together."""
+    sizes: Sizes | None
+
+    @property
+    def totals(self) -> Totals:
+        """All functions together."""
+        columns = list(zip(*(totals for _, totals in self.functions), strict=True))
+        return Totals(*(sum(column) for column in columns)) if columns else Totals()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder(Value):
+    """Who is in the way: a task that holds a slot."""
+
+    id: str
+    doing: str
+    """'working', 'delayed' (for a retry: it keeps its slot), 'next' (its turn is next), 'unknown'."""
+    function: str | None
+    worker: str | None
+    since: float | None
+    renewed: float | None
+    until: float | None
+    """When its lease ends, or it is due."""
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason(Value):
+    """Why a task, a group or a queue does not move."""
+
+    code: str
+    """One of `torrelque.operate.CODES`."""
+    text: str
+    """A sentence for people, without the id.  Names in it are as they are in the server: show them made visible."""
+    since: float | None = None
+    until: float | None = None
+    """When it is over by itself, as far as that is known."""
+    count: int | None = None
+    """How many: tasks that go first, slots in use, workers."""
+    limit: float | None = None
+    """Of how many, where it is a limit."""
+    holders: tuple[Holder, ...] = ()
+    workers: tuple[str, ...] = ()
+    error: str | None = None
+    command: str | None = None
+    """The command line that changes it, quoted for a shell; None where only time or a worker does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act(Value):
+    """What an operator did."""
+
+    queue: str
+    time: float
+    who: str
+    """Whoever did it: user and host, or the name of a visitor."""
+    act: str
+    """'redrive', 'cancel', 'requeue', 'bury', 'pause', 'resume', 'limit', 'sweep', 'enqueue'."""
+    what: str
+    """On what: a selection, a group, a limit; in words."""
+    count: int
+    """Tasks that it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Value):
+    """What a bulk act came to."""
+
+    act: str
+    queue: str
+    seen: int
+    """Tasks that were looked at."""
+    matched: int
+    done: int
+    refused: tuple[tuple[str, int], ...]
+    """Why others of those that matched were not changed, and how many: 'not_dead', 'unknown' …"""
+    dry_run: bool
+    finished: bool
+    """Whether all was looked at; False after a ``limit``, or where the call was ended."""
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Value):
+    """One finding about the soundness of a queue or its server."""
+
+    queue: str
+    level: str
+    """'ok', 'note', 'warning', 'error'."""
+    subject: str
+    text: str
+    advice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Value):
+    """A queue that is known to the registry, or was found by a scan."""
+
+    name: str
+    seen: float | None
+    """When something wrote of it last; None where a scan found it."""
