@@ -262,7 +262,7 @@ async def test_without_the_extra_there_are_help_and_version_and_a_sentence(folde
     start = ('-c', WITHOUT.format('rich'))
     assert re.fullmatch(r'torrelque \S.*', ''.join(folder.run('--version', start=start).out))
     said = folder.run('run', 'shop:app', start=start, status=2).err
-    assert said == ["torrelque: the command line needs rich, of the extra 'cli': pip install 'torrelque[cli]'"]
+    assert said == ["torrelque: the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"]
 
 
 @pytest.mark.first_server

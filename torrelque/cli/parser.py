@@ -8,30 +8,20 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TextIO
+from collections.abc import Sequence
+from typing import TextIO
 
 from torrelque.worker.version import version
 
+from .acting import ACTING
+from .asking import ASKING
+from .command import Command
 from .failure import Exit, Failure
 from .logs import tell
 from .run import add_run_arguments, run
 
 PROG = 'torrelque'
-EXTRA = "the command line needs rich, of the extra 'cli': pip install 'torrelque[cli]'"
-
-
-class Command(NamedTuple):
-    """A sub-command."""
-
-    name: str
-    help: str
-    """One line for the list of the commands."""
-    description: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    call: Callable[[argparse.Namespace], int]
-    """Returns the exit code, or raises `Failure`.  The namespace has ``arguments`` too: the words that were parsed,
-    or None for those of the process."""
+EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"
 
 
 COMMANDS = (
@@ -43,6 +33,8 @@ COMMANDS = (
         add_run_arguments,
         run,
     ),
+    *ASKING,
+    *ACTING,
 )
 
 
@@ -101,7 +93,7 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
         return Exit.USAGE
     found.arguments = arguments
     try:
-        if importlib.util.find_spec('rich') is None:
+        if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:
             raise Failure(EXTRA)
         return command.call(found)
     except Failure as exc:

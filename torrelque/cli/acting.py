@@ -1,0 +1,5 @@
+"""The commands that change something."""
+
+from .command import Command
+
+ACTING: tuple[Command, ...] = ()

@@ -1,0 +1,20 @@
+"""What a sub-command is."""
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A sub-command."""
+
+    name: str
+    help: str
+    """One line for the list of the commands."""
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    call: Callable[[argparse.Namespace], int]
+    """Returns the exit code, or raises `Failure`.  The namespace has ``arguments`` too: the words that were parsed,
+    or None for those of the process."""
+    acts: bool = False
+    """Whether it changes something, so that it is not there where only reading is allowed."""
