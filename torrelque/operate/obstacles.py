@@ -96,10 +96,11 @@ def _at_limit(seen: Seen, group: GroupSeen, holders: tuple[Holder, ...], wanted:
     text = f'the group is at its limit: {group.slots} of {group.limit:g} slots {are} in use'
     retries = sum(one.doing == 'delayed' for one in holders)
     if retries:
-        text += f', {retries} by {"a task" if retries == 1 else "tasks"} delayed for a retry, which'
-        text += ' keeps its slot' if retries == 1 else ' keep their slots'
+        text += ', ' if retries == group.slots else f', {retries} of them '
+        text += 'by a task that is' if retries == 1 else 'by tasks that are'
+        text += ' delayed for a retry and ' + ('keeps its slot' if retries == 1 else 'keep their slots')
     if any(one.doing == 'next' for one in holders):
-        text += ', 1 by the task whose turn is next'
+        text += ', one of them by the task whose turn is next'
     if not holders:
         text += '; by which tasks was not found'
     elif len(holders) < group.slots:
