@@ -167,7 +167,7 @@ class World:
 
     async def bring(self, task_id: str) -> None:
         """Do what the decisive reasons say until the task is handed out."""
-        done = []
+        done: list[Reason] = []
         for _ in range(STEPS):
             reasons = await self.states(task_id)
             if not reasons:

@@ -103,24 +103,23 @@ async def claim(client: redis.asyncio.Redis, queue: Torrelque, most: int = 6) ->
 class Snapshot:
     """All keys of a database at one moment, to be brought back as often as needed."""
 
-    def __init__(self, keys: list[bytes], values: list[tuple[bytes, int]]) -> None:
-        self._items = list(zip(keys, values, strict=True))
+    def __init__(self, items: list[tuple[bytes, bytes, int]]) -> None:
+        self._items = items
 
     @classmethod
     async def take(cls, client: redis.asyncio.Redis) -> Snapshot:
-        keys: list[bytes] = await client.keys('*')
+        keys: list[Any] = await client.keys('*')
         async with client.pipeline(transaction=True) as pipe:
             for key in keys:
                 pipe.dump(key)
                 pipe.pttl(key)
             replies = await pipe.execute()
         # What has expired between the two is not there any more.
-        pairs = [(key, (value, ttl)) for key, value, ttl in zip(keys, replies[::2], replies[1::2], strict=True) if value]
-        return cls([key for key, _ in pairs], [pair for _, pair in pairs])
+        return cls([item for item in zip(keys, replies[::2], replies[1::2], strict=True) if item[1]])
 
     async def restore(self, client: redis.asyncio.Redis) -> None:
         async with client.pipeline(transaction=True) as pipe:
             pipe.flushdb()
-            for key, (value, ttl) in self._items:
+            for key, value, ttl in self._items:
                 pipe.restore(key, max(0, ttl), value)
             await pipe.execute()
