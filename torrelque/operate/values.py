@@ -473,6 +473,8 @@ class Reason(Value):
     error: str | None = None
     command: str | None = None
     """The command line that changes it, quoted for a shell; None where only time or a worker does."""
+    most: int | None = None
+    """Of 'behind': how many tasks go first at the most, where ``count`` is how many do at the least."""
 
 
 @dataclass(frozen=True, slots=True)
