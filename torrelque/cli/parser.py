@@ -7,6 +7,7 @@ code.  The module of a command imports what the command needs when it is called.
 import argparse
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -17,6 +18,7 @@ from .acting import ACTING
 from .asking import ASKING
 from .command import Command
 from .failure import Exit, Failure
+from .filters import TIMES
 from .logs import tell
 from .run import add_run_arguments, run
 
@@ -84,9 +86,20 @@ def _let_go(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words, with an instant such as ``-2h`` joined to its option: argparse would take it for an option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in TIMES and re.fullmatch(r'-[\d.]+[smhd]?', word):
+            found[-1] += f'={word}'
+        else:
+            found.append(word)
+    return found
+
+
 def _carry_out(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
-    found = parser.parse_args(arguments)
+    found = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     command: Command | None = found.command
     if command is None:
         parser.print_help(sys.stderr)
