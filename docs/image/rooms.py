@@ -57,10 +57,11 @@ def floors() -> list[list[Room]]:
     scripts = sorted(path.stem for path in (PACKAGE / 'script').glob('[a-z]*.lua'))
     values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
-        [Room('cli/', 'the command torrelque', ['parser', 'run', 'serve', 'supervise', '…'])],
+        [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
         [
-            Room('tasks/', 'decorated functions whose calls are tasks', ['app', 'function', '…']),
-            Room('testing/', 'aids for tests of applications', ['clock', 'idle', 'eagerly', '…']),
+            Room('tasks/', 'decorated functions', ['app', 'function', '…']),
+            Room('testing/', 'aids for tests', ['clock', 'idle', 'eagerly', '…']),
+            Room('operate/', 'answers operators', ['operator', 'explaining', 'bulk', '…']),
         ],
         [
             Room('worker/', 'has handlers called', ['worker', 'handling', 'settling', 'keeper', '…']),
@@ -132,7 +133,7 @@ def draw(theme: Theme) -> str:
     made: list[str] = []
     y = float(MARGIN)
     for floor in floors():
-        shares = [0.6, 0.4] if len(floor) == 2 else [1.0]
+        shares = {1: [1.0], 2: [0.6, 0.4], 3: [0.34, 0.33, 0.33]}[len(floor)]
         whole = WIDTH - 2 * MARGIN - GAP * (len(floor) - 1)
         height = max(height_of(room, whole * share) for room, share in zip(floor, shares, strict=True))
         x = float(MARGIN)
