@@ -14,7 +14,7 @@ class Command(NamedTuple):
     description: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     call: Callable[[argparse.Namespace], int]
-    """Returns the exit code, or raises `Failure`.  The namespace has ``arguments`` too: the words that were parsed,
-    or None for those of the process."""
+    """Returns the exit code, or raises `Failure`.  The namespace has ``arguments`` too, the words that were parsed, or
+    None for those of the process; and ``parser``, that of all commands."""
     acts: bool = False
     """Whether it changes something, so that it is not there where only reading is allowed."""

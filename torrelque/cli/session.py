@@ -93,9 +93,9 @@ def answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]],
         raise Failure(str(exc), Exit.REFUSED) from exc
 
 
-def is_read_only(found: argparse.Namespace) -> bool:
-    """Whether acts are refused."""
-    return bool(found.read_only) or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
+def is_read_only(found: argparse.Namespace | None = None) -> bool:
+    """Whether acts are refused: by what the parser has found, or by the environment alone."""
+    return found is not None and found.read_only or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
 
 
 async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], several: bool) -> int:

@@ -1,0 +1,33 @@
+"""``torrelque completion``: a script for a shell, made of the parser's tree, so that a key press starts no Python.
+
+Names of queues and groups are not completed, because the server would be asked at each key press.
+"""
+
+import argparse
+
+from .failure import Failure
+
+SHELLS = ('bash', 'zsh', 'fish')
+
+
+def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('shell', metavar='SHELL', choices=SHELLS, help='bash, zsh or fish')
+
+
+def completion(found: argparse.Namespace) -> int:
+    """Carry the command out; its exit code."""
+    print(script(found.parser, found.shell))
+    return 0
+
+
+def script(parser: argparse.ArgumentParser, shell: str) -> str:
+    """The script for a shell.
+
+    :raises Failure: what makes it is not installed.
+    """
+    try:
+        import shtab
+    except ImportError:
+        raise Failure("completion needs shtab, of the extra 'cli': pip install 'torrelque[cli]'") from None
+    return shtab.complete(parser, shell)
