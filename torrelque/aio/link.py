@@ -290,6 +290,9 @@ class Link(Connection):
         if code == 'NOSCRIPT' and request.transition is not None and not request.whole:
             request.whole = True
             self._send(request)
+        elif code == 'NOSCRIPT' and request.transition is None:
+            # Whoever sent the digest has the text, which nobody else could send.
+            self._tell(request, server_error(message))
         elif code == 'MOVED' and not self._connector.cluster:
             self._tell(
                 request, TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})')

@@ -94,20 +94,32 @@ class Operator:
         return [await overview.read_overview(queue) for queue in self.queues]
 
     async def page(
-        self, place: str, *, after: str | None = None, most: int = 50, payload: int = 4096, queue: str | None = None
+        self,
+        place: str,
+        *,
+        after: str | None = None,
+        most: int = 50,
+        payload: int = 4096,
+        newest_first: bool = False,
+        queue: str | None = None,
     ) -> Page:
-        """Tasks of a place, in its order.
+        """Tasks of a place, in its order: of lists, those that came last first; else by their instant or their order.
+
+        A page may have fewer tasks than were asked for, or none, though another is behind it: of a place in which most
+        are passed over, not more than 10,000 are looked at for one.
 
         :param place: one of `torrelque.operate.pages.PLACES`, ``group:NAME``, 'ready' or 'orphaned'.
         :param after: the ``cursor`` of the page before.
         :param most: tasks at the most, up to 1,000.
         :param payload: bytes; longer payloads are left out, and their size is told.
+        :param newest_first: of working, delayed and dead tasks, the latest instant first.
         :param queue: the name of the queue, where there are several.
         :raises TorrelqueValueError: there is no such place, or the cursor is none, or a queue is to be named.
         """
         check.check_count(most, 'most')
         check.check_count(payload, 'payload', 0)
-        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload)
+        check.check_flag(newest_first, 'newest_first')
+        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload, newest_first)
 
     async def tasks(
         self, selection: Selection, *, most: int | None = None, payload: int = 4096

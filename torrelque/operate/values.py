@@ -200,7 +200,10 @@ class Page(Value):
     cursor: str | None
     """What `Operator.page` takes as ``after`` for the next page; None where nothing is behind this one."""
     total: int
-    """How many tasks are in the place, holes that cancelled ones left in the list counted."""
+    """How many tasks are in the place, holes that cancelled ones left in the list counted; of 'orphaned', how many are
+    worked on."""
+    broken: tuple[str, ...] = ()
+    """Short names of the queue's keys that were met and hold something else, so that tasks are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,8 @@ class Groups(Value):
     groups: tuple[GroupView, ...]
     total: int
     """How many were looked at."""
+    broken: tuple[str, ...] = ()
+    """Short names of the queue's keys that hold something else, so that figures are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +452,8 @@ class Reason(Value):
     error: str | None = None
     command: str | None = None
     """The command line that changes it, quoted for a shell; None where only time or a worker does."""
+    most: int | None = None
+    """Of 'behind': how many tasks go first at the most, where ``count`` is how many do at the least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ class Link:
                     self.put(connection)
                     whole = True
                     continue
-                error = self._refused(connection, str(reply))
+                error = self._refused(connection, str(reply), transition is None)
                 why = f'the server does not serve: {error}'
             # A process that was stopped (SIGSTOP, a suspended machine) does not take that time for the server's.
             spent += min(time.monotonic() - began, 2 * bounds.silence) + delay
@@ -156,7 +156,7 @@ class Link:
             delay = min(0.5, max(0.05, delay * 2))
             time.sleep(min(delay, max(0.0, until - time.monotonic())))
 
-    def _refused(self, connection: Connection, message: str) -> Exception:
+    def _refused(self, connection: Connection, message: str, own: bool) -> Exception:
         """The error of a call that was not carried out and is to be sent again; any other is raised."""
         code = error_code(message)
         if code in ELSEWHERE and (code != 'MOVED' or self._connector.cluster):
@@ -166,7 +166,8 @@ class Link:
         self.put(connection)
         if code == 'MOVED':
             raise TorrelqueTypeError(f'this server is a Cluster; it needs a RedisCluster ({message})')
-        if code in NOT_RUN:
+        # Whoever sent the digest of a script of their own has the text, which nobody else could send.
+        if code in NOT_RUN and not (own and code == 'NOSCRIPT'):
             return server_error(message)
         raise server_error(message)
 
