@@ -22,7 +22,7 @@ def completion(found: argparse.Namespace) -> int:
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script for a shell.
+    """The script for a shell; the parser is of no other use then.
 
     :raises Failure: what makes it is not installed.
     """
@@ -30,4 +30,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         import shtab
     except ImportError:
         raise Failure("completion needs shtab, of the extra 'cli': pip install 'torrelque[cli]'") from None
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
+                # A shell shows a line for each command; a description would be several.
+                action.choices[listed.dest].description = listed.help
     return shtab.complete(parser, shell)

@@ -129,14 +129,11 @@ async def _enqueue(session: Session, tasks: Sequence[Any]) -> int:
     else:
         queue = session.operator.queue()
         task_id = await queue.enqueue(tasks[0], task_id=found.id, **_given(found))
+    if found.wait is None or not session.out.as_json:
+        _tell_id(session, task_id, queue.name)
     what = f'task {task_id}' if found.task is None else f'task {task_id}, a call of {found.task}'
     await session.operator.record('enqueue', what, 1, queue=queue.name)
-    if found.wait is None:
-        _tell_id(session, task_id, queue.name)
-        return Exit.WELL
-    if not session.out.as_json:
-        _tell_id(session, task_id, queue.name)
-    return await _wait(session, queue, task_id)
+    return Exit.WELL if found.wait is None else await _wait(session, queue, task_id)
 
 
 def _given(found: argparse.Namespace) -> dict[str, Any]:
@@ -156,8 +153,8 @@ async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
                 _tell_id(session, one, queue.name)
     except TorrelqueBulkError as exc:
         done += len(exc.task_ids)
-        for one in exc.task_ids:
-            _tell_id(session, one, queue.name)
+        for kept in exc.task_ids:
+            _tell_id(session, kept, queue.name)
         raise Failure(f'the ids are those of the first {done} lines; the others are not enqueued: {exc.__cause__}',
                       Exit.ILL) from exc
     finally:
