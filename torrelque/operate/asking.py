@@ -5,6 +5,7 @@ of the server who may only read can use all that looks.
 """
 
 import functools
+import hashlib
 import importlib.resources
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,29 +17,30 @@ _old: WeakKeyDictionary[Torrelque, bool] = WeakKeyDictionary()
 
 
 @functools.cache
-def load(name: str) -> str:
-    """The text of a script, behind what all of them begin with.  Lines that are comments are left out, because the
-    text goes with each call."""
+def load(name: str) -> tuple[str, str]:
+    """The text of a script, behind what all of them begin with, without lines that are comments; and its digest."""
     folder = importlib.resources.files('torrelque.operate') / 'script'
     lines = ''.join((folder / f'{file}.lua').read_text('utf-8') for file in ('_begin', name)).splitlines(True)
-    return ''.join(line for line in lines if not line.lstrip().startswith('--'))
+    text = ''.join(line for line in lines if not line.lstrip().startswith('--'))
+    return text, hashlib.sha1(text.encode()).hexdigest()
 
 
 async def ask(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
     """The reply of a script, texts as bytes.  It may be cancelled, and be repeated.
 
-    The text is sent, and no digest of it: the queue's connection takes the answer that a script is not known for one
-    of a server that is about to know it, and repeats the call.
-
     :raises TorrelqueServerError: the server refused it.
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    rest = [load(name), 2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]
+    text, digest = load(name)
+    rest = [2, queue.keys['pending'].encode(), queue.keys['never'].encode(), *args]
     suffix = '' if _old.get(queue) else '_RO'
     try:
-        return await queue.command(f'EVAL{suffix}', *rest)
+        return await queue.command(f'EVALSHA{suffix}', digest, *rest)
     except TorrelqueServerError as exc:
-        if not suffix or 'unknown command' not in str(exc).lower():
+        message = str(exc)
+        if 'NOSCRIPT' in message:
+            return await queue.command(f'EVAL{suffix}', text, *rest)
+        if not suffix or 'unknown command' not in message.lower():
             raise
     _old[queue] = True
     return await ask(queue, name, *args)
