@@ -3,7 +3,7 @@
 import codecs
 import re
 
-_SEQUENCE = re.compile(r'\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|O[ -~])')
+_SEQUENCE = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~])')
 _NAMES = {
     'A': 'up', 'B': 'down', 'C': 'right', 'D': 'left', 'H': 'home', 'F': 'end', 'Z': 'back-tab',
     '1~': 'home', '4~': 'end', '5~': 'page-up', '6~': 'page-down', '7~': 'home', '8~': 'end',
@@ -35,7 +35,7 @@ class Keys:
             elif (match := _SEQUENCE.match(self._text)) is not None:
                 sequence, self._text = match[0], self._text[match.end() :]
                 found += [name] if (name := _NAMES.get(sequence[2:])) else []
-            elif re.fullmatch(r'\x1b(?:\[[0-9;:?]*[ -/]*|O)?', self._text):
+            elif re.fullmatch(r'\x1b(?:\[[0-?]*[ -/]*|O)?', self._text):
                 break
             else:
                 found += self._take(1)

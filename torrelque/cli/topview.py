@@ -53,7 +53,8 @@ class Frame(NamedTuple):
 def screen(state: State, look: Look, frame: Frame, out: Out) -> RenderableType:
     """The whole screen."""
     spot = state.spot
-    head, foot = _head(state, look, frame), _foot(state, frame)
+    # Where there is hardly any room, something of it is for what is looked at.
+    head, foot = _head(state, look, frame)[: max(0, frame.height - 2)], _foot(state, frame)
     room = max(1, frame.height - len(head) - len(foot))
     if state.help:
         body: list[RenderableType] = [_help()]
@@ -199,7 +200,7 @@ def _graph(state: State, look: Look, lines: Sequence[Line], frame: Frame) -> lis
                                  width=frame.width)]  # fmt: skip
     draw = braille if frame.dots else marks
     left, right = draw(done, GRAPH), draw(failed, GRAPH)
-    titles = (f'{queue}: done {_last(done)} a minute', f'failed {_last(failed)} a minute')
+    titles = (f'{queue}: {_last(done, "done")}', _last(failed, 'failed'))
     first = _line(titles[0], width=half)
     first.pad_right(half - first.cell_len)
     head = _line('')
@@ -207,10 +208,10 @@ def _graph(state: State, look: Look, lines: Sequence[Line], frame: Frame) -> lis
     return [_line(''), head, *(_line((a, FINE), '  ', (b, BAD)) for a, b in zip(left, right, strict=True))]
 
 
-def _last(values: Sequence[float | None]) -> str:
+def _last(values: Sequence[float | None], what: str) -> str:
     """The last minute that is known, and the most of all."""
     known = [value for value in values if value is not None]
-    return f'{number(known[-1])}, at most {number(max(known))}' if known else '-'
+    return f'{number(known[-1])} {what}/min, most {number(max(known))}'
 
 
 def per_minute(records: Sequence[Any], now: float, minutes: int, field: str) -> list[float | None]:
