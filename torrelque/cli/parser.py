@@ -12,14 +12,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from torrelque.worker.version import version
-
 from .acting import ACTING
 from .asking import ASKING
 from .command import Command
 from .failure import Exit, Failure
 from .filters import TIMES
-from .logs import tell
 from .run import add_run_arguments, run
 from .session import is_read_only
 from .viewing import VIEWING
@@ -43,10 +40,24 @@ COMMANDS = (
 )
 
 
+class Version(argparse.Action):
+    """Shows the version, which is looked for when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Show it.
+
+        :raises SystemExit: then.
+        """
+        from torrelque.worker.version import version
+
+        print(PROG, version())
+        parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
     parser = argparse.ArgumentParser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
-    parser.add_argument('--version', action='version', version=f'{PROG} {version()}')
+    parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
     for command in COMMANDS:
@@ -113,5 +124,7 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
             raise Failure(EXTRA)
         return command.call(found)
     except Failure as exc:
+        from .logs import tell
+
         tell(exc, getattr(found, 'log', 'text'))
         return exc.code

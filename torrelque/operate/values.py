@@ -330,6 +330,10 @@ class ErrorGroup(Value):
     """One whole error, the newest."""
     ids: tuple[str, ...]
     """Ids of the newest ten."""
+    by_function: tuple[tuple[str | None, int], ...] = ()
+    """How many there are of each function, the most first, at most 100; None is tasks that are no call of one."""
+    by_group: tuple[tuple[str | None, int], ...] = ()
+    """Likewise of each group of tasks; None is tasks without one."""
 
 
 @dataclass(frozen=True, slots=True)
