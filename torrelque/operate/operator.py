@@ -18,7 +18,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
 from .selection import Selection
 from .values import (
     Act,
@@ -126,8 +126,8 @@ class Operator:
     ) -> AsyncIterator[TaskView]:
         """The tasks of a selection, of all queues, as they are found: a walk, which looks at the whole place.
 
-        A task that comes into the place meanwhile may be missed; one that stays is not, and none is told twice but
-        one that left its place and came back.
+        A task that comes into the place meanwhile may be missed; one that stays is not.  None is told twice, but one
+        that left its place and came back, or has moved within it, and was met again a thousand tasks later.
         """
         left = math.inf if most is None else check.check_count(most, 'most')
         for queue in self.queues:
@@ -143,7 +143,7 @@ class Operator:
 
         :raises TorrelqueLookupError: no queue knows it.
         """
-        check.check_id(task_id)
+        reading.check_text(task_id, 'a task id')
         for queue in self.queues:
             [found] = await pages.read_tasks(queue, [task_id], payload)
             if found.status is not None or found.broken:
@@ -152,7 +152,7 @@ class Operator:
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
-        return await grouping.read_group(self.queue(queue), check.check_name(name, 'a group'))
+        return await grouping.read_group(self.queue(queue), reading.check_text(name, 'a group'))
 
     async def groups(
         self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
