@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from torrelque.cli import main
-from torrelque.cli.completion import SHELLS
 from torrelque.cli.parser import make_parser
+from torrelque.cli.viewing import SHELLS
 
 BASH = shutil.which('bash')
 

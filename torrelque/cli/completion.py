@@ -7,13 +7,6 @@ import argparse
 
 from .failure import Failure
 
-SHELLS = ('bash', 'zsh', 'fish')
-
-
-def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument('shell', metavar='SHELL', choices=SHELLS, help='bash, zsh or fish')
-
 
 def completion(found: argparse.Namespace) -> int:
     """Carry the command out; its exit code."""

@@ -22,33 +22,10 @@ from torrelque import (
 from . import target
 from .consent import answer_act
 from .failure import Exit, Failure
-from .options import count, seconds
-from .session import Session, add_common
+from .session import Session
 
 MANY = 250
 """Tasks of one call, after which their ids are told."""
-
-
-def add_enqueue_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument('payload', metavar='PAYLOAD', nargs='?', help='the task, as JSON; - is standard input')
-    parser.add_argument('--text', action='store_true', help='PAYLOAD is a text, and no JSON')
-    parser.add_argument('--lines', action='store_true', help='each line of standard input is a task')
-    parser.add_argument('--task', metavar='NAME',
-        help='a call of this decorated function; with --app its name and arguments are checked, and its own options '
-        'hold')  # fmt: skip
-    parser.add_argument('--args', metavar='JSON', help="the arguments of the call: '[1, \"a\"]'")
-    parser.add_argument('--kwargs', metavar='JSON', help='those that are given by name: \'{"to": "joe@doe.com"}\'')
-    parser.add_argument('--group', metavar='NAME', help='the group')
-    parser.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
-    parser.add_argument('--delay', metavar='TIME', type=seconds, help='time until it can be taken')
-    parser.add_argument('--id', metavar='ID', help='an id of your own, which is refused if the queue knows it')
-    parser.add_argument('--max-attempts', metavar='N', type=count, help='how often it is handed out before it is dead')
-    parser.add_argument('--lease', metavar='TIME', type=seconds,
-        help='length of its leases: how long it takes until a task whose worker was killed comes back')  # fmt: skip
-    parser.add_argument('--wait', metavar='TIME', type=seconds,
-        help='wait so long for its end, and print its result; 1 where it fails, or does not end in time')  # fmt: skip
-    add_common(parser)
 
 
 def enqueue(found: argparse.Namespace) -> int:

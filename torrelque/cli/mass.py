@@ -4,29 +4,27 @@ More than one task is only changed when somebody at the terminal has said yes, o
 """
 
 import argparse
-import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from torrelque.operate import Outcome, Selection, TaskView
 
-from .amounts import pace
 from .consent import answer_act, ask, interruptible, may_ask
 from .failure import Exit, Failure
-from .filters import add_filters, selection_of
-from .options import count
+from .filters import selection_of
 from .out import Column, ago, number
 from .progress import following
-from .session import Session, add_common
+from .session import Session
 
 EXAMPLES = 5
 """Tasks that a dry run shows."""
 
 COLUMNS = (
-    Column('ID', whole=True), Column('STATUS'), Column('FUNCTION'), Column('GROUP'), Column('ATTEMPT', True),
-    Column('ERROR'),
+    Column('ID', whole=True), Column('STATUS', rank=2), Column('FUNCTION'), Column('GROUP', rank=3),
+    Column('ATTEMPT', True, rank=1), Column('ERROR', rank=4),
 )  # fmt: skip
 
 
@@ -36,45 +34,46 @@ class Verb(NamedTuple):
     name: str
     done: str
     """What its tasks are then."""
-    place: str | None
-    """Where its tasks are, where nothing else is said; None is anywhere."""
+    places: tuple[str, ...]
+    """Where its tasks are, where nothing else is said."""
     open: bool = False
     """Whether it needs neither ids nor filters: then it is about its whole place, as of now."""
 
 
-REDRIVE = Verb('redrive', 'redriven', 'dead', True)
-CANCEL = Verb('cancel', 'cancelled', None)
-REQUEUE = Verb('requeue', 'requeued', 'working')
-BURY = Verb('bury', 'buried', 'working')
+REDRIVE = Verb('redrive', 'redriven', ('dead',), True)
+CANCEL = Verb('cancel', 'cancelled', ('pending', 'delayed'))
+REQUEUE = Verb('requeue', 'requeued', ('working',))
+BURY = Verb('bury', 'buried', ('working',))
+
+REASONS = {
+    'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
+    'cancelled': 'cancelled', 'unknown': 'the queue does not know it', 'broken': 'its state is spoilt',
+    'no_text': 'its id is no text',
+}  # fmt: skip
+"""Why a task was not changed, in words."""
 
 
-def arguments_of(verb: Verb) -> Callable[[argparse.ArgumentParser], None]:
-    """What adds the arguments of an act."""
-    return functools.partial(_add_arguments, verb)
+def redrive(found: argparse.Namespace) -> int:
+    """Carry ``redrive`` out; its exit code."""
+    return carry_out(REDRIVE, found)
 
 
-def call_of(verb: Verb) -> Callable[[argparse.Namespace], int]:
-    """What carries an act out."""
-    return functools.partial(_carry_out, verb)
+def cancel(found: argparse.Namespace) -> int:
+    """Carry ``cancel`` out; its exit code."""
+    return carry_out(CANCEL, found)
 
 
-def _add_arguments(verb: Verb, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('ids', metavar='ID', nargs='*',
-        help='these tasks; - reads ids from standard input, one a line; behind -- ids may begin with a -')  # fmt: skip
-    parser.add_argument('--all', action='store_true',
-        help='all dead tasks, as without any filter' if verb.open else 'all tasks: without ids and filters this is '
-        'needed')  # fmt: skip
-    if verb.name == 'bury':
-        parser.add_argument('--reason', metavar='TEXT', help='why, for the state of the tasks')
-    parser.add_argument('--limit', metavar='N', type=count, help='tasks at the most')
-    parser.add_argument('--rate', metavar='N', type=pace, help='tasks a second; or 50/s, 100/m')
-    parser.add_argument('--dry-run', action='store_true', help='change nothing; tell how many match, and some of them')
-    parser.add_argument('--yes', action='store_true', help='do not ask')
-    add_filters(parser)
-    add_common(parser)
+def requeue(found: argparse.Namespace) -> int:
+    """Carry ``requeue`` out; its exit code."""
+    return carry_out(REQUEUE, found)
 
 
-def _carry_out(verb: Verb, found: argparse.Namespace) -> int:
+def bury(found: argparse.Namespace) -> int:
+    """Carry ``bury`` out; its exit code."""
+    return carry_out(BURY, found)
+
+
+def carry_out(verb: Verb, found: argparse.Namespace) -> int:
     """Carry an act out; its exit code.
 
     :raises Failure: nothing says which tasks are meant, or that they are; nothing was changed.
@@ -88,8 +87,6 @@ def _carry_out(verb: Verb, found: argparse.Namespace) -> int:
         raise Failure('--all is for all tasks; it does not go with ids or filters')
     if not (narrow or found.all or verb.open):
         raise Failure(f'say which tasks: ids, filters, or --all; see torrelque {verb.name} --help')
-    if selection.status is None and not ids:
-        selection = dataclasses.replace(selection, status=verb.place)
     one = ids is not None and len({*ids}) == 1
     if not (one or found.yes or found.dry_run or may_ask(found)):
         raise Failure(
@@ -116,65 +113,63 @@ async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool)
         return await _dry_run(session, verb, selection)
     total = 1 if one else None
     if not one and (not found.yes or out.error.is_terminal):
-        counts = await _run(session, verb, selection, dry_run=True, total=None)
-        if counts is None:
+        counts, whole = await _run(session, verb, selection, dry_run=True)
+        if not whole:
             out.tell('nothing was changed')
             return Exit.INTERRUPTED
-        total = sum(outcome.matched for outcome in counts)
+        total = counts.matched
         if not total:
-            return _tell(session, verb, selection, counts)
+            return _tell(session, verb, selection, replace(counts, dry_run=False))
         if total > 1 and not found.yes and not await _agreed(session, verb, selection, counts):
             return Exit.ILL
-    so_far: dict[str, Outcome] = {}
-    outcomes = await _run(session, verb, selection, dry_run=False, total=total, so_far=so_far)
-    if outcomes is None:
-        _tell(session, verb, selection, [*so_far.values()])
+    outcome, whole = await _run(session, verb, selection, total=total)
+    code = _tell(session, verb, selection, outcome)
+    if not whole:
         out.tell('it was ended; the same command goes on with the rest')
         return Exit.INTERRUPTED
-    return _tell(session, verb, selection, outcomes)
+    return code
 
 
-async def _run(session: Session, verb: Verb, selection: Selection, *, dry_run: bool, total: int | None,
-               so_far: dict[str, Outcome] | None = None) -> list[Outcome] | None:  # fmt: skip
-    """The act in each queue; None where a signal has ended it."""
-    found, kept = session.found, {} if so_far is None else so_far
-    call = getattr(session.operator, verb.name)
-    options: dict[str, Any] = {'limit': found.limit, 'dry_run': dry_run}
-    if not dry_run:
+async def _run(
+    session: Session, verb: Verb, selection: Selection, *, dry_run: bool = False, total: int | None = None
+) -> tuple[Outcome, bool]:
+    """What the act came to, and whether no signal has ended it before."""
+    found = session.found
+    # Where nothing was told before it was ended, nothing was done.
+    queues = ', '.join(queue.name for queue in session.queues)
+    last = Outcome(verb.name, queues, 0, 0, 0, (), dry_run, False, 0.0)
+    options = {'error': found.reason} if verb is BURY else {}
+    if found.rate is not None and not dry_run:
         options['rate'] = found.rate
-    if verb.name == 'bury':
-        options['error'] = found.reason
+    doing, reached = ('looked at', _seen) if dry_run else (verb.done, _done)
+    with following(session.out, doing, total, reached) as tell:
 
-    def reached(_: Outcome) -> int:
-        return sum(outcome.seen if dry_run else outcome.done for outcome in kept.values())
+        def keep(outcome: Outcome) -> None:
+            nonlocal last
+            last = outcome
+            tell(outcome)
 
-    async def run() -> list[Outcome]:
-        left = found.limit
-        for queue in session.queues:
-            if left is not None and left <= 0:
-                break
-            with following(session.out, 'looked at' if dry_run else verb.done, total, reached) as tell:
-
-                def keep(outcome: Outcome, name: str = queue.name, tell: Callable[[Outcome], None] = tell) -> None:
-                    kept[name] = outcome
-                    tell(outcome)
-
-                kept[queue.name] = outcome = await call(
-                    selection, queue=queue.name, on_progress=keep, **{**options, 'limit': left}
-                )
-            if left is not None:
-                left -= outcome.matched if dry_run else outcome.done
-        return [*kept.values()]
-
-    return await interruptible(run())
+        call = getattr(session.operator, verb.name)
+        outcome = await interruptible(
+            call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
+        )
+    return (last, False) if outcome is None else (outcome, True)
 
 
-async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Sequence[Outcome]) -> bool:
+def _seen(outcome: Outcome) -> int:
+    return outcome.seen
+
+
+def _done(outcome: Outcome) -> int:
+    return outcome.done
+
+
+async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Outcome) -> bool:
     """Whether whoever sits there wants it."""
-    found, matched = session.found, sum(outcome.matched for outcome in counts)
-    question = f'{_how_many(selection, counts)}.  '
+    found = session.found
+    question = f'{_how_many(verb, selection, counts)}.  '
     if found.rate:
-        question += f'At {found.rate:g} a second this takes {ago(matched / found.rate)}.  '
+        question += f'At {found.rate:g} a second this takes {ago(counts.matched / found.rate)}.  '
     if await ask(session.out, f'{question}Are they to be {verb.done}?'):
         return True
     session.out.tell('nothing was changed')
@@ -184,22 +179,28 @@ async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Se
 async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:
     """Tell how many match, and some of them."""
     out = session.out
-    counts = await _run(session, verb, selection, dry_run=True, total=None)
-    if counts is None:
+    counts, whole = await _run(session, verb, selection, dry_run=True)
+    if not whole:
         return Exit.INTERRUPTED
-    examples: list[TaskView] = []
-    if any(outcome.matched for outcome in counts):
-        async for task in session.operator.tasks(selection, most=EXAMPLES):
-            examples.append(task)
+    examples = await _examples(session, verb, selection) if counts.matched else []
     if out.as_json:
-        for outcome in counts:
-            mine = [task.as_json() for task in examples if task.queue == outcome.queue]
-            out.json({**outcome.as_json(), 'examples': mine})
+        out.json({**counts.as_json(), 'examples': [task.as_json() for task in examples]})
     else:
-        out.line(f'{_how_many(selection, counts)}; nothing was changed')
+        out.line(f'{_how_many(verb, selection, counts)}; nothing was changed')
         if examples:
             out.table(COLUMNS, [_row(task) for task in examples])
-    return Exit.WELL if any(outcome.matched for outcome in counts) else Exit.ILL
+    return Exit.WELL if counts.matched else Exit.ILL
+
+
+async def _examples(session: Session, verb: Verb, selection: Selection) -> list[TaskView]:
+    most = min(EXAMPLES, session.found.limit or EXAMPLES)
+    some: list[TaskView] = []
+    places = verb.places if selection.status is None and selection.ids is None else (selection.status,)
+    for place in places:
+        if len(some) < most:
+            which = replace(selection, status=place)
+            some += [task async for task in session.operator.tasks(which, most=most - len(some))]
+    return some
 
 
 def _row(task: TaskView) -> tuple[str, ...]:
@@ -210,38 +211,22 @@ def _row(task: TaskView) -> tuple[str, ...]:
 # What is told
 
 
-def _how_many(selection: Selection, counts: Sequence[Outcome]) -> str:
-    matched, seen = sum(outcome.matched for outcome in counts), sum(outcome.seen for outcome in counts)
-    kind = f'{selection.status} ' if selection.status else ''
-    if not all(outcome.finished for outcome in counts):
-        return f'{number(matched)} {kind}tasks match, and maybe more'
-    return f'{number(matched)} of {number(seen)} {kind}tasks match'
+def _how_many(verb: Verb, selection: Selection, counts: Outcome) -> str:
+    kind = '' if selection.ids is not None else f'{selection.status or " or ".join(verb.places)} '
+    if not counts.finished:
+        return f'{number(counts.matched)} {kind}tasks match, and maybe more'
+    return f'{number(counts.matched)} of {number(counts.seen)} {kind}tasks match'
 
 
-def _tell(session: Session, verb: Verb, selection: Selection, outcomes: Sequence[Outcome]) -> int:
+def _tell(session: Session, verb: Verb, selection: Selection, outcome: Outcome) -> int:
     """Tell what became of it; the exit code."""
     out = session.out
     if out.as_json:
-        for outcome in outcomes:
-            # A count that found nothing ends the command, which was no dry run.
-            out.json(dataclasses.replace(outcome, dry_run=False))
-    done, matched = sum(outcome.done for outcome in outcomes), sum(outcome.matched for outcome in outcomes)
-    refused: dict[str, int] = {}
-    for outcome in outcomes:
+        out.json(outcome)
+    elif not outcome.matched:
+        out.line('no task matches')
+    else:
+        out.line(f'{number(outcome.done)} {verb.done}')
         for reason, many in outcome.refused:
-            refused[reason] = refused.get(reason, 0) + many
-    if not out.as_json:
-        if not matched:
-            out.line('no task matches' if selection.ids is None else 'there is no such task')
-        else:
-            out.line(f'{number(done)} {verb.done}')
-        for reason, many in sorted(refused.items()):
             out.line(f'{number(many)} not: {REASONS.get(reason, reason)}')
-    return Exit.ILL if not done or refused and selection.ids is not None else Exit.WELL
-
-
-REASONS = {
-    'not_dead': 'not dead (any more)', 'unknown': 'the queue does not know it', 'final': 'finished',
-    'lease_lost': 'not worked on (any more)', 'not_working': 'not worked on (any more)',
-}  # fmt: skip
-"""Words of the scripts."""
+    return Exit.ILL if not outcome.done or outcome.refused and selection.ids is not None else Exit.WELL

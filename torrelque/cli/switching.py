@@ -5,30 +5,15 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueLimit
 
-from .amounts import KEEP, concurrency, rate, spelt
+from .amounts import KEEP, spelt
 from .consent import answer_act, refuse_to_act
 from .failure import Exit
-from .options import seconds
 from .out import Column, ago, number
-from .session import Session, add_common, answer
+from .session import Session, answer
 
 LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
 
 # Pauses
-
-
-def add_pause_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``pause``."""
-    parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
-    parser.add_argument('--probe', metavar='TIME', type=seconds,
-        help='let one task through every so often, to see how it goes')  # fmt: skip
-    add_common(parser)
-
-
-def add_resume_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``resume``."""
-    parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
-    add_common(parser)
 
 
 def pause(found: argparse.Namespace) -> int:
@@ -87,17 +72,6 @@ def _named(queue: Torrelque, group: str | None) -> str:
 
 
 # Limits
-
-
-def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``limit``."""
-    parser.add_argument('group', metavar='GROUP', nargs='?', help='the group; else the default of all groups')
-    parser.add_argument('--concurrency', metavar='N', type=concurrency, default=KEEP,
-        help="tasks of the group that are worked on at a time; 'none' is no limit, 'default' as that of all "
-        'groups')  # fmt: skip
-    parser.add_argument('--rate', metavar='N/TIME', type=rate, default=KEEP,
-        help='starts in a time, such as 50/s, 100/m, 5/10s; none and default likewise')  # fmt: skip
-    add_common(parser)
 
 
 def limit(found: argparse.Namespace) -> int:

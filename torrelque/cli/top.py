@@ -23,10 +23,9 @@ from torrelque.operate import Outcome, Selection
 
 from .failure import Exit
 from .keys import Keys
-from .options import seconds
 from .out import number
 from .server import describe
-from .session import Session, add_common, answer, is_read_only
+from .session import Session, answer, is_read_only
 from .stats import stats
 from .topkeys import Act, Row, State, press
 from .toplook import Look
@@ -43,12 +42,6 @@ LATE = 5.0
 
 LEAST = 0.2
 """s between two questions, at the least."""
-
-
-def add_top_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument('--every', metavar='TIME', type=seconds, default=1.0, help='from one look to the next, 1s')
-    add_common(parser)
 
 
 def top(found: argparse.Namespace) -> int:
