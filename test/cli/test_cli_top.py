@@ -262,7 +262,7 @@ def test_queues_are_shown_at_80_by_24() -> None:
     lines = drawn(State(), make_look())
     assert lines[0].startswith('torrelque top  redis://localhost:6379/0')
     assert lines[2].split() == [title.rstrip('>') for title in COLUMNS['queues']]
-    assert lines[3].split() == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 3 -1 299/300'.split()
+    assert ' '.join(lines[3].split()) == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 3 -1 299/300'
     assert lines[4].split() == ['report', 'paused', '381', '2h00m', '0', '0', '0', '0', '0', '-']
     assert 'WRONGTYPE' in lines[5]
     text = '\n'.join(lines)
