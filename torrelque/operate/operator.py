@@ -286,6 +286,17 @@ class Operator:
         await self._record(one, 'sweep', '', sum(result))
         return result
 
+    async def record(self, act: str, what: str, count: int = 0, *, queue: str | None = None) -> None:
+        """Put an act on record that was done by other means than this object, such as an enqueue.
+
+        :param act: one word, such as 'enqueue'.
+        :param what: on what it was done, in words.
+        :param count: tasks that it changed.
+        :raises TorrelqueError: the operator may only read.
+        """
+        check.check_name(act, 'act')
+        await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
+
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
         stay."""
