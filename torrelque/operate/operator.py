@@ -203,8 +203,8 @@ class Operator:
         return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
 
     async def history(self, length: Duration | str = 3600, *, queue: str | None = None) -> list[Record]:
-        """Records of the last ``length`` seconds, or ``'8h'``, the oldest first: minutes up to 8 hours, else hours, up to
-        14 days.
+        """Records of the last ``length`` seconds, or of ``'8h'``, the oldest first: minutes up to 8 hours, else hours,
+        up to 14 days.
         """
         seconds = _length_of(length, 'length')
         return await records.read_history(self.queue(queue), seconds)
