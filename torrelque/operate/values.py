@@ -407,8 +407,8 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        columns = list(zip(*(totals for _, totals in self.functions), strict=True))
-        return Totals(*(sum(column) for column in columns)) if columns else Totals()
+        counted = [totals for _, totals in self.functions]
+        return Totals(*(sum(getattr(totals, field.name) for totals in counted) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,7 +322,7 @@ class Worker:
             counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each.hangs for each in held),
             current_version(), tuple(getattr(app, 'functions', ())), len(held),
             None if hearts is None else hearts.lag,
-            None if answered is None or self._slow else clock - answered, memory(),
+            None if hearts is None or answered is None or self._slow else clock - answered, memory(),
         )  # fmt: skip
 
     # Parts
