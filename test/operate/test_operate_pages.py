@@ -14,6 +14,7 @@ from support.operating import walked
 from torrelque import Torrelque
 from torrelque.operate import Operator, Page, RunningView, WorkerView, crew
 from torrelque.operate.pages import read_tasks, walk
+from torrelque.operate.places import REMEMBERED, Memory, digest
 
 WORKER = WorkerView(
     name='w', queue='', state='running', host='h', pid=1, version='1', started=1.0, seen=2e9, interval=5.0, queues=(),
@@ -56,6 +57,15 @@ async def test_pages_by_their_cursors_have_each_task_once(queue: Torrelque, most
 async def test_a_walk_gives_250_at_a_time(queue: Torrelque) -> None:
     await queue.enqueue_many(range(600))
     assert [len(part) async for part in walk(queue, 'pending')] == [250, 250, 100]
+
+
+def test_a_walk_remembers_no_more_than_it_says() -> None:
+    memory = Memory()
+    marks = [digest(b'%d' % number) for number in range(3000)]
+    assert all(memory.add(mark) for mark in marks)
+    assert len(memory.order) == len(memory.known) == REMEMBERED
+    assert not memory.add(marks[-REMEMBERED])
+    assert memory.add(marks[-REMEMBERED - 1])
 
 
 @pytest.mark.parametrize('newest_first', [False, True])
