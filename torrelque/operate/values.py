@@ -416,8 +416,8 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        columns = list(zip(*(totals for _, totals in self.functions), strict=True))
-        return Totals(*(sum(column) for column in columns)) if columns else Totals()
+        found = [totals for _, totals in self.functions]
+        return Totals(*(sum(getattr(it, field.name) for it in found) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)
