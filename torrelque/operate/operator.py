@@ -2,6 +2,7 @@
 
 import getpass
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -38,6 +39,18 @@ from .values import (
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
+
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
+
+
+def _length_of(length: Duration | str, what: str) -> float:
+    """A time of the past in seconds; a text is a number with its unit, such as ``8h``."""
+    if isinstance(length, str):
+        match = re.fullmatch(r'(\d{1,9}(?:\.\d{1,9})?)([smhd])', length, re.A)
+        if match is None:
+            raise TorrelqueValueError(f'{what} as a text is a number and s, m, h or d, such as 8h, not {length!r}')
+        length = float(match[1]) * _UNITS[match[2]]
+    return check.check_seconds(length, what, positive=True, most=HISTORY)
 
 
 def _whoever() -> str:
@@ -183,16 +196,17 @@ class Operator:
         """
         return await faults.read_errors(self.queue(queue), min(check.check_count(most, 'most'), 10_000))
 
-    async def functions(self, *, since: Duration | None = None) -> list[FunctionView]:
+    async def functions(self, *, since: Duration | str | None = None) -> list[FunctionView]:
         """Functions over the last ``since`` seconds, at most 14 days, to the hour or minute; None is since their counts
         began.  Only workers with a heartbeat count."""
-        seconds = None if since is None else check.check_seconds(since, 'since', positive=True, most=HISTORY)
+        seconds = None if since is None else _length_of(since, 'since')
         return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
 
-    async def history(self, length: Duration = 3600, *, queue: str | None = None) -> list[Record]:
-        """Records of the last ``length`` seconds, the oldest first: minutes up to 8 hours, else hours, up to 14 days.
+    async def history(self, length: Duration | str = 3600, *, queue: str | None = None) -> list[Record]:
+        """Records of the last ``length`` seconds, or of ``'8h'``, the oldest first: minutes up to 8 hours, else hours,
+        up to 14 days.
         """
-        seconds = check.check_seconds(length, 'length', positive=True, most=HISTORY)
+        seconds = _length_of(length, 'length')
         return await records.read_history(self.queue(queue), seconds)
 
     async def explain(

@@ -6,7 +6,7 @@ limit.  Ids and names are texts as they are in the server; bytes that are no UTF
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
@@ -226,6 +226,12 @@ class Page(Value):
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that were met and hold something else, so that tasks are missing."""
 
+    def __iter__(self) -> Iterator[TaskView]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
 
 @dataclass(frozen=True, slots=True)
 class GroupView(Value):
@@ -269,6 +275,12 @@ class Groups(Value):
     """How many were looked at."""
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that hold something else, so that figures are missing."""
+
+    def __iter__(self) -> Iterator[GroupView]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +384,12 @@ class Errors(Value):
     delayed: int
     """Delayed tasks that were looked at, of all; those without an error, which wait for their first time, are among
     them."""
+
+    def __iter__(self) -> Iterator[ErrorGroup]:
+        return iter(self.errors)
+
+    def __len__(self) -> int:
+        return len(self.errors)
 
 
 @dataclass(frozen=True, slots=True)
