@@ -146,7 +146,7 @@ ASKING = (
         'the command that changes it.',
         _with(_add_why), _in('.reasons', 'why')),
     Command('errors', 'what failed, grouped by error', 'Errors that are alike, and how often each came, of the newest '
-        'tasks that are dead or wait for another attempt.', _with(_add_errors), _in('.failures', 'errors')),
+        'tasks that are dead or wait for another attempt.', _with(_add_errors), _in('.errors', 'errors')),
     Command('functions', 'how often functions ran, failed, and for how long', 'What became of the attempts of each '
         'decorated function, as workers with a heartbeat have counted.',
         _with(_add_functions), _in('.listing', 'functions')),
