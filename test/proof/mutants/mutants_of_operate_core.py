@@ -1,4 +1,4 @@
-"""Hand-made faults in what a state tells of its failed attempts, of when it is due, and since when it is ready."""
+"""Hand-made faults in what a state tells of its failed attempts and of its times, and in what becomes of that."""
 
 from __future__ import annotations
 
@@ -158,6 +158,31 @@ TIMES = (
     ),
 )  # fmt: skip
 
+EXPIRY = (
+    Mutant(
+        'redriven-expired', BEYOND, 'a redriven task is dead again at once, because it was enqueued long ago',
+        (client('tasks/expiry', 'since = state.enqueue_time if redriven is None else redriven',
+                'since = state.enqueue_time'),),
+        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+    ),
+    Mutant(
+        'redriven-without-time', BEYOND, 'a redriven task of which the instant has passed can never be run',
+        (client('tasks/expiry', 'if age >= expires and not (redriven is not None and expires == 0):',
+                'if age >= expires:'),),
+        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+    ),
+    Mutant(
+        'redriven-without-end', BEYOND, 'a redriven task never expires',
+        (client('tasks/expiry', 'not (redriven is not None and expires == 0)', 'redriven is None'),),
+        ('tasks_around::test_a_redriven_task_expires_all_the_same',),
+    ),
+    Mutant(
+        'delayed-taken-for-redriven', BEYOND, 'a task has its time anew when its first delay is over',
+        (client('tasks/expiry', 'and state.history and ready > state.history[0].start else None', 'else None'),),
+        ('tasks_around::test_a_first_delay_is_part_of_the_time_of_a_task',),
+    ),
+)  # fmt: skip
+
 PLAYED = (
     Mutant(
         'played-failure-forgotten', BEYOND, 'a task of a test whose calls run at once has no failed attempts',
@@ -177,4 +202,4 @@ PLAYED = (
     ),
 )  # fmt: skip
 
-ATTEMPTS = (*FAILED, *LINES, *TIMES, *PLAYED)
+ATTEMPTS = (*FAILED, *LINES, *TIMES, *EXPIRY, *PLAYED)
