@@ -43,7 +43,7 @@ COMMANDS = (
     'stats', 'stats --history 8h', 'queues', 'queues --scan', 'tasks', 'tasks --payload', 'tasks dead', 'show a',
     'show a --payload', 'show large', 'why', 'why a', 'why --group a', 'errors', 'errors --by function',
     'errors --by group', 'functions', 'groups', 'groups x', 'workers', 'workers --lost', 'watch a', 'acts', 'check',
-    'doctor', 'show nope', 'stats --bad', 'tasks nowhere',
+    'doctor', 'show nope', 'stats nope', 'tasks nope', 'stats --history nope',
 )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def run() -> None:
             for more in ([], ['--utc'], ['--json']):
                 install(patch, operator_of(several=more == ['--utc']), found)
                 os.write(1, f'\n{MARK}{words} {" ".join(more)}\n'.encode())
-                given = [HOSTILE if word in ('nope', 'nowhere', 'x') else word for word in shlex.split(words)]
+                given = [HOSTILE if word in ('nope', 'x') else word for word in shlex.split(words)]
                 try:
                     code = main([*given, *more])
                 except SystemExit as exc:

@@ -10,14 +10,17 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from .acting import ACTING
 from .asking import ASKING
+from .clean import shown
 from .command import Command
 from .failure import Exit, Failure
 from .filters import TIMES
 from .run import add_run_arguments, run
+from .session import is_read_only
+from .viewing import VIEWING
 
 PROG = 'torrelque'
 EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"
@@ -34,6 +37,7 @@ COMMANDS = (
     ),
     *ASKING,
     *ACTING,
+    *VIEWING,
 )
 
 
@@ -51,16 +55,27 @@ class Version(argparse.Action):
         parser.exit()
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints may be shown, whatever was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain, and show the usage.
+
+        :raises SystemExit: with 2.
+        """
+        super().error(shown(message))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
-    parser = argparse.ArgumentParser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
+    parser = Parser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
     parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
     for command in COMMANDS:
-        one = commands.add_parser(
-            command.name, help=command.help, description=command.description, allow_abbrev=False
-        )
+        # Without a help a command is not listed; it is understood all the same, and says why it is refused.
+        told: dict[str, Any] = {} if command.acts and is_read_only() else {'help': command.help}
+        one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
         command.add_arguments(one)
         one.set_defaults(command=command)
     return parser
@@ -115,7 +130,7 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
     if command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
-    found.arguments = arguments
+    found.arguments, found.parser = arguments, parser
     try:
         if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:
             raise Failure(EXTRA)

@@ -94,9 +94,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument('-v', '--verbose', action='store_true', help='tell on standard error what is done')
 
 
-def is_read_only(found: argparse.Namespace) -> bool:
-    """Whether acts are refused."""
-    return bool(found.read_only) or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
+def is_read_only(found: argparse.Namespace | None = None) -> bool:
+    """Whether acts are refused: by what the parser has found, or by the environment alone."""
+    return found is not None and found.read_only or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
 
 
 def answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, several: bool = False) -> int:

@@ -44,7 +44,7 @@ def _is_of(text: str, what: str) -> bool:
 
 
 def _pause(
-    code: str, what: str, act: Act | None, probe: float | None, every: float | None, now: float, command: str
+    code: str, what: str, act: Act | None, probe: float | None, every: float | None, now: float, command: str | None
 ) -> Reason:
     text = f'the {what} is paused' + (f', by {act.who}' if act else '')
     if probe is not None and every is not None:

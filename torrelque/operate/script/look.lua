@@ -272,7 +272,8 @@ local function tell_of_member(group, order)
   tell('rated', look('ZSCORE', 'rated', group))
   local head_order = it.head and order_of(it.head)
   local before = order and count('ZCOUNT', key, '-inf', string.format('(%.17g', order)) or 0
-  tell('index', before + (head_order and order and head_order < order and 1 or 0))
+  local index = before + (head_order and order and head_order < order and 1 or 0)
+  tell('index', index)
   if not it.head or it.shut or it.dry or it.slots > it.limit then
     return
   end
@@ -287,7 +288,7 @@ local function tell_of_member(group, order)
   end
   tell('at', at)
   if not simple then
-    try(it.head == id and before == 0 and at or turns)
+    try(index == 0 and at or turns)
   end
 end
 
