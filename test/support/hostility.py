@@ -1,4 +1,4 @@
-"""All commands that look, on values of which each field is hostile, one after the other in the terminal of this process.
+"""All commands that look, on values of which each field is hostile, one after the other in this process.
 
 ``python -m support.hostility`` is what `test_cli_hostile` runs in a pseudo-terminal.
 """
@@ -50,7 +50,8 @@ COMMANDS = (
 def operator_of(several: bool) -> MadeOperator:
     """An operator whose answers are hostile."""
     error = 'Traceback:\n' + HOSTILE + '\n  KeyError: ' + HOSTILE
-    large = {'error': 'e' * LARGE, 'payload': HOSTILE * (LARGE // len(HOSTILE)), 'raw': None, 'result': 'r' * LARGE}
+    whole = HOSTILE * (LARGE // len(HOSTILE))
+    large: dict[str, Any] = {'error': 'e' * LARGE, 'payload': whole, 'raw': None, 'result': 'r' * LARGE}
     tasks = [*_tasks('a', error), next(_tasks('large', **large))]
     states = [_state(TorrelqueTaskStatus.WORKING), _state(TorrelqueTaskStatus.COMPLETED)]
     overviews = [
@@ -74,8 +75,8 @@ def _tasks(task_id: str, error: Any, **given: Any) -> Iterator[TaskView]:
         first = status == TorrelqueTaskStatus.PENDING
         given = {'history': (Attempt(2**63, NOW, NOW, HOSTILE),), 'error': error, **given}
         name = {'id': task_id} if first else {}
-        broken = {'broken': HOSTILE if status is None else None}
-        yield hostile(TaskView, status=status, **name, **broken, **given)
+        broken = HOSTILE if status is None else None
+        yield hostile(TaskView, **{**given, **name, 'status': status, 'broken': broken})
 
 
 def _state(status: TorrelqueTaskStatus) -> TorrelqueTaskState:

@@ -140,7 +140,8 @@ ASKING = (
         'decorated function, as workers with a heartbeat have counted.',
         _with(_add_functions), of_module('.listing', 'functions')),
     Command('groups', 'groups of tasks: what waits, what limits them',
-        'The first groups by what waits, after a look at all of them.', _with(_add_groups), of_module('.listing', 'groups')),
+        'The first groups by what waits, after a look at all of them.',
+        _with(_add_groups), of_module('.listing', 'groups')),
     Command('workers', 'which workers live, and what they have in hand',
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',
@@ -151,7 +152,8 @@ ASKING = (
     Command('acts', 'who did what to the queue', 'The last 500 acts of operators, the newest first.',
         _with(), of_module('.listing', 'acts')),
     Command('check', 'whether all is well, by the exit code', 'Ends with 0 where all is well, and else with 1 and a '
-        'line for whatever is wrong: for monitoring, and for scripts.', _with(_add_check), of_module('.checking', 'check')),
+        'line for whatever is wrong: for monitoring, and for scripts.',
+        _with(_add_check), of_module('.checking', 'check')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '
         'wrong.', _with(), of_module('.checking', 'doctor')),
