@@ -205,9 +205,14 @@ async def _note(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> Non
 async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
     if found.app is not None:
-        client = _find_app(found).queues[0].client
-        await _check_reached(client)
-        yield client
+        app = _find_app(found)
+        client = app.queues[0].client
+        try:
+            await _check_reached(client)
+            yield client
+        finally:
+            if (close := getattr(app, 'aclose', None)) is not None:
+                await close()
         return
     from torrelque.tasks.address import close_client
 
