@@ -46,9 +46,7 @@ ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
-    *CARRYING, *MAKING,
-    *OPERATE_READ,
-    *CARRYING, *MAKING, *ATTEMPTS,
+    *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
