@@ -18,9 +18,10 @@ _old: WeakKeyDictionary[Torrelque, bool] = WeakKeyDictionary()
 
 @functools.cache
 def load(name: str) -> tuple[str, str]:
-    """The text of a script, behind what all of them begin with, and its digest."""
+    """The text of a script, behind what all of them begin with, without lines that are comments; and its digest."""
     folder = importlib.resources.files('torrelque.operate') / 'script'
-    text = ''.join((folder / f'{file}.lua').read_text('utf-8') for file in ('_begin', name))
+    lines = ''.join((folder / f'{file}.lua').read_text('utf-8') for file in ('_begin', name)).splitlines(True)
+    text = ''.join(line for line in lines if not line.lstrip().startswith('--'))
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
@@ -36,10 +37,10 @@ async def ask(queue: Torrelque, name: str, *args: str | bytes | float) -> Any:
     try:
         return await queue.command(f'EVALSHA{suffix}', digest, *rest)
     except TorrelqueServerError as exc:
-        message = exc.args[0] if exc.args else ''
-        if 'NOSCRIPT' in str(message):
+        message = str(exc)
+        if 'NOSCRIPT' in message:
             return await queue.command(f'EVAL{suffix}', text, *rest)
-        if not suffix or 'unknown command' not in str(message).lower():
+        if not suffix or 'unknown command' not in message.lower():
             raise
     _old[queue] = True
     return await ask(queue, name, *args)

@@ -1,7 +1,11 @@
 """Why a task, a group or a queue does not move: one look at the server, the workers' hearts, then the reasons."""
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTaskStatus
 
+from . import hands, obstacles, reasons, remedies
+from .ahead import ahead_of, pending_of
+from .holding import Crew, find_holders, read_crew
+from .looking import Seen, look, number, seconds, text
 from .values import Reason
 
 CODES = (
@@ -12,5 +16,125 @@ CODES = (
 
 
 async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> list[Reason]:
-    """Reasons, the decisive one first; () where a claim made now would give the task."""
-    raise NotImplementedError
+    """Reasons, the decisive one first; [] where a claim made now would give the task, and somebody is there for it."""
+    seen = await look(queue, task_id, group)
+    crew = await read_crew(seen)
+    if seen.id is not None:
+        found = await _of_task(seen, crew)
+    elif group is not None:
+        found = await _of_idle_group(seen, crew)
+    else:
+        found = await _of_queue(seen, crew)
+    return sorted([*reasons.of_keys(seen), *found], key=lambda reason: CODES.index(reason.code))
+
+
+async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
+    found = reasons.of_state(seen, crew)
+    if not found:
+        in_the_way = await obstacles.of_group(seen, crew) if seen.group is not None else []
+        others = await obstacles.of_others(seen)
+        first = not in_the_way and not others and not ahead_of(seen).most
+        pauses = await obstacles.of_pauses(seen, first)
+        return [*pauses, *in_the_way, *others, *hands.of_workers(seen, crew)]
+    if found[0].code in ('delayed', 'retry', 'overdue') and seen.status == TorrelqueTaskStatus.DELAYED:
+        # What stands in its way once it is due.
+        found += await obstacles.of_pauses(seen, first=False)
+    if found[0].code == 'overdue':
+        found += hands.of_workers(seen, crew)
+    return found
+
+
+async def _of_idle_group(seen: Seen, crew: Crew) -> list[Reason]:
+    """Why a group does not move of which nothing is pending."""
+    group, later = seen.group, int(number(seen.raw['later']) or 0)
+    assert group is not None
+    found = []
+    if group.slots:
+        slots = f'{group.slots} {"is" if group.slots == 1 else "are"}'
+        words = f'none of its tasks is pending: {slots} worked on, or delayed for a retry'
+        found.append(Reason('working', words, count=group.slots, holders=await find_holders(seen, crew)))
+    if later:
+        words = f'none of its tasks is pending: {later} {"waits" if later == 1 else "wait"} for a first time'
+        found.append(Reason('delayed', words, count=later))
+    return found or [Reason('unknown', 'the group has no tasks')]
+
+
+# The queue
+
+
+async def _of_queue(seen: Seen, crew: Crew) -> list[Reason]:
+    pending = pending_of(seen)
+    movable = pending > 0 and _may_move(seen)
+    found = await obstacles.of_pauses(seen, first=movable)
+    if not movable:
+        found += _of_unswept(seen)
+        found += _of_groups(seen) if pending else _of_nothing_pending(seen)
+    if movable or any(reason.code == 'overdue' for reason in found):
+        found += hands.of_workers(seen, crew)
+    return found
+
+
+def _may_move(seen: Seen) -> bool:
+    """Whether a claim would give something, if nothing is paused as a whole."""
+    if seen.count('plain') > seen.count('holes') or seen.count('ranked'):
+        return True
+    if seen.raw['simple']:
+        return seen.count('turns') > 0
+    return seen.count('going') > 0 or seen.count('tried') < seen.count('turns')
+
+
+def _of_unswept(seen: Seen) -> list[Reason]:
+    first = [seen.told(name) for name in ('first_working', 'first_delayed', 'first_rated')]
+    since = min((instant for instant in first if instant is not None), default=None)
+    if since is None or since > seen.now:
+        return []
+    words = f'something is due, {reasons.WAITING}'
+    return [Reason('overdue', words, since=since, command=remedies.command(seen.queue, 'sweep'))]
+
+
+def _of_nothing_pending(seen: Seen) -> list[Reason]:
+    found = []
+    if count := seen.count('working'):
+        words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} worked on'
+        found.append(Reason('working', words, until=seen.told('first_working'), count=count))
+    if count := seen.count('delayed'):
+        words = f'nothing is pending: {count:,} {"task waits" if count == 1 else "tasks wait"} for a time'
+        found.append(Reason('delayed', words, until=seen.told('first_delayed'), count=count))
+    if not found and (count := seen.count('dead')):
+        words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
+        found.append(Reason('dead', words, count=count, command=None))
+    return found or [Reason('unknown', 'the queue has no tasks')]
+
+
+_WHY = {
+    'shut': ('group-paused', 'is paused', 'are paused'),
+    'full': ('at-limit', 'is at its limit', 'are at their limits'),
+    'dry': ('no-token', 'has used up its rate', 'have used up their rates'),
+    'free': ('overdue', 'may go on, and nobody has seen to it', 'may go on, and nobody has seen to them'),
+}
+"""What a group that does not go on is told to be by the script, and what it is in words, one and several."""
+
+
+def _of_groups(seen: Seen) -> list[Reason]:
+    """Why no group goes on, by some groups: those that have tasks which are pending."""
+    told = [(text(group), why.decode(), seconds(at), waits or head) for group, waits, head, why, at in seen.raw['some']]
+    some = [(group, why, at) for group, why, at, waits in told if waits]
+    found = []
+    for why, (code, one, several) in _WHY.items():
+        names = [group for group, because, _ in some if because == why]
+        if not names:
+            continue
+        shown = ', '.join(names[:5]) + (', and others' if len(names) > 5 else '')
+        which = 'a group' if len(names) == 1 else f'{len(names)} groups'
+        words = f'only groups have tasks that are pending, and {which} {one if len(names) == 1 else several}: {shown}'
+        until = min((at for _, because, at in some if because == why and at is not None), default=None)
+        found.append(Reason(code, words, until=until, count=len(names), command=_remedy(seen, why, names)))
+    return found
+
+
+def _remedy(seen: Seen, why: str, names: list[str]) -> str | None:
+    if why == 'free':
+        return remedies.command(seen.queue, 'sweep')
+    if why == 'shut' and len(names) == 1:
+        return remedies.command(seen.queue, 'resume', group=names[0])
+    return remedies.command(seen.queue, 'why', group=names[0])

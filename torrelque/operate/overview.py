@@ -1,17 +1,172 @@
 """The figures of a queue at one moment: one script, whose cost does not grow with the queue, and the hearts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueServerError
 
+from . import crew
+from .asking import ask
+from .reading import instant_of, probe_of, text_of
 from .values import Overview
+
+_CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
+_COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
+_NEEDS = {
+    'tasks': ('tasks',),
+    'pending': ('tasks', 'working', 'delayed', 'dead'),
+    'working': ('working',),
+    'delayed': ('delayed',),
+    'dead': ('dead',),
+    'ready': ('pending', 'holes', 'priority', 'heads'),
+    'priority': ('priority',),
+    'groups': ('groups',),
+    'rated': ('rated',),
+    'paused': ('paused',),
+    'probe': ('paused', 'probes'),
+    'paused_groups': ('paused',),
+    'oldest_dead': ('dead',),
+    'newest_dead': ('dead',),
+    'next_delayed': ('delayed',),
+    'overdue': ('delayed',),
+    'overdue_leases': ('working',),
+}
+"""Figures that are exact, with short names of the keys that they are made of."""
+
+
+class Figures(NamedTuple):
+    """The reply of the script."""
+
+    now: float
+    broken: tuple[str, ...]
+    beating: bool
+    """Whether any worker has a heartbeat."""
+    tasks: int
+    working: int
+    delayed: int
+    dead: int
+    priority: int
+    length: int
+    """Of the list of plain tasks."""
+    holes: int
+    heads: int
+    groups: int
+    rated: int
+    paused: int
+    """Groups that are paused, the queue itself counted as one."""
+    halted: bool
+    overdue: int
+    overdue_leases: int
+    probe: bytes | None
+    oldest: bytes | None
+    looked_at: int
+    first_dead: bytes | None
+    last_dead: bytes | None
+    first_delayed: bytes | None
+
+    @property
+    def pending(self) -> int:
+        """Tasks that are in no other place."""
+        return max(0, self.tasks - self.working - self.delayed - self.dead)
+
+    @property
+    def ready(self) -> int:
+        """Plain tasks, those with a priority, heads of groups."""
+        return max(0, self.length - self.holes) + self.priority + self.heads
+
+    def count(self, place: str) -> int:
+        """How many tasks are in a place, holes of lists counted."""
+        if place in ('turns', 'group', 'orphaned'):
+            grouped = max(0, self.pending - max(0, self.length - self.holes) - self.priority)
+            return {'turns': self.heads, 'group': grouped, 'orphaned': self.working}[place]
+        found: int = getattr(self, place)
+        return found
+
+
+async def read_figures(queue: Torrelque) -> Figures:
+    """The figures of one queue, without hearts."""
+    now, broken, beating, *rest = await ask(queue, 'overview')
+    names = tuple(sorted(text_of(name) for name in broken))
+    figures = Figures(int(now) / 1000, names, bool(beating), *rest)
+    return figures._replace(halted=bool(figures.halted))
 
 
 async def read_overview(queue: Torrelque) -> Overview:
-    """The overview of one queue."""
-    raise NotImplementedError
+    """The overview of one queue; one that the server refuses has an ``error``."""
+    try:
+        figures = await read_figures(queue)
+    except TorrelqueServerError as exc:
+        return _make(queue.name, {}, error=str(exc))
+    broken = list(figures.broken)
+    values: dict[str, Any] = {
+        'server_time': figures.now,
+        'paused': figures.halted,
+        'probe': probe_of(figures.probe, figures.now) if figures.halted else None,
+        'paused_groups': max(0, figures.paused - figures.halted),
+        'oldest': instant_of(figures.oldest),
+        'oldest_dead': instant_of(figures.first_dead),
+        'newest_dead': instant_of(figures.last_dead),
+        'next_delayed': instant_of(figures.first_delayed),
+        'overdue': figures.overdue,
+        'overdue_leases': figures.overdue_leases,
+        **{name: getattr(figures, name) for name in _COUNTS if name != 'paused_groups'},
+    }
+    exact = [name for name, keys in _NEEDS.items() if not set(keys) & set(broken)]
+    if figures.looked_at >= figures.pending and not broken:
+        exact.append('oldest')
+    if figures.beating:
+        try:
+            values |= await _count_workers(queue)
+        except TorrelqueServerError:
+            broken.append('workers')
+    values |= {'exact': tuple(exact), 'broken': tuple(broken)}
+    return _make(queue.name, values)
+
+
+def _make(name: str, values: dict[str, Any], error: str | None = None) -> Overview:
+    none: dict[str, Any] = dict.fromkeys((*_COUNTS, *_CREW, 'overdue', 'overdue_leases'), 0)
+    none |= dict.fromkeys(('probe', 'oldest', 'oldest_dead', 'newest_dead', 'next_delayed'))
+    none |= {'server_time': 0.0, 'paused': False, 'exact': (), 'broken': ()}
+    return Overview(queue=name, error=error, **{**none, **values})
+
+
+async def _count_workers(queue: Torrelque) -> dict[str, int]:
+    workers = await crew.read_workers(queue, running=False)
+    live = [worker for worker in workers if worker.state != 'lost']
+    return {
+        'workers': len(live),
+        'lost': len(workers) - len(live),
+        'stuck': sum(worker.state == 'stuck' for worker in live),
+        'slots': sum(worker.concurrency for worker in live),
+        'busy': sum(worker.busy for worker in live),
+    }
 
 
 def add(overviews: Sequence[Overview]) -> Overview:
-    """Several queues as one."""
-    raise NotImplementedError
+    """Several queues as one.  Where one has an error, the figures are those of the others, and none is exact."""
+    if len(overviews) == 1:
+        return overviews[0]
+    fine = [one for one in overviews if one.error is None]
+    errors = [one.error for one in overviews if one.error is not None]
+
+    def first(name: str, which: Any = min) -> float | None:
+        found: Iterable[float | None] = [getattr(one, name) for one in fine]
+        return which((it for it in found if it is not None), default=None)  # type: ignore[no-any-return]
+
+    return Overview(
+        queue=', '.join(one.queue for one in overviews),
+        server_time=max((one.server_time for one in fine), default=0.0),
+        paused=any(one.paused for one in fine),
+        probe=first('probe'),
+        oldest=first('oldest'),
+        oldest_dead=first('oldest_dead'),
+        newest_dead=first('newest_dead', max),
+        next_delayed=first('next_delayed'),
+        exact=tuple(name for name in (*_NEEDS, 'oldest') if not errors and all(name in one.exact for one in fine)),
+        broken=tuple(f'{one.queue}: {name}' for one in fine for name in one.broken),
+        error='; '.join(errors) or None,
+        **{
+            name: sum(getattr(one, name) for one in fine)
+            for name in (*_COUNTS, *_CREW, 'overdue', 'overdue_leases')
+        },
+    )

@@ -1,0 +1,71 @@
+"""Reasons that lie in the workers, as far as hearts tell: nobody is there, knows the function, or has a place free."""
+
+from .holding import Crew, function_of
+from .looking import Seen
+from .reasons import UNSEEN
+from .values import Holder, Reason, WorkerView
+
+KNOWN = 100
+"""Names of functions that a heart tells at the most."""
+LONGEST = 3
+"""Tasks in hand that are told of, the longest."""
+
+
+def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
+    """Why nobody takes what could be taken."""
+    serving = [worker for worker in crew.live if worker.state != 'stopping']
+    if not serving:
+        return [_nobody(seen, crew)]
+    reasons = []
+    function = function_of(seen.queue, seen.raw.get('payload'))
+    if function is not None and not any(_may_know(worker, function) for worker in serving):
+        text = f'no worker that lives knows its function, {function} ({UNSEEN})'
+        names = tuple(worker.name for worker in serving)
+        reasons.append(Reason('not-known', text, count=len(serving), workers=names))
+    busy = [worker for worker in serving if worker.state != 'stuck' and _taken(worker) >= worker.concurrency]
+    stuck = [worker for worker in serving if worker.state == 'stuck']
+    if len(busy) + len(stuck) == len(serving):
+        reasons += ([_busy(crew, busy)] if busy else []) + ([_stuck(stuck)] if stuck else [])
+    return reasons
+
+
+def _may_know(worker: WorkerView, function: str) -> bool:
+    return not worker.functions or function in worker.functions or len(worker.functions) >= KNOWN
+
+
+def _taken(worker: WorkerView) -> int:
+    return worker.busy + worker.hanging
+
+
+def _nobody(seen: Seen, crew: Crew) -> Reason:
+    if crew.live:
+        text, names = 'all workers that live are stopping', tuple(worker.name for worker in crew.live)
+    else:
+        text, names = 'no worker lives that has a heartbeat', tuple(worker.name for worker in crew.lost)
+        if names:
+            text += f'; {len(names)} {"was" if len(names) == 1 else "were"} lost'
+    # Whoever waits takes the ring from the bell at once.
+    text += '; nobody waits for tasks either: the bell rings' if seen.raw['rung'] else f' ({UNSEEN})'
+    since = max((worker.seen for worker in crew.lost), default=None)
+    return Reason('no-worker', text, since=since, count=len(crew.live), workers=names)
+
+
+def _busy(crew: Crew, busy: list[WorkerView]) -> Reason:
+    slots, taken = sum(worker.concurrency for worker in busy), sum(map(_taken, busy))
+    names = {worker.name for worker in busy}
+    running = [(task.since, worker.name, task) for worker, task in crew.running() if worker.name in names]
+    holders = tuple(
+        Holder(task.id, 'working', task.name or None, name, since, None, None, None)
+        for since, name, task in sorted(running, key=lambda one: one[:2])[:LONGEST]
+    )
+    text = f'all workers are busy: {min(taken, slots)} of {slots} tasks that they can have in hand'
+    return Reason(
+        'all-busy', text, count=min(taken, slots), limit=float(slots), holders=holders, workers=tuple(sorted(names))
+    )
+
+
+def _stuck(stuck: list[WorkerView]) -> Reason:
+    text = 'workers live and take nothing'
+    why = sorted({worker.why for worker in stuck if worker.why})
+    text += f': {"; ".join(why)}' if why else ''
+    return Reason('stuck', text, count=len(stuck), workers=tuple(worker.name for worker in stuck))

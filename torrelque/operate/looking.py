@@ -1,0 +1,149 @@
+"""One look at the server: all that tells why a task, a group or the queue does not move, at one moment."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from torrelque import Torrelque, TorrelqueTaskStatus
+
+from .asking import ask
+
+RIGHT, LEFT = 10_000, 2_000
+"""Ids of a list that are looked at from its right end, where claims take from, and from its left one."""
+HEADS = 100
+"""Heads of groups that are tried at the most."""
+PAYLOAD = 65_536
+"""Bytes of a payload that is read for the name of its function."""
+
+_FIELDS = (
+    'status', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'last_requeue_time', 'ready_time',
+    'release_time', 'order', 'group', 'priority', 'error',
+)  # fmt: skip
+"""Fields of a state, in the order in which the script reads them."""
+TOLERATED = frozenset({'limits', 'probes'})
+"""Keys of which the core takes anything else as if it were not there, so that claims go on."""
+
+
+def text(value: bytes) -> str:
+    """An id or a name as a text; bytes that are no UTF-8 stand in it as surrogates."""
+    return value.decode('utf-8', 'surrogateescape')
+
+
+def number(value: Any) -> float | None:
+    """A number that the server gave, None where it is none."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def seconds(value: Any) -> float | None:
+    """An instant or a duration of the server (ms) in seconds."""
+    found = number(value)
+    return None if found is None else found / 1000
+
+
+@dataclass(frozen=True)
+class GroupSeen:
+    """A group at that moment."""
+
+    name: str
+    slots: int
+    limit: float
+    own_limit: bool
+    rate: tuple[float, float] | None
+    """So many starts in so many seconds."""
+    own_rate: bool
+    dry: bool
+    """Whether it has no token."""
+    token_at: float | None
+    """When it gets its next token, where it is dry."""
+    halted: bool
+    """Whether it is paused by its name."""
+    shut: bool
+    """Whether it is paused, and no probe may go now."""
+    opens: float | None
+    """When its next probe may go."""
+    every: float | None
+    head: str | None
+    rated: float | None
+    """When it is to be looked at, because a token or a probe is due."""
+    index: int
+    """Tasks of the group that go before the one that was asked for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look saw.  Instants are in seconds."""
+
+    queue: Torrelque
+    id: str | None
+    """The task that was asked for; of a group, its next."""
+    now: float
+    raw: dict[str, Any]
+    """All that the script told, by its names."""
+    group: GroupSeen | None
+    broken: tuple[str, ...]
+    """Short names of keys that hold something else, so that claims fail."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """Fields of the task's state; empty where it has none."""
+
+    @property
+    def status(self) -> TorrelqueTaskStatus | None:
+        """The task's status; None where it cannot be read."""
+        try:
+            return TorrelqueTaskStatus(int(self.state['status']))
+        except (KeyError, ValueError):
+            return None
+
+    def instant(self, name: str) -> float | None:
+        """A field of the state that is an instant or a duration, in seconds."""
+        return seconds(self.state.get(name))
+
+    def count(self, name: str) -> int:
+        """A figure of the queue."""
+        return int(self.raw[name] or 0)
+
+    def told(self, name: str) -> float | None:
+        """An instant that the script told, in seconds."""
+        return seconds(self.raw.get(name))
+
+    @property
+    def attempts(self) -> int:
+        """How often the task was handed out."""
+        return int(number(self.state.get('dequeue_count')) or 0)
+
+    @property
+    def lease(self) -> float:
+        """Length of the task's lease."""
+        return self.instant('timeout') or 300.0
+
+    @property
+    def error(self) -> str | None:
+        """The task's last error."""
+        found = self.state.get('error')
+        return None if found is None else found.decode('utf-8', 'backslashreplace')
+
+
+def _group(raw: dict[str, Any]) -> GroupSeen | None:
+    if raw.get('group') is None:
+        return None
+    starts, period = number(raw['starts']), seconds(raw['period'])
+    return GroupSeen(
+        text(raw['group']), int(raw['slots']), number(raw['limit']) or math.inf, bool(raw['own_limit']),
+        None if starts is None or period is None else (starts, period), bool(raw['own_rate']), bool(raw['dry']),
+        seconds(raw['token_at']), bool(raw['halted']), bool(raw['shut']), seconds(raw['opens']), seconds(raw['every']),
+        None if raw['head'] is None else text(raw['head']), seconds(raw.get('rated')), int(raw.get('index') or 0),
+    )  # fmt: skip
+
+
+async def look(queue: Torrelque, task_id: str | None, group: str | None) -> Seen:
+    """Look at a task, at a group and its next task, or at the queue."""
+    words = [(word or '').encode('utf-8', 'surrogateescape') for word in (task_id, group)]
+    reply = await ask(queue, 'look', *words, RIGHT, LEFT, HEADS, PAYLOAD)
+    raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    next_id = text(raw['next']) if raw.get('next') else None
+    known = raw.get('state') or []
+    state = dict(zip(_FIELDS, known, strict=True)) if len(known) == len(_FIELDS) and known[0] is not None else {}
+    broken = tuple(name for name in map(text, raw['broken']) if name not in TOLERATED and not name.startswith('task:'))
+    return Seen(queue, task_id or next_id, raw['now'] / 1000, raw, _group(raw), broken, state)

@@ -1,0 +1,327 @@
+-- All that tells why a task, a group or the queue does not move, at one moment.
+--
+-- ARGV   id ('' is none), group (with an id '', the task is the next of this group; both '' is the queue),
+--        ids of a list that are looked at from its right end, and from its left one, heads that are tried at the most,
+--        bytes of a payload at the most
+-- Reply  name and value by turns; what is not there is nil, and numbers with a fraction are texts
+local id, name = ARGV[1], ARGV[2]
+local right, left, most_heads, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local PENDING = '0'
+local limits, probes = base .. 'limits', base .. 'probes'
+local reply = {'now', now}
+
+local function tell(what, value)
+  reply[#reply + 1], reply[#reply + 2] = what, value or false
+end
+
+local function count(command, key, ...)
+  return look(command, key, ...) or 0
+end
+
+local function first(key)
+  return (look('ZRANGE', key, 0, 0, 'WITHSCORES') or {})[2]
+end
+
+-- The core reads limits, probes and buckets as these do: what holds something else, or cannot be read, is not there.
+
+local function decode(text, limit, rate)
+  local fine, value = pcall(cjson.decode, text or '')
+  if not fine or type(value) ~= 'table' then
+    return limit, rate
+  end
+  if type(value.concurrency) == 'number' then
+    limit = value.concurrency > 0 and value.concurrency or math.huge
+  end
+  if type(value.rate) == 'table' then
+    local starts, period = tonumber(value.rate[1]) or 0, tonumber(value.rate[2]) or 0
+    rate = starts >= 1 and starts < 2 ^ 53 and period > 0 and period <= 1e13 and {starts, period} or rate
+  elseif value.rate == 0 then
+    rate = false
+  end
+  return limit, rate
+end
+
+local function probe_of(name)
+  local text = redis.pcall('HGET', probes, name)
+  local instant, every = string.match(type(text) == 'string' and text or '', '^(%d+) ([1-9]%d*)$')
+  instant, every = tonumber(instant), tonumber(every)
+  if instant and instant - every > now then
+    instant = now
+  end
+  return instant, every
+end
+
+local function limits_of(group, limit, rate)
+  local text = redis.pcall('HGET', limits, group)
+  return decode(type(text) == 'string' and text or '', limit, rate)
+end
+
+local any_limits = redis.call('EXISTS', limits, base .. 'paused') > 0
+local default_limit, default_rate = math.huge, false
+if any_limits then
+  default_limit, default_rate = limits_of('', math.huge, false)
+end
+
+local function tokens_of(group, rate)
+  local text, starts, period = redis.pcall('GET', base .. 'rate:' .. group), unpack(rate)
+  local rest, since = string.match(type(text) == 'string' and text or '', '^(%S+) (%d+)$')
+  rest, since = math.max(0, tonumber(rest) or starts), math.min(tonumber(since) or now, now)
+  return math.min(starts, rest + (now - since) * starts / period)
+end
+
+-- What a group has, and whether it may go on.
+local function view(group)
+  local it = {slots = tonumber(look('HGET', 'groups', group) or '0') or 0, head = look('HGET', 'heads', group)}
+  it.limit, it.rate = default_limit, default_rate
+  if any_limits then
+    local limit, rate = limits_of(group)
+    it.own_limit, it.own_rate = limit ~= nil, rate ~= nil
+    it.limit = limit or default_limit
+    if rate ~= nil then
+      it.rate = rate
+    end
+    it.halted = count('SISMEMBER', 'paused', group) == 1
+  end
+  if it.halted then
+    it.opens, it.every = probe_of(group)
+  end
+  it.shut = it.halted and not (it.opens and it.opens <= now)
+  if it.rate then
+    it.tokens = tokens_of(group, it.rate)
+    it.dry = it.tokens < 1 - 1e-9
+    it.token_at = now + math.max(1, math.ceil((1 - it.tokens) * it.rate[2] / it.rate[1]))
+  end
+  return it
+end
+
+local function tell_group(group, it)
+  tell('group', group)
+  tell('slots', it.slots)
+  tell('limit', string.format('%.17g', it.limit))
+  tell('own_limit', it.own_limit)
+  tell('starts', it.rate and string.format('%.17g', it.rate[1]))
+  tell('period', it.rate and string.format('%.17g', it.rate[2]))
+  tell('own_rate', it.own_rate)
+  tell('tokens', it.tokens and string.format('%.17g', it.tokens))
+  tell('dry', it.dry)
+  tell('token_at', it.token_at)
+  tell('halted', it.halted)
+  tell('shut', it.shut)
+  tell('opens', it.opens)
+  tell('every', it.every)
+  tell('head', it.head)
+end
+
+-- Heads in the order in which claims pop them.  Where `turns` is lost, the next claim pushes those that it finds first.
+local turns = count('LLEN', 'turns')
+local lost_turns = redis.call('EXISTS', base .. 'turns') == 0 and redis.call('EXISTS', base .. 'heads') == 1
+
+local function next_heads(number)
+  local popped, items = {}, nil
+  if lost_turns then
+    items = (look('HSCAN', 'heads', 0, 'COUNT', 100) or {false, {}})[2]
+    for j = 2, #items, 2 do
+      popped[#popped + 1] = items[j]
+    end
+    return popped
+  end
+  items = number > 0 and look('LRANGE', 'turns', -number, -1) or {}
+  for j = #items, 1, -1 do
+    popped[#popped + 1] = items[j]
+  end
+  return popped
+end
+
+-- Whether a claim that pops this id hands a task of its group out.
+local function would_go(head)
+  local known = redis.pcall('HMGET', state .. head, 'status', 'group')
+  if known.err or known[1] ~= PENDING or not known[2] then
+    return false
+  end
+  local it = view(known[2])
+  if it.head ~= head and (it.head or look('HGET', 'holders', head) ~= known[2]) then
+    return false
+  end
+  return not it.shut and not it.dry and it.slots <= it.limit and count('HEXISTS', 'tasks', head) == 1
+end
+
+-- How many of the next heads would go, and how many were tried: ten that would are enough to know.
+local function try(number)
+  local going, tried = 0, 0
+  for _, head in ipairs(next_heads(math.min(number, most_heads))) do
+    if tried == number or going == 10 then
+      break
+    end
+    tried = tried + 1
+    going = going + (would_go(head) and 1 or 0)
+  end
+  tell('going', going)
+  tell('tried', tried)
+end
+
+-- Where an id is in a list, from its right end; nil where it was not met.
+local function place_in(key, length, wanted)
+  local found = look('LPOS', key, wanted, 'RANK', -1, 'MAXLEN', right)
+  if not found and length > right and left > 0 then
+    found = look('LPOS', key, wanted, 'MAXLEN', left)
+  end
+  return found and length - 1 - found
+end
+
+-- The queue
+
+local tasks, working, delayed = count('HLEN', 'tasks'), count('ZCARD', 'working'), count('ZCARD', 'delayed')
+local plain, holes, ranked = count('LLEN', 'pending'), count('SCARD', 'holes'), count('ZCARD', 'priority')
+local headed = count('HLEN', 'heads')
+tell('tasks', tasks)
+tell('working', working)
+tell('delayed', delayed)
+tell('dead', count('ZCARD', 'dead'))
+tell('plain', plain)
+tell('holes', holes)
+tell('ranked', ranked)
+tell('urgent', ranked > 0 and count('ZCOUNT', 'priority', '-inf', '(0') or 0)
+turns = lost_turns and headed or turns
+tell('turns', turns)
+tell('groups', count('HLEN', 'groups'))
+-- Each id in `turns` is a head that goes: no pause, no limit, and no hole.
+local simple = not any_limits and not lost_turns and turns == headed
+tell('simple', simple)
+tell('bit', (tonumber(look('GET', 'seq') or '0') or 0) % 2)
+tell('rung', redis.call('EXISTS', base .. 'bell') == 1)
+tell('stopped', count('SISMEMBER', 'paused', '') == 1)
+tell('paused', count('SCARD', 'paused'))
+local probe_at, probe_every = probe_of('')
+tell('probe', probe_at)
+tell('probe_every', probe_every)
+tell('first_working', first('working'))
+tell('first_delayed', first('delayed'))
+tell('first_rated', first('rated'))
+tell('workers', redis.call('EXISTS', base .. 'workers') == 1)
+tell('acts', redis.call('EXISTS', base .. 'acts') == 1)
+tell('totals', redis.call('EXISTS', base .. 'totals') == 1)
+
+-- The group that was asked for, and its next task
+
+local function order_of(one)
+  local found = redis.pcall('HGET', state .. one, 'order')
+  return tonumber(type(found) == 'string' and found or nil)
+end
+
+local asked = id == '' and name ~= '' and view(name)
+if asked then
+  local next = look('ZRANGE', 'group:' .. name, 0, 0, 'WITHSCORES') or {}
+  id = asked.head or next[1] or ''
+  if asked.head and next[1] and tonumber(next[2]) <= (order_of(asked.head) or -math.huge) then
+    id = next[1]
+  end
+  tell('next', id)
+  tell('waiting', count('ZCARD', 'group:' .. name) + (asked.head and 1 or 0))
+  tell('later', look('HGET', 'later', name))
+  if id == '' then
+    tell_group(name, asked)
+  end
+end
+
+-- The task
+
+local known = nil
+if id ~= '' then
+  known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
+    'last_requeue_time', 'ready_time', 'release_time', 'order', 'group', 'priority', 'error')
+  if known.err then
+    tell('spoilt', true)
+    known = {false}
+  end
+  tell('state', known)
+  tell('left', redis.call('PTTL', state .. id))
+  local size = look('HSTRLEN', 'tasks', id)
+  tell('payload', size and size <= most_bytes and look('HGET', 'tasks', id))
+  tell('stored', count('HEXISTS', 'tasks', id) == 1)
+  tell('lease_end', look('ZSCORE', 'working', id))
+  tell('due', look('ZSCORE', 'delayed', id))
+  tell('died', look('ZSCORE', 'dead', id))
+end
+
+local function tell_of_plain()
+  local at = place_in('pending', plain, id)
+  tell('at', at)
+  tell('hole', holes > 0 and count('SISMEMBER', 'holes', id) == 1)
+  if at and holes > 0 and at > 0 and at <= 1000 then
+    local among = 0
+    for _, found in ipairs(look('SMISMEMBER', 'holes', unpack(look('LRANGE', 'pending', -at, -1)))) do
+      among = among + found
+    end
+    tell('holes_before', among)
+  end
+  if not simple then
+    try(turns)
+  end
+end
+
+local function tell_of_member(group, order)
+  local it = asked or view(group)
+  local key = 'group:' .. group
+  local member, owner = look('ZSCORE', key, id), look('HGET', 'holders', id)
+  if not it.head and not member and owner == group then
+    -- The core takes such a task for the head, because `heads` may have been evicted.
+    it.head = id
+  end
+  tell_group(group, it)
+  tell('member', member)
+  tell('rated', look('ZSCORE', 'rated', group))
+  local head_order = it.head and order_of(it.head)
+  local before = order and count('ZCOUNT', key, '-inf', string.format('(%.17g', order)) or 0
+  local index = before + (head_order and order and head_order < order and 1 or 0)
+  tell('index', index)
+  if not it.head or it.shut or it.dry or it.slots > it.limit then
+    return
+  end
+  local at, heads = nil, nil
+  if lost_turns then
+    heads = next_heads(0)
+    for j = 1, #heads do
+      at = at or heads[j] == it.head and j - 1
+    end
+  else
+    at = place_in('turns', turns, it.head)
+  end
+  tell('at', at)
+  if not simple then
+    try(index == 0 and at or turns)
+  end
+end
+
+if known and known[1] == PENDING then
+  local order = tonumber(known[9] or nil)
+  if known[10] then
+    tell_of_member(known[10], order)
+  elseif known[9] then
+    tell('at', look('ZRANK', 'priority', id))
+    if not simple and (order or 0) >= 0 then
+      try(turns)
+    end
+  else
+    tell_of_plain()
+  end
+elseif known and known[10] then
+  tell_group(known[10], asked or view(known[10]))
+end
+
+-- Some groups, where it is the queue that was asked for
+
+if id == '' and name == '' then
+  local found = look('HSCAN', 'groups', 0, 'COUNT', 25) or {false, {}}
+  local some = {}
+  for j = 1, math.min(#found[2], 50), 2 do
+    local group = found[2][j]
+    local it, waits = view(group), count('ZCARD', 'group:' .. group)
+    local why = it.shut and 'shut' or it.slots >= it.limit and 'full' or it.dry and 'dry' or 'free'
+    some[#some + 1] = {group, waits, it.head or false, why, it.opens or it.token_at or false}
+  end
+  tell('some', some)
+  try(turns)
+end
+
+tell('broken', broken)
+return reply

@@ -1,0 +1,158 @@
+"""A task as an operator sees it, made of what the server has of it, be it whole or not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torrelque import Torrelque, TorrelqueTaskStatus
+
+from .reading import attempt_of, instant_of, number_of, text_of, whole_of
+from .values import Attempt, TaskView
+
+FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
+_FIELDS = (
+    'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'requeue_count',
+    'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error', 'progress',
+    'result', 'history',
+)  # fmt: skip
+_WHOLE = ('dequeue_count', 'requeue_count', 'priority', 'max_attempts', 'forgiven', 'timeout')
+_INSTANTS = ('enqueue_time', 'last_dequeue_time', 'last_requeue_time', 'ready_time', 'release_time')
+
+
+class Item(NamedTuple):
+    """What the script of a page tells of one task."""
+
+    fine: int
+    """Whether the key of its state is a hash, or nothing."""
+    place: bytes | None
+    score: bytes | None
+    ttl: int | None
+    size: int
+    payload: bytes | None
+    fields: Mapping[str, bytes | None]
+
+
+def item_of(words: Sequence[Any]) -> Item:
+    """An item of the script's reply."""
+    fine, place, score, ttl, size, payload, *fields = words
+    return Item(fine, place, score, ttl, size, payload, dict(zip(_FIELDS, fields, strict=True)))
+
+
+def load(queue: Torrelque, data: bytes | None) -> Any:
+    """A value by the queue's serialiser; None where it cannot be read."""
+    if data is None:
+        return None
+    try:
+        return queue.serialiser.loads(data)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        return None
+
+
+def function_of(task: Any) -> str | None:
+    """The name of the decorated function of which a payload is a call."""
+    name = task.get('task') if isinstance(task, Mapping) else None
+    return str(name) if isinstance(name, str) else None
+
+
+def _history(data: bytes | None) -> tuple[Attempt, ...]:
+    if not data:
+        return ()
+    lines = data.split(b'\n', 100)
+    found = [Attempt(*attempt) for attempt in map(attempt_of, lines) if attempt is not None]
+    return tuple(found if len(found) <= 10 else [found[0], *found[-9:]])
+
+
+def _trouble(item: Item, status: TorrelqueTaskStatus | None, keys: Sequence[str]) -> str | None:
+    """What is wrong with what the server has of a task, in words."""
+    if not item.fine:
+        return 'the state is no hash'
+    known = any(value is not None for value in item.fields.values())
+    if item.fields['status'] is not None and status is None:
+        return 'the status is none that there is'
+    if status in FINAL:
+        return None
+    if status is None:
+        if known:
+            return 'no status'
+        if item.place is None and item.size < 0:
+            return None  # nothing is known of it
+        return 'no state' if item.size >= 0 or 'tasks' in keys else 'no state, no payload'
+    if item.size < 0 and 'tasks' not in keys:
+        return 'no payload'
+    if item.place is None:
+        return f'the key {keys[0]} holds something else' if keys else 'it is in no place'
+    wrong = [
+        name
+        for names, read in ((_WHOLE, whole_of), (_INSTANTS, instant_of))
+        for name in names
+        if (value := item.fields[name]) is not None and read(value) is None
+    ]
+    return f'the field {wrong[0]} cannot be read' if wrong else None
+
+
+def view_of(
+    queue: Torrelque,
+    task_id: str,
+    now: float,
+    item: Item,
+    *,
+    worker: str | None = None,
+    room: int = 0,
+    function: bool = False,
+    keys: Sequence[str] = (),
+) -> TaskView:
+    """A task.
+
+    :param room: bytes of a payload that is told, at the most.
+    :param function: whether a payload is read for the name of its function, though it may not be told.
+    :param keys: short names of those of the queue's keys that hold something else.
+    """
+    fields = item.fields
+    number = whole_of(fields['status'])
+    status = TorrelqueTaskStatus(number) if number is not None and 0 <= number <= max(TorrelqueTaskStatus) else None
+    place = None if item.place is None else item.place.decode()
+    count = {name: whole_of(fields[name]) for name in _WHOLE}
+    at = {name: instant_of(fields[name]) for name in _INSTANTS}
+    length = count['timeout']
+    timeout = None if length is None or not 0 <= length <= 10**13 else length / 1000
+    score = instant_of(item.score)
+    lease_end = score if place == 'working' else None
+    since = [it for name in ('enqueue_time', 'last_requeue_time', 'ready_time') if (it := at[name]) is not None]
+    told = item.payload if item.size <= room else None
+    task = load(queue, item.payload) if told is not None or function else None
+    ttl = item.ttl if item.ttl is not None and item.ttl > 0 else None
+    return TaskView(
+        queue=queue.name,
+        id=task_id,
+        server_time=now,
+        status=status,
+        place=place,
+        function=function_of(task),
+        group=None if fields['group'] is None else text_of(fields['group']),
+        priority=count['priority'] or 0,
+        attempt=count['dequeue_count'] or 0,
+        forgiven=count['forgiven'] or 0,
+        max_attempts=count['max_attempts'],
+        requeue_count=count['requeue_count'] or 0,
+        timeout=timeout,
+        enqueue_time=at['enqueue_time'],
+        ready_since=max(since) if since and status == TorrelqueTaskStatus.PENDING else None,
+        last_dequeue_time=at['last_dequeue_time'],
+        last_requeue_time=at['last_requeue_time'],
+        due=score if place == 'delayed' else None,
+        lease_end=lease_end,
+        renewed=None if lease_end is None or timeout is None else lease_end - timeout,
+        died=score if place == 'dead' else None,
+        release_time=at['release_time'],
+        kept_until=None if ttl is None else instant_of(now * 1000 + (number_of(ttl) or 0)),
+        worker=worker if place == 'working' else None,
+        progress=load(queue, fields['progress']),
+        result=load(queue, fields['result']),
+        error=None if fields['error'] is None else fields['error'].decode('utf-8', 'replace'),
+        history=_history(fields['history']),
+        payload=task if told is not None else None,
+        raw=told,
+        size=None if item.size < 0 else item.size,
+        broken=_trouble(item, status, keys),
+    )
