@@ -456,7 +456,7 @@ class Record(Value):
     def totals(self) -> Totals:
         """All functions together."""
         found = [totals for _, totals in self.functions]
-        return Totals(*(sum(getattr(it, field.name) for it in found) for field in fields(Totals)))
+        return Totals(*(sum(getattr(one, field.name) for one in found) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What operating a queue costs the server and its workers."""
