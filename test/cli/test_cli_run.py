@@ -208,9 +208,9 @@ IMPORTING = 'import time; print("importing", flush=True); time.sleep(100)'
         pytest.param(1, 'processes do not stay', 'import os; os._exit(7)', '--processes 2', marks=pytest.mark.long),
         (2, 'the command line cannot be meant', APP, '--burst --reload'),
         pytest.param(3, 'the server cannot be reached', APP, 'away', marks=pytest.mark.long),
-        (4, 'the server refuses the worker, as for a wrong password', APP, 'wrong'),
-        (4, 'the server refuses the worker, as for a wrong password', APP, 'none'),
-        (130, 'Ctrl-C, before there was a worker', IMPORTING, 'INT'),
+        (4, 'the server refuses it, as for a wrong password', APP, 'wrong'),
+        (4, 'the server refuses it, as for a wrong password', APP, 'none'),
+        (130, 'interrupted, by Ctrl-C; a worker: before there was one', IMPORTING, 'INT'),
     ],
 )  # fmt: skip
 async def test_an_exit_code_says_what_the_page_says(

@@ -1,5 +1,118 @@
-"""The commands that change something."""
+"""The commands that change something: their arguments, and where each is carried out.
 
-from .command import Command
+What carries a command out is imported when it is called.
+"""
 
-ACTING: tuple[Command, ...] = ()
+import argparse
+from collections.abc import Callable
+
+from .amounts import KEEP, concurrency, pace, rate
+from .command import Command, of_module
+from .filters import add_filters
+from .options import count, seconds
+from .session import add_common
+
+
+def _add_enqueue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('payload', metavar='PAYLOAD', nargs='?', help='the task, as JSON; - is standard input')
+    parser.add_argument('--text', action='store_true', help='PAYLOAD is a text, and no JSON')
+    parser.add_argument('--lines', action='store_true', help='each line of standard input is a task')
+    parser.add_argument('--task', metavar='NAME',
+        help='a call of this decorated function; with --app its name and arguments are checked, and its own options '
+        'hold')  # fmt: skip
+    parser.add_argument('--args', metavar='JSON', help="the arguments of the call: '[1, \"a\"]'")
+    parser.add_argument('--kwargs', metavar='JSON', help='those that are given by name: \'{"to": "joe@doe.com"}\'')
+    parser.add_argument('--group', metavar='NAME', help='the group')
+    parser.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
+    parser.add_argument('--delay', metavar='TIME', type=seconds, help='time until it can be taken')
+    parser.add_argument('--id', metavar='ID', help='an id of your own, which is refused if the queue knows it')
+    parser.add_argument('--max-attempts', metavar='N', type=count, help='how often it is handed out before it is dead')
+    parser.add_argument('--lease', metavar='TIME', type=seconds,
+        help='length of its leases: how long it takes until a task whose worker was killed comes back')  # fmt: skip
+    parser.add_argument('--wait', metavar='TIME', type=seconds,
+        help='wait so long for its end, and print its result; 1 where it fails, or does not end in time')  # fmt: skip
+    add_common(parser)
+
+
+def _of_mass(all_of_them: str, more: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable[
+    [argparse.ArgumentParser], None
+]:  # fmt: skip
+    """The arguments of an act on tasks of a selection.
+
+    :param all_of_them: what ``--all`` is about.
+    """
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument('ids', metavar='ID', nargs='*',
+            help='these tasks; - reads ids from standard input, one a line; behind -- they may begin with '
+            'a -')  # fmt: skip
+        parser.add_argument('--all', action='store_true', help=all_of_them)
+        if more is not None:
+            more(parser)
+        parser.add_argument('--limit', metavar='N', type=count, help='tasks at the most')
+        parser.add_argument('--rate', metavar='N', type=pace, help='tasks a second; or 50/s, 100/m')
+        parser.add_argument('--dry-run', action='store_true',
+            help='change nothing; tell how many match, and some of them')  # fmt: skip
+        parser.add_argument('--yes', action='store_true', help='do not ask')
+        add_filters(parser)
+        add_common(parser)
+
+    return add_arguments
+
+
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--reason', metavar='TEXT', help='why, for the state of the tasks')
+
+
+def _add_pause(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
+    parser.add_argument('--probe', metavar='TIME', type=seconds,
+        help='let one task through every so often, to see how it goes')  # fmt: skip
+    add_common(parser)
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
+    add_common(parser)
+
+
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('group', metavar='GROUP', nargs='?', help='the group; else the default of all groups')
+    parser.add_argument('--concurrency', metavar='N', type=concurrency, default=KEEP,
+        help="tasks of the group that are worked on at a time; 'none' is no limit, 'default' as that of all "
+        'groups')  # fmt: skip
+    parser.add_argument('--rate', metavar='N/TIME', type=rate, default=KEEP,
+        help='starts in a time, such as 50/s, 100/m, 5/10s; none and default likewise')  # fmt: skip
+    add_common(parser)
+
+
+COUNTED = 'Before more than one task is changed, they are counted, and you are asked.'
+
+ACTING = (
+    Command('enqueue', 'enqueue a task', 'Enqueue a task, or a call of a decorated function, and print its id. With '
+            '--lines each line of standard input is a task; all of them are read before the first is enqueued.',
+            _add_enqueue, of_module('.enqueuing', 'enqueue'), True),
+    Command('redrive', 'bring dead tasks back', 'Bring dead tasks back; their attempts begin anew. Without ids and '
+            f'filters it is about all that are dead now. {COUNTED}', _of_mass('all dead tasks, as without any filter'),
+            of_module('.mass', 'redrive'), True),
+    Command('cancel', 'cancel tasks', 'Cancel tasks: those that are pending or delayed, and with --status or by their '
+            f'ids others too; a worker that has one in hand is told. {COUNTED}',
+            _of_mass('all tasks that are pending or delayed'), of_module('.mass', 'cancel'), True),
+    Command('requeue', 'take tasks away from their workers', 'Take tasks that are worked on away from whoever holds '
+            f'them, and make them pending. What the worker makes of them counts for nothing then. {COUNTED}',
+            _of_mass('all tasks that are worked on'), of_module('.mass', 'requeue'), True),
+    Command('bury', 'take tasks out of the flow', 'Take tasks that are worked on out of the flow: they are dead, until '
+            f'they are redriven or cancelled. {COUNTED}', _of_mass('all tasks that are worked on', _add_reason),
+            of_module('.mass', 'bury'), True),
+    Command('pause', 'hand nothing out', 'Hand out no more tasks, of a group or of the whole queue, until it is '
+            'resumed. Tasks are taken in as before, and those that are worked on go on.',
+            _add_pause, of_module('.switching', 'pause'), True),
+    Command('resume', 'hand tasks out again', 'End a pause. The exit code is 1 where there was none.',
+            _add_resume, of_module('.switching', 'resume'), True),
+    Command('limit', 'show or set the limits of groups', 'Set how many tasks of a group are worked on at a time, and '
+            'how many begin in a time; what nothing is said of stays as it is. Without values, show the limits.',
+            _add_limit, of_module('.switching', 'limit')),
+    Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, and take up tasks whose leases have '
+            'ended. Consumers do this all the time; it is for a queue that has none.',
+            add_common, of_module('.switching', 'sweep'), True),
+)  # fmt: skip

@@ -1,9 +1,160 @@
-"""The commands that only look."""
+"""The commands that only look: their arguments, and where each is carried out.
 
-from .command import Command
-from .stats import add_stats_arguments, stats
+What carries a command out is imported when it is called.
+"""
+
+import argparse
+from collections.abc import Callable
+
+from .command import Command, of_module
+from .filters import add_filters
+from .options import count, seconds
+from .session import add_common
+
+PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+"""Where a list may look."""
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+def _with(add: Add | None = None) -> Add:
+    """Arguments of a command, and those that all have."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        if add is not None:
+            add(parser)
+        add_common(parser)
+
+    return add_arguments
+
+
+def _add_stats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--history', metavar='TIME', type=seconds,
+        help='how it was: minutes up to 8h, hours up to 14d, as workers with a heartbeat have counted')  # fmt: skip
+    parser.add_argument('--watch', metavar='TIME', type=interval,
+        help='again each second, or so many: in place on a terminal, else line by line')  # fmt: skip
+
+
+def _add_queues(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--scan', action='store_true',
+        help='look at all keys of the server instead of the names that were noted; slow where it has many')  # fmt: skip
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('place', metavar='PLACE', nargs='?', type=place,
+        help=f'{", ".join(PLACES)}, or group:NAME; all of them, if not given')  # fmt: skip
+    parser.add_argument('--most', metavar='N', type=count, default=50, help='tasks at the most, 50 if not given')
+    parser.add_argument('--payload', action='store_true', help='what was enqueued as well, which may be secret')
+    add_filters(parser)
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('ids', metavar='ID', nargs='+', help='the id of a task')
+    parser.add_argument('--payload', action='store_true', help='all of the payload and the result, however long')
+
+
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('id', metavar='ID', nargs='?', help='the id of a task; without one, why nothing moves')
+    parser.add_argument('--group', metavar='NAME', help='why this group does not move')
+
+
+def _add_errors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--most', metavar='N', type=count, default=1000,
+        help='look at the newest N dead tasks, and N that are delayed, 1000 if not given')  # fmt: skip
+    parser.add_argument('--by', choices=('function', 'group'), help='count by the function or the group instead')
+
+
+def _add_functions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--since', metavar='TIME', type=seconds,
+        help='the last 24h, say, at most 14d; since the counts began, if not given')  # fmt: skip
+
+
+def _add_groups(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('pattern', metavar='PATTERN', nargs='?', help='names, with *')
+    parser.add_argument('--by', choices=('waiting', 'oldest', 'slots', 'name'), default='waiting',
+        help='what comes first: most that wait (if not given), the oldest, most slots in use')  # fmt: skip
+    parser.add_argument('--most', metavar='N', type=count, default=20, help='groups at the most, 20 if not given')
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--lost', action='store_true', help='those that went without saying goodbye in the last hour')
+    parser.add_argument('--stuck', action='store_true', help='those that live and take nothing')
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('id', metavar='ID', help='the id of a task')
+    parser.add_argument('--until', metavar='STATUS', choices=('pending', 'working', 'delayed', 'dead', 'final'),
+        default='final', help='end at this status: pending, working, delayed, dead, final (if not given)')  # fmt: skip
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--oldest', metavar='TIME', type=seconds, default=300.0,
+        help='the oldest task may wait for so long, 5m if not given')  # fmt: skip
+    add('--pending', metavar='N', type=whole, help='so many tasks may be pending; any number, if not given')
+    add('--dead', metavar='N', type=whole, help='so many may be dead; any number, if not given')
+    add('--workers', metavar='N', type=whole, help='so many workers with a heartbeat must live, or more')
+
+
+def place(text: str) -> str:
+    """A place, or ``group:NAME``.
+
+    :raises argparse.ArgumentTypeError: it is none.
+    """
+    if text not in PLACES and not (text.startswith('group:') and text != 'group:'):
+        raise argparse.ArgumentTypeError(f'{text!r} is no place: {", ".join(PLACES)}, group:NAME')
+    return text
+
+
+def interval(text: str) -> float:
+    """A time that is at least a tenth of a second, and at most a day."""
+    if not 0.1 <= (found := seconds(text)) <= 86400:
+        raise argparse.ArgumentTypeError(f'{text!r} is no time from 0.1s to 1d')
+    return found
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    return 0 if text == '0' else count(text)
+
 
 ASKING = (
-    Command('stats', 'how much there is, and how long it waits', 'How many tasks are in each place, for how long the '
-            'oldest has waited, and how many workers there are: a line for each queue.', add_stats_arguments, stats),
+    Command('stats', 'how much there is, and how long it waits',
+        'How many tasks are in each place, for how long the oldest has waited, and how many workers there are: a line '
+        'for each queue. For one queue also what is wrong with it, and the command that tells more.',
+        _with(_add_stats), of_module('.stats', 'stats')),
+    Command('queues', 'which queues there are', 'Names of queues, and when something was heard of them. Workers with a '
+        'heartbeat note the names of theirs, and so does this command.',
+        _with(_add_queues), of_module('.queues', 'queues')),
+    Command('tasks', 'the tasks of a place, or those that match', 'Tasks, in the order of their place.',
+        _with(_add_tasks), of_module('.listing', 'tasks')),
+    Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
+        'why they do not run.', _with(_add_show), of_module('.telling', 'show')),
+    Command('why', 'why a task, a group or a queue does not move',
+        'What is in the way of a task, of a group, or of all: the decisive reason first, who it is, until when, and '
+        'the command that changes it.',
+        _with(_add_why), of_module('.reasons', 'why')),
+    Command('errors', 'what failed, grouped by error', 'Errors that are alike, and how often each came, of the newest '
+        'tasks that are dead or wait for another attempt.', _with(_add_errors), of_module('.errors', 'errors')),
+    Command('functions', 'how often functions ran, failed, and for how long', 'What became of the attempts of each '
+        'decorated function, as workers with a heartbeat have counted.',
+        _with(_add_functions), of_module('.listing', 'functions')),
+    Command('groups', 'groups of tasks: what waits, what limits them',
+        'The first groups by what waits, after a look at all of them.',
+        _with(_add_groups), of_module('.listing', 'groups')),
+    Command('workers', 'which workers live, and what they have in hand',
+        'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
+        'without a heartbeat, are not seen.',
+        _with(_add_workers), of_module('.crew', 'workers')),
+    Command('watch', 'the states of a task, as they come', 'A line for each change of a task. Ends with 0 if the '
+        'status is the one that was waited for and the task is not rejected or cancelled.',
+        _with(_add_watch), of_module('.telling', 'watch')),
+    Command('acts', 'who did what to the queue', 'The last 500 acts of operators, the newest first.',
+        _with(), of_module('.listing', 'acts')),
+    Command('check', 'whether all is well, by the exit code', 'Ends with 0 where all is well, and else with 1 and a '
+        'line for whatever is wrong: for monitoring, and for scripts.',
+        _with(_add_check), of_module('.checking', 'check')),
+    Command('doctor', 'whether queue and server are sound',
+        'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '
+        'wrong.', _with(), of_module('.checking', 'doctor')),
 )  # fmt: skip

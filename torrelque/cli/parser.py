@@ -7,18 +7,20 @@ code.  The module of a command imports what the command needs when it is called.
 import argparse
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import TextIO
-
-from torrelque.worker.version import version
+from typing import Any, NoReturn, TextIO
 
 from .acting import ACTING
 from .asking import ASKING
+from .clean import shown
 from .command import Command
 from .failure import Exit, Failure
-from .logs import tell
+from .filters import TIMES
 from .run import add_run_arguments, run
+from .session import is_read_only
+from .viewing import VIEWING
 
 PROG = 'torrelque'
 EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"
@@ -35,19 +37,45 @@ COMMANDS = (
     ),
     *ASKING,
     *ACTING,
+    *VIEWING,
 )
+
+
+class Version(argparse.Action):
+    """Shows the version, which is looked for when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Show it.
+
+        :raises SystemExit: then.
+        """
+        from torrelque.worker.version import version
+
+        print(PROG, version())
+        parser.exit()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints may be shown, whatever was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain, and show the usage.
+
+        :raises SystemExit: with 2.
+        """
+        super().error(shown(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
-    parser = argparse.ArgumentParser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
-    parser.add_argument('--version', action='version', version=f'{PROG} {version()}')
+    parser = Parser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
+    parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
     for command in COMMANDS:
-        one = commands.add_parser(
-            command.name, help=command.help, description=command.description, allow_abbrev=False
-        )
+        # Without a help a command is not listed; it is understood all the same, and says why it is refused.
+        told: dict[str, Any] = {} if command.acts and is_read_only() else {'help': command.help}
+        one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
         command.add_arguments(one)
         one.set_defaults(command=command)
     return parser
@@ -84,18 +112,31 @@ def _let_go(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words, with an instant such as ``-2h`` joined to its option: argparse would take it for an option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in TIMES and re.fullmatch(r'-[\d.]+[smhd]?', word):
+            found[-1] += f'={word}'
+        else:
+            found.append(word)
+    return found
+
+
 def _carry_out(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
-    found = parser.parse_args(arguments)
+    found = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     command: Command | None = found.command
     if command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
-    found.arguments = arguments
+    found.arguments, found.parser = arguments, parser
     try:
         if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:
             raise Failure(EXTRA)
         return command.call(found)
     except Failure as exc:
+        from .logs import tell
+
         tell(exc, getattr(found, 'log', 'text'))
         return exc.code

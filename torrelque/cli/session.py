@@ -1,7 +1,7 @@
 """What a command that asks or acts works with: its options, the queues that they name, and how its errors end it.
 
 `answer` is the one way in: it runs the command's coroutine function with a `Session`, and turns what it raises into the
-exit codes.
+exit codes.  What it needs is imported when it runs, so that help is fast.
 """
 
 import argparse
@@ -9,31 +9,23 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import redis.exceptions
-
-from torrelque import (
-    Torrelque,
-    TorrelqueConnectionError,
-    TorrelqueError,
-    TorrelqueLookupError,
-    TorrelqueServerError,
-    TorrelqueTypeError,
-    TorrelqueValueError,
-)
-from torrelque.operate import Operator, known
-from torrelque.tasks.address import close_client
-
-from . import target
+from .clean import shown, without_secrets
 from .failure import Exit, Failure
 from .out import Out
-from .server import connect, describe
+
+if TYPE_CHECKING:
+    from torrelque import Torrelque
+    from torrelque.operate import Operator
 
 CONNECTING = 5.0
 """s after which a server that does not answer is away."""
+NOTING = 1.0
+"""s that a command waits at its end for the names of its queues to be noted."""
 
 
 class Session(NamedTuple):
@@ -42,21 +34,54 @@ class Session(NamedTuple):
     found: argparse.Namespace
     """What the parser has found."""
     client: Any
-    operator: Operator
+    operator: 'Operator'
     out: Out
     """Where the answer goes."""
 
     @property
-    def queues(self) -> Sequence[Torrelque]:
+    def queues(self) -> 'Sequence[Torrelque]':
         """The queues that are meant."""
         return self.operator.queues
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several, so that each row says of which it is."""
+        return len(self.queues) > 1
+
+    def command(self, words: str, queue: str | None = None) -> str:
+        """A command line for people to copy: of the same server and queue as this one.
+
+        :param words: the command, quoted for a shell: ``torrelque errors``.
+        :param queue: the name of the queue that it is about.
+        """
+        if queue is not None and ' -q ' not in words:
+            words += f' -q {quoted(queue)}'
+        for name, value in ('--app', self.found.app), ('--url', self.found.url):
+            if value and without_secrets(value) == value:
+                words += f' {name} {quoted(value)}'
+        return words
+
+
+def quoted(text: str) -> str:
+    """A word for a shell, which can be copied from the terminal whatever is in it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f'\\x{code - 0xDC00:02x}'  # a byte that is no UTF-8
+    return f'\\{character}' if character in "\\'" else shown(character)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that each command has which asks or acts."""
     group = parser.add_argument_group('which queue, and how it is told')
     group.add_argument('-q', '--queue', metavar='NAME', action='append', default=[],
-        help='the queue; else TORRELQUE_QUEUE, else the only one that is known')  # fmt: skip
+        help='the queue, or one of several; else those of TORRELQUE_QUEUE, a,b; else the only one that is '
+        'known')  # fmt: skip
     group.add_argument('--url', metavar='URL',
         help='its server; else TORRELQUE_URL, REDIS_URL, redis://localhost. Other users of the machine see arguments, '
         'so a password is better in a variable')  # fmt: skip
@@ -69,6 +94,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument('-v', '--verbose', action='store_true', help='tell on standard error what is done')
 
 
+def is_read_only(found: argparse.Namespace | None = None) -> bool:
+    """Whether acts are refused: by what the parser has found, or by the environment alone."""
+    return found is not None and found.read_only or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
+
+
 def answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, several: bool = False) -> int:
     """Carry a command out; its exit code.
 
@@ -76,81 +106,181 @@ def answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]],
     :param several: whether the command tells of all queues that are known, where none is named.
     :raises Failure: with the exit code that says why.
     """
-    logging.basicConfig(level=logging.DEBUG if found.verbose else logging.ERROR, stream=sys.stderr)
+    return _run(found, lambda: _answer(found, call, several))
+
+
+def answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Awaitable[int]]) -> int:
+    """The same of a command that is about the server, and is given a client of it."""
+    return _run(found, lambda: _answer_of_server(found, call))
+
+
+# How a command is run, and ends
+
+
+def _run(found: argparse.Namespace, call: Callable[[], Any]) -> int:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine('%(levelname)s %(name)s: %(message)s'))
+    logging.basicConfig(level=logging.DEBUG if found.verbose else logging.ERROR, handlers=[handler])
+    with _failing():
+        code: int = asyncio.run(call())
+    return code
+
+
+class _OneLine(logging.Formatter):
+    """A line of the log that may be shown, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    """Turn what a command raises into the way it ends."""
+    import redis.exceptions
+
+    from torrelque import (
+        TorrelqueConnectionError,
+        TorrelqueError,
+        TorrelqueLookupError,
+        TorrelqueServerError,
+        TorrelqueTypeError,
+        TorrelqueValueError,
+    )
+
     try:
-        return asyncio.run(_answer(found, call, several))
-    except (TorrelqueConnectionError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as exc:
-        if isinstance(exc, (BrokenPipeError, TorrelqueLookupError)):
-            raise
-        raise Failure(f'the server cannot be reached: {exc}', Exit.AWAY) from exc
-    except (TorrelqueServerError, redis.exceptions.ResponseError) as exc:
-        raise Failure(f'the server refuses it: {exc}', Exit.REFUSED) from exc
+        yield
+    except (BrokenPipeError, Failure):
+        raise
     except TorrelqueLookupError as exc:
         raise Failure(str(exc), Exit.ILL) from exc
+    except (TorrelqueServerError, redis.exceptions.AuthenticationError, redis.exceptions.ResponseError) as exc:
+        raise Failure(f'the server refuses it: {exc}', Exit.REFUSED) from exc
+    except (TorrelqueConnectionError, redis.exceptions.RedisError, ConnectionError) as exc:
+        raise Failure(f'the server cannot be reached: {exc}', Exit.AWAY) from exc
     except (TorrelqueTypeError, TorrelqueValueError) as exc:
         raise Failure(str(exc), Exit.USAGE) from exc
     except TorrelqueError as exc:
         raise Failure(str(exc), Exit.REFUSED) from exc
-
-
-def is_read_only(found: argparse.Namespace) -> bool:
-    """Whether acts are refused."""
-    return bool(found.read_only) or os.environ.get('TORRELQUE_READ_ONLY', '') not in ('', '0')
+    except Exception as exc:
+        # Whatever is in it, its traceback is shown as all else is, and not by Python.
+        raise Failure(f'the command has failed: {type(exc).__name__}', Exit.ILL, exc) from exc
 
 
 async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], several: bool) -> int:
+    from torrelque.operate import Operator
+
     out = Out(as_json=found.json, utc=found.utc)
     async with _open_queues(found, several) as (client, queues):
         operator = Operator(queues, read_only=is_read_only(found))
-        return await call(Session(found, client, operator, out))
+        noting = asyncio.ensure_future(_note(found, queues))
+        try:
+            return await call(Session(found, client, operator, out))
+        finally:
+            await asyncio.wait([noting], timeout=NOTING)
+            noting.cancel()
+
+
+async def _answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Awaitable[int]]) -> int:
+    async with _open_client(found) as client:
+        return await call(client, Out(as_json=found.json, utc=found.utc))
+
+
+async def _note(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> None:
+    """Note that the queues were seen, but those of which there is nothing: a slip must not become a queue."""
+    from torrelque.operate import note
+
+    if is_read_only(found):
+        return
+    for queue in queues:
+        # What cannot be noted is no failure of the command, which has its own calls refused.
+        with contextlib.suppress(Exception):
+            if await queue.command('EXISTS', *map(str.encode, queue.keys.values())):
+                await note(queue)
+
+
+# Which server, and which queues
 
 
 @contextlib.asynccontextmanager
-async def _open_queues(found: argparse.Namespace, several: bool) -> AsyncIterator[tuple[Any, list[Torrelque]]]:
+async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
+    """A client of the server that is meant, once that has answered."""
+    from torrelque.tasks.address import close_client
+
+    from .server import connect
+
     if found.app is not None:
-        async with _open_app(found) as opened:
-            yield opened
+        app = _find_app(found)
+        client = app.queues[0].client
+        try:
+            await _check_reached(client)
+            yield client
+        finally:
+            if (close := getattr(app, 'aclose', None)) is not None:
+                await close()
+            # What has not gone through the app's own objects is left open by them.
+            await close_client(client)
         return
     client = connect(found.url)
     try:
         await _check_reached(client)
-        names = found.queue or _names_of_environment() or await _names_known(client, several)
-        queues = [Torrelque(client, queue=name) for name in dict.fromkeys(names)]
-        async with contextlib.AsyncExitStack() as stack:
-            for queue in queues:
-                await stack.enter_async_context(queue)
-            yield client, queues
+        yield client
     finally:
         await close_client(client)
 
 
 @contextlib.asynccontextmanager
-async def _open_app(found: argparse.Namespace) -> AsyncIterator[tuple[Any, list[Torrelque]]]:
-    """The queues of an app of the user's."""
+async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
+    from torrelque import Torrelque
+
+    names = [*dict.fromkeys(found.queue or _names_of_environment())]
+    async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
+        if found.app is None:
+            names = names or await _names_known(client, several)
+            queues = [Torrelque(client, queue=name) for name in names]
+        else:
+            queues = _queues_of_app(found, names)
+        for queue in queues:
+            await stack.enter_async_context(queue)
+        yield client, queues
+
+
+def _find_app(found: argparse.Namespace) -> Any:
+    """An app of the user's, whose code is imported; once for a command line, however often it is asked for."""
+    from . import target
+
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     app = target.find(found.app)
     if not target.is_app(app):
         raise Failure(f'--app {found.app} is no Tasks: {type(app).__name__}')
-    queues = [queue for queue in app.queues if not found.queue or queue.name in found.queue]
-    if missing := {*found.queue} - {queue.name for queue in queues}:
-        raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}')
-    async with contextlib.AsyncExitStack() as stack:
-        for queue in queues:
-            await stack.enter_async_context(queue)
-        await _check_reached(queues[0].client)
-        yield queues[0].client, queues
+    return app
+
+
+def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[Torrelque]':
+    queues: list[Torrelque] = [*_find_app(found).queues]
+    if missing := {*names} - {queue.name for queue in queues}:
+        has = ', '.join(queue.name for queue in queues)
+        raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}; it has {has}')
+    return [queue for queue in queues if not names or queue.name in names]
 
 
 async def _check_reached(client: Any) -> None:
     """Whether the server answers, before anything is asked that would wait for it for longer."""
+    import redis.asyncio.sentinel
+    import redis.exceptions
+
+    from .server import describe
+
     try:
         await asyncio.wait_for(client.ping(), CONNECTING)
     except redis.exceptions.AuthenticationError as exc:
         raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
     except redis.exceptions.ResponseError:
         pass  # a user who may not ping has reached the server all the same
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, asyncio.TimeoutError, OSError) as exc:
+    except redis.asyncio.sentinel.MasterNotFoundError as exc:
+        # The error itself has the Sentinels with all their arguments.
+        raise Failure(f'{describe(client)} cannot be reached: its Sentinels name no primary', Exit.AWAY) from exc
+    except (redis.exceptions.RedisError, asyncio.TimeoutError, OSError) as exc:
         reason = str(exc) or f'no answer in {CONNECTING:g} s'
         raise Failure(f'{describe(client)} cannot be reached: {reason}', Exit.AWAY) from exc
 
@@ -160,6 +290,10 @@ def _names_of_environment() -> list[str]:
 
 
 async def _names_known(client: Any, several: bool) -> list[str]:
+    import redis.exceptions
+
+    from torrelque.operate import known
+
     try:
         names = [queue.name for queue in await known(client)]
     except redis.exceptions.ResponseError:

@@ -1,20 +1,36 @@
-"""``torrelque stats``: how much there is, and how long it waits, in a line for each queue."""
+"""``torrelque stats``: how much there is, how long it waits, and what is wrong."""
 
 import argparse
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from torrelque.operate import Overview
 
 from .failure import Exit
-from .out import Column, ago, number
-from .session import Session, add_common, answer
+from .out import Column, Out, ago, number, share
+from .rates import RECENT, Rate, Step, rate_of, steps_of
+from .session import Session, answer
+from .tables import Cell
 
 COLUMNS = (
-    Column('QUEUE'), Column('PENDING', True), Column('OLDEST', True), Column('READY', True), Column('WORKING', True),
-    Column('DELAYED', True), Column('DEAD', True), Column('WORKERS', True), Column('BUSY', True),
+    Column('QUEUE', whole=True), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=3),
+    Column('WORKING', True, rank=1), Column('DELAYED', True, rank=4), Column('DEAD', True),
+    Column('WORKERS', True, rank=5), Column('BUSY', True, rank=2), Column('DONE/MIN', True, rank=6),
+    Column('FAILED', True, rank=7),
 )  # fmt: skip
+HISTORY = (
+    Column('FROM', whole=True), Column('DONE', True), Column('FAILED', True), Column('DEAD', True, rank=3),
+    Column('LOST', True, rank=7), Column('RUN P95', True, rank=2), Column('WAITED', True, rank=1),
+    Column('PENDING', True), Column('OLDEST', True, rank=4), Column('WORKERS', True, rank=6),
+    Column('BUSY', True, rank=5),
+)  # fmt: skip
+WATCHED = (Column('TIME', whole=True), *(column._replace(least=9, rank=0) for column in COLUMNS))
+LONG = 300.0
+"""s that the oldest task may wait before it is worth a word."""
 
-
-def add_stats_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_common(parser)
+Doubt = tuple[str, str | None]
+"""What is wrong, in words, and the command that tells more of it."""
 
 
 def stats(found: argparse.Namespace) -> int:
@@ -23,16 +39,177 @@ def stats(found: argparse.Namespace) -> int:
 
 
 async def _stats(session: Session) -> int:
+    if session.found.history is not None:
+        return await _history(session)
+    if session.found.watch is not None:
+        return await _watch(session)
     overviews = await session.operator.overviews()
     if session.out.as_json:
         for one in overviews:
             session.out.json(one)
     else:
-        rows = [
-            (one.queue + ('  paused' if one.paused else ''), number(one.pending), ago(one.oldest_age),
-             number(one.ready), number(one.working), number(one.delayed), number(one.dead), number(one.workers),
-             f'{one.busy}/{one.slots}')
-            for one in overviews
-        ]  # fmt: skip
-        session.out.table(COLUMNS, rows)
+        rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
+        session.out.table(COLUMNS, [row(session.out, *pair) for pair in zip(overviews, rates, strict=True)])
+        _tell_doubts(session, overviews)
     return Exit.ILL if any(one.error for one in overviews) else Exit.WELL
+
+
+async def read_rate(session: Session, overview: Overview) -> Rate | None:
+    """The present rate of a queue, by what workers have counted."""
+    if overview.error is not None:
+        return None
+    records = await session.operator.history(RECENT + 60, queue=overview.queue)
+    return rate_of(records, overview.server_time)
+
+
+def row(out: Out, one: Overview, rate: Rate | None) -> list[Cell]:
+    """The line of a queue."""
+    if one.error is not None:
+        return [one.queue, ('cannot be read', 'red'), *['-'] * (len(COLUMNS) - 2)]
+    return [
+        one.queue + ('  paused' if one.paused else ''), number(one.pending), oldest(one), number(one.ready),
+        number(one.working), number(one.delayed), (number(one.dead), 'red' if one.dead else ''),
+        number(one.workers) if one.workers else '-', f'{one.busy:,}/{one.slots:,}' if one.workers else '-',
+        '-' if rate is None else number(rate.done),
+        '-' if rate is None else share(rate.totals.failed, rate.totals.failed + rate.totals.succeeded),
+    ]  # fmt: skip
+
+
+def oldest(one: Overview) -> str:
+    """For how long the oldest task has waited, at least."""
+    age = one.oldest_age
+    return '-' if age is None else ago(age) if 'oldest' in one.exact else f'≥ {ago(age)}'
+
+
+# What is wrong
+
+
+def _tell_doubts(session: Session, overviews: Sequence[Overview]) -> None:
+    """Of one queue what is wrong is told; of several, why one cannot be read."""
+    out = session.out
+    found = [(one, doubt) for one in overviews for doubt in doubts(one) if len(overviews) == 1 or one.error]
+    if found:
+        out.line()
+    for one, (words, command) in found:
+        more = '' if command is None else f':  {session.command(f"torrelque {command}", one.queue)}'
+        out.line((f'{one.queue}: ' if len(overviews) > 1 else '') + words + more)
+
+
+def doubts(one: Overview) -> Iterator[Doubt]:
+    """What is wrong with a queue, or worth a word; the gravest first."""
+    if one.error is not None:
+        yield f'it cannot be read: {one.error}', 'doctor'
+        return
+    if one.broken:
+        yield f'keys hold something else than they should: {", ".join(one.broken)}', 'doctor'
+    if one.paused:
+        probe = '' if one.probe is None else f', with a probe in {ago(max(0.0, one.probe - one.server_time))}'
+        yield f'the queue is paused{probe}', 'resume'
+    if one.paused_groups:
+        yield f'{plural(one.paused_groups, "group is", "groups are")} paused', 'groups'
+    if one.oldest_age is not None and one.oldest_age >= LONG:
+        yield f'the oldest task has waited for {ago(one.oldest_age)} or longer', 'why'
+    if one.overdue_leases:
+        yield (f'{plural(one.overdue_leases, "lease has", "leases have")} ended, and the tasks were not brought back',
+               'sweep')  # fmt: skip
+    if one.overdue:
+        yield f'{plural(one.overdue, "delayed task is", "delayed tasks are")} due, and not pending yet', 'sweep'
+    if one.stuck:
+        yield f'{plural(one.stuck, "worker is", "workers are")} stuck', 'workers --stuck'
+    if one.lost:
+        yield f'{plural(one.lost, "worker was", "workers were")} lost in the last hour', 'workers --lost'
+    if one.dead:
+        last = ''
+        if one.newest_dead is not None:
+            last = f', the newest since {ago(max(0.0, one.server_time - one.newest_dead))}'
+        yield f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors'
+    if not one.workers:
+        yield 'no worker of this queue has a heartbeat, so throughput is not known', None
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """A number and its noun."""
+    return f'{number(count)} {one if count == 1 else many}'
+
+
+# History, and again and again
+
+
+async def _history(session: Session) -> int:
+    """Records of each queue; as a table in so few lines that it can be read."""
+    out, length = session.out, session.found.history
+    found = False
+    for queue in session.queues:
+        records = await session.operator.history(length, queue=queue.name)
+        found = found or bool(records)
+        if out.as_json:
+            for record in records:
+                out.json(record)
+            continue
+        steps = steps_of(records, length)
+        if session.several:
+            out.line(queue.name, 'bold')
+        if steps:
+            out.table(HISTORY, [history_row(out, step) for step in steps])
+            out.tell(f'each line is {ago(steps[0].length)}; pending, oldest, workers and busy are the most in it')
+        else:
+            out.tell(f'queue {queue.name}: no worker with a heartbeat has written anything in {ago(length)}')
+    return Exit.WELL if found else Exit.ILL
+
+
+def history_row(out: Out, step: Step) -> list[Cell]:
+    """A line of a history."""
+    totals, sizes = step.totals, step.sizes
+    if totals is None:
+        return [out.when(step.start)[:16], *['-'] * (len(HISTORY) - 1)]
+    return [
+        out.when(step.start)[:16], number(totals.succeeded), number(totals.failed), number(totals.dead),
+        number(totals.lost), bound(step.p95), ago(step.wait),
+        *(['-'] * 4 if sizes is None else
+          [number(sizes.pending), ago(sizes.oldest), number(sizes.workers), f'{sizes.busy:,}/{sizes.slots:,}']),
+    ]  # fmt: skip
+
+
+def bound(seconds: float | None) -> str:
+    """A time that is known by the bounds of buckets."""
+    return '-' if seconds is None else '> 30m' if seconds == float('inf') else ago(seconds)
+
+
+async def _watch(session: Session) -> int:
+    """The same again and again: in place on a terminal, else lines, with the time before each."""
+    out = session.out
+    if out.as_json:
+
+        def write_json(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
+            for one, _ in pairs:
+                out.json(one)
+
+        return await _repeat(session, write_json)
+    if not out.terminal:
+        first = True
+
+        def write(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
+            nonlocal first
+            rows = [[out.when(one.server_time), *row(out, one, rate)] for one, rate in pairs]
+            out.table(WATCHED, rows, head=first)
+            first = False
+
+        return await _repeat(session, write)
+    from rich.live import Live
+
+    with Live(console=out.console, auto_refresh=False, transient=False) as live:
+        return await _repeat(session, lambda pairs: live.update(
+            out.drawing(COLUMNS, [row(out, *pair) for pair in pairs]), refresh=True))  # fmt: skip
+
+
+async def _repeat(session: Session, write: Callable[[Sequence[tuple[Overview, Rate | None]]], object]) -> int:
+    """Until the command is interrupted; at times that do not drift."""
+    due = time.monotonic()
+    while True:
+        overviews = await session.operator.overviews()
+        rates: Sequence[Rate | None] = [None] * len(overviews)
+        if not session.out.as_json:
+            rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
+        write([*zip(overviews, rates, strict=True)])
+        due = max(due + session.found.watch, time.monotonic())
+        await asyncio.sleep(due - time.monotonic())

@@ -6,7 +6,7 @@ It stands on the public names of `torrelque` and `torrelque.worker`.
 from .explaining import CODES
 from .operator import Operator
 from .records import BUCKETS
-from .registry import known, scan
+from .registry import known, note, scan
 from .selection import Selection
 from .values import (
     Act,
@@ -57,5 +57,6 @@ __all__ = [
     'Totals',
     'WorkerView',
     'known',
+    'note',
     'scan',
 ]

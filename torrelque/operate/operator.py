@@ -2,6 +2,7 @@
 
 import getpass
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
 from .selection import Selection
 from .values import (
     Act,
@@ -38,6 +39,18 @@ from .values import (
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
+
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
+
+
+def _length_of(length: Duration | str, what: str) -> float:
+    """A time of the past in seconds; a text is a number with its unit, such as ``8h``."""
+    if isinstance(length, str):
+        match = re.fullmatch(r'(\d{1,9}(?:\.\d{1,9})?)([smhd])', length, re.A)
+        if match is None:
+            raise TorrelqueValueError(f'{what} as a text is a number and s, m, h or d, such as 8h, not {length!r}')
+        length = float(match[1]) * _UNITS[match[2]]
+    return check.check_seconds(length, what, positive=True, most=HISTORY)
 
 
 def _whoever() -> str:
@@ -126,8 +139,8 @@ class Operator:
     ) -> AsyncIterator[TaskView]:
         """The tasks of a selection, of all queues, as they are found: a walk, which looks at the whole place.
 
-        A task that comes into the place meanwhile may be missed; one that stays is not, and none is told twice but
-        one that left its place and came back.
+        A task that comes into the place meanwhile may be missed; one that stays is not.  None is told twice, but one
+        that left its place and came back, or has moved within it, and was met again a thousand tasks later.
         """
         left = math.inf if most is None else check.check_count(most, 'most')
         for queue in self.queues:
@@ -143,7 +156,7 @@ class Operator:
 
         :raises TorrelqueLookupError: no queue knows it.
         """
-        check.check_id(task_id)
+        reading.check_text(task_id, 'a task id')
         for queue in self.queues:
             [found] = await pages.read_tasks(queue, [task_id], payload)
             if found.status is not None or found.broken:
@@ -152,7 +165,7 @@ class Operator:
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
-        return await grouping.read_group(self.queue(queue), check.check_name(name, 'a group'))
+        return await grouping.read_group(self.queue(queue), reading.check_text(name, 'a group'))
 
     async def groups(
         self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
@@ -183,16 +196,17 @@ class Operator:
         """
         return await faults.read_errors(self.queue(queue), min(check.check_count(most, 'most'), 10_000))
 
-    async def functions(self, *, since: Duration | None = None) -> list[FunctionView]:
+    async def functions(self, *, since: Duration | str | None = None) -> list[FunctionView]:
         """Functions over the last ``since`` seconds, at most 14 days, to the hour or minute; None is since their counts
         began.  Only workers with a heartbeat count."""
-        seconds = None if since is None else check.check_seconds(since, 'since', positive=True, most=HISTORY)
+        seconds = None if since is None else _length_of(since, 'since')
         return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
 
-    async def history(self, length: Duration = 3600, *, queue: str | None = None) -> list[Record]:
-        """Records of the last ``length`` seconds, the oldest first: minutes up to 8 hours, else hours, up to 14 days.
+    async def history(self, length: Duration | str = 3600, *, queue: str | None = None) -> list[Record]:
+        """Records of the last ``length`` seconds, or of ``'8h'``, the oldest first: minutes up to 8 hours, else hours,
+        up to 14 days.
         """
-        seconds = check.check_seconds(length, 'length', positive=True, most=HISTORY)
+        seconds = _length_of(length, 'length')
         return await records.read_history(self.queue(queue), seconds)
 
     async def explain(
@@ -285,6 +299,17 @@ class Operator:
         result = await one.sweep()
         await self._record(one, 'sweep', '', sum(result))
         return result
+
+    async def record(self, act: str, what: str, count: int = 0, *, queue: str | None = None) -> None:
+        """Put an act on record that was done by other means than this object, such as an enqueue.
+
+        :param act: one word, such as 'enqueue'.
+        :param what: on what it was done, in words.
+        :param count: tasks that it changed.
+        :raises TorrelqueError: the operator may only read.
+        """
+        check.check_name(act, 'act')
+        await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses

@@ -11,6 +11,7 @@ that a walk meets some twice and misses none.  Ids are remembered, so that those
 import base64
 import binascii
 import json
+import math
 from collections import deque
 from hashlib import blake2b
 from typing import Any
@@ -19,7 +20,7 @@ from torrelque import Torrelque, TorrelqueValueError
 from torrelque.protocol import check
 
 from .asking import ask
-from .reading import bytes_of, number_of, text_of
+from .reading import bytes_of, text_of
 
 PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead')
 """Where a task can be; a page of ``group:NAME`` is that of one group."""
@@ -91,7 +92,7 @@ def _members(reply: list[Any]) -> tuple[bool, list[tuple[bytes, bytes]]]:
 
 def _check_after(after: Any) -> tuple[str, str]:
     score, task_id = after
-    if not isinstance(score, str) or not isinstance(task_id, str) or score and number_of(score) is None:
+    if not isinstance(score, str) or not isinstance(task_id, str) or score and math.isnan(float(score)):
         raise ValueError(after)
     bytes_of(task_id)
     return score, task_id

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from torrelque import TorrelqueValueError
+from torrelque import TorrelqueTypeError, TorrelqueValueError
 
 LATEST = 253_402_300_800.0
 """The end of the year 9999 (s), beyond which no calendar goes: an instant from then on counts as unreadable."""
@@ -30,6 +30,16 @@ def bytes_of(text: str, what: str = 'a task id') -> bytes:
         raise TorrelqueValueError(f'{what} must be encodable as UTF-8: {text!r}') from exc
 
 
+def check_text(text: str, what: str) -> str:
+    """An id or a name; unlike what is enqueued, it may have surrogates in the place of bytes."""
+    if not isinstance(text, str):
+        raise TorrelqueTypeError(f'{what} must be a str, not {type(text).__name__}')
+    if not text:
+        raise TorrelqueValueError(f'{what} must not be empty')
+    bytes_of(text, what)
+    return text
+
+
 def whole_of(data: bytes | None) -> int | None:
     """A whole number; None where it is none."""
     return int(data) if data is not None and _WHOLE.fullmatch(data) else None
@@ -41,6 +51,8 @@ def number_of(data: Any) -> float | None:
         number = float(data)
     except (TypeError, ValueError):
         return None
+    if isinstance(data, bytes) and b'_' in data:
+        return None  # Python alone takes that for a number
     return number if math.isfinite(number) else None
 
 

@@ -6,36 +6,57 @@ limit.  Ids and names are texts as they are in the server; bytes that are no UTF
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
 from torrelque import TorrelqueTaskStatus
 
+DEEPEST = 100
+"""How deep values may be nested before the rest is told as a text."""
 
-def plain(value: Any) -> Any:
+
+def plain(value: Any, depth: int = 0) -> Any:
     """A value as JSON has it: one of these values is an object, a status its name, `math.inf` null, bytes a text.
 
-    A number beyond 2^53, which many readers of JSON would round, stays as it is: the text is exact.
+    A number beyond 2^53, which many readers of JSON would round, stays as it is: the text is exact.  What is nested too
+    deeply, or refers to itself, and what no JSON has, is told by a text.
     """
     if isinstance(value, enum.Enum):
         return value.name.lower()
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool)):
         return value
+    if isinstance(value, int):
+        # Python refuses to write a number of more than some thousand digits.
+        return value if abs(value) < 10**1000 else hex(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, bytes):
+    if isinstance(value, (bytes, bytearray)):
         return value.decode('utf-8', 'backslashreplace')
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(plain(key)): plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(one) for one in value]
-    return repr(value)
+    if depth < DEEPEST:
+        deeper = depth + 1
+        if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: plain(getattr(value, field.name), deeper) for field in fields(value)}
+        if isinstance(value, Mapping):
+            return {_name_of(key): plain(one, deeper) for key, one in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [plain(one, deeper) for one in value]
+    return _repr_of(value)
+
+
+def _name_of(key: Any) -> str:
+    return str.__str__(key) if isinstance(key, str) else str(plain(key, DEEPEST))
+
+
+def _repr_of(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        # A payload of somebody else's making, or one that is nested too deeply for Python as well.
+        return f'<{type(value).__name__}>'
 
 
 class Value:
@@ -205,6 +226,12 @@ class Page(Value):
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that were met and hold something else, so that tasks are missing."""
 
+    def __iter__(self) -> Iterator[TaskView]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
 
 @dataclass(frozen=True, slots=True)
 class GroupView(Value):
@@ -248,6 +275,12 @@ class Groups(Value):
     """How many were looked at."""
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that hold something else, so that figures are missing."""
+
+    def __iter__(self) -> Iterator[GroupView]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +363,10 @@ class ErrorGroup(Value):
     """One whole error, the newest."""
     ids: tuple[str, ...]
     """Ids of the newest ten."""
+    by_function: tuple[tuple[str | None, int], ...] = ()
+    """How many there are of each function, the most first, at most 100; None is tasks that are no call of one."""
+    by_group: tuple[tuple[str | None, int], ...] = ()
+    """Likewise of each group of tasks; None is tasks without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +384,12 @@ class Errors(Value):
     delayed: int
     """Delayed tasks that were looked at, of all; those without an error, which wait for their first time, are among
     them."""
+
+    def __iter__(self) -> Iterator[ErrorGroup]:
+        return iter(self.errors)
+
+    def __len__(self) -> int:
+        return len(self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,8 +455,8 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        columns = list(zip(*(totals for _, totals in self.functions), strict=True))
-        return Totals(*(sum(column) for column in columns)) if columns else Totals()
+        found = [totals for _, totals in self.functions]
+        return Totals(*(sum(getattr(one, field.name) for one in found) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)

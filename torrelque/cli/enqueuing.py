@@ -1,0 +1,192 @@
+"""``torrelque enqueue``: a task, a call of a decorated function, or many tasks of standard input."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from torrelque import (
+    Torrelque,
+    TorrelqueBulkError,
+    TorrelqueDuplicateError,
+    TorrelqueFullError,
+    TorrelqueLookupError,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+    TorrelqueTimeoutError,
+)
+
+from . import target
+from .consent import answer_act
+from .failure import Exit, Failure
+from .session import Session
+
+MANY = 250
+"""Tasks of one call, after which their ids are told."""
+
+
+def enqueue(found: argparse.Namespace) -> int:
+    """Carry the command out; its exit code.
+
+    :raises Failure: the task cannot be meant; nothing was enqueued.
+    """
+    _check(found)
+    tasks = _read_tasks(found)
+
+    async def call(session: Session) -> int:
+        try:
+            return await _enqueue(session, tasks)
+        except (TorrelqueDuplicateError, TorrelqueFullError) as exc:
+            raise Failure(str(exc), Exit.ILL) from exc
+
+    return answer_act(found, call)
+
+
+def _check(found: argparse.Namespace) -> None:
+    """Refuse options that do not go with each other."""
+    if found.task is None and (found.args is not None or found.kwargs is not None):
+        raise Failure('--args and --kwargs are those of a call: name its function with --task')
+    if found.task is not None and (found.payload is not None or found.text or found.lines):
+        raise Failure('a call of --task has --args and --kwargs, and no PAYLOAD, --text or --lines')
+    if found.task is None and found.payload is None and not found.lines:
+        raise Failure("there is nothing to enqueue: give a PAYLOAD as JSON, such as '{\"n\": 1}', or - or --task NAME")
+    if found.lines and found.payload not in (None, '-'):
+        raise Failure('--lines reads standard input, so PAYLOAD is - or nothing')
+    if found.lines and (found.id is not None or found.wait is not None):
+        raise Failure('--lines is for many tasks, which have ids of their own and are not waited for')
+
+
+# What is enqueued
+
+
+def _read_tasks(found: argparse.Namespace) -> list[Any]:
+    """The payloads, all of them read before the first is sent."""
+    if found.task is not None:
+        args, kwargs = _read_json(found.args or '[]', '--args'), _read_json(found.kwargs or '{}', '--kwargs')
+        if not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise Failure("--args is a JSON list, such as '[1]', and --kwargs a JSON object, such as '{\"a\": 1}'")
+        call = {'task': found.task, 'args': args, 'kwargs': kwargs}
+        return [{name: value for name, value in call.items() if value or name == 'task'}]
+    if not found.lines:
+        text = _read_input().removesuffix('\n') if found.payload == '-' else found.payload
+        return [text if found.text else _read_json(text, 'PAYLOAD')]
+    lines = enumerate(_read_input().split('\n'), 1)
+    return [line if found.text else _read_json(line, f'line {n}') for n, line in lines if line.strip()]
+
+
+def _read_input() -> str:
+    return sys.stdin.buffer.read().decode('utf-8', 'surrogateescape')
+
+
+def _read_json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        more = '; --text sends a text as it is' if what != '--args' and what != '--kwargs' else ''
+        raise Failure(f'{what} is no JSON: {exc}{more}') from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f'{name} is no number of JSON')
+
+
+# How
+
+
+async def _enqueue(session: Session, tasks: Sequence[Any]) -> int:
+    found = session.found
+    task_id: str
+    if found.lines:
+        return await _enqueue_lines(session, tasks)
+    if found.task is not None and found.app is not None:
+        task_id, queue = await _enqueue_by_app(session, tasks[0])
+    else:
+        queue = session.operator.queue()
+        task_id = await queue.enqueue(tasks[0], task_id=found.id, **_given(found))
+    if found.wait is None or not session.out.as_json:
+        _tell_id(session, task_id, queue.name)
+    what = f'task {task_id}' if found.task is None else f'task {task_id}, a call of {found.task}'
+    await session.operator.record('enqueue', what, 1, queue=queue.name)
+    return Exit.WELL if found.wait is None else await _wait(session, queue, task_id)
+
+
+def _given(found: argparse.Namespace) -> dict[str, Any]:
+    """The options of the queue's own verb."""
+    given = {'group': found.group, 'priority': found.priority, 'delay': found.delay,
+             'max_attempts': found.max_attempts, 'task_timeout': found.lease}  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
+    found, queue, waiting, done = session.found, session.operator.queue(), iter(tasks), 0
+    try:
+        while some := [*islice(waiting, MANY)]:
+            ids = await queue.enqueue_many(some, **_given(found))
+            done += len(ids)
+            for one in ids:
+                _tell_id(session, one, queue.name)
+    except TorrelqueBulkError as exc:
+        done += len(exc.task_ids)
+        for kept in exc.task_ids:
+            _tell_id(session, kept, queue.name)
+        raise Failure(f'the ids are those of the first {done} lines; the others are not enqueued: {exc.__cause__}',
+                      Exit.ILL) from exc
+    finally:
+        if done:
+            await session.operator.record('enqueue', f'{done} tasks', done, queue=queue.name)
+    return Exit.WELL if done else Exit.ILL
+
+
+async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, Torrelque]:
+    """Have the app of the user enqueue a call, as its own code would."""
+    found, app = session.found, target.find(session.found.app)
+    functions = getattr(app, 'functions', {})
+    if (function := functions.get(found.task)) is None:
+        near = difflib.get_close_matches(found.task, [*functions], 1)
+        more = f'; did you mean {near[0]!r}?' if near else ''
+        raise Failure(f'--app {found.app} has no function {found.task!r}{more}')
+    options = {'task_id': found.id, **_given(found)}
+    if found.queue and found.queue[-1] != function.queue_name:
+        options['queue'] = found.queue[-1]
+    caller = function.options(**options)
+    handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))
+    return handle.id, session.operator.queue(caller.queue_name)
+
+
+# What is told
+
+
+def _tell_id(session: Session, task_id: str, queue: str) -> None:
+    if session.out.as_json:
+        session.out.json({'queue': queue, 'id': task_id})
+    else:
+        session.out.line(task_id)
+
+
+async def _wait(session: Session, queue: Torrelque, task_id: str) -> int:
+    """Wait for the end of a task, and tell it."""
+    last: TorrelqueTaskState | None = None
+    try:
+        async for last in queue.watch(task_id, timeout=session.found.wait):
+            if last.status is TorrelqueTaskStatus.DEAD:
+                break
+    except TorrelqueLookupError:
+        pass  # it is finished, and nothing of it was kept
+    except TorrelqueTimeoutError as exc:
+        raise Failure(f'task {task_id} has not ended: {exc}', Exit.ILL) from exc
+    status = TorrelqueTaskStatus.COMPLETED if last is None else last.status
+    result, error = (None, None) if last is None else (last.result, last.error)
+    # Another serialiser than JSON may make values that JSON has no words for.
+    result = json.loads(json.dumps(result, default=repr))
+    if session.out.as_json:
+        session.out.json({'queue': queue.name, 'id': task_id, 'status': status.name.lower(), 'result': result,
+                          'error': error})  # fmt: skip
+    elif status is TorrelqueTaskStatus.COMPLETED:
+        session.out.line(json.dumps(result, ensure_ascii=False))
+    if status is TorrelqueTaskStatus.COMPLETED:
+        return Exit.WELL
+    lines = (error or '').strip().splitlines()
+    raise Failure(f'task {task_id} is {status.name.lower()}' + (f': {lines[-1]}' if lines else ''), Exit.ILL)

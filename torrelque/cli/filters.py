@@ -1,0 +1,85 @@
+"""The filters: which tasks a list, or an act, is about.  They are the same for all commands.
+
+A command adds them with `add_filters`, and has what they say from `selection_of`.
+"""
+
+import argparse
+import datetime
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .options import count, seconds
+
+if TYPE_CHECKING:
+    from torrelque.operate import Selection
+
+STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+"""Places that a filter may name."""
+
+TIMES = ('--older', '--newer')
+"""Options whose value may begin with a minus, as an instant: ``-2h`` is two hours ago."""
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which tasks are meant."""
+    group = parser.add_argument_group('which tasks; all that is given must hold')
+    group.add_argument('--status', metavar='PLACE', choices=STATUSES, help='where they are: ' + ', '.join(STATUSES))
+    group.add_argument('--function', metavar='NAME', help='the decorated function; * and ? as in names of files')
+    group.add_argument('--group', metavar='NAME', help="the group, likewise; '' is tasks without one")
+    group.add_argument('--error', metavar='TEXT',
+        help='an error of torrelque errors, four digits of it or more, or a text that the error has')  # fmt: skip
+    group.add_argument('--text', metavar='TEXT', help='a text that the payload has')
+    group.add_argument('--older', metavar='TIME', type=moment,
+        help='in their place for longer than 90s, 5m, 2h, 3d, or since before an instant: 2026-11-29T14:00, '
+        '-2h')  # fmt: skip
+    group.add_argument('--newer', metavar='TIME', type=moment, help='the contrary')
+    group.add_argument('--attempts', metavar='N', type=count, help='handed out so often, or more')
+
+
+def selection_of(found: argparse.Namespace, ids: Iterable[str] | None = None) -> 'Selection':
+    """What the filters, and maybe ids, say together.
+
+    :param found: what the parser has found.
+    :param ids: these tasks only; none is: no task is named.
+    """
+    from torrelque.operate import Selection
+
+    named = [*(ids or ())]
+    return Selection(
+        status=found.status, function=found.function, group=found.group, error=found.error, text=found.text,
+        older=_in_zone(found.older, found.utc), newer=_in_zone(found.newer, found.utc), attempts=found.attempts,
+        ids=named or None,
+    )  # fmt: skip
+
+
+def is_filtered(found: argparse.Namespace) -> bool:
+    """Whether any filter is given but where the tasks are."""
+    given = (found.function, found.group, found.error, found.text, found.older, found.newer, found.attempts)
+    return any(value is not None for value in given)
+
+
+def moment(text: str) -> float | datetime.datetime:
+    """A time (s), or an instant: ``5m``; ``-5m``, which is as long ago; ``2026-11-29T14:00``, with a zone or without.
+
+    :raises argparse.ArgumentTypeError: it is neither.
+    """
+    given = text.strip()
+    try:
+        return seconds(given.removeprefix('-'))
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        # Python 3.10 has no word for the Z of UTC.
+        return datetime.datetime.fromisoformat(re.sub('[zZ]$', '+00:00', given))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no time, such as 90s, 5m, 2h or 3d, and no instant, such as 2026-11-29T14:00 or -2h'
+        ) from None
+
+
+def _in_zone(given: float | datetime.datetime | None, utc: bool) -> float | datetime.datetime | None:
+    """An instant without a zone is of the zone that instants are shown in."""
+    if isinstance(given, datetime.datetime) and given.tzinfo is None:
+        return given.replace(tzinfo=datetime.timezone.utc) if utc else given.astimezone()
+    return given

@@ -1,0 +1,232 @@
+"""``torrelque redrive``, ``cancel``, ``requeue`` and ``bury``: what is done to tasks of a selection, or to some by id.
+
+More than one task is only changed when somebody at the terminal has said yes, or the command line has.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from torrelque.operate import Outcome, Selection, TaskView
+
+from .consent import answer_act, ask, interruptible, may_ask
+from .failure import Exit, Failure
+from .filters import selection_of
+from .out import Column, ago, number
+from .progress import following
+from .session import Session
+
+EXAMPLES = 5
+"""Tasks that a dry run shows."""
+
+COLUMNS = (
+    Column('ID', whole=True), Column('STATUS', rank=2), Column('FUNCTION'), Column('GROUP', rank=3),
+    Column('ATTEMPT', True, rank=1), Column('ERROR', rank=4),
+)  # fmt: skip
+
+
+class Verb(NamedTuple):
+    """An act."""
+
+    name: str
+    done: str
+    """What its tasks are then."""
+    places: tuple[str, ...]
+    """Where its tasks are, where nothing else is said."""
+    open: bool = False
+    """Whether it needs neither ids nor filters: then it is about its whole place, as of now."""
+
+
+REDRIVE = Verb('redrive', 'redriven', ('dead',), True)
+CANCEL = Verb('cancel', 'cancelled', ('pending', 'delayed'))
+REQUEUE = Verb('requeue', 'requeued', ('working',))
+BURY = Verb('bury', 'buried', ('working',))
+
+REASONS = {
+    'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
+    'cancelled': 'cancelled', 'unknown': 'the queue does not know it', 'broken': 'its state is spoilt',
+    'no_text': 'its id is no text',
+}  # fmt: skip
+"""Why a task was not changed, in words."""
+
+
+def redrive(found: argparse.Namespace) -> int:
+    """Carry ``redrive`` out; its exit code."""
+    return carry_out(REDRIVE, found)
+
+
+def cancel(found: argparse.Namespace) -> int:
+    """Carry ``cancel`` out; its exit code."""
+    return carry_out(CANCEL, found)
+
+
+def requeue(found: argparse.Namespace) -> int:
+    """Carry ``requeue`` out; its exit code."""
+    return carry_out(REQUEUE, found)
+
+
+def bury(found: argparse.Namespace) -> int:
+    """Carry ``bury`` out; its exit code."""
+    return carry_out(BURY, found)
+
+
+def carry_out(verb: Verb, found: argparse.Namespace) -> int:
+    """Carry an act out; its exit code.
+
+    :raises Failure: nothing says which tasks are meant, or that they are; nothing was changed.
+    """
+    ids = _read_ids(found.ids)
+    if found.ids and not ids:
+        raise Failure('standard input has no id; nothing was changed', Exit.ILL)
+    selection = selection_of(found, ids)
+    narrow = selection != Selection()
+    if found.all and narrow:
+        raise Failure('--all is for all tasks; it does not go with ids or filters')
+    if not (narrow or found.all or verb.open):
+        raise Failure(f'say which tasks: ids, filters, or --all; see torrelque {verb.name} --help')
+    one = ids is not None and len({*ids}) == 1
+    if not (one or found.yes or found.dry_run or may_ask(found)):
+        raise Failure(
+            f'more than one task may match, and nobody can be asked: --yes has them {verb.done}, --dry-run counts them'
+        )
+    return answer_act(found, functools.partial(_act, verb=verb, selection=selection, one=one))
+
+
+def _read_ids(given: Sequence[str]) -> list[str] | None:
+    """Ids of the command line, and those of standard input in the place of a ``-``."""
+    if '-' not in given:
+        return [*given] or None
+    read = sys.stdin.buffer.read().decode('utf-8', 'surrogateescape').split('\n')
+    lines = [line for line in read if line]
+    return [task_id for one in given for task_id in (lines if one == '-' else [one])]
+
+
+# The act
+
+
+async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool) -> int:
+    found, out = session.found, session.out
+    if found.dry_run:
+        return await _dry_run(session, verb, selection)
+    total = 1 if one else None
+    if not one and (not found.yes or out.error.is_terminal):
+        counts, whole = await _run(session, verb, selection, dry_run=True)
+        if not whole:
+            out.tell('nothing was changed')
+            return Exit.INTERRUPTED
+        total = counts.matched
+        if not total:
+            return _tell(session, verb, selection, replace(counts, dry_run=False))
+        if total > 1 and not found.yes and not await _agreed(session, verb, selection, counts):
+            return Exit.ILL
+    outcome, whole = await _run(session, verb, selection, total=total)
+    code = _tell(session, verb, selection, outcome)
+    if not whole:
+        out.tell('it was ended; the same command does the rest')
+        return Exit.INTERRUPTED
+    return code
+
+
+async def _run(
+    session: Session, verb: Verb, selection: Selection, *, dry_run: bool = False, total: int | None = None
+) -> tuple[Outcome, bool]:
+    """What the act came to, and whether no signal has ended it before."""
+    found = session.found
+    # Where nothing was told before it was ended, nothing was done.
+    queues = ', '.join(queue.name for queue in session.queues)
+    last = Outcome(verb.name, queues, 0, 0, 0, (), dry_run, False, 0.0)
+    options = {'error': found.reason} if verb is BURY else {}
+    if found.rate is not None and not dry_run:
+        options['rate'] = found.rate
+    doing, reached = ('looked at', _seen) if dry_run else (verb.done, _done)
+    with following(session.out, doing, total, reached) as tell:
+
+        def keep(outcome: Outcome) -> None:
+            nonlocal last
+            last = outcome
+            tell(outcome)
+
+        call = getattr(session.operator, verb.name)
+        outcome = await interruptible(
+            call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
+        )
+    return (last, False) if outcome is None else (outcome, True)
+
+
+def _seen(outcome: Outcome) -> int:
+    return outcome.seen
+
+
+def _done(outcome: Outcome) -> int:
+    return outcome.done
+
+
+async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Outcome) -> bool:
+    """Whether whoever sits there wants it."""
+    found = session.found
+    question = f'{_how_many(verb, selection, counts)}.  '
+    if found.rate:
+        question += f'At {found.rate:g} a second this takes {ago(counts.matched / found.rate)}.  '
+    if await ask(session.out, f'{question}Are they to be {verb.done}?'):
+        return True
+    session.out.tell('nothing was changed')
+    return False
+
+
+async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:
+    """Tell how many match, and some of them."""
+    out = session.out
+    counts, whole = await _run(session, verb, selection, dry_run=True)
+    if not whole:
+        return Exit.INTERRUPTED
+    examples = await _examples(session, verb, selection) if counts.matched else []
+    if out.as_json:
+        out.json({**counts.as_json(), 'examples': [task.as_json() for task in examples]})
+    else:
+        out.line(f'{_how_many(verb, selection, counts)}; nothing was changed')
+        if examples:
+            out.table(COLUMNS, [_row(task) for task in examples])
+    return Exit.WELL if counts.matched else Exit.ILL
+
+
+async def _examples(session: Session, verb: Verb, selection: Selection) -> list[TaskView]:
+    most = min(EXAMPLES, session.found.limit or EXAMPLES)
+    some: list[TaskView] = []
+    places = verb.places if selection.status is None and selection.ids is None else (selection.status,)
+    for place in places:
+        if len(some) < most:
+            which = replace(selection, status=place)
+            some += [task async for task in session.operator.tasks(which, most=most - len(some))]
+    return some
+
+
+def _row(task: TaskView) -> tuple[str, ...]:
+    status = '-' if task.status is None else task.status.name.lower()
+    return (task.id, status, task.function or '-', task.group or '-', number(task.attempt), task.error_line or '-')
+
+
+# What is told
+
+
+def _how_many(verb: Verb, selection: Selection, counts: Outcome) -> str:
+    kind = '' if selection.ids is not None else f'{selection.status or " or ".join(verb.places)} '
+    if not counts.finished:
+        return f'{number(counts.matched)} {kind}tasks match, and maybe more'
+    return f'{number(counts.matched)} of {number(counts.seen)} {kind}tasks match'
+
+
+def _tell(session: Session, verb: Verb, selection: Selection, outcome: Outcome) -> int:
+    """Tell what became of it; the exit code."""
+    out = session.out
+    if out.as_json:
+        out.json(outcome)
+    elif not outcome.matched:
+        out.line('no task matches')
+    else:
+        out.line(f'{number(outcome.done)} {verb.done}')
+        for reason, many in outcome.refused:
+            out.line(f'{number(many)} not: {REASONS.get(reason, reason)}')
+    return Exit.ILL if not outcome.done or outcome.refused and selection.ids is not None else Exit.WELL

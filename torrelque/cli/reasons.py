@@ -1,0 +1,140 @@
+"""``torrelque why``: why a task, a group or a queue does not move."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from torrelque.operate import Holder, Reason, TaskView
+
+from .failure import Exit, Failure
+from .listing import age, since_of
+from .out import Out, ago, number, shortened
+from .session import Session, answer
+
+HOLDERS = 10
+"""Tasks in the way that are shown at the most, and names of workers; how many there are more is told."""
+
+LABELS = {
+    'at-limit': 'To let more run', 'queue-paused': 'To let it go on', 'group-paused': 'To let it go on',
+    'dead': 'To bring it back', 'overdue': 'To move it now', 'broken': 'To look closer',
+    'orphaned': 'To bring it back now', 'no-token': 'To let more begin',
+}  # fmt: skip
+"""What a command is for, by the reason that it is told with."""
+
+
+def why(found: argparse.Namespace) -> int:
+    """Carry the command out; its exit code."""
+    if found.id is not None and found.group is not None:
+        raise Failure('why is about a task or about a group, not both')
+    return answer(found, _why, several=found.group is None)
+
+
+async def _why(session: Session) -> int:
+    found = session.found
+    if found.id is not None:
+        return await _why_task(session)
+    code = Exit.WELL
+    for queue in session.queues:
+        reasons = await session.operator.explain(group=found.group, queue=queue.name)
+        if session.out.as_json:
+            for reason in reasons:
+                session.out.json(reason)
+            continue
+        overview = (await session.operator.overviews())[[*session.queues].index(queue)]
+        of = f'queue {queue.name!r}' if found.group is None else f'group {found.group!r} in queue {queue.name!r}'
+        session.out.line(f'{of}: {number(overview.pending)} pending, {number(overview.working)} at work')
+        write(session, reasons, overview.server_time, queue.name)
+    return code
+
+
+async def _why_task(session: Session) -> int:
+    from torrelque import TorrelqueLookupError
+
+    out = session.out
+    task = None
+    try:
+        task = await session.operator.task(session.found.id, payload=1)
+    except TorrelqueLookupError as exc:
+        out.tell(exc.args[0])
+    reasons = await session.operator.explain(session.found.id, queue=None if task is None else task.queue)
+    if out.as_json:
+        for reason in reasons:
+            out.json(reason)
+    elif task is not None:
+        out.line(heading(task))
+        write(session, reasons, task.server_time, task.queue)
+    elif reasons:
+        write(session, reasons, 0.0, None)
+    return Exit.WELL if task is not None else Exit.ILL
+
+
+def heading(task: TaskView) -> str:
+    """What it is, and where."""
+    status = 'broken' if task.status is None else task.status.name.lower()
+    since = since_of(task)
+    since_words = '' if since is None else f' for {age(since, task.server_time)}'
+    of = f', of group {task.group!r}' if task.group else ''
+    return f'{status}{since_words}{of} in queue {task.queue!r}'
+
+
+def write(session: Session, reasons: Sequence[Reason], now: float, queue: str | None, indent: str = '') -> None:
+    """Reasons with their numbers, those in the way below them, and last the commands that change it."""
+    out = session.out
+    if not reasons:
+        out.line(f'{indent}  nothing is in its way: a claim made now would have it handed out')
+        return
+    if not indent:
+        out.line()
+    for place, reason in enumerate(reasons, 1):
+        out.line(f'{indent}  {place}  {shortened(reason.text)}{_until(out, reason, now)}')
+        for line in lines_of(out, reason, now):
+            out.line(f'{indent}       {line}')
+    told = set()
+    for reason in reasons:
+        if reason.command is not None and reason.command not in told:
+            told.add(reason.command)
+            command = session.command(reason.command, queue)
+            out.line(f'{indent}  {LABELS.get(reason.code, "To change it")}:  {command}')
+
+
+def _until(out: Out, reason: Reason, now: float) -> str:
+    """When it is over by itself, where the sentence has no such instant; without the server's time, the instant."""
+    if reason.until is None or not now:
+        return ''
+    left = reason.until - now
+    return f' (until {out.clock(reason.until, now)}, in {ago(left)})' if left > 0 else ''
+
+
+def lines_of(out: Out, reason: Reason, now: float) -> Iterator[str]:
+    """Whoever is in the way, a line for each."""
+    for holder in reason.holders[:HOLDERS]:
+        yield holder_line(out, holder, now)
+    if len(reason.holders) > HOLDERS:
+        yield f'and {number(len(reason.holders) - HOLDERS)} more'
+    if reason.workers and not reason.holders:
+        more = len(reason.workers) - HOLDERS
+        rest = f' and {number(more)} more' if more > 0 else ''
+        yield f'worker{"s" if len(reason.workers) > 1 else ""} {", ".join(reason.workers[:HOLDERS])}{rest}'
+    if reason.error:
+        lines = [line for line in reason.error.splitlines() if line.strip()] or ['']
+        yield shortened(lines[-1].strip(), 400)
+
+
+def holder_line(out: Out, holder: Holder, now: float) -> str:
+    """One that is in the way: which, what it does, and for how long."""
+    words = [holder.id]
+    if holder.function:
+        words.append(holder.function)
+    if holder.doing == 'working':
+        parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
+        if holder.renewed is not None:
+            parts.append(f'renewed {age(holder.renewed, now)} ago')
+        words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
+    elif holder.doing == 'delayed':
+        error = f' ({shortened(holder.error, 200)})' if holder.error else ''
+        until = '' if holder.until is None else f' until {out.clock(holder.until, now)}'
+        words.append(f'delayed for a retry{until}{error}; it keeps its slot')
+    elif holder.doing == 'next':
+        words.append('its turn is next')
+    else:
+        words.append('has a slot, and nothing more is known of it')
+    return '  '.join(words)

@@ -1,0 +1,154 @@
+"""``torrelque pause``, ``resume``, ``limit`` and ``sweep``: what a queue, or a group of it, hands out."""
+
+import argparse
+from typing import Any
+
+from torrelque import Torrelque, TorrelqueLimit
+
+from .amounts import KEEP, spelt
+from .consent import answer_act, refuse_to_act
+from .failure import Exit
+from .out import Column, ago, number
+from .session import Session, answer
+
+LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
+
+# Pauses
+
+
+def pause(found: argparse.Namespace) -> int:
+    """Carry ``pause`` out; its exit code."""
+    return answer_act(found, _pause)
+
+
+def resume(found: argparse.Namespace) -> int:
+    """Carry ``resume`` out; its exit code."""
+    return answer_act(found, _resume)
+
+
+async def is_paused(queue: Torrelque, group: str | None) -> bool:
+    """Whether a group, or a queue, is paused by its own name."""
+    return bool(await queue.command('SISMEMBER', queue.keys['paused'], group or ''))
+
+
+async def _pause(session: Session) -> int:
+    found, out = session.found, session.out
+    for queue in session.queues:
+        before = await is_paused(queue, found.group)
+        await session.operator.pause(found.group, probe=found.probe, queue=queue.name)
+        name = _named(queue, found.group)
+        if out.as_json:
+            out.json({'queue': queue.name, 'group': found.group, 'paused': True, 'was_paused': before,
+                      'probe': found.probe})  # fmt: skip
+            continue
+        out.line(f'{name} was paused before' if before else f'{name} is paused: no task is handed out any more')
+        if found.probe:
+            out.line(f'one task goes through all the same each {ago(found.probe)}'
+                     + (', unless the pause before was one without' if before else ''))  # fmt: skip
+    return Exit.WELL
+
+
+async def _resume(session: Session) -> int:
+    found, out = session.found, session.out
+    code = Exit.WELL
+    for queue in session.queues:
+        before = await is_paused(queue, found.group)
+        if before:
+            await session.operator.resume(found.group, queue=queue.name)
+        else:
+            code = Exit.ILL
+        if out.as_json:
+            out.json({'queue': queue.name, 'group': found.group, 'paused': False, 'was_paused': before})
+            continue
+        name = _named(queue, found.group)
+        out.line(f'{name} goes on: its tasks are handed out' if before else f'{name} is not paused')
+        if found.group is not None and await is_paused(queue, None):
+            out.line(f'the whole queue {queue.name!r} is paused, so nothing is handed out all the same')
+    return code
+
+
+def _named(queue: Torrelque, group: str | None) -> str:
+    return f'queue {queue.name!r}' if group is None else f'group {group!r} of queue {queue.name!r}'
+
+
+# Limits
+
+
+def limit(found: argparse.Namespace) -> int:
+    """Carry ``limit`` out; its exit code."""
+    if found.concurrency is KEEP and found.rate is KEEP:
+        return answer(found, _show_limits)
+    refuse_to_act(found)
+    return answer(found, _set_limit)
+
+
+async def _show_limits(session: Session) -> int:
+    named = session.found.group
+    rows: list[tuple[str, str | None, TorrelqueLimit]] = []
+    for queue in session.queues:
+        limits = await queue.get_limits()
+        wanted = sorted(limits, key=lambda name: (name is not None, name)) if named is None else [named]
+        rows += [(queue.name, group, limits.get(group, TorrelqueLimit(None, None))) for group in wanted]
+    _tell_limits(session, rows)
+    return Exit.WELL
+
+
+async def _set_limit(session: Session) -> int:
+    found = session.found
+    rows = []
+    for queue in session.queues:
+        # Both limits are set at once, so the one that nothing is said of is set to what it is.
+        before = (await queue.get_limits()).get(found.group, TorrelqueLimit(None, None))
+        slots = before.concurrency if found.concurrency is KEEP else found.concurrency
+        starts = before.rate if found.rate is KEEP else found.rate
+        await session.operator.set_limit(found.group, queue=queue.name, concurrency=slots, rate=starts)
+        rows.append((queue.name, found.group, TorrelqueLimit(slots, starts)))
+    _tell_limits(session, rows)
+    return Exit.WELL
+
+
+def _tell_limits(session: Session, rows: list[tuple[str, str | None, TorrelqueLimit]]) -> None:
+    out = session.out
+    if out.as_json:
+        for queue, group, one in rows:
+            out.json({'queue': queue, 'group': group, 'concurrency': _plain(one.concurrency), 'rate': _plain(one.rate)})
+        return
+    if not rows:
+        out.line('no limit is set')
+        return
+    # Of the default of all groups, the default is no limit.
+    cells = [
+        [spelt(value) if group is not None or value is not None else 'none' for value in one] for _, group, one in rows
+    ]
+    table = [
+        (queue, '(all groups)' if group is None else group, *texts)
+        for (queue, group, _), texts in zip(rows, cells, strict=True)
+    ]
+    out.table(LIMITS, table)
+
+
+def _plain(value: tuple[int, float] | float | None) -> Any:
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, int) else spelt(value)
+
+
+# What is due
+
+
+def sweep(found: argparse.Namespace) -> int:
+    """Carry ``sweep`` out; its exit code."""
+    return answer_act(found, _sweep)
+
+
+async def _sweep(session: Session) -> int:
+    out = session.out
+    for queue in session.queues:
+        result = await session.operator.sweep(queue=queue.name)
+        if out.as_json:
+            out.json({'queue': queue.name, **result._asdict()})
+            continue
+        out.line(
+            f'queue {queue.name!r}: {number(result.delayed)} were due and are pending; the leases of '
+            f'{number(result.stale + result.dead)} had ended: {number(result.stale)} are pending again, '
+            f'{number(result.dead)} are dead'
+        )
+    return Exit.WELL

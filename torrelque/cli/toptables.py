@@ -1,0 +1,187 @@
+"""The tables of ``torrelque top``: rows of what is known, in an order, as far as the filter lets them through."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torrelque.operate import FunctionView, GroupView, Overview, TaskView, WorkerView
+
+from .amounts import spelt
+from .out import Column, ago, number
+from .topkeys import SORTS, Row, Spot
+from .toplook import Look
+
+Cells = tuple[str | tuple[str, str], ...]
+"""Texts, or texts with styles of rich."""
+
+BAD, FINE, QUIET = 'red', 'green', 'dim'
+
+
+class Line(NamedTuple):
+    """A row of a table."""
+
+    row: Row
+    cells: Cells
+    orders: tuple[Any, ...]
+    """By what it is put in order, for each order of `SORTS`; the smallest first."""
+
+
+_N = True
+COLUMNS = {
+    'queues': (
+        Column('QUEUE'), Column('PENDING', _N), Column('OLDEST', _N), Column('READY', _N, rank=3),
+        Column('WORKING', _N, rank=1), Column('DELAYED', _N, rank=4), Column('DEAD', _N), Column('WORKERS', _N, rank=5),
+        Column('BUSY', _N, rank=2), Column(''),
+    ),
+    'functions': (
+        Column('FUNCTION'), Column('DONE', _N), Column('FAILED', _N), Column('DEAD', _N, rank=1),
+        Column('MEAN', _N, rank=3), Column('P50', _N, rank=4), Column('P95', _N, rank=2),
+    ),
+    'groups': (
+        Column('GROUP'), Column('WAITING', _N), Column('OLDEST', _N, rank=2), Column('SLOTS', _N, rank=1),
+        Column('RATE', _N, rank=3), Column(''),
+    ),
+    'workers': (
+        Column('WORKER'), Column('STATE', whole=True), Column('BUSY', _N), Column('CLAIMED', _N, rank=2),
+        Column('LAG', _N, rank=4), Column('MEMORY', _N, rank=5), Column('DONE', _N, rank=6),
+        Column('FAILED', _N, rank=3), Column('LONGEST', rank=1),
+    ),
+    'dead': (
+        Column('ID'), Column('DIED', _N), Column('TRIED', _N, rank=1), Column('FUNCTION', rank=2),
+        Column('GROUP', rank=3), Column('ERROR'),
+    ),
+}  # fmt: skip
+
+
+def columns_of(view: str) -> Sequence[Column]:
+    """The columns of a view; those of the highest rank are left out first where there is no room."""
+    return COLUMNS[view]
+
+
+def lines_of(spot: Spot, look: Look, now: float) -> list[Line]:
+    """The rows of a view.
+
+    :param now: the time of the server.
+    """
+    if spot.view == 'task':
+        return []
+    lines = _MADE[spot.view](spot, look, now)
+    word = spot.filter.casefold()
+    if word:
+        lines = [line for line in lines if any(word in _text(cell).casefold() for cell in line.cells)]
+    sort = min(spot.sort, len(SORTS[spot.view]) - 1)
+    return sorted(lines, key=lambda line: line.orders[sort])
+
+
+def _text(cell: str | tuple[str, str]) -> str:
+    return cell if isinstance(cell, str) else cell[0]
+
+
+def _age(now: float, since: float | None) -> str:
+    return '-' if since is None else ago(max(0.0, now - since))
+
+
+def _counted(value: int, style: str) -> tuple[str, str]:
+    """A count that is bad where there is any."""
+    return number(value), style if value else ''
+
+
+# Queues
+
+
+def _queues(spot: Spot, look: Look, now: float) -> list[Line]:
+    return [_queue(one) for one in look.overviews]
+
+
+def _queue(one: Overview) -> Line:
+    if one.error is not None:
+        return Line(Row(one.queue), (one.queue, *['-'] * 8, (one.error, BAD)), (one.queue, 0.0, 0, 0))
+    age = one.oldest_age
+    oldest = '-' if age is None else ago(age) if 'oldest' in one.exact else f'>{ago(age)}'
+    lost = f' -{one.lost}' if one.lost else ''
+    cells: Cells = (
+        one.queue, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
+        _counted(one.dead, BAD), (f'{one.workers}{lost}', BAD if one.lost or one.stuck else ''),
+        f'{one.busy}/{one.slots}' if one.workers else '-', ('paused', 'yellow') if one.paused else '',
+    )  # fmt: skip
+    return Line(Row(one.queue, one.paused), cells, (one.queue, -(age or 0.0), -one.pending, -one.dead))
+
+
+# Of one queue
+
+
+def _functions(spot: Spot, look: Look, now: float) -> list[Line]:
+    return [_function(one) for one in look.functions.get(spot.queue, [])]
+
+
+def _function(one: FunctionView) -> Line:
+    all_of_them = one.totals.succeeded + one.totals.failed
+    cells: Cells = (
+        one.name or '(no call of a function)', number(one.totals.succeeded),
+        _share(one.totals.failed, all_of_them), _counted(one.totals.dead, BAD), ago(one.mean), ago(one.p50),
+        ago(one.p95),
+    )  # fmt: skip
+    orders = -all_of_them, -one.totals.failed, -(one.p95 or one.mean or 0.0), one.name
+    return Line(Row(one.name), cells, orders)
+
+
+def _share(some: int, of: int) -> tuple[str, str]:
+    return (f'{number(some)} {100 * some / of:.1f}%', BAD) if some and of else (number(some), '')
+
+
+def _groups(spot: Spot, look: Look, now: float) -> list[Line]:
+    found = look.groups.get(spot.queue)
+    return [] if found is None else [_group(one, now) for one in found.groups]
+
+
+def _group(one: GroupView, now: float) -> Line:
+    full = one.slots >= one.limit
+    cells: Cells = (
+        one.name, number(one.waiting), _age(now, one.oldest),
+        (f'{one.slots}/{spelt(one.limit)}', 'yellow' if full and one.waiting else ''),
+        '-' if one.rate is None else spelt(one.rate), ('paused', 'yellow') if one.paused else '',
+    )  # fmt: skip
+    orders = -one.waiting, now if one.oldest is None else one.oldest, -one.slots, one.name
+    return Line(Row(one.name, one.paused), cells, orders)
+
+
+def _workers(spot: Spot, look: Look, now: float) -> list[Line]:
+    own = [one for one in look.workers if spot.queue in (one.queue, *one.queues)]
+    return [_worker(one, now) for one in own]
+
+
+def _worker(one: WorkerView, now: float) -> Line:
+    longest = one.running[0] if one.running else None
+    memory = '-' if one.rss is None else f'{one.rss / 2**20:.0f} MB'
+    bad = one.state in ('stuck', 'lost')
+    state = f'{one.state} {_age(now, one.seen)}' if one.state == 'lost' else one.state
+    cells: Cells = (
+        one.name, (state, BAD if bad else ''), f'{one.busy}/{one.concurrency}',
+        ago(one.claimed if one.claimed is None else round(one.claimed, 1)), ago(one.lag), memory,
+        number(one.succeeded), _share(one.failed, one.succeeded + one.failed),
+        f'{longest.name} {_age(now, longest.since)}' if longest else (one.why or '-' if bad else '-'),
+    )  # fmt: skip
+    return Line(Row(one.name), cells, (one.name, -one.busy, (not bad, one.state, one.name)))
+
+
+def _dead(spot: Spot, look: Look, now: float) -> list[Line]:
+    page = look.dead.get(spot.queue)
+    return [] if page is None else [_task(one, now) for one in page.tasks]
+
+
+def _task(one: TaskView, now: float) -> Line:
+    error = one.broken or one.error_line or '-'
+    cells: Cells = (
+        one.id, _age(now, one.died), number(one.attempt), one.function or '-', one.group or '-', error,
+    )  # fmt: skip
+    died = one.died or 0.0
+    return Line(Row(one.id), cells, (-died, died, one.function or '', error))
+
+
+_MADE: dict[str, Callable[[Spot, Look, float], list[Line]]] = {
+    'queues': _queues, 'functions': _functions, 'groups': _groups, 'workers': _workers, 'dead': _dead,
+}  # fmt: skip
+
+
+def rows_of(lines: Iterable[Line]) -> list[Row]:
+    """What keys have to know of them."""
+    return [line.row for line in lines]
