@@ -17,6 +17,7 @@ from support.obeying import claim, parse
 from support.servers import RealServer
 from support.taking import take_all
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque.cli.amounts import KEEP
 from torrelque.operate import CODES, Act, Operator, Reason, RunningView, WorkerView
 from torrelque.testing import Clock
 
@@ -715,12 +716,15 @@ async def test_commands_are_safe_whatever_is_in_a_name(client: redis.asyncio.Red
         task_id, _ = await queue.dequeue(0)
         await queue.pause(name)
         paused, at_limit, *_ = await why(queue, ids[1])
-        assert vars(parse(paused.command or '')) == {'verb': 'resume', 'group': name, 'queue': name}
-        limit = {'verb': 'limit', 'operand': name, 'queue': name, 'concurrency': 2, 'rate': None}
-        assert vars(parse(at_limit.command or '')) == limit
+        said = parse(paused.command or '')
+        assert (said.command.name, said.group, said.queue) == ('resume', name, [name])
+        said = parse(at_limit.command or '')
+        assert (said.command.name, said.group, said.queue) == ('limit', name, [name])
+        assert (said.concurrency, said.rate) == (2, KEEP)
         await queue.bury(task_id)
         dead = await first(queue, ids[0])
-        assert vars(parse(dead.command or '')) == {'verb': 'redrive', 'operand': ids[0], 'queue': name}
+        said = parse(dead.command or '')
+        assert (said.command.name, said.ids, said.queue) == ('redrive', [ids[0]], [name])
 
 
 @pytest.mark.parametrize('name', ['a\0b', '--'])
