@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from torrelque.cli.amounts import KEEP
 from torrelque.operate import CODES, Act, Operator, Reason, RunningView, WorkerView
 from torrelque.testing import Clock
 
+ROOT = Path(__file__).parents[2]
 NO_WORKER = 'no worker lives that has a heartbeat; nobody waits for tasks either: the bell rings'
 UNSEEN = '(consumers without a heartbeat are not seen)'
 
@@ -432,8 +435,8 @@ async def test_holder_whose_lease_has_ended_waits_for_a_sweep(queue: Torrelque) 
 async def test_holders_are_searched_for_among_all_and_twenty_are_named(queue: Torrelque) -> None:
     await queue.set_limit('acme', concurrency=30)
     await queue.enqueue_many([{'task': 'f'}] * 31, group='acme')
-    await queue.enqueue_many([{'task': 'f'}] * 30, group='beta')
-    await take_all(queue, bulk=60)
+    await queue.enqueue_many([{'task': 'f'}] * 300, group='beta')
+    await take_all(queue, bulk=50)
     [reason] = [found for found in await why(queue, group='acme') if found.code == 'at-limit']
     assert reason.text == 'the group is at its limit: 30 of 30 slots are in use; 20 of the tasks are named'
     assert {one.doing for one in reason.holders} == {'working'}
@@ -619,6 +622,8 @@ async def test_function_that_no_worker_knows(queue: Torrelque, hire: Hire) -> No
     [reason] = await why(queue, task_id)
     assert (reason.code, reason.text) == ('not-known', f'no worker that lives knows its function, shop.send {UNSEEN}')
     assert (reason.count, reason.workers) == (2, ('web-1', 'web-2'))
+    hire(worker('web-1', functions=('a', 'shop.send')), worker('web-2', functions=('c',)))
+    assert await why(queue, task_id) == []
     # Whoever tells a hundred names may know others.
     hire(worker('web-1', functions=tuple(map(str, range(100)))))
     assert await why(queue, task_id) == []
@@ -715,6 +720,18 @@ async def test_queue_that_can_hand_something_out_has_no_reason_but_workers(queue
 
 
 # Names and servers
+
+
+@pytest.mark.parametrize('part', ['decode', 'probe'])
+def test_limits_and_probes_are_read_as_the_core_reads_them(part: str) -> None:
+    scripts = ROOT / 'torrelque' / 'script' / f'_{part}.lua', ROOT / 'torrelque' / 'operate' / 'script' / 'look.lua'
+    core, own = ('\n'.join(line for line in _code(path)) for path in scripts)
+    [function] = re.findall(rf'(?ms)^local function {part}(?:_of)?\(.*?^end$', core)
+    assert function in own
+
+
+def _code(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if not line.lstrip().startswith('--')]
 
 
 HOSTILE = ['a b', "it's", '-rf', '-', '--x', '$(x)', '`x`', 'a;b', '*', 'ü', '\x1b[31m', 'a\nb', '"']
