@@ -126,7 +126,7 @@ OPERATE_READ = (
     Mutant(
         'walk-same-page-of-groups', BEYOND, 'a page of groups begins its names anew, and tells all of them again',
         (client('operate/places', 'if digest(name) not in self._done]', 'if name]'),),
-        ('operate_pages::test_pages_by_their_cursors_have_each_task_once',),
+        ('operate_pages::test_pages_go_on_within_the_groups_that_were_named_together',),
     ),
     Mutant(
         'cursor-of-anything', BEYOND, 'a cursor of another place shows tasks of nowhere',
