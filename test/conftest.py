@@ -18,6 +18,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from support.acting import Commands
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
 from support.processes import hear_signals_in_children
@@ -170,6 +171,14 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 def folder(server: RealServer, queue_name: str, tmp_path: Path) -> Folder:
     """A folder for an application that is started by command, on the server and the queue of the test."""
     return Folder(tmp_path, server, queue_name)
+
+
+@pytest.fixture
+def command(
+    server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Commands:
+    """Commands of the command line in the process of the test, on its server and its queue."""
+    return Commands(server, queue_name, monkeypatch, capsys)
 
 
 @pytest.fixture(autouse=True)

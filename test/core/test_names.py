@@ -241,7 +241,7 @@ async def test_a_worker_and_its_breaker_with_names_of_any_text(
                 assert [health.name for health in await get_workers(queue)] == [name]
             assert await get_workers(queue) == []
         async with server.client() as plain:
-            assert await nothing_left(plain, queue)
+            assert await nothing_left(plain, queue, counted=True)
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'latin-1'])

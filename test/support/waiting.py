@@ -36,14 +36,16 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def nothing_left(client: Redis, queue: Torrelque) -> bool:
-    """Whether the queue has no key at all."""
+async def nothing_left(client: Redis, queue: Torrelque, counted: bool = False) -> bool:
+    """Whether the queue has no key at all; with ``counted``, none but those of what hearts have counted."""
     prefix = queue.keys['pending'].removesuffix('pending')
     keys: Any = await client.keys('*')
-    return not [key for key in keys if key.decode().startswith(prefix)]
+    records = tuple(f'{prefix}{name}' for name in ('minute:', 'hour:', 'totals', 'sampled')) if counted else ()
+    own = [name for name in map(bytes.decode, keys) if name.startswith(prefix)]
+    return not [name for name in own if not name.startswith(records)] if records else not own
 
 
-async def until_free(client: Redis, queue: Torrelque) -> None:
-    """Wait until the queue has no key."""
-    while not await nothing_left(client, queue):
+async def until_free(client: Redis, queue: Torrelque, counted: bool = False) -> None:
+    """Wait until `nothing_left`."""
+    while not await nothing_left(client, queue, counted):
         await asyncio.sleep(0.005)

@@ -254,9 +254,12 @@ async def test_a_heart_may_miss_a_beat(client: redis.asyncio.Redis, queue: Torre
 
     key = queue.keys['worker'] + ':mine'
     async with Worker(queue, handle, name='mine', heartbeat=1000):
-        while (left := await client.pttl(key)) <= 0:
+        while not await get_workers(queue):
             await asyncio.sleep(0.005)
-        assert 2_500_000 < left <= 3_000_000
+        seen = float(await client.hget(key, 'seen') or 0)
+        for late, names in ((2_500_000, ['mine']), (3_500_000, [])):
+            await client.hset(key, 'seen', f'{seen - late:.0f}')
+            assert [each.name for each in await get_workers(queue)] == names
 
 
 # Signals

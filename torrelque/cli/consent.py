@@ -50,12 +50,17 @@ async def ask(out: Out, question: str) -> bool:
     loop.add_reader(sys.stdin.fileno(), answered.set)
     try:
         await answered.wait()
+    except asyncio.CancelledError:
+        out.tell('')
+        raise
     finally:
         loop.remove_reader(sys.stdin.fileno())
     # The terminal gives a line at a time, and reading one byte after the other leaves what is behind it to others.
     line = b''
     while not line.endswith(b'\n') and (byte := os.read(sys.stdin.fileno(), 1)):
         line += byte
+    if not line.endswith(b'\n'):
+        out.tell('')
     return line.decode(errors='replace').strip().lower() in ('y', 'yes')
 
 

@@ -152,10 +152,7 @@ async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, 
     if found.queue and found.queue[-1] != function.queue_name:
         options['queue'] = found.queue[-1]
     caller = function.options(**options)
-    try:
-        handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))
-    finally:
-        await app.aclose()
+    handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))
     return handle.id, session.operator.queue(caller.queue_name)
 
 

@@ -7,10 +7,12 @@ import argparse
 import datetime
 import re
 from collections.abc import Iterable
-
-from torrelque.operate import Selection
+from typing import TYPE_CHECKING
 
 from .options import count, seconds
+
+if TYPE_CHECKING:
+    from torrelque.operate import Selection
 
 STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
 """Places that a filter may name."""
@@ -35,12 +37,14 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--attempts', metavar='N', type=count, help='handed out so often, or more')
 
 
-def selection_of(found: argparse.Namespace, ids: Iterable[str] | None = None) -> Selection:
+def selection_of(found: argparse.Namespace, ids: Iterable[str] | None = None) -> 'Selection':
     """What the filters, and maybe ids, say together.
 
     :param found: what the parser has found.
     :param ids: these tasks only; none is: no task is named.
     """
+    from torrelque.operate import Selection
+
     named = [*(ids or ())]
     return Selection(
         status=found.status, function=found.function, group=found.group, error=found.error, text=found.text,

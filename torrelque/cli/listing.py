@@ -73,8 +73,11 @@ async def _find(session: Session) -> AsyncIterator[TaskView]:
         after = None
         while left > 0:
             page = await session.operator.page(
-                place, after=after, most=min(left, PAGE), payload=size, queue=queue.name
+                place, after=after, most=min(left, PAGE), payload=size, newest_first=place == 'dead', queue=queue.name
             )
+            if page.broken:
+                session.out.tell(f'queue {queue.name}: tasks may be missing, for keys hold something else than they '
+                                 f"should: {', '.join(page.broken)}; 'torrelque doctor' tells more")  # fmt: skip
             for task in page.tasks:
                 left -= 1
                 yield task

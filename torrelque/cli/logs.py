@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueError
-from torrelque.tasks import current
-from torrelque.worker.trace import trace_of
 
 from .clean import shown, shown_lines, without_secrets
 from .failure import Failure
@@ -46,6 +44,8 @@ def tell(failure: Failure, form: str) -> None:
         return
     with contextlib.suppress(OSError):
         if failure.error is not None:
+            from torrelque.worker.trace import trace_of
+
             print(shown_lines(trace_of(failure.error).rstrip()), file=sys.stderr)
         print(f'torrelque: {shown(str(failure))}', file=sys.stderr)
 
@@ -102,6 +102,8 @@ class JsonFormatter(logging.Formatter):
 
 def _trace(record: logging.LogRecord) -> str:
     """The traceback, and the stack, of a record."""
+    from torrelque.worker.trace import trace_of
+
     error = record.exc_info[1] if record.exc_info else None
     parts = [trace_of(error).rstrip()] if error is not None else []
     if record.stack_info:
@@ -111,6 +113,8 @@ def _trace(record: logging.LogRecord) -> str:
 
 def _task() -> Mapping[str, Any]:
     """The fields of the task that the caller's code is run for, if that is known."""
+    from torrelque.tasks import current
+
     try:
         delivery = current()
     except TorrelqueError:

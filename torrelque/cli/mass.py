@@ -125,7 +125,7 @@ async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool)
     outcome, whole = await _run(session, verb, selection, total=total)
     code = _tell(session, verb, selection, outcome)
     if not whole:
-        out.tell('it was ended; the same command goes on with the rest')
+        out.tell('it was ended; the same command does the rest')
         return Exit.INTERRUPTED
     return code
 

@@ -11,6 +11,8 @@ from .out import Out, ago, number
 EVERY = 10.0
 """s from one line to the next in a pipe."""
 
+HINT = '^C ends it; the same command does the rest'
+
 Tell = Callable[[Outcome], None]
 
 
@@ -44,6 +46,7 @@ def following(out: Out, doing: str, total: int | None, count: Callable[[Outcome]
 @contextlib.contextmanager
 def _bar(out: Out, doing: str, total: int | None, count: Callable[[Outcome], int]) -> Iterator[Tell]:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Done(ProgressColumn):
@@ -52,8 +55,10 @@ def _bar(out: Out, doing: str, total: int | None, count: Callable[[Outcome], int
         def render(self, task: Task) -> Text:
             return Text(f'{number(task.completed)} {doing}')
 
-    columns = [Done(), BarColumn(20), TimeRemainingColumn(compact=True)]
-    hint = TextColumn('^C ends it; the same command goes on with the rest', markup=False)
+    # At 80 columns there is just room for all of it.
+    one_line = Column(no_wrap=True, overflow='ellipsis')
+    columns = [Done(one_line), BarColumn(12), TimeRemainingColumn(compact=True)]
+    hint = TextColumn(HINT, markup=False, table_column=one_line.copy())
     with Progress(*columns, hint, console=out.error, transient=True, refresh_per_second=4) as progress:
         bar = progress.add_task('', total=total)
         yield lambda outcome: progress.update(bar, completed=count(outcome))

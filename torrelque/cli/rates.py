@@ -1,8 +1,9 @@
 """What workers have counted, for people: how much is done a minute, which part of it failed, how long it took."""
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from torrelque.operate import BUCKETS, Record, Sizes, Totals
@@ -28,16 +29,16 @@ def rate_of(records: Sequence[Record], now: float) -> Rate | None:
     found = [record for record in records if record.length == 60 and now - RECENT - 60 < record.start <= now]
     if not found:
         return None
-    totals = total(record.totals for record in found)
+    totals = total(found)
     # The present minute is not over.
     minutes = max(1.0, now - min(record.start for record in found)) / 60
     return Rate(totals.succeeded / minutes, totals)
 
 
-def total(totals: 'Iterator[Totals]') -> Totals:
-    """Several together."""
-    columns = [*zip(*((it.succeeded, it.failed, it.dead, it.lost, it.run_time) for it in totals), strict=True)]
-    return Totals(*(sum(column) for column in columns)) if columns else Totals()
+def total(records: Iterable[Record]) -> Totals:
+    """Several records together."""
+    found = [record.totals for record in records]
+    return Totals(*(sum(getattr(it, field.name) for it in found) for field in dataclasses.fields(Totals)))
 
 
 class Step(NamedTuple):
@@ -73,7 +74,7 @@ def _step(start: float, length: float, records: Sequence[Record]) -> Step:
     waits = sum(sum(record.wait) for record in records)
     sizes = [record.sizes for record in records if record.sizes is not None]
     return Step(
-        start, length, total(record.totals for record in records),
+        start, length, total(records),
         percentile([sum(column) for column in zip(*(record.run for record in records), strict=False)], 0.95),
         sum(record.wait_time for record in records) / waits if waits else None,
         _most(sizes) if sizes else None,
@@ -81,10 +82,7 @@ def _step(start: float, length: float, records: Sequence[Record]) -> Step:
 
 
 def _most(sizes: Sequence[Sizes]) -> Sizes:
-    return Sizes(
-        *(max(getattr(it, name) for it in sizes) for name in (
-            'pending', 'working', 'delayed', 'dead', 'oldest', 'workers', 'slots', 'busy'))
-    )  # fmt: skip
+    return Sizes(*(max(getattr(it, field.name) for it in sizes) for field in dataclasses.fields(Sizes)))
 
 
 def percentile(buckets: Sequence[int], part: float) -> float | None:

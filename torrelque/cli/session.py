@@ -54,8 +54,7 @@ class Session(NamedTuple):
         :param words: the command, quoted for a shell: ``torrelque errors``.
         :param queue: the name of the queue that it is about.
         """
-        given = self.found.queue or self.found.app is not None or self.several
-        if queue is not None and given and ' -q ' not in words:
+        if queue is not None and ' -q ' not in words:
             words += f' -q {quoted(queue)}'
         for name, value in ('--app', self.found.app), ('--url', self.found.url):
             if value and without_secrets(value) == value:
@@ -156,12 +155,15 @@ def _failing() -> Iterator[None]:
         raise Failure(str(exc), Exit.ILL) from exc
     except (TorrelqueServerError, redis.exceptions.AuthenticationError, redis.exceptions.ResponseError) as exc:
         raise Failure(f'the server refuses it: {exc}', Exit.REFUSED) from exc
-    except (TorrelqueConnectionError, redis.exceptions.RedisError, OSError) as exc:
+    except (TorrelqueConnectionError, redis.exceptions.RedisError, ConnectionError) as exc:
         raise Failure(f'the server cannot be reached: {exc}', Exit.AWAY) from exc
     except (TorrelqueTypeError, TorrelqueValueError) as exc:
         raise Failure(str(exc), Exit.USAGE) from exc
     except TorrelqueError as exc:
         raise Failure(str(exc), Exit.REFUSED) from exc
+    except Exception as exc:
+        # Whatever is in it, its traceback is shown as all else is, and not by Python.
+        raise Failure(f'the command has failed: {type(exc).__name__}', Exit.ILL, exc) from exc
 
 
 async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], several: bool) -> int:
@@ -202,15 +204,22 @@ async def _note(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> Non
 @contextlib.asynccontextmanager
 async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
-    if found.app is not None:
-        client = _find_app(found).queues[0].client
-        await _check_reached(client)
-        yield client
-        return
     from torrelque.tasks.address import close_client
 
     from .server import connect
 
+    if found.app is not None:
+        app = _find_app(found)
+        client = app.queues[0].client
+        try:
+            await _check_reached(client)
+            yield client
+        finally:
+            if (close := getattr(app, 'aclose', None)) is not None:
+                await close()
+            # What has not gone through the app's own objects is left open by them.
+            await close_client(client)
+        return
     client = connect(found.url)
     try:
         await _check_reached(client)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 GAP = 2
 """Columns of the terminal between two of the table."""
-LEAST = 8
+LEAST = 10
 """A text that may be cut keeps so many columns, or is left out."""
 
 Cell = str | tuple[str, str]

@@ -7,6 +7,7 @@ terminal is as it was before at any end.
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -94,6 +95,8 @@ class View:
     async def __aenter__(self) -> 'View':
         loop = asyncio.get_running_loop()
         logging.disable(logging.CRITICAL)  # a line of the log would stand in the middle of the screen
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors='replace')  # names may have characters that the terminal has not
         self._show()
         loop.add_reader(self._terminal.input, self._guarded(self._read))
         for sign in ENDS:

@@ -1,6 +1,6 @@
 """The tables of ``torrelque top``: rows of what is known, in an order, as far as the filter lets them through."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torrelque.operate import FunctionView, GroupView, Overview, TaskView, WorkerView
@@ -25,18 +25,36 @@ class Line(NamedTuple):
     """By what it is put in order, for each order of `SORTS`; the smallest first."""
 
 
+_N = True
 COLUMNS = {
-    'queues': ('QUEUE', 'PENDING>', 'OLDEST>', 'READY>', 'WORKING>', 'DELAYED>', 'DEAD>', 'WORKERS>', 'BUSY>'),
-    'functions': ('FUNCTION', 'DONE>', 'FAILED>', 'DEAD>', 'MEAN>', 'P50>', 'P95>'),
-    'groups': ('GROUP', 'WAITING>', 'OLDEST>', 'SLOTS>', 'RATE>', ''),
-    'workers': ('WORKER', 'STATE', 'BUSY>', 'CLAIMED>', 'LAG>', 'MEMORY>', 'DONE>', 'FAILED>', 'LONGEST'),
-    'dead': ('ID', 'DIED>', 'TRIED>', 'FUNCTION', 'GROUP', 'ERROR'),
-}
+    'queues': (
+        Column('QUEUE'), Column('PENDING', _N), Column('OLDEST', _N), Column('READY', _N, rank=3),
+        Column('WORKING', _N, rank=1), Column('DELAYED', _N, rank=4), Column('DEAD', _N), Column('WORKERS', _N, rank=5),
+        Column('BUSY', _N, rank=2), Column(''),
+    ),
+    'functions': (
+        Column('FUNCTION'), Column('DONE', _N), Column('FAILED', _N), Column('DEAD', _N, rank=1),
+        Column('MEAN', _N, rank=3), Column('P50', _N, rank=4), Column('P95', _N, rank=2),
+    ),
+    'groups': (
+        Column('GROUP'), Column('WAITING', _N), Column('OLDEST', _N, rank=2), Column('SLOTS', _N, rank=1),
+        Column('RATE', _N, rank=3), Column(''),
+    ),
+    'workers': (
+        Column('WORKER'), Column('STATE', whole=True), Column('BUSY', _N), Column('CLAIMED', _N, rank=2),
+        Column('LAG', _N, rank=4), Column('MEMORY', _N, rank=5), Column('DONE', _N, rank=6),
+        Column('FAILED', _N, rank=3), Column('LONGEST', rank=1),
+    ),
+    'dead': (
+        Column('ID'), Column('DIED', _N), Column('TRIED', _N, rank=1), Column('FUNCTION', rank=2),
+        Column('GROUP', rank=3), Column('ERROR'),
+    ),
+}  # fmt: skip
 
 
-def columns_of(view: str) -> list[Column]:
-    """The columns of a view."""
-    return [Column(name.rstrip('>'), name.endswith('>')) for name in COLUMNS[view]]
+def columns_of(view: str) -> Sequence[Column]:
+    """The columns of a view; those of the highest rank are left out first where there is no room."""
+    return COLUMNS[view]
 
 
 def lines_of(spot: Spot, look: Look, now: float) -> list[Line]:
@@ -75,16 +93,15 @@ def _queues(spot: Spot, look: Look, now: float) -> list[Line]:
 
 
 def _queue(one: Overview) -> Line:
-    name = (f'{one.queue}  paused', 'yellow') if one.paused else one.queue
     if one.error is not None:
-        return Line(Row(one.queue), ((f'{one.queue}  {one.error}', BAD), *['-'] * 8), (one.queue, 0.0, 0, 0))
+        return Line(Row(one.queue), (one.queue, *['-'] * 8, (one.error, BAD)), (one.queue, 0.0, 0, 0))
     age = one.oldest_age
     oldest = '-' if age is None else ago(age) if 'oldest' in one.exact else f'>{ago(age)}'
     lost = f' -{one.lost}' if one.lost else ''
     cells: Cells = (
-        name, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
+        one.queue, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
         _counted(one.dead, BAD), (f'{one.workers}{lost}', BAD if one.lost or one.stuck else ''),
-        f'{one.busy}/{one.slots}' if one.workers else '-',
+        f'{one.busy}/{one.slots}' if one.workers else '-', ('paused', 'yellow') if one.paused else '',
     )  # fmt: skip
     return Line(Row(one.queue, one.paused), cells, (one.queue, -(age or 0.0), -one.pending, -one.dead))
 

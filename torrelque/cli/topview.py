@@ -16,6 +16,7 @@ from torrelque.operate import Reason, TaskView
 from .clean import shown, shown_lines
 from .graph import braille, marks
 from .out import Out, ago, number
+from .tables import draw
 from .topkeys import SORTS, TABS, Spot, State, index_of
 from .toplook import Look
 from .toptables import BAD, FINE, QUIET, Line, columns_of, lines_of, rows_of
@@ -63,7 +64,7 @@ def screen(state: State, look: Look, frame: Frame, out: Out) -> RenderableType:
     else:
         lines = lines_of(spot, look, frame.now)
         graph = _graph(state, look, lines, frame) if spot.view == 'queues' and room > LEAST + GRAPH else []
-        body = [_table(spot, lines, max(1, room - 1 - len(graph)), look), *graph]
+        body = [_table(spot, lines, max(1, room - 1 - len(graph)), look, frame), *graph]
     return Group(*head, _Filled(Group(*body), room), *foot)
 
 
@@ -115,8 +116,18 @@ def _head(state: State, look: Look, frame: Frame) -> list[Text]:
         tabs: list[str | tuple[str, str]] = []
         for n, name in enumerate(TABS, 1):
             tabs += [(f'[{n} {name}]' if name == spot.view else f' {n} {name} ', 'reverse' * (name == spot.view)), ' ']
-        return [first, _line(*tabs, *_order(spot), width=frame.width)]
-    return [first, _line(f'{len(look.overviews)} queues', *_order(spot), width=frame.width)]
+        return [first, _line(*tabs, *_window(spot, look), *_order(spot), width=frame.width)]
+    many = len(look.overviews)
+    return [first, _line(f'{many} queue{"s" * (many != 1)}', *_order(spot), width=frame.width)]
+
+
+def _window(spot: Spot, look: Look) -> list[str]:
+    """Of how many there are rows, where that is not of all."""
+    page, groups = look.dead.get(spot.queue), look.groups.get(spot.queue)
+    shown_of = {'dead': (len(page.tasks), page.total) if page else (0, 0),
+                'groups': (len(groups.groups), groups.total) if groups else (0, 0)}  # fmt: skip
+    some, of = shown_of.get(spot.view, (0, 0))
+    return [f'{number(some)} of {number(of)}'] if some < of else []
 
 
 def _order(spot: Spot) -> list[str | tuple[str, str]]:
@@ -150,20 +161,19 @@ def _help() -> Table:
 # Tables
 
 
-def _table(spot: Spot, lines: Sequence[Line], room: int, look: Look) -> RenderableType:
+def _table(spot: Spot, lines: Sequence[Line], room: int, look: Look, frame: Frame) -> RenderableType:
     if not lines:
         return _line((_nothing(spot, look), QUIET))
-    table = Table(box=None, pad_edge=False, header_style='bold', padding=(0, 1, 0, 0))
-    table.add_column(Text(''), width=1)
-    for column in columns_of(spot.view):
-        table.add_column(Text(column.title), justify='right' if column.right else 'left',
-            no_wrap=column.right, overflow='ellipsis', min_width=4 if column.title else None)  # fmt: skip
     place = index_of(spot, rows_of(lines))
     first = max(0, min(place - room // 2, len(lines) - room))
+    rows = []
     for n, line in enumerate(lines[first : first + room], first):
-        cells = [cell if isinstance(cell, tuple) else (cell, '') for cell in line.cells]
-        texts = [Text(shown(text), style, no_wrap=True, overflow='ellipsis') for text, style in cells]
-        table.add_row(Text('>' if n == place else ' '), *texts, style='reverse' if n == place else '')
+        # The marked one is so without colours too.
+        name, *rest = [cell if isinstance(cell, tuple) else (cell, '') for cell in line.cells]
+        marked = ' reverse' if n == place else ''
+        cells = [(f'{">" if marked else " "} {name[0]}', name[1]), *rest]
+        rows.append([(text, f'{style}{marked}'.strip()) for text, style in cells])
+    table, _ = draw(columns_of(spot.view), rows, frame.width, shown, 'ellipsis' if frame.dots else 'crop')
     return table
 
 

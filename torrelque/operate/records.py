@@ -1,18 +1,161 @@
-"""What hearts have counted: minutes for 8 hours, hours for 14 days, totals by function."""
+"""What hearts have counted: minutes for 8 hours, hours for 14 days, totals by function.
+
+Run times are counted in buckets, of which only the bounds are known.  So a percentile is read off as if the times were
+spread evenly in their bucket: it is as exact as its bucket is wide.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torrelque import Torrelque
+from torrelque.worker.counts import BUCKETS
 
-from .values import FunctionView, Record
+from .asking import ask
+from .values import FunctionView, Record, Sizes, Totals
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, float('inf'))
-"""Upper bounds (s) of the buckets of run and wait times."""
+__all__ = ['BUCKETS', 'percentile', 'read_functions', 'read_history']
+
+MINUTE, HOUR = 60.0, 3600.0
+MINUTES, HOURS = 8 * HOUR, 14 * 24 * HOUR
+"""For how long (s) records of a minute and of an hour are kept."""
+PAGE = 60
+"""Records that one call reads: some milliseconds of the server at the most."""
+MOST = 1e15
+"""What a number of a record is below, if it is to be believed."""
+
+Fields = Mapping[bytes, bytes]
 
 
 async def read_history(queue: Torrelque, length: float) -> list[Record]:
-    """Records of so many seconds, the oldest first: minutes up to 8 hours, else hours."""
-    raise NotImplementedError
+    """Records of so many seconds, the oldest first: minutes up to 8 hours, else hours.
+
+    The record of this minute, or hour, is the last.  A time in which nothing was written has no record.
+    """
+    kind, one = ('minute', MINUTE) if length <= MINUTES else ('hour', HOUR)
+    found = await _read(queue, kind, int(-(-length // one)) + 1)
+    return [_record(queue.name, number * one, one, fields) for number, fields in found]
 
 
 async def read_functions(queue: Torrelque, since: float | None) -> list[FunctionView]:
-    """Functions over the last seconds, or since the totals began; those that ran most often first."""
-    raise NotImplementedError
+    """Functions over the last seconds, or since the totals began; those that ran most often first.
+
+    Up to 8 hours the counts are those of whole minutes, and run times by bucket those of whole hours, which minutes do
+    not have by function.
+    """
+    if since is None:
+        _, _, (_, flat) = await ask(queue, 'records', 'totals', 1, '', 1)
+        hours = [_pairs(flat)]
+        minutes = None
+    else:
+        hours = [fields for _, fields in await _read(queue, 'hour', int(-(-since // HOUR)) + 1)]
+        minutes = None
+        if since <= MINUTES:
+            minutes = [fields for _, fields in await _read(queue, 'minute', int(-(-since // MINUTE)) + 1)]
+    whole, counted = _sum(hours, 5 + len(BUCKETS)), None if minutes is None else _sum(minutes, 5)
+    views = []
+    for name, numbers in (whole if counted is None else counted).items():
+        totals = _totals(numbers)
+        buckets = [int(number) for number in whole[name][5:]] if name in whole else []
+        ran = totals.succeeded + totals.failed if counted is not None else sum(buckets)
+        mean = totals.run_time / ran if ran and totals.run_time else None
+        views.append(
+            FunctionView(queue.name, name, totals, mean, percentile(buckets, 0.5), percentile(buckets, 0.95))
+        )
+    return sorted(views, key=lambda view: (-view.totals.succeeded - view.totals.failed, view.name))
+
+
+def percentile(buckets: Sequence[int], part: float) -> float | None:
+    """Below what time (s) this part of the runs has been, 0.5 for the median; None where nothing ran.
+
+    It lies in the bucket that the run at this place is in, between the bounds by how many of the bucket's runs are
+    before it.  In the last bucket, which has no upper bound, it is the lower one: so long, or longer.
+    """
+    whole = sum(buckets)
+    if not whole:
+        return None
+    wanted, before, lower = part * whole, 0, 0.0
+    for count, upper in zip(buckets, BUCKETS, strict=True):
+        if count and before + count >= wanted:
+            if upper == float('inf'):
+                return lower
+            return lower + (upper - lower) * (wanted - before) / count
+        before, lower = before + count, upper
+    return lower
+
+
+# Parts
+
+
+async def _read(queue: Torrelque, kind: str, count: int) -> list[tuple[int, dict[bytes, bytes]]]:
+    """The last so many records that are there, by their numbers."""
+    found: list[tuple[int, dict[bytes, bytes]]] = []
+    first, end = '', None
+    while True:
+        # The server says which the first one is, by its own clock.
+        _, start, *records = await ask(queue, 'records', kind, count, first, PAGE)
+        end = start + count if end is None else end
+        found += [(number, _pairs(flat)) for number, flat in records]
+        if start + PAGE >= end:
+            return found
+        first = str(start + PAGE)
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _record(queue: str, start: float, length: float, fields: Fields) -> Record:
+    functions = _sum([fields], 5)
+    run, wait = _numbers(fields.get(b'*run'), 17), _numbers(fields.get(b'*wait'), 17)
+    return Record(
+        queue, start, length,
+        tuple(sorted(((name, _totals(numbers)) for name, numbers in functions.items()), key=lambda pair: pair[0])),
+        tuple(int(number) for number in run[:16]), tuple(int(number) for number in wait[:16]), wait[16] / 1000,
+        _sizes(fields.get(b'*sizes')),
+    )  # fmt: skip
+
+
+def _sizes(text: bytes | None) -> Sizes | None:
+    numbers = _list(text, 8)
+    if numbers is None:
+        return None
+    pending, working, delayed, dead, oldest, workers, slots, busy = numbers
+    return Sizes(
+        int(pending), int(working), int(delayed), int(dead), oldest / 1000, int(workers), int(slots), int(busy)
+    )
+
+
+def _sum(records: Iterable[Fields], width: int) -> dict[str, list[float]]:
+    """The numbers of each function, of all records together."""
+    found: dict[str, list[float]] = {}
+    for fields in records:
+        for field, text in fields.items():
+            if field[:1] == b'=':
+                numbers = _numbers(text, width)
+                name = field[1:].decode('utf-8', 'surrogateescape')
+                before = found.setdefault(name, [0.0] * width)
+                found[name] = [one + other for one, other in zip(before, numbers, strict=True)]
+    return found
+
+
+def _totals(numbers: Sequence[float]) -> Totals:
+    succeeded, failed, dead, lost, run = numbers[:5]
+    return Totals(int(succeeded), int(failed), int(dead), int(lost), run / 1000)
+
+
+def _numbers(text: bytes | None, width: int) -> list[float]:
+    """The first numbers of a list as a field has it; zeros where it is no such list."""
+    return _list(text, width) or [0.0] * width
+
+
+def _list(text: bytes | None, width: int) -> list[Any] | None:
+    try:
+        found = json.loads(text or b'')
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, list) or len(found) < width:
+        return None
+    numbers = found[:width]
+    good = all(isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one < MOST for one in numbers)
+    return numbers if good else None

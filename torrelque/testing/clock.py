@@ -92,7 +92,8 @@ class Clock(_Moved):
     what is due is still where it was, until `Torrelque.dequeue` or `Torrelque.sweep` brings it back.
 
     Instants in the states of tasks stay as they are, because they tell what happened by the server's clock, which is
-    not moved.  Nor are times moved that a process keeps, such as the ``timeout`` of `Torrelque.dequeue` and
+    not moved.  So are the hearts of workers, which live on; what they have counted is kept for as long as it would be.
+    Nor are times moved that a process keeps, such as the ``timeout`` of `Torrelque.dequeue` and
     `Torrelque.watch`, or the interval of `Torrelque.schedule_sweep`.
 
     A clock is for tests only: a move is one script a queue, which looks at each key of the database and at each task

@@ -109,6 +109,38 @@ class Bounds:
 
     missed_beats: int = 3
     """Beats that the heart of a worker has missed when `get_workers` leaves it out."""
+    beat_spread: float = 0.05
+    """Part of the time from one beat to the next that it is drawn shorter or longer, so that workers do not beat
+    together."""
+    functions: int = 50
+    """Functions of a queue that a worker counts by their names; the others are counted together."""
+    function_name: int = 200
+    """Characters of such a name at the most."""
+    beat_functions: int = 25
+    """Functions of which a beat tells at the most; of the others the next one tells."""
+    untold_runs: int = 10_000
+    """Run times that are kept one by one at the most, until the next beat makes counts of them."""
+    health: int = 16_000
+    """Bytes of what a heart tells of its worker, at the most."""
+    health_number: float = 1e18
+    """What a number in it is below, if it is to be believed."""
+    health_page: int = 100
+    """Hearts that one call reads."""
+    health_running: int = 100
+    """Tasks in hand that it tells of, the longest running, at the most."""
+    health_functions: int = 100
+    """Functions that it tells of, at the most."""
+    lag_look: float = 1.0
+    """From one look to the next at how late the event loop is, at the most; and at the most a tenth of a heartbeat."""
+    wait_pause: float = 0.1
+    """Until the wait of another task is asked for, at the least."""
+    wait_calls: int = 10
+    """Tasks whose waits are being asked for, at the most."""
+    claim_patience: float = 5.0
+    """For how long a worker with a heartbeat waits for a task, before it waits anew: so it knows that its claims are
+    answered."""
+    note_pause: float = 60.0
+    """From one note that there is this queue to the next."""
     beat_closing: float = 0.5
     """For how long the end of the worker waits for a beat that is on its way, and for the goodbye."""
 

@@ -53,6 +53,8 @@ class Handling:
         gates = None if breaker is None else Gates(breaker)
         self.resolver = Resolver(defaults, gates is not None, bounds)
         self.settling = Settling(log, gates, ended, bounds)
+        self.clock: Callable[[], float] | None = None
+        """Tells the time of the event loop, where run times are counted."""
         self._ended = ended
         self._log = log
         self._app = served.app
@@ -118,7 +120,10 @@ class Handling:
             settling.settle(held, settling.raised(held, exc, _was_asked(exc)))
             return True
         finally:
-            held.leave()
+            if self.clock is None:
+                held.leave()
+            else:
+                held.leave_at(self.clock())
             if timer is not None:
                 timer.cancel()
         if held.settled:

@@ -1,16 +1,16 @@
-"""What a worker tells of itself, and the heartbeat by which other processes see it."""
+"""What a worker tells of itself, and how other processes read it."""
 
-import asyncio
+import functools
 import json
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+import os
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from torrelque import Torrelque
 
-from .bounds import Bounds
+from .bounds import BOUNDS
 from .scripts import run_script
-from .trace import reason
+from .version import version
 
 logger = logging.getLogger(__package__)
 
@@ -37,14 +37,14 @@ class WorkerHealth(NamedTuple):
     host: str
     pid: int
     state: str
-    """'new', 'running', 'stopping' or 'stopped'."""
+    """'new', 'running', 'stopping' or 'stopped'; 'lost' where it went without a goodbye."""
     started: float | None
     seen: float
     """When the worker said this."""
     queues: tuple[str, ...]
     concurrency: int
     running: tuple[RunningTask, ...]
-    """The tasks in hand, the longest first."""
+    """The tasks in hand, the longest first; of a worker of another process a hundred at the most."""
     succeeded: int
     failed: int
     """Attempts that failed, those of dead tasks too, and those that asked for another by `Retry`."""
@@ -57,6 +57,20 @@ class WorkerHealth(NamedTuple):
     """Places that are taken by threads that hang: their task was given back, or has failed by its time limit, and the
     handler goes on all the same."""
 
+    version: str = ''
+    """Which version of the package it has."""
+    functions: tuple[str, ...] = ()
+    """Names of the functions that its app has; of a worker of another process a hundred at the most."""
+    busy: int = 0
+    """How many tasks are in hand, those too that are not in ``running``."""
+    lag: float | None = None
+    """How late (s) its event loop was at the most, since the last beat; None without a heartbeat."""
+    claimed: float | None = None
+    """How long (s) ago a claim of its was answered; None without a heartbeat, before the first one, and while it waits
+    for its own `rate`."""
+    rss: int | None = None
+    """Memory of its process in bytes, where the system tells."""
+
     @property
     def healthy(self) -> bool:
         """Whether the worker takes tasks, for a probe of an orchestrator.  When all its places hang it never will
@@ -65,95 +79,48 @@ class WorkerHealth(NamedTuple):
         return self.state == 'running' and self.hanging < self.concurrency
 
 
-class Heart:
-    """Writes the health of a worker into one of its queues, over that queue's own connection, until it is stopped.
-
-    ``{queue}:workers`` is a sorted set of names by the time until which they count as alive (ms, of the server), and
-    ``{queue}:worker:NAME`` the health as JSON, with a TTL of some beats; they vanish with the last worker.
-    """
-
-    def __init__(self, queue: Torrelque, interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds) -> None:
-        self._queue = queue
-        self._interval = interval
-        self._bounds = bounds
-        self._tell = tell
-        loop = asyncio.get_running_loop()
-        # What the heart waits for may swallow a cancellation, so there is another sign for the end as well.
-        self._over: asyncio.Future[None] = loop.create_future()
-        self.living = loop.create_task(self._live(), name='torrelque heart')
-        """The asyncio task of the heart: done when the goodbye was said."""
-
-    def end(self) -> None:
-        """Beat no more, and write down that the worker is gone; `living` is done then."""
-        if not self._over.done():
-            self._over.set_result(None)
-
-    async def beat(self, health: WorkerHealth) -> None:
-        """Write down that the worker lives.  A failure is logged only, because the next beat comes."""
-        text = json.dumps({**health._asdict(), 'running': [task._asdict() for task in health.running]})
-        try:
-            await self._write(health.name, text)
-        except Exception as exc:
-            name = self._queue.name
-            logger.warning('queue %r: the heartbeat could not be written: %s', name, reason(exc, name))
-
-    async def _live(self) -> None:
-        try:
-            while not self._over.done():
-                await self._until_over(self.beat(self._tell()))
-                await asyncio.wait([self._over], timeout=self._interval)
-        finally:
-            await self._say_goodbye()
-
-    async def _until_over(self, beat: Any) -> None:
-        """Wait for a beat; at the end for a moment only, because the server may be away."""
-        beating = asyncio.ensure_future(beat)
-        try:
-            await asyncio.wait([beating, self._over], return_when=asyncio.FIRST_COMPLETED)
-            if not beating.done():
-                await asyncio.wait([beating], timeout=self._bounds.beat_closing)
-        finally:
-            beating.cancel()
-
-    async def _say_goodbye(self) -> None:
-        # The goodbye must come behind the last beat.  It does, because both go over one connection, even when nobody
-        # waits for them any more.
-        try:
-            await asyncio.wait_for(self._write(self._tell().name, ''), self._bounds.beat_closing)
-        except Exception as exc:
-            name = self._queue.name
-            why = reason(exc, name) if str(exc) else 'no reply of the server'
-            logger.warning('queue %r: the heartbeat could not be ended: %s', name, why)
-
-    async def _write(self, name: str, text: str) -> None:
-        keys = self._queue.keys['workers'], f'{self._queue.keys["worker"]}:{name}'
-        life = max(1, round(self._interval * self._bounds.missed_beats * 1000))
-        await run_script(self._queue, 'beat', keys, name, text, life)
-
-
-async def stop_hearts(hearts: Sequence[Heart], bounds: Bounds) -> None:
-    """Have hearts beat no more, and write down that the worker is gone; also when the call is cancelled."""
-    for heart in hearts:
-        heart.end()
-    if hearts:
-        _, late = await asyncio.wait([heart.living for heart in hearts], timeout=3 * bounds.beat_closing)
-        for living in late:
-            living.cancel()
-
-
-async def get_workers(queue: Torrelque) -> list[WorkerHealth]:
+async def get_workers(queue: Torrelque, *, lost: bool = False) -> list[WorkerHealth]:
     """The workers of a queue that have a heartbeat and live, in order of their names.
 
-    The call goes over the queue's own connection.  A field that a worker of another version does not tell has a neutral
-    value; a worker whose health cannot be read at all is left out, with a warning in the log.
+    A worker lives until its last beat is older than three of its own intervals, by the server's clock.  The call goes
+    over the queue's own connection.  A field that a worker of another version does not tell has a neutral value; a
+    worker whose health cannot be read at all is left out, with a warning in the log.
 
+    :param lost: have those in the list, too, that went without a goodbye in the last hour: with the state 'lost', and
+        with what they had in hand at their last beat.
     :raises TorrelqueConnectionError: the server gave no reply for some ten seconds.
     """
-    names: list[bytes] = await queue.command('ZRANGE', queue.keys['workers'].encode(), 0, -1)
-    prefix = queue.keys['worker'].encode()
-    texts = await queue.command('MGET', *(prefix + b':' + name for name in names)) if names else []
-    found = [_read(queue.name, name, text) for name, text in zip(names, texts, strict=True) if text is not None]
-    return sorted((health for health in found if health is not None), key=lambda health: health.name)
+    found: dict[bytes, WorkerHealth] = {}
+    passed, keys = 0, (queue.keys['pending'], queue.keys['never'])
+    while True:
+        now, count, *hearts = await run_script(queue, 'hearts', keys, passed, BOUNDS.health_page)
+        passed += count
+        for name, text, *times in hearts:
+            lives = not times or now - _number(times[0]) < BOUNDS.missed_beats * _number(times[1])
+            if (lives or lost) and (health := _read(queue.name, name, text)) is not None:
+                found[name] = health if lives else health._replace(state='lost')
+        if count < BOUNDS.health_page:
+            return sorted(found.values(), key=lambda health: health.name)
+
+
+current_version = functools.cache(version)
+"""Which version of the package this is; it does not change while a process runs."""
+
+
+def memory() -> int | None:
+    """How much memory this process has in bytes; None where the system does not tell."""
+    try:
+        with open('/proc/self/statm', 'rb') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _read(queue: str, name: bytes, text: bytes) -> WorkerHealth | None:
@@ -168,12 +135,19 @@ def _read(queue: str, name: bytes, text: bytes) -> WorkerHealth | None:
         return None
     queues, running = fields.get('queues'), fields.get('running')
     tasks = [_read_task(task) for task in running if isinstance(task, dict)] if isinstance(running, list) else []
+    functions = fields.get('functions')
+    succeeded, failed, dead, lost_ones, hanging = (
+        _get(fields, name, 0) for name in ('succeeded', 'failed', 'dead', 'lost', 'hanging')
+    )
     return WorkerHealth(
         who, _get(fields, 'host', ''), _get(fields, 'pid', 0), _get(fields, 'state', ''),
-        _get(fields, 'started', 0.0) if _is_number(fields.get('started')) else None, _get(fields, 'seen', 0.0),
+        _optional(fields, 'started'), _get(fields, 'seen', 0.0),
         tuple(each for each in queues if isinstance(each, str)) if isinstance(queues, list) else (),
         _get(fields, 'concurrency', 1), tuple(tasks),
-        *(_get(fields, name, 0) for name in ('succeeded', 'failed', 'dead', 'lost', 'hanging')),
+        succeeded, failed, dead, lost_ones, hanging, _get(fields, 'version', ''),
+        tuple(each for each in functions if isinstance(each, str)) if isinstance(functions, list) else (),
+        _get(fields, 'busy', len(tasks)), _optional(fields, 'lag'), _optional(fields, 'claimed'),
+        _get(fields, 'rss', 0) or None,
     )  # fmt: skip
 
 
@@ -185,8 +159,14 @@ def _read_task(fields: dict[str, Any]) -> RunningTask:
     )  # fmt: skip
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number that anything can be made of."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < BOUNDS.health_number
+
+
+def _optional(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    return float(value) if _is_number(value) else None
 
 
 def _get(fields: dict[str, Any], name: str, neutral: T) -> T:
@@ -196,6 +176,6 @@ def _get(fields: dict[str, Any], name: str, neutral: T) -> T:
 
 
 def _is_like(value: object, neutral: object) -> bool:
-    if isinstance(neutral, float):
-        return _is_number(value)
+    if isinstance(neutral, (int, float)):
+        return _is_number(value) and isinstance(value, (int, type(neutral)))
     return isinstance(value, type(neutral)) and not isinstance(value, bool)

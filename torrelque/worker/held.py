@@ -31,7 +31,7 @@ class Held:
 
     __slots__ = (
         'delivery', 'resolved', 'lease', 'valid', 'renew_at', 'work', 'watch', 'thread', 'handling',
-        'stopped', 'settled', 'retrying', 'booked', '__weakref__',
+        'ended', 'stopped', 'settled', 'retrying', 'booked', '__weakref__',
     )  # fmt: skip
 
     delivery: Delivery
@@ -57,7 +57,10 @@ class Held:
     thread: 'asyncio.Future[Any] | None'
     """The call of the handler in a thread, which goes on when ``work`` is cancelled (`run_in_thread`)."""
     handling: bool
-    """Whether the handler runs, so that a cancellation of ``work`` reaches it (`enter`, `leave`)."""
+    """Whether the handler runs, so that a cancellation of ``work`` reaches it (`enter`, `leave`, `leave_at`)."""
+    ended: float
+    """When the handler has ended, where the worker counts run times; 0 before that, or when it was counted (`leave_at`,
+    `take_run`)."""
 
     # The end
 
@@ -85,6 +88,7 @@ class Held:
         self.renewed(now)
         self.work = self.watch = self.thread = self.stopped = None
         self.handling = self.settled = self.retrying = self.booked = False
+        self.ended = 0.0
 
     def __repr__(self) -> str:
         return repr(self.delivery)
@@ -131,6 +135,18 @@ class Held:
     def leave(self) -> None:
         """The handler has ended."""
         self.handling = False
+
+    def leave_at(self, now: float) -> None:
+        """The handler has ended, in a worker that counts run times."""
+        self.handling = False
+        self.ended = now
+
+    def take_run(self) -> float | None:
+        """For how long (s) the attempt has run, from when the worker took the task; once.  None where the handler was
+        not begun, or its run time was taken before."""
+        ran = self.ended - self.delivery.since if self.ended else None
+        self.ended = 0.0
+        return ran
 
     @property
     def over(self) -> bool:

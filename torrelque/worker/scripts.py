@@ -1,18 +1,29 @@
 """The layer's own scripts, which go over the queue object's connection, in its event loop."""
 
 import functools
+import hashlib
 import importlib.resources
 from collections.abc import Sequence
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueServerError
 
 
 @functools.cache
-def _load(name: str) -> str:
-    return (importlib.resources.files('torrelque.worker') / 'script' / f'{name}.lua').read_text('utf-8')
+def _load(name: str) -> tuple[str, str]:
+    """The text of a script, and its digest."""
+    text = (importlib.resources.files('torrelque.worker') / 'script' / f'{name}.lua').read_text('utf-8')
+    return text, hashlib.sha1(text.encode()).hexdigest()
 
 
 async def run_script(queue: Torrelque, name: str, keys: Sequence[str | bytes], *args: str | bytes | int) -> Any:
     """The reply of a script.  When the reply was lost the script is sent again, so it may be carried out twice."""
-    return await queue.command('EVAL', _load(name), len(keys), *keys, *args)
+    text, digest = _load(name)
+    rest = len(keys), *keys, *args
+    try:
+        return await queue.command('EVALSHA', digest, *rest)
+    except TorrelqueServerError as exc:
+        # A server that was restarted, or is another one by now, does not know the script yet.
+        if 'NOSCRIPT' not in str(exc):
+            raise
+    return await queue.command('EVAL', text, *rest)

@@ -23,6 +23,7 @@ from torrelque.protocol.check import check_number
 from .bounds import Bounds
 from .breaker import Gates
 from .chain import call_hooks_apart
+from .counts import DEAD, FAILED, LOST, Tallies
 from .deaths import acknowledge
 from .held import Held, Stop
 from .log import Log
@@ -57,6 +58,8 @@ class Settling:
 
     def __init__(self, log: Log, gates: Gates | None, ended: Callable[[Held], None], bounds: Bounds) -> None:
         self.counts = Counts()
+        self.tallies: Tallies | None = None
+        """What counts by queue and function, where the worker has a heartbeat."""
         self.telling = Telling(log, bounds)
         self._bounds = bounds
         self._log = log
@@ -145,6 +148,8 @@ class Settling:
         ours = sum(outcomes)
         self.counts.succeeded += ours
         self.counts.lost += len(outcomes) - ours
+        if self.tallies is not None:
+            self.tallies[held[0].delivery.queue].released(held, outcomes)
         if ours < len(outcomes) or self._log.tells_of_success():
             for each, was_ours in zip(held, outcomes, strict=True):
                 (self._log.succeeded if was_ours else self._log.lost)(each.delivery)
@@ -168,7 +173,7 @@ class Settling:
             await self.failed(held, error)
             return
         if why is not None and why is not Stop.SHUTDOWN:
-            self.counts.lost += 1
+            self._count(held, LOST)
         self._log.stopped_task(delivery, why)
         # A task that is still ours is given back, a cancelled one is cleared away.
         await self.telling.repeat([held], lambda: delivery.queue.requeue(delivery.id, forgive=True))
@@ -176,7 +181,7 @@ class Settling:
     async def failed(self, held: Held, error: BaseException, hopeless: bool = False) -> None:
         """An attempt has failed; where it is ``hopeless`` there is no other."""
         delivery = held.delivery
-        self.counts.failed += 1
+        self._count(held, FAILED)
         if self._gates is not None and not hopeless:
             # Once settled, the task might be handed out again at once; so the breaker is told first.
             await self._gates.count(delivery, error)
@@ -184,7 +189,7 @@ class Settling:
         try:
             state = await self.telling.repeat([held], lambda: delivery.queue.get_task_state(delivery.id))
         except TorrelqueLookupError:
-            self.counts.lost += 1
+            self._count(held, LOST)
             self._log.failed(delivery, error, None, ours=False)
             return
         except Exception as exc:
@@ -194,9 +199,9 @@ class Settling:
         delay = None if hopeless else self._delay(held, error, state)
         ours = await self._give_up(held, error, delay)
         if not ours:
-            self.counts.lost += 1
+            self._count(held, LOST)
         elif delay is None:
-            self.counts.dead += 1
+            self._count(held, DEAD)
         self._log.failed(delivery, error, delay, ours)
         await call_hooks_apart(held.resolved.on_error, delivery, error)
         if ours and delay is None and held.resolved.on_dead:
@@ -210,7 +215,7 @@ class Settling:
         try:
             state = await self.telling.repeat([held], lambda: delivery.queue.get_task_state(delivery.id))
         except TorrelqueLookupError:
-            self.counts.lost += 1
+            self._count(held, LOST)
             self._log.failed(delivery, error, None, ours=False)
             return
         # The times are counted in the text of the error, because a task may have gone back uncounted for other reasons.
@@ -225,7 +230,7 @@ class Settling:
             [held], lambda: delivery.queue.requeue(delivery.id, delay, error=text, forgive=True)
         )
         if not ours:
-            self.counts.lost += 1
+            self._count(held, LOST)
         self._log.unknown(delivery, error, delay, ours)
 
     async def was_used_up(self, held: Held, most: int) -> bool:
@@ -237,6 +242,18 @@ class Settling:
         return state.max_attempts is None and state.dequeue_count - state.forgiven > most
 
     # Parts
+
+    def _count(self, held: Held, what: int) -> None:
+        """Count what an attempt has come to, other than a success."""
+        counts = self.counts
+        if what == FAILED:
+            counts.failed += 1
+        elif what == DEAD:
+            counts.dead += 1
+        else:
+            counts.lost += 1
+        if self.tallies is not None:
+            self.tallies[held.delivery.queue].count(held, what)
 
     async def _give_up(self, held: Held, error: BaseException, delay: float | None) -> bool:
         """Bury a task, or give it back after a delay, with its error, or with why the error cannot be kept."""

@@ -46,6 +46,11 @@ class Source:
         self._silent: dict[Torrelque, float] = {}
         self._asked: dict[Torrelque, float] = {}
         self._reason: TorrelqueTimeoutError | None = None
+        self.patience: float | None = None
+        """After what time (s) a call that waits for tasks is made anew, where `answered` is asked for; None is never.
+        """
+        self.answered: float | None = None
+        """When a claim was answered last, by the event loop's clock; where there is a `patience`."""
         self.looks_out = True
         """Whether a burst waits for tasks that are not to be had now, but will be without anybody's doing."""
 
@@ -62,7 +67,9 @@ class Source:
         A call that is cancelled loses nothing.
         """
         if wait and len(self._queues) == 1 and not self._steal:
-            return [await _dequeue(self._queues[0], None, count)]
+            if self.patience is None:
+                return [await _dequeue(self._queues[0], None, count)]
+            return [await self._dequeue_patiently(self._queues[0], self.patience, count)]
         while True:
             taken = await self._take_now(count, wait)
             if taken:
@@ -70,7 +77,9 @@ class Source:
             if wait:
                 others = [queue for queue in self.queues if not self._is_spared(queue)]
                 if not others or len(others) == len(self.queues):
-                    return await _wait_for_any(self.queues, count)
+                    if taken := await _wait_for_any(self.queues, count, self.patience):
+                        return taken
+                    continue
                 if taken := await _wait_for_any(others, count, self._bounds.spare):
                     return taken
                 continue
@@ -81,6 +90,18 @@ class Source:
                 return []
             if taken := await _wait_for_any(self.queues, count, self._bounds.prospect):
                 return taken
+
+    async def _dequeue_patiently(self, queue: Torrelque, patience: float, count: int) -> Taken:
+        """Wait for tasks, and note meanwhile that the server answers."""
+        while True:
+            try:
+                taken = await _dequeue(queue, patience, count)
+            except TorrelqueTimeoutError as exc:
+                if exc.replied:
+                    self._heard(queue)
+                continue
+            self._heard(queue)
+            return taken
 
     async def _take_now(self, count: int, spare: bool) -> list[Taken]:
         """Tasks that are there now.  With ``spare``, a queue whose server has just been silent is not asked, so that
@@ -122,6 +143,7 @@ class Source:
     def _heard(self, queue: Torrelque) -> None:
         """The server of a queue has answered.  Queues of the same client are likely to have the same server, so they
         are asked again, too."""
+        self.answered = asyncio.get_running_loop().time()
         self._silent.pop(queue, None)
         if self._asked:
             self._asked = {one: since for one, since in self._asked.items() if one.client is not queue.client}

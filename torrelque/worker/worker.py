@@ -22,7 +22,8 @@ from .children import check_not_imported
 from .deaths import Deaths
 from .delivery import Common, Delivery, Job, Place
 from .handling import Handling
-from .health import Heart, RunningTask, WorkerHealth, stop_hearts
+from .health import RunningTask, WorkerHealth, current_version, memory
+from .heart import Hearts
 from .held import Held, Stop
 from .interrupts import kept_going
 from .job import App
@@ -77,8 +78,8 @@ class Worker:
     :param burst: end when there is nothing to take and nothing in hand.  Tasks that only wait for a token of their
         group's rate, or for a slot that somebody's work takes up now, are waited for; those that are delayed, or
         paused, or behind a delayed one of their group, are left.
-    :param heartbeat: time (s) between two writings of the worker's health into its queues, for `get_workers`; None is
-        never.
+    :param heartbeat: time (s) between two writings of the worker's health, and of what it has counted, into its queues,
+        for `get_workers` and `torrelque.operate`; None is never.
     :param name: of the worker, unique; by default of host, process and chance.
     :param signals: whether `run`, in the main thread, stops at SIGTERM and SIGINT.
 
@@ -125,6 +126,8 @@ class Worker:
     """Enters and leaves what the app has for a worker."""
     _keeper: Keeper | None
     """Renews the leases; from the begin of `run` on."""
+    _hearts: Hearts | None
+    """Its hearts, while it runs and has a heartbeat."""
 
     # Its life
 
@@ -146,6 +149,8 @@ class Worker:
     """What `_changed` waits for: resolved when a task is settled, or the worker is told to stop."""
     _stops: int
     """How often it was told to stop: the second time ends the wait for what is running."""
+    _slow: bool
+    """Whether it waits for its own `rate`, and so claims nothing."""
     _hurried: bool
     """Whether its end was cancelled, so that it waits for no handler any more."""
 
@@ -200,10 +205,10 @@ class Worker:
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
         self._lifespan = Lifespan()
-        self._keeper = self._loop = self._common = self._started = self.on_ready = None
+        self._keeper = self._hearts = self._loop = self._common = self._started = self.on_ready = None
         self._serving = self._background = self._change = None
         self._held = {}
-        self._state, self._stops, self._hurried = 'new', 0, False
+        self._state, self._stops, self._hurried, self._slow = 'new', 0, False, False
 
     def __repr__(self) -> str:
         return f'<Worker {self.name} {self._state}>'
@@ -229,7 +234,7 @@ class Worker:
         self._state = 'running'
         self._started = time.time()
         self._keeper = Keeper(self._held, self._bounds)
-        hearts = self._begin_hearts()
+        self._begin_hearts()
         patience = self._shutdown_timeout
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -259,7 +264,8 @@ class Worker:
                 raise
         finally:
             self._state = 'stopped'
-            await stop_hearts(hearts, self._bounds)
+            if self._hearts is not None:
+                await self._hearts.stop()
             counts = self._handling.settling.counts
             self._log.stopped(counts.succeeded, counts.failed, counts.dead, counts.lost)
 
@@ -305,7 +311,8 @@ class Worker:
             )
             for each in (one.delivery for one in held)
         )
-        counts, state = self._handling.settling.counts, self._state
+        counts, state, app = self._handling.settling.counts, self._state, self._served.app
+        hearts, answered = self._hearts, self._source.answered
         if state == 'running' and self._serving is not None and self._serving.done():
             # Nothing is taken any more, and `run` has not had its turn to write that down.
             state = 'stopping'
@@ -313,6 +320,9 @@ class Worker:
             self.name, socket.gethostname(), os.getpid(), state, self._started, now,
             tuple(queue.name for queue in self._served.queues), self.concurrency, running,
             counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each.hangs for each in held),
+            current_version(), tuple(getattr(app, 'functions', ())), len(held),
+            None if hearts is None else hearts.lag,
+            None if hearts is None or answered is None or self._slow else clock - answered, memory(),
         )  # fmt: skip
 
     # Parts
@@ -340,11 +350,15 @@ class Worker:
         await asyncio.wait([self._change], timeout=timeout)
         self._change = None
 
-    def _begin_hearts(self) -> list[Heart]:
+    def _begin_hearts(self) -> None:
         every = self._heartbeat
         if every is None:
-            return []
-        return [Heart(queue, every, self.health, self._bounds) for queue in self._served.queues]
+            return
+        assert self._loop is not None
+        self._hearts = Hearts(self.queues, every, self.health, self._bounds)
+        self._handling.settling.tallies = self._hearts.tallies
+        self._handling.clock = self._loop.time
+        self._source.patience = self._bounds.claim_patience
 
     async def _prepare(self, app: App) -> None:
         """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
@@ -389,7 +403,9 @@ class Worker:
                 await self._changed()
                 continue
             if self._rate is not None:
+                self._slow = True
                 free = min(free, await self._rate.wait())
+                self._slow = False
             taken = await self._source.take(free, wait=not self._burst)
             if not taken:
                 if not self._held:
@@ -406,6 +422,8 @@ class Worker:
         loop, common, handling, keeper = self._loop, self._common, self._handling, self._keeper
         now, default = loop.time(), handling.resolver.default
         for queue, tasks in taken:
+            if self._hearts is not None:
+                self._hearts.taken(queue, tasks, now)
             for task_id, task in tasks:
                 held = Held(queue, task_id, task, default, now, common)
                 self._held[held] = None

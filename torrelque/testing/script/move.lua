@@ -1,6 +1,7 @@
 -- Move the clock of a queue: all that waits for a time is that much nearer to it, and what would have expired is gone.
 --
--- Instants that tell what happened stay as they are; one of them is a part of the token of a delivery.
+-- Instants that tell what happened stay as they are, those of failed attempts among them; one is a part of the token of
+-- a delivery.
 --
 -- KEYS   pending, never
 -- ARGV   how far (ms), 0 is only to look
@@ -33,8 +34,9 @@ local function sooner(instant)
   return string.format('%.0f', math.max(0, instant - far))
 end
 
--- Keys with a time to live: final states, buckets, records of claims.  A change may have the server move a key, and then
--- the scan may find it twice; so all are read before any is changed.
+-- Keys with a time to live: final states, buckets, records of claims, what hearts have counted.  A change may have the
+-- server move a key, and then the scan may find it twice; so all are read before any is changed.  The hearts themselves
+-- stay: their workers beat on, by the server's clock.
 local function mortal()
   local found, cursor = {}, '0'
   local pattern = string.gsub(base, '[*?%[%]\\]', '\\%0') .. '*'
@@ -43,7 +45,8 @@ local function mortal()
     cursor = page[1]
     for _, key in ipairs(page[2]) do
       local left = redis.call('PTTL', key)
-      found[key] = left >= 0 and left or nil
+      local of_heart = key == base .. 'workers' or string.sub(key, 1, #base + 7) == base .. 'worker:'
+      found[key] = left >= 0 and not of_heart and left or nil
     end
   until cursor == '0'
   return found

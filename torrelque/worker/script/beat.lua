@@ -1,39 +1,268 @@
--- Beat: a worker lives, or is gone.
+-- Beat: a worker lives, or says goodbye; what it has counted since its last beat goes into the records.
 --
--- All times are the server's, so that the clocks of the workers do not matter.  The name of another worker is taken away
--- only when its health cannot be read any more, whatever its score says.
+-- All times are the server's, so the clocks of the workers do not matter.  A beat has a number, `START.SEQUENCE`, and its
+-- counts are added once: one that is sent again because its reply was lost has the number that is known already.  After
+-- a goodbye that has counts the number is kept for a minute, for the same reason.
 --
--- KEYS   workers, health of this one
--- ARGV   its name, its health (JSON; '' is that it is gone), how long that can be read (ms)
--- Reply  'ok'
-local names, health = KEYS[1], KEYS[2]
-local name, text, life = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local prefix = string.sub(health, 1, -1 - #name)
-
-if text == '' then
-  redis.call('DEL', health)
-  redis.call('ZREM', names, name)
-  return 'ok'
-end
-
+-- Records are hashes of JSON lists, one for each function: few large fields, because a hash of many small ones is walked
+-- at each access.  What is no such list, written by hand for example, is begun anew.
+--
+-- Memory.  The first write of a beat needs memory, so a server that has none refuses the beat as a whole.  The first one
+-- of a goodbye frees some, so it passes.
+--
+-- KEYS   pending, never
+-- ARGV   name of the worker, its start, number since then (whole), state ('' is goodbye), heartbeat (ms), slots, busy,
+--        lag (ms), time since the last answered claim (s, '' is not known), health (JSON), runs of all functions and
+--        waits (JSON lists: 16 buckets and the sum in ms; '' is none)
+--        per function: name, JSON list: succeeded, failed, dead, lost, ms run, 16 buckets
+-- Reply  'ok' | 'again' (these counts are known) | 'late' (later ones are known: nothing was done),
+--        workers of the queue, time until the next beat (ms), whether this one took the sample of sizes (1 or 0)
+local KEPT = {minute = 8 * 3600000, hour = 14 * 86400000, totals = 30 * 86400000, heart = 3600000, number = 60000}
+local MOST, SAMPLE, RATE, LOOK, RECENT = 200, 15000, 20, 250, 60000
+local base = string.sub(KEYS[1], 1, -8)
+local name, start, number, state, heartbeat = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local names, heart = base .. 'workers', base .. 'worker:' .. name
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function stay(who, left)
-  redis.call('ZADD', names, string.format('%.0f', now + left), who)
+-- Lists of numbers
+
+local function zeros(count)
+  local list = {}
+  for k = 1, count do
+    list[k] = 0
+  end
+  return list
 end
 
-stay(name, life)
-redis.call('SET', health, text, 'PX', life)
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', names, '-inf', now, 'LIMIT', 0, 100)) do
-  local left = redis.call('PTTL', prefix .. other)
+-- A list of so many numbers as a field has it; nil where it is no such list.
+local function numbers(text, count)
+  local well, list = pcall(cjson.decode, text or '')
+  if not well or type(list) ~= 'table' or #list ~= count then
+    return nil
+  end
+  for k = 1, count do
+    local one = list[k]
+    if type(one) ~= 'number' or not (one >= 0 and one < 1e14) then
+      return nil
+    end
+  end
+  return list
+end
+
+-- A count as a field has it, or 0.
+local function count_of(text)
+  local one = tonumber(text)
+  return one and one >= 0 and one < 1e14 and one or 0
+end
+
+local functions = {}
+for k = 13, #ARGV, 2 do
+  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = cjson.decode(ARGV[k + 1])}
+end
+local overall = {['*run'] = ARGV[11], ['*wait'] = ARGV[12]}
+for field, text in pairs(overall) do
+  overall[field] = text ~= '' and cjson.decode(text) or nil
+end
+
+-- Add what this beat has to a record, of which each function has the first `width` numbers.
+local function add(record, width, life)
+  local fields, sums = {'=*other', '*run', '*wait'}, {}
+  for k, one in ipairs(functions) do
+    fields[3 + k] = one.field
+  end
+  local known, size = redis.pcall('HMGET', record, unpack(fields)), 0
+  if known.err then
+    redis.call('DEL', record)
+    known = {}
+  else
+    size = redis.call('HLEN', record)
+  end
+  local function sum(field, before, counts, count)
+    local list = sums[field] or numbers(before, count) or zeros(count)
+    for k = 1, count do
+      list[k] = list[k] + counts[k]
+    end
+    sums[field] = list
+  end
+  for k, one in ipairs(functions) do
+    local field, before = one.field, known[3 + k]
+    if not before and field ~= '=*other' then
+      if size >= MOST then
+        field, before = '=*other', known[1]
+      else
+        size = size + 1
+      end
+    end
+    sum(field, before, one.counts, width)
+  end
+  for k = 2, 3 do
+    if overall[fields[k]] then
+      sum(fields[k], known[k], overall[fields[k]], 17)
+    end
+  end
+  local words = {}
+  for field, list in pairs(sums) do
+    words[#words + 1], words[#words + 2] = field, cjson.encode(list)
+  end
+  if #words > 0 then
+    redis.call('HSET', record, unpack(words))
+    redis.call('PEXPIRE', record, string.format('%.0f', life))
+  end
+end
+
+local minute = base .. string.format('minute:%.0f', math.floor(now / 60000))
+local hour = base .. string.format('hour:%.0f', math.floor(now / 3600000))
+local totals = base .. 'totals'
+
+local function add_all()
+  if #functions > 0 or next(overall) then
+    add(minute, 5, KEPT.minute)
+    add(hour, 21, KEPT.hour)
+    add(totals, 21, KEPT.totals)
+  end
+end
+
+-- What the number says
+
+local known = redis.pcall('HMGET', heart, 'number', 'interval')
+local broken = known.err
+local before, last = nil, nil
+if not broken and known[1] then
+  before, last = string.match(known[1], '^(.*)%.(%d+)$')
+end
+last = before == start and tonumber(last) or -1
+local recent = math.max(RECENT, 3 * (not broken and count_of(known[2]) or 0))
+
+local function reply(word, sampled)
+  local workers = redis.call('ZCOUNT', names, string.format('%.0f', now - recent), '+inf')
+  local interval = math.max(heartbeat, workers * 1000 / RATE)
+  return {word, workers, math.ceil(interval), sampled or 0}, interval
+end
+
+if number < last then
+  return (reply('late'))
+end
+local word = number == last and 'again' or 'ok'
+local label = start .. '.' .. ARGV[3]
+
+if state == '' then
+  redis.call('ZREM', names, name)
+  redis.call('DEL', heart)
+  if #functions > 0 or next(overall) then
+    redis.call('HSET', heart, 'number', label)
+    redis.call('PEXPIRE', heart, KEPT.number)
+    if word == 'ok' then
+      add_all()
+    end
+  end
+  return (reply(word))
+end
+
+-- The heart itself
+
+redis.call('ZADD', names, string.format('%.0f', now), name)
+if broken then
+  redis.call('DEL', heart)
+end
+local _, interval = reply(word)
+redis.call('HSET', heart, 'number', label, 'seen', string.format('%.0f', now),
+  'interval', string.format('%.0f', interval), 'state', state, 'slots', ARGV[6], 'busy', ARGV[7], 'lag', ARGV[8],
+  'claimed', ARGV[9], 'health', ARGV[10])
+local life = string.format('%.0f', math.max(KEPT.heart, 4 * interval))
+redis.call('PEXPIRE', heart, life)
+if redis.call('PTTL', names) < tonumber(life) then
+  redis.call('PEXPIRE', names, life)
+end
+redis.call('PEXPIRE', totals, string.format('%.0f', KEPT.totals))
+-- Names of hearts that are gone go.  One whose heart is still there keeps its place, however odd its score is.
+local old = string.format('%.0f', now - KEPT.heart)
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', names, '-inf', old, 'LIMIT', 0, 100)) do
+  local left = redis.call('PTTL', base .. 'worker:' .. other)
   if left == -2 then
     redis.call('ZREM', names, other)
   else
-    stay(other, math.max(left, life))
+    left = left < 0 and KEPT.heart or math.min(left, KEPT.heart)
+    redis.call('ZADD', names, string.format('%.0f', now - KEPT.heart + left), other)
   end
 end
-if redis.call('PTTL', names) < life then
-  redis.call('PEXPIRE', names, life)
+if word == 'ok' then
+  add_all()
 end
-return 'ok'
+
+-- The sample of sizes, which the first beat of each quarter of a minute takes
+
+if not redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE) then
+  return (reply(word))
+end
+
+-- A key of the queue, or 0 or {} where it holds something else.
+local function look(empty, command, key, ...)
+  local found = redis.pcall(command, base .. key, ...)
+  return type(found) == 'table' and found.err and empty or found
+end
+
+-- The time (ms) since which a task has been ready; nil where it is not pending.
+local function ready_since(id)
+  local times = redis.pcall('HMGET', base .. 'task:' .. id, 'status', 'enqueue_time', 'last_requeue_time', 'ready_time')
+  if times.err or times[1] ~= '0' then
+    return nil
+  end
+  return math.max(tonumber(times[2]) or 0, tonumber(times[3]) or 0, tonumber(times[4]) or 0)
+end
+
+local function longest_wait()
+  local ids = look({}, 'LRANGE', 'pending', -3, -1)
+  local function more(found)
+    for _, id in ipairs(found) do
+      ids[#ids + 1] = id
+    end
+  end
+  more(look({}, 'LRANGE', 'pending', -64, -64))
+  more(look({}, 'LRANGE', 'pending', -256, -256))
+  more(look({}, 'LRANGE', 'turns', -3, -1))
+  more(look({}, 'ZRANGE', 'priority', 0, 0))
+  -- Those of the lowest priority starve first: what came first of them has the lowest score of their class.
+  local lowest = look({}, 'ZRANGE', 'priority', -1, -1, 'WITHSCORES')
+  if lowest[2] then
+    local class = string.format('%.0f', math.floor(lowest[2] / 2 ^ 45) * 2 ^ 45)
+    more(look({}, 'ZRANGEBYSCORE', 'priority', class, '+inf', 'LIMIT', 0, 1))
+  end
+  local first = now
+  for _, id in ipairs(ids) do
+    local since = ready_since(id)
+    if since and since > 0 then
+      first = math.min(first, since)
+    end
+  end
+  return now - first
+end
+
+local working, delayed, dead = look(0, 'ZCARD', 'working'), look(0, 'ZCARD', 'delayed'), look(0, 'ZCARD', 'dead')
+local pending = math.max(0, look(0, 'HLEN', 'tasks') - working - delayed - dead)
+local workers, slots, busy = 0, 0, 0
+local since = string.format('%.0f', now - recent)
+for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', names, '+inf', since, 'LIMIT', 0, LOOK)) do
+  local of = look({}, 'HMGET', 'worker:' .. other, 'seen', 'interval', 'slots', 'busy')
+  if count_of(of[1]) + 3 * count_of(of[2]) > now then
+    workers, slots, busy = workers + 1, slots + count_of(of[3]), busy + count_of(of[4])
+  end
+end
+local sizes = {pending, working, delayed, dead, longest_wait(), workers, slots, busy}
+local function sample(record, life, most)
+  redis.call('HSET', record, '*sizes', cjson.encode(most))
+  redis.call('PEXPIRE', record, string.format('%.0f', life))
+end
+-- `add` has begun a record anew that held something else, but only where there was something to add.
+for _, record in ipairs({minute, hour}) do
+  if redis.call('TYPE', record).ok ~= 'hash' then
+    redis.call('DEL', record)
+  end
+end
+sample(minute, KEPT.minute, sizes)
+local highest = numbers(redis.call('HGET', hour, '*sizes'), #sizes) or zeros(#sizes)
+for k = 1, #sizes do
+  highest[k] = math.max(highest[k], sizes[k])
+end
+sample(hour, KEPT.hour, highest)
+return (reply(word, 1))

@@ -1,0 +1,80 @@
+"""The JSON of operators: schemas that are made of the values, and lines that are read into these.
+
+``python -m support.schemas`` writes ``docs/schema``, where a value has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from torrelque import TorrelqueTaskStatus
+from torrelque.operate import (
+    Act,
+    Errors,
+    Finding,
+    Found,
+    FunctionView,
+    GroupView,
+    Outcome,
+    Overview,
+    Reason,
+    Record,
+    TaskView,
+    WorkerView,
+)
+
+FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
+
+TYPES: dict[str, type] = {
+    'act': Act, 'errors': Errors, 'finding': Finding, 'found': Found, 'function': FunctionView, 'group': GroupView,
+    'outcome': Outcome, 'overview': Overview, 'reason': Reason, 'record': Record, 'task': TaskView,
+    'worker': WorkerView,
+}  # fmt: skip
+"""What commands write with ``--json``, by the names of the files."""
+
+NO_LIMIT = {'GroupView': ('limit',)}
+"""Numbers for which no limit is infinite, which JSON does not have: null stands for it."""
+
+T = TypeVar('T')
+
+
+def schema_of(kind: type) -> str:
+    """The schema of a value, as text."""
+    (schema,), parts = msgspec.json.schema_components([kind], ref_template='#/$defs/{name}')
+    for name, part in parts.items():
+        properties = part.get('properties', {})
+        for field in NO_LIMIT.get(name, ()):
+            properties[field]['anyOf'] = [{'type': properties[field].pop('type')}, {'type': 'null'}]
+        for field in properties.values():
+            # Bytes are a text: what is no UTF-8 stands there as escapes.
+            for one in (field, *field.get('anyOf', ())):
+                one.pop('contentEncoding', None)
+    if 'TorrelqueTaskStatus' in parts:
+        parts['TorrelqueTaskStatus']['enum'] = [status.name.lower() for status in TorrelqueTaskStatus]
+    whole = {'$schema': 'https://json-schema.org/draft/2020-12/schema', **schema, '$defs': parts}
+    return json.dumps(whole, indent=2) + '\n'
+
+
+def read_as(kind: type[T], line: str) -> T:
+    """A value of a line of JSON; a field that is missing, or of another type, fails."""
+    data = json.loads(line)
+    missing = {*get_type_hints(kind)} - {*data}
+    assert not missing, f'{kind.__name__} without {missing}'
+    for name in NO_LIMIT.get(kind.__name__, ()):
+        data[name] = math.inf if data[name] is None else data[name]
+    if kind is TaskView:
+        data['status'] = data['status'] and TorrelqueTaskStatus[data['status'].upper()].value
+        data['raw'] = None if data['raw'] is None else data['raw'].encode('utf-8', 'surrogatepass')
+    found: Any = msgspec.convert(data, kind)
+    return found  # type: ignore[no-any-return]
+
+
+if __name__ == '__main__':
+    FOLDER.mkdir(exist_ok=True)
+    for name, kind in TYPES.items():
+        (FOLDER / f'{name}.json').write_text(schema_of(kind))

@@ -1,0 +1,184 @@
+"""What a worker has counted of the tasks of a queue since its last beat, and keeps until the server has it.
+
+Other layers may import the names in `__all__`.
+"""
+
+import bisect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from torrelque import Torrelque
+
+from .bounds import Bounds
+from .held import Held
+
+__all__ = ['BUCKETS', 'OTHER']
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, float('inf'))
+"""Upper bounds (s) of the buckets of run and wait times."""
+
+OTHER = '*other'
+"""What the functions above the bound are called, all together."""
+
+SUCCEEDED, FAILED, DEAD, LOST, RUN, FIRST = range(6)
+"""Places in the list of a function: counts, ms run, and the first bucket of run times."""
+
+
+class Packet(NamedTuple):
+    """Counts on their way to the server."""
+
+    number: int
+    """1 is the first of a worker."""
+    functions: tuple[tuple[str, str], ...]
+    """Names, and lists of `FIRST` numbers and the buckets, as JSON."""
+    run: str
+    """The buckets of all of these, and the sum (ms), as JSON; '' where nothing ran."""
+    wait: str
+    """The same of samples of waits; '' where there are none."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that must not be lost."""
+        return not self.functions and not self.wait
+
+
+class _Runs(dict[str, list[float]]):
+    """Run times (s) of attempts that succeeded, by function, in the order of their ends.
+
+    Names stay once they are there, so that a function is not counted under its own name at one time and among the
+    others at another.
+    """
+
+    def __init__(self, most: int) -> None:
+        self[OTHER] = []
+        self._most = most
+
+    def __missing__(self, name: str) -> list[float]:
+        if len(self) > self._most:
+            return self[OTHER]
+        found: list[float] = []
+        self[name] = found
+        return found
+
+    def name(self, name: str) -> str:
+        """What a function is counted as."""
+        return name if self[name] is not self[OTHER] else OTHER
+
+
+class Tally:
+    """Counts of one queue in one worker.
+
+    A success costs no more than the appending of its run time: what is made of these is made once a beat.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        # Legend.  _runs: as the class says.  _untold: how many of these there are.  _counts: by function what was not
+        # sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms) of samples.
+        # _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
+        self._bounds = bounds
+        self._runs = _Runs(bounds.functions)
+        self._untold = 0
+        self._counts: dict[str, list[float]] = {}
+        self._waits: list[float] = []
+        self._packet: Packet | None = None
+        self._number = 0
+
+    # Counting
+
+    def released(self, held: Sequence[Held], outcomes: Iterable[bool]) -> None:
+        """The handlers of these tasks have succeeded; of each, whether it was still ours."""
+        runs = self._runs
+        for each, was_ours in zip(held, outcomes, strict=True):
+            if was_ours:
+                runs[each.resolved.job.name].append(each.ended - each.delivery.since)
+            else:
+                self.count(each, LOST)
+        self._untold += len(held)
+        if self._untold > self._bounds.untold_runs:
+            self._fold()
+
+    def count(self, held: Held, what: int) -> None:
+        """An attempt has come to something else.  What it is counted as for the first time has its run time."""
+        counts = self._of(self._runs.name(str(held.resolved.job.name)))
+        counts[what] += 1
+        if (ran := held.take_run()) is not None:
+            _add([ran], counts, FIRST, RUN)
+
+    def waited(self, seconds: float) -> None:
+        """A task was taken that had been ready for so long."""
+        self._waits = self._waits or [0.0] * (len(BUCKETS) + 1)
+        _add([seconds], self._waits, 0, len(BUCKETS))
+
+    # Sending
+
+    def pack(self, whole: bool = False) -> Packet:
+        """What is to be sent next: what was not acknowledged, or else what was counted since.
+
+        :param whole: have all functions in it, and not the first ones only.
+        """
+        if self._packet is not None and not self._packet.is_empty:
+            return self._packet
+        self._fold()
+        names = [*self._counts][: None if whole else self._bounds.beat_functions]
+        taken = {name: self._counts.pop(name) for name in names}
+        run = _together(taken.values())
+        waits, self._waits = self._waits, []
+        self._number += 1
+        self._packet = Packet(
+            self._number,
+            tuple((str(name)[: self._bounds.function_name], _text(counts)) for name, counts in taken.items()),
+            _text(run) if any(run) else '',
+            _text(waits) if waits else '',
+        )
+        return self._packet
+
+    def acknowledge(self, packet: Packet) -> None:
+        """A packet is known to be there."""
+        if packet is self._packet:
+            self._packet = None
+
+    # Parts
+
+    def _of(self, name: str) -> list[float]:
+        counts = self._counts.get(name)
+        if counts is None:
+            counts = self._counts[name] = [0.0] * (FIRST + len(BUCKETS))
+        return counts
+
+    def _fold(self) -> None:
+        """Make counts of run times."""
+        for name, runs in self._runs.items():
+            if runs:
+                counts = self._of(name)
+                counts[SUCCEEDED] += len(runs)
+                _add(runs, counts, FIRST, RUN)
+                runs.clear()
+        self._untold = 0
+
+
+Tallies = Mapping[Torrelque, Tally]
+"""The tally of each queue of a worker."""
+
+
+def _add(seconds: list[float], counts: list[float], first: int, total: int) -> None:
+    """Put times into buckets, and add them up.  The list is left sorted."""
+    seconds.sort()
+    before, most = 0, len(seconds)
+    for place, bound in enumerate(BUCKETS, first):
+        upto = bisect.bisect_right(seconds, bound, before)
+        counts[place] += upto - before
+        if (before := upto) == most:
+            break
+    counts[total] += 1000 * sum(seconds)
+
+
+def _together(lists: Iterable[list[float]]) -> list[float]:
+    """Buckets and sum of several functions."""
+    columns = [sum(column) for column in zip(*lists, strict=True)] or [0.0] * (FIRST + len(BUCKETS))
+    return [*columns[FIRST:], columns[RUN]]
+
+
+def _text(numbers: Iterable[float]) -> str:
+    """Numbers as JSON: counts whole, times to the microsecond."""
+    return json.dumps([int(number) if number == int(number) else round(number, 3) for number in numbers])
