@@ -31,6 +31,7 @@ from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
 from proof.mutants.mutants_of_objects import OBJECTS
+from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_read import OPERATE_READ
 from proof.mutants.mutants_of_places import PLACES
 from proof.mutants.mutants_of_scripts import SCRIPTS
@@ -47,6 +48,7 @@ MUTANTS = (
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
     *CARRYING, *MAKING,
     *OPERATE_READ,
+    *OPERATE_BULK,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
