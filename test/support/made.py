@@ -6,16 +6,17 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 import torrelque.cli.session
 import torrelque.operate
 from torrelque import TorrelqueLookupError, TorrelqueTaskStatus
-from torrelque.operate import Found, Overview, TaskView, WorkerView
+from torrelque.cli import main
+from torrelque.operate import ErrorGroup, Found, Overview, Record, Sizes, TaskView, Totals, WorkerView
 
 NOW = 1_800_000_000.0
 
@@ -88,7 +89,7 @@ class MadeOperator:
 
         return answer
 
-    async def task(self, task_id: str, *, payload: int) -> TaskView:
+    async def task(self, task_id: str, **options: Any) -> TaskView:
         for task in self.answers['tasks']:
             if task.id == task_id:
                 found: TaskView = task
@@ -157,3 +158,56 @@ def worker(name: str, **given: Any) -> WorkerView:
         'rss': 88_000_000, 'why': None,
     }  # fmt: skip
     return WorkerView(**{**plain, 'name': name, **given})
+
+
+# Command lines on them
+
+
+class Said(NamedTuple):
+    """What a command has said, and how it ended."""
+
+    code: int
+    out: list[str]
+    err: list[str]
+
+
+Say = Callable[..., Said]
+
+
+def make_say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """What carries a command line out on an operator that was made, and on queues that are known; instants are UTC."""
+
+    def call(words: str, operator: MadeOperator, found: Sequence[Found] = ()) -> Said:
+        install(monkeypatch, operator, found)
+        code = main([*words.split(), '--utc'])
+        shown = capsys.readouterr()
+        return Said(code, shown.out.splitlines(), shown.err.splitlines())
+
+    return call
+
+
+# More values
+
+
+def error(fingerprint: str, count: int, dead: int, **given: Any) -> ErrorGroup:
+    plain: dict[str, Any] = {
+        'what': 'KeyError', 'where': 'mail.py:send', 'message': "'…'", 'first': NOW - 9000, 'last': NOW - 12,
+        'functions': (), 'groups': (), 'attempts': (1, 3), 'sample': 'x', 'ids': (),
+    }  # fmt: skip
+    return ErrorGroup(fingerprint, count, dead, **{**plain, **given})
+
+
+def minute(start: float, **given: Any) -> Record:
+    plain: dict[str, Any] = {
+        'queue': 'mail', 'length': 60.0, 'functions': (('send', Totals(100, 1, 0, 0, 5.0)),), 'run': (0, 9, 1),
+        'wait': (10,), 'wait_time': 5.0, 'sizes': Sizes(7, 6, 5, 4, 3.0, 2, 20, 1),
+    }  # fmt: skip
+    return Record(**{**plain, 'start': start, **given})
+
+
+BUSY = overview(
+    'mail', pending=1_204_118, oldest=NOW - 854, ready=9821, working=300, delayed=1022, dead=41, workers=300,
+    busy=300, slots=300, exact=(), newest_dead=NOW - 12, overdue=2, overdue_leases=1, stuck=1, lost=2, paused_groups=3,
+)  # fmt: skip
+PAUSED = overview('report', pending=381, oldest=NOW - 7200, ready=380, paused=True, slots=4, probe=NOW + 30)
+IDLE = overview('invoice', workers=0, slots=0)

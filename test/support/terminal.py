@@ -31,7 +31,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
         self.process = process
         self.master = master
-        self.written = b''
+        self.written = bytearray()
         """What it has written so far, error output too."""
 
     def read(self) -> bool:
@@ -61,7 +61,7 @@ class Terminal:
             pass
         ended = self.process.wait(PATIENCE)
         assert ended == status, f'it ended with {ended}: {self.written!r}'
-        return self.written
+        return bytes(self.written)
 
 
 @contextmanager

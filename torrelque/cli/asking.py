@@ -4,10 +4,9 @@ What carries a command out is imported when it is called.
 """
 
 import argparse
-import importlib
 from collections.abc import Callable
 
-from .command import Command
+from .command import Command, of_module
 from .filters import add_filters
 from .options import count, seconds
 from .session import add_common
@@ -16,16 +15,6 @@ PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead',
 """Where a list may look."""
 
 Add = Callable[[argparse.ArgumentParser], None]
-
-
-def _in(module: str, name: str) -> Callable[[argparse.Namespace], int]:
-    """A function of a module of this layer, which is imported when it is called."""
-
-    def call(found: argparse.Namespace) -> int:
-        function: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module, __package__), name)
-        return function(found)
-
-    return call
 
 
 def _with(add: Add | None = None) -> Add:
@@ -133,37 +122,39 @@ ASKING = (
     Command('stats', 'how much there is, and how long it waits',
         'How many tasks are in each place, for how long the oldest has waited, and how many workers there are: a line '
         'for each queue. For one queue also what is wrong with it, and the command that tells more.',
-        _with(_add_stats), _in('.stats', 'stats')),
+        _with(_add_stats), of_module('.stats', 'stats')),
     Command('queues', 'which queues there are', 'Names of queues, and when something was heard of them. Workers with a '
         'heartbeat note the names of theirs, and so does this command.',
-        _with(_add_queues), _in('.queues', 'queues')),
+        _with(_add_queues), of_module('.queues', 'queues')),
     Command('tasks', 'the tasks of a place, or those that match', 'Tasks, in the order of their place.',
-        _with(_add_tasks), _in('.listing', 'tasks')),
+        _with(_add_tasks), of_module('.listing', 'tasks')),
     Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
-        'why they do not run.', _with(_add_show), _in('.telling', 'show')),
+        'why they do not run.', _with(_add_show), of_module('.telling', 'show')),
     Command('why', 'why a task, a group or a queue does not move',
         'What is in the way of a task, of a group, or of all: the decisive reason first, who it is, until when, and '
         'the command that changes it.',
-        _with(_add_why), _in('.reasons', 'why')),
+        _with(_add_why), of_module('.reasons', 'why')),
     Command('errors', 'what failed, grouped by error', 'Errors that are alike, and how often each came, of the newest '
-        'tasks that are dead or wait for another attempt.', _with(_add_errors), _in('.errors', 'errors')),
+        'tasks that are dead or wait for another attempt.', _with(_add_errors), of_module('.errors', 'errors')),
     Command('functions', 'how often functions ran, failed, and for how long', 'What became of the attempts of each '
         'decorated function, as workers with a heartbeat have counted.',
-        _with(_add_functions), _in('.listing', 'functions')),
+        _with(_add_functions), of_module('.listing', 'functions')),
     Command('groups', 'groups of tasks: what waits, what limits them',
-        'The first groups by what waits, after a look at all of them.', _with(_add_groups), _in('.listing', 'groups')),
+        'The first groups by what waits, after a look at all of them.',
+        _with(_add_groups), of_module('.listing', 'groups')),
     Command('workers', 'which workers live, and what they have in hand',
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',
-        _with(_add_workers), _in('.crew', 'workers')),
+        _with(_add_workers), of_module('.crew', 'workers')),
     Command('watch', 'the states of a task, as they come', 'A line for each change of a task. Ends with 0 if the '
         'status is the one that was waited for and the task is not rejected or cancelled.',
-        _with(_add_watch), _in('.telling', 'watch')),
+        _with(_add_watch), of_module('.telling', 'watch')),
     Command('acts', 'who did what to the queue', 'The last 500 acts of operators, the newest first.',
-        _with(), _in('.listing', 'acts')),
+        _with(), of_module('.listing', 'acts')),
     Command('check', 'whether all is well, by the exit code', 'Ends with 0 where all is well, and else with 1 and a '
-        'line for whatever is wrong: for monitoring, and for scripts.', _with(_add_check), _in('.checking', 'check')),
+        'line for whatever is wrong: for monitoring, and for scripts.',
+        _with(_add_check), of_module('.checking', 'check')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '
-        'wrong.', _with(), _in('.checking', 'doctor')),
+        'wrong.', _with(), of_module('.checking', 'doctor')),
 )  # fmt: skip

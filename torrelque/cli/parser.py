@@ -10,10 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from .acting import ACTING
 from .asking import ASKING
+from .clean import shown
 from .command import Command
 from .failure import Exit, Failure
 from .filters import TIMES
@@ -54,9 +55,20 @@ class Version(argparse.Action):
         parser.exit()
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints may be shown, whatever was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain, and show the usage.
+
+        :raises SystemExit: with 2.
+        """
+        super().error(shown(message))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
-    parser = argparse.ArgumentParser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
+    parser = Parser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
     parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
