@@ -133,7 +133,7 @@ def test_run_times_that_no_beat_takes_are_made_counts_of() -> None:
     assert told(tally)['f'][0] == 45 * 500
 
 
-async def test_all_that_becomes_of_tasks_is_counted_by_function(queue: Torrelque, worker_bound: Bound) -> None:
+async def test_all_that_becomes_of_tasks_is_counted_by_function(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     app = Tasks(queue)
     gate = asyncio.Event()
 
@@ -174,6 +174,9 @@ async def test_all_that_becomes_of_tasks_is_counted_by_function(queue: Torrelque
         'well': (3, 1, 1, 0), 'with a result': (3, 0, 0, 0), 'in a thread': (3, 0, 0, 0), 'fails': (0, 6, 3, 0),
         'rejects': (0, 3, 3, 0), 'is cancelled': (0, 0, 0, 1),
     }  # fmt: skip
+    # Each attempt has run once, however it ended.
+    ran = json.loads(await client.hget(queue.keys['totals'], '*run') or '[]')
+    assert sum(ran[:16]) == 9 + 6 + 3 + 1 + 1
 
 
 async def test_each_queue_of_a_worker_has_its_own_counts(client: redis.asyncio.Redis, queue: Torrelque) -> None:

@@ -319,6 +319,11 @@ def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
     raise unreadable('state', reply)
 
 
+def damage_of(item: Any, task_id: str, queue: str) -> Exception | None:
+    """The error that the script found in the place of a task's values, where it found one."""
+    return outcome_error(text(item), task_id, queue) if isinstance(item, bytes) else None
+
+
 def _is_item(item: Any, width: int) -> bool:
     if type(item) is not list:
         return type(item) is bytes

@@ -24,7 +24,7 @@ from .replies import (
     READERS,
     STATE_FIELDS,
     UNREADABLE,
-    outcome_error,
+    damage_of,
     read_limit,
     read_outcomes,
     read_state,
@@ -260,8 +260,8 @@ def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
     # By a script, because the time of a delayed task stands elsewhere than its state, and both are to be of one moment.
     (values,) = read_states((yield 'state', [*calls.state(STATE_FIELDS), check_id(task_id)]), 1, None)
-    if isinstance(values, bytes) and (error := outcome_error(text(values), task_id, calls.name)):
-        raise error
+    if damage := damage_of(values, task_id, calls.name):
+        raise damage
     state = read_state(values, calls.serialiser, task_id)
     if state is None:
         raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
