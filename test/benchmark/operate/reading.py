@@ -48,7 +48,8 @@ async def measure(client: redis.asyncio.Redis, plan: Plan) -> list[Figure]:
         figures.append(Figure('overview', taken, 'µs of the server', 60))
         taken = await best_of(plan, client, lambda: operator.page('dead', most=50))
         figures.append(Figure('page of 50, all its calls', taken, 'µs of the server', 1500))
-        used = await used_by(client, survey)
+        several = [await used_by(client, survey) for _ in range(min(5, plan.rounds))]
+        used = min(several, key=lambda one: one.microseconds)
         figures.append(Figure('survey of all groups', used.microseconds / 1000, 'ms of the server', 150))
         figures.append(Figure('its calls', used.calls, 'calls'))
         figures.append(Figure('one of them', used.microseconds / used.calls, 'µs of the server', 2000))

@@ -32,13 +32,15 @@ end
 
 local slots, heads, limits, probes = all('groups'), all('heads'), all('limits'), all('probes')
 local paused = look('SMISMEMBER', 'paused', unpack(names)) or {}
+-- Without limits no group has a bucket that counts.
+local limited = look('EXISTS', 'limits') == 1
 for k, name in ipairs(names) do
   local waiting, first = look('ZCARD', 'group:' .. name) or 0, heads[k] or nil
   if not first and waiting > 0 then
     first = look('ZRANGE', 'group:' .. name, 0, 0)[1]
   end
   -- As for a claim, a bucket that holds something else is a full one.
-  local bucket = redis.pcall('GET', base .. 'rate:' .. name)
+  local bucket = limited and redis.pcall('GET', base .. 'rate:' .. name)
   reply[#reply + 1] = {name, waiting + (heads[k] and 1 or 0), slots[k] or false, heads[k] or false, limits[k] or false,
     paused[k] or 0, probes[k] or false, type(bucket) == 'string' and bucket or false, first and since(first) or false}
 end
