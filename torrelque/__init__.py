@@ -17,6 +17,7 @@ from .error import (
 )
 from .model import (
     Duration,
+    TorrelqueAttempt,
     TorrelqueDeath,
     TorrelqueGroupStats,
     TorrelqueLimit,
@@ -33,6 +34,7 @@ from .protocol.replies import read_outcome
 # pickles call it.  Five of them are those of built-in classes as well.  A module that took them by ``import *`` would
 # mean other errors by its ``except TimeoutError`` than it says, so they are not in ``__all__``: write
 # ``torrelque.TimeoutError``.
+Attempt = TorrelqueAttempt
 BulkError = TorrelqueBulkError
 ClosedError = TorrelqueClosedError
 ConnectionError = TorrelqueConnectionError
@@ -57,6 +59,7 @@ ValueError = TorrelqueValueError
 Watch = TorrelqueWatch
 
 __all__ = [
+    'Attempt',
     'BulkError',
     'ClosedError',
     'Death',
@@ -75,6 +78,7 @@ __all__ = [
     'TaskState',
     'TaskStatus',
     'Torrelque',
+    'TorrelqueAttempt',
     'TorrelqueBulkError',
     'TorrelqueClosedError',
     'TorrelqueConnectionError',

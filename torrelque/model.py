@@ -90,6 +90,19 @@ class TorrelqueTaskId(str):
         return type(self), (str(self), self.attempt, self.token, self.group, self.timeout, self.probe)
 
 
+class TorrelqueAttempt(NamedTuple):
+    """An attempt of a task that has failed: it was requeued with an error, or buried, or its lease ran out."""
+
+    number: int
+    """Which hand-out of the task it was; 1 is the first."""
+    start: float
+    """When the task was handed out, a Unix time of the server (s)."""
+    end: float
+    """When it failed, or when its lease was found to be over."""
+    error: str
+    """The last line of the error that says something, at most 160 bytes of it in UTF-8; '' where none was given."""
+
+
 class TorrelqueTaskState(NamedTuple):
     """All that the queue knows of one task but its payload.  Instants are Unix times of the server (s)."""
 
@@ -119,6 +132,14 @@ class TorrelqueTaskState(NamedTuple):
     """The group whose order, fairness and limits it shares."""
     priority: int
     """Tasks of a higher priority go first."""
+    ready_time: float | None = None
+    """When it became ready otherwise than by being enqueued or requeued: its first delay was over, or it was redriven,
+    whichever was later; None where neither was."""
+    due_time: float | None = None
+    """When its delay is over; None where it is not delayed."""
+    history: tuple[TorrelqueAttempt, ...] = ()
+    """Its failed attempts, at most ten: the first and the last nine.  A requeue without an error, or one that forgives,
+    is none."""
 
 
 class TorrelqueWatch(Protocol):

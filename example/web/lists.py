@@ -119,20 +119,13 @@ class Lists:
             await self._client.hdel(self._key(token), *finished)
         return finished
 
-    async def read_delays(self, task_ids: list[str]) -> dict[str, float]:
-        """How long (s) delayed tasks have yet to wait, by the server's clock; none while the server is away."""
-        if not task_ids:
-            return {}
+    async def read_clock(self) -> float | None:
+        """The time (s) by the server's clock, of which the instants in states are; None while the server is away."""
         try:
-            async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.time()
-                pipeline.zmscore(self._queue.keys['delayed'], task_ids)
-                (seconds, microseconds), scores = await pipeline.execute()
+            seconds, microseconds = await self._client.time()
         except AWAY:
-            return {}
-        now = seconds * 1000 + microseconds / 1000
-        found = zip(task_ids, scores, strict=True)
-        return {task_id: max(0, (score - now) / 1000) for task_id, score in found if score is not None}
+            return None
+        return float(seconds + microseconds / 1_000_000)
 
     async def _change(self, token: str, write: Callable[[Pipeline], Awaitable[None]]) -> None:
         """Look at a list and write to it in one transaction, which begins anew when the list was changed in between.

@@ -11,7 +11,7 @@ from typing import Any
 import torrelque
 from consumer import backoff
 from lists import AWAY, Lists, Record
-from torrelque import QueueStats, TaskState, TaskStatus, Torrelque
+from torrelque import QueueStats, TaskState, Torrelque
 
 AWAY_TEXT = 'The server of the queue is away. Waiting for it…'
 PAUSE = 0.1
@@ -208,14 +208,11 @@ class Live:
         if stream.stats and self._stats is not None:
             frame['stats'] = self._stats._asdict()
         stream.stats = False
-        # The state has no due time; it is read anew for each frame, so that it fits the server's clock of now.
         states = {task_id: visitor.states[task_id] for task_id in task_ids if task_id in visitor.states}
-        delayed = [
-            task_id for task_id, state in states.items() if state and state.status is TaskStatus.DELAYED
-        ]
-        retry_in = await self._lists.read_delays(delayed)
+        delayed = any(state and state.due_time for state in states.values())
+        now = await self._lists.read_clock() if delayed else None
         frame['tasks'] = [
-            self._view(task_id, visitor.records[task_id], state, retry_in.get(task_id))
+            self._view(task_id, visitor.records[task_id], state, now)
             for task_id, state in states.items()
             if task_id in visitor.records
         ]
@@ -223,9 +220,12 @@ class Live:
         return frame
 
     def _view(
-        self, task_id: str, record: Record, state: TaskState | None, retry_in: float | None
+        self, task_id: str, record: Record, state: TaskState | None, now: float | None
     ) -> dict[str, Any]:
-        """What a page shows of a task.  Durations (s), no instants: the browser's clock may be wrong."""
+        """What a page shows of a task; `now` is by the server's clock, None where it is not needed or not known.
+
+        Durations (s), no instants: the browser's clock may be wrong.
+        """
         view: dict[str, Any] = {'id': task_id, 'kind': record.kind, 'title': record.title, 'started': record.started}
         if state is None:
             return {**view, 'status': 'cancelled' if record.cancelled else 'forgotten'}
@@ -237,7 +237,7 @@ class Live:
             'status': state.status.name.lower(),
             'attempt': state.dequeue_count - state.forgiven,
             'attempts': state.max_attempts,
-            'retry_in': retry_in,
+            'retry_in': max(0, state.due_time - now) if state.due_time and now else None,
             'retry_after': backoff(state.dequeue_count, self._speed),
             'progress': state.progress,
             'result': state.result,

@@ -132,7 +132,7 @@ class Machine(RuleBasedStateMachine):
         return sent
 
     def remember_call(self, line: str, call: Sent, outcome: Any) -> None:
-        if call.transition.name not in ('stats', 'group'):
+        if call.transition.name not in ('stats', 'group', 'state'):
             self.history[line] = [*self.history.get(line, [])[-5:], call]
             self.last_line, self.last_outcome = line, outcome
 
@@ -160,6 +160,8 @@ class Machine(RuleBasedStateMachine):
             assert (word, (*counts, bool(more)), troubles) == (b'ok', expected, [])
         elif call.name == 'stats':
             assert sent.reply == [b'ok', *expected]
+        elif call.name == 'state':
+            assert sent.reply == [b'ok', *([word and word.encode() for word in values] for values in expected)]
         elif call.name == 'group':
             assert sent.reply == [b'ok', *(word.encode() if isinstance(word, str) else word for word in expected)]
         elif call.name == 'tell':

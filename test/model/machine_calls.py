@@ -19,6 +19,7 @@ from model.machine_draws import (
     OWN_IDS,
     PLAIN,
     attempts,
+    attempts_of,
     choose,
     delays,
     errors,
@@ -37,6 +38,7 @@ from model.machine_draws import (
     values,
 )
 from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
+from model.model_groups import DELAYED
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 
 
@@ -317,6 +319,9 @@ class Calls(Machine):
             number('forgiven') or 0,
             state.get('group'),
             number('priority') or 0,
+            instant('ready_time'),
+            self.model.delayed[task_id] / 1000 if state['status'] == DELAYED else None,
+            attempts_of(state.get('history', '')),
         )
 
     # Groups

@@ -17,7 +17,7 @@ values = st.one_of(st.integers(0, 9), st.text('xyz', max_size=25))
 leases = st.sampled_from([None, None, 0, 0.001, 0.5, 2, 2.001, 10, 300, 1e6])
 delays = st.sampled_from([None, None, 0, 0.001, 0.5, 2, 2.001, 30])
 attempts = st.sampled_from([None, None, 1, 2, 3])
-errors = st.sampled_from([None, '', 'bad', 'wörse'])
+errors = st.sampled_from([None, '', 'bad', 'wörse', 'Traceback:\n  1\n\r\tE: a\0b\r\n\n ', '\n', f'\n{"é" * 100}'])
 final = st.sampled_from([Status.COMPLETED, Status.REJECTED, Status.CANCELLED])
 lives = st.sampled_from([None, 0, 600, 7200])
 indexes = st.integers(0, 40)
@@ -49,3 +49,9 @@ def ms(seconds: float | None, default: int = 0) -> int:
 
 def ms_or_none(seconds: float | None) -> int | None:
     return None if seconds is None else ms(seconds)
+
+
+def attempts_of(history: str) -> tuple[tuple[int, float, float, str], ...]:
+    """Failed attempts as a state has them: number, start, end, error."""
+    lines = [line.split(' ', 3) for line in history.split('\n')[:-1]]
+    return tuple((int(number), int(start) / 1000, int(end) / 1000, error) for number, start, end, error in lines)

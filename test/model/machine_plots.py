@@ -129,6 +129,16 @@ class Plots(Calls, Faults):
         if self.deliveries:
             self.touch(place, [(('stale', stale[1]), None, None)])
 
+    @precondition(lambda self: self.grouped)
+    @rule(place=queues, error=errors, times=st.integers(8, 13))
+    def fail_often(self, place: int, error: str | None, times: int) -> None:
+        """A task that is always the next one fails more often than its history has lines."""
+        self.enqueue(place, [(0, None, None, None, None, (None, 100))])
+        for number in range(times):
+            self.dequeue(place, [1], False)
+            if self.deliveries:
+                self.requeue(place, [(('current', 0), None, None, error and f'{error}\n{number}', False)])
+
     @rule(place=queues, error=errors, ends=st.booleans())
     def use_up(self, place: int, error: str | None, ends: bool) -> None:
         """A task fails until it is dead, with an error or without, or by the end of its lease."""

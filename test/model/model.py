@@ -194,6 +194,8 @@ class Model(Places):
             state['timeout'] = str(item.timeout)
         if item.forgive:
             state['forgiven'] = str(int(state.get('forgiven', 0)) + 1)
+        elif item.error:
+            self._remember(state, item.error)
         if item.error:
             state['error'] = item.error
         if self._used_up(state):
@@ -275,6 +277,7 @@ class Model(Places):
             elif state and outcome == 'ok':
                 del self.working[item.task_id]
                 self._mark(state, item.mark)
+                self._remember(state, item.error)
                 if item.error:
                     state['error'] = item.error
                 self._meet(item.task_id)
@@ -315,6 +318,7 @@ class Model(Places):
                 self._raise(task_id)
                 state['status'] = PENDING
                 state['forgiven'] = state.get('dequeue_count', '0')
+                state['ready_time'] = str(self.now)
                 self._mark(state, mark)
                 self._place(task_id, ready)
                 outcomes.append('ok')
@@ -338,6 +342,7 @@ class Model(Places):
                 self._clear(task_id)
                 continue
             del self.working[task_id]
+            self._remember(state, 'its lease ran out')
             if self._used_up(state):
                 self._meet(task_id)
                 self._lay(task_id, 'its lease ran out, its attempts are used up')

@@ -99,6 +99,11 @@ class Resume(NamedTuple):
     probing: bool
 
 
+class State(NamedTuple):
+    task_id: str
+    fields: list[str]
+
+
 class Call(NamedTuple):
     """One call of a script."""
 
@@ -219,5 +224,8 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
         return Call(name, [Resume(_text(args[0]), _text(args[1]) == '1')])
     if name in ('advance', 'pause', 'group'):
         return Call(name, [*map(_text, args)])
+    if name == 'state':
+        fields = [*map(_text, args[2 : 2 + int(args[1])])]
+        return Call(name, [State(_text(task_id), fields) for task_id in args[2 + len(fields) :]])
     assert name == 'stats' and not args
     return Call(name, [])

@@ -229,6 +229,20 @@ def check_counts(seen: Seen) -> None:
             assert handed_out > forgiven
 
 
+def check_history(seen: Seen) -> None:
+    """Failed attempts are ten at the most, each once, in their order, and none of them is yet to come."""
+    for state in seen.states.values():
+        lines = [line.split(' ', 3) for line in state.get('history', '').split('\n')]
+        assert lines.pop() == [''] and len(lines) <= 10
+        assert all(len(line) == 4 and len(line[3].encode()) <= 160 for line in lines)
+        numbers = [int(line[0]) for line in lines]
+        assert numbers == sorted({*numbers})
+        # Those that are left out are behind the first.
+        assert len(lines) == 10 or not lines or len(lines) <= numbers[-1]
+        ended = int(state.get('dequeue_count', 0)) - (state['status'] == WORKING)
+        assert all(1 <= number <= ended for number in numbers)
+
+
 def check_lives(seen: Seen) -> None:
     """Only what is final ends by itself, and it does; claim records and buckets that are full too."""
     ending = {name.removeprefix('task:') for name in seen.lives if name.startswith('task:')}

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from model.model_calls import BLOCK, Tell, Told
-from model.model_groups import CANCELLED, DEAD, PENDING, WORKING, Groups
+from model.model_calls import BLOCK, State, Tell, Told
+from model.model_groups import CANCELLED, DEAD, DELAYED, PENDING, WORKING, Groups
 
 MINUTE = 60_000
 SHORT_LIST = 3
 """Ids in a list that a cancelled one is still taken out of; the test lowers it in the script."""
 SHORT_TURNS = 1
 """The same for the list of heads."""
+SILENT = ''.join(map(chr, [*range(33), 127]))
+"""What says nothing: white space and control characters."""
+MOST_LINES, MOST_BYTES = 10, 160
+"""Of a history, and of the error in one of its lines."""
 
 
 class Record(NamedTuple):
@@ -155,6 +159,19 @@ class Places(Groups):
         if 'dequeue_count' in state:
             state['requeue_count'] = str(int(state.get('requeue_count', 0)) + 1)
             state['last_requeue_time'] = str(self.now)
+        else:
+            state['ready_time'] = str(self.now)
+
+    def _remember(self, state: dict[str, str], error: str) -> None:
+        """An attempt has failed."""
+        line = error.strip(SILENT).rpartition('\n')[2].strip(SILENT)
+        line = ''.join(' ' if sign in SILENT else sign for sign in line)
+        line = line.encode()[:MOST_BYTES].decode(errors='ignore')
+        start = state['last_dequeue_time'].partition('.')[0]
+        lines = [*state.get('history', '').split('\n')[:-1], f'{state["dequeue_count"]} {start} {self.now} {line}']
+        if len(lines) > MOST_LINES:
+            del lines[1]
+        state['history'] = ''.join(f'{line}\n' for line in lines)
 
     def _place(self, task_id: str, plain: list[str]) -> None:
         """Put a task that is ready where it waits."""
@@ -253,6 +270,15 @@ class Places(Groups):
             group in self.paused,
             '' in self.paused,
         )
+
+    def _state(self, items: list[State], resent: bool) -> list[list[str | None]]:
+        found = []
+        for task_id, fields in items:
+            state = {**self.states.get(task_id, {})}
+            if state.get('status') == DELAYED:
+                state['due_time'] = str(self.delayed[task_id])
+            found.append([state.get(field) for field in fields])
+        return found
 
     def _stats(self, items: list[Any], resent: bool) -> tuple[int, int, int, int]:
         return len(self.payloads), len(self.working), len(self.delayed), len(self.dead)

@@ -176,12 +176,7 @@ async def test_a_server_that_throws_keys_away_is_an_error(make_server: MakeServe
                 assert told.level == level
                 assert told.text.startswith(f'{policy}:')
                 assert (told.advice is None) == (level == 'ok')
-            used = int((await client.info('memory'))['used_memory'])
-            for part, level in ((2, 'ok'), (1.1, 'warning'), (1.001, 'error')):
-                await client.config_set('maxmemory', int(used * part))
-                [told] = [it for it in await Operator(queue).examine() if it.subject == 'memory']
-                assert told.level == level
-            await client.config_set('maxmemory', 0)
+            assert ' of 104.9 MB are used' in (await found(queue, 'ok'))['memory']
 
 
 async def test_settings_of_the_server_are_told(make_server: MakeServer, tmp_path: Any) -> None:
@@ -232,6 +227,15 @@ async def test_what_cannot_be_had_of_a_real_server_here_is_told_as_well(
     assert told['maxmemory-policy'] == ('note', 'the server does not tell')
     texts = [note.text for note in await look_at_server(queue) if note.subject == 'persistence']
     assert texts == ['the server could not write its data down: rdb_last_bgsave_status', 'appendonly is on']
+
+
+@pytest.mark.parametrize('used, level', [(10, 'ok'), (84, 'ok'), (85, 'warning'), (97, 'warning'), (98, 'error')])
+async def test_a_server_that_is_nearly_full_is_told_in_time(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, used: int, level: str
+) -> None:
+    answer(queue, monkeypatch, {'INFO': b'maxmemory:100000000\r\nused_memory:%d000000\r\n' % used})
+    [note] = [note for note in await look_at_server(queue) if note.subject == 'memory']
+    assert (note.level, note.text) == (level, f'{used}.0 of 100.0 MB are used, {used}%')
 
 
 async def test_a_refused_part_is_told_and_the_others_are_looked_at(

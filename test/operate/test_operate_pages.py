@@ -12,7 +12,8 @@ import redis.asyncio
 import torrelque
 from support.operating import walked
 from torrelque import Torrelque
-from torrelque.operate import Operator, Page, RunningView, WorkerView, crew
+from torrelque.operate import Operator, Page, RunningView, WorkerView, crew, pages
+from torrelque.operate.asking import ask
 from torrelque.operate.pages import read_tasks, walk
 from torrelque.operate.places import REMEMBERED, Memory, digest
 
@@ -33,10 +34,11 @@ async def fill(queue: Torrelque, count: int = 300) -> None:
 
 
 async def paged(operator: Operator, place: str, most: int, **options: Any) -> list[Page]:
-    pages = [await operator.page(place, most=most, **options)]
-    while pages[-1].cursor is not None:
-        pages.append(await operator.page(place, most=most, after=pages[-1].cursor, **options))
-    return pages
+    found = [await operator.page(place, most=most, **options)]
+    while found[-1].cursor is not None:
+        found.append(await operator.page(place, most=most, after=found[-1].cursor, **options))
+        assert len(found) < 1000
+    return found
 
 
 # Places and cursors
@@ -47,11 +49,19 @@ async def test_pages_by_their_cursors_have_each_task_once(queue: Torrelque, most
     await fill(queue, 100)
     operator = Operator(queue)
     for place in ('pending', 'ready', 'group', 'group:long', 'priority', 'turns'):
-        pages = await paged(operator, place, most)
-        ids = [task.id for page in pages for task in page.tasks]
+        found = await paged(operator, place, most)
+        ids = [task.id for page in found for task in page.tasks]
         assert ids == [task.id for task in await walked(queue, place)]
-        assert len(ids) == len({*ids}) == pages[0].total
-        assert all(len(page.tasks) <= most or place in ('group', 'pending') for page in pages)
+        assert len(ids) == len({*ids}) == found[0].total
+        assert all(len(page.tasks) <= most or place in ('group', 'pending') for page in found)
+
+
+async def test_pages_go_on_within_the_groups_that_were_named_together(queue: Torrelque) -> None:
+    """More than a cursor remembers."""
+    for number in range(8):
+        await queue.enqueue_many(range(60), group=f'g{number}')
+    found = [task.id for page in await paged(Operator(queue), 'group', 50) for task in page.tasks]
+    assert len(found) == len({*found}) == 480
 
 
 async def test_a_walk_gives_250_at_a_time(queue: Torrelque) -> None:
@@ -75,8 +85,8 @@ async def test_tasks_of_one_instant_are_told_once_each(
     await queue.enqueue_many(range(500), delay=50)
     ids: list[Any] = [*await client.zrange(queue.keys['delayed'], 0, -1)]
     await client.zadd(queue.keys['delayed'], dict.fromkeys(ids, 2e12))
-    pages = await paged(Operator(queue), 'delayed', 30, newest_first=newest_first)
-    told = [task.id.encode() for page in pages for task in page.tasks]
+    found = await paged(Operator(queue), 'delayed', 30, newest_first=newest_first)
+    told = [task.id.encode() for page in found for task in page.tasks]
     assert told == sorted(ids, reverse=newest_first)
     assert [task.id.encode() for task in await walked(queue, 'delayed', newest_first=newest_first)] == told
 
@@ -93,8 +103,8 @@ async def test_a_cursor_whose_task_is_gone_keeps_its_place(
     page = await operator.page('delayed', most=40, newest_first=newest_first)
     for task in page.tasks:
         await queue.cancel(task.id)
-    pages = [await operator.page('delayed', most=100, after=page.cursor, newest_first=newest_first)]
-    assert [task.id.encode() for task in pages[0].tasks] == ids[40:]
+    found = [await operator.page('delayed', most=100, after=page.cursor, newest_first=newest_first)]
+    assert [task.id.encode() for task in found[0].tasks] == ids[40:]
 
 
 async def test_a_walk_by_instants_looks_at_no_others(queue: Torrelque) -> None:
@@ -155,8 +165,13 @@ async def test_holes_are_no_tasks(queue: Torrelque, client: redis.asyncio.Redis)
     assert {task.id for task in await walked(queue, 'pending')} == {*ids} - {*ids[::3]}
     await client.delete(*(f'{queue.keys["task"]}:{task_id}' for task_id in ids[::3]))  # as after a minute
     assert {task.id for task in await walked(queue, 'pending')} == {*ids} - {*ids[::3]}
-    pages = await paged(Operator(queue), 'pending', 50)
-    assert {task.id for page in pages for task in page.tasks} == {*ids} - {*ids[::3]}
+    found = await paged(Operator(queue), 'pending', 50)
+    assert {task.id for page in found for task in page.tasks} == {*ids} - {*ids[::3]}
+    # An id that has a hole may be pending elsewhere, behind the head of its group.
+    await queue.enqueue(1, group='g')
+    await queue.enqueue(2, group='g', task_id=ids[0])
+    assert ids[0] not in {task.id for task in await walked(queue, 'ready')}
+    assert [task.place for task in await walked(queue, 'pending') if task.id == ids[0]] == ['group']
 
 
 # Tasks
@@ -178,11 +193,29 @@ async def test_a_payload_is_told_up_to_a_length_and_its_function_further(queue: 
         assert (task.function, task.payload, task.raw) == (function, None, None)
 
 
-async def test_a_page_of_large_payloads_comes_in_several_replies(queue: Torrelque) -> None:
+async def test_a_page_of_large_payloads_comes_in_several_replies(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(8):
         await queue.enqueue('x' * 400_000)
+    replies = []
+
+    async def note(queue: Torrelque, name: str, *args: Any) -> Any:
+        reply = await ask(queue, name, *args)
+        if name == 'page':
+            replies.append(len(reply) - 3)
+        return reply
+
+    monkeypatch.setattr(pages, 'ask', note)
     page = await Operator(queue).page('pending', payload=1_000_000)
     assert [len(task.payload) for task in page.tasks] == [400_000] * 8
+    # A reply has a million bytes at the most, or one task.
+    assert replies == [2] * 4
+    for _ in range(2):
+        await queue.enqueue('x' * 2_000_000, priority=1)
+    replies.clear()
+    assert len((await Operator(queue).page('priority', payload=10**7)).tasks) == 2
+    assert replies == [1, 1]
 
 
 async def test_tasks_are_read_in_the_order_of_their_ids_and_an_unknown_one_is_nothing(queue: Torrelque) -> None:
@@ -300,6 +333,6 @@ async def test_a_page_looks_at_no_more_than_its_part_of_a_place(
     monkeypatch.setattr('torrelque.operate.pages.LOOKED_AT', 100)
     await queue.enqueue_many(range(250))
     await queue.dequeue_many(250)
-    pages = await paged(Operator(queue), 'orphaned', 50)
-    assert [page.tasks for page in pages] == [()] * len(pages)
-    assert 3 <= len(pages) <= 4
+    found = await paged(Operator(queue), 'orphaned', 50)
+    assert [page.tasks for page in found] == [()] * len(found)
+    assert 3 <= len(found) <= 4

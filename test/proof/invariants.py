@@ -47,7 +47,7 @@ class Fault(NamedTuple):
 KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     1: (keys.check_one_place,),
     2: (keys.check_payloads, keys.check_untold, keys.check_lives, keys.check_nothing_else),
-    6: (keys.check_counts,),
+    6: (keys.check_counts, keys.check_history),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
 }
 

@@ -74,6 +74,68 @@ async def test_an_expired_task_that_had_failed_before_says_why(queue: Torrelque)
         await handle.result(60)
 
 
+@pytest.mark.parametrize('delay', [None, 10])
+async def test_a_redriven_task_has_its_time_anew(queue: Torrelque, delay: float | None) -> None:
+    app, clock, ran = Tasks(queue), Clock(queue), list[str]()
+
+    @app.task(expires=60, max_attempts=1)
+    async def note(text: str) -> None:
+        ran.append(text)
+        if text == 'fails':
+            raise ConnectionError('the mail server is away')
+
+    late = await note.options(delay=delay).enqueue('late')
+    await clock.move(61)
+    await drain(app)
+    assert ran == []
+    fails = await note.enqueue('fails')
+    await drain(app)
+    assert (await late.state()).status is (await fails.state()).status is Status.DEAD
+    # The second one was enqueued a day ago, by what the queue knows.
+    await queue.client.hset(f'{queue.keys["task"]}:{fails.id}', 'enqueue_time', '1600000000000')
+    assert await queue.redrive() == 2
+    await drain(app)
+    assert ran == ['fails', 'late', 'fails']
+    assert (await late.state()).status is Status.COMPLETED
+
+
+async def test_a_redriven_task_expires_all_the_same(queue: Torrelque) -> None:
+    app, ran = Tasks(queue), list[int]()
+
+    @app.task(expires=0.001, on_dead=lambda delivery, error: dead.append(str(error)))
+    async def note() -> None:
+        ran.append(1)
+
+    dead: list[str] = []
+    handle = await note.enqueue()
+    for _ in range(2):
+        await asyncio.sleep(0.002)
+        await drain(app)
+        assert await queue.redrive(handle.id) == 1
+    assert ran == [] and len(dead) == 2
+    assert 's after it was enqueued, and had 0.001 s' in dead[0]
+    assert 's after it was redriven, and had 0.001 s' in dead[1]
+
+
+async def test_a_first_delay_is_part_of_the_time_of_a_task(queue: Torrelque) -> None:
+    app, clock, ran = Tasks(queue), Clock(queue), list[int]()
+
+    @app.task(expires=60, retry=30)
+    async def fail() -> None:
+        ran.append(1)
+        raise ConnectionError
+
+    handle = await fail.options(delay=50).enqueue()
+    await clock.move(51)
+    await drain(app)
+    await clock.move(31)
+    await drain(app)
+    assert ran == [1]
+    state = await handle.state()
+    assert state.status is Status.DEAD and state.ready_time is not None
+    assert 'after it was enqueued' in (state.error or '')
+
+
 async def test_an_expired_call_of_an_ordered_queue_lets_the_next_one_go(queue: Torrelque) -> None:
     app, clock, ran = Tasks(queue), Clock(queue), list[int]()
 

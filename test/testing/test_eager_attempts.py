@@ -7,8 +7,10 @@ import contextvars
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from torrelque import (
+    Torrelque,
     TorrelqueClosedError,
     TorrelqueError,
     TorrelqueTaskStatus as Status,
@@ -55,6 +57,35 @@ async def test_failures_are_tried_again_without_waiting(app: Tasks) -> None:
         ('error', 1, 'attempt 1'), ('error', 2, 'attempt 2'), ('error', 3, 'once more'), ('success', 4, 'done'),
     ]  # fmt: skip
     assert (state.status, state.result, state.dequeue_count, state.requeue_count) == (Status.COMPLETED, 'done', 4, 3)
+    assert [(failed.number, failed.error) for failed in state.history] == [
+        (1, 'OSError: attempt 1'), (2, 'OSError: attempt 2'), (3, 'torrelque.worker.retry.Retry: once more'),
+    ]  # fmt: skip
+    assert state.ready_time is None and state.due_time is None
+
+
+async def test_a_state_tells_the_same_as_on_a_server(queue: Torrelque) -> None:
+    def make(client: Any) -> Tasks:
+        app = Tasks(Torrelque(client, queue=queue.name))
+
+        @app.task(name='never', retry=0.001, max_attempts=12)
+        def never() -> None:
+            raise OSError(('é' * 200 if current().attempt % 2 else 'a\x1b\n') + '\n')
+
+        return app
+
+    app, played = make(queue.client), make(redis.asyncio.Redis(host='nowhere.invalid'))
+    real = await app.functions['never'].options(delay=0.001).enqueue()
+    await run_until_idle(app)
+    with eager(played):
+        handle = await played.functions['never'].options(delay=0.001).enqueue()
+        state = await handle.state()
+    expected = await real.state()
+    assert [attempt[::3] for attempt in state.history] == [attempt[::3] for attempt in expected.history]
+    assert [attempt.number for attempt in state.history] == [1, *range(4, 13)]
+    assert all(attempt.start <= attempt.end for attempt in state.history)
+    assert state.status == expected.status == Status.DEAD
+    assert state.ready_time and expected.ready_time
+    assert state.due_time is expected.due_time is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -60,6 +61,25 @@ async def test_clock_is_moved_by_a_timedelta(server: RealServer, queue: Torrelqu
     assert (clock.moved, sync.moved) == (3600.0, 3600.0)
 
 
+async def test_what_happened_stays_when_the_clock_is_moved_and_what_is_due_comes_nearer(
+    queue: Torrelque, clock: Clock
+) -> None:
+    await queue.enqueue(1, task_id='delayed', delay=HOUR)
+    await queue.enqueue(2, task_id='failed')
+    await queue.requeue((await queue.dequeue(0))[0], 2 * DAY, error='x')
+    before = [await queue.get_task_state(task_id) for task_id in ('delayed', 'failed')]
+    await clock.move(HOUR - SOON)
+    after = [await queue.get_task_state(task_id) for task_id in ('delayed', 'failed')]
+    dues = [(state.due_time or 0) - (HOUR - SOON) for state in before]
+    assert after == [state._replace(due_time=due) for state, due in zip(before, dues, strict=True)]
+    assert len(after[1].history) == 1
+    await clock.move(DAY)
+    await queue.sweep()
+    state = await queue.get_task_state('delayed')
+    assert state.ready_time is not None and before[0].enqueue_time <= state.ready_time < before[0].enqueue_time + HOUR
+    assert (await queue.get_task_state('failed')).history == before[1].history
+
+
 async def test_clock_agrees_with_real_time(server: RealServer, client: redis.asyncio.Redis) -> None:
     async def fill(queue: Torrelque) -> None:
         for name, seconds in (('soon', 0.3), ('late', HOUR)):
@@ -89,6 +109,8 @@ async def test_clock_agrees_with_real_time(server: RealServer, client: redis.asy
                 elif kind == 'hash':
                     fields: Any = await client.hgetall(key)
                     keys[short] = {name: value for name, value in fields.items() if not name.endswith(('time', 'mark'))}
+                    if 'history' in fields:
+                        keys[short]['history'] = re.sub(r'(?m)^(\d+) \d+ \d+', r'\1', fields['history'])
                 elif not short.startswith('claim:'):
                     keys[short] = kind
         return keys

@@ -58,7 +58,7 @@ from torrelque.error import (
     reason_of,
 )
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.replies import STATE_FIELDS, outcome_error, read_state, read_states, text
+from torrelque.protocol.replies import STATE_FIELDS, damage_of, read_state, read_states
 
 from .connection import Connector
 from .link import Link, Request
@@ -339,7 +339,7 @@ class Hub:
         changed = values != task.values
         if changed:
             try:
-                if broken := self._damage_of(values, task.id):
+                if broken := damage_of(values, task.id, self.queue):
                     raise broken
                 task.state = read_state(values, self._serialiser, task.id)
             except TorrelqueError as exc:
@@ -364,10 +364,6 @@ class Hub:
             self._forget(task)
         if self._looks_at(task) and task.watchers and (changed or task not in self._schedule):
             self._schedule.begin(task, self.loop.time())
-
-    def _damage_of(self, values: Any, task_id: str) -> Exception | None:
-        """The error that the server found in the place of a task's values, where it found one."""
-        return outcome_error(text(values), task_id, self.queue) if isinstance(values, bytes) else None
 
     # Keeping
 

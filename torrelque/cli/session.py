@@ -204,6 +204,10 @@ async def _note(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> Non
 @contextlib.asynccontextmanager
 async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
+    from torrelque.tasks.address import close_client
+
+    from .server import connect
+
     if found.app is not None:
         app = _find_app(found)
         client = app.queues[0].client
@@ -213,11 +217,9 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
         finally:
             if (close := getattr(app, 'aclose', None)) is not None:
                 await close()
+            # What has not gone through the app's own objects is left open by them.
+            await close_client(client)
         return
-    from torrelque.tasks.address import close_client
-
-    from .server import connect
-
     client = connect(found.url)
     try:
         await _check_reached(client)

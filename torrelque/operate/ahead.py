@@ -19,7 +19,7 @@ class Ahead:
     own: int
     """Tasks of its own group among them."""
     urgent: int
-    """Tasks of a higher priority among them, where it has no group."""
+    """Tasks with a priority and without a group among them."""
     known: bool
     """Whether the place of the task was met, so that the bounds tell something."""
 
@@ -37,8 +37,9 @@ class _Counting:
         self.turns = seen.count('turns')
         pending = pending_of(seen)
         self.others = max(0, pending - 1)
-        self.grouped = max(0, pending - self.plain - seen.count('ranked'))
         self.simple = bool(seen.raw['simple'])
+        # Where a payload was lost, the counts are too low, and the heads are there all the same.
+        self.grouped = max(pending - self.plain - seen.count('ranked'), self.turns if self.simple else 0)
         self.going = 0 if self.simple else int(seen.raw.get('going') or 0)
         self.tried = 0 if self.simple else int(seen.raw.get('tried') or 0)
 
@@ -50,7 +51,6 @@ class _Counting:
         return min(least, self.grouped if self.simple else self.going), most
 
     def between(self, least: int, most: int, own: int = 0, urgent: int = 0, known: bool = True) -> Ahead:
-        least = min(least, self.others)
         return Ahead(least, max(least, min(most, self.others)), own, urgent, known)
 
     def of_plain(self) -> Ahead:
@@ -100,6 +100,7 @@ class _Counting:
             self.urgent + low + min(self.plain, low + bit),
             self.urgent + high + min(self.plain, high + bit),
             own,
+            self.urgent,
         )
 
 

@@ -5,7 +5,8 @@ from torrelque import Torrelque, TorrelqueTaskStatus
 from . import hands, obstacles, reasons, remedies
 from .ahead import ahead_of, pending_of
 from .holding import Crew, find_holders, read_crew
-from .looking import Seen, look, number, seconds, text
+from .looking import Seen, look
+from .reading import instant_of, number_of, text_of
 from .values import Reason
 
 CODES = (
@@ -46,7 +47,7 @@ async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
 
 async def _of_idle_group(seen: Seen, crew: Crew) -> list[Reason]:
     """Why a group does not move of which nothing is pending."""
-    group, later = seen.group, int(number(seen.raw['later']) or 0)
+    group, later = seen.group, int(number_of(seen.raw['later']) or 0)
     assert group is not None
     found = []
     if group.slots:
@@ -92,18 +93,23 @@ def _of_unswept(seen: Seen) -> list[Reason]:
     return [Reason('overdue', words, since=since, command=remedies.command(seen.queue, 'sweep'))]
 
 
+def _is_due(seen: Seen, name: str) -> bool:
+    instant = seen.told(name)
+    return instant is not None and instant <= seen.now
+
+
 def _of_nothing_pending(seen: Seen) -> list[Reason]:
     found = []
-    if count := seen.count('working'):
+    if (count := seen.count('working')) and not _is_due(seen, 'first_working'):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} worked on'
         found.append(Reason('working', words, until=seen.told('first_working'), count=count))
-    if count := seen.count('delayed'):
+    if (count := seen.count('delayed')) and not _is_due(seen, 'first_delayed'):
         words = f'nothing is pending: {count:,} {"task waits" if count == 1 else "tasks wait"} for a time'
         found.append(Reason('delayed', words, until=seen.told('first_delayed'), count=count))
     if not found and (count := seen.count('dead')):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
         found.append(Reason('dead', words, count=count, command=None))
-    return found or [Reason('unknown', 'the queue has no tasks')]
+    return found or ([] if seen.count('tasks') else [Reason('unknown', 'the queue has no tasks')])
 
 
 _WHY = {
@@ -117,8 +123,8 @@ _WHY = {
 
 def _of_groups(seen: Seen) -> list[Reason]:
     """Why no group goes on, by some groups: those that have tasks which are pending."""
-    told = [(text(group), why.decode(), seconds(at), waits or head) for group, waits, head, why, at in seen.raw['some']]
-    some = [(group, why, at) for group, why, at, waits in told if waits]
+    told = [one for one in seen.raw['some'] if one[1] or one[2]]
+    some = [(text_of(group), why.decode(), instant_of(at)) for group, _, _, why, at in told]
     found = []
     for why, (code, one, several) in _WHY.items():
         names = [group for group, because, _ in some if because == why]
@@ -129,6 +135,9 @@ def _of_groups(seen: Seen) -> list[Reason]:
         words = f'only groups have tasks that are pending, and {which} {one if len(names) == 1 else several}: {shown}'
         until = min((at for _, because, at in some if because == why and at is not None), default=None)
         found.append(Reason(code, words, until=until, count=len(names), command=_remedy(seen, why, names)))
+    if not found:
+        words = f'{pending_of(seen):,} tasks are pending by the counts, and none is in a place that claims take from'
+        found.append(reasons.broken(seen, words))
     return found
 
 

@@ -1,9 +1,10 @@
 """Reasons that lie in the workers, as far as hearts tell: nobody is there, knows the function, or has a place free."""
 
-from .holding import Crew, function_of
+from .holding import Crew
 from .looking import Seen
 from .reasons import UNSEEN
 from .values import Holder, Reason, WorkerView
+from .viewing import function_of, load
 
 KNOWN = 100
 """Names of functions that a heart tells at the most."""
@@ -17,7 +18,7 @@ def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
     if not serving:
         return [_nobody(seen, crew)]
     reasons = []
-    function = function_of(seen.queue, seen.raw.get('payload'))
+    function = function_of(load(seen.queue, seen.raw.get('payload')))
     if function is not None and not any(_may_know(worker, function) for worker in serving):
         text = f'no worker that lives knows its function, {function} ({UNSEEN})'
         names = tuple(worker.name for worker in serving)

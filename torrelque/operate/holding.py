@@ -8,8 +8,10 @@ from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus
 
 from . import crew
 from .asking import ask
-from .looking import Seen, seconds, text
+from .looking import Seen, lease_of
+from .reading import bytes_of, instant_of, text_of
 from .values import Holder, RunningView, WorkerView
+from .viewing import function_of, load
 
 SHOWN = 20
 """Holders that are told of at the most."""
@@ -58,18 +60,6 @@ async def read_crew(seen: Seen) -> Crew:
     return Crew(queue.name, tuple(await crew.read_workers(queue)) if seen.raw['workers'] else ())
 
 
-def function_of(queue: Torrelque, payload: bytes | None) -> str | None:
-    """The name of the function that a payload calls; None where it is no call of one, or cannot be read."""
-    if payload is None:
-        return None
-    try:
-        found = queue.serialiser.loads(payload)
-    except Exception:  # whatever a serialiser raises of what it has not made
-        return None
-    name = found.get('task') if isinstance(found, dict) else None
-    return name if isinstance(name, str) else None
-
-
 async def find_holders(seen: Seen, crew: Crew) -> tuple[Holder, ...]:
     """Tasks that hold a slot of the group, some twenty at the most: those that hearts tell of, else by a search of
     all slots in use, which ends after 10,000."""
@@ -89,14 +79,14 @@ async def find_holders(seen: Seen, crew: Crew) -> tuple[Holder, ...]:
 
 async def _search(queue: Torrelque, group: str, wanted: int) -> list[str]:
     """Ids of tasks that hold a slot of a group, by `holders`; where that holds something else, none."""
-    name, cursor, found = group.encode('utf-8', 'surrogateescape'), b'0', list[str]()
+    name, cursor, found = bytes_of(group), b'0', list[str]()
     key = queue.keys['holders'].encode()
     for _ in range(PAGES):
         try:
             cursor, fields = await queue.command('HSCAN', key, cursor, 'COUNT', PAGE)
         except TorrelqueServerError:
             break
-        found += [text(task_id) for task_id, owner in zip(fields[::2], fields[1::2], strict=True) if owner == name]
+        found += [text_of(task_id) for task_id, owner in zip(fields[::2], fields[1::2], strict=True) if owner == name]
         if len(found) >= wanted or cursor in (b'0', 0):
             break
     return found
@@ -106,7 +96,7 @@ async def _tell(seen: Seen, crew: Crew, ids: Sequence[str]) -> list[Holder]:
     """What tasks do that may hold a slot; those that do not are left out."""
     if not ids:
         return []
-    reply = await ask(seen.queue, 'who', PAYLOAD, *(one.encode('utf-8', 'surrogateescape') for one in ids))
+    reply = await ask(seen.queue, 'who', PAYLOAD, *map(bytes_of, ids))
     told = [_holder(seen, crew, *pair) for pair in zip(ids, reply[1:], strict=True)]
     return [holder for holder in told if holder is not None]
 
@@ -115,13 +105,13 @@ def _holder(seen: Seen, crew: Crew, task_id: str, known: Sequence[Any]) -> Holde
     status, lease, claimed, owner, error, end, due, payload = known
     group = seen.group
     assert group is not None
-    if status is not None and owner != group.name.encode('utf-8', 'surrogateescape'):
+    if status is not None and owner != bytes_of(group.name):
         return None
     doing, until = 'unknown', None
     if end is not None:
-        doing, until = 'working', seconds(end)
+        doing, until = 'working', instant_of(end)
     elif status == b'%d' % TorrelqueTaskStatus.DELAYED and due is not None:
-        doing, until = 'delayed', seconds(due)
+        doing, until = 'delayed', instant_of(due)
     elif status == b'%d' % TorrelqueTaskStatus.PENDING:
         if task_id != group.head:
             return None
@@ -131,8 +121,8 @@ def _holder(seen: Seen, crew: Crew, task_id: str, known: Sequence[Any]) -> Holde
     worker = crew.holder(task_id) if doing == 'working' else None
     name = next((task.name for _, task in crew.running() if task.id == task_id and task.name), None)
     return Holder(
-        task_id, doing, name or function_of(seen.queue, payload), None if worker is None else worker.name,
-        seconds(claimed) if doing != 'next' else None,
-        None if doing != 'working' or until is None else until - (seconds(lease) or 300.0), until,
+        task_id, doing, name or function_of(load(seen.queue, payload)), None if worker is None else worker.name,
+        instant_of(claimed) if doing != 'next' else None,
+        None if doing != 'working' or until is None else until - lease_of(lease), until,
         None if error is None else error.decode('utf-8', 'backslashreplace'),
     )  # fmt: skip

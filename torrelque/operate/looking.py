@@ -7,6 +7,7 @@ from typing import Any
 from torrelque import Torrelque, TorrelqueTaskStatus
 
 from .asking import ask
+from .reading import bytes_of, instant_of, number_of, text_of
 
 RIGHT, LEFT = 10_000, 2_000
 """Ids of a list that are looked at from its right end, where claims take from, and from its left one."""
@@ -20,27 +21,13 @@ _FIELDS = (
     'release_time', 'order', 'group', 'priority', 'error',
 )  # fmt: skip
 """Fields of a state, in the order in which the script reads them."""
-TOLERATED = frozenset({'limits', 'probes'})
-"""Keys of which the core takes anything else as if it were not there, so that claims go on."""
+TOLERATED = frozenset({'limits', 'probes', 'dead'})
+"""Keys that may hold anything else, and claims go on."""
 
 
-def text(value: bytes) -> str:
-    """An id or a name as a text; bytes that are no UTF-8 stand in it as surrogates."""
-    return value.decode('utf-8', 'surrogateescape')
-
-
-def number(value: Any) -> float | None:
-    """A number that the server gave, None where it is none."""
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def seconds(value: Any) -> float | None:
-    """An instant or a duration of the server (ms) in seconds."""
-    found = number(value)
-    return None if found is None else found / 1000
+def lease_of(data: Any) -> float:
+    """Length (s) of a lease, as the core reads it of a state."""
+    return (number_of(data) or 300_000) / 1000
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,7 @@ class GroupSeen:
     opens: float | None
     """When its next probe may go."""
     every: float | None
+    """How far its probes are apart (ms)."""
     head: str | None
     rated: float | None
     """When it is to be looked at, because a token or a probe is due."""
@@ -97,8 +85,8 @@ class Seen:
             return None
 
     def instant(self, name: str) -> float | None:
-        """A field of the state that is an instant or a duration, in seconds."""
-        return seconds(self.state.get(name))
+        """A field of the state that is an instant, in seconds."""
+        return instant_of(self.state.get(name))
 
     def count(self, name: str) -> int:
         """A figure of the queue."""
@@ -106,17 +94,17 @@ class Seen:
 
     def told(self, name: str) -> float | None:
         """An instant that the script told, in seconds."""
-        return seconds(self.raw.get(name))
+        return instant_of(self.raw.get(name))
 
     @property
     def attempts(self) -> int:
         """How often the task was handed out."""
-        return int(number(self.state.get('dequeue_count')) or 0)
+        return int(number_of(self.state.get('dequeue_count')) or 0)
 
     @property
     def lease(self) -> float:
         """Length of the task's lease."""
-        return self.instant('timeout') or 300.0
+        return lease_of(self.state.get('timeout'))
 
     @property
     def error(self) -> str | None:
@@ -128,22 +116,23 @@ class Seen:
 def _group(raw: dict[str, Any]) -> GroupSeen | None:
     if raw.get('group') is None:
         return None
-    starts, period = number(raw['starts']), seconds(raw['period'])
+    starts, period = number_of(raw['starts']), number_of(raw['period'])
     return GroupSeen(
-        text(raw['group']), int(raw['slots']), number(raw['limit']) or math.inf, bool(raw['own_limit']),
-        None if starts is None or period is None else (starts, period), bool(raw['own_rate']), bool(raw['dry']),
-        seconds(raw['token_at']), bool(raw['halted']), bool(raw['shut']), seconds(raw['opens']), seconds(raw['every']),
-        None if raw['head'] is None else text(raw['head']), seconds(raw.get('rated')), int(raw.get('index') or 0),
+        text_of(raw['group']), int(raw['slots']), number_of(raw['limit']) or math.inf, bool(raw['own_limit']),
+        None if starts is None or period is None else (starts, period / 1000), bool(raw['own_rate']), bool(raw['dry']),
+        instant_of(raw['token_at']), bool(raw['halted']), bool(raw['shut']), instant_of(raw['opens']),
+        number_of(raw['every']), None if raw['head'] is None else text_of(raw['head']), instant_of(raw.get('rated')),
+        int(raw.get('index') or 0),
     )  # fmt: skip
 
 
 async def look(queue: Torrelque, task_id: str | None, group: str | None) -> Seen:
     """Look at a task, at a group and its next task, or at the queue."""
-    words = [(word or '').encode('utf-8', 'surrogateescape') for word in (task_id, group)]
+    words = bytes_of(task_id or ''), bytes_of(group or '', 'a group')
     reply = await ask(queue, 'look', *words, RIGHT, LEFT, HEADS, PAYLOAD)
     raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-    next_id = text(raw['next']) if raw.get('next') else None
+    next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
     state = dict(zip(_FIELDS, known, strict=True)) if len(known) == len(_FIELDS) and known[0] is not None else {}
-    broken = tuple(name for name in map(text, raw['broken']) if name not in TOLERATED and not name.startswith('task:'))
+    broken = tuple(name for name in map(text_of, raw['broken']) if name not in TOLERATED)
     return Seen(queue, task_id or next_id, raw['now'] / 1000, raw, _group(raw), broken, state)

@@ -7,6 +7,7 @@ from . import acts, records, remedies
 from .ahead import Ahead, ahead_of, may_go_on
 from .holding import Crew, find_holders
 from .looking import GroupSeen, Seen
+from .reading import number_of
 from .reasons import broken
 from .values import Act, Holder, Reason
 
@@ -22,7 +23,7 @@ async def of_pauses(seen: Seen, first: bool) -> list[Reason]:
     group, reasons = seen.group, list[Reason]()
     stopped = bool(seen.raw['stopped'])
     record = await acts.read_acts(seen.queue) if seen.raw['acts'] and (stopped or group and group.halted) else ()
-    probe, every = seen.told('probe'), seen.told('probe_every')
+    probe, every = seen.told('probe'), number_of(seen.raw['probe_every'])
     if stopped and not (first and probe is not None and probe <= seen.now):
         command = remedies.command(seen.queue, 'resume')
         reasons.append(_pause('queue-paused', 'queue', _last(record, 'the queue'), probe, every, seen.now, command))
@@ -49,7 +50,7 @@ def _pause(
     text = f'the {what} is paused' + (f', by {act.who}' if act else '')
     if probe is not None and every is not None:
         when = 'at once' if probe <= now else 'when its time comes'
-        text += f'; it lets one task through every {every:g} s, the next {when}'
+        text += f'; it lets one task through every {every / 1000:g} s, the next {when}'
     return Reason(code, text, since=act.time if act else None, until=probe, command=command)
 
 
@@ -133,6 +134,8 @@ def _in_words(ahead: Ahead, blocked: bool) -> str:
     least, most = ahead.least, ahead.most
     if blocked or ahead.own == least == most:
         return f'{ahead.own:,} {_tasks(ahead.own)} of the group {_go(ahead.own)} first'
+    if ahead.urgent == least == most:
+        return f'{least:,} {_tasks(least)} with a priority {_go(least)} first'
     if least == most:
         text = f'{least:,} {_tasks(least)} {_go(least)} first'
     elif not ahead.known:
@@ -141,7 +144,7 @@ def _in_words(ahead: Ahead, blocked: bool) -> str:
         text = f'perhaps other tasks go first, {most:,} at the most'
     else:
         text = f'from {least:,} to {most:,} tasks go first'
-    parts = [f'{ahead.urgent:,} with a higher priority'] if ahead.urgent else []
+    parts = [f'{ahead.urgent:,} with a priority'] if ahead.urgent else []
     parts += [f'{ahead.own:,} of its group'] if ahead.own else []
     return text + (f', {" and ".join(parts)} among them' if parts else '')
 

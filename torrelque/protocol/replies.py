@@ -34,12 +34,14 @@ from torrelque.model import (
     TorrelqueTaskStatus,
 )
 
+from .attempts import read_history
 from .table import DONE, ROWS, TABLE, WITH_VALUE
 
 logger = logging.getLogger('torrelque')
 
 STATE_FIELDS = TorrelqueTaskState._fields
-"""Fields of a state hash that make a `TorrelqueTaskState`, which has the same names."""
+"""What the script `state` is asked for to make a `TorrelqueTaskState`: fields of a state hash, which have the same
+names, and ``due_time``."""
 _ANY_OUTCOME = frozenset(outcome for row in TABLE for outcome in row.outcomes)
 
 Outcome = str | list[Any]
@@ -317,6 +319,11 @@ def read_states(reply: Any, count: int, width: int | None) -> list[Any]:
     raise unreadable('state', reply)
 
 
+def damage_of(item: Any, task_id: str, queue: str) -> Exception | None:
+    """The error that the script found in the place of a task's values, where it found one."""
+    return outcome_error(text(item), task_id, queue) if isinstance(item, bytes) else None
+
+
 def _is_item(item: Any, width: int) -> bool:
     if type(item) is not list:
         return type(item) is bytes
@@ -361,9 +368,10 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         data = fields[name]
         return None if data is None else data.decode('utf-8', 'replace')
 
-    max_attempts = fields['max_attempts']
+    max_attempts, due = fields['max_attempts'], fields['due_time']
+    status = TorrelqueTaskStatus(int(fields['status'] or 0))
     return TorrelqueTaskState(
-        status=TorrelqueTaskStatus(int(fields['status'] or 0)),
+        status=status,
         timeout=int(fields['timeout'] or 0) / 1000,
         result=load('result'),
         dequeue_count=int(fields['dequeue_count'] or 0),
@@ -378,6 +386,10 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         forgiven=int(fields['forgiven'] or 0),
         group=decode('group'),
         priority=int(fields['priority'] or 0),
+        ready_time=_seconds(fields['ready_time']),
+        # A field of that name, of somebody else's making, counts for nothing.
+        due_time=float(due) / 1000 if due is not None and status is TorrelqueTaskStatus.DELAYED else None,
+        history=read_history(fields['history']),
     )
 
 

@@ -24,9 +24,11 @@ from .replies import (
     READERS,
     STATE_FIELDS,
     UNREADABLE,
+    damage_of,
     read_limit,
     read_outcomes,
     read_state,
+    read_states,
     read_tell,
     read_words,
     settled_or_logged,
@@ -256,7 +258,10 @@ def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
 
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
-    values = yield None, ['HMGET', calls.keys['task'] + ':' + check_id(task_id), *STATE_FIELDS]
+    # By a script, because the time of a delayed task stands elsewhere than its state, and both are to be of one moment.
+    (values,) = read_states((yield 'state', [*calls.state(STATE_FIELDS), check_id(task_id)]), 1, None)
+    if damage := damage_of(values, task_id, calls.name):
+        raise damage
     state = read_state(values, calls.serialiser, task_id)
     if state is None:
         raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))

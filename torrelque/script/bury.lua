@@ -1,6 +1,6 @@
 -- working -> dead
 --
--- Take tasks out of the flow, to be looked at by a person.
+-- Take tasks out of the flow, to be looked at by a person.  That is a failed attempt, with an error or without.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none)
 --        per task: id, token ('' is unfenced), mark, error ('' is none), in how many ms its death is to be told of by
@@ -14,7 +14,7 @@
 --        'broken'        the key of its state holds something else
 --@ Keys working
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
---@ Uses forget, bury (bury, used_up), answer (answer, outcomes, refused)
+--@ Uses forget, bury (bury, used_up), remember, answer (answer, outcomes, refused)
 local cleared = false
 
 if ARGV[2] ~= '' then
@@ -29,6 +29,7 @@ for i = 3, #ARGV, 5 do
   elseif outcome == 'ok' then
     redis.call('ZREM', working, id)
     redis.call('HSET', state .. id, 'mark', with_mark(known[4], mark))
+    remember(id, ARGV[i + 3])
     bury(id, ARGV[i + 3])
     if ARGV[i + 4] ~= '' then
       --@ Keys untold

@@ -41,7 +41,8 @@ for i = 3, #ARGV do
     revived[id] = true
     redis.call('ZREM', dead, id)
     redis.call('ZREM', untold, id)
-    redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark))
+    redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark),
+      'ready_time', stamp)
     place(id, known[4], known[5], ready)
     rung = rung or not known[4]
   end

@@ -1,7 +1,8 @@
 -- working -> pending | delayed | dead
 --
 -- Give tasks back, to be tried again now or after a delay; those whose attempts are used up are dead.  A task of a
--- group keeps its slot while it is delayed, and a task that has an order keeps that.
+-- group keeps its slot while it is delayed, and a task that has an order keeps that.  With an error it is a failed
+-- attempt, unless it is forgiven.
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 --        per task: id, token ('' is unfenced), mark, delay (ms, 0 is now), lease from now on (ms, '' is as it was),
@@ -32,6 +33,9 @@ local function give_back(i, known)
   end
   if forgive then
     redis.call('HSET', state .. id, 'forgiven', forgiven)
+  elseif why ~= '' then
+    --@ Uses remember
+    remember(id, why)
   end
   local over = used_up(known[2], forgiven, known[6])
   if known[8] and (over or delay == 0) then

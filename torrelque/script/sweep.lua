@@ -1,7 +1,7 @@
 -- working -> pending | dead, delayed -> pending
 --
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
--- that waited for a token or a probe.
+-- that waited for a token or a probe.  A lease that has run out is a failed attempt.
 --
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
@@ -17,9 +17,11 @@ local room, unfinished = 50, false
 
 -- Put a task that was worked on or delayed where it waits.
 local function pend(id, known)
-  redis.call('HSET', state .. id, 'status', PENDING)
   if known[2] then
-    redis.call('HSET', state .. id, 'last_requeue_time', stamp, 'requeue_count', (tonumber(known[5]) or 0) + 1)
+    redis.call('HSET', state .. id, 'status', PENDING, 'last_requeue_time', stamp, 'requeue_count',
+      (tonumber(known[5]) or 0) + 1)
+  else
+    redis.call('HSET', state .. id, 'status', PENDING, 'ready_time', stamp)
   end
   if known[6] then
     if known[2] then
@@ -65,6 +67,8 @@ local function come(from, status, each)
 end
 
 local ended = come(working, WORKING, function(id, known)
+  --@ Uses remember
+  remember(id, 'its lease ran out')
   if used_up(known[2], known[3], known[4]) then
     bury(id, '', 'its lease ran out, its attempts are used up')
     died = died + 1

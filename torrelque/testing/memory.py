@@ -340,14 +340,15 @@ class MemoryQueue(Torrelque):
             if task is None:
                 return False
             state = task.state
+            history = task.failures(error) if error and not forgive else state.history
             error = state.error if error is None else error
             used = state.dequeue_count - state.forgiven
             if not forgive and state.max_attempts is not None and used >= state.max_attempts:
-                task.change(status=DEAD, error=error)
+                task.change(status=DEAD, error=error, history=history)
                 return True
             task.change(
                 status=PENDING, error=error, requeue_count=state.requeue_count + 1,
-                forgiven=state.forgiven + bool(forgive), last_requeue_time=time.time(),
+                forgiven=state.forgiven + bool(forgive), last_requeue_time=time.time(), history=history,
             )  # fmt: skip
             if task.endless and used >= book.most_attempts and book.stuck is None:
                 last = (error or '').strip().rpartition('\n')[2]
@@ -361,7 +362,7 @@ class MemoryQueue(Torrelque):
         with self._book.lock:
             task = self._book.held(self.name, task_id)
             if task is not None:
-                task.change(status=DEAD, error=error)
+                task.change(status=DEAD, error=error, history=task.failures(error))
         return task is not None
 
     async def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:

@@ -7,9 +7,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from torrelque import TorrelqueTaskId, TorrelqueTaskState, TorrelqueTaskStatus, TorrelqueTimeoutError
+from torrelque import (
+    TorrelqueAttempt,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+    TorrelqueTaskStatus,
+    TorrelqueTimeoutError,
+)
 
 __all__ = ['EagerTask', 'EagerWatch']
+
+_SILENT = ''.join(map(chr, (*range(33), 127)))
+"""White space and control characters: a line that has nothing else says nothing."""
+_SPACED = dict.fromkeys(map(ord, _SILENT), ' ')
 
 
 class EagerTask:
@@ -61,7 +71,7 @@ class EagerTask:
         now = time.time()
         self.state = TorrelqueTaskState(
             TorrelqueTaskStatus.PENDING, lease, None, 0, 0, now, None, None, None, None, None, max_attempts, 0, group,
-            priority,
+            priority, now if delay else None,
         )  # fmt: skip
         # Legend of what is not for the test.  payload: the bytes.  token: of the attempt that runs.  active: whether it
         # is in somebody's hands, so that something becomes of it.  endless: whether nothing limits its attempts.
@@ -85,6 +95,14 @@ class EagerTask:
         self.token = f'{attempt}-{round(now * 1000)}'
         self.change(status=TorrelqueTaskStatus.WORKING, dequeue_count=attempt, last_dequeue_time=now)
         return TorrelqueTaskId(self.id, attempt, self.token, self.group, self.state.timeout)
+
+    def failures(self, error: str | None) -> tuple[TorrelqueAttempt, ...]:
+        """Its failed attempts, with the one that fails now."""
+        state, known = self.state, self.state.history
+        line = (error or '').strip(_SILENT).rpartition('\n')[2].strip(_SILENT).translate(_SPACED)
+        line = line.encode('utf-8', 'replace')[:160].decode('utf-8', 'ignore')
+        attempt = TorrelqueAttempt(state.dequeue_count, state.last_dequeue_time or 0.0, time.time(), line)
+        return (*(known if len(known) < 10 else (known[0], *known[2:])), attempt)
 
     def leave(self) -> None:
         """Nobody has it in hand any more."""

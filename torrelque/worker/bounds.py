@@ -122,6 +122,10 @@ class Bounds:
     """Run times that are kept one by one at the most, until the next beat makes counts of them."""
     health: int = 16_000
     """Bytes of what a heart tells of its worker, at the most."""
+    health_number: float = 1e18
+    """What a number in it is below, if it is to be believed."""
+    health_page: int = 100
+    """Hearts that one call reads."""
     health_running: int = 100
     """Tasks in hand that it tells of, the longest running, at the most."""
     health_functions: int = 100

@@ -16,11 +16,6 @@ logger = logging.getLogger(__package__)
 
 T = TypeVar('T')
 
-MOST = 1e18
-"""What a number of a health is below, if it is to be believed."""
-PAGE = 100
-"""Hearts that one call of the script ``hearts`` reads."""
-
 
 class RunningTask(NamedTuple):
     """A task that a worker has in hand."""
@@ -98,13 +93,13 @@ async def get_workers(queue: Torrelque, *, lost: bool = False) -> list[WorkerHea
     found: dict[bytes, WorkerHealth] = {}
     passed, keys = 0, (queue.keys['pending'], queue.keys['never'])
     while True:
-        now, count, *hearts = await run_script(queue, 'hearts', keys, passed, PAGE)
+        now, count, *hearts = await run_script(queue, 'hearts', keys, passed, BOUNDS.health_page)
         passed += count
         for name, text, *times in hearts:
             lives = not times or now - _number(times[0]) < BOUNDS.missed_beats * _number(times[1])
             if (lives or lost) and (health := _read(queue.name, name, text)) is not None:
                 found[name] = health if lives else health._replace(state='lost')
-        if count < PAGE:
+        if count < BOUNDS.health_page:
             return sorted(found.values(), key=lambda health: health.name)
 
 
@@ -166,7 +161,7 @@ def _read_task(fields: dict[str, Any]) -> RunningTask:
 
 def _is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that anything can be made of."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST < value < MOST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < BOUNDS.health_number
 
 
 def _optional(fields: dict[str, Any], name: str) -> float | None:

@@ -1,1 +1,1 @@
-"""What operating a queue costs the server and its workers."""
+"""What it costs to ask and to act as an operator, and what hearts cost."""

@@ -91,7 +91,7 @@ CALLS = (
     ),
     Mutant(
         'expired-is-run', BEYOND, 'a task is run that is of no use any more',
-        (client('tasks/expiry', 'if age >= expires:', 'if False:'),),
+        (client('tasks/expiry', 'if age >= expires and not (', 'if False and not ('),),
         ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
     ),
     Mutant(

@@ -123,7 +123,7 @@ ENDS = (
     ),
     Mutant(
         'worker-heart-outlives-its-worker', BEYOND, 'a worker that ended is told of as long as its program runs',
-        (client('worker/worker', 'await stop_hearts(hearts, self._bounds)', 'pass'),),
+        (client('worker/worker', 'await self._hearts.stop()', 'pass'),),
         ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
@@ -140,8 +140,8 @@ ENDS = (
         'worker-list-unsorted', BEYOND, 'workers are told in the order of their last beats',
         (client(
             'worker/health',
-            'sorted((health for health in found if health is not None), key=lambda health: health.name)',
-            '[health for health in found if health is not None]',
+            'sorted(found.values(), key=lambda health: health.name)',
+            '[*found.values()]',
         ),),
         ('worker_promises::test_workers_are_told_in_the_order_of_their_names',),
     ),

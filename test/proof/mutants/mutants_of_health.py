@@ -7,7 +7,8 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 HEALTH = (
     Mutant(
         'heart-through-the-pool', BEYOND, 'a heart needs a connection of the pool, in the loop of the pool',
-        (client('worker/scripts', "queue.command('EVAL', _load(name), ", 'queue.client.eval(_load(name), '),),
+        (client('worker/scripts', "await queue.command('EVALSHA', digest, *rest)",
+                'await queue.client.eval(text, *rest)'),),
         ('worker_heart::test_the_heart_needs_no_connection_of_the_client',),
     ),
     Mutant(
@@ -31,29 +32,30 @@ HEALTH = (
     ),
     Mutant(
         'names-as-short-as-a-beat', BEYOND, 'the names vanish between two beats of a worker that beats seldom',
-        (Edit('torrelque/worker/script/beat.lua', "if redis.call('PTTL', names) < life then", 'if true then'),),
-        ('worker_heart::test_a_worker_that_beats_often_does_not_hide_one_that_beats_seldom',),
+        (Edit('torrelque/worker/script/beat.lua', "if redis.call('PTTL', names) < tonumber(life) then",
+              'if true then'),),
+        ('worker_beats::test_the_names_stay_as_long_as_the_heart_that_is_kept_for_longest',),
     ),
     Mutant(
-        'heart-of-one-beat', BEYOND, 'a worker whose beat is late is hidden',
-        (client('worker/health', 'round(self._interval * self._bounds.missed_beats * 1000)',
-                'round(self._interval * 1000)'),),
+        'heart-of-an-hour', BEYOND, 'a worker that beats each half an hour is hidden when one beat is late',
+        (Edit('torrelque/worker/script/beat.lua', 'math.max(KEPT.heart, 4 * interval)', 'KEPT.heart'),),
         ('worker_heart::test_a_beat_that_is_late_hides_no_worker',),
     ),
     Mutant(
         'no-goodbye', BEYOND, 'a worker that has stopped is told of',
-        (client('worker/health', 'await self._say_goodbye()', 'pass'),),
+        (client('worker/heart', 'await self._say_goodbye()', 'pass'),),
         ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
         'end-waits-for-the-beat', BEYOND, 'a beat that hangs keeps the goodbye from being said',
-        (client('worker/health', 'asyncio.wait([beating], timeout=self._bounds.beat_closing)',
+        (client('worker/heart', 'asyncio.wait([beating], timeout=self._bounds.beat_closing)',
                 'asyncio.wait([beating])'),),
         ('worker_heart::test_the_last_of_a_heart_is_its_goodbye',),
     ),
     Mutant(
         'hearts-ended-one-by-one', BEYOND, 'a run that is cancelled while it ends leaves a heart that beats for ever',
-        (client('worker/health', 'for heart in hearts:\n        heart.end()', 'for heart in hearts:\n        pass'),),
+        (client('worker/heart', 'for heart in self._hearts:\n            heart.end()',
+                'for heart in self._hearts:\n            pass'),),
         ('worker_heart::test_a_run_that_is_cancelled_twice_leaves_no_heart',),
     ),
     Mutant(
@@ -116,7 +118,8 @@ REPLY = (
 BURST = (
     Mutant(
         'burst-in-silence', BEYOND, 'a burst takes no reply for an empty queue, and waits for ever',
-        (client('worker/source', 'if exc.replied:', 'if True:'),),
+        (client('worker/source', 'if exc.replied:\n                self._heard(queue)\n            else:',
+                'if True:\n                self._heard(queue)\n            else:'),),
         ('bursts::test_a_burst_whose_server_takes_no_writes_for_long_fails',),
     ),
     Mutant(

@@ -27,6 +27,7 @@ FENCING = '3 fencing'
 OVERLAP = '4 no two hand-outs at once'
 KEPT = '5 what is acknowledged and not final is there'
 TWICE = '6 sent twice is done once'
+HISTORY = '6 a failed attempt is noted once'
 STRANDED = '7 what was taken for nobody is given back'
 GROUPS = '9 groups: order, limits, slots, none forgotten'
 FINAL = '11 what is final stays final'
@@ -85,6 +86,8 @@ class Config:
     """Whether lists are long, so that a cancel leaves holes."""
     bell: bool = False
     """Whether consumers wait at the bell; else they claim, and anybody sweeps, at any time."""
+    history: bool = False
+    """Whether failed attempts are noted; a requeue and a delay are with an error then."""
     block: bool = False
     """Whether waiting at the bell ends by itself."""
     removed: str = ''
@@ -145,6 +148,8 @@ def broken(config: Config, server: Server, producers: tuple[tuple[int, ...], ...
             return ONE_PLACE
         if bool(known & bit) != bool(alive):
             return PAYLOAD
+        if server.failed[task] & 1:
+            return HISTORY
         if server.final & bit and server.states[task] not in (UNKNOWN, CANCELLED):
             return FINAL
         call, _, ran, _ = producers[task]
@@ -203,6 +208,11 @@ def stuck(config: Config, server: Server, consumers: list[Consumer]) -> str:
         if not any(one.held == (task, server.tokens[task]) for one in consumers):
             return STRANDED
     return ''
+
+
+def noted(server: Server, task: int, token: int) -> bool:
+    """Whether an attempt that has failed is noted, where that is done."""
+    return not server.history or bool(server.failed[task] >> token & 1)
 
 
 def forget_record(consumer: Consumer, key: int) -> Consumer:

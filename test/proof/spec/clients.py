@@ -10,6 +10,7 @@ from proof.spec.checks import (
     CLAIM,
     FENCING,
     GROUPS,
+    HISTORY,
     HOLDING,
     IDLE,
     NAMES,
@@ -25,6 +26,7 @@ from proof.spec.checks import (
     Config,
     Consumer,
     forget_record,
+    noted,
 )
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
 from proof.spec.keys import (
@@ -55,7 +57,7 @@ class Consumers:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.removed = config.removed
-        self.server = Server(config.groups, config.limits, config.removed, config.long)
+        self.server = Server(config.groups, config.limits, config.removed, config.long, config.history)
         self.tasks = range(len(config.groups))
         self.verbs = [VERBS[name] for name in config.verbs]
 
@@ -305,6 +307,8 @@ class Consumers:
             server.out &= ~(1 << task)
             if verb == RELEASE:
                 server.final |= 1 << task
+            elif verb != GIVE and not noted(server, task, token):
+                return outcome, HISTORY
         elif before is not None and server.freeze() != before:
             return outcome, FENCING
         told = outcome not in (OK,) or resent and not unsure or bool(server.marks[task] & 1 << token)

@@ -39,13 +39,17 @@ class Keys:
         *('states', 'tokens', 'bases', 'marks', 'orders'),
         *('pending', 'holes', 'working', 'ended', 'delayed', 'due', 'dead', 'payloads', 'bell'),
         *('turns', 'heads', 'waiting', 'slots', 'holders', 'later', 'limits', 'first'),
-        *('out', 'final', 'group_of', 'removed', 'long'),
+        *('failed', 'out', 'final', 'group_of', 'removed', 'long', 'history'),
     )
 
-    def __init__(self, groups: tuple[int, ...], limits: tuple[int, ...], removed: str, long: bool) -> None:
+    def __init__(
+        self, groups: tuple[int, ...], limits: tuple[int, ...], removed: str, long: bool, history: bool = False
+    ) -> None:
         count = len(groups)
-        self.group_of, self.removed, self.long = groups, removed, long
+        self.group_of, self.removed, self.long, self.history = groups, removed, long, history
         self.states, self.tokens, self.bases, self.marks, self.orders = ([0] * count for _ in range(5))
+        # Bits of the tokens whose attempts are noted as failed; the lowest is that one was noted twice.
+        self.failed = [0] * count
         self.pending: list[int] = []
         self.turns: list[int] = []
         self.holes = self.working = self.ended = self.delayed = self.due = self.dead = self.payloads = self.bell = 0
@@ -63,7 +67,7 @@ class Keys:
             tuple(self.states), tuple(self.tokens), tuple(self.bases), tuple(self.marks), tuple(self.orders),
             tuple(self.pending), self.holes, self.working, self.ended, self.delayed, self.due, self.dead,
             self.payloads, self.bell, tuple(self.turns), tuple(self.heads), tuple(self.waiting), tuple(self.slots),
-            self.holders, tuple(self.later), tuple(self.limits), self.first, self.out, self.final,
+            self.holders, tuple(self.later), tuple(self.limits), self.first, tuple(self.failed), self.out, self.final,
         )  # fmt: skip
 
     def thaw(self, frozen: Frozen) -> None:
@@ -71,11 +75,12 @@ class Keys:
         (
             states, tokens, bases, marks, orders, pending, self.holes, self.working, self.ended, self.delayed,
             self.due, self.dead, self.payloads, self.bell, turns, heads, waiting, slots, self.holders, later, limits,
-            self.first, self.out, self.final,
+            self.first, failed, self.out, self.final,
         ) = frozen  # type: ignore[assignment]  # fmt: skip
         self.states, self.tokens, self.bases, self.marks = list(states), list(tokens), list(bases), list(marks)  # type: ignore[call-overload]
         self.orders, self.pending, self.turns, self.heads = list(orders), list(pending), list(turns), list(heads)  # type: ignore[call-overload]
         self.waiting, self.slots, self.later, self.limits = list(waiting), list(slots), list(later), list(limits)  # type: ignore[call-overload]
+        self.failed = list(failed)  # type: ignore[call-overload]
 
     # Shared functions
 
@@ -103,6 +108,11 @@ class Keys:
             self.waiting[self.group_of[task]] |= 1 << task
         else:
             self._append(task)
+
+    def _fail(self, task: int, rule: str) -> None:
+        if self.history and self.removed != rule:
+            bit = 1 << self.tokens[task]
+            self.failed[task] |= bit | bool(self.failed[task] & bit)
 
     def _judge(self, task: int, token: int) -> int:
         state = self.states[task]

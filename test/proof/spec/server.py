@@ -58,7 +58,7 @@ class Server(Keys):
         self.payloads |= bit
         if known and not mark and self.removed != 'enqueue-late' and (state != CANCELLED or self.working & bit):
             return OK
-        self.marks[task], self.bases[task] = mark, self.tokens[task]
+        self.marks[task], self.bases[task], self.failed[task] = mark, self.tokens[task], 0
         if group >= 0:
             self.orders[task] = 1 + max((self.orders[other] for other in bits(self.payloads & ~bit)), default=0)
         self.states[task] = DELAYED if delay else PENDING
@@ -171,7 +171,7 @@ class Server(Keys):
             self._leave_working(task)
             self.payloads &= ~(1 << task)
             self.states[task] = UNKNOWN
-            self.marks[task] = 0
+            self.marks[task] = self.failed[task] = 0
             self._free(task)
         elif outcome == IS_CANCELLED:
             self._clear(task)
@@ -186,10 +186,14 @@ class Server(Keys):
         group, state = self.group_of[task], self.states[task]
         outcome = self._judge(task, token)
         if state and self.marks[task] & mark and self.removed != 'requeue-mark':
+            if self.removed == 'history-mark':
+                self._fail(task, '')
             return IS_DEAD if state == DEAD and verb != BURY else OK
         if outcome == OK:
             self._leave_working(task)
             self.marks[task] |= mark
+            if verb != GIVE:
+                self._fail(task, 'history-settled')
             if verb == BURY:
                 self.dead |= 1 << task
                 self.states[task] = DEAD
@@ -268,6 +272,7 @@ class Server(Keys):
                 self._clear(task)
                 continue
             self._leave_working(task)
+            self._fail(task, 'history-swept')
             self._free(task, 'slot-freed-swept')
             self._return(task)
         for task in bits(self.due & self.delayed):

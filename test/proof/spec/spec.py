@@ -39,6 +39,7 @@ from proof.spec.checks import (
     FENCING,
     FINAL,
     GROUPS,
+    HISTORY,
     KEPT,
     NOTHING,
     ONE_PLACE,
@@ -100,6 +101,15 @@ RULES = {
     'enqueue-mark': Rule('so does an enqueue with an own id', TWICE, _given(ALONE, Budget(losses=1), own=True)),
     'enqueue-resent': Rule('a repeated enqueue looks for its id', TWICE, _given(ALONE, Budget(losses=1, cancels=1))),
     'enqueue-late': Rule('an enqueue looks whether its id has a payload', TWICE, _given(ALONE, Budget(losses=1))),
+    # Failed attempts
+    'history-mark': Rule(
+        'a call that is sent twice notes a failure once', FENCING,
+        _given(ALONE, Budget(losses=1, returns=1), history=True),
+    ),
+    'history-settled': Rule(
+        'who gives a task back with an error has it noted', HISTORY, _given(ALONE, Budget(returns=1), history=True)
+    ),
+    'history-swept': Rule("so does a lease's end", HISTORY, _given(ONE, Budget(ends=1), history=True)),
     # Places
     'lease-lasts': Rule('a sweep brings back only what has ended', OVERLAP, _given(ONE)),
     'refusal-told': Rule('an enqueue that is refused is told', KEPT, _given(ALONE, Budget(memory=1))),
@@ -148,6 +158,7 @@ ORDINARY = {
     'a lost reply, a kill': _given(PAIR, Budget(losses=1, kills=1)),
     'two lost replies': _given(ONE, Budget(losses=2, ends=1)),
     'every verb': _given(PAIR, Budget(ends=1, returns=1, cancels=1, touches=1), verbs=ALL),
+    'failed attempts, a lost reply': _given(ONE, Budget(losses=1, ends=1, returns=1), verbs=ALL, history=True),
     'own ids, holes': _given(PAIR, Budget(losses=1, cancels=1, anew=1), own=True, long=True, verbs=('release',)),
     'a full memory': _given(PAIR, Budget(ends=1, returns=1, memory=1)),
     'a group of one at a time, lost replies': _given(GROUP, Budget(losses=1, ends=1)),
@@ -198,7 +209,7 @@ def _config(options: argparse.Namespace) -> Config:
     return Config(
         consumers=options.consumers, groups=tuple(groups), limits=limits, new_limit=options.new_limit,
         verbs=tuple(options.verbs.split(',')), budget=budget, delayed=options.delayed, own=options.own,
-        long=options.long, bell=options.bell, block=options.block, removed=options.remove,
+        long=options.long, bell=options.bell, block=options.block, history=options.history, removed=options.remove,
     )  # fmt: skip
 
 
@@ -228,7 +239,7 @@ def main() -> int:
     parser.add_argument('--verbs', default='release,requeue')
     parser.add_argument('--delayed', type=int, default=0, help='bits of the tasks that are enqueued with a delay')
     parser.add_argument('--resend', action='store_true', help='lose a reply, or a call on its way')
-    for name in ('own', 'long', 'bell', 'block', 'progress'):
+    for name in ('own', 'long', 'bell', 'block', 'history', 'progress'):
         parser.add_argument(f'--{name}', action='store_true')
     for name in Budget._fields:
         parser.add_argument(f'--{name}', type=int, default=0, help='how many')

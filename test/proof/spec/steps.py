@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proof.spec.checks import ANSWERED, NONE, RESENT, SENT, TWICE, Budget, Consumer, Producer, broken, stuck
+from proof.spec.checks import (
+    ANSWERED,
+    HISTORY,
+    NONE,
+    RESENT,
+    SENT,
+    TWICE,
+    Budget,
+    Consumer,
+    Producer,
+    broken,
+    noted,
+    stuck,
+)
 from proof.spec.clients import FRESH, Consumers
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
-from proof.spec.keys import CANCELLED, OK, REPLIES, UNKNOWN, bits
+from proof.spec.keys import CANCELLED, OK, REPLIES, UNKNOWN, WORKING, bits
 from proof.spec.server import Server
 
 _HELD, _GOT = Consumer._fields.index('held'), Consumer._fields.index('got')
@@ -21,9 +34,10 @@ class Spec(Consumers):
 
     def initial(self) -> Iterable[State]:
         """An empty queue."""
-        empty = Server(self.config.groups, self.config.limits, self.removed, self.config.long)
+        config = self.config
+        empty = Server(config.groups, config.limits, self.removed, config.long, config.history)
         producers = tuple(tuple(Producer()) for _ in self.tasks)
-        return [(empty.freeze(), producers, (tuple(FRESH),) * self.config.consumers, (), tuple(self.config.budget))]
+        return [(empty.freeze(), producers, (tuple(FRESH),) * config.consumers, (), tuple(config.budget))]
 
     def steps(self, state: State) -> Iterator[Step]:
         """What may happen next."""
@@ -135,8 +149,10 @@ class Spec(Consumers):
             yield f'the delay of {task} is over', TIME, (server.freeze(), *state[1:]), ''
             server.thaw(before)
         if sweepable and not self.config.bell and not (full and self.removed == 'removed-first'):
+            failing = [task for task in bits(server.over()) if server.states[task] == WORKING]
             server.sweep()
-            yield 'somebody sweeps', TIME, (server.freeze(), *state[1:]), ''
+            broken = '' if all(noted(server, task, server.tokens[task]) for task in failing) else HISTORY
+            yield 'somebody sweeps', TIME, (server.freeze(), *state[1:]), broken
 
     def _operate(self, state: State) -> Iterator[Step]:
         budget = Budget(*state[4])

@@ -60,7 +60,7 @@ class Walk:
 
     def __init__(self, client: redis.Redis, queue: str, kind: str, seed: int) -> None:
         groups, limits, self.own, long = KINDS[kind]
-        self.model = Server(groups, limits, '', long)
+        self.model = Server(groups, limits, '', long, True)
         self.random = random.Random(f'{kind} {seed}')
         self.groups = groups
         self.steps: list[str] = []
@@ -176,7 +176,8 @@ class Walk:
             outcome = model.give_back(task, token, 1 << token, verb)
         else:
             delay, forgive = '50000' if verb == DELAY else '0', '1' if verb == GIVE else ''
-            reply = self._call('requeue', '', BLOCK, *words, mark, delay, '', forgive, '', resent=resent)
+            error = '' if verb == GIVE else f'{token}'
+            reply = self._call('requeue', '', BLOCK, *words, mark, delay, '', forgive, error, resent=resent)
             outcome = model.give_back(task, token, 1 << token, verb)
         self._agree(reply, outcome)
         return f'settle by {verb} {delivery} {resent=}: {reply}'
@@ -270,6 +271,10 @@ class Walk:
             'attempts': [
                 int(seen.states.get(f't{task}', {}).get('dequeue_count', 0)) for task in range(count)
             ],
+            'failed': [
+                [int(line.split()[0]) for line in seen.states.get(f't{task}', {}).get('history', '').splitlines()]
+                for task in range(count)
+            ],
         }  # fmt: skip
 
     def _said(self) -> dict[str, object]:
@@ -300,6 +305,10 @@ class Walk:
             'attempts': [
                 0 if state == UNKNOWN else token - base
                 for state, token, base in zip(model.states, model.tokens, model.bases, strict=True)
+            ],
+            'failed': [
+                [number - base for number in bits(failed)][-10:]
+                for failed, base in zip(model.failed, model.bases, strict=True)
             ],
         }  # fmt: skip
 

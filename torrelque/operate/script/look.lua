@@ -72,6 +72,10 @@ end
 -- What a group has, and whether it may go on.
 local function view(group)
   local it = {slots = tonumber(look('HGET', 'groups', group) or '0') or 0, head = look('HGET', 'heads', group)}
+  if it.slots ~= it.slots and not found_broken.groups then
+    -- Nothing can be compared with what is no number.
+    found_broken.groups, broken[#broken + 1] = true, 'groups'
+  end
   it.limit, it.rate = default_limit, default_rate
   if any_limits then
     local limit, rate = limits_of(group)
@@ -96,7 +100,7 @@ end
 
 local function tell_group(group, it)
   tell('group', group)
-  tell('slots', it.slots)
+  tell('slots', it.slots == it.slots and it.slots or 0)
   tell('limit', string.format('%.17g', it.limit))
   tell('own_limit', it.own_limit)
   tell('starts', it.rate and string.format('%.17g', it.rate[1]))
@@ -187,7 +191,11 @@ tell('groups', count('HLEN', 'groups'))
 -- Each id in `turns` is a head that goes: no pause, no limit, and no hole.
 local simple = not any_limits and not lost_turns and turns == headed
 tell('simple', simple)
-tell('bit', (tonumber(look('GET', 'seq') or '0') or 0) % 2)
+local seq = look('GET', 'seq') or '0'
+if not string.match(seq, '^%-?%d+$') then
+  broken[#broken + 1] = 'seq'
+end
+tell('bit', (tonumber(seq) or 0) % 2)
 tell('rung', redis.call('EXISTS', base .. 'bell') == 1)
 tell('stopped', count('SISMEMBER', 'paused', '') == 1)
 tell('paused', count('SCARD', 'paused'))
@@ -205,14 +213,14 @@ tell('totals', redis.call('EXISTS', base .. 'totals') == 1)
 
 local function order_of(one)
   local found = redis.pcall('HGET', state .. one, 'order')
-  return tonumber(type(found) == 'string' and found or nil)
+  return tonumber(type(found) == 'string' and found or nil) or 0
 end
 
 local asked = id == '' and name ~= '' and view(name)
 if asked then
   local next = look('ZRANGE', 'group:' .. name, 0, 0, 'WITHSCORES') or {}
   id = asked.head or next[1] or ''
-  if asked.head and next[1] and tonumber(next[2]) <= (order_of(asked.head) or -math.huge) then
+  if asked.head and next[1] and tonumber(next[2]) <= order_of(asked.head) then
     id = next[1]
   end
   tell('next', id)
@@ -270,9 +278,9 @@ local function tell_of_member(group, order)
   tell_group(group, it)
   tell('member', member)
   tell('rated', look('ZSCORE', 'rated', group))
-  local head_order = it.head and order_of(it.head)
-  local before = order and count('ZCOUNT', key, '-inf', string.format('(%.17g', order)) or 0
-  local index = before + (head_order and order and head_order < order and 1 or 0)
+  order = tonumber(member or nil) or order or 0
+  local index = count('ZCOUNT', key, '-inf', string.format('(%.17g', order))
+  index = index + (it.head and it.head ~= id and order_of(it.head) < order and 1 or 0)
   tell('index', index)
   if not it.head or it.shut or it.dry or it.slots > it.limit then
     return

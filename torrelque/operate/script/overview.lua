@@ -8,10 +8,12 @@
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
 --        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is none)
-local stamp = string.format('%.0f', now)
+local stamp, pcall = string.format('%.0f', now), redis.pcall
 
-local function count(command, ...)
-  return tonumber(look(command, ...) or 0) or 0
+-- How many there are of something; `look`, which notes a key that holds something else, is dearer.
+local function count(command, name)
+  local reply = pcall(command, base .. name)
+  return type(reply) == 'number' and reply or look(command, name) or 0
 end
 
 -- The lowest score of a sorted set, or the highest.
@@ -20,7 +22,7 @@ local function score(name, at)
   return found and found[2] or false
 end
 
-local seen, looked_at, oldest = {}, 0, nil
+local seen, looked_at, oldest = {}, 0, math.huge
 
 -- Look at a task, if it is pending: since when it has been ready.
 local function consider(id)
@@ -28,40 +30,44 @@ local function consider(id)
     return
   end
   seen[id] = true
-  local known = redis.pcall('HMGET', state .. id, 'status', 'enqueue_time', 'last_requeue_time', 'ready_time')
+  local known = pcall('HMGET', state .. id, 'status', 'enqueue_time', 'last_requeue_time', 'ready_time')
   if known[1] == '0' then
-    looked_at = looked_at + 1
-    local since = math.max(tonumber(known[2] or 0) or 0, tonumber(known[3] or 0) or 0, tonumber(known[4] or 0) or 0)
-    if since > 0 and (not oldest or since < oldest) then
-      oldest = since
+    local since = tonumber(known[2]) or 0
+    for k = 3, 4 do
+      since = known[k] and math.max(since, tonumber(known[k]) or 0) or since
     end
+    looked_at = looked_at + 1
+    oldest = since > 0 and since < oldest and since or oldest
   end
 end
 
-for _, name in ipairs({'pending', 'turns'}) do
-  for _, id in ipairs(look('LRANGE', name, -3, -1) or {}) do
+local function consider_all(ids)
+  for _, id in ipairs(ids or {}) do
     consider(id)
   end
 end
-local length = count('LLEN', 'pending')
+
+local length, heads, ranked = count('LLEN', 'pending'), count('HLEN', 'heads'), count('ZCARD', 'priority')
+consider_all(look('LRANGE', 'pending', -3, -1))
 for _, at in ipairs({-67, -259}) do
   if length >= -at then
     consider(look('LINDEX', 'pending', at))
   end
 end
-local ranked = count('ZCARD', 'priority')
+consider_all(look('LRANGE', 'turns', -3, -1))
 if ranked > 0 then
   consider(look('ZRANGE', 'priority', 0, 0)[1])
   -- The score of a task is -priority x 2^45 + a running number.
   local class = math.floor((tonumber(score('priority', -1)) or 0) / 2 ^ 45) * 2 ^ 45
-  consider((look('ZRANGEBYSCORE', 'priority', string.format('%.0f', class), '+inf', 'LIMIT', 0, 1) or {})[1])
+  consider_all(look('ZRANGEBYSCORE', 'priority', string.format('%.0f', class), '+inf', 'LIMIT', 0, 1))
 end
 
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
-return {stamp, broken, count('EXISTS', 'workers'),
-  count('HLEN', 'tasks'), working, delayed, dead, ranked, length, count('SCARD', 'holes'), count('HLEN', 'heads'),
-  count('HLEN', 'groups'), count('ZCARD', 'rated'), count('SCARD', 'paused'), count('SISMEMBER', 'paused', ''),
-  delayed > 0 and count('ZCOUNT', 'delayed', '-inf', stamp) or 0,
-  working > 0 and count('ZCOUNT', 'working', '-inf', stamp) or 0,
-  look('HGET', 'probes', '') or false, oldest and string.format('%.0f', oldest) or false, looked_at,
-  dead > 0 and score('dead', 0), dead > 0 and score('dead', -1), delayed > 0 and score('delayed', 0)}
+local first, paused = delayed > 0 and score('delayed', 0), count('SCARD', 'paused')
+return {stamp, broken, redis.call('EXISTS', base .. 'workers'),
+  count('HLEN', 'tasks'), working, delayed, dead, ranked, length, count('SCARD', 'holes'), heads,
+  count('HLEN', 'groups'), count('ZCARD', 'rated'), paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
+  first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
+  working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0, paused > 0 and look('HGET', 'probes', '') or false,
+  oldest < math.huge and string.format('%.0f', oldest), looked_at,
+  dead > 0 and score('dead', 0), dead > 0 and score('dead', -1), first}

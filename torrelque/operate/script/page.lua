@@ -10,6 +10,7 @@ local room, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIELDS = {'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
   'requeue_count', 'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error',
   'progress', 'result', 'history'}
+local FINAL = {['3'] = true, ['4'] = true, ['6'] = true}
 local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working'}
 
 -- Where a pending task is that is not plain, and its score there.
@@ -59,7 +60,9 @@ for i = 3, #ARGV do
   elseif size <= room then
     payload = look('HGET', 'tasks', id)
   end
-  local item = {fine, place or false, score or false, look('PTTL', 'task:' .. id), size, payload or false}
+  -- Only what is final has a time to live.
+  local ttl = (FINAL[known[1]] or not known[1]) and look('PTTL', 'task:' .. id) or -1
+  local item = {fine, place or false, score or false, ttl, size, payload or false}
   bytes = bytes + (payload and #payload or 0)
   for k = 1, #FIELDS do
     item[6 + k] = known[k] or false

@@ -1,6 +1,7 @@
 -- Move the clock of a queue: all that waits for a time is that much nearer to it, and what would have expired is gone.
 --
--- Instants that tell what happened stay as they are; one of them is a part of the token of a delivery.
+-- Instants that tell what happened stay as they are, those of failed attempts among them; one is a part of the token of
+-- a delivery.
 --
 -- KEYS   pending, never
 -- ARGV   how far (ms), 0 is only to look
