@@ -235,8 +235,7 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
     names = [*dict.fromkeys(found.queue or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
-            names = names or await _names_known(client, several)
-            queues = [Torrelque(client, queue=name) for name in names]
+            queues = [Torrelque(client, queue=name) for name in names] or await _queues_known(client, several)
         else:
             queues = _queues_of_app(found, names)
         for queue in queues:
@@ -289,19 +288,22 @@ def _names_of_environment() -> list[str]:
     return [name for name in os.environ.get('TORRELQUE_QUEUE', '').split(',') if name]
 
 
-async def _names_known(client: Any, several: bool) -> list[str]:
-    import redis.exceptions
-
+async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
+    """The only queue that is known, or all of them."""
+    from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
     from torrelque.operate import known
 
-    try:
-        names = [queue.name for queue in await known(client)]
-    except redis.exceptions.ResponseError:
-        names = []
-    if len(names) == 1 or several and names:
-        return names
-    if names:
-        raise Failure(f'name the queue with -q; known are {", ".join(names)}')
+    queues = []
+    # A user who may not read the names says which queue is meant.
+    with contextlib.suppress(TorrelqueServerError):
+        for one in await known(client):
+            # Whoever writes to the registry may have put anything there.
+            with contextlib.suppress(TorrelqueValueError):
+                queues.append(Torrelque(client, queue=one.name))
+    if len(queues) == 1 or several and queues:
+        return queues
+    if queues:
+        raise Failure(f'name the queue with -q; known are {", ".join(queue.name for queue in queues)}')
     raise Failure(
         'name the queue with -q: none is known here. Names are noted by workers with a heartbeat and by this command; '
         "'torrelque queues --scan' looks for keys"
