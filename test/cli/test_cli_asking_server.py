@@ -83,6 +83,7 @@ async def test_somebody_finds_what_is_wrong_with_a_queue_in_one_command_each(say
     assert ids['dead'] in (await say('tasks', '--error', 'KeyError')).out
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize(('words', 'name'), LOOKING)
 async def test_each_line_of_json_is_a_value(words: str, name: str, say: Commands, queue: Torrelque) -> None:
     await make_trouble(queue)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .clean import shown, without_secrets
+from .clean import as_text, shown, without_secrets
 from .failure import Exit, Failure
 from .out import Out
 
@@ -293,7 +293,7 @@ def _away(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def _names_of_environment() -> list[str]:
-    return [name for name in os.environ.get('TORRELQUE_QUEUE', '').split(',') if name]
+    return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
 
 
 async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
