@@ -440,6 +440,18 @@ async def test_holders_are_searched_for_among_all_and_twenty_are_named(queue: To
     assert len({one.id for one in reason.holders}) == 20
 
 
+async def test_holder_that_a_search_does_not_find_is_told_by_hearts(
+    client: redis.asyncio.Redis, queue: Torrelque, hire: Hire
+) -> None:
+    await queue.set_limit('acme', concurrency=1)
+    one, other = [await queue.enqueue(1, group='acme') for _ in range(2)]
+    await queue.dequeue(0)
+    # In a queue with very many holders the search ends before it finds this one.
+    await client.delete(queue.keys['holders'])
+    hire(worker('web-1', busy=1, running=_running(one, queue, 'acme')))
+    assert [holder.id for holder in (await first(queue, other)).holders] == [one]
+
+
 async def test_slots_of_which_nobody_is_found(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     await queue.set_limit('acme', concurrency=1)
     _, other = [await queue.enqueue(1, group='acme') for _ in range(2)]
