@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ from support.schemas import TYPES, read_as
 from support.servers import MakeServer, RealServer, free_port
 from support.topology import Cluster, Sentinel
 from torrelque import Torrelque
-from torrelque.operate import Operator, Overview, Reason, TaskView, known, note
+from torrelque.operate import Operator, Reason, TaskView, known, note
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
@@ -55,13 +57,14 @@ async def make_trouble(queue: Torrelque) -> dict[str, str]:
 async def test_somebody_finds_what_is_wrong_with_a_queue_in_one_command_each(say: Commands, queue: Torrelque) -> None:
     ids = await make_trouble(queue)
     figures = (await say('stats')).lines
-    assert figures[1].split() == [queue.name, *'2 - 0 1 1 1 - - - -'.split()] or figures[1].split()[1] == '2'
+    assert figures[0].split()[::6] == ['QUEUE', 'DEAD'] and figures[1].split()[::6] == [queue.name, '1']
     assert f'1 group is paused:  torrelque groups -q {queue.name}' in figures
     assert any(re.match(r'1 task is dead, the newest since .*:  torrelque errors', line) for line in figures)
     assert 'no worker of this queue has a heartbeat, so throughput is not known' in figures
     why = (await say('why', ids['limited'])).lines
     assert why[0].startswith('pending for ') and "of group 'acme'" in why[0] and '1 of 1 slots' in why[2]
-    assert ids['holding'] in why[3] and f'  To let more run:  torrelque limit acme --concurrency 2 -q {queue.name}' in why
+    assert ids['holding'] in why[3]
+    assert f'  To let more run:  torrelque limit acme --concurrency 2 -q {queue.name}' in why
     assert 'paused' in (await say('why', '--group', 'globex')).out
     assert [line.split()[0] for line in (await say('tasks', 'working')).lines] == ['ID', ids['holding']]
     shown = (await say('show', ids['dead'])).lines
@@ -73,22 +76,23 @@ async def test_somebody_finds_what_is_wrong_with_a_queue_in_one_command_each(say
     assert 'later' not in (await say('tasks', 'dead', '--payload')).out
     errors = (await say('errors')).lines
     assert errors[0].startswith('of all 1 dead') and 'KeyError' in errors[2]
-    assert re.fullmatch(rf'To bring them back:  torrelque redrive --error \w{{8}} --rate 50 -q {queue.name}', errors[-1])
+    command = rf'To bring them back:  torrelque redrive --error \w{{8}} --rate 50 -q {queue.name}'
+    assert re.fullmatch(command, errors[-1])
     by_group = (await say('errors', '--by', 'group')).lines
     assert by_group[2].split()[:3] == ['(no', 'group)', '1']
     assert ids['dead'] in (await say('tasks', '--error', 'KeyError')).out
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize(('words', 'name'), LOOKING)
 async def test_each_line_of_json_is_a_value(words: str, name: str, say: Commands, queue: Torrelque) -> None:
     await make_trouble(queue)
     said = await say(*words.split(), '--json', code=None)
     assert said.out.isascii() and said.code in (0, 1)
-    values = [read_as(TYPES[name], line) for line in said.lines]
+    values: list[Any] = [read_as(TYPES[name], line) for line in said.lines]
     assert values or words in ('stats --history 1h', 'functions', 'workers', 'acts')
     if name == 'overview':
         (seen,) = values
-        assert isinstance(seen, Overview)
         now = await Operator(queue).overview()
         assert (seen.pending, seen.dead, seen.oldest_dead) == (2, 1, now.oldest_dead)
 
@@ -102,7 +106,7 @@ async def test_workers_are_seen_with_what_they_do(say: Commands, queue: Torrelqu
         begun.set()
         await held.wait()
 
-    handle = await hold.delay()
+    handle = await hold.enqueue()
     async with Worker(app, heartbeat=0.05, name='web-1'):
         await begun.wait()
         while not (await Operator(queue).workers() and (await Operator(queue).workers())[0].running):
@@ -133,12 +137,14 @@ async def test_without_a_name_it_is_the_only_queue_that_is_known(
         await other.enqueue(1)
         await note(other)
         # What somebody else has put there is no queue, and takes none of the others away.
-        await client.zadd('torrelque:queues', {'no}queue': 1, b'\xff': 2, '': 3})
+        await client.zadd('torrelque:queues', {'no}queue': 1, '': 3})
+        await client.zadd('torrelque:queues', {b'\xff': 2})
         said = await say('why', code=0)
         assert f'queue {queue.name!r}: 1 pending' in said.out and "queue 'other': 1 pending" in said.out
+        names = ', '.join(sorted([queue.name, 'other']))
         for words in ('tasks', 'errors', 'groups'):
             said = await say(words, code=2)
-            assert said.err == f'torrelque: name the queue with -q; known are {", ".join(sorted([queue.name, "other"]))}\n'
+            assert said.err == f'torrelque: name the queue with -q; known are {names}\n'
         assert [line.split()[0] for line in (await say('stats')).lines[1:]] == sorted([queue.name, 'other'])
         monkeypatch.setenv('TORRELQUE_QUEUE', f'other,{queue.name}')
         assert [line.split()[0] for line in (await say('stats')).lines[1:]] == ['other', queue.name]
@@ -171,12 +177,14 @@ async def test_an_app_brings_its_queues(say: Commands, queue: Torrelque, folder:
     monkeypatch.delenv('TORRELQUE_QUEUE')
     await queue.enqueue(1)
     app = f'{name}:app'
+    # Queue objects that were closed are of no more use; a command line has a process of its own.
+    monkeypatch.delitem(sys.modules, name, raising=False)
     assert {line.split()[0] for line in (await say('stats', '--app', app)).lines[1:]} == {queue.name, 'news'}
+    del sys.modules[name]
     only = await say('stats', '--app', app, '-q', queue.name)
     assert only.lines[-1].endswith('throughput is not known') and only.lines[1].split()[:2] == [queue.name, '1']
     assert 'has no queue nowhere; it has' in (await say('stats', '--app', app, '-q', 'nowhere', code=2)).err
     assert 'other is no Tasks: int' in (await say('stats', '--app', f'{name}:other', code=2)).err
-    assert f'--app {app}' in (await say('why', '--app', app, '-q', queue.name)).out or True
 
 
 # Which server, and who may look
@@ -188,16 +196,16 @@ async def test_a_server_that_is_away_is_told_within_seconds(
 ) -> None:
     monkeypatch.setattr('torrelque.cli.session.CONNECTING', 0.3)
     port = free_port()
-    silent = await asyncio.start_server(lambda *_: asyncio.sleep(1000), '127.0.0.1', 0)
-    deaf = silent.sockets[0].getsockname()[1]
+    silent = socket.create_server(('127.0.0.1', 0))
+    deaf = silent.getsockname()[1]
     for url, reason in {
         f'redis://:secret@127.0.0.1:{port}': f'redis://127.0.0.1:{port}/0 cannot be reached: ',
         'unix:///nowhere': 'unix:///nowhere cannot be reached: ',
-        f'redis+sentinel://:secret@127.0.0.1:{port}/main': f'redis+sentinel://127.0.0.1:{port}/main/0 cannot be reached: '
-        'its Sentinels name no primary',
+        f'redis+sentinel://:secret@127.0.0.1:{port}/main':
+            f'redis+sentinel://127.0.0.1:{port}/main/0 cannot be reached: its Sentinels name no primary',
         f'redis+cluster://:secret@127.0.0.1:{port}': f'redis+cluster://127.0.0.1:{port} cannot be reached: ',
         f'redis://:secret@127.0.0.1:{deaf}': f'redis://127.0.0.1:{deaf}/0 cannot be reached: no answer in 0.3 s',
-    }.items():
+    }.items():  # fmt: skip
         said = await say('stats', '--url', url, code=3)
         assert said.err.startswith(f'torrelque: {reason}') and 'secret' not in said.err and said.out == ''
     silent.close()
@@ -269,10 +277,12 @@ async def test_all_kinds_of_servers_are_looked_at(say: Commands, cluster: Cluste
 # A task, as it goes
 
 
-async def test_the_states_of_a_task_are_told_as_they_come(say: Commands, queue: Torrelque) -> None:
+async def test_the_states_of_a_task_are_told_as_they_come(
+    say: Commands, queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
     task_id = await queue.enqueue({'task': 'send'})
     watching = asyncio.ensure_future(say('watch', task_id, '--json'))
-    while not (await queue.client.pubsub_numpat() or watching.done()):
+    while not (watching.done() or any(one['sub'] + one['psub'] != '00' for one in await client.client_list())):
         await asyncio.sleep(0.01)
     delivery, _ = await queue.dequeue(timeout=60)
     assert await queue.release(delivery, result={'x': 2**63}, result_ttl=60)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .clean import shown, without_secrets
+from .clean import as_text, shown, without_secrets
 from .failure import Exit, Failure
 from .out import Out
 
@@ -155,7 +155,7 @@ def _failing() -> Iterator[None]:
         raise Failure(str(exc), Exit.ILL) from exc
     except (TorrelqueServerError, redis.exceptions.AuthenticationError, redis.exceptions.ResponseError) as exc:
         raise Failure(f'the server refuses it: {exc}', Exit.REFUSED) from exc
-    except (TorrelqueConnectionError, redis.exceptions.RedisError, ConnectionError) as exc:
+    except _away(TorrelqueConnectionError, ConnectionError) as exc:
         raise Failure(f'the server cannot be reached: {exc}', Exit.AWAY) from exc
     except (TorrelqueTypeError, TorrelqueValueError) as exc:
         raise Failure(str(exc), Exit.USAGE) from exc
@@ -272,20 +272,28 @@ async def _check_reached(client: Any) -> None:
 
     try:
         await asyncio.wait_for(client.ping(), CONNECTING)
-    except redis.exceptions.AuthenticationError as exc:
-        raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
     except redis.exceptions.ResponseError:
         pass  # a user who may not ping has reached the server all the same
     except redis.asyncio.sentinel.MasterNotFoundError as exc:
         # The error itself has the Sentinels with all their arguments.
         raise Failure(f'{describe(client)} cannot be reached: its Sentinels name no primary', Exit.AWAY) from exc
-    except (redis.exceptions.RedisError, asyncio.TimeoutError, OSError) as exc:
+    except _away(asyncio.TimeoutError, OSError) as exc:
+        # Of a unix socket, and of a Cluster, the refusal is the cause of another error.
+        if any(isinstance(one, redis.exceptions.AuthenticationError) for one in (exc, exc.__cause__)):
+            raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
         reason = str(exc) or f'no answer in {CONNECTING:g} s'
         raise Failure(f'{describe(client)} cannot be reached: {reason}', Exit.AWAY) from exc
 
 
+def _away(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """The errors of the client library, of which that of a Cluster is not one, and others."""
+    import redis.exceptions
+
+    return redis.exceptions.RedisError, redis.exceptions.RedisClusterException, *more
+
+
 def _names_of_environment() -> list[str]:
-    return [name for name in os.environ.get('TORRELQUE_QUEUE', '').split(',') if name]
+    return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
 
 
 async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
