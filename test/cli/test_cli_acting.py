@@ -212,8 +212,9 @@ async def test_a_refusal_of_the_server_ends_with_4(
     queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await bury_all(queue, ['a'])
-    await queue.client.execute_command('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '+@read', '+time', '+ping',
-                                       '+evalsha_ro', '+eval_ro', '+@connection')  # fmt: skip
+    # Servers differ in what such a user needs for scripts that only read, and acts want more than that in any case.
+    await queue.client.execute_command('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '+@read', '+@connection',
+                                       '+time')  # fmt: skip
     try:
         path = queue.client.connection_pool.connection_kwargs['path']
         monkeypatch.setenv('TORRELQUE_URL', f'unix://reader:secret@{path}')
