@@ -230,6 +230,8 @@ async def clean(client: 'redis.asyncio.Redis', name: str) -> None:
     """Leave nothing behind on a server that is not ours."""
     async for key in client.scan_iter(match=f'{{{name}}}:*', count=1000):
         await client.unlink(key)
+    # The heartbeats have noted that there is such a queue.
+    await client.zrem('torrelque:queues', name)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -153,6 +153,14 @@ async def test_a_worker_lives_for_three_of_its_own_intervals(queue: Torrelque, c
             assert view.state == state, (interval, late, view.why)
 
 
+async def test_the_names_stay_as_long_as_the_heart_that_is_kept_for_longest(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    await beat(queue, 'seldom', heartbeat=2_000_000)
+    await beat(queue, 'often', heartbeat=100)
+    assert 7_000_000 < await client.pttl(queue.keys['workers']) <= 8_000_000
+
+
 async def test_many_workers_beat_less_often(queue: Torrelque) -> None:
     intervals = [(await beat(queue, f'worker {number}'))[1:3] for number in range(200)]
     # At most twenty a second: with two hundred each waits for ten seconds.

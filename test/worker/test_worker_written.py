@@ -45,6 +45,15 @@ async def test_records_are_laid_out_and_kept_as_they_are_told(queue: Torrelque, 
     assert b'*sizes' not in found[queue.keys['totals']]
 
 
+async def test_a_beat_that_samples_nothing_leaves_no_record_for_ever(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    await client.set(queue.keys['sampled'], '1', ex=600)
+    await beat(queue, functions={'f': counts()})
+    kept = [await client.ttl(key) for key in await client.keys('*')]
+    assert len(kept) == 6 and min(kept) > 0
+
+
 async def test_the_first_beat_of_a_quarter_of_a_minute_samples_the_sizes(
     queue: Torrelque, client: redis.asyncio.Redis
 ) -> None:

@@ -21,8 +21,8 @@ _FIELDS = (
     'release_time', 'order', 'group', 'priority', 'error',
 )  # fmt: skip
 """Fields of a state, in the order in which the script reads them."""
-TOLERATED = frozenset({'limits', 'probes'})
-"""Keys of which the core takes anything else as if it were not there, so that claims go on."""
+TOLERATED = frozenset({'limits', 'probes', 'dead'})
+"""Keys that may hold anything else, and claims go on."""
 
 
 def lease_of(data: Any) -> float:

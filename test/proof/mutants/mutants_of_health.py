@@ -34,7 +34,7 @@ HEALTH = (
         'names-as-short-as-a-beat', BEYOND, 'the names vanish between two beats of a worker that beats seldom',
         (Edit('torrelque/worker/script/beat.lua', "if redis.call('PTTL', names) < tonumber(life) then",
               'if true then'),),
-        ('worker_heart::test_a_worker_that_beats_often_does_not_hide_one_that_beats_seldom',),
+        ('worker_beats::test_the_names_stay_as_long_as_the_heart_that_is_kept_for_longest',),
     ),
     Mutant(
         'heart-of-an-hour', BEYOND, 'a worker that beats each half an hour is hidden when one beat is late',

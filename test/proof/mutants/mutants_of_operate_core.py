@@ -163,23 +163,23 @@ EXPIRY = (
         'redriven-expired', BEYOND, 'a redriven task is dead again at once, because it was enqueued long ago',
         (client('tasks/expiry', 'since = state.enqueue_time if redriven is None else redriven',
                 'since = state.enqueue_time'),),
-        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+        ('tasks_expiry::test_a_redriven_task_has_its_time_anew',),
     ),
     Mutant(
         'redriven-without-time', BEYOND, 'a redriven task of which the instant has passed can never be run',
         (client('tasks/expiry', 'if age >= expires and not (redriven is not None and expires == 0):',
                 'if age >= expires:'),),
-        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+        ('tasks_expiry::test_a_redriven_task_has_its_time_anew',),
     ),
     Mutant(
         'redriven-without-end', BEYOND, 'a redriven task never expires',
         (client('tasks/expiry', 'not (redriven is not None and expires == 0)', 'redriven is None'),),
-        ('tasks_around::test_a_redriven_task_expires_all_the_same',),
+        ('tasks_expiry::test_a_redriven_task_expires_all_the_same',),
     ),
     Mutant(
         'delayed-taken-for-redriven', BEYOND, 'a task has its time anew when its first delay is over',
         (client('tasks/expiry', 'and state.history and ready > state.history[0].start else None', 'else None'),),
-        ('tasks_around::test_a_first_delay_is_part_of_the_time_of_a_task',),
+        ('tasks_expiry::test_a_first_delay_is_part_of_the_time_of_a_task',),
     ),
 )  # fmt: skip
 

@@ -138,7 +138,7 @@ BEATS = (
         (Edit(BEAT, "    redis.call('HSET', record, unpack(words))\n"
               "    redis.call('PEXPIRE', record, string.format('%.0f', life))\n",
               "    redis.call('HSET', record, unpack(words))\n"),),
-        ('worker_written::test_records_are_laid_out_and_kept_as_they_are_told',),
+        ('worker_written::test_a_beat_that_samples_nothing_leaves_no_record_for_ever',),
     ),
     Mutant(
         'sampled-each-time', BEYOND, 'each beat counts the whole queue',
