@@ -141,8 +141,7 @@ async def test_a_server_that_goes_is_told_of(server: RealServer, queue: Torrelqu
     await queue.enqueue('a')
     user = await queue.client.execute_command('ACL', 'SETUSER', 'watcher', 'on', '>secret', '~*', '&*', '+@all')
     assert user
-    path = queue.client.connection_pool.connection_kwargs['path']
-    with top(server, queue, '--url', f'unix://watcher:secret@{path}') as terminal:
+    with top(server, queue, '--url', server.url.replace('://', '://watcher:secret@')) as terminal:
         terminal.wait_for(b'q quit')
         await queue.client.execute_command('ACL', 'SETUSER', 'watcher', 'reset')
         drawn = await see(terminal, b'no answer for')
