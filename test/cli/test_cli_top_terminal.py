@@ -137,6 +137,7 @@ async def test_the_terminal_is_as_before_at_any_end(
         check_restored(terminal)
 
 
+@pytest.mark.long
 async def test_a_server_that_goes_is_told_of(server: RealServer, queue: Torrelque) -> None:
     await queue.enqueue('a')
     user = await queue.client.execute_command('ACL', 'SETUSER', 'watcher', 'on', '>secret', '~*', '&*', '+@all')
@@ -151,6 +152,7 @@ async def test_a_server_that_goes_is_told_of(server: RealServer, queue: Torrelqu
         check_restored(terminal)
 
 
+@pytest.mark.long
 async def test_where_there_is_no_terminal_it_is_a_line_now_and_then(queue: Torrelque, folder: Folder) -> None:
     await queue.enqueue('a')
     with folder.command('top', '--every', '0.2', '-q', queue.name) as command:
