@@ -203,6 +203,10 @@ async def test_pause_of_the_queue_is_told_of_a_task_that_is_delayed(queue: Torre
             'it stands nowhere: it is dead, and not in the place of such tasks',
         ),
         (
+            lambda c, q, i: c.hset(f'{q.keys["task"]}:{i}', 'timeout', 'nan'),
+            'its state cannot be read: the length of its leases is no number, so claims fail',
+        ),
+        (
             lambda c, q, i: c.set(q.keys['priority'], 'x'),
             'keys of the queue hold something else than the queue wrote, so claims fail: priority',
         ),
@@ -225,6 +229,13 @@ async def test_group_whose_head_has_no_turn(client: redis.asyncio.Redis, queue: 
     assert brief(await why(queue, one)) == brief(await why(queue, other)) == [('broken', text)]
 
 
+async def test_group_whose_head_is_spoilt(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    one, other = [await queue.enqueue(1, group='acme') for _ in range(2)]
+    await client.hset(f'{queue.keys["task"]}:{one}', 'status', 'x')
+    text = 'the task of the group whose turn is next is lost or spoilt, and stands before it'
+    assert brief(await why(queue, other)) == [('broken', text)]
+
+
 async def test_keys_that_claims_read_past_are_no_reason(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     task_id = await queue.enqueue(1, group='acme')
     for name in ('limits', 'probes', 'dead'):
@@ -238,11 +249,13 @@ async def test_keys_that_claims_read_past_are_no_reason(client: redis.asyncio.Re
 async def test_turns_that_were_lost_are_found_again_by_the_claim(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     ids = [await queue.enqueue(1, group=f'g{number}') for number in range(5)]
     await client.delete(queue.keys['turns'])
-    counts: dict[str, int | None] = {}
     for task_id in ids:
-        counts[task_id] = next((one.count for one in await why(queue, task_id) if one.code == 'behind'), 0)
-    given = [await claim(client, queue) for _ in ids]
-    assert [counts[str(task_id)] for task_id in given] == [0, 1, 2, 3, 4]
+        assert brief(await why(queue, task_id))[0] == ('behind', 'perhaps other tasks go first, 4 at the most')
+    for task_id in ids[1:]:
+        await queue.cancel(task_id)
+    await client.delete(queue.keys['turns'])
+    assert [found.code for found in await why(queue, ids[0])] == ['no-worker']
+    assert await claim(client, queue) == ids[0]
 
 
 # Names and servers

@@ -91,10 +91,8 @@ class _Counting:
         else:
             # All groups in `turns` have a turn before this one has its second, and each of its later ones.
             low = own + (others if self.simple else max(0, self.going - 1))
-            high = self.others if group.rate else at + own + own * others
-        low, high = min(low, max(0, self.grouped - 1)), min(high, max(0, self.grouped - 1))
-        if own and group.rate:
-            high = self.others
+            high = at + own + own * others
+        high = self.others if own and group.rate else max(low, min(high, self.grouped - 1))
         bit = seen.count('bit')
         return self.between(
             self.urgent + low + min(self.plain, low + bit),

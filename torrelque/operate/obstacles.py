@@ -141,10 +141,10 @@ def _in_words(ahead: Ahead, blocked: bool) -> str:
         return f'{least:,} {_tasks(least)} with a priority {_go(least)} first'
     if least == most:
         text = f'{least:,} {_tasks(least)} {_go(least)} first'
-    elif not ahead.known:
-        text = f'more than {least:,} tasks go first'
     elif not least:
         text = f'perhaps other tasks go first, {most:,} at the most'
+    elif not ahead.known:
+        text = f'more than {least:,} tasks go first'
     else:
         text = f'from {least:,} to {most:,} tasks go first'
     parts = [f'{ahead.urgent:,} with a priority'] if ahead.urgent else []

@@ -1,5 +1,8 @@
 """Reasons that lie in a task itself: its state, its place, its time."""
 
+import math
+from typing import Any
+
 from torrelque import TorrelqueTaskStatus as Status
 
 from . import remedies
@@ -49,8 +52,12 @@ def of_state(seen: Seen, crew: Crew) -> list[Reason]:
         text = f'it is dead after {attempts(seen.attempts)}'
         command = remedies.command(seen.queue, 'redrive', seen.id)
         return [Reason('dead', text, since=seen.told('died'), count=seen.attempts, error=seen.error, command=command)]
+    if status == Status.PENDING and _is_no_number(seen.state.get('timeout')):
+        return [broken(seen, 'its state cannot be read: the length of its leases is no number, so claims fail')]
     if status == Status.PENDING and not _is_lost(seen):
         return []
+    if status == Status.PENDING and seen.raw.get('head_lost') and _is_in_group(seen):
+        return [broken(seen, 'the task of the group whose turn is next is lost or spoilt, and stands before it')]
     if status == Status.PENDING and seen.group is not None and _is_in_group(seen):
         return [broken(seen, 'the next task of the group has no turn, so no claim comes to it')]
     return [broken(seen, f'it stands nowhere: it is {status.name.lower()}, and not in the place of such tasks')]
@@ -139,6 +146,14 @@ def _names(holder: Holder) -> tuple[str, ...]:
     return () if holder.worker is None else (holder.worker,)
 
 
+def _is_no_number(data: Any) -> bool:
+    """Whether the core reads this as what C knows as no number; what it cannot read at all has a default there."""
+    try:
+        return data is not None and math.isnan(float(data))
+    except ValueError:
+        return False
+
+
 def _is_in_group(seen: Seen) -> bool:
     return seen.group is not None and (seen.group.head == seen.id or seen.raw['member'] is not None)
 
@@ -146,8 +161,9 @@ def _is_in_group(seen: Seen) -> bool:
 def _is_lost(seen: Seen) -> bool:
     """Whether a pending task is in none of the places that it might be in, as far as was looked."""
     if seen.group is not None:
-        lost_turn = may_go_on(seen) and seen.raw['at'] is None and seen.count('turns') <= RIGHT + LEFT
-        return not _is_in_group(seen) or lost_turn
+        met = seen.raw.get('at') is not None or seen.count('turns') > RIGHT + LEFT or seen.raw.get('lost')
+        lost_turn = may_go_on(seen) and not met
+        return not _is_in_group(seen) or lost_turn or bool(seen.raw.get('head_lost'))
     if seen.state.get('order') is not None:
         return seen.raw['at'] is None
     return bool(seen.raw['hole']) or seen.raw['at'] is None and seen.count('plain') <= RIGHT + LEFT

@@ -217,8 +217,8 @@ EXPLAINING = (
         'others::groups_that_cannot_go_do_not_count', PROOF,
     ),
     look(
-        'lost-turns', 'heads are not in the order in which claims find them where turns are lost',
-        'for j = 2, #items, 2 do', 'for j = #items, 2, -2 do',
+        'lost-turns', 'a head is told to have no turn where the next claim finds all turns again',
+        "tell('lost', lost_turns)", "tell('lost', false)",
         'turns_that_were_lost_are_found_again_by_the_claim',
     ),
     look(

@@ -100,7 +100,7 @@ end
 
 local function tell_group(group, it)
   tell('group', group)
-  tell('slots', it.slots == it.slots and it.slots or 0)
+  tell('slots', it.slots == it.slots and math.max(-2 ^ 53, math.min(2 ^ 53, it.slots)) or 0)
   tell('limit', string.format('%.17g', it.limit))
   tell('own_limit', it.own_limit)
   tell('starts', it.rate and string.format('%.17g', it.rate[1]))
@@ -216,6 +216,11 @@ local function order_of(one)
   return tonumber(type(found) == 'string' and found or nil) or 0
 end
 
+local function group_of(one)
+  local found = redis.pcall('HGET', state .. one, 'group')
+  return type(found) == 'string' and found
+end
+
 local asked = id == '' and name ~= '' and view(name)
 if asked then
   local next = look('ZRANGE', 'group:' .. name, 0, 0, 'WITHSCORES') or {}
@@ -278,6 +283,10 @@ local function tell_of_member(group, order)
   tell_group(group, it)
   tell('member', member)
   tell('rated', look('ZSCORE', 'rated', group))
+  if it.head and it.head ~= id then
+    local status = redis.pcall('HGET', state .. it.head, 'status')
+    tell('head_lost', status ~= PENDING)
+  end
   order = tonumber(member or nil) or order or 0
   local index = count('ZCOUNT', key, '-inf', string.format('(%.17g', order))
   index = index + (it.head and it.head ~= id and order_of(it.head) < order and 1 or 0)
@@ -285,22 +294,22 @@ local function tell_of_member(group, order)
   if not it.head or it.shut or it.dry or it.slots > it.limit then
     return
   end
-  local at, heads = nil, nil
-  if lost_turns then
-    heads = next_heads(0)
-    for j = 1, #heads do
-      at = at or heads[j] == it.head and j - 1
-    end
-  else
-    at = place_in('turns', turns, it.head)
-  end
+  -- Where `turns` is lost the order in which the next claim finds the heads is nobody's.
+  local at = lost_turns and headed == 1 and 0 or not lost_turns and place_in('turns', turns, it.head)
   tell('at', at)
   if not simple then
     try(index == 0 and at or turns)
+    tell('lost', lost_turns)
   end
 end
 
 if known and known[1] == PENDING then
+  local next = next_heads(1)[1]
+  local owner = next and (group_of(next) or look('HGET', 'holders', next))
+  if owner then
+    -- Where this key holds something else the next claim fails, whatever it is for.
+    look('ZCARD', 'group:' .. owner)
+  end
   local order = tonumber(known[9] or nil)
   if known[10] then
     tell_of_member(known[10], order)
