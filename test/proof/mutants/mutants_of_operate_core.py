@@ -150,11 +150,15 @@ TIMES = (
         ('ready::test_a_task_that_is_not_delayed_is_not_due',),
     ),
     Mutant(
-        'state-by-two-calls', BEYOND, 'the time of a delayed task is asked for by a call of its own',
-        (client('protocol/steps', '    state = read_state(values, calls.serialiser, task_id)\n',
-                "    yield None, ['ZSCORE', calls.keys['delayed'], task_id]\n"
-                '    state = read_state(values, calls.serialiser, task_id)\n'),),
-        ('ready::test_a_state_is_read_by_one_call',),
+        'time-of-every-task', BEYOND, 'the time of a task that is not delayed is asked for as well',
+        (client('protocol/steps', 'if not isinstance(values, list) or values[:1] != [_DELAYED]:',
+                'if not isinstance(values, list) or values[:1] == [None]:'),),
+        ('ready::test_only_the_state_of_a_delayed_task_takes_a_second_call',),
+    ),
+    Mutant(
+        'time-of-no-task', BEYOND, 'the time of a delayed task is not asked for',
+        (client('protocol/steps', 'if not isinstance(values, list) or values[:1] != [_DELAYED]:', 'if True:'),),
+        ('ready::test_a_watch_tells_it_as_well',),
     ),
 )  # fmt: skip
 
