@@ -143,12 +143,17 @@ async def book(n: int) -> None: ...
 """
 
 
+def begin_anew() -> None:
+    """Have the module imported again, as it is by a command in a process of its own."""
+    sys.modules.pop('shop_of_test', None)
+
+
 @pytest.fixture
 def shop(queue: Torrelque, command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The target of an app with a function in a queue of its own."""
     (tmp_path / 'shop_of_test.py').write_text(SHOP.format(queue=queue.name, other=f'{queue.name}-other'))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, 'shop_of_test', raising=False)
+    begin_anew()
     # The queue that is meant is that of the app.
     monkeypatch.delenv('TORRELQUE_QUEUE')
     return 'shop_of_test:app'
@@ -164,9 +169,11 @@ async def test_an_app_enqueues_calls_as_its_own_code_would(shop: str, queue: Tor
         assert task == {'task': 'shop_of_test.send', 'args': ['joe@doe.com'], 'kwargs': {'copies': 2}}
         assert (await other.get_task_state(task_id)).group == 'mails'
         assert await recorded(other) == [('enqueue', f'task {task_id}, a call of shop_of_test.send', 1)]
+        begin_anew()
         await command(*words, '--args', '["joe@doe.com"]', '-q', queue.name, '--id', 'mine')
         assert (await queue.dequeue(timeout=60))[0] == 'mine'
         assert (await other.get_queue_stats()).pending == 0
+    begin_anew()
     await command('enqueue', '--task', 'shop_of_test.book', '--args', '[1]', '--app', shop)
     assert (await queue.get_group_stats('fifo:orders')).waiting == 1
 
@@ -180,6 +187,7 @@ async def test_an_app_refuses_calls_that_do_not_fit(shop: str, queue: Torrelque,
         ('--task', 'shop_of_test.book', '--args', '[1]', '--group', 'x'): 'ordered queue',
         ('1',): 'name one of',
     }.items():
+        begin_anew()
         answer = await command('enqueue', *words, '--app', shop, code=2)
         assert answer.out == '' and said in answer.err
     assert (await queue.get_queue_stats()).tasks == 0

@@ -281,8 +281,8 @@ def hearts(monkeypatch: pytest.MonkeyPatch) -> list[WorkerView]:
 async def test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody(
     queue: Torrelque, client: redis.asyncio.Redis, hearts: list[WorkerView]
 ) -> None:
-    [held, lost, alone, fresh] = await queue.enqueue_many(range(4), task_timeout=200)
-    await queue.dequeue_many(4)
+    [held, lost, alone, fresh, young] = await queue.enqueue_many(range(5), task_timeout=200)
+    await queue.dequeue_many(5)
     now = (await Operator(queue).overview()).server_time
     # Its lease was not renewed for more than half of its length.
     await client.zadd(queue.keys['working'], dict.fromkeys([held, lost, alone], (now + 90) * 1000))
@@ -291,13 +291,14 @@ async def test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody(
     def running(task_id: str, name: str = queue.name) -> RunningView:
         return RunningView(task_id, name, 'f', None, 1, 1.0)
 
-    gone = replace(WORKER, name='gone', state='lost', running=(running(lost), running(alone, 'another')))
+    had = running(lost), running(young), running(alone, 'another')
+    gone = replace(WORKER, name='gone', state='lost', running=had)
     hearts[:] = [replace(WORKER, running=(running(held),)), gone]
     told = {task.id: task.worker for task in await walked(queue, 'working')}
-    assert told == {held: 'w', lost: 'gone', alone: None, fresh: None}
-    assert {task.id for task in await walked(queue, 'orphaned')} == {lost, alone}
+    assert told == {held: 'w', lost: 'gone', alone: None, fresh: None, young: 'gone'}
+    assert {task.id for task in await walked(queue, 'orphaned')} == {lost, alone, young}
     page = await Operator(queue).page('orphaned')
-    assert ({task.id for task in page.tasks}, page.total) == ({lost, alone}, 4)
+    assert ({task.id for task in page.tasks}, page.total) == ({lost, alone, young}, 5)
     assert (await Operator(queue).task(held)).worker == 'w'
     # A worker that was lost before the task was handed out does not have it.
     hearts[:] = [replace(gone, seen=now - 1000)]

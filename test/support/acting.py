@@ -71,11 +71,11 @@ def _carry_out(words: Sequence[str]) -> int:
 
 
 async def bury_all(queue: Torrelque, tasks: Sequence[Any], error: str = 'KeyError: 1', **options: Any) -> list[str]:
-    """Have tasks die; their ids, in order."""
-    ids = [await queue.enqueue(task, **options) for task in tasks]
+    """Have tasks die, in a queue that has no others that wait; their ids, in order."""
+    ids = [str(await queue.enqueue(task, **options)) for task in tasks]
     for task_id, _ in await queue.dequeue_many(len(ids), timeout=60):
-        assert await queue.bury(task_id, error=error)
-    return [str(task_id) for task_id in ids]
+        assert task_id in ids and await queue.bury(task_id, error=error)
+    return ids
 
 
 async def recorded(queue: Torrelque) -> list[tuple[str, str, int]]:

@@ -4,76 +4,47 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import shlex
 from typing import Any
 
 import redis.asyncio
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueLimit
+from torrelque.cli.amounts import KEEP
+from torrelque.cli.parser import make_parser
 from torrelque.protocol.transition import Transition
-
-
-def _rate(text: str) -> tuple[int, float]:
-    match = re.fullmatch(r'(\d+)/(\d+(?:\.\d+)?(?:e[+-]?\d+)?)s', text)
-    assert match is not None, text
-    return int(match[1]), float(match[2])
-
-
-def parser() -> argparse.ArgumentParser:
-    """The grammar of the commands that a reason may tell, as far as they are told."""
-    whole = argparse.ArgumentParser('torrelque', allow_abbrev=False)
-    verbs = whole.add_subparsers(dest='verb', required=True)
-
-    def verb(name: str, *, operand: str | None = None, group: bool = False) -> argparse.ArgumentParser:
-        one = verbs.add_parser(name, allow_abbrev=False)
-        if operand is not None:
-            one.add_argument('operand', metavar=operand)
-        if group:
-            one.add_argument('--group')
-        one.add_argument('-q', dest='queue', required=True)
-        return one
-
-    for name in ('redrive', 'requeue'):
-        verb(name, operand='ID')
-    for name in ('pause', 'resume', 'why'):
-        verb(name, group=True)
-    for name in ('sweep', 'doctor'):
-        verb(name)
-    limit = verb('limit', operand='GROUP')
-    limit.add_argument('--concurrency', type=int)
-    limit.add_argument('--rate', type=_rate)
-    return whole
 
 
 def parse(line: str) -> argparse.Namespace:
     """The words of a command line as a shell makes them, then as the command reads them."""
     first, *words = shlex.split(line)
     assert first == 'torrelque', line
-    return parser().parse_args(words)
+    return make_parser().parse_args(words)
+
+
+def _set(given: Any, now: Any) -> Any:
+    """What a limit is from now on; what nothing is said of stays as it is."""
+    return now if given is KEEP else given
 
 
 async def obey(queue: Torrelque, line: str) -> None:
-    """Carry a command line out.  One that only tells something is an error."""
+    """Carry a command line out, by verbs of the core.  One that only tells something is an error."""
     found = parse(line)
-    assert found.queue == queue.name
-    if found.verb == 'redrive':
-        assert await queue.redrive(found.operand) == 1
-    elif found.verb == 'requeue':
-        assert await queue.requeue(found.operand)
-    elif found.verb == 'resume':
+    assert found.queue == [queue.name]
+    verb = found.command.name
+    if verb == 'redrive':
+        assert await queue.redrive(*found.ids) == 1
+    elif verb == 'requeue':
+        [task_id] = found.ids
+        assert await queue.requeue(task_id)
+    elif verb == 'resume':
         assert await queue.resume(found.group)
-    elif found.verb == 'sweep':
+    elif verb == 'sweep':
         await queue.sweep()
-    elif found.verb == 'limit':
-        # A limit that is not named stays as it is.
-        own = (await queue.get_limits()).get(found.operand)
-        concurrency, rate = (own.concurrency, own.rate) if own else (None, None)
-        await queue.set_limit(
-            found.operand,
-            concurrency=concurrency if found.concurrency is None else found.concurrency,
-            rate=rate if found.rate is None else found.rate,
-        )
+    elif verb == 'limit':
+        own = (await queue.get_limits()).get(found.group, TorrelqueLimit(None, None))
+        concurrency, rate = _set(found.concurrency, own.concurrency), _set(found.rate, own.rate)
+        await queue.set_limit(found.group, concurrency=concurrency, rate=rate)
     else:
         raise AssertionError(f'nothing is done by: {line}')
 

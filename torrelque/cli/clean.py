@@ -25,6 +25,16 @@ def _hidden(match: re.Match[str]) -> str:
     return f'{query}***' if query else f'{server or other}***@'
 
 
+def as_text(word: str) -> str:
+    """A word of the command line, or of the environment: what is UTF-8 is read so, whatever the locale."""
+    if word.isascii():
+        return word
+    try:
+        return word.encode('utf-8', 'surrogateescape').decode()
+    except UnicodeError:
+        return word
+
+
 def visible(text: str) -> str:
     """One line: control characters, ends of lines, marks of direction and the like stand there as Python escapes."""
     if text.isprintable():

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 from .acting import ACTING
 from .asking import ASKING
-from .clean import shown
+from .clean import as_text, shown
 from .command import Command
 from .failure import Exit, Failure
 from .filters import TIMES
@@ -115,7 +115,7 @@ def _let_go(stream: TextIO) -> None:
 def _joined(words: Sequence[str]) -> list[str]:
     """The words, with an instant such as ``-2h`` joined to its option: argparse would take it for an option."""
     found: list[str] = []
-    for word in words:
+    for word in map(as_text, words):
         if found and found[-1] in TIMES and re.fullmatch(r'-[\d.]+[smhd]?', word):
             found[-1] += f'={word}'
         else:

@@ -20,6 +20,9 @@ LABELS = {
 }  # fmt: skip
 """What a command is for, by the reason that it is told with."""
 
+LOOKING = tuple(f'torrelque {name}' for name in ('why', 'show', 'workers', 'groups', 'errors', 'tasks', 'doctor'))
+"""Beginnings of commands that change nothing."""
+
 
 def why(found: argparse.Namespace) -> int:
     """Carry the command out; its exit code."""
@@ -93,7 +96,14 @@ def write(session: Session, reasons: Sequence[Reason], now: float, queue: str | 
         if reason.command is not None and reason.command not in told:
             told.add(reason.command)
             command = session.command(reason.command, queue)
-            out.line(f'{indent}  {LABELS.get(reason.code, "To change it")}:  {command}')
+            out.line(f'{indent}  {label_of(reason)}:  {command}')
+
+
+def label_of(reason: Reason) -> str:
+    """What the command of a reason is for."""
+    if reason.command is not None and reason.command.startswith(LOOKING):
+        return 'To see more'
+    return LABELS.get(reason.code, 'To change it')
 
 
 def _until(out: Out, reason: Reason, now: float) -> str:

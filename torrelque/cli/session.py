@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .clean import shown, without_secrets
+from .clean import as_text, shown, without_secrets
 from .failure import Exit, Failure
 from .out import Out
 
@@ -155,7 +155,7 @@ def _failing() -> Iterator[None]:
         raise Failure(str(exc), Exit.ILL) from exc
     except (TorrelqueServerError, redis.exceptions.AuthenticationError, redis.exceptions.ResponseError) as exc:
         raise Failure(f'the server refuses it: {exc}', Exit.REFUSED) from exc
-    except (TorrelqueConnectionError, redis.exceptions.RedisError, ConnectionError) as exc:
+    except _away(TorrelqueConnectionError, ConnectionError) as exc:
         raise Failure(f'the server cannot be reached: {exc}', Exit.AWAY) from exc
     except (TorrelqueTypeError, TorrelqueValueError) as exc:
         raise Failure(str(exc), Exit.USAGE) from exc
@@ -235,8 +235,7 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
     names = [*dict.fromkeys(found.queue or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
-            names = names or await _names_known(client, several)
-            queues = [Torrelque(client, queue=name) for name in names]
+            queues = [Torrelque(client, queue=name) for name in names] or await _queues_known(client, several)
         else:
             queues = _queues_of_app(found, names)
         for queue in queues:
@@ -273,35 +272,46 @@ async def _check_reached(client: Any) -> None:
 
     try:
         await asyncio.wait_for(client.ping(), CONNECTING)
-    except redis.exceptions.AuthenticationError as exc:
-        raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
     except redis.exceptions.ResponseError:
         pass  # a user who may not ping has reached the server all the same
     except redis.asyncio.sentinel.MasterNotFoundError as exc:
         # The error itself has the Sentinels with all their arguments.
         raise Failure(f'{describe(client)} cannot be reached: its Sentinels name no primary', Exit.AWAY) from exc
-    except (redis.exceptions.RedisError, asyncio.TimeoutError, OSError) as exc:
+    except _away(asyncio.TimeoutError, OSError) as exc:
+        # Of a unix socket, and of a Cluster, the refusal is the cause of another error.
+        if any(isinstance(one, redis.exceptions.AuthenticationError) for one in (exc, exc.__cause__)):
+            raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
         reason = str(exc) or f'no answer in {CONNECTING:g} s'
         raise Failure(f'{describe(client)} cannot be reached: {reason}', Exit.AWAY) from exc
 
 
-def _names_of_environment() -> list[str]:
-    return [name for name in os.environ.get('TORRELQUE_QUEUE', '').split(',') if name]
-
-
-async def _names_known(client: Any, several: bool) -> list[str]:
+def _away(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """The errors of the client library, of which that of a Cluster is not one, and others."""
     import redis.exceptions
 
+    return redis.exceptions.RedisError, redis.exceptions.RedisClusterException, *more
+
+
+def _names_of_environment() -> list[str]:
+    return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
+
+
+async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
+    """The only queue that is known, or all of them."""
+    from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
     from torrelque.operate import known
 
-    try:
-        names = [queue.name for queue in await known(client)]
-    except redis.exceptions.ResponseError:
-        names = []
-    if len(names) == 1 or several and names:
-        return names
-    if names:
-        raise Failure(f'name the queue with -q; known are {", ".join(names)}')
+    queues = []
+    # A user who may not read the names says which queue is meant.
+    with contextlib.suppress(TorrelqueServerError):
+        for one in await known(client):
+            # Whoever writes to the registry may have put anything there.
+            with contextlib.suppress(TorrelqueValueError):
+                queues.append(Torrelque(client, queue=one.name))
+    if len(queues) == 1 or several and queues:
+        return queues
+    if queues:
+        raise Failure(f'name the queue with -q; known are {", ".join(queue.name for queue in queues)}')
     raise Failure(
         'name the queue with -q: none is known here. Names are noted by workers with a heartbeat and by this command; '
         "'torrelque queues --scan' looks for keys"

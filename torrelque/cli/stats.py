@@ -14,10 +14,10 @@ from .session import Session, answer
 from .tables import Cell
 
 COLUMNS = (
-    Column('QUEUE', whole=True), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=3),
-    Column('WORKING', True, rank=1), Column('DELAYED', True, rank=4), Column('DEAD', True),
-    Column('WORKERS', True, rank=5), Column('BUSY', True, rank=2), Column('DONE/MIN', True, rank=6),
-    Column('FAILED', True, rank=7),
+    Column('QUEUE', whole=True), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
+    Column('WORKING', True, rank=1), Column('DELAYED', True, rank=6), Column('DEAD', True),
+    Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4), Column('DONE/MIN', True, rank=2),
+    Column('FAILED', True, rank=3),
 )  # fmt: skip
 HISTORY = (
     Column('FROM', whole=True), Column('DONE', True), Column('FAILED', True), Column('DEAD', True, rank=3),

@@ -19,7 +19,7 @@ class Ahead:
     own: int
     """Tasks of its own group among them."""
     urgent: int
-    """Tasks of a higher priority among them, where it has no group."""
+    """Tasks with a priority and without a group among them."""
     known: bool
     """Whether the place of the task was met, so that the bounds tell something."""
 
@@ -100,6 +100,7 @@ class _Counting:
             self.urgent + low + min(self.plain, low + bit),
             self.urgent + high + min(self.plain, high + bit),
             own,
+            self.urgent,
         )
 
 

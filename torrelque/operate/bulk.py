@@ -1,20 +1,123 @@
-"""Bulk acts: what is done to all tasks of a selection, slowly enough for the server to serve others."""
+"""Bulk acts: what is done to all tasks of a selection, slowly enough for the server to serve others.
 
-from collections.abc import AsyncIterator, Callable
+A walk looks at the tasks of a place, 250 at a time, and those that are selected are acted on by the verbs of the queue,
+each of which is repeated when its reply is lost, and done once.  Nothing is kept between two steps but counts.  So an
+act may end at any moment: what is done is done, and the same act finds the rest.
+"""
 
-from torrelque import Torrelque
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from .selection import Selection
+from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque.protocol import check
+
+from . import pages
+from .pace import Pace
+from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
+from .verbs import VERBS, Done, judge
+
+T = TypeVar('T')
+
+CALL = 250
+"""Tasks of one step at the most."""
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+"""Where tasks are that are not final."""
+SCORED = ('dead', 'working')
+"""Places that are one sorted set."""
+PAYLOAD = 1_000_000
+"""Bytes of the payloads that are read with others, where a text is looked for; longer ones are read one by one."""
+REPORT = 1.0
+"""s from one report to the next, at the most."""
+SETTLE = 2.0
+"""s for which the step that is on its way is waited for when the act is cancelled, so that it counts."""
 
 
-def select(queue: Torrelque, selection: Selection, payload: int) -> AsyncIterator[list[TaskView]]:
-    """The tasks of a selection, as a walk finds them."""
-    raise NotImplementedError
+# What is selected
+
+
+async def select(queue: Torrelque, selection: Selection, payload: int) -> AsyncIterator[list[TaskView]]:
+    """The tasks of a selection, as a walk finds them; of payloads up to so many bytes.
+
+    :raises TorrelqueError: the selection cannot be meant; nothing was sent.
+    """
+    check_selection(selection)
+    places = EVERYWHERE if selection.status is None else (selection.status,)
+    async for _, found in _scan(queue, selection, places, await server_time(queue), payload):
+        if found:
+            yield found
+
+
+async def server_time(queue: Torrelque) -> float:
+    """The time of the queue's server (s)."""
+    seconds, fraction = await queue.command('TIME')
+    return int(seconds) + int(fraction) / 1e6
+
+
+async def _scan(
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int
+) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
+    """How many tasks were looked at, and those of them that are selected, again and again."""
+    matches = selection.matcher(now)
+    text = selection.text is not None
+    room = max(payload, PAYLOAD) if text else payload
+    async for tasks in _tasks(queue, selection, places, now, room):
+        if text:
+            tasks = [await _whole(queue, task, room) for task in tasks]
+        found = [task for task in tasks if matches(task)]
+        yield len(tasks), found if room == payload else [_without(task, payload) for task in found]
+
+
+async def _tasks(
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int
+) -> AsyncIterator[list[TaskView]]:
+    if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
+        ids = list(dict.fromkeys(map(str, selection.ids)))
+        for start in range(0, len(ids), CALL):
+            yield await pages.read_tasks(queue, ids[start : start + CALL], room)
+        return
+    oldest, newest = selection.since(now)
+    for place in places:
+        # In other places a task's score is no instant since when it is there.
+        timed = place == 'dead'
+        async for tasks in pages.walk(
+            queue,
+            place,
+            room,
+            since=_finite(oldest) if timed else None,
+            until=_finite(newest) if timed else None,
+            group=exact_name(selection.group),
+            function=selection.function is not None,
+        ):
+            yield tasks
+
+
+def _finite(instant: float) -> float | None:
+    return instant if math.isfinite(instant) else None
+
+
+async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
+    """A task with its payload, where that is longer than what is read with others."""
+    if task.raw is not None or task.size is None or task.size <= room:
+        return task
+    [found] = await pages.read_tasks(queue, [task.id], task.size)
+    return replace(task, raw=found.raw)
+
+
+def _without(task: TaskView, payload: int) -> TaskView:
+    return task if task.size is None or task.size <= payload else replace(task, payload=None, raw=None)
+
+
+# What is done
 
 
 async def act(
-    queue: Torrelque,
+    queue: Torrelque | Sequence[Torrelque],
     name: str,
     selection: Selection,
     *,
@@ -23,7 +126,234 @@ async def act(
     rate: float | None = None,
     paced: bool = True,
     dry_run: bool = False,
-    on_progress: Callable[[Outcome], None] | None = None,
+    on_progress: Callable[[Outcome], Any] | None = None,
+    counts: Counter[str] | None = None,
 ) -> Outcome:
-    """Carry an act out: 'redrive', 'cancel', 'requeue' or 'bury'."""
-    raise NotImplementedError
+    """Carry an act out: 'redrive', 'cancel', 'requeue' or 'bury'; on several queues one after the other.
+
+    :param error: why tasks are buried.
+    :param limit: tasks at the most that are changed, over all queues.
+    :param rate: tasks a second, evenly; what was missed is made up for half a second at the most.
+    :param paced: whether to wait, after each step, three times as long as it took.
+    :param dry_run: only count; where nothing but a place and an age is given, without a look at each task.
+    :param on_progress: is called with the `Outcome` so far after each step, and each second.
+    :param counts: is told how many tasks of each queue were changed, as it goes on.
+    :raises TorrelqueError: an option, or the selection, cannot be meant: nothing was sent.  Or the server refused, or
+        was away for some ten seconds: what was done till then was told of by ``on_progress``.
+
+    When it is cancelled, the step that is on its way is waited for, two seconds at the most, and is told of as well.
+    """
+    queues = (queue,) if isinstance(queue, Torrelque) else tuple(queue)
+    places = _check_places(name, selection)
+    if check.check_error(error) and name != 'bury':
+        raise TorrelqueTypeError(f'an error is given to bury tasks, not to {name} them')
+    if limit is not None:
+        check.check_count(limit, 'limit')
+    check.check_flag(paced, 'paced')
+    check.check_flag(dry_run, 'dry_run')
+    if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
+        raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
+    run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts)
+    return await run.carry_out(selection, places)
+
+
+def _check_places(name: str, selection: Selection) -> Sequence[str]:
+    """Where the tasks of an act are."""
+    if name not in VERBS:
+        raise TorrelqueValueError(f'there is no act {name!r}: {", ".join(VERBS)}')
+    verb = VERBS[name]
+    status = check_selection(selection).status
+    if status is None:
+        return verb.places
+    if status not in verb.statuses:
+        raise TorrelqueValueError(f'{name} is for tasks that are {" or ".join(verb.statuses)}, not for {status} ones')
+    return (status,)
+
+
+class _Run:
+    """An act on its way."""
+
+    def __init__(
+        self,
+        queues: Sequence[Torrelque],
+        name: str,
+        error: str | None,
+        limit: int | None,
+        pace: Pace,
+        dry_run: bool,
+        on_progress: Callable[[Outcome], Any] | None,
+        counts: Counter[str] | None,
+    ) -> None:
+        self._queues = queues
+        self._name = name
+        self._error = error
+        self._limit = limit
+        self._pace = pace
+        self._dry_run = dry_run
+        self._on_progress = on_progress
+        self._counts = Counter[str]() if counts is None else counts
+        self._began = time.monotonic()
+        self._seen = self._matched = self._done = 0
+        self._refused: Counter[str] = Counter()
+
+    async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
+        """All steps of all queues."""
+        left = selection
+        # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
+        starts = [await self._start(queue, selection) for queue in self._queues]
+        for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
+            its = left
+            if selection.ids is not None and number < len(self._queues) - 1:
+                its, left = await self._split(queue, left)
+            if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
+                await self._count(queue, its, places[0], now, until)
+            elif its.ids is None or its.ids:
+                await self._go_through(queue, its, places, now, until)
+            if self._limit_is_reached() or left.ids is not None and not left.ids:
+                break
+        return self._outcome(finished=not self._limit_is_reached())
+
+    async def _start(self, queue: Torrelque, selection: Selection) -> tuple[float, float]:
+        """The server's time, and until when a task must have died to be redriven, or anything else.
+
+        Else those that die again meanwhile would be brought back in a circle.  After a clock was set back there are
+        tasks that have died in its future; they are dead as well.
+        """
+        now = await server_time(queue)
+        if self._name != 'redrive' or selection.ids is not None:
+            return now, math.inf
+        words = await queue.command('ZREVRANGE', queue.keys['dead'], 0, 0, 'WITHSCORES')
+        # RESP3 has a pair for each member, RESP2 all in a row.
+        newest = words[0] if words and isinstance(words[0], list) else words
+        return now, max(now, float(newest[1]) / 1000 if newest else now)
+
+    async def _split(self, queue: Torrelque, selection: Selection) -> tuple[Selection, Selection]:
+        """The selection of the ids that a queue knows, and that of the others."""
+        ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
+        for start in range(0, len(ids), CALL):
+            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0)
+            known |= {task.id for task in tasks if task.status is not None or task.broken}
+        its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
+        return replace(selection, ids=its), replace(selection, ids=others)
+
+    async def _count(self, queue: Torrelque, selection: Selection, place: str, now: float, until: float) -> None:
+        """Count all tasks of a place, or those that died in a time, without looking at each."""
+        oldest, newest = selection.since(now)
+        bounds = f'{oldest * 1000:.17g}', f'{min(newest, until) * 1000:.17g}'
+        count = int(await queue.command('ZCOUNT', queue.keys[place], *bounds))
+        self._seen += count
+        self._matched += count if self._limit is None else min(count, self._limit - self._matched)
+
+    async def _go_through(
+        self, queue: Torrelque, selection: Selection, places: Sequence[str], now: float, until: float
+    ) -> None:
+        if selection.older is None and until == now:
+            # The walk then ends there, too.
+            selection = replace(selection, older=0)
+        scan = _scan(queue, selection, places, now, 0)
+        try:
+            while not self._limit_is_reached():
+                self._pace.begin()
+                step = await self._watched(_next(scan))
+                if step is None:
+                    break
+                seen, found = step
+                self._seen += seen
+                await self._act_on(queue, [task for task in found if task.died is None or task.died <= until])
+                self._report()
+                await self._sleep(self._pace.rest())
+        finally:
+            await scan.aclose()
+
+    async def _act_on(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+        """Act on some tasks, in portions as small as the rate wants."""
+        start = 0
+        while start < len(tasks) and not self._limit_is_reached():
+            most = min(CALL, self._pace.portion)
+            if self._limit is not None:
+                most = min(most, self._limit - (self._matched if self._dry_run else self._done))
+            some = tasks[start : start + most]
+            start += len(some)
+            fit = []
+            for task in some:
+                if refusal := judge(self._name, task):
+                    self._refused[refusal] += 1
+                else:
+                    fit.append(task.id)
+            self._matched += len(some)
+            if fit and not self._dry_run:
+                await self._sleep(self._pace.due())
+                await self._watched(self._do(queue, fit), SETTLE)
+                self._pace.sent(len(fit))
+
+    async def _do(self, queue: Torrelque, ids: Sequence[str]) -> None:
+        done: Done = await VERBS[self._name].call(queue, ids, self._error)
+        self._done += done.changed
+        self._counts[queue.name] += done.changed
+        self._refused.update(done.refused)
+        self._report()
+        if done.failure is not None:
+            raise done.failure
+
+    def _limit_is_reached(self) -> bool:
+        return self._limit is not None and (self._matched if self._dry_run else self._done) >= self._limit
+
+    # Waiting
+
+    async def _watched(self, call: Awaitable[T], settle: float = 0.0) -> T:
+        """Wait for a call, and report each second meanwhile; where that ends early, for so long (s) for what it does.
+        """
+        task = asyncio.ensure_future(call)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=REPORT)
+                if not task.done():
+                    self._report()
+        finally:
+            if settle and not task.done():
+                await asyncio.wait({task}, timeout=settle)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            if not task.cancelled():
+                # Whoever has ended the act hears of that, and not of what the call came to.
+                task.exception()
+        return task.result()
+
+    async def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, REPORT))
+            if left > REPORT:
+                self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._outcome())
+
+    def _outcome(self, *, finished: bool = False) -> Outcome:
+        return Outcome(
+            act=self._name,
+            queue=', '.join(queue.name for queue in self._queues),
+            seen=self._seen,
+            matched=self._matched,
+            done=self._done,
+            refused=tuple(self._refused.most_common()),
+            dry_run=self._dry_run,
+            finished=finished,
+            took=time.monotonic() - self._began,
+        )
+
+
+def _is_bound_by_time(selection: Selection, place: str) -> bool:
+    """Whether a selection says no more of tasks than where they are, and since when they are dead."""
+    if place == 'dead':
+        selection = replace(selection, older=None, newer=None)
+    return replace(selection, status=None) == Selection() and selection.status != 'orphaned'
+
+
+async def _next(scan: AsyncIterator[T]) -> T | None:
+    try:
+        return await scan.__anext__()
+    except StopAsyncIteration:
+        return None

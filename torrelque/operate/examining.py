@@ -2,8 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from torrelque import Torrelque, TorrelqueServerError
 from torrelque.worker.version import version
@@ -13,7 +12,7 @@ from .asking import ask
 from .overview import Figures, read_figures
 from .reading import instant_of, text_of
 from .server import REFUSED, Note, look_at_server
-from .values import Finding
+from .values import Finding, WorkerView
 
 LEVELS = ('error', 'warning', 'note', 'ok')
 TYPES = {
@@ -74,7 +73,7 @@ def _shown(names: Sequence[str]) -> str:
 # Keys
 
 
-async def _types(queue: Torrelque, figures: Figures) -> Any:
+async def _types(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     words = await ask(queue, 'types', *(word for pair in TYPES.items() for word in pair))
     for name, kind in zip(words[::2], words[1::2], strict=True):
         short = text_of(name)
@@ -84,7 +83,7 @@ async def _types(queue: Torrelque, figures: Figures) -> Any:
         )  # fmt: skip
 
 
-async def _places(queue: Torrelque, figures: Figures) -> Any:
+async def _places(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     longest, whose = 0, b''
     for place in ('pending', 'turns', 'priority', 'working', 'delayed', 'dead'):
         count, length, task_id, *words = await ask(queue, 'sample', place, SAMPLE)
@@ -104,7 +103,7 @@ async def _places(queue: Torrelque, figures: Figures) -> Any:
         )  # fmt: skip
 
 
-async def _books(queue: Torrelque, figures: Figures) -> Any:
+async def _books(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     counted, rest, found, compared, *words = await ask(queue, 'books', 250, 1000)
     if counted and found < rest:
         yield Note(
@@ -122,7 +121,7 @@ async def _books(queue: Torrelque, figures: Figures) -> Any:
         yield Note('warning', 'groups', text, 'a key was lost, or was written by hand')
 
 
-async def _holders(queue: Torrelque, figures: Figures) -> Any:
+async def _holders(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     _, *words = await ask(queue, 'holders', '0', 2 * SAMPLE)
     groups: dict[str, list[str]] = {}
     for task_id, group in zip(words[::2], words[1::2], strict=True):
@@ -137,7 +136,7 @@ async def _holders(queue: Torrelque, figures: Figures) -> Any:
 # What is due, and who is there
 
 
-async def _due(queue: Torrelque, figures: Figures) -> Any:
+async def _due(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     first = instant_of(figures.first_delayed)
     if figures.overdue and first is not None and first < figures.now - LATE:
         late = figures.now - first
@@ -155,16 +154,16 @@ async def _due(queue: Torrelque, figures: Figures) -> Any:
         yield Note('note', 'pause', 'the queue is paused', 'torrelque resume')
 
 
-async def _hearts(queue: Torrelque, figures: Figures) -> Any:
+async def _hearts(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     if not figures.beating:
         yield Note('note', 'workers', 'no worker has a heartbeat: who works, and how fast, is not known')
         return
-    for note in _of_workers(await crew.read_workers(queue, running=False)):
+    for note in _of_workers(await crew.read_workers(queue)):
         yield note
 
 
-def _of_workers(workers: Sequence[Any]) -> Iterator[Note]:
-    others = sorted({worker.version for worker in workers if worker.state != 'lost'} - {version()})
+def _of_workers(workers: Sequence[WorkerView]) -> Iterator[Note]:
+    others = sorted({worker.version for worker in workers if worker.state != 'lost'} - {version(), ''})
     if others:
         text = f'workers have other versions than this command ({version()}): {", ".join(map(repr, others))}'
         yield Note('note', 'workers', text, 'bring all to one version')

@@ -93,18 +93,23 @@ def _of_unswept(seen: Seen) -> list[Reason]:
     return [Reason('overdue', words, since=since, command=remedies.command(seen.queue, 'sweep'))]
 
 
+def _is_due(seen: Seen, name: str) -> bool:
+    instant = seen.told(name)
+    return instant is not None and instant <= seen.now
+
+
 def _of_nothing_pending(seen: Seen) -> list[Reason]:
     found = []
-    if count := seen.count('working'):
+    if (count := seen.count('working')) and not _is_due(seen, 'first_working'):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} worked on'
         found.append(Reason('working', words, until=seen.told('first_working'), count=count))
-    if count := seen.count('delayed'):
+    if (count := seen.count('delayed')) and not _is_due(seen, 'first_delayed'):
         words = f'nothing is pending: {count:,} {"task waits" if count == 1 else "tasks wait"} for a time'
         found.append(Reason('delayed', words, until=seen.told('first_delayed'), count=count))
     if not found and (count := seen.count('dead')):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
         found.append(Reason('dead', words, count=count, command=None))
-    return found or [Reason('unknown', 'the queue has no tasks')]
+    return found or ([] if seen.count('tasks') else [Reason('unknown', 'the queue has no tasks')])
 
 
 _WHY = {

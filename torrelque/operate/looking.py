@@ -21,8 +21,8 @@ _FIELDS = (
     'release_time', 'order', 'group', 'priority', 'error',
 )  # fmt: skip
 """Fields of a state, in the order in which the script reads them."""
-TOLERATED = frozenset({'limits', 'probes'})
-"""Keys of which the core takes anything else as if it were not there, so that claims go on."""
+TOLERATED = frozenset({'limits', 'probes', 'dead'})
+"""Keys that may hold anything else, and claims go on."""
 
 
 def lease_of(data: Any) -> float:
@@ -133,6 +133,8 @@ async def look(queue: Torrelque, task_id: str | None, group: str | None) -> Seen
     raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
     next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
-    state = dict(zip(_FIELDS, known, strict=True)) if len(known) == len(_FIELDS) and known[0] is not None else {}
+    state: dict[str, Any] = {}
+    if len(known) == len(_FIELDS) and known[0] is not None:
+        state.update(zip(_FIELDS, known, strict=True))
     broken = tuple(name for name in map(text_of, raw['broken']) if name not in TOLERATED)
     return Seen(queue, task_id or next_id, raw['now'] / 1000, raw, _group(raw), broken, state)

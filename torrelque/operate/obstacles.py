@@ -134,6 +134,8 @@ def _in_words(ahead: Ahead, blocked: bool) -> str:
     least, most = ahead.least, ahead.most
     if blocked or ahead.own == least == most:
         return f'{ahead.own:,} {_tasks(ahead.own)} of the group {_go(ahead.own)} first'
+    if ahead.urgent == least == most:
+        return f'{least:,} {_tasks(least)} with a priority {_go(least)} first'
     if least == most:
         text = f'{least:,} {_tasks(least)} {_go(least)} first'
     elif not ahead.known:
@@ -142,7 +144,7 @@ def _in_words(ahead: Ahead, blocked: bool) -> str:
         text = f'perhaps other tasks go first, {most:,} at the most'
     else:
         text = f'from {least:,} to {most:,} tasks go first'
-    parts = [f'{ahead.urgent:,} with a higher priority'] if ahead.urgent else []
+    parts = [f'{ahead.urgent:,} with a priority'] if ahead.urgent else []
     parts += [f'{ahead.own:,} of its group'] if ahead.own else []
     return text + (f', {" and ".join(parts)} among them' if parts else '')
 

@@ -4,6 +4,7 @@ import getpass
 import math
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -239,24 +240,30 @@ class Operator:
     # Acts
 
     async def redrive(self, selection: Selection, **options: Any) -> Outcome:
-        """Bring dead tasks back; their attempts begin anew.
+        """Bring dead tasks back, those first that died first; their attempts begin anew.
 
-        :param limit: tasks at the most.
-        :param rate: tasks a second; None is as many as pacing allows.
+        :param limit: tasks at the most that are changed, of all queues together.
+        :param rate: tasks a second, evenly, all queues together; None is as many as pacing allows.
         :param paced: whether to wait, after each 250, three times as long as they took, so that at most a quarter of
             the server is used.
         :param dry_run: only count.
-        :param on_progress: is called with the `Outcome` so far, after each 250 or each second.
-        :param queue: the name of the queue, where there are several.
-        :raises TorrelqueError: the operator may only read, or the selection cannot be meant.
+        :param on_progress: a plain function that is called with the `Outcome` so far, after each 250 and each second.
+        :param queue: the name of a queue; None is all, one after the other.  Of an id that none of several knows, the
+            last one says so.
+        :raises TorrelqueError: the operator may only read, or the selection or an option cannot be meant: nothing was
+            changed.  Or the server refused, or was away for some ten seconds: what was done till then is on record.
 
-        Tasks that die meanwhile are not brought back again.  When the call is cancelled what is done is done, and the
-        same call finds the rest.
+        Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
+        changed, and counted by why.  When the call is cancelled, what is on its way is waited for, two seconds at the
+        most; then what is done is done and on record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
     async def cancel(self, selection: Selection, **options: Any) -> Outcome:
-        """Cancel tasks; a worker that has one in hand is told.  Options are those of `redrive`."""
+        """Cancel tasks; a worker that has one in hand is told.  Options are those of `redrive`.
+
+        Those that are pending or delayed are meant, others where the selection has their status or their ids.
+        """
         return await self._act('cancel', selection, **options)
 
     async def requeue(self, selection: Selection, **options: Any) -> Outcome:
@@ -334,28 +341,24 @@ class Operator:
         return 'the queue' if len(self.queues) == 1 else 'none of the queues'
 
     def _acting(self, name: str | None) -> Torrelque:
-        if self._read_only:
-            raise TorrelqueError('this operator may only read')
+        self._all_acting()
         return self.queue(name)
 
+    def _all_acting(self) -> tuple[Torrelque, ...]:
+        if self._read_only:
+            raise TorrelqueError('this operator may only read')
+        return self.queues
+
     async def _act(self, name: str, selection: Selection, *, queue: str | None = None, **options: Any) -> Outcome:
-        one = self._acting(queue)
-        outcome = None
-
-        def keep(so_far: Outcome) -> None:
-            nonlocal outcome
-            outcome = so_far
-            if told is not None:
-                told(so_far)
-
-        told = options.pop('on_progress', None)
+        queues = (self._acting(queue),) if queue is not None or len(self.queues) == 1 else self._all_acting()
+        counts: Counter[str] = Counter()
         try:
-            outcome = await bulk.act(one, name, selection, on_progress=keep, **options)
+            return await bulk.act(queues, name, selection, counts=counts, **options)
         finally:
             # An act that fails half-way, or is cancelled, is on record with what it did.
-            if outcome is not None and outcome.done and not outcome.dry_run:
-                await self._record(one, name, selection.describe(), outcome.done)
-        return outcome
+            for one in queues:
+                if counts[one.name]:
+                    await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
         await acts.write_act(queue, name, self._who, what, count, self._on_act)

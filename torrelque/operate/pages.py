@@ -177,8 +177,10 @@ def _belongs(task: TaskView, names: Sequence[str], place: str, holders: Holders)
 
 
 def _is_orphaned(task: TaskView, holders: Holders) -> bool:
-    """Whether a task is with nobody, as far as is known: no worker that lives names it, and its lease was not renewed
-    for half of its length."""
+    """Whether a task is with nobody, as far as is known: the worker that had it is lost; or no worker that lives names
+    it, and its lease was not renewed for half of its length."""
     if task.status is not TorrelqueTaskStatus.WORKING or task.timeout is None or task.renewed is None:
         return False
-    return not holders.lives(task) and task.server_time - task.renewed > task.timeout / 2
+    # Of a task with a worker that does not live, the worker is a lost one.
+    silent = task.worker is not None or task.server_time - task.renewed > task.timeout / 2
+    return silent and not holders.lives(task)

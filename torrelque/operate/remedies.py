@@ -8,7 +8,7 @@ from torrelque import Torrelque
 def command(
     queue: Torrelque, verb: str, operand: str | None = None, *options: str, group: str | None = None
 ) -> str | None:
-    """A command line for a queue; None where a name has a NUL, which no command line can.
+    """A command line for a queue; None where no command line can have a name: with a NUL in it, or `--`.
 
     What begins with a dash would be taken for an option: such an operand stands behind ``--``, such a name in one word
     with its option.
@@ -22,7 +22,8 @@ def command(
     words += [f'-q{queue.name}'] if queue.name.startswith('-') else ['-q', queue.name]
     if operand is not None and operand.startswith('-'):
         words += ['--', operand]
-    return None if any('\0' in word for word in words) else shlex.join(words)
+    names = (operand, group, queue.name)
+    return None if '--' in names or any('\0' in word for word in words) else shlex.join(words)
 
 
 def of_limit(queue: Torrelque, group: str, slots: int) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import redis.asyncio
 
+from benchmark.operate.figures import Figure, Plan
 from support.servers import RealServer
 from torrelque import Torrelque
 from torrelque.worker import Delivery, Worker
@@ -107,6 +108,20 @@ async def per_task(queue: Torrelque, heartbeat: float | None) -> float:
     few = min([await bytecodes(queue, heartbeat, 500) for _ in range(3)])
     many = min([await bytecodes(queue, heartbeat, 1500) for _ in range(3)])
     return (many - few) / 1000
+
+
+async def measure(client: redis.asyncio.Redis, plan: Plan) -> list[Figure]:
+    """The figures that have a goal; of a small plan, those of the server."""
+    figures = []
+    async with Torrelque(client, queue='beats') as queue:
+        for functions, goal in ((5, 200), (25, 800)):
+            cost = min([await beat_cost(queue, client, functions) for _ in range(3)])
+            figures.append(Figure(f'beat, {functions} functions', cost * 1e6, 'µs of the server, all in all', goal))
+    if plan.tasks < 10_000:
+        return figures
+    async with Torrelque(client, queue='worked') as queue:
+        without, with_heart = await per_task(queue, None), await per_task(queue, 5)
+    return [*figures, Figure('worker with a heartbeat', with_heart / without * 100, '% of bytecodes without one', 101)]
 
 
 async def run(server: RealServer) -> None:

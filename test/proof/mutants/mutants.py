@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
 from proof.mutants.mutants_of_cli import COMMANDS
+from proof.mutants.mutants_of_cli_acting import ACTING
 from proof.mutants.mutants_of_client import CLIENT
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
@@ -31,9 +32,11 @@ from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
 from proof.mutants.mutants_of_objects import OBJECTS
+from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_core import ATTEMPTS
 from proof.mutants.mutants_of_operate_heart import OPERATE_HEART
 from proof.mutants.mutants_of_operate_read import OPERATE_READ
+from proof.mutants.mutants_of_operate_why import EXPLAINING
 from proof.mutants.mutants_of_places import PLACES
 from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
@@ -46,8 +49,8 @@ from proof.mutants.mutants_of_watching import WATCH
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
-    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *DURATIONS, *NAMES,
-    *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ACTING, *DURATIONS, *NAMES,
+    *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

@@ -318,7 +318,7 @@ end
 
 -- Some groups, where it is the queue that was asked for
 
-if id == '' and name == '' then
+if id == '' and name == '' and plain <= holes and ranked == 0 and not (simple and turns > 0) then
   local found = look('HSCAN', 'groups', 0, 'COUNT', 25) or {false, {}}
   local some = {}
   for j = 1, math.min(#found[2], 50), 2 do

@@ -5,12 +5,12 @@
 --        all groups ('' is none), then one of these per group: a list of
 --        name, tasks that wait, slots in use (nil is none), head, limits, whether it is paused, its probe, its bucket,
 --        since when its first task has been ready (ms); what is not there is nil
-local cursor, names = '0', {unpack(ARGV, 3)}
+local cursor, names, slots = '0', {unpack(ARGV, 3)}, nil
 if ARGV[1] ~= '' then
   local found = look('HSCAN', 'groups', ARGV[1], 'COUNT', ARGV[2]) or {'0', {}}
-  cursor = found[1]
+  cursor, slots = found[1], {}
   for k = 1, #found[2], 2 do
-    names[#names + 1] = found[2][k]
+    names[#names + 1], slots[#slots + 1] = found[2][k], found[2][k + 1]
   end
 end
 local reply = {string.format('%.0f', now), broken, cursor, look('HGET', 'limits', '') or ''}
@@ -18,9 +18,9 @@ if #names == 0 then
   return reply
 end
 
--- A field of each group; where the key holds something else, of none.
-local function all(name)
-  return look('HMGET', name, unpack(names)) or {}
+-- A field of each group, or whether it is a member; where the key holds something else, or nothing, of none.
+local function all(name, command)
+  return redis.call('EXISTS', base .. name) == 1 and look(command or 'HMGET', name, unpack(names)) or {}
 end
 
 -- Since when a task has been ready.
@@ -30,15 +30,17 @@ local function since(id)
   return found > 0 and string.format('%.0f', found)
 end
 
-local slots, heads, limits, probes = all('groups'), all('heads'), all('limits'), all('probes')
-local paused = look('SMISMEMBER', 'paused', unpack(names)) or {}
+slots = slots or all('groups')
+local heads, limits, probes, paused = all('heads'), all('limits'), all('probes'), all('paused', 'SMISMEMBER')
+-- Without limits no group has a bucket that counts.
+local limited = redis.call('EXISTS', base .. 'limits') == 1
 for k, name in ipairs(names) do
   local waiting, first = look('ZCARD', 'group:' .. name) or 0, heads[k] or nil
   if not first and waiting > 0 then
     first = look('ZRANGE', 'group:' .. name, 0, 0)[1]
   end
   -- As for a claim, a bucket that holds something else is a full one.
-  local bucket = redis.pcall('GET', base .. 'rate:' .. name)
+  local bucket = limited and redis.pcall('GET', base .. 'rate:' .. name)
   reply[#reply + 1] = {name, waiting + (heads[k] and 1 or 0), slots[k] or false, heads[k] or false, limits[k] or false,
     paused[k] or 0, probes[k] or false, type(bucket) == 'string' and bucket or false, first and since(first) or false}
 end

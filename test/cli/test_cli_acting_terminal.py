@@ -1,0 +1,98 @@
+"""Acts at a terminal: the question before, the progress meanwhile, and the end by a key."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from support.acting import bury_all, recorded
+from support.servers import RealServer
+from support.terminal import Terminal, open_terminal
+from torrelque import Torrelque
+
+pytestmark = pytest.mark.first_server
+
+LONG = pytest.mark.long
+ASKED = rb'\[y/N\] $'
+
+
+@contextmanager
+def torrelque(server: RealServer, queue: Torrelque, *words: str) -> Iterator[Terminal]:
+    environment = {**os.environ, 'TORRELQUE_URL': server.url, 'TORRELQUE_QUEUE': queue.name}
+    with open_terminal(['-m', 'torrelque', *words], environment) as terminal:
+        yield terminal
+
+
+async def dead(queue: Torrelque) -> int:
+    return (await queue.get_queue_stats()).dead
+
+
+async def test_several_tasks_are_counted_and_changed_when_somebody_says_yes(
+    server: RealServer, queue: Torrelque
+) -> None:
+    await bury_all(queue, [*range(3)])
+    with torrelque(server, queue, 'redrive', '--error', 'KeyError', '--rate', '60') as terminal:
+        terminal.wait_for(ASKED)
+        assert b'3 of 3 dead tasks match.  At 60 a second this takes 50ms.  Are they to be red' in terminal.written
+        assert await dead(queue) == 3
+        terminal.type(b'y\n')
+        assert terminal.end().rstrip().endswith(b'3 redriven')
+    assert await dead(queue) == 0
+
+
+@pytest.mark.parametrize(
+    'answer', [b'n\n', *(pytest.param(keys, marks=LONG) for keys in (b'\n', b'yesterday\n', b'\x04'))]
+)
+async def test_nothing_is_changed_by_any_other_answer(answer: bytes, server: RealServer, queue: Torrelque) -> None:
+    await bury_all(queue, [*range(2)])
+    with torrelque(server, queue, 'redrive') as terminal:
+        terminal.wait_for(ASKED)
+        terminal.type(answer)
+        assert terminal.end(1).rstrip().endswith(b'nothing was changed')
+    assert await dead(queue) == 2 and await recorded(queue) == []
+
+
+@LONG
+async def test_one_task_is_changed_without_a_question(server: RealServer, queue: Torrelque) -> None:
+    await bury_all(queue, ['a'])
+    with torrelque(server, queue, 'redrive') as terminal:
+        assert b'[y/N]' not in terminal.end()
+    assert await dead(queue) == 0
+
+
+@LONG
+async def test_ctrl_c_at_the_question_changes_nothing(server: RealServer, queue: Torrelque) -> None:
+    await bury_all(queue, [*range(2)])
+    with torrelque(server, queue, 'redrive') as terminal:
+        terminal.wait_for(ASKED)
+        terminal.type(b'\x03')
+        terminal.end(130)
+    assert await dead(queue) == 2
+
+
+@pytest.mark.parametrize('how', ['key', pytest.param('SIGTERM', marks=LONG)])
+async def test_an_act_that_is_ended_tells_what_it_did_and_is_on_record(
+    how: str, server: RealServer, queue: Torrelque
+) -> None:
+    count = 400
+    await bury_all(queue, [*range(count)])
+    with torrelque(server, queue, 'redrive', '--yes', '--rate', '40') as terminal:
+        terminal.wait_for(rb'(?<!\d)[1-9]\d* redriven')
+        assert b'^C ends it; the same command does the rest' in terminal.written
+        if how == 'key':
+            terminal.type(b'\x03')
+        else:
+            os.kill(terminal.process.pid, signal.SIGTERM)
+        said = terminal.end(130)
+    found = re.findall(rb'(\d+) redriven\n(?:\x1b\S*)?it was ended; the same command does the rest', said)
+    done = count - await dead(queue)
+    assert [int(number) for number in found] == [done] and 0 < done < count
+    assert await recorded(queue) == [('redrive', 'all', done)]
+    with torrelque(server, queue, 'redrive', '--yes') as terminal:
+        assert f'{count - done} redriven'.encode() in terminal.end()
+    assert await dead(queue) == 0

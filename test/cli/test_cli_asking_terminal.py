@@ -1,0 +1,84 @@
+"""The commands that look, in processes of their own: in a terminal, in a pipe that closes, without a locale."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from rich.cells import cell_len
+
+from support.commanding import Folder
+from support.made import HOSTILE
+from support.terminal import OWN, open_terminal, strange
+from torrelque import Torrelque
+
+pytestmark = pytest.mark.first_server
+
+
+@pytest.mark.parametrize(('columns', 'lines'), [(80, 24), pytest.param(40, 10, marks=pytest.mark.long)])
+async def test_figures_are_drawn_again_in_place_until_ctrl_c(
+    columns: int, lines: int, queue: Torrelque, folder: Folder
+) -> None:
+    await queue.enqueue(1)
+    words = ['-m', 'torrelque', 'stats', '--watch', '0.1', '-q', queue.name]
+    with open_terminal(words, folder.environment, columns=columns, lines=lines) as terminal:
+        terminal.wait_for(rb'PENDING')
+        await queue.enqueue_many(range(1233))
+        terminal.wait_for(rb'1,234')
+        terminal.type(b'\x03')
+        written = terminal.end(130)
+    assert strange(written, live=True) == []
+    # The cursor is there again, and the cursor went up over what was drawn before.
+    assert written.rfind(b'\x1b[?25h') > written.rfind(b'\x1b[?25l') >= 0 and b'\x1b[1A' in written
+    assert b'Traceback' not in written and b'KeyboardInterrupt' not in written
+
+
+async def test_a_table_fits_a_terminal_and_ids_can_be_copied(queue: Torrelque, folder: Folder) -> None:
+    name = HOSTILE.encode('ascii', 'replace').decode()
+    ids = [await queue.enqueue({'task': name}, group='g' * 200) for _ in range(3)]
+    for columns in 80, 40:
+        words = ['-m', 'torrelque', 'tasks', 'pending', '-q', queue.name]
+        with open_terminal(words, folder.environment, columns=columns) as terminal:
+            written = terminal.end()
+        assert strange(written) == [] and OWN.search(written)
+        lines = OWN.sub(b'', written).decode().splitlines()
+        assert {line.split()[0] for line in lines} == {'ID', *ids}
+        assert max(map(cell_len, lines)) <= columns
+
+
+@pytest.mark.parametrize('more', [(), ('--json',)])
+async def test_a_pipe_that_closes_ends_it_quietly(more: tuple[str, ...], queue: Torrelque, folder: Folder) -> None:
+    await queue.enqueue_many([{'task': 'x' * 100, 'args': [place]} for place in range(800)])
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'error', '-m', 'torrelque', 'tasks', 'pending', '--most', '800', '-q', queue.name,
+         *more],
+        env=folder.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert (process.wait(), re.sub('the first 800; --most N shows more\n', '', said)) == (0, '')
+
+
+async def test_a_stream_without_unicode_gets_escapes(queue: Torrelque, folder: Folder) -> None:
+    await queue.pause()
+    async with Torrelque(queue.client, queue='żółw') as other:
+        await other.enqueue({'task': 'é'}, group='龜')
+        for encoding in 'ascii', 'latin-1':
+            plain = {'PYTHONIOENCODING': encoding, 'LC_ALL': 'C', 'PYTHONUTF8': '0'}
+            said = folder.run('tasks', 'pending', '--payload', '-q', 'żółw', more=plain)
+            assert r'\u9f9c' in said.out[1] and said.err == []
+            # What is read here is taken for UTF-8, which a byte of Latin-1 is not.
+            assert '\udce9' in said.out[1] if encoding == 'latin-1' else r'\xe9' in said.out[1]
+
+
+async def test_figures_are_there_by_either_door(queue: Torrelque, folder: Folder) -> None:
+    await queue.enqueue(1)
+    # The script that is installed calls the same function.
+    doors = ('-m', 'torrelque'), ('-c', 'import sys; from torrelque.cli import main; sys.exit(main())')
+    told = [folder.run('check', '-q', queue.name, start=door).out for door in doors]
+    assert told == [[f'all is well with {queue.name}']] * 2

@@ -1,0 +1,136 @@
+"""The verbs of bulk acts: each for many tasks at once, with what became of those that were not changed."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+from torrelque import Torrelque, TorrelqueError, TorrelqueTaskStatus
+
+from . import pages
+from .selection import STATUSES
+from .values import TaskView
+
+PART = 50
+"""Tasks of one call of `redrive`, which goes to the server as one script."""
+FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
+
+
+class Done(NamedTuple):
+    """What came of an act on some tasks."""
+
+    changed: int
+    """Tasks that were."""
+    refused: Counter[str]
+    """Others, by why they were not."""
+    failure: BaseException | None
+    """Why nobody knows what became of the others, where that is so."""
+
+
+class Verb(NamedTuple):
+    """An act."""
+
+    places: Sequence[str]
+    """Where tasks are, unless the selection says so."""
+    statuses: Sequence[str]
+    """What a selection may say."""
+    call: Callable[[Torrelque, Sequence[str], str | None], Awaitable[Done]]
+
+
+def judge(name: str, task: TaskView) -> str | None:
+    """Why an act is nothing for a task, as it was looked at; None where it may be."""
+    try:
+        task.id.encode()
+    except UnicodeEncodeError:
+        # The verbs take texts.  Whoever has made this id must do something about it by hand.
+        return 'no_text'
+    if task.status is None:
+        if task.broken == 'the state is no hash':
+            return None if name == 'redrive' and task.place == 'dead' else 'broken'
+        return None if name == 'redrive' and task.place == 'dead' else 'unknown'
+    if name == 'redrive':
+        return None if task.status == TorrelqueTaskStatus.DEAD else 'not_dead'
+    if name == 'cancel':
+        return 'final' if task.status in FINAL else None
+    if task.status == TorrelqueTaskStatus.CANCELLED:
+        return 'cancelled'
+    return None if task.status == TorrelqueTaskStatus.WORKING else 'not_working'
+
+
+async def _redrive(queue: Torrelque, ids: Sequence[str], error: str | None) -> Done:
+    """Bring tasks back.  The queue tells how many of a call it has brought back, but not which; so where some are
+    missing, their states tell why, and those come first that cannot have been brought back."""
+    parts = [ids[start : start + PART] for start in range(0, len(ids), PART)]
+    replies = await asyncio.gather(*(queue.redrive(*part) for part in parts), return_exceptions=True)
+    count, refused, failure = 0, Counter[str](), None
+    for part, reply in zip(parts, replies, strict=True):
+        if isinstance(reply, BaseException):
+            failure = failure or reply
+            continue
+        count += reply
+        if reply < len(part):
+            reasons = Counter(await _reasons(queue, 'redrive', part))
+            left = len(part) - reply
+            for reason in ('broken', 'unknown', 'not_dead'):
+                number = left if reason == 'not_dead' else min(left, reasons[reason])
+                left -= number
+                refused[reason] += number
+    return Done(count, +refused, failure)
+
+
+async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]:
+    """Why tasks were refused, by what is known of them now; where that cannot be read, it is not known."""
+    try:
+        tasks = await pages.read_tasks(queue, ids, 0, function=False)
+    except TorrelqueError:
+        # What was done is to be told all the same.  Where the server is gone, the next call says so.
+        return [_OTHERWISE[name]] * len(ids)
+    return [judge(name, task) or _OTHERWISE[name] for task in tasks]
+
+
+def _one_by_one(
+    name: str, call: Callable[[Torrelque, str, str | None], Awaitable[bool]]
+) -> Callable[[Torrelque, Sequence[str], str | None], Awaitable[Done]]:
+    """A verb of one task, for many: their calls share round trips."""
+
+    async def do(queue: Torrelque, ids: Sequence[str], error: str | None) -> Done:
+        replies: list[Any] = await asyncio.gather(
+            *(call(queue, task_id, error) for task_id in ids), return_exceptions=True
+        )
+        refused, failure = Counter[str](), None
+        others: list[str] = []
+        for task_id, reply in zip(ids, replies, strict=True):
+            if reply is False:
+                others.append(task_id)
+            elif type(reply) is TorrelqueError:
+                # Nothing but a state that is no hash is told so.
+                refused['broken'] += 1
+            elif isinstance(reply, BaseException):
+                failure = failure or reply
+        if others:
+            refused.update(await _reasons(queue, name, others))
+        return Done(sum(reply is True for reply in replies), refused, failure)
+
+    return do
+
+
+_OTHERWISE = {'redrive': 'not_dead', 'cancel': 'final', 'requeue': 'not_working', 'bury': 'not_working'}
+"""Why a task was refused, where its state has changed once more since."""
+
+VERBS = {
+    'redrive': Verb(('dead',), ('dead',), _redrive),
+    'cancel': Verb(
+        ('pending', 'delayed'), STATUSES, _one_by_one('cancel', lambda queue, task_id, _: queue.cancel(task_id))
+    ),
+    'requeue': Verb(
+        ('working',),
+        ('working', 'orphaned'),
+        _one_by_one('requeue', lambda queue, task_id, _: queue.requeue(task_id)),
+    ),
+    'bury': Verb(
+        ('working',),
+        ('working', 'orphaned'),
+        _one_by_one('bury', lambda queue, task_id, error: queue.bury(task_id, error=error)),
+    ),
+}
+"""The acts, by name."""
