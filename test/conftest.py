@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import os
@@ -21,11 +22,13 @@ import redis.asyncio
 from support.acting import Commands
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
+from support.explaining import Hire
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
 from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
+from torrelque.operate import WorkerView
 from torrelque.protocol.bounds import BOUNDS, Bounds
 from torrelque.worker.bounds import Bounds as WorkerBounds
 
@@ -179,6 +182,21 @@ def command(
 ) -> Commands:
     """Commands of the command line in the process of the test, on its server and its queue."""
     return Commands(server, queue_name, monkeypatch, capsys)
+
+
+@pytest.fixture
+async def hire(client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> Hire:
+    """A function that has workers of the test's making tell of themselves, to whoever explains; none at first."""
+    await client.zadd(queue.keys['workers'], {'any': 1})
+
+    def change(*workers: WorkerView) -> None:
+        async def read(_queue: Torrelque, _running: bool = True) -> list[WorkerView]:
+            return [dataclasses.replace(one, queue=queue.name) for one in workers]
+
+        monkeypatch.setattr('torrelque.operate.crew.read_workers', read)
+
+    change()
+    return change
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from support.acting import Commands, bury_all, recorded
+from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus
 
 DEAD, PENDING, WORKING = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
@@ -209,14 +210,14 @@ async def test_an_act_is_refused_where_only_reading_is_allowed(
 
 @pytest.mark.first_server
 async def test_a_refusal_of_the_server_ends_with_4(
-    queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+    server: RealServer, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await bury_all(queue, ['a'])
-    await queue.client.execute_command('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '+@read', '+time', '+ping',
-                                       '+evalsha_ro', '+eval_ro', '+@connection')  # fmt: skip
+    # Servers differ in what such a user needs for scripts that only read, and acts want more than that in any case.
+    await queue.client.execute_command('ACL', 'SETUSER', 'reader', 'on', '>secret', '~*', '+@read', '+@connection',
+                                       '+time')  # fmt: skip
     try:
-        path = queue.client.connection_pool.connection_kwargs['path']
-        monkeypatch.setenv('TORRELQUE_URL', f'unix://reader:secret@{path}')
+        monkeypatch.setenv('TORRELQUE_URL', server.url.replace('://', '://reader:secret@'))
         for words in (['redrive', *ids], ['pause'], ['enqueue', '1'], ['limit', 'a', '--concurrency', '1']):
             said = await command(*words, code=4)
             assert 'secret' not in said.err and said.err.startswith('torrelque: the server refuses it: ')

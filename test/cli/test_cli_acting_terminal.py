@@ -65,6 +65,7 @@ async def test_one_task_is_changed_without_a_question(server: RealServer, queue:
     assert await dead(queue) == 0
 
 
+@LONG
 async def test_ctrl_c_at_the_question_changes_nothing(server: RealServer, queue: Torrelque) -> None:
     await bury_all(queue, [*range(2)])
     with torrelque(server, queue, 'redrive') as terminal:

@@ -74,6 +74,11 @@ def test_a_script_is_one_that_its_shell_takes(
     assert (done.returncode, done.stderr) == (0, '')
 
 
+def test_a_line_is_shown_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed('zsh', capsys)
+    assert "redrive:'bring dead tasks back'" in script and 'attempts begin anew' not in script
+
+
 COMPLETE = """
 source {script}
 # As bash does at the tab key: the words so far, and which of them is completed.

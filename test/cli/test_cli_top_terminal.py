@@ -77,12 +77,13 @@ async def test_queues_are_watched_and_acted_on(server: RealServer, queue: Torrel
         terminal.type(b'r')
         assert f'redrive task {dead}? [y/N]' in await see(terminal, rb'\[y/N\]')
         terminal.type(b'y')
-        await see(terminal, b'1 redriven')
+        await see(terminal, rb'1 redriven\x1b')
         # And the queue is paused from where it is looked at.
         terminal.type(b'\x1b')
         await see(terminal, rb'\[4 dead\]')
         terminal.type(b'py')
-        await see(terminal, b'  paused')
+        await see(terminal, b'pause queue .*: done')
+        await see(terminal, b"'.*  paused")
         terminal.type(b'q')
         await asyncio.to_thread(terminal.end)
         check_restored(terminal)
@@ -136,12 +137,12 @@ async def test_the_terminal_is_as_before_at_any_end(
         check_restored(terminal)
 
 
+@pytest.mark.long
 async def test_a_server_that_goes_is_told_of(server: RealServer, queue: Torrelque) -> None:
     await queue.enqueue('a')
     user = await queue.client.execute_command('ACL', 'SETUSER', 'watcher', 'on', '>secret', '~*', '&*', '+@all')
     assert user
-    path = queue.client.connection_pool.connection_kwargs['path']
-    with top(server, queue, '--url', f'unix://watcher:secret@{path}') as terminal:
+    with top(server, queue, '--url', server.url.replace('://', '://watcher:secret@')) as terminal:
         terminal.wait_for(b'q quit')
         await queue.client.execute_command('ACL', 'SETUSER', 'watcher', 'reset')
         drawn = await see(terminal, b'no answer for')
@@ -151,6 +152,7 @@ async def test_a_server_that_goes_is_told_of(server: RealServer, queue: Torrelqu
         check_restored(terminal)
 
 
+@pytest.mark.long
 async def test_where_there_is_no_terminal_it_is_a_line_now_and_then(queue: Torrelque, folder: Folder) -> None:
     await queue.enqueue('a')
     with folder.command('top', '--every', '0.2', '-q', queue.name) as command:

@@ -194,7 +194,7 @@ async def test_a_call_that_finds_no_server_names_its_queue_and_its_script(
                     (either.release('known'), 'release: no connection to the server: '),
                     (either.release_many(['known']), 'release: no connection to the server: '),
                     (either.get_queue_stats(), 'stats: no connection to the server: '),
-                    (either.get_task_state('known'), 'state: no connection to the server: '),
+                    (either.get_task_state('known'), 'HMGET: no connection to the server: '),
                 ):
                     with pytest.raises(TorrelqueConnectionError) as caught:
                         await call

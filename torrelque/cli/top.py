@@ -291,9 +291,9 @@ class View:
     async def _switch(self, act: Act) -> str:
         if act.name == 'pause':
             await self._operator.pause(act.group, queue=act.queue)
-            return f'paused: {act.describe()}'
-        await self._operator.resume(act.group, queue=act.queue)
-        return f'resumed: {act.describe()}'
+        else:
+            await self._operator.resume(act.group, queue=act.queue)
+        return f'{act.describe()}: done'
 
     async def _redrive(self, act: Act) -> str:
         ids = None if act.task is None else [act.task]

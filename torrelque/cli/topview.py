@@ -103,8 +103,8 @@ def _head(state: State, look: Look, frame: Frame) -> list[Text]:
     one = look.of(spot.queue) if spot.queue else None
     parts: list[str | tuple[str, str]] = [('  '.join(path), 'bold')]
     if one is not None:
-        parts.append(f'  {number(one.pending)} pending, {number(one.working)} working, {number(one.dead)} dead')
         parts += [('  paused', 'yellow')] if one.paused else []
+        parts.append(f'  {number(one.pending)} pending, {number(one.working)} working, {number(one.dead)} dead')
     parts.append((f'  {frame.server}', QUIET))
     first = _line(*parts, width=frame.width)
     if frame.silent is not None:

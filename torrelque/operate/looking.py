@@ -133,6 +133,8 @@ async def look(queue: Torrelque, task_id: str | None, group: str | None) -> Seen
     raw = {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
     next_id = text_of(raw['next']) if raw.get('next') else None
     known = raw.get('state') or []
-    state = dict(zip(_FIELDS, known, strict=True)) if len(known) == len(_FIELDS) and known[0] is not None else {}
+    state: dict[str, Any] = {}
+    if len(known) == len(_FIELDS) and known[0] is not None:
+        state.update(zip(_FIELDS, known, strict=True))
     broken = tuple(name for name in map(text_of, raw['broken']) if name not in TOLERATED)
     return Seen(queue, task_id or next_id, raw['now'] / 1000, raw, _group(raw), broken, state)

@@ -16,6 +16,7 @@ from torrelque.model import (
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
+    TorrelqueTaskStatus,
 )
 
 from .calls import Calls
@@ -24,11 +25,9 @@ from .replies import (
     READERS,
     STATE_FIELDS,
     UNREADABLE,
-    damage_of,
     read_limit,
     read_outcomes,
     read_state,
-    read_states,
     read_tell,
     read_words,
     settled_or_logged,
@@ -41,6 +40,8 @@ from .transition import Arg
 
 T = TypeVar('T')
 Steps = Generator[tuple[str | None, list[Arg]], Any, T]
+
+_DELAYED = b'%d' % TorrelqueTaskStatus.DELAYED
 """Yields a transition with its arguments, or None with the words of a command that reads."""
 
 
@@ -258,10 +259,17 @@ def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
 
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
-    # By a script, because the time of a delayed task stands elsewhere than its state, and both are to be of one moment.
-    (values,) = read_states((yield 'state', [*calls.state(STATE_FIELDS), check_id(task_id)]), 1, None)
-    if damage := damage_of(values, task_id, calls.name):
-        raise damage
+    key = calls.keys['task'] + ':' + check_id(task_id)
+    # The time of a delayed task stands elsewhere than its state.  A task that has none there has moved on since its
+    # state was read, or something was lost of it; so its state is read once more.
+    for _ in range(2):
+        values = yield None, ['HMGET', key, *STATE_FIELDS]
+        if not isinstance(values, list) or values[:1] != [_DELAYED]:
+            break
+        due = yield None, ['ZSCORE', calls.keys['delayed'], task_id]
+        if due is not None:
+            values[STATE_FIELDS.index('due_time')] = b'%.0f' % float(due)
+            break
     state = read_state(values, calls.serialiser, task_id)
     if state is None:
         raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))

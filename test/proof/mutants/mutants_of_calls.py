@@ -92,13 +92,13 @@ CALLS = (
     Mutant(
         'expired-is-run', BEYOND, 'a task is run that is of no use any more',
         (client('tasks/expiry', 'if age >= expires and not (', 'if False and not ('),),
-        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+        ('tasks_expiry::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
     ),
     Mutant(
         'expiry-of-bulk-calls-forgotten', BEYOND, 'calls that are enqueued in bulk never expire at their instant',
         (client('tasks/function', 'pack = self._pack_dated if options.deadline is not None else',
                 'pack ='),),
-        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+        ('tasks_expiry::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
     ),
     Mutant(
         'lifespan-left-early', BEYOND, 'resources are closed while tasks use them',
@@ -114,7 +114,7 @@ CALLS = (
     Mutant(
         'admission-not-asked', BEYOND, 'a task is handled that its job refuses',
         (client('worker/resolving', 'direct = coroutine and full.admit is None', 'direct = coroutine'),),
-        ('tasks_around::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
+        ('tasks_expiry::test_a_task_that_is_handed_out_too_late_is_dead_and_never_run',),
     ),
     Mutant(
         'result-not-encoded', BEYOND, 'a result is kept that is not what the job says',

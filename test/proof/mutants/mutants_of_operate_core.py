@@ -150,11 +150,15 @@ TIMES = (
         ('ready::test_a_task_that_is_not_delayed_is_not_due',),
     ),
     Mutant(
-        'state-by-two-calls', BEYOND, 'the time of a delayed task is asked for by a call of its own',
-        (client('protocol/steps', '    state = read_state(values, calls.serialiser, task_id)\n',
-                "    yield None, ['ZSCORE', calls.keys['delayed'], task_id]\n"
-                '    state = read_state(values, calls.serialiser, task_id)\n'),),
-        ('ready::test_a_state_is_read_by_one_call',),
+        'time-of-every-task', BEYOND, 'the time of a task that is not delayed is asked for as well',
+        (client('protocol/steps', 'if not isinstance(values, list) or values[:1] != [_DELAYED]:',
+                'if not isinstance(values, list) or values[:1] == [None]:'),),
+        ('ready::test_only_the_state_of_a_delayed_task_takes_a_second_call',),
+    ),
+    Mutant(
+        'time-of-no-task', BEYOND, 'the time of a delayed task is not asked for',
+        (client('protocol/steps', 'if not isinstance(values, list) or values[:1] != [_DELAYED]:', 'if True:'),),
+        ('ready::test_a_watch_tells_it_as_well',),
     ),
 )  # fmt: skip
 
@@ -163,23 +167,23 @@ EXPIRY = (
         'redriven-expired', BEYOND, 'a redriven task is dead again at once, because it was enqueued long ago',
         (client('tasks/expiry', 'since = state.enqueue_time if redriven is None else redriven',
                 'since = state.enqueue_time'),),
-        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+        ('tasks_expiry::test_a_redriven_task_has_its_time_anew',),
     ),
     Mutant(
         'redriven-without-time', BEYOND, 'a redriven task of which the instant has passed can never be run',
         (client('tasks/expiry', 'if age >= expires and not (redriven is not None and expires == 0):',
                 'if age >= expires:'),),
-        ('tasks_around::test_a_redriven_task_has_its_time_anew',),
+        ('tasks_expiry::test_a_redriven_task_has_its_time_anew',),
     ),
     Mutant(
         'redriven-without-end', BEYOND, 'a redriven task never expires',
         (client('tasks/expiry', 'not (redriven is not None and expires == 0)', 'redriven is None'),),
-        ('tasks_around::test_a_redriven_task_expires_all_the_same',),
+        ('tasks_expiry::test_a_redriven_task_expires_all_the_same',),
     ),
     Mutant(
         'delayed-taken-for-redriven', BEYOND, 'a task has its time anew when its first delay is over',
         (client('tasks/expiry', 'and state.history and ready > state.history[0].start else None', 'else None'),),
-        ('tasks_around::test_a_first_delay_is_part_of_the_time_of_a_task',),
+        ('tasks_expiry::test_a_first_delay_is_part_of_the_time_of_a_task',),
     ),
 )  # fmt: skip
 

@@ -3,21 +3,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 
 PROOF = 'operate_why_proof::test_who_does_what_it_says_has_the_task_handed_out'
 
 
+def seen(tests: Sequence[str]) -> tuple[str, ...]:
+    """Whole names of tests, of ``name`` or ``groups::name``."""
+    named = [test.rpartition('::') for test in tests]
+    return tuple(
+        test if test == PROOF else f'operate_why{module and "_" + module}::test_{name}'
+        for test, (module, _, name) in zip(tests, named, strict=True)
+    )
+
+
 def why(name: str, breaks: str, module: str, old: str, new: str, *tests: str) -> Mutant:
     """A fault of a module beside `explaining.py`, and the tests that see it."""
-    seen = [test if '::' in test else f'operate_why::test_{test}' for test in tests]
-    return Mutant(f'why-{name}', BEYOND, breaks, (client(f'operate/{module}', old, new),), tuple(seen))
+    return Mutant(f'why-{name}', BEYOND, breaks, (client(f'operate/{module}', old, new),), seen(tests))
 
 
 def look(name: str, breaks: str, old: str, new: str, *tests: str) -> Mutant:
     """A fault of the script that looks."""
-    seen = [test if '::' in test else f'operate_why::test_{test}' for test in tests]
-    return Mutant(f'why-{name}', BEYOND, breaks, (Edit('torrelque/operate/script/look.lua', old, new),), tuple(seen))
+    return Mutant(f'why-{name}', BEYOND, breaks, (Edit('torrelque/operate/script/look.lua', old, new),), seen(tests))
 
 
 EXPLAINING = (
@@ -80,39 +89,40 @@ EXPLAINING = (
     ),
     why(
         'overdue-lease', 'a task whose lease has ended is told to be worked on',
-        'reasons', "        return _overdue(seen, f'it was worked on", "        seen or _overdue(seen, f'it was worked on",
+        'reasons', "        return _overdue(seen, f'it was worked on",
+        "        seen or _overdue(seen, f'it was worked on",
         'task_whose_lease_has_ended',
     ),
     why(
         'overdue-holder', 'nobody is told that a holder waits for a sweep',
         'obstacles', '        if ended:', '        if not holders:',
-        'holder_whose_lease_has_ended_waits_for_a_sweep',
+        'groups::holder_whose_lease_has_ended_waits_for_a_sweep',
     ),
     why(
         'overdue-token', 'a token that nobody has swept is no reason',
         'obstacles', '    if group.head is None and not full and not group.dry and not group.shut:',
         '    if group.head is None and full and not group.dry:',
-        'token_that_has_come_and_that_nobody_has_swept', PROOF,
+        'groups::token_that_has_come_and_that_nobody_has_swept', PROOF,
     ),
     why(
         'queue-paused', 'a pause of the queue is no reason',
         'obstacles', '    if stopped and not (first', '    if not stopped and not (first',
-        'queue_that_is_paused', PROOF,
+        'groups::queue_that_is_paused', PROOF,
     ),
     why(
         'queue-probe', 'a task that a pause lets through now is told to be paused',
         'obstacles', 'not (first and probe is not None', 'not (not first and probe is not None',
-        'pause_with_probes_tells_when_the_next_comes', PROOF,
+        'groups::pause_with_probes_tells_when_the_next_comes', PROOF,
     ),
     why(
         'group-paused', 'a pause of the group is no reason',
         'obstacles', 'group.halted and (group.shut', 'not group.halted and (group.shut',
-        'group_that_is_paused', PROOF,
+        'groups::group_that_is_paused', PROOF,
     ),
     why(
         'at-limit', 'a group whose slots are in use may go on',
         'obstacles', 'else group.slots >= group.limit\n', 'else group.slots > group.limit\n',
-        'group_at_its_limit_names_those_that_are_in_the_way', PROOF,
+        'groups::group_at_its_limit_names_those_that_are_in_the_way', PROOF,
     ),
     why(
         'at-limit-lowered', 'a head is not held back by a limit that was lowered',
@@ -122,47 +132,47 @@ EXPLAINING = (
     why(
         'at-limit-command', 'the command leaves the limit as it is',
         'obstacles', 'group.slots if own_turn else group.slots + 1', 'group.slots',
-        'group_at_its_limit_names_those_that_are_in_the_way', PROOF,
+        'groups::group_at_its_limit_names_those_that_are_in_the_way', PROOF,
     ),
     why(
         'no-token', 'a rate that is used up is no reason',
         'obstacles', '    if group.dry and group.rate is not None:', '    if not group.dry and group.rate is not None:',
-        'group_that_has_used_up_its_rate', PROOF,
+        'groups::group_that_has_used_up_its_rate', PROOF,
     ),
     why(
         'behind', 'tasks that go first are no reason',
         'obstacles', '    if not ahead.most or (', '    if ahead.most or (',
-        'tasks_before_it_in_a_plain_list_are_counted', PROOF,
+        'others::tasks_before_it_in_a_plain_list_are_counted', PROOF,
     ),
     why(
         'no-worker', 'it is no reason that nobody is there',
         'hands', '        return [_nobody(seen, crew)]', '        return []',
-        'nobody_is_there',
+        'others::nobody_is_there',
     ),
     why(
         'no-worker-stopping', 'workers that stop are told to serve',
         'hands', "if worker.state != 'stopping']", "if worker.state != '']",
-        'nobody_is_there',
+        'others::nobody_is_there',
     ),
     why(
         'not-known', 'it is no reason that nobody knows the function',
         'hands', 'function is not None and not any(', 'function is not None and not all(',
-        'function_that_no_worker_knows', 'worker_with_a_free_place_is_no_reason',
+        'others::function_that_no_worker_knows', 'others::worker_with_a_free_place_is_no_reason',
     ),
     why(
         'not-known-many', 'a worker that tells a hundred names is told to know no other',
         'hands', ' or len(worker.functions) >= KNOWN', '',
-        'function_that_no_worker_knows',
+        'others::function_that_no_worker_knows',
     ),
     why(
         'all-busy', 'places of threads that hang are told to be free',
         'hands', 'return worker.busy + worker.hanging', 'return worker.busy',
-        'all_workers_are_busy',
+        'others::all_workers_are_busy',
     ),
     why(
         'stuck', 'a worker that is stuck is told to be ready',
         'hands', "stuck = [worker for worker in serving if worker.state == 'stuck']", 'stuck: list[WorkerView] = []',
-        'workers_that_live_and_take_nothing',
+        'others::workers_that_live_and_take_nothing',
     ),
     # Their order
     why(
@@ -174,17 +184,17 @@ EXPLAINING = (
     why(
         'holes', 'holes of cancelled tasks go first',
         'ahead', "least = most = at - seen.count('holes_before')", 'least = most = at',
-        'holes_of_cancelled_tasks_do_not_count',
+        'others::holes_of_cancelled_tasks_do_not_count',
     ),
     why(
         'turns-of-plain', 'heads are not counted before a plain task',
         'ahead', 'self.heads(least + 1 - bit, most + 1 - bit)', 'self.heads(0, 0)',
-        'heads_of_other_groups_and_plain_tasks_take_turns', PROOF,
+        'others::heads_of_other_groups_and_plain_tasks_take_turns', PROOF,
     ),
     why(
         'turns-of-heads', 'plain tasks are not counted before a head',
         'ahead', '            self.urgent + low + min(self.plain, low + bit),', '            self.urgent + low,',
-        'heads_of_other_groups_and_plain_tasks_take_turns',
+        'others::heads_of_other_groups_and_plain_tasks_take_turns',
     ),
     why(
         'urgent', 'tasks with a priority are not counted before a plain one',
@@ -194,17 +204,17 @@ EXPLAINING = (
     why(
         'far', 'a place that was not met counts as the end of what was looked at',
         'ahead', 'most = length - LEFT if length > RIGHT else length', 'most = least',
-        'place_far_from_both_ends_is_not_looked_for',
+        'others::place_far_from_both_ends_is_not_looked_for',
     ),
     look(
         'better', 'a task of a higher priority that came behind the head counts as behind it',
         'it.head ~= id and order_of(it.head) < order and 1 or 0', 'it.head ~= id and 1 or 0',
-        'tasks_of_one_group_are_counted', PROOF,
+        'others::tasks_of_one_group_are_counted', PROOF,
     ),
     look(
         'heads-that-stay', 'heads of groups that may not go on count',
         'return not it.shut and not it.dry and it.slots <= it.limit', 'return it.slots <= it.limit',
-        'groups_that_cannot_go_do_not_count', PROOF,
+        'others::groups_that_cannot_go_do_not_count', PROOF,
     ),
     look(
         'lost-turns', 'heads are not in the order in which claims find them where turns are lost',
@@ -214,18 +224,18 @@ EXPLAINING = (
     look(
         'own-limit', 'the default counts for a group that has a limit of its own',
         'it.limit = limit or default_limit', 'it.limit = default_limit',
-        'group_at_its_limit_names_those_that_are_in_the_way', PROOF,
+        'groups::group_at_its_limit_names_those_that_are_in_the_way', PROOF,
     ),
     # Who is in the way
     why(
         'holders-of-others', 'holders of other groups are in the way',
         'holding', 'if owner == name]', 'if owner]',
-        'holders_are_searched_for_among_all_and_twenty_are_named',
+        'groups::holders_are_searched_for_among_all_and_twenty_are_named',
     ),
     why(
         'holders-by-hearts', 'hearts are not asked who is in the way',
         'holding', 'for _, task in crew.running() if task.group == group.name', 'for _, task in ()',
-        'holder_that_a_search_does_not_find_is_told_by_hearts',
+        'groups::holder_that_a_search_does_not_find_is_told_by_hearts',
     ),
     # Commands
     why(

@@ -1,0 +1,119 @@
+"""Hand-made faults in commands that act and in the live view: what is changed unasked, told, written."""
+
+from __future__ import annotations
+
+from proof.mutants.mutant import BEYOND, Mutant, client
+
+RUN = 'counts, whole = await _run(session, verb, selection'
+
+ACTING = (
+    Mutant(
+        'cli-acts-unasked', BEYOND, 'a script changes many tasks that nobody has agreed to',
+        (client('cli/mass', 'if not (one or found.yes or found.dry_run or may_ask(found)):', 'if False:'),),
+        ('cli_acting::test_several_tasks_are_not_changed_unasked',),
+    ),
+    Mutant(
+        'cli-no-is-yes', BEYOND, 'whoever says no is not heard',
+        (client('cli/consent', ".strip().lower() in ('y', 'yes')", ".strip().lower() != 'x'"),),
+        ('cli_acting_terminal::test_nothing_is_changed_by_any_other_answer',),
+    ),
+    Mutant(
+        'cli-all-by-itself', BEYOND, 'a cancel without filters cancels everything',
+        (client('cli/mass', 'if not (narrow or found.all or verb.open):', 'if False:'),),
+        ('cli_acting::test_what_may_be_all_tasks_is_to_be_said',),
+    ),
+    Mutant(
+        'cli-dry-run-wet', BEYOND, 'a dry run changes tasks',
+        (client('cli/mass', f'    {RUN}, dry_run=True)\n    if not', f'    {RUN})\n    if not'),),
+        ('cli_acting::test_a_dry_run_changes_nothing_and_shows_some',),
+    ),
+    Mutant(
+        'cli-count-wet', BEYOND, 'tasks are changed while they are counted for the question',
+        (client('cli/mass', f'        {RUN}, dry_run=True)\n        if not', f'        {RUN})\n        if not'),),
+        ('cli_acting_terminal::test_several_tasks_are_counted_and_changed_when_somebody_says_yes',),
+    ),
+    Mutant(
+        'cli-read-only-acts', BEYOND, 'an act is carried out where only reading is allowed',
+        (client('cli/consent', '    if is_read_only(found):\n', '    if False:\n'),),
+        ('cli_acting::test_an_act_is_refused_where_only_reading_is_allowed',),
+    ),
+    Mutant(
+        'cli-read-only-lists', BEYOND, 'acts are offered where only reading is allowed',
+        (client('cli/parser', '{} if command.acts and is_read_only() else', '{} if False else'),),
+        ('cli_page::test_commands_that_act_are_not_listed_where_only_reading_is_allowed',),
+    ),
+    Mutant(
+        'cli-end-untold', BEYOND, 'an act that is ended by a key passes for one that was finished',
+        (client('cli/mass', 'return (last, False) if outcome is None', 'return (last, True) if outcome is None'),),
+        ('cli_acting_terminal::test_an_act_that_is_ended_tells_what_it_did_and_is_on_record',),
+    ),
+    Mutant(
+        'cli-refused-is-well', BEYOND, 'a script does not learn that a task it named was not changed',
+        (client('cli/mass', 'Exit.ILL if not outcome.done or outcome.refused and selection.ids is not None',
+                'Exit.ILL if False'),),
+        ('cli_acting::test_what_is_not_changed_is_told_with_why_and_ends_with_1',),
+    ),
+    Mutant(
+        'cli-limit-forgets', BEYOND, 'who sets one limit of a group takes the other away',
+        (client('cli/switching', 'starts = before.rate if found.rate is KEEP else found.rate',
+                'starts = None if found.rate is KEEP else found.rate'),),
+        ('cli_acting_queues::test_limits_are_set_one_by_one_and_shown',),
+    ),
+    Mutant(
+        'cli-resume-always-well', BEYOND, 'who resumes the wrong queue is told that it goes on',
+        (client('cli/switching', '            code = Exit.ILL\n', '            code = Exit.WELL\n'),),
+        ('cli_acting_queues::test_a_queue_is_paused_and_goes_on',),
+    ),
+    Mutant(
+        'cli-lines-half-way', BEYOND, 'a slip in the last line leaves those before it enqueued',
+        (client('cli/enqueuing', "_read_json(line, f'line {n}') for n, line in lines if line.strip()]",
+                "_read_json(line, f'line {n}') if n < 3 else line for n, line in lines if line.strip()]"),),
+        ('cli_acting_queues::test_all_lines_are_read_before_the_first_is_enqueued',),
+    ),
+    Mutant(
+        'cli-enqueue-unrecorded', BEYOND, 'nobody learns who enqueued a task by hand',
+        (client('cli/enqueuing', "    await session.operator.record('enqueue', what, 1, queue=queue.name)\n", ''),),
+        ('cli_acting_queues::test_a_task_is_enqueued_and_its_id_is_printed',),
+    ),
+    Mutant(
+        'cli-top-unasked', BEYOND, 'a key of the live view acts at once',
+        (client('cli/topkeys', "act = state.question if key in ('y', 'Y') else None", 'act = state.question'),),
+        ('cli_top::test_an_act_is_done_when_it_was_agreed_to',),
+    ),
+    Mutant(
+        'cli-top-read-only-acts', BEYOND, 'the live view acts where only reading is allowed',
+        (client('cli/topkeys', '    if state.read_only:\n', '    if False:\n'),),
+        ('cli_top::test_an_act_is_done_when_it_was_agreed_to',),
+    ),
+    Mutant(
+        'cli-top-raw', BEYOND, 'names and errors write to the terminal',
+        (client('cli/topview', '        text.append(shown(content), style)', '        text.append(content, style)'),),
+        ('cli_top::test_nothing_of_hostile_data_is_written_raw_or_taken_for_markup',),
+    ),
+    Mutant(
+        'cli-top-row-slips', BEYOND, 'another row is marked when rows move, and the act is about that one',
+        (client('cli/topkeys', 'if row.key == spot.chosen), 0)', 'if False), 0)'),),
+        ('cli_top::test_a_row_is_marked_by_its_name_and_stays_marked_when_rows_move',),
+    ),
+    Mutant(
+        'cli-top-terminal-kept', BEYOND, 'the terminal shows no keys after the view',
+        (client('cli/top', 'termios.tcsetattr(self.input, termios.TCSADRAIN, self._before)', 'pass'),),
+        ('cli_top_terminal::test_it_follows_the_size_of_the_terminal',),
+    ),
+    Mutant(
+        'cli-top-errors-kept', BEYOND, 'a fault of a key leaves the view standing, and the terminal taken',
+        (client('cli/top', '                    self._ended.set_exception(exc)\n\n        return guarded',
+                '                    pass\n\n        return guarded'),),
+        ('cli_top_terminal::test_the_terminal_is_as_before_at_any_end',),
+    ),
+    Mutant(
+        'cli-top-gaps', BEYOND, 'minutes without a worker pass for minutes without work',
+        (client('cli/topview', '[known.get(minute) for minute', '[known.get(minute, 0) for minute'),),
+        ('cli_top::test_minutes_that_are_over_are_shown_and_gaps_are_gaps',),
+    ),
+    Mutant(
+        'cli-completion-describes', BEYOND, 'a shell shows a paragraph for each command',
+        (client('cli/completion', 'action.choices[listed.dest].description = listed.help', 'pass'),),
+        ('cli_completion::test_a_line_is_shown_for_each_command',),
+    ),
+)  # fmt: skip
