@@ -14,7 +14,8 @@ ASKING = (
     ),
     Mutant(
         'cli-raw-blocks', BEYOND, 'escape sequences in payloads and errors reach the terminal',
-        (client('cli/out', "shown_lines(shortened(text, most)).split('\\n')", "shortened(text, most).split('\\n')"),),
+        (client('cli/out', 'self._encodable(shown_lines(shortened(text, most)))',
+                'self._encodable(shortened(text, most))'),),
         (HOSTILE,),
     ),
     Mutant(
