@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
 from proof.mutants.mutants_of_cli import COMMANDS
-from proof.mutants.mutants_of_cli_asking import ASKING
 from proof.mutants.mutants_of_cli_acting import ACTING
+from proof.mutants.mutants_of_cli_asking import ASKING
 from proof.mutants.mutants_of_client import CLIENT
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
