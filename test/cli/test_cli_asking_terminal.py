@@ -26,7 +26,8 @@ async def test_figures_are_drawn_again_in_place_until_ctrl_c(
     with open_terminal(words, folder.environment, columns=columns, lines=lines) as terminal:
         terminal.wait_for(rb'PENDING')
         await queue.enqueue_many(range(1233))
-        terminal.wait_for(rb'1,234')
+        # What is wrong stands below.
+        terminal.wait_for(rb'(?s)1,234.*no worker of this queue has a heartbeat')
         terminal.type(b'\x03')
         written = terminal.end(130)
     assert strange(written, live=True) == []
@@ -82,3 +83,12 @@ async def test_figures_are_there_by_either_door(queue: Torrelque, folder: Folder
     doors = ('-m', 'torrelque'), ('-c', 'import sys; from torrelque.cli import main; sys.exit(main())')
     told = [folder.run('check', '-q', queue.name, start=door).out for door in doors]
     assert told == [[f'all is well with {queue.name}']] * 2
+
+
+def test_help_and_parsing_need_nothing_of_what_commands_need(folder: Folder) -> None:
+    heavy = {'rich', 'msgspec', 'torrelque.operate', 'torrelque.tasks', 'torrelque.worker'}
+    code = (
+        'import sys, torrelque.cli.parser as it; it.make_parser().format_help(); '
+        f'print(sorted({heavy} & {{*sys.modules}}))'
+    )
+    assert folder.run('-c', code, start=()).out == ['[]']

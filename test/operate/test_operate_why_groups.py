@@ -126,7 +126,9 @@ async def test_limit_that_was_lowered_holds_the_head_back(queue: Torrelque) -> N
         await queue.dequeue(0)
     await queue.set_limit('acme', concurrency=1)
     reason = await first(queue, ids[2])
-    assert (reason.code, reason.count, reason.limit) == ('at-limit', 3, 1.0)
+    text = 'the group is above its limit, which was lowered: 3 slots are in use of 1, '
+    assert (reason.code, reason.text) == ('at-limit', text + 'one of them by the task whose turn is next')
+    assert (reason.count, reason.limit) == (3, 1.0)
     assert reason.command == by(queue, 'limit acme --concurrency 3')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import redis.asyncio
 
 import torrelque
-from support.explaining import NO_WORKER, UNSEEN, Hire, brief, by, running, why, worker, working
+from support.explaining import NO_WORKER, UNSEEN, Hire, brief, by, first, running, why, worker, working
 from support.obeying import claim
 from torrelque import Torrelque
 from torrelque.operate import Reason
 from torrelque.testing import Clock
+from torrelque.worker import Delivery, Worker
 
 # Those that go first
 
@@ -157,6 +159,38 @@ async def test_workers_that_live_and_take_nothing(queue: Torrelque, hire: Hire) 
     assert (busy.code, busy.workers) == ('all-busy', ('web-2',))
     text = 'workers live and take nothing: its event loop stands still'
     assert (stuck.code, stuck.text, stuck.count, stuck.workers) == ('stuck', text, 1, ('web-1',))
+
+
+async def test_worker_that_beats_is_seen(queue: Torrelque) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        begun.set()
+        await go.wait()
+
+    async def until_codes(task_id: str, *codes: str) -> list[Reason]:
+        while True:
+            found = await why(queue, task_id)
+            if [reason.code for reason in found] == [*codes]:
+                return found
+            await asyncio.sleep(0.01)
+
+    one, other = [await queue.enqueue(1, group='acme') for _ in range(2)]
+    async with Worker(queue, handle, heartbeat=0.05, concurrency=1, name='web-1'):
+        await begun.wait()
+        while not (await first(queue, one)).workers:
+            await asyncio.sleep(0.01)
+        [reason] = await why(queue, one)
+        assert (reason.code, reason.text, reason.workers) == ('working', 'it is worked on, by worker web-1', ('web-1',))
+        [busy] = await until_codes(other, 'all-busy')
+        assert (busy.count, busy.limit, [holder.id for holder in busy.holders]) == (1, 1.0, [one])
+        await queue.set_limit('acme', concurrency=1)
+        await queue.enqueue(1, group='acme')
+        third = await queue.enqueue(1, group='acme')
+        at_limit, *_ = await until_codes(third, 'at-limit', 'behind', 'all-busy')
+        assert [(holder.worker, holder.doing) for holder in at_limit.holders] == [('web-1', 'working'), (None, 'next')]
+        go.set()
+    await until_codes('x', 'unknown')
 
 
 # Groups and queues

@@ -126,7 +126,8 @@ ASKING = (
     Command('queues', 'which queues there are', 'Names of queues, and when something was heard of them. Workers with a '
         'heartbeat note the names of theirs, and so does this command.',
         _with(_add_queues), of_module('.queues', 'queues')),
-    Command('tasks', 'the tasks of a place, or those that match', 'Tasks, in the order of their place.',
+    Command('tasks', 'the tasks of a place, or those that match',
+        'Tasks, in the order of their place; of dead ones the newest first.',
         _with(_add_tasks), of_module('.listing', 'tasks')),
     Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
         'why they do not run.', _with(_add_show), of_module('.telling', 'show')),

@@ -220,6 +220,9 @@ async def _groups(session: Session) -> int:
             continue
         if session.several:
             out.line(queue.name, 'bold')
+        if answered.broken:
+            out.tell(f'queue {queue.name}: groups may be missing, for keys hold something else than they should: '
+                     f"{', '.join(answered.broken)}; 'torrelque doctor' tells more")  # fmt: skip
         if answered.groups:
             out.table(*lay([(one, answered.server_time) for one in answered.groups], out, GROUPS))
         else:

@@ -79,8 +79,8 @@ class Out:
         """
         from rich.text import Text
 
-        for line in shown_lines(shortened(text, most)).split('\n'):
-            self.console.print(Text(indent + self._encodable(line)), soft_wrap=True)
+        lines = self._encodable(shown_lines(shortened(text, most))).split('\n')
+        self.console.print(Text('\n'.join(indent + line for line in lines)), soft_wrap=True)
 
     def tell(self, text: str) -> None:
         """A line on standard error: what is no answer."""
@@ -111,11 +111,14 @@ class Out:
         for line in rest:
             self.console.print(line, soft_wrap=True)
 
-    def drawing(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> 'RenderableType':
-        """A table as rich has it, for a live view."""
+    def drawing(
+        self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], below: Iterable[str] = ()
+    ) -> 'RenderableType':
+        """A table as rich has it, for a live view, and lines below it."""
         from rich.text import Text
 
-        return Text('\n').join(self._lines(columns, [*rows]))
+        lines = [Text(self.safe(line)) for line in below]
+        return Text('\n').join([*self._lines(columns, [*rows]), *lines])
 
     def _lines(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Iterator[Any]:
         """The lines of a table; without the spaces that rich has at their ends."""

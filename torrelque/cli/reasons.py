@@ -35,18 +35,18 @@ async def _why(session: Session) -> int:
     found = session.found
     if found.id is not None:
         return await _why_task(session)
-    code = Exit.WELL
-    for queue in session.queues:
+    overviews = [] if session.out.as_json else await session.operator.overviews()
+    for place, queue in enumerate(session.queues):
         reasons = await session.operator.explain(group=found.group, queue=queue.name)
         if session.out.as_json:
             for reason in reasons:
                 session.out.json(reason)
             continue
-        overview = (await session.operator.overviews())[[*session.queues].index(queue)]
+        overview = overviews[place]
         of = f'queue {queue.name!r}' if found.group is None else f'group {found.group!r} in queue {queue.name!r}'
         session.out.line(f'{of}: {number(overview.pending)} pending, {number(overview.working)} at work')
         write(session, reasons, overview.server_time, queue.name)
-    return code
+    return Exit.WELL
 
 
 async def _why_task(session: Session) -> int:

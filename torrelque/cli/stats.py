@@ -50,7 +50,8 @@ async def _stats(session: Session) -> int:
     else:
         rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
         session.out.table(COLUMNS, [row(session.out, *pair) for pair in zip(overviews, rates, strict=True)])
-        _tell_doubts(session, overviews)
+        for line in doubt_lines(session, overviews):
+            session.out.line(line)
     return Exit.ILL if any(one.error for one in overviews) else Exit.WELL
 
 
@@ -84,15 +85,15 @@ def oldest(one: Overview) -> str:
 # What is wrong
 
 
-def _tell_doubts(session: Session, overviews: Sequence[Overview]) -> None:
-    """Of one queue what is wrong is told; of several, why one cannot be read."""
-    out = session.out
-    found = [(one, doubt) for one in overviews for doubt in doubts(one) if len(overviews) == 1 or one.error]
-    if found:
-        out.line()
-    for one, (words, command) in found:
-        more = '' if command is None else f':  {session.command(f"torrelque {command}", one.queue)}'
-        out.line((f'{one.queue}: ' if len(overviews) > 1 else '') + words + more)
+def doubt_lines(session: Session, overviews: Sequence[Overview]) -> list[str]:
+    """Of one queue what is wrong with it; of several, why one cannot be read.  An empty line is before the first."""
+    lines = []
+    alone = len(overviews) == 1
+    for one in overviews if alone else [one for one in overviews if one.error]:
+        for words, command in doubts(one):
+            more = '' if command is None else f':  {session.command(f"torrelque {command}", one.queue)}'
+            lines.append(('' if alone else f'{one.queue}: ') + words + more)
+    return ['', *lines] if lines else []
 
 
 def doubts(one: Overview) -> Iterator[Doubt]:
@@ -198,8 +199,12 @@ async def _watch(session: Session) -> int:
     from rich.live import Live
 
     with Live(console=out.console, auto_refresh=False, transient=False) as live:
-        return await _repeat(session, lambda pairs: live.update(
-            out.drawing(COLUMNS, [row(out, *pair) for pair in pairs]), refresh=True))  # fmt: skip
+
+        def draw(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
+            below = doubt_lines(session, [one for one, _ in pairs])
+            live.update(out.drawing(COLUMNS, [row(out, *pair) for pair in pairs], below), refresh=True)
+
+        return await _repeat(session, draw)
 
 
 async def _repeat(session: Session, write: Callable[[Sequence[tuple[Overview, Rate | None]]], object]) -> int:

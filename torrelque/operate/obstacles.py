@@ -94,7 +94,10 @@ def _unseen(seen: Seen, group: GroupSeen) -> Reason:
 
 def _at_limit(seen: Seen, group: GroupSeen, holders: tuple[Holder, ...], wanted: int) -> Reason:
     are = 'is' if group.limit == 1 else 'are'
-    text = f'the group is at its limit: {group.slots} of {group.limit:g} slots {are} in use'
+    if group.slots > group.limit:
+        text = f'the group is above its limit, which was lowered: {group.slots} slots are in use of {group.limit:g}'
+    else:
+        text = f'the group is at its limit: {group.slots} of {group.limit:g} slots {are} in use'
     retries = sum(one.doing == 'delayed' for one in holders)
     if retries:
         text += ', ' if retries == group.slots else f', {retries} of them '

@@ -4,7 +4,6 @@ Other layers may import the names in `__all__`.
 """
 
 import bisect
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,9 +30,9 @@ class Packet(NamedTuple):
     number: int
     """1 is the first of a worker."""
     functions: tuple[tuple[str, str], ...]
-    """Names, and lists of `FIRST` numbers and the buckets, as JSON."""
+    """Names; and of each the counts, ms run, and the buckets, as `write` makes a text of them."""
     run: str
-    """The buckets of all of these, and the sum (ms), as JSON; '' where nothing ran."""
+    """The buckets of all of these, and the sum (ms), likewise; '' where nothing ran."""
     wait: str
     """The same of samples of waits; '' where there are none."""
 
@@ -127,9 +126,9 @@ class Tally:
         self._number += 1
         self._packet = Packet(
             self._number,
-            tuple((str(name)[: self._bounds.function_name], _text(counts)) for name, counts in taken.items()),
-            _text(run) if any(run) else '',
-            _text(waits) if waits else '',
+            tuple((str(name)[: self._bounds.function_name], write(counts)) for name, counts in taken.items()),
+            write(run),
+            write(waits),
         )
         return self._packet
 
@@ -179,6 +178,8 @@ def _together(lists: Iterable[list[float]]) -> list[float]:
     return [*columns[FIRST:], columns[RUN]]
 
 
-def _text(numbers: Iterable[float]) -> str:
-    """Numbers as JSON: counts whole, times to the microsecond."""
-    return json.dumps([int(number) if number == int(number) else round(number, 3) for number in numbers])
+def write(numbers: Iterable[float]) -> str:
+    """Those of some numbers that are not 0, each behind its place, from 1: counts whole, times (ms) to the microsecond.
+    """
+    places = [(place, round(number, 3)) for place, number in enumerate(numbers, 1)]
+    return ' '.join(f'{place} {number:.14g}' for place, number in places if number)

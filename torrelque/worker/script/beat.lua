@@ -13,8 +13,9 @@
 -- KEYS   pending, never
 -- ARGV   name of the worker, its start, number since then (whole), state ('' is goodbye), heartbeat (ms), slots, busy,
 --        lag (ms), time since the last answered claim (s, '' is not known), health (JSON), runs of all functions and
---        waits (JSON lists: 16 buckets and the sum in ms; '' is none)
---        per function: name, JSON list: succeeded, failed, dead, lost, ms run, 16 buckets
+--        waits (16 buckets and the sum in ms)
+--        per function: name, numbers (succeeded, failed, dead, lost, ms run, 16 buckets)
+--        Of these numbers only those that are not 0 are given, each behind its place: '1 12 5 0.25' is a first and a fifth
 -- Reply  'ok' | 'again' (these counts are known) | 'late' (later ones are known: nothing was done),
 --        workers of the queue, time until the next beat (ms), whether this one took the sample of sizes (1 or 0)
 local KEPT = {minute = 8 * 3600000, hour = 14 * 86400000, totals = 30 * 86400000, heart = 3600000, number = 60000}
@@ -35,19 +36,23 @@ local function zeros(count)
   return list
 end
 
--- A list of so many numbers as a field has it; nil where it is no such list.
-local function numbers(text, count)
-  local well, list = pcall(cjson.decode, text or '')
-  if not well or type(list) ~= 'table' or #list ~= count then
-    return nil
-  end
+local function check(text, count)
+  local list = cjson.decode(text)
+  assert(#list == count)
   for k = 1, count do
     local one = list[k]
-    if type(one) ~= 'number' or not (one >= 0 and one < 1e14) then
-      return nil
+    -- What is no number cannot be compared with one.
+    if not (one >= 0 and one < 1e14) then
+      error()
     end
   end
   return list
+end
+
+-- A list of so many numbers as a field has it; nil where it is no such list.
+local function numbers(text, count)
+  local well, list = pcall(check, text, count)
+  return well and list or nil
 end
 
 -- A count as a field has it, or 0.
@@ -56,13 +61,24 @@ local function count_of(text)
   return one and one >= 0 and one < 1e14 and one or 0
 end
 
+-- What was given of a function, or of all: places and numbers by turns.
+local function given(text)
+  local pairs_of = {}
+  for one in string.gmatch(text, '[%d.]+') do
+    pairs_of[#pairs_of + 1] = tonumber(one)
+  end
+  return pairs_of
+end
+
 local functions = {}
 for k = 13, #ARGV, 2 do
-  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = cjson.decode(ARGV[k + 1])}
+  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = given(ARGV[k + 1])}
 end
-local overall = {['*run'] = ARGV[11], ['*wait'] = ARGV[12]}
-for field, text in pairs(overall) do
-  overall[field] = text ~= '' and cjson.decode(text) or nil
+local overall = {}
+for k, field in ipairs({'*run', '*wait'}) do
+  if ARGV[10 + k] ~= '' then
+    overall[field] = given(ARGV[10 + k])
+  end
 end
 
 -- Add what this beat has to a record, of which each function has the first `width` numbers.
@@ -79,9 +95,12 @@ local function add(record, width, life)
     size = redis.call('HLEN', record)
   end
   local function sum(field, before, counts, count)
-    local list = sums[field] or numbers(before, count) or zeros(count)
-    for k = 1, count do
-      list[k] = list[k] + counts[k]
+    local list = sums[field] or before and numbers(before, count) or zeros(count)
+    for k = 1, #counts, 2 do
+      local place = counts[k]
+      if place <= count then
+        list[place] = list[place] + counts[k + 1]
+      end
     end
     sums[field] = list
   end
@@ -106,8 +125,10 @@ local function add(record, width, life)
     words[#words + 1], words[#words + 2] = field, cjson.encode(list)
   end
   if #words > 0 then
-    redis.call('HSET', record, unpack(words))
-    redis.call('PEXPIRE', record, string.format('%.0f', life))
+    local fresh = redis.call('HSET', record, unpack(words)) == #words / 2
+    if fresh then
+      redis.call('PEXPIRE', record, string.format('%.0f', life))
+    end
   end
 end
 
@@ -134,10 +155,10 @@ end
 last = before == start and tonumber(last) or -1
 local recent = math.max(RECENT, 3 * (not broken and count_of(known[2]) or 0))
 
-local function reply(word, sampled)
+local function reply(word)
   local workers = redis.call('ZCOUNT', names, string.format('%.0f', now - recent), '+inf')
   local interval = math.max(heartbeat, workers * 1000 / RATE)
-  return {word, workers, math.ceil(interval), sampled or 0}, interval
+  return {word, workers, math.ceil(interval), 0}, interval
 end
 
 if number < last then
@@ -165,7 +186,7 @@ redis.call('ZADD', names, string.format('%.0f', now), name)
 if broken then
   redis.call('DEL', heart)
 end
-local _, interval = reply(word)
+local answer, interval = reply(word)
 redis.call('HSET', heart, 'number', label, 'seen', string.format('%.0f', now),
   'interval', string.format('%.0f', interval), 'state', state, 'slots', ARGV[6], 'busy', ARGV[7], 'lag', ARGV[8],
   'claimed', ARGV[9], 'health', ARGV[10])
@@ -193,7 +214,7 @@ end
 -- The sample of sizes, which the first beat of each quarter of a minute takes
 
 if not redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE) then
-  return (reply(word))
+  return answer
 end
 
 -- A key of the queue, or 0 or {} where it holds something else.
@@ -260,9 +281,10 @@ for _, record in ipairs({minute, hour}) do
   end
 end
 sample(minute, KEPT.minute, sizes)
-local highest = numbers(redis.call('HGET', hour, '*sizes'), #sizes) or zeros(#sizes)
+local highest = numbers(redis.call('HGET', hour, '*sizes'), #sizes) or sizes
 for k = 1, #sizes do
   highest[k] = math.max(highest[k], sizes[k])
 end
 sample(hour, KEPT.hour, highest)
-return (reply(word, 1))
+answer[4] = 1
+return answer
