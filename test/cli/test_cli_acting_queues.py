@@ -265,8 +265,9 @@ async def test_limits_are_set_one_by_one_and_shown(queue: Torrelque, command: Co
         ['QUEUE', 'GROUP', 'CONCURRENCY', 'RATE'], [queue.name, 'acme', '4', 'default']
     ]  # fmt: skip
     await command('limit', 'acme', '--rate', '100/m')
+    await command('limit', 'acme', '--concurrency', '5')
     await command('limit', '--concurrency', '2')
-    assert await queue.get_limits() == {'acme': TorrelqueLimit(4, (100, 60.0)), None: TorrelqueLimit(2, None)}
+    assert await queue.get_limits() == {'acme': TorrelqueLimit(5, (100, 60.0)), None: TorrelqueLimit(2, None)}
     await command('limit', 'acme', '--concurrency', 'none', '--rate', 'default')
     assert (await command('limit', '--json')).json == [
         {'queue': queue.name, 'group': None, 'concurrency': 2, 'rate': 'default'},
@@ -276,7 +277,7 @@ async def test_limits_are_set_one_by_one_and_shown(queue: Torrelque, command: Co
         [queue.name, '(all', 'groups)', '2', 'none'], [queue.name, 'acme', 'none', 'default']
     ]  # fmt: skip
     assert (await command('limit', 'nobody', '--json')).json[0]['concurrency'] == 'default'
-    assert [act for act, _, _ in await recorded(queue)] == ['limit'] * 4
+    assert [act for act, _, _ in await recorded(queue)] == ['limit'] * 5
 
 
 @pytest.mark.first_server
