@@ -41,6 +41,9 @@ from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release
 from model.model_groups import DELAYED
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 
+ONLY = {'p': [Status.PENDING, Status.DELAYED], 'w': [Status.WORKING, Status.DEAD]}
+"""Statuses that a task is to have that is cancelled, by the kind of the call; of others it may have any."""
+
 
 def token(task_id: str) -> str:
     return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
@@ -134,15 +137,22 @@ class Calls(Machine):
         for task_id in ids:
             self.remember(task_id)
 
-    @rule(place=queues, items=several(indexes, st.sampled_from('knnn')))
+    @rule(place=queues, items=several(indexes, st.sampled_from('knnnpw')))
     def cancel(self, place: int, items: list[Any]) -> None:
         there = [*self.model.payloads] or self.ids
-        ids = [choose(there if kind == 'n' else self.ids, index) for index, kind in items]
+        ids = [choose(self.ids if kind == 'k' else there, index) for index, kind in items]
+        only = [ONLY.get(kind) for _, kind in items]
         self.settle(
             place,
             'cancel',
-            [Cancel(task_id, '') for task_id in ids],
-            *(lambda queue, task_id=task_id: queue.cancel(task_id) for task_id in ids),
+            [
+                Cancel(task_id, '', '' if one is None else ''.join(map(str, map(int, one))))
+                for task_id, one in zip(ids, only, strict=True)
+            ],
+            *(
+                lambda queue, task_id=task_id, one=one: queue.cancel(task_id, only=one)
+                for task_id, one in zip(ids, only, strict=True)
+            ),
         )
 
     # Consumers
