@@ -82,8 +82,11 @@ async def test_what_cannot_be_a_text_is_refused_and_made_visible_where_it_stands
     client: redis.asyncio.Redis, queue: Torrelque, operator: Operator
 ) -> None:
     wrong: list[tuple[Any, type[Exception]]] = [
-        (5, TorrelqueTypeError), (None, TorrelqueTypeError), (b'x', TorrelqueTypeError), ('x\ud800', TorrelqueValueError),
-    ]  # fmt: skip
+        (5, TorrelqueTypeError),
+        (None, TorrelqueTypeError),
+        (b'x', TorrelqueTypeError),
+        ('x\ud800', TorrelqueValueError),
+    ]
     for what, kind in wrong:
         with pytest.raises(kind, match='what must'):
             await operator.record('enqueue', what)

@@ -54,18 +54,18 @@ async def statuses(queue: Torrelque, ids: Sequence[str]) -> list[Status]:
 # Before its turn comes
 
 
-def take(other: Other, ids: list[str]) -> None:
+def take(other: Other, ids: Sequence[str]) -> None:
     """All that are left are worked on."""
     assert len(other.dequeue_many(10)) == 4
 
 
-def give_back_late(other: Other, ids: list[str]) -> None:
+def give_back_late(other: Other, ids: Sequence[str]) -> None:
     """All that are left were worked on, and have been pending for no time."""
     for task_id, _ in other.dequeue_many(10):
         assert other.requeue(task_id)
 
 
-def enqueue_anew(other: Other, ids: list[str]) -> None:
+def enqueue_anew(other: Other, ids: Sequence[str]) -> None:
     """The ids of all that are left are those of other tasks."""
     for task_id in ids:
         if other.cancel(task_id):
@@ -83,7 +83,7 @@ def enqueue_anew(other: Other, ids: list[str]) -> None:
     ],
 )
 async def test_what_has_changed_before_its_turn_comes_is_left(
-    queue: Torrelque, other: Other, change: Callable[[Other, list[str]], None], selection: Selection, status: Status
+    queue: Torrelque, other: Other, change: Callable[[Other, Sequence[str]], None], selection: Selection, status: Status
 ) -> None:
     ids = [await queue.enqueue('first', task_id=f'own-{n}') for n in range(5)]
     outcome = await Operator(queue).cancel(
