@@ -16,6 +16,7 @@ from model.machine import Machine, answer
 from model.machine_door import BULK_BYTES, BULK_TASKS, SWEEP_TASKS, WALK
 from model.machine_draws import (
     GROUPS,
+    ONLY,
     OWN_IDS,
     PLAIN,
     attempts,
@@ -40,9 +41,6 @@ from model.machine_draws import (
 from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
 from model.model_groups import DELAYED
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
-
-ONLY = {'p': [Status.PENDING, Status.DELAYED], 'w': [Status.WORKING, Status.DEAD]}
-"""Statuses that a task is to have that is cancelled, by the kind of the call; of others it may have any."""
 
 
 def token(task_id: str) -> str:
@@ -145,14 +143,8 @@ class Calls(Machine):
         self.settle(
             place,
             'cancel',
-            [
-                Cancel(task_id, '', '' if one is None else ''.join(map(str, map(int, one))))
-                for task_id, one in zip(ids, only, strict=True)
-            ],
-            *(
-                lambda queue, task_id=task_id, one=one: queue.cancel(task_id, only=one)
-                for task_id, one in zip(ids, only, strict=True)
-            ),
+            [Cancel(i, '', ''.join(map(str, map(int, one or ())))) for i, one in zip(ids, only, strict=True)],
+            *(lambda queue, i=i, one=one: queue.cancel(i, only=one) for i, one in zip(ids, only, strict=True)),
         )
 
     # Consumers

@@ -18,7 +18,7 @@ from torrelque import (
     TorrelqueTaskStatus as Status,
     TorrelqueValueError,
 )
-from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk
+from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk, pages, places
 from torrelque.testing import Clock
 
 
@@ -228,8 +228,12 @@ async def test_tasks_that_have_died_in_the_future_of_the_server_are_dead_too(
 
 
 async def test_what_dies_again_is_not_brought_back_though_a_clock_was_set_back(
-    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, operator: Operator
-) -> None:
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # A walk of many thousands, in small.
+    monkeypatch.setattr(pages, 'PART', 1)
+    monkeypatch.setattr(places, 'REMEMBERED', 0)
     ids = await die(queue, 4)
     await client.zadd(queue.keys['dead'], {ids[3]: 4_000_000_000_000})
     again: list[str] = []
