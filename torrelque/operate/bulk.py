@@ -20,7 +20,7 @@ from . import pages
 from .pace import Pace
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
-from .verbs import VERBS, Done, judge
+from .verbs import VERBS, Done, Terms, judge, only_of
 
 T = TypeVar('T')
 
@@ -106,7 +106,7 @@ async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
     if task.raw is not None or task.size is None or task.size <= room:
         return task
     [found] = await pages.read_tasks(queue, [task.id], task.size)
-    return replace(task, raw=found.raw)
+    return replace(task, raw=found.raw, function=found.function, function_known=found.function_known)
 
 
 def _without(task: TaskView, payload: int) -> TaskView:
@@ -186,7 +186,7 @@ class _Run:
     ) -> None:
         self._queues = queues
         self._name = name
-        self._error = error
+        self._terms = Terms(error)
         self._limit = limit
         self._pace = pace
         self._dry_run = dry_run
@@ -199,6 +199,9 @@ class _Run:
     async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
         """All steps of all queues."""
         left = selection
+        self._terms = self._terms._replace(
+            only=only_of(self._name, selection.status, selection.ids is not None)
+        )
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
         for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
@@ -259,13 +262,16 @@ class _Run:
                     break
                 seen, found = step
                 self._seen += seen
-                await self._act_on(queue, [task for task in found if task.died is None or task.died <= until])
+                due = [task for task in found if task.died is None or _was_dead(task.died, now, until, task)]
+                await self._act_on(queue, due, selection, now)
                 self._report()
                 await self._sleep(self._pace.rest())
         finally:
             await scan.aclose()
 
-    async def _act_on(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+    async def _act_on(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> None:
         """Act on some tasks, in portions as small as the rate wants."""
         start = 0
         while start < len(tasks) and not self._limit_is_reached():
@@ -274,20 +280,52 @@ class _Run:
                 most = min(most, self._limit - (self._matched if self._dry_run else self._done))
             some = tasks[start : start + most]
             start += len(some)
-            fit = []
+            fit: list[TaskView] = []
             for task in some:
                 if refusal := judge(self._name, task):
                     self._refused[refusal] += 1
                 else:
-                    fit.append(task.id)
+                    fit.append(task)
             self._matched += len(some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
-                await self._watched(self._do(queue, fit), SETTLE)
+                fit = await self._watched(self._still_selected(queue, fit, selection, now))
+                if fit:
+                    await self._watched(self._do(queue, fit), SETTLE)
                 self._pace.sent(len(fit))
 
-    async def _do(self, queue: Torrelque, ids: Sequence[str]) -> None:
-        done: Done = await VERBS[self._name].call(queue, ids, self._error)
+    async def _still_selected(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> list[TaskView]:
+        """Those that are what was selected; the others are counted by why.
+
+        Between look and act there may be minutes, where there is a rate, and tasks go on meanwhile.
+        """
+        # A payload never changes, and ids are those that were asked for.
+        matches = replace(selection, function=None, text=None, ids=None).matcher(now)
+        fit: list[TaskView] = []
+        found = await pages.read_tasks(queue, [task.id for task in tasks], 0, function=False)
+        for task, fresh in zip(tasks, found, strict=True):
+            if refusal := judge(self._name, fresh):
+                self._refused[refusal] += 1
+            elif matches(fresh) and self._is_as_it_was(task, fresh, selection.status):
+                fit.append(task)
+            else:
+                self._refused['changed'] += 1
+        return fit
+
+    def _is_as_it_was(self, task: TaskView, fresh: TaskView, status: str | None) -> bool:
+        """Whether a task that still matches is the same one, in what the selection does not name."""
+        only = self._terms.only
+        if fresh.enqueue_time != task.enqueue_time or only is not None and fresh.status not in only:
+            return False
+        if self._name == 'redrive' and fresh.died != task.died:
+            return False
+        # A lease that was renewed says that somebody has it after all.
+        return status != 'orphaned' or fresh.renewed == task.renewed
+
+    async def _do(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+        done: Done = await VERBS[self._name].call(queue, tasks, self._terms)
         self._done += done.changed
         self._counts[queue.name] += done.changed
         self._refused.update(done.refused)
@@ -343,6 +381,12 @@ class _Run:
             finished=finished,
             took=time.monotonic() - self._began,
         )
+
+
+def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:
+    """Whether a task was dead when the act began.  After a clock was set back, one that has died in its future was; one
+    that died meanwhile has not, however far ``until`` is ahead."""
+    return until == math.inf or died <= now or task.server_time < died <= until
 
 
 def _is_bound_by_time(selection: Selection, place: str) -> bool:

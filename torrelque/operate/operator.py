@@ -41,6 +41,7 @@ from .values import (
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
 
+_OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress')
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 
 
@@ -254,8 +255,11 @@ class Operator:
             changed.  Or the server refused, or was away for some ten seconds: what was done till then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why.  When the call is cancelled, what is on its way is waited for, two seconds at the
-        most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
+        only what has the status that was selected, and takes tasks only from holders that had them when they were
+        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
+        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
+        seconds at the most; then what is done is done and on record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
@@ -313,9 +317,12 @@ class Operator:
         :param act: one word, such as 'enqueue'.
         :param what: on what it was done, in words.
         :param count: tasks that it changed.
-        :raises TorrelqueError: the operator may only read.
+        :raises TorrelqueError: the operator may only read, or a text cannot be one.
         """
         check.check_name(act, 'act')
+        if not isinstance(what, str):
+            raise TorrelqueTypeError(f'what must be a str, not {type(what).__name__}')
+        reading.bytes_of(what, 'what')
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
     async def forget(self) -> None:
@@ -351,6 +358,9 @@ class Operator:
 
     async def _act(self, name: str, selection: Selection, *, queue: str | None = None, **options: Any) -> Outcome:
         queues = (self._acting(queue),) if queue is not None or len(self.queues) == 1 else self._all_acting()
+        for option in options:
+            if option not in _OPTIONS and option != 'error':
+                raise TorrelqueTypeError(f'{name} has no option {option!r}: it has {", ".join(_OPTIONS)}, queue')
         counts: Counter[str] = Counter()
         try:
             return await bulk.act(queues, name, selection, counts=counts, **options)
