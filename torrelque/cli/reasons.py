@@ -103,6 +103,8 @@ def label_of(reason: Reason) -> str:
     """What the command of a reason is for."""
     if reason.command is not None and reason.command.startswith(LOOKING):
         return 'To see more'
+    if reason.command is not None and reason.command.startswith('torrelque requeue '):
+        return LABELS['orphaned']
     return LABELS.get(reason.code, 'To change it')
 
 
@@ -138,7 +140,13 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:
             parts.append(f'renewed {age(holder.renewed, now)} ago')
-        words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
+        if holder.orphaned:
+            parts = ['lost' if holder.worker else 'no worker tells of it']
+            if holder.until is not None and now:
+                parts = [f'{parts[0]}; its lease ends in {ago(max(0.0, holder.until - now))}']
+            words.append(f'worker {holder.worker}, {parts[0]}' if holder.worker else parts[0])
+        else:
+            words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
     elif holder.doing == 'delayed':
         error = f' ({shortened(holder.error, 200)})' if holder.error else ''
         until = '' if holder.until is None else f' until {out.clock(holder.until, now)}'

@@ -6,16 +6,21 @@ holds something else hides no worker: what is known of it is told, and what is w
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from torrelque import Torrelque
 
 from .asking import ask
+from .reading import text_of
 from .values import RunningView, WorkerView
 
 PAGE, LARGE_PAGE = 250, 50
 """Workers that one call looks at: by what is small, and with all that they have in hand."""
+FEW = 8
+"""Texts that are looked for as they are; more must be ids."""
+ALL = 10**9
+"""More workers than there are."""
 MISSED = 3
 """Intervals after which a worker does not live."""
 KEPT = 3600.0
@@ -28,20 +33,56 @@ LATE = 10.0
 """How late (s) a beat is, at the least, to say so; and later than twice the interval."""
 
 
+class Found(NamedTuple):
+    """Workers, some of them with all that they tell."""
+
+    workers: list[WorkerView]
+    """All of them, lost ones too, in order of their names."""
+    told: frozenset[str]
+    """Names of those that tell of functions and of tasks in hand; of the others only what is small was read."""
+    longest: dict[str, float]
+    """By name since when the longest task in hand runs, by the clock of the worker."""
+
+
 async def read_workers(queue: Torrelque, running: bool = True) -> list[WorkerView]:
     """The workers of a queue, lost ones too, in order of their names; without ``running`` only what is small."""
+    return (await _read(queue, '1' if running else '0', LARGE_PAGE if running else PAGE)).workers
+
+
+async def find_workers(queue: Torrelque, texts: Iterable[str], most: int = ALL) -> Found:
+    """The workers of a queue; functions and tasks in hand are read of those only, and of so many at the most, that name
+    one of some texts: an id, a group, a function, themselves.  Of many texts, each must be an id.
+    """
+    named = [json_of(text) for text in texts]
+    return await _read(queue, 'named', PAGE if len(named) <= FEW else LARGE_PAGE, named, most)
+
+
+def json_of(text: str) -> bytes:
+    """A text as it stands in a health."""
+    return json.dumps(text, ensure_ascii=False).encode('utf-8', 'backslashreplace')
+
+
+async def _read(queue: Torrelque, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0) -> Found:
     found: dict[bytes, WorkerView] = {}
-    page = LARGE_PAGE if running else PAGE
+    told, longest = set[str](), dict[str, float]()
     passed = 0
     while True:
-        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, '1' if running else '0')
+        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - len(told), *texts)
         passed += count
         for name, score, kind, *fields in hearts:
+            since = _number(fields.pop()) if which == 'named' and kind == b'heart' else None
+            if since is not None:
+                longest[text_of(name)] = since
+            if kind == b'text' or which == '1' or fields[7:] and fields[7] is not None:
+                told.add(text_of(name))
+            elif fields[7:]:
+                fields.pop()
             view = _view(queue.name, now / 1000, name, _number(score), kind, fields, 0 if paused else ready)
             if view is not None:
                 found[name] = view
         if count < page:
-            return sorted(found.values(), key=lambda worker: worker.name)
+            workers = sorted(found.values(), key=lambda worker: worker.name)
+            return Found(workers, frozenset(told), longest)
 
 
 def _view(
@@ -97,7 +138,7 @@ def _make(
     elif state == 'running' and (stuck := _stuck(now - seen, interval, slots, busy, hanging, lag, claimed, ready)):
         state, why = 'stuck', stuck
     return WorkerView(
-        name=name.decode('utf-8', 'surrogateescape'), queue=queue, state=state,
+        name=text_of(name), queue=queue, state=state,
         host=_text(given.get('host')), pid=_count(given.get('pid')), version=_text(given.get('version')),
         started=None if started is None else started - ahead, seen=seen, interval=interval,
         queues=_texts(given.get('queues')), functions=_texts(given.get('functions')), concurrency=slots, busy=busy,

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from . import acts, records, remedies
 from .ahead import Ahead, ahead_of, may_go_on
-from .holding import Crew, find_holders
+from .holding import find_holders
 from .looking import GroupSeen, Seen
 from .reading import number_of
 from .reasons import broken
+from .selection import exact_name
 from .values import Act, Holder, Reason
 
 RECENT = 600
@@ -54,7 +55,7 @@ def _pause(
     return Reason(code, text, since=act.time if act else None, until=probe, command=command)
 
 
-async def of_group(seen: Seen, crew: Crew) -> list[Reason]:
+async def of_group(seen: Seen) -> list[Reason]:
     """Why the group does not let the task go on: its limit, its rate, or that nobody has seen to it."""
     group = seen.group
     assert group is not None
@@ -65,7 +66,7 @@ async def of_group(seen: Seen, crew: Crew) -> list[Reason]:
         full = False
     reasons = []
     if full:
-        holders = await find_holders(seen, crew)
+        holders = await find_holders(seen)
         ended = [one.until for one in holders if one.until is not None and one.until <= seen.now]
         if ended:
             reasons.append(_unswept(seen, 'a task that holds a slot of the group has had its time', min(ended)))
@@ -109,12 +110,25 @@ def _at_limit(seen: Seen, group: GroupSeen, holders: tuple[Holder, ...], wanted:
         text += '; by which tasks was not found'
     elif len(holders) < group.slots:
         text += f'; {len(holders)} of the tasks are named'
+    orphans = [one for one in holders if one.orphaned]
+    if orphans:
+        text += f'; {len(orphans)} of the tasks {"is" if len(orphans) == 1 else "are"} with nobody, it seems'
     workers = tuple(dict.fromkeys(one.worker for one in holders if one.worker is not None))
     until = [one.until for one in holders if one.until is not None and one.doing == 'delayed']
     return Reason(
         'at-limit', text, until=min(until, default=None), count=group.slots, limit=group.limit, holders=holders,
-        workers=workers, command=remedies.of_limit(seen.queue, group.name, wanted),
+        workers=workers, command=_remedy(seen, group, orphans, wanted),
     )  # fmt: skip
+
+
+def _remedy(seen: Seen, group: GroupSeen, orphans: Sequence[Holder], wanted: int) -> str | None:
+    """Bring back what nobody works on; else raise the limit."""
+    if not orphans:
+        return remedies.of_limit(seen.queue, group.name, wanted)
+    if exact_name(group.name) is None:
+        # As a filter its name would be a pattern, which others may fit.
+        return remedies.command(seen.queue, 'requeue', orphans[0].id)
+    return remedies.command(seen.queue, 'requeue', None, '--status', 'orphaned', group=group.name)
 
 
 def _no_token(seen: Seen, group: GroupSeen, rate: tuple[float, float]) -> Reason:

@@ -11,10 +11,11 @@ PROOF = 'operate_why_proof::test_who_does_what_it_says_has_the_task_handed_out'
 
 
 def seen(tests: Sequence[str]) -> tuple[str, ...]:
-    """Whole names of tests, of ``name`` or ``groups::name``."""
+    """Whole names of tests, of ``name`` or ``groups::name``; those of `operate_orphans` begin with ``orphans``."""
     named = [test.rpartition('::') for test in tests]
+    files = {'': 'operate_why', 'orphans': 'operate_orphans'}
     return tuple(
-        test if test == PROOF else f'operate_why{module and "_" + module}::test_{name}'
+        test if test == PROOF else f'{files.get(module, f"operate_why_{module}")}::test_{name}'
         for test, (module, _, name) in zip(tests, named, strict=True)
     )
 
@@ -57,9 +58,14 @@ EXPLAINING = (
         'task_whose_worker_was_lost',
     ),
     why(
-        'orphaned-by-many', 'a task is told to be nobody\'s though workers have more in hand than they name',
-        'reasons', 'elif crew.whole and lease_end', 'elif lease_end',
-        'task_that_no_worker_names_and_whose_lease_was_not_renewed_for_half_of_it',
+        'orphaned-held-up', 'a group is to have a higher limit though nobody works on what holds it up',
+        'obstacles', '    if not orphans:\n', '    if orphans or not orphans:\n',
+        'orphans::group_that_tasks_of_nobody_hold_up_goes_on_by_the_command',
+    ),
+    why(
+        'orphaned-of-others', 'the name of a group is taken for a pattern, and tasks of others are taken away',
+        'obstacles', '    if exact_name(group.name) is None:\n', '    if not group.name:\n',
+        'orphans::group_whose_name_is_a_pattern_has_its_own_tasks_brought_back',
     ),
     why(
         'dead', 'nothing says how a dead task comes back',
@@ -156,7 +162,7 @@ EXPLAINING = (
     ),
     why(
         'not-known', 'it is no reason that nobody knows the function',
-        'hands', 'function is not None and not any(', 'function is not None and not all(',
+        'hands', 'function is not None and not await _is', 'function is not None and await _is',
         'others::function_that_no_worker_knows', 'others::worker_with_a_free_place_is_no_reason',
     ),
     why(

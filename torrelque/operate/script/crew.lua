@@ -1,14 +1,54 @@
 -- Crew: what the hearts of workers tell, some at a time, and what is needed to tell whether a worker is stuck.
 --
--- ARGV   how many names to pass over, how many to look at, '1' to read the health (JSON) too
+-- ARGV   how many names to pass over, how many to look at, of which the health (JSON) is read too: '0' none | '1' all |
+--        'named' those that have one of some texts in it, how many of these at the most; then the texts, as they stand
+--        in JSON
 -- Reply  server time (ms), how many names were looked at, how many tasks are ready, whether the queue is paused (1 or 0)
 --        for each name: name, time of the last beat (ms), what its key is: 'heart' | 'text' (of another version) | 'broken'
---        | 'none'; of a heart its fields seen, interval, state, slots, busy, lag, claimed, health; of a text the text
-local FIELDS = {'seen', 'interval', 'state', 'slots', 'busy', 'lag', 'claimed'}
-if ARGV[3] == '1' then
-  FIELDS[#FIELDS + 1] = 'health'
+--        | 'none'; of a heart its fields seen, interval, state, slots, busy, lag, claimed, and the health where it is
+--        read, else nil; of one that is 'named' behind it since when its longest task runs, as its health says, or nil;
+--        of a text the text
+local FIELDS = {'seen', 'interval', 'state', 'slots', 'busy', 'lag', 'claimed', ARGV[3] ~= '0' and 'health' or nil}
+local from, which, most = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
+
+-- Many ids are looked for in one pass, few texts by a pass each.
+local texts, ids = {unpack(ARGV, 5)}, nil
+if #texts > 8 then
+  local others = {}
+  ids = {}
+  for _, text in ipairs(texts) do
+    if string.find(text, '\\', 1, true) then
+      others[#others + 1] = text
+    else
+      ids[text] = true
+    end
+  end
+  texts = others
 end
-local from = tonumber(ARGV[1])
+
+local function is_named(health)
+  for k = 1, #texts do
+    if string.find(health, texts[k], 1, true) then
+      return true
+    end
+  end
+  if ids then
+    for id in string.gmatch(health, '"id": ("[^"]*")') do
+      if ids[id] then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- The first task of `running` is the longest.  No text within JSON has what is looked for, since its quotes are escaped.
+local function longest(health)
+  local _, at = string.find(health, '"running": [{', 1, true)
+  local _, number = string.find(health, '"since": ', at or #health, true)
+  return at and number and string.match(health, '^[%d.]+', number + 1) or false
+end
+
 local names = look('ZRANGE', 'workers', from, from + ARGV[2] - 1, 'WITHSCORES') or {}
 local ready = (look('LLEN', 'pending') or 0) - (look('SCARD', 'holes') or 0) + (look('LLEN', 'turns') or 0) +
   (look('ZCARD', 'priority') or 0)
@@ -22,6 +62,15 @@ for k = 1, #names, 2 do
       if fields[j] then
         found = {'heart', unpack(fields)}
         break
+      end
+    end
+    if which == 'named' and found[1] == 'heart' then
+      local health = fields[#FIELDS] or ''
+      found[10] = longest(health)
+      if most > 0 and is_named(health) then
+        most = most - 1
+      else
+        found[9] = false
       end
     end
   else
