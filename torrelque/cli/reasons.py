@@ -136,17 +136,15 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
     words = [holder.id]
     if holder.function:
         words.append(holder.function)
-    if holder.doing == 'working':
+    if holder.orphaned:
+        left = None if holder.until is None or not now else max(0.0, holder.until - now)
+        who = f'worker {holder.worker}, lost' if holder.worker else 'no worker tells of it'
+        words.append(who + ('' if left is None else f'; its lease ends in {ago(left)}'))
+    elif holder.doing == 'working':
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:
             parts.append(f'renewed {age(holder.renewed, now)} ago')
-        if holder.orphaned:
-            parts = ['lost' if holder.worker else 'no worker tells of it']
-            if holder.until is not None and now:
-                parts = [f'{parts[0]}; its lease ends in {ago(max(0.0, holder.until - now))}']
-            words.append(f'worker {holder.worker}, {parts[0]}' if holder.worker else parts[0])
-        else:
-            words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
+        words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
     elif holder.doing == 'delayed':
         error = f' ({shortened(holder.error, 200)})' if holder.error else ''
         until = '' if holder.until is None else f' until {out.clock(holder.until, now)}'

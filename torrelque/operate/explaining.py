@@ -124,8 +124,7 @@ _WHY = {
 
 def _of_groups(seen: Seen) -> list[Reason]:
     """Why no group goes on, by some groups: those that have tasks which are pending."""
-    told = [one for one in seen.raw['some'] if one[1] or one[2]]
-    some = [(text_of(group), why.decode(), instant_of(at)) for group, _, _, why, at in told]
+    some = [(text_of(group), why.decode(), instant_of(at)) for group, _, _, why, at in seen.raw['some']]
     found = []
     for why, (code, one, several) in _WHY.items():
         names = [group for group, because, _ in some if because == why]
@@ -136,10 +135,18 @@ def _of_groups(seen: Seen) -> list[Reason]:
         words = f'only groups have tasks that are pending, and {which} {one if len(names) == 1 else several}: {shown}'
         until = min((at for _, because, at in some if because == why and at is not None), default=None)
         found.append(Reason(code, words, until=until, count=len(names), command=_remedy(seen, why, names)))
-    if not found:
-        words = f'{pending_of(seen):,} tasks are pending by the counts, and none is in a place that claims take from'
-        found.append(reasons.broken(seen, words))
-    return found
+    return found or [_of_nowhere(seen)]
+
+
+def _of_nowhere(seen: Seen) -> Reason:
+    """Where the pending tasks are, of which none was met."""
+    count = pending_of(seen)
+    tasks = f'{count:,} {"task is" if count == 1 else "tasks are"} pending'
+    if seen.raw['all_groups']:
+        return reasons.broken(seen, f'{tasks} by the counts, and none is in a place that claims take from')
+    words = f'{tasks} by the counts, and none of the {seen.count("looked_at"):,} groups that were looked at has one'
+    words += ': so they are of others, which are at their limits, it seems'
+    return Reason('at-limit', words, count=count, command=remedies.command(seen.queue, 'groups'))
 
 
 def _remedy(seen: Seen, why: str, names: list[str]) -> str | None:

@@ -1,6 +1,7 @@
 """Reasons that lie in what stands before a pending task: pauses, limits, rates, and tasks that go first."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from . import acts, records, remedies
@@ -27,28 +28,38 @@ async def of_pauses(seen: Seen, first: bool) -> list[Reason]:
     probe, every = seen.told('probe'), number_of(seen.raw['probe_every'])
     if stopped and not (first and probe is not None and probe <= seen.now):
         command = remedies.command(seen.queue, 'resume')
-        reasons.append(_pause('queue-paused', 'queue', _last(record, 'the queue'), probe, every, seen.now, command))
+        reasons.append(_pause('queue-paused', 'queue', _last(record, 'the queue', every), probe, every, seen.now, command))
     if group is not None and group.halted and (group.shut or group.index or not first):
         command = remedies.command(seen.queue, 'resume', group=group.name)
-        act = _last(record, f'group {group.name}')
+        act = _last(record, f'group {group.name}', group.every)
         reasons.append(_pause('group-paused', 'group', act, group.opens, group.every, seen.now, command))
     return reasons
 
 
-def _last(record: Sequence[Act], what: str) -> Act | None:
-    """The act that has paused it, where that is on record."""
-    act = next((act for act in record if act.act in ('pause', 'resume') and _is_of(act.what, what)), None)
-    return act if act is not None and act.act == 'pause' else None
+def _last(record: Sequence[Act], what: str, every: float | None) -> Act | None:
+    """The act that has paused it, where that is on record.
 
-
-def _is_of(text: str, what: str) -> bool:
-    return text == what or text.startswith(f'{what}, probe ')
+    Code pauses and resumes too, and circuit breakers do, and put nothing on record.  So an act counts only that has
+    told the pause to let tasks through as far apart (ms) as it does.
+    """
+    ours = re.compile(re.escape(what) + r'(?:, probe ([0-9.e+-]{1,30})s)?', re.S)
+    for act in record:
+        match = ours.fullmatch(act.what) if act.act in ('pause', 'resume') else None
+        if match is None:
+            continue
+        if act.act == 'resume':
+            break
+        apart = number_of(match[1])
+        alike = apart and every and math.isclose(1000 * apart, every, rel_tol=1e-5, abs_tol=1)
+        if alike or apart is every is None:
+            return act
+    return None
 
 
 def _pause(
     code: str, what: str, act: Act | None, probe: float | None, every: float | None, now: float, command: str | None
 ) -> Reason:
-    text = f'the {what} is paused' + (f', by {act.who}' if act else '')
+    text = f'the {what} is paused' + (f', by {act.who} as the record has it' if act else '')
     if probe is not None and every is not None:
         when = 'at once' if probe <= now else 'when its time comes'
         text += f'; it lets one task through every {every / 1000:g} s, the next {when}'

@@ -53,9 +53,9 @@ EXPLAINING = (
         'task_that_a_worker_works_on',
     ),
     why(
-        'orphaned', 'a lost worker is told to work on its tasks',
+        'orphaned', 'a worker that is silent is told to be well, because its leases are renewed',
         'reasons', "worker is not None and worker.state == 'lost'", "worker is not None and worker.state == ''",
-        'task_whose_worker_was_lost',
+        'orphans::worker_that_is_silent_while_leases_are_renewed_is_told_so',
     ),
     why(
         'orphaned-held-up', 'a group is to have a higher limit though nobody works on what holds it up',
@@ -242,6 +242,22 @@ EXPLAINING = (
         'holders-by-hearts', 'hearts are not asked who is in the way',
         'holding', 'for _, task in crew.running() if task.group == group.name', 'for _, task in ()',
         'groups::holder_that_a_search_does_not_find_is_told_by_hearts',
+    ),
+    why(
+        'pause-of-others', 'whoever paused once is told to have made each pause since',
+        'obstacles', 'alike = apart and every and math.isclose(1000 * apart, every, rel_tol=1e-5, abs_tol=1)',
+        'alike = True',
+        'groups::pause_of_code_is_not_that_of_whoever_has_paused_before',
+    ),
+    why(
+        'pause-of-longer-names', 'a record of a group counts for one whose name it begins with',
+        'obstacles', "r'(?:, probe ([0-9.e+-]{1,30})s)?', re.S)", "r'(?:, probe ([0-9]+)s)?.*', re.S)",
+        'groups::record_of_a_group_is_not_that_of_one_whose_name_is_longer',
+    ),
+    look(
+        'few-groups', 'a queue is told to be broken because its first groups have nothing that is pending',
+        "until cursor == '0' or #some == 25 or looked_at >= 1000", "until looked_at >= 0",
+        'others::only_group_that_has_pending_tasks_is_found_among_many',
     ),
     # Commands
     why(
