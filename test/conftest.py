@@ -196,11 +196,14 @@ async def hire(client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytes
 
         async def find(_queue: Torrelque, _texts: object, _most: int = 0) -> Found:
             found = await read(_queue)
-            told = frozenset(one.name for one in found)
-            return Found(found, told, {one.name: one.running[0].since for one in found if one.running})
+            return found, frozenset(one.name for one in found)
+
+        async def longest(_queue: Torrelque) -> dict[str, float]:
+            return {one.name: one.running[0].since for one in await read(_queue) if one.running}
 
         monkeypatch.setattr('torrelque.operate.crew.read_workers', read)
         monkeypatch.setattr('torrelque.operate.crew.find_workers', find)
+        monkeypatch.setattr('torrelque.operate.crew.longest', longest)
 
     change()
     return change

@@ -275,7 +275,7 @@ def hearts(monkeypatch: pytest.MonkeyPatch) -> list[WorkerView]:
         return workers
 
     async def find(queue: Torrelque, texts: object, most: int = 0) -> crew.Found:
-        return crew.Found(workers, frozenset(), {})
+        return workers, frozenset()
 
     monkeypatch.setattr(crew, 'read_workers', read)
     monkeypatch.setattr(crew, 'find_workers', find)

@@ -7,7 +7,7 @@ holds something else hides no worker: what is known of it is told, and what is w
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torrelque import Torrelque
 
@@ -21,6 +21,9 @@ FEW = 8
 """Texts that are looked for as they are; more must be ids."""
 ALL = 10**9
 """More workers than there are."""
+
+Found = tuple[list[WorkerView], frozenset[str]]
+"""Workers, and the names of those that were read whole."""
 MISSED = 3
 """Intervals after which a worker does not live."""
 KEPT = 3600.0
@@ -33,28 +36,27 @@ LATE = 10.0
 """How late (s) a beat is, at the least, to say so; and later than twice the interval."""
 
 
-class Found(NamedTuple):
-    """Workers, some of them with all that they tell."""
-
-    workers: list[WorkerView]
-    """All of them, lost ones too, in order of their names."""
-    told: frozenset[str]
-    """Names of those that tell of functions and of tasks in hand; of the others only what is small was read."""
-    longest: dict[str, float]
-    """By name since when the longest task in hand runs, by the clock of the worker."""
-
-
 async def read_workers(queue: Torrelque, running: bool = True) -> list[WorkerView]:
     """The workers of a queue, lost ones too, in order of their names; without ``running`` only what is small."""
-    return (await _read(queue, '1' if running else '0', LARGE_PAGE if running else PAGE)).workers
+    return [view for view, _ in await _read(queue, '1' if running else '0', LARGE_PAGE if running else PAGE)]
 
 
 async def find_workers(queue: Torrelque, texts: Iterable[str], most: int = ALL) -> Found:
-    """The workers of a queue; functions and tasks in hand are read of those only, and of so many at the most, that name
-    one of some texts: an id, a group, a function, themselves.  Of many texts, each must be an id.
+    """The workers of a queue, in order of their names, and the names of those that were read whole: of the others only
+    what is small.  They are those, so many at the most, that name one of some texts: an id, a group, a function,
+    themselves.  Of many texts, each must be an id.
     """
     named = [json_of(text) for text in texts]
-    return await _read(queue, 'named', PAGE if len(named) <= FEW else LARGE_PAGE, named, most)
+    if not named:
+        return await read_workers(queue, False), frozenset()
+    found = await _read(queue, 'named', PAGE if len(named) <= FEW else LARGE_PAGE, named, most)
+    return [view for view, _ in found], frozenset(view.name for view, more in found if more is not None)
+
+
+async def longest(queue: Torrelque) -> dict[str, float]:
+    """Of workers that have a task in hand, by name, since when the longest runs, by the clock of the worker."""
+    found = await _read(queue, 'longest', PAGE)
+    return {view.name: since for view, more in found if (since := _number(more)) is not None}
 
 
 def json_of(text: str) -> bytes:
@@ -62,27 +64,25 @@ def json_of(text: str) -> bytes:
     return json.dumps(text, ensure_ascii=False).encode('utf-8', 'backslashreplace')
 
 
-async def _read(queue: Torrelque, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0) -> Found:
-    found: dict[bytes, WorkerView] = {}
-    told, longest = set[str](), dict[str, float]()
-    passed = 0
+async def _read(
+    queue: Torrelque, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0
+) -> list[tuple[WorkerView, bytes | None]]:
+    """Workers, and what the script was to look for."""
+    found: dict[bytes, tuple[WorkerView, bytes | None]] = {}
+    passed = whole = 0
     while True:
-        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - len(told), *texts)
+        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - whole, *texts)
         passed += count
         for name, score, kind, *fields in hearts:
-            since = _number(fields.pop()) if which == 'named' and kind == b'heart' else None
-            if since is not None:
-                longest[text_of(name)] = since
-            if kind == b'text' or which == '1' or fields[7:] and fields[7] is not None:
-                told.add(text_of(name))
-            elif fields[7:]:
+            more = fields[-1] if fields else None
+            if kind == b'heart' and (which == 'longest' or which == 'named' and more is None):
                 fields.pop()
+            whole += which == 'named' and kind == b'heart' and more is not None
             view = _view(queue.name, now / 1000, name, _number(score), kind, fields, 0 if paused else ready)
             if view is not None:
-                found[name] = view
+                found[name] = view, more
         if count < page:
-            workers = sorted(found.values(), key=lambda worker: worker.name)
-            return Found(workers, frozenset(told), longest)
+            return sorted(found.values(), key=lambda one: one[0].name)
 
 
 def _view(

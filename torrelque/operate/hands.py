@@ -65,7 +65,7 @@ async def _busy(seen: Seen, busy: list[WorkerView]) -> Reason:
     slots, taken = sum(worker.concurrency for worker in busy), sum(map(_taken, busy))
     names = {worker.name for worker in busy}
     # Of all of them it is read since when their longest task runs, and then of those few what that is.
-    _, _, since = await hearts.find_workers(seen.queue, (), 0)
+    since = await hearts.longest(seen.queue)
     longest = sorted(names & since.keys(), key=lambda name: since[name])[:LONGEST]
     crew = await find_crew(seen.queue, longest) if longest else Crew(seen.queue.name)
     running = [(task.since, worker.name, task) for worker, task in crew.running() if worker.name in names]

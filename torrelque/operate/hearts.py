@@ -120,5 +120,5 @@ class Watch:
 
 async def find_crew(queue: Torrelque, texts: Iterable[str], most: int = crew.ALL) -> Crew:
     """The workers of a queue, as `crew.find_workers` finds them."""
-    found = await crew.find_workers(queue, texts, most)
-    return Crew(queue.name, tuple(found.workers), found.told)
+    workers, told = await crew.find_workers(queue, texts, most)
+    return Crew(queue.name, tuple(workers), told)

@@ -28,7 +28,8 @@ async def of_pauses(seen: Seen, first: bool) -> list[Reason]:
     probe, every = seen.told('probe'), number_of(seen.raw['probe_every'])
     if stopped and not (first and probe is not None and probe <= seen.now):
         command = remedies.command(seen.queue, 'resume')
-        reasons.append(_pause('queue-paused', 'queue', _last(record, 'the queue', every), probe, every, seen.now, command))
+        act = _last(record, 'the queue', every)
+        reasons.append(_pause('queue-paused', 'queue', act, probe, every, seen.now, command))
     if group is not None and group.halted and (group.shut or group.index or not first):
         command = remedies.command(seen.queue, 'resume', group=group.name)
         act = _last(record, f'group {group.name}', group.every)
