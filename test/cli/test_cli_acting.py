@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 
 from support.acting import Commands, bury_all, recorded
 from support.servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus
 
 DEAD, PENDING, WORKING = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
 CANCELLED = TorrelqueTaskStatus.CANCELLED
@@ -85,6 +87,8 @@ async def test_a_selection_is_about_what_its_filters_let_through(queue: Torrelqu
         [answer] = (await command('redrive', *filters, '--dry-run', '--json', code=0 if many else 1)).json
         assert (answer['matched'], answer['done'], answer['dry_run']) == (many, 0, True), filters
         assert len(answer['examples']) == many
+        # What is in payloads may be secret, and was not asked for.
+        assert all(task['payload'] is None and task['raw'] is None for task in answer['examples'])
     assert (await command('redrive', '--group', 'acme', SCRIPTED)).lines == ['2 redriven']
     assert await statuses(queue, ours + others) == [PENDING, PENDING, DEAD, DEAD]
     assert await recorded(queue) == [('redrive', '--group acme', 2)]
@@ -230,6 +234,27 @@ async def test_a_refusal_of_the_server_ends_with_4(
 async def test_a_server_that_is_away_ends_with_3(command: Commands) -> None:
     for words in ('redrive x', 'pause', 'enqueue 1', 'limit', 'sweep'):
         assert 'cannot be reached' in (await command(*words.split(), '--url', 'redis://127.0.0.1:1', code=3)).err
+
+
+@pytest.mark.first_server
+async def test_what_was_done_before_a_refusal_is_told(
+    server: RealServer, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await bury_all(queue, [*range(3)])
+    done = 0
+
+    async def redrive(self: Torrelque, *task_ids: str, **_: Any) -> int:
+        nonlocal done
+        if done:
+            raise TorrelqueServerError('OOM command not allowed')
+        done = await real(self, *task_ids)
+        return done
+
+    real = Torrelque.redrive
+    monkeypatch.setattr(Torrelque, 'redrive', redrive)
+    said = await command('redrive', *ids, SCRIPTED, '--rate', '2', code=4)
+    assert re.match(r'\d redriven, and then:\ntorrelque: the server refuses it: OOM', said.err)
+    assert [act for act, _, _ in await recorded(queue)] == ['redrive']
 
 
 @pytest.mark.first_server

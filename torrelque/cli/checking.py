@@ -47,8 +47,8 @@ async def _check(session: Session) -> int:
         if out.as_json:
             out.json(finding)
         else:
-            more = '' if finding.advice is None else f':  {session.command(finding.advice, finding.queue)}'
-            out.line(f'{finding.queue}: {finding.text}{more}')
+            command = None if finding.advice is None else session.command(finding.advice, finding.queue)
+            out.sentence(f'{finding.queue}: {finding.text}', command=command)
     if not wrong and not out.as_json:
         out.line(f'all is well with {", ".join(one.queue for one in overviews)}')
     return Exit.ILL if wrong else Exit.WELL

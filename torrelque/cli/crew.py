@@ -40,7 +40,7 @@ def _write(out: Out, rows: Sequence[WorkerView], now: float) -> None:
     if alive and lost:
         out.line()
     for view in lost:
-        out.line(sentence(view, now), 'red')
+        out.sentence(sentence(view, now), style='red')
 
 
 def sentence(view: WorkerView, now: float) -> str:

@@ -53,7 +53,7 @@ def _write(session: Session, answered: Errors) -> None:
     first = next((one for one in answered.errors if one.dead), None)
     if first is not None:
         command = f'torrelque redrive --error {first.fingerprint} --rate {RATE}'
-        out.line(f'To bring them back:  {session.command(command, answered.queue)}')
+        out.sentence('To bring them back', command=session.command(command, answered.queue))
 
 
 def window(answered: Errors) -> str:

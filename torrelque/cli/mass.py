@@ -150,9 +150,14 @@ async def _run(
             tell(outcome)
 
         call = getattr(session.operator, verb.name)
-        outcome = await interruptible(
-            call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
-        )
+        try:
+            outcome = await interruptible(
+                call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
+            )
+        except Exception:
+            if last.done:
+                session.out.tell(f'{number(last.done)} {verb.done}, and then:')
+            raise
     return (last, False) if outcome is None else (outcome, True)
 
 
@@ -199,7 +204,7 @@ async def _examples(session: Session, verb: Verb, selection: Selection) -> list[
     for place in places:
         if len(some) < most:
             which = replace(selection, status=place)
-            some += [task async for task in session.operator.tasks(which, most=most - len(some))]
+            some += [task async for task in session.operator.tasks(which, most=most - len(some), payload=0)]
     return some
 
 

@@ -21,6 +21,8 @@ __all__ = ['MOST', 'Column', 'Out', 'ago', 'number', 'share', 'shortened', 'size
 
 MOST = 4096
 """Characters of a text that are shown, where not all of it was asked for."""
+NARROW = 20
+"""Columns that a sentence needs beside what stands before it; in fewer it is the terminal that breaks it."""
 IN_CELL = 1000
 """The same of a cell of a table that may be cut."""
 
@@ -71,6 +73,28 @@ class Out:
         from rich.text import Text
 
         self.console.print(Text(self.safe(text), style), soft_wrap=True)
+
+    def sentence(self, text: str, first: str = '', command: str | None = None, style: str = '') -> None:
+        """A sentence, which goes on in the next line where a terminal is too narrow, and maybe a command line, which is
+        not broken, so that it can be copied.
+
+        :param first: what stands before it; the lines below are indented by as much.
+        """
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        text += ':' if command is not None else ''
+        whole = f'{first}{text}' if command is None else f'{first}{text}  {command}'
+        if self.space is None or cell_len(self.safe(whole)) <= self.space or self.space < len(first) + NARROW:
+            self.line(whole, style)
+            return
+        indent = ' ' * len(first)
+        for line in Text(self.safe(text), style).wrap(self.console, self.space - len(first)):
+            line.rstrip()
+            self.console.print(Text(first).append_text(line), soft_wrap=True)
+            first = indent
+        if command is not None:
+            self.line(f'{indent}  {command}', style)
 
     def block(self, text: str, indent: str = '  ', most: int | None = MOST) -> None:
         """Lines of a text, which are made visible.

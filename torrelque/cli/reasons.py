@@ -88,15 +88,14 @@ def write(session: Session, reasons: Sequence[Reason], now: float, queue: str | 
     if not indent:
         out.line()
     for place, reason in enumerate(reasons, 1):
-        out.line(f'{indent}  {place}  {shortened(reason.text)}{_until(out, reason, now)}')
+        out.sentence(shortened(reason.text) + _until(out, reason, now), f'{indent}  {place}  ')
         for line in lines_of(out, reason, now):
-            out.line(f'{indent}       {line}')
+            out.sentence(line, f'{indent}       ')
     told = set()
     for reason in reasons:
         if reason.command is not None and reason.command not in told:
             told.add(reason.command)
-            command = session.command(reason.command, queue)
-            out.line(f'{indent}  {label_of(reason)}:  {command}')
+            out.sentence(label_of(reason), f'{indent}  ', session.command(reason.command, queue))
 
 
 def label_of(reason: Reason) -> str:

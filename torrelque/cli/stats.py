@@ -50,8 +50,11 @@ async def _stats(session: Session) -> int:
     else:
         rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
         session.out.table(COLUMNS, [row(session.out, *pair) for pair in zip(overviews, rates, strict=True)])
-        for line in doubt_lines(session, overviews):
-            session.out.line(line)
+        found = doubts_of(overviews)
+        if found:
+            session.out.line()
+        for one, (words, command) in found:
+            session.out.sentence(words, command=again(session, one, command))
     return Exit.ILL if any(one.error for one in overviews) else Exit.WELL
 
 
@@ -85,15 +88,16 @@ def oldest(one: Overview) -> str:
 # What is wrong
 
 
-def doubt_lines(session: Session, overviews: Sequence[Overview]) -> list[str]:
-    """Of one queue what is wrong with it; of several, why one cannot be read.  An empty line is before the first."""
-    lines = []
-    alone = len(overviews) == 1
-    for one in overviews if alone else [one for one in overviews if one.error]:
-        for words, command in doubts(one):
-            more = '' if command is None else f':  {session.command(f"torrelque {command}", one.queue)}'
-            lines.append(('' if alone else f'{one.queue}: ') + words + more)
-    return ['', *lines] if lines else []
+def doubts_of(overviews: Sequence[Overview]) -> list[tuple[Overview, Doubt]]:
+    """What is wrong with a queue; of several, why one cannot be read."""
+    if len(overviews) == 1:
+        return [(overviews[0], doubt) for doubt in doubts(overviews[0])]
+    return [(one, (f'{one.queue}: {words}', more)) for one in overviews if one.error for words, more in doubts(one)]
+
+
+def again(session: Session, one: Overview, command: str | None) -> str | None:
+    """The command line that tells more of a queue."""
+    return None if command is None else session.command(f'torrelque {command}', one.queue)
 
 
 def doubts(one: Overview) -> Iterator[Doubt]:
@@ -201,7 +205,8 @@ async def _watch(session: Session) -> int:
     with Live(console=out.console, auto_refresh=False, transient=False) as live:
 
         def draw(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
-            below = doubt_lines(session, [one for one, _ in pairs])
+            found = [(words, again(session, one, more)) for one, (words, more) in doubts_of([one for one, _ in pairs])]
+            below = ['', *(words if more is None else f'{words}:  {more}' for words, more in found)] if found else []
             live.update(out.drawing(COLUMNS, [row(out, *pair) for pair in pairs], below), refresh=True)
 
         return await _repeat(session, draw)

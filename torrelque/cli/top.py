@@ -97,12 +97,16 @@ class View:
         logging.disable(logging.CRITICAL)  # a line of the log would stand in the middle of the screen
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors='replace')  # names may have characters that the terminal has not
-        self._show()
-        loop.add_reader(self._terminal.input, self._guarded(self._read))
-        for sign in ENDS:
-            loop.add_signal_handler(sign, self._end, Exit.INTERRUPTED)
-        for sign, does in self._signals():
-            loop.add_signal_handler(sign, self._guarded(does))
+        try:
+            self._show()
+            loop.add_reader(self._terminal.input, self._guarded(self._read))
+            for sign in ENDS:
+                loop.add_signal_handler(sign, self._end, Exit.INTERRUPTED)
+            for sign, does in self._signals():
+                loop.add_signal_handler(sign, self._guarded(does))
+        except BaseException:
+            self._hide()
+            raise
         return self
 
     def _signals(self) -> list[tuple[signal.Signals, Callable[[], None]]]:

@@ -13,6 +13,9 @@ from .toplook import Look
 Cells = tuple[str | tuple[str, str], ...]
 """Texts, or texts with styles of rich."""
 
+ID = 12
+"""Characters of an id in a list."""
+
 BAD, FINE, QUIET = 'red', 'green', 'dim'
 
 
@@ -67,13 +70,13 @@ def lines_of(spot: Spot, look: Look, now: float) -> list[Line]:
     lines = _MADE[spot.view](spot, look, now)
     word = spot.filter.casefold()
     if word:
-        lines = [line for line in lines if any(word in _text(cell).casefold() for cell in line.cells)]
+        lines = [line for line in lines if word in line.row.key.casefold() or _has(line.cells, word)]
     sort = min(spot.sort, len(SORTS[spot.view]) - 1)
     return sorted(lines, key=lambda line: line.orders[sort])
 
 
-def _text(cell: str | tuple[str, str]) -> str:
-    return cell if isinstance(cell, str) else cell[0]
+def _has(cells: Cells, word: str) -> bool:
+    return any(word in (cell if isinstance(cell, str) else cell[0]).casefold() for cell in cells)
 
 
 def _age(now: float, since: float | None) -> str:
@@ -170,8 +173,10 @@ def _dead(spot: Spot, look: Look, now: float) -> list[Line]:
 
 def _task(one: TaskView, now: float) -> Line:
     error = one.broken or one.error_line or '-'
+    # An id is read whole where its task is looked at; what went wrong is more worth the room.
+    short = one.id if len(one.id) <= ID else f'{one.id[:ID - 1]}…'
     cells: Cells = (
-        one.id, _age(now, one.died), number(one.attempt), one.function or '-', one.group or '-', error,
+        short, _age(now, one.died), number(one.attempt), one.function or '-', one.group or '-', error,
     )  # fmt: skip
     died = one.died or 0.0
     return Line(Row(one.id), cells, (-died, died, one.function or '', error))
