@@ -335,7 +335,11 @@ def hearts(monkeypatch: pytest.MonkeyPatch) -> list[WorkerView]:
     async def read(queue: Torrelque, running: bool = True) -> list[WorkerView]:
         return workers
 
+    async def find(queue: Torrelque, texts: object, most: int = 0) -> crew.Found:
+        return workers, frozenset()
+
     monkeypatch.setattr(crew, 'read_workers', read)
+    monkeypatch.setattr(crew, 'find_workers', find)
     return workers
 
 

@@ -17,6 +17,7 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
+from .hearts import Watch
 from .pace import Pace
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
@@ -60,13 +61,14 @@ async def server_time(queue: Torrelque) -> float:
 
 
 async def _scan(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int, watch: Watch | None = None
 ) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
     """How many tasks were looked at, and those of them that are selected, again and again."""
     matches = selection.matcher(now)
     text = selection.text is not None
     room = max(payload, PAYLOAD) if text else payload
-    async for tasks in _tasks(queue, selection, places, now, room):
+    watch = watch or Watch(queue)
+    async for tasks in _tasks(queue, selection, places, now, room, watch):
         if text:
             tasks = [await _whole(queue, task, room) for task in tasks]
         found = [task for task in tasks if matches(task)]
@@ -74,12 +76,12 @@ async def _scan(
 
 
 async def _tasks(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
 ) -> AsyncIterator[list[TaskView]]:
     if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
         ids = list(dict.fromkeys(map(str, selection.ids)))
         for start in range(0, len(ids), CALL):
-            yield await pages.read_tasks(queue, ids[start : start + CALL], room)
+            yield await pages.read_tasks(queue, ids[start : start + CALL], room, watch=watch)
         return
     oldest, newest = selection.since(now)
     for place in places:
@@ -93,6 +95,7 @@ async def _tasks(
             until=_finite(newest) if timed else None,
             group=exact_name(selection.group),
             function=selection.function is not None,
+            watch=watch,
         ):
             yield tasks
 
@@ -234,7 +237,7 @@ class _Run:
         """The selection of the ids that a queue knows, and that of the others."""
         ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
         for start in range(0, len(ids), CALL):
-            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0)
+            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0, watch=Watch(queue, silent=True))
             known |= {task.id for task in tasks if task.status is not None or task.broken}
         its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
         return replace(selection, ids=its), replace(selection, ids=others)
@@ -253,7 +256,8 @@ class _Run:
         if selection.older is None and until == now:
             # The walk then ends there, too.
             selection = replace(selection, older=0)
-        scan = _scan(queue, selection, places, now, 0)
+        # Whoever works on a task is nothing to an act, but where it is about tasks that are with nobody.
+        scan = _scan(queue, selection, places, now, 0, Watch(queue, silent=selection.status != 'orphaned'))
         try:
             while not self._limit_is_reached():
                 self._pace.begin()

@@ -481,6 +481,8 @@ class Holder(Value):
     until: float | None
     """When its lease ends, or it is due."""
     error: str | None
+    orphaned: bool = False
+    """Whether it is worked on by nobody, as far as is known: see `torrelque.operate.hearts`."""
 
 
 @dataclass(frozen=True, slots=True)

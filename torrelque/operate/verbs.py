@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTaskStatus
 
 from . import pages
+from .hearts import Watch
 from .selection import STATUSES
 from .values import TaskView
 
@@ -101,7 +102,7 @@ async def _redrive(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) ->
 async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]:
     """Why tasks were refused, by what is known of them now; where that cannot be read, it is not known."""
     try:
-        tasks = await pages.read_tasks(queue, ids, 0, function=False)
+        tasks = await pages.read_tasks(queue, ids, 0, function=False, watch=Watch(queue, silent=True))
     except TorrelqueError:
         # What was done is to be told all the same.  Where the server is gone, the next call says so.
         return [_OTHERWISE[name]] * len(ids)
