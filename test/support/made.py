@@ -129,7 +129,11 @@ def install(monkeypatch: pytest.MonkeyPatch, operator: MadeOperator, found: Sequ
     monkeypatch.setattr(torrelque.cli.session, '_open_queues', opened)
     monkeypatch.setattr(torrelque.cli.session, '_open_client', client)
     monkeypatch.setattr(torrelque.operate, 'Operator', lambda *_, **__: operator)
-    monkeypatch.setattr('torrelque.cli.queues.known', known)
+    async def unknown(queue: MadeQueue) -> None:
+        return None
+
+    monkeypatch.setattr('torrelque.operate.known', known)
+    monkeypatch.setattr('torrelque.cli.checking.unknown', unknown)
     monkeypatch.setattr('torrelque.cli.queues.scan', scan)
 
 
