@@ -16,6 +16,8 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Act, Operator, Selection
 from torrelque.operate.acts import KEPT, LONGEST, MOST, read_acts, write_act
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:

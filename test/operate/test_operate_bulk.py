@@ -21,6 +21,8 @@ from torrelque import (
 from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk, pages, places
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:

@@ -15,6 +15,8 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.operate import Operator, Outcome, Selection
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.first_server
+
 Other = torrelque.sync.Torrelque
 
 

@@ -10,6 +10,8 @@ from hypothesis import given, strategies as st
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate.pace import LAG, MOST, Pace
 
+pytestmark = pytest.mark.first_server
+
 
 class Clock:
     def __init__(self) -> None:

@@ -11,6 +11,8 @@ from support.burying import die, hand_out
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Plan, Selection, plan as planning
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:

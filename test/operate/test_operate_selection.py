@@ -20,6 +20,8 @@ from torrelque.operate import Attempt, Selection, TaskView
 from torrelque.operate.faults import find_fault
 from torrelque.operate.selection import STATUSES, check_selection
 
+pytestmark = pytest.mark.first_server
+
 NOW = 1_800_000_000.0
 NONE: dict[str, Any] = {field.name: None for field in dataclasses.fields(TaskView)}
 
