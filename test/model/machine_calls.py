@@ -139,13 +139,9 @@ class Calls(Machine):
     def cancel(self, place: int, items: list[Any]) -> None:
         there = [*self.model.payloads] or self.ids
         ids = [choose(self.ids if kind == 'k' else there, index) for index, kind in items]
-        only = [ONLY.get(kind) for _, kind in items]
-        self.settle(
-            place,
-            'cancel',
-            [Cancel(i, '', ''.join(map(str, map(int, one or ())))) for i, one in zip(ids, only, strict=True)],
-            *(lambda queue, i=i, one=one: queue.cancel(i, only=one) for i, one in zip(ids, only, strict=True)),
-        )
+        each = [(task_id, ONLY.get(kind)) for task_id, (_, kind) in zip(ids, items, strict=True)]
+        calls = [Cancel(task_id, '', ''.join(str(int(one)) for one in only or ())) for task_id, only in each]
+        self.settle(place, 'cancel', calls, *(lambda queue, i=i, one=one: queue.cancel(i, only=one) for i, one in each))
 
     # Consumers
 

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import pytest
+import redis.asyncio
 
 import torrelque.sync
 from support.burying import bury, die, hand_out, work_on
 from support.proxy import Proxy, calls_of
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
-from torrelque.operate import Operator, Outcome, Selection
+from torrelque.operate import Operator, Outcome, Selection, pages, places
 from torrelque.testing import Clock
 
 pytestmark = pytest.mark.first_server
@@ -104,7 +105,8 @@ async def test_ids_alone_are_meant_whatever_has_become_of_them(queue: Torrelque,
 
 
 async def test_what_has_ended_before_its_turn_comes_is_counted_by_why(queue: Torrelque, other: Other) -> None:
-    ids = await die(queue, 5)
+    await die(queue, 5)
+    ids = [task.id for task in await Operator(queue).page('dead')]
 
     def go_on() -> None:
         other.redrive(ids[1])
@@ -118,6 +120,26 @@ async def test_what_has_ended_before_its_turn_comes_is_counted_by_why(queue: Tor
     # One that has died anew is not brought back a second time.
     assert figures(outcome) == (5, 2, {'not_dead': 2, 'changed': 1})
     assert (await queue.get_task_state(ids[1])).error == 'again'
+
+
+async def test_what_dies_again_is_not_brought_back_though_a_clock_was_set_back(
+    client: redis.asyncio.Redis, queue: Torrelque, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A walk of many thousands, in small.
+    monkeypatch.setattr(pages, 'PART', 1)
+    monkeypatch.setattr(places, 'REMEMBERED', 0)
+    ids = await die(queue, 4)
+    await client.zadd(queue.keys['dead'], {ids[3]: 4_000_000_000_000})
+    again: list[str] = []
+
+    def fail(outcome: Outcome) -> None:
+        if outcome.done and other.get_queue_stats().pending and len(again) < 20:
+            held, _ = other.dequeue(0)
+            assert other.bury(held, error='again')
+            again.append(held)
+
+    outcome = await Operator(queue).redrive(Selection(), rate=8, on_progress=fail)
+    assert figures(outcome) == (4, 4, {}) and {*again} <= {*ids} and len(again) in (3, 4)
 
 
 async def test_an_orphan_whose_holder_has_come_back_is_left(queue: Torrelque, other: Other) -> None:
