@@ -10,6 +10,8 @@ import pytest
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Selection
 
+pytestmark = pytest.mark.first_server
+
 Ask = Callable[[Any], Awaitable[Any]]
 
 REFUSED: dict[str, tuple[type[Exception], Ask]] = {

@@ -11,6 +11,8 @@ from support.burying import die
 from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Selection
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:

@@ -16,6 +16,8 @@ from torrelque.worker.bounds import BOUNDS
 from torrelque.worker.health import RunningTask, WorkerHealth
 from torrelque.worker.heart import pack_health
 
+pytestmark = pytest.mark.first_server
+
 
 class Case(NamedTuple):
     """What there is of a task whose lease is 60 s long, in seconds before now; and whether it is with nobody."""

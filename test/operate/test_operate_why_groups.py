@@ -13,6 +13,8 @@ from torrelque import Torrelque
 from torrelque.operate import Act, Operator, Reason
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.first_server
+
 # Pauses
 
 

@@ -17,6 +17,8 @@ from torrelque.operate import Operator, Reason
 from torrelque.testing import Clock
 from torrelque.worker import Delivery, Worker
 
+pytestmark = pytest.mark.first_server
+
 # Those that go first
 
 

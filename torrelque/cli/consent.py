@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import difflib
 import os
 import signal
 import sys
@@ -18,13 +19,69 @@ T = TypeVar('T')
 READ_ONLY = 'only reading is allowed here, by --read-only or TORRELQUE_READ_ONLY; nothing was changed'
 
 
-def answer_act(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]]) -> int:
+def answer_act(
+    found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, new: bool | None = False
+) -> int:
     """Carry a command out that changes something, as `torrelque.cli.session.answer` does.
 
-    :raises Failure: only reading is allowed; nobody has talked to a server.
+    :param new: whether it is fine with a queue that nothing is known of, as an enqueue is; None is to be asked.
+    :raises Failure: only reading is allowed, and nobody has talked to a server; or no queue of this name is known.
     """
     refuse_to_act(found)
-    return answer(found, call)
+    return answer(found, call) if new else answer_known(found, call, new=new)
+
+
+def answer_known(
+    found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, new: bool | None = False
+) -> int:
+    """Carry a command out on queues that there are, as `answer_act` does: a slip of the pen is no queue without tasks.
+    """
+
+    async def checked(session: Session) -> int:
+        unknown = await _find_unknown(session)
+        if unknown is None:
+            return await call(session)
+        if new is not None or not may_ask(found):
+            more = '' if new is not None else '  --yes does it all the same'
+            raise Failure(f'{unknown}{more}', Exit.ILL)
+        return await call(session) if await agree(session.out, f'{unknown}  Is it meant all the same?') else Exit.ILL
+
+    return answer(found, checked)
+
+
+async def agree(out: Out, question: str) -> bool:
+    """Ask as `ask` does, and say what no comes to."""
+    if await ask(out, question):
+        return True
+    out.tell('nothing was changed')
+    return False
+
+
+async def _find_unknown(session: Session) -> str | None:
+    """What is to be said of a queue that has no key and is on no list, if there is one."""
+    from torrelque import TorrelqueServerError
+    from torrelque.operate import known
+
+    if session.found.app is not None:
+        return None  # an app has no other queues than its own
+    strange = []
+    for queue in session.queues:
+        if not await queue.command('EXISTS', *map(str.encode, queue.keys.values())):
+            strange.append(queue.name)
+    if not strange:
+        return None
+    names: list[str] = []
+    # A user who may not read the names knows which queue is meant.
+    with suppress(TorrelqueServerError):
+        names = [one.name for one in await known(session.client)]
+    strange = [name for name in strange if name not in names]
+    if not strange:
+        return None
+    near = difflib.get_close_matches(strange[0], names, 3)
+    if near:
+        return f'no queue {strange[0]!r} is known; did you mean {" or ".join(map(repr, near))}?'
+    others = f'; known are {", ".join(names[:10])}{" …" * (len(names) > 10)}' if names else ''
+    return f'no queue {strange[0]!r} is known{others}.'
 
 
 def refuse_to_act(found: argparse.Namespace) -> None:

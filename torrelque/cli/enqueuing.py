@@ -42,7 +42,7 @@ def enqueue(found: argparse.Namespace) -> int:
         except (TorrelqueDuplicateError, TorrelqueFullError) as exc:
             raise Failure(str(exc), Exit.ILL) from exc
 
-    return answer_act(found, call)
+    return answer_act(found, call, new=True)
 
 
 def _check(found: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from torrelque import (
 from torrelque.protocol import check
 
 from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
+from .limits import spell_limit
 from .selection import Selection
 from .values import (
     Act,
@@ -41,7 +42,7 @@ from .values import (
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
 
-_OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress')
+_OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress', 'plan')
 """What acts may be told besides."""
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 
@@ -260,14 +261,20 @@ class Operator:
             the server is used.
         :param dry_run: only count.
         :param on_progress: a plain function that is called with the `Outcome` so far, after each 250 and each second.
+        :param plan: a `Plan` that a dry run with the same selection was given: the act is about what that has found,
+            and no more, though hours have gone by.
         :param queue: the name of a queue; None is all, one after the other.  Of an id that none of several knows, the
             last one says so.
-        :raises TorrelqueError: the operator may only read, or the selection or an option cannot be meant: nothing was
-            changed.  Or the server refused, or was away for some ten seconds: what was done till then is on record.
+        :raises TorrelqueError: the operator may only read, as a dry run does, or the selection or an option cannot be
+            meant: nothing was changed.  Or the server refused, or was away for some ten seconds: what was done till
+            then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why.  When the call is cancelled, what is on its way is waited for, two seconds at the
-        most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
+        only what has the status that was selected, and takes tasks only from holders that had them when they were
+        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
+        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
+        seconds at the most; then what is done is done and on record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
@@ -312,7 +319,7 @@ class Operator:
             if limit not in ('concurrency', 'rate'):
                 raise TorrelqueTypeError(f'set_limit has no option {limit!r}: concurrency, rate, queue')
         await one.set_limit(group, **limits)
-        given = ', '.join(f'{name} {value}' for name, value in limits.items())
+        given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
         await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
 
     async def sweep(self, *, queue: str | None = None) -> TorrelqueSweepResult:
@@ -368,8 +375,10 @@ class Operator:
     async def _act(self, name: str, selection: Selection, *, queue: str | None = None, **options: Any) -> Outcome:
         for option in options:
             if option not in _OPTIONS and option != 'error':
-                raise TorrelqueTypeError(f'{name} has no option {option!r}: {", ".join(_OPTIONS)}, queue')
-        queues = (self._acting(queue),) if queue is not None or len(self.queues) == 1 else self._all_acting()
+                raise TorrelqueTypeError(f'{name} has no option {option!r}: it has {", ".join(_OPTIONS)}, queue')
+        if options.get('dry_run') is not True:
+            self._all_acting()
+        queues = (self.queue(queue),) if queue is not None or len(self.queues) == 1 else self.queues
         counts: Counter[str] = Counter()
         try:
             return await bulk.act(queues, name, selection, counts=counts, **options)
