@@ -60,6 +60,32 @@ async def test_the_oldest_head_is_found(queue: Torrelque, client: redis.asyncio.
     assert (await Operator(queue).overview()).oldest == 1
 
 
+@pytest.mark.parametrize('by', ['pause', 'limit', 'rate'])
+async def test_the_oldest_is_found_in_groups_where_nothing_else_waits(
+    queue: Torrelque, client: redis.asyncio.Redis, by: str
+) -> None:
+    # These have nothing that waits.
+    await queue.enqueue_many(range(4), group=lambda number: f'g{number}')
+    await queue.dequeue_many(4)
+    await queue.enqueue(1, group='late')
+    await queue.dequeue(0)
+    if by == 'pause':
+        await queue.pause('late')
+    await queue.set_limit('late', concurrency=1 if by == 'limit' else None, rate=(1, 600) if by == 'rate' else None)
+    ids = await queue.enqueue_many(range(3), group='late')
+    await age(client, queue, ids[0], 1000)
+    told = await Operator(queue).overview()
+    assert (told.pending, told.oldest, 'oldest' in told.exact) == (3, 1, False)
+    await queue.cancel(ids[1])
+    await queue.cancel(ids[2])
+    told = await Operator(queue).overview()
+    assert (told.pending, told.oldest, 'oldest' in told.exact) == (1, 1, True)
+    if by != 'limit':
+        # What is paused, or waits for a token, is looked at before others.
+        await client.hset(queue.keys['groups'], mapping={f'h{number}': 1 for number in range(2000)})
+        assert (await Operator(queue).overview()).oldest == 1
+
+
 async def test_what_is_no_longer_pending_is_not_the_oldest(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     ids = [*await queue.enqueue_many(range(600))]
     await age(client, queue, ids[0], 1000)

@@ -100,8 +100,8 @@ class Overview(Value):
     paused_groups: int
     oldest: float | None
     """Since when the longest-waiting pending task has been ready, as far as the ends of the lists tell: at least so
-    long.  What waits in a group behind its head, or behind its pause or limit, is not looked at: the survey of groups
-    is for that."""
+    long.  What waits in a group behind its head, or behind its pause or limit, is looked at only where nothing else
+    waits, and in a few groups: the survey of groups is for that."""
     oldest_dead: float | None
     """Since when the task that died first has been dead."""
     newest_dead: float | None

@@ -26,7 +26,7 @@ COUNTS = (
     ),
     Mutant(
         'names-without-end', BEYOND, 'a worker counts as many functions as there are names',
-        (client('worker/counts', 'if len(self) > self._most:', 'if False:'),),
+        (client('worker/counts', 'if len(self._known) >= self._most:', 'if False:'),),
         ('worker_counts::test_functions_beyond_the_bound_are_counted_together',),
     ),
     Mutant(
@@ -36,7 +36,7 @@ COUNTS = (
     ),
     Mutant(
         'runs-kept', BEYOND, 'run times are kept one by one while the server is away',
-        (client('worker/counts', 'if self._untold > self._bounds.untold_runs:', 'if False:'),),
+        (client('worker/counts', 'if len(self._ends) > self._bounds.untold_runs:', 'if False:'),),
         ('worker_counts::test_run_times_that_no_beat_takes_are_made_counts_of',),
     ),
     Mutant(

@@ -22,7 +22,7 @@ OPERATE_READ = (
     ),
     Mutant(
         'overview-not-far', BEYOND, 'what a shutdown gave back hides those that wait for longer',
-        (operate('overview', '{-67, -259}', '{-4}'),),
+        (operate('overview', "'pending', -67", "'pending', -4"),),
         ('operate_overview::test_the_oldest_is_found_at_the_ends_of_the_list',),
     ),
     Mutant(
@@ -58,8 +58,14 @@ OPERATE_READ = (
     ),
     Mutant(
         'overview-lost-are-there', BEYOND, 'workers that were lost count as slots',
-        (client('operate/overview', "[worker for worker in workers if worker.state != 'lost']", 'workers'),),
+        (client('operate/overview', "[worker for worker in found.values() if worker.state != 'lost']",
+                '[*found.values()]'),),
         ('operate_overview::test_workers_are_counted_where_any_has_a_heart',),
+    ),
+    Mutant(
+        'overview-workers-twice', BEYOND, 'a worker of two queues has twice as many places',
+        (client('operate/overview', 'key = worker.name, worker.concurrency', 'key = worker.name, len(found)'),),
+        ('operate_overview::test_a_worker_of_several_queues_is_counted_once',),
     ),
     Mutant(
         'overview-exact-sum', BEYOND, 'a sum is told to be exact of which a part is missing',
