@@ -68,11 +68,12 @@ async def _why_group(session: Session) -> int:
         else:
             seen = True
             if not out.as_json:
-                [overview] = [one for one in await session.operator.overviews() if one.queue == queue.name]
+                overviews = await session.operator.overviews()
+                now = next(one.server_time for one in overviews if one.queue == queue.name)
                 waiting, slots = number(view.waiting), slots_of(view)
                 used = 'slot in use' if slots == '1' else 'slots in use'
                 out.sentence(f'group {name!r} in queue {queue.name!r}: {waiting} pending, {slots} {used}')
-                write(session, reasons, overview.server_time, queue.name)
+                write(session, reasons, now, queue.name)
         if out.as_json:
             for reason in reasons:
                 out.json(reason)

@@ -123,9 +123,9 @@ def answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Await
 def _run(found: argparse.Namespace, call: Callable[[], Any]) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine('%(levelname)s %(name)s: %(message)s'))
-    logging.basicConfig(level=logging.INFO if found.verbose else logging.ERROR, handlers=[handler])
-    if found.verbose:
-        logging.getLogger('torrelque').setLevel(logging.DEBUG)
+    # Of others, such as the client library, only that is told which is more than what they do.
+    handler.addFilter(lambda record: record.levelno >= logging.INFO or record.name.startswith('torrelque'))
+    logging.basicConfig(level=logging.DEBUG if found.verbose else logging.ERROR, handlers=[handler])
     with _failing():
         code: int = asyncio.run(call())
     return code
