@@ -16,6 +16,8 @@ from .session import Session, answer, is_read_only
 
 T = TypeVar('T')
 
+HANGUP = [signal.SIGHUP] if hasattr(signal, 'SIGHUP') else []
+
 READ_ONLY = 'only reading is allowed here, by --read-only or TORRELQUE_READ_ONLY; nothing was changed'
 
 
@@ -122,8 +124,8 @@ async def ask(out: Out, question: str) -> bool:
 
 
 async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of some work; None where a signal, Ctrl-C or SIGTERM, ended it before.  A second signal ends the
-    process."""
+    """The result of some work; None where a signal, Ctrl-C, SIGTERM or the end of the terminal, ended it before.  A
+    second signal ends the process."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     told: list[int] = []
@@ -135,7 +137,7 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
         task.cancel()
 
     taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *HANGUP):
         with suppress(ValueError, RuntimeError, NotImplementedError):  # only the main thread is told of signals
             loop.add_signal_handler(number, end, number)
             taken.append(number)
