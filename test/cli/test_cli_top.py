@@ -261,9 +261,9 @@ def make_look() -> Look:
 def test_queues_are_shown_at_80_by_24() -> None:
     lines = drawn(State(), make_look())
     assert lines[0].startswith('torrelque top  redis://localhost:6379/0')
-    # There is no room for all columns, so those go that matter least.
-    assert lines[2].split() == ['QUEUE', 'PENDING', 'OLDEST', 'READY', 'WORKING', 'DELAYED', 'DEAD', 'BUSY']
-    assert ' '.join(lines[3].split()) == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 299/300'
+    # There is no room for all columns unless they are close to one another.
+    assert lines[2].split() == ['QUEUE', 'PENDING', 'OLDEST', 'READY', 'WORKING', 'DELAYED', 'DEAD', 'WORKERS', 'BUSY']
+    assert ' '.join(lines[3].split()) == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 3 -1 299/300'
     assert ' '.join(lines[4].split()) == 'report 381 2h00m 0 0 0 0 - paused'
     assert ' '.join(lines[5].split()) == 'void - - - - - - - WRONGTYPE'
     wide = drawn(State(), make_look(), 120)

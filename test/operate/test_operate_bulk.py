@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import pytest
 import redis.asyncio
 
+import torrelque.sync
 from support.burying import bury, die, hand_out, work_on
+from support.servers import RealServer
 from torrelque import (
     Torrelque,
     TorrelqueLookupError,
     TorrelqueTaskStatus as Status,
     TorrelqueValueError,
 )
-from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk
+from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk, pages, places
 from torrelque.testing import Clock
 
 
@@ -223,6 +225,28 @@ async def test_tasks_that_have_died_in_the_future_of_the_server_are_dead_too(
     ids = await die(queue, 3)
     await client.zadd(queue.keys['dead'], {ids[1]: 4_000_000_000_000})
     assert figures(await operator.redrive(Selection())) == (3, 3, 3, {})
+
+
+async def test_what_dies_again_is_not_brought_back_though_a_clock_was_set_back(
+    server: RealServer, client: redis.asyncio.Redis, queue: Torrelque, operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # A walk of many thousands, in small.
+    monkeypatch.setattr(pages, 'PART', 1)
+    monkeypatch.setattr(places, 'REMEMBERED', 0)
+    ids = await die(queue, 4)
+    await client.zadd(queue.keys['dead'], {ids[3]: 4_000_000_000_000})
+    again: list[str] = []
+    with server.sync_client() as plain, torrelque.sync.Torrelque(plain, queue=queue.name) as other:
+
+        def fail(outcome: Outcome) -> None:
+            if outcome.done and other.get_queue_stats().pending and len(again) < 20:
+                held, _ = other.dequeue(0)
+                assert other.bury(held, error='again')
+                again.append(held)
+
+        outcome = await operator.redrive(Selection(), rate=8, on_progress=fail)
+    assert figures(outcome)[1:] == (4, 4, {}) and {*again} <= {*ids} and len(again) in (3, 4)
 
 
 @pytest.mark.parametrize('rate', [None, 3000])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from support.explaining import worker
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
 from torrelque.operate import Operator, Overview, WorkerView, crew
 from torrelque.operate.overview import add
@@ -134,14 +135,14 @@ def test_what_is_added_is_a_sum_the_least_or_the_most() -> None:
     texts = {'queue': 'a', 'exact': (), 'broken': (), 'error': None, 'paused': False}
     one = Overview(**{**numbers, **texts})  # type: ignore[arg-type]
     two = replace(one, queue='b', oldest=0.5, newest_dead=9.0, oldest_dead=None, probe=None, server_time=7.0)
-    both = add([one, two])
+    both = add([one, two], [])
     summed = {name for name in numbers if name not in texts and getattr(both, name) == 2}
     assert summed == {
         'tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups',
-        'overdue', 'overdue_leases', 'workers', 'lost', 'stuck', 'slots', 'busy',
+        'overdue', 'overdue_leases',
     }  # fmt: skip
     assert (both.oldest, both.newest_dead, both.oldest_dead, both.probe, both.server_time) == (0.5, 9, 1, 1, 7)
-    assert add([one]) is one
+    assert add([one], []) is one
 
 
 async def test_workers_are_counted_where_any_has_a_heart(
@@ -149,7 +150,7 @@ async def test_workers_are_counted_where_any_has_a_heart(
 ) -> None:
     class Worker:
         def __init__(self, state: str, concurrency: int, busy: int) -> None:
-            self.state, self.concurrency, self.busy = state, concurrency, busy
+            self.name, self.state, self.concurrency, self.busy = state, state, concurrency, busy
 
     asked = []
 
@@ -171,6 +172,24 @@ async def test_workers_are_counted_where_any_has_a_heart(
     monkeypatch.setattr(crew, 'read_workers', refuse)
     told = await operator.overview()
     assert (told.workers, told.broken) == (0, ('workers',))
+
+
+async def test_a_worker_of_several_queues_is_counted_once(
+    queue: Torrelque, client: redis.asyncio.Redis, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {queue_name: {'a': 'running', 'b': 'lost', 'c': 'lost'}}
+    states[f'{queue_name}-2'] = {'a': 'stuck', 'b': 'stopping'}
+
+    async def read(one: Torrelque, running: bool = True) -> list[WorkerView]:
+        assert not running
+        return [worker(name, state=state, busy=1) for name, state in states[one.name].items()]
+
+    monkeypatch.setattr(crew, 'read_workers', read)
+    async with Torrelque(client, queue=f'{queue_name}-2') as other:
+        for one in (queue, other):
+            await client.zadd(one.keys['workers'], {'any': 1})
+        told = await Operator([queue, other]).overview()
+    assert (told.workers, told.lost, told.stuck, told.slots, told.busy) == (2, 1, 1, 4, 2)
 
 
 async def test_the_probe_of_a_paused_queue_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:

@@ -51,7 +51,8 @@ PLACES = {'ready': 'pending', 'orphaned': 'working'}
 REASONS = {
     'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
     'cancelled': 'cancelled', 'unknown': 'the queue does not know it', 'broken': 'its state is spoilt',
-    'no_text': 'its id is no text',
+    'no_text': 'its id is no text', 'lease_lost': 'given back, or with somebody else now',
+    'changed': 'not what was selected any more',
 }  # fmt: skip
 """Why a task was not changed, in words."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .clean import shown, shown_lines
-from .tables import Cell, Column, draw
+from .tables import Cell, Column, Layout, draw_laid, lay_out, styled, widths_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -107,10 +107,10 @@ class Out:
         self.console.print(Text('\n'.join(indent + line for line in lines)), soft_wrap=True)
 
     def tell(self, text: str) -> None:
-        """A line on standard error: what is no answer."""
+        """A line on standard error: what is no answer.  In a terminal it is broken at words."""
         from rich.text import Text
 
-        self.error.print(Text(shown(text)), soft_wrap=True)
+        self.error.print(Text(shown(text)), soft_wrap=not self.error.is_terminal)
 
     def table(
         self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], details: Sequence[str] | None = None,
@@ -121,17 +121,20 @@ class Out:
         :param details: a text for each row, which stands below it, and is not cut; no column is folded then.
         :param head: whether the titles are written.
         """
-        first, *rest = self._lines(columns, [*rows])
+        layout, (first, *rest) = self._lines(columns, [*rows])
         if head:
             self.console.print(first, soft_wrap=True)
         for place, line in enumerate(rest):
             self.console.print(line, soft_wrap=True)
             if details is not None and details[place]:
                 self.line(f'  {details[place]}')
+        if layout.left_out:
+            self.tell(f'left out, because the terminal is narrow: {", ".join(layout.left_out)}; in a pipe, or with '
+                      '--json, all are there')  # fmt: skip
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
         """Names and what belongs to them, in two columns; what is too long goes on in the next line."""
-        _, *rest = self._lines([Column('', whole=True), Column('', fold=True)], [*rows])
+        _, (_, *rest) = self._lines([Column('', whole=True), Column('', fold=True)], [*rows])
         for line in rest:
             self.console.print(line, soft_wrap=True)
 
@@ -142,15 +145,23 @@ class Out:
         from rich.text import Text
 
         lines = [Text(self.safe(line)) for line in below]
-        return Text('\n').join([*self._lines(columns, [*rows]), *lines])
+        return Text('\n').join([*self._lines(columns, [*rows])[1], *lines])
 
-    def _lines(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Iterator[Any]:
+    def _lines(
+        self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+    ) -> tuple[Layout, Iterator[Any]]:  # fmt: skip
+        """How a table is laid out, and its lines."""
+        cells = [
+            [styled(_brief(cell, column), self.safe) for cell, column in zip(row, columns, strict=True)] for row in rows
+        ]
+        layout = lay_out(columns, widths_of(columns, cells), self.space)
+        return layout, self._drawn(layout, cells)
+
+    def _drawn(self, layout: Layout, cells: Sequence[Sequence[tuple[str, str]]]) -> Iterator[Any]:
         """The lines of a table; without the spaces that rich has at their ends."""
         from rich.text import Text
 
-        cut = 'ellipsis' if self._has('…') else 'crop'
-        cells = [[_brief(cell, column) for cell, column in zip(row, columns, strict=True)] for row in rows]
-        table, width = draw(columns, cells, self.space, self.safe, cut)
+        table, width = draw_laid(layout, cells, 'ellipsis' if self._has('…') else 'crop')
         options = self.console.options.update(width=width, max_width=width)
         for segments in self.console.render_lines(table, options, pad=False):
             line = Text.assemble(*((segment.text, segment.style or '') for segment in segments))

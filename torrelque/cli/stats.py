@@ -14,10 +14,10 @@ from .session import Session, answer
 from .tables import Cell
 
 COLUMNS = (
-    Column('QUEUE', whole=True), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
-    Column('WORKING', True, rank=1), Column('DELAYED', True, rank=6), Column('DEAD', True),
-    Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4), Column('DONE/MIN', True, rank=2),
-    Column('FAILED', True, rank=3),
+    Column('QUEUE', kept=16), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
+    Column('WORKING', True, rank=1, short='WORK'), Column('DELAYED', True, rank=6, short='DELAY'),
+    Column('DEAD', True), Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4),
+    Column('DONE/MIN', True, rank=2, short='/MIN'), Column('FAILED', True, rank=3),
 )  # fmt: skip
 HISTORY = (
     Column('FROM', whole=True), Column('DONE', True), Column('FAILED', True), Column('DEAD', True, rank=3),
@@ -28,6 +28,8 @@ HISTORY = (
 WATCHED = (Column('TIME', whole=True), *(column._replace(least=9, rank=0) for column in COLUMNS))
 LONG = 300.0
 """s that the oldest task may wait before it is worth a word."""
+QUEUES = 10
+"""Queues of which it is told what is wrong, where there are several."""
 
 Doubt = tuple[str, str | None]
 """What is wrong, in words, and the command that tells more of it."""
@@ -89,10 +91,18 @@ def oldest(one: Overview) -> str:
 
 
 def doubts_of(overviews: Sequence[Overview]) -> list[tuple[Overview, Doubt]]:
-    """What is wrong with a queue; of several, why one cannot be read."""
+    """What is wrong with a queue; of several, the gravest of each, those that cannot be read first."""
     if len(overviews) == 1:
         return [(overviews[0], doubt) for doubt in doubts(overviews[0])]
-    return [(one, (f'{one.queue}: {words}', more)) for one in overviews if one.error for words, more in doubts(one)]
+    found = []
+    for one in sorted(overviews, key=lambda it: it.error is None):
+        # That nobody counts is said of one queue only.
+        grave = [doubt for doubt in doubts(one) if doubt[1] is not None]
+        if grave:
+            [(words, more), *others] = grave
+            rest = f', and {number(len(others))} more' if others else ''
+            found.append((one, (f'{one.queue}: {words}{rest}', 'stats' if others else more)))
+    return found[:QUEUES]
 
 
 def again(session: Session, one: Overview, command: str | None) -> str | None:
@@ -112,6 +122,10 @@ def doubts(one: Overview) -> Iterator[Doubt]:
         yield f'the queue is paused{probe}', 'resume'
     if one.paused_groups:
         yield f'{plural(one.paused_groups, "group is", "groups are")} paused', 'groups'
+    if one.pending and not one.ready and not one.broken:
+        pending = 'the task that is' if one.pending == 1 else f'none of the {number(one.pending)} tasks that are'
+        can = 'pending cannot' if one.pending == 1 else 'pending can'
+        yield f'{pending} {can} be handed out now: groups are paused, at their limits, or wait for their rates', 'why'
     if one.oldest_age is not None and one.oldest_age >= LONG:
         yield f'the oldest task has waited for {ago(one.oldest_age)} or longer', 'why'
     if one.overdue_leases:
@@ -126,7 +140,7 @@ def doubts(one: Overview) -> Iterator[Doubt]:
     if one.dead:
         last = ''
         if one.newest_dead is not None:
-            last = f', the newest since {ago(max(0.0, one.server_time - one.newest_dead))}'
+            last = f', the newest {ago(max(0.0, one.server_time - one.newest_dead))} ago'
         yield f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors'
     if not one.workers:
         yield 'no worker of this queue has a heartbeat, so throughput is not known', None

@@ -17,11 +17,12 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
+from .hearts import Watch
 from .pace import Pace
 from .plan import Plan
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
-from .verbs import VERBS, Done, judge
+from .verbs import VERBS, Done, Terms, judge, only_of
 
 T = TypeVar('T')
 
@@ -61,13 +62,14 @@ async def server_time(queue: Torrelque) -> float:
 
 
 async def _scan(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int, watch: Watch | None = None
 ) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
     """How many tasks were looked at, and those of them that are selected, again and again."""
     matches = selection.matcher(now)
     text = selection.text is not None
     room = max(payload, PAYLOAD) if text else payload
-    async for tasks in _tasks(queue, selection, places, now, room):
+    watch = watch or Watch(queue)
+    async for tasks in _tasks(queue, selection, places, now, room, watch):
         if text:
             tasks = [await _whole(queue, task, room) for task in tasks]
         found = [task for task in tasks if matches(task)]
@@ -75,12 +77,12 @@ async def _scan(
 
 
 async def _tasks(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
 ) -> AsyncIterator[list[TaskView]]:
     if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
         ids = list(dict.fromkeys(map(str, selection.ids)))
         for start in range(0, len(ids), CALL):
-            yield await pages.read_tasks(queue, ids[start : start + CALL], room)
+            yield await pages.read_tasks(queue, ids[start : start + CALL], room, watch=watch)
         return
     oldest, newest = selection.since(now)
     for place in places:
@@ -94,6 +96,7 @@ async def _tasks(
             until=_finite(newest) if timed else None,
             group=exact_name(selection.group),
             function=selection.function is not None,
+            watch=watch,
         ):
             yield tasks
 
@@ -107,7 +110,7 @@ async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
     if task.raw is not None or task.size is None or task.size <= room:
         return task
     [found] = await pages.read_tasks(queue, [task.id], task.size)
-    return replace(task, raw=found.raw)
+    return replace(task, raw=found.raw, function=found.function, function_known=found.function_known)
 
 
 def _without(task: TaskView, payload: int) -> TaskView:
@@ -195,7 +198,7 @@ class _Run:
         self._plan = plan
         self._queues = queues
         self._name = name
-        self._error = error
+        self._terms = Terms(error)
         self._limit = limit
         self._pace = pace
         self._dry_run = dry_run
@@ -218,6 +221,9 @@ class _Run:
             if not least:
                 return self._outcome(finished=True)
             self._limit = least
+        self._terms = self._terms._replace(
+            only=only_of(self._name, selection.status, selection.ids is not None)
+        )
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
         for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
@@ -259,7 +265,7 @@ class _Run:
         """The selection of the ids that a queue knows, and that of the others."""
         ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
         for start in range(0, len(ids), CALL):
-            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0)
+            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0, watch=Watch(queue, silent=True))
             known |= {task.id for task in tasks if task.status is not None or task.broken}
         its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
         return replace(selection, ids=its), replace(selection, ids=others)
@@ -280,7 +286,8 @@ class _Run:
         if selection.older is None and until == now:
             # The walk then ends there, too.
             selection = replace(selection, older=0)
-        scan = _scan(queue, selection, places, now, 0)
+        # Whoever works on a task is nothing to an act, but where it is about tasks that are with nobody.
+        scan = _scan(queue, selection, places, now, 0, Watch(queue, silent=selection.status != 'orphaned'))
         try:
             while not self._limit_is_reached():
                 self._pace.begin()
@@ -291,13 +298,16 @@ class _Run:
                 self._seen += seen
                 if self._plan is not None and not self._dry_run and not self._named:
                     found = [task for task in found if self._plan.has(task, places)]
-                await self._act_on(queue, [task for task in found if task.died is None or task.died <= until])
+                due = [task for task in found if task.died is None or _was_dead(task.died, now, until, task)]
+                await self._act_on(queue, due, selection, now)
                 self._report()
                 await self._sleep(self._pace.rest())
         finally:
             await scan.aclose()
 
-    async def _act_on(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+    async def _act_on(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> None:
         """Act on some tasks, in portions as small as the rate wants."""
         start = 0
         while start < len(tasks) and not self._limit_is_reached():
@@ -306,22 +316,54 @@ class _Run:
                 most = min(most, self._limit - (self._matched if self._dry_run else self._done))
             some = tasks[start : start + most]
             start += len(some)
-            fit = []
+            fit: list[TaskView] = []
             for task in some:
                 if refusal := judge(self._name, task):
                     self._refused[refusal] += 1
                 else:
-                    fit.append(task.id)
+                    fit.append(task)
             self._matched += len(some)
             if self._dry_run and self._plan is not None:
                 self._plan.add(queue.name, some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
-                await self._watched(self._do(queue, fit), SETTLE)
+                fit = await self._watched(self._still_selected(queue, fit, selection, now))
+                if fit:
+                    await self._watched(self._do(queue, fit), SETTLE)
                 self._pace.sent(len(fit))
 
-    async def _do(self, queue: Torrelque, ids: Sequence[str]) -> None:
-        done: Done = await VERBS[self._name].call(queue, ids, self._error)
+    async def _still_selected(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> list[TaskView]:
+        """Those that are what was selected; the others are counted by why.
+
+        Between look and act there may be minutes, where there is a rate, and tasks go on meanwhile.
+        """
+        # A payload never changes, and ids are those that were asked for.
+        matches = replace(selection, function=None, text=None, ids=None).matcher(now)
+        fit: list[TaskView] = []
+        found = await pages.read_tasks(queue, [task.id for task in tasks], 0, function=False)
+        for task, fresh in zip(tasks, found, strict=True):
+            if refusal := judge(self._name, fresh):
+                self._refused[refusal] += 1
+            elif matches(fresh) and self._is_as_it_was(task, fresh, selection.status):
+                fit.append(task)
+            else:
+                self._refused['changed'] += 1
+        return fit
+
+    def _is_as_it_was(self, task: TaskView, fresh: TaskView, status: str | None) -> bool:
+        """Whether a task that still matches is the same one, in what the selection does not name."""
+        only = self._terms.only
+        if fresh.enqueue_time != task.enqueue_time or only is not None and fresh.status not in only:
+            return False
+        if self._name == 'redrive' and fresh.died != task.died:
+            return False
+        # A lease that was renewed says that somebody has it after all.
+        return status != 'orphaned' or fresh.renewed == task.renewed
+
+    async def _do(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+        done: Done = await VERBS[self._name].call(queue, tasks, self._terms)
         self._done += done.changed
         self._counts[queue.name] += done.changed
         self._refused.update(done.refused)
@@ -377,6 +419,12 @@ class _Run:
             finished=finished,
             took=time.monotonic() - self._began,
         )
+
+
+def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:
+    """Whether a task was dead when the act began.  After a clock was set back, one that has died in its future was; one
+    that died meanwhile has not, however far ``until`` is ahead."""
+    return until == math.inf or died <= now or task.server_time < died <= until
 
 
 def _is_bound_by_time(selection: Selection, place: str) -> bool:

@@ -42,6 +42,8 @@ from .values import (
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
 
+_OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress', 'plan')
+"""What acts may be told besides."""
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 
 
@@ -101,8 +103,8 @@ class Operator:
     # Questions
 
     async def overview(self) -> Overview:
-        """The figures of all queues together."""
-        return overview.add(await self.overviews())
+        """The figures of all queues together; a worker that serves several of them is counted once."""
+        return await overview.read_together(self.queues)
 
     async def overviews(self) -> list[Overview]:
         """The figures of each queue.  One that the server refuses to tell of has an ``error`` in its place."""
@@ -131,6 +133,9 @@ class Operator:
         :param queue: the name of the queue, where there are several.
         :raises TorrelqueValueError: there is no such place, or the cursor is none, or a queue is to be named.
         """
+        reading.check_text(place, 'a place')
+        if after is not None and not isinstance(after, str):
+            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
         check.check_count(most, 'most')
         check.check_count(payload, 'payload', 0)
         check.check_flag(newest_first, 'newest_first')
@@ -179,7 +184,7 @@ class Operator:
         :param by: 'waiting', 'oldest', 'slots' or 'name'.
         :param pattern: of names, with ``*``.
         """
-        if by not in grouping.ORDERS:
+        if not isinstance(by, str) or by not in grouping.ORDERS:
             raise TorrelqueValueError(f'groups are ordered by {", ".join(grouping.ORDERS)}, not by {by!r}')
         return await grouping.survey(self.queue(queue), by, check.check_count(most, 'most'), pattern)
 
@@ -218,9 +223,16 @@ class Operator:
         """Why a task does not run, or a group, or a queue, does not move: the decisive reason first.
 
         An empty list says that a claim made now would give the task, or a task of the group or the queue.
+
+        :raises TorrelqueTypeError: both are given, or one is no text.
+        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named.
         """
         if task_id is not None and group is not None:
             raise TorrelqueTypeError('explain takes a task or a group, not both')
+        if task_id is not None:
+            reading.check_text(task_id, 'a task id')
+        if group is not None:
+            reading.check_text(group, 'a group')
         if task_id is None or queue is not None or len(self.queues) == 1:
             return await explaining.explain(self.queue(queue), task_id, group)
         reasons: list[Reason] = []
@@ -259,8 +271,11 @@ class Operator:
             then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why.  When the call is cancelled, what is on its way is waited for, two seconds at the
-        most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
+        only what has the status that was selected, and takes tasks only from holders that had them when they were
+        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
+        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
+        seconds at the most; then what is done is done and on record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
@@ -301,6 +316,9 @@ class Operator:
     async def set_limit(self, group: str | None = None, *, queue: str | None = None, **limits: Any) -> None:
         """`Torrelque.set_limit`, on record."""
         one = self._acting(queue)
+        for limit in limits:
+            if limit not in ('concurrency', 'rate'):
+                raise TorrelqueTypeError(f'set_limit has no option {limit!r}: concurrency, rate, queue')
         await one.set_limit(group, **limits)
         given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
         await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
@@ -318,9 +336,10 @@ class Operator:
         :param act: one word, such as 'enqueue'.
         :param what: on what it was done, in words.
         :param count: tasks that it changed.
-        :raises TorrelqueError: the operator may only read.
+        :raises TorrelqueError: the operator may only read, or something cannot be meant.
         """
         check.check_name(act, 'act')
+        _check_words(what)
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
     async def forget(self) -> None:
@@ -358,6 +377,9 @@ class Operator:
         if options.get('dry_run') is not True:
             self._all_acting()
         queues = (self.queue(queue),) if queue is not None or len(self.queues) == 1 else self.queues
+        for option in options:
+            if option not in _OPTIONS and option != 'error':
+                raise TorrelqueTypeError(f'{name} has no option {option!r}: it has {", ".join(_OPTIONS)}, queue')
         counts: Counter[str] = Counter()
         try:
             return await bulk.act(queues, name, selection, counts=counts, **options)
@@ -369,6 +391,16 @@ class Operator:
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
         await acts.write_act(queue, name, self._who, what, count, self._on_act)
+
+
+def _check_words(what: str) -> None:
+    """What an act was done on, in words that can be shown."""
+    if not isinstance(what, str):
+        raise TorrelqueTypeError(f'what must be a str, not {type(what).__name__}')
+    try:
+        what.encode()
+    except UnicodeEncodeError as exc:
+        raise TorrelqueValueError(f'what must be encodable as UTF-8: {what!r}') from exc
 
 
 def _of_group(group: str | None, none: str = 'the queue') -> str:
