@@ -266,6 +266,9 @@ async def test_what_was_done_before_a_refusal_is_told(
     said = await command('redrive', *ids, SCRIPTED, '--rate', '2', code=4)
     assert re.match(r'\d redriven, and then:\ntorrelque: the server refuses it: OOM', said.err)
     assert [act for act, _, _ in await recorded(queue)] == ['redrive']
+    done = 0
+    [answer] = (await command('redrive', *ids, SCRIPTED, '--rate', '2', '--json', code=4)).json
+    assert (answer['done'], answer['finished']) == (done, False) and done
 
 
 @pytest.mark.first_server

@@ -179,6 +179,21 @@ async def test_an_app_enqueues_calls_as_its_own_code_would(shop: str, queue: Tor
 
 
 @pytest.mark.first_server
+async def test_a_call_goes_to_the_queue_of_its_function_whatever_queue_the_environment_names(
+    shop: str, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORRELQUE_QUEUE', queue.name)
+    words = ('enqueue', '--app', shop, '--task', 'shop_of_test.send', '--args', '["a"]')
+    said = await command(*words)
+    async with Torrelque(queue.client, queue=f'{queue.name}-other') as other:
+        assert (await other.get_task_state(said.lines[0])).status is TorrelqueTaskStatus.PENDING
+        assert [count for _, _, count in await recorded(other)] == [1]
+        begin_anew()
+        said = await command(*words, '-q', queue.name, '-q', other.name, code=2)
+        assert 'a call goes to one queue' in said.err and (await other.get_queue_stats()).pending == 1
+
+
+@pytest.mark.first_server
 async def test_an_app_refuses_calls_that_do_not_fit(shop: str, queue: Torrelque, command: Commands) -> None:
     for words, said in {
         ('--task', 'shop_of_test.sned'): "has no function 'shop_of_test.sned'; did you mean 'shop_of_test.send'?",

@@ -100,7 +100,7 @@ async def test_ctrl_c_at_the_question_changes_nothing(server: RealServer, queue:
     assert await dead(queue) == 2
 
 
-@pytest.mark.parametrize('how', ['key', pytest.param('SIGTERM', marks=LONG)])
+@pytest.mark.parametrize('how', ['key', 'SIGHUP', pytest.param('SIGTERM', marks=LONG)])
 async def test_an_act_that_is_ended_tells_what_it_did_and_is_on_record(
     how: str, server: RealServer, queue: Torrelque
 ) -> None:
@@ -112,7 +112,7 @@ async def test_an_act_that_is_ended_tells_what_it_did_and_is_on_record(
         if how == 'key':
             terminal.type(b'\x03')
         else:
-            os.kill(terminal.process.pid, signal.SIGTERM)
+            os.kill(terminal.process.pid, getattr(signal, how))
         said = terminal.end(130)
     found = re.findall(rb'(\d+) redriven\n(?:\x1b\S*)?it was ended; the same command does the rest', said)
     done = count - await dead(queue)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import difflib
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ from .out import Out
 from .session import Session, answer, is_read_only
 
 T = TypeVar('T')
+
+HANGUP = [signal.SIGHUP] if hasattr(signal, 'SIGHUP') else []
 
 READ_ONLY = 'only reading is allowed here, by --read-only or TORRELQUE_READ_ONLY; nothing was changed'
 
@@ -59,29 +60,14 @@ async def agree(out: Out, question: str) -> bool:
 
 async def _find_unknown(session: Session) -> str | None:
     """What is to be said of a queue that has no key and is on no list, if there is one."""
-    from torrelque import TorrelqueServerError
-    from torrelque.operate import known
+    from .naming import unknown
 
     if session.found.app is not None:
         return None  # an app has no other queues than its own
-    strange = []
     for queue in session.queues:
-        if not await queue.command('EXISTS', *map(str.encode, queue.keys.values())):
-            strange.append(queue.name)
-    if not strange:
-        return None
-    names: list[str] = []
-    # A user who may not read the names knows which queue is meant.
-    with suppress(TorrelqueServerError):
-        names = [one.name for one in await known(session.client)]
-    strange = [name for name in strange if name not in names]
-    if not strange:
-        return None
-    near = difflib.get_close_matches(strange[0], names, 3)
-    if near:
-        return f'no queue {strange[0]!r} is known; did you mean {" or ".join(map(repr, near))}?'
-    others = f'; known are {", ".join(names[:10])}{" …" * (len(names) > 10)}' if names else ''
-    return f'no queue {strange[0]!r} is known{others}.'
+        if (complaint := await unknown(queue)) is not None:
+            return complaint if complaint.endswith('?') else f'{complaint}.'
+    return None
 
 
 def refuse_to_act(found: argparse.Namespace) -> None:
@@ -122,8 +108,8 @@ async def ask(out: Out, question: str) -> bool:
 
 
 async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of some work; None where a signal, Ctrl-C or SIGTERM, ended it before.  A second signal ends the
-    process."""
+    """The result of some work; None where a signal, Ctrl-C, SIGTERM or the end of the terminal, ended it before.  A
+    second signal ends the process."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     told: list[int] = []
@@ -135,7 +121,7 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
         task.cancel()
 
     taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *HANGUP):
         with suppress(ValueError, RuntimeError, NotImplementedError):  # only the main thread is told of signals
             loop.add_signal_handler(number, end, number)
             taken.append(number)

@@ -175,7 +175,10 @@ async def _run(
                 call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
             )
         except Exception:
-            if last.done:
+            # What was done is done, whatever has ended it.
+            if session.out.as_json and not dry_run:
+                session.out.json(last)
+            elif last.done:
                 session.out.tell(f'{number(last.done)} {verb.done}, and then:')
             raise
     return (last, False) if outcome is None else (outcome, True)

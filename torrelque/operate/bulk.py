@@ -342,7 +342,8 @@ class _Run:
         # A payload never changes, and ids are those that were asked for.
         matches = replace(selection, function=None, text=None, ids=None).matcher(now)
         fit: list[TaskView] = []
-        found = await pages.read_tasks(queue, [task.id for task in tasks], 0, function=False)
+        ids, nobody = [task.id for task in tasks], Watch(queue, silent=True)
+        found = await pages.read_tasks(queue, ids, 0, function=False, watch=nobody)
         for task, fresh in zip(tasks, found, strict=True):
             if refusal := judge(self._name, fresh):
                 self._refused[refusal] += 1

@@ -158,14 +158,15 @@ class Operator:
                     left -= 1
                     yield task
 
-    async def task(self, task_id: str, *, payload: int = 65536) -> TaskView:
+    async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
         """All that is known of a task.
 
+        :param queue: the name of its queue; None is the first that knows it.
         :raises TorrelqueLookupError: no queue knows it.
         """
         reading.check_text(task_id, 'a task id')
-        for queue in self.queues:
-            [found] = await pages.read_tasks(queue, [task_id], payload)
+        for one in self.queues if queue is None else (self.queue(queue),):
+            [found] = await pages.read_tasks(one, [task_id], payload)
             if found.status is not None or found.broken:
                 return found
         raise TorrelqueLookupError(f'{self._named()} has no task {task_id!r}')

@@ -87,7 +87,7 @@ ACTING = (
     ),
     Mutant(
         'cli-enqueue-unrecorded', BEYOND, 'nobody learns who enqueued a task by hand',
-        (client('cli/enqueuing', "    await session.operator.record('enqueue', what, 1, queue=queue.name)\n", ''),),
+        (client('cli/enqueuing', "    await Operator(queue).record('enqueue', what, 1)\n", ''),),
         ('cli_acting_queues::test_a_task_is_enqueued_and_its_id_is_printed',),
     ),
     Mutant(
