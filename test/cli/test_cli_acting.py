@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 
 from support.acting import Commands, bury_all, recorded
 from support.servers import RealServer
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus
 
 DEAD, PENDING, WORKING = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
 CANCELLED = TorrelqueTaskStatus.CANCELLED
@@ -85,6 +87,8 @@ async def test_a_selection_is_about_what_its_filters_let_through(queue: Torrelqu
         [answer] = (await command('redrive', *filters, '--dry-run', '--json', code=0 if many else 1)).json
         assert (answer['matched'], answer['done'], answer['dry_run']) == (many, 0, True), filters
         assert len(answer['examples']) == many
+        # What is in payloads may be secret, and was not asked for.
+        assert all(task['payload'] is None and task['raw'] is None for task in answer['examples'])
     assert (await command('redrive', '--group', 'acme', SCRIPTED)).lines == ['2 redriven']
     assert await statuses(queue, ours + others) == [PENDING, PENDING, DEAD, DEAD]
     assert await recorded(queue) == [('redrive', '--group acme', 2)]
@@ -209,6 +213,17 @@ async def test_an_act_is_refused_where_only_reading_is_allowed(
 
 
 @pytest.mark.first_server
+async def test_a_dry_run_is_carried_out_where_only_reading_is_allowed(
+    queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury_all(queue, ['a', 'b'])
+    monkeypatch.setenv('TORRELQUE_READ_ONLY', '1')
+    assert (await command('redrive', '--dry-run')).lines[0] == '2 of 2 dead tasks match; nothing was changed'
+    await command('redrive', '--yes', code=4)
+    assert (await queue.get_queue_stats()).dead == 2
+
+
+@pytest.mark.first_server
 async def test_a_refusal_of_the_server_ends_with_4(
     server: RealServer, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +245,30 @@ async def test_a_refusal_of_the_server_ends_with_4(
 async def test_a_server_that_is_away_ends_with_3(command: Commands) -> None:
     for words in ('redrive x', 'pause', 'enqueue 1', 'limit', 'sweep'):
         assert 'cannot be reached' in (await command(*words.split(), '--url', 'redis://127.0.0.1:1', code=3)).err
+
+
+@pytest.mark.first_server
+async def test_what_was_done_before_a_refusal_is_told(
+    server: RealServer, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await bury_all(queue, [*range(3)])
+    done = 0
+
+    async def redrive(self: Torrelque, *task_ids: str, **_: Any) -> int:
+        nonlocal done
+        if done:
+            raise TorrelqueServerError('OOM command not allowed')
+        done = await real(self, *task_ids)
+        return done
+
+    real = Torrelque.redrive
+    monkeypatch.setattr(Torrelque, 'redrive', redrive)
+    said = await command('redrive', *ids, SCRIPTED, '--rate', '2', code=4)
+    assert re.match(r'\d redriven, and then:\ntorrelque: the server refuses it: OOM', said.err)
+    assert [act for act, _, _ in await recorded(queue)] == ['redrive']
+    done = 0
+    [answer] = (await command('redrive', *ids, SCRIPTED, '--rate', '2', '--json', code=4)).json
+    assert (answer['done'], answer['finished']) == (done, False) and done
 
 
 @pytest.mark.first_server

@@ -40,7 +40,13 @@ def test_stats_has_a_line_for_each_queue(say: Say) -> None:
     operator = MadeOperator(['mail', 'report', 'invoice'], overviews=[BUSY, PAUSED, IDLE], history=[])
     said = say('stats', operator)
     assert (said.code, said.err) == (0, [])
-    assert [' '.join(line.split()) for line in said.out] == [
+    assert said.out[4:] == [
+        '',
+        # What is wrong, the gravest of each; that nobody counts is no reason to look.
+        'mail: 3 groups are paused, and 6 more:  torrelque stats -q mail',
+        'report: the queue is paused, with a probe in 30s, and 1 more:  torrelque stats -q report',
+    ]
+    assert [' '.join(line.split()) for line in said.out[:4]] == [
         'QUEUE PENDING OLDEST READY WORKING DELAYED DEAD WORKERS BUSY DONE/MIN FAILED',
         'mail 1,204,118 ≥ 14m14s 9,821 300 1,022 41 300 300/300 - -',
         'report paused 381 2h00m 380 0 0 0 1 0/4 - -',
@@ -59,7 +65,7 @@ def test_stats_of_one_queue_says_what_is_wrong_and_which_command_tells_more(say:
         '2 delayed tasks are due, and not pending yet:  torrelque sweep -q mail',
         '1 worker is stuck:  torrelque workers --stuck -q mail',
         '2 workers were lost in the last hour:  torrelque workers --lost -q mail',
-        '41 tasks are dead, the newest since 12s:  torrelque errors -q mail',
+        '41 tasks are dead, the newest 12s ago:  torrelque errors -q mail',
     ]
     said = say('stats', MadeOperator(['report'], overviews=[dataclasses.replace(PAUSED, workers=0)], history=[]))
     assert said.out[3:] == [
@@ -73,7 +79,7 @@ def test_stats_of_one_queue_says_what_is_wrong_and_which_command_tells_more(say:
 def test_a_queue_that_cannot_be_read_does_not_take_the_others_away(say: Say) -> None:
     bad = overview('bad', error='NOPERM no', broken=())
     said = say('stats', MadeOperator(['mail', 'bad'], overviews=[BUSY, bad], history=[]))
-    assert said.code == 1 and len(said.out) == 5
+    assert said.code == 1 and len(said.out) == 6
     assert said.out[2].split() == ['bad', 'cannot', 'be', 'read', *'---------']
     assert said.out[4] == 'bad: it cannot be read: NOPERM no:  torrelque doctor -q bad'
     assert say('stats --json', MadeOperator(overviews=[bad], history=[])).code == 1
@@ -95,6 +101,17 @@ def test_history_is_told_in_so_few_lines_that_it_can_be_read(say: Say) -> None:
     said = say('stats --history 1h', MadeOperator(['a', 'b'], history=[]))
     assert said == (1, ['a', 'b'], [
         f'queue {name}: no worker with a heartbeat has written anything in 1h00m' for name in 'ab'])  # fmt: skip
+
+
+def test_it_is_told_where_nothing_that_is_pending_can_be_handed_out(say: Say) -> None:
+    for pending, words in {
+        12: 'none of the 12 tasks that are pending can be handed out now',
+        1: 'the task that is pending cannot be handed out now',
+    }.items():
+        said = say('stats', MadeOperator(overviews=[overview(pending=pending)], history=[]))
+        assert said.out[3:] == [
+            f'{words}: groups are paused, at their limits, or wait for their rates:  torrelque why -q mail'
+        ]
 
 
 class Enough(Exception):  # noqa: N818
@@ -231,7 +248,7 @@ def test_groups_are_told_with_what_limits_them(say: Say) -> None:
     assert operator.asked == [('groups', {'by': 'oldest', 'most': 2, 'pattern': 'a*', 'queue': 'mail'})]
     assert [' '.join(line.split()) for line in said.out] == [
         'GROUP WAITING OLDEST SLOTS RATE TOKENS STATE NEXT',
-        f'acme 118 1m00s 3/3 50/1s 0.5 {ID}',
+        f'acme 118 1m00s 3/3 50/s 0.5 {ID}',
         'b 1 - 2 paused, probe in 5s',
     ]
     assert (said.code, said.err) == (0, ['2 of 10,000 groups, looked at in 110ms'])
@@ -255,9 +272,13 @@ def test_workers_are_told_with_what_is_wrong_with_them(say: Say) -> None:
         'web-1 running 16m40s 10/10 0s 2ms 88 MB 9,100,000 0.2% render 1m02s',
         'web-3 stuck - 0/10 4m11s 4m00s 88 MB 0 - its event loop stands still',
         '',
-        'web-4 lost 6m00s ago, with 41 tasks in hand; their leases end within 2m',
-        'web-5 lost 5s ago, with nothing in hand',
+        'web-4 lost 6m00s ago, with 41 tasks in hand at its last beat; their leases end within 2m; it was killed, or '
+        'its event loop is blocked: see pid 1 on host web',
+        'web-5 lost 5s ago, with nothing in hand at its last beat; it was killed, or its event loop is blocked: '
+        'see pid 1 on host web',
     ])  # fmt: skip
+    both = say('workers', MadeOperator(['mail', 'news'], workers=crew, overviews=[overview()])).out
+    assert both[0].split()[:2] == ['WORKER', 'QUEUE'] and both[-1].startswith('web-5 of queue mail  lost 5s ago')
     assert [line.split()[0] for line in say('workers --stuck --lost', operator).out if line] == [
         'WORKER', 'web-3', 'web-4', 'web-5'
     ]  # fmt: skip
@@ -290,3 +311,37 @@ def test_queues_are_told_with_when_they_were_seen(say: Say) -> None:
         0, ['invoice', 'mail'], ['looking at all keys of the server']
     )  # fmt: skip
     assert say('queues', MadeOperator()).code == say('queues --scan', MadeOperator()).code == 1
+
+
+# In a terminal of 80 columns
+
+
+def test_what_is_decisive_is_there_in_80_columns(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('torrelque.cli.out.Out.space', 80)
+    narrow = 'left out, because the terminal is narrow: {}; in a pipe, or with --json, all are there'
+    busy = dataclasses.replace(BUSY, queue='notifications', pending=5384, workers=3, slots=30, busy=3)
+    said = say('stats', MadeOperator(['mail'], overviews=[busy], history=[minute(NOW - 60)]))
+    assert said.err == [] and max(map(len, said.out[:2])) <= 80
+    assert said.out[0].split() == [
+        'QUEUE', 'PENDING', 'OLDEST', 'READY', 'WORK', 'DELAY', 'DEAD', 'WORKERS', 'BUSY', '/MIN', 'FAILED'
+    ]  # fmt: skip
+    plain: dict[str, Any] = {'queue': 'mail', 'waiting': 5, 'slots': 1, 'limit': 2.0, 'rate': (50, 1.0), 'tokens': 50.0,
+                             'own_limit': True, 'own_rate': False, 'probe': None, 'oldest': NOW - 60}  # fmt: skip
+    views = (
+        GroupView(**{**plain, 'name': 'a-tenant-with-a-name-of-' + 'x' * 39, 'head': ID, 'paused': False}),
+        GroupView(**{**plain, 'name': 'b', 'head': None, 'paused': True}),
+    )
+    said = say('groups', MadeOperator(groups=Groups('mail', NOW, 0.1, views, 2)))
+    assert said.out[0].split() == ['GROUP', 'WAITING', 'OLDEST', 'SLOTS', 'RATE', 'TOKENS', 'STATE']
+    assert said.out[2].split()[-2:] == ['50', 'paused'] and '…' in said.out[1] and max(map(len, said.out)) <= 80
+    assert ' '.join(said.err) == narrow.format('NEXT')
+    function: dict[str, Any] = {'function': 'plant.of_a_long_name', 'last_dequeue_time': NOW - 100, 'attempt': 3}
+    working = task(ID, status=TorrelqueTaskStatus.WORKING, lease_end=NOW + 240, worker='web-1', group='a' * 30,
+                   **function)  # fmt: skip
+    said = say('tasks working', MadeOperator(page=Page('mail', 'working', NOW, (working,), None, 1)))
+    assert {'ID', 'FUNCTION', 'FOR', 'DUE', 'WORKER'} <= {*said.out[0].split()} and 'web-1' in said.out[1]
+    assert said.out[1].startswith(ID) and 'in 4m00s' in said.out[1] and 'STATUS' in ''.join(said.err)
+    error = 'Traceback\nTimeoutError: no answer of the other side within thirty seconds'
+    delayed = task(ID, status=TorrelqueTaskStatus.DELAYED, due=NOW + 1800, error=error, **function)
+    said = say('tasks delayed', MadeOperator(page=Page('mail', 'delayed', NOW, (delayed,), None, 1)))
+    assert 'in 30m00s' in said.out[1] and 'TimeoutError:' in said.out[1]

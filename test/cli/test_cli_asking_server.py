@@ -17,7 +17,7 @@ from support.acting import Commands
 from support.schemas import TYPES, read_as
 from support.servers import MakeServer, RealServer, free_port
 from support.topology import Cluster, Sentinel
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTaskStatus
 from torrelque.operate import Operator, Reason, TaskView, known, note
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
@@ -59,7 +59,7 @@ async def test_somebody_finds_what_is_wrong_with_a_queue_in_one_command_each(say
     figures = (await say('stats')).lines
     assert figures[0].split()[::6] == ['QUEUE', 'DEAD'] and figures[1].split()[::6] == [queue.name, '1']
     assert f'1 group is paused:  torrelque groups -q {queue.name}' in figures
-    assert any(re.match(r'1 task is dead, the newest since .*:  torrelque errors', line) for line in figures)
+    assert any(re.match(r'1 task is dead, the newest .* ago:  torrelque errors', line) for line in figures)
     assert 'no worker of this queue has a heartbeat, so throughput is not known' in figures
     why = (await say('why', ids['limited'])).lines
     assert why[0].startswith('pending for ') and "of group 'acme'" in why[0] and '1 of 1 slots' in why[2]
@@ -71,7 +71,12 @@ async def test_somebody_finds_what_is_wrong_with_a_queue_in_one_command_each(say
     assert '  KeyError: 3' in shown and f'  To bring it back:  torrelque redrive {ids["dead"]}' in '\n'.join(shown)
     assert 'paused' in next(line for line in (await say('groups')).lines if line.startswith('globex'))
     assert (await say('check', '--dead', '0', code=1)).out.startswith(f'{queue.name}: 1 task is dead')
-    assert (await say('check')).out == f'all is well with {queue.name}\n'
+    command = f'torrelque groups -q {queue.name}'
+    paused = f'{queue.name}: 1 group that has tasks is paused: globex:  {command}\n'
+    assert (await say('check', code=1)).out == paused
+    await queue.resume('globex')
+    assert (await say('check')) == (0, '', '')
+    await queue.pause('globex')
     assert ids['delayed'] in (await say('tasks', 'delayed')).out
     assert 'later' not in (await say('tasks', 'dead', '--payload')).out
     errors = (await say('errors')).lines
@@ -152,6 +157,45 @@ async def test_without_a_name_it_is_the_only_queue_that_is_known(
         assert (await say('tasks', '-q', 'other', '-q', queue.name)).lines[0].split()[:2] == ['ID', 'QUEUE']
 
 
+async def test_a_queue_that_nothing_is_known_of_is_told_with_the_one_that_may_be_meant(
+    say: Commands, queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    async with Torrelque(client, queue='plant') as plant:
+        task_id = await plant.enqueue(1)
+        await note(plant)
+        told = "no queue 'plamt' is known; did you mean 'plant'?"
+        for words in ('stats', 'why', 'tasks', 'errors', 'groups', 'workers', 'acts', 'doctor', 'functions'):
+            said = await say(words, '-q', 'plamt', code=None)
+            assert said.err.splitlines()[-1] == told, words
+        said = await say('check', '-q', 'plamt', code=1)
+        assert (said.out, said.err) == (f'plamt: {told}\n', '')
+        assert read_as(TYPES['finding'], (await say('check', '-q', 'plamt', '--json', code=1)).out).subject == 'unknown'
+        assert (await say('stats', '-q', 'nothing')).err == "no queue 'nothing' is known\n"
+        assert [one.name for one in await known(client)] == ['plant']
+        # One that is empty now is known all the same.
+        await plant.cancel(task_id)
+        await plant.sweep()
+        assert (await say('check', '-q', 'plant')) == (0, '', '') == (await say('check', '-q', 'plant', '--read-only'))
+        assert (await say('stats', '-q', 'plant')).err == ''
+
+
+async def test_the_check_looks_closer_where_figures_give_reason_to(
+    say: Commands, queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    await queue.pause('idle')
+    await queue.enqueue(1)
+    await note(queue)
+    assert (await say('check')).out == ''
+    [(delivery, _)] = await queue.dequeue_many(1, timeout=60)
+    base = queue.keys['pending'].removesuffix('pending')
+    # A lease that ended a minute ago, and nobody has seen to.
+    now = (await client.time())[0] * 1000
+    await client.zadd(base + 'working', {str(delivery): now - 60_000})
+    said = (await say('check', code=1)).out
+    assert re.fullmatch(r'.*: 1 lease has ended, up to 1m\d\ds ago, and nobody brings the tasks back:  torrelque sweep.*\n',
+                        said)  # fmt: skip
+
+
 async def test_a_queue_is_noted_when_it_is_used_and_a_slip_is_not(
     say: Commands, queue: Torrelque, client: redis.asyncio.Redis
 ) -> None:
@@ -219,6 +263,8 @@ async def test_a_password_is_used_and_never_shown(
     right, wrong, none = (f'redis://{word}127.0.0.1:{server.port}/1' for word in (':right@', ':wrong@', ''))
     for url, code in (right, 0), (wrong, 4), (none, 4):
         said = await say('stats', '-v', '--url', url, code=code)
+        told = {right: '', wrong: 'refuses the user or the password: ', none: 'wants a password: '}[url]
+        assert told in said.err and (not told or 'TORRELQUE_URL=redis://:PASSWORD@HOST' in said.err)
         assert not re.search('right|wrong', said.out + said.err)
     monkeypatch.setenv('TORRELQUE_URL', right)
     assert 'right' not in (await say('stats', '-v')).out
@@ -232,9 +278,15 @@ async def user(server: RealServer, client: redis.asyncio.Redis, *rights: str) ->
     await client.execute_command('ACL', 'DELUSER', 'reader')
 
 
+def reader_looks(clients: Any) -> bool:
+    """Whether the user who may only read is connected, and has asked for something."""
+    return any(one['user'] == 'reader' and 'eval' in one['cmd'] for one in clients)
+
+
 async def test_a_user_who_may_only_read_can_do_all_that_looks(
-    say: Commands, server: RealServer, server_kind: str, client: redis.asyncio.Redis, queue: Torrelque
-) -> None:
+    say: Commands, server: RealServer, server_kind: str, client: redis.asyncio.Redis, queue: Torrelque,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     ids = await make_trouble(queue)
     await queue.cancel(ids['delayed'])
     base = queue.keys['pending'].removesuffix('pending')
@@ -251,6 +303,23 @@ async def test_a_user_who_may_only_read_can_do_all_that_looks(
             if words not in ('stats --history 1h', 'functions', 'workers', 'acts'):
                 assert said.out, said
         assert {*await client.keys('*')} == {*before}
+        # It cannot wait for changes, so it looks again and again.
+        watching = asyncio.ensure_future(say('watch', ids['limited'], '--json', '--url', url, code=1))
+        while not watching.done() and not reader_looks(await client.client_list()):
+            await asyncio.sleep(0.01)
+        await queue.cancel(ids['limited'], result_ttl=60)
+        statuses = [read_as(TaskView, line).status for line in (await watching).lines]
+        assert statuses[-1] == TorrelqueTaskStatus.CANCELLED
+        # The names of queues are of another key.
+        monkeypatch.delenv('TORRELQUE_QUEUE')
+        for words in 'queues', 'stats', 'why':
+            said = await say(words, '--url', url, code=4)
+            assert 'may not read the names of queues: grant %R~torrelque:queues' in said.err
+    registry = '~torrelque:queues' if server_kind == 'redis6' else '%R~torrelque:queues'
+    async with user(server, client, *rights, registry) as url:
+        assert (await say('queues', '--url', url)).lines[1].split()[0] == queue.name
+        assert (await say('stats', '--url', url)).lines[1].split()[0] == queue.name
+    monkeypatch.setenv('TORRELQUE_QUEUE', queue.name)
     async with user(server, client, '~other', '+@read', '+@scripting') as url:
         for words in ('tasks dead', 'why', 'groups'):
             said = await say(*words.split(), '--url', url, code=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from support.made import NOW, MadeOperator, Say, error, make_say, overview, task
 from support.schemas import read_as
 from torrelque import TorrelqueTaskState, TorrelqueTaskStatus
-from torrelque.cli.checking import Limits, judge
-from torrelque.operate import Attempt, Errors, Finding, Holder, Reason, TaskView
+from torrelque.cli.checking import Limits, More, judge
+from torrelque.operate import Attempt, Errors, Finding, Groups, GroupView, Holder, Reason, TaskView
 
 ID = '42956eda000000000000000000000000'
 
@@ -25,20 +26,28 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_errors_end_with_the_command_that_brings_them_back(say: Say) -> None:
-    groups = (error('b07d2e11', 900, 0), error('4f1a9c02', 100, 99, what='TimeoutError', message='', where=''))
+    groups = (error('b07d2e11', 900, 0), error('4f1a9c02', 100, 99, what='TimeoutError', message='', where='',
+                                                          functions=('send',)))  # fmt: skip
     answered = Errors('mail', NOW, groups, 1000, 194_681, 212, 212)
     said = say('errors', MadeOperator(errors=answered))
     assert said == (0, [
-        'of the newest 1,000 of 194,681 dead, and 212 delayed',
+        'of the newest 1,000 of 194,681 dead, and 212 delayed, so older ones are not counted here; --most 10000 looks '
+        'at more',
         "ERROR     COUNT     LAST  WHAT          WHERE         MESSAGE",
-        "b07d2e11    900  12s ago  KeyError      mail.py:send  '…'",
-        'b07d2e11'.replace('b07d2e11', '4f1a9c02') + '    100  12s ago  TimeoutError',
+        "b07d2e11  ≥ 900  12s ago  KeyError      mail.py:send  '…'",
+        '4f1a9c02  ≥ 100  12s ago  TimeoutError  send',
         'To bring them back:  torrelque redrive --error 4f1a9c02 --rate 50 -q mail',
     ], [])  # fmt: skip
+    whole = Errors('mail', NOW, groups, 1000, 1000, 0, 0)
+    said = say('errors', MadeOperator(errors=whole))
+    assert said.out[0] == 'of all 1,000 dead' and said.out[2].startswith('b07d2e11    900')
+    # Whoever may only read is told of no command that is refused.
+    assert len(say('errors --read-only', MadeOperator(errors=whole)).out) == len(said.out) - 1
     # What is delayed comes back by itself.
     only = Errors('mail', NOW, (error('b07d2e11', 9, 0),), 3, 3, 1000, 2000)
     assert [say('errors', MadeOperator(errors=only)).out[place] for place in (0, -1)] == [
-        'of all 3 dead, and 1,000 of 2,000 delayed', "b07d2e11      9  12s ago  KeyError  mail.py:send  '…'"
+        'of all 3 dead, and 1,000 of 2,000 delayed, so older ones are not counted here; --most 2000 looks at all',
+        "b07d2e11    ≥ 9  12s ago  KeyError  mail.py:send  '…'",
     ]  # fmt: skip
     none = Errors('mail', NOW, (), 0, 0, 0, 0)
     assert say('errors', MadeOperator(errors=none)) == (1, [], ['no task is dead, and none waits for another attempt'])
@@ -66,7 +75,9 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
     one = task(ID, group='acme', ready_since=NOW - 843)
     holders = (
         Holder('7c1f', 'working', 'render', 'web-2', NOW - 1330, NOW - 4, NOW + 9, None),
-        Holder('c3d0', 'delayed', None, None, None, None, NOW + 60, 'TimeoutError'),
+        Holder('c3d0', 'delayed', None, None, None, None, NOW + 60, 'Traceback:\n  File "x"\nTimeoutError\n'),
+        Holder('f', 'working', 'render', 'web-1', NOW - 99, NOW - 90, NOW + 273, None, True),
+        Holder('g', 'working', None, None, NOW - 99, NOW - 90, NOW + 9, None, True),
         Holder('d', 'next', None, None, None, None, None, None),
         Holder('e', 'unknown', None, None, None, None, None, None),
         *(Holder(f'more-{place}', 'working', None, None, None, None, None, None) for place in range(8)),
@@ -77,6 +88,7 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
         Reason('behind', 'then 118 tasks of the group go first', until=NOW + 90),
         Reason('all-busy', 'all are busy', workers=('web-1', 'web-2'), command='torrelque limit acme --concurrency 13 '
                '-q mail'),
+        Reason('at-limit', 'x', command='torrelque requeue --group acme --status orphaned -q mail'),
         Reason('dead', 'it is dead', error='Traceback\nKeyError: 1\n', command='torrelque redrive x'),
     ]  # fmt: skip
     said = say(f'why {ID}', MadeOperator(tasks=[one], explain=reasons))
@@ -86,16 +98,20 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
         '  1  the group is at its limit: 12 of 12 slots are in use',
         '       7c1f  render  worker web-2  for 22m10s, renewed 4s ago',
         '       c3d0  delayed for a retry until 08:01:00Z (TimeoutError); it keeps its slot',
+        '       f  render  worker web-1, lost; its lease ends in 4m33s',
+        '       g  no worker tells of it; its lease ends in 9s',
         '       d  its turn is next',
         '       e  has a slot, and nothing more is known of it',
-        *(f'       more-{place}  at work' for place in range(6)),
-        '       and 2 more',
+        *(f'       more-{place}  at work' for place in range(4)),
+        '       and 4 more',
         '  2  then 118 tasks of the group go first (until 08:01:30Z, in 1m30s)',
         '  3  all are busy',
         '       workers web-1, web-2',
-        '  4  it is dead',
+        '  4  x',
+        '  5  it is dead',
         '       KeyError: 1',
         '  To let more run:  torrelque limit acme --concurrency 13 -q mail',
+        '  To bring it back now:  torrelque requeue --group acme --status orphaned -q mail',
         '  To bring it back:  torrelque redrive x -q mail',
     ], [])  # fmt: skip
 
@@ -107,12 +123,37 @@ def test_what_is_in_nobodys_way_is_told_so(say: Say) -> None:
     assert say(f'why {ID}', operator) == (0, ["pending in queue 'mail'", nothing], [])
     assert say('why', operator) == (0, [
         "queue 'a': 1 pending, 0 at work", nothing, "queue 'b': 0 pending, 0 at work", nothing], [])  # fmt: skip
-    assert say('why --group acme', operator).out[0] == "group 'acme' in queue 'a': 1 pending, 0 at work"
     assert say(f'why {ID} --group g', operator) == (
         2, [], ['torrelque: why is about a task or about a group, not both']
     )  # fmt: skip
     unknown = MadeOperator(tasks=[], explain=[Reason('unknown', 'nobody knows it')])
     assert say('why nope', unknown) == (1, ['', '  1  nobody knows it'], ["there is no task 'nope'"])
+
+
+def test_a_group_is_told_with_its_own_counts_and_a_slip_with_what_may_be_meant(say: Say) -> None:
+    def group(name: str, **given: Any) -> GroupView:
+        plain: dict[str, Any] = {
+            'waiting': 0, 'slots': 0, 'limit': math.inf, 'rate': None, 'tokens': None, 'own_limit': False,
+            'own_rate': False, 'paused': False, 'probe': None, 'head': None, 'oldest': None,
+        }  # fmt: skip
+        return GroupView(**{**plain, 'queue': 'mail', 'name': name, **given})
+
+    full = group('acme', waiting=3, slots=2, limit=2.0)
+    figures = [overview(pending=12, working=10)]
+    operator = MadeOperator(group=full, explain=[Reason('at-limit', 'it is full')], overviews=figures)
+    said = say('why --group acme', operator)
+    assert said == (0, ["group 'acme' in queue 'mail': 3 pending, 2/2 slots in use", '', '  1  it is full'], [])
+    none = Reason('unknown', 'the group has no tasks')
+    groups = Groups('mail', NOW, 0.0, (full, group('globex')), 2)
+    operator = MadeOperator(group=group('acne'), explain=[none], overviews=figures, groups=groups)
+    assert say('why --group acne', operator) == (
+        1, [], ["queue 'mail': no group 'acne' is known; did you mean 'acme'?"]
+    )  # fmt: skip
+    said = say('why --group acne --json', operator)
+    assert said.code == 1 and read_as(Reason, said.out[0]) == none
+    # One that has no tasks, and is paused or has a limit of its own, is known.
+    operator = MadeOperator(group=group('acne', paused=True), explain=[none], overviews=figures)
+    assert say('why --group acne', operator).out[0] == "group 'acne' in queue 'mail': 0 pending, 0 slots in use"
 
 
 # One task
@@ -212,9 +253,11 @@ def test_a_watch_of_a_task_ends_where_it_was_told_to(
 
 @pytest.mark.parametrize(('limits', 'given', 'subjects'), [
     ({}, {}, []),
-    ({}, {'oldest': NOW - 299, 'pending': 10**9, 'dead': 10**9, 'workers': 0, 'lost': 1}, []),
-    ({}, {'oldest': NOW - 301}, ['oldest']),
-    ({'oldest': 3600.0}, {'oldest': NOW - 301}, []),
+    ({}, {'oldest': NOW - 3599, 'pending': 10**9, 'dead': 10**9, 'workers': 0, 'lost': 1}, []),
+    ({}, {'oldest': NOW - 3601}, ['oldest']),
+    ({'oldest': 300.0}, {'oldest': NOW - 301}, ['oldest']),
+    ({}, {'paused': True}, []),
+    ({}, {'paused': True, 'pending': 1}, ['paused']),
     ({'pending': 1}, {'pending': 1}, []),
     ({'pending': 1}, {'pending': 2}, ['pending']),
     ({'dead': 0}, {'dead': 1}, ['dead']),
@@ -230,19 +273,41 @@ def test_what_is_wrong_is_judged_by_limits(limits: dict[str, Any], given: dict[s
     assert [finding.subject for finding in judge(overview(**given), Limits(**limits))] == subjects
 
 
+@pytest.mark.parametrize(('limits', 'given', 'more', 'subjects'), [
+    ({}, {}, {'unknown': "no queue 'mial' is known"}, ['unknown']),
+    ({}, {'pending': 5, 'paused_groups': 1}, {}, []),
+    ({}, {'pending': 5, 'paused_groups': 1}, {'paused': ['acme']}, ['paused']),
+    ({}, {'lost': 1, 'working': 1}, {}, []),
+    ({}, {'lost': 1, 'working': 1}, {'orphaned': 1}, ['lost']),
+    ({}, {'overdue_leases': 1}, {'ended': 29.0}, []),
+    ({}, {'overdue_leases': 1}, {'ended': 31.0}, ['overdue']),
+    ({}, {'workers': 0, 'ready': 1, 'oldest': NOW - 61}, {}, []),
+    ({}, {'workers': 0, 'ready': 1, 'oldest': NOW - 61}, {'served': True}, ['workers']),
+    ({}, {'workers': 0, 'ready': 1, 'oldest': NOW - 59}, {'served': True}, []),
+    ({}, {'workers': 1, 'ready': 1, 'oldest': NOW - 61}, {'served': True}, []),
+    ({'workers': 0}, {'workers': 0, 'ready': 1, 'oldest': NOW - 61}, {'served': True}, []),
+])  # fmt: skip
+def test_what_figures_do_not_tell_is_judged_too(
+    limits: dict[str, Any], given: dict[str, Any], more: dict[str, Any], subjects: list[str]
+) -> None:
+    found = [finding.subject for finding in judge(overview(**given), Limits(**limits), More(**more))]
+    assert found == subjects
+
+
 def test_check_ends_with_1_where_something_is_wrong(say: Say) -> None:
     assert say('check', MadeOperator(['mail', 'news'], overviews=[overview('mail'), overview('news')])) == (
-        0, ['all is well with mail, news'], []
+        0, [], []
     )  # fmt: skip
-    bad = overview(oldest=NOW - 400, dead=1, paused=True)
-    said = say('check --dead 0', MadeOperator(overviews=[bad, overview('news')]))
+    assert say('check -v', MadeOperator(overviews=[overview('mail')])).err[-1] == 'all is well with mail'
+    bad = overview(oldest=NOW - 400, dead=1, paused=True, pending=1)
+    said = say('check --dead 0 --oldest 5m', MadeOperator(overviews=[bad, overview('news')]))
     assert said == (1, [
-        'mail: the oldest task has waited for 6m40s or longer, more than 5m00s, and it is paused:  '
-        'torrelque why -q mail',
+        'mail: the queue is paused, and 1 task is pending:  torrelque resume -q mail',
+        'mail: the oldest task has waited for 6m40s or longer, more than 5m00s:  torrelque why -q mail',
         'mail: 1 task is dead, more than 0:  torrelque errors -q mail',
     ], [])  # fmt: skip
     said = say('check --dead 0 --json', MadeOperator(overviews=[bad]))
-    assert [read_as(Finding, line).subject for line in said.out] == ['oldest', 'dead'] and said.code == 1
+    assert [read_as(Finding, line).subject for line in said.out] == ['paused', 'dead'] and said.code == 1
     assert say('check --json', MadeOperator(overviews=[overview()])) == (0, [], [])
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import time
 
 import pytest
 
 from torrelque.cli import main
 from torrelque.cli.filters import add_filters, is_filtered, moment, selection_of
+from torrelque.cli.out import Out
 from torrelque.cli.parser import _joined
 from torrelque.operate import Selection
 
@@ -43,7 +45,7 @@ def test_each_filter_is_a_field_of_the_selection() -> None:
     (('--older', '-2h'), 7200.0),
     (('--older=-2h',), 7200.0),
     (('--older', '2026-11-29T14:00Z'), datetime.datetime(2026, 11, 29, 14, tzinfo=UTC)),
-    (('--older', '2026-11-29 14:00:01.5+02:00'),
+    (('--older', '2026-11-29 14:00:01.500+02:00'),
      datetime.datetime(2026, 11, 29, 12, 0, 1, 500000, tzinfo=UTC)),
     (('--older', '2026-11-29'), datetime.datetime(2026, 11, 29, tzinfo=UTC)),
 ])  # fmt: skip
@@ -51,9 +53,14 @@ def test_times_and_instants_are_read_as_they_are_written(words: list[str], older
     assert selection_of(parse(*words, utc=True)).older == older
 
 
-def test_an_instant_without_a_zone_is_local_time() -> None:
-    local = datetime.datetime(2026, 11, 29, 14).astimezone()
-    assert selection_of(parse('--newer', '2026-11-29T14:00')).newer == local
+def test_an_instant_without_a_zone_is_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv('TZ', 'Asia/Kolkata')
+        time.tzset()
+        newer = selection_of(parse('--newer', '2026-11-29T14:00')).newer
+        assert Out().when(1_800_000_000) == '2027-01-15 13:30:00'
+    time.tzset()
+    assert newer == datetime.datetime(2026, 11, 29, 8, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize('text', ['', '-', 'x', '--2h', '2y', '14:00', '2026-13-01', '-', 'nan'])

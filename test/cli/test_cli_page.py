@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +60,31 @@ def test_commands_that_act_are_not_listed_where_only_reading_is_allowed(
     for words in ('pause', 'sweep', 'redrive x', 'enqueue 1', 'limit x --rate 1'):
         assert main([*words.split(), '-q', 'mail', '--url', 'redis://nowhere.invalid']) == 4
         assert 'only reading is allowed here' in capsys.readouterr().err
+
+
+def written() -> list[str]:
+    """Command lines that the pages tell readers to use: those of shell blocks, and in running text and tables."""
+    found = []
+    for page in [ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')]:
+        if page.name == 'performance.md':  # which calls systems of the benchmark so
+            continue
+        text = page.read_text('utf-8')
+        for block in re.findall(r'(?ms)^```shell\n(.*?)^```', text):
+            found += re.findall(r'(?m)(?:^|\| |\$\()(torrelque [a-z]+\b[^\n|<>)]*)', block)
+        found += re.findall(r'`(torrelque [a-z]+\b[^`\n]*)`', text)
+    # What has a gap, or choices, stands for several.
+    return [line for line in found if not re.search(r'[…|\[\]<>]|\.\.\.| N\b', line)]
+
+
+def test_all_command_lines_of_the_pages_are_understood() -> None:
+    lines = written()
+    assert len(lines) > 40
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        if len(words) == 1:  # it stands for the command with whatever that needs
+            assert words[0] in MAKER['parsers'](), line
+            continue
+        try:
+            assert make_parser().parse_args(words).command.name == words[0], line
+        except SystemExit as exc:
+            assert exc.code == 0, line

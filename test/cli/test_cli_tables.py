@@ -114,6 +114,25 @@ def test_details_stand_below_their_rows_and_are_whole(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines() == ['ID', 'a', '  {"x": ' + '1' * 50 + '}', 'b']
 
 
+def test_sentences_are_broken_at_words_and_commands_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = 'one two three four five six seven'
+    for width, lines in {
+        None: [f'  1  {words}:  torrelque why -q mail'],
+        80: [f'  1  {words}:  torrelque why -q mail'],
+        30: ['  1  one two three four five', '     six seven:', '       torrelque why -q mail'],
+        20: [f'  1  {words}:  torrelque why -q mail'],
+    }.items():
+        Out(width=width).sentence(words, '  1  ', 'torrelque why -q mail')
+        said = capsys.readouterr().out.splitlines()
+        assert said == lines
+    Out(width=40).sentence('x' * 100 + '\x1b', '- ')
+    assert capsys.readouterr().out.splitlines() == [
+        '- ' + 'x' * 38, '  ' + 'x' * 38, '  ' + 'x' * 24 + '\\x1b'
+    ]  # fmt: skip
+
+
 def test_what_is_folded_goes_on_below(capsys: pytest.CaptureFixture[str]) -> None:
     lines = written(Out(width=20), capsys, ('x', 'y' * 30), columns=[Column('A', whole=True), Column('B', fold=True)])
     assert lines == ['A  B', 'x  ' + 'y' * 17, '   ' + 'y' * 13]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from support.proxy import Part
 from torrelque import Torrelque
 from torrelque.operate import records
 from torrelque.worker import Delivery
-from torrelque.worker.counts import BUCKETS
+from torrelque.worker.counts import BUCKETS, write
 from torrelque.worker.scripts import _load, run_script
 
 
@@ -24,11 +23,11 @@ async def handle(delivery: Delivery) -> None: ...
 
 async def beat(queue: Torrelque, name: str = 'a', number: int = 1, **given: Any) -> list[Any]:
     """A beat as a worker sends it."""
-    options: dict[str, Any] = {'start': 's', 'state': 'running', 'heartbeat': 5000, 'functions': {}, 'wait': ''} | given
-    flat = [word for function, counts in options['functions'].items() for word in (function, json.dumps(counts))]
+    options: dict[str, Any] = {'start': 's', 'state': 'running', 'heartbeat': 5000, 'functions': {}, 'wait': ()} | given
+    flat = [word for function, counts in options['functions'].items() for word in (function, write(counts))]
     reply: list[Any] = await run_script(
         queue, 'beat', (queue.keys['pending'], queue.keys['never']), name, options['start'], number, options['state'],
-        options['heartbeat'], 10, 3, 2, '0.5', '{}', '', options['wait'], *flat,
+        options['heartbeat'], 10, 3, 2, '0.5', '{}', '', write(options['wait']), *flat,
     )  # fmt: skip
     return reply
 

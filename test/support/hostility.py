@@ -63,6 +63,7 @@ def operator_of(several: bool) -> MadeOperator:
         history=[hostile(Record, start=NOW - 60, length=60.0, functions=((HOSTILE, Totals(5, 1)),))],
         tasks=tasks, page=Page(HOSTILE, HOSTILE, NOW, tuple(tasks), None, 2**63, (HOSTILE,)),
         functions=[hostile(FunctionView)] * 2, groups=hostile(Groups, groups=(hostile(GroupView),) * 2),
+        group=hostile(GroupView),
         workers=[hostile(WorkerView, state=state, started=NOW) for state in ('running', 'stuck', 'lost')],
         acts=[hostile(Act)] * 2, errors=hostile(Errors), explain=[hostile(Reason, code='at-limit'), *_reasons()],
         examine=[hostile(Finding)] * 2,

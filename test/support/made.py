@@ -129,7 +129,11 @@ def install(monkeypatch: pytest.MonkeyPatch, operator: MadeOperator, found: Sequ
     monkeypatch.setattr(torrelque.cli.session, '_open_queues', opened)
     monkeypatch.setattr(torrelque.cli.session, '_open_client', client)
     monkeypatch.setattr(torrelque.operate, 'Operator', lambda *_, **__: operator)
-    monkeypatch.setattr('torrelque.cli.queues.known', known)
+    async def unknown(queue: MadeQueue) -> None:
+        return None
+
+    monkeypatch.setattr('torrelque.operate.known', known)
+    monkeypatch.setattr('torrelque.cli.checking.unknown', unknown)
     monkeypatch.setattr('torrelque.cli.queues.scan', scan)
 
 
@@ -146,7 +150,8 @@ def overview(queue: str = 'mail', **given: Any) -> Overview:
 def task(task_id: str, **given: Any) -> TaskView:
     plain: dict[str, Any] = {field.name: None for field in dataclasses.fields(TaskView)}
     plain |= {'queue': 'mail', 'server_time': NOW, 'status': TorrelqueTaskStatus.PENDING, 'place': 'pending',
-              'priority': 0, 'attempt': 0, 'forgiven': 0, 'requeue_count': 0, 'history': ()}  # fmt: skip
+              'priority': 0, 'attempt': 0, 'forgiven': 0, 'requeue_count': 0, 'history': (),
+              'token': '', 'function_known': True}  # fmt: skip
     return TaskView(**{**plain, 'id': task_id, **given})
 
 

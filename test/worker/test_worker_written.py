@@ -26,7 +26,7 @@ from torrelque.worker.heart import pack_health
 
 
 async def test_records_are_laid_out_and_kept_as_they_are_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:
-    wait = json.dumps([*[1] * len(BUCKETS), 7.5])
+    wait = [*[1] * len(BUCKETS), 7.5]
     for number in (1, 2):
         await beat(queue, number=number, functions={'f': counts(3), '': counts()}, wait=wait)
     names: Any = await client.keys('*')

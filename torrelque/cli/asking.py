@@ -50,7 +50,8 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('ids', metavar='ID', nargs='+', help='the id of a task')
-    parser.add_argument('--payload', action='store_true', help='all of the payload and the result, however long')
+    parser.add_argument('--payload', action='store_true',
+        help='all of the payload, as it is stored, and of the result, however long')  # fmt: skip
 
 
 def _add_why(parser: argparse.ArgumentParser) -> None:
@@ -89,11 +90,12 @@ def _add_watch(parser: argparse.ArgumentParser) -> None:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add('--oldest', metavar='TIME', type=seconds, default=300.0,
-        help='the oldest task may wait for so long, 5m if not given')  # fmt: skip
+    add('--oldest', metavar='TIME', type=seconds, help='the oldest task may wait for so long, 1h if not given')
     add('--pending', metavar='N', type=whole, help='so many tasks may be pending; any number, if not given')
     add('--dead', metavar='N', type=whole, help='so many may be dead; any number, if not given')
-    add('--workers', metavar='N', type=whole, help='so many workers with a heartbeat must live, or more')
+    add('--workers', metavar='N', type=whole,
+        help='so many workers with a heartbeat must live, or more; one, if not given, where tasks are ready and '
+        'workers with a heartbeat were there before')  # fmt: skip
 
 
 def place(text: str) -> str:
@@ -121,12 +123,14 @@ def whole(text: str) -> int:
 ASKING = (
     Command('stats', 'how much there is, and how long it waits',
         'How many tasks are in each place, for how long the oldest has waited, and how many workers there are: a line '
-        'for each queue. For one queue also what is wrong with it, and the command that tells more.',
+        'for each queue. Then what is wrong with it, and the command that tells more; of several queues the gravest of '
+        'each.',
         _with(_add_stats), of_module('.stats', 'stats')),
     Command('queues', 'which queues there are', 'Names of queues, and when something was heard of them. Workers with a '
         'heartbeat note the names of theirs, and so does this command.',
         _with(_add_queues), of_module('.queues', 'queues')),
-    Command('tasks', 'the tasks of a place, or those that match', 'Tasks, in the order of their place.',
+    Command('tasks', 'the tasks of a place, or those that match',
+        'Tasks, in the order of their place; of dead ones the newest first.',
         _with(_add_tasks), of_module('.listing', 'tasks')),
     Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
         'why they do not run.', _with(_add_show), of_module('.telling', 'show')),
@@ -151,8 +155,10 @@ ASKING = (
         _with(_add_watch), of_module('.telling', 'watch')),
     Command('acts', 'who did what to the queue', 'The last 500 acts of operators, the newest first.',
         _with(), of_module('.listing', 'acts')),
-    Command('check', 'whether all is well, by the exit code', 'Ends with 0 where all is well, and else with 1 and a '
-        'line for whatever is wrong: for monitoring, and for scripts.',
+    Command('check', 'whether all is well, by the exit code', 'Says nothing and ends with 0 where all is well; '
+        'else ends with 1, with a line for whatever is wrong: a key that is broken, a queue of which nothing is known, '
+        'a pause of what has tasks that wait, the oldest task, no worker though tasks are ready, workers that are '
+        'stuck or were lost with tasks in hand, and what is due and nobody moves.',
         _with(_add_check), of_module('.checking', 'check')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '

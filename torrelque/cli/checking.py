@@ -1,19 +1,28 @@
 """``torrelque check`` and ``torrelque doctor``: whether all is well."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torrelque.operate import Finding, Overview
 
 from .failure import Exit
+from .naming import unknown
 from .out import Column, ago, number
 from .session import Session, answer
 from .stats import plural
 from .tables import Cell
 
 OVERDUE = 30.0
-"""s after which a delayed task that is due and was not moved is nobody's."""
+"""s after which what is due, or has a lease that has ended, and was not moved is nobody's."""
+UNSERVED = 60.0
+"""s that something may be ready while no worker lives."""
+GROUPS = 10_000
+"""Groups that are looked at where one is paused."""
+ORPHANS = 1000
+"""Tasks of lost workers that are counted."""
+NAMES = 3
+"""Names that are told."""
 
 STYLES = {'error': 'red', 'warning': 'yellow', 'ok': 'green'}
 ILL = ('error', 'warning')
@@ -22,12 +31,27 @@ ILL = ('error', 'warning')
 class Limits(NamedTuple):
     """What may be."""
 
-    oldest: float = 300.0
+    oldest: float = 3600.0
     """s that the oldest task may wait."""
     pending: int | None = None
     dead: int | None = None
     workers: int | None = None
-    """So many must live."""
+    """So many must live; None is one, where workers with a heartbeat were there before."""
+
+
+class More(NamedTuple):
+    """What the figures of a queue do not tell, and is asked for where they give reason to."""
+
+    unknown: str | None = None
+    """That nothing is known of the queue, in words."""
+    paused: Sequence[str] = ()
+    """Groups that are paused and have tasks that are pending."""
+    orphaned: int = 0
+    """Tasks that lost workers still have in hand."""
+    ended: float = 0.0
+    """For how long (s) the first lease that has ended was not seen to."""
+    served: bool = False
+    """Whether workers with a heartbeat were there before."""
 
 
 # Figures against limits
@@ -40,50 +64,112 @@ def check(found: argparse.Namespace) -> int:
 
 async def _check(session: Session) -> int:
     found, out = session.found, session.out
-    limits = Limits(found.oldest, found.pending, found.dead, found.workers)
+    given = {name: getattr(found, name) for name in Limits._fields if getattr(found, name) is not None}
     overviews = await session.operator.overviews()
-    wrong = [finding for one in overviews for finding in judge(one, limits)]
+    wrong = [finding for one in overviews for finding in judge(one, Limits(**given), await look_closer(session, one))]
     for finding in wrong:
         if out.as_json:
             out.json(finding)
         else:
-            more = '' if finding.advice is None else f':  {session.command(finding.advice, finding.queue)}'
-            out.line(f'{finding.queue}: {finding.text}{more}')
-    if not wrong and not out.as_json:
-        out.line(f'all is well with {", ".join(one.queue for one in overviews)}')
+            command = None if finding.advice is None else session.command(finding.advice, finding.queue)
+            out.sentence(f'{finding.queue}: {finding.text}', command=command)
+    if not wrong and found.verbose:
+        out.tell(f'all is well with {", ".join(one.queue for one in overviews)}')
     return Exit.ILL if wrong else Exit.WELL
 
 
-def judge(one: Overview, limits: Limits) -> Iterator[Finding]:
-    """What is wrong with a queue."""
-
-    def wrong(subject: str, text: str, advice: str | None) -> Finding:
-        return Finding(one.queue, 'error', subject, text, None if advice is None else f'torrelque {advice}')
-
+async def look_closer(session: Session, one: Overview) -> More:
+    """What more is to be known of a queue, by its figures."""
+    operator, more = session.operator, More()
     if one.error is not None:
-        yield wrong('error', f'it cannot be read: {one.error}', 'doctor')
+        return more
+    if not (one.tasks or one.workers or one.lost) and session.found.app is None:
+        more = more._replace(unknown=await unknown(operator.queue(one.queue)))
+    if one.paused_groups and one.pending:
+        groups = await operator.groups(by='waiting', most=GROUPS, queue=one.queue)
+        more = more._replace(paused=[group.name for group in groups if group.paused and group.waiting])
+    if one.lost and one.working:
+        page = await operator.page('orphaned', most=ORPHANS, payload=0, queue=one.queue)
+        more = more._replace(orphaned=len(page))
+    if one.overdue_leases:
+        page = await operator.page('working', most=1, payload=0, queue=one.queue)
+        late = [page.server_time - task.lease_end for task in page if task.lease_end is not None]
+        more = more._replace(ended=max(late, default=0.0))
+    if one.ready and not one.workers:
+        counted = one.lost or [view for view in await operator.functions() if view.queue == one.queue]
+        more = more._replace(served=bool(counted))
+    return more
+
+
+def judge(one: Overview, limits: Limits, more: More = More()) -> Iterator[Finding]:  # noqa: B008 - it is frozen
+    """What is wrong with a queue."""
+    if one.error is not None:
+        yield _wrong(one, 'error', f'it cannot be read: {one.error}', 'doctor')
         return
+    if more.unknown is not None:
+        yield _wrong(one, 'unknown', more.unknown, None)
     if one.broken:
-        yield wrong('broken', f'keys hold something else than they should: {", ".join(one.broken)}', 'doctor')
+        yield _wrong(one, 'broken', f'keys hold something else than they should: {", ".join(one.broken)}', 'doctor')
+    yield from _of_pauses(one, more)
+    yield from _of_figures(one, limits)
+    yield from _of_workers(one, limits, more)
+    yield from _of_unmoved(one, more)
+
+
+def _wrong(one: Overview, subject: str, text: str, advice: str | None) -> Finding:
+    return Finding(one.queue, 'error', subject, text, None if advice is None else f'torrelque {advice}')
+
+
+def _of_pauses(one: Overview, more: More) -> Iterator[Finding]:
+    if one.paused and one.pending:
+        pending = plural(one.pending, 'task is', 'tasks are')
+        yield _wrong(one, 'paused', f'the queue is paused, and {pending} pending', 'resume')
+    if more.paused:
+        rest = len(more.paused) - NAMES
+        names = ', '.join(more.paused[:NAMES]) + (f' and {number(rest)} more' if rest > 0 else '')
+        groups = plural(len(more.paused), 'group that has tasks is', 'groups that have tasks are')
+        yield _wrong(one, 'paused', f'{groups} paused: {names}', 'groups')
+
+
+def _of_figures(one: Overview, limits: Limits) -> Iterator[Finding]:
     age = one.oldest_age
     if age is not None and age > limits.oldest:
-        paused = ', and it is paused' if one.paused else ''
-        yield wrong('oldest', f'the oldest task has waited for {ago(age)} or longer, more than {ago(limits.oldest)}'
-                    + paused, 'why')  # fmt: skip
+        text = f'the oldest task has waited for {ago(age)} or longer, more than {ago(limits.oldest)}'
+        yield _wrong(one, 'oldest', text, 'why')
     if limits.pending is not None and one.pending > limits.pending:
-        yield wrong('pending', f'{number(one.pending)} tasks are pending, more than {number(limits.pending)}', 'why')
+        text = f'{number(one.pending)} tasks are pending, more than {number(limits.pending)}'
+        yield _wrong(one, 'pending', text, 'why')
     if limits.dead is not None and one.dead > limits.dead:
         dead = plural(one.dead, 'task is', 'tasks are')
-        yield wrong('dead', f'{dead} dead, more than {number(limits.dead)}', 'errors')
+        yield _wrong(one, 'dead', f'{dead} dead, more than {number(limits.dead)}', 'errors')
+
+
+def _of_workers(one: Overview, limits: Limits, more: More) -> Iterator[Finding]:
+    age = one.oldest_age
     if limits.workers is not None and one.workers < limits.workers:
         alive = plural(one.workers, 'worker lives', 'workers live')
-        yield wrong('workers', f'{alive}, fewer than {number(limits.workers)}', 'workers')
+        yield _wrong(one, 'workers', f'{alive}, fewer than {number(limits.workers)}', 'workers')
+    elif limits.workers is None and not one.workers and one.ready and more.served and age and age > UNSERVED:
+        ready = plural(one.ready, 'task is', 'tasks are')
+        yield _wrong(one, 'workers', f'no worker lives, and {ready} ready, for {ago(age)} or longer', 'workers')
     if one.stuck:
-        yield wrong('stuck', f'{plural(one.stuck, "worker is", "workers are")} stuck', 'workers --stuck')
+        yield _wrong(one, 'stuck', f'{plural(one.stuck, "worker is", "workers are")} stuck', 'workers --stuck')
+    if more.orphaned:
+        lost = plural(one.lost, 'worker was', 'workers were')
+        orphaned = plural(more.orphaned, 'task is', 'tasks are')
+        yield _wrong(one, 'lost', f'{lost} lost, and {orphaned} worked on by nobody, as far as is known',
+                     'tasks orphaned')  # fmt: skip
+
+
+def _of_unmoved(one: Overview, more: More) -> Iterator[Finding]:
     late = None if one.next_delayed is None else one.server_time - one.next_delayed
     if one.overdue and late is not None and late > OVERDUE:
         due = plural(one.overdue, 'delayed task is', 'delayed tasks are')
-        yield wrong('overdue', f'{due} due, for up to {ago(late)}, and nobody moves them', 'sweep')
+        yield _wrong(one, 'overdue', f'{due} due, for up to {ago(late)}, and nobody moves them', 'sweep')
+    if one.overdue_leases and more.ended > OVERDUE:
+        ended = plural(one.overdue_leases, 'lease has', 'leases have')
+        text = f'{ended} ended, up to {ago(more.ended)} ago, and nobody brings the tasks back'
+        yield _wrong(one, 'overdue', text, 'sweep')
 
 
 # Queue and server

@@ -4,9 +4,9 @@ import re
 
 # What stands before the host in an address.  In one of a server it may be anything, because a password with a slash,
 # which has to be encoded, is a common mistake, and shown with the complaint about it; of another kind of address it is
-# what has a colon in it.
+# what has a colon in it.  What is told of where a password belongs is none.
 _SECRETS = re.compile(
-    r'\b((?:rediss?|valkeys?|unix)(?:\+\w+)?://)[^\s\'"]*@'
+    r'\b((?:rediss?|valkeys?|unix)(?:\+\w+)?://)(?!(?:USER)?:PASSWORD@HOST\b)[^\s\'"]*@'
     r'|(\b[\w+.-]+://)[^\s/\'"?#@]*:[^\s/\'"?#]*@'
     r'|([?&]password=)[^&\s\'"]*',
     re.I,

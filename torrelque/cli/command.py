@@ -1,9 +1,11 @@
 """What a sub-command is."""
 
 import argparse
+import gc
 import importlib
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Command(NamedTuple):
@@ -25,7 +27,26 @@ def of_module(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     """A function of a module of this layer, which is imported when it is called, so that help is fast."""
 
     def call(found: argparse.Namespace) -> int:
-        function: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module, __package__), name)
+        function: Callable[[argparse.Namespace], int] = getattr(_load(module), name)
         return function(found)
 
     return call
+
+
+def _load(module: str) -> Any:
+    """Import a module, and what all commands need that ask or act.
+
+    What modules are made of stays to the end.  So looking for garbage among it, while they are imported and when the
+    process ends, finds nothing, and takes a fifth of the time of a short command.
+    """
+    if 'torrelque.operate' in sys.modules:
+        return importlib.import_module(module, __package__)
+    gc.disable()
+    try:
+        found = importlib.import_module(module, __package__)
+        for name in ('torrelque.operate', 'torrelque.tasks.address', 'rich.table'):
+            importlib.import_module(name)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return found

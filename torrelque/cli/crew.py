@@ -7,7 +7,7 @@ from torrelque.operate import WorkerView
 
 from .failure import Exit
 from .listing import Shown, lay
-from .out import Column, Out, ago, number, share, size
+from .out import Column, ago, number, share, size
 from .session import Session, answer
 
 
@@ -25,29 +25,37 @@ async def _workers(session: Session) -> int:
             out.json(one)
     elif rows:
         now = max(one.server_time for one in await session.operator.overviews())
-        _write(out, rows, now or max(view.seen for view in rows))
+        _write(session, rows, now or max(view.seen for view in rows))
     else:
         out.tell(f'no worker is {" or ".join(states)}' if states else
                  'no worker has a heartbeat; loops of your own, and workers without one, are not seen')  # fmt: skip
     return Exit.WELL if rows else Exit.ILL
 
 
-def _write(out: Out, rows: Sequence[WorkerView], now: float) -> None:
+def _write(session: Session, rows: Sequence[WorkerView], now: float) -> None:
+    out = session.out
     alive = [view for view in rows if view.state != 'lost']
     if alive:
-        out.table(*lay(alive, out, WORKERS))
+        out.table(*lay(alive, out, [it for it in WORKERS if session.several or it[0].title != 'QUEUE']))
     lost = [view for view in rows if view.state == 'lost']
     if alive and lost:
         out.line()
     for view in lost:
-        out.line(sentence(view, now), 'red')
+        out.sentence(sentence(view, now, session.several), style='red')
 
 
-def sentence(view: WorkerView, now: float) -> str:
-    """What is told of a worker that was lost."""
-    more = f'; {view.why}' if view.why else ''
+def sentence(view: WorkerView, now: float, several: bool = False) -> str:
+    """What is told of a worker that was lost.
+
+    :param several: whether there are several queues, so that it is told whose key tells of it.
+    """
+    of = f' of queue {view.queue}' if several else ''
     tasks = 'nothing in hand' if not view.busy else f'{view.busy:,} {"task" if view.busy == 1 else "tasks"} in hand'
-    return f'{view.name}  lost {ago(max(0.0, now - view.seen))} ago, with {tasks}{more}'
+    words = [f'{view.name}{of}  lost {ago(max(0.0, now - view.seen))} ago, with {tasks} at its last beat']
+    words += [view.why] if view.why else []
+    if view.pid:
+        words.append(f'it was killed, or its event loop is blocked: see pid {view.pid} on host {view.host}')
+    return '; '.join(words)
 
 
 def longest_of(view: WorkerView) -> str:
@@ -59,7 +67,8 @@ def longest_of(view: WorkerView) -> str:
 
 
 WORKERS: tuple[tuple[Column, Shown], ...] = (
-    (Column('WORKER', whole=True), lambda view, _: view.name),
+    (Column('WORKER', kept=16), lambda view, _: view.name),
+    (Column('QUEUE', rank=1), lambda view, _: view.queue),
     (Column('STATE'), lambda view, _: (view.state, 'red' if view.state == 'stuck' else '')),
     (Column('UP', True, rank=5), lambda view, _: '-' if view.started is None else ago(view.seen - view.started)),
     (Column('BUSY', True), lambda view, _: f'{view.busy:,}/{view.concurrency:,}'),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .failure import Failure
 from .options import count, seconds
 
 if TYPE_CHECKING:
@@ -81,5 +82,8 @@ def moment(text: str) -> float | datetime.datetime:
 def _in_zone(given: float | datetime.datetime | None, utc: bool) -> float | datetime.datetime | None:
     """An instant without a zone is of the zone that instants are shown in."""
     if isinstance(given, datetime.datetime) and given.tzinfo is None:
-        return given.replace(tzinfo=datetime.timezone.utc) if utc else given.astimezone()
+        try:
+            return given.replace(tzinfo=datetime.timezone.utc) if utc else given.astimezone()
+        except (ValueError, OverflowError):
+            raise Failure(f'{given.isoformat()} is no instant of which this machine knows the zone; --utc') from None
     return given

@@ -9,6 +9,7 @@ from typing import Any
 from torrelque import TorrelqueTaskStatus
 from torrelque.operate import Act, FunctionView, GroupView, Selection, TaskView
 
+from .amounts import spelt
 from .failure import Exit, Failure
 from .filters import STATUSES, is_filtered, selection_of
 from .out import Column, Out, ago, number, share, shortened
@@ -27,7 +28,7 @@ Shown = Callable[[Any, Out], Cell]
 def lay(rows: Sequence[Any], out: Out, shown: Iterable[tuple[Column, Shown]]) -> tuple[list[Column], list[list[Cell]]]:
     """Columns and cells of a table, without the columns in which no row has anything."""
     columns = [(column, [cell(row, out) for row in rows]) for column, cell in shown]
-    kept = [(column, cells) for column, cells in columns if not column.rank or any(cells)]
+    kept = [(column, cells) for column, cells in columns if not (column.rank or column.title == 'STATE') or any(cells)]
     return [column for column, _ in kept], [[*row] for row in zip(*(cells for _, cells in kept), strict=True)]
 
 
@@ -50,7 +51,8 @@ async def _tasks(session: Session) -> int:
         out.tell('no task matches' if is_filtered(found) else 'no task is there')
         return Exit.ILL
     if not out.as_json:
-        columns, cells = lay(rows, out, TASKS if session.several else [it for it in TASKS if it[0].title != 'QUEUE'])
+        hidden = () if session.several else ('QUEUE',)
+        columns, cells = lay(rows, out, [it for it in tasks_shown(rows) if it[0].title not in hidden])
         out.table(columns, cells, [payload_of(task) for task in rows] if found.payload else None)
         if len(rows) == found.most:
             out.tell(f'the first {number(found.most)}; --most N shows more')
@@ -140,16 +142,23 @@ def payload_of(task: TaskView) -> str:
 TASKS: tuple[tuple[Column, Shown], ...] = (
     (Column('ID', whole=True), lambda task, _: task.id),
     (Column('QUEUE', rank=1), lambda task, _: task.queue),
-    (Column('STATUS', rank=2), lambda task, _: status_of(task)),
-    (Column('FUNCTION', rank=3), lambda task, _: task.function or ''),
-    (Column('GROUP', rank=6), lambda task, _: task.group or ''),
-    (Column('PRIORITY', True, rank=9), lambda task, _: number(task.priority) if task.priority else ''),
+    (Column('STATUS', rank=5), lambda task, _: status_of(task)),
+    (Column('FUNCTION', rank=6), lambda task, _: task.function or ''),
+    (Column('GROUP', rank=8), lambda task, _: task.group or ''),
+    (Column('PRIORITY', True, rank=10), lambda task, _: number(task.priority) if task.priority else ''),
     (Column('FOR', True, rank=4), lambda task, _: age(since_of(task), task.server_time)),
-    (Column('DUE', True, rank=7), lambda task, _: due_of(task)),
-    (Column('ATTEMPT', True, rank=8), lambda task, _: number(task.attempt) if task.attempt else ''),
-    (Column('WORKER', rank=10), lambda task, _: task.worker or ''),
-    (Column('ERROR', rank=5), lambda task, _: shortened(task.error_line or '', 400)),
+    (Column('DUE', True, rank=2), lambda task, _: due_of(task)),
+    (Column('ATTEMPT', True, rank=9, short='TRIED'), lambda task, _: number(task.attempt) if task.attempt else ''),
+    (Column('WORKER', rank=3), lambda task, _: task.worker or ''),
+    (Column('ERROR', rank=7, kept=16), lambda task, _: shortened(task.error_line or '', 400)),
 )
+
+
+def tasks_shown(rows: Sequence[TaskView]) -> list[tuple[Column, Shown]]:
+    """The columns of some tasks: where all have the same status, that is what matters least."""
+    if len({status_of(task) for task in rows}) > 1:
+        return [*TASKS]
+    return [(column._replace(rank=11) if column.title == 'STATUS' else column, cell) for column, cell in TASKS]
 
 
 # Functions
@@ -180,7 +189,7 @@ def name_of(view: FunctionView) -> str:
 
 
 FUNCTIONS: tuple[tuple[Column, Shown], ...] = (
-    (Column('FUNCTION', whole=True), lambda view, _: name_of(view)),
+    (Column('FUNCTION', kept=24), lambda view, _: name_of(view)),
     (Column('QUEUE', rank=1), lambda view, _: view.queue),
     (Column('DONE', True), lambda view, _: number(view.totals.succeeded)),
     (Column('FAILED', True), lambda view, _: number(view.totals.failed)),
@@ -220,6 +229,9 @@ async def _groups(session: Session) -> int:
             continue
         if session.several:
             out.line(queue.name, 'bold')
+        if answered.broken:
+            out.tell(f'queue {queue.name}: groups may be missing, for keys hold something else than they should: '
+                     f"{', '.join(answered.broken)}; 'torrelque doctor' tells more")  # fmt: skip
         if answered.groups:
             out.table(*lay([(one, answered.server_time) for one in answered.groups], out, GROUPS))
         else:
@@ -243,14 +255,15 @@ def state_of(view: GroupView, now: float) -> str:
 
 
 GROUPS: tuple[tuple[Column, Shown], ...] = (
-    (Column('GROUP', whole=True), lambda pair, _: pair[0].name),
+    (Column('GROUP', kept=16), lambda pair, _: pair[0].name),
     (Column('WAITING', True), lambda pair, _: number(pair[0].waiting)),
     (Column('OLDEST', True), lambda pair, _: age(pair[0].oldest, pair[1])),
-    (Column('SLOTS', True, rank=1), lambda pair, _: slots_of(pair[0])),
+    (Column('SLOTS', True), lambda pair, _: slots_of(pair[0])),
     (Column('RATE', True, rank=3),
-     lambda pair, _: '' if pair[0].rate is None else f'{pair[0].rate[0]:,}/{ago(pair[0].rate[1])}'),
-    (Column('TOKENS', True, rank=4), lambda pair, _: '' if pair[0].tokens is None else f'{pair[0].tokens:,.1f}'),
-    (Column('STATE', rank=2), lambda pair, _: state_of(*pair)),
+     lambda pair, _: '' if pair[0].rate is None else spelt(pair[0].rate)),
+    (Column('TOKENS', True, rank=4),
+     lambda pair, _: '' if pair[0].tokens is None else f'{pair[0].tokens:,.1f}'.removesuffix('.0')),
+    (Column('STATE', kept=21), lambda pair, _: state_of(*pair)),
     (Column('NEXT', whole=True, rank=5), lambda pair, _: pair[0].head or ''),
 )  # fmt: skip
 
@@ -287,5 +300,5 @@ ACTS: tuple[tuple[Column, Shown], ...] = (
     (Column('WHO', rank=3), lambda act, _: act.who),
     (Column('ACT'), lambda act, _: act.act),
     (Column('TASKS', True, rank=2), lambda act, _: _count_of(act)),
-    (Column('WHAT', fold=True), lambda act, _: act.what),
+    (Column('WHAT', fold=True, kept=34), lambda act, _: act.what),
 )

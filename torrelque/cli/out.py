@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .clean import shown, shown_lines
-from .tables import Cell, Column, draw
+from .tables import Cell, Column, Layout, draw_laid, lay_out, styled, widths_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,6 +21,8 @@ __all__ = ['MOST', 'Column', 'Out', 'ago', 'number', 'share', 'shortened', 'size
 
 MOST = 4096
 """Characters of a text that are shown, where not all of it was asked for."""
+NARROW = 20
+"""Columns that a sentence needs beside what stands before it; in fewer it is the terminal that breaks it."""
 IN_CELL = 1000
 """The same of a cell of a table that may be cut."""
 
@@ -72,6 +74,28 @@ class Out:
 
         self.console.print(Text(self.safe(text), style), soft_wrap=True)
 
+    def sentence(self, text: str, first: str = '', command: str | None = None, style: str = '') -> None:
+        """A sentence, which goes on in the next line where a terminal is too narrow, and maybe a command line, which is
+        not broken, so that it can be copied.
+
+        :param first: what stands before it; the lines below are indented by as much.
+        """
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        text += ':' if command is not None else ''
+        whole = f'{first}{text}' if command is None else f'{first}{text}  {command}'
+        if self.space is None or cell_len(self.safe(whole)) <= self.space or self.space < len(first) + NARROW:
+            self.line(whole, style)
+            return
+        indent = ' ' * len(first)
+        for line in Text(self.safe(text), style).wrap(self.console, self.space - len(first)):
+            line.rstrip()
+            self.console.print(Text(first).append_text(line), soft_wrap=True)
+            first = indent
+        if command is not None:
+            self.line(f'{indent}  {command}', style)
+
     def block(self, text: str, indent: str = '  ', most: int | None = MOST) -> None:
         """Lines of a text, which are made visible.
 
@@ -79,14 +103,14 @@ class Out:
         """
         from rich.text import Text
 
-        for line in shown_lines(shortened(text, most)).split('\n'):
-            self.console.print(Text(indent + self._encodable(line)), soft_wrap=True)
+        lines = self._encodable(shown_lines(shortened(text, most))).split('\n')
+        self.console.print(Text('\n'.join(indent + line for line in lines)), soft_wrap=True)
 
     def tell(self, text: str) -> None:
-        """A line on standard error: what is no answer."""
+        """A line on standard error: what is no answer.  In a terminal it is broken at words."""
         from rich.text import Text
 
-        self.error.print(Text(shown(text)), soft_wrap=True)
+        self.error.print(Text(shown(text)), soft_wrap=not self.error.is_terminal)
 
     def table(
         self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], details: Sequence[str] | None = None,
@@ -97,33 +121,47 @@ class Out:
         :param details: a text for each row, which stands below it, and is not cut; no column is folded then.
         :param head: whether the titles are written.
         """
-        first, *rest = self._lines(columns, [*rows])
+        layout, (first, *rest) = self._lines(columns, [*rows])
         if head:
             self.console.print(first, soft_wrap=True)
         for place, line in enumerate(rest):
             self.console.print(line, soft_wrap=True)
             if details is not None and details[place]:
                 self.line(f'  {details[place]}')
+        if layout.left_out:
+            self.tell(f'left out, because the terminal is narrow: {", ".join(layout.left_out)}; in a pipe, or with '
+                      '--json, all are there')  # fmt: skip
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
         """Names and what belongs to them, in two columns; what is too long goes on in the next line."""
-        _, *rest = self._lines([Column('', whole=True), Column('', fold=True)], [*rows])
+        _, (_, *rest) = self._lines([Column('', whole=True), Column('', fold=True)], [*rows])
         for line in rest:
             self.console.print(line, soft_wrap=True)
 
-    def drawing(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> 'RenderableType':
-        """A table as rich has it, for a live view."""
+    def drawing(
+        self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], below: Iterable[str] = ()
+    ) -> 'RenderableType':
+        """A table as rich has it, for a live view, and lines below it."""
         from rich.text import Text
 
-        return Text('\n').join(self._lines(columns, [*rows]))
+        lines = [Text(self.safe(line)) for line in below]
+        return Text('\n').join([*self._lines(columns, [*rows])[1], *lines])
 
-    def _lines(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Iterator[Any]:
+    def _lines(
+        self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+    ) -> tuple[Layout, Iterator[Any]]:  # fmt: skip
+        """How a table is laid out, and its lines."""
+        cells = [
+            [styled(_brief(cell, column), self.safe) for cell, column in zip(row, columns, strict=True)] for row in rows
+        ]
+        layout = lay_out(columns, widths_of(columns, cells), self.space)
+        return layout, self._drawn(layout, cells)
+
+    def _drawn(self, layout: Layout, cells: Sequence[Sequence[tuple[str, str]]]) -> Iterator[Any]:
         """The lines of a table; without the spaces that rich has at their ends."""
         from rich.text import Text
 
-        cut = 'ellipsis' if self._has('…') else 'crop'
-        cells = [[_brief(cell, column) for cell, column in zip(row, columns, strict=True)] for row in rows]
-        table, width = draw(columns, cells, self.space, self.safe, cut)
+        table, width = draw_laid(layout, cells, 'ellipsis' if self._has('…') else 'crop')
         options = self.console.options.update(width=width, max_width=width)
         for segments in self.console.render_lines(table, options, pad=False):
             line = Text.assemble(*((segment.text, segment.style or '') for segment in segments))

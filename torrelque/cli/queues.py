@@ -3,9 +3,10 @@
 import argparse
 from typing import Any
 
-from torrelque.operate import Found, known, scan
+from torrelque.operate import Found, scan
 
 from .failure import Exit
+from .naming import read_names
 from .out import Column, Out
 from .session import answer_of_server
 from .tables import Cell
@@ -23,7 +24,7 @@ def queues(found: argparse.Namespace) -> int:
 
 
 async def _list(client: Any, out: Out) -> int:
-    rows = await known(client)
+    rows = await read_names(client)
     if out.as_json:
         for one in rows:
             out.json(one)

@@ -3,12 +3,13 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
-from torrelque.operate import Holder, Reason, TaskView
+from torrelque.operate import GroupView, Holder, Reason, TaskView
 
 from .failure import Exit, Failure
-from .listing import age, since_of
+from .listing import age, since_of, slots_of
+from .naming import not_known
 from .out import Out, ago, number, shortened
-from .session import Session, answer
+from .session import Session, answer, is_read_only
 
 HOLDERS = 10
 """Tasks in the way that are shown at the most, and names of workers; how many there are more is told."""
@@ -19,6 +20,9 @@ LABELS = {
     'orphaned': 'To bring it back now', 'no-token': 'To let more begin',
 }  # fmt: skip
 """What a command is for, by the reason that it is told with."""
+
+MANY = 10_000
+"""Groups among which one is looked for that may be meant."""
 
 LOOKING = tuple(f'torrelque {name}' for name in ('why', 'show', 'workers', 'groups', 'errors', 'tasks', 'doctor'))
 """Beginnings of commands that change nothing."""
@@ -35,18 +39,51 @@ async def _why(session: Session) -> int:
     found = session.found
     if found.id is not None:
         return await _why_task(session)
-    code = Exit.WELL
-    for queue in session.queues:
-        reasons = await session.operator.explain(group=found.group, queue=queue.name)
+    if found.group is not None:
+        return await _why_group(session)
+    overviews = [] if session.out.as_json else await session.operator.overviews()
+    for place, queue in enumerate(session.queues):
+        reasons = await session.operator.explain(queue=queue.name)
         if session.out.as_json:
             for reason in reasons:
                 session.out.json(reason)
             continue
-        overview = (await session.operator.overviews())[[*session.queues].index(queue)]
-        of = f'queue {queue.name!r}' if found.group is None else f'group {found.group!r} in queue {queue.name!r}'
-        session.out.line(f'{of}: {number(overview.pending)} pending, {number(overview.working)} at work')
+        overview = overviews[place]
+        pending, working = number(overview.pending), number(overview.working)
+        session.out.sentence(f'queue {queue.name!r}: {pending} pending, {working} at work')
         write(session, reasons, overview.server_time, queue.name)
-    return code
+    return Exit.WELL
+
+
+async def _why_group(session: Session) -> int:
+    """Why a group does not move, in each queue that has it."""
+    out, name = session.out, session.found.group
+    seen = False
+    for queue in session.queues:
+        reasons = await session.operator.explain(group=name, queue=queue.name)
+        view = await session.operator.group(name, queue=queue.name)
+        if not is_known(view, reasons):
+            names = [one.name for one in await session.operator.groups(by='name', most=MANY, queue=queue.name)]
+            out.tell(f'queue {queue.name!r}: {not_known("group", name, names)}')
+        else:
+            seen = True
+            if not out.as_json:
+                overviews = await session.operator.overviews()
+                now = next(one.server_time for one in overviews if one.queue == queue.name)
+                waiting, slots = number(view.waiting), slots_of(view)
+                used = 'slot in use' if slots == '1' else 'slots in use'
+                out.sentence(f'group {name!r} in queue {queue.name!r}: {waiting} pending, {slots} {used}')
+                write(session, reasons, now, queue.name)
+        if out.as_json:
+            for reason in reasons:
+                out.json(reason)
+    return Exit.WELL if seen else Exit.ILL
+
+
+def is_known(view: GroupView, reasons: Sequence[Reason]) -> bool:
+    """Whether a queue has anything of a group: tasks, slots in use, or what was set for it."""
+    there = view.waiting or view.slots or view.own_limit or view.own_rate or view.paused
+    return bool(there) or any(reason.code not in ('unknown', 'broken') for reason in reasons)
 
 
 async def _why_task(session: Session) -> int:
@@ -63,7 +100,7 @@ async def _why_task(session: Session) -> int:
         for reason in reasons:
             out.json(reason)
     elif task is not None:
-        out.line(heading(task))
+        out.sentence(heading(task))
         write(session, reasons, task.server_time, task.queue)
     elif reasons:
         write(session, reasons, 0.0, None)
@@ -88,21 +125,23 @@ def write(session: Session, reasons: Sequence[Reason], now: float, queue: str | 
     if not indent:
         out.line()
     for place, reason in enumerate(reasons, 1):
-        out.line(f'{indent}  {place}  {shortened(reason.text)}{_until(out, reason, now)}')
+        out.sentence(shortened(reason.text) + _until(out, reason, now), f'{indent}  {place}  ')
         for line in lines_of(out, reason, now):
-            out.line(f'{indent}       {line}')
+            out.sentence(line, f'{indent}       ')
     told = set()
     for reason in reasons:
-        if reason.command is not None and reason.command not in told:
+        refused = is_read_only(session.found) and not (reason.command or '').startswith(LOOKING)
+        if reason.command is not None and reason.command not in told and not refused:
             told.add(reason.command)
-            command = session.command(reason.command, queue)
-            out.line(f'{indent}  {label_of(reason)}:  {command}')
+            out.sentence(label_of(reason), f'{indent}  ', session.command(reason.command, queue))
 
 
 def label_of(reason: Reason) -> str:
     """What the command of a reason is for."""
     if reason.command is not None and reason.command.startswith(LOOKING):
         return 'To see more'
+    if reason.command is not None and reason.command.startswith('torrelque requeue '):
+        return LABELS['orphaned']
     return LABELS.get(reason.code, 'To change it')
 
 
@@ -125,8 +164,13 @@ def lines_of(out: Out, reason: Reason, now: float) -> Iterator[str]:
         rest = f' and {number(more)} more' if more > 0 else ''
         yield f'worker{"s" if len(reason.workers) > 1 else ""} {", ".join(reason.workers[:HOLDERS])}{rest}'
     if reason.error:
-        lines = [line for line in reason.error.splitlines() if line.strip()] or ['']
-        yield shortened(lines[-1].strip(), 400)
+        yield shortened(last_line(reason.error), 400)
+
+
+def last_line(error: str) -> str:
+    """The line of an error that says what it is, which is the last of a traceback."""
+    lines = [line for line in error.splitlines() if line.strip()] or ['']
+    return lines[-1].strip()
 
 
 def holder_line(out: Out, holder: Holder, now: float) -> str:
@@ -134,13 +178,17 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
     words = [holder.id]
     if holder.function:
         words.append(holder.function)
-    if holder.doing == 'working':
+    if holder.orphaned:
+        left = None if holder.until is None or not now else max(0.0, holder.until - now)
+        who = f'worker {holder.worker}, lost' if holder.worker else 'no worker tells of it'
+        words.append(who + ('' if left is None else f'; its lease ends in {ago(left)}'))
+    elif holder.doing == 'working':
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:
             parts.append(f'renewed {age(holder.renewed, now)} ago')
         words.append((f'worker {holder.worker}  ' if holder.worker else '') + ', '.join(parts))
     elif holder.doing == 'delayed':
-        error = f' ({shortened(holder.error, 200)})' if holder.error else ''
+        error = f' ({shortened(last_line(holder.error), 200)})' if holder.error else ''
         until = '' if holder.until is None else f' until {out.clock(holder.until, now)}'
         words.append(f'delayed for a retry{until}{error}; it keeps its slot')
     elif holder.doing == 'next':

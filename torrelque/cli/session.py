@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -54,7 +55,7 @@ class Session(NamedTuple):
         :param words: the command, quoted for a shell: ``torrelque errors``.
         :param queue: the name of the queue that it is about.
         """
-        if queue is not None and ' -q ' not in words:
+        if queue is not None and not re.search(' -q[^ ]*', words):
             words += f' -q {quoted(queue)}'
         for name, value in ('--app', self.found.app), ('--url', self.found.url):
             if value and without_secrets(value) == value:
@@ -73,6 +74,8 @@ def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f'\\x{code - 0xDC00:02x}'  # a byte that is no UTF-8
+    if 0x80 <= code <= 0xFF:
+        return f'\\u{code:04x}'  # by two digits a shell understands a byte
     return f'\\{character}' if character in "\\'" else shown(character)
 
 
@@ -120,6 +123,8 @@ def answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Await
 def _run(found: argparse.Namespace, call: Callable[[], Any]) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine('%(levelname)s %(name)s: %(message)s'))
+    # Of others, such as the client library, only that is told which is more than what they do.
+    handler.addFilter(lambda record: record.levelno >= logging.INFO or record.name.startswith('torrelque'))
     logging.basicConfig(level=logging.DEBUG if found.verbose else logging.ERROR, handlers=[handler])
     with _failing():
         code: int = asyncio.run(call())
@@ -172,12 +177,16 @@ async def _answer(found: argparse.Namespace, call: Callable[[Session], Awaitable
     out = Out(as_json=found.json, utc=found.utc)
     async with _open_queues(found, several) as (client, queues):
         operator = Operator(queues, read_only=is_read_only(found))
-        noting = asyncio.ensure_future(_note(found, queues))
+        meeting = asyncio.ensure_future(_meet(found, queues))
         try:
-            return await call(Session(found, client, operator, out))
+            code = await call(Session(found, client, operator, out))
         finally:
-            await asyncio.wait([noting], timeout=NOTING)
-            noting.cancel()
+            await asyncio.wait([meeting], timeout=NOTING)
+            meeting.cancel()
+        if meeting.done() and not meeting.cancelled():
+            for complaint in meeting.result():
+                out.tell(complaint)
+        return code
 
 
 async def _answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Awaitable[int]]) -> int:
@@ -185,17 +194,24 @@ async def _answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out]
         return await call(client, Out(as_json=found.json, utc=found.utc))
 
 
-async def _note(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> None:
-    """Note that the queues were seen, but those of which there is nothing: a slip must not become a queue."""
+async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> list[str]:
+    """Note that the queues were seen, but those of which there is nothing: a slip must not become a queue.  What a
+    command that only looks has to tell of these."""
     from torrelque.operate import note
 
-    if is_read_only(found):
-        return
+    from .naming import is_there, unknown
+
+    complaints: list[str] = []
+    # An app knows the names of its queues, and the check complains for itself.
+    silent = found.command.acts or found.app is not None or found.command.name == 'check'
     for queue in queues:
         # What cannot be noted is no failure of the command, which has its own calls refused.
         with contextlib.suppress(Exception):
-            if await queue.command('EXISTS', *map(str.encode, queue.keys.values())):
+            if not await is_there(queue):
+                complaints += filter(None, [None if silent else await unknown(queue)])
+            elif not is_read_only(found):
                 await note(queue)
+    return complaints
 
 
 # Which server, and which queues
@@ -280,9 +296,17 @@ async def _check_reached(client: Any) -> None:
     except _away(asyncio.TimeoutError, OSError) as exc:
         # Of a unix socket, and of a Cluster, the refusal is the cause of another error.
         if any(isinstance(one, redis.exceptions.AuthenticationError) for one in (exc, exc.__cause__)):
-            raise Failure(f'{describe(client)} refuses us: {exc}', Exit.REFUSED) from exc
+            raise Failure(_refusal(describe(client), str(exc)), Exit.REFUSED) from exc
         reason = str(exc) or f'no answer in {CONNECTING:g} s'
         raise Failure(f'{describe(client)} cannot be reached: {reason}', Exit.AWAY) from exc
+
+
+def _refusal(server: str, message: str) -> str:
+    """What is told of a server that wants another password, and what to do."""
+    where = 'it belongs into the address, TORRELQUE_URL=redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST'
+    if 'HELLO' in message or 'equired' in message:
+        return f'{server} wants a password: {where}'
+    return f'{server} refuses the user or the password: {where}; it says: {message}'
 
 
 def _away(*more: type[Exception]) -> tuple[type[Exception], ...]:
@@ -298,16 +322,15 @@ def _names_of_environment() -> list[str]:
 
 async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
     """The only queue that is known, or all of them."""
-    from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
-    from torrelque.operate import known
+    from torrelque import Torrelque, TorrelqueValueError
+
+    from .naming import read_names
 
     queues = []
-    # A user who may not read the names says which queue is meant.
-    with contextlib.suppress(TorrelqueServerError):
-        for one in await known(client):
-            # Whoever writes to the registry may have put anything there.
-            with contextlib.suppress(TorrelqueValueError):
-                queues.append(Torrelque(client, queue=one.name))
+    for one in await read_names(client):
+        # Whoever writes to the registry may have put anything there.
+        with contextlib.suppress(TorrelqueValueError):
+            queues.append(Torrelque(client, queue=one.name))
     if len(queues) == 1 or several and queues:
         return queues
     if queues:

@@ -14,10 +14,10 @@ from .session import Session, answer
 from .tables import Cell
 
 COLUMNS = (
-    Column('QUEUE', whole=True), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
-    Column('WORKING', True, rank=1), Column('DELAYED', True, rank=6), Column('DEAD', True),
-    Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4), Column('DONE/MIN', True, rank=2),
-    Column('FAILED', True, rank=3),
+    Column('QUEUE', kept=16), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
+    Column('WORKING', True, rank=1, short='WORK'), Column('DELAYED', True, rank=6, short='DELAY'),
+    Column('DEAD', True), Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4),
+    Column('DONE/MIN', True, rank=2, short='/MIN'), Column('FAILED', True, rank=3),
 )  # fmt: skip
 HISTORY = (
     Column('FROM', whole=True), Column('DONE', True), Column('FAILED', True), Column('DEAD', True, rank=3),
@@ -28,6 +28,8 @@ HISTORY = (
 WATCHED = (Column('TIME', whole=True), *(column._replace(least=9, rank=0) for column in COLUMNS))
 LONG = 300.0
 """s that the oldest task may wait before it is worth a word."""
+QUEUES = 10
+"""Queues of which it is told what is wrong, where there are several."""
 
 Doubt = tuple[str, str | None]
 """What is wrong, in words, and the command that tells more of it."""
@@ -50,7 +52,11 @@ async def _stats(session: Session) -> int:
     else:
         rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
         session.out.table(COLUMNS, [row(session.out, *pair) for pair in zip(overviews, rates, strict=True)])
-        _tell_doubts(session, overviews)
+        found = doubts_of(overviews)
+        if found:
+            session.out.line()
+        for one, (words, command) in found:
+            session.out.sentence(words, command=again(session, one, command))
     return Exit.ILL if any(one.error for one in overviews) else Exit.WELL
 
 
@@ -84,15 +90,24 @@ def oldest(one: Overview) -> str:
 # What is wrong
 
 
-def _tell_doubts(session: Session, overviews: Sequence[Overview]) -> None:
-    """Of one queue what is wrong is told; of several, why one cannot be read."""
-    out = session.out
-    found = [(one, doubt) for one in overviews for doubt in doubts(one) if len(overviews) == 1 or one.error]
-    if found:
-        out.line()
-    for one, (words, command) in found:
-        more = '' if command is None else f':  {session.command(f"torrelque {command}", one.queue)}'
-        out.line((f'{one.queue}: ' if len(overviews) > 1 else '') + words + more)
+def doubts_of(overviews: Sequence[Overview]) -> list[tuple[Overview, Doubt]]:
+    """What is wrong with a queue; of several, the gravest of each, those that cannot be read first."""
+    if len(overviews) == 1:
+        return [(overviews[0], doubt) for doubt in doubts(overviews[0])]
+    found = []
+    for one in sorted(overviews, key=lambda it: it.error is None):
+        # That nobody counts is said of one queue only.
+        grave = [doubt for doubt in doubts(one) if doubt[1] is not None]
+        if grave:
+            [(words, more), *others] = grave
+            rest = f', and {number(len(others))} more' if others else ''
+            found.append((one, (f'{one.queue}: {words}{rest}', 'stats' if others else more)))
+    return found[:QUEUES]
+
+
+def again(session: Session, one: Overview, command: str | None) -> str | None:
+    """The command line that tells more of a queue."""
+    return None if command is None else session.command(f'torrelque {command}', one.queue)
 
 
 def doubts(one: Overview) -> Iterator[Doubt]:
@@ -107,6 +122,10 @@ def doubts(one: Overview) -> Iterator[Doubt]:
         yield f'the queue is paused{probe}', 'resume'
     if one.paused_groups:
         yield f'{plural(one.paused_groups, "group is", "groups are")} paused', 'groups'
+    if one.pending and not one.ready and not one.broken:
+        pending = 'the task that is' if one.pending == 1 else f'none of the {number(one.pending)} tasks that are'
+        can = 'pending cannot' if one.pending == 1 else 'pending can'
+        yield f'{pending} {can} be handed out now: groups are paused, at their limits, or wait for their rates', 'why'
     if one.oldest_age is not None and one.oldest_age >= LONG:
         yield f'the oldest task has waited for {ago(one.oldest_age)} or longer', 'why'
     if one.overdue_leases:
@@ -121,7 +140,7 @@ def doubts(one: Overview) -> Iterator[Doubt]:
     if one.dead:
         last = ''
         if one.newest_dead is not None:
-            last = f', the newest since {ago(max(0.0, one.server_time - one.newest_dead))}'
+            last = f', the newest {ago(max(0.0, one.server_time - one.newest_dead))} ago'
         yield f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors'
     if not one.workers:
         yield 'no worker of this queue has a heartbeat, so throughput is not known', None
@@ -198,8 +217,13 @@ async def _watch(session: Session) -> int:
     from rich.live import Live
 
     with Live(console=out.console, auto_refresh=False, transient=False) as live:
-        return await _repeat(session, lambda pairs: live.update(
-            out.drawing(COLUMNS, [row(out, *pair) for pair in pairs]), refresh=True))  # fmt: skip
+
+        def draw(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
+            found = [(words, again(session, one, more)) for one, (words, more) in doubts_of([one for one, _ in pairs])]
+            below = ['', *(words if more is None else f'{words}:  {more}' for words, more in found)] if found else []
+            live.update(out.drawing(COLUMNS, [row(out, *pair) for pair in pairs], below), refresh=True)
+
+        return await _repeat(session, draw)
 
 
 async def _repeat(session: Session, write: Callable[[Sequence[tuple[Overview, Rate | None]]], object]) -> int:

@@ -1,14 +1,15 @@
 """``torrelque show`` and ``torrelque watch``: one task."""
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
-from torrelque import TorrelqueLookupError, TorrelqueTaskState, TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueServerError, TorrelqueTaskState, TorrelqueTaskStatus
 from torrelque.operate import TaskView
 
 from . import reasons
@@ -17,6 +18,8 @@ from .listing import ALL, age, since_of, status_of
 from .out import MOST, Column, Out, ago, number, shortened
 from .session import Session, answer
 
+POLL = 0.5
+"""s from one look at a task to the next, where the server does not let us wait for its changes."""
 LARGE = 4_000_000
 """Bytes: of a longer payload nothing is shown that was not asked for."""
 HISTORY = (
@@ -66,7 +69,8 @@ def write_task(out: Out, task: TaskView, most: int | None) -> None:
     data = task.as_json()
     for name in ('payload', 'result', 'progress'):
         value = data[name]
-        if name == 'payload' and value is None:
+        if name == 'payload' and (value is None or most is None):
+            # All of it is what was stored, of which the value may say less: numbers too large, fields that come twice.
             text = '' if task.raw is None else task.raw.decode('utf-8', 'backslashreplace')
         else:
             text = '' if value is None else pretty(value)
@@ -137,11 +141,9 @@ def watch(found: argparse.Namespace) -> int:
 
 async def _watch(session: Session) -> int:
     found, out = session.found, session.out
-    last = await session.operator.task(found.id)
     told: tuple[Any, ...] | None = None
-    async with contextlib.aclosing(session.operator.queue(last.queue).watch(found.id)) as states:
-        async for state in states:
-            last = await _look(session, last, state)
+    async with contextlib.aclosing(_views(session, await session.operator.task(found.id))) as views:
+        async for last in views:
             if told != (told := (last.status, last.attempt, last.error, last.progress)):
                 if out.as_json:
                     out.json(last)
@@ -157,6 +159,23 @@ async def _watch(session: Session) -> int:
 def is_until(status: TorrelqueTaskStatus, until: str) -> bool:
     """Whether a status is the one that is waited for."""
     return status.isfinal() if until == 'final' else status.name.lower() == until
+
+
+async def _views(session: Session, last: TaskView) -> AsyncGenerator[TaskView, None]:
+    """The task at each of its changes; or again and again, for a user of the server who may not wait for them."""
+    try:
+        async with contextlib.aclosing(session.operator.queue(last.queue).watch(last.id)) as states:
+            async for state in states:
+                last = await _look(session, last, state)
+                yield last
+        return
+    except TorrelqueServerError as exc:
+        if 'NOPERM' not in str(exc):
+            raise
+    with contextlib.suppress(TorrelqueLookupError):
+        while True:
+            yield await session.operator.task(last.id)
+            await asyncio.sleep(POLL)
 
 
 async def _look(session: Session, last: TaskView, state: TorrelqueTaskState) -> TaskView:

@@ -260,8 +260,8 @@ def get_queue_stats(calls: Calls) -> Steps[TorrelqueQueueStats]:
 def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     """The state of a task."""
     key = calls.keys['task'] + ':' + check_id(task_id)
-    # The time of a delayed task stands elsewhere than its state.  A task that has none there has moved on since its state
-    # was read, or something was lost of it; so its state is read once more.
+    # The time of a delayed task stands elsewhere than its state.  A task that has none there has moved on since its
+    # state was read, or something was lost of it; so its state is read once more.
     for _ in range(2):
         values = yield None, ['HMGET', key, *STATE_FIELDS]
         if not isinstance(values, list) or values[:1] != [_DELAYED]:

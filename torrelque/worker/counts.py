@@ -4,7 +4,8 @@ Other layers may import the names in `__all__`.
 """
 
 import bisect
-import json
+import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,9 +32,9 @@ class Packet(NamedTuple):
     number: int
     """1 is the first of a worker."""
     functions: tuple[tuple[str, str], ...]
-    """Names, and lists of `FIRST` numbers and the buckets, as JSON."""
+    """Names; and of each the counts, ms run, and the buckets, as `write` makes a text of them."""
     run: str
-    """The buckets of all of these, and the sum (ms), as JSON; '' where nothing ran."""
+    """The buckets of all of these, and the sum (ms), likewise; '' where nothing ran."""
     wait: str
     """The same of samples of waits; '' where there are none."""
 
@@ -43,42 +44,44 @@ class Packet(NamedTuple):
         return not self.functions and not self.wait
 
 
-class _Runs(dict[str, list[float]]):
-    """Run times (s) of attempts that succeeded, by function, in the order of their ends.
+class _Names:
+    """What functions are counted as: those above the bound all as one.
 
     Names stay once they are there, so that a function is not counted under its own name at one time and among the
     others at another.
     """
 
     def __init__(self, most: int) -> None:
-        self[OTHER] = []
+        self._known: set[str] = set()
         self._most = most
-
-    def __missing__(self, name: str) -> list[float]:
-        if len(self) > self._most:
-            return self[OTHER]
-        found: list[float] = []
-        self[name] = found
-        return found
 
     def name(self, name: str) -> str:
         """What a function is counted as."""
-        return name if self[name] is not self[OTHER] else OTHER
+        if name not in self._known:
+            if len(self._known) >= self._most:
+                return OTHER
+            self._known.add(name)
+        return name
+
+
+_END = operator.attrgetter('resolved.job.name', 'ended', 'delivery.since')
+"""Of a task whose handler has succeeded: its function, when that has ended, when the task was delivered."""
+_NAME = operator.itemgetter(0)
 
 
 class Tally:
     """Counts of one queue in one worker.
 
-    A success costs no more than the appending of its run time: what is made of these is made once a beat.
+    A success costs no more than the appending of what is at hand: what is made of that is made once a beat.
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        # Legend.  _runs: as the class says.  _untold: how many of these there are.  _counts: by function what was not
-        # sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms) of samples.
-        # _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
+        # Legend.  _names: as the class says.  _ends: of attempts that succeeded, as `_END` says.  _counts: by function
+        # what was not sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms)
+        # of samples.  _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
         self._bounds = bounds
-        self._runs = _Runs(bounds.functions)
-        self._untold = 0
+        self._names = _Names(bounds.functions)
+        self._ends: list[tuple[str, float, float]] = []
         self._counts: dict[str, list[float]] = {}
         self._waits: list[float] = []
         self._packet: Packet | None = None
@@ -86,21 +89,22 @@ class Tally:
 
     # Counting
 
-    def released(self, held: Sequence[Held], outcomes: Iterable[bool]) -> None:
+    def released(self, held: Sequence[Held], outcomes: Sequence[bool]) -> None:
         """The handlers of these tasks have succeeded; of each, whether it was still ours."""
-        runs = self._runs
-        for each, was_ours in zip(held, outcomes, strict=True):
-            if was_ours:
-                runs[each.resolved.job.name].append(each.ended - each.delivery.since)
-            else:
-                self.count(each, LOST)
-        self._untold += len(held)
-        if self._untold > self._bounds.untold_runs:
+        if all(outcomes):
+            self._ends.extend(map(_END, held))
+        else:
+            for each, was_ours in zip(held, outcomes, strict=True):
+                if was_ours:
+                    self._ends.append(_END(each))
+                else:
+                    self.count(each, LOST)
+        if len(self._ends) > self._bounds.untold_runs:
             self._fold()
 
     def count(self, held: Held, what: int) -> None:
         """An attempt has come to something else.  What it is counted as for the first time has its run time."""
-        counts = self._of(self._runs.name(str(held.resolved.job.name)))
+        counts = self._of(self._names.name(str(held.resolved.job.name)))
         counts[what] += 1
         if (ran := held.take_run()) is not None:
             _add([ran], counts, FIRST, RUN)
@@ -127,9 +131,9 @@ class Tally:
         self._number += 1
         self._packet = Packet(
             self._number,
-            tuple((str(name)[: self._bounds.function_name], _text(counts)) for name, counts in taken.items()),
-            _text(run) if any(run) else '',
-            _text(waits) if waits else '',
+            tuple((str(name)[: self._bounds.function_name], write(counts)) for name, counts in taken.items()),
+            write(run),
+            write(waits),
         )
         return self._packet
 
@@ -148,13 +152,15 @@ class Tally:
 
     def _fold(self) -> None:
         """Make counts of run times."""
-        for name, runs in self._runs.items():
-            if runs:
-                counts = self._of(name)
-                counts[SUCCEEDED] += len(runs)
-                _add(runs, counts, FIRST, RUN)
-                runs.clear()
-        self._untold = 0
+        ends, self._ends = self._ends, []
+        # What goes through all of them are loops in C, because this is what a heartbeat costs a task.  Functions have
+        # their names, and their turns, in the order in which they first ended.
+        found = {name: self._of(self._names.name(name)) for name in dict.fromkeys(map(_NAME, ends))}
+        for name, some in itertools.groupby(sorted(ends, key=_NAME), _NAME):
+            _, ended, since = zip(*some, strict=True)
+            counts = found[name]
+            counts[SUCCEEDED] += len(ended)
+            _add([*map(operator.sub, ended, since)], counts, FIRST, RUN)
 
 
 Tallies = Mapping[Torrelque, Tally]
@@ -179,6 +185,8 @@ def _together(lists: Iterable[list[float]]) -> list[float]:
     return [*columns[FIRST:], columns[RUN]]
 
 
-def _text(numbers: Iterable[float]) -> str:
-    """Numbers as JSON: counts whole, times to the microsecond."""
-    return json.dumps([int(number) if number == int(number) else round(number, 3) for number in numbers])
+def write(numbers: Iterable[float]) -> str:
+    """Those of some numbers that are not 0, each behind its place, from 1: counts whole, times (ms) to the microsecond.
+    """
+    places = [(place, round(number, 3)) for place, number in enumerate(numbers, 1)]
+    return ' '.join(f'{place} {number:.14g}' for place, number in places if number)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from proof.mutants.mutant import Mutant
 from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_cli_acting import ACTING
+from proof.mutants.mutants_of_cli_asking import ASKING
 from proof.mutants.mutants_of_client import CLIENT
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
@@ -49,7 +50,7 @@ from proof.mutants.mutants_of_watching import WATCH
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
-    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ACTING, *DURATIONS, *NAMES,
+    *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.

@@ -2,7 +2,9 @@
 --
 -- All times are the server's, so the clocks of the workers do not matter.  A beat has a number, `START.SEQUENCE`, and its
 -- counts are added once: one that is sent again because its reply was lost has the number that is known already.  After
--- a goodbye that has counts the number is kept for a minute, for the same reason.
+-- a goodbye that has counts the number is kept for a minute, for the same reason.  Where another worker of the same name
+-- began, its heart is the one that is told, and `past` has the last number of the one before, whose counts are added all
+-- the same and whose goodbye takes nothing away.
 --
 -- Records are hashes of JSON lists, one for each function: few large fields, because a hash of many small ones is walked
 -- at each access.  What is no such list, written by hand for example, is begun anew.
@@ -13,8 +15,9 @@
 -- KEYS   pending, never
 -- ARGV   name of the worker, its start, number since then (whole), state ('' is goodbye), heartbeat (ms), slots, busy,
 --        lag (ms), time since the last answered claim (s, '' is not known), health (JSON), runs of all functions and
---        waits (JSON lists: 16 buckets and the sum in ms; '' is none)
---        per function: name, JSON list: succeeded, failed, dead, lost, ms run, 16 buckets
+--        waits (16 buckets and the sum in ms)
+--        per function: name, numbers (succeeded, failed, dead, lost, ms run, 16 buckets)
+--        Of these numbers only those that are not 0 are given, each behind its place: '1 12 5 0.25' is a first and a fifth
 -- Reply  'ok' | 'again' (these counts are known) | 'late' (later ones are known: nothing was done),
 --        workers of the queue, time until the next beat (ms), whether this one took the sample of sizes (1 or 0)
 local KEPT = {minute = 8 * 3600000, hour = 14 * 86400000, totals = 30 * 86400000, heart = 3600000, number = 60000}
@@ -35,19 +38,23 @@ local function zeros(count)
   return list
 end
 
--- A list of so many numbers as a field has it; nil where it is no such list.
-local function numbers(text, count)
-  local well, list = pcall(cjson.decode, text or '')
-  if not well or type(list) ~= 'table' or #list ~= count then
-    return nil
-  end
+local function check(text, count)
+  local list = cjson.decode(text)
+  assert(#list == count)
   for k = 1, count do
     local one = list[k]
-    if type(one) ~= 'number' or not (one >= 0 and one < 1e14) then
-      return nil
+    -- What is no number cannot be compared with one.
+    if not (one >= 0 and one < 1e14) then
+      error()
     end
   end
   return list
+end
+
+-- A list of so many numbers as a field has it; nil where it is no such list.
+local function numbers(text, count)
+  local well, list = pcall(check, text, count)
+  return well and list or nil
 end
 
 -- A count as a field has it, or 0.
@@ -56,13 +63,24 @@ local function count_of(text)
   return one and one >= 0 and one < 1e14 and one or 0
 end
 
+-- What was given of a function, or of all: places and numbers by turns.
+local function given(text)
+  local pairs_of = {}
+  for one in string.gmatch(text, '[%d.]+') do
+    pairs_of[#pairs_of + 1] = tonumber(one)
+  end
+  return pairs_of
+end
+
 local functions = {}
 for k = 13, #ARGV, 2 do
-  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = cjson.decode(ARGV[k + 1])}
+  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = given(ARGV[k + 1])}
 end
-local overall = {['*run'] = ARGV[11], ['*wait'] = ARGV[12]}
-for field, text in pairs(overall) do
-  overall[field] = text ~= '' and cjson.decode(text) or nil
+local overall = {}
+for k, field in ipairs({'*run', '*wait'}) do
+  if ARGV[10 + k] ~= '' then
+    overall[field] = given(ARGV[10 + k])
+  end
 end
 
 -- Add what this beat has to a record, of which each function has the first `width` numbers.
@@ -79,9 +97,12 @@ local function add(record, width, life)
     size = redis.call('HLEN', record)
   end
   local function sum(field, before, counts, count)
-    local list = sums[field] or numbers(before, count) or zeros(count)
-    for k = 1, count do
-      list[k] = list[k] + counts[k]
+    local list = sums[field] or before and numbers(before, count) or zeros(count)
+    for k = 1, #counts, 2 do
+      local place = counts[k]
+      if place <= count then
+        list[place] = list[place] + counts[k + 1]
+      end
     end
     sums[field] = list
   end
@@ -106,8 +127,10 @@ local function add(record, width, life)
     words[#words + 1], words[#words + 2] = field, cjson.encode(list)
   end
   if #words > 0 then
-    redis.call('HSET', record, unpack(words))
-    redis.call('PEXPIRE', record, string.format('%.0f', life))
+    local fresh = redis.call('HSET', record, unpack(words)) == #words / 2
+    if fresh then
+      redis.call('PEXPIRE', record, string.format('%.0f', life))
+    end
   end
 end
 
@@ -125,19 +148,25 @@ end
 
 -- What the number says
 
-local known = redis.pcall('HMGET', heart, 'number', 'interval')
+local known = redis.pcall('HMGET', heart, 'number', 'interval', 'past')
 local broken = known.err
-local before, last = nil, nil
-if not broken and known[1] then
-  before, last = string.match(known[1], '^(.*)%.(%d+)$')
+-- The last number of this start where a heart has it as its own, or as that of the one before; nil where it has not.
+local function last_in(label)
+  local before, last = string.match(label or '', '^(.*)%.(%d+)$')
+  return before == start and tonumber(last) or nil
 end
-last = before == start and tonumber(last) or -1
+local own, past = nil, nil
+if not broken then
+  own = last_in(known[1])
+  past = not own and last_in(known[3])
+end
+local last = own or past or -1
 local recent = math.max(RECENT, 3 * (not broken and count_of(known[2]) or 0))
 
-local function reply(word, sampled)
+local function reply(word)
   local workers = redis.call('ZCOUNT', names, string.format('%.0f', now - recent), '+inf')
   local interval = math.max(heartbeat, workers * 1000 / RATE)
-  return {word, workers, math.ceil(interval), sampled or 0}, interval
+  return {word, workers, math.ceil(interval), 0}, interval
 end
 
 if number < last then
@@ -146,6 +175,13 @@ end
 local word = number == last and 'again' or 'ok'
 local label = start .. '.' .. ARGV[3]
 
+if past then
+  redis.call('HSET', heart, 'past', label)
+  if word == 'ok' then
+    add_all()
+  end
+  return (reply(word))
+end
 if state == '' then
   redis.call('ZREM', names, name)
   redis.call('DEL', heart)
@@ -164,8 +200,10 @@ end
 redis.call('ZADD', names, string.format('%.0f', now), name)
 if broken then
   redis.call('DEL', heart)
+elseif known[1] and not own then
+  redis.call('HSET', heart, 'past', known[1])
 end
-local _, interval = reply(word)
+local answer, interval = reply(word)
 redis.call('HSET', heart, 'number', label, 'seen', string.format('%.0f', now),
   'interval', string.format('%.0f', interval), 'state', state, 'slots', ARGV[6], 'busy', ARGV[7], 'lag', ARGV[8],
   'claimed', ARGV[9], 'health', ARGV[10])
@@ -193,7 +231,7 @@ end
 -- The sample of sizes, which the first beat of each quarter of a minute takes
 
 if not redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE) then
-  return (reply(word))
+  return answer
 end
 
 -- A key of the queue, or 0 or {} where it holds something else.
@@ -260,9 +298,10 @@ for _, record in ipairs({minute, hour}) do
   end
 end
 sample(minute, KEPT.minute, sizes)
-local highest = numbers(redis.call('HGET', hour, '*sizes'), #sizes) or zeros(#sizes)
+local highest = numbers(redis.call('HGET', hour, '*sizes'), #sizes) or sizes
 for k = 1, #sizes do
   highest[k] = math.max(highest[k], sizes[k])
 end
 sample(hour, KEPT.hour, highest)
-return (reply(word, 1))
+answer[4] = 1
+return answer
