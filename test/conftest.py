@@ -29,6 +29,7 @@ from support.servers import MakeServer, MissingServerError, RealServer, binary_o
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.operate import WorkerView
+from torrelque.operate.crew import Found
 from torrelque.protocol.bounds import BOUNDS, Bounds
 from torrelque.worker.bounds import Bounds as WorkerBounds
 
@@ -193,7 +194,16 @@ async def hire(client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytes
         async def read(_queue: Torrelque, _running: bool = True) -> list[WorkerView]:
             return [dataclasses.replace(one, queue=queue.name) for one in workers]
 
+        async def find(_queue: Torrelque, _texts: object, _most: int = 0) -> Found:
+            found = await read(_queue)
+            return found, frozenset(one.name for one in found)
+
+        async def longest(_queue: Torrelque) -> dict[str, float]:
+            return {one.name: one.running[0].since for one in await read(_queue) if one.running}
+
         monkeypatch.setattr('torrelque.operate.crew.read_workers', read)
+        monkeypatch.setattr('torrelque.operate.crew.find_workers', find)
+        monkeypatch.setattr('torrelque.operate.crew.longest', longest)
 
     change()
     return change

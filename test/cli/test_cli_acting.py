@@ -213,6 +213,17 @@ async def test_an_act_is_refused_where_only_reading_is_allowed(
 
 
 @pytest.mark.first_server
+async def test_a_dry_run_is_carried_out_where_only_reading_is_allowed(
+    queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury_all(queue, ['a', 'b'])
+    monkeypatch.setenv('TORRELQUE_READ_ONLY', '1')
+    assert (await command('redrive', '--dry-run')).lines[0] == '2 of 2 dead tasks match; nothing was changed'
+    await command('redrive', '--yes', code=4)
+    assert (await queue.get_queue_stats()).dead == 2
+
+
+@pytest.mark.first_server
 async def test_a_refusal_of_the_server_ends_with_4(
     server: RealServer, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +266,9 @@ async def test_what_was_done_before_a_refusal_is_told(
     said = await command('redrive', *ids, SCRIPTED, '--rate', '2', code=4)
     assert re.match(r'\d redriven, and then:\ntorrelque: the server refuses it: OOM', said.err)
     assert [act for act, _, _ in await recorded(queue)] == ['redrive']
+    done = 0
+    [answer] = (await command('redrive', *ids, SCRIPTED, '--rate', '2', '--json', code=4)).json
+    assert (answer['done'], answer['finished']) == (done, False) and done
 
 
 @pytest.mark.first_server

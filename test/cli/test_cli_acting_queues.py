@@ -179,6 +179,21 @@ async def test_an_app_enqueues_calls_as_its_own_code_would(shop: str, queue: Tor
 
 
 @pytest.mark.first_server
+async def test_a_call_goes_to_the_queue_of_its_function_whatever_queue_the_environment_names(
+    shop: str, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORRELQUE_QUEUE', queue.name)
+    words = ('enqueue', '--app', shop, '--task', 'shop_of_test.send', '--args', '["a"]')
+    said = await command(*words)
+    async with Torrelque(queue.client, queue=f'{queue.name}-other') as other:
+        assert (await other.get_task_state(said.lines[0])).status is TorrelqueTaskStatus.PENDING
+        assert [count for _, _, count in await recorded(other)] == [1]
+        begin_anew()
+        said = await command(*words, '-q', queue.name, '-q', other.name, code=2)
+        assert 'a call goes to one queue' in said.err and (await other.get_queue_stats()).pending == 1
+
+
+@pytest.mark.first_server
 async def test_an_app_refuses_calls_that_do_not_fit(shop: str, queue: Torrelque, command: Commands) -> None:
     for words, said in {
         ('--task', 'shop_of_test.sned'): "has no function 'shop_of_test.sned'; did you mean 'shop_of_test.send'?",
@@ -208,6 +223,7 @@ async def test_a_queue_is_paused_and_goes_on(queue: Torrelque, command: Commands
 
 async def test_a_group_is_paused_and_goes_on(queue: Torrelque, command: Commands) -> None:
     words = ('--group', 'acme', '--json')
+    await queue.enqueue('a')
     assert (await command('pause', *words, '--probe', '30s')).json == [
         {'queue': queue.name, 'group': 'acme', 'paused': True, 'was_paused': False, 'probe': 30.0}
     ]
@@ -226,7 +242,8 @@ async def test_a_group_is_paused_and_goes_on(queue: Torrelque, command: Commands
 
 @pytest.mark.first_server
 async def test_queues_are_paused_together(queue: Torrelque, command: Commands) -> None:
-    said = await command('pause', '-q', 'a', '-q', 'b', '--json')
+    await queue.enqueue('a')
+    said = await command('pause', '-q', 'a', '-q', 'b', '--json', '--yes')
     assert [answer['queue'] for answer in said.json] == ['a', 'b']
     said = await command('resume', '-q', 'a', '-q', queue.name, '--json', code=1)
     assert [answer['was_paused'] for answer in said.json] == [True, False]
@@ -260,13 +277,14 @@ def test_other_amounts_are_read_as_they_are_written() -> None:
 
 
 async def test_limits_are_set_one_by_one_and_shown(queue: Torrelque, command: Commands) -> None:
+    await queue.enqueue('a')
     assert (await command('limit')).lines == ['no limit is set']
     assert [line.split() for line in (await command('limit', 'acme', '--concurrency', '4')).lines] == [
         ['QUEUE', 'GROUP', 'CONCURRENCY', 'RATE'], [queue.name, 'acme', '4', 'default']
     ]  # fmt: skip
     await command('limit', 'acme', '--rate', '100/m')
     await command('limit', 'acme', '--concurrency', '5')
-    await command('limit', '--concurrency', '2')
+    await command('limit', '--concurrency', '2', '--yes')
     assert await queue.get_limits() == {'acme': TorrelqueLimit(5, (100, 60.0)), None: TorrelqueLimit(2, None)}
     await command('limit', 'acme', '--concurrency', 'none', '--rate', 'default')
     assert (await command('limit', '--json')).json == [
@@ -277,7 +295,66 @@ async def test_limits_are_set_one_by_one_and_shown(queue: Torrelque, command: Co
         [queue.name, '(all', 'groups)', '2', 'none'], [queue.name, 'acme', 'none', 'default']
     ]  # fmt: skip
     assert (await command('limit', 'nobody', '--json')).json[0]['concurrency'] == 'default'
-    assert [act for act, _, _ in await recorded(queue)] == ['limit'] * 5
+    assert [(act, what) for act, what, _ in await recorded(queue)] == [
+        ('limit', 'group acme: concurrency 4, rate default'), ('limit', 'group acme: concurrency 4, rate 100/m'),
+        ('limit', 'group acme: concurrency 5, rate 100/m'), ('limit', 'all groups: concurrency 2, rate default'),
+        ('limit', 'group acme: concurrency none, rate default'),
+    ]  # fmt: skip
+
+
+@pytest.mark.first_server
+async def test_the_default_of_all_groups_is_not_set_by_who_forgets_the_group(
+    queue: Torrelque, command: Commands
+) -> None:
+    await queue.enqueue('a', group='acme')
+    said = await command('limit', '--concurrency', '1', code=2)
+    assert said.err == (
+        'torrelque: without a GROUP the default of all groups is set, and nobody can be asked: --yes does it\n'
+    )
+    assert await queue.get_limits() == {} and await recorded(queue) == []
+    await command('limit', '--concurrency', '1', '--yes')
+    assert await queue.get_limits() == {None: TorrelqueLimit(1, None)}
+
+
+# Queues and groups that are not there
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize(
+    'words',
+    ['pause', 'pause --group x', 'resume', 'limit', 'limit x --rate 5/s', 'sweep', 'redrive --yes', 'cancel x',
+     'cancel --all --dry-run', 'requeue --all --yes', 'bury x'],
+)  # fmt: skip
+async def test_a_slip_of_the_pen_is_no_queue(words: str, queue: Torrelque, command: Commands) -> None:
+    await queue.enqueue('a')
+    # Its name is noted by a look at it.
+    await command('stats')
+    slip = queue.name[:-1] + 'x'
+    said = await command(*words.split(), '-q', slip, code=1)
+    assert said.out == '' and f'no queue {slip!r} is known; did you mean {queue.name!r}' in said.err
+    assert not [key async for key in queue.client.scan_iter(f'*{slip}*')]
+    answer = await command(*words.split(), '-q', slip, '--json', code=1)
+    assert (answer.out, answer.err) == ('', said.err)
+
+
+@pytest.mark.first_server
+async def test_a_queue_that_nothing_is_known_of_can_be_meant(queue: Torrelque, command: Commands) -> None:
+    # An enqueue makes a queue, and a pause or a limit before its first task is for whoever says so.
+    assert '--yes does it all the same' in (await command('pause', code=1)).err
+    assert 'is paused' in (await command('pause', '--yes')).out
+    assert 'goes on' in (await command('resume')).out
+    await command('enqueue', '1', '-q', f'{queue.name}-new')
+    assert 'is paused' in (await command('pause', '-q', f'{queue.name}-new')).out
+
+
+@pytest.mark.first_server
+async def test_a_group_without_a_task_is_told(queue: Torrelque, command: Commands) -> None:
+    await queue.enqueue('a', group='acme')
+    for words in ('pause --group', 'limit --concurrency 4'):
+        assert (await command(*words.split(), 'acme')).err == ''
+        assert (await command(*words.split(), 'amce')).err == (
+            f"group 'amce' of queue {queue.name!r} has no task that waits or is worked on\n"
+        )
 
 
 @pytest.mark.first_server

@@ -13,7 +13,7 @@ import pytest
 from support.acting import bury_all, recorded
 from support.servers import RealServer
 from support.terminal import Terminal, open_terminal
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus
 
 pytestmark = pytest.mark.first_server
 
@@ -57,6 +57,31 @@ async def test_nothing_is_changed_by_any_other_answer(answer: bytes, server: Rea
     assert await dead(queue) == 2 and await recorded(queue) == []
 
 
+async def test_who_has_agreed_to_some_tasks_has_not_agreed_to_those_that_come(
+    server: RealServer, queue: Torrelque
+) -> None:
+    first = [str(await queue.enqueue(n, group='acme')) for n in range(2)]
+    with torrelque(server, queue, 'cancel', '--group', 'acme', '--older', '0.001') as terminal:
+        terminal.wait_for(ASKED)
+        assert b'2 of 2 pending or delayed tasks match' in terminal.written
+        later = [str(await queue.enqueue(n, group='acme')) for n in range(9)]
+        terminal.type(b'y\n')
+        assert terminal.end().rstrip().endswith(b'2 cancelled')
+    found = [(await queue.get_task_state(task_id)).status for task_id in [*first, *later]]
+    assert found == [TorrelqueTaskStatus.CANCELLED] * 2 + [TorrelqueTaskStatus.PENDING] * 9
+
+
+@LONG
+async def test_the_default_of_all_groups_is_set_when_somebody_says_yes(server: RealServer, queue: Torrelque) -> None:
+    await queue.enqueue('a')
+    for answer, code, limits in ((b'n\n', 1, {}), (b'y\n', 0, {None: TorrelqueLimit(4, None)})):
+        with torrelque(server, queue, 'limit', '--concurrency', '4') as terminal:
+            terminal.wait_for(ASKED)
+            terminal.type(answer)
+            terminal.end(code)
+        assert await queue.get_limits() == limits
+
+
 @LONG
 async def test_one_task_is_changed_without_a_question(server: RealServer, queue: Torrelque) -> None:
     await bury_all(queue, ['a'])
@@ -75,7 +100,7 @@ async def test_ctrl_c_at_the_question_changes_nothing(server: RealServer, queue:
     assert await dead(queue) == 2
 
 
-@pytest.mark.parametrize('how', ['key', pytest.param('SIGTERM', marks=LONG)])
+@pytest.mark.parametrize('how', ['key', 'SIGHUP', pytest.param('SIGTERM', marks=LONG)])
 async def test_an_act_that_is_ended_tells_what_it_did_and_is_on_record(
     how: str, server: RealServer, queue: Torrelque
 ) -> None:
@@ -83,11 +108,11 @@ async def test_an_act_that_is_ended_tells_what_it_did_and_is_on_record(
     await bury_all(queue, [*range(count)])
     with torrelque(server, queue, 'redrive', '--yes', '--rate', '40') as terminal:
         terminal.wait_for(rb'(?<!\d)[1-9]\d* redriven')
-        assert b'^C ends it; the same command does the rest' in terminal.written
+        assert b'^C ends it' in terminal.written
         if how == 'key':
             terminal.type(b'\x03')
         else:
-            os.kill(terminal.process.pid, signal.SIGTERM)
+            os.kill(terminal.process.pid, getattr(signal, how))
         said = terminal.end(130)
     found = re.findall(rb'(\d+) redriven\n(?:\x1b\S*)?it was ended; the same command does the rest', said)
     done = count - await dead(queue)

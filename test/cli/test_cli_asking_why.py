@@ -76,6 +76,8 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
     holders = (
         Holder('7c1f', 'working', 'render', 'web-2', NOW - 1330, NOW - 4, NOW + 9, None),
         Holder('c3d0', 'delayed', None, None, None, None, NOW + 60, 'Traceback:\n  File "x"\nTimeoutError\n'),
+        Holder('f', 'working', 'render', 'web-1', NOW - 99, NOW - 90, NOW + 273, None, True),
+        Holder('g', 'working', None, None, NOW - 99, NOW - 90, NOW + 9, None, True),
         Holder('d', 'next', None, None, None, None, None, None),
         Holder('e', 'unknown', None, None, None, None, None, None),
         *(Holder(f'more-{place}', 'working', None, None, None, None, None, None) for place in range(8)),
@@ -86,6 +88,7 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
         Reason('behind', 'then 118 tasks of the group go first', until=NOW + 90),
         Reason('all-busy', 'all are busy', workers=('web-1', 'web-2'), command='torrelque limit acme --concurrency 13 '
                '-q mail'),
+        Reason('at-limit', 'x', command='torrelque requeue --group acme --status orphaned -q mail'),
         Reason('dead', 'it is dead', error='Traceback\nKeyError: 1\n', command='torrelque redrive x'),
     ]  # fmt: skip
     said = say(f'why {ID}', MadeOperator(tasks=[one], explain=reasons))
@@ -95,16 +98,20 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
         '  1  the group is at its limit: 12 of 12 slots are in use',
         '       7c1f  render  worker web-2  for 22m10s, renewed 4s ago',
         '       c3d0  delayed for a retry until 08:01:00Z (TimeoutError); it keeps its slot',
+        '       f  render  worker web-1, lost; its lease ends in 4m33s',
+        '       g  no worker tells of it; its lease ends in 9s',
         '       d  its turn is next',
         '       e  has a slot, and nothing more is known of it',
-        *(f'       more-{place}  at work' for place in range(6)),
-        '       and 2 more',
+        *(f'       more-{place}  at work' for place in range(4)),
+        '       and 4 more',
         '  2  then 118 tasks of the group go first (until 08:01:30Z, in 1m30s)',
         '  3  all are busy',
         '       workers web-1, web-2',
-        '  4  it is dead',
+        '  4  x',
+        '  5  it is dead',
         '       KeyError: 1',
         '  To let more run:  torrelque limit acme --concurrency 13 -q mail',
+        '  To bring it back now:  torrelque requeue --group acme --status orphaned -q mail',
         '  To bring it back:  torrelque redrive x -q mail',
     ], [])  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from torrelque import TorrelqueTaskStatus
 from torrelque.cli.graph import braille, marks
 from torrelque.cli.keys import Keys
 from torrelque.cli.out import Out
-from torrelque.cli.topkeys import SORTS, TABS, Act, Row, Spot, State, index_of, press
+from torrelque.cli.topkeys import DEEPER, SORTS, TABS, Act, Row, Spot, State, index_of, press
 from torrelque.cli.toplook import Look
 from torrelque.cli.toptables import COLUMNS, lines_of, rows_of
 from torrelque.cli.topview import Frame, per_minute, screen
@@ -26,6 +27,7 @@ from torrelque.operate import (
     GroupView,
     Overview,
     Page,
+    Plan,
     Reason,
     Record,
     RunningView,
@@ -116,7 +118,12 @@ def test_enter_goes_on_and_escape_comes_back() -> None:
     assert task.spot == Spot('task', 'b', 'x') and len(task.spots) == 3
     assert pressed(task, 'down down up').spot.scroll == 1 and pressed(task, 'up').spot.scroll == 0
     assert pressed(task, 'escape escape escape', []).spots == pressed(State(), 'down', ['a', 'b']).spots
-    assert pressed(pressed(state, '2'), 'enter', ['g']).spot.view == 'groups'
+    for key, view in (('1', 'function'), ('2', 'group'), ('3', 'worker')):
+        deeper = pressed(pressed(state, key), 'enter', ['g'])
+        assert deeper.spot == Spot(view, 'b', of='g') and pressed(deeper, 'escape').spot.chosen == 'g'
+        assert pressed(deeper, 'enter', ['x']).spot == Spot('task', 'b', 'x')
+        # A worker may have tasks of other queues in hand.
+        assert press(deeper, 'enter', [Row('x', queue='c')])[0].spot == Spot('task', 'c', 'x')
 
 
 def test_orders_go_round() -> None:
@@ -151,12 +158,12 @@ def test_help_and_the_end() -> None:
     [
         (Spot('queues'), 'p', Act('pause', 'a'), "pause queue 'a'"),
         (Spot('queues', chosen='b'), 'p', Act('resume', 'b'), "resume queue 'b'"),
-        (Spot('queues'), 'r', Act('redrive', 'a'), "redrive all dead tasks of queue 'a'"),
         (Spot('groups', 'mail'), 'p', Act('pause', 'mail', 'a'), "pause group 'a' of queue 'mail'"),
         (Spot('groups', 'mail', chosen='b'), 'p', Act('resume', 'mail', 'b'), "resume group 'b' of queue 'mail'"),
         (Spot('workers', 'mail'), 'p', Act('pause', 'mail'), "pause queue 'mail'"),
-        (Spot('dead', 'mail', chosen='b'), 'r', Act('redrive', 'mail', task='b'), 'redrive task b'),
-        (Spot('task', 'mail', 'x'), 'r', Act('redrive', 'mail', task='x'), 'redrive task x'),
+        (Spot('dead', 'mail', chosen='b'), 'r', Act('redrive', 'mail', task='b'), "redrive task b of queue 'mail'"),
+        (Spot('function', 'mail', of='f'), 'r', Act('redrive', 'mail', task='a'), "redrive task a of queue 'mail'"),
+        (Spot('task', 'mail', 'x'), 'r', Act('redrive', 'mail', task='x'), "redrive task x of queue 'mail'"),
     ],
 )
 def test_an_act_is_done_when_it_was_agreed_to(spot: Spot, key: str, act: Act, words: str) -> None:
@@ -171,6 +178,17 @@ def test_an_act_is_done_when_it_was_agreed_to(spot: Spot, key: str, act: Act, wo
         assert found == act and done.question is None
     refused, none = press(State(spots=(spot,), read_only=True), key, rows)
     assert none is None and refused.question is None and refused.message == 'only reading is allowed here'
+
+
+def test_all_dead_tasks_are_counted_before_anything_is_asked() -> None:
+    state, act = press(State(), 'r', [Row('a')])
+    assert act == Act('count', 'a') and state.question is None and state.message == 'counting ...'
+    for many, words in {
+        1: "redrive 1 dead task of queue 'a'", 50: "redrive 50 dead tasks of queue 'a'",
+        5500: "redrive 5,500 dead tasks of queue 'a' at 50 a second, in 1m50s",
+    }.items():  # fmt: skip
+        assert Act('redrive', 'a', plan=Plan(matched=many)).describe() == words
+    assert press(State(read_only=True), 'r', [Row('a')])[1] is None
 
 
 def test_what_cannot_be_meant_asks_nothing() -> None:
@@ -253,7 +271,12 @@ def make_look() -> Look:
     look.workers, look.functions, look.dead = [worker, stuck], {'mail': functions}, {}
     look.groups = {'mail': made(Groups, queue='mail', groups=tuple(groups), total=2)}
     look.dead = {'mail': made(Page, queue='mail', place='dead', tasks=tuple(tasks), total=2)}
-    look.tasks = {'t1': (task, [made(Reason, code='dead', text='it is dead')])}
+    look.function = {('mail', 'send'): made(Page, queue='mail', place='dead', tasks=tuple(tasks[:1]), total=4000)}
+    waiting = made(TaskView, queue='mail', id='t3', server_time=NOW, status=TorrelqueTaskStatus.PENDING,
+                   ready_since=NOW - 90, attempt=2, function='render', error='Boom')  # fmt: skip
+    reason = made(Reason, code='at-limit', text='the group is at its limit: 3 of 3 slots are in use')
+    look.group = {('mail', 'acme'): (made(Page, queue='mail', tasks=(waiting,), total=12), [reason])}
+    look.tasks = {('mail', 't1'): (task, [made(Reason, code='dead', text='it is dead')])}
     look.history = {'mail': minutes}
     return look
 
@@ -263,11 +286,11 @@ def test_queues_are_shown_at_80_by_24() -> None:
     assert lines[0].startswith('torrelque top  redis://localhost:6379/0')
     # There is no room for all columns unless they are close to one another.
     assert lines[2].split() == ['QUEUE', 'PENDING', 'OLDEST', 'READY', 'WORKING', 'DELAYED', 'DEAD', 'WORKERS', 'BUSY']
-    assert ' '.join(lines[3].split()) == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 3 -1 299/300'
+    assert ' '.join(lines[3].split()) == '> mail 1,204,118 ≥ 14m00s 9,821 300 1,022 41 3 -1 299/300'
     assert ' '.join(lines[4].split()) == 'report 381 2h00m 0 0 0 0 0 - paused'
-    assert ' '.join(lines[5].split()) == 'void - - - - - - - WRONGTYPE'
+    assert ' '.join(lines[5].split()) == 'void - - - - - - - - WRONGTYPE'
     wide = drawn(State(), make_look(), 120)
-    assert ' '.join(wide[3].split()) == '> mail 1,204,118 >14m00s 9,821 300 1,022 41 3 -1 299/300'
+    assert ' '.join(wide[3].split()) == '> mail 1,204,118 ≥ 14m00s 9,821 300 1,022 41 3 -1 299/300'
     text = '\n'.join(lines)
     assert 'mail: 1,000 done/min, most 59,000' in text and '1 failed/min, most 59' in text
     assert any('\u2801' <= character <= '\u28ff' for character in text)
@@ -290,6 +313,43 @@ def test_what_is_of_a_queue_is_shown(view: str) -> None:
                     'web-1 running 2/10 200ms 2ms 88 MB 900 100 10.0% render 1m02s'),
         'dead': ('> t1 10s 3 send - KeyError: 1', 't2 1m39s 1 - acme Boom'),
     }[view]  # fmt: skip
+
+
+def test_what_is_of_a_group_a_function_or_a_worker_is_shown() -> None:
+    for spot, title, row in (
+        (Spot('group', 'mail', of='acme'), "tasks that wait in group 'acme'  1 of 12  by turn",
+         '> t3 1m30s 2 render Boom'),
+        (Spot('function', 'mail', of='send'),
+         "dead tasks of function 'send'  of the newest 1,000 of 4,000 dead  by newest", '> t1 10s 3 - KeyError: 1'),
+        (Spot('worker', 'mail', of='web-1'), "tasks in hand of worker 'web-1'  by longest",
+         '> x 1m02s 0 render - mail'),
+    ):  # fmt: skip
+        lines = drawn(State(spots=(Spot('queues'), Spot('groups', 'mail'), spot)), make_look())
+        assert lines[1].rstrip() == title and row in [' '.join(line.split()) for line in lines]
+        assert lines[-1].startswith('Enter look') and ('r redrive' in lines[-1]) == (spot.view == 'function')
+        empty = '\n'.join(drawn(State(spots=(Spot(spot.view, 'mail', of='other'),)), make_look()))
+        assert 'asking' not in empty and ('no task' in empty or 'none of its tasks' in empty)
+        assert 'asking' in '\n'.join(drawn(State(spots=(spot,)), Look()))
+    lines = drawn(State(spots=(Spot('group', 'mail', of='acme'),)), make_look())
+    assert lines[2] == 'why  the group is at its limit: 3 of 3 slots are in use'
+
+
+def test_what_is_wrong_with_the_marked_queue_is_told_below_the_queues() -> None:
+    lines = drawn(State(), make_look())
+    first = lines.index('the oldest task has waited for 14m00s or longer')
+    assert lines[first + 1] == '1 worker was lost in the last hour' and lines[first + 2].startswith('41 tasks are dead')
+    assert 'the queue is paused' in drawn(State(spots=(Spot('queues', chosen='report'),)), make_look())
+    look = Look(overviews=[overview('a', paused=True, paused_groups=2, dead=1, lost=1, stuck=1, workers=1)])
+    assert '2 groups are paused' in drawn(State(), look)
+    assert any(line.endswith('; and 2 more: torrelque stats') for line in drawn(State(), look))
+    assert 'paused' not in '\n'.join(drawn(State(), Look(overviews=[overview('a', workers=1)])))
+
+
+def test_a_graph_of_what_has_ended_says_so() -> None:
+    look = make_look()
+    look.history = {'mail': [one for one in look.history['mail'] if one.start < NOW - 19 * 60]}
+    text = '\n'.join(drawn(State(), look))
+    assert re.search(r'mail: none done for 1[89] min, most 59,000 +none failed for', text)
 
 
 def test_a_task_is_shown_and_can_be_scrolled() -> None:
@@ -341,9 +401,15 @@ def test_nothing_of_hostile_data_is_written_raw_or_taken_for_markup() -> None:
     task = dead(HOSTILE, error=HOSTILE + '\nlast' + HOSTILE, function=HOSTILE, group=HOSTILE, payload=HOSTILE,
                 broken=HOSTILE)  # fmt: skip
     look.dead = {HOSTILE: made(Page, tasks=(task,))}
-    look.tasks = {HOSTILE: (task, [made(Reason, text=HOSTILE)])}
+    look.function = {(HOSTILE, HOSTILE): made(Page, tasks=(task,), total=4000)}
+    look.group = {(HOSTILE, HOSTILE): (made(Page, tasks=(task,), total=2), [made(Reason, text=HOSTILE)])}
+    look.workers[0] = dataclasses.replace(look.workers[0], running=(made(RunningView, id=HOSTILE, name=HOSTILE),))
+    look.tasks = {(HOSTILE, HOSTILE): (task, [made(Reason, text=HOSTILE)])}
     for spot in (Spot('queues', filter=''), *(Spot(view, HOSTILE) for view in TABS), Spot('task', HOSTILE, HOSTILE)):
         text = '\n'.join(drawn(State(spots=(spot,), message=HOSTILE), look, 200, silent=1.0))
+        assert '[red]x[/]' in text and '\\x1b[2J' in text
+    for view in DEEPER.values():
+        text = '\n'.join(drawn(State(spots=(Spot(view, HOSTILE, of=HOSTILE),)), look, 200))
         assert '[red]x[/]' in text and '\\x1b[2J' in text
     question = State(question=Act('redrive', 'a', task=HOSTILE))
     assert '\\x1b[2J' in drawn(question, look, 200)[-1]
@@ -359,6 +425,7 @@ def test_a_silent_server_is_told_of() -> None:
 def test_questions_filters_and_help_are_shown() -> None:
     look = make_look()
     assert drawn(State(question=Act('pause', 'mail')), look)[-1] == "pause queue 'mail'? [y/N]"
+    assert drawn(State(question=Act('pause', 'mail' * 40)), look)[-1].endswith('? [y/N]')
     assert drawn(State(spots=(Spot('queues', filter='ma'),), typing=True), look)[-1] == '/ma_'
     assert drawn(State(message='done'), look)[-1] == 'done'
     assert 'suspend' in '\n'.join(drawn(State(help=True), look))

@@ -75,7 +75,7 @@ async def test_queues_are_watched_and_acted_on(server: RealServer, queue: Torrel
         assert 'send' in await see(terminal, rb'(?s)why .*it is dead')
         # It is brought back when that was agreed to.
         terminal.type(b'r')
-        assert f'redrive task {dead}? [y/N]' in await see(terminal, rb'\[y/N\]')
+        assert f'redrive task {dead} of queue' in await see(terminal, rb'\[y/N\]')
         terminal.type(b'y')
         await see(terminal, rb'1 redriven\x1b')
         # And the queue is paused from where it is looked at.
@@ -89,6 +89,34 @@ async def test_queues_are_watched_and_acted_on(server: RealServer, queue: Torrel
         check_restored(terminal)
     assert [act for act, _, _ in await recorded(queue)] == ['redrive', 'pause']
     assert (await queue.get_queue_stats()).dead == 0
+
+
+async def test_dead_tasks_are_counted_asked_for_and_brought_back_and_no_others(
+    server: RealServer, queue: Torrelque
+) -> None:
+    for n in range(3):
+        await bury_all(queue, [{'task': 'send'}], f'KeyError: {n}', task_id=f'dead-{n}')
+    async with Torrelque(queue.client, queue=f'{queue.name}-2') as other:
+        # A task of the same id in another queue is another task.
+        await bury_all(other, [{'task': 'other'}], 'KeyError: other', task_id='dead-2')
+        with top(server, queue, '-q', queue.name, '-q', other.name) as terminal:
+            terminal.wait_for(rb'q quit')
+            terminal.type(b'\x1b[Br')
+            await see(terminal, rb'redrive 1 dead task of .*\[y/N\]')
+            terminal.type(b'n\x1b[Ar')
+            await see(terminal, rb'redrive 3 dead tasks of .*\[y/N\]')
+            await bury_all(queue, ['later'], 'KeyError: later')
+            terminal.type(b'y')
+            await see(terminal, rb'3 redriven\x1b')
+            assert (await queue.get_queue_stats()).dead == 1 and (await other.get_queue_stats()).dead == 1
+            terminal.type(b'\x1b[B\r4')
+            await see(terminal, rb'KeyError: other')
+            terminal.type(b'\r')
+            drawn = await see(terminal, rb'(?s)why .*it is dead')
+            assert 'other' in drawn and 'send' not in drawn
+            terminal.type(b'q')
+            await asyncio.to_thread(terminal.end)
+    assert [(act, count) for act, _, count in await recorded(queue)] == [('redrive', 3)]
 
 
 async def test_it_follows_the_size_of_the_terminal(server: RealServer, queue: Torrelque) -> None:

@@ -32,6 +32,42 @@ async def test_a_cancelled_task_is_not_handed_out(client: redis.asyncio.Redis, q
     assert await client.pttl(key) == -1
 
 
+@pytest.mark.parametrize('status', [status for status in Status if not status.isfinal()])
+async def test_a_task_is_cancelled_only_where_its_status_is_one_of_those_that_are_given(
+    client: redis.asyncio.Redis, queue: Torrelque, status: Status
+) -> None:
+    task_id = await queue.enqueue(1, delay=60 if status is Status.DELAYED else None)
+    if status in (Status.WORKING, Status.DEAD):
+        held, _ = await queue.dequeue()
+        assert status is Status.WORKING or await queue.bury(held)
+    before = await dump(client)
+    others = [one for one in Status if not one.isfinal() and one is not status]
+    assert await queue.cancel(task_id, only=others) is False
+    assert await dump(client) == before
+    assert await queue.cancel(task_id, only=iter([others[0], status])) is True
+    assert await queue.cancel(task_id, only=[status]) is False
+    assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
+    assert await queue.cancel('nobody', only=[status]) is False
+
+
+@pytest.mark.parametrize(
+    ('only', 'kind'),
+    [
+        (Status.PENDING, torrelque.TorrelqueTypeError),
+        ('pending', torrelque.TorrelqueTypeError),
+        (['pending'], torrelque.TorrelqueTypeError),
+        ([0], torrelque.TorrelqueTypeError),
+        ([], torrelque.TorrelqueValueError),
+        ([Status.PENDING, Status.COMPLETED], torrelque.TorrelqueValueError),
+    ],
+)
+async def test_what_is_no_list_of_statuses_is_refused(queue: Torrelque, only: Any, kind: type[Exception]) -> None:
+    task_id = await queue.enqueue(1)
+    with pytest.raises(kind, match='only must'):
+        await queue.cancel(task_id, only=only)
+    assert (await queue.get_task_state(task_id)).status is Status.PENDING
+
+
 async def test_the_holder_of_a_cancelled_task_is_told(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     for settle in (queue.release, queue.requeue, queue.bury):
         task_id = await queue.enqueue(1)

@@ -16,6 +16,7 @@ from model.machine import Machine, answer
 from model.machine_door import BULK_BYTES, BULK_TASKS, SWEEP_TASKS, WALK
 from model.machine_draws import (
     GROUPS,
+    ONLY,
     OWN_IDS,
     PLAIN,
     attempts,
@@ -134,16 +135,13 @@ class Calls(Machine):
         for task_id in ids:
             self.remember(task_id)
 
-    @rule(place=queues, items=several(indexes, st.sampled_from('knnn')))
+    @rule(place=queues, items=several(indexes, st.sampled_from('knnnpw')))
     def cancel(self, place: int, items: list[Any]) -> None:
         there = [*self.model.payloads] or self.ids
-        ids = [choose(there if kind == 'n' else self.ids, index) for index, kind in items]
-        self.settle(
-            place,
-            'cancel',
-            [Cancel(task_id, '') for task_id in ids],
-            *(lambda queue, task_id=task_id: queue.cancel(task_id) for task_id in ids),
-        )
+        ids = [choose(self.ids if kind == 'k' else there, index) for index, kind in items]
+        each = [(task_id, ONLY.get(kind)) for task_id, (_, kind) in zip(ids, items, strict=True)]
+        calls = [Cancel(task_id, '', ''.join(str(int(one)) for one in only or ())) for task_id, only in each]
+        self.settle(place, 'cancel', calls, *(lambda queue, i=i, one=one: queue.cancel(i, only=one) for i, one in each))
 
     # Consumers
 

@@ -12,6 +12,8 @@ from torrelque import TorrelqueTaskStatus as Status
 
 OWN_IDS = ['a', 'b', 'c', 'ü 1']
 GROUPS = ['a', 'b', 'ü:1']
+ONLY = {'p': [Status.PENDING, Status.DELAYED], 'w': [Status.WORKING, Status.DEAD]}
+"""Statuses that a task is to have that is cancelled, by the kind of the call; of others it may have any."""
 
 values = st.one_of(st.integers(0, 9), st.text('xyz', max_size=25))
 leases = st.sampled_from([None, None, 0, 0.001, 0.5, 2, 2.001, 10, 300, 1e6])

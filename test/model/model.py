@@ -113,9 +113,9 @@ class Model(Places):
 
     def _cancel(self, items: list[Cancel], resent: bool) -> list[str]:
         outcomes = []
-        for task_id, _ in items:
-            self._meet(task_id)
-        for task_id, mark in items:
+        for item in items:
+            self._meet(item.task_id)
+        for task_id, mark, only in items:
             state = self.states.get(task_id)
             if not state:
                 outcomes.append('unknown')
@@ -123,6 +123,9 @@ class Model(Places):
             status = state['status']
             if status in (COMPLETED, REJECTED, CANCELLED):
                 outcomes.append('ok' if self._marked(state, mark) else 'final')
+                continue
+            if only and str(int(status)) not in only:
+                outcomes.append('changed')
                 continue
             if status == WORKING:
                 state.pop('progress', None)

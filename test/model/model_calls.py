@@ -59,6 +59,7 @@ class Bury(NamedTuple):
 class Cancel(NamedTuple):
     task_id: str
     mark: str
+    only: str = ''
 
 
 class Redrive(NamedTuple):
@@ -203,7 +204,7 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     if name == 'bury':
         return Call(name, several(1, 5, _read_bury), first)
     if name == 'cancel':
-        return Call(name, several(0, 2, lambda *words: Cancel(*map(_text, words))))
+        return Call(name, several(0, 3, lambda *words: Cancel(*map(_text, words))))
     if name == 'redrive':
         return Call(name, several(1, 1, lambda i: Redrive(_text(i), first)))
     if name == 'tell':

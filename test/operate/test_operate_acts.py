@@ -12,9 +12,11 @@ import redis.asyncio
 from support.burying import die
 from support.proxy import Proxy
 from support.servers import RealServer
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Act, Operator, Selection
 from torrelque.operate.acts import KEPT, LONGEST, MOST, read_acts, write_act
+
+pytestmark = pytest.mark.first_server
 
 
 @pytest.fixture
@@ -76,6 +78,33 @@ async def test_any_text_is_kept_as_it_is_up_to_some_length(queue: Torrelque, tex
     assert act.who == act.what == (text if len(text) <= LONGEST else text[: LONGEST - 1] + '…')
     assert heard[0] == act
     json.dumps(act.as_json())
+
+
+async def test_what_cannot_be_a_text_is_refused_and_made_visible_where_it_stands(
+    client: redis.asyncio.Redis, queue: Torrelque, operator: Operator
+) -> None:
+    wrong: list[tuple[Any, type[Exception]]] = [
+        (5, TorrelqueTypeError),
+        (None, TorrelqueTypeError),
+        (b'x', TorrelqueTypeError),
+        ('x\ud800', TorrelqueValueError),
+    ]
+    for what, kind in wrong:
+        with pytest.raises(kind, match='what must'):
+            await operator.record('enqueue', what)
+    assert await operator.acts() == []
+    line = {'id': '5', 'time': 1, 'who': 'a\udcff', 'act': 'b', 'what': 'c\ud800', 'count': 2}
+    await client.lpush(queue.keys['acts'], json.dumps(line))
+    assert shown(await operator.acts()) == [('b', 'a\udcff', 'c\\ud800', 2)]
+
+
+@pytest.mark.parametrize('option', ['foo', 'counts', 'limits'])
+async def test_an_option_that_there_is_not_is_refused(queue: Torrelque, operator: Operator, option: str) -> None:
+    task_id = await queue.enqueue(1)
+    for act in ('redrive', 'cancel', 'requeue', 'bury'):
+        with pytest.raises(TorrelqueTypeError, match=f"{act} has no option '{option}': it has limit, rate"):
+            await getattr(operator, act)(Selection(ids=[task_id]), **{option: 1})
+    assert (await queue.get_queue_stats()).pending == 1
 
 
 async def test_an_act_whose_reply_is_lost_is_on_record_once(

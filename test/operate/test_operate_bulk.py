@@ -19,6 +19,8 @@ from torrelque import (
 from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:

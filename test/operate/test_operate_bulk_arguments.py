@@ -11,6 +11,8 @@ from support.burying import die
 from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Selection
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def operator(queue: Torrelque) -> Operator:
@@ -35,7 +37,7 @@ def operator(queue: Torrelque) -> Operator:
         ('redrive', Selection(), {'dry_run': None}, TorrelqueTypeError, 'dry_run'),
         ('redrive', Selection(), {'on_progress': 5}, TorrelqueTypeError, 'on_progress'),
         ('redrive', Selection(), {'on_progress': asyncio.sleep}, TorrelqueTypeError, 'plain function'),
-        ('redrive', Selection(), {'speed': 5}, TypeError, 'speed'),
+        ('redrive', Selection(), {'speed': 5}, TorrelqueTypeError, 'speed'),
         ('bury', Selection(), {'error': 5}, TorrelqueTypeError, 'error must be a str'),
         ('redrive', Selection(), {'error': 'no'}, TorrelqueTypeError, 'to bury tasks, not to redrive them'),
     ],

@@ -18,6 +18,8 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
 from torrelque.operate import Operator, Outcome, Selection, bulk
 
+pytestmark = pytest.mark.first_server
+
 VERBS = {'redrive': 'redrive', 'cancel': 'cancel', 'requeue': 'requeue', 'bury': 'bury'}
 
 

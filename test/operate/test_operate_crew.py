@@ -16,6 +16,8 @@ from torrelque import Torrelque
 from torrelque.operate import WorkerView, crew
 from torrelque.worker import Delivery, Worker, get_workers
 
+pytestmark = pytest.mark.first_server
+
 
 async def handle(delivery: Delivery) -> None: ...
 

@@ -13,6 +13,8 @@ from torrelque import Torrelque, TorrelqueServerError
 from torrelque.operate import Finding, Operator, WorkerView, crew
 from torrelque.operate.server import look_at_server
 
+pytestmark = pytest.mark.first_server
+
 
 async def found(queue: Torrelque, *levels: str) -> dict[str, str]:
     """Texts of findings of some levels by their subjects."""

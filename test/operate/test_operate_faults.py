@@ -16,6 +16,8 @@ from torrelque.operate.faults import WHOLE, Fault, find_fault, shorten
 from torrelque.operate.normalising import MOST, base_name, is_own, normalise
 from torrelque.worker.trace import error_text
 
+pytestmark = pytest.mark.first_server
+
 APP = '/srv/app/mail.py'
 LIB = '/usr/lib/python3.12/asyncio/tasks.py'
 SITE = '/srv/venv/lib/python3.12/site-packages/redis/client.py'

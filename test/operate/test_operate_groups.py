@@ -15,6 +15,8 @@ from torrelque.operate import Operator, grouping
 from torrelque.operate.grouping import matches
 from torrelque.operate.limits import Limits, read_limits, tokens_of
 
+pytestmark = pytest.mark.first_server
+
 
 async def test_groups_are_told_by_a_figure_the_first_of_all(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     for number in range(250):

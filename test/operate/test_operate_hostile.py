@@ -14,6 +14,8 @@ from torrelque import Torrelque
 from torrelque.operate import Operator
 from torrelque.operate.values import plain
 
+pytestmark = pytest.mark.first_server
+
 NAMES = [
     '\x1b[31mred\x1b[0m', 'line\nfeed\r\t\0', '\u202eright to left', '[bold]markup[/bold]', '😀', '../../%2e', "'; --",
     str(2**63), 'x' * 100_000, '{q}', '*', ' ', 'group:a',

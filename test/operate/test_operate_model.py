@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from typing import Any
 
+import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -26,6 +27,8 @@ from support.operating import (
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTimeoutError
 from torrelque.operate import Operator
+
+pytestmark = pytest.mark.first_server
 
 GROUPS = st.sampled_from([None, None, 'a', 'b', 'Ä {}*'])
 DELAYS = st.sampled_from([None, None, 0.001, 500])

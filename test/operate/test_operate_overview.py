@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from support.explaining import worker
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
 from torrelque.operate import Operator, Overview, WorkerView, crew
 from torrelque.operate.overview import add
@@ -57,6 +58,32 @@ async def test_the_oldest_head_is_found(queue: Torrelque, client: redis.asyncio.
     ids = [await queue.enqueue(number, group=f'g{number}') for number in range(10)]
     await age(client, queue, ids[2], 1000)
     assert (await Operator(queue).overview()).oldest == 1
+
+
+@pytest.mark.parametrize('by', ['pause', 'limit', 'rate'])
+async def test_the_oldest_is_found_in_groups_where_nothing_else_waits(
+    queue: Torrelque, client: redis.asyncio.Redis, by: str
+) -> None:
+    # These have nothing that waits.
+    await queue.enqueue_many(range(4), group=lambda number: f'g{number}')
+    await queue.dequeue_many(4)
+    await queue.enqueue(1, group='late')
+    await queue.dequeue(0)
+    if by == 'pause':
+        await queue.pause('late')
+    await queue.set_limit('late', concurrency=1 if by == 'limit' else None, rate=(1, 600) if by == 'rate' else None)
+    ids = await queue.enqueue_many(range(3), group='late')
+    await age(client, queue, ids[0], 1000)
+    told = await Operator(queue).overview()
+    assert (told.pending, told.oldest, 'oldest' in told.exact) == (3, 1, False)
+    await queue.cancel(ids[1])
+    await queue.cancel(ids[2])
+    told = await Operator(queue).overview()
+    assert (told.pending, told.oldest, 'oldest' in told.exact) == (1, 1, True)
+    if by != 'limit':
+        # What is paused, or waits for a token, is looked at before others.
+        await client.hset(queue.keys['groups'], mapping={f'h{number}': 1 for number in range(2000)})
+        assert (await Operator(queue).overview()).oldest == 1
 
 
 async def test_what_is_no_longer_pending_is_not_the_oldest(queue: Torrelque, client: redis.asyncio.Redis) -> None:
@@ -134,14 +161,14 @@ def test_what_is_added_is_a_sum_the_least_or_the_most() -> None:
     texts = {'queue': 'a', 'exact': (), 'broken': (), 'error': None, 'paused': False}
     one = Overview(**{**numbers, **texts})  # type: ignore[arg-type]
     two = replace(one, queue='b', oldest=0.5, newest_dead=9.0, oldest_dead=None, probe=None, server_time=7.0)
-    both = add([one, two])
+    both = add([one, two], [])
     summed = {name for name in numbers if name not in texts and getattr(both, name) == 2}
     assert summed == {
         'tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups',
-        'overdue', 'overdue_leases', 'workers', 'lost', 'stuck', 'slots', 'busy',
+        'overdue', 'overdue_leases',
     }  # fmt: skip
     assert (both.oldest, both.newest_dead, both.oldest_dead, both.probe, both.server_time) == (0.5, 9, 1, 1, 7)
-    assert add([one]) is one
+    assert add([one], []) is one
 
 
 async def test_workers_are_counted_where_any_has_a_heart(
@@ -149,7 +176,7 @@ async def test_workers_are_counted_where_any_has_a_heart(
 ) -> None:
     class Worker:
         def __init__(self, state: str, concurrency: int, busy: int) -> None:
-            self.state, self.concurrency, self.busy = state, concurrency, busy
+            self.name, self.state, self.concurrency, self.busy = state, state, concurrency, busy
 
     asked = []
 
@@ -171,6 +198,24 @@ async def test_workers_are_counted_where_any_has_a_heart(
     monkeypatch.setattr(crew, 'read_workers', refuse)
     told = await operator.overview()
     assert (told.workers, told.broken) == (0, ('workers',))
+
+
+async def test_a_worker_of_several_queues_is_counted_once(
+    queue: Torrelque, client: redis.asyncio.Redis, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {queue_name: {'a': 'running', 'b': 'lost', 'c': 'lost'}}
+    states[f'{queue_name}-2'] = {'a': 'stuck', 'b': 'stopping'}
+
+    async def read(one: Torrelque, running: bool = True) -> list[WorkerView]:
+        assert not running
+        return [worker(name, state=state, busy=1) for name, state in states[one.name].items()]
+
+    monkeypatch.setattr(crew, 'read_workers', read)
+    async with Torrelque(client, queue=f'{queue_name}-2') as other:
+        for one in (queue, other):
+            await client.zadd(one.keys['workers'], {'any': 1})
+        told = await Operator([queue, other]).overview()
+    assert (told.workers, told.lost, told.stuck, told.slots, told.busy) == (2, 1, 1, 4, 2)
 
 
 async def test_the_probe_of_a_paused_queue_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:

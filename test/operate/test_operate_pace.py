@@ -10,6 +10,8 @@ from hypothesis import given, strategies as st
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate.pace import LAG, MOST, Pace
 
+pytestmark = pytest.mark.first_server
+
 
 class Clock:
     def __init__(self) -> None:
@@ -68,7 +70,7 @@ def test_after_a_standstill_no_more_is_made_up_for_than_half_a_second(rate: floa
 
 def test_a_step_is_rested_from_three_times_as_long_as_it_took() -> None:
     clock = Clock()
-    pace = Pace(None, True, clock)
+    pace = Pace(None, True, clock, lambda: 0.0)
     for took in (0.002, 0.5):
         pace.begin()
         clock.now += took
@@ -76,9 +78,19 @@ def test_a_step_is_rested_from_three_times_as_long_as_it_took() -> None:
     assert pace.due() == 0.0
 
 
+def test_what_the_client_itself_has_worked_is_rest_for_the_server() -> None:
+    clock, own = Clock(), Clock()
+    pace = Pace(None, True, clock, own)
+    for took, worked, rest in ((0.4, 0.3, 0.0), (0.4, 0.1, 0.8), (0.4, 0.0, 1.2), (0.1, 0.2, 0.0)):
+        pace.begin()
+        clock.now += took
+        own.now += worked
+        assert pace.rest() == pytest.approx(rest)
+
+
 def test_what_a_rate_made_it_wait_is_rest_too() -> None:
     clock = Clock()
-    pace = Pace(10, True, clock)
+    pace = Pace(10, True, clock, lambda: 0.0)
     pace.begin()
     clock.now += 0.01
     for _ in range(3):

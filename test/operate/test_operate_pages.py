@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import redis.asyncio
 import torrelque
 from support.operating import walked
 from torrelque import Torrelque
-from torrelque.operate import Operator, Page, RunningView, WorkerView, crew, pages
+from torrelque.operate import Operator, Page, RunningView, Selection, WorkerView, crew, pages
 from torrelque.operate.asking import ask
 from torrelque.operate.pages import read_tasks, walk
 from torrelque.operate.places import REMEMBERED, Memory, digest
@@ -184,13 +185,73 @@ async def test_a_payload_is_told_up_to_a_length_and_its_function_further(queue: 
     tasks = {task.id: task for task in (await Operator(queue).page('pending')).tasks}
     assert tasks[short].payload == {'task': 'mail', 'args': ['x']}
     assert (tasks[long].payload, tasks[long].raw, tasks[long].function) == (None, None, 'mail')
-    assert (tasks[larger].raw, tasks[larger].function) == (None, None)
+    assert (tasks[larger].raw, tasks[larger].function) == (None, 'mail')
     assert [tasks[task_id].size for task_id in (short, long, larger)] == [28, 5027, 70027]
     [told] = await read_tasks(queue, [larger], 100_000)
     assert (told.function, told.size) == ('mail', 70027)
     for options, function in (({}, None), ({'function': True}, 'mail')):
         [task] = [task for task in await walked(queue, 'pending', **options) if task.id == short]
         assert (task.function, task.payload, task.raw) == (function, None, None)
+        assert task.function_known is (function is not None)
+
+
+LARGE: dict[str, tuple[bytes, str | None, bool]] = {
+    'a call': (b'{"task":"mail","args":["%s"]}', 'mail', True),
+    'a call with spaces': (b' { "task" : "ma\\u0069l", "args": ["%s"]}', 'mail', True),
+    'a call that names its function late': (b'{"args":["%s"],"task":"mail"}', None, False),
+    'another object': (b'{"addr":"%s"}', None, False),
+    'a function without a text for a name': (b'{"task":5,"args":["%s"]}', None, False),
+    'a text': (b'"%s"', None, True),
+    'a list': (b' ["%s"]', None, True),
+}
+
+
+@pytest.mark.parametrize('case', LARGE)
+async def test_the_beginning_of_a_large_payload_tells_its_function_or_that_it_is_not_known(
+    client: redis.asyncio.Redis, queue: Torrelque, case: str
+) -> None:
+    payload, function, known = LARGE[case]
+    task_id = await queue.enqueue(1)
+    await client.hset(queue.keys['tasks'], task_id, payload % (b'x' * 70_000))
+    operator = Operator(queue)
+    [task] = await read_tasks(queue, [task_id], 0)
+    assert (task.function, task.function_known, task.raw) == (function, known, None)
+    for pattern in ('', 'mail', '*'):
+        selected = [one.id async for one in operator.tasks(Selection(function=pattern))]
+        assert (selected == [task_id]) is (known and bool(function) is bool(pattern))
+    # Whoever reads all of it knows.
+    [whole] = await read_tasks(queue, [task_id], 100_000)
+    assert whole.function_known and whole.function == ('mail' if 'late' in case else function)
+
+
+async def test_a_payload_that_is_gone_or_of_another_serialiser_is_no_call_and_no_other_task(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    rubbish, large, gone = await queue.enqueue_many(['x'] * 3)
+    await client.hset(queue.keys['tasks'], rubbish, b'\x80\x04.')
+    await client.hset(queue.keys['tasks'], large, b'\x80\x04' * 40_000)
+    await client.hdel(queue.keys['tasks'], gone)
+    tasks = await read_tasks(queue, [rubbish, large, gone], 0)
+    assert [task.function_known for task in tasks] == [False, False, False]
+    pickling = Torrelque(client, queue=queue.name, serialiser=pickle)
+    tasks = await read_tasks(pickling, [rubbish, large, gone], 0)
+    assert [task.function_known for task in tasks] == [False, False, False]
+    assert [one.id async for one in Operator(pickling).tasks(Selection(function=''))] == []
+    await pickling.aclose()
+
+
+async def test_payloads_beyond_sixteen_megabytes_are_not_read_for_a_name(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    fits, beyond = await queue.enqueue_many([1, 2])
+    head = b'{"task":"mail","args":["'
+    for task_id, size in ((fits, 2**24), (beyond, 2**24 + 1)):
+        await client.hset(queue.keys['tasks'], task_id, head + b'x' * (size - len(head) - 3) + b'"]}')
+    tasks = await read_tasks(queue, [fits, beyond], 0)
+    assert [(task.function, task.function_known, task.size) for task in tasks] == [
+        ('mail', True, 2**24),
+        (None, False, 2**24 + 1),
+    ]
 
 
 async def test_a_page_of_large_payloads_comes_in_several_replies(
@@ -274,7 +335,11 @@ def hearts(monkeypatch: pytest.MonkeyPatch) -> list[WorkerView]:
     async def read(queue: Torrelque, running: bool = True) -> list[WorkerView]:
         return workers
 
+    async def find(queue: Torrelque, texts: object, most: int = 0) -> crew.Found:
+        return workers, frozenset()
+
     monkeypatch.setattr(crew, 'read_workers', read)
+    monkeypatch.setattr(crew, 'find_workers', find)
     return workers
 
 

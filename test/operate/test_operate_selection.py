@@ -20,13 +20,15 @@ from torrelque.operate import Attempt, Selection, TaskView
 from torrelque.operate.faults import find_fault
 from torrelque.operate.selection import STATUSES, check_selection
 
+pytestmark = pytest.mark.first_server
+
 NOW = 1_800_000_000.0
 NONE: dict[str, Any] = {field.name: None for field in dataclasses.fields(TaskView)}
 
 
 def view(**fields: Any) -> TaskView:
     plain = {'queue': 'q', 'id': 'one', 'server_time': NOW, 'priority': 0, 'attempt': 0, 'forgiven': 0,
-             'requeue_count': 0, 'history': ()}  # fmt: skip
+             'requeue_count': 0, 'history': (), 'token': '', 'function_known': True}  # fmt: skip
     return TaskView(**{**NONE, **plain, **fields})
 
 
@@ -48,6 +50,8 @@ def expected(selection: Selection, task: TaskView) -> bool:
         lost = named == 'DEAD' and task.status is None and task.place == 'dead'
         if not lost and (task.status is None or task.status.name != named):
             return False
+    if selection.function is not None and not task.function_known:
+        return False
     for pattern, name in ((selection.function, task.function), (selection.group, task.group)):
         if pattern is not None and not (not name if pattern == '' else name is not None and like(pattern, name)):
             return False
@@ -68,11 +72,14 @@ def expected(selection: Selection, task: TaskView) -> bool:
     for bound, sign in ((selection.older, 1), (selection.newer, -1)):
         if bound is None:
             continue
+        # No attempt of these has failed.
+        if task.status is Status.DELAYED and task.attempt and (sign == 1 or task.last_dequeue_time is None):
+            return False
         since = {
             Status.PENDING: task.ready_since,
             Status.WORKING: task.last_dequeue_time,
             Status.DEAD: task.died,
-            Status.DELAYED: task.enqueue_time if task.last_dequeue_time is None else task.last_dequeue_time,
+            Status.DELAYED: task.last_dequeue_time if task.attempt else task.enqueue_time,
             None: task.died,
         }.get(task.status, task.release_time)
         age = bound.total_seconds() if isinstance(bound, timedelta) else bound
@@ -119,6 +126,7 @@ views = st.builds(
     enqueue_time=instants,
     release_time=instants,
     attempt=st.integers(0, 4),
+    function_known=st.booleans(),
 )
 
 
@@ -172,8 +180,25 @@ def test_a_delayed_task_is_in_its_place_since_its_last_attempt_ended() -> None:
     attempt = Attempt(2, NOW - 100, NOW - 50, 'no')
     task = view(status=Status.DELAYED, last_dequeue_time=NOW - 100, attempt=2, history=(attempt,))
     assert Selection(newer=60).matches(task) and not Selection(older=60).matches(task)
-    later = dataclasses.replace(task, attempt=3)
-    assert Selection(older=60).matches(later)
+    first = view(status=Status.DELAYED, enqueue_time=NOW - 100)
+    assert Selection(older=60).matches(first) and not Selection(newer=60).matches(first)
+
+
+def test_when_a_delayed_task_was_given_back_without_an_error_is_not_known() -> None:
+    attempt = Attempt(2, NOW - 200, NOW - 150, 'no')
+    task = view(status=Status.DELAYED, enqueue_time=NOW - 300, last_dequeue_time=NOW - 100, attempt=3,
+                history=(attempt,))  # fmt: skip
+    for age in (0, 60, 120):
+        assert not Selection(older=age).matches(task)
+    # It was given back later than it was handed out.
+    assert Selection(newer=120).matches(task) and not Selection(newer=60).matches(task)
+    assert not Selection(newer=120).matches(dataclasses.replace(task, last_dequeue_time=None))
+
+
+def test_a_function_that_is_not_known_is_none_and_no_other_one() -> None:
+    task = view(function_known=False)
+    assert not any(Selection(function=pattern).matches(task) for pattern in ('', 'send', '*'))
+    assert Selection().matches(task)
 
 
 def test_a_dead_task_that_has_lost_its_state_is_dead() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from torrelque import Torrelque
 from torrelque.operate import Operator
 from torrelque.worker import Delivery, Worker
+
+pytestmark = pytest.mark.first_server
 
 
 async def test_a_worker_with_a_heartbeat_is_counted_and_named_by_its_tasks(queue: Torrelque) -> None:

@@ -15,6 +15,8 @@ from torrelque import Torrelque
 from torrelque.operate import Operator
 from torrelque.operate.pages import walk
 
+pytestmark = pytest.mark.first_server
+
 Act = Callable[[], Coroutine[Any, Any, object]]
 
 

@@ -73,9 +73,13 @@ async def test_task_that_a_worker_works_on(queue: Torrelque, hire: Hire) -> None
 
 async def test_task_whose_worker_was_lost(queue: Torrelque, hire: Hire) -> None:
     task_id, _ = await working(queue)
-    hire(worker('web-1', state='lost', busy=1, running=running(task_id, queue)), worker('web-2'))
+    lost = worker('web-1', state='lost', busy=1, running=running(task_id, queue), seen=time.time() + 60)
+    hire(lost, worker('web-2'))
     [reason] = await why(queue, task_id)
-    text = 'nobody works on it: worker web-1, which had it in hand, is lost; it comes back with its lease'
+    text = (
+        'nobody works on it, it seems: worker web-1, which had it in hand, is lost, and its lease was not renewed '
+        'since; it comes back with its lease'
+    )
     assert (reason.code, reason.text, reason.workers) == ('orphaned', text, ('web-1',))
     assert reason.command == by(queue, f'requeue {task_id}')
 
@@ -92,7 +96,7 @@ async def test_task_that_no_worker_names_and_whose_lease_was_not_renewed_for_hal
     text = 'perhaps nobody works on it: no worker that lives tells of it, and its lease was not renewed for half its '
     assert (reason.code, reason.text) == ('orphaned', text + f'length; it comes back when that ends {UNSEEN}')
     # Whoever has more in hand than it names may have this one.
-    hire(worker('web-1', busy=2, running=running('other', queue)))
+    hire(worker('web-1', busy=101, running=running('other', queue)))
     assert (await first(queue, task_id)).code == 'working'
 
 

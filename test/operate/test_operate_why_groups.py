@@ -10,8 +10,10 @@ import redis.asyncio
 from support.explaining import NO_WORKER, Hire, brief, by, first, running, why, worker
 from support.taking import take_all
 from torrelque import Torrelque
-from torrelque.operate import Act, Reason
+from torrelque.operate import Act, Operator, Reason
 from torrelque.testing import Clock
+
+pytestmark = pytest.mark.first_server
 
 # Pauses
 
@@ -65,12 +67,40 @@ async def test_whoever_has_paused_is_told_where_that_is_on_record(
 
     monkeypatch.setattr('torrelque.operate.acts.read_acts', read)
     of_queue, of_group, *_ = await why(queue, task_id)
-    assert (of_queue.text, of_queue.since) == ('the queue is paused, by ann@h', 7.0)
-    text = 'the group is paused, by bo@h; it lets one task through every 30 s, the next when its time comes'
+    assert (of_queue.text, of_queue.since) == ('the queue is paused, by ann@h as the record has it', 7.0)
+    text = 'the group is paused, by bo@h as the record has it; it lets one task through every 30 s, '
+    text += 'the next when its time comes'
     assert (of_group.text, of_group.since) == (text, 8.0)
     # A pause that was set behind the record's back is nobody's.
     record.insert(0, Act(queue.name, 10.0, 'dan@h', 'resume', 'the queue', 0))
     assert (await first(queue, task_id)).text == 'the queue is paused'
+
+
+async def test_pause_of_code_is_not_that_of_whoever_has_paused_before(queue: Torrelque) -> None:
+    operator = Operator(queue, who='ann@h')
+    task_id = await queue.enqueue(1, group='acme')
+    await operator.pause()
+    await queue.resume()
+    # As a circuit breaker does.
+    await queue.pause(probe=30)
+    reason = await first(queue, task_id)
+    assert (reason.text.partition(';')[0], reason.since) == ('the queue is paused', None)
+    # To pause again leaves it as it is.
+    await queue.resume()
+    await operator.pause(probe=30.0004)
+    await Operator(queue, who='bo@h').pause(probe=50)
+    await queue.pause(probe=30.0004)
+    assert 'ann@h' in (await first(queue, task_id)).text
+
+
+async def test_record_of_a_group_is_not_that_of_one_whose_name_is_longer(queue: Torrelque) -> None:
+    task_id = await queue.enqueue(1, group='acme')
+    await queue.pause('acme')
+    for name in ('acme, probe x', 'acme, probe ', 'acme, probe 5s', 'acme\n, probe 5s'):
+        await Operator(queue, who='ann@h').pause(name)
+    assert (await first(queue, task_id)).text == 'the group is paused'
+    await Operator(queue, who='bo@h').pause('acme')
+    assert (await first(queue, task_id)).text == 'the group is paused, by bo@h as the record has it'
 
 
 # Limits and rates

@@ -13,9 +13,11 @@ import torrelque
 from support.explaining import NO_WORKER, UNSEEN, Hire, brief, by, first, running, why, worker, working
 from support.obeying import claim
 from torrelque import Torrelque
-from torrelque.operate import Reason
+from torrelque.operate import Operator, Reason
 from torrelque.testing import Clock
 from torrelque.worker import Delivery, Worker
+
+pytestmark = pytest.mark.first_server
 
 # Those that go first
 
@@ -251,6 +253,36 @@ async def test_queue_of_which_no_group_may_go_on(queue: Torrelque) -> None:
     assert paused.text.startswith(f'{begin} 7 groups are paused: p')
     assert paused.text.endswith(', and others')
     assert full.command == by(queue, 'why --group full')
+
+
+async def test_only_group_that_has_pending_tasks_is_found_among_many(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    for number in range(600):
+        await queue.enqueue(1, group=f'g{number}')
+    for _ in range(12):
+        await queue.dequeue_many(50, timeout=10)
+    await queue.set_limit('g7', concurrency=1)
+    await queue.enqueue(1, group='g7')
+    begin = 'only groups have tasks that are pending, and'
+    assert brief(await why(queue)) == [('at-limit', f'{begin} a group is at its limit: g7')]
+    await queue.pause('late')
+    await queue.enqueue(1, group='late')
+    # A group that is paused is found whatever the others are.
+    await client.hset(queue.keys['groups'], mapping={f'h{number}': 1 for number in range(2000)})
+    [paused, *_] = await why(queue)
+    assert (paused.code, paused.text) == ('group-paused', f'{begin} a group is paused: late')
+    await queue.resume('late')
+    await queue.dequeue(0)
+    await queue.cancel(next(one.id for one in await Operator(queue).page('group:g7')))
+    await queue.set_limit('z', concurrency=1)
+    await client.hset(queue.keys['tasks'], 'lost', '1')
+    [told] = await why(queue)
+    text = '1 task is pending by the counts, and none of the 1,'
+    assert (told.code, told.text[: len(text)], told.command) == ('at-limit', text, by(queue, 'groups'))
+    await client.hdel(queue.keys['groups'], *(f'h{number}' for number in range(2000)))
+    text = '1 task is pending by the counts, and none is in a place that claims take from'
+    assert brief(await why(queue)) == [('broken', text)]
 
 
 async def test_queue_that_can_hand_something_out_has_no_reason_but_workers(queue: Torrelque, hire: Hire) -> None:

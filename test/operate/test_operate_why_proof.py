@@ -26,8 +26,10 @@ from torrelque import Torrelque
 from torrelque.operate import Operator, Reason
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.first_server
+
 FULL = int(os.environ.get('TORRELQUE_HISTORIES', '0'))
-HISTORIES = [FULL] if FULL else [40, pytest.param(1000, marks=pytest.mark.long)]
+HISTORIES = [FULL] if FULL else [12, pytest.param(1000, marks=pytest.mark.long)]
 FIRST = int(os.environ.get('TORRELQUE_SEED', '0'))
 GROUPS = ['a', '-b', "c d'$(x)"]
 WORKERS = ('no-worker', 'not-known', 'all-busy', 'stuck')

@@ -150,7 +150,8 @@ def overview(queue: str = 'mail', **given: Any) -> Overview:
 def task(task_id: str, **given: Any) -> TaskView:
     plain: dict[str, Any] = {field.name: None for field in dataclasses.fields(TaskView)}
     plain |= {'queue': 'mail', 'server_time': NOW, 'status': TorrelqueTaskStatus.PENDING, 'place': 'pending',
-              'priority': 0, 'attempt': 0, 'forgiven': 0, 'requeue_count': 0, 'history': ()}  # fmt: skip
+              'priority': 0, 'attempt': 0, 'forgiven': 0, 'requeue_count': 0, 'history': (),
+              'token': '', 'function_known': True}  # fmt: skip
     return TaskView(**{**plain, 'id': task_id, **given})
 
 

@@ -12,6 +12,7 @@ import redis.asyncio
 from torrelque import Torrelque, TorrelqueLimit
 from torrelque.cli.amounts import KEEP
 from torrelque.cli.parser import make_parser
+from torrelque.operate import Operator, Selection
 from torrelque.protocol.transition import Transition
 
 
@@ -34,6 +35,8 @@ async def obey(queue: Torrelque, line: str) -> None:
     verb = found.command.name
     if verb == 'redrive':
         assert await queue.redrive(*found.ids) == 1
+    elif verb == 'requeue' and found.status is not None:
+        assert (await Operator(queue).requeue(Selection(status=found.status, group=found.group))).done
     elif verb == 'requeue':
         [task_id] = found.ids
         assert await queue.requeue(task_id)

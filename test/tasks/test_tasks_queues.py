@@ -270,6 +270,7 @@ def use_in_loops(url: str) -> None:
         ('redis+cluster://host:0x/', 'a host or port that cannot be meant'),
         ('redis+cluster://host/1', 'has no databases'),
         ('redis://host?socket_timeout=secret', 'cannot be meant'),
+        *((f'redis://host/{end}', 'the database is a number') for end in ('prod', '1x', '2/3', '-1', '?db=x')),
     ],
 )
 def test_an_address_that_cannot_be_meant_is_refused_without_its_password(url: str, text: str) -> None:

@@ -47,6 +47,25 @@ async def test_a_beat_counts_once_however_often_it_comes(queue: Torrelque) -> No
     assert await done(queue) == 3
 
 
+async def test_a_worker_that_goes_takes_nothing_from_the_next_one_of_its_name(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    heart = f'{queue.keys["worker"]}:a'
+    await beat(queue, number=1, start='old', functions={'f': counts(10)})
+    await beat(queue, number=1, start='new', functions={'f': counts(5)})
+    # The old one's beat is sent again, with the next one and with its goodbye: each counts once, and the new one stays.
+    assert (await beat(queue, number=1, start='old', functions={'f': counts(10)}))[0] == b'again'
+    assert (await beat(queue, number=2, start='old', functions={'f': counts(3)}))[0] == b'ok'
+    assert (await beat(queue, number=3, start='old', state='', functions={'f': counts(2)}))[0] == b'ok'
+    assert (await beat(queue, number=3, start='old', state='', functions={'f': counts(2)}))[0] == b'again'
+    assert (await client.hget(heart, 'number'), await client.zscore(queue.keys['workers'], 'a') is None) == (
+        b'new.1', False
+    )  # fmt: skip
+    assert await done(queue) == 20
+    assert (await beat(queue, number=2, start='new', state=''))[0] == b'ok'
+    assert not await client.exists(heart, queue.keys['workers'])
+
+
 async def test_a_goodbye_counts_once_and_a_beat_behind_it_raises_nobody(
     queue: Torrelque, client: redis.asyncio.Redis
 ) -> None:

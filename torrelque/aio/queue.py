@@ -169,14 +169,17 @@ class Torrelque(Queue):
         made = self._calls.enqueue_many(lease, delay, max_attempts, group, priority)
         return await bulk.enqueue_all(self._started(), tasks, made)
 
-    async def cancel(self, task_id: str) -> bool:
+    async def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
         """Take a task back: True if it was there and not final.
 
         A pending, delayed or dead task will not be handed out again.  The holder of a working one is told by `touch`,
         which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
         id of the caller's own may be enqueued again at once.
+
+        :param only: take it back only where its status is one of these, which the server decides in the same step;
+            where it is another one nothing changes, and False is returned.  None is any.
         """
-        call = self._calls.cancel(task_id)
+        call = self._calls.cancel(task_id, only)
         return replies.settled(await self._started().send(*call), task_id, self.name)
 
     def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:

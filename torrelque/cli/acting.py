@@ -68,6 +68,7 @@ def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
     parser.add_argument('--probe', metavar='TIME', type=seconds,
         help='let one task through every so often, to see how it goes')  # fmt: skip
+    parser.add_argument('--yes', action='store_true', help='do not ask: a queue that nothing is known of is meant')
     add_common(parser)
 
 
@@ -83,6 +84,8 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
         'groups')  # fmt: skip
     parser.add_argument('--rate', metavar='N/TIME', type=rate, default=KEEP,
         help='starts in a time, such as 50/s, 100/m, 5/10s; none and default likewise')  # fmt: skip
+    parser.add_argument('--yes', action='store_true',
+        help='do not ask: the default of all groups is meant, or a queue that nothing is known of')  # fmt: skip
     add_common(parser)
 
 
@@ -110,7 +113,8 @@ ACTING = (
     Command('resume', 'hand tasks out again', 'End a pause. The exit code is 1 where there was none.',
             _add_resume, of_module('.switching', 'resume'), True),
     Command('limit', 'show or set the limits of groups', 'Set how many tasks of a group are worked on at a time, and '
-            'how many begin in a time; what nothing is said of stays as it is. Without values, show the limits.',
+            'how many begin in a time; what nothing is said of stays as it is. Without values, show the limits. '
+            'Before the default of all groups is set, you are asked.',
             _add_limit, of_module('.switching', 'limit')),
     Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, and take up tasks whose leases have '
             'ended. Consumers do this all the time; it is for a queue that has none.',

@@ -15,16 +15,59 @@ from .session import Session, answer, is_read_only
 
 T = TypeVar('T')
 
+HANGUP = [signal.SIGHUP] if hasattr(signal, 'SIGHUP') else []
+
 READ_ONLY = 'only reading is allowed here, by --read-only or TORRELQUE_READ_ONLY; nothing was changed'
 
 
-def answer_act(found: argparse.Namespace, call: Callable[[Session], Awaitable[int]]) -> int:
+def answer_act(
+    found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, new: bool | None = False
+) -> int:
     """Carry a command out that changes something, as `torrelque.cli.session.answer` does.
 
-    :raises Failure: only reading is allowed; nobody has talked to a server.
+    :param new: whether it is fine with a queue that nothing is known of, as an enqueue is; None is to be asked.
+    :raises Failure: only reading is allowed, and nobody has talked to a server; or no queue of this name is known.
     """
     refuse_to_act(found)
-    return answer(found, call)
+    return answer(found, call) if new else answer_known(found, call, new=new)
+
+
+def answer_known(
+    found: argparse.Namespace, call: Callable[[Session], Awaitable[int]], *, new: bool | None = False
+) -> int:
+    """Carry a command out on queues that there are, as `answer_act` does: a slip of the pen is no queue without tasks.
+    """
+
+    async def checked(session: Session) -> int:
+        unknown = await _find_unknown(session)
+        if unknown is None:
+            return await call(session)
+        if new is not None or not may_ask(found):
+            more = '' if new is not None else '  --yes does it all the same'
+            raise Failure(f'{unknown}{more}', Exit.ILL)
+        return await call(session) if await agree(session.out, f'{unknown}  Is it meant all the same?') else Exit.ILL
+
+    return answer(found, checked)
+
+
+async def agree(out: Out, question: str) -> bool:
+    """Ask as `ask` does, and say what no comes to."""
+    if await ask(out, question):
+        return True
+    out.tell('nothing was changed')
+    return False
+
+
+async def _find_unknown(session: Session) -> str | None:
+    """What is to be said of a queue that has no key and is on no list, if there is one."""
+    from .naming import unknown
+
+    if session.found.app is not None:
+        return None  # an app has no other queues than its own
+    for queue in session.queues:
+        if (complaint := await unknown(queue)) is not None:
+            return complaint if complaint.endswith('?') else f'{complaint}.'
+    return None
 
 
 def refuse_to_act(found: argparse.Namespace) -> None:
@@ -65,8 +108,8 @@ async def ask(out: Out, question: str) -> bool:
 
 
 async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of some work; None where a signal, Ctrl-C or SIGTERM, ended it before.  A second signal ends the
-    process."""
+    """The result of some work; None where a signal, Ctrl-C, SIGTERM or the end of the terminal, ended it before.  A
+    second signal ends the process."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     told: list[int] = []
@@ -78,7 +121,7 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
         task.cancel()
 
     taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *HANGUP):
         with suppress(ValueError, RuntimeError, NotImplementedError):  # only the main thread is told of signals
             loop.add_signal_handler(number, end, number)
             taken.append(number)

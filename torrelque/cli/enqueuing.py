@@ -18,6 +18,7 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTimeoutError,
 )
+from torrelque.operate import Operator
 
 from . import target
 from .consent import answer_act
@@ -42,7 +43,7 @@ def enqueue(found: argparse.Namespace) -> int:
         except (TorrelqueDuplicateError, TorrelqueFullError) as exc:
             raise Failure(str(exc), Exit.ILL) from exc
 
-    return answer_act(found, call)
+    return answer_act(found, call, new=True)
 
 
 def _check(found: argparse.Namespace) -> None:
@@ -55,6 +56,8 @@ def _check(found: argparse.Namespace) -> None:
         raise Failure("there is nothing to enqueue: give a PAYLOAD as JSON, such as '{\"n\": 1}', or - or --task NAME")
     if found.lines and found.payload not in (None, '-'):
         raise Failure('--lines reads standard input, so PAYLOAD is - or nothing')
+    if found.task is not None and len({*found.queue}) > 1:
+        raise Failure('a call goes to one queue: name it once with -q, or have it go to that of its function')
     if found.lines and (found.id is not None or found.wait is not None):
         raise Failure('--lines is for many tasks, which have ids of their own and are not waited for')
 
@@ -109,7 +112,7 @@ async def _enqueue(session: Session, tasks: Sequence[Any]) -> int:
     if found.wait is None or not session.out.as_json:
         _tell_id(session, task_id, queue.name)
     what = f'task {task_id}' if found.task is None else f'task {task_id}, a call of {found.task}'
-    await session.operator.record('enqueue', what, 1, queue=queue.name)
+    await Operator(queue).record('enqueue', what, 1)
     return Exit.WELL if found.wait is None else await _wait(session, queue, task_id)
 
 
@@ -152,8 +155,10 @@ async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, 
     if found.queue and found.queue[-1] != function.queue_name:
         options['queue'] = found.queue[-1]
     caller = function.options(**options)
+    # Its queue may be another one than those that this command is about.
+    queue: Torrelque = next(one for one in app.queues if one.name == caller.queue_name)
     handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))
-    return handle.id, session.operator.queue(caller.queue_name)
+    return handle.id, queue
 
 
 # What is told

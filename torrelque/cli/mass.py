@@ -8,15 +8,15 @@ import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torrelque.operate import Outcome, Selection, TaskView
+from torrelque.operate import Outcome, Plan, Selection, TaskView
 
-from .consent import answer_act, ask, interruptible, may_ask
+from .consent import agree, answer_act, answer_known, interruptible, may_ask
 from .failure import Exit, Failure
 from .filters import selection_of
 from .out import Column, ago, number
-from .progress import following
+from .progress import Course, following
 from .session import Session
 
 EXAMPLES = 5
@@ -45,10 +45,14 @@ CANCEL = Verb('cancel', 'cancelled', ('pending', 'delayed'))
 REQUEUE = Verb('requeue', 'requeued', ('working',))
 BURY = Verb('bury', 'buried', ('working',))
 
+PLACES = {'ready': 'pending', 'orphaned': 'working'}
+"""Where tasks are looked for that have a status which is no place."""
+
 REASONS = {
     'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
     'cancelled': 'cancelled', 'unknown': 'the queue does not know it', 'broken': 'its state is spoilt',
-    'no_text': 'its id is no text',
+    'no_text': 'its id is no text', 'lease_lost': 'given back, or with somebody else now',
+    'changed': 'not what was selected any more',
 }  # fmt: skip
 """Why a task was not changed, in words."""
 
@@ -92,7 +96,8 @@ def carry_out(verb: Verb, found: argparse.Namespace) -> int:
         raise Failure(
             f'more than one task may match, and nobody can be asked: --yes has them {verb.done}, --dry-run counts them'
         )
-    return answer_act(found, functools.partial(_act, verb=verb, selection=selection, one=one))
+    call = functools.partial(_act, verb=verb, selection=selection, one=one)
+    return answer_known(found, call) if found.dry_run else answer_act(found, call)
 
 
 def _read_ids(given: Sequence[str]) -> list[str] | None:
@@ -111,38 +116,53 @@ async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool)
     found, out = session.found, session.out
     if found.dry_run:
         return await _dry_run(session, verb, selection)
+    plan = None
     total = 1 if one else None
-    if not one and (not found.yes or out.error.is_terminal):
-        counts, whole = await _run(session, verb, selection, dry_run=True)
+    if not one and not found.yes:
+        # What is agreed to is what was counted, and not what has come meanwhile.
+        plan = Plan()
+        counts, whole = await _run(session, verb, selection, dry_run=True, plan=plan)
         if not whole:
             out.tell('nothing was changed')
             return Exit.INTERRUPTED
         total = counts.matched
         if not total:
             return _tell(session, verb, selection, replace(counts, dry_run=False))
-        if total > 1 and not found.yes and not await _agreed(session, verb, selection, counts):
+        if total > 1 and not await _agreed(session, verb, selection, counts):
             return Exit.ILL
-    outcome, whole = await _run(session, verb, selection, total=total)
-    code = _tell(session, verb, selection, outcome)
-    if not whole:
-        out.tell('it was ended; the same command does the rest')
-        return Exit.INTERRUPTED
-    return code
+    outcome, whole = await _run(session, verb, selection, total=total, plan=plan)
+    if whole:
+        return _tell(session, verb, selection, outcome)
+    if out.as_json:
+        out.json(outcome)
+    else:
+        out.line(f'{number(outcome.done)} {verb.done}')
+    out.tell('it was ended; the same command does the rest')
+    return Exit.INTERRUPTED
 
 
 async def _run(
-    session: Session, verb: Verb, selection: Selection, *, dry_run: bool = False, total: int | None = None
-) -> tuple[Outcome, bool]:
-    """What the act came to, and whether no signal has ended it before."""
+    session: Session, verb: Verb, selection: Selection, *, dry_run: bool = False, total: int | None = None,
+    plan: Plan | None = None,
+) -> tuple[Outcome, bool]:  # fmt: skip
+    """What the act came to, and whether no signal has ended it before.
+
+    :param total: how many tasks it is about; None is not known, and then it is told how many were looked at.
+    :param plan: what a dry run finds, or has found.
+    """
     found = session.found
     # Where nothing was told before it was ended, nothing was done.
     queues = ', '.join(queue.name for queue in session.queues)
     last = Outcome(verb.name, queues, 0, 0, 0, (), dry_run, False, 0.0)
-    options = {'error': found.reason} if verb is BURY else {}
+    options: dict[str, Any] = {'error': found.reason} if verb is BURY else {}
     if found.rate is not None and not dry_run:
         options['rate'] = found.rate
-    doing, reached = ('looked at', _seen) if dry_run else (verb.done, _done)
-    with following(session.out, doing, total, reached) as tell:
+    if plan is not None:
+        options['plan'] = plan
+    course = Course(verb.done, total)
+    if dry_run or total is None:
+        course = Course(None if dry_run else verb.done, await _most(session, verb, selection), looking=True)
+    with following(session.out, course) as tell:
 
         def keep(outcome: Outcome) -> None:
             nonlocal last
@@ -155,18 +175,28 @@ async def _run(
                 call(selection, limit=found.limit, dry_run=dry_run, on_progress=keep, **options)
             )
         except Exception:
-            if last.done:
+            # What was done is done, whatever has ended it.
+            if session.out.as_json and not dry_run:
+                session.out.json(last)
+            elif last.done:
                 session.out.tell(f'{number(last.done)} {verb.done}, and then:')
             raise
     return (last, False) if outcome is None else (outcome, True)
 
 
-def _seen(outcome: Outcome) -> int:
-    return outcome.seen
-
-
-def _done(outcome: Outcome) -> int:
-    return outcome.done
+async def _most(session: Session, verb: Verb, selection: Selection) -> int | None:
+    """How many tasks are looked at, at the most; None where that is not known, or nobody looks on."""
+    if not session.out.error.is_terminal:
+        return None
+    if selection.ids is not None:
+        return len({*selection.ids})
+    places = verb.places if selection.status is None else (PLACES.get(selection.status, selection.status),)
+    if selection.group is not None and 'pending' in places:
+        return None  # of what waits, other groups are not looked at
+    if (selection.older is not None or selection.newer is not None) and places == ('dead',):
+        return None  # nor are other times of the dead
+    overviews = await session.operator.overviews()
+    return sum(getattr(one, place) for one in overviews for place in places) or None
 
 
 async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Outcome) -> bool:
@@ -175,10 +205,7 @@ async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Ou
     question = f'{_how_many(verb, selection, counts)}.  '
     if found.rate:
         question += f'At {found.rate:g} a second this takes {ago(counts.matched / found.rate)}.  '
-    if await ask(session.out, f'{question}Are they to be {verb.done}?'):
-        return True
-    session.out.tell('nothing was changed')
-    return False
+    return await agree(session.out, f'{question}Are they to be {verb.done}?')
 
 
 async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:

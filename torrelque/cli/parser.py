@@ -86,8 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :raises SystemExit: by ``--help`` and ``--version``, and where the command line cannot be parsed.
     """
-    # A stream that was closed by whoever has started us is None, which nobody can write to.
-    sys.stdout = sys.stdout or open(os.devnull, 'w')  # noqa: SIM115 - it is open to the end of the process
+    # A stream that was closed by whoever has started us is None, which nobody can read or write.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - it is open to the end of the process
+    sys.stdout = sys.stdout or open(os.devnull, 'w')  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, 'w')  # noqa: SIM115
     try:
         try:

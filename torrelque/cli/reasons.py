@@ -140,6 +140,8 @@ def label_of(reason: Reason) -> str:
     """What the command of a reason is for."""
     if reason.command is not None and reason.command.startswith(LOOKING):
         return 'To see more'
+    if reason.command is not None and reason.command.startswith('torrelque requeue '):
+        return LABELS['orphaned']
     return LABELS.get(reason.code, 'To change it')
 
 
@@ -176,7 +178,11 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
     words = [holder.id]
     if holder.function:
         words.append(holder.function)
-    if holder.doing == 'working':
+    if holder.orphaned:
+        left = None if holder.until is None or not now else max(0.0, holder.until - now)
+        who = f'worker {holder.worker}, lost' if holder.worker else 'no worker tells of it'
+        words.append(who + ('' if left is None else f'; its lease ends in {ago(left)}'))
+    elif holder.doing == 'working':
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:
             parts.append(f'renewed {age(holder.renewed, now)} ago')

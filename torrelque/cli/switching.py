@@ -6,10 +6,10 @@ from typing import Any
 from torrelque import Torrelque, TorrelqueLimit
 
 from .amounts import KEEP, spelt
-from .consent import answer_act, refuse_to_act
-from .failure import Exit
+from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
+from .failure import Exit, Failure
 from .out import Column, ago, number
-from .session import Session, answer
+from .session import Session
 
 LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
 
@@ -18,7 +18,7 @@ LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column(
 
 def pause(found: argparse.Namespace) -> int:
     """Carry ``pause`` out; its exit code."""
-    return answer_act(found, _pause)
+    return answer_act(found, _pause, new=True if found.yes else None)
 
 
 def resume(found: argparse.Namespace) -> int:
@@ -45,6 +45,7 @@ async def _pause(session: Session) -> int:
         if found.probe:
             out.line(f'one task goes through all the same each {ago(found.probe)}'
                      + (', unless the pause before was one without' if before else ''))  # fmt: skip
+    await _tell_empty(session)
     return Exit.WELL
 
 
@@ -77,9 +78,11 @@ def _named(queue: Torrelque, group: str | None) -> str:
 def limit(found: argparse.Namespace) -> int:
     """Carry ``limit`` out; its exit code."""
     if found.concurrency is KEEP and found.rate is KEEP:
-        return answer(found, _show_limits)
+        return answer_known(found, _show_limits)
     refuse_to_act(found)
-    return answer(found, _set_limit)
+    if found.group is None and not found.yes and not may_ask(found):
+        raise Failure('without a GROUP the default of all groups is set, and nobody can be asked: --yes does it')
+    return answer_act(found, _set_limit, new=True if found.yes else None)
 
 
 async def _show_limits(session: Session) -> int:
@@ -95,6 +98,11 @@ async def _show_limits(session: Session) -> int:
 
 async def _set_limit(session: Session) -> int:
     found = session.found
+    if found.group is None and not found.yes:
+        names = ', '.join(repr(queue.name) for queue in session.queues)
+        words = f'This sets the default of all groups of {names} that have no limit of their own'
+        if not await agree(session.out, f'{words}.  Is that meant?'):
+            return Exit.ILL
     rows = []
     for queue in session.queues:
         # Both limits are set at once, so the one that nothing is said of is set to what it is.
@@ -104,7 +112,19 @@ async def _set_limit(session: Session) -> int:
         await session.operator.set_limit(found.group, queue=queue.name, concurrency=slots, rate=starts)
         rows.append((queue.name, found.group, TorrelqueLimit(slots, starts)))
     _tell_limits(session, rows)
+    await _tell_empty(session)
     return Exit.WELL
+
+
+async def _tell_empty(session: Session) -> None:
+    """Say where a group has no task: its name may be a slip, and may be one that comes."""
+    name = session.found.group
+    if name is None or session.out.as_json:
+        return
+    for queue in session.queues:
+        group = await session.operator.group(name, queue=queue.name)
+        if not group.waiting and not group.slots:
+            session.out.tell(f'{_named(queue, name)} has no task that waits or is worked on')
 
 
 def _tell_limits(session: Session, rows: list[tuple[str, str | None, TorrelqueLimit]]) -> None:

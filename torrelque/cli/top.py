@@ -20,7 +20,7 @@ from typing import Any
 import redis.exceptions
 
 from torrelque import TorrelqueError
-from torrelque.operate import Outcome, Selection
+from torrelque.operate import Outcome, Plan, Selection
 
 from .failure import Exit
 from .keys import Keys
@@ -28,7 +28,7 @@ from .out import number
 from .server import describe
 from .session import Session, answer, is_read_only
 from .stats import stats
-from .topkeys import Act, Row, State, press
+from .topkeys import RATE, Act, Row, State, press
 from .toplook import Look
 from .toptables import lines_of, rows_of
 
@@ -288,6 +288,8 @@ class View:
         self._moved.set()
 
     def _do(self, act: Act) -> Coroutine[Any, Any, str]:
+        if act.name == 'count':
+            return self._count(act)
         if act.name == 'redrive':
             return self._redrive(act)
         return self._switch(act)
@@ -299,14 +301,29 @@ class View:
             await self._operator.resume(act.group, queue=act.queue)
         return f'{act.describe()}: done'
 
+    async def _count(self, act: Act) -> str:
+        """Count what would be redriven, and ask whether it is to be, unless somebody does something else by now."""
+        plan, spot = Plan(), self._state.spot
+        await self._operator.redrive(Selection(status='dead'), queue=act.queue, dry_run=True, plan=plan)
+        state = self._state
+        if not plan.matched:
+            return f'no task of queue {act.queue!r} is dead'
+        if state.spot != spot or state.typing or state.help or state.question is not None:
+            return 'nothing was changed'
+        self._state = state.but(question=Act('redrive', act.queue, plan=plan))
+        return ''
+
     async def _redrive(self, act: Act) -> str:
-        ids = None if act.task is None else [act.task]
-        selection = Selection(status='dead' if ids is None else None, ids=ids)
+        if act.plan is None:
+            selection, options = Selection(ids=[act.task or '']), {}
+        else:
+            selection, options = Selection(status='dead'), {'plan': act.plan, 'rate': RATE}
+        of = '' if act.plan is None else f' of {number(act.plan.matched)}'
 
         def told(outcome: Outcome) -> None:
-            self._tell(f'{number(outcome.done)} redriven so far')
+            self._tell(f'{number(outcome.done)}{of} redriven so far; q ends it')
 
-        outcome = await self._operator.redrive(selection, queue=act.queue, on_progress=told)
+        outcome = await self._operator.redrive(selection, queue=act.queue, on_progress=told, **options)
         why = ''.join(f'; {many} not: {reason}' for reason, many in outcome.refused)
         return f'{number(outcome.done)} redriven{why}'
 

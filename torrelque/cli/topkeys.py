@@ -5,8 +5,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torrelque.operate import Plan
+
+from .out import ago, number
+
 TABS = ('functions', 'groups', 'workers', 'dead')
 """What is shown of one queue."""
+
+DEEPER = {'functions': 'function', 'groups': 'group', 'workers': 'worker'}
+"""What is shown of one row of these: the dead tasks of a function, those that wait in a group, those that a worker has
+in hand."""
+
+LISTS = ('dead', *DEEPER.values())
+"""Views whose rows are tasks."""
 
 SORTS = {
     'queues': ('name', 'oldest', 'pending', 'dead'),
@@ -14,9 +25,15 @@ SORTS = {
     'groups': ('waiting', 'oldest', 'slots', 'name'),
     'workers': ('name', 'busy', 'state'),
     'dead': ('newest', 'oldest', 'function', 'error'),
+    'group': ('turn', 'oldest'),
+    'function': ('newest', 'oldest', 'group', 'error'),
+    'worker': ('longest', 'name'),
     'task': (),
 }
 """The orders of a view, the first by itself."""
+
+RATE = 50.0
+"""Tasks a second that are redriven, where all of a queue are: what has failed before is not drowned once more."""
 
 PAGE = 10
 """Rows of a page, for the keys that go by it."""
@@ -27,7 +44,7 @@ class Spot:
     """A place that somebody looks at."""
 
     view: str
-    """'queues', one of `TABS`, or 'task'."""
+    """'queues', one of `TABS`, one of `LISTS`, or 'task'."""
     queue: str = ''
     task: str = ''
     chosen: str | None = None
@@ -36,11 +53,13 @@ class Spot:
     """Lines of a task that are above the screen."""
     sort: int = 0
     filter: str = ''
+    of: str = ''
+    """The function, group or worker whose tasks are shown."""
 
     @property
-    def place(self) -> tuple[str, str, str, str | None]:
+    def place(self) -> tuple[str, str, str, str | None, str]:
         """What is looked at, by which it is known what to ask for."""
-        return self.view, self.queue, self.task, self.chosen
+        return self.view, self.queue, self.task, self.chosen, self.of
 
 
 class Row(NamedTuple):
@@ -48,23 +67,31 @@ class Row(NamedTuple):
 
     key: str
     paused: bool = False
+    queue: str = ''
+    """The queue of a task, where that may be another one than is looked at."""
 
 
 class Act(NamedTuple):
     """What is to be done, once it was said that it is."""
 
     name: str
-    """'pause', 'resume' or 'redrive'."""
+    """'pause', 'resume', 'redrive', or 'count', which is done unasked and asks for 'redrive' then."""
     queue: str
     group: str | None = None
     task: str | None = None
+    plan: Plan | None = None
+    """What was counted, to be redriven."""
 
     def describe(self) -> str:
         """It in words, behind which a question mark can stand."""
         if self.task is not None:
-            return f'redrive task {self.task}'
-        if self.name == 'redrive':
-            return f'redrive all dead tasks of queue {self.queue!r}'
+            return f'redrive task {self.task} of queue {self.queue!r}'
+        if self.plan is not None:
+            many, seconds = self.plan.matched, self.plan.matched / RATE
+            pace = f' at {RATE:g} a second, in {ago(seconds)}' if seconds > 1 else ''
+            return f'redrive {number(many)} dead task{"s" * (many != 1)} of queue {self.queue!r}{pace}'
+        if self.name == 'count':
+            return f'count the dead tasks of queue {self.queue!r}'
         of = f'group {self.group!r} of ' if self.group is not None else ''
         return f'{self.name} {of}queue {self.queue!r}'
 
@@ -120,7 +147,10 @@ def press(state: State, key: str, rows: Sequence[Row], paused: bool = False) -> 
     if key in _MOVES:
         return _move(state, key, rows), None
     if key in ('p', 'r'):
-        return _ask(state, key, rows, paused), None
+        state = _ask(state, key, rows, paused)
+        if state.question is not None and state.question.name == 'count':
+            return state.but(question=None, message='counting ...'), state.question
+        return state, None
     return _go(state, key, rows), None
 
 
@@ -166,7 +196,7 @@ def _go(state: State, key: str, rows: Sequence[Row]) -> State:
     if key == 's' and SORTS[spot.view]:
         return state.at(sort=(spot.sort + 1) % len(SORTS[spot.view]))
     if key == 'enter' and rows:
-        return _enter(state, rows[index_of(spot, rows)].key)
+        return _enter(state, rows[index_of(spot, rows)])
     if spot.view in TABS:
         place = TABS.index(spot.view)
         wanted = {'tab': place + 1, 'right': place + 1, 'l': place + 1, 'back-tab': place - 1, 'left': place - 1,
@@ -176,15 +206,17 @@ def _go(state: State, key: str, rows: Sequence[Row]) -> State:
     return state
 
 
-def _enter(state: State, key: str) -> State:
+def _enter(state: State, row: Row) -> State:
     spot = state.spot
     # The row stays the marked one for whoever comes back, though others may be the first by then.
-    state = state.at(chosen=key)
+    state = state.at(chosen=row.key)
     if spot.view == 'queues':
-        return state.but(spots=(*state.spots, Spot(TABS[0], key)))
-    if spot.view == 'dead':
-        return state.but(spots=(*state.spots, Spot('task', spot.queue, key)))
-    return state
+        deeper = Spot(TABS[0], row.key)
+    elif spot.view in DEEPER:
+        deeper = Spot(DEEPER[spot.view], spot.queue, of=row.key)
+    else:
+        deeper = Spot('task', row.queue or spot.queue, row.key)
+    return state.but(spots=(*state.spots, deeper))
 
 
 def _ask(state: State, key: str, rows: Sequence[Row], paused: bool) -> State:
@@ -196,13 +228,13 @@ def _ask(state: State, key: str, rows: Sequence[Row], paused: bool) -> State:
     act: Act | None = None
     if key == 'r' and spot.view == 'task':
         act = Act('redrive', queue, task=spot.task)
-    elif key == 'r' and spot.view == 'dead' and row:
+    elif key == 'r' and spot.view in ('dead', 'function') and row:
         act = Act('redrive', queue, task=row.key)
     elif key == 'r' and spot.view == 'queues' and row:
-        act = Act('redrive', queue)
+        act = Act('count', queue)
     elif key == 'p' and spot.view in ('queues', 'groups') and row:
         group = row.key if spot.view == 'groups' else None
         act = Act('resume' if row.paused else 'pause', queue, group)
-    elif key == 'p' and spot.view not in ('queues', 'groups'):
+    elif key == 'p' and spot.view not in ('queues', 'groups', 'group'):
         act = Act('resume' if paused else 'pause', queue)
     return state if act is None else state.but(question=act)

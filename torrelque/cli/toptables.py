@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque.operate import FunctionView, GroupView, Overview, TaskView, WorkerView
+from torrelque.operate import FunctionView, GroupView, Overview, RunningView, TaskView, WorkerView
 
 from .amounts import spelt
 from .out import Column, ago, number
@@ -52,6 +52,17 @@ COLUMNS = {
         Column('ID'), Column('DIED', _N), Column('TRIED', _N, rank=1), Column('FUNCTION', rank=2),
         Column('GROUP', rank=3), Column('ERROR'),
     ),
+    'group': (
+        Column('ID'), Column('WAITED', _N), Column('TRIED', _N, rank=1), Column('FUNCTION', rank=2),
+        Column('ERROR', rank=3),
+    ),
+    'function': (
+        Column('ID'), Column('DIED', _N), Column('TRIED', _N, rank=1), Column('GROUP', rank=2), Column('ERROR'),
+    ),
+    'worker': (
+        Column('ID'), Column('FOR', _N), Column('TRIED', _N, rank=1), Column('FUNCTION'), Column('GROUP', rank=2),
+        Column('QUEUE', rank=3),
+    ),
 }  # fmt: skip
 
 
@@ -99,7 +110,7 @@ def _queue(one: Overview) -> Line:
     if one.error is not None:
         return Line(Row(one.queue), (one.queue, *['-'] * 8, (one.error, BAD)), (one.queue, 0.0, 0, 0))
     age = one.oldest_age
-    oldest = '-' if age is None else ago(age) if 'oldest' in one.exact else f'>{ago(age)}'
+    oldest = '-' if age is None else ago(age) if 'oldest' in one.exact else f'≥ {ago(age)}'
     lost = f' -{one.lost}' if one.lost else ''
     cells: Cells = (
         one.queue, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
@@ -173,17 +184,58 @@ def _dead(spot: Spot, look: Look, now: float) -> list[Line]:
 
 def _task(one: TaskView, now: float) -> Line:
     error = one.broken or one.error_line or '-'
-    # An id is read whole where its task is looked at; what went wrong is more worth the room.
-    short = one.id if len(one.id) <= ID else f'{one.id[:ID - 1]}…'
     cells: Cells = (
-        short, _age(now, one.died), number(one.attempt), one.function or '-', one.group or '-', error,
+        _short(one.id), _age(now, one.died), number(one.attempt), one.function or '-', one.group or '-', error,
     )  # fmt: skip
     died = one.died or 0.0
     return Line(Row(one.id), cells, (-died, died, one.function or '', error))
 
 
+def _short(task_id: str) -> str:
+    # An id is read whole where its task is looked at; what went wrong is more worth the room.
+    return task_id if len(task_id) <= ID else f'{task_id[:ID - 1]}…'
+
+
+# Of one function, group or worker
+
+
+def _of_function(spot: Spot, look: Look, now: float) -> list[Line]:
+    page = look.function.get((spot.queue, spot.of))
+    lines = [] if page is None else [(_task(one, now), one.group or '') for one in page.tasks]
+    return [
+        Line(line.row, (*line.cells[:3], *line.cells[4:]), (*line.orders[:2], group, line.orders[3]))
+        for line, group in lines
+    ]
+
+
+def _of_group(spot: Spot, look: Look, now: float) -> list[Line]:
+    page, _ = look.group.get((spot.queue, spot.of), (None, ()))
+    return [] if page is None else [_waiting(turn, one, now) for turn, one in enumerate(page.tasks)]
+
+
+def _waiting(turn: int, one: TaskView, now: float) -> Line:
+    cells: Cells = (
+        _short(one.id), _age(now, one.ready_since), number(one.attempt), one.function or '-',
+        one.broken or one.error_line or '-',
+    )  # fmt: skip
+    return Line(Row(one.id), cells, (turn, now if one.ready_since is None else one.ready_since))
+
+
+def _of_worker(spot: Spot, look: Look, now: float) -> list[Line]:
+    own = [one for one in look.workers if one.name == spot.of and spot.queue in (one.queue, *one.queues)]
+    return [_running(one, now) for worker in own for one in worker.running]
+
+
+def _running(one: RunningView, now: float) -> Line:
+    cells: Cells = (
+        _short(one.id), _age(now, one.since), number(one.attempt), one.name or '-', one.group or '-', one.queue,
+    )  # fmt: skip
+    return Line(Row(one.id, queue=one.queue), cells, (one.since, one.name))
+
+
 _MADE: dict[str, Callable[[Spot, Look, float], list[Line]]] = {
     'queues': _queues, 'functions': _functions, 'groups': _groups, 'workers': _workers, 'dead': _dead,
+    'function': _of_function, 'group': _of_group, 'worker': _of_worker,
 }  # fmt: skip
 
 

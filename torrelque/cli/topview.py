@@ -16,9 +16,10 @@ from torrelque.operate import Reason, TaskView
 from .clean import shown, shown_lines
 from .graph import braille, marks
 from .out import Out, ago, number
+from .stats import doubts
 from .tables import draw
-from .topkeys import SORTS, TABS, Spot, State, index_of
-from .toplook import Look
+from .topkeys import DEEPER, LISTS, SORTS, TABS, Spot, State, index_of
+from .toplook import NEWEST, Look
 from .toptables import BAD, FINE, QUIET, Line, columns_of, lines_of, rows_of
 
 GRAPH = 2
@@ -27,11 +28,15 @@ GRAPH = 2
 LEAST = 6
 """Lines below which no graph is shown."""
 
+DOUBTS = 3
+"""Lines of what is wrong with a queue, at the most."""
+
 KEYS = (
     ('arrows, j k', 'another row; page up and down, home and end'),
     ('Enter', 'look at it'), ('Esc', 'back'), ('Tab, 1 2 3 4', 'functions, groups, workers, dead tasks of a queue'),
     ('/', 'only rows that have a text; Enter keeps it, Esc ends it'), ('s', 'another order'),
-    ('p', 'pause or resume the queue, or the group'), ('r', 'redrive the dead task, or all dead ones of the queue'),
+    ('p', 'pause or resume the queue, or the group'),
+    ('r', 'redrive the dead task, or all dead ones of the queue, which are counted first'),
     ('^Z', 'suspend'), ('q', 'quit'),
 )  # fmt: skip
 
@@ -63,8 +68,13 @@ def screen(state: State, look: Look, frame: Frame, out: Out) -> RenderableType:
         body = [*_task(spot, look, room, out)]
     else:
         lines = lines_of(spot, look, frame.now)
-        graph = _graph(state, look, lines, frame) if spot.view == 'queues' and room > LEAST + GRAPH else []
-        body = [_table(spot, lines, max(1, room - 1 - len(graph)), look, frame), *graph]
+        below: list[Text] = []
+        if spot.view == 'queues':
+            below = _doubts(spot, look, lines, frame) if room > LEAST + DOUBTS else []
+            below += _graph(state, look, lines, frame) if room > LEAST + GRAPH + len(below) else []
+        above = _why_group(spot, look, frame) if spot.view == 'group' and room > LEAST else []
+        table = _table(spot, lines, max(1, room - 1 - len(above) - len(below)), look, frame)
+        body = [*above, table, *below]
     return Group(*head, _Filled(Group(*body), room), *foot)
 
 
@@ -117,12 +127,24 @@ def _head(state: State, look: Look, frame: Frame) -> list[Text]:
         for n, name in enumerate(TABS, 1):
             tabs += [(f'[{n} {name}]' if name == spot.view else f' {n} {name} ', 'reverse' * (name == spot.view)), ' ']
         return [first, _line(*tabs, *_window(spot, look), *_order(spot), width=frame.width)]
+    if spot.view in LISTS:
+        what = {'group': 'tasks that wait in group', 'function': 'dead tasks of function',
+                'worker': 'tasks in hand of worker'}[spot.view]  # fmt: skip
+        title = f'{what} {spot.of!r}'
+        return [first, _line((title, 'bold'), *(f'  {part}' for part in _window(spot, look)), *_order(spot),
+                             width=frame.width)]  # fmt: skip
     many = len(look.overviews)
     return [first, _line(f'{many} queue{"s" * (many != 1)}', *_order(spot), width=frame.width)]
 
 
 def _window(spot: Spot, look: Look) -> list[str]:
     """Of how many there are rows, where that is not of all."""
+    if spot.view == 'function':
+        page = look.function.get((spot.queue, spot.of))
+        return [f'of the newest {number(NEWEST)} of {number(page.total)} dead'] if page and page.total > NEWEST else []
+    if spot.view == 'group':
+        page, _ = look.group.get((spot.queue, spot.of), (None, ()))
+        return [f'{number(len(page))} of {number(page.total)}'] if page and len(page) < page.total else []
     page, groups = look.dead.get(spot.queue), look.groups.get(spot.queue)
     shown_of = {'dead': (len(page.tasks), page.total) if page else (0, 0),
                 'groups': (len(groups.groups), groups.total) if groups else (0, 0)}  # fmt: skip
@@ -139,14 +161,19 @@ def _order(spot: Spot) -> list[str | tuple[str, str]]:
 def _foot(state: State, frame: Frame) -> list[Text]:
     spot = state.spot
     if state.question is not None:
-        return [_line((f'{state.question.describe()}? [y/N]', 'bold yellow'), width=frame.width)]
+        # That something is asked is seen in any case.
+        ending = '? [y/N]'
+        question = _line((state.question.describe(), 'bold yellow'), width=max(1, frame.width - len(ending)))
+        return [question.append(ending, 'bold yellow')]
     if state.typing:
         return [_line(('/', 'bold'), spot.filter, ('_', 'blink'), width=frame.width)]
     if state.message:
         return [_line((state.message, 'yellow'), width=frame.width)]
-    acts = '' if state.read_only else '  p pause' + ('  r redrive' if spot.view in ('queues', 'dead', 'task') else '')
+    can = (('  p pause', spot.view != 'group'),
+           ('  r redrive', spot.view in ('queues', 'dead', 'function', 'task')))  # fmt: skip
+    acts = '' if state.read_only else ''.join(text for text, may in can if may)
     back = '' if spot.view == 'queues' else '  Esc back'
-    enter = 'Enter look  ' if spot.view in ('queues', 'dead') else ''
+    enter = '' if spot.view == 'task' else 'Enter look  '
     find = '' if spot.view == 'task' else '/ filter  s sort  '
     return [_line((f'{enter}{find}? help{back}{acts}  q quit', QUIET), width=frame.width)]
 
@@ -172,6 +199,7 @@ def _table(spot: Spot, lines: Sequence[Line], room: int, look: Look, frame: Fram
         name, *rest = [cell if isinstance(cell, tuple) else (cell, '') for cell in line.cells]
         marked = ' reverse' if n == place else ''
         cells = [(f'{">" if marked else " "} {name[0]}', name[1]), *rest]
+        cells = cells if frame.dots else [(text.replace('≥', '>='), style) for text, style in cells]
         rows.append([(text, f'{style}{marked}'.strip()) for text, style in cells])
     table, _ = draw(columns_of(spot.view), rows, frame.width, shown, 'ellipsis' if frame.dots else 'crop')
     return table
@@ -180,6 +208,12 @@ def _table(spot: Spot, lines: Sequence[Line], room: int, look: Look, frame: Fram
 def _nothing(spot: Spot, look: Look) -> str:
     if spot.filter:
         return f'nothing has {spot.filter!r}'
+    if spot.view in DEEPER.values():
+        asked = {'group': look.group, 'function': look.function, 'worker': look.overviews}[spot.view]
+        return {
+            'group': 'no task waits in it', 'function': 'none of its tasks is dead',
+            'worker': 'it has no task in hand, as far as its heart tells',
+        }[spot.view] if asked else 'asking ...'  # fmt: skip
     known = {'queues': look.overviews, 'functions': look.functions, 'groups': look.groups, 'workers': look.overviews,
              'dead': look.dead}[spot.view]  # fmt: skip
     if not known:
@@ -189,6 +223,25 @@ def _nothing(spot: Spot, look: Look) -> str:
         'functions': 'no worker with a heartbeat has counted anything in the last hour',
         'groups': 'no group has tasks', 'workers': 'no worker has a heartbeat', 'dead': 'no task is dead',
     }[spot.view]  # fmt: skip
+
+
+# What is wrong
+
+
+def _doubts(spot: Spot, look: Look, lines: Sequence[Line], frame: Frame) -> list[Text]:
+    """What is wrong with the queue that is marked."""
+    rows = rows_of(lines)
+    one = look.of(rows[index_of(spot, rows)].key) if rows else None
+    found = [] if one is None else [words for words, more in doubts(one) if more is not None]
+    if len(found) > DOUBTS:
+        found[DOUBTS - 1 :] = [f'{found[DOUBTS - 1]}; and {number(len(found) - DOUBTS)} more: torrelque stats']
+    return [_line(''), *(_line((words, 'yellow'), width=frame.width) for words in found)] if found else []
+
+
+def _why_group(spot: Spot, look: Look, frame: Frame) -> list[Text]:
+    """Why the group that is looked at does not move: the decisive reason."""
+    _, reasons = look.group.get((spot.queue, spot.of), (None, ()))
+    return [_line((f'why  {reasons[0].text}', 'yellow'), width=frame.width)] if reasons else []
 
 
 # The graph
@@ -221,7 +274,10 @@ def _graph(state: State, look: Look, lines: Sequence[Line], frame: Frame) -> lis
 def _last(values: Sequence[float | None], what: str) -> str:
     """The last minute that is known, and the most of all."""
     known = [value for value in values if value is not None]
-    return f'{number(known[-1])} {what}/min, most {number(max(known))}'
+    silent = next(n for n, value in enumerate(reversed(values)) if value is not None)
+    # Of a minute that has just ended, the beats may be still to come.
+    last = f'{number(known[-1])} {what}/min' if silent < 3 else f'none {what} for {silent} min'
+    return f'{last}, most {number(max(known))}'
 
 
 def per_minute(records: Sequence[Any], now: float, minutes: int, field: str) -> list[float | None]:
@@ -235,7 +291,7 @@ def per_minute(records: Sequence[Any], now: float, minutes: int, field: str) -> 
 
 
 def _task(spot: Spot, look: Look, room: int, out: Out) -> list[Text]:
-    found = look.tasks.get(spot.task)
+    found = look.tasks.get((spot.queue, spot.task))
     if found is None:
         return [_line(('asking ...', QUIET))]
     lines = [*_fields(*found, out)]

@@ -5,6 +5,7 @@ It stands on the public names of `torrelque` and `torrelque.worker`.
 
 from .explaining import CODES
 from .operator import Operator
+from .plan import Plan
 from .records import BUCKETS
 from .registry import known, note, scan
 from .selection import Selection
@@ -48,6 +49,7 @@ __all__ = [
     'Outcome',
     'Overview',
     'Page',
+    'Plan',
     'Reason',
     'Record',
     'RunningView',

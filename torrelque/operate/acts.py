@@ -61,6 +61,11 @@ def _reason(queue: Torrelque, error: Exception) -> str:
 
 
 def _short(text: str) -> str:
+    """A text that can be told; surrogates stand in it for bytes that are no UTF-8, and others are made visible."""
+    try:
+        text.encode('utf-8', 'surrogateescape')
+    except UnicodeEncodeError:
+        text = text.encode('utf-8', 'backslashreplace').decode()
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
 
 

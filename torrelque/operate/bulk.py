@@ -17,10 +17,12 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
 
 from . import pages
+from .hearts import Watch
 from .pace import Pace
+from .plan import Plan
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
-from .verbs import VERBS, Done, judge
+from .verbs import VERBS, Done, Terms, judge, only_of
 
 T = TypeVar('T')
 
@@ -60,13 +62,14 @@ async def server_time(queue: Torrelque) -> float:
 
 
 async def _scan(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, payload: int, watch: Watch | None = None
 ) -> AsyncGenerator[tuple[int, list[TaskView]], None]:
     """How many tasks were looked at, and those of them that are selected, again and again."""
     matches = selection.matcher(now)
     text = selection.text is not None
     room = max(payload, PAYLOAD) if text else payload
-    async for tasks in _tasks(queue, selection, places, now, room):
+    watch = watch or Watch(queue)
+    async for tasks in _tasks(queue, selection, places, now, room, watch):
         if text:
             tasks = [await _whole(queue, task, room) for task in tasks]
         found = [task for task in tasks if matches(task)]
@@ -74,12 +77,12 @@ async def _scan(
 
 
 async def _tasks(
-    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int
+    queue: Torrelque, selection: Selection, places: Sequence[str], now: float, room: int, watch: Watch
 ) -> AsyncIterator[list[TaskView]]:
     if selection.ids is not None and selection.status not in ('ready', 'orphaned'):
         ids = list(dict.fromkeys(map(str, selection.ids)))
         for start in range(0, len(ids), CALL):
-            yield await pages.read_tasks(queue, ids[start : start + CALL], room)
+            yield await pages.read_tasks(queue, ids[start : start + CALL], room, watch=watch)
         return
     oldest, newest = selection.since(now)
     for place in places:
@@ -93,6 +96,7 @@ async def _tasks(
             until=_finite(newest) if timed else None,
             group=exact_name(selection.group),
             function=selection.function is not None,
+            watch=watch,
         ):
             yield tasks
 
@@ -106,7 +110,7 @@ async def _whole(queue: Torrelque, task: TaskView, room: int) -> TaskView:
     if task.raw is not None or task.size is None or task.size <= room:
         return task
     [found] = await pages.read_tasks(queue, [task.id], task.size)
-    return replace(task, raw=found.raw)
+    return replace(task, raw=found.raw, function=found.function, function_known=found.function_known)
 
 
 def _without(task: TaskView, payload: int) -> TaskView:
@@ -128,6 +132,7 @@ async def act(
     dry_run: bool = False,
     on_progress: Callable[[Outcome], Any] | None = None,
     counts: Counter[str] | None = None,
+    plan: Plan | None = None,
 ) -> Outcome:
     """Carry an act out: 'redrive', 'cancel', 'requeue' or 'bury'; on several queues one after the other.
 
@@ -138,6 +143,7 @@ async def act(
     :param dry_run: only count; where nothing but a place and an age is given, without a look at each task.
     :param on_progress: is called with the `Outcome` so far after each step, and each second.
     :param counts: is told how many tasks of each queue were changed, as it goes on.
+    :param plan: what a dry run of the same act has found is put there; without ``dry_run``, no other task is changed.
     :raises TorrelqueError: an option, or the selection, cannot be meant: nothing was sent.  Or the server refused, or
         was away for some ten seconds: what was done till then was told of by ``on_progress``.
 
@@ -153,7 +159,11 @@ async def act(
     check.check_flag(dry_run, 'dry_run')
     if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
         raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
-    run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts)
+    if plan is not None and not isinstance(plan, Plan):
+        raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
+    if plan is not None and not dry_run and (missing := {one.name for one in queues} - {*plan.begun}):
+        raise TorrelqueValueError(f'the plan is none of queue {min(missing)!r}: no dry run was given it')
+    run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts, plan)
     return await run.carry_out(selection, places)
 
 
@@ -183,10 +193,12 @@ class _Run:
         dry_run: bool,
         on_progress: Callable[[Outcome], Any] | None,
         counts: Counter[str] | None,
+        plan: Plan | None,
     ) -> None:
+        self._plan = plan
         self._queues = queues
         self._name = name
-        self._error = error
+        self._terms = Terms(error)
         self._limit = limit
         self._pace = pace
         self._dry_run = dry_run
@@ -195,15 +207,30 @@ class _Run:
         self._began = time.monotonic()
         self._seen = self._matched = self._done = 0
         self._refused: Counter[str] = Counter()
+        self._named = False
 
     async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
         """All steps of all queues."""
-        left = selection
+        left, plan, given = selection, self._plan, self._limit
+        self._terms = self._terms._replace(
+            only=only_of(self._name, selection.status, selection.ids is not None)
+        )
+        # Whoever names tasks means these, whatever becomes of them meanwhile.
+        self._named = selection.ids is not None
+        if plan is not None and self._dry_run:
+            plan.begin()
+        elif plan is not None and not self._named:
+            least = plan.matched if self._limit is None else min(self._limit, plan.matched)
+            if not least:
+                return self._outcome(finished=True)
+            self._limit = least
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
         for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
             its = left
-            if selection.ids is not None and number < len(self._queues) - 1:
+            if plan is not None and plan.ids is not None and not self._dry_run:
+                its = replace(selection, ids=plan.ids.get(queue.name, ()))
+            elif selection.ids is not None and number < len(self._queues) - 1:
                 its, left = await self._split(queue, left)
             if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
                 await self._count(queue, its, places[0], now, until)
@@ -211,7 +238,9 @@ class _Run:
                 await self._go_through(queue, its, places, now, until)
             if self._limit_is_reached() or left.ids is not None and not left.ids:
                 break
-        return self._outcome(finished=not self._limit_is_reached())
+        if plan is not None and self._dry_run:
+            plan.matched = self._matched
+        return self._outcome(finished=not self._limit_is_reached() or given is None)
 
     async def _start(self, queue: Torrelque, selection: Selection) -> tuple[float, float]:
         """The server's time, and until when a task must have died to be redriven, or anything else.
@@ -219,7 +248,12 @@ class _Run:
         Else those that die again meanwhile would be brought back in a circle.  After a clock was set back there are
         tasks that have died in its future; they are dead as well.
         """
-        now = await server_time(queue)
+        if self._plan is not None and not self._dry_run:
+            now = self._plan.begun[queue.name]
+        else:
+            now = await server_time(queue)
+        if self._plan is not None and self._dry_run:
+            self._plan.begun[queue.name] = now
         if self._name != 'redrive' or selection.ids is not None:
             return now, math.inf
         words = await queue.command('ZREVRANGE', queue.keys['dead'], 0, 0, 'WITHSCORES')
@@ -231,7 +265,7 @@ class _Run:
         """The selection of the ids that a queue knows, and that of the others."""
         ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
         for start in range(0, len(ids), CALL):
-            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0)
+            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0, watch=Watch(queue, silent=True))
             known |= {task.id for task in tasks if task.status is not None or task.broken}
         its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
         return replace(selection, ids=its), replace(selection, ids=others)
@@ -241,6 +275,8 @@ class _Run:
         oldest, newest = selection.since(now)
         bounds = f'{oldest * 1000:.17g}', f'{min(newest, until) * 1000:.17g}'
         count = int(await queue.command('ZCOUNT', queue.keys[place], *bounds))
+        if self._plan is not None:
+            self._plan.ids = None
         self._seen += count
         self._matched += count if self._limit is None else min(count, self._limit - self._matched)
 
@@ -250,7 +286,8 @@ class _Run:
         if selection.older is None and until == now:
             # The walk then ends there, too.
             selection = replace(selection, older=0)
-        scan = _scan(queue, selection, places, now, 0)
+        # Whoever works on a task is nothing to an act, but where it is about tasks that are with nobody.
+        scan = _scan(queue, selection, places, now, 0, Watch(queue, silent=selection.status != 'orphaned'))
         try:
             while not self._limit_is_reached():
                 self._pace.begin()
@@ -259,13 +296,18 @@ class _Run:
                     break
                 seen, found = step
                 self._seen += seen
-                await self._act_on(queue, [task for task in found if task.died is None or task.died <= until])
+                if self._plan is not None and not self._dry_run and not self._named:
+                    found = [task for task in found if self._plan.has(task, places)]
+                due = [task for task in found if task.died is None or _was_dead(task.died, now, until, task)]
+                await self._act_on(queue, due, selection, now)
                 self._report()
                 await self._sleep(self._pace.rest())
         finally:
             await scan.aclose()
 
-    async def _act_on(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+    async def _act_on(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> None:
         """Act on some tasks, in portions as small as the rate wants."""
         start = 0
         while start < len(tasks) and not self._limit_is_reached():
@@ -274,20 +316,55 @@ class _Run:
                 most = min(most, self._limit - (self._matched if self._dry_run else self._done))
             some = tasks[start : start + most]
             start += len(some)
-            fit = []
+            fit: list[TaskView] = []
             for task in some:
                 if refusal := judge(self._name, task):
                     self._refused[refusal] += 1
                 else:
-                    fit.append(task.id)
+                    fit.append(task)
             self._matched += len(some)
+            if self._dry_run and self._plan is not None:
+                self._plan.add(queue.name, some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
-                await self._watched(self._do(queue, fit), SETTLE)
+                fit = await self._watched(self._still_selected(queue, fit, selection, now))
+                if fit:
+                    await self._watched(self._do(queue, fit), SETTLE)
                 self._pace.sent(len(fit))
 
-    async def _do(self, queue: Torrelque, ids: Sequence[str]) -> None:
-        done: Done = await VERBS[self._name].call(queue, ids, self._error)
+    async def _still_selected(
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+    ) -> list[TaskView]:
+        """Those that are what was selected; the others are counted by why.
+
+        Between look and act there may be minutes, where there is a rate, and tasks go on meanwhile.
+        """
+        # A payload never changes, and ids are those that were asked for.
+        matches = replace(selection, function=None, text=None, ids=None).matcher(now)
+        fit: list[TaskView] = []
+        ids, nobody = [task.id for task in tasks], Watch(queue, silent=True)
+        found = await pages.read_tasks(queue, ids, 0, function=False, watch=nobody)
+        for task, fresh in zip(tasks, found, strict=True):
+            if refusal := judge(self._name, fresh):
+                self._refused[refusal] += 1
+            elif matches(fresh) and self._is_as_it_was(task, fresh, selection.status):
+                fit.append(task)
+            else:
+                self._refused['changed'] += 1
+        return fit
+
+    def _is_as_it_was(self, task: TaskView, fresh: TaskView, status: str | None) -> bool:
+        """Whether a task that still matches is the same one, in what the selection does not name."""
+        only = self._terms.only
+        if fresh.enqueue_time != task.enqueue_time or only is not None and fresh.status not in only:
+            return False
+        if self._name == 'redrive' and fresh.died != task.died:
+            return False
+        # A lease that was renewed says that somebody has it after all.
+        return status != 'orphaned' or fresh.renewed == task.renewed
+
+    async def _do(self, queue: Torrelque, tasks: Sequence[TaskView]) -> None:
+        done: Done = await VERBS[self._name].call(queue, tasks, self._terms)
         self._done += done.changed
         self._counts[queue.name] += done.changed
         self._refused.update(done.refused)
@@ -343,6 +420,12 @@ class _Run:
             finished=finished,
             took=time.monotonic() - self._began,
         )
+
+
+def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:
+    """Whether a task was dead when the act began.  After a clock was set back, one that has died in its future was; one
+    that died meanwhile has not, however far ``until`` is ahead."""
+    return until == math.inf or died <= now or task.server_time < died <= until
 
 
 def _is_bound_by_time(selection: Selection, place: str) -> bool:

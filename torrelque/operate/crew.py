@@ -6,16 +6,24 @@ holds something else hides no worker: what is known of it is told, and what is w
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torrelque import Torrelque
 
 from .asking import ask
+from .reading import text_of
 from .values import RunningView, WorkerView
 
 PAGE, LARGE_PAGE = 250, 50
 """Workers that one call looks at: by what is small, and with all that they have in hand."""
+FEW = 8
+"""Texts that are looked for as they are; more must be ids."""
+ALL = 10**9
+"""More workers than there are."""
+
+Found = tuple[list[WorkerView], frozenset[str]]
+"""Workers, and the names of those that were read whole."""
 MISSED = 3
 """Intervals after which a worker does not live."""
 KEPT = 3600.0
@@ -30,18 +38,51 @@ LATE = 10.0
 
 async def read_workers(queue: Torrelque, running: bool = True) -> list[WorkerView]:
     """The workers of a queue, lost ones too, in order of their names; without ``running`` only what is small."""
-    found: dict[bytes, WorkerView] = {}
-    page = LARGE_PAGE if running else PAGE
-    passed = 0
+    return [view for view, _ in await _read(queue, '1' if running else '0', LARGE_PAGE if running else PAGE)]
+
+
+async def find_workers(queue: Torrelque, texts: Iterable[str], most: int = ALL) -> Found:
+    """The workers of a queue, in order of their names, and the names of those that were read whole: of the others only
+    what is small.  They are those, so many at the most, that name one of some texts: an id, a group, a function,
+    themselves.  Of many texts, each must be an id.
+    """
+    named = [json_of(text) for text in texts]
+    if not named:
+        return await read_workers(queue, False), frozenset()
+    found = await _read(queue, 'named', PAGE if len(named) <= FEW else LARGE_PAGE, named, most)
+    return [view for view, _ in found], frozenset(view.name for view, more in found if more is not None)
+
+
+async def longest(queue: Torrelque) -> dict[str, float]:
+    """Of workers that have a task in hand, by name, since when the longest runs, by the clock of the worker."""
+    found = await _read(queue, 'longest', PAGE)
+    return {view.name: since for view, more in found if (since := _number(more)) is not None}
+
+
+def json_of(text: str) -> bytes:
+    """A text as it stands in a health."""
+    return json.dumps(text, ensure_ascii=False).encode('utf-8', 'backslashreplace')
+
+
+async def _read(
+    queue: Torrelque, which: str, page: int, texts: Sequence[bytes] = (), most: int = 0
+) -> list[tuple[WorkerView, bytes | None]]:
+    """Workers, and what the script was to look for."""
+    found: dict[bytes, tuple[WorkerView, bytes | None]] = {}
+    passed = whole = 0
     while True:
-        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, '1' if running else '0')
+        now, count, ready, paused, *hearts = await ask(queue, 'crew', passed, page, which, most - whole, *texts)
         passed += count
         for name, score, kind, *fields in hearts:
+            more = fields[-1] if fields else None
+            if kind == b'heart' and (which == 'longest' or which == 'named' and more is None):
+                fields.pop()
+            whole += which == 'named' and kind == b'heart' and more is not None
             view = _view(queue.name, now / 1000, name, _number(score), kind, fields, 0 if paused else ready)
             if view is not None:
-                found[name] = view
+                found[name] = view, more
         if count < page:
-            return sorted(found.values(), key=lambda worker: worker.name)
+            return sorted(found.values(), key=lambda one: one[0].name)
 
 
 def _view(
@@ -97,7 +138,7 @@ def _make(
     elif state == 'running' and (stuck := _stuck(now - seen, interval, slots, busy, hanging, lag, claimed, ready)):
         state, why = 'stuck', stuck
     return WorkerView(
-        name=name.decode('utf-8', 'surrogateescape'), queue=queue, state=state,
+        name=text_of(name), queue=queue, state=state,
         host=_text(given.get('host')), pid=_count(given.get('pid')), version=_text(given.get('version')),
         started=None if started is None else started - ahead, seen=seen, interval=interval,
         queues=_texts(given.get('queues')), functions=_texts(given.get('functions')), concurrency=slots, busy=busy,

@@ -4,7 +4,8 @@ from torrelque import Torrelque, TorrelqueTaskStatus
 
 from . import hands, obstacles, reasons, remedies
 from .ahead import ahead_of, pending_of
-from .holding import Crew, find_holders, read_crew
+from .hearts import Crew
+from .holding import find_holders, read_crew
 from .looking import Seen, look
 from .reading import instant_of, number_of, text_of
 from .values import Reason
@@ -23,7 +24,7 @@ async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> l
     if seen.id is not None:
         found = await _of_task(seen, crew)
     elif group is not None:
-        found = await _of_idle_group(seen, crew)
+        found = await _of_idle_group(seen)
     else:
         found = await _of_queue(seen, crew)
     return sorted([*reasons.of_keys(seen), *found], key=lambda reason: CODES.index(reason.code))
@@ -32,20 +33,20 @@ async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> l
 async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
     found = reasons.of_state(seen, crew)
     if not found:
-        in_the_way = await obstacles.of_group(seen, crew) if seen.group is not None else []
+        in_the_way = await obstacles.of_group(seen) if seen.group is not None else []
         others = await obstacles.of_others(seen)
         first = not in_the_way and not others and not ahead_of(seen).most
         pauses = await obstacles.of_pauses(seen, first)
-        return [*pauses, *in_the_way, *others, *hands.of_workers(seen, crew)]
+        return [*pauses, *in_the_way, *others, *await hands.of_workers(seen, crew)]
     if found[0].code in ('delayed', 'retry', 'overdue') and seen.status == TorrelqueTaskStatus.DELAYED:
         # What stands in its way once it is due.
         found += await obstacles.of_pauses(seen, first=False)
     if found[0].code == 'overdue':
-        found += hands.of_workers(seen, crew)
+        found += await hands.of_workers(seen, crew)
     return found
 
 
-async def _of_idle_group(seen: Seen, crew: Crew) -> list[Reason]:
+async def _of_idle_group(seen: Seen) -> list[Reason]:
     """Why a group does not move of which nothing is pending."""
     group, later = seen.group, int(number_of(seen.raw['later']) or 0)
     assert group is not None
@@ -53,7 +54,7 @@ async def _of_idle_group(seen: Seen, crew: Crew) -> list[Reason]:
     if group.slots:
         slots = f'{group.slots} {"is" if group.slots == 1 else "are"}'
         words = f'none of its tasks is pending: {slots} worked on, or delayed for a retry'
-        found.append(Reason('working', words, count=group.slots, holders=await find_holders(seen, crew)))
+        found.append(Reason('working', words, count=group.slots, holders=await find_holders(seen)))
     if later:
         words = f'none of its tasks is pending: {later} {"waits" if later == 1 else "wait"} for a first time'
         found.append(Reason('delayed', words, count=later))
@@ -71,7 +72,7 @@ async def _of_queue(seen: Seen, crew: Crew) -> list[Reason]:
         found += _of_unswept(seen)
         found += _of_groups(seen) if pending else _of_nothing_pending(seen)
     if movable or any(reason.code == 'overdue' for reason in found):
-        found += hands.of_workers(seen, crew)
+        found += await hands.of_workers(seen, crew)
     return found
 
 
@@ -123,8 +124,7 @@ _WHY = {
 
 def _of_groups(seen: Seen) -> list[Reason]:
     """Why no group goes on, by some groups: those that have tasks which are pending."""
-    told = [one for one in seen.raw['some'] if one[1] or one[2]]
-    some = [(text_of(group), why.decode(), instant_of(at)) for group, _, _, why, at in told]
+    some = [(text_of(group), why.decode(), instant_of(at)) for group, _, _, why, at in seen.raw['some']]
     found = []
     for why, (code, one, several) in _WHY.items():
         names = [group for group, because, _ in some if because == why]
@@ -135,10 +135,18 @@ def _of_groups(seen: Seen) -> list[Reason]:
         words = f'only groups have tasks that are pending, and {which} {one if len(names) == 1 else several}: {shown}'
         until = min((at for _, because, at in some if because == why and at is not None), default=None)
         found.append(Reason(code, words, until=until, count=len(names), command=_remedy(seen, why, names)))
-    if not found:
-        words = f'{pending_of(seen):,} tasks are pending by the counts, and none is in a place that claims take from'
-        found.append(reasons.broken(seen, words))
-    return found
+    return found or [_of_nowhere(seen)]
+
+
+def _of_nowhere(seen: Seen) -> Reason:
+    """Where the pending tasks are, of which none was met."""
+    count = pending_of(seen)
+    tasks = f'{count:,} {"task is" if count == 1 else "tasks are"} pending'
+    if seen.raw['all_groups']:
+        return reasons.broken(seen, f'{tasks} by the counts, and none is in a place that claims take from')
+    words = f'{tasks} by the counts, and none of the {seen.count("looked_at"):,} groups that were looked at has one'
+    words += ': so they are of others, which are at their limits, it seems'
+    return Reason('at-limit', words, count=count, command=remedies.command(seen.queue, 'groups'))
 
 
 def _remedy(seen: Seen, why: str, names: list[str]) -> str | None:

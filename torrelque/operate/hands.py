@@ -1,6 +1,7 @@
 """Reasons that lie in the workers, as far as hearts tell: nobody is there, knows the function, or has a place free."""
 
-from .holding import Crew
+from . import crew as hearts
+from .hearts import Crew, find_crew
 from .looking import Seen
 from .reasons import UNSEEN
 from .values import Holder, Reason, WorkerView
@@ -12,22 +13,31 @@ LONGEST = 3
 """Tasks in hand that are told of, the longest."""
 
 
-def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
+async def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
     """Why nobody takes what could be taken."""
     serving = [worker for worker in crew.live if worker.state != 'stopping']
     if not serving:
         return [_nobody(seen, crew)]
     reasons = []
     function = function_of(load(seen.queue, seen.raw.get('payload')))
-    if function is not None and not any(_may_know(worker, function) for worker in serving):
+    if function is not None and not await _is_known(seen, crew, function):
         text = f'no worker that lives knows its function, {function} ({UNSEEN})'
         names = tuple(worker.name for worker in serving)
         reasons.append(Reason('not-known', text, count=len(serving), workers=names))
     busy = [worker for worker in serving if worker.state != 'stuck' and _taken(worker) >= worker.concurrency]
     stuck = [worker for worker in serving if worker.state == 'stuck']
     if len(busy) + len(stuck) == len(serving):
-        reasons += ([_busy(crew, busy)] if busy else []) + ([_stuck(stuck)] if stuck else [])
+        reasons += ([await _busy(seen, busy)] if busy else []) + ([_stuck(stuck)] if stuck else [])
     return reasons
+
+
+async def _is_known(seen: Seen, crew: Crew, function: str) -> bool:
+    """Whether a worker that takes tasks may know a function: one that was asked for it, or one of all."""
+    workers = [worker for worker in crew.live if worker.name in crew.told]
+    if any(_may_know(worker, function) for worker in workers if worker.state != 'stopping'):
+        return True
+    workers = await hearts.read_workers(seen.queue)
+    return any(_may_know(worker, function) for worker in workers if worker.state not in ('lost', 'stopping'))
 
 
 def _may_know(worker: WorkerView, function: str) -> bool:
@@ -51,9 +61,13 @@ def _nobody(seen: Seen, crew: Crew) -> Reason:
     return Reason('no-worker', text, since=since, count=len(crew.live), workers=names)
 
 
-def _busy(crew: Crew, busy: list[WorkerView]) -> Reason:
+async def _busy(seen: Seen, busy: list[WorkerView]) -> Reason:
     slots, taken = sum(worker.concurrency for worker in busy), sum(map(_taken, busy))
     names = {worker.name for worker in busy}
+    # Of all of them it is read since when their longest task runs, and then of those few what that is.
+    since = await hearts.longest(seen.queue)
+    longest = sorted(names & since.keys(), key=lambda name: since[name])[:LONGEST]
+    crew = await find_crew(seen.queue, longest) if longest else Crew(seen.queue.name)
     running = [(task.since, worker.name, task) for worker, task in crew.running() if worker.name in names]
     holders = tuple(
         Holder(task.id, 'working', task.name or None, name, since, None, None, None)

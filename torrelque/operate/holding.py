@@ -1,16 +1,16 @@
 """Who is in the way: the tasks that hold the slots of a group, and the workers that have them in hand."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus as Status, TorrelqueValueError
 
-from . import crew
+from . import crew as hearts
 from .asking import ask
+from .hearts import Crew, find_crew
 from .looking import Seen, lease_of
 from .reading import bytes_of, instant_of, text_of
-from .values import Holder, RunningView, WorkerView
+from .values import Holder
 from .viewing import function_of, load
 
 SHOWN = 20
@@ -20,47 +20,21 @@ PAGE, PAGES = 1000, 10
 PAYLOAD = 4096
 
 
-@dataclass(frozen=True)
-class Crew:
-    """The workers of a queue that have a heartbeat."""
-
-    queue: str
-    workers: tuple[WorkerView, ...] = ()
-
-    @property
-    def live(self) -> tuple[WorkerView, ...]:
-        """Those that live; one that stops is among them."""
-        return tuple(worker for worker in self.workers if worker.state != 'lost')
-
-    @property
-    def lost(self) -> tuple[WorkerView, ...]:
-        """Those that went without saying goodbye."""
-        return tuple(worker for worker in self.workers if worker.state == 'lost')
-
-    def running(self) -> Iterable[tuple[WorkerView, RunningView]]:
-        """What they have in hand of this queue, the living first."""
-        for worker in (*self.live, *self.lost):
-            for task in worker.running:
-                if task.queue == self.queue:
-                    yield worker, task
-
-    def holder(self, task_id: str) -> WorkerView | None:
-        """The worker that has a task in hand, or had it when it was lost."""
-        return next((worker for worker, task in self.running() if task.id == task_id), None)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the living tell of all that they have in hand: they name a hundred tasks at the most."""
-        return all(worker.busy <= len(worker.running) for worker in self.live)
-
-
 async def read_crew(seen: Seen) -> Crew:
-    """The workers, where there is any trace of one."""
-    queue = seen.queue
-    return Crew(queue.name, tuple(await crew.read_workers(queue)) if seen.raw['workers'] else ())
+    """The workers, as far as they tell why the task that was looked at does not run: of those that have it, or know its
+    function, all; of the others what is small.  None where they are nothing to it."""
+    queue, status, nobody = seen.queue, seen.status, Crew(seen.queue.name)
+    if not seen.raw['workers']:
+        return nobody
+    if seen.id is None or status == Status.DELAYED:
+        return Crew(queue.name, tuple(await hearts.read_workers(queue, False)))
+    if status == Status.PENDING:
+        function = function_of(load(queue, seen.raw.get('payload')))
+        return await find_crew(queue, [] if function is None else [function], most=1)
+    return nobody if seen.told('lease_end') is None else await find_crew(queue, [seen.id])
 
 
-async def find_holders(seen: Seen, crew: Crew) -> tuple[Holder, ...]:
+async def find_holders(seen: Seen) -> tuple[Holder, ...]:
     """Tasks that hold a slot of the group, some twenty at the most: those that hearts tell of, else by a search of
     all slots in use, which ends after 10,000."""
     group, queue = seen.group, seen.queue
@@ -68,13 +42,27 @@ async def find_holders(seen: Seen, crew: Crew) -> tuple[Holder, ...]:
         return ()
     wanted = min(group.slots, SHOWN)
     ids = dict.fromkeys([group.head] if group.head is not None else [])
-    ids.update(dict.fromkeys(task.id for _, task in crew.running() if task.group == group.name))
+    beating, crew = bool(seen.raw['workers']), Crew(queue.name)
+    if beating:
+        crew = await find_crew(queue, [group.name], SHOWN)
+    ids.update(dict.fromkeys(task.id for _, task in crew.running() if task.group == group.name and _is_id(task.id)))
     found = await _tell(seen, crew, list(ids)[:SHOWN])
     if len(found) < wanted:
         ids.update(dict.fromkeys(await _search(queue, group.name, wanted)))
-        found = await _tell(seen, crew, list(ids)[: 2 * SHOWN])
+        some = list(ids)[: 2 * SHOWN]
+        if beating:
+            crew = await find_crew(queue, some)
+        found = await _tell(seen, crew, some)
     order = ('working', 'delayed', 'next', 'unknown')
     return tuple(sorted(found, key=lambda one: (order.index(one.doing), one.since or 0, one.id))[:SHOWN])
+
+
+def _is_id(text: str) -> bool:
+    """Whether what a heart tells can be an id: whatever is in JSON may have no bytes."""
+    try:
+        return bool(bytes_of(text))
+    except TorrelqueValueError:
+        return False
 
 
 async def _search(queue: Torrelque, group: str, wanted: int) -> list[str]:
@@ -110,19 +98,21 @@ def _holder(seen: Seen, crew: Crew, task_id: str, known: Sequence[Any]) -> Holde
     doing, until = 'unknown', None
     if end is not None:
         doing, until = 'working', instant_of(end)
-    elif status == b'%d' % TorrelqueTaskStatus.DELAYED and due is not None:
+    elif status == b'%d' % Status.DELAYED and due is not None:
         doing, until = 'delayed', instant_of(due)
-    elif status == b'%d' % TorrelqueTaskStatus.PENDING:
+    elif status == b'%d' % Status.PENDING:
         if task_id != group.head:
             return None
         doing = 'next'
     elif status is not None:
         return None
-    worker = crew.holder(task_id) if doing == 'working' else None
-    name = next((task.name for _, task in crew.running() if task.id == task_id and task.name), None)
+    since, length = instant_of(claimed), lease_of(lease)
+    worker = crew.holder(task_id, since) if doing == 'working' else None
+    renewed = None if doing != 'working' or until is None else until - length
     return Holder(
-        task_id, doing, name or function_of(load(seen.queue, payload)), None if worker is None else worker.name,
-        instant_of(claimed) if doing != 'next' else None,
-        None if doing != 'working' or until is None else until - lease_of(lease), until,
+        task_id, doing, crew.function(task_id) or function_of(load(seen.queue, payload)),
+        None if worker is None else worker.name, since if doing != 'next' else None, renewed, until,
         None if error is None else error.decode('utf-8', 'backslashreplace'),
+        # Whoever was told of a cancellation gives the slot back; to take the task away would not.
+        status == b'%d' % Status.WORKING and crew.is_orphaned(task_id, since, renewed, length, seen.now),
     )  # fmt: skip

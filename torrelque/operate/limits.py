@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any, NamedTuple
 
+from torrelque.protocol import check
+
 from .reading import number_of
 
 _BUCKET = re.compile(rb'(\S{1,40}) ([0-9]{1,15})')
@@ -49,3 +51,19 @@ def tokens_of(data: bytes | None, rate: tuple[float, float], now: float) -> floa
     left, at = (number_of(match[1]), float(match[2])) if match else (None, now)
     # An instant to come says that the clock went back: the bucket counts from now on.
     return min(starts, max(0.0, starts if left is None else left) + (now - min(at, now)) * starts / period)
+
+
+_UNITS = {'d': 86400, 'h': 3600, 'm': 60}
+
+
+def spell_limit(value: Any) -> str:
+    """A limit, or a rate, as it is written for a command: ``4``, ``50/s``, ``5/10s``, ``none``, ``default``."""
+    if value is None:
+        return 'default'
+    if not isinstance(value, (tuple, list)):
+        return 'none' if value == math.inf else f'{value:g}' if isinstance(value, float) else str(value)
+    starts, seconds = value[0], check.seconds_of(value[1])
+    for unit, size in _UNITS.items():
+        if seconds % size == 0:
+            return f'{starts}/{unit}' if seconds == size else f'{starts}/{seconds / size:.0f}{unit}'
+    return f'{starts}/s' if seconds == 1 else f'{starts}/{seconds:g}s'

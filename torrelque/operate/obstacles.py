@@ -1,14 +1,16 @@
 """Reasons that lie in what stands before a pending task: pauses, limits, rates, and tasks that go first."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from . import acts, records, remedies
 from .ahead import Ahead, ahead_of, may_go_on
-from .holding import Crew, find_holders
+from .holding import find_holders
 from .looking import GroupSeen, Seen
 from .reading import number_of
 from .reasons import broken
+from .selection import exact_name
 from .values import Act, Holder, Reason
 
 RECENT = 600
@@ -26,35 +28,46 @@ async def of_pauses(seen: Seen, first: bool) -> list[Reason]:
     probe, every = seen.told('probe'), number_of(seen.raw['probe_every'])
     if stopped and not (first and probe is not None and probe <= seen.now):
         command = remedies.command(seen.queue, 'resume')
-        reasons.append(_pause('queue-paused', 'queue', _last(record, 'the queue'), probe, every, seen.now, command))
+        act = _last(record, 'the queue', every)
+        reasons.append(_pause('queue-paused', 'queue', act, probe, every, seen.now, command))
     if group is not None and group.halted and (group.shut or group.index or not first):
         command = remedies.command(seen.queue, 'resume', group=group.name)
-        act = _last(record, f'group {group.name}')
+        act = _last(record, f'group {group.name}', group.every)
         reasons.append(_pause('group-paused', 'group', act, group.opens, group.every, seen.now, command))
     return reasons
 
 
-def _last(record: Sequence[Act], what: str) -> Act | None:
-    """The act that has paused it, where that is on record."""
-    act = next((act for act in record if act.act in ('pause', 'resume') and _is_of(act.what, what)), None)
-    return act if act is not None and act.act == 'pause' else None
+def _last(record: Sequence[Act], what: str, every: float | None) -> Act | None:
+    """The act that has paused it, where that is on record.
 
-
-def _is_of(text: str, what: str) -> bool:
-    return text == what or text.startswith(f'{what}, probe ')
+    Code pauses and resumes too, and circuit breakers do, and put nothing on record.  So an act counts only that has
+    told the pause to let tasks through as far apart (ms) as it does.
+    """
+    ours = re.compile(re.escape(what) + r'(?:, probe ([0-9.e+-]{1,30})s)?', re.S)
+    for act in record:
+        match = ours.fullmatch(act.what) if act.act in ('pause', 'resume') else None
+        if match is None:
+            continue
+        if act.act == 'resume':
+            break
+        apart = number_of(match[1])
+        alike = apart and every and math.isclose(1000 * apart, every, rel_tol=1e-5, abs_tol=1)
+        if alike or apart is every is None:
+            return act
+    return None
 
 
 def _pause(
     code: str, what: str, act: Act | None, probe: float | None, every: float | None, now: float, command: str | None
 ) -> Reason:
-    text = f'the {what} is paused' + (f', by {act.who}' if act else '')
+    text = f'the {what} is paused' + (f', by {act.who} as the record has it' if act else '')
     if probe is not None and every is not None:
         when = 'at once' if probe <= now else 'when its time comes'
         text += f'; it lets one task through every {every / 1000:g} s, the next {when}'
     return Reason(code, text, since=act.time if act else None, until=probe, command=command)
 
 
-async def of_group(seen: Seen, crew: Crew) -> list[Reason]:
+async def of_group(seen: Seen) -> list[Reason]:
     """Why the group does not let the task go on: its limit, its rate, or that nobody has seen to it."""
     group = seen.group
     assert group is not None
@@ -65,7 +78,7 @@ async def of_group(seen: Seen, crew: Crew) -> list[Reason]:
         full = False
     reasons = []
     if full:
-        holders = await find_holders(seen, crew)
+        holders = await find_holders(seen)
         ended = [one.until for one in holders if one.until is not None and one.until <= seen.now]
         if ended:
             reasons.append(_unswept(seen, 'a task that holds a slot of the group has had its time', min(ended)))
@@ -109,12 +122,25 @@ def _at_limit(seen: Seen, group: GroupSeen, holders: tuple[Holder, ...], wanted:
         text += '; by which tasks was not found'
     elif len(holders) < group.slots:
         text += f'; {len(holders)} of the tasks are named'
+    orphans = [one for one in holders if one.orphaned]
+    if orphans:
+        text += f'; {len(orphans)} of the tasks {"is" if len(orphans) == 1 else "are"} with nobody, it seems'
     workers = tuple(dict.fromkeys(one.worker for one in holders if one.worker is not None))
     until = [one.until for one in holders if one.until is not None and one.doing == 'delayed']
     return Reason(
         'at-limit', text, until=min(until, default=None), count=group.slots, limit=group.limit, holders=holders,
-        workers=workers, command=remedies.of_limit(seen.queue, group.name, wanted),
+        workers=workers, command=_remedy(seen, group, orphans, wanted),
     )  # fmt: skip
+
+
+def _remedy(seen: Seen, group: GroupSeen, orphans: Sequence[Holder], wanted: int) -> str | None:
+    """Bring back what nobody works on; else raise the limit."""
+    if not orphans:
+        return remedies.of_limit(seen.queue, group.name, wanted)
+    if exact_name(group.name) is None:
+        # As a filter its name would be a pattern, which others may fit.
+        return remedies.command(seen.queue, 'requeue', orphans[0].id)
+    return remedies.command(seen.queue, 'requeue', None, '--status', 'orphaned', group=group.name)
 
 
 def _no_token(seen: Seen, group: GroupSeen, rate: tuple[float, float]) -> Reason:

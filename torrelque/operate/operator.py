@@ -21,6 +21,7 @@ from torrelque import (
 from torrelque.protocol import check
 
 from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
+from .limits import spell_limit
 from .selection import Selection
 from .values import (
     Act,
@@ -41,6 +42,8 @@ from .values import (
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
 
+_OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress', 'plan')
+"""What acts may be told besides."""
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 
 
@@ -100,8 +103,8 @@ class Operator:
     # Questions
 
     async def overview(self) -> Overview:
-        """The figures of all queues together."""
-        return overview.add(await self.overviews())
+        """The figures of all queues together; a worker that serves several of them is counted once."""
+        return await overview.read_together(self.queues)
 
     async def overviews(self) -> list[Overview]:
         """The figures of each queue.  One that the server refuses to tell of has an ``error`` in its place."""
@@ -130,6 +133,9 @@ class Operator:
         :param queue: the name of the queue, where there are several.
         :raises TorrelqueValueError: there is no such place, or the cursor is none, or a queue is to be named.
         """
+        reading.check_text(place, 'a place')
+        if after is not None and not isinstance(after, str):
+            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
         check.check_count(most, 'most')
         check.check_count(payload, 'payload', 0)
         check.check_flag(newest_first, 'newest_first')
@@ -152,14 +158,15 @@ class Operator:
                     left -= 1
                     yield task
 
-    async def task(self, task_id: str, *, payload: int = 65536) -> TaskView:
+    async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
         """All that is known of a task.
 
+        :param queue: the name of its queue; None is the first that knows it.
         :raises TorrelqueLookupError: no queue knows it.
         """
         reading.check_text(task_id, 'a task id')
-        for queue in self.queues:
-            [found] = await pages.read_tasks(queue, [task_id], payload)
+        for one in self.queues if queue is None else (self.queue(queue),):
+            [found] = await pages.read_tasks(one, [task_id], payload)
             if found.status is not None or found.broken:
                 return found
         raise TorrelqueLookupError(f'{self._named()} has no task {task_id!r}')
@@ -177,7 +184,7 @@ class Operator:
         :param by: 'waiting', 'oldest', 'slots' or 'name'.
         :param pattern: of names, with ``*``.
         """
-        if by not in grouping.ORDERS:
+        if not isinstance(by, str) or by not in grouping.ORDERS:
             raise TorrelqueValueError(f'groups are ordered by {", ".join(grouping.ORDERS)}, not by {by!r}')
         return await grouping.survey(self.queue(queue), by, check.check_count(most, 'most'), pattern)
 
@@ -216,9 +223,16 @@ class Operator:
         """Why a task does not run, or a group, or a queue, does not move: the decisive reason first.
 
         An empty list says that a claim made now would give the task, or a task of the group or the queue.
+
+        :raises TorrelqueTypeError: both are given, or one is no text.
+        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named.
         """
         if task_id is not None and group is not None:
             raise TorrelqueTypeError('explain takes a task or a group, not both')
+        if task_id is not None:
+            reading.check_text(task_id, 'a task id')
+        if group is not None:
+            reading.check_text(group, 'a group')
         if task_id is None or queue is not None or len(self.queues) == 1:
             return await explaining.explain(self.queue(queue), task_id, group)
         reasons: list[Reason] = []
@@ -248,14 +262,20 @@ class Operator:
             the server is used.
         :param dry_run: only count.
         :param on_progress: a plain function that is called with the `Outcome` so far, after each 250 and each second.
+        :param plan: a `Plan` that a dry run with the same selection was given: the act is about what that has found,
+            and no more, though hours have gone by.
         :param queue: the name of a queue; None is all, one after the other.  Of an id that none of several knows, the
             last one says so.
-        :raises TorrelqueError: the operator may only read, or the selection or an option cannot be meant: nothing was
-            changed.  Or the server refused, or was away for some ten seconds: what was done till then is on record.
+        :raises TorrelqueError: the operator may only read, as a dry run does, or the selection or an option cannot be
+            meant: nothing was changed.  Or the server refused, or was away for some ten seconds: what was done till
+            then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why.  When the call is cancelled, what is on its way is waited for, two seconds at the
-        most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
+        only what has the status that was selected, and takes tasks only from holders that had them when they were
+        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
+        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
+        seconds at the most; then what is done is done and on record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
@@ -296,8 +316,11 @@ class Operator:
     async def set_limit(self, group: str | None = None, *, queue: str | None = None, **limits: Any) -> None:
         """`Torrelque.set_limit`, on record."""
         one = self._acting(queue)
+        for limit in limits:
+            if limit not in ('concurrency', 'rate'):
+                raise TorrelqueTypeError(f'set_limit has no option {limit!r}: concurrency, rate, queue')
         await one.set_limit(group, **limits)
-        given = ', '.join(f'{name} {value}' for name, value in limits.items())
+        given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
         await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
 
     async def sweep(self, *, queue: str | None = None) -> TorrelqueSweepResult:
@@ -313,9 +336,10 @@ class Operator:
         :param act: one word, such as 'enqueue'.
         :param what: on what it was done, in words.
         :param count: tasks that it changed.
-        :raises TorrelqueError: the operator may only read.
+        :raises TorrelqueError: the operator may only read, or something cannot be meant.
         """
         check.check_name(act, 'act')
+        _check_words(what)
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
     async def forget(self) -> None:
@@ -350,7 +374,12 @@ class Operator:
         return self.queues
 
     async def _act(self, name: str, selection: Selection, *, queue: str | None = None, **options: Any) -> Outcome:
-        queues = (self._acting(queue),) if queue is not None or len(self.queues) == 1 else self._all_acting()
+        for option in options:
+            if option not in _OPTIONS and option != 'error':
+                raise TorrelqueTypeError(f'{name} has no option {option!r}: it has {", ".join(_OPTIONS)}, queue')
+        if options.get('dry_run') is not True:
+            self._all_acting()
+        queues = (self.queue(queue),) if queue is not None or len(self.queues) == 1 else self.queues
         counts: Counter[str] = Counter()
         try:
             return await bulk.act(queues, name, selection, counts=counts, **options)
@@ -362,6 +391,16 @@ class Operator:
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
         await acts.write_act(queue, name, self._who, what, count, self._on_act)
+
+
+def _check_words(what: str) -> None:
+    """What an act was done on, in words that can be shown."""
+    if not isinstance(what, str):
+        raise TorrelqueTypeError(f'what must be a str, not {type(what).__name__}')
+    try:
+        what.encode()
+    except UnicodeEncodeError as exc:
+        raise TorrelqueValueError(f'what must be encodable as UTF-8: {what!r}') from exc
 
 
 def _of_group(group: str | None, none: str = 'the queue') -> str:

@@ -8,10 +8,12 @@ from torrelque import Torrelque, TorrelqueServerError
 from . import crew
 from .asking import ask
 from .reading import instant_of, probe_of, text_of
-from .values import Overview
+from .values import Overview, WorkerView
 
 _CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
 _COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
+_STATES = ('lost', 'stopped', 'stopping', 'new', 'running', 'stuck')
+"""What a worker can be; of what several hearts tell of one, the last of these counts."""
 _NEEDS = {
     'tasks': ('tasks',),
     'pending': ('tasks', 'working', 'delayed', 'dead'),
@@ -93,10 +95,23 @@ async def read_figures(queue: Torrelque) -> Figures:
 
 async def read_overview(queue: Torrelque) -> Overview:
     """The overview of one queue; one that the server refuses has an ``error``."""
+    found, _ = await _read(queue)
+    return found
+
+
+async def read_together(queues: Iterable[Torrelque]) -> Overview:
+    """Several queues as one.  A worker that serves several of them is counted once."""
+    found = [await _read(queue) for queue in queues]
+    return add([one for one, _ in found], [workers for _, workers in found])
+
+
+async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
+    """The overview of one queue, and its workers."""
+    workers: Sequence[WorkerView] = ()
     try:
         figures = await read_figures(queue)
     except TorrelqueServerError as exc:
-        return _make(queue.name, {}, error=str(exc))
+        return _make(queue.name, {}, error=str(exc)), workers
     broken = list(figures.broken)
     values: dict[str, Any] = {
         'server_time': figures.now,
@@ -116,11 +131,11 @@ async def read_overview(queue: Torrelque) -> Overview:
         exact.append('oldest')
     if figures.beating:
         try:
-            values |= await _count_workers(queue)
+            workers = await crew.read_workers(queue, running=False)
         except TorrelqueServerError:
             broken.append('workers')
-    values |= {'exact': tuple(exact), 'broken': tuple(broken)}
-    return _make(queue.name, values)
+    values |= {'exact': tuple(exact), 'broken': tuple(broken), **_count_workers([workers])}
+    return _make(queue.name, values), workers
 
 
 def _make(name: str, values: dict[str, Any], error: str | None = None) -> Overview:
@@ -130,20 +145,29 @@ def _make(name: str, values: dict[str, Any], error: str | None = None) -> Overvi
     return Overview(queue=name, error=error, **{**none, **values})
 
 
-async def _count_workers(queue: Torrelque) -> dict[str, int]:
-    workers = await crew.read_workers(queue, running=False)
-    live = [worker for worker in workers if worker.state != 'lost']
+def _count_workers(crews: Iterable[Sequence[WorkerView]]) -> dict[str, int]:
+    """The workers of some queues, each once: one that lives by the heart of one queue lives."""
+    # Names of workers are unique.  Where they are not, it seldom happens that so much else is the same.
+    found: dict[tuple[str, int], WorkerView] = {}
+    for workers in crews:
+        for worker in workers:
+            key = worker.name, worker.concurrency
+            known = found.get(key)
+            if known is None or _STATES.index(worker.state) > _STATES.index(known.state):
+                found[key] = worker
+    live = [worker for worker in found.values() if worker.state != 'lost']
     return {
         'workers': len(live),
-        'lost': len(workers) - len(live),
+        'lost': len(found) - len(live),
         'stuck': sum(worker.state == 'stuck' for worker in live),
         'slots': sum(worker.concurrency for worker in live),
         'busy': sum(worker.busy for worker in live),
     }
 
 
-def add(overviews: Sequence[Overview]) -> Overview:
-    """Several queues as one.  Where one has an error, the figures are those of the others, and none is exact."""
+def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) -> Overview:
+    """Several queues as one, with the workers of each.  Where one has an error, the figures are those of the others,
+    and none is exact."""
     if len(overviews) == 1:
         return overviews[0]
     fine = [one for one in overviews if one.error is None]
@@ -165,8 +189,6 @@ def add(overviews: Sequence[Overview]) -> Overview:
         exact=tuple(name for name in (*_NEEDS, 'oldest') if not errors and all(name in one.exact for one in fine)),
         broken=tuple(f'{one.queue}: {name}' for one in fine for name in one.broken),
         error='; '.join(errors) or None,
-        **{
-            name: sum(getattr(one, name) for one in fine)
-            for name in (*_COUNTS, *_CREW, 'overdue', 'overdue_leases')
-        },
+        **{name: sum(getattr(one, name) for one in fine) for name in (*_COUNTS, 'overdue', 'overdue_leases')},
+        **_count_workers(crews),
     )

@@ -21,29 +21,35 @@ class Pace:
     :param rate: tasks a second; None is no bound.
     :param paced: whether to leave the server to others after each step.
     :param clock: seconds that only grow.
+    :param own: likewise, of work of this thread, while which the server is left to others.
     :raises TorrelqueError: the rate is no number above 0.
     """
 
-    def __init__(self, rate: float | None, paced: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: float | None, paced: bool, clock: Callable[[], float] = time.monotonic,
+        own: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.rate = None if rate is None else check.check_number(rate, 'rate', 0.001)
         self.portion = MOST if self.rate is None else max(1, min(MOST, round(self.rate * PORTION)))
         """Tasks that go at once."""
         self._paced = paced
         self._clock = clock
-        self._begun = clock()
-        self._slept = 0.0
+        self._own = own
+        self._begun, self._worked, self._slept = clock(), own(), 0.0
         self._next: float | None = None
 
     def begin(self) -> None:
         """A step begins."""
-        self._begun, self._slept = self._clock(), 0.0
+        self._begun, self._worked, self._slept = self._clock(), self._own(), 0.0
 
     def rest(self) -> float:
-        """How long (s) to wait at the end of the step: three times as long as it took, less what it waited itself."""
+        """How long (s) to wait at the end of the step: three times as long as it took, less what it waited itself, and
+        without what was no work of the server."""
         if not self._paced:
             return 0.0
         took = self._clock() - self._begun - self._slept
-        return max(0.0, SHARE * took - self._slept)
+        own = min(took, self._own() - self._worked)
+        return max(0.0, SHARE * (took - own) - own - self._slept)
 
     def due(self) -> float:
         """How long (s) to wait until the next portion may go."""

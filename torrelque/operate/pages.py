@@ -1,17 +1,15 @@
 """Tasks, some at a time, by cursors: a walk misses no task that stays where it is."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from torrelque import Torrelque, TorrelqueTaskStatus
 
-from . import crew
 from .asking import ask
 from .grouping import read_group
+from .hearts import Watch
 from .overview import read_figures
 from .places import PLACES, Walk
-from .reading import bytes_of, text_of
+from .reading import bytes_of, instant_of, text_of
 from .values import Page, TaskView
 from .viewing import FINAL, Item, item_of, view_of
 
@@ -27,48 +25,6 @@ FOR_NAMES = 65536
 """Bytes of a payload up to which it is read for the name of its function."""
 LOOKED_AT = 10_000
 """Tasks that are looked at for one page, at the most: where most of a place is passed over, a page is short."""
-HEARTS = 5.0
-"""For how long (s) a walk takes what hearts have told for true."""
-
-
-class Holders:
-    """Who has which task in hand, as far as hearts tell."""
-
-    def __init__(self, queue: Torrelque) -> None:
-        self._queue = queue
-        self._read: float | None = None
-        self._live: dict[str, str] = {}
-        # Of lost workers: name, and when it was seen last.
-        self._lost: dict[str, tuple[str, float]] = {}
-
-    async def read(self) -> None:
-        """Ask hearts, where they were not asked just now."""
-        if self._read is not None and time.monotonic() < self._read + HEARTS:
-            return
-        self._live, self._lost = {}, {}
-        for worker in await crew.read_workers(self._queue, running=True):
-            for running in worker.running:
-                if running.queue != self._queue.name:
-                    continue
-                if worker.state == 'lost':
-                    self._lost[running.id] = worker.name, worker.seen
-                else:
-                    self._live[running.id] = worker.name
-        self._read = time.monotonic()
-
-    def find(self, task_id: str, claimed: bytes | None) -> str | None:
-        """The worker that has a task in hand, or had it when it was lost.
-
-        :param claimed: when the task was handed out last (ms): a worker that was lost before has it no more.
-        """
-        if task_id in self._live:
-            return self._live[task_id]
-        name, seen = self._lost.get(task_id, (None, 0.0))
-        return name if name is not None and float(claimed or 0) / 1000 <= seen + 1 else None
-
-    def lives(self, task: TaskView) -> bool:
-        """Whether a worker that lives has a task in hand."""
-        return task.id in self._live
 
 
 async def read_page(
@@ -79,12 +35,12 @@ async def read_page(
     if after is not None:
         way.load(after)
     found: list[TaskView] = []
-    holders, looked_at = Holders(queue), 0
+    watch, looked_at = Watch(queue), 0
     while not way.over and len(found) < most and looked_at < LOOKED_AT:
         ids, names = await way.read(most - len(found))
         looked_at += max(1, len(ids))
-        tasks = await _read(queue, ids, payload, True, holders)
-        found += [task for task in tasks if _belongs(task, names, place, holders)]
+        tasks = await _read(queue, ids, payload, True, watch)
+        found += [task for task in tasks if _belongs(task, names, place, watch)]
     figures = await read_figures(queue)
     one = await read_group(queue, place[6:]) if place.startswith('group:') else None
     total = figures.count(place) if one is None else one.waiting
@@ -99,13 +55,16 @@ async def read_page(
     )
 
 
-async def read_tasks(queue: Torrelque, ids: Sequence[str], payload: int, function: bool = True) -> list[TaskView]:
+async def read_tasks(
+    queue: Torrelque, ids: Sequence[str], payload: int, function: bool = True, watch: Watch | None = None
+) -> list[TaskView]:
     """What there is of these tasks, in their order; one that the queue does not know has no status and no payload.
 
     :param payload: bytes of a payload that is told, at the most.
     :param function: whether payloads up to 64 kB are read for the name of their function, told or not.
+    :param watch: what tells by whom they are worked on.
     """
-    return await _read(queue, [bytes_of(task_id) for task_id in ids], payload, function, Holders(queue))
+    return await _read(queue, [bytes_of(task_id) for task_id in ids], payload, function, watch or Watch(queue))
 
 
 async def walk(
@@ -118,6 +77,7 @@ async def walk(
     group: str | None = None,
     newest_first: bool = False,
     function: bool = False,
+    watch: Watch | None = None,
 ) -> AsyncIterator[list[TaskView]]:
     """All tasks of a place, 250 at a time.  A task that leaves it meanwhile may be told, one that stays is.  None is
     told twice, but one that was told, has moved within its place, and was met again a thousand tasks later.
@@ -128,59 +88,65 @@ async def walk(
     :param group: only tasks of this group; of pending ones, no others are looked at.
     :param newest_first: of these places, the latest first.
     :param function: whether payloads up to 64 kB are read for the name of their function.
+    :param watch: what tells by whom tasks are worked on; kept over a whole act.
     """
     if group is not None and place in ('pending', 'group'):
         place = f'group:{group}'
-    way, holders = Walk(queue, place, newest_first=newest_first, since=since, until=until), Holders(queue)
+    way, watch = Walk(queue, place, newest_first=newest_first, since=since, until=until), watch or Watch(queue)
     while not way.over:
         ids, names = await way.read(PART)
         tasks = [
             task
-            for task in await _read(queue, ids, payload, function, holders)
-            if _belongs(task, names, place, holders) and (group is None or task.group == group)
+            for task in await _read(queue, ids, payload, function, watch)
+            if _belongs(task, names, place, watch) and (group is None or task.group == group)
         ]
         if tasks:
             yield tasks
 
 
 async def _read(
-    queue: Torrelque, ids: Sequence[bytes], payload: int, function: bool, holders: Holders
+    queue: Torrelque, ids: Sequence[bytes], payload: int, function: bool, watch: Watch
 ) -> list[TaskView]:
-    tasks: list[TaskView] = []
+    # Hearts are asked once for all of them.
     room = max(payload, FOR_NAMES) if function else payload or -1
-    at = 0
-    while at < len(ids):
-        now, broken, beating, *items = await ask(queue, 'page', room, REPLY, *ids[at : at + CALL])
-        some = [item_of(words) for words in items]
-        if beating and any(item.place == b'working' for item in some):
-            await holders.read()
+    found: list[tuple[str, float, Item, list[str]]] = []
+    heard = False
+    while len(found) < len(ids):
+        part = ids[len(found) : len(found) + CALL]
+        now, broken, beating, *items = await ask(queue, 'page', room, REPLY, *part)
+        heard = heard or bool(beating)
         keys = [text_of(name) for name in broken]
-        for task_id, item in zip(ids[at : at + CALL], some, strict=False):
-            tasks.append(_view(queue, text_of(task_id), int(now) / 1000, item, holders, payload, function, keys))
-        at += len(some)
-    return tasks
+        found += [
+            (text_of(task_id), int(now) / 1000, item_of(words), keys)
+            for task_id, words in zip(part, items, strict=False)
+        ]
+    at_work = [task_id for task_id, _, item, _ in found if item.place == b'working']
+    if heard and at_work:
+        await watch.read(at_work)
+    return [_view(queue, *one, watch, payload, function) for one in found]
 
 
-def _view(queue: Torrelque, task_id: str, now: float, item: Item, holders: Holders, *more: Any) -> TaskView:
-    room, function, keys = more
-    worker = holders.find(task_id, item.fields['last_dequeue_time']) if item.place == b'working' else None
-    return view_of(queue, task_id, now, item, worker=worker, room=room or -1, function=function, keys=keys)
+def _view(
+    queue: Torrelque, task_id: str, now: float, item: Item, keys: Sequence[str], watch: Watch, room: int, function: bool
+) -> TaskView:
+    worker = None
+    if item.place == b'working':
+        worker = watch.crew.holder(task_id, instant_of(item.fields['last_dequeue_time']))
+    name = None if worker is None else worker.name
+    return view_of(queue, task_id, now, item, worker=name, room=room or -1, function=function, keys=keys)
 
 
-def _belongs(task: TaskView, names: Sequence[str], place: str, holders: Holders) -> bool:
+def _belongs(task: TaskView, names: Sequence[str], place: str, watch: Watch) -> bool:
     """Whether a task is where it was met: it may have left in between, and a list has ids of those that did."""
     if task.place is None:
         return task.broken is not None and task.status not in FINAL and place != 'orphaned'
     if task.place not in names:
         return False
-    return place != 'orphaned' or _is_orphaned(task, holders)
+    return place != 'orphaned' or _is_orphaned(task, watch)
 
 
-def _is_orphaned(task: TaskView, holders: Holders) -> bool:
-    """Whether a task is with nobody, as far as is known: the worker that had it is lost; or no worker that lives names
-    it, and its lease was not renewed for half of its length."""
-    if task.status is not TorrelqueTaskStatus.WORKING or task.timeout is None or task.renewed is None:
-        return False
-    # Of a task with a worker that does not live, the worker is a lost one.
-    silent = task.worker is not None or task.server_time - task.renewed > task.timeout / 2
-    return silent and not holders.lives(task)
+def _is_orphaned(task: TaskView, watch: Watch) -> bool:
+    claimed, renewed = task.last_dequeue_time, task.renewed
+    return task.status is TorrelqueTaskStatus.WORKING and watch.crew.is_orphaned(
+        task.id, claimed, renewed, task.timeout, task.server_time
+    )

@@ -4,7 +4,7 @@ from torrelque import TorrelqueTaskStatus as Status
 
 from . import remedies
 from .ahead import may_go_on
-from .holding import Crew
+from .hearts import GRACE, Crew
 from .looking import LEFT, RIGHT, Seen
 from .values import Holder, Reason
 
@@ -87,19 +87,24 @@ def _working(seen: Seen, crew: Crew, lease_end: float) -> Reason:
     if lease_end <= seen.now:
         return _overdue(seen, f'it was worked on, its lease has ended, {WAITING}', lease_end)
     holder = _holder(seen, crew, lease_end)
-    worker = None if seen.id is None else crew.holder(seen.id)
+    worker = crew.holder(holder.id, holder.since)
     code, command = 'working', None
-    if worker is not None and worker.state == 'lost':
+    if holder.orphaned:
         code, command = 'orphaned', remedies.command(seen.queue, 'requeue', seen.id)
-        text = f'nobody works on it: worker {worker.name}, which had it in hand, is lost; it comes back with its lease'
+        if worker is not None and (holder.renewed or 0) <= worker.seen + GRACE:
+            text = (
+                f'nobody works on it, it seems: worker {worker.name}, which had it in hand, is lost, and its lease was '
+                'not renewed since; it comes back with its lease'
+            )
+        else:
+            text = (
+                'perhaps nobody works on it: no worker that lives tells of it, and its lease was not renewed for half '
+                f'its length; it comes back when that ends ({UNSEEN})'
+            )
+    elif worker is not None and worker.state == 'lost':
+        text = f'it is worked on: its lease is renewed, though worker {worker.name}, which has it in hand, is lost'
     elif worker is not None:
         text = f'it is worked on, by worker {worker.name}'
-    elif crew.whole and lease_end - seen.now < seen.lease / 2:
-        code = 'orphaned'
-        text = (
-            'perhaps nobody works on it: no worker that lives tells of it, and its lease was not renewed for half its '
-            f'length; it comes back when that ends ({UNSEEN})'
-        )
     else:
         text = f'it is worked on; by whom is not known ({UNSEEN})'
     return Reason(
@@ -129,10 +134,12 @@ def _overdue(seen: Seen, text: str, since: float) -> Reason:
 
 def _holder(seen: Seen, crew: Crew, lease_end: float) -> Holder:
     assert seen.id is not None
-    worker, renewed = crew.holder(seen.id), lease_end - seen.lease
-    name = next((task.name for _, task in crew.running() if task.id == seen.id and task.name), None)
-    since, who = seen.instant('last_dequeue_time'), None if worker is None else worker.name
-    return Holder(seen.id, 'working', name, who, since, renewed, lease_end, seen.error)
+    renewed, since = lease_end - seen.lease, seen.instant('last_dequeue_time')
+    worker = crew.holder(seen.id, since)
+    return Holder(
+        seen.id, 'working', crew.function(seen.id), None if worker is None else worker.name, since, renewed, lease_end,
+        seen.error, crew.is_orphaned(seen.id, since, renewed, seen.lease, seen.now),
+    )  # fmt: skip
 
 
 def _names(holder: Holder) -> tuple[str, ...]:

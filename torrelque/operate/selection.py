@@ -33,7 +33,9 @@ class Selection(Value):
     `requeue` and `bury` working, for `cancel` pending and delayed."""
     function: str | None = None
     """The name of the decorated function.  ``*`` stands for any text and ``?`` for one character; all else stands for
-    itself, brackets too, and case counts.  '' is tasks that are no call of a function."""
+    itself, brackets too, and case counts.  '' is tasks that are no call of a function.  Whatever cannot be told is
+    neither: a payload that is gone, or that the queue's serialiser cannot read, and one above 64 kB whose beginning
+    (one above 16 MB is not read) does not have the name, as the envelope of a call does."""
     group: str | None = None
     """Likewise; '' is tasks without one."""
     error: str | None = None
@@ -44,7 +46,9 @@ class Selection(Value):
     older: Duration | datetime | None = None
     """In their place for so long (s) or longer, by the server's clock when the call begins; or since this instant, or
     before.  Dead ones are there since they died, pending ones since they are ready, those worked on since they were
-    handed out, delayed ones since they were given back or enqueued.  A datetime without a zone is local time."""
+    handed out, delayed ones since they were enqueued, or since their attempt has failed.  When a delayed one was given
+    back without an error is not known, but that it was after it was handed out: no ``older`` selects it, and ``newer``
+    only what was handed out since.  A datetime without a zone is local time."""
     newer: Duration | datetime | None = None
     """Likewise, for so long or shorter; or since this instant, or later."""
     attempts: int | None = None
@@ -69,6 +73,7 @@ class Selection(Value):
         if self.status is not None:
             tests.append(_of_status(self.status))
         if self.function is not None:
+            tests.append(lambda task: task.function_known)
             tests.append(_of_name(self.function, lambda task: task.function))
         if self.group is not None:
             tests.append(_of_name(self.group, lambda task: task.group))
@@ -77,7 +82,7 @@ class Selection(Value):
         if self.text is not None:
             tests.append(_of_text(self.text))
         if self.older is not None or self.newer is not None:
-            tests.append(lambda task: (since := in_place_since(task)) is not None and oldest <= since <= newest)
+            tests.append(lambda task: (it := in_place_since(task)) is not None and oldest <= it[0] and it[1] <= newest)
         if (least := self.attempts) is not None:
             tests.append(lambda task: task.attempt >= least)
         if self.ids is not None:
@@ -188,19 +193,26 @@ def _check_ids(ids: Sequence[str]) -> None:
 # Instants
 
 
-def in_place_since(task: TaskView) -> float | None:
-    """Since when a task is where it is, as far as that is known."""
+def in_place_since(task: TaskView) -> tuple[float, float] | None:
+    """Since when a task is where it is, at the earliest and at the latest; None where that is not known.
+
+    Nothing tells when a task was given back with a delay, unless the attempt has failed.
+    """
     if task.died is not None and (task.status == TorrelqueTaskStatus.DEAD or task.place == 'dead'):
-        return task.died
-    if task.status == TorrelqueTaskStatus.PENDING:
-        return task.ready_since
-    if task.status == TorrelqueTaskStatus.WORKING:
-        return task.last_dequeue_time
-    if task.status == TorrelqueTaskStatus.DELAYED:
-        if task.history and task.history[-1].number == task.attempt:
-            return task.history[-1].ended
-        return task.enqueue_time if task.last_dequeue_time is None else task.last_dequeue_time
-    return task.release_time
+        since: float | None = task.died
+    elif task.status == TorrelqueTaskStatus.PENDING:
+        since = task.ready_since
+    elif task.status == TorrelqueTaskStatus.WORKING:
+        since = task.last_dequeue_time
+    elif task.status != TorrelqueTaskStatus.DELAYED:
+        since = task.release_time
+    elif task.attempt and task.history and task.history[-1].number == task.attempt:
+        since = task.history[-1].ended
+    elif task.attempt:
+        return None if task.last_dequeue_time is None else (task.last_dequeue_time, math.inf)
+    else:
+        since = task.enqueue_time
+    return None if since is None else (since, since)
 
 
 def _instant(given: Duration | datetime | None, now: float) -> float | None:

@@ -100,8 +100,8 @@ class Overview(Value):
     paused_groups: int
     oldest: float | None
     """Since when the longest-waiting pending task has been ready, as far as the ends of the lists tell: at least so
-    long.  What waits in a group behind its head, or behind its pause or limit, is not looked at: the survey of groups
-    is for that."""
+    long.  What waits in a group behind its head, or behind its pause or limit, is looked at only where nothing else
+    waits, and in a few groups: the survey of groups is for that."""
     oldest_dead: float | None
     """Since when the task that died first has been dead."""
     newest_dead: float | None
@@ -159,7 +159,8 @@ class TaskView(Value):
     """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead'; None is nowhere, as
     what is final."""
     function: str | None
-    """The name of the decorated function, where the payload is a call of one."""
+    """The name of the decorated function, where the payload is a call of one; None is no call, where `function_known`
+    says so."""
     group: str | None
     priority: int
     attempt: int
@@ -203,6 +204,12 @@ class TaskView(Value):
     broken: str | None
     """What is wrong with what the server has of it: 'no state', 'no payload', 'the state is no hash' …; None where
     nothing is."""
+    token: str = ''
+    """What tells this hand-out from any other of the task, as in `torrelque.TorrelqueTaskId`; '' where it is not worked
+    on."""
+    function_known: bool = True
+    """Whether the payload tells what it is a call of, if of anything.  One is not read, or cannot be; of one above
+    64 kB, its beginning may not tell."""
 
     @property
     def error_line(self) -> str | None:
@@ -474,6 +481,8 @@ class Holder(Value):
     until: float | None
     """When its lease ends, or it is due."""
     error: str | None
+    orphaned: bool = False
+    """Whether it is worked on by nobody, as far as is known: see `torrelque.operate.hearts`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTaskStatus
 
 from . import pages
+from .hearts import Watch
 from .selection import STATUSES
 from .values import TaskView
 
@@ -27,6 +28,15 @@ class Done(NamedTuple):
     """Why nobody knows what became of the others, where that is so."""
 
 
+class Terms(NamedTuple):
+    """What is said of all tasks of an act."""
+
+    error: str | None = None
+    """Why tasks are buried."""
+    only: Sequence[TorrelqueTaskStatus] | None = None
+    """Statuses that a task is to have that is cancelled; None is any."""
+
+
 class Verb(NamedTuple):
     """An act."""
 
@@ -34,7 +44,17 @@ class Verb(NamedTuple):
     """Where tasks are, unless the selection says so."""
     statuses: Sequence[str]
     """What a selection may say."""
-    call: Callable[[Torrelque, Sequence[str], str | None], Awaitable[Done]]
+    call: Callable[[Torrelque, Sequence[TaskView], Terms], Awaitable[Done]]
+
+
+def only_of(name: str, status: str | None, by_ids: bool) -> Sequence[TorrelqueTaskStatus] | None:
+    """The statuses that a task may have when it is cancelled: that of the selection, or, unless ids say which tasks are
+    meant, those of the places that were looked at.  The other acts are for one status only."""
+    if name != 'cancel' or status is None and by_ids:
+        return None
+    named = {'ready': 'pending', 'orphaned': 'working'}
+    words = VERBS[name].places if status is None else [named.get(status, status)]
+    return [TorrelqueTaskStatus[word.upper()] for word in words]
 
 
 def judge(name: str, task: TaskView) -> str | None:
@@ -57,9 +77,10 @@ def judge(name: str, task: TaskView) -> str | None:
     return None if task.status == TorrelqueTaskStatus.WORKING else 'not_working'
 
 
-async def _redrive(queue: Torrelque, ids: Sequence[str], error: str | None) -> Done:
+async def _redrive(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) -> Done:
     """Bring tasks back.  The queue tells how many of a call it has brought back, but not which; so where some are
     missing, their states tell why, and those come first that cannot have been brought back."""
+    ids = [task.id for task in tasks]
     parts = [ids[start : start + PART] for start in range(0, len(ids), PART)]
     replies = await asyncio.gather(*(queue.redrive(*part) for part in parts), return_exceptions=True)
     count, refused, failure = 0, Counter[str](), None
@@ -81,7 +102,7 @@ async def _redrive(queue: Torrelque, ids: Sequence[str], error: str | None) -> D
 async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]:
     """Why tasks were refused, by what is known of them now; where that cannot be read, it is not known."""
     try:
-        tasks = await pages.read_tasks(queue, ids, 0, function=False)
+        tasks = await pages.read_tasks(queue, ids, 0, function=False, watch=Watch(queue, silent=True))
     except TorrelqueError:
         # What was done is to be told all the same.  Where the server is gone, the next call says so.
         return [_OTHERWISE[name]] * len(ids)
@@ -89,19 +110,19 @@ async def _reasons(queue: Torrelque, name: str, ids: Sequence[str]) -> list[str]
 
 
 def _one_by_one(
-    name: str, call: Callable[[Torrelque, str, str | None], Awaitable[bool]]
-) -> Callable[[Torrelque, Sequence[str], str | None], Awaitable[Done]]:
+    name: str, call: Callable[[Torrelque, str, Terms], Awaitable[bool]]
+) -> Callable[[Torrelque, Sequence[TaskView], Terms], Awaitable[Done]]:
     """A verb of one task, for many: their calls share round trips."""
 
-    async def do(queue: Torrelque, ids: Sequence[str], error: str | None) -> Done:
+    async def do(queue: Torrelque, tasks: Sequence[TaskView], terms: Terms) -> Done:
         replies: list[Any] = await asyncio.gather(
-            *(call(queue, task_id, error) for task_id in ids), return_exceptions=True
+            *(call(queue, _held(task), terms) for task in tasks), return_exceptions=True
         )
         refused, failure = Counter[str](), None
         others: list[str] = []
-        for task_id, reply in zip(ids, replies, strict=True):
+        for task, reply in zip(tasks, replies, strict=True):
             if reply is False:
-                others.append(task_id)
+                others.append(task.id)
             elif type(reply) is TorrelqueError:
                 # Nothing but a state that is no hash is told so.
                 refused['broken'] += 1
@@ -114,13 +135,22 @@ def _one_by_one(
     return do
 
 
-_OTHERWISE = {'redrive': 'not_dead', 'cancel': 'final', 'requeue': 'not_working', 'bury': 'not_working'}
-"""Why a task was refused, where its state has changed once more since."""
+def _held(task: TaskView) -> str:
+    """The id of a task with the right to settle that its holder had when it was looked at.  So what was given back, or
+    handed out anew, is not taken from whoever has it now."""
+    return TorrelqueTaskId(task.id, task.attempt, task.token, task.group) if task.token else task.id
+
+
+_OTHERWISE = {'redrive': 'not_dead', 'cancel': 'changed', 'requeue': 'lease_lost', 'bury': 'lease_lost'}
+"""Why a task was refused, where its state is one that the act is for: it has changed once more since, or is not what
+was looked at."""
 
 VERBS = {
     'redrive': Verb(('dead',), ('dead',), _redrive),
     'cancel': Verb(
-        ('pending', 'delayed'), STATUSES, _one_by_one('cancel', lambda queue, task_id, _: queue.cancel(task_id))
+        ('pending', 'delayed'),
+        STATUSES,
+        _one_by_one('cancel', lambda queue, task_id, terms: queue.cancel(task_id, only=terms.only)),
     ),
     'requeue': Verb(
         ('working',),
@@ -130,7 +160,7 @@ VERBS = {
     'bury': Verb(
         ('working',),
         ('working', 'orphaned'),
-        _one_by_one('bury', lambda queue, task_id, error: queue.bury(task_id, error=error)),
+        _one_by_one('bury', lambda queue, task_id, terms: queue.bury(task_id, error=terms.error)),
     ),
 }
 """The acts, by name."""

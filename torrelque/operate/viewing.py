@@ -1,13 +1,16 @@
 """A task as an operator sees it, made of what the server has of it, be it whole or not."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueTaskStatus
 
+from . import faults
 from .reading import attempt_of, instant_of, number_of, text_of, whole_of
 from .values import Attempt, TaskView
 
+_TOKEN = re.compile(rb'[0-9]{1,20}-[0-9.]{1,40}')
 FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
 _FIELDS = (
     'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'requeue_count',
@@ -28,6 +31,7 @@ class Item(NamedTuple):
     ttl: int | None
     size: int
     payload: bytes | None
+    """Its beginning, where it is longer than was to be read."""
     fields: Mapping[str, bytes | None]
 
 
@@ -37,22 +41,39 @@ def item_of(words: Sequence[Any]) -> Item:
     return Item(fine, place, score, ttl, size, payload, dict(zip(_FIELDS, fields, strict=True)))
 
 
-def load(queue: Torrelque, data: bytes | None) -> Any:
-    """A value by the queue's serialiser; None where it cannot be read."""
+_UNREAD = object()
+
+
+def load(queue: Torrelque, data: bytes | None, otherwise: Any = None) -> Any:
+    """A value by the queue's serialiser; None, or what is given, where it cannot be read."""
     if data is None:
-        return None
+        return otherwise
     try:
         return queue.serialiser.loads(data)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
-        return None
+        return otherwise
 
 
 def function_of(task: Any) -> str | None:
     """The name of the decorated function of which a payload is a call."""
     name = task.get('task') if isinstance(task, Mapping) else None
     return str(name) if isinstance(name, str) else None
+
+
+def _function_at(queue: Torrelque, beginning: bytes) -> tuple[str | None, bool]:
+    """The function of a call by what its payload begins with, and whether that tells: only JSON is read so."""
+    if load(queue, b'{"task":"x"}') != {'task': 'x'}:
+        return None, False
+    name = faults.function_of(queue.serialiser, beginning)
+    return name, name is not None or beginning.lstrip().startswith((b'[', b'"'))
+
+
+def _token(status: TorrelqueTaskStatus | None, fields: Mapping[str, bytes | None]) -> str:
+    """The token of a task's last hand-out, where it is worked on."""
+    words = (fields['dequeue_count'] or b'') + b'-' + (fields['last_dequeue_time'] or b'')
+    return words.decode() if status is TorrelqueTaskStatus.WORKING and _TOKEN.fullmatch(words) else ''
 
 
 def _history(data: bytes | None) -> tuple[Attempt, ...]:
@@ -120,7 +141,12 @@ def view_of(
     lease_end = score if place == 'working' else None
     since = [it for name in ('enqueue_time', 'last_requeue_time', 'ready_time') if (it := at[name]) is not None]
     told = item.payload if item.size <= room else None
-    task = load(queue, item.payload) if told is not None or function else None
+    task, name, is_known = None, None, False
+    if item.payload is not None and (told is not None or function):
+        if len(item.payload) < item.size:
+            name, is_known = _function_at(queue, item.payload)
+        elif (value := load(queue, item.payload, _UNREAD)) is not _UNREAD:
+            task, name, is_known = value, function_of(value), True
     ttl = item.ttl if item.ttl is not None and item.ttl > 0 else None
     return TaskView(
         queue=queue.name,
@@ -128,7 +154,7 @@ def view_of(
         server_time=now,
         status=status,
         place=place,
-        function=function_of(task),
+        function=name,
         group=None if fields['group'] is None else text_of(fields['group']),
         priority=count['priority'] or 0,
         attempt=count['dequeue_count'] or 0,
@@ -155,4 +181,6 @@ def view_of(
         raw=told,
         size=None if item.size < 0 else item.size,
         broken=_trouble(item, status, keys),
+        token=_token(status, fields),
+        function_known=is_known,
     )

@@ -27,6 +27,7 @@ from .check import (
     check_name,
     check_priority,
     check_rate,
+    check_statuses,
     is_none,
     milliseconds,
 )
@@ -197,9 +198,10 @@ class Calls:
         """Dead tasks to bring back, as many as go in one call."""
         return [self.mark(), *task_ids]
 
-    def cancel(self, task_id: str) -> Call:
-        """A task to take back."""
-        return _call(('cancel', [check_id(task_id), self.mark()], task_id, self.bounds.grouped_bytes))
+    def cancel(self, task_id: str, only: Iterable[TorrelqueTaskStatus] | None = None) -> Call:
+        """A task to take back, whatever its status is, or only where it is one of some."""
+        args: list[Arg] = [check_id(task_id), self.mark(), '' if only is None else check_statuses(only, 'only')]
+        return _call(('cancel', args, task_id, self.bounds.grouped_bytes))
 
     def sweep(self) -> list[Arg]:
         """Whatever is due to bring back, some at the most."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from torrelque.error import TorrelqueTypeError, TorrelqueValueError
-from torrelque.model import Duration
+from torrelque.model import Duration, TorrelqueTaskStatus
 
 MAX_SECONDS = 10.0**10
 """The longest time (s) that can be meant, some 317 years; milliseconds stay exact in a double."""
@@ -123,6 +123,21 @@ def check_iterable(task_ids: Iterable[str]) -> Iterable[str]:
 def check_ids(task_ids: Iterable[str]) -> list[str]:
     """Ids of many tasks."""
     return [check_id(task_id) for task_id in check_iterable(task_ids)]
+
+
+def check_statuses(statuses: Iterable[TorrelqueTaskStatus], what: str) -> str:
+    """Statuses that a task may have which is not final: a digit each."""
+    if isinstance(statuses, (str, bytes)) or not isinstance(statuses, Iterable):
+        raise TorrelqueTypeError(f'{what} must be a list of statuses, not {type(statuses).__name__}')
+    found = [*statuses]
+    for status in found:
+        if not isinstance(status, TorrelqueTaskStatus):
+            raise TorrelqueTypeError(f'{what} must be a list of statuses, not of {type(status).__name__}')
+        if status.isfinal():
+            raise TorrelqueValueError(f'{what} must not have {status.name}, which is final')
+    if not found:
+        raise TorrelqueValueError(f'{what} must not be empty: that would be no task at all')
+    return ''.join(str(int(status)) for status in dict.fromkeys(found))
 
 
 def check_group(group: str | None) -> str:

@@ -64,7 +64,7 @@ TABLE = (
     Row(
         'cancel',
         'pending | delayed | dead -> cancelled, working -> marked',
-        outcomes=('ok', 'final', 'unknown', 'broken'),
+        outcomes=('ok', 'final', 'changed', 'unknown', 'broken'),
     ),
     Row('sweep', 'working -> pending | dead, delayed -> pending', width=6),
     # What operators read and set.

@@ -5,10 +5,11 @@
 -- id is taken out of a short list; a long one would take too long to search, so the id stays in it as a hole.
 --
 -- ARGV   resent
---        per task: id, mark
+--        per task: id, mark, the statuses that it may have, a digit each ('' is any)
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:
 --        'ok'        cancelled
 --        'final'     it was final already
+--        'changed'   its status is another one
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
 --@ Keys tasks, priority, delayed, dead, turns, holes
@@ -57,14 +58,14 @@ local function cancel(id, known, mark)
 end
 
 -- The book is to meet all groups before it reads the first, so that it reads them all at once.
-for i = 2, #ARGV, 2 do
+for i = 2, #ARGV, 3 do
   local group = redis.pcall('HGET', state .. ARGV[i], 'group')
   if type(group) == 'string' then
     book().meet(group)
   end
 end
-for i = 2, #ARGV, 2 do
-  local id, mark = ARGV[i], ARGV[i + 1]
+for i = 2, #ARGV, 3 do
+  local id, mark, only = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'order', 'dequeue_count')
   local outcome = 'ok'
   if known.err then
@@ -73,6 +74,8 @@ for i = 2, #ARGV, 2 do
     outcome = 'unknown'
   elseif known[1] == COMPLETED or known[1] == REJECTED or known[1] == CANCELLED then
     outcome = marked(known[2], mark) and 'ok' or 'final'
+  elseif only ~= '' and not string.find(only, known[1], 1, true) then
+    outcome = 'changed'
   else
     cancel(id, known, mark)
   end

@@ -163,9 +163,9 @@ class Torrelque(Queue):
             raise TorrelqueBulkError(made.task_ids, self.name) from exc
         return made.task_ids
 
-    def cancel(self, task_id: str) -> bool:
+    def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._calls.cancel(task_id)), task_id, self.name)
+        return settled(self._send(self._calls.cancel(task_id, only)), task_id, self.name)
 
     # Consumers
 

@@ -4,6 +4,7 @@ Other layers may import the names in `__all__`.
 """
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -57,6 +58,7 @@ def make_client(url: str | None = None) -> redis.asyncio.Redis | redis.asyncio.R
         raise TorrelqueValueError(f'the address of a server begins with one of {kinds}, not {shown(url)!r}')
     try:
         if kind in _PLAIN:
+            _check_database(kind, url)
             client = redis.asyncio.from_url(url)
             assert isinstance(client, redis.asyncio.Redis)
             # Whether a connection has such arguments, none is told before one is made.  It does not connect yet.
@@ -69,6 +71,19 @@ def make_client(url: str | None = None) -> redis.asyncio.Redis | redis.asyncio.R
         # A password with a slash in it is taken for a port, and told by the error; so that is not repeated.
         reason = 'in a password / # ? @ : and % are percent-encoded' if '@' in url else exc
         raise TorrelqueValueError(f'the address {shown(url)!r} cannot be meant: {reason}') from None
+
+
+def _check_database(kind: str, url: str) -> None:
+    """Refuse a database that is no number, which redis-py would take for the first one."""
+    parts = urlsplit(url)
+    given = [value for name, value in parse_qsl(parts.query, keep_blank_values=True) if name == 'db']
+    path = '' if kind == 'unix' else unquote(parts.path)
+    if (path not in ('', '/') and not _is_number(path[1:])) or not all(map(_is_number, given)):
+        raise ValueError('the database is a number, as in redis://localhost/1')
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch('[0-9]+', text) is not None
 
 
 async def close_client(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:

@@ -33,7 +33,7 @@ from torrelque import (
     TorrelqueTypeError,
     TorrelqueWatch,
 )
-from torrelque.protocol.check import check_id, seconds_of
+from torrelque.protocol.check import check_id, check_statuses, seconds_of
 
 from .idle import NotIdleError
 from .states import EagerTask, EagerWatch
@@ -232,13 +232,14 @@ class MemoryQueue(Torrelque):
             raise TorrelqueBulkError([*ids], self.name) from exc
         return ids
 
-    async def cancel(self, task_id: str) -> bool:
+    async def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
+        allowed = None if only is None else {*map(int, check_statuses(only, 'only'))}
         try:
             task = self._book.find(self.name, task_id)
         except TorrelqueLookupError:
             return False
         with self._book.lock:
-            if task.state.status.isfinal():
+            if task.state.status.isfinal() or allowed is not None and task.state.status not in allowed:
                 return False
             task.change(status=CANCELLED, release_time=time.time())
         return True

@@ -4,6 +4,8 @@ Other layers may import the names in `__all__`.
 """
 
 import bisect
+import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -42,42 +44,44 @@ class Packet(NamedTuple):
         return not self.functions and not self.wait
 
 
-class _Runs(dict[str, list[float]]):
-    """Run times (s) of attempts that succeeded, by function, in the order of their ends.
+class _Names:
+    """What functions are counted as: those above the bound all as one.
 
     Names stay once they are there, so that a function is not counted under its own name at one time and among the
     others at another.
     """
 
     def __init__(self, most: int) -> None:
-        self[OTHER] = []
+        self._known: set[str] = set()
         self._most = most
-
-    def __missing__(self, name: str) -> list[float]:
-        if len(self) > self._most:
-            return self[OTHER]
-        found: list[float] = []
-        self[name] = found
-        return found
 
     def name(self, name: str) -> str:
         """What a function is counted as."""
-        return name if self[name] is not self[OTHER] else OTHER
+        if name not in self._known:
+            if len(self._known) >= self._most:
+                return OTHER
+            self._known.add(name)
+        return name
+
+
+_END = operator.attrgetter('resolved.job.name', 'ended', 'delivery.since')
+"""Of a task whose handler has succeeded: its function, when that has ended, when the task was delivered."""
+_NAME = operator.itemgetter(0)
 
 
 class Tally:
     """Counts of one queue in one worker.
 
-    A success costs no more than the appending of its run time: what is made of these is made once a beat.
+    A success costs no more than the appending of what is at hand: what is made of that is made once a beat.
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        # Legend.  _runs: as the class says.  _untold: how many of these there are.  _counts: by function what was not
-        # sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms) of samples.
-        # _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
+        # Legend.  _names: as the class says.  _ends: of attempts that succeeded, as `_END` says.  _counts: by function
+        # what was not sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms)
+        # of samples.  _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
         self._bounds = bounds
-        self._runs = _Runs(bounds.functions)
-        self._untold = 0
+        self._names = _Names(bounds.functions)
+        self._ends: list[tuple[str, float, float]] = []
         self._counts: dict[str, list[float]] = {}
         self._waits: list[float] = []
         self._packet: Packet | None = None
@@ -85,21 +89,22 @@ class Tally:
 
     # Counting
 
-    def released(self, held: Sequence[Held], outcomes: Iterable[bool]) -> None:
+    def released(self, held: Sequence[Held], outcomes: Sequence[bool]) -> None:
         """The handlers of these tasks have succeeded; of each, whether it was still ours."""
-        runs = self._runs
-        for each, was_ours in zip(held, outcomes, strict=True):
-            if was_ours:
-                runs[each.resolved.job.name].append(each.ended - each.delivery.since)
-            else:
-                self.count(each, LOST)
-        self._untold += len(held)
-        if self._untold > self._bounds.untold_runs:
+        if all(outcomes):
+            self._ends.extend(map(_END, held))
+        else:
+            for each, was_ours in zip(held, outcomes, strict=True):
+                if was_ours:
+                    self._ends.append(_END(each))
+                else:
+                    self.count(each, LOST)
+        if len(self._ends) > self._bounds.untold_runs:
             self._fold()
 
     def count(self, held: Held, what: int) -> None:
         """An attempt has come to something else.  What it is counted as for the first time has its run time."""
-        counts = self._of(self._runs.name(str(held.resolved.job.name)))
+        counts = self._of(self._names.name(str(held.resolved.job.name)))
         counts[what] += 1
         if (ran := held.take_run()) is not None:
             _add([ran], counts, FIRST, RUN)
@@ -147,13 +152,15 @@ class Tally:
 
     def _fold(self) -> None:
         """Make counts of run times."""
-        for name, runs in self._runs.items():
-            if runs:
-                counts = self._of(name)
-                counts[SUCCEEDED] += len(runs)
-                _add(runs, counts, FIRST, RUN)
-                runs.clear()
-        self._untold = 0
+        ends, self._ends = self._ends, []
+        # What goes through all of them are loops in C, because this is what a heartbeat costs a task.  Functions have
+        # their names, and their turns, in the order in which they first ended.
+        found = {name: self._of(self._names.name(name)) for name in dict.fromkeys(map(_NAME, ends))}
+        for name, some in itertools.groupby(sorted(ends, key=_NAME), _NAME):
+            _, ended, since = zip(*some, strict=True)
+            counts = found[name]
+            counts[SUCCEEDED] += len(ended)
+            _add([*map(operator.sub, ended, since)], counts, FIRST, RUN)
 
 
 Tallies = Mapping[Torrelque, Tally]

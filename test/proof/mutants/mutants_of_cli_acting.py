@@ -29,8 +29,23 @@ ACTING = (
     ),
     Mutant(
         'cli-count-wet', BEYOND, 'tasks are changed while they are counted for the question',
-        (client('cli/mass', f'        {RUN}, dry_run=True)\n        if not', f'        {RUN})\n        if not'),),
+        (client('cli/mass', f'        {RUN}, dry_run=True, plan', f'        {RUN}, plan'),),
         ('cli_acting_terminal::test_several_tasks_are_counted_and_changed_when_somebody_says_yes',),
+    ),
+    Mutant(
+        'cli-consent-grows', BEYOND, 'whoever has agreed to two tasks finds hundreds cancelled, which came meanwhile',
+        (client('cli/mass', 'total=total, plan=plan)', 'total=total)'),),
+        ('cli_acting_terminal::test_who_has_agreed_to_some_tasks_has_not_agreed_to_those_that_come',),
+    ),
+    Mutant(
+        'plan-knows-no-time', BEYOND, 'an act that was counted changes tasks that came since, where it has no ids',
+        (client('operate/plan', 'return not any(began < instant', 'return not any(False and began < instant'),),
+        ('operate_plan::test_what_is_enqueued_while_somebody_thinks_is_not_cancelled',),
+    ),
+    Mutant(
+        'cli-slip-is-a-queue', BEYOND, 'who mistypes a queue is told that it is paused, and the other goes on',
+        (client('cli/consent', '        if unknown is None:\n', '        if True:\n'),),
+        ('cli_acting_queues::test_a_slip_of_the_pen_is_no_queue',),
     ),
     Mutant(
         'cli-read-only-acts', BEYOND, 'an act is carried out where only reading is allowed',
@@ -72,7 +87,7 @@ ACTING = (
     ),
     Mutant(
         'cli-enqueue-unrecorded', BEYOND, 'nobody learns who enqueued a task by hand',
-        (client('cli/enqueuing', "    await session.operator.record('enqueue', what, 1, queue=queue.name)\n", ''),),
+        (client('cli/enqueuing', "    await Operator(queue).record('enqueue', what, 1)\n", ''),),
         ('cli_acting_queues::test_a_task_is_enqueued_and_its_id_is_printed',),
     ),
     Mutant(

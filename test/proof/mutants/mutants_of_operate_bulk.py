@@ -10,6 +10,7 @@ SELECTION = 'operate_selection::'
 BULK = 'operate_bulk::'
 LOST = 'operate_bulk_faults::'
 ACTS = 'operate_acts::'
+OVERTAKEN = 'operate_bulk_overtaken::'
 PACE = 'operate_pace::'
 
 OPERATE_BULK = (
@@ -82,7 +83,7 @@ OPERATE_BULK = (
         'act-in-a-circle', BEYOND, 'what dies again while it is redriven is brought back without end',
         (
             client('operate/bulk', 'if selection.older is None and until == now:', 'if False:'),
-            client('operate/bulk', '[task for task in found if task.died is None or task.died <= until]', 'found'),
+            client('operate/bulk', 'if task.died is None or _was_dead(task.died, now, until, task)]', 'if True]'),
         ),
         (BULK + 'test_what_dies_again_meanwhile_is_not_brought_back_in_a_circle',),
     ),
@@ -132,6 +133,49 @@ OPERATE_BULK = (
         'rate-with-floods', BEYOND, 'after a standstill all is made up for at once',
         (client('operate/pace', 'self._next = max(self._next, now - LAG)', 'pass'),),
         (PACE + 'test_after_a_standstill_no_more_is_made_up_for_than_half_a_second',),
+    ),
+    # What changes between look and act.
+    Mutant(
+        'act-again-after-a-clock', BEYOND, 'after a clock was set back, what dies again is brought back in a circle',
+        (client('operate/bulk', 'task.server_time < died <= until', 'died <= until'),),
+        (OVERTAKEN + 'test_what_dies_again_is_not_brought_back_though_a_clock_was_set_back',),
+    ),
+    Mutant(
+        'act-on-what-was', BEYOND, 'an act goes by what tasks were when they were looked at',
+        (client('operate/bulk', 'elif matches(fresh) and self._is_as_it_was(task, fresh, selection.status):',
+                'elif True:'),),
+        (OVERTAKEN + 'test_what_has_changed_before_its_turn_comes_is_left',),
+    ),
+    Mutant(
+        'act-on-a-renewed-lease', BEYOND, 'a task whose holder has come back is taken away from it',
+        (client('operate/bulk', "status != 'orphaned' or fresh.renewed == task.renewed", 'True'),),
+        (OVERTAKEN + 'test_an_orphan_whose_holder_has_come_back_is_left',),
+    ),
+    Mutant(
+        'cancel-whatever-it-is', BEYOND, 'what a worker has taken meanwhile is cancelled',
+        (Edit('torrelque/script/cancel.lua', "only ~= ''", 'false'),),
+        (OVERTAKEN + 'test_what_is_taken_at_the_last_moment_is_not_cancelled',),
+    ),
+    Mutant(
+        'requeue-without-a-fence', BEYOND, 'a task is taken from a holder that has it since it was looked at',
+        (client('operate/verbs', 'if task.token else task.id', 'if not task.token else task.id'),),
+        (OVERTAKEN + 'test_what_is_handed_out_anew_at_the_last_moment_stays_with_its_holder',),
+    ),
+    # What is not known.
+    Mutant(
+        'function-not-known', BEYOND, 'what cannot be told is taken for no call of a function',
+        (client('operate/selection', 'lambda task: task.function_known', 'lambda task: True'),),
+        (SELECTION + 'test_a_function_that_is_not_known_is_none_and_no_other_one',),
+    ),
+    Mutant(
+        'function-of-a-large-payload', BEYOND, 'calls with large arguments are missed',
+        (Edit('torrelque/operate/script/page.lua', 'room >= 0 and size <= LARGEST', 'false'),),
+        ('operate_pages::test_the_beginning_of_a_large_payload_tells_its_function_or_that_it_is_not_known',),
+    ),
+    Mutant(
+        'delayed-since-it-was-taken', BEYOND, 'a task that was given back just now is delayed for as long as it ran',
+        (client('operate/selection', '(task.last_dequeue_time, math.inf)', '(task.last_dequeue_time,) * 2'),),
+        (SELECTION + 'test_when_a_delayed_task_was_given_back_without_an_error_is_not_known',),
     ),
     # The record.
     Mutant(

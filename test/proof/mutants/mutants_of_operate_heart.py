@@ -26,7 +26,7 @@ COUNTS = (
     ),
     Mutant(
         'names-without-end', BEYOND, 'a worker counts as many functions as there are names',
-        (client('worker/counts', 'if len(self) > self._most:', 'if False:'),),
+        (client('worker/counts', 'if len(self._known) >= self._most:', 'if False:'),),
         ('worker_counts::test_functions_beyond_the_bound_are_counted_together',),
     ),
     Mutant(
@@ -36,7 +36,7 @@ COUNTS = (
     ),
     Mutant(
         'runs-kept', BEYOND, 'run times are kept one by one while the server is away',
-        (client('worker/counts', 'if self._untold > self._bounds.untold_runs:', 'if False:'),),
+        (client('worker/counts', 'if len(self._ends) > self._bounds.untold_runs:', 'if False:'),),
         ('worker_counts::test_run_times_that_no_beat_takes_are_made_counts_of',),
     ),
     Mutant(
@@ -82,8 +82,13 @@ BEATS = (
     ),
     Mutant(
         'new-worker-is-the-old', BEYOND, 'a worker of the same name as one before counts nothing',
-        (Edit(BEAT, 'last = before == start and', 'last ='),),
+        (Edit(BEAT, 'return before == start and tonumber(last) or nil', 'return tonumber(last)'),),
         ('worker_beats::test_a_beat_counts_once_however_often_it_comes',),
+    ),
+    Mutant(
+        'goodbye-of-another', BEYOND, 'a worker that goes takes the heart of the next one of its name away',
+        (Edit(BEAT, '  past = not own and last_in(known[3])\n', ''),),
+        ('worker_beats::test_a_worker_that_goes_takes_nothing_from_the_next_one_of_its_name',),
     ),
     Mutant(
         'goodbye-forgets-its-number', BEYOND, 'a goodbye whose reply was lost counts twice',
@@ -104,7 +109,7 @@ BEATS = (
     ),
     Mutant(
         'old-heart-breaks-beats', BEYOND, 'a heart of an older version has no worker of its name beat',
-        (Edit(BEAT, "if broken then\n  redis.call('DEL', heart)\nend\n", ''),),
+        (Edit(BEAT, "if broken then\n  redis.call('DEL', heart)\nelseif", 'if'),),
         ('worker_written::test_the_heart_of_an_older_version_breaks_no_beat',),
     ),
     Mutant(

@@ -6,6 +6,8 @@ from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 
 MODEL = 'operate_model::test_after_any_history_all_answers_are_those_of_a_reader_of_all_keys'
 
+ORPHANS = 'operate_orphans::test_all_ways_tell_the_same_tasks_to_be_with_nobody'
+
 
 def operate(name: str, old: str, new: str) -> Edit:
     """A fault in one of the layer's own scripts."""
@@ -20,7 +22,7 @@ OPERATE_READ = (
     ),
     Mutant(
         'overview-not-far', BEYOND, 'what a shutdown gave back hides those that wait for longer',
-        (operate('overview', '{-67, -259}', '{-4}'),),
+        (operate('overview', "'pending', -67", "'pending', -4"),),
         ('operate_overview::test_the_oldest_is_found_at_the_ends_of_the_list',),
     ),
     Mutant(
@@ -56,8 +58,14 @@ OPERATE_READ = (
     ),
     Mutant(
         'overview-lost-are-there', BEYOND, 'workers that were lost count as slots',
-        (client('operate/overview', "[worker for worker in workers if worker.state != 'lost']", 'workers'),),
+        (client('operate/overview', "[worker for worker in found.values() if worker.state != 'lost']",
+                '[*found.values()]'),),
         ('operate_overview::test_workers_are_counted_where_any_has_a_heart',),
+    ),
+    Mutant(
+        'overview-workers-twice', BEYOND, 'a worker of two queues has twice as many places',
+        (client('operate/overview', 'key = worker.name, worker.concurrency', 'key = worker.name, len(found)'),),
+        ('operate_overview::test_a_worker_of_several_queues_is_counted_once',),
     ),
     Mutant(
         'overview-exact-sum', BEYOND, 'a sum is told to be exact of which a part is missing',
@@ -150,18 +158,43 @@ OPERATE_READ = (
     ),
     Mutant(
         'orphans-of-the-living', BEYOND, 'a task of a worker that lives is told to be with nobody',
-        (client('operate/pages', 'return silent and not holders.lives(task)', 'return silent'),),
-        ('operate_pages::test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody',),
+        (client('operate/hearts', "if worker is not None and worker.state != 'lost':", 'if worker is self:'),),
+        (ORPHANS,),
     ),
     Mutant(
         'orphans-at-once', BEYOND, 'a task that was taken a moment ago is told to be with nobody',
-        (client('operate/pages', '> task.timeout / 2', '>= 0'),),
-        ('operate_pages::test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody',),
+        (client('operate/hearts', 'now - renewed > lease / 2', 'now - renewed >= 0'),),
+        (ORPHANS, 'operate_pages::test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody'),
     ),
     Mutant(
         'holder-long-lost', BEYOND, 'a worker that was lost before is told to have a task that others took since',
-        (client('operate/pages', 'float(claimed or 0) / 1000 <= seen + 1', 'True'),),
-        ('operate_pages::test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody',),
+        (client('operate/hearts', '(claimed or 0) > worker.seen + GRACE', 'False'),),
+        (ORPHANS, 'operate_pages::test_the_worker_that_has_a_task_is_told_and_what_is_with_nobody'),
+    ),
+    Mutant(
+        'orphans-that-are-renewed', BEYOND, 'a worker that cannot beat is told to have left all that it renews',
+        (client('operate/hearts', 'worker is not None and renewed <= worker.seen + GRACE', 'worker is not None'),),
+        (ORPHANS,),
+    ),
+    Mutant(
+        'orphans-of-the-killed', BEYOND, 'what a killed worker had is nobody\'s only when half of its lease is over',
+        (client('operate/hearts', 'worker is not None and renewed <= worker.seen + GRACE', 'False'),),
+        (ORPHANS,),
+    ),
+    Mutant(
+        'orphans-that-have-no-room', BEYOND, 'a task of a worker that cannot name all is told to be with nobody',
+        (client('operate/hearts', 'all(worker.busy <= NAMED for worker in self.live)', 'True'),),
+        (ORPHANS,),
+    ),
+    Mutant(
+        'hearts-all-read', BEYOND, 'whoever asks for one task reads all that a thousand workers have in hand',
+        (operate('crew', 'if most > 0 and is_named(health) then', 'if true then'),),
+        ('operate_orphans::test_only_hearts_are_read_whole_that_tell_of_what_is_asked',),
+    ),
+    Mutant(
+        'hearts-odd-ids', BEYOND, 'a task whose id has a quote in it is in nobody\'s hands',
+        (operate('crew', "if string.find(text, '\\\\', 1, true) then", 'if false then'),),
+        ('operate_orphans::test_task_is_found_in_hearts_whatever_its_id_is',),
     ),
     Mutant(
         'task-trouble-untold', BEYOND, 'a task without a payload is told to be well',

@@ -11,10 +11,11 @@ PROOF = 'operate_why_proof::test_who_does_what_it_says_has_the_task_handed_out'
 
 
 def seen(tests: Sequence[str]) -> tuple[str, ...]:
-    """Whole names of tests, of ``name`` or ``groups::name``."""
+    """Whole names of tests, of ``name`` or ``groups::name``; those of `operate_orphans` begin with ``orphans``."""
     named = [test.rpartition('::') for test in tests]
+    files = {'': 'operate_why', 'orphans': 'operate_orphans'}
     return tuple(
-        test if test == PROOF else f'operate_why{module and "_" + module}::test_{name}'
+        test if test == PROOF else f'{files.get(module, f"operate_why_{module}")}::test_{name}'
         for test, (module, _, name) in zip(tests, named, strict=True)
     )
 
@@ -52,14 +53,19 @@ EXPLAINING = (
         'task_that_a_worker_works_on',
     ),
     why(
-        'orphaned', 'a lost worker is told to work on its tasks',
+        'orphaned', 'a worker that is silent is told to be well, because its leases are renewed',
         'reasons', "worker is not None and worker.state == 'lost'", "worker is not None and worker.state == ''",
-        'task_whose_worker_was_lost',
+        'orphans::worker_that_is_silent_while_leases_are_renewed_is_told_so',
     ),
     why(
-        'orphaned-by-many', 'a task is told to be nobody\'s though workers have more in hand than they name',
-        'reasons', 'elif crew.whole and lease_end', 'elif lease_end',
-        'task_that_no_worker_names_and_whose_lease_was_not_renewed_for_half_of_it',
+        'orphaned-held-up', 'a group is to have a higher limit though nobody works on what holds it up',
+        'obstacles', '    if not orphans:\n', '    if orphans or not orphans:\n',
+        'orphans::group_that_tasks_of_nobody_hold_up_goes_on_by_the_command',
+    ),
+    why(
+        'orphaned-of-others', 'the name of a group is taken for a pattern, and tasks of others are taken away',
+        'obstacles', '    if exact_name(group.name) is None:\n', '    if not group.name:\n',
+        'orphans::group_whose_name_is_a_pattern_has_its_own_tasks_brought_back',
     ),
     why(
         'dead', 'nothing says how a dead task comes back',
@@ -156,7 +162,7 @@ EXPLAINING = (
     ),
     why(
         'not-known', 'it is no reason that nobody knows the function',
-        'hands', 'function is not None and not any(', 'function is not None and not all(',
+        'hands', 'function is not None and not await _is', 'function is not None and await _is',
         'others::function_that_no_worker_knows', 'others::worker_with_a_free_place_is_no_reason',
     ),
     why(
@@ -236,6 +242,22 @@ EXPLAINING = (
         'holders-by-hearts', 'hearts are not asked who is in the way',
         'holding', 'for _, task in crew.running() if task.group == group.name', 'for _, task in ()',
         'groups::holder_that_a_search_does_not_find_is_told_by_hearts',
+    ),
+    why(
+        'pause-of-others', 'whoever paused once is told to have made each pause since',
+        'obstacles', 'alike = apart and every and math.isclose(1000 * apart, every, rel_tol=1e-5, abs_tol=1)',
+        'alike = True',
+        'groups::pause_of_code_is_not_that_of_whoever_has_paused_before',
+    ),
+    why(
+        'pause-of-longer-names', 'a record of a group counts for one whose name it begins with',
+        'obstacles', "r'(?:, probe ([0-9.e+-]{1,30})s)?', re.S)", "r'(?:, probe ([0-9]+)s)?.*', re.S)",
+        'groups::record_of_a_group_is_not_that_of_one_whose_name_is_longer',
+    ),
+    look(
+        'few-groups', 'a queue is told to be broken because its first groups have nothing that is pending',
+        "until cursor == '0' or #some == 25 or looked_at >= 1000", "until looked_at >= 0",
+        'others::only_group_that_has_pending_tasks_is_found_among_many',
     ),
     # Commands
     why(

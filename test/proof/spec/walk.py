@@ -214,7 +214,7 @@ class Walk:
     def _cancel(self) -> str:
         task = self._task()
         was = self.model.states[task]
-        reply = self._call('cancel', f't{task}', f'c{task}{self.random.randrange(10**13):013}')
+        reply = self._call('cancel', f't{task}', f'c{task}{self.random.randrange(10**13):013}', '')
         expected = b'ok' if self.model.cancel(task) else [b'unknown' if was == UNKNOWN else b'final']
         assert reply == expected, reply
         return f'cancel {task}: {reply}'

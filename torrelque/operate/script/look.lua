@@ -316,18 +316,46 @@ elseif known and known[10] then
   tell_group(known[10], asked or view(known[10]))
 end
 
--- Some groups, where it is the queue that was asked for
+-- Some groups that have tasks which are pending, where it is the queue that was asked for: first those that are paused
+-- or wait for a token, then others, of which a thousand are looked at.
+
+local function look_at_groups()
+  local some, met, looked_at = {}, {}, 0
+
+  local function consider(group)
+    if group == '' or met[group] or #some == 25 then
+      return
+    end
+    met[group], looked_at = true, looked_at + 1
+    local waits, head = count('ZCARD', 'group:' .. group), look('HGET', 'heads', group)
+    if waits > 0 or head then
+      local it = view(group)
+      local why = it.shut and 'shut' or it.slots >= it.limit and 'full' or it.dry and 'dry' or 'free'
+      some[#some + 1] = {group, waits, head, why, it.opens or it.token_at or false}
+    end
+  end
+
+  for _, group in ipairs((look('SSCAN', 'paused', 0, 'COUNT', 25) or {false, {}})[2]) do
+    consider(group)
+  end
+  for _, group in ipairs(look('ZRANGE', 'rated', 0, 24) or {}) do
+    consider(group)
+  end
+  local cursor = '0'
+  repeat
+    local found = look('HSCAN', 'groups', cursor, 'COUNT', 100) or {'0', {}}
+    cursor = found[1]
+    for j = 1, #found[2], 2 do
+      consider(found[2][j])
+    end
+  until cursor == '0' or #some == 25 or looked_at >= 1000
+  tell('some', some)
+  tell('looked_at', looked_at)
+  tell('all_groups', cursor == '0')
+end
 
 if id == '' and name == '' and plain <= holes and ranked == 0 and not (simple and turns > 0) then
-  local found = look('HSCAN', 'groups', 0, 'COUNT', 25) or {false, {}}
-  local some = {}
-  for j = 1, math.min(#found[2], 50), 2 do
-    local group = found[2][j]
-    local it, waits = view(group), count('ZCARD', 'group:' .. group)
-    local why = it.shut and 'shut' or it.slots >= it.limit and 'full' or it.dry and 'dry' or 'free'
-    some[#some + 1] = {group, waits, it.head or false, why, it.opens or it.token_at or false}
-  end
-  tell('some', some)
+  look_at_groups()
   try(turns)
 end
 

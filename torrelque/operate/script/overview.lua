@@ -2,13 +2,15 @@
 --
 -- The oldest task is looked for at the ends of the lists: what was forgiven goes to the right end of `pending`, where it
 -- may be younger than its neighbours, so that one is looked at 64 and one 256 places before.  Of those with a priority,
--- the first is looked at, and the first of the lowest priority, because those starve first.
+-- the first is looked at, and the first of the lowest priority, because those starve first.  Where none is there, all
+-- that is pending waits in its groups, and the first task of some groups is looked at.
 --
 -- Reply  server time (ms), list of the keys that hold something else, 1 if any worker has a heartbeat (0), then
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
 --        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is none)
-local stamp, pcall = string.format('%.0f', now), redis.pcall
+local call, pcall, type, tonumber = redis.call, redis.pcall, type, tonumber
+local stamp = string.format('%.0f', now)
 
 -- How many there are of something; `look`, which notes a key that holds something else, is dearer.
 local function count(command, name)
@@ -16,10 +18,9 @@ local function count(command, name)
   return type(reply) == 'number' and reply or look(command, name) or 0
 end
 
--- The lowest score of a sorted set, or the highest.
-local function score(name, at)
-  local found = look('ZRANGE', name, at, at, 'WITHSCORES')
-  return found and found[2] or false
+-- The first of a sorted set with its score, or the last.
+local function at_end(name, at)
+  return look('ZRANGE', name, at, at, 'WITHSCORES') or {}
 end
 
 local seen, looked_at, oldest = {}, 0, math.huge
@@ -42,32 +43,66 @@ local function consider(id)
 end
 
 local function consider_all(ids)
-  for _, id in ipairs(ids or {}) do
-    consider(id)
+  for k = 1, ids and #ids or 0 do
+    consider(ids[k])
   end
 end
 
 local length, heads, ranked = count('LLEN', 'pending'), count('HLEN', 'heads'), count('ZCARD', 'priority')
-consider_all(look('LRANGE', 'pending', -3, -1))
-for _, at in ipairs({-67, -259}) do
-  if length >= -at then
-    consider(look('LINDEX', 'pending', at))
+if length > 0 then
+  consider_all(look('LRANGE', 'pending', -3, -1))
+  if length >= 67 then
+    consider(look('LINDEX', 'pending', -67))
+  end
+  if length >= 259 then
+    consider(look('LINDEX', 'pending', -259))
   end
 end
-consider_all(look('LRANGE', 'turns', -3, -1))
+if heads > 0 then
+  consider_all(look('LRANGE', 'turns', -3, -1))
+end
 if ranked > 0 then
-  consider(look('ZRANGE', 'priority', 0, 0)[1])
+  local first, last = at_end('priority', 0), at_end('priority', -1)
+  consider(first[1])
   -- The score of a task is -priority x 2^45 + a running number.
-  local class = math.floor((tonumber(score('priority', -1)) or 0) / 2 ^ 45) * 2 ^ 45
-  consider_all(look('ZRANGEBYSCORE', 'priority', string.format('%.0f', class), '+inf', 'LIMIT', 0, 1))
+  local class = math.floor((tonumber(last[2]) or 0) / 2 ^ 45) * 2 ^ 45
+  if class > (tonumber(first[2]) or 0) then
+    consider_all(look('ZRANGEBYSCORE', 'priority', string.format('%.0f', class), '+inf', 'LIMIT', 0, 1))
+  end
 end
 
+local tasks, groups = count('HLEN', 'tasks'), count('HLEN', 'groups')
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
-local first, paused = delayed > 0 and score('delayed', 0), count('SCARD', 'paused')
-return {stamp, broken, redis.call('EXISTS', base .. 'workers'),
-  count('HLEN', 'tasks'), working, delayed, dead, ranked, length, count('SCARD', 'holes'), heads,
-  count('HLEN', 'groups'), count('ZCARD', 'rated'), paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
+local holes, rated, paused = 0, 0, 0
+if call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused') > 0 then
+  holes, rated, paused = count('SCARD', 'holes'), count('ZCARD', 'rated'), count('SCARD', 'paused')
+end
+
+-- Groups that are paused or wait for a token, then others: the first tasks of eight at the most.
+local function consider_groups()
+  local left = 8
+  local function add(found, step)
+    for k = 1, math.min(found and #found or 0, 8 * step), step do
+      local first = left > 0 and found[k] ~= '' and look('ZRANGE', 'group:' .. found[k], 0, 0)
+      if first and first[1] and not seen[first[1]] then
+        left = left - 1
+        consider(first[1])
+      end
+    end
+  end
+  add(paused > 0 and (look('SSCAN', 'paused', 0, 'COUNT', 8) or {})[2], 1)
+  add(rated > 0 and look('ZRANGE', 'rated', 0, 7), 1)
+  add((look('HSCAN', 'groups', 0, 'COUNT', 8) or {})[2], 2)
+end
+
+if looked_at == 0 and tasks > working + delayed + dead then
+  consider_groups()
+end
+
+local first = delayed > 0 and at_end('delayed', 0)[2] or false
+return {stamp, broken, call('EXISTS', base .. 'workers'), tasks, working, delayed, dead, ranked, length, holes, heads,
+  groups, rated, paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
   first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
   working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0, paused > 0 and look('HGET', 'probes', '') or false,
   oldest < math.huge and string.format('%.0f', oldest), looked_at,
-  dead > 0 and score('dead', 0), dead > 0 and score('dead', -1), first}
+  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first}

@@ -1,16 +1,21 @@
 -- Tasks: what there is of some of them, read at one moment.
 --
--- ARGV   bytes of a payload that is to be read, at the most; bytes of the reply, at the most
+-- ARGV   bytes of a payload that is to be read, at the most (-1 reads none); bytes of the reply, at the most
 --        per task: id
 -- Reply  server time (ms), list of the keys that hold something else, 1 if any worker has a heartbeat (0), then one of
 --        these per task, fewer when they would be too many bytes, but one at least: a list of
 --        1 if the key of its state is a hash or nothing (0), its place (nil is none), its score there, the time to live
---        of its state (ms), bytes of its payload (-1 is none), the payload (nil where it was not read), then the fields
+--        of its state (ms), bytes of its payload (-1 is none), the payload (its beginning where it is longer than is to
+--        be read, nil where it was not read), then the fields
+--
+-- Of a longer payload the beginning may tell of which function it is a call.  A field of a hash is read whole, so such a
+-- payload counts towards the bytes of the reply, if less than one that is sent, and one of 16 MB is not read.
 local room, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIELDS = {'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
   'requeue_count', 'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error',
   'progress', 'result', 'history'}
 local FINAL = {['3'] = true, ['4'] = true, ['6'] = true}
+local PREFIX, LARGEST = 512, 16777216
 local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working'}
 
 -- Where a pending task is that is not plain, and its score there.
@@ -59,6 +64,9 @@ for i = 3, #ARGV do
     size = -1
   elseif size <= room then
     payload = look('HGET', 'tasks', id)
+  elseif room >= 0 and size <= LARGEST then
+    payload = string.sub(look('HGET', 'tasks', id) or '', 1, PREFIX)
+    bytes = bytes + size / 4
   end
   -- Only what is final has a time to live.
   local ttl = (FINAL[known[1]] or not known[1]) and look('PTTL', 'task:' .. id) or -1

@@ -2,7 +2,9 @@
 --
 -- All times are the server's, so the clocks of the workers do not matter.  A beat has a number, `START.SEQUENCE`, and its
 -- counts are added once: one that is sent again because its reply was lost has the number that is known already.  After
--- a goodbye that has counts the number is kept for a minute, for the same reason.
+-- a goodbye that has counts the number is kept for a minute, for the same reason.  Where another worker of the same name
+-- began, its heart is the one that is told, and `past` has the last number of the one before, whose counts are added all
+-- the same and whose goodbye takes nothing away.
 --
 -- Records are hashes of JSON lists, one for each function: few large fields, because a hash of many small ones is walked
 -- at each access.  What is no such list, written by hand for example, is begun anew.
@@ -146,13 +148,19 @@ end
 
 -- What the number says
 
-local known = redis.pcall('HMGET', heart, 'number', 'interval')
+local known = redis.pcall('HMGET', heart, 'number', 'interval', 'past')
 local broken = known.err
-local before, last = nil, nil
-if not broken and known[1] then
-  before, last = string.match(known[1], '^(.*)%.(%d+)$')
+-- The last number of this start where a heart has it as its own, or as that of the one before; nil where it has not.
+local function last_in(label)
+  local before, last = string.match(label or '', '^(.*)%.(%d+)$')
+  return before == start and tonumber(last) or nil
 end
-last = before == start and tonumber(last) or -1
+local own, past = nil, nil
+if not broken then
+  own = last_in(known[1])
+  past = not own and last_in(known[3])
+end
+local last = own or past or -1
 local recent = math.max(RECENT, 3 * (not broken and count_of(known[2]) or 0))
 
 local function reply(word)
@@ -167,6 +175,13 @@ end
 local word = number == last and 'again' or 'ok'
 local label = start .. '.' .. ARGV[3]
 
+if past then
+  redis.call('HSET', heart, 'past', label)
+  if word == 'ok' then
+    add_all()
+  end
+  return (reply(word))
+end
 if state == '' then
   redis.call('ZREM', names, name)
   redis.call('DEL', heart)
@@ -185,6 +200,8 @@ end
 redis.call('ZADD', names, string.format('%.0f', now), name)
 if broken then
   redis.call('DEL', heart)
+elseif known[1] and not own then
+  redis.call('HSET', heart, 'past', known[1])
 end
 local answer, interval = reply(word)
 redis.call('HSET', heart, 'number', label, 'seen', string.format('%.0f', now),
