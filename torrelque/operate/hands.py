@@ -15,7 +15,7 @@ LONGEST = 3
 
 async def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
     """Why nobody takes what could be taken."""
-    serving = [worker for worker in crew.live if worker.state != 'stopping']
+    serving = _serving(crew)
     if not serving:
         return [_nobody(seen, crew)]
     reasons = await of_unknown_function(seen, crew)
@@ -28,12 +28,16 @@ async def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
 
 async def of_unknown_function(seen: Seen, crew: Crew) -> list[Reason]:
     """That workers live, and none of them knows the function of the task."""
-    serving = [worker for worker in crew.live if worker.state != 'stopping']
+    serving = _serving(crew)
     function = function_of(load(seen.queue, seen.raw.get('payload'))) if serving else None
     if function is None or await _is_known(seen, crew, function):
         return []
     text = f'no worker that lives knows its function, {function} ({UNSEEN})'
     return [Reason('not-known', text, count=len(serving), workers=tuple(worker.name for worker in serving))]
+
+
+def _serving(crew: Crew) -> list[WorkerView]:
+    return [worker for worker in crew.live if worker.state != 'stopping']
 
 
 async def _is_known(seen: Seen, crew: Crew, function: str) -> bool:
