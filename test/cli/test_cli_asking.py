@@ -11,7 +11,7 @@ import pytest
 
 from support.made import BUSY, IDLE, NOW, PAUSED, MadeOperator, Say, make_say, minute, overview, task, worker
 from support.schemas import read_as
-from torrelque import TorrelqueTaskStatus
+from torrelque import TorrelqueConnectionError, TorrelqueTaskStatus
 from torrelque.operate import (
     Act,
     Found,
@@ -136,6 +136,22 @@ def test_a_watch_of_figures_writes_a_line_each_time(say: Say, monkeypatch: pytes
     assert [read_as(Overview, line) for line in said.out] == [BUSY] * 3
 
 
+def test_a_watch_of_figures_waits_for_a_server_that_is_away(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(MadeOperator):
+        looks = 0
+
+        async def overviews(self) -> Any:
+            self.looks += 1
+            if self.looks in (2, 3):
+                raise TorrelqueConnectionError('no answer')
+            if self.looks == 5:
+                raise KeyboardInterrupt
+            return [BUSY]
+
+    said = say('stats --watch 0.1', Away(history=[]))
+    assert (said.code, len(said.out), said.err) == (130, 3, ['no answer; it is asked again'])
+
+
 # Lists
 
 
@@ -161,6 +177,7 @@ def test_tasks_have_what_one_of_them_has(say: Say) -> None:
     said = say('tasks --payload --most 1', MadeOperator(tasks=[task('a', raw=b'{"x": "\xff"}', size=9)]))
     assert said.out == ['ID  STATUS   FOR', 'a   pending    -', r'  {"x": "\\xff"}'.replace(r'\\', '\\')]
     assert said.err == ['the first 1; --most N shows more']
+    assert say('tasks --json --most 1', MadeOperator(tasks=[task('a'), task('b')])).err == said.err
 
 
 def test_a_list_of_tasks_is_a_page_or_a_selection(say: Say) -> None:

@@ -202,6 +202,9 @@ def test_a_long_payload_is_cut_unless_it_is_asked_for(say: Say) -> None:
     far = task(ID, size=5_000_000, status=TorrelqueTaskStatus.DEAD)
     assert '  payload   5,000,000 bytes; --payload shows it' in say(
         f'show {ID}', MadeOperator(tasks=[far], explain=[])).out  # fmt: skip
+    # What JSON is read as may say less than what is stored.
+    twice = task(ID, raw=b'{"a":1,"a":1e400}', payload={'a': math.inf}, size=17, status=TorrelqueTaskStatus.DEAD)
+    assert '  {"a":1,"a":1e400}' in say(f'show {ID} --payload', MadeOperator(tasks=[twice], explain=[])).out
     # Bytes of another serialiser are shown as they are.
     raw = task(ID, raw=b'\x80\x04K\x01.', size=5, status=TorrelqueTaskStatus.REJECTED)
     assert say(f'show {ID}', MadeOperator(tasks=[raw])).out[-1] == r'  \x80\x04K\x01.'

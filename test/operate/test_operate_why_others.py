@@ -142,6 +142,23 @@ async def test_function_that_no_worker_knows(queue: Torrelque, hire: Hire) -> No
     assert await why(queue, task_id) == []
 
 
+async def test_a_function_that_no_worker_knows_is_told_while_its_task_is_delayed(
+    queue: Torrelque, hire: Hire
+) -> None:  # fmt: skip
+    first = await queue.enqueue({'task': 'shop.send'})
+    [(delivery, _)] = await queue.dequeue_many(1, timeout=60)
+    await queue.requeue(delivery, delay=600)
+    later = await queue.enqueue({'task': 'shop.send'}, delay=600)
+    hire(worker('web-1', functions=('a', 'b')))
+    for task_id, code in (first, 'retry'), (later, 'delayed'):
+        found = await why(queue, task_id)
+        assert [reason.code for reason in found] == [code, 'not-known'] and 'shop.send' in found[1].text
+    # Where no worker lives, and where one knows it, there is nothing to say of a task that is not due.
+    for workers in (), (worker('web-1', functions=('shop.send',)),):
+        hire(*workers)
+        assert [reason.code for reason in await why(queue, later)] == ['delayed']
+
+
 async def test_all_workers_are_busy(queue: Torrelque, hire: Hire) -> None:
     task_id = await queue.enqueue(1)
     hire(

@@ -1,6 +1,8 @@
 """``torrelque check`` and ``torrelque doctor``: whether all is well."""
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -67,12 +69,17 @@ async def _check(session: Session) -> int:
     given = {name: getattr(found, name) for name in Limits._fields if getattr(found, name) is not None}
     overviews = await session.operator.overviews()
     wrong = [finding for one in overviews for finding in judge(one, Limits(**given), await look_closer(session, one))]
-    for finding in wrong:
-        if out.as_json:
-            out.json(finding)
-        else:
-            command = None if finding.advice is None else session.command(finding.advice, finding.queue)
-            out.sentence(f'{finding.queue}: {finding.text}', command=command)
+    try:
+        for finding in wrong:
+            if out.as_json:
+                out.json(finding)
+            else:
+                command = None if finding.advice is None else session.command(finding.advice, finding.queue)
+                out.sentence(f'{finding.queue}: {finding.text}', command=command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The exit code is right even if nobody reads what is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not wrong and found.verbose:
         out.tell(f'all is well with {", ".join(one.queue for one in overviews)}')
     return Exit.ILL if wrong else Exit.WELL

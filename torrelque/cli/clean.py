@@ -7,8 +7,8 @@ import re
 # what has a colon in it.  What is told of where a password belongs is none.
 _SECRETS = re.compile(
     r'\b((?:rediss?|valkeys?|unix)(?:\+\w+)?://)(?!(?:USER)?:PASSWORD@HOST\b)[^\s\'"]*@'
-    r'|(\b[\w+.-]+://)[^\s/\'"?#@]*:[^\s/\'"?#]*@'
-    r'|([?&]password=)[^&\s\'"]*',
+    r'|(\b[\w+.-]+://)(?!(?:USER)?:PASSWORD@HOST\b)[^\s/\'"?#@]*:[^\s/\'"?#]*@'
+    r'|([?&]\w*password=)[^&\s\'"]*',
     re.I,
 )
 

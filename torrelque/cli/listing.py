@@ -54,8 +54,8 @@ async def _tasks(session: Session) -> int:
         hidden = () if session.several else ('QUEUE',)
         columns, cells = lay(rows, out, [it for it in tasks_shown(rows) if it[0].title not in hidden])
         out.table(columns, cells, [payload_of(task) for task in rows] if found.payload else None)
-        if len(rows) == found.most:
-            out.tell(f'the first {number(found.most)}; --most N shows more')
+    if len(rows) == found.most:
+        out.tell(f'the first {number(found.most)}; --most N shows more')
     return Exit.WELL
 
 

@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from torrelque import TorrelqueConnectionError
 from torrelque.operate import Overview
 
 from .failure import Exit
@@ -216,6 +217,8 @@ async def _watch(session: Session) -> int:
         return await _repeat(session, write)
     from rich.live import Live
 
+    from .consent import interruptible
+
     with Live(console=out.console, auto_refresh=False, transient=False) as live:
 
         def draw(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
@@ -223,17 +226,31 @@ async def _watch(session: Session) -> int:
             below = ['', *(words if more is None else f'{words}:  {more}' for words, more in found)] if found else []
             live.update(out.drawing(COLUMNS, [row(out, *pair) for pair in pairs], below), refresh=True)
 
-        return await _repeat(session, draw)
+        # However it is ended, the cursor is shown again.
+        code = await interruptible(_repeat(session, draw))
+    return Exit.INTERRUPTED if code is None else code
+
+
+async def _look(session: Session) -> list[tuple[Overview, Rate | None]]:
+    overviews = await session.operator.overviews()
+    rates: Sequence[Rate | None] = [None] * len(overviews)
+    if not session.out.as_json:
+        rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
+    return [*zip(overviews, rates, strict=True)]
 
 
 async def _repeat(session: Session, write: Callable[[Sequence[tuple[Overview, Rate | None]]], object]) -> int:
     """Until the command is interrupted; at times that do not drift."""
     due = time.monotonic()
+    away = False
     while True:
-        overviews = await session.operator.overviews()
-        rates: Sequence[Rate | None] = [None] * len(overviews)
-        if not session.out.as_json:
-            rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
-        write([*zip(overviews, rates, strict=True)])
+        try:
+            write(await _look(session))
+            away = False
+        except TorrelqueConnectionError as exc:
+            # As servers that fail over, this may take a while; it is said once.
+            if not away:
+                session.out.tell(f'{exc}; it is asked again')
+            away = True
         due = max(due + session.found.watch, time.monotonic())
         await asyncio.sleep(due - time.monotonic())

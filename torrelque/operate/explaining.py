@@ -43,6 +43,9 @@ async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
         found += await obstacles.of_pauses(seen, first=False)
     if found[0].code == 'overdue':
         found += await hands.of_workers(seen, crew)
+    elif found[0].code in ('delayed', 'retry'):
+        # A task of which nobody knows the function is given back again and again.
+        found += await hands.of_unknown_function(seen, crew)
     return found
 
 

@@ -15,20 +15,29 @@ LONGEST = 3
 
 async def of_workers(seen: Seen, crew: Crew) -> list[Reason]:
     """Why nobody takes what could be taken."""
-    serving = [worker for worker in crew.live if worker.state != 'stopping']
+    serving = _serving(crew)
     if not serving:
         return [_nobody(seen, crew)]
-    reasons = []
-    function = function_of(load(seen.queue, seen.raw.get('payload')))
-    if function is not None and not await _is_known(seen, crew, function):
-        text = f'no worker that lives knows its function, {function} ({UNSEEN})'
-        names = tuple(worker.name for worker in serving)
-        reasons.append(Reason('not-known', text, count=len(serving), workers=names))
+    reasons = await of_unknown_function(seen, crew)
     busy = [worker for worker in serving if worker.state != 'stuck' and _taken(worker) >= worker.concurrency]
     stuck = [worker for worker in serving if worker.state == 'stuck']
     if len(busy) + len(stuck) == len(serving):
         reasons += ([await _busy(seen, busy)] if busy else []) + ([_stuck(stuck)] if stuck else [])
     return reasons
+
+
+async def of_unknown_function(seen: Seen, crew: Crew) -> list[Reason]:
+    """That workers live, and none of them knows the function of the task."""
+    serving = _serving(crew)
+    function = function_of(load(seen.queue, seen.raw.get('payload'))) if serving else None
+    if function is None or await _is_known(seen, crew, function):
+        return []
+    text = f'no worker that lives knows its function, {function} ({UNSEEN})'
+    return [Reason('not-known', text, count=len(serving), workers=tuple(worker.name for worker in serving))]
+
+
+def _serving(crew: Crew) -> list[WorkerView]:
+    return [worker for worker in crew.live if worker.state != 'stopping']
 
 
 async def _is_known(seen: Seen, crew: Crew, function: str) -> bool:

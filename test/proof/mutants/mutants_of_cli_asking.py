@@ -74,13 +74,13 @@ ASKING = (
     ),
     Mutant(
         'cli-slips-noted', BEYOND, 'a slip in the name of a queue becomes a queue that is known',
-        (client('cli/session', "if await queue.command('EXISTS', *map(str.encode, queue.keys.values())):",
-                'if True:'),),
+        (client('cli/naming', "return bool(await queue.command('EXISTS', *map(str.encode, queue.keys.values())))",
+                'return True'),),
         ('cli_asking_server::test_a_queue_is_noted_when_it_is_used_and_a_slip_is_not',),
     ),
     Mutant(
         'cli-read-only-notes', BEYOND, 'a shell that is to change nothing writes a name',
-        (client('cli/session', '    if is_read_only(found):\n        return\n', ''),),
+        (client('cli/session', 'elif not is_read_only(found):', 'else:'),),
         ('cli_asking_server::test_a_queue_is_noted_when_it_is_used_and_a_slip_is_not',),
     ),
     Mutant(
@@ -147,5 +147,40 @@ ASKING = (
         'cli-names-unquoted', BEYOND, 'a command that is copied does something else, by what is in a name',
         (client('cli/session', "words += f' -q {quoted(queue)}'", "words += f' -q {queue}'"),),
         ('cli_asking_ends::test_commands_are_copied_whatever_is_in_a_name',),
+    ),
+    Mutant(
+        'cli-check-passes-pauses', BEYOND, 'a queue that is paused and has tasks is well',
+        (client('cli/checking', 'if one.paused and one.pending:', 'if False:'),),
+        ('cli_asking_why::test_what_is_wrong_is_judged_by_limits',),
+    ),
+    Mutant(
+        'cli-check-passes-orphans', BEYOND, 'a lost worker that has tasks in hand is well',
+        (client('cli/checking', 'if more.orphaned:', 'if False:'),),
+        ('cli_asking_why::test_what_figures_do_not_tell_is_judged_too',),
+    ),
+    Mutant(
+        'cli-check-passes-slips', BEYOND, 'a queue of which nothing is known is well',
+        (client('cli/naming', 'return None if queue.name in names else', 'return None if names else'),),
+        ('cli_asking_server::test_a_queue_that_nothing_is_known_of_is_told_with_the_one_that_may_be_meant',),
+    ),
+    Mutant(
+        'cli-check-unread', BEYOND, 'a check that is ill ends with 0 where nobody reads why',
+        (client('cli/checking', '    except BrokenPipeError:', '    except ZeroDivisionError:'),),
+        ('cli_asking_terminal::test_the_check_ends_with_1_even_if_nobody_reads_why',),
+    ),
+    Mutant(
+        'cli-window-exact', BEYOND, 'counts of a window look as if they were of all',
+        (client('cli/errors', 'count = number(one.count) if whole else', 'count = number(one.count) if True else'),),
+        ('cli_asking_why::test_errors_end_with_the_command_that_brings_them_back',),
+    ),
+    Mutant(
+        'cli-watch-refused', BEYOND, 'a user who may only read cannot watch a task',
+        (client('cli/telling', "if 'NOPERM' not in str(exc):", 'if True:'),),
+        ('cli_asking_server::test_a_user_who_may_only_read_can_do_all_that_looks',),
+    ),
+    Mutant(
+        'cli-columns-silent', BEYOND, 'nothing says that columns were left out',
+        (client('cli/out', 'if layout.left_out:', 'if False:'),),
+        ('cli_asking::test_what_is_decisive_is_there_in_80_columns',),
     ),
 )  # fmt: skip

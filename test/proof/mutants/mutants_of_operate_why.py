@@ -162,7 +162,7 @@ EXPLAINING = (
     ),
     why(
         'not-known', 'it is no reason that nobody knows the function',
-        'hands', 'function is not None and not await _is', 'function is not None and await _is',
+        'hands', 'function is None or await _is', 'function is None or not await _is',
         'others::function_that_no_worker_knows', 'others::worker_with_a_free_place_is_no_reason',
     ),
     why(
