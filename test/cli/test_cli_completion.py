@@ -106,6 +106,7 @@ def test_bash_completes_commands_options_and_words(capsys: pytest.CaptureFixture
         'torrelque cancel --status d': {'delayed', 'dead'},
         'torrelque cancel --yes --status orph': {'orphaned'},
         'torrelque limit acme --conc': {'--concurrency'},
+        'torrelque tasks de': {'delayed', 'dead'},
         'torrelque nothing --conc': set(),
     }
     calls = [

@@ -5,6 +5,7 @@ Names of queues and groups are not completed, because the server would be asked 
 
 import argparse
 
+from .asking import PLACES
 from .failure import Failure
 
 
@@ -28,4 +29,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
             for listed in action._choices_actions:
                 # A shell shows a line for each command; a description would be several.
                 action.choices[listed.dest].description = listed.help
+            for listed in action.choices['tasks']._actions:
+                if listed.dest == 'place':
+                    listed.choices = PLACES  # those that need no name
     return shtab.complete(parser, shell)

@@ -1,8 +1,10 @@
 """``torrelque enqueue``: a task, a call of a decorated function, or many tasks of standard input."""
 
 import argparse
+import contextlib
 import difflib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -86,10 +88,17 @@ def _read_input() -> str:
 
 def _read_json(text: str, what: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as exc:
         more = '; --text sends a text as it is' if what != '--args' and what != '--kwargs' else ''
         raise Failure(f'{what} is no JSON: {exc}{more}') from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f'{text} is too large a number')
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
@@ -109,10 +118,10 @@ async def _enqueue(session: Session, tasks: Sequence[Any]) -> int:
     else:
         queue = session.operator.queue()
         task_id = await queue.enqueue(tasks[0], task_id=found.id, **_given(found))
-    if found.wait is None or not session.out.as_json:
-        _tell_id(session, task_id, queue.name)
     what = f'task {task_id}' if found.task is None else f'task {task_id}, a call of {found.task}'
     await Operator(queue).record('enqueue', what, 1)
+    if found.wait is None or not session.out.as_json:
+        _tell_id(session, task_id, queue.name)
     return Exit.WELL if found.wait is None else await _wait(session, queue, task_id)
 
 
@@ -125,21 +134,33 @@ def _given(found: argparse.Namespace) -> dict[str, Any]:
 
 async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     found, queue, waiting, done = session.found, session.operator.queue(), iter(tasks), 0
+    heard = True
+
+    def tell(ids: Sequence[str]) -> None:
+        """Print ids.  Whoever reads no more of them has the other lines enqueued all the same."""
+        nonlocal heard
+        with contextlib.suppress(BrokenPipeError):
+            if heard:
+                heard = False
+                for one in ids:
+                    _tell_id(session, one, queue.name)
+                heard = True
+
     try:
         while some := [*islice(waiting, MANY)]:
             ids = await queue.enqueue_many(some, **_given(found))
             done += len(ids)
-            for one in ids:
-                _tell_id(session, one, queue.name)
+            tell(ids)
     except TorrelqueBulkError as exc:
         done += len(exc.task_ids)
-        for kept in exc.task_ids:
-            _tell_id(session, kept, queue.name)
+        tell(exc.task_ids)
         raise Failure(f'the ids are those of the first {done} lines; the others are not enqueued: {exc.__cause__}',
                       Exit.ILL) from exc
     finally:
         if done:
             await session.operator.record('enqueue', f'{done} tasks', done, queue=queue.name)
+    if not heard:
+        session.out.tell(f'{done} tasks are enqueued, though nobody has read all of their ids')
     return Exit.WELL if done else Exit.ILL
 
 

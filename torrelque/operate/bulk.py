@@ -22,7 +22,7 @@ from .pace import Pace
 from .plan import Plan
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
-from .verbs import VERBS, Done, Terms, judge, only_of
+from .verbs import VERBS, Done, Terms, check_places, judge, only_of
 
 T = TypeVar('T')
 
@@ -150,7 +150,7 @@ async def act(
     When it is cancelled, the step that is on its way is waited for, two seconds at the most, and is told of as well.
     """
     queues = (queue,) if isinstance(queue, Torrelque) else tuple(queue)
-    places = _check_places(name, selection)
+    places = check_places(name, selection)
     if check.check_error(error) and name != 'bury':
         raise TorrelqueTypeError(f'an error is given to bury tasks, not to {name} them')
     if limit is not None:
@@ -165,19 +165,6 @@ async def act(
         raise TorrelqueValueError(f'the plan is none of queue {min(missing)!r}: no dry run was given it')
     run = _Run(queues, name, error, limit, Pace(rate, paced), dry_run, on_progress, counts, plan)
     return await run.carry_out(selection, places)
-
-
-def _check_places(name: str, selection: Selection) -> Sequence[str]:
-    """Where the tasks of an act are."""
-    if name not in VERBS:
-        raise TorrelqueValueError(f'there is no act {name!r}: {", ".join(VERBS)}')
-    verb = VERBS[name]
-    status = check_selection(selection).status
-    if status is None:
-        return verb.places
-    if status not in verb.statuses:
-        raise TorrelqueValueError(f'{name} is for tasks that are {" or ".join(verb.statuses)}, not for {status} ones')
-    return (status,)
 
 
 class _Run:

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueError, TorrelqueTaskId, TorrelqueTaskStatus, TorrelqueValueError
 
 from . import pages
 from .hearts import Watch
-from .selection import STATUSES
+from .selection import STATUSES, Selection, check_selection
 from .values import TaskView
 
 PART = 50
@@ -164,3 +164,19 @@ VERBS = {
     ),
 }
 """The acts, by name."""
+
+
+def check_places(name: str, selection: Selection) -> Sequence[str]:
+    """Where the tasks of an act are.
+
+    :raises TorrelqueError: there is no such act, or the selection is nothing for it.
+    """
+    if name not in VERBS:
+        raise TorrelqueValueError(f'there is no act {name!r}: {", ".join(VERBS)}')
+    verb = VERBS[name]
+    status = check_selection(selection).status
+    if status is None:
+        return verb.places
+    if status not in verb.statuses:
+        raise TorrelqueValueError(f'{name} is for tasks that are {" or ".join(verb.statuses)}, not for {status} ones')
+    return (status,)

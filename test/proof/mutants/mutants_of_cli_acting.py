@@ -93,12 +93,12 @@ ACTING = (
     Mutant(
         'cli-top-unasked', BEYOND, 'a key of the live view acts at once',
         (client('cli/topkeys', "act = state.question if key in ('y', 'Y') else None", 'act = state.question'),),
-        ('cli_top::test_an_act_is_done_when_it_was_agreed_to',),
+        ('cli_top_keys::test_an_act_is_done_when_it_was_agreed_to',),
     ),
     Mutant(
         'cli-top-read-only-acts', BEYOND, 'the live view acts where only reading is allowed',
         (client('cli/topkeys', '    if state.read_only:\n', '    if False:\n'),),
-        ('cli_top::test_an_act_is_done_when_it_was_agreed_to',),
+        ('cli_top_keys::test_an_act_is_done_when_it_was_agreed_to',),
     ),
     Mutant(
         'cli-top-raw', BEYOND, 'names and errors write to the terminal',
@@ -108,7 +108,7 @@ ACTING = (
     Mutant(
         'cli-top-row-slips', BEYOND, 'another row is marked when rows move, and the act is about that one',
         (client('cli/topkeys', 'if row.key == spot.chosen), 0)', 'if False), 0)'),),
-        ('cli_top::test_a_row_is_marked_by_its_name_and_stays_marked_when_rows_move',),
+        ('cli_top_keys::test_a_row_is_marked_by_its_name_and_stays_marked_when_rows_move',),
     ),
     Mutant(
         'cli-top-terminal-kept', BEYOND, 'the terminal shows no keys after the view',
