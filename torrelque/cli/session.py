@@ -254,7 +254,8 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
             queues = [Torrelque(client, queue=name) for name in names] or await _queues_known(client, several)
         else:
             queues = _queues_of_app(found, names)
-        for queue in queues:
+        # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.
+        for queue in queues if found.app is None else _find_app(found).queues:
             await stack.enter_async_context(queue)
         yield client, queues
 
