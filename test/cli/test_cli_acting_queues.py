@@ -16,6 +16,8 @@ from support.acting import Commands, recorded
 from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus
 from torrelque.cli.amounts import KEEP, concurrency, pace, rate, spelt
 
+pytestmark = pytest.mark.first_server
+
 # Enqueueing
 
 

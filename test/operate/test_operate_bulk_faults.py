@@ -18,7 +18,7 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
 from torrelque.operate import Operator, Outcome, Selection, bulk
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 VERBS = {'redrive': 'redrive', 'cancel': 'cancel', 'requeue': 'requeue', 'bury': 'bury'}
 

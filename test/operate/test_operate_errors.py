@@ -13,7 +13,7 @@ from torrelque import Torrelque
 from torrelque.operate import ErrorGroup, Errors, Operator, Selection
 from torrelque.operate.faults import WHOLE, find_fault, shorten
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 SEND = traceback_of(('/srv/app/mail.py', 'send'), error='ConnectionRefusedError: [Errno 111] no 1')
 TAKE = traceback_of(('/srv/app/mail.py', 'take'), error="KeyError: 'ann'")
