@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import math
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,14 +155,21 @@ def begin_anew() -> None:
 
 
 @pytest.fixture
-def shop(queue: Torrelque, command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def shop(
+    queue: Torrelque, command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """The target of an app with a function in a queue of its own."""
     (tmp_path / 'shop_of_test.py').write_text(SHOP.format(queue=queue.name, other=f'{queue.name}-other'))
     monkeypatch.chdir(tmp_path)
     begin_anew()
     # The queue that is meant is that of the app.
     monkeypatch.delenv('TORRELQUE_QUEUE')
-    return 'shop_of_test:app'
+    yield 'shop_of_test:app'
+    # What an app holds that was imported anew is left to the collector, which may come in any other test.
+    begin_anew()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        gc.collect()
 
 
 @pytest.mark.first_server
