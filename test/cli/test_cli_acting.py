@@ -12,6 +12,8 @@ from support.acting import Commands, bury_all, recorded
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueTaskStatus
 
+pytestmark = pytest.mark.first_server
+
 DEAD, PENDING, WORKING = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
 CANCELLED = TorrelqueTaskStatus.CANCELLED
 

@@ -22,6 +22,8 @@ from torrelque.operate import Operator, Reason, TaskView, known, note
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
+pytestmark = pytest.mark.first_server
+
 LOOKING = (
     ('stats', 'overview'), ('stats --history 1h', 'record'), ('queues --scan', 'found'), ('tasks', 'task'),
     ('tasks dead --payload', 'task'), ('tasks --error KeyError', 'task'), ('why', 'reason'), ('errors', 'errors'),

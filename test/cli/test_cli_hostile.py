@@ -11,6 +11,8 @@ from support.hostility import COMMANDS, MARK
 from support.made import HOSTILE
 from support.terminal import open_terminal, strange
 
+pytestmark = pytest.mark.long
+
 TEST = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': f'{TEST}{os.pathsep}{TEST.parent}'}
 

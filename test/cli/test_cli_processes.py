@@ -141,6 +141,7 @@ async def test_all_are_replaced_one_by_one_at_a_hang_up(queue: Torrelque, folder
     assert text.count('ValueError: broken') == 1 and len(re.findall('worker .* starts', text)) == 4
 
 
+@pytest.mark.long
 async def test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over(
     queue: Torrelque, folder: Folder
 ) -> None:
@@ -162,6 +163,7 @@ async def test_a_hang_up_while_a_replaced_process_finishes_leaves_nobody_over(
         command.end()
 
 
+@pytest.mark.long
 async def test_a_server_that_refuses_ends_all_and_replaces_nobody(
     folder: Folder, make_server: MakeServer, manager: Manager
 ) -> None:
@@ -185,6 +187,7 @@ async def test_a_server_that_refuses_ends_all_and_replaces_nobody(
     assert 'all processes are replaced' not in text and len(re.findall('worker .* starts', text)) == 3
 
 
+@pytest.mark.long
 async def test_a_burst_ends_when_all_have_ended(queue: Torrelque, folder: Folder) -> None:
     folder.write('shop.py', APP)
     await send(queue, *(f'w{n}' for n in range(20)))

@@ -38,6 +38,7 @@ async def test_a_saved_file_starts_it_again_and_the_attempt_does_not_count(queue
     assert (await queue.get_queue_stats()).tasks == 0
 
 
+@pytest.mark.long
 async def test_a_broken_file_is_shown_once_and_tried_again_at_the_next_change(
     queue: Torrelque, folder: Folder
 ) -> None:

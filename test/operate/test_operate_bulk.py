@@ -343,6 +343,7 @@ async def test_a_rate_is_not_exceeded(queue: Torrelque, operator: Operator) -> N
     assert all(done <= 5 + (now - begun + 0.6) * 50 for now, done in seen)
 
 
+@pytest.mark.long
 async def test_few_tasks_are_kept_in_memory(queue: Torrelque, operator: Operator) -> None:
     await die(queue, 5000)
     most: list[int] = []

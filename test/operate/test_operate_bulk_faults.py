@@ -18,7 +18,7 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
 from torrelque.operate import Operator, Outcome, Selection, bulk
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 VERBS = {'redrive': 'redrive', 'cancel': 'cancel', 'requeue': 'requeue', 'bury': 'bury'}
 
@@ -93,6 +93,7 @@ def figures(outcome: Outcome) -> tuple[int, int, dict[str, int]]:
     return outcome.matched, outcome.done, dict(outcome.refused)
 
 
+@pytest.mark.long
 async def test_a_server_that_is_gone_ends_the_act_and_the_same_act_finds_the_rest(
     queue: Torrelque, faulty: Torrelque, proxy: Proxy, bound: Bound, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -298,6 +299,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 async def test_an_act_of_a_killed_process_is_gone_on_with(
     server: RealServer, queue: Torrelque, queue_name: str, tmp_path: Path
 ) -> None:

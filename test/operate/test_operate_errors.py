@@ -13,7 +13,7 @@ from torrelque import Torrelque
 from torrelque.operate import ErrorGroup, Errors, Operator, Selection
 from torrelque.operate.faults import WHOLE, find_fault, shorten
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 SEND = traceback_of(('/srv/app/mail.py', 'send'), error='ConnectionRefusedError: [Errno 111] no 1')
 TAKE = traceback_of(('/srv/app/mail.py', 'take'), error="KeyError: 'ann'")
@@ -187,6 +187,7 @@ async def test_nothing_failed_is_an_answer(operator: Operator) -> None:
     assert errors.errors == () and (errors.dead, errors.delayed) == (0, 0) and errors.server_time > 1e9
 
 
+@pytest.mark.long
 async def test_tasks_that_die_meanwhile_are_counted_once(queue: Torrelque, operator: Operator) -> None:
     ids = {*await die(queue, 2000, SEND)}
     held = await work_on(queue, [*range(500)])

@@ -14,7 +14,7 @@ from torrelque import Torrelque
 from torrelque.operate import Operator
 from torrelque.operate.values import plain
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 NAMES = [
     '\x1b[31mred\x1b[0m', 'line\nfeed\r\t\0', '\u202eright to left', '[bold]markup[/bold]', '😀', '../../%2e', "'; --",

@@ -15,7 +15,7 @@ from torrelque import Torrelque
 from torrelque.operate import Operator
 from torrelque.operate.pages import walk
 
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 Act = Callable[[], Coroutine[Any, Any, object]]
 

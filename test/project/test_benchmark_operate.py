@@ -10,6 +10,7 @@ from benchmark.tables import as_text
 
 
 @pytest.mark.parametrize('name', GROUPS)
+@pytest.mark.long
 def test_each_figure_is_measured(name: str) -> None:
     where, found = measure(SMALL, [name])
     assert 'Valkey' in where['server']

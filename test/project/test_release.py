@@ -76,6 +76,7 @@ def test_metadata_say_who_and_where_and_what_changed(made: Made) -> None:
     assert metadata['Author'] == 'The Torrelque authors'
 
 
+@pytest.mark.long
 def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
     unpacked = release.unpack(made.sdist, tmp_path / 'unpacked')
     assert release.known_files(unpacked) == release.known_files(ROOT)

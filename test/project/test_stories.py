@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,16 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).with_suffix('').as_posix()
 
 
+LONG = ('docs/howto/django', 'docs/howto/fastapi', 'docs/howto/flask', 'docs/operating')
+"""Pages whose stories take longest."""
+
+
+def marked(page: Path) -> Any:
+    return pytest.param(page, marks=[pytest.mark.long] * (name_of(page) in LONG))
+
+
 @pytest.mark.first_server
-@pytest.mark.parametrize('page', STORIES, ids=name_of)
+@pytest.mark.parametrize('page', map(marked, STORIES), ids=name_of)
 def test_story_of_a_page_comes_out_as_it_is_told(page: Path, plain_server: RealServer, tmp_path: Path) -> None:
     """On a server in its default configuration."""
     if shutil.which('curl') is None and any('$ curl ' in step.code for step in read_steps(page)):

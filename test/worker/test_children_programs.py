@@ -18,7 +18,7 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 if sys.platform != 'linux':
     pytest.skip('of Linux: pidfd_open', allow_module_level=True)

@@ -20,6 +20,8 @@ from torrelque.worker.bounds import BOUNDS
 from torrelque.worker.counts import BUCKETS, DEAD, FAILED, LOST, OTHER, Tally
 from torrelque.worker.held import Held
 
+pytestmark = pytest.mark.first_server
+
 Totals = dict[str, tuple[int, int, int, int]]
 
 

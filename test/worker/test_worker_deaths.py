@@ -20,7 +20,7 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 CHILD = Path(__file__).parent / 'deaths_child.py'
 

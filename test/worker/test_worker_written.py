@@ -22,6 +22,8 @@ from torrelque.worker.counts import BUCKETS
 from torrelque.worker.health import RunningTask
 from torrelque.worker.heart import pack_health
 
+pytestmark = pytest.mark.first_server
+
 # Records
 
 

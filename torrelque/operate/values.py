@@ -21,7 +21,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A value as JSON has it: one of these values is an object, a status its name, `math.inf` null, bytes a text.
 
     A number beyond 2^53, which many readers of JSON would round, stays as it is: the text is exact.  What is nested too
-    deeply, or refers to itself, and what no JSON has, is told by a text.
+    deeply, or refers to itself, what no JSON has, and a number of more digits than Python writes, is told by a text.
     """
     if isinstance(value, enum.Enum):
         return value.name.lower()
@@ -30,7 +30,6 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
-        # Python refuses to write a number of more than some thousand digits.
         return value if abs(value) < 10**1000 else hex(value)
     if isinstance(value, timedelta):
         return value.total_seconds()

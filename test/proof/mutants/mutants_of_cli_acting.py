@@ -45,7 +45,7 @@ ACTING = (
     Mutant(
         'cli-slip-is-a-queue', BEYOND, 'who mistypes a queue is told that it is paused, and the other goes on',
         (client('cli/consent', '        if unknown is None:\n', '        if True:\n'),),
-        ('cli_acting_queues::test_a_slip_of_the_pen_is_no_queue',),
+        ('cli_acting_slips::test_a_slip_of_the_pen_is_no_queue',),
     ),
     Mutant(
         'cli-read-only-acts', BEYOND, 'an act is carried out where only reading is allowed',
