@@ -121,7 +121,7 @@ class TorrelqueTaskState(NamedTuple):
     release_time: float | None
     """When it became final."""
     error: str | None
-    """The last error that was given with `requeue` or `bury`, or that the queue found."""
+    """The last error that was given with ``requeue`` or ``bury``, or that the queue found."""
     progress: Any
     """What the holder last gave to `touch`, or None."""
     max_attempts: int | None

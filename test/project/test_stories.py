@@ -32,7 +32,7 @@ def marked(page: Path) -> Any:
 
 
 @pytest.mark.first_server
-@pytest.mark.parametrize('page', map(marked, STORIES), ids=name_of)
+@pytest.mark.parametrize('page', [marked(page) for page in STORIES], ids=name_of)
 def test_story_of_a_page_comes_out_as_it_is_told(page: Path, plain_server: RealServer, tmp_path: Path) -> None:
     """On a server in its default configuration."""
     if shutil.which('curl') is None and any('$ curl ' in step.code for step in read_steps(page)):

@@ -125,7 +125,7 @@ class Operator:
         A page may have fewer tasks than were asked for, or none, though another is behind it: of a place in which most
         are passed over, not more than 10,000 are looked at for one.
 
-        :param place: one of `torrelque.operate.pages.PLACES`, ``group:NAME``, 'ready' or 'orphaned'.
+        :param place: one of ``torrelque.operate.pages.PLACES``, ``group:NAME``, 'ready' or 'orphaned'.
         :param after: the ``cursor`` of the page before.
         :param most: tasks at the most, up to 1,000.
         :param payload: bytes; longer payloads are left out, and their size is told.

@@ -29,8 +29,8 @@ class Selection(Value):
     """Tasks for which all of these hold; what is None holds for all."""
 
     status: str | None = None
-    """The place: 'pending', 'working', 'delayed', 'dead', 'ready', 'orphaned'; for `redrive` dead is understood, for
-    `requeue` and `bury` working, for `cancel` pending and delayed."""
+    """The place: 'pending', 'working', 'delayed', 'dead', 'ready', 'orphaned'; for ``redrive`` dead is understood, for
+    ``requeue`` and ``bury`` working, for ``cancel`` pending and delayed."""
     function: str | None = None
     """The name of the decorated function.  ``*`` stands for any text and ``?`` for one character; all else stands for
     itself, brackets too, and case counts.  '' is tasks that are no call of a function.  Whatever cannot be told is
@@ -59,7 +59,7 @@ class Selection(Value):
     def matches(self, task: TaskView) -> bool:
         """Whether it is about a task; what is so and so long ago is taken from when the task was looked at.
 
-        :raises TorrelqueError: as `check_selection`.
+        :raises TorrelqueError: something of the selection cannot be meant.
         """
         return check_selection(self).matcher(task.server_time)(task)
 

@@ -251,7 +251,7 @@ class GroupView(Value):
     slots: int
     """Slots in use."""
     limit: float
-    """How many there are; `math.inf` is no limit."""
+    """How many there are; ``math.inf`` is no limit."""
     rate: tuple[int, float] | None
     """So many starts in so many seconds; None is no limit."""
     tokens: float | None
@@ -418,7 +418,7 @@ class FunctionView(Value):
 
     queue: str
     name: str
-    """'*other' is those above the first 200; '' is tasks that are no call of a function."""
+    """``*other`` is those above the first 200; '' is tasks that are no call of a function."""
     totals: Totals
     mean: float | None
     """Mean run time (s)."""
@@ -481,7 +481,7 @@ class Holder(Value):
     """When its lease ends, or it is due."""
     error: str | None
     orphaned: bool = False
-    """Whether it is worked on by nobody, as far as is known: see `torrelque.operate.hearts`."""
+    """Whether it is worked on by nobody, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,7 +330,7 @@ class Torrelque(Queue):
         self._run(pause(self._calls, group, probe))
 
     def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
-        """End a `pause`, or one with probes only, as the asynchronous one; whether it is not paused any more."""
+        """End a ``pause``, or one with probes only, as the asynchronous one; whether it is not paused any more."""
         return self._run(resume(self._calls, group, probing))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:

@@ -67,7 +67,7 @@ class WorkerHealth(NamedTuple):
     """How late (s) its event loop was at the most, since the last beat; None without a heartbeat."""
     claimed: float | None = None
     """How long (s) ago a claim of its was answered; None without a heartbeat, before the first one, and while it waits
-    for its own `rate`."""
+    for its own ``rate``."""
     rss: int | None = None
     """Memory of its process in bytes, where the system tells."""
 
