@@ -24,6 +24,8 @@ from torrelque.cli.parser import EXTRA, make_parser
 from torrelque.cli.server import connect, describe
 from torrelque.tasks import Tasks
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'command-line.md'
 

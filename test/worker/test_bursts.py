@@ -19,7 +19,7 @@ from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = [pytest.mark.first_server, pytest.mark.long]
 
 
 # Bursts

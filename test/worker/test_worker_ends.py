@@ -21,6 +21,8 @@ from support.waiting import until
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.worker import Delivery, Retry, Worker
 
+pytestmark = pytest.mark.long
+
 # Leases
 
 
