@@ -262,6 +262,7 @@ def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
     key = calls.keys['task'] + ':' + check_id(task_id)
     # The time of a delayed task stands elsewhere than its state.  A task that has none there has moved on since its
     # state was read, or something was lost of it; so its state is read once more.
+    values: Any = None
     for _ in range(2):
         values = yield None, ['HMGET', key, *STATE_FIELDS]
         if not isinstance(values, list) or values[:1] != [_DELAYED]:
