@@ -32,6 +32,20 @@ def lay(rows: Sequence[Any], out: Out, shown: Iterable[tuple[Column, Shown]]) ->
     return [column for column, _ in kept], [[*row] for row in zip(*(cells for _, cells in kept), strict=True)]
 
 
+def _tell(session: Session, rows: Sequence[Any], columns: Sequence[tuple[Column, Shown]], none: str) -> int:
+    """Tell of some values, as JSON or as a table, or that there is none; the exit code."""
+    out = session.out
+    if out.as_json:
+        for one in rows:
+            out.json(one)
+    elif rows:
+        shown = columns if session.several else [it for it in columns if it[0].title != 'QUEUE']
+        out.table(*lay(rows, out, shown))
+    else:
+        out.tell(none)
+    return Exit.WELL if rows else Exit.ILL
+
+
 # Tasks
 
 
@@ -170,17 +184,9 @@ def functions(found: argparse.Namespace) -> int:
 
 
 async def _functions(session: Session) -> int:
-    out = session.out
     rows = await session.operator.functions(since=session.found.since)
-    if out.as_json:
-        for one in rows:
-            out.json(one)
-    elif rows:
-        shown = FUNCTIONS if session.several else [it for it in FUNCTIONS if it[0].title != 'QUEUE']
-        out.table(*lay(rows, out, shown))
-    else:
-        out.tell('nothing is counted: no worker with a heartbeat has finished anything in this time')
-    return Exit.WELL if rows else Exit.ILL
+    none = 'nothing is counted: no worker with a heartbeat has finished anything in this time'
+    return _tell(session, rows, FUNCTIONS, none)
 
 
 def name_of(view: FunctionView) -> str:
@@ -277,17 +283,7 @@ def acts(found: argparse.Namespace) -> int:
 
 
 async def _acts(session: Session) -> int:
-    out = session.out
-    rows = await session.operator.acts()
-    if out.as_json:
-        for one in rows:
-            out.json(one)
-    elif rows:
-        shown = ACTS if session.several else [it for it in ACTS if it[0].title != 'QUEUE']
-        out.table(*lay(rows, out, shown))
-    else:
-        out.tell('no act is on record')
-    return Exit.WELL if rows else Exit.ILL
+    return _tell(session, await session.operator.acts(), ACTS, 'no act is on record')
 
 
 def _count_of(act: Act) -> str:
