@@ -327,7 +327,9 @@ def check_handed_out(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) ->
         if state['status'] == PENDING and 'order' in state and seen.states.get(task_id) == state
     }
     for task_id in handed:
-        if seen.was_given(task_id) and 'order' in seen.states[task_id]:
+        # A claim that is repeated tells again of whom it took before, when a better one need not have been there.
+        begun = seen.was_given(task_id) and not before.was_given(task_id)
+        if begun and 'order' in seen.states[task_id]:
             for other, order in all_the_time.items():
                 if before.group_of(other) == seen.group_of(task_id):
                     assert order > int(seen.states[task_id]['order'])
