@@ -12,8 +12,8 @@ import redis.asyncio
 
 from torrelque import Torrelque
 from torrelque.operate import Operator, Totals, known, records, registry, scan
-from torrelque.operate.records import BUCKETS, percentile
-from torrelque.protocol.keys import REGISTRY
+from torrelque.operate.records import percentile
+from torrelque.protocol.keys import BUCKETS, REGISTRY
 from torrelque.testing import Clock
 from torrelque.worker import Delivery, Worker, get_workers
 

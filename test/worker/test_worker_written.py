@@ -16,9 +16,9 @@ from support.topology import Cluster
 from support.waiting import until
 from torrelque import Torrelque
 from torrelque.operate import crew, records, registry
+from torrelque.protocol.keys import BUCKETS
 from torrelque.worker import Delivery, Worker, WorkerHealth, get_workers
 from torrelque.worker.bounds import BOUNDS
-from torrelque.worker.counts import BUCKETS
 from torrelque.worker.health import RunningTask
 from torrelque.worker.heart import pack_health
 

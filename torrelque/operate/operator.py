@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torrelque import (
     Duration,
@@ -20,7 +20,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
+from . import lazily, reading
 from .limits import spell_limit
 from .selection import Selection
 from .values import (
@@ -38,6 +38,13 @@ from .values import (
     TaskView,
     WorkerView,
 )
+
+if TYPE_CHECKING:
+    from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+else:
+    acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
+    faults, grouping, overview, pages = map(lazily.Module, ('faults', 'grouping', 'overview', 'pages'))
+    records, registry = map(lazily.Module, ('records', 'registry'))
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torrelque import Torrelque
-from torrelque.worker.counts import BUCKETS
+from torrelque.protocol.keys import BUCKETS
 
 from .asking import ask
 from .values import FunctionView, Record, Sizes, Totals
 
-__all__ = ['BUCKETS', 'percentile', 'read_functions', 'read_history']
+__all__ = ['percentile', 'read_functions', 'read_history']
 
 MINUTE, HOUR = 60.0, 3600.0
 MINUTES, HOURS = 8 * HOUR, 14 * 24 * HOUR

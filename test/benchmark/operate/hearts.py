@@ -17,8 +17,9 @@ import redis.asyncio
 from benchmark.operate.figures import Figure, Plan
 from support.servers import RealServer
 from torrelque import Torrelque
+from torrelque.protocol.keys import BUCKETS
 from torrelque.worker import Delivery, Worker
-from torrelque.worker.counts import BUCKETS, write
+from torrelque.worker.counts import write
 from torrelque.worker.scripts import run_script
 
 BEATS = 300
