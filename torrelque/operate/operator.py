@@ -278,11 +278,12 @@ class Operator:
             then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
-        only what has the status that was selected, and takes tasks only from holders that had them when they were
-        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
-        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
-        seconds at the most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: a task that was looked at more than a tenth of a second ago, as where there is a
+        rate, is looked at once more, and the call itself changes only what has the status that was selected, and takes
+        tasks only from holders that had them when they were looked at.  So what is left to chance are the milliseconds
+        in which a task that keeps its status goes on, such as one that is brought back, and dies again.  When the call
+        is cancelled, what is on its way is waited for, two seconds at the most; then what is done is done and on
+        record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 
