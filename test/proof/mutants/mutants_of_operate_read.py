@@ -17,7 +17,7 @@ def operate(name: str, old: str, new: str) -> Edit:
 OPERATE_READ = (
     Mutant(
         'overview-only-the-last', BEYOND, 'a forgiven task at the right end hides those that wait for longer',
-        (operate('overview', "look('LRANGE', 'pending', -3, -1)", "look('LRANGE', 'pending', -1, -1)"),),
+        (operate('overview', "look('LRANGE', 'pending', -3, -2)", "look('LRANGE', 'pending', -1, -1)"),),
         ('operate_overview::test_the_oldest_is_found_at_the_ends_of_the_list',),
     ),
     Mutant(
