@@ -357,9 +357,7 @@ class Worker:
         assert self._loop is not None
         self._hearts = Hearts(self.queues, every, self.health, self._bounds)
         self._handling.settling.tallies = self._hearts.tallies
-        # The clock of asyncio's own loops is that one, behind a method in Python, which each task would pay for.
-        is_plain = type(self._loop).time is asyncio.BaseEventLoop.time
-        self._handling.clock = time.monotonic if is_plain else self._loop.time
+        self._handling.clock = self._hearts.clock
         self._source.patience = self._bounds.claim_patience
 
     async def _prepare(self, app: App) -> None:
