@@ -140,6 +140,9 @@ async def test_function_that_no_worker_knows(queue: Torrelque, hire: Hire) -> No
     # Whoever tells a hundred names may know others.
     hire(worker('web-1', functions=tuple(map(str, range(100)))))
     assert await why(queue, task_id) == []
+    # And so may one whose names are fewer, and had no room all the same.
+    hire(worker('web-1', functions=('a', 'b'), functions_cut=True))
+    assert await why(queue, task_id) == []
 
 
 async def test_a_function_that_no_worker_knows_is_told_while_its_task_is_delayed(

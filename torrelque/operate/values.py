@@ -36,13 +36,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return value.decode('utf-8', 'backslashreplace')
     if depth < DEEPEST:
-        deeper = depth + 1
         if is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain(getattr(value, field.name), deeper) for field in fields(value)}
+            return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value)}
         if isinstance(value, Mapping):
-            return {_name_of(key): plain(one, deeper) for key, one in value.items()}
+            return {_name_of(key): plain(one, depth + 1) for key, one in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [plain(one, deeper) for one in value]
+            return [plain(one, depth + 1) for one in value]
     return _repr_of(value)
 
 
@@ -323,7 +322,8 @@ class WorkerView(Value):
     """From one beat to the next (s)."""
     queues: tuple[str, ...]
     functions: tuple[str, ...]
-    """Names of the functions that it knows, at most 100; () where it calls a handler for all tasks."""
+    """Names of the functions that it knows, at most 100, and see `functions_cut`; () where it calls a handler for all
+    tasks."""
     concurrency: int
     busy: int
     running: tuple[RunningView, ...]
@@ -341,6 +341,8 @@ class WorkerView(Value):
     """Memory of its process, in bytes."""
     why: str | None
     """What is wrong with it, in words, where it is stuck or lost."""
+    functions_cut: bool = False
+    """Whether it knows more functions than are named, because its heart had no room for them."""
 
 
 @dataclass(frozen=True, slots=True)
