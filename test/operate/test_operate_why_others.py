@@ -112,7 +112,7 @@ async def test_how_long_others_take_is_told_where_workers_have_counted(
 
 async def test_nobody_is_there(queue: Torrelque, hire: Hire, client: redis.asyncio.Redis) -> None:
     task_id = await queue.enqueue(1)
-    assert await why(queue, task_id) == [Reason('no-worker', NO_WORKER, count=0)]
+    assert await why(queue, task_id) == [Reason('no-worker', NO_WORKER, count=0, queue=queue.name)]
     await client.delete(queue.keys['bell'])
     assert brief(await why(queue, task_id)) == [('no-worker', f'no worker lives that has a heartbeat {UNSEEN}')]
     hire(worker('web-1', state='lost'))
@@ -219,10 +219,10 @@ async def test_worker_that_beats_is_seen(queue: Torrelque) -> None:
 
 
 async def test_group_of_which_nothing_is_pending(queue: Torrelque) -> None:
-    assert await why(queue, group='acme') == [Reason('unknown', 'the group has no tasks')]
+    assert await why(queue, group='acme') == [Reason('unknown', 'the group has no tasks', queue=queue.name)]
     await queue.enqueue(1, group='acme', delay=60)
     assert await why(queue, group='acme') == [
-        Reason('delayed', 'none of its tasks is pending: 1 waits for a first time', count=1)
+        Reason('delayed', 'none of its tasks is pending: 1 waits for a first time', count=1, queue=queue.name)
     ]
     task_id, _ = await working(queue, group='acme')
     at_work, _ = await why(queue, group='acme')
@@ -238,7 +238,7 @@ async def test_group_is_explained_by_its_next_task(queue: Torrelque) -> None:
 
 
 async def test_queue_in_which_nothing_is_pending(queue: Torrelque) -> None:
-    assert await why(queue) == [Reason('unknown', 'the queue has no tasks')]
+    assert await why(queue) == [Reason('unknown', 'the queue has no tasks', queue=queue.name)]
     task_id, _ = await working(queue)
     assert brief(await why(queue)) == [('working', 'nothing is pending: 1 task is worked on')]
     await queue.requeue(task_id, delay=600)

@@ -1,12 +1,13 @@
 """``torrelque tasks``, ``functions``, ``groups`` and ``acts``: lists."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from torrelque import TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueTaskStatus
 from torrelque.operate import Act, FunctionView, GroupView, Selection, TaskView
 
 from .amounts import spelt
@@ -111,6 +112,18 @@ def _selection(found: argparse.Namespace, place: str | None) -> Selection:
     if place not in STATUSES:
         raise Failure(f'filters go with {", ".join(STATUSES)}, not with {place}')
     return dataclasses.replace(selection, status=place)
+
+
+async def find_tasks(session: Session, task_id: str, payload: int) -> list[TaskView]:
+    """A task of this id in each queue that knows it, with a payload up to so many bytes.
+
+    :raises TorrelqueLookupError: none does.
+    """
+    found: list[TaskView] = []
+    for queue in session.queues:
+        with contextlib.suppress(TorrelqueLookupError):
+            found.append(await session.operator.task(task_id, payload=payload, queue=queue.name))
+    return found or [await session.operator.task(task_id, payload=payload)]
 
 
 def status_of(task: TaskView) -> str:

@@ -20,6 +20,7 @@ from . import pages
 from .hearts import Watch
 from .pace import Pace
 from .plan import Plan
+from .reading import check_unique
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
 from .verbs import VERBS, Done, Terms, check_places, judge, only_of
@@ -198,7 +199,7 @@ class _Run:
 
     async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
         """All steps of all queues."""
-        left, plan, given = selection, self._plan, self._limit
+        plan, given = self._plan, self._limit
         self._terms = self._terms._replace(
             only=only_of(self._name, selection.status, selection.ids is not None)
         )
@@ -213,17 +214,16 @@ class _Run:
             self._limit = least
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
-        for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
-            its = left
-            if plan is not None and plan.ids is not None and not self._dry_run:
-                its = replace(selection, ids=plan.ids.get(queue.name, ()))
-            elif selection.ids is not None and number < len(self._queues) - 1:
-                its, left = await self._split(queue, left)
+        if plan is not None and plan.ids is not None and not self._dry_run:
+            parts = [replace(selection, ids=plan.ids.get(queue.name, ())) for queue in self._queues]
+        else:
+            parts = await _split(self._queues, selection)
+        for queue, (now, until), its in zip(self._queues, starts, parts, strict=True):
             if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
                 await self._count(queue, its, places[0], now, until)
             elif its.ids is None or its.ids:
                 await self._go_through(queue, its, places, now, until)
-            if self._limit_is_reached() or left.ids is not None and not left.ids:
+            if self._limit_is_reached():
                 break
         if plan is not None and self._dry_run:
             plan.matched = self._matched
@@ -247,15 +247,6 @@ class _Run:
         # RESP3 has a pair for each member, RESP2 all in a row.
         newest = words[0] if words and isinstance(words[0], list) else words
         return now, max(now, float(newest[1]) / 1000 if newest else now)
-
-    async def _split(self, queue: Torrelque, selection: Selection) -> tuple[Selection, Selection]:
-        """The selection of the ids that a queue knows, and that of the others."""
-        ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
-        for start in range(0, len(ids), CALL):
-            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0, watch=Watch(queue, silent=True))
-            known |= {task.id for task in tasks if task.status is not None or task.broken}
-        its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
-        return replace(selection, ids=its), replace(selection, ids=others)
 
     async def _count(self, queue: Torrelque, selection: Selection, place: str, now: float, until: float) -> None:
         """Count all tasks of a place, or those that died in a time, without looking at each."""
@@ -407,6 +398,28 @@ class _Run:
             finished=finished,
             took=time.monotonic() - self._began,
         )
+
+
+async def _split(queues: Sequence[Torrelque], selection: Selection) -> list[Selection]:
+    """The selection for each queue: of ids those that it knows; the last one has those too that none knows.
+
+    :raises TorrelqueValueError: several know one of the ids.
+    """
+    if selection.ids is None or len(queues) == 1:
+        return [selection] * len(queues)
+    known: dict[str, list[str]] = {task_id: [] for task_id in map(str, selection.ids)}
+    ids = [*known]
+    for queue in queues:
+        for start in range(0, len(ids), CALL):
+            some, nobody = ids[start : start + CALL], Watch(queue, silent=True)
+            for task in await pages.read_tasks(queue, some, 0, function=False, watch=nobody):
+                if task.status is not None or task.broken:
+                    known[task.id].append(queue.name)
+    check_unique(known)
+    last = queues[-1].name
+    return [
+        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [queue.name]]) for queue in queues
+    ]
 
 
 def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:

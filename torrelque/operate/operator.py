@@ -161,15 +161,21 @@ class Operator:
     async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
         """All that is known of a task.
 
-        :param queue: the name of its queue; None is the first that knows it.
+        :param queue: the name of its queue; None is whichever knows it.
         :raises TorrelqueLookupError: no queue knows it.
+        :raises TorrelqueValueError: several know it, and none is named.
         """
         reading.check_text(task_id, 'a task id')
-        for one in self.queues if queue is None else (self.queue(queue),):
-            [found] = await pages.read_tasks(one, [task_id], payload)
-            if found.status is not None or found.broken:
-                return found
-        raise TorrelqueLookupError(f'{self._named()} has no task {task_id!r}')
+        queues = self.queues if queue is None else (self.queue(queue),)
+        views = [view for one in queues for view in await pages.read_tasks(one, [task_id], payload)]
+        found = [view for view in views if view.status is not None or view.broken]
+        if not found:
+            raise TorrelqueLookupError(
+                f'the queue has no task {task_id!r}' if len(queues) == 1 else
+                f'none of the queues has a task {task_id!r}'
+            )  # fmt: skip
+        reading.check_unique({task_id: [view.queue for view in found]})
+        return found[0]
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
@@ -225,7 +231,8 @@ class Operator:
         An empty list says that a claim made now would give the task, or a task of the group or the queue.
 
         :raises TorrelqueTypeError: both are given, or one is no text.
-        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named.
+        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named, as for a task that
+            several queues know.
         """
         if task_id is not None and group is not None:
             raise TorrelqueTypeError('explain takes a task or a group, not both')
@@ -235,12 +242,10 @@ class Operator:
             reading.check_text(group, 'a group')
         if task_id is None or queue is not None or len(self.queues) == 1:
             return await explaining.explain(self.queue(queue), task_id, group)
-        reasons: list[Reason] = []
-        for one in self.queues:
-            reasons = await explaining.explain(one, task_id, None)
-            if not reasons or reasons[0].code != 'unknown':
-                break
-        return reasons
+        told = {one.name: await explaining.explain(one, task_id, None) for one in self.queues}
+        known = [name for name, reasons in told.items() if not reasons or reasons[0].code != 'unknown']
+        reading.check_unique({task_id: known})
+        return told[known[0] if known else self.queues[-1].name]
 
     async def acts(self) -> list[Act]:
         """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
@@ -264,8 +269,8 @@ class Operator:
         :param on_progress: a plain function that is called with the `Outcome` so far, after each 250 and each second.
         :param plan: a `Plan` that a dry run with the same selection was given: the act is about what that has found,
             and no more, though hours have gone by.
-        :param queue: the name of a queue; None is all, one after the other.  Of an id that none of several knows, the
-            last one says so.
+        :param queue: the name of a queue; None is all, one after the other.  An id that several know is refused, before
+            anything is changed.  Of one that none of them knows, the last one says so.
         :raises TorrelqueError: the operator may only read, as a dry run does, or the selection or an option cannot be
             meant: nothing was changed.  Or the server refused, or was away for some ten seconds: what was done till
             then is on record.
@@ -360,9 +365,6 @@ class Operator:
             names = ', '.join(repr(queue.name) for queue in self.queues)
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
-
-    def _named(self) -> str:
-        return 'the queue' if len(self.queues) == 1 else 'none of the queues'
 
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()

@@ -65,8 +65,7 @@ class Value:
     def as_json(self) -> dict[str, Any]:
         """The value as objects, lists, texts and numbers that ``json.dumps`` takes.  Fields are never renamed or taken
         away within a major version."""
-        found: dict[str, Any] = plain(self)
-        return found
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,6 +507,8 @@ class Reason(Value):
     """The command line that changes it, quoted for a shell; None where only time or a worker does."""
     most: int | None = None
     """Of 'behind': how many tasks go first at the most, where ``count`` is how many do at the least."""
+    queue: str = ''
+    """Of which queue it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,15 @@ OPERATE_BULK = (
     ),
     Mutant(
         'act-of-all-queues-at-once', BEYOND, 'a limit is of each queue',
-        (client('operate/bulk', '            if self._limit_is_reached() or left.ids',
-                '            self._limit = self._limit and self._limit + 12\n            if left.ids'),),
+        (client('operate/bulk', '            if self._limit_is_reached():\n                break',
+                '            self._limit = self._limit and self._limit + 12'),),
         (BULK + 'test_an_act_goes_through_all_queues_unless_one_is_named',),
+    ),
+    Mutant(
+        'act-in-the-first-queue', BEYOND, 'an act by an id that two queues know is one of the first',
+        (client('operate/bulk', '    check_unique(known)\n',
+                '    known = {one: names[:1] for one, names in known.items()}\n'),),
+        ('operate_together::test_an_act_by_an_id_that_several_queues_know_changes_nothing',),
     ),
     Mutant(
         'act-off-the-record', BEYOND, 'an act that fails half-way is not on record',
