@@ -192,7 +192,7 @@ def test_a_list_of_tasks_is_a_page_or_a_selection(say: Say) -> None:
     operator.asked.clear()
     for words, selection in {
         'tasks': Selection(),
-        'tasks dead --error 4f1a': Selection(status='dead', error='4f1a'),
+        'tasks dead --error 4f1a9c02': Selection(status='dead', error='4f1a9c02'),
         'tasks --status ready --older 5m': Selection(status='ready', older=300.0),
         'tasks group:acme --attempts 2': Selection(status='pending', group='acme', attempts=2),
     }.items():

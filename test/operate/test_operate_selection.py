@@ -56,12 +56,9 @@ def expected(selection: Selection, task: TaskView) -> bool:
         if pattern is not None and not (not name if pattern == '' else name is not None and like(pattern, name)):
             return False
     if selection.error is not None:
-        hexadecimal = 4 <= len(selection.error) <= 8 and {*selection.error} <= {*'0123456789abcdef'}
-        if task.error is None and (task.died is None or not hexadecimal):
-            return False
         error = task.error or ''
-        where = find_fault(error).fingerprint[: len(selection.error)] if hexadecimal else error
-        if selection.error not in where:
+        alike = selection.error == find_fault(error).fingerprint and (task.error is not None or task.died is not None)
+        if not alike and selection.error not in error:
             return False
     if selection.text is not None:
         if task.raw is None:
@@ -167,13 +164,13 @@ def test_only_a_star_and_a_question_mark_stand_for_something_else(pattern: str, 
     assert Selection(group=pattern).matches(view(group=name)) is fits
 
 
-def test_what_looks_like_a_fingerprint_is_looked_for_in_no_text() -> None:
-    error = 'KeyError: 4f1a 4F1A 4f1 4f1a4f1a4'
-    task = view(error=error, died=NOW)
-    assert not Selection(error='4f1a').matches(task)
-    for text in ('4F1A', '4f1', '4f1a4f1a4', ' 4f1a', find_fault(error).fingerprint[:4], find_fault(error).fingerprint):
+def test_an_error_is_found_by_its_whole_fingerprint_or_by_a_text() -> None:
+    error = 'KeyError: 4f1a 4F1A 4f1 4f1a4f1a4 20261129'
+    task, whole = view(error=error, died=NOW), find_fault(error).fingerprint
+    for text in ('4f1a', '4F1A', '4f1', '4f1a4f1a4', ' 4f1a', '20261129', whole):
         assert Selection(error=text).matches(task)
-    assert not Selection(error=find_fault(error).fingerprint[1:]).matches(task)
+    for text in (whole[:4], whole[:7], whole[1:], whole.upper() + ' '):
+        assert not Selection(error=text).matches(task)
 
 
 def test_a_delayed_task_is_in_its_place_since_its_last_attempt_ended() -> None:

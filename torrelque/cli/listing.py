@@ -12,7 +12,7 @@ from torrelque.operate import Act, FunctionView, GroupView, Selection, TaskView
 
 from .amounts import spelt
 from .failure import Exit, Failure
-from .filters import STATUSES, is_filtered, selection_of
+from .filters import STATUSES, is_filtered, selection_of, settle
 from .out import Column, Out, ago, number, share, shortened
 from .session import Session, answer
 from .tables import Cell
@@ -82,7 +82,8 @@ async def _find(session: Session) -> AsyncIterator[TaskView]:
     if found.place and found.status and found.place != found.status:
         raise Failure(f'{found.place} and --status {found.status} contradict each other')
     if place is None or is_filtered(found):
-        async for task in session.operator.tasks(_selection(found, place), most=found.most, payload=size):
+        selection = await settle(session, _selection(found, place))
+        async for task in session.operator.tasks(selection, most=found.most, payload=size):
             yield task
         return
     left = found.most

@@ -14,7 +14,7 @@ from torrelque.operate import Outcome, Plan, Selection, TaskView
 
 from .consent import agree, answer_act, answer_known, interruptible, may_ask
 from .failure import Exit, Failure
-from .filters import selection_of
+from .filters import selection_of, settle
 from .out import Column, ago, number
 from .progress import Course, following
 from .session import Session
@@ -114,6 +114,7 @@ def _read_ids(given: Sequence[str]) -> list[str] | None:
 
 async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool) -> int:
     found, out = session.found, session.out
+    selection = await settle(session, selection)
     if found.dry_run:
         return await _dry_run(session, verb, selection)
     plan = None

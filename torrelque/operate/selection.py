@@ -20,7 +20,7 @@ from .values import TaskView, Value
 STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
 """What `Selection.status` may be."""
 
-_FINGERPRINT = re.compile(r'[0-9a-f]{4,8}')
+_FINGERPRINT = re.compile(r'[0-9a-f]{8}')
 _LONGEST_PATTERN = 1000
 
 
@@ -39,8 +39,7 @@ class Selection(Value):
     group: str | None = None
     """Likewise; '' is tasks without one."""
     error: str | None = None
-    """A fingerprint (eight hexadecimal digits in lower case, or the first four or more), or any other text, which the
-    error has."""
+    """A text that the error has, or its fingerprint: eight hexadecimal digits in lower case."""
     text: str | None = None
     """A text that the payload has, as it is written there, or as JSON escapes it."""
     older: Duration | datetime | None = None
@@ -269,7 +268,7 @@ def _of_error(error: str) -> Callable[[TaskView], bool]:
         # A dead task without an error is a case of none; a task that never failed is no case.
         if task.error is None and task.died is None:
             return False
-        return find_fault(task.error or '').fingerprint.startswith(error)
+        return find_fault(task.error or '').fingerprint == error or error in (task.error or '')
 
     return alike
 

@@ -63,10 +63,15 @@ OPERATE_BULK = (
         (SELECTION + 'test_only_a_star_and_a_question_mark_stand_for_something_else',),
     ),
     Mutant(
-        'selection-error-or-text', BEYOND, 'a fingerprint selects what has its digits in the text of the error as well',
-        (client('operate/selection', '.fingerprint.startswith(error)', '.fingerprint.startswith(error) or error in '
-                "(task.error or '')"),),
-        (SELECTION + 'test_what_looks_like_a_fingerprint_is_looked_for_in_no_text',),
+        'selection-error-or-text', BEYOND, 'eight digits are looked for in no text',
+        (client('operate/selection', ".fingerprint == error or error in (task.error or '')",
+                '.fingerprint == error'),),
+        (SELECTION + 'test_an_error_is_found_by_its_whole_fingerprint_or_by_a_text',),
+    ),
+    Mutant(
+        'cli-error-of-several', BEYOND, 'a beginning that several fingerprints have is the first of them',
+        (client('cli/filters', 'if len(kinds) > 1:', 'if len(kinds) > 2:'),),
+        ('cli_acting_errors::test_a_beginning_that_several_errors_have_is_refused',),
     ),
     Mutant(
         'selection-of-nothing', BEYOND, 'an empty list of ids is taken for all tasks, or for none',
