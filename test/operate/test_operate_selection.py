@@ -18,7 +18,7 @@ from torrelque import TorrelqueTaskStatus as Status, TorrelqueTypeError, Torrelq
 from torrelque.cli.options import seconds
 from torrelque.operate import Attempt, Selection, TaskView
 from torrelque.operate.faults import find_fault
-from torrelque.operate.selection import STATUSES, check_selection
+from torrelque.operate.selection import STATUSES, check_selection, escape_name, exact_name
 
 pytestmark = pytest.mark.first_server
 
@@ -41,6 +41,8 @@ def like(pattern: str, name: str) -> bool:
         return not name
     if pattern[0] == '*':
         return like(pattern[1:], name) or bool(name) and like(pattern, name[1:])
+    if pattern[:3] in ('[*]', '[?]', '[[]'):
+        return name[:1] == pattern[1] and like(pattern[3:], name[1:])
     return bool(name) and pattern[0] in ('?', name[0]) and like(pattern[1:], name[1:])
 
 
@@ -95,8 +97,11 @@ ages = st.sampled_from([
     None, 0, 10, 100.0, timedelta(seconds=10), datetime.fromtimestamp(NOW - 10, timezone.utc),
     datetime.fromtimestamp(NOW - 100),
 ])  # fmt: skip
-names = st.sampled_from([None, '', 'send', 'send.mail', '[ab]', 'a', '*', 'é\n'])
-patterns = st.sampled_from([None, '', 'send', 'send*', '*mail', '[ab]', '?', '*', '[!a]', 's?nd', 'é*', '**', '*.*'])
+names = st.sampled_from([None, '', 'send', 'send.mail', '[ab]', 'a', '*', 'é\n', '[*]', 's?nd'])
+patterns = st.sampled_from([
+    None, '', 'send', 'send*', '*mail', '[ab]', '?', '*', '[!a]', 's?nd', 'é*', '**', '*.*', '[*]', '[[][*]]', 's[?]nd',
+    '[[]*', '*[*]*',
+])  # fmt: skip
 selections = st.builds(
     Selection,
     status=st.sampled_from([None, *STATUSES]),
@@ -156,12 +161,31 @@ def test_each_condition_narrows(selection: Selection, task: TaskView) -> None:
         ('\\*', '\\x', True),
         ('*', None, False),
         ('', None, True),
+        ('[*]', '*', True),
+        ('[*]', 'x', False),
+        ('[*]', '[*]', False),
+        ('a[?]*', 'a?b', True),
+        ('a[?]*', 'abb', False),
+        ('[[]*]', '[*]', True),
+        ('[[]*]', '[x]', True),
+        ('[[][*]]', '[*]', True),
+        ('[[][*]]', '[x]', False),
+        ('[[]', '[', True),
+        ('[]*', '[]x', True),
         ('*' * 500 + 'x', 'y' * 1000, False),
     ],
 )
 def test_only_a_star_and_a_question_mark_stand_for_something_else(pattern: str, name: str | None, fits: bool) -> None:
     assert Selection(function=pattern).matches(view(function=name)) is fits
     assert Selection(group=pattern).matches(view(group=name)) is fits
+
+
+@given(st.text(st.sampled_from('*?[]!-a'), max_size=8), st.text(st.sampled_from('*?[]!-a'), max_size=8))
+def test_a_name_is_written_so_that_it_stands_for_itself_alone(name: str, other: str) -> None:
+    pattern = escape_name(name)
+    assert exact_name(pattern) == (name or None)
+    assert Selection(group=pattern).matches(view(group=other)) is (name == other)
+    assert Selection(group=f'{pattern}*').matches(view(group=name + other)) is True
 
 
 def test_an_error_is_found_by_its_whole_fingerprint_or_by_a_text() -> None:

@@ -35,7 +35,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which tasks are meant."""
     group = parser.add_argument_group('which tasks; all that is given must hold')
     group.add_argument('--status', metavar='PLACE', choices=STATUSES, help='where they are: ' + ', '.join(STATUSES))
-    group.add_argument('--function', metavar='NAME', help='the decorated function; * and ? as in names of files')
+    group.add_argument('--function', metavar='NAME',
+        help="the decorated function; * and ? as in names of files, [*] and [?] for themselves; '' is tasks that call "
+        'none')  # fmt: skip
     group.add_argument('--group', metavar='NAME', help="the group, likewise; '' is tasks without one")
     group.add_argument('--error', metavar='TEXT',
         help='an error of torrelque errors, or the first four digits of it or more; or a text that the error '

@@ -59,7 +59,7 @@ OPERATE_BULK = (
     # Selections.
     Mutant(
         'selection-brackets', BEYOND, 'brackets in a name stand for one of several characters',
-        (client('operate/selection', "pattern.replace('[', '[[]')", 'pattern'),),
+        (client('operate/selection', '_SIGN.sub(_one_of, pattern)', 'pattern'),),
         (SELECTION + 'test_only_a_star_and_a_question_mark_stand_for_something_else',),
     ),
     Mutant(
