@@ -5,6 +5,7 @@ from __future__ import annotations
 from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 
 FAULTS = 'operate_faults::'
+NORMALISING = 'operate_normalising::'
 ERRORS = 'operate_errors::'
 SELECTION = 'operate_selection::'
 BULK = 'operate_bulk::'
@@ -15,6 +16,16 @@ PACE = 'operate_pace::'
 
 OPERATE_BULK = (
     # Errors that are alike.
+    Mutant(
+        'fault-of-any-status', BEYOND, 'a status is a number like any other, so that 404 and 429 are one kind',
+        (client('operate/normalising', 'if before.endswith(_WORDS) and', 'if not before and'),),
+        (NORMALISING + 'test_what_says_something_stays',),
+    ),
+    Mutant(
+        'fault-of-each-path', BEYOND, 'each file is an error of its own',
+        (client('operate/normalising', "if '/' in text or", "if '\\0' in text or"),),
+        (NORMALISING + 'test_what_differs_from_case_to_case_is_left_out',),
+    ),
     Mutant(
         'fault-of-a-folder', BEYOND, 'a release in another folder splits what is alike',
         (client('operate/normalising', "parts = file.replace('\\\\', '/').rsplit", 'parts = file.rsplit'),),
