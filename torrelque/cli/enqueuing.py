@@ -23,6 +23,7 @@ from torrelque import (
 from torrelque.operate import Operator
 
 from . import target
+from .answers import EndAnswer, EnqueueAnswer
 from .consent import answer_act
 from .failure import Exit, Failure
 from .session import Session
@@ -187,7 +188,7 @@ async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, 
 
 def _tell_id(session: Session, task_id: str, queue: str) -> None:
     if session.out.as_json:
-        session.out.json({'queue': queue, 'id': task_id})
+        session.out.json(EnqueueAnswer(queue=queue, id=task_id))
     else:
         session.out.line(task_id)
 
@@ -208,8 +209,9 @@ async def _wait(session: Session, queue: Torrelque, task_id: str) -> int:
     # Another serialiser than JSON may make values that JSON has no words for.
     result = json.loads(json.dumps(result, default=repr))
     if session.out.as_json:
-        session.out.json({'queue': queue.name, 'id': task_id, 'status': status.name.lower(), 'result': result,
-                          'error': error})  # fmt: skip
+        session.out.json(EndAnswer(
+            queue=queue.name, id=task_id, status=status.name.lower(), result=result, error=error
+        ))  # fmt: skip
     elif status is TorrelqueTaskStatus.COMPLETED:
         session.out.line(json.dumps(result, ensure_ascii=False))
     if status is TorrelqueTaskStatus.COMPLETED:

@@ -217,7 +217,7 @@ async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:
         return Exit.INTERRUPTED
     examples = await _examples(session, verb, selection) if counts.matched else []
     if out.as_json:
-        out.json({**counts.as_json(), 'examples': [task.as_json() for task in examples]})
+        out.json(replace(counts, examples=tuple(examples)))
     else:
         out.line(f'{_how_many(verb, selection, counts)}; nothing was changed')
         if examples:

@@ -463,8 +463,7 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        found = [totals for _, totals in self.functions]
-        return Totals(*(sum(getattr(one, field.name) for one in found) for field in fields(Totals)))
+        return Totals(*(sum(getattr(one, field.name) for _, one in self.functions) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,6 +542,8 @@ class Outcome(Value):
     finished: bool
     """Whether all was looked at; False after a ``limit``, or where the call was ended."""
     took: float
+    examples: tuple[TaskView, ...] = ()
+    """Some of those that matched; only the command line puts them there, after a dry run."""
 
 
 @dataclass(frozen=True, slots=True)
