@@ -1,7 +1,6 @@
 """``torrelque enqueue``: a task, a call of a decorated function, or many tasks of standard input."""
 
 import argparse
-import contextlib
 import difflib
 import json
 import math
@@ -135,17 +134,16 @@ def _given(found: argparse.Namespace) -> dict[str, Any]:
 
 async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     found, queue, waiting, done = session.found, session.operator.queue(), iter(tasks), 0
-    heard = True
+    unheard: OSError | None = None
 
     def tell(ids: Sequence[str]) -> None:
         """Print ids.  Whoever reads no more of them has the other lines enqueued all the same."""
-        nonlocal heard
-        with contextlib.suppress(BrokenPipeError):
-            if heard:
-                heard = False
-                for one in ids:
-                    _tell_id(session, one, queue.name)
-                heard = True
+        nonlocal unheard
+        try:
+            for one in () if unheard else ids:
+                _tell_id(session, one, queue.name)
+        except OSError as exc:
+            unheard = exc
 
     try:
         while some := [*islice(waiting, MANY)]:
@@ -160,8 +158,10 @@ async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     finally:
         if done:
             await session.operator.record('enqueue', f'{done} tasks', done, queue=queue.name)
-    if not heard:
+    if unheard:
         session.out.tell(f'{done} tasks are enqueued, though nobody has read all of their ids')
+        if not isinstance(unheard, BrokenPipeError):
+            raise unheard
     return Exit.WELL if done else Exit.ILL
 
 
