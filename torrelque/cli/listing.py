@@ -14,11 +14,14 @@ from .amounts import spelt
 from .failure import Exit, Failure
 from .filters import STATUSES, is_filtered, selection_of, settle
 from .out import Column, Out, ago, number, share, shortened
+from .progress import Course, looking, total_of
 from .session import Session, answer
 from .tables import Cell
 
 PAGE = 250
 """Tasks that are asked for at a time."""
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+"""Where tasks are looked for that match, where no place is named."""
 SMALL, ALL = 4096, 2**31
 """Bytes of a payload that are asked for: those from which its function is known, or all."""
 
@@ -83,8 +86,11 @@ async def _find(session: Session) -> AsyncIterator[TaskView]:
         raise Failure(f'{found.place} and --status {found.status} contradict each other')
     if place is None or is_filtered(found):
         selection = await settle(session, _selection(found, place))
-        async for task in session.operator.tasks(selection, most=found.most, payload=size):
-            yield task
+        course = Course(None, await total_of(session, selection, EVERYWHERE), looking=True)
+        with looking(session.out, course) as tell:
+            walk = session.operator.tasks(selection, most=found.most, payload=size, on_progress=tell)
+            async for task in walk:
+                yield task
         return
     left = found.most
     for queue in session.queues:

@@ -41,17 +41,27 @@ SETTLE = 2.0
 """s for which the step that is on its way is waited for when the act is cancelled, so that it counts."""
 
 
+def check_progress(on_progress: Callable[[Outcome], Any] | None) -> None:
+    """Raise where nobody could be told by this how far something is."""
+    if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
+        raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
+
+
 # What is selected
 
 
-async def select(queue: Torrelque, selection: Selection, payload: int) -> AsyncIterator[list[TaskView]]:
+async def select(
+    queue: Torrelque, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
+) -> AsyncIterator[list[TaskView]]:
     """The tasks of a selection, as a walk finds them; of payloads up to so many bytes.
 
+    :param told: is called after each step, with how many tasks it looked at, and how many it has found.
     :raises TorrelqueError: the selection cannot be meant; nothing was sent.
     """
     check_selection(selection)
     places = EVERYWHERE if selection.status is None else (selection.status,)
-    async for _, found in _scan(queue, selection, places, await server_time(queue), payload):
+    async for seen, found in _scan(queue, selection, places, await server_time(queue), payload):
+        told(seen, len(found))
         if found:
             yield found
 
@@ -158,8 +168,7 @@ async def act(
         check.check_count(limit, 'limit')
     check.check_flag(paced, 'paced')
     check.check_flag(dry_run, 'dry_run')
-    if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
-        raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
+    check_progress(on_progress)
     if plan is not None and not isinstance(plan, Plan):
         raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
     if plan is not None and not dry_run and (missing := {one.name for one in queues} - {*plan.begun}):

@@ -4,6 +4,7 @@ import getpass
 import math
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -142,16 +143,33 @@ class Operator:
         return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload, newest_first)
 
     async def tasks(
-        self, selection: Selection, *, most: int | None = None, payload: int = 4096
+        self,
+        selection: Selection,
+        *,
+        most: int | None = None,
+        payload: int = 4096,
+        on_progress: Callable[[Outcome], Any] | None = None,
     ) -> AsyncIterator[TaskView]:
         """The tasks of a selection, of all queues, as they are found: a walk, which looks at the whole place.
 
         A task that comes into the place meanwhile may be missed; one that stays is not.  None is told twice, but one
         that left its place and came back, or has moved within it, and was met again a thousand tasks later.
+
+        :param on_progress: a plain function that is called with an `Outcome` of an act 'tasks', after each 250 that
+            were looked at: how many, and how many match.
         """
         left = math.inf if most is None else check.check_count(most, 'most')
+        bulk.check_progress(on_progress)
+        names, seen, matched, began = ', '.join(queue.name for queue in self.queues), 0, 0, time.monotonic()
+
+        def tell(more: int, fit: int) -> None:
+            nonlocal seen, matched
+            seen, matched = seen + more, matched + fit
+            if on_progress is not None:
+                on_progress(Outcome('tasks', names, seen, matched, 0, (), True, False, time.monotonic() - began))
+
         for queue in self.queues:
-            async for found in bulk.select(queue, selection, payload):
+            async for found in bulk.select(queue, selection, payload, tell):
                 for task in found:
                     if left <= 0:
                         return
