@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from support.acting import Commands, bury_all, recorded
 from support.servers import RealServer
@@ -121,6 +122,30 @@ async def test_no_more_than_the_limit_are_changed(queue: Torrelque, command: Com
     assert sorted(await statuses(queue, ids)) == sorted([PENDING] * 2 + [DEAD] * 3)
     assert (await command('redrive', SCRIPTED, '--rate', '600/m')).lines == ['3 redriven']
     assert (await command('redrive', SCRIPTED, code=1)).lines == ['no task matches']
+
+
+async def test_an_id_that_several_queues_know_is_told_of_in_each_and_not_acted_on(
+    queue: Torrelque, client: redis.asyncio.Redis, command: Commands
+) -> None:
+    other = Torrelque(client, queue=f'{queue.name}-b')
+    for one in queue, other:
+        await one.enqueue(1, task_id='order-7')
+        taken, _ = await one.dequeue(0)
+        await one.bury(taken)
+    both = '-q', queue.name, '-q', other.name
+    said = await command('why', 'order-7', *both)
+    assert [line.split()[-1] for line in said.lines if line.startswith('dead for')] == [
+        repr(queue.name), repr(other.name)
+    ]  # fmt: skip
+    for one in queue, other:
+        assert any(line.endswith(f'torrelque redrive order-7 -q {one.name}') for line in said.lines)
+    refusal = f"task 'order-7' is in queues {queue.name!r} and {other.name!r}: name one of them"
+    for words in ('redrive', 'order-7'), ('redrive', 'order-7', '--dry-run'), ('watch', 'order-7'):
+        said = await command(*words, *both, code=2)
+        assert (said.out, said.err) == ('', f'torrelque: {refusal}\n')
+    assert (await command('redrive', 'order-7', '-q', other.name)).lines == ['1 redriven']
+    assert [(await one.get_task_state('order-7')).status for one in (queue, other)] == [DEAD, PENDING]
+    await other.aclose()
 
 
 async def test_several_queues_are_acted_on_together(

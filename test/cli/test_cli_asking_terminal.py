@@ -55,6 +55,21 @@ async def test_a_table_fits_a_terminal_and_ids_can_be_copied(queue: Torrelque, f
         )  # fmt: skip
 
 
+async def test_a_walk_through_many_tasks_tells_how_far_it_is(queue: Torrelque, folder: Folder) -> None:
+    await queue.enqueue_many({'task': 'often'} for _ in range(30_000))
+    words = ['-m', 'torrelque', 'tasks', '--function', 'rare', '-q', queue.name]
+    with open_terminal(words, folder.environment) as terminal:
+        terminal.wait_for(rb'[0-9,]+ of 30,000 looked at, 0 found')
+        written = terminal.end(1)
+    # What was told is wiped away, and the cursor is there again.
+    assert written.rfind(b'\x1b[2K') > written.rfind(b'looked at') and b'no task matches' in written
+    assert written.rfind(b'\x1b[?25h') > written.rfind(b'\x1b[?25l') >= 0
+    # Nothing of it is in the way of whoever reads JSON.
+    with open_terminal([*words, '--json'], folder.environment) as terminal:
+        written = terminal.end(1)
+    assert b'looked at' not in written and strange(written) == []
+
+
 @pytest.mark.parametrize('more', [(), ('--json',)])
 async def test_a_pipe_that_closes_ends_it_quietly(more: tuple[str, ...], queue: Torrelque, folder: Folder) -> None:
     await queue.enqueue_many([{'task': 'x' * 100, 'args': [place]} for place in range(800)])

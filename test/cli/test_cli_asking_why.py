@@ -118,9 +118,9 @@ def test_reasons_are_numbered_with_whoever_is_in_the_way_and_the_command_last(sa
 
 def test_what_is_in_nobodys_way_is_told_so(say: Say) -> None:
     figures = [overview('a', pending=1), overview('b')]
-    operator = MadeOperator(['a', 'b'], tasks=[task(ID)], explain=[], overviews=figures)
+    operator = MadeOperator(['a', 'b'], tasks=[task(ID, queue='b')], explain=[], overviews=figures)
     nothing = '  nothing is in its way: a claim made now would have it handed out'
-    assert say(f'why {ID}', operator) == (0, ["pending in queue 'mail'", nothing], [])
+    assert say(f'why {ID}', operator) == (0, ["pending in queue 'b'", nothing], [])
     assert say('why', operator) == (0, [
         "queue 'a': 1 pending, 0 at work", nothing, "queue 'b': 0 pending, 0 at work", nothing], [])  # fmt: skip
     assert say(f'why {ID} --group g', operator) == (
@@ -128,6 +128,22 @@ def test_what_is_in_nobodys_way_is_told_so(say: Say) -> None:
     )  # fmt: skip
     unknown = MadeOperator(tasks=[], explain=[Reason('unknown', 'nobody knows it')])
     assert say('why nope', unknown) == (1, ['', '  1  nobody knows it'], ["there is no task 'nope'"])
+
+
+def test_a_task_is_told_of_in_each_queue_that_knows_its_id(say: Say) -> None:
+    done = task(ID, queue='a', status=TorrelqueTaskStatus.COMPLETED, place=None, release_time=NOW - 9)
+    operator = MadeOperator(
+        ['a', 'b', 'c'], tasks=[done, task(ID, queue='c')], explain=[Reason('behind', 'others go first', queue='c')]
+    )
+    assert say(f'why {ID}', operator) == (0, [
+        "completed for 9s in queue 'a'", '', '  1  others go first', '',
+        "pending in queue 'c'", '', '  1  others go first',
+    ], [])  # fmt: skip
+    assert [json.loads(line)['queue'] for line in say(f'why {ID} --json', operator).out] == ['c', 'c']
+    said = say(f'show {ID}', operator)
+    assert [line.split()[1] for line in said.out if line.startswith('  queue')] == ['a', 'c']
+    assert said.out.count(ID) == 2 and said.out.count('   1  others go first') == 1
+    assert [json.loads(line)['queue'] for line in say(f'show {ID} --json', operator).out] == ['a', 'c']
 
 
 def test_a_group_is_told_with_its_own_counts_and_a_slip_with_what_may_be_meant(say: Say) -> None:

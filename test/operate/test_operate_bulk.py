@@ -14,6 +14,7 @@ from torrelque import (
     Torrelque,
     TorrelqueLookupError,
     TorrelqueTaskStatus as Status,
+    TorrelqueTypeError,
     TorrelqueValueError,
 )
 from torrelque.operate import Operator, Outcome, Selection, TaskView, bulk
@@ -354,6 +355,21 @@ async def test_few_tasks_are_kept_in_memory(queue: Torrelque, operator: Operator
 
     await operator.redrive(Selection(), on_progress=look, paced=False)
     assert len(most) >= 5 and max(most) <= 2 * bulk.CALL
+
+
+async def test_a_walk_tells_how_far_it_is(queue: Torrelque, operator: Operator) -> None:
+    await queue.enqueue_many([{'task': 'rare' if n == 555 else 'often'} for n in range(600)])
+    told: list[Outcome] = []
+    found = [task async for task in operator.tasks(Selection(function='rare'), on_progress=told.append)]
+    assert len(found) == 1
+    assert [(one.act, one.queue, one.dry_run, one.finished) for one in told[:1]] == [('tasks', queue.name, True, False)]
+    assert [one.seen for one in told] == sorted({one.seen for one in told}) and len(told) >= 3
+    assert (told[-1].seen, told[-1].matched, told[-1].done) == (600, 1, 0)
+
+    async def wrong(_: Outcome) -> None: ...
+
+    with pytest.raises(TorrelqueTypeError, match='on_progress must be a plain function'):
+        await operator.tasks(Selection(), on_progress=wrong).__anext__()
 
 
 # Several queues

@@ -135,7 +135,9 @@ async def test_group_whose_name_is_a_pattern_has_its_own_tasks_brought_back(
         ids = await queue.enqueue_many(range(2), group=group, task_timeout=60)
         await queue.dequeue(0)
         await age(client, queue, ids[0], Case(50, 40, 25, True))
-    await obey(queue, str((await Operator(queue).explain(group='a*'))[0].command))
+    reason, *_ = await Operator(queue).explain(group='a*')
+    assert reason.command == by(queue, "requeue --group 'a[*]' --status orphaned")
+    await obey(queue, reason.command)
     assert [task.group for task in await Operator(queue).page('working')] == ['ab']
 
 

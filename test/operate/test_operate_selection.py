@@ -18,7 +18,7 @@ from torrelque import TorrelqueTaskStatus as Status, TorrelqueTypeError, Torrelq
 from torrelque.cli.options import seconds
 from torrelque.operate import Attempt, Selection, TaskView
 from torrelque.operate.faults import find_fault
-from torrelque.operate.selection import STATUSES, check_selection
+from torrelque.operate.selection import STATUSES, check_selection, escape_name, exact_name
 
 pytestmark = pytest.mark.first_server
 
@@ -41,6 +41,8 @@ def like(pattern: str, name: str) -> bool:
         return not name
     if pattern[0] == '*':
         return like(pattern[1:], name) or bool(name) and like(pattern, name[1:])
+    if pattern[:3] in ('[*]', '[?]', '[[]'):
+        return name[:1] == pattern[1] and like(pattern[3:], name[1:])
     return bool(name) and pattern[0] in ('?', name[0]) and like(pattern[1:], name[1:])
 
 
@@ -56,12 +58,9 @@ def expected(selection: Selection, task: TaskView) -> bool:
         if pattern is not None and not (not name if pattern == '' else name is not None and like(pattern, name)):
             return False
     if selection.error is not None:
-        hexadecimal = 4 <= len(selection.error) <= 8 and {*selection.error} <= {*'0123456789abcdef'}
-        if task.error is None and (task.died is None or not hexadecimal):
-            return False
         error = task.error or ''
-        where = find_fault(error).fingerprint[: len(selection.error)] if hexadecimal else error
-        if selection.error not in where:
+        alike = selection.error == find_fault(error).fingerprint and (task.error is not None or task.died is not None)
+        if not alike and selection.error not in error:
             return False
     if selection.text is not None:
         if task.raw is None:
@@ -98,8 +97,11 @@ ages = st.sampled_from([
     None, 0, 10, 100.0, timedelta(seconds=10), datetime.fromtimestamp(NOW - 10, timezone.utc),
     datetime.fromtimestamp(NOW - 100),
 ])  # fmt: skip
-names = st.sampled_from([None, '', 'send', 'send.mail', '[ab]', 'a', '*', 'é\n'])
-patterns = st.sampled_from([None, '', 'send', 'send*', '*mail', '[ab]', '?', '*', '[!a]', 's?nd', 'é*', '**', '*.*'])
+names = st.sampled_from([None, '', 'send', 'send.mail', '[ab]', 'a', '*', 'é\n', '[*]', 's?nd'])
+patterns = st.sampled_from([
+    None, '', 'send', 'send*', '*mail', '[ab]', '?', '*', '[!a]', 's?nd', 'é*', '**', '*.*', '[*]', '[[][*]]', 's[?]nd',
+    '[[]*', '*[*]*',
+])  # fmt: skip
 selections = st.builds(
     Selection,
     status=st.sampled_from([None, *STATUSES]),
@@ -159,6 +161,17 @@ def test_each_condition_narrows(selection: Selection, task: TaskView) -> None:
         ('\\*', '\\x', True),
         ('*', None, False),
         ('', None, True),
+        ('[*]', '*', True),
+        ('[*]', 'x', False),
+        ('[*]', '[*]', False),
+        ('a[?]*', 'a?b', True),
+        ('a[?]*', 'abb', False),
+        ('[[]*]', '[*]', True),
+        ('[[]*]', '[x]', True),
+        ('[[][*]]', '[*]', True),
+        ('[[][*]]', '[x]', False),
+        ('[[]', '[', True),
+        ('[]*', '[]x', True),
         ('*' * 500 + 'x', 'y' * 1000, False),
     ],
 )
@@ -167,13 +180,21 @@ def test_only_a_star_and_a_question_mark_stand_for_something_else(pattern: str, 
     assert Selection(group=pattern).matches(view(group=name)) is fits
 
 
-def test_what_looks_like_a_fingerprint_is_looked_for_in_no_text() -> None:
-    error = 'KeyError: 4f1a 4F1A 4f1 4f1a4f1a4'
-    task = view(error=error, died=NOW)
-    assert not Selection(error='4f1a').matches(task)
-    for text in ('4F1A', '4f1', '4f1a4f1a4', ' 4f1a', find_fault(error).fingerprint[:4], find_fault(error).fingerprint):
+@given(st.text(st.sampled_from('*?[]!-a'), max_size=8), st.text(st.sampled_from('*?[]!-a'), max_size=8))
+def test_a_name_is_written_so_that_it_stands_for_itself_alone(name: str, other: str) -> None:
+    pattern = escape_name(name)
+    assert exact_name(pattern) == (name or None)
+    assert Selection(group=pattern).matches(view(group=other)) is (name == other)
+    assert Selection(group=f'{pattern}*').matches(view(group=name + other)) is True
+
+
+def test_an_error_is_found_by_its_whole_fingerprint_or_by_a_text() -> None:
+    error = 'KeyError: 4f1a 4F1A 4f1 4f1a4f1a4 20261129'
+    task, whole = view(error=error, died=NOW), find_fault(error).fingerprint
+    for text in ('4f1a', '4F1A', '4f1', '4f1a4f1a4', ' 4f1a', '20261129', whole):
         assert Selection(error=text).matches(task)
-    assert not Selection(error=find_fault(error).fingerprint[1:]).matches(task)
+    for text in (whole[:4], whole[:7], whole[1:], whole.upper() + ' '):
+        assert not Selection(error=text).matches(task)
 
 
 def test_a_delayed_task_is_in_its_place_since_its_last_attempt_ended() -> None:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 async def test_task_that_nobody_knows(queue: Torrelque) -> None:
     text = 'the queue knows no such task: it was never enqueued, or is finished and forgotten'
-    assert await why(queue, 'x') == [Reason('unknown', text)]
+    assert await why(queue, 'x') == [Reason('unknown', text, queue=queue.name)]
 
 
 async def test_task_that_is_finished_and_kept(queue: Torrelque) -> None:

@@ -22,7 +22,7 @@ async def test_queue_that_is_paused(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1)
     await queue.pause()
     reason, *others = await why(queue, task_id)
-    assert reason == Reason('queue-paused', 'the queue is paused', command=by(queue, 'resume'))
+    assert reason == Reason('queue-paused', 'the queue is paused', command=by(queue, 'resume'), queue=queue.name)
     assert brief(others) == [('no-worker', NO_WORKER)]
 
 
@@ -43,7 +43,8 @@ async def test_group_that_is_paused(queue: Torrelque) -> None:
     task_id = await queue.enqueue(1, group='acme')
     await queue.pause('acme')
     reason = await first(queue, task_id)
-    assert reason == Reason('group-paused', 'the group is paused', command=by(queue, 'resume --group acme'))
+    command = by(queue, 'resume --group acme')
+    assert reason == Reason('group-paused', 'the group is paused', command=command, queue=queue.name)
     await queue.pause()
     assert [found.code for found in await why(queue, task_id)] == ['queue-paused', 'group-paused', 'no-worker']
 

@@ -112,7 +112,7 @@ async def test_how_long_others_take_is_told_where_workers_have_counted(
 
 async def test_nobody_is_there(queue: Torrelque, hire: Hire, client: redis.asyncio.Redis) -> None:
     task_id = await queue.enqueue(1)
-    assert await why(queue, task_id) == [Reason('no-worker', NO_WORKER, count=0)]
+    assert await why(queue, task_id) == [Reason('no-worker', NO_WORKER, count=0, queue=queue.name)]
     await client.delete(queue.keys['bell'])
     assert brief(await why(queue, task_id)) == [('no-worker', f'no worker lives that has a heartbeat {UNSEEN}')]
     hire(worker('web-1', state='lost'))
@@ -139,6 +139,9 @@ async def test_function_that_no_worker_knows(queue: Torrelque, hire: Hire) -> No
     assert await why(queue, task_id) == []
     # Whoever tells a hundred names may know others.
     hire(worker('web-1', functions=tuple(map(str, range(100)))))
+    assert await why(queue, task_id) == []
+    # And so may one whose names are fewer, and had no room all the same.
+    hire(worker('web-1', functions=('a', 'b'), functions_cut=True))
     assert await why(queue, task_id) == []
 
 
@@ -216,10 +219,10 @@ async def test_worker_that_beats_is_seen(queue: Torrelque) -> None:
 
 
 async def test_group_of_which_nothing_is_pending(queue: Torrelque) -> None:
-    assert await why(queue, group='acme') == [Reason('unknown', 'the group has no tasks')]
+    assert await why(queue, group='acme') == [Reason('unknown', 'the group has no tasks', queue=queue.name)]
     await queue.enqueue(1, group='acme', delay=60)
     assert await why(queue, group='acme') == [
-        Reason('delayed', 'none of its tasks is pending: 1 waits for a first time', count=1)
+        Reason('delayed', 'none of its tasks is pending: 1 waits for a first time', count=1, queue=queue.name)
     ]
     task_id, _ = await working(queue, group='acme')
     at_work, _ = await why(queue, group='acme')
@@ -235,7 +238,7 @@ async def test_group_is_explained_by_its_next_task(queue: Torrelque) -> None:
 
 
 async def test_queue_in_which_nothing_is_pending(queue: Torrelque) -> None:
-    assert await why(queue) == [Reason('unknown', 'the queue has no tasks')]
+    assert await why(queue) == [Reason('unknown', 'the queue has no tasks', queue=queue.name)]
     task_id, _ = await working(queue)
     assert brief(await why(queue)) == [('working', 'nothing is pending: 1 task is worked on')]
     await queue.requeue(task_id, delay=600)

@@ -91,7 +91,7 @@ class MadeOperator:
 
     async def task(self, task_id: str, **options: Any) -> TaskView:
         for task in self.answers['tasks']:
-            if task.id == task_id:
+            if task.id == task_id and options.get('queue') in (None, task.queue):
                 found: TaskView = task
                 return found
         raise TorrelqueLookupError(f'there is no task {task_id!r}')

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from torrelque import TorrelqueTaskStatus
+from torrelque.cli.answers import EndAnswer, EnqueueAnswer, LimitAnswer, PauseAnswer, SweepAnswer
 from torrelque.operate import (
     Act,
     Errors,
@@ -31,8 +32,9 @@ from torrelque.operate import (
 FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 
 TYPES: dict[str, type] = {
-    'act': Act, 'errors': Errors, 'finding': Finding, 'found': Found, 'function': FunctionView, 'group': GroupView,
-    'outcome': Outcome, 'overview': Overview, 'reason': Reason, 'record': Record, 'task': TaskView,
+    'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding, 'found': Found,
+    'function': FunctionView, 'group': GroupView, 'limit': LimitAnswer, 'outcome': Outcome, 'overview': Overview,
+    'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,
 }  # fmt: skip
 """What commands write with ``--json``, by the names of the files."""
@@ -67,9 +69,9 @@ def read_as(kind: type[T], line: str) -> T:
     assert not missing, f'{kind.__name__} without {missing}'
     for name in NO_LIMIT.get(kind.__name__, ()):
         data[name] = math.inf if data[name] is None else data[name]
-    if kind is TaskView:
-        data['status'] = data['status'] and TorrelqueTaskStatus[data['status'].upper()].value
-        data['raw'] = None if data['raw'] is None else data['raw'].encode('utf-8', 'surrogatepass')
+    for task in [data] if kind is TaskView else data.get('examples', ()):
+        task['status'] = task['status'] and TorrelqueTaskStatus[task['status'].upper()].value
+        task['raw'] = None if task['raw'] is None else task['raw'].encode('utf-8', 'surrogatepass')
     found: Any = msgspec.convert(data, kind)
     return found  # type: ignore[no-any-return]
 

@@ -165,8 +165,24 @@ async def test_a_heart_is_of_bounded_size() -> None:
     assert len(text) <= 16_000
     assert 0 < len(fields['running']) < 100 and fields['busy'] == 500
     assert fields['functions'][0] == names[0] and len(fields['functions']) < 100
+    assert fields['functions_cut'] is True
     small = json.loads(pack_health(health._replace(running=tasks[:3], functions=names[:2], queues=('q',)), BOUNDS))
     assert [len(small[name]) for name in ('running', 'functions', 'queues')] == [3, 2, 1]
+    assert small['functions_cut'] is False
+
+
+async def test_functions_that_a_heart_has_no_room_for_are_told_to_be_left_out(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:  # fmt: skip
+    # Ninety names are fewer than a heart tells, and longer than the part of it that they have.
+    names = tuple(f'shop.{number}.{"n" * 60}' for number in range(90))
+    for known, cut in (names, True), (names[:2], False):
+        health = WorkerHealth('a', 'h', 1, 'running', 1.0, 1.0, (queue.name,), 2, (), 0, 0, 0, 0, functions=known)
+        await beat(queue)
+        await client.hset(queue.keys['worker'] + ':a', 'health', pack_health(health, BOUNDS))
+        [view], [told] = await crew.read_workers(queue), await get_workers(queue)
+        assert (view.functions_cut, len(view.functions) < len(known)) == (cut, cut)
+        assert (told.functions_cut, told.functions) == (cut, view.functions)
 
 
 async def test_health_tells_all_of_its_worker(queue: Torrelque) -> None:

@@ -1,7 +1,6 @@
 """``torrelque enqueue``: a task, a call of a decorated function, or many tasks of standard input."""
 
 import argparse
-import contextlib
 import difflib
 import json
 import math
@@ -23,6 +22,7 @@ from torrelque import (
 from torrelque.operate import Operator
 
 from . import target
+from .answers import EndAnswer, EnqueueAnswer
 from .consent import answer_act
 from .failure import Exit, Failure
 from .session import Session
@@ -134,17 +134,16 @@ def _given(found: argparse.Namespace) -> dict[str, Any]:
 
 async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     found, queue, waiting, done = session.found, session.operator.queue(), iter(tasks), 0
-    heard = True
+    unheard: OSError | None = None
 
     def tell(ids: Sequence[str]) -> None:
         """Print ids.  Whoever reads no more of them has the other lines enqueued all the same."""
-        nonlocal heard
-        with contextlib.suppress(BrokenPipeError):
-            if heard:
-                heard = False
-                for one in ids:
-                    _tell_id(session, one, queue.name)
-                heard = True
+        nonlocal unheard
+        try:
+            for one in () if unheard else ids:
+                _tell_id(session, one, queue.name)
+        except OSError as exc:
+            unheard = exc
 
     try:
         while some := [*islice(waiting, MANY)]:
@@ -159,8 +158,10 @@ async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     finally:
         if done:
             await session.operator.record('enqueue', f'{done} tasks', done, queue=queue.name)
-    if not heard:
+    if unheard:
         session.out.tell(f'{done} tasks are enqueued, though nobody has read all of their ids')
+        if not isinstance(unheard, BrokenPipeError):
+            raise unheard
     return Exit.WELL if done else Exit.ILL
 
 
@@ -187,7 +188,7 @@ async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, 
 
 def _tell_id(session: Session, task_id: str, queue: str) -> None:
     if session.out.as_json:
-        session.out.json({'queue': queue, 'id': task_id})
+        session.out.json(EnqueueAnswer(queue=queue, id=task_id))
     else:
         session.out.line(task_id)
 
@@ -208,8 +209,9 @@ async def _wait(session: Session, queue: Torrelque, task_id: str) -> int:
     # Another serialiser than JSON may make values that JSON has no words for.
     result = json.loads(json.dumps(result, default=repr))
     if session.out.as_json:
-        session.out.json({'queue': queue.name, 'id': task_id, 'status': status.name.lower(), 'result': result,
-                          'error': error})  # fmt: skip
+        session.out.json(EndAnswer(
+            queue=queue.name, id=task_id, status=status.name.lower(), result=result, error=error
+        ))  # fmt: skip
     elif status is TorrelqueTaskStatus.COMPLETED:
         session.out.line(json.dumps(result, ensure_ascii=False))
     if status is TorrelqueTaskStatus.COMPLETED:

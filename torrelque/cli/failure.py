@@ -1,6 +1,10 @@
 """How a command ends: its exit codes, and the exception that ends it with a sentence."""
 
 import enum
+import errno
+
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, 'EDQUOT', errno.ENOSPC)})
+"""Errors of a disk that takes no more."""
 
 
 class Exit(enum.IntEnum):
@@ -31,3 +35,8 @@ class Failure(Exception):  # noqa: N818 - it is what a command ends with, not an
         super().__init__(sentence)
         self.code = int(code)
         self.error = error
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether an error is that of standard output on a disk that takes no more; servers have no such errors."""
+    return isinstance(error, OSError) and error.errno in UNWRITABLE

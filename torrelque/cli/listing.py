@@ -1,23 +1,27 @@
 """``torrelque tasks``, ``functions``, ``groups`` and ``acts``: lists."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from torrelque import TorrelqueTaskStatus
+from torrelque import TorrelqueLookupError, TorrelqueTaskStatus
 from torrelque.operate import Act, FunctionView, GroupView, Selection, TaskView
 
 from .amounts import spelt
 from .failure import Exit, Failure
-from .filters import STATUSES, is_filtered, selection_of
+from .filters import STATUSES, is_filtered, selection_of, settle
 from .out import Column, Out, ago, number, share, shortened
+from .progress import Course, looking, total_of
 from .session import Session, answer
 from .tables import Cell
 
 PAGE = 250
 """Tasks that are asked for at a time."""
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+"""Where tasks are looked for that match, where no place is named."""
 SMALL, ALL = 4096, 2**31
 """Bytes of a payload that are asked for: those from which its function is known, or all."""
 
@@ -81,8 +85,12 @@ async def _find(session: Session) -> AsyncIterator[TaskView]:
     if found.place and found.status and found.place != found.status:
         raise Failure(f'{found.place} and --status {found.status} contradict each other')
     if place is None or is_filtered(found):
-        async for task in session.operator.tasks(_selection(found, place), most=found.most, payload=size):
-            yield task
+        selection = await settle(session, _selection(found, place))
+        course = Course(None, await total_of(session, selection, EVERYWHERE), looking=True)
+        with looking(session.out, course) as tell:
+            walk = session.operator.tasks(selection, most=found.most, payload=size, on_progress=tell)
+            async for task in walk:
+                yield task
         return
     left = found.most
     for queue in session.queues:
@@ -111,6 +119,18 @@ def _selection(found: argparse.Namespace, place: str | None) -> Selection:
     if place not in STATUSES:
         raise Failure(f'filters go with {", ".join(STATUSES)}, not with {place}')
     return dataclasses.replace(selection, status=place)
+
+
+async def find_tasks(session: Session, task_id: str, payload: int) -> list[TaskView]:
+    """A task of this id in each queue that knows it, with a payload up to so many bytes.
+
+    :raises TorrelqueLookupError: none does.
+    """
+    found: list[TaskView] = []
+    for queue in session.queues:
+        with contextlib.suppress(TorrelqueLookupError):
+            found.append(await session.operator.task(task_id, payload=payload, queue=queue.name))
+    return found or [await session.operator.task(task_id, payload=payload)]
 
 
 def status_of(task: TaskView) -> str:

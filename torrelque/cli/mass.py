@@ -14,9 +14,9 @@ from torrelque.operate import Outcome, Plan, Selection, TaskView
 
 from .consent import agree, answer_act, answer_known, interruptible, may_ask
 from .failure import Exit, Failure
-from .filters import selection_of
+from .filters import selection_of, settle
 from .out import Column, ago, number
-from .progress import Course, following
+from .progress import Course, following, total_of
 from .session import Session
 
 EXAMPLES = 5
@@ -44,9 +44,6 @@ REDRIVE = Verb('redrive', 'redriven', ('dead',), True)
 CANCEL = Verb('cancel', 'cancelled', ('pending', 'delayed'))
 REQUEUE = Verb('requeue', 'requeued', ('working',))
 BURY = Verb('bury', 'buried', ('working',))
-
-PLACES = {'ready': 'pending', 'orphaned': 'working'}
-"""Where tasks are looked for that have a status which is no place."""
 
 REASONS = {
     'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
@@ -114,6 +111,7 @@ def _read_ids(given: Sequence[str]) -> list[str] | None:
 
 async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool) -> int:
     found, out = session.found, session.out
+    selection = await settle(session, selection)
     if found.dry_run:
         return await _dry_run(session, verb, selection)
     plan = None
@@ -161,7 +159,7 @@ async def _run(
         options['plan'] = plan
     course = Course(verb.done, total)
     if dry_run or total is None:
-        course = Course(None if dry_run else verb.done, await _most(session, verb, selection), looking=True)
+        course = Course(None if dry_run else verb.done, await total_of(session, selection, verb.places), looking=True)
     with following(session.out, course) as tell:
 
         def keep(outcome: Outcome) -> None:
@@ -184,21 +182,6 @@ async def _run(
     return (last, False) if outcome is None else (outcome, True)
 
 
-async def _most(session: Session, verb: Verb, selection: Selection) -> int | None:
-    """How many tasks are looked at, at the most; None where that is not known, or nobody looks on."""
-    if not session.out.error.is_terminal:
-        return None
-    if selection.ids is not None:
-        return len({*selection.ids})
-    places = verb.places if selection.status is None else (PLACES.get(selection.status, selection.status),)
-    if selection.group is not None and 'pending' in places:
-        return None  # of what waits, other groups are not looked at
-    if (selection.older is not None or selection.newer is not None) and places == ('dead',):
-        return None  # nor are other times of the dead
-    overviews = await session.operator.overviews()
-    return sum(getattr(one, place) for one in overviews for place in places) or None
-
-
 async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Outcome) -> bool:
     """Whether whoever sits there wants it."""
     found = session.found
@@ -216,7 +199,7 @@ async def _dry_run(session: Session, verb: Verb, selection: Selection) -> int:
         return Exit.INTERRUPTED
     examples = await _examples(session, verb, selection) if counts.matched else []
     if out.as_json:
-        out.json({**counts.as_json(), 'examples': [task.as_json() for task in examples]})
+        out.json(replace(counts, examples=tuple(examples)))
     else:
         out.line(f'{_how_many(verb, selection, counts)}; nothing was changed')
         if examples:

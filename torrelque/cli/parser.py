@@ -16,7 +16,7 @@ from .acting import ACTING
 from .asking import ASKING
 from .clean import as_text, shown
 from .command import Command
-from .failure import Exit, Failure
+from .failure import Exit, Failure, is_unwritable
 from .filters import TIMES
 from .run import add_run_arguments, run
 from .session import is_read_only
@@ -65,6 +65,10 @@ class Parser(argparse.ArgumentParser):
         """
         super().error(shown(message))
 
+    def print_help(self, file: Any = None) -> None:
+        """Write the help; other than by argparse, an error of the disk is one."""
+        (file or sys.stdout).write(self.format_help())
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
@@ -100,8 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # Whoever reads our output has seen enough.  What Python still wants to write at its end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout)
         return Exit.WELL
+    except OSError as exc:
+        if not is_unwritable(exc):
+            raise
+        _drop(sys.stdout)
+        return _end(Failure(f'standard output cannot be written: {exc.strerror}', Exit.ILL))
 
 
 def _let_go(stream: TextIO) -> None:
@@ -110,7 +119,12 @@ def _let_go(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _drop(stream)
+
+
+def _drop(stream: TextIO) -> None:
+    """Have whatever is still written to a stream go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -137,7 +151,12 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
             raise Failure(EXTRA)
         return command.call(found)
     except Failure as exc:
-        from .logs import tell
+        return _end(exc, getattr(found, 'log', 'text'))
 
-        tell(exc, getattr(found, 'log', 'text'))
-        return exc.code
+
+def _end(failure: Failure, form: str = 'text') -> int:
+    """Say why a command ends; its exit code."""
+    from .logs import tell
+
+    tell(failure, form)
+    return failure.code

@@ -2,15 +2,20 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from torrelque.operate import Outcome
+from torrelque.operate import Outcome, Selection
 
 from .out import Out, ago, number
+from .session import Session
 
 EVERY = 10.0
 """s from one line to the next in a pipe."""
+MOMENT = 0.5
+"""s after which a list tells how far it is."""
+PLACES = {'ready': 'pending', 'orphaned': 'working'}
+"""Where tasks are looked for that have a status which is no place."""
 
 HINT, SHORT_HINT = '^C ends it; the same command does the rest', '^C ends it'
 
@@ -42,6 +47,44 @@ class Course(NamedTuple):
         return f'{number(outcome.done)} {self.done}, {looked}'
 
 
+async def total_of(session: Session, selection: Selection, places: Sequence[str]) -> int | None:
+    """How many tasks are looked at, at the most; None where that is not known, or nobody looks on.
+
+    :param places: where they are looked for, unless the selection says so.
+    """
+    if not session.out.error.is_terminal:
+        return None
+    if selection.ids is not None:
+        return len({*selection.ids})
+    places = places if selection.status is None else (PLACES.get(selection.status, selection.status),)
+    if selection.group is not None and 'pending' in places:
+        return None  # of what waits, other groups are not looked at
+    if (selection.older is not None or selection.newer is not None) and tuple(places) == ('dead',):
+        return None  # nor are other times of the dead
+    overviews = await session.operator.overviews()
+    return sum(getattr(one, place) for one in overviews for place in places) or None
+
+
+@contextlib.contextmanager
+def looking(out: Out, course: Course) -> Iterator[Tell]:
+    """The same for a list: a bar comes when it takes longer than a moment, and never between lines of JSON."""
+    if out.as_json or not out.error.is_terminal:
+        with _lines(out, course) as tell:
+            yield tell
+        return
+    began, bar = time.monotonic(), None
+    with contextlib.ExitStack() as stack:
+
+        def late(outcome: Outcome) -> None:
+            nonlocal bar
+            if bar is None and time.monotonic() - began >= MOMENT:
+                bar = stack.enter_context(_bar(out, course))
+            if bar is not None:
+                bar(outcome)
+
+        yield late
+
+
 @contextlib.contextmanager
 def following(out: Out, course: Course) -> Iterator[Tell]:
     """What is to be called with the outcome so far."""
@@ -49,6 +92,12 @@ def following(out: Out, course: Course) -> Iterator[Tell]:
         with _bar(out, course) as tell:
             yield tell
         return
+    with _lines(out, course) as tell:
+        yield tell
+
+
+@contextlib.contextmanager
+def _lines(out: Out, course: Course) -> Iterator[Tell]:
     began = told = time.monotonic()
 
     def line(outcome: Outcome) -> None:
@@ -80,10 +129,13 @@ def _bar(out: Out, course: Course) -> Iterator[Tell]:
     one_line = Column(no_wrap=True, overflow='ellipsis')
     columns = [Words(one_line), BarColumn(12), TimeRemainingColumn(compact=True)]
     hint = TextColumn(SHORT_HINT if course.looking else HINT, markup=False, table_column=one_line.copy())
-    with Progress(*columns, hint, console=out.error, transient=True, refresh_per_second=4) as progress:
-        bar = progress.add_task(course.words(nothing), total=course.total)
+    made = Progress(
+        *columns, hint, console=out.error, transient=True, refresh_per_second=4, redirect_stdout=False
+    )
+    with made as progress:
+        task = progress.add_task(course.words(nothing), total=course.total)
 
         def tell(outcome: Outcome) -> None:
-            progress.update(bar, completed=course.reached(outcome), description=course.words(outcome))
+            progress.update(task, completed=course.reached(outcome), description=course.words(outcome))
 
         yield tell

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from torrelque.operate import GroupView, Holder, Reason, TaskView
 
 from .failure import Exit, Failure
-from .listing import age, since_of, slots_of
+from .listing import age, find_tasks, since_of, slots_of
 from .naming import not_known
 from .out import Out, ago, number, shortened
 from .session import Session, answer, is_read_only
@@ -45,8 +45,7 @@ async def _why(session: Session) -> int:
     for place, queue in enumerate(session.queues):
         reasons = await session.operator.explain(queue=queue.name)
         if session.out.as_json:
-            for reason in reasons:
-                session.out.json(reason)
+            _print(session.out, reasons)
             continue
         overview = overviews[place]
         pending, working = number(overview.pending), number(overview.working)
@@ -75,8 +74,7 @@ async def _why_group(session: Session) -> int:
                 out.sentence(f'group {name!r} in queue {queue.name!r}: {waiting} pending, {slots} {used}')
                 write(session, reasons, now, queue.name)
         if out.as_json:
-            for reason in reasons:
-                out.json(reason)
+            _print(out, reasons)
     return Exit.WELL if seen else Exit.ILL
 
 
@@ -89,22 +87,34 @@ def is_known(view: GroupView, reasons: Sequence[Reason]) -> bool:
 async def _why_task(session: Session) -> int:
     from torrelque import TorrelqueLookupError
 
-    out = session.out
-    task = None
+    out, task_id = session.out, session.found.id
     try:
-        task = await session.operator.task(session.found.id, payload=1)
+        tasks = await find_tasks(session, task_id, 1)
     except TorrelqueLookupError as exc:
         out.tell(exc.args[0])
-    reasons = await session.operator.explain(session.found.id, queue=None if task is None else task.queue)
-    if out.as_json:
-        for reason in reasons:
-            out.json(reason)
-    elif task is not None:
+        tasks = []
+    for place, task in enumerate(tasks):
+        reasons = await session.operator.explain(task_id, queue=task.queue)
+        if out.as_json:
+            _print(out, reasons)
+            continue
+        if place:
+            out.line()
         out.sentence(heading(task))
         write(session, reasons, task.server_time, task.queue)
+    if tasks:
+        return Exit.WELL
+    reasons = await session.operator.explain(task_id)
+    if out.as_json:
+        _print(out, reasons)
     elif reasons:
         write(session, reasons, 0.0, None)
-    return Exit.WELL if task is not None else Exit.ILL
+    return Exit.ILL
+
+
+def _print(out: Out, reasons: Sequence[Reason]) -> None:
+    for reason in reasons:
+        out.json(reason)
 
 
 def heading(task: TaskView) -> str:

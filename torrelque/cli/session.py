@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .clean import as_text, shown, without_secrets
-from .failure import Exit, Failure
+from .failure import Exit, Failure, is_unwritable
 from .out import Out
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ def _failing() -> Iterator[None]:
     except TorrelqueError as exc:
         raise Failure(str(exc), Exit.REFUSED) from exc
     except Exception as exc:
+        if is_unwritable(exc):
+            raise
         # Whatever is in it, its traceback is shown as all else is, and not by Python.
         raise Failure(f'the command has failed: {type(exc).__name__}', Exit.ILL, exc) from exc
 

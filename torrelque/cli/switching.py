@@ -6,6 +6,7 @@ from typing import Any
 from torrelque import Torrelque, TorrelqueLimit
 
 from .amounts import KEEP, spelt
+from .answers import LimitAnswer, PauseAnswer, SweepAnswer
 from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
 from .failure import Exit, Failure
 from .out import Column, ago, number
@@ -38,8 +39,9 @@ async def _pause(session: Session) -> int:
         await session.operator.pause(found.group, probe=found.probe, queue=queue.name)
         name = _named(queue, found.group)
         if out.as_json:
-            out.json({'queue': queue.name, 'group': found.group, 'paused': True, 'was_paused': before,
-                      'probe': found.probe})  # fmt: skip
+            out.json(PauseAnswer(
+                queue=queue.name, group=found.group, paused=True, was_paused=before, probe=found.probe
+            ))  # fmt: skip
             continue
         out.line(f'{name} was paused before' if before else f'{name} is paused: no task is handed out any more')
         if found.probe:
@@ -59,7 +61,9 @@ async def _resume(session: Session) -> int:
         else:
             code = Exit.ILL
         if out.as_json:
-            out.json({'queue': queue.name, 'group': found.group, 'paused': False, 'was_paused': before})
+            out.json(PauseAnswer(
+                queue=queue.name, group=found.group, paused=False, was_paused=before, probe=None
+            ))  # fmt: skip
             continue
         name = _named(queue, found.group)
         out.line(f'{name} goes on: its tasks are handed out' if before else f'{name} is not paused')
@@ -131,7 +135,8 @@ def _tell_limits(session: Session, rows: list[tuple[str, str | None, TorrelqueLi
     out = session.out
     if out.as_json:
         for queue, group, one in rows:
-            out.json({'queue': queue, 'group': group, 'concurrency': _plain(one.concurrency), 'rate': _plain(one.rate)})
+            slots, starts = _plain(one.concurrency), _plain(one.rate)
+            out.json(LimitAnswer(queue=queue, group=group, concurrency=slots, rate=starts))
         return
     if not rows:
         out.line('no limit is set')
@@ -164,7 +169,9 @@ async def _sweep(session: Session) -> int:
     for queue in session.queues:
         result = await session.operator.sweep(queue=queue.name)
         if out.as_json:
-            out.json({'queue': queue.name, **result._asdict()})
+            out.json(SweepAnswer(
+                queue=queue.name, stale=result.stale, delayed=result.delayed, dead=result.dead
+            ))  # fmt: skip
             continue
         out.line(
             f'queue {queue.name!r}: {number(result.delayed)} were due and are pending; the leases of '

@@ -14,7 +14,7 @@ from torrelque.operate import TaskView
 
 from . import reasons
 from .failure import Exit
-from .listing import ALL, age, since_of, status_of
+from .listing import ALL, age, find_tasks, since_of, status_of
 from .out import MOST, Column, Out, ago, number, shortened
 from .session import Session, answer
 
@@ -38,24 +38,26 @@ def show(found: argparse.Namespace) -> int:
 
 async def _show(session: Session) -> int:
     found, out = session.found, session.out
-    code = Exit.WELL
-    for place, task_id in enumerate(found.ids):
+    code, shown = Exit.WELL, 0
+    for task_id in found.ids:
         try:
-            task = await session.operator.task(task_id, payload=ALL if found.payload or out.as_json else LARGE)
+            tasks = await find_tasks(session, task_id, ALL if found.payload or out.as_json else LARGE)
         except TorrelqueLookupError as exc:
             out.tell(exc.args[0])
             code = Exit.ILL
             continue
-        if out.as_json:
-            out.json(task)
-            continue
-        if place:
-            out.line()
-        write_task(out, task, None if found.payload else MOST)
-        if task.status is not None and not task.status.isfinal():
-            out.line('why', 'bold')
-            why = await session.operator.explain(task_id, queue=task.queue)
-            reasons.write(session, why, task.server_time, task.queue, ' ')
+        for task in tasks:
+            if out.as_json:
+                out.json(task)
+                continue
+            if shown:
+                out.line()
+            shown += 1
+            write_task(out, task, None if found.payload else MOST)
+            if task.status is not None and not task.status.isfinal():
+                out.line('why', 'bold')
+                why = await session.operator.explain(task_id, queue=task.queue)
+                reasons.write(session, why, task.server_time, task.queue, ' ')
     return code
 
 
@@ -174,14 +176,14 @@ async def _views(session: Session, last: TaskView) -> AsyncGenerator[TaskView, N
             raise
     with contextlib.suppress(TorrelqueLookupError):
         while True:
-            yield await session.operator.task(last.id)
+            yield await session.operator.task(last.id, queue=last.queue)
             await asyncio.sleep(POLL)
 
 
 async def _look(session: Session, last: TaskView, state: TorrelqueTaskState) -> TaskView:
     """The task as it is; where nothing is kept of it any more, as the state has it."""
     with contextlib.suppress(TorrelqueLookupError):
-        return await session.operator.task(last.id)
+        return await session.operator.task(last.id, queue=last.queue)
     return dataclasses.replace(
         last, server_time=state.release_time or time.time(), status=state.status, place=None,
         attempt=state.dequeue_count, requeue_count=state.requeue_count, result=state.result, error=state.error,

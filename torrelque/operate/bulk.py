@@ -20,6 +20,7 @@ from . import pages
 from .hearts import Watch
 from .pace import Pace
 from .plan import Plan
+from .reading import check_unique
 from .selection import Selection, check_selection, exact_name
 from .values import Outcome, TaskView
 from .verbs import VERBS, Done, Terms, check_places, judge, only_of
@@ -42,17 +43,27 @@ SETTLE = 2.0
 """s for which the step that is on its way is waited for when the act is cancelled, so that it counts."""
 
 
+def check_progress(on_progress: Callable[[Outcome], Any] | None) -> None:
+    """Raise where nobody could be told by this how far something is."""
+    if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
+        raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
+
+
 # What is selected
 
 
-async def select(queue: Torrelque, selection: Selection, payload: int) -> AsyncIterator[list[TaskView]]:
+async def select(
+    queue: Torrelque, selection: Selection, payload: int, told: Callable[[int, int], Any] = lambda *_: None
+) -> AsyncIterator[list[TaskView]]:
     """The tasks of a selection, as a walk finds them; of payloads up to so many bytes.
 
+    :param told: is called after each step, with how many tasks it looked at, and how many it has found.
     :raises TorrelqueError: the selection cannot be meant; nothing was sent.
     """
     check_selection(selection)
     places = EVERYWHERE if selection.status is None else (selection.status,)
-    async for _, found in _scan(queue, selection, places, await server_time(queue), payload):
+    async for seen, found in _scan(queue, selection, places, await server_time(queue), payload):
+        told(seen, len(found))
         if found:
             yield found
 
@@ -159,8 +170,7 @@ async def act(
         check.check_count(limit, 'limit')
     check.check_flag(paced, 'paced')
     check.check_flag(dry_run, 'dry_run')
-    if on_progress is not None and check.is_async(check.check_call(on_progress, 'on_progress', 'outcome')):
-        raise TorrelqueTypeError('on_progress must be a plain function: nobody would wait for a coroutine')
+    check_progress(on_progress)
     if plan is not None and not isinstance(plan, Plan):
         raise TorrelqueTypeError(f'a plan is a Plan that a dry run was given, not {plan!r}')
     if plan is not None and not dry_run and (missing := {one.name for one in queues} - {*plan.begun}):
@@ -200,7 +210,7 @@ class _Run:
 
     async def carry_out(self, selection: Selection, places: Sequence[str]) -> Outcome:
         """All steps of all queues."""
-        left, plan, given = selection, self._plan, self._limit
+        plan, given = self._plan, self._limit
         self._terms = self._terms._replace(
             only=only_of(self._name, selection.status, selection.ids is not None)
         )
@@ -215,17 +225,16 @@ class _Run:
             self._limit = least
         # All begin at the same moment: what dies meanwhile in the last queue is not brought back either.
         starts = [await self._start(queue, selection) for queue in self._queues]
-        for number, (queue, (now, until)) in enumerate(zip(self._queues, starts, strict=True)):
-            its = left
-            if plan is not None and plan.ids is not None and not self._dry_run:
-                its = replace(selection, ids=plan.ids.get(queue.name, ()))
-            elif selection.ids is not None and number < len(self._queues) - 1:
-                its, left = await self._split(queue, left)
+        if plan is not None and plan.ids is not None and not self._dry_run:
+            parts = [replace(selection, ids=plan.ids.get(queue.name, ())) for queue in self._queues]
+        else:
+            parts = await _split(self._queues, selection)
+        for queue, (now, until), its in zip(self._queues, starts, parts, strict=True):
             if self._dry_run and places[0] in SCORED and _is_bound_by_time(its, places[0]):
                 await self._count(queue, its, places[0], now, until)
             elif its.ids is None or its.ids:
                 await self._go_through(queue, its, places, now, until)
-            if self._limit_is_reached() or left.ids is not None and not left.ids:
+            if self._limit_is_reached():
                 break
         if plan is not None and self._dry_run:
             plan.matched = self._matched
@@ -249,15 +258,6 @@ class _Run:
         # RESP3 has a pair for each member, RESP2 all in a row.
         newest = words[0] if words and isinstance(words[0], list) else words
         return now, max(now, float(newest[1]) / 1000 if newest else now)
-
-    async def _split(self, queue: Torrelque, selection: Selection) -> tuple[Selection, Selection]:
-        """The selection of the ids that a queue knows, and that of the others."""
-        ids, known = list(dict.fromkeys(map(str, selection.ids or ()))), set[str]()
-        for start in range(0, len(ids), CALL):
-            tasks = await pages.read_tasks(queue, ids[start : start + CALL], 0, watch=Watch(queue, silent=True))
-            known |= {task.id for task in tasks if task.status is not None or task.broken}
-        its, others = [one for one in ids if one in known], [one for one in ids if one not in known]
-        return replace(selection, ids=its), replace(selection, ids=others)
 
     async def _count(self, queue: Torrelque, selection: Selection, place: str, now: float, until: float) -> None:
         """Count all tasks of a place, or those that died in a time, without looking at each."""
@@ -412,6 +412,28 @@ class _Run:
             finished=finished,
             took=time.monotonic() - self._began,
         )
+
+
+async def _split(queues: Sequence[Torrelque], selection: Selection) -> list[Selection]:
+    """The selection for each queue: of ids those that it knows; the last one has those too that none knows.
+
+    :raises TorrelqueValueError: several know one of the ids.
+    """
+    if selection.ids is None or len(queues) == 1:
+        return [selection] * len(queues)
+    known: dict[str, list[str]] = {task_id: [] for task_id in map(str, selection.ids)}
+    ids = [*known]
+    for queue in queues:
+        for start in range(0, len(ids), CALL):
+            some, nobody = ids[start : start + CALL], Watch(queue, silent=True)
+            for task in await pages.read_tasks(queue, some, 0, function=False, watch=nobody):
+                if task.status is not None or task.broken:
+                    known[task.id].append(queue.name)
+    check_unique(known)
+    last = queues[-1].name
+    return [
+        replace(selection, ids=[one for one in ids if (known[one] or [last]) == [queue.name]]) for queue in queues
+    ]
 
 
 def _was_dead(died: float, now: float, until: float, task: TaskView) -> bool:

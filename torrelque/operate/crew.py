@@ -146,7 +146,7 @@ def _make(
         if isinstance(tasks, list) else (),
         succeeded=_count(given.get('succeeded')), failed=_count(given.get('failed')), dead=_count(given.get('dead')),
         lost=_count(given.get('lost')), hanging=hanging, lag=lag, claimed=claimed,
-        rss=_count(given.get('rss')) or None, why=why,
+        rss=_count(given.get('rss')) or None, why=why, functions_cut=given.get('functions_cut') is True,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Why a task, a group or a queue does not move: one look at the server, the workers' hearts, then the reasons."""
 
+from dataclasses import replace
+
 from torrelque import Torrelque, TorrelqueTaskStatus
 
 from . import hands, obstacles, reasons, remedies
@@ -22,7 +24,8 @@ async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> l
         found = await _of_idle_group(seen)
     else:
         found = await _of_queue(seen, crew)
-    return sorted([*reasons.of_keys(seen), *found], key=lambda reason: CODES.index(reason.code))
+    found = sorted([*reasons.of_keys(seen), *found], key=lambda reason: CODES.index(reason.code))
+    return [replace(reason, queue=queue.name) for reason in found]
 
 
 async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:

@@ -50,7 +50,9 @@ async def _is_known(seen: Seen, crew: Crew, function: str) -> bool:
 
 
 def _may_know(worker: WorkerView, function: str) -> bool:
-    return not worker.functions or function in worker.functions or len(worker.functions) >= KNOWN
+    # The heart of an earlier version does not tell that it has left names out, but has as many as it may.
+    cut = worker.functions_cut or len(worker.functions) >= KNOWN
+    return cut or not worker.functions or function in worker.functions
 
 
 def _taken(worker: WorkerView) -> int:

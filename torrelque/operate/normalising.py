@@ -18,7 +18,9 @@ _DIFFERENT = re.compile(
       (?<!\w) (?: '(?:[^'\\]|\\.)*(?:'(?!\w)|\Z) | "(?:[^"\\]|\\.)*(?:"(?!\w)|\Z)     # quoted, or to the end
                 | `[^`]*(?:`|\Z) | “[^”]*(?:”|\Z) | «[^»]*(?:»|\Z) )
     | (?P<number>
-        (?<![^\W_]) [0-9a-f]{8} (?:-[0-9a-f]{4}){3} - [0-9a-f]{12} (?![^\W_])          # a UUID
+        \d (?<![^\W_].) \d{3}-\d\d-\d\d (?![^\W_t])                                         # a date, and a time
+          (?:[t ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:z|[+-]\d\d:?\d\d)? (?![^\W_]))?
+      | (?<![^\W_]) [0-9a-f]{8} (?:-[0-9a-f]{4}){3} - [0-9a-f]{12} (?![^\W_])          # a UUID
       | (?<![^\W_]) 0x[0-9a-f]+ (?![^\W_])                                            # an address
       | (?<![^\W_]) [0-9a-f]{8,} (?![^\W_])                                           # a digest
       | (?<![\w:]) (?:[0-9a-f]{0,4}:){2,7} [0-9a-f]{1,4} (?:\.\d+)* (?![\w:])          # IPv6, or a time of day
@@ -28,6 +30,25 @@ _DIFFERENT = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
+# Each alternative begins with what a character must be, so that others are passed over at once.
+_PLACE = re.compile(
+    r"""
+      (?P<host> [a-z](?<![\w+.-].) [a-z0-9+.-]*://[^\s/'"<>]* / ) [^\s'"<>]* \d [^\s'"<>,;:)\]}]*    # a URL
+    | [/\\](?<![\w/\\.].) (?=[^\s'"]*\d) (?:[^\s/\\'"]+[/\\])+ [^\s'",;:)\]}]*                   # a path
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_MAIL = re.compile(r'[\w.+-](?<![\w.+-].)[\w.+-]*@[\w-]+(?:\.[\w-]+)+')
+
+# A number tells one kind of failure from another where it is a status of HTTP, an errno, the code of a process.
+_WORDS = ('status', 'code', 'http', 'http/1.0', 'http/1.1', 'http/2', 'http error', 'errno', 'winerror', 'sqlstate')
+_OF_CODE = re.compile(r'(?<![^\W_])(?:status(?:[ _]?code)?|http(?:/[0-9.]+|[ ]error)?|code)\Z')
+"""What stands before a number of three digits at the most; before the others of the words, it may have five."""
+_PHRASE = re.compile(r', message=| (?:[A-Z][a-z]+ [A-Z]|OK|Gone|Conflict|Forbidden|Unauthorized|Found\b)')
+_QUOTED_STATUS = re.compile(r"'[1-5][0-9][0-9] [A-Z][A-Za-z -]{1,40}'")
+_BEFORE = 16
+"""Characters before a number that may say what it is."""
+
 _VALIDATION = re.compile(r'\d+ validation errors? for ')
 _KIND = re.compile(r'\[type=([a-z_]{1,60})[,\]]')
 
@@ -46,20 +67,36 @@ _COMMON = ('__init__.py', '__main__.py')
 
 
 def normalise(message: str, behind: Sequence[str] = ()) -> str:
-    """A message with ``N`` for what counts or identifies, and ``'…'`` for what is quoted.
+    """A message with ``N`` for what counts or identifies, and ``…`` for what is quoted, or is a place.
+
+    What tells one kind of failure from another stays: a status of HTTP, an errno, the code of a process.
 
     :param behind: the lines that follow it: of a validation by pydantic, they tell which fields are wrong, and how.
     """
-    short = bound(_DIFFERENT.sub(_instead, ' '.join(message[:SPAN].split())))
+    text = ' '.join(message[:SPAN].split())
+    if '@' in text:
+        text = _MAIL.sub('…', text)
+    if '/' in text or '\\' in text:
+        text = _PLACE.sub(lambda place: f'{place["host"] or ""}…', text)
+    short = bound(_DIFFERENT.sub(_instead, text))
     if _VALIDATION.match(message):
         short = bound(': '.join([short, '; '.join(sorted({*_details(behind)}))]))
     return short
 
 
 def _instead(match: re.Match[str]) -> str:
+    found = match[0]
     if match['number'] is not None:
-        return 'N'
-    return "'…'"
+        return found if len(found) <= 5 and _is_kind(found, match.string, match.start()) else 'N'
+    return found if _QUOTED_STATUS.fullmatch(found) else "'…'"
+
+
+def _is_kind(number: str, text: str, start: int) -> bool:
+    """Whether a number says what has failed, by the words that it stands between."""
+    before = text[max(0, start - _BEFORE) : start].rstrip(' =:([').lower()
+    if before.endswith(_WORDS) and not text[start - 1].isalnum():
+        return before.endswith(_WORDS[-3:]) or len(number) < 4 and _OF_CODE.search(before) is not None
+    return len(number) == 3 and number[0] in '12345' and _PHRASE.match(text, start + 3) is not None
 
 
 def _details(lines: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from .holding import find_holders
 from .looking import GroupSeen, Seen
 from .reading import number_of
 from .reasons import broken
-from .selection import exact_name
+from .selection import escape_name
 from .values import Act, Holder, Reason
 
 RECENT = 600
@@ -137,10 +137,8 @@ def _remedy(seen: Seen, group: GroupSeen, orphans: Sequence[Holder], wanted: int
     """Bring back what nobody works on; else raise the limit."""
     if not orphans:
         return remedies.of_limit(seen.queue, group.name, wanted)
-    if exact_name(group.name) is None:
-        # As a filter its name would be a pattern, which others may fit.
-        return remedies.command(seen.queue, 'requeue', orphans[0].id)
-    return remedies.command(seen.queue, 'requeue', None, '--status', 'orphaned', group=group.name)
+    # As a filter its name may be a pattern, which others fit as well.
+    return remedies.command(seen.queue, 'requeue', None, '--status', 'orphaned', group=escape_name(group.name))
 
 
 def _no_token(seen: Seen, group: GroupSeen, rate: tuple[float, float]) -> Reason:

@@ -4,6 +4,7 @@ import getpass
 import math
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -149,16 +150,33 @@ class Operator:
         return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload, newest_first)
 
     async def tasks(
-        self, selection: Selection, *, most: int | None = None, payload: int = 4096
+        self,
+        selection: Selection,
+        *,
+        most: int | None = None,
+        payload: int = 4096,
+        on_progress: Callable[[Outcome], Any] | None = None,
     ) -> AsyncIterator[TaskView]:
         """The tasks of a selection, of all queues, as they are found: a walk, which looks at the whole place.
 
         A task that comes into the place meanwhile may be missed; one that stays is not.  None is told twice, but one
         that left its place and came back, or has moved within it, and was met again a thousand tasks later.
+
+        :param on_progress: a plain function that is called with an `Outcome` of an act 'tasks', after each 250 that
+            were looked at: how many, and how many match.
         """
         left = math.inf if most is None else check.check_count(most, 'most')
+        bulk.check_progress(on_progress)
+        names, seen, matched, began = ', '.join(queue.name for queue in self.queues), 0, 0, time.monotonic()
+
+        def tell(more: int, fit: int) -> None:
+            nonlocal seen, matched
+            seen, matched = seen + more, matched + fit
+            if on_progress is not None:
+                on_progress(Outcome('tasks', names, seen, matched, 0, (), True, False, time.monotonic() - began))
+
         for queue in self.queues:
-            async for found in bulk.select(queue, selection, payload):
+            async for found in bulk.select(queue, selection, payload, tell):
                 for task in found:
                     if left <= 0:
                         return
@@ -168,15 +186,21 @@ class Operator:
     async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
         """All that is known of a task.
 
-        :param queue: the name of its queue; None is the first that knows it.
+        :param queue: the name of its queue; None is whichever knows it.
         :raises TorrelqueLookupError: no queue knows it.
+        :raises TorrelqueValueError: several know it, and none is named.
         """
         reading.check_text(task_id, 'a task id')
-        for one in self.queues if queue is None else (self.queue(queue),):
-            [found] = await pages.read_tasks(one, [task_id], payload)
-            if found.status is not None or found.broken:
-                return found
-        raise TorrelqueLookupError(f'{self._named()} has no task {task_id!r}')
+        queues = self.queues if queue is None else (self.queue(queue),)
+        views = [view for one in queues for view in await pages.read_tasks(one, [task_id], payload)]
+        found = [view for view in views if view.status is not None or view.broken]
+        if not found:
+            raise TorrelqueLookupError(
+                f'the queue has no task {task_id!r}' if len(queues) == 1 else
+                f'none of the queues has a task {task_id!r}'
+            )  # fmt: skip
+        reading.check_unique({task_id: [view.queue for view in found]})
+        return found[0]
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
@@ -232,7 +256,8 @@ class Operator:
         An empty list says that a claim made now would give the task, or a task of the group or the queue.
 
         :raises TorrelqueTypeError: both are given, or one is no text.
-        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named.
+        :raises TorrelqueValueError: one is '', or has no bytes in UTF-8; or a queue is to be named, as for a task that
+            several queues know.
         """
         if task_id is not None and group is not None:
             raise TorrelqueTypeError('explain takes a task or a group, not both')
@@ -242,12 +267,10 @@ class Operator:
             reading.check_text(group, 'a group')
         if task_id is None or queue is not None or len(self.queues) == 1:
             return await explaining.explain(self.queue(queue), task_id, group)
-        reasons: list[Reason] = []
-        for one in self.queues:
-            reasons = await explaining.explain(one, task_id, None)
-            if not reasons or reasons[0].code != 'unknown':
-                break
-        return reasons
+        told = {one.name: await explaining.explain(one, task_id, None) for one in self.queues}
+        known = [name for name, reasons in told.items() if not reasons or reasons[0].code != 'unknown']
+        reading.check_unique({task_id: known})
+        return told[known[0] if known else self.queues[-1].name]
 
     async def acts(self) -> list[Act]:
         """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
@@ -271,8 +294,8 @@ class Operator:
         :param on_progress: a plain function that is called with the `Outcome` so far, after each 250 and each second.
         :param plan: a `Plan` that a dry run with the same selection was given: the act is about what that has found,
             and no more, though hours have gone by.
-        :param queue: the name of a queue; None is all, one after the other.  Of an id that none of several knows, the
-            last one says so.
+        :param queue: the name of a queue; None is all, one after the other.  An id that several know is refused, before
+            anything is changed.  Of one that none of them knows, the last one says so.
         :raises TorrelqueError: the operator may only read, as a dry run does, or the selection or an option cannot be
             meant: nothing was changed.  Or the server refused, or was away for some ten seconds: what was done till
             then is on record.
@@ -368,9 +391,6 @@ class Operator:
             names = ', '.join(repr(queue.name) for queue in self.queues)
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
-
-    def _named(self) -> str:
-        return 'the queue' if len(self.queues) == 1 else 'none of the queues'
 
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
@@ -38,6 +39,22 @@ def check_text(text: str, what: str) -> str:
         raise TorrelqueValueError(f'{what} must not be empty')
     bytes_of(text, what)
     return text
+
+
+def check_unique(places: Mapping[str, Sequence[str]]) -> None:
+    """Raise where a task id is in several queues, so that nobody can tell which task is meant.
+
+    :param places: ids, and the names of the queues that know them.
+    """
+    several = [(task_id, names) for task_id, names in places.items() if len(names) > 1]
+    if several:
+        task_id, names = several[0]
+        where = f'{", ".join(map(repr, names[:-1]))} and {names[-1]!r}'
+        if len(several) > 1:
+            raise TorrelqueValueError(
+                f'{len(several)} of the tasks are in several queues, such as {task_id!r} in {where}: name one queue'
+            )
+        raise TorrelqueValueError(f'task {task_id!r} is in queues {where}: name one of them')
 
 
 def whole_of(data: bytes | None) -> int | None:

@@ -20,8 +20,12 @@ from .values import TaskView, Value
 STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
 """What `Selection.status` may be."""
 
-_FINGERPRINT = re.compile(r'[0-9a-f]{4,8}')
+_FINGERPRINT = re.compile(r'[0-9a-f]{8}')
 _LONGEST_PATTERN = 1000
+_SIGN = re.compile(r'\[(?P<itself>[*?[])\]|[*?[]')
+"""What may stand for something else in a pattern of names, or for itself."""
+_MEANT = re.compile(r'[*?]|\[(?=[*?[]\])')
+"""What would, of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,15 @@ class Selection(Value):
     """The place: 'pending', 'working', 'delayed', 'dead', 'ready', 'orphaned'; for ``redrive`` dead is understood, for
     ``requeue`` and ``bury`` working, for ``cancel`` pending and delayed."""
     function: str | None = None
-    """The name of the decorated function.  ``*`` stands for any text and ``?`` for one character; all else stands for
-    itself, brackets too, and case counts.  '' is tasks that are no call of a function.  Whatever cannot be told is
+    """The name of the decorated function.  ``*`` stands for any text and ``?`` for one character, and ``[*]``, ``[?]``
+    and ``[[]`` for a star, a question mark and a bracket; all else stands for itself, other brackets too, and case
+    counts.  '' is tasks that are no call of a function.  Whatever cannot be told is
     neither: a payload that is gone, or that the queue's serialiser cannot read, and one above 64 kB whose beginning
     (one above 16 MB is not read) does not have the name, as the envelope of a call does."""
     group: str | None = None
     """Likewise; '' is tasks without one."""
     error: str | None = None
-    """A fingerprint (eight hexadecimal digits in lower case, or the first four or more), or any other text, which the
-    error has."""
+    """A text that the error has, or its fingerprint: eight hexadecimal digits in lower case."""
     text: str | None = None
     """A text that the payload has, as it is written there, or as JSON escapes it."""
     older: Duration | datetime | None = None
@@ -250,15 +254,27 @@ def _of_status(status: str) -> Callable[[TaskView], bool]:
 def _of_name(pattern: str, get: Callable[[TaskView], str | None]) -> Callable[[TaskView], bool]:
     if not pattern:
         return lambda task: not get(task)
-    if exact_name(pattern) is not None:
-        return lambda task: get(task) == pattern
-    match = re.compile(fnmatch.translate(pattern.replace('[', '[[]'))).match
+    if (exact := exact_name(pattern)) is not None:
+        return lambda task: get(task) == exact
+    match = re.compile(fnmatch.translate(_SIGN.sub(_one_of, pattern))).match
     return lambda task: (name := get(task)) is not None and match(name) is not None
 
 
 def exact_name(pattern: str | None) -> str | None:
-    """A name that a pattern is, and no more; None where it may be several, or none."""
-    return None if not pattern or '*' in pattern or '?' in pattern else pattern
+    """The name that a pattern stands for, and for no other; None where it may be several, or none."""
+    if not pattern or any(sign[0] in '*?' for sign in _SIGN.finditer(pattern)):
+        return None
+    return _SIGN.sub(lambda sign: sign['itself'] or sign[0], pattern)
+
+
+def escape_name(name: str) -> str:
+    """A pattern that stands for a name, and for no other."""
+    return _MEANT.sub(r'[\g<0>]', name)
+
+
+def _one_of(sign: re.Match[str]) -> str:
+    """A sign as `fnmatch` has it, for which each bracket begins a set of characters."""
+    return '[[]' if sign[0] == '[' else sign[0]
 
 
 def _of_error(error: str) -> Callable[[TaskView], bool]:
@@ -269,7 +285,7 @@ def _of_error(error: str) -> Callable[[TaskView], bool]:
         # A dead task without an error is a case of none; a task that never failed is no case.
         if task.error is None and task.died is None:
             return False
-        return find_fault(task.error or '').fingerprint.startswith(error)
+        return find_fault(task.error or '').fingerprint == error or error in (task.error or '')
 
     return alike
 

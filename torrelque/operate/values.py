@@ -36,13 +36,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return value.decode('utf-8', 'backslashreplace')
     if depth < DEEPEST:
-        deeper = depth + 1
         if is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain(getattr(value, field.name), deeper) for field in fields(value)}
+            return {field.name: plain(getattr(value, field.name), depth + 1) for field in fields(value)}
         if isinstance(value, Mapping):
-            return {_name_of(key): plain(one, deeper) for key, one in value.items()}
+            return {_name_of(key): plain(one, depth + 1) for key, one in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [plain(one, deeper) for one in value]
+            return [plain(one, depth + 1) for one in value]
     return _repr_of(value)
 
 
@@ -66,8 +65,7 @@ class Value:
     def as_json(self) -> dict[str, Any]:
         """The value as objects, lists, texts and numbers that ``json.dumps`` takes.  Fields are never renamed or taken
         away within a major version."""
-        found: dict[str, Any] = plain(self)
-        return found
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +321,8 @@ class WorkerView(Value):
     """From one beat to the next (s)."""
     queues: tuple[str, ...]
     functions: tuple[str, ...]
-    """Names of the functions that it knows, at most 100; () where it calls a handler for all tasks."""
+    """Names of the functions that it knows, at most 100, and see `functions_cut`; () where it calls a handler for all
+    tasks."""
     concurrency: int
     busy: int
     running: tuple[RunningView, ...]
@@ -341,6 +340,8 @@ class WorkerView(Value):
     """Memory of its process, in bytes."""
     why: str | None
     """What is wrong with it, in words, where it is stuck or lost."""
+    functions_cut: bool = False
+    """Whether it knows more functions than are named, because its heart had no room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,8 +463,7 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        found = [totals for _, totals in self.functions]
-        return Totals(*(sum(getattr(one, field.name) for one in found) for field in fields(Totals)))
+        return Totals(*(sum(getattr(one, field.name) for _, one in self.functions) for field in fields(Totals)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,6 +506,8 @@ class Reason(Value):
     """The command line that changes it, quoted for a shell; None where only time or a worker does."""
     most: int | None = None
     """Of 'behind': how many tasks go first at the most, where ``count`` is how many do at the least."""
+    queue: str = ''
+    """Of which queue it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,6 +542,8 @@ class Outcome(Value):
     finished: bool
     """Whether all was looked at; False after a ``limit``, or where the call was ended."""
     took: float
+    examples: tuple[TaskView, ...] = ()
+    """Some of those that matched; only the command line puts them there, after a dry run."""
 
 
 @dataclass(frozen=True, slots=True)

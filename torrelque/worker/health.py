@@ -70,6 +70,9 @@ class WorkerHealth(NamedTuple):
     for its own ``rate``."""
     rss: int | None = None
     """Memory of its process in bytes, where the system tells."""
+    functions_cut: bool = False
+    """Whether its app has more functions than ``functions`` names: they are too many, or their names too long, for a
+    heart."""
 
     @property
     def healthy(self) -> bool:
@@ -147,7 +150,7 @@ def _read(queue: str, name: bytes, text: bytes) -> WorkerHealth | None:
         succeeded, failed, dead, lost_ones, hanging, _get(fields, 'version', ''),
         tuple(each for each in functions if isinstance(each, str)) if isinstance(functions, list) else (),
         _get(fields, 'busy', len(tasks)), _optional(fields, 'lag'), _optional(fields, 'claimed'),
-        _get(fields, 'rss', 0) or None,
+        _get(fields, 'rss', 0) or None, fields.get('functions_cut') is True,
     )  # fmt: skip
 
 

@@ -230,6 +230,7 @@ def pack_health(health: WorkerHealth, bounds: Bounds) -> bytes:
     for name, (items, most, part) in lists.items():
         fields[name], used = _fit(items[:most], room // part)
         room -= used
+    fields['functions_cut'] = len(fields['functions']) < len(health.functions)
     return _dump(fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 
 FAULTS = 'operate_faults::'
+NORMALISING = 'operate_normalising::'
 ERRORS = 'operate_errors::'
 SELECTION = 'operate_selection::'
 BULK = 'operate_bulk::'
@@ -15,6 +16,16 @@ PACE = 'operate_pace::'
 
 OPERATE_BULK = (
     # Errors that are alike.
+    Mutant(
+        'fault-of-any-status', BEYOND, 'a status is a number like any other, so that 404 and 429 are one kind',
+        (client('operate/normalising', 'if before.endswith(_WORDS) and', 'if not before and'),),
+        (NORMALISING + 'test_what_says_something_stays',),
+    ),
+    Mutant(
+        'fault-of-each-path', BEYOND, 'each file is an error of its own',
+        (client('operate/normalising', "if '/' in text or", "if '\\0' in text or"),),
+        (NORMALISING + 'test_what_differs_from_case_to_case_is_left_out',),
+    ),
     Mutant(
         'fault-of-a-folder', BEYOND, 'a release in another folder splits what is alike',
         (client('operate/normalising', "parts = file.replace('\\\\', '/').rsplit", 'parts = file.rsplit'),),
@@ -59,14 +70,19 @@ OPERATE_BULK = (
     # Selections.
     Mutant(
         'selection-brackets', BEYOND, 'brackets in a name stand for one of several characters',
-        (client('operate/selection', "pattern.replace('[', '[[]')", 'pattern'),),
+        (client('operate/selection', '_SIGN.sub(_one_of, pattern)', 'pattern'),),
         (SELECTION + 'test_only_a_star_and_a_question_mark_stand_for_something_else',),
     ),
     Mutant(
-        'selection-error-or-text', BEYOND, 'a fingerprint selects what has its digits in the text of the error as well',
-        (client('operate/selection', '.fingerprint.startswith(error)', '.fingerprint.startswith(error) or error in '
-                "(task.error or '')"),),
-        (SELECTION + 'test_what_looks_like_a_fingerprint_is_looked_for_in_no_text',),
+        'selection-error-or-text', BEYOND, 'eight digits are looked for in no text',
+        (client('operate/selection', ".fingerprint == error or error in (task.error or '')",
+                '.fingerprint == error'),),
+        (SELECTION + 'test_an_error_is_found_by_its_whole_fingerprint_or_by_a_text',),
+    ),
+    Mutant(
+        'cli-error-of-several', BEYOND, 'a beginning that several fingerprints have is the first of them',
+        (client('cli/filters', 'if len(kinds) > 1:', 'if len(kinds) > 2:'),),
+        ('cli_acting_errors::test_a_beginning_that_several_errors_have_is_refused',),
     ),
     Mutant(
         'selection-of-nothing', BEYOND, 'an empty list of ids is taken for all tasks, or for none',
@@ -115,9 +131,15 @@ OPERATE_BULK = (
     ),
     Mutant(
         'act-of-all-queues-at-once', BEYOND, 'a limit is of each queue',
-        (client('operate/bulk', '            if self._limit_is_reached() or left.ids',
-                '            self._limit = self._limit and self._limit + 12\n            if left.ids'),),
+        (client('operate/bulk', '            if self._limit_is_reached():\n                break',
+                '            self._limit = self._limit and self._limit + 12'),),
         (BULK + 'test_an_act_goes_through_all_queues_unless_one_is_named',),
+    ),
+    Mutant(
+        'act-in-the-first-queue', BEYOND, 'an act by an id that two queues know is one of the first',
+        (client('operate/bulk', '    check_unique(known)\n',
+                '    known = {one: names[:1] for one, names in known.items()}\n'),),
+        ('operate_together::test_an_act_by_an_id_that_several_queues_know_changes_nothing',),
     ),
     Mutant(
         'act-off-the-record', BEYOND, 'an act that fails half-way is not on record',

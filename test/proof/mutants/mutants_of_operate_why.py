@@ -64,7 +64,7 @@ EXPLAINING = (
     ),
     why(
         'orphaned-of-others', 'the name of a group is taken for a pattern, and tasks of others are taken away',
-        'obstacles', '    if exact_name(group.name) is None:\n', '    if not group.name:\n',
+        'obstacles', 'group=escape_name(group.name)', 'group=group.name',
         'orphans::group_whose_name_is_a_pattern_has_its_own_tasks_brought_back',
     ),
     why(

@@ -1,0 +1,49 @@
+"""What acting commands write with ``--json``, where that is no value of `torrelque.operate`; ``docs/schema`` has it."""
+
+from typing import Any, TypedDict
+
+
+class PauseAnswer(TypedDict):
+    """Of ``pause`` and ``resume``: a queue, or a group of it."""
+
+    queue: str
+    group: str | None
+    paused: bool
+    was_paused: bool
+    probe: float | None
+    """s from one task that goes through to the next; None where none does."""
+
+
+class LimitAnswer(TypedDict):
+    """Of ``limit``: what is set for a group, or, where that is None, for all that have nothing of their own."""
+
+    queue: str
+    group: str | None
+    concurrency: int | str
+    """How many at once; 'none' is no limit, 'default' that of all groups."""
+    rate: tuple[int, float] | str
+    """So many in so many seconds; or likewise."""
+
+
+class SweepAnswer(TypedDict):
+    """Of ``sweep``: how many tasks it has moved, as `torrelque.SweepResult` has them."""
+
+    queue: str
+    stale: int
+    delayed: int
+    dead: int
+
+
+class EnqueueAnswer(TypedDict):
+    """Of ``enqueue``: a task that is there now."""
+
+    queue: str
+    id: str
+
+
+class EndAnswer(EnqueueAnswer):
+    """Of ``enqueue --wait``: what became of it."""
+
+    status: str
+    result: Any
+    error: str | None
