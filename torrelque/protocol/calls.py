@@ -75,6 +75,8 @@ class Calls:
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
         self._most = str(bounds.bulk_bytes)
+        self.when_low: Callable[[list[str]], object] | None = None
+        """Is told of schedules that have few instants left, after a sweep that has fired them."""
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -202,6 +204,14 @@ class Calls:
         """A task to take back, whatever its status is, or only where it is one of some."""
         args: list[Arg] = [check_id(task_id), self.mark(), '' if only is None else check_statuses(only, 'only')]
         return _call(('cancel', args, task_id, self.bounds.grouped_bytes))
+
+    def tell_low(self, names: list[str]) -> None:
+        """Schedules have few instants left."""
+        if names and self.when_low is not None:
+            try:
+                self.when_low(names)
+            except Exception:
+                logger.exception('queue %r: %r has failed', self.name, self.when_low)
 
     def sweep(self) -> list[Arg]:
         """Whatever is due to bring back, some at the most."""

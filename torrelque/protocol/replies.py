@@ -267,13 +267,16 @@ class Swept(NamedTuple):
     more: bool
     """Whether anything due may be left."""
     troubles: list[tuple[str, str]]
+    low: list[str]
+    """Schedules that have fired and have few instants left."""
 
 
 def read_sweep(reply: Any) -> Swept:
     """What a sweep has moved, and what it found damaged."""
     check_reply('sweep', reply)
     try:
-        return Swept(TorrelqueSweepResult(*map(int, reply[1:4])), bool(reply[4]), read_troubles(reply[5]))
+        moved, low = TorrelqueSweepResult(*map(int, reply[1:4])), [*map(text, read_words(reply[6]))]
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
 

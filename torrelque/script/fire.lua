@@ -1,0 +1,44 @@
+-- new -> pending
+--
+-- Fire a schedule now, or for instants of the past.  Its next instant stays as it is.
+--
+-- ARGV   resent, mark, name, then instants (ms); without any it fires now, by its overlap
+-- Reply  'ok' and the ids of the tasks that were enqueued (none: the task of the firing before is not finished), or a
+--        list with one of these:
+--        'unknown'  there is no such schedule
+--@ Keys seq
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, enqueue)
+local mark, name, ready, ids = ARGV[2], ARGV[3], {}, {'ok'}
+local key = base .. 'schedule:' .. name
+local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id', 'manual')
+if not known[1] then
+  return {'unknown'}
+end
+local given = cjson.decode(known[2])
+if not ARGV[4] then
+  local id = string.format('%s@%s.%s', name, stamp, string.sub(mark, 1, 8))
+  local before = known[5] and string.match(known[5], '^(%S+) ')
+  if resent and before == mark then
+    return {'ok', string.sub(known[5], #mark + 2)}
+  end
+  local last = known[4] ~= '' and known[4] or nil
+  ids[2] = start(id, known, given, last, ready)
+  if ids[2] then
+    redis.call('HSET', key, 'last_id', id, 'manual', mark .. ' ' .. id)
+  end
+end
+for k = 4, #ARGV do
+  local id = name .. '@' .. ARGV[k]
+  if enqueue(id, known[1], given, ready) or resent then
+    ids[#ids + 1] = id
+  end
+end
+if #ids > 1 then
+  redis.call('HINCRBY', key, 'fired', #ids - 1)
+end
+append(ready)
+if settle() or #ids > 1 then
+  ring()
+end
+
+return ids
