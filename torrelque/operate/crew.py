@@ -133,7 +133,7 @@ def _make(
     why = trouble
     if not lives:
         state = 'lost'
-        gone = f'it went without a goodbye: no beat for {now - seen:.0f} s'
+        gone = f'silent for {now - seen:.0f} s, without a goodbye'
         why = f'{gone}; {trouble}' if trouble else gone
     elif state == 'running' and (stuck := _stuck(now - seen, interval, slots, busy, hanging, lag, claimed, ready)):
         state, why = 'stuck', stuck
