@@ -112,7 +112,7 @@ def _view(
     seen_at = min(now, beat or 0.0)
     if kind == b'none' and now - seen_at >= KEPT:
         return None
-    what = 'its key holds something else' if kind == b'broken' else 'its heart is gone'
+    what = 'its key holds something else' if kind == b'broken' else 'nothing is left of what it told of itself'
     return _make(queue, name, now, seen_at, 0.0, {}, kind == b'broken' and now - seen_at < KEPT, 0, what)
 
 
