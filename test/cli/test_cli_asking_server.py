@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -372,3 +373,13 @@ async def test_an_answer_that_nobody_has_is_an_exit_code(say: Commands, queue: T
         assert (await say(*words.split(), '--json', code=1)).out.count('\n') <= 1
     reason = read_as(Reason, (await say('why', 'nope', '--json', code=1)).out)
     assert reason.code == 'unknown'
+
+
+def test_a_command_that_asks_loads_no_worker_and_no_decorator(server: RealServer, queue_name: str) -> None:
+    program = 'import sys; from torrelque.cli import main; print(main(sys.argv[1:])); print(*sys.modules)'
+    words = [sys.executable, '-c', program, 'stats', '--json', '-q', queue_name, '--url', server.url]
+    answer = subprocess.run(words, check=True, capture_output=True, text=True)
+    *_, code, modules = answer.stdout.splitlines()
+    assert code == '0' and 'torrelque.operate.operator' in modules.split()
+    heavy = {'torrelque.worker.worker', 'torrelque.tasks.app', 'torrelque.operate.bulk', 'torrelque.operate.explaining'}
+    assert not heavy.intersection(modules.split())

@@ -18,6 +18,8 @@ from support.topology import Cluster, Sentinel
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.keys import FIXED
 
+pytestmark = pytest.mark.first_server
+
 
 async def live(queue: Torrelque) -> None:
     """A short life of a queue, with each verb."""

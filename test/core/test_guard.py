@@ -20,7 +20,7 @@ from torrelque.aio.connection import Connection
 from torrelque.aio.link import Link, Request
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 HANGS_UP = 3
 UNHEARD = 'had work, and the doorbell had told nobody'

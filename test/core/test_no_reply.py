@@ -25,7 +25,7 @@ from torrelque.error import reason_of
 from torrelque.worker import Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 # Of a server that nobody knows, for a hundred years from 2026 on.
 CERTIFICATE = """\

@@ -22,6 +22,8 @@ from torrelque.aio import link
 from torrelque.aio.client import make_connector
 from torrelque.protocol.bounds import BOUNDS
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 async def faulty(proxy: Proxy, queue_name: str) -> AsyncIterator[Torrelque]:

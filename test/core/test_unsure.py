@@ -22,7 +22,7 @@ from torrelque.protocol.unsure import Unsure
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 QUICK = ('release', 'release_many')
 VERBS: dict[str, Callable[[Any, Any], Any]] = {

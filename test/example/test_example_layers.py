@@ -152,6 +152,7 @@ def test_webhooks_are_sent_in_the_order_of_the_calls(run: Run) -> None:
     assert example.errors == ''
 
 
+@pytest.mark.long
 def test_webhooks_lose_their_order_without_fifo(run: Run, tmp_path: Path) -> None:
     faults = [
         ("@app.fifo(queue='books', max_retries=-1, retry_wait=0.2, name=", '@app.task(retry=0.2, name='),
@@ -161,6 +162,7 @@ def test_webhooks_lose_their_order_without_fifo(run: Run, tmp_path: Path) -> Non
     assert 'books    got   9 webhooks, NOT in order\nflowers  got   9 webhooks, in order' in output
 
 
+@pytest.mark.long
 @BOTH
 def test_webhooks_are_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
     example = run('fifo', '--orders', 2000, '--url', server.url)
@@ -217,6 +219,7 @@ def test_workers_are_seen_live_on_a_terminal(run: Run, server: Server) -> None:
     assert count_keys(server) == 0
 
 
+@pytest.mark.long
 @BOTH
 def test_workers_are_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
     example = run('worker', '--url', server.url)
@@ -259,6 +262,7 @@ def test_operations_lose_their_order_when_their_functions_share_no_queue(run: Ru
     assert output.endswith('\nThe proof FAILS.')
 
 
+@pytest.mark.long
 @BOTH
 def test_the_bank_is_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
     example = run('ordered_processes', '--work', 0.1, '--url', server.url)
@@ -271,6 +275,7 @@ def test_the_bank_is_interrupted_without_a_trace(run: Run, server: Server, numbe
     assert count_keys(server) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(('name', 'begun'), [('worker', 'has done [1-9]'), ('ordered_processes', '[1-9] of 320')])
 def test_processes_end_when_the_main_process_is_killed(run: Run, name: str, begun: str) -> None:
     example = run(name)

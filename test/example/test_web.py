@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 # One event loop for all, that of the browser.
-pytestmark = pytest.mark.asyncio(loop_scope='module')
+pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.first_server]
 
 
 async def test_page_needs_nothing_from_elsewhere(run: Run, server: RealServer) -> None:

@@ -20,7 +20,7 @@ run = visiting.run
 
 
 # One event loop for all, that of the browser.
-pytestmark = pytest.mark.asyncio(loop_scope='module')
+pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.long]
 
 
 # By signals

@@ -16,6 +16,8 @@ from support.taking import INF, drain, look, take_all, tasks_of
 from support.waiting import nothing_left
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
+pytestmark = pytest.mark.first_server
+
 # Fair
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields, replace
 from typing import Any
 
@@ -34,6 +35,8 @@ async def test_the_oldest_is_found_at_the_ends_of_the_list(
     """The first that go next, and one 64 and one 256 places before, behind what a shutdown gave back."""
     ids = [*await queue.enqueue_many(range(400))]
     await age(client, queue, ids[place], 1000)
+    taken = await queue.dequeue_many(place, timeout=60) if place else []
+    assert await asyncio.gather(*(queue.requeue(task_id, forgive=True) for task_id, _ in taken)) == [True] * place
     told = await Operator(queue).overview()
     assert told.oldest == 1
     assert told.oldest_age == told.server_time - 1

@@ -23,6 +23,8 @@ from torrelque import Torrelque
 from torrelque.aio.guard import Guard
 from torrelque.aio.link import Link, Request
 
+pytestmark = pytest.mark.long
+
 
 def series(*parts: tuple[int, dict[str, Any]]) -> list[Sample]:
     """So many seconds of each; 100 tasks are left of which all can be taken, and the machine runs, unless said."""

@@ -7,8 +7,9 @@ from typing import Any
 from support.proxy import Part
 from torrelque import Torrelque
 from torrelque.operate import records
+from torrelque.protocol.keys import BUCKETS
 from torrelque.worker import Delivery
-from torrelque.worker.counts import BUCKETS, write
+from torrelque.worker.counts import write
 from torrelque.worker.scripts import _load, run_script
 
 

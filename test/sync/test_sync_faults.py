@@ -24,6 +24,8 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.scripts import load_script
 from torrelque.protocol.table import ROWS
 
+pytestmark = pytest.mark.first_server
+
 
 def connect(proxy: Proxy, **options: Any) -> redis.Redis:
     return redis.Redis(unix_socket_path=proxy.path, **options)

@@ -29,7 +29,7 @@ app = crossing.app
 
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 
 # Synchronous calls, and loops of other threads

@@ -103,7 +103,7 @@ def test_with_a_wider_scope_by_default(run: Run) -> None:
 def test_with_anyio(run: Run) -> None:
     pytest.importorskip('anyio')
     mark = """
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 @pytest.fixture
 def anyio_backend():

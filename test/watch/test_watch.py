@@ -18,6 +18,8 @@ from support.watching import READ, begin, channels, reads_of, statuses, until_un
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import watcher
 
+pytestmark = pytest.mark.first_server
+
 still, faulty, as_it_is = watching.still, watching.faulty, watching.as_it_is
 
 

@@ -20,7 +20,7 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.aio import listener as listen
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 still, faulty, fast, unsafe = watching.still, watching.faulty, watching.fast, watching.unsafe
 server = watching.server

@@ -25,7 +25,7 @@ from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
 # The ordinary run has these tests on one kind of server, and the long one on all.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 still, faulty, fast, as_it_is = watching.still, watching.faulty, watching.fast, watching.as_it_is
 

@@ -28,6 +28,8 @@ from torrelque.operate import crew, records
 from torrelque.worker import Delivery, Worker, get_workers
 from torrelque.worker.scripts import _load
 
+pytestmark = pytest.mark.first_server
+
 __all__ = ['alone']
 
 CHILD = Path(__file__).parent / 'hearts_child.py'

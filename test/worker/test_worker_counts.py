@@ -14,10 +14,11 @@ from support.bounding import Bound
 from support.waiting import until
 from torrelque import Torrelque
 from torrelque.operate import records
+from torrelque.protocol.keys import BUCKETS
 from torrelque.tasks import Tasks
 from torrelque.worker import Delivery, Reject, Worker
 from torrelque.worker.bounds import BOUNDS
-from torrelque.worker.counts import BUCKETS, DEAD, FAILED, LOST, OTHER, Tally
+from torrelque.worker.counts import DEAD, FAILED, LOST, OTHER, Tally
 from torrelque.worker.held import Held
 
 pytestmark = pytest.mark.first_server

@@ -127,7 +127,7 @@ async def test_what_a_handler_raises_and_a_job_says_may_be_a_timedelta(
             return Job(handle, timeout=limit, retry={OSError: 2 * hour, Exception: hour}, result_ttl=3 * hour)
 
     ids = {task: await queue.enqueue(task) for task in ('retry', 'hang', 'fail', 'fine')}
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, 'torrelque'):
         await Worker(App(), burst=True).run()
     waits = {task: await wait_of(client, queue, ids[task]) for task in ('retry', 'hang', 'fail')}
     assert waits == {

@@ -18,6 +18,8 @@ from torrelque import Torrelque
 from torrelque.worker import Delivery, ThreadWorker, Worker, WorkerHealth, get_workers
 from torrelque.worker.heart import Heart
 
+pytestmark = pytest.mark.first_server
+
 
 async def wait(delivery: Delivery) -> None:
     await asyncio.sleep(60)

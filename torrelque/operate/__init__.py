@@ -3,10 +3,11 @@
 It stands on the public names of `torrelque` and `torrelque.worker`.
 """
 
-from .explaining import CODES
+from torrelque.protocol.keys import BUCKETS
+
+from .codes import CODES
 from .operator import Operator
 from .plan import Plan
-from .records import BUCKETS
 from .registry import known, note, scan
 from .selection import Selection
 from .values import (

@@ -37,6 +37,8 @@ PAYLOAD = 1_000_000
 """Bytes of the payloads that are read with others, where a text is looked for; longer ones are read one by one."""
 REPORT = 1.0
 """s from one report to the next, at the most."""
+FRESH = 0.1
+"""s after which a look at tasks is too old to act on: they are looked at once more."""
 SETTLE = 2.0
 """s for which the step that is on its way is waited for when the act is cancelled, so that it counts."""
 
@@ -278,6 +280,7 @@ class _Run:
         try:
             while not self._limit_is_reached():
                 self._pace.begin()
+                looked = time.monotonic()
                 step = await self._watched(_next(scan))
                 if step is None:
                     break
@@ -286,16 +289,17 @@ class _Run:
                 if self._plan is not None and not self._dry_run and not self._named:
                     found = [task for task in found if self._plan.has(task, places)]
                 due = [task for task in found if task.died is None or _was_dead(task.died, now, until, task)]
-                await self._act_on(queue, due, selection, now)
+                await self._act_on(queue, due, selection, now, looked)
                 self._report()
                 await self._sleep(self._pace.rest())
         finally:
             await scan.aclose()
 
     async def _act_on(
-        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float
+        self, queue: Torrelque, tasks: Sequence[TaskView], selection: Selection, now: float, looked: float
     ) -> None:
-        """Act on some tasks, in portions as small as the rate wants."""
+        """Act on some tasks, which were looked at at an instant of this clock, in portions as small as the rate wants.
+        """
         start = 0
         while start < len(tasks) and not self._limit_is_reached():
             most = min(CALL, self._pace.portion)
@@ -314,7 +318,8 @@ class _Run:
                 self._plan.add(queue.name, some)
             if fit and not self._dry_run:
                 await self._sleep(self._pace.due())
-                fit = await self._watched(self._still_selected(queue, fit, selection, now))
+                if time.monotonic() - looked > FRESH:
+                    fit = await self._watched(self._still_selected(queue, fit, selection, now))
                 if fit:
                     await self._watched(self._do(queue, fit), SETTLE)
                 self._pace.sent(len(fit))

@@ -6,17 +6,12 @@ from torrelque import Torrelque, TorrelqueTaskStatus
 
 from . import hands, obstacles, reasons, remedies
 from .ahead import ahead_of, pending_of
+from .codes import CODES
 from .hearts import Crew
 from .holding import find_holders, read_crew
 from .looking import Seen, look
 from .reading import instant_of, number_of, text_of
 from .values import Reason
-
-CODES = (
-    'unknown', 'broken', 'finished', 'working', 'orphaned', 'dead', 'cancelled', 'delayed', 'retry', 'overdue',
-    'queue-paused', 'group-paused', 'at-limit', 'no-token', 'behind', 'no-worker', 'not-known', 'all-busy', 'stuck',
-)  # fmt: skip
-"""What a reason can be, the decisive ones first."""
 
 
 async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> list[Reason]:

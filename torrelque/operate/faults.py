@@ -5,12 +5,12 @@ nothing is kept for it in the server, and it costs a task nothing.
 """
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueSerialiser
@@ -22,8 +22,8 @@ CALL = 250
 """Tasks of one call at the most."""
 CALL_BYTES = 2_000_000
 """Bytes of errors of one call, about, at the most."""
-IN_FLIGHT = 4
-"""Calls on their way at once, at the most."""
+TURN = 25
+"""Errors after which others of the event loop have their turn, among them the next call."""
 WHOLE, BEGIN, END = 32768, 2048, 16384
 """Bytes: of a longer error its beginning and its end are looked at; as in the script."""
 NAMES = 10
@@ -252,38 +252,53 @@ async def read_errors(queue: Torrelque, most: int) -> Errors:
     They are read in calls of 250, each of which is a moment of its own: a task that dies meanwhile may be missing, and
     none is counted twice.
     """
-    cases: dict[str, _Case] = {}
+    seen_ids: set[str] = set()
+    alike: dict[Fault, list[_Case]] = {}
     counts: dict[str, tuple[int, int]] = {}
     times: list[float] = []
     for place in ('dead', 'delayed'):
         seen = total = 0
-        async for reply in _read(queue, place, most):
-            total, looked, now, *rows = reply
-            seen += looked
-            times.append(now / 1000)
-            for row in rows:
-                case = _case_of(queue.serialiser, place == 'dead', row)
-                cases.setdefault(case.id, case)
+        async with contextlib.aclosing(_read(queue, place, most)) as replies:
+            async for reply in replies:
+                total, looked, now, *rows = reply
+                seen += looked
+                times.append(now / 1000)
+                for number, row in enumerate(rows):
+                    if number % TURN == 0:
+                        await asyncio.sleep(0)
+                    case = _case_of(queue.serialiser, place == 'dead', row)
+                    if case.id not in seen_ids:
+                        seen_ids.add(case.id)
+                        alike.setdefault(find_fault(case.error), []).append(case)
         counts[place] = min(seen, total), total
-    errors = _group(cases.values())
-    return Errors(queue.name, min(times), tuple(errors), *counts['dead'], *counts['delayed'])
+    groups = [_error_group(fault, cases) for fault, cases in alike.items()]
+    groups.sort(key=lambda group: (-group.count, -group.last, group.fingerprint))
+    return Errors(queue.name, min(times), tuple(groups), *counts['dead'], *counts['delayed'])
 
 
-async def _read(queue: Torrelque, place: str, most: int) -> AsyncIterator[Any]:
-    """Replies of the script, up to so many tasks of a place."""
-    skip = 0
-    while skip < most:
-        starts = range(skip, min(most, skip + IN_FLIGHT * CALL), CALL)
-        calls = (asking.ask(queue, 'faults', place, start, min(CALL, most - start), CALL_BYTES) for start in starts)
-        for start, reply in zip(starts, await asyncio.gather(*calls), strict=True):
-            yield reply
+async def _read(queue: Torrelque, place: str, most: int) -> AsyncGenerator[Any, None]:
+    """Replies of the script, up to so many tasks of a place.  While one is worked on, the server makes the next."""
+
+    def ask(skip: int) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(
+            asking.ask(queue, 'faults', place, skip, min(CALL, most - skip), CALL_BYTES)
+        )
+
+    skip, call = 0, ask(0)
+    try:
+        while True:
+            reply = await call
             total, looked = reply[:2]
-            skip = start + looked
-            if not looked or skip >= total:
+            skip += looked
+            is_last = not looked or skip >= min(most, total)
+            if not is_last:
+                call = ask(skip)
+            yield reply
+            if is_last:
                 return
-            if skip < start + CALL:
-                # Errors are large: what was read behind these is read anew.
-                break
+    finally:
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
 
 
 def _case_of(serialiser: TorrelqueSerialiser, dead: bool, row: Sequence[bytes]) -> _Case:
@@ -315,7 +330,7 @@ def function_of(serialiser: TorrelqueSerialiser, payload: bytes) -> str | None:
         match = _TASK.match(payload)
     if match is None:
         return None
-    with suppress(ValueError):
+    with contextlib.suppress(ValueError):
         name = serialiser.loads(b'"' + match[1] + b'"')
         return name if isinstance(name, str) else None
     return None
@@ -326,19 +341,10 @@ def _text(word: bytes) -> str:
 
 
 def _number(word: bytes) -> float:
-    with suppress(ValueError):
+    with contextlib.suppress(ValueError):
         number = float(word)
         return number if abs(number) < 1e15 else 0.0
     return 0.0
-
-
-def _group(cases: Iterable[_Case]) -> list[ErrorGroup]:
-    """Errors that are alike, the most frequent first."""
-    alike: dict[Fault, list[_Case]] = {}
-    for case in cases:
-        alike.setdefault(find_fault(case.error), []).append(case)
-    groups = [_error_group(fault, found) for fault, found in alike.items()]
-    return sorted(groups, key=lambda group: (-group.count, -group.last, group.fingerprint))
 
 
 def _error_group(fault: Fault, cases: list[_Case]) -> ErrorGroup:

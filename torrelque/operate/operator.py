@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torrelque import (
     Duration,
@@ -21,7 +21,7 @@ from torrelque import (
 )
 from torrelque.protocol import check
 
-from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, reading, records, registry
+from . import lazily, reading
 from .limits import spell_limit
 from .selection import Selection
 from .values import (
@@ -39,6 +39,13 @@ from .values import (
     TaskView,
     WorkerView,
 )
+
+if TYPE_CHECKING:
+    from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+else:
+    acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
+    faults, grouping, overview, pages = map(lazily.Module, ('faults', 'grouping', 'overview', 'pages'))
+    records, registry = map(lazily.Module, ('records', 'registry'))
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -294,11 +301,12 @@ class Operator:
             then is on record.
 
         Tasks that die meanwhile are not brought back again.  One that has become something else in the meantime is not
-        changed, and counted by why: just before the call each task is looked at once more, and the call itself changes
-        only what has the status that was selected, and takes tasks only from holders that had them when they were
-        looked at.  So what is left to chance are the milliseconds in which a task that keeps its status goes on, such
-        as one that is brought back, and dies again.  When the call is cancelled, what is on its way is waited for, two
-        seconds at the most; then what is done is done and on record, and the same call finds the rest.
+        changed, and counted by why: a task that was looked at more than a tenth of a second ago, as where there is a
+        rate, is looked at once more, and the call itself changes only what has the status that was selected, and takes
+        tasks only from holders that had them when they were looked at.  So what is left to chance are the milliseconds
+        in which a task that keeps its status goes on, such as one that is brought back, and dies again.  When the call
+        is cancelled, what is on its way is waited for, two seconds at the most; then what is done is done and on
+        record, and the same call finds the rest.
         """
         return await self._act('redrive', selection, **options)
 

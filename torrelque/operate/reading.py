@@ -76,7 +76,7 @@ def number_of(data: Any) -> float | None:
 def instant_of(data: Any) -> float | None:
     """An instant (s), of milliseconds; None where it is none that a calendar has."""
     number = number_of(data)
-    return None if number is None or not 0 <= number / 1000 < LATEST else number / 1000
+    return None if number is None or not 0 <= number < LATEST * 1000 else number / 1000
 
 
 def probe_of(data: bytes | None, now: float) -> float | None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torrelque import Torrelque
-from torrelque.worker.counts import BUCKETS
+from torrelque.protocol.keys import BUCKETS
 
 from .asking import ask
 from .values import FunctionView, Record, Sizes, Totals
 
-__all__ = ['BUCKETS', 'percentile', 'read_functions', 'read_history']
+__all__ = ['percentile', 'read_functions', 'read_history']
 
 MINUTE, HOUR = 60.0, 3600.0
 MINUTES, HOURS = 8 * HOUR, 14 * 24 * HOUR
@@ -117,7 +117,7 @@ def _record(queue: str, start: float, length: float, fields: Fields) -> Record:
 
 
 def _sizes(text: bytes | None) -> Sizes | None:
-    numbers = _list(text, 8)
+    numbers = _list(text, 8, 8)
     if numbers is None:
         return None
     pending, working, delayed, dead, oldest, workers, slots, busy = numbers
@@ -145,17 +145,19 @@ def _totals(numbers: Sequence[float]) -> Totals:
 
 
 def _numbers(text: bytes | None, width: int) -> list[float]:
-    """The first numbers of a list as a field has it; zeros where it is no such list."""
-    return _list(text, width) or [0.0] * width
+    """The first numbers of a list as a field has it, which may leave out the last ones that are 0; zeros where it is no
+    such list."""
+    return _list(text, width, 1) or [0.0] * width
 
 
-def _list(text: bytes | None, width: int) -> list[Any] | None:
+def _list(text: bytes | None, width: int, least: int) -> list[Any] | None:
+    """So many numbers, of a list that has at least some of them; None where it is no such list."""
     try:
         found = json.loads(text or b'')
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, list) or len(found) < width:
+    if not isinstance(found, list) or len(found) < least:
         return None
     numbers = found[:width]
     good = all(isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one < MOST for one in numbers)
-    return numbers if good else None
+    return [*numbers, *[0] * (width - len(numbers))] if good else None

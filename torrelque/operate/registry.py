@@ -9,7 +9,7 @@ import redis.asyncio
 
 from torrelque import Torrelque, TorrelqueValueError
 from torrelque.protocol.keys import FIXED, OPERATORS, REGISTRY, WORKERS, make_keys
-from torrelque.worker import registry
+from torrelque.worker.registry import note as note_once, registry_queue
 
 from .values import Found
 
@@ -28,7 +28,7 @@ async def note(queue: Torrelque) -> None:
     now = time.monotonic()
     if (last := times.get(queue.name)) is None or now - last >= PAUSE:
         times[queue.name] = now
-        await registry.note(queue)
+        await note_once(queue)
 
 
 async def known(client: Any) -> list[Found]:
@@ -38,7 +38,7 @@ async def known(client: Any) -> list[Found]:
     """
     found: dict[bytes, float] = {}
     passed = 0
-    async with registry.registry_queue(client) as one:
+    async with registry_queue(client) as one:
         while True:
             page = await one.command('ZRANGE', REGISTRY, passed, passed + PAGE - 1, 'WITHSCORES')
             # By one protocol of the server these are pairs, by the other names and scores by turns.
@@ -75,7 +75,7 @@ async def forget(queue: Torrelque) -> None:
     names += [f'{keys["hour"]}:{now // 3600 - back}' for back in range(-1, 14 * 24 + 2)]
     for start in range(0, len(names), 250):
         await queue.command('UNLINK', *(name.encode() for name in names[start : start + 250]))
-    async with registry.registry_queue(queue.client) as one:
+    async with registry_queue(queue.client) as one:
         await one.command('ZREM', REGISTRY, queue.name.encode())
     _noted.get(queue.client, {}).pop(queue.name, None)
 
@@ -91,7 +91,7 @@ async def _keys(client: Any) -> AsyncIterator[bytes | str]:
             yield key
         return
     # The client may decode, and fail at a key that is no text; so it is asked over a connection that does not.
-    async with registry.registry_queue(client) as one:
+    async with registry_queue(client) as one:
         cursor = b'0'
         while True:
             cursor, keys = await one.command('SCAN', cursor, 'MATCH', pattern, 'COUNT', PAGE)

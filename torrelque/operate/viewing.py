@@ -11,6 +11,7 @@ from .reading import attempt_of, instant_of, number_of, text_of, whole_of
 from .values import Attempt, TaskView
 
 _TOKEN = re.compile(rb'[0-9]{1,20}-[0-9.]{1,40}')
+_STATUSES = {b'%d' % status: status for status in TorrelqueTaskStatus}
 FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
 _FIELDS = (
     'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'requeue_count',
@@ -84,17 +85,21 @@ def _history(data: bytes | None) -> tuple[Attempt, ...]:
     return tuple(found if len(found) <= 10 else [found[0], *found[-9:]])
 
 
-def _trouble(item: Item, status: TorrelqueTaskStatus | None, keys: Sequence[str]) -> str | None:
-    """What is wrong with what the server has of a task, in words."""
+def _trouble(
+    item: Item, status: TorrelqueTaskStatus | None, keys: Sequence[str], numbers: Mapping[str, float | None]
+) -> str | None:
+    """What is wrong with what the server has of a task, in words.
+
+    :param numbers: what was read of the fields that are numbers and instants.
+    """
     if not item.fine:
         return 'the state is no hash'
-    known = any(value is not None for value in item.fields.values())
     if item.fields['status'] is not None and status is None:
         return 'the status is none that there is'
     if status in FINAL:
         return None
     if status is None:
-        if known:
+        if any(value is not None for value in item.fields.values()):
             return 'no status'
         if item.place is None and item.size < 0:
             return None  # nothing is known of it
@@ -103,13 +108,10 @@ def _trouble(item: Item, status: TorrelqueTaskStatus | None, keys: Sequence[str]
         return 'no payload'
     if item.place is None:
         return f'the key {keys[0]} holds something else' if keys else 'it is in no place'
-    wrong = [
-        name
-        for names, read in ((_WHOLE, whole_of), (_INSTANTS, instant_of))
-        for name in names
-        if (value := item.fields[name]) is not None and read(value) is None
-    ]
-    return f'the field {wrong[0]} cannot be read' if wrong else None
+    for name, number in numbers.items():
+        if number is None and item.fields[name] is not None:
+            return f'the field {name} cannot be read'
+    return None
 
 
 def view_of(
@@ -130,11 +132,10 @@ def view_of(
     :param keys: short names of those of the queue's keys that hold something else.
     """
     fields = item.fields
-    number = whole_of(fields['status'])
-    status = TorrelqueTaskStatus(number) if number is not None and 0 <= number <= max(TorrelqueTaskStatus) else None
+    status = _STATUSES.get(fields['status'] or b'')
     place = None if item.place is None else item.place.decode()
-    count = {name: whole_of(fields[name]) for name in _WHOLE}
-    at = {name: instant_of(fields[name]) for name in _INSTANTS}
+    count = {name: None if (word := fields[name]) is None else whole_of(word) for name in _WHOLE}
+    at = {name: None if (word := fields[name]) is None else instant_of(word) for name in _INSTANTS}
     length = count['timeout']
     timeout = None if length is None or not 0 <= length <= 10**13 else length / 1000
     score = instant_of(item.score)
@@ -180,7 +181,7 @@ def view_of(
         payload=task if told is not None else None,
         raw=told,
         size=None if item.size < 0 else item.size,
-        broken=_trouble(item, status, keys),
+        broken=_trouble(item, status, keys, {**count, **at}),
         token=_token(status, fields),
         function_known=is_known,
     )

@@ -43,6 +43,9 @@ WORKERS = ('workers', 'worker', 'minute', 'hour', 'totals', 'sampled')
 """Names of the keys that hearts of `torrelque.worker` have beside those of the queue: ``worker`` takes the name of a
 worker behind a colon, ``minute`` and ``hour`` the number of a minute and of an hour since 1970."""
 
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, float('inf'))
+"""Upper bounds (s) of the buckets of run and wait times that records have."""
+
 OPERATORS = ('acts',)
 """Names of the keys of `torrelque.operate`."""
 

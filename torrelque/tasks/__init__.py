@@ -4,31 +4,18 @@ It stands on the public names of `torrelque` and `torrelque.worker`, on `torrelq
 of the worker open to other layers by an ``__all__`` of their own.
 """
 
-from .adapters import Adapter, Types
-from .app import Tasks
-from .depends import Depends, injected
-from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
-from .handle import Handle, TaskFailedError
-from .producing import Call, CallNext, EnqueueMiddleware
-from .running import current
-from .serving import Serving
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    'Adapter',
-    'Call',
-    'CallNext',
-    'Depends',
-    'EnqueueMiddleware',
-    'Enqueuer',
-    'FifoDecorator',
-    'FifoFunction',
-    'Function',
-    'Handle',
-    'Serving',
-    'TaskDecorator',
-    'TaskFailedError',
-    'Tasks',
-    'Types',
-    'current',
-    'injected',
-]
+if TYPE_CHECKING:
+    from .names import *  # noqa: F403
+    from .names import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    # Others use single modules of this package, and need not wait for all that its names need.
+    return getattr(importlib.import_module('.names', __package__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__('__all__')]

@@ -3,33 +3,18 @@
 It stands on the public names of `torrelque`, and on `torrelque.protocol.check`.
 """
 
-from .breaker import Breaker
-from .chain import Middleware
-from .child import ChildDelivery, ChildError
-from .deaths import DeathError
-from .delivery import Delivery, Job
-from .health import RunningTask, WorkerHealth, get_workers
-from .job import App
-from .retry import Backoff, Reject, Retry, RetryRule
-from .thread import ThreadWorker
-from .worker import Worker
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    'App',
-    'Backoff',
-    'Breaker',
-    'ChildDelivery',
-    'ChildError',
-    'DeathError',
-    'Delivery',
-    'Job',
-    'Middleware',
-    'Reject',
-    'Retry',
-    'RetryRule',
-    'RunningTask',
-    'ThreadWorker',
-    'Worker',
-    'WorkerHealth',
-    'get_workers',
-]
+if TYPE_CHECKING:
+    from .names import *  # noqa: F403
+    from .names import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    # Others use single modules of this package, and need not wait for all that its names need.
+    return getattr(importlib.import_module('.names', __package__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__('__all__')]

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from torrelque import Torrelque
+from torrelque.protocol.keys import BUCKETS
 
 from .bounds import Bounds
 from .held import Held
 
-__all__ = ['BUCKETS', 'OTHER']
-
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, float('inf'))
-"""Upper bounds (s) of the buckets of run and wait times."""
+__all__ = ['OTHER']
 
 OTHER = '*other'
 """What the functions above the bound are called, all together."""

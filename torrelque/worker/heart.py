@@ -159,6 +159,10 @@ class Hearts:
         # Legend.  _look: time (s) from one look at the event loop to the next, which is due at _due.  _next: when the
         # wait of a task is asked for again, _calls: what asks.
         self._loop = asyncio.get_running_loop()
+        # The clock of asyncio's own loops is behind a method in Python, for which each task would pay.
+        plain = type(self._loop).time is asyncio.BaseEventLoop.time
+        self.clock: Callable[[], float] = time.monotonic if plain else self._loop.time
+        """The clock of the event loop (s)."""
         self._look = max(bounds.lag_look / 20, min(bounds.lag_look, interval / 10))
         self._due = self._loop.time() + self._look
         self._timer = self._loop.call_at(self._due, self._look_at_loop)

@@ -357,7 +357,7 @@ class Worker:
         assert self._loop is not None
         self._hearts = Hearts(self.queues, every, self.health, self._bounds)
         self._handling.settling.tallies = self._hearts.tallies
-        self._handling.clock = self._loop.time
+        self._handling.clock = self._hearts.clock
         self._source.patience = self._bounds.claim_patience
 
     async def _prepare(self, app: App) -> None:

@@ -15,7 +15,7 @@ from support.servers import RealServer, selected_kinds
 from torrelque import Torrelque, TorrelqueTimeoutError
 
 # Each is many tests, and has bounds of its own.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 
 
 def test_each_public_call_is_tried() -> None:

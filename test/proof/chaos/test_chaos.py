@@ -1,5 +1,5 @@
-"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers; of each the
-first in every run."""
+"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers; of those
+of consumers the first in every run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from proof.chaos.chaos import run_seed
 from proof.chaos.faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from proof.chaos.figures import Figures
 from support.servers import selected_kinds
-
-# Each is many tests, and has bounds of its own.
-pytestmark = pytest.mark.timeout(1800)
 
 SEEDS = range(1, 11)
 OF_WORKERS = range(11, 13)
@@ -35,7 +32,8 @@ async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, 
     assert figures.counts['handouts'] and not figures.counts['by_workers']
 
 
-@pytest.mark.parametrize('seed', first_and_long(OF_WORKERS))
+@pytest.mark.long
+@pytest.mark.parametrize('seed', OF_WORKERS)
 async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
     figures = await run_on_one(seed, 1, tmp_path)
     assert figures.counts['by_workers'] > figures.counts['handouts'] / 10

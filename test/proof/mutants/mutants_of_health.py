@@ -32,8 +32,8 @@ HEALTH = (
     ),
     Mutant(
         'names-as-short-as-a-beat', BEYOND, 'the names vanish between two beats of a worker that beats seldom',
-        (Edit('torrelque/worker/script/beat.lua', "if redis.call('PTTL', names) < tonumber(life) then",
-              'if true then'),),
+        (Edit('torrelque/worker/script/beat.lua', "and redis.call('PTTL', names) < tonumber(life) then",
+              'then'),),
         ('worker_beats::test_the_names_stay_as_long_as_the_heart_that_is_kept_for_longest',),
     ),
     Mutant(

@@ -64,7 +64,7 @@ OPERATE_BULK = (
     ),
     Mutant(
         'errors-skipped-where-large', BEYOND, 'behind large errors others are left out',
-        (client('operate/faults', 'skip = start + looked\n', 'skip = start + CALL\n'),),
+        (client('operate/faults', 'skip += looked\n', 'skip += CALL\n'),),
         (ERRORS + 'test_errors_of_any_length_are_read_in_bounded_replies',),
     ),
     # Selections.

@@ -129,22 +129,22 @@ BEATS = (
     ),
     Mutant(
         'others-overwritten', BEYOND, 'of two functions beyond the bound one is counted',
-        (Edit(BEAT, 'local list = sums[field] or before and', 'local list = before and'),),
+        (Edit(BEAT, 'local list = lists[field] or numbers', 'local list = numbers'),),
         ('worker_written::test_a_record_has_two_hundred_names_at_the_most',),
     ),
     Mutant(
         'rubbish-stays', BEYOND, 'a field that was written by hand breaks each beat',
-        (Edit(BEAT, 'local well, list = pcall(check, text, count)', 'local well, list = true, check(text, count)'),),
+        (Edit(BEAT, 'local well, list = pcall(cjson.decode, text)', 'local well, list = true, cjson.decode(text)'),),
         ('worker_written::test_rubbish_in_a_field_is_begun_anew',),
     ),
     Mutant(
         'records-stay', BEYOND, 'records of minutes are kept for ever',
-        (Edit(BEAT, "    if fresh then\n", "    if false then\n"),),
+        (Edit(BEAT, "HSET', record, unpack(words)) == #words / 2 then", "HSET', record, unpack(words)) == -1 then"),),
         ('worker_written::test_a_beat_that_samples_nothing_leaves_no_record_for_ever',),
     ),
     Mutant(
         'sampled-each-time', BEYOND, 'each beat counts the whole queue',
-        (Edit(BEAT, "if not redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE) then", 'if false then'),),
+        (Edit(BEAT, "if not is_first then", 'if false then'),),
         ('worker_written::test_the_first_beat_of_a_quarter_of_a_minute_samples_the_sizes',),
     ),
     Mutant(

@@ -17,7 +17,7 @@ def operate(name: str, old: str, new: str) -> Edit:
 OPERATE_READ = (
     Mutant(
         'overview-only-the-last', BEYOND, 'a forgiven task at the right end hides those that wait for longer',
-        (operate('overview', "look('LRANGE', 'pending', -3, -1)", "look('LRANGE', 'pending', -1, -1)"),),
+        (operate('overview', "look('LRANGE', 'pending', -3, -2)", "look('LRANGE', 'pending', -1, -1)"),),
         ('operate_overview::test_the_oldest_is_found_at_the_ends_of_the_list',),
     ),
     Mutant(
@@ -208,7 +208,7 @@ OPERATE_READ = (
     ),
     Mutant(
         'instant-of-no-calendar', BEYOND, 'a hand-written time takes down whoever shows it',
-        (client('operate/reading', 'number is None or not 0 <= number / 1000 < LATEST', 'number is None'),),
+        (client('operate/reading', 'number is None or not 0 <= number < LATEST * 1000', 'number is None'),),
         ('operate_hostile::test_any_score_is_passed_by_and_told_as_no_instant',),
     ),
     Mutant(

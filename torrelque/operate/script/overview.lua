@@ -1,9 +1,9 @@
 -- Overview: the figures of a queue at one moment.  What it costs does not depend on how large the queue is.
 --
 -- The oldest task is looked for at the ends of the lists: what was forgiven goes to the right end of `pending`, where it
--- may be younger than its neighbours, so that one is looked at 64 and one 256 places before.  Of those with a priority,
--- the first is looked at, and the first of the lowest priority, because those starve first.  Where none is there, all
--- that is pending waits in its groups, and the first task of some groups is looked at.
+-- may be younger than its neighbours, so that behind such a one others are looked at, 64 and 256 places before too.  Of
+-- those with a priority, the first is looked at, and the first of the lowest priority, because those starve first.
+-- Where none is there, all that is pending waits in its groups, and the first task of some groups is looked at.
 --
 -- Reply  server time (ms), list of the keys that hold something else, 1 if any worker has a heartbeat (0), then
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
@@ -25,7 +25,7 @@ end
 
 local seen, looked_at, oldest = {}, 0, math.huge
 
--- Look at a task, if it is pending: since when it has been ready.
+-- Look at a task, if it is pending: since when it has been ready.  Returns whether it is there, and never was elsewhere.
 local function consider(id)
   if not id or seen[id] then
     return
@@ -39,6 +39,7 @@ local function consider(id)
     end
     looked_at = looked_at + 1
     oldest = since > 0 and since < oldest and since or oldest
+    return not (known[3] or known[4])
   end
 end
 
@@ -49,8 +50,9 @@ local function consider_all(ids)
 end
 
 local length, heads, ranked = count('LLEN', 'pending'), count('HLEN', 'heads'), count('ZCARD', 'priority')
-if length > 0 then
-  consider_all(look('LRANGE', 'pending', -3, -1))
+-- Only what came back can be at the right end before its time, and is then the last.
+if length > 0 and not consider(look('LINDEX', 'pending', -1)) then
+  consider_all(look('LRANGE', 'pending', -3, -2))
   if length >= 67 then
     consider(look('LINDEX', 'pending', -67))
   end

@@ -7,7 +7,8 @@
 -- the same and whose goodbye takes nothing away.
 --
 -- Records are hashes of JSON lists, one for each function: few large fields, because a hash of many small ones is walked
--- at each access.  What is no such list, written by hand for example, is begun anew.
+-- at each access.  A list leaves out the last ones that are 0.  What is no such list, written by hand for example, is
+-- begun anew.
 --
 -- Memory.  The first write of a beat needs memory, so a server that has none refuses the beat as a whole.  The first one
 -- of a goodbye frees some, so it passes.
@@ -30,31 +31,31 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- Lists of numbers
 
-local function zeros(count)
-  local list = {}
-  for k = 1, count do
+-- A list of so many numbers as a field has it, which may leave out the last ones that are 0; nil where it is no such
+-- list.  Of 1e14 and above there are none, because such a number is written with an exponent.
+local function numbers(text, count)
+  if not text or not string.find(text, '^%[%d[%d.,]*%]$') then
+    return nil
+  end
+  local well, list = pcall(cjson.decode, text)
+  if not well or #list > count then
+    return nil
+  end
+  for k = #list + 1, count do
     list[k] = 0
   end
   return list
 end
 
-local function check(text, count)
-  local list = cjson.decode(text)
-  assert(#list == count)
-  for k = 1, count do
-    local one = list[k]
-    -- What is no number cannot be compared with one.
-    if not (one >= 0 and one < 1e14) then
-      error()
+-- A text of some numbers, without the last ones that are 0.
+local function text_of(list)
+  for k = #list, 2, -1 do
+    if list[k] ~= 0 then
+      break
     end
+    list[k] = nil
   end
-  return list
-end
-
--- A list of so many numbers as a field has it; nil where it is no such list.
-local function numbers(text, count)
-  local well, list = pcall(check, text, count)
-  return well and list or nil
+  return cjson.encode(list)
 end
 
 -- A count as a field has it, or 0.
@@ -65,72 +66,57 @@ end
 
 -- What was given of a function, or of all: places and numbers by turns.
 local function given(text)
-  local pairs_of = {}
-  for one in string.gmatch(text, '[%d.]+') do
-    pairs_of[#pairs_of + 1] = tonumber(one)
-  end
-  return pairs_of
+  return cjson.decode('[' .. string.gsub(text, ' ', ',') .. ']')
 end
 
-local functions = {}
-for k = 13, #ARGV, 2 do
-  functions[#functions + 1] = {field = '=' .. ARGV[k], counts = given(ARGV[k + 1])}
-end
-local overall = {}
-for k, field in ipairs({'*run', '*wait'}) do
-  if ARGV[10 + k] ~= '' then
-    overall[field] = given(ARGV[10 + k])
+-- The fields of a record that this beat may add to, and what it adds to each.
+local fields, added = {'=*other', '*run', '*wait'}, {}
+for k = 2, 3 do
+  if ARGV[9 + k] ~= '' then
+    added[k] = given(ARGV[9 + k])
   end
+end
+for k = 13, #ARGV, 2 do
+  fields[#fields + 1] = '=' .. ARGV[k]
+  added[#fields] = given(ARGV[k + 1])
 end
 
 -- Add what this beat has to a record, of which each function has the first `width` numbers.
 local function add(record, width, life)
-  local fields, sums = {'=*other', '*run', '*wait'}, {}
-  for k, one in ipairs(functions) do
-    fields[3 + k] = one.field
-  end
-  local known, size = redis.pcall('HMGET', record, unpack(fields)), 0
+  local known, size = redis.pcall('HMGET', record, unpack(fields)), nil
   if known.err then
     redis.call('DEL', record)
     known = {}
-  else
-    size = redis.call('HLEN', record)
   end
-  local function sum(field, before, counts, count)
-    local list = sums[field] or before and numbers(before, count) or zeros(count)
-    for k = 1, #counts, 2 do
-      local place = counts[k]
-      if place <= count then
-        list[place] = list[place] + counts[k + 1]
-      end
-    end
-    sums[field] = list
-  end
-  for k, one in ipairs(functions) do
-    local field, before = one.field, known[3 + k]
-    if not before and field ~= '=*other' then
+  local lists, words = {}, {}
+  for k = 2, #fields do
+    local counts, field, count, before = added[k], fields[k], width, known[k]
+    if k < 4 then
+      count = 17
+    elseif not before and field ~= fields[1] then
+      size = size or redis.call('HLEN', record)
       if size >= MOST then
-        field, before = '=*other', known[1]
+        field, before = fields[1], known[1]
       else
         size = size + 1
       end
     end
-    sum(field, before, one.counts, width)
-  end
-  for k = 2, 3 do
-    if overall[fields[k]] then
-      sum(fields[k], known[k], overall[fields[k]], 17)
+    if counts then
+      local list = lists[field] or numbers(before, count) or numbers('[0]', count)
+      for at = 1, #counts, 2 do
+        local place = counts[at]
+        if place <= count then
+          list[place] = list[place] + counts[at + 1]
+        end
+      end
+      lists[field] = list
     end
   end
-  local words = {}
-  for field, list in pairs(sums) do
-    words[#words + 1], words[#words + 2] = field, cjson.encode(list)
+  for field, list in pairs(lists) do
+    words[#words + 1], words[#words + 2] = field, text_of(list)
   end
-  if #words > 0 then
-    local fresh = redis.call('HSET', record, unpack(words)) == #words / 2
-    if fresh then
-      redis.call('PEXPIRE', record, string.format('%.0f', life))
-    end
+  if #words > 0 and redis.call('HSET', record, unpack(words)) == #words / 2 then
+    redis.call('PEXPIRE', record, string.format('%.0f', life))
   end
 end
 
@@ -139,7 +125,7 @@ local hour = base .. string.format('hour:%.0f', math.floor(now / 3600000))
 local totals = base .. 'totals'
 
 local function add_all()
-  if #functions > 0 or next(overall) then
+  if next(added) then
     add(minute, 5, KEPT.minute)
     add(hour, 21, KEPT.hour)
     add(totals, 21, KEPT.totals)
@@ -185,7 +171,7 @@ end
 if state == '' then
   redis.call('ZREM', names, name)
   redis.call('DEL', heart)
-  if #functions > 0 or next(overall) then
+  if next(added) then
     redis.call('HSET', heart, 'number', label)
     redis.call('PEXPIRE', heart, KEPT.number)
     if word == 'ok' then
@@ -209,8 +195,18 @@ redis.call('HSET', heart, 'number', label, 'seen', string.format('%.0f', now),
   'claimed', ARGV[9], 'health', ARGV[10])
 local life = string.format('%.0f', math.max(KEPT.heart, 4 * interval))
 redis.call('PEXPIRE', heart, life)
-if redis.call('PTTL', names) < tonumber(life) then
+if word == 'ok' then
+  add_all()
+end
+
+-- The first beat of each quarter of a minute takes the sample of sizes, and keeps house
+
+local is_first = redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE)
+if (is_first or not own) and redis.call('PTTL', names) < tonumber(life) then
   redis.call('PEXPIRE', names, life)
+end
+if not is_first then
+  return answer
 end
 redis.call('PEXPIRE', totals, string.format('%.0f', KEPT.totals))
 -- Names of hearts that are gone go.  One whose heart is still there keeps its place, however odd its score is.
@@ -223,15 +219,6 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', names, '-inf', old, 'LIMIT', 
     left = left < 0 and KEPT.heart or math.min(left, KEPT.heart)
     redis.call('ZADD', names, string.format('%.0f', now - KEPT.heart + left), other)
   end
-end
-if word == 'ok' then
-  add_all()
-end
-
--- The sample of sizes, which the first beat of each quarter of a minute takes
-
-if not redis.call('SET', base .. 'sampled', '1', 'NX', 'PX', SAMPLE) then
-  return answer
 end
 
 -- A key of the queue, or 0 or {} where it holds something else.

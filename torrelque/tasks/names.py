@@ -1,0 +1,30 @@
+"""The names that this package gives to all."""
+
+from .adapters import Adapter, Types
+from .app import Tasks
+from .depends import Depends, injected
+from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
+from .handle import Handle, TaskFailedError
+from .producing import Call, CallNext, EnqueueMiddleware
+from .running import current
+from .serving import Serving
+
+__all__ = [
+    'Adapter',
+    'Call',
+    'CallNext',
+    'Depends',
+    'EnqueueMiddleware',
+    'Enqueuer',
+    'FifoDecorator',
+    'FifoFunction',
+    'Function',
+    'Handle',
+    'Serving',
+    'TaskDecorator',
+    'TaskFailedError',
+    'Tasks',
+    'Types',
+    'current',
+    'injected',
+]
