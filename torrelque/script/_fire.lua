@@ -2,149 +2,127 @@
 --
 -- A schedule has its instants ahead, in `times:NAME` or each `every` ms, and the next of them as its score in
 -- `schedules` ('+inf' where none is known).  An instant that is due is taken away in the step in which it is decided
--- what comes of it, so it fires once, whoever sweeps, and however often.
---@ Keys tasks, schedules, working, seq
---@ Uses time (now, stamp, fraction), groups (book, settle), place
+-- what comes of it, so it fires once, whoever sweeps, and however often.  A task that is plain comes to `fresh`, which
+-- the caller gives to `append`.
+--@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), revoke (take_out, revoke), enter
+--@ Keys schedules, working
+local fire, fire_due, start
+do
+  -- Instants, and schedules, of one call at the most; and how few instants of a schedule are few.
+  local MOST_DUE, FEW = 100, 8
+  local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id'}
 
--- Instants, and schedules, of one call at the most; and how few instants of a schedule are few.
-local MOST_DUE, FEW = 100, 8
-local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id'}
-
--- Whether a task is on its way, or its holder still has it.
-local function is_unfinished(id)
-  local status = redis.pcall('HGET', state .. id, 'status')
-  return status == PENDING or status == WORKING or status == DELAYED or
-    status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
-end
-
--- Enqueue a task under an id that is its schedule's: whether the queue did not know it.
-local function enqueue(id, payload, given, ready)
-  if redis.call('EXISTS', state .. id) == 1 or redis.call('HEXISTS', tasks, id) == 1 then
-    return false
+  -- Whether a task is on its way, or its holder still has it.
+  local function is_unfinished(id)
+    local status = redis.pcall('HGET', state .. id, 'status')
+    return status == PENDING or status == WORKING or status == DELAYED or
+      status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
   end
-  local group, urgency = given.group, given.priority
-  local words = {'status', PENDING, 'timeout', given.timeout, 'enqueue_time', stamp}
-  local function add(name, value)
-    if value then
-      words[#words + 1], words[#words + 2] = name, value
+
+  -- Have the firing of an instant come next, by what is said of the firing before: its id, or nil where it is dropped.
+  function start(id, known, given, last, fresh)
+    if last and known[3] == 'skip' and is_unfinished(last) then
+      return nil
     end
+    if not enter(id, known[1], given, fresh) then
+      return nil
+    end
+    if last and last ~= id and known[3] == 'replace' and is_unfinished(last) then
+      local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count')
+      if it[1] ~= CANCELLED then
+        revoke(last, it, 'by-its-schedule')
+      end
+    end
+    return id
   end
-  -- As in `enqueue`: numbers go up by twos.
-  local order = (group or urgency) and string.format('%.0f', redis.call('INCRBY', seq, 2) - (urgency or 0) * 2 ^ 45)
-  add('max_attempts', given.max_attempts)
-  add('order', order)
-  add('group', group)
-  add('priority', urgency)
-  redis.call('HSET', state .. id, unpack(words))
-  redis.call('HSET', tasks, id, payload)
-  place(id, group, order, ready)
-  return true
-end
 
--- Have the firing of an instant come next, by what is said of the firing before: its id, or nil where it is dropped.
-local function start(id, known, given, last, ready)
-  if last and known[3] == 'skip' and is_unfinished(last) then
-    return nil
-  end
-  if not enqueue(id, known[1], given, ready) then
-    return nil
-  end
-  if last and last ~= id and known[3] == 'replace' and is_unfinished(last) then
-    --@ Uses marks (marked, with_mark), revoke
-    local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count')
-    if it[1] ~= CANCELLED then
-      revoke(last, it, 'by-its-schedule')
+  -- The instants of a schedule that are due, or the last of them where not `all` count; how many others are passed over,
+  -- how many are to be taken from `times`, the next one, and whether that is due as well.
+  local function take(times, first, every, all, most)
+    if every then
+      local count = math.floor((now - first) / every) + 1
+      local taken = all and math.min(count, most) or count
+      local instants = {}
+      for k = all and 0 or taken - 1, taken - 1 do
+        instants[#instants + 1] = first + k * every
+      end
+      return instants, taken - #instants, 0, first + taken * every, taken < count
     end
+    local list = redis.pcall('LRANGE', times, 0, all and most or -1)
+    local count = 0
+    while not list.err and list[count + 1] and (tonumber(list[count + 1]) or 0) <= now and not (all and count == most) do
+      count = count + 1
+    end
+    local instants = {}
+    for k = all and 1 or math.max(count, 1), count do
+      instants[#instants + 1] = tonumber(list[k]) or 0
+    end
+    local following = tonumber(list[count + 1]) or math.huge
+    return instants, count - #instants, count, following, following <= now
   end
-  return id
-end
 
--- The instants of a schedule that are due, of which the last is the one that counts where not `all` do; how many others
--- are passed over, how many are to be taken from `times`, the next one, and whether that is due as well.
-local function take_due(times, first, every, all, most)
-  if every then
-    local count = math.floor((now - first) / every) + 1
-    local taken = all and math.min(count, most) or count
-    local due = {}
-    for k = all and 0 or taken - 1, taken - 1 do
-      due[#due + 1] = first + k * every
+  -- Fire what is due of a schedule, so many instants at the most: how many tasks came of it, how many instants it had,
+  -- whether more are due, and whether few are left.
+  function fire(name, fresh, most)
+    local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
+    local known = redis.pcall('HMGET', key, unpack(FIELDS))
+    local first = tonumber(redis.call('ZSCORE', schedules, name) or nil)
+    local well, given = pcall(cjson.decode, known[2])
+    if known.err or not known[1] or not well or type(given) ~= 'table' then
+      -- The schedule was deleted or spoilt by hand.
+      redis.call('ZREM', schedules, name)
+      return 0, 1, false, false
+    elseif not first or first > now then
+      return 0, 0, false, false
     end
-    return due, taken - #due, 0, first + taken * every, taken < count
+    local every, over, grace = tonumber(known[8]), tonumber(known[6]) or math.huge, tonumber(known[5]) or math.huge
+    local instants, passed, popped, following, more = take(times, first, every, known[4] == 'all', most)
+    if following > over then
+      following, more = math.huge, false
+    end
+    redis.call('ZADD', schedules, following == math.huge and '+inf' or string.format('%.0f', following), name)
+    if popped > 0 then
+      redis.call('LTRIM', times, popped, -1)
+    end
+    local fired, skipped, last = 0, passed, known[9] ~= '' and known[9] or nil
+    for _, instant in ipairs(instants) do
+      local id = nil
+      if not (known[7] or instant > over or now - instant > grace or known[4] == 'none' and passed > 0) then
+        id = start(string.format('%s@%.0f', name, instant), known, given, last, fresh)
+      end
+      if id then
+        last, fired = id, fired + 1
+      else
+        skipped = skipped + 1
+      end
+    end
+    if instants[1] then
+      redis.call('HSET', key, 'last', string.format('%.0f', instants[#instants]), 'last_id', last or '')
+    end
+    if fired > 0 then
+      redis.call('HINCRBY', key, 'fired', fired)
+    end
+    if skipped > 0 then
+      redis.call('HINCRBY', key, 'skipped', skipped)
+    end
+    local few = not every and (following < math.huge or over == math.huge) and redis.call('LLEN', times) < FEW
+    return fired, math.max(1, #instants), more, few
   end
-  local list = redis.pcall('LRANGE', times, 0, all and most or -1)
-  local count = 0
-  while not list.err and list[count + 1] and (tonumber(list[count + 1]) or 0) <= now and not (all and count == most) do
-    count = count + 1
-  end
-  local due = {}
-  for k = all and 1 or math.max(count, 1), count do
-    due[#due + 1] = tonumber(list[k]) or 0
-  end
-  local following = tonumber(list[count + 1]) or math.huge
-  return due, count - #due, count, following, following <= now
-end
 
--- Fire what is due of a schedule, so many instants at the most: how many tasks came of it, how many instants it had,
--- whether more are due, and whether few are left.
-local function fire(name, ready, most)
-  local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
-  local known = redis.pcall('HMGET', key, unpack(FIELDS))
-  local first = tonumber(redis.call('ZSCORE', schedules, name) or nil)
-  local well, given = pcall(cjson.decode, known[2])
-  if known.err or not known[1] or not well or type(given) ~= 'table' then
-    -- The schedule was deleted or spoilt by hand.
-    redis.call('ZREM', schedules, name)
-    return 0, 1, false, false
-  elseif not first or first > now then
-    return 0, 0, false, false
-  end
-  local every, over, grace = tonumber(known[8]), tonumber(known[6]) or math.huge, tonumber(known[5]) or math.huge
-  local due, passed, popped, following, more = take_due(times, first, every, known[4] == 'all', most)
-  if following > over then
-    following, more = math.huge, false
-  end
-  redis.call('ZADD', schedules, following == math.huge and '+inf' or string.format('%.0f', following), name)
-  if popped > 0 then
-    redis.call('LTRIM', times, popped, -1)
-  end
-  local fired, skipped, last = 0, passed, known[9] ~= '' and known[9] or nil
-  for _, instant in ipairs(due) do
-    local id = nil
-    if not (known[7] or instant > over or now - instant > grace or known[4] == 'none' and passed > 0) then
-      id = start(string.format('%s@%.0f', name, instant), known, given, last, ready)
+  -- Fire the schedules that are due, some at the most: whether a task came of it, whether more is due, and the names of
+  -- those that have few instants left.
+  function fire_due(fresh)
+    local names = redis.call('ZRANGEBYSCORE', schedules, '-inf', stamp, 'LIMIT', 0, MOST_DUE)
+    local left, dry, more, tasks_of_it = MOST_DUE, {}, #names == MOST_DUE, 0
+    for _, name in ipairs(names) do
+      if left <= 0 then
+        more = true
+        break
+      end
+      local fired, used, goes_on, few = fire(name, fresh, left)
+      tasks_of_it, left, more = tasks_of_it + fired, left - used, more or goes_on
+      dry[#dry + 1] = few and name or nil
     end
-    if id then
-      last, fired = id, fired + 1
-    else
-      skipped = skipped + 1
-    end
+    return tasks_of_it > 0, more, dry
   end
-  if due[1] then
-    redis.call('HSET', key, 'last', string.format('%.0f', due[#due]), 'last_id', last or '')
-  end
-  if fired > 0 then
-    redis.call('HINCRBY', key, 'fired', fired)
-  end
-  if skipped > 0 then
-    redis.call('HINCRBY', key, 'skipped', skipped)
-  end
-  local few = not every and (following < math.huge or over == math.huge) and redis.call('LLEN', times) < FEW
-  return fired, math.max(1, #due), more, few
-end
-
--- Fire the schedules that are due, some at the most: whether a task came of it, whether more is due, and the names of
--- those that have few instants left.
-local function fire_due(ready)
-  local names = redis.call('ZRANGEBYSCORE', schedules, '-inf', stamp, 'LIMIT', 0, MOST_DUE)
-  local left, low, more, tasks_of_it = MOST_DUE, {}, #names == MOST_DUE, 0
-  for _, name in ipairs(names) do
-    if left <= 0 then
-      more = true
-      break
-    end
-    local fired, used, unfinished, few = fire(name, ready, left)
-    tasks_of_it, left, more = tasks_of_it + fired, left - used, more or unfinished
-    low[#low + 1] = few and name or nil
-  end
-  return tasks_of_it > 0, more, low
 end

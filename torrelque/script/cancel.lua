@@ -12,8 +12,8 @@
 --        'changed'   its status is another one
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), revoke, forget
---@ Uses answer (answer, outcomes, refused)
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
+--@ Uses revoke (take_out, revoke), answer (answer, outcomes, refused)
 
 -- The book is to meet all groups before it reads the first, so that it reads them all at once.
 for i = 2, #ARGV, 3 do

@@ -6,8 +6,7 @@
 -- Reply  'ok' and the ids of the tasks that were enqueued (none: the task of the firing before is not finished), or a
 --        list with one of these:
 --        'unknown'  there is no such schedule
---@ Keys seq
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, enqueue)
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, enter, fire (fire, fire_due, start)
 local mark, name, ready, ids = ARGV[2], ARGV[3], {}, {'ok'}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id', 'manual')
@@ -29,7 +28,7 @@ if not ARGV[4] then
 end
 for k = 4, #ARGV do
   local id = name .. '@' .. ARGV[k]
-  if enqueue(id, known[1], given, ready) or resent then
+  if enter(id, known[1], given, ready) or resent then
     ids[#ids + 1] = id
   end
 end

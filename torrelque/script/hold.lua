@@ -4,7 +4,7 @@
 -- Reply  'ok' when that has changed, else a list with one of these:
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due)
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start)
 local name, ready = ARGV[2], {}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'paused')
