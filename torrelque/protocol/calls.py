@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
-from torrelque.error import TorrelqueValueError
+from torrelque.error import TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import Duration, TorrelqueTaskId, TorrelqueTaskStatus
 
+from . import scheduling
 from .bounds import BOUNDS, Bounds
 from .check import (
     check_count,
@@ -34,6 +35,7 @@ from .check import (
 from .keys import make_keys
 from .lease import release_token, token_of
 from .replies import outcome_error, read_outcomes
+from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
 
@@ -217,6 +219,10 @@ class Calls:
         """Whatever is due to bring back, some at the most."""
         return [str(self.bounds.sweep)]
 
+    def fire(self, name: str, times: Sequence[str]) -> list[Arg]:
+        """A schedule to fire, now or for some instants."""
+        return [self.mark(), name, *times]
+
     # What is only read, or set by operators
 
     def stats(self) -> list[Arg]:
@@ -254,6 +260,38 @@ class Calls:
     def group(self, group: str) -> list[Arg]:
         """A group to tell of."""
         return [check_name(group, 'a group')]
+
+    def schedule(
+        self, name: str, task: Any, lease: Duration, max_attempts: int | None, group: str | None, priority: int,
+        rule: scheduling.Rule,
+    ) -> list[Arg]:  # fmt: skip
+        """A schedule to set."""
+        check_name(name, 'a schedule')
+        if rule.overlap == 'queue' and group is not None:
+            raise TorrelqueTypeError("with overlap='queue' tasks have a group of the schedule's own: give no other")
+        group = scheduling.GROUP + name if rule.overlap == 'queue' else group
+        options = enqueue_options(lease, None, max_attempts, None, group, priority)
+        options = options if options.startswith('{') else f'{{"timeout":{options}}}'
+        return [self.mark(), name, serialise(self.serialiser, task, 'the task'), options, *rule.words(self.bounds)]
+
+    def extend(self, name: str, times: Iterable[Instant], after: Instant | None, spec: Any) -> list[Arg]:
+        """A schedule to give more instants."""
+        known = '' if after is None else str(scheduling.instant_of(after, 'after'))
+        most, spec_text = self.bounds.instants, scheduling.spec_of(spec)
+        fresh = scheduling.instants(times, most)
+        return [self.mark(), check_name(name, 'a schedule'), known, spec_text, str(most), *fresh]
+
+    def unschedule(self, name: str, source: str | None, revision: int | None) -> list[Arg]:
+        """A schedule to forget."""
+        return [check_name(name, 'a schedule'), *scheduling.owner(source, revision)]
+
+    def hold(self, name: str, paused: bool) -> list[Arg]:
+        """A schedule to pause, or to let go on."""
+        return [name, '1' if paused else '']
+
+    def schedules(self, names: Sequence[Arg]) -> list[Arg]:
+        """Schedules to read, as many as go in one call."""
+        return [str(self.bounds.told_instants), *names]
 
     def state(self, fields: Sequence[str]) -> list[str]:
         """States to read; behind it come the ids of their tasks."""

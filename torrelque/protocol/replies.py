@@ -28,6 +28,7 @@ from torrelque.model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
+    TorrelqueSchedule,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -35,6 +36,7 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .scheduling import schedule_of
 from .table import DONE, ROWS, TABLE, WITH_VALUE
 
 logger = logging.getLogger('torrelque')
@@ -396,6 +398,26 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
     )
 
 
+def read_fire(reply: Any) -> list[TorrelqueTaskId] | None:
+    """The reply of fire: ids of tasks; None where there is no such schedule."""
+    try:
+        if reply[0] != b'ok' or reply[1] not in (0, 1):
+            raise ValueError
+        return [TorrelqueTaskId(text(word)) for word in read_words(reply[2:])] if reply[1] else None
+    except UNREADABLE as exc:
+        raise unreadable('fire', reply) from exc
+
+
+def read_schedules(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueSchedule]:
+    """The reply of schedules."""
+    try:
+        if not isinstance(reply, list) or reply[0] != b'ok':
+            raise ValueError
+        return [schedule_of(serialiser, *item) for item in reply[1:]]
+    except UNREADABLE as exc:
+        raise unreadable('schedules', reply) from exc
+
+
 def read_ok(name: str, reply: Any) -> None:
     """The reply of a script that has nothing to tell."""
     check_reply(name, reply)
@@ -434,12 +456,18 @@ READERS: dict[str, Callable[..., Any]] = {
     'redrive': functools.partial(read_outcomes, 'redrive'),
     'cancel': functools.partial(read_outcomes, 'cancel'),
     'sweep': read_sweep,
+    'fire': read_fire,
     'stats': read_stats,
     'limit': functools.partial(read_ok, 'limit'),
     'advance': functools.partial(read_ok, 'advance'),
     'pause': functools.partial(read_ok, 'pause'),
     'resume': functools.partial(read_outcomes, 'resume'),
     'group': read_group,
+    'schedule': functools.partial(read_outcomes, 'schedule'),
+    'extend': functools.partial(read_outcomes, 'extend'),
+    'unschedule': functools.partial(read_outcomes, 'unschedule'),
+    'hold': functools.partial(read_outcomes, 'hold'),
+    'schedules': read_schedules,
     'state': read_states,
     'leave': functools.partial(read_ok, 'leave'),
 }

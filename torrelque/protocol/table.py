@@ -67,7 +67,7 @@ TABLE = (
         outcomes=('ok', 'final', 'changed', 'unknown', 'broken'),
     ),
     Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending', width=7),
-    Row('fire', 'new -> pending', outcomes=('unknown',)),
+    Row('fire', 'new -> pending'),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),
     Row('limit', 'Limits: how many tasks of a group are worked on at once, and how many begin in a time.', width=1),
@@ -75,10 +75,16 @@ TABLE = (
     Row('pause', 'Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.', width=1),
     Row('resume', 'Resume: hand tasks out again, of a group or of the queue.', outcomes=('ok', 'paused')),
     Row('group', 'Group: its tasks, slots, limits and pause, read at one moment.', width=7),
-    Row('schedule', 'Schedule: set one, or change it, from now on.', outcomes=('ok', 'same', 'older')),
+    Row(
+        'schedule',
+        'Schedule: set one, or change it, from now on.',
+        head=('block',),
+        outcomes=('ok', 'same', 'older'),
+    ),
     Row(
         'extend',
         'Extend a schedule by instants behind the last one that is known.',
+        head=('block',),
         outcomes=('ok', 'changed', 'unknown'),
     ),
     Row('unschedule', 'Unschedule: forget a schedule.', outcomes=('ok', 'unknown', 'other', 'older')),

@@ -1,12 +1,13 @@
 -- Extend a schedule by instants behind the last one that is known.
 --
--- ARGV   resent, mark, block (ms), name, the last instant that is known (ms, '' is none), what the schedule was made
+-- ARGV   resent, block (ms), mark, name, the last instant that is known (ms, '' is none), what the schedule was made
 --        from (JSON, '' is nothing), instants at the most, then instants (ms), ascending
 -- Reply  'ok' when they are there, else a list with one of these:
+--        'ok'       they are there
 --        'changed'  the last instant is another one, or the schedule was made from something else
 --        'unknown'  there is no such schedule, or it needs no instants
 --@ Uses time (now, stamp, fraction), ring, plan
-local mark, name = ARGV[2], ARGV[4]
+local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local known = redis.call('HMGET', key, 'payload', 'every', 'spec', 'last', 'extended')
 if not known[1] or known[2] and known[2] ~= '' then
@@ -28,7 +29,7 @@ redis.call('HSET', key, 'extended', mark)
 if #fresh > 0 then
   redis.call('RPUSH', times, unpack(fresh))
 end
-if plan(name, true, tonumber(ARGV[3])) then
+if plan(name, true, tonumber(ARGV[2])) then
   ring()
 end
 

@@ -2,6 +2,7 @@
 --
 -- ARGV   resent, name, '1' holds it ('' lets it go on)
 -- Reply  'ok' when that has changed, else a list with one of these:
+--        'ok'       it has changed
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start)

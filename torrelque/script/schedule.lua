@@ -3,16 +3,17 @@
 -- What has happened, and a pause, stay.  The same schedule set again is left alone, but for instants behind the last
 -- one that is known.
 --
--- ARGV   resent, mark, block (ms), name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
+-- ARGV   resent, block (ms), mark, name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
 --        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none)
 --        then its instants (ms), ascending
 --        options are a JSON object as of a task that is enqueued, without "delay" and "mark"
 -- Reply  'ok' when it is new or has changed, else a list with one of these:
+--        'ok'       it is new, or has changed
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
 --@ Keys limits
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start), plan
-local mark, name = ARGV[2], ARGV[4]
+local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
 local FIRST = 16
@@ -61,7 +62,7 @@ else
     redis.call('HSET', limits, 'schedule:' .. name, '{"concurrency":1}')
   end
 end
-local near = plan(name, same, tonumber(ARGV[3]))
+local near = plan(name, same, tonumber(ARGV[2]))
 append(ready)
 if settle() or rung or near then
   ring()

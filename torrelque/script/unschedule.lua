@@ -2,6 +2,7 @@
 --
 -- ARGV   resent, name, source ('' is any), revision ('' is any)
 -- Reply  'ok' when it is gone, else a list with one of these:
+--        'ok'       it is gone
 --        'unknown'  there is none
 --        'other'    it has another source
 --        'older'    it has a higher revision

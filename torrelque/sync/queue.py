@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -16,7 +15,6 @@ from torrelque import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSchedule,
     TorrelqueSerialiser,
     TorrelqueServerError,
     TorrelqueSweepResult,
@@ -25,10 +23,8 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.base import Queue
 from torrelque.codec import JSON
 from torrelque.error import of_queue
-from torrelque.protocol import schedules
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
@@ -56,12 +52,13 @@ from torrelque.protocol.unsure import Unsure
 
 from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
 from .fetcher import Fetch, Fetcher
+from .schedules import Schedules
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Queue):
+class Torrelque(Schedules):
     """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
 
     Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous
@@ -345,71 +342,6 @@ class Torrelque(Queue):
         scan = GroupScan(self._calls)
         while not scan.over:
             yield from self._run(scan.read())
-
-    # Schedules
-
-    def set_schedule(
-        self,
-        name: str,
-        task: Any,
-        *,
-        times: Iterable[datetime | float] | None = None,
-        every: Duration | None = None,
-        phase: Duration = 0,
-        task_timeout: Duration | None = None,
-        max_attempts: int | None = None,
-        group: str | None = None,
-        priority: int = 0,
-        overlap: str = 'skip',
-        missed: str = 'latest',
-        grace: Duration | None = None,
-        until: datetime | float | None = None,
-        spec: Any = None,
-        source: str | None = None,
-        revision: int | None = None,
-    ) -> bool:
-        """Have a task enqueued at some instants, again and again, as the asynchronous one."""
-        lease = self.task_timeout if task_timeout is None else task_timeout
-        verb = schedules.set_schedule(
-            self._calls, name, task, times=times, every=every, phase=phase, lease=lease, max_attempts=max_attempts,
-            group=group, priority=priority, overlap=overlap, missed=missed, grace=grace, until=until, spec=spec,
-            source=source, revision=revision,
-        )  # fmt: skip
-        return self._run(verb)
-
-    def extend_schedule(
-        self, name: str, times: Iterable[datetime | float], *, after: datetime | float | None, spec: Any = None
-    ) -> bool:
-        """Append instants to a schedule, as the asynchronous one."""
-        return self._run(schedules.extend_schedule(self._calls, name, times, after, spec))
-
-    def remove_schedule(self, name: str, *, source: str | None = None, revision: int | None = None) -> bool:
-        """Forget a schedule, as the asynchronous one."""
-        return self._run(schedules.remove_schedule(self._calls, name, source, revision))
-
-    def pause_schedule(self, name: str) -> bool:
-        """Pass over what is due from now on, as the asynchronous one."""
-        return self._run(schedules.hold_schedule(self._calls, name, True))
-
-    def resume_schedule(self, name: str) -> bool:
-        """Have a schedule fire again, as the asynchronous one."""
-        return self._run(schedules.hold_schedule(self._calls, name, False))
-
-    def fire(self, name: str, *times: datetime | float) -> list[TorrelqueTaskId]:
-        """Enqueue the task of a schedule now, or for some instants, as the asynchronous one."""
-        return self._run(schedules.fire(self._calls, name, times))
-
-    def get_schedule(self, name: str) -> TorrelqueSchedule:
-        """A schedule, as the asynchronous one."""
-        return self._run(schedules.get_schedule(self._calls, name))
-
-    def get_schedules(self, prefix: str = '') -> Generator[TorrelqueSchedule, None]:
-        """The schedules whose names begin with a text, as the asynchronous one; the generator is a plain one."""
-        scan = schedules.ScheduleScan(self._calls, prefix)
-        while not scan.over:
-            yield from self._run(scan.read())
-
-    # Operators: tasks
 
     def redrive(self, *task_ids: str, limit: int | None = None) -> int:
         """Bring dead tasks back, as the asynchronous one."""
