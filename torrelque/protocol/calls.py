@@ -26,7 +26,6 @@ from .check import (
     check_ids,
     check_iterable,
     check_name,
-    check_priority,
     check_rate,
     check_statuses,
     is_none,
@@ -34,13 +33,13 @@ from .check import (
 )
 from .keys import make_keys
 from .lease import release_token, token_of
+from .options import enqueue_options, release_options
 from .replies import outcome_error, read_outcomes
 from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
 
 logger = logging.getLogger('torrelque')
-_quote = json.encoder.encode_basestring_ascii
 
 IS_KEYDB = ('COMMAND', 'INFO', 'KEYDB.HRENAME')
 """A question to which KeyDB alone knows an answer."""
@@ -172,7 +171,7 @@ class Calls:
         """A task to finish."""
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
-        args = [task_id, release_token(task_id), *_of_a_release(status, data, result_ttl, default_ttl)]
+        args = [task_id, release_token(task_id), *release_options(status, data, result_ttl, default_ttl)]
         return _call(('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id)))
 
     def bury(self, task_id: str, error: str | None, tell_after: Duration | None) -> Call:
@@ -339,7 +338,7 @@ class Calls:
         self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
     ) -> 'Many':
         """Tasks to finish."""
-        return Many('release', check_ids(task_ids), _of_a_release(status, None, result_ttl, default_ttl))
+        return Many('release', check_ids(task_ids), release_options(status, None, result_ttl, default_ttl))
 
     def touch_many(self, task_ids: Iterable[str], task_timeout: Duration | None) -> 'Many':
         """Leases to renew."""
@@ -448,56 +447,3 @@ class BulkEnqueue:
 def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:
     for start in range(0, len(words), length):
         yield [*words[start : start + length]]
-
-
-@functools.lru_cache(100, typed=True)
-def _lease_alone(task_timeout: float) -> str:
-    # Cached, because most tasks of a process have one of a few leases, and to check one takes as long as to pack it.
-    return str(milliseconds(task_timeout, 'task_timeout'))
-
-
-def enqueue_options(
-    task_timeout: Duration,
-    delay: Duration | None,
-    max_attempts: int | None,
-    mark: str | None,
-    group: str | None = None,
-    priority: int = 0,
-) -> str:
-    """Options of one task to enqueue; the plain ones are the lease alone."""
-    plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
-    if plain:
-        if isinstance(task_timeout, (int, float)):
-            return _lease_alone(task_timeout)
-        return str(milliseconds(task_timeout, 'task_timeout'))
-    # Written by hand, because `json.dumps` takes several times as long for so few fields, of which one is any text.
-    timeout = milliseconds(task_timeout, 'task_timeout')
-    delay = 0 if delay is None else milliseconds(delay, 'delay')
-    options = f'{{"timeout":{timeout}'
-    if delay:
-        options += f',"delay":{delay}'
-    if max_attempts is not None:
-        options += f',"max_attempts":{check_count(max_attempts, "max_attempts")}'
-    if mark is not None:
-        options += f',"mark":"{mark}"'
-    if group is not None:
-        options += f',"group":{_quote(check_group(group))}'
-    if check_priority(priority):
-        options += f',"priority":{priority}'
-    return options + '}'
-
-
-def _of_a_release(
-    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: Duration | None, default: Duration
-) -> list[Arg]:
-    """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while."""
-    try:
-        final = TorrelqueTaskStatus(status)
-    except ValueError as exc:
-        raise TorrelqueValueError(f'not a status: {status!r}') from exc
-    if not final.isfinal():
-        raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
-    ttl = milliseconds(default if result_ttl is None else result_ttl, 'result_ttl')
-    if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
-        return ['']
-    return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]

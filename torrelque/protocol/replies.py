@@ -28,7 +28,6 @@ from torrelque.model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
-    TorrelqueSchedule,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -36,8 +35,15 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
-from .scheduling import schedule_of
+from .scheduling import read_fire, read_schedules
 from .table import DONE, ROWS, TABLE, WITH_VALUE
+from .words import (
+    UNREADABLE as UNREADABLE,
+    UnreadableError as UnreadableError,
+    read_words as read_words,
+    text as text,
+    unreadable as unreadable,
+)
 
 logger = logging.getLogger('torrelque')
 
@@ -52,18 +58,6 @@ PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 """What a notification is read as, which is nobody's reply."""
 MISSING = object()
 """What a reader of a connection gives when no reply is whole."""
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a reader comes to with a reply of another kind."""
-
-
-class UnreadableError(TorrelqueError):
-    """The reply of the server is none of this package.  Whether the call had its effect is unknown."""
-
-
-def unreadable(what: str, reply: Any) -> UnreadableError:
-    """The error of a reply that is not understood."""
-    shown = repr(reply)
-    return UnreadableError(f'the reply of the server to {what} cannot be read: {shown[:200]}')
 
 
 def check_reply(name: str, reply: Any) -> None:
@@ -73,11 +67,6 @@ def check_reply(name: str, reply: Any) -> None:
         return
     if width == 1 or not isinstance(reply, list) or len(reply) != width or reply[0] != b'ok':
         raise unreadable(name, reply)
-
-
-def text(word: Any) -> str:
-    """A word of a reply, whether the client decodes or not."""
-    return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
 
 
 # Tasks one by one: enqueue, touch, requeue, release, bury, redrive, cancel
@@ -398,39 +387,12 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
     )
 
 
-def read_fire(reply: Any) -> list[TorrelqueTaskId] | None:
-    """The reply of fire: ids of tasks; None where there is no such schedule."""
-    try:
-        if reply[0] != b'ok' or reply[1] not in (0, 1):
-            raise ValueError
-        return [TorrelqueTaskId(text(word)) for word in read_words(reply[2:])] if reply[1] else None
-    except UNREADABLE as exc:
-        raise unreadable('fire', reply) from exc
-
-
-def read_schedules(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueSchedule]:
-    """The reply of schedules."""
-    try:
-        if not isinstance(reply, list) or reply[0] != b'ok':
-            raise ValueError
-        return [schedule_of(serialiser, *item) for item in reply[1:]]
-    except UNREADABLE as exc:
-        raise unreadable('schedules', reply) from exc
-
-
 def read_ok(name: str, reply: Any) -> None:
     """The reply of a script that has nothing to tell."""
     check_reply(name, reply)
 
 
 # Commands
-
-
-def read_words(reply: Any) -> list[bytes]:
-    """A list of words."""
-    if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
-        raise ValueError(reply)
-    return reply
 
 
 def is_keydb(reply: Any) -> bool:

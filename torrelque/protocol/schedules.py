@@ -8,10 +8,11 @@ from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .calls import Calls
 from .check import check_name
-from .replies import read_fire, read_outcomes, read_schedules, read_words
-from .scheduling import Instant, Rule, instants
+from .replies import read_outcomes
+from .scheduling import Instant, Rule, instants, read_fire, read_schedules
 from .steps import Steps
 from .transition import Arg
+from .words import read_words
 
 
 def set_schedule(

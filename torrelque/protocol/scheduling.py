@@ -13,6 +13,7 @@ from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .bounds import Bounds
 from .check import check_name, check_whole, milliseconds
+from .words import UNREADABLE, read_words, text, unreadable
 
 Instant = datetime | float
 """An aware datetime, a naive one in local time, or seconds since 1970."""
@@ -125,7 +126,27 @@ class Rule(NamedTuple):
 # What comes back
 
 
-def schedule_of(
+def read_fire(reply: Any) -> list[TorrelqueTaskId] | None:
+    """The reply of fire: ids of tasks; None where there is no such schedule."""
+    try:
+        if reply[0] != b'ok' or reply[1] not in (0, 1):
+            raise ValueError
+        return [TorrelqueTaskId(text(word)) for word in read_words(reply[2:])] if reply[1] else None
+    except UNREADABLE as exc:
+        raise unreadable('fire', reply) from exc
+
+
+def read_schedules(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueSchedule]:
+    """The reply of schedules."""
+    try:
+        if not isinstance(reply, list) or reply[0] != b'ok':
+            raise ValueError
+        return [_schedule_of(serialiser, *item) for item in reply[1:]]
+    except UNREADABLE as exc:
+        raise unreadable('schedules', reply) from exc
+
+
+def _schedule_of(
     serialiser: TorrelqueSerialiser,
     name: bytes,
     score: Any,
@@ -134,7 +155,6 @@ def schedule_of(
     times: list[bytes],
     words: list[bytes],
 ) -> TorrelqueSchedule:
-    """A schedule, by its item in the reply."""
     fields = {key.decode(): value for key, value in zip(words[::2], words[1::2], strict=True)}
 
     def number(field: str) -> float | None:
@@ -146,7 +166,7 @@ def schedule_of(
         return None if value is None else value / 1000
 
     def word(field: str) -> str | None:
-        return fields[field].decode('utf-8', 'backslashreplace') if fields.get(field) else None
+        return text(fields[field]) if fields.get(field) else None
 
     following, every = float(score), seconds('every')
     first = None if math.isinf(following) else following / 1000
@@ -159,7 +179,7 @@ def schedule_of(
         known = tuple(one for one in ahead if until is None or one <= until)
     revision = number('revision')
     return TorrelqueSchedule(
-        name=name.decode('utf-8', 'backslashreplace'),
+        name=text(name),
         task=serialiser.loads(fields['payload']),
         next=first,
         times=known,

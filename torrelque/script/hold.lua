@@ -1,4 +1,6 @@
--- Hold a schedule, so that what is due is passed over, or let it go on.  What was due by then is decided first.
+-- Hold a schedule, so that what is due is passed over, or let it go on.
+--
+-- What was due by then is decided first.
 --
 -- ARGV   resent, name, '1' holds it ('' lets it go on)
 -- Reply  'ok' when that has changed, else a list with one of these:

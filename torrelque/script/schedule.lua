@@ -1,7 +1,7 @@
--- Schedule: set one, or change it, from now on.  What was due by the one before is fired first.
+-- Schedule: set one, or change it, from now on.
 --
--- What has happened, and a pause, stay.  The same schedule set again is left alone, but for instants behind the last
--- one that is known.
+-- What was due by the one before is fired first.  What has happened, and a pause, stay.  The same schedule set again is
+-- left alone, but for instants behind the last one that is known.
 --
 -- ARGV   resent, block (ms), mark, name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
 --        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none)

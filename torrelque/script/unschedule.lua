@@ -1,4 +1,6 @@
--- Unschedule: forget a schedule.  Tasks that it has enqueued stay.
+-- Unschedule: forget a schedule.
+--
+-- Tasks that it has enqueued stay.
 --
 -- ARGV   resent, name, source ('' is any), revision ('' is any)
 -- Reply  'ok' when it is gone, else a list with one of these:
