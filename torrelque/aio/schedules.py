@@ -44,7 +44,7 @@ class Schedules(Queue):
         The schedule is kept in Redis, as a setting of the queue.  It fires by the server's clock, to milliseconds,
         while any consumer waits for tasks or anybody sweeps; where nobody does, it fires late, and ``missed`` says
         what.  Each instant fires once, whoever sweeps: its task has the id ``NAME@MS``, MS being the instant in whole
-        milliseconds since 1970, and is enqueued unless the queue knows that id.
+        milliseconds since 1970, and is enqueued unless the queue knows that id, however many tasks there are.
 
         :param times: instants in their order, at most 1,000: aware datetimes, naive ones in local time, or seconds
             since 1970.  Those that are over are left out.  More follow by `extend_schedule`.
