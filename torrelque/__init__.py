@@ -22,6 +22,7 @@ from .model import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
+    TorrelqueSchedule,
     TorrelqueSweepResult,
     TorrelqueTaskId,
     TorrelqueTaskState,
@@ -46,6 +47,7 @@ GroupStats = TorrelqueGroupStats
 Limit = TorrelqueLimit
 LookupError = TorrelqueLookupError
 QueueStats = TorrelqueQueueStats
+Schedule = TorrelqueSchedule
 Serialiser = TorrelqueSerialiser
 ServerError = TorrelqueServerError
 SweepResult = TorrelqueSweepResult
@@ -70,6 +72,7 @@ __all__ = [
     'GroupStats',
     'Limit',
     'QueueStats',
+    'Schedule',
     'Serialiser',
     'ServerError',
     'SweepResult',
@@ -90,6 +93,7 @@ __all__ = [
     'TorrelqueLimit',
     'TorrelqueLookupError',
     'TorrelqueQueueStats',
+    'TorrelqueSchedule',
     'TorrelqueSerialiser',
     'TorrelqueServerError',
     'TorrelqueSweepResult',

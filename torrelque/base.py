@@ -1,12 +1,13 @@
 """What both queues are made of, the asynchronous and the synchronous one.  Nothing here sends."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torrelque.codec import TorrelqueSerialiser
 from torrelque.model import Duration
 from torrelque.protocol.bounds import BOUNDS, Bounds
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.check import seconds_of
+from torrelque.protocol.check import check_call, seconds_of
 
 TIMES = {'task_timeout', 'result_ttl', 'sweep_interval'}
 """Times of a queue object that may be set as any duration, and are read in seconds."""
@@ -44,6 +45,16 @@ class Queue:
         """How long (s) a kept state can be read where `release` was not given another time."""
     _bounds: Bounds = BOUNDS
     """Limits and times of the core."""
+
+    @property
+    def when_low(self) -> Callable[[list[str]], object] | None:
+        """What is told of schedules that have fewer than eight instants left, by name, when a sweep of this object has
+        fired them; a plain function, which is to return soon."""
+        return self._calls.when_low
+
+    @when_low.setter
+    def when_low(self, call: Callable[[list[str]], object] | None) -> None:
+        self._calls.when_low = None if call is None else check_call(call, 'when_low', 'names')
 
     def __init__(self, client: Any, queue: str, serialiser: TorrelqueSerialiser, max_tasks: int | None) -> None:
         self._calls = Calls(queue, serialiser, max_tasks, self._bounds)

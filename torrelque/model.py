@@ -194,6 +194,60 @@ class TorrelqueLimit(NamedTuple):
     """So many starts in so many seconds; None is as the default, ``math.inf`` no limit."""
 
 
+class TorrelqueSchedule(NamedTuple):
+    """A schedule: what it enqueues, when, and what has happened.  All instants are Unix time (s)."""
+
+    name: str
+    task: Any
+    """What it enqueues."""
+    next: float | None
+    """When it fires next; None where no instant is known, or it is over."""
+    times: tuple[float, ...]
+    """The first ten instants."""
+    left: int | None
+    """How many are known; None where it has ``every``."""
+    end: float | None
+    """The last one that is known; None where there is none, or it has ``every``."""
+    every: float | None
+    """The time (s) from one to the next, where it needs no list of instants."""
+    phase: float
+    """Instants with ``every`` are so many seconds behind its multiples since 1970."""
+    overlap: str
+    """What becomes of a firing while the task of the one before is not finished: 'skip', 'allow', 'replace', 'queue'.
+    """
+    missed: str
+    """Which fire of several instants that are due at once: 'latest', 'all', 'none'."""
+    grace: float | None
+    """How late (s) an instant may be and fire; None is as late as may be."""
+    until: float | None
+    """The last instant that may fire."""
+    spec: Any
+    """What it was made from, as its maker gave it."""
+    source: str | None
+    """Whose it is, likewise."""
+    revision: int | None
+    """Of its maker."""
+    paused: bool
+    last: float | None
+    """The last instant that was due, whether it has fired or not."""
+    last_id: TorrelqueTaskId | None
+    """The task that was enqueued last."""
+    fired: int
+    """How many were."""
+    skipped: int
+    """How many instants were passed over: in a pause, by ``overlap``, ``missed`` or ``grace``."""
+    task_timeout: float
+    """Of its tasks, as the rest: the length (s) of the lease."""
+    max_attempts: int | None
+    group: str | None
+    priority: int
+
+    @property
+    def dry(self) -> bool:
+        """Whether no instant is known, though it is not over: somebody who knows its calendar is to extend it."""
+        return self.next is None and self.every is None and (self.until is None or self.left == 0)
+
+
 class TorrelqueGroupStats(NamedTuple):
     """What there is of one group, read at one moment."""
 

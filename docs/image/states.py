@@ -20,10 +20,11 @@ WIDTH, HEIGHT = 960, 552
 NODE_WIDTH, NODE_HEIGHT = 164, 72
 TITLE = 'States of a task, and the transitions between them'
 DESCRIPTION = (
-    'A new task is pending, or delayed until it is due. A consumer takes a pending task, which is then working; touch '
-    'renews its lease. From there release makes it completed or rejected, requeue makes it pending or delayed again, '
-    'and bury makes it dead. Where its lease ends it is pending again, and dead when its attempts are used up. Redrive '
-    'makes a dead task pending. A task that is pending, delayed, working or dead can be cancelled.'
+    'A new task, of a caller or a schedule, is pending, or delayed until it is due. A consumer takes a pending task, '
+    'which is then working; touch renews its lease. From there release makes it completed or rejected, requeue makes '
+    'it pending or delayed again, and bury makes it dead. Where its lease ends it is pending again, and dead when its '
+    'attempts are used up. Redrive makes a dead task pending. A task that is pending, delayed, working or dead can be '
+    'cancelled.'
 )
 
 
@@ -103,7 +104,11 @@ class Arrow(NamedTuple):
 
 
 ARROWS = (
-    Arrow((('enqueue', 'new', 'pending'),), 'M 32 288 H 146', 'enqueue', 74, 279),
+    Arrow(
+        (('enqueue', 'new', 'pending'), ('fire', 'new', 'pending'), ('sweep', 'new', 'pending')),
+        'M 32 288 H 146',
+        *('enqueue', 74, 279),
+    ),
     Arrow((('enqueue', 'new', 'delayed'),), 'M 26 280 C 32 176 130 120 326 120', 'enqueue(delay=…)', 204, 114),
     Arrow((('sweep', 'delayed', 'pending'),), 'M 376 156 C 366 212 288 188 270 248', 'due', 306, 190, 'end', True),
     Arrow((('claim', 'pending', 'working'),), 'M 314 267 H 506', 'dequeue', 412, 259),

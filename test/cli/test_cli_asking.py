@@ -281,7 +281,7 @@ def test_workers_are_told_with_what_is_wrong_with_them(say: Say) -> None:
         worker('web-1', busy=10, running=(RunningView(ID, 'mail', 'render', None, 1, NOW - 62),), succeeded=9_100_000,
                failed=18_000),
         worker('web-3', state='stuck', claimed=251.0, lag=240.0, why='its event loop stands still', started=None),
-        worker('web-4', state='lost', seen=NOW - 360, busy=41, why='their leases end within 2m'),
+        worker('web-4', state='lost', seen=NOW - 360, busy=41, why='silent for 360 s, without a goodbye'),
         worker('web-5', state='lost', seen=NOW - 5),
     ]  # fmt: skip
     operator = MadeOperator(workers=crew, overviews=[overview()])
@@ -291,13 +291,14 @@ def test_workers_are_told_with_what_is_wrong_with_them(say: Say) -> None:
         'web-1 running 16m40s 10/10 0s 2ms 88 MB 9,100,000 0.2% render 1m02s',
         'web-3 stuck - 0/10 4m11s 4m00s 88 MB 0 - its event loop stands still',
         '',
-        'web-4 lost 6m00s ago, with 41 tasks in hand at its last beat; their leases end within 2m; it was killed, or '
-        'its event loop is blocked: see pid 1 on host web',
-        'web-5 lost 5s ago, with nothing in hand at its last beat; it was killed, or its event loop is blocked: '
-        'see pid 1 on host web',
+        'web-4 lost: silent for 360 s, without a goodbye; it had 41 tasks in hand when it was heard last, and was '
+        'killed, or its event loop is blocked: see pid 1 on host web',
+        'web-5 lost: silent for 5s; it had nothing in hand when it was heard last, and was killed, or its event loop '
+        'is blocked: see pid 1 on host web',
     ])  # fmt: skip
     both = say('workers', MadeOperator(['mail', 'news'], workers=crew, overviews=[overview()])).out
-    assert both[0].split()[:2] == ['WORKER', 'QUEUE'] and both[-1].startswith('web-5 of queue mail  lost 5s ago')
+    assert both[0].split()[:2] == ['WORKER', 'QUEUE']
+    assert both[-1].startswith('web-5 of queue mail  lost: silent for 5s')
     assert [line.split()[0] for line in say('workers --stuck --lost', operator).out if line] == [
         'WORKER', 'web-3', 'web-4', 'web-5'
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import torrelque
 from torrelque import codec
 from torrelque.codec import JSON
-from torrelque.protocol import calls, check, refusals, replies
+from torrelque.protocol import check, options, refusals, replies
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.keys import DECLARED, make_keys
 from torrelque.protocol.transition import Transition
@@ -52,9 +52,9 @@ def test_seconds_become_whole_milliseconds() -> None:
 
 
 def test_options_are_short_where_nothing_is_special() -> None:
-    assert calls.enqueue_options(300, None, None, None) == '300000'
-    assert calls.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
-    assert calls.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
+    assert options.enqueue_options(300, None, None, None) == '300000'
+    assert options.enqueue_options(1, 0.5, 3, 'm') == '{"timeout":1000,"delay":500,"max_attempts":3,"mark":"m"}'
+    assert options.enqueue_options(1, 0, None, None) == '{"timeout":1000}'
 
 
 def test_marks_are_short_and_all_different() -> None:

@@ -104,7 +104,7 @@ def test_there_is_one_builder_and_one_reader_of_each_in_the_same_order() -> None
 
 @by_name
 def test_a_reader_takes_no_rubbish(row: Row) -> None:
-    known: dict[str, list[object]] = {'tell': [JSON], 'state': [1, 1]}
+    known: dict[str, list[object]] = {'tell': [JSON], 'schedules': [JSON], 'state': [1, 1]}
     more = known.get(row.name, [1] if row.outcomes else [])
     rubbish: list[object] = [None, b'no', 1, [], [b'no'], {}, [b'ok', [[]], {}]]
     for reply in rubbish:
@@ -135,13 +135,22 @@ GOOD: dict[str, tuple[list[Any], Any]] = {
     'told': ([b'ok'], None),
     'redrive': ([[b'state_lost'], 1], ['state_lost']),
     'cancel': ([[b'final'], 1], ['final']),
-    'sweep': ([[b'ok', 1, 2, 3, 1, [b'a', b'lost']]], Swept(TorrelqueSweepResult(1, 2, 3), True, [('a', 'lost')])),
+    'sweep': (
+        [[b'ok', 1, 2, 3, 1, [b'a', b'lost'], [b's']]],
+        Swept(TorrelqueSweepResult(1, 2, 3), True, [('a', 'lost')], ['s']),
+    ),
+    'fire': ([[b'ok', 1, b's@1']], ['s@1']),
     'stats': ([[b'ok', 10, 1, 2, 3]], TorrelqueQueueStats(10, 4, 1, 2, 3)),
     'limit': ([b'ok'], None),
     'advance': ([b'ok'], None),
     'pause': ([b'ok'], None),
     'resume': ([[b'paused'], 1], ['paused']),
     'group': ([[b'ok', 4, 2, b'{"concurrency":3}', b'', 0, 1]], TorrelqueGroupStats(4, 2, 3, math.inf, True)),
+    'schedule': ([[b'same'], 1], ['same']),
+    'extend': ([[b'changed'], 1], ['changed']),
+    'unschedule': ([[b'older'], 1], ['older']),
+    'hold': ([b'ok', 1], ['ok']),
+    'schedules': ([[b'ok'], JSON], []),
     'state': ([[b'ok', [b'1', None]], 1, 2], [[b'1', None]]),
     'leave': ([b'ok'], None),
 }

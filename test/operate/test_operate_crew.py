@@ -150,7 +150,7 @@ async def test_a_worker_is_lost_for_an_hour(queue: Torrelque, client: redis.asyn
     await client.zadd(queue.keys['workers'], {'gone': now - 100_000, 'long gone': now - 3_700_000})
     views = {view.name: view for view in await crew.read_workers(queue)}
     assert {name: view.state for name, view in views.items()} == dict.fromkeys(('just', 'long', 'gone'), 'lost')
-    assert (views['gone'].why or '').endswith('its heart is gone')
+    assert (views['gone'].why or '').endswith('nothing is left of what it told of itself')
     assert await get_workers(queue) == []
 
 

@@ -45,7 +45,7 @@ async def test_the_gravest_come_first_and_a_command_names_the_queue(
         told = await Operator(queue).examine()
         levels = ['error', 'warning', 'note', 'ok']
         assert [finding.level for finding in told] == sorted((it.level for it in told), key=levels.index)
-        assert [finding.subject for finding in told][:1] == ['keys']
+        assert (told[0].subject, told[0].text) == ('keys', "the key 'dead' holds a string, and not a sorted set")
         [pause] = [finding for finding in told if finding.subject == 'pause']
         assert pause.advice == f"torrelque resume -q '{queue_name} '\"'\"'x'\"'\"''"
 

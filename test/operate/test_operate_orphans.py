@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -102,7 +103,7 @@ async def test_worker_that_is_silent_while_leases_are_renewed_is_told_so(
     await age(client, queue, str(task_id), Case(50, 10, 25, False))
     await beat(client, queue, 'web-1', [str(task_id)], 25)
     [reason] = await Operator(queue).explain(str(task_id))
-    text = 'it is worked on: its lease is renewed, though worker web-1, which has it in hand, is lost'
+    text = 'it is worked on: its lease is renewed, though worker web-1, which has it in hand, is silent'
     assert (reason.code, reason.text, reason.workers, reason.command) == ('working', text, ('web-1',), None)
 
 
@@ -125,6 +126,16 @@ async def test_group_that_tasks_of_nobody_hold_up_goes_on_by_the_command(
         assert reason.command == by(queue, 'requeue --group acme --status orphaned')
     await obey(queue, str(reason.command))
     assert await claim(client, queue) == ids[0]
+
+
+async def test_for_how_long_a_worker_has_been_silent_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:
+    await queue.enqueue(1, task_timeout=60)
+    task_id, _ = await queue.dequeue(0)
+    await age(client, queue, str(task_id), Case(50, 40, 25, True))
+    await beat(client, queue, 'web-1', [str(task_id)], 25)
+    [reason] = await Operator(queue).explain(str(task_id))
+    [silent] = map(int, re.findall(r'web-1, which had it in hand, has been silent for (\d+) s', reason.text))
+    assert reason.code == 'orphaned' and 25 <= silent < 60 and reason.until == reason.holders[0].until
 
 
 async def test_group_whose_name_is_a_pattern_has_its_own_tasks_brought_back(

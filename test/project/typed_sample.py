@@ -24,6 +24,7 @@ from torrelque import (
     TorrelqueGroupStats,
     TorrelqueLimit,
     TorrelqueQueueStats,
+    TorrelqueSchedule,
     TorrelqueSerialiser,
     TorrelqueSweepResult,
     TorrelqueTaskId,
@@ -160,6 +161,16 @@ async def operate(queue: Torrelque) -> None:
         async for group in groups:
             assert_type(group, str)
     deaths = await queue.take_deaths(5, again_after=60)
+    assert_type(await queue.set_schedule('nightly', 1, times=[datetime.now(timezone.utc), 4e9]), bool)
+    assert_type(await queue.extend_schedule('nightly', [5e9], after=4e9), bool)
+    assert_type(await queue.pause_schedule('nightly'), bool)
+    assert_type(await queue.resume_schedule('nightly'), bool)
+    assert_type(await queue.fire('nightly'), list[TorrelqueTaskId])
+    assert_type(await queue.get_schedule('nightly'), TorrelqueSchedule)
+    async with contextlib.aclosing(queue.get_schedules('n')) as schedules:
+        async for schedule in schedules:
+            assert_type(schedule.times, tuple[float, ...])
+    assert_type(await queue.remove_schedule('nightly'), bool)
     assert_type(deaths, list[TorrelqueDeath])
     await queue.acknowledge_deaths(death.id for death in deaths)
     assert_type(await queue.redrive(limit=1), int)
@@ -228,6 +239,15 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         assert_type(queue.get_group_stats('a'), TorrelqueGroupStats)
         with contextlib.closing(queue.groups()) as groups:
             assert_type([*groups], list[str])
+        queue.set_schedule('nightly', 1, every=timedelta(days=1))
+        queue.extend_schedule('nightly', [5e9], after=None)
+        queue.pause_schedule('nightly')
+        queue.resume_schedule('nightly')
+        assert_type(queue.fire('nightly', 4e9), list[TorrelqueTaskId])
+        assert_type(queue.get_schedule('nightly'), TorrelqueSchedule)
+        with contextlib.closing(queue.get_schedules()) as known:
+            assert_type([*known], list[TorrelqueSchedule])
+        queue.remove_schedule('nightly')
         deaths = queue.take_deaths()
         assert_type(deaths, list[TorrelqueDeath])
         queue.acknowledge_deaths([death.id for death in deaths])

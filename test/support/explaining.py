@@ -8,7 +8,7 @@ from typing import Any
 from torrelque import Torrelque
 from torrelque.operate import Operator, Reason, RunningView, WorkerView
 
-NO_WORKER = 'no worker lives that has a heartbeat; nobody waits for tasks either: the bell rings'
+NO_WORKER = 'no worker lives that has a heartbeat, and no other consumer waits for tasks'
 UNSEEN = '(consumers without a heartbeat are not seen)'
 
 Hire = Callable[..., None]

@@ -18,6 +18,8 @@ from support import plugged
 from support.plugged import PACKAGES, Run, check_told
 from support.processes import is_alive
 
+pytestmark = pytest.mark.long
+
 run = plugged.run
 
 
@@ -103,7 +105,7 @@ def test_with_a_wider_scope_by_default(run: Run) -> None:
 def test_with_anyio(run: Run) -> None:
     pytest.importorskip('anyio')
     mark = """
-pytestmark = [pytest.mark.anyio, pytest.mark.long]
+pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend():

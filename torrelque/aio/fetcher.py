@@ -438,7 +438,9 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            tell_troubles(read_sweep(reply).troubles, self._name)
+            swept = read_sweep(reply)
+            tell_troubles(swept.troubles, self._name)
+            self._calls.tell_low(swept.low)
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
             # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from torrelque.base import Queue
 from torrelque.codec import JSON, TorrelqueSerialiser
 from torrelque.error import TorrelqueClosedError, of_queue
 from torrelque.model import (
@@ -26,6 +25,7 @@ from torrelque.protocol.lease import renewed, renewing
 
 from . import bulk
 from .client import Client, Pipeline, add_to_pipeline, check_client
+from .schedules import Schedules
 from .session import Session
 from .sweeper import Sweeper
 from .watch import Watch
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Queue):
+class Torrelque(Schedules):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only

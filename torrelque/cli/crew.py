@@ -51,11 +51,11 @@ def sentence(view: WorkerView, now: float, several: bool = False) -> str:
     """
     of = f' of queue {view.queue}' if several else ''
     tasks = 'nothing in hand' if not view.busy else f'{view.busy:,} {"task" if view.busy == 1 else "tasks"} in hand'
-    words = [f'{view.name}{of}  lost {ago(max(0.0, now - view.seen))} ago, with {tasks} at its last beat']
-    words += [view.why] if view.why else []
+    silent = view.why or f'silent for {ago(max(0.0, now - view.seen))}'
+    words = f'{view.name}{of}  lost: {silent}; it had {tasks} when it was heard last'
     if view.pid:
-        words.append(f'it was killed, or its event loop is blocked: see pid {view.pid} on host {view.host}')
-    return '; '.join(words)
+        words += f', and was killed, or its event loop is blocked: see pid {view.pid} on host {view.host}'
+    return words
 
 
 def longest_of(view: WorkerView) -> str:

@@ -189,9 +189,10 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
     if holder.function:
         words.append(holder.function)
     if holder.orphaned:
-        left = None if holder.until is None or not now else max(0.0, holder.until - now)
-        who = f'worker {holder.worker}, lost' if holder.worker else 'no worker tells of it'
-        words.append(who + ('' if left is None else f'; its lease ends in {ago(left)}'))
+        who = f'worker {holder.worker}, silent' if holder.worker else 'no worker tells of it'
+        parts = [] if holder.renewed is None or not now else [f'was renewed {age(holder.renewed, now)} ago']
+        parts += [] if holder.until is None or not now else [f'ends in {ago(max(0.0, holder.until - now))}']
+        words.append('; its lease '.join(filter(None, (who, ', and '.join(parts)))))
     elif holder.doing == 'working':
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:

@@ -212,7 +212,7 @@ def _nothing(spot: Spot, look: Look) -> str:
         asked = {'group': look.group, 'function': look.function, 'worker': look.overviews}[spot.view]
         return {
             'group': 'no task waits in it', 'function': 'none of its tasks is dead',
-            'worker': 'it has no task in hand, as far as its heart tells',
+            'worker': 'it has no task in hand, as far as it tells',
         }[spot.view] if asked else 'asking ...'  # fmt: skip
     known = {'queues': look.overviews, 'functions': look.functions, 'groups': look.groups, 'workers': look.overviews,
              'dead': look.dead}[spot.view]  # fmt: skip

@@ -112,7 +112,7 @@ def _view(
     seen_at = min(now, beat or 0.0)
     if kind == b'none' and now - seen_at >= KEPT:
         return None
-    what = 'its key holds something else' if kind == b'broken' else 'its heart is gone'
+    what = 'its key holds something else' if kind == b'broken' else 'nothing is left of what it told of itself'
     return _make(queue, name, now, seen_at, 0.0, {}, kind == b'broken' and now - seen_at < KEPT, 0, what)
 
 
@@ -133,7 +133,7 @@ def _make(
     why = trouble
     if not lives:
         state = 'lost'
-        gone = f'it went without a goodbye: no beat for {now - seen:.0f} s'
+        gone = f'silent for {now - seen:.0f} s, without a goodbye'
         why = f'{gone}; {trouble}' if trouble else gone
     elif state == 'running' and (stuck := _stuck(now - seen, interval, slots, busy, hanging, lag, claimed, ready)):
         state, why = 'stuck', stuck

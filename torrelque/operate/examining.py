@@ -73,12 +73,16 @@ def _shown(names: Sequence[str]) -> str:
 # Keys
 
 
+def _kind(kind: str) -> str:
+    return 'sorted set' if kind == 'zset' else kind
+
+
 async def _types(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     words = await ask(queue, 'types', *(word for pair in TYPES.items() for word in pair))
     for name, kind in zip(words[::2], words[1::2], strict=True):
         short = text_of(name)
         yield Note(
-            'error', 'keys', f'the key {short!r} holds a {text_of(kind)}, and not a {TYPES[short]}',
+            'error', 'keys', f'the key {short!r} holds a {_kind(text_of(kind))}, and not a {_kind(TYPES[short])}',
             f'redis-cli RENAME {shlex.quote(queue.keys[short])} to another name, and look at what it holds',
         )  # fmt: skip
 

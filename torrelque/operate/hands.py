@@ -67,7 +67,7 @@ def _nobody(seen: Seen, crew: Crew) -> Reason:
         if names:
             text += f'; {len(names)} {"was" if len(names) == 1 else "were"} lost'
     # Whoever waits takes the ring from the bell at once.
-    text += '; nobody waits for tasks either: the bell rings' if seen.raw['rung'] else f' ({UNSEEN})'
+    text += ', and no other consumer waits for tasks' if seen.raw['rung'] else f' ({UNSEEN})'
     since = max((worker.seen for worker in crew.lost), default=None)
     return Reason('no-worker', text, since=since, count=len(crew.live), workers=names)
 

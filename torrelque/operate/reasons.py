@@ -100,8 +100,9 @@ def _working(seen: Seen, crew: Crew, lease_end: float) -> Reason:
         code, command = 'orphaned', remedies.command(seen.queue, 'requeue', seen.id)
         if worker is not None and (holder.renewed or 0) <= worker.seen + GRACE:
             text = (
-                f'nobody works on it, it seems: worker {worker.name}, which had it in hand, is lost, and its lease was '
-                'not renewed since; it comes back with its lease'
+                f'perhaps nobody works on it: worker {worker.name}, which had it in hand, has been silent for '
+                f'{max(0.0, seen.now - worker.seen):.0f} s, and has not renewed its lease since; it comes back when '
+                'that ends'
             )
         else:
             text = (
@@ -109,7 +110,7 @@ def _working(seen: Seen, crew: Crew, lease_end: float) -> Reason:
                 f'its length; it comes back when that ends ({UNSEEN})'
             )
     elif worker is not None and worker.state == 'lost':
-        text = f'it is worked on: its lease is renewed, though worker {worker.name}, which has it in hand, is lost'
+        text = f'it is worked on: its lease is renewed, though worker {worker.name}, which has it in hand, is silent'
     elif worker is not None:
         text = f'it is worked on, by worker {worker.name}'
     else:

@@ -83,7 +83,8 @@ def _policy(info: Mapping[str, str]) -> Iterator[Note]:
         yield Note('ok', 'maxmemory-policy', 'noeviction: a full server refuses new tasks, and loses none')
     else:
         tasks = policy.startswith('allkeys')
-        lost = 'tasks are lost' if tasks else 'kept results, hearts and claim records are lost'
+        others = 'results that are kept, what workers tell of themselves, and records of claims'
+        lost = f'{"tasks" if tasks else others} are lost'
         done = f'; {evicted} keys were, since it started' if evicted else ''
         yield Note(
             'error' if tasks else 'warning', 'maxmemory-policy',

@@ -15,6 +15,10 @@ class Bounds:
     """Payload of one call at the most, where it is more than one task."""
     grouped_tasks: int = 50
     """Tasks of one call that have groups, at the most: their part of a script takes longer."""
+    instants: int = 1000
+    """Instants of a schedule that are known at once, at the most."""
+    told_instants: int = 10
+    """Of these, those that are told of."""
     sweep: int = 200
     """Tasks of each kind that one sweep moves at the most."""
     calls_in_flight: int = 4

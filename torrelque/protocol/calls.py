@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
-from torrelque.error import TorrelqueValueError
+from torrelque.error import TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import Duration, TorrelqueTaskId, TorrelqueTaskStatus
 
+from . import scheduling
 from .bounds import BOUNDS, Bounds
 from .check import (
     check_count,
@@ -25,7 +26,6 @@ from .check import (
     check_ids,
     check_iterable,
     check_name,
-    check_priority,
     check_rate,
     check_statuses,
     is_none,
@@ -33,12 +33,13 @@ from .check import (
 )
 from .keys import make_keys
 from .lease import release_token, token_of
+from .options import enqueue_options, release_options
 from .replies import outcome_error, read_outcomes
+from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
 
 logger = logging.getLogger('torrelque')
-_quote = json.encoder.encode_basestring_ascii
 
 IS_KEYDB = ('COMMAND', 'INFO', 'KEYDB.HRENAME')
 """A question to which KeyDB alone knows an answer."""
@@ -75,6 +76,8 @@ class Calls:
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
         self._most = str(bounds.bulk_bytes)
+        self.when_low: Callable[[list[str]], object] | None = None
+        """Is told of schedules that have few instants left, after a sweep that has fired them."""
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -168,7 +171,7 @@ class Calls:
         """A task to finish."""
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
-        args = [task_id, release_token(task_id), *_of_a_release(status, data, result_ttl, default_ttl)]
+        args = [task_id, release_token(task_id), *release_options(status, data, result_ttl, default_ttl)]
         return _call(('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id)))
 
     def bury(self, task_id: str, error: str | None, tell_after: Duration | None) -> Call:
@@ -203,9 +206,21 @@ class Calls:
         args: list[Arg] = [check_id(task_id), self.mark(), '' if only is None else check_statuses(only, 'only')]
         return _call(('cancel', args, task_id, self.bounds.grouped_bytes))
 
+    def tell_low(self, names: list[str]) -> None:
+        """Schedules have few instants left."""
+        if names and self.when_low is not None:
+            try:
+                self.when_low(names)
+            except Exception:
+                logger.exception('queue %r: %r has failed', self.name, self.when_low)
+
     def sweep(self) -> list[Arg]:
         """Whatever is due to bring back, some at the most."""
         return [str(self.bounds.sweep)]
+
+    def fire(self, name: str, times: Sequence[str]) -> list[Arg]:
+        """A schedule to fire, now or for some instants."""
+        return [self.mark(), name, *times]
 
     # What is only read, or set by operators
 
@@ -244,6 +259,38 @@ class Calls:
     def group(self, group: str) -> list[Arg]:
         """A group to tell of."""
         return [check_name(group, 'a group')]
+
+    def schedule(
+        self, name: str, task: Any, lease: Duration, max_attempts: int | None, group: str | None, priority: int,
+        rule: scheduling.Rule,
+    ) -> list[Arg]:  # fmt: skip
+        """A schedule to set."""
+        check_name(name, 'a schedule')
+        if rule.overlap == 'queue' and group is not None:
+            raise TorrelqueTypeError("with overlap='queue' tasks have a group of the schedule's own: give no other")
+        group = scheduling.GROUP + name if rule.overlap == 'queue' else group
+        options = enqueue_options(lease, None, max_attempts, None, group, priority)
+        options = options if options.startswith('{') else f'{{"timeout":{options}}}'
+        return [self.mark(), name, serialise(self.serialiser, task, 'the task'), options, *rule.words(self.bounds)]
+
+    def extend(self, name: str, times: Iterable[Instant], after: Instant | None, spec: Any) -> list[Arg]:
+        """A schedule to give more instants."""
+        known = '' if after is None else str(scheduling.instant_of(after, 'after'))
+        most, spec_text = self.bounds.instants, scheduling.spec_of(spec)
+        fresh = scheduling.instants(times, most)
+        return [self.mark(), check_name(name, 'a schedule'), known, spec_text, str(most), *fresh]
+
+    def unschedule(self, name: str, source: str | None, revision: int | None) -> list[Arg]:
+        """A schedule to forget."""
+        return [check_name(name, 'a schedule'), *scheduling.owner(source, revision)]
+
+    def hold(self, name: str, paused: bool) -> list[Arg]:
+        """A schedule to pause, or to let go on."""
+        return [name, '1' if paused else '']
+
+    def schedules(self, names: Sequence[Arg]) -> list[Arg]:
+        """Schedules to read, as many as go in one call."""
+        return [str(self.bounds.told_instants), *names]
 
     def state(self, fields: Sequence[str]) -> list[str]:
         """States to read; behind it come the ids of their tasks."""
@@ -291,7 +338,7 @@ class Calls:
         self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
     ) -> 'Many':
         """Tasks to finish."""
-        return Many('release', check_ids(task_ids), _of_a_release(status, None, result_ttl, default_ttl))
+        return Many('release', check_ids(task_ids), release_options(status, None, result_ttl, default_ttl))
 
     def touch_many(self, task_ids: Iterable[str], task_timeout: Duration | None) -> 'Many':
         """Leases to renew."""
@@ -400,56 +447,3 @@ class BulkEnqueue:
 def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:
     for start in range(0, len(words), length):
         yield [*words[start : start + length]]
-
-
-@functools.lru_cache(100, typed=True)
-def _lease_alone(task_timeout: float) -> str:
-    # Cached, because most tasks of a process have one of a few leases, and to check one takes as long as to pack it.
-    return str(milliseconds(task_timeout, 'task_timeout'))
-
-
-def enqueue_options(
-    task_timeout: Duration,
-    delay: Duration | None,
-    max_attempts: int | None,
-    mark: str | None,
-    group: str | None = None,
-    priority: int = 0,
-) -> str:
-    """Options of one task to enqueue; the plain ones are the lease alone."""
-    plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
-    if plain:
-        if isinstance(task_timeout, (int, float)):
-            return _lease_alone(task_timeout)
-        return str(milliseconds(task_timeout, 'task_timeout'))
-    # Written by hand, because `json.dumps` takes several times as long for so few fields, of which one is any text.
-    timeout = milliseconds(task_timeout, 'task_timeout')
-    delay = 0 if delay is None else milliseconds(delay, 'delay')
-    options = f'{{"timeout":{timeout}'
-    if delay:
-        options += f',"delay":{delay}'
-    if max_attempts is not None:
-        options += f',"max_attempts":{check_count(max_attempts, "max_attempts")}'
-    if mark is not None:
-        options += f',"mark":"{mark}"'
-    if group is not None:
-        options += f',"group":{_quote(check_group(group))}'
-    if check_priority(priority):
-        options += f',"priority":{priority}'
-    return options + '}'
-
-
-def _of_a_release(
-    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: Duration | None, default: Duration
-) -> list[Arg]:
-    """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while."""
-    try:
-        final = TorrelqueTaskStatus(status)
-    except ValueError as exc:
-        raise TorrelqueValueError(f'not a status: {status!r}') from exc
-    if not final.isfinal():
-        raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
-    ttl = milliseconds(default if result_ttl is None else result_ttl, 'result_ttl')
-    if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
-        return ['']
-    return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]

@@ -32,12 +32,13 @@ FIXED = (
     'holes',
     'later',
     'holders',
+    'schedules',
     'never',
 )
 """Names of the keys of which a queue has one each."""
 
-PREFIXES = ('task', 'group', 'rate', 'claim')
-"""Names of keys that take an id, a group or a consumer behind a colon."""
+PREFIXES = ('task', 'group', 'rate', 'claim', 'schedule', 'times')
+"""Names of keys that take an id, a group, a consumer or the name of a schedule behind a colon."""
 
 WORKERS = ('workers', 'worker', 'minute', 'hour', 'totals', 'sampled')
 """Names of the keys that hearts of `torrelque.worker` have beside those of the queue: ``worker`` takes the name of a

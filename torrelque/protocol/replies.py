@@ -35,7 +35,15 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .scheduling import read_fire, read_schedules
 from .table import DONE, ROWS, TABLE, WITH_VALUE
+from .words import (
+    UNREADABLE as UNREADABLE,
+    UnreadableError as UnreadableError,
+    read_words as read_words,
+    text as text,
+    unreadable as unreadable,
+)
 
 logger = logging.getLogger('torrelque')
 
@@ -50,18 +58,6 @@ PUSH: type = getattr(hiredis, 'PushNotification', type('Never', (), {}))
 """What a notification is read as, which is nobody's reply."""
 MISSING = object()
 """What a reader of a connection gives when no reply is whole."""
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a reader comes to with a reply of another kind."""
-
-
-class UnreadableError(TorrelqueError):
-    """The reply of the server is none of this package.  Whether the call had its effect is unknown."""
-
-
-def unreadable(what: str, reply: Any) -> UnreadableError:
-    """The error of a reply that is not understood."""
-    shown = repr(reply)
-    return UnreadableError(f'the reply of the server to {what} cannot be read: {shown[:200]}')
 
 
 def check_reply(name: str, reply: Any) -> None:
@@ -71,11 +67,6 @@ def check_reply(name: str, reply: Any) -> None:
         return
     if width == 1 or not isinstance(reply, list) or len(reply) != width or reply[0] != b'ok':
         raise unreadable(name, reply)
-
-
-def text(word: Any) -> str:
-    """A word of a reply, whether the client decodes or not."""
-    return word.decode('utf-8', 'backslashreplace') if isinstance(word, bytes) else str(word)
 
 
 # Tasks one by one: enqueue, touch, requeue, release, bury, redrive, cancel
@@ -267,13 +258,16 @@ class Swept(NamedTuple):
     more: bool
     """Whether anything due may be left."""
     troubles: list[tuple[str, str]]
+    low: list[str]
+    """Schedules that have fired and have few instants left."""
 
 
 def read_sweep(reply: Any) -> Swept:
     """What a sweep has moved, and what it found damaged."""
     check_reply('sweep', reply)
     try:
-        return Swept(TorrelqueSweepResult(*map(int, reply[1:4])), bool(reply[4]), read_troubles(reply[5]))
+        moved, low = TorrelqueSweepResult(*map(int, reply[1:4])), [*map(text, read_words(reply[6]))]
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
 
@@ -401,13 +395,6 @@ def read_ok(name: str, reply: Any) -> None:
 # Commands
 
 
-def read_words(reply: Any) -> list[bytes]:
-    """A list of words."""
-    if not isinstance(reply, list) or not all(type(word) is bytes for word in reply):
-        raise ValueError(reply)
-    return reply
-
-
 def is_keydb(reply: Any) -> bool:
     """Whether the reply to `IS_KEYDB` is that of KeyDB."""
     # A server describes a command that it knows by a name, an arity, flags and more.
@@ -431,12 +418,18 @@ READERS: dict[str, Callable[..., Any]] = {
     'redrive': functools.partial(read_outcomes, 'redrive'),
     'cancel': functools.partial(read_outcomes, 'cancel'),
     'sweep': read_sweep,
+    'fire': read_fire,
     'stats': read_stats,
     'limit': functools.partial(read_ok, 'limit'),
     'advance': functools.partial(read_ok, 'advance'),
     'pause': functools.partial(read_ok, 'pause'),
     'resume': functools.partial(read_outcomes, 'resume'),
     'group': read_group,
+    'schedule': functools.partial(read_outcomes, 'schedule'),
+    'extend': functools.partial(read_outcomes, 'extend'),
+    'unschedule': functools.partial(read_outcomes, 'unschedule'),
+    'hold': functools.partial(read_outcomes, 'hold'),
+    'schedules': read_schedules,
     'state': read_states,
     'leave': functools.partial(read_ok, 'leave'),
 }

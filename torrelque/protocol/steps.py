@@ -161,6 +161,7 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
         total = TorrelqueSweepResult(*map(sum, zip(total, swept.moved, strict=True)))
         more = swept.more
         tell_troubles(swept.troubles, calls.name)
+        calls.tell_low(swept.low)
     return total
 
 

@@ -66,7 +66,8 @@ TABLE = (
         'pending | delayed | dead -> cancelled, working -> marked',
         outcomes=('ok', 'final', 'changed', 'unknown', 'broken'),
     ),
-    Row('sweep', 'working -> pending | dead, delayed -> pending', width=6),
+    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending', width=7),
+    Row('fire', 'new -> pending'),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),
     Row('limit', 'Limits: how many tasks of a group are worked on at once, and how many begin in a time.', width=1),
@@ -74,6 +75,25 @@ TABLE = (
     Row('pause', 'Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.', width=1),
     Row('resume', 'Resume: hand tasks out again, of a group or of the queue.', outcomes=('ok', 'paused')),
     Row('group', 'Group: its tasks, slots, limits and pause, read at one moment.', width=7),
+    Row(
+        'schedule',
+        'Schedule: set one, or change it, from now on.',
+        head=('block',),
+        outcomes=('ok', 'same', 'older'),
+    ),
+    Row(
+        'extend',
+        'Extend a schedule by instants behind the last one that is known.',
+        head=('block',),
+        outcomes=('ok', 'changed', 'unknown'),
+    ),
+    Row('unschedule', 'Unschedule: forget a schedule.', outcomes=('ok', 'unknown', 'other', 'older')),
+    Row(
+        'hold',
+        'Hold a schedule, so that what is due is passed over, or let it go on.',
+        outcomes=('ok', 'same', 'unknown'),
+    ),
+    Row('schedules', 'Schedules: read some of them, each with its next instants.'),
     # What watchers read, and what a consumer says that goes.
     Row('state', 'States: read those of some tasks, for whoever watches them.'),
     Row(

@@ -3,11 +3,12 @@
 --
 -- `more` says that work is left, `staying` that the caller goes on waiting and keeps the time itself; `block` is how
 -- long (ms) consumers block at the bell at the most; `rates` is whether groups may be waiting for a token, `written`
--- whether the script has written already, `probe` when the queue, which is paused and has work, hands out a task (false
--- where it does not wait for that).  If the clock went back, so that groups wait for longer than they ever have to, all
--- of them are made due.  Returns µs until the nearest deadline (false where there is none).
+-- whether the script has written already, `other` when something else is due (false is nothing): when the queue, which
+-- is paused and has work, hands out a task, or when the next schedule fires.  If the clock went back, so that groups
+-- wait for longer than they ever have to, all of them are made due.  Returns µs until the nearest deadline (false where
+-- there is none).
 --@ Keys delayed, working, rated, bell
-local function tend(more, staying, block, rates, written, probe)
+local function tend(more, staying, block, rates, written, other)
   local next_due = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
   local next_end = tonumber(redis.call('ZRANGE', working, 0, 0, 'WITHSCORES')[2])
   local next_rated = rates and tonumber(redis.call('ZRANGE', rated, 0, 0, 'WITHSCORES')[2])
@@ -17,7 +18,7 @@ local function tend(more, staying, block, rates, written, probe)
     back = late()
     next_rated = back and now or next_rated
   end
-  local first = math.min(next_due or math.huge, next_end or math.huge, next_rated or math.huge, probe or math.huge)
+  local first = math.min(next_due or math.huge, next_end or math.huge, next_rated or math.huge, other or math.huge)
   local wait = first < math.huge and first - now
   local rings = more or wait and wait <= block and not staying
 

@@ -12,50 +12,8 @@
 --        'changed'   its status is another one
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
---@ Keys tasks, priority, delayed, dead, turns, holes
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
---@ Uses answer (answer, outcomes, refused)
-
-local function take_out(id, group, order)
-  if group then
-    if book().strike(id, group) and redis.call('LLEN', turns) <= 500 then
-      redis.call('LREM', turns, 0, id)
-    end
-  elseif order then
-    redis.call('ZREM', priority, id)
-  elseif redis.call('LLEN', pending) <= 500 then
-    redis.call('LREM', pending, 0, id)
-  else
-    redis.call('SADD', holes, id)
-  end
-end
-
-local function cancel(id, known, mark)
-  local from, group = known[1], known[3]
-  if from == WORKING then
-    -- See Memory.
-    redis.call('HDEL', state .. id, 'progress')
-  else
-    redis.call('HDEL', tasks, id)
-    if from == DELAYED then
-      redis.call('ZREM', delayed, id)
-      if group and known[5] then
-        book().free(id, group)
-      elseif group then
-        book().delay(group, -1)
-      end
-    elseif from == DEAD then
-      --@ Keys untold
-      redis.call('ZREM', dead, id)
-      redis.call('ZREM', untold, id)
-    else
-      take_out(id, group, known[4])
-    end
-    redis.call('HSET', state .. id, 'release_time', stamp)
-    redis.call('PEXPIRE', state .. id, 60000)
-  end
-  redis.call('HSET', state .. id, 'status', CANCELLED, 'mark', with_mark(known[2], mark))
-end
+--@ Uses revoke (take_out, revoke), answer (answer, outcomes, refused)
 
 -- The book is to meet all groups before it reads the first, so that it reads them all at once.
 for i = 2, #ARGV, 3 do
@@ -77,7 +35,7 @@ for i = 2, #ARGV, 3 do
   elseif only ~= '' and not string.find(only, known[1], 1, true) then
     outcome = 'changed'
   else
-    cancel(id, known, mark)
+    revoke(id, known, mark)
   end
   answer(outcome)
 end

@@ -12,7 +12,7 @@
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
 --        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, tasks, turns, priority, rated, paused, holes, heads
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules
 --@ Uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
@@ -25,8 +25,14 @@ local given, grouped, leases, bytes = {}, reply[6], {}, 0
 local odd, holed = {}, 0
 -- Ids that are probes, and when the paused queue lets the next probe through.
 local probed, probe_at
--- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.
-local special = redis.call('EXISTS', turns, priority, rated, paused, holes, heads) > 0
+-- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.  And when the next
+-- schedule fires, where there are some.
+local there, firing = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules), nil
+if there > 0 then
+  firing = tonumber(redis.call('ZRANGE', schedules, 0, 0, 'WITHSCORES')[2])
+  there = firing and there - 1 or there
+end
+local special = there > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
 local more, finish = true, nil
 
@@ -280,6 +286,7 @@ end
 more = more and redis.call('EXISTS', pending, turns, priority) > 0
 -- While the queue is paused, what is pending does not count as work left, but the next probe counts as a deadline.
 probe_at, more = more and probe_at, more and not probe_at
-reply[3] = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, probe_at)
+local other = firing and math.min(firing, probe_at or math.huge) or probe_at
+reply[3] = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, other)
 reply[4] = more and 1 or 0
 return reply

@@ -1,12 +1,13 @@
--- working -> pending | dead, delayed -> pending
+-- working -> pending | dead, delayed -> pending, new -> pending
 --
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
--- that waited for a token or a probe.  A lease that has run out is a failed attempt.
+-- that waited for a token or a probe.  A lease that has run out is a failed attempt.  Enqueue what schedules have due.
 --
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
---        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, delayed, rated
+--        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
+--        list of the schedules that have fired and have few instants left
+--@ Keys working, delayed, rated, schedules
 --@ Uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
 --@ Uses append, ring
 local batch = tonumber(ARGV[2])
@@ -86,11 +87,20 @@ come(delayed, DELAYED, function(id, known)
 end)
 room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
-local waiting, back = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room), false
-if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
-  --@ Uses late
-  back = late()
-  waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
+local waiting, back, low = {}, false, {}
+if redis.call('EXISTS', rated, schedules) > 0 then
+  waiting = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
+  if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
+    --@ Uses late
+    back = late()
+    waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
+  end
+  if redis.call('EXISTS', schedules) == 1 then
+    --@ Uses fire (fire, fire_due, start)
+    local fired, left
+    fired, left, low = fire_due(ready)
+    rung, unfinished = rung or fired, unfinished or left
+  end
 end
 if #waiting > 0 then
   redis.call('ZREM', rated, unpack(waiting))
@@ -110,4 +120,4 @@ if ended > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles}
+return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles, low}

@@ -274,7 +274,9 @@ class Fetch:
             return False
         try:
             calls, until = self._fetcher.calls, self._end + self._fetcher.bounds.grace
-            tell_troubles(read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until)).troubles, calls.name)
+            swept = read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until))
+            tell_troubles(swept.troubles, calls.name)
+            calls.tell_low(swept.low)
         except _TROUBLES as exc:
             logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
             # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.

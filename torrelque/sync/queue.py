@@ -23,7 +23,6 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueTypeError,
 )
-from torrelque.base import Queue
 from torrelque.codec import JSON
 from torrelque.error import of_queue
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
@@ -53,12 +52,13 @@ from torrelque.protocol.unsure import Unsure
 
 from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
 from .fetcher import Fetch, Fetcher
+from .schedules import Schedules
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Queue):
+class Torrelque(Schedules):
     """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
 
     Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous

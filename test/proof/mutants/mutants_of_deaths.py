@@ -43,7 +43,7 @@ NOTES = (
     ),
     Mutant(
         'death-outlives-cancel', 2, 'a key stays for ever of a dead task that was cancelled',
-        (script('cancel', "      redis.call('ZREM', untold, id)\n", ''),),
+        (script('_revoke', "      redis.call('ZREM', untold, id)\n", ''),),
         ('deaths::test_what_is_not_dead_any_more_is_told_of_no_more',),
     ),
     Mutant(

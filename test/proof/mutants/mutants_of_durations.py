@@ -17,7 +17,7 @@ DURATIONS = (
     ),
     Mutant(
         'duration-of-a-plain-lease', BEYOND, 'a plain task whose lease is a timedelta is sent as one with options',
-        (client('protocol/calls', "        return str(milliseconds(task_timeout, 'task_timeout'))\n    # Written",
+        (client('protocol/options', "        return str(milliseconds(task_timeout, 'task_timeout'))\n    # Written",
                 '    # Written'),),
         ('durations::test_a_timedelta_is_sent_as_so_many_seconds_and_refused_as_they_are',),
     ),

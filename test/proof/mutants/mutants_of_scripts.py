@@ -87,7 +87,7 @@ PLACES = (
     ),
     Mutant(
         'hole-not-noted', 1, 'a cancelled id in a long list counts again when it is enqueued elsewhere',
-        (script('cancel', "redis.call('SADD', holes, id)", ''),),
+        (script('_revoke', "redis.call('SADD', holes, id)", ''),),
         ('cancel::test_an_id_enqueued_anew_over_its_hole_is_in_one_place',),
     ),
     Mutant(
@@ -103,7 +103,7 @@ PLACES = (
     ),
     Mutant(
         'cancelled-stays-delayed', 1, 'a cancelled id keeps its place among the delayed',
-        (script('cancel', "redis.call('ZREM', delayed, id)", ''),),
+        (script('_revoke', "redis.call('ZREM', delayed, id)", ''),),
         ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(
@@ -160,7 +160,7 @@ PLACES = (
     ),
     Mutant(
         'cancelled-state-for-ever', 2, 'the state of a cancelled task has no end',
-        (script('cancel', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
+        (script('_revoke', "redis.call('PEXPIRE', state .. id, 60000)", ''),),
         ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(

@@ -267,12 +267,12 @@ BELL = (
     ),
     Mutant(
         'time-of-tokens-not-kept', 10, 'whoever waits does not know when a group gets its token',
-        (script('_tend', 'next_end or math.huge, next_rated or math.huge, probe', 'next_end or math.huge, probe'),),
+        (script('_tend', 'next_end or math.huge, next_rated or math.huge, other', 'next_end or math.huge, other'),),
         ('limits::test_a_rate_is_kept_in_every_window',),
     ),
     Mutant(
         'time-of-probes-not-kept', 10, 'whoever waits at a paused queue does not know when it lets a task through',
-        (script('_tend', 'next_rated or math.huge, probe or math.huge)', 'next_rated or math.huge)'),),
+        (script('_tend', 'next_rated or math.huge, other or math.huge)', 'next_rated or math.huge)'),),
         ('probe::test_many_consumers_are_given_one_probe_in_each_interval',),
     ),
     Mutant(
@@ -282,7 +282,7 @@ BELL = (
     ),
     Mutant(
         'time-of-probes-not-handed-on', 10, 'whoever leaves the bell tells nobody when the queue lets a task through',
-        (script('leave', 'true, false, not more and probe)', 'true, false, false)'),),
+        (script('leave', 'local other = not more and probe', 'local other = false'),),
         ('probe::test_who_leaves_while_it_keeps_the_time_wakes_another',),
     ),
     Mutant(

@@ -1,0 +1,73 @@
+-- Schedule: set one, or change it, from now on.
+--
+-- What was due by the one before is fired first.  What has happened, and a pause, stay.  The same schedule set again is
+-- left alone, but for instants behind the last one that is known.
+--
+-- ARGV   resent, block (ms), mark, name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
+--        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none)
+--        then its instants (ms), ascending
+--        options are a JSON object as of a task that is enqueued, without "delay" and "mark"
+-- Reply  'ok' when it is new or has changed, else a list with one of these:
+--        'ok'       it is new, or has changed
+--        'same'     it was set already
+--        'older'    one with a higher revision is set
+--@ Keys limits
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start), plan
+local mark, name = ARGV[3], ARGV[4]
+local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
+local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
+local FIRST = 16
+local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
+local revision, ready = tonumber(ARGV[15]), {}
+if resent and known[2] == mark then
+  return 'ok'
+elseif known[1] and revision and revision < (tonumber(known[1]) or 0) then
+  return {'older'}
+end
+local same = known[5] and (ARGV[13] ~= '' or ARGV[11] ~= '')
+for k = 1, #NAMES do
+  same = same and (known[4 + k] or '') == ARGV[4 + k]
+end
+
+-- Append the instants that are behind one.
+local function append_times(behind)
+  local fresh = {}
+  for k = FIRST, #ARGV do
+    if tonumber(ARGV[k]) > behind then
+      fresh[#fresh + 1] = ARGV[k]
+    end
+  end
+  if #fresh > 0 then
+    redis.call('RPUSH', times, unpack(fresh))
+  end
+end
+
+local rung = false
+if same then
+  redis.call('HSET', key, 'source', ARGV[14], 'revision', ARGV[15])
+  -- What was over when it was set, or has been due already, is over though its instant is given again.
+  local behind = math.max(tonumber(known[4]) or now, tonumber(known[3]) or 0)
+  append_times(math.max(behind, tonumber(redis.call('LINDEX', times, -1) or nil) or 0))
+else
+  if known[5] then
+    rung = fire(name, ready, 100) > 0
+    known[3] = redis.call('HGET', key, 'last')
+  end
+  local words = {'mark', mark, 'since', stamp, 'source', ARGV[14], 'revision', ARGV[15]}
+  for k = 1, #NAMES do
+    words[#words + 1], words[#words + 2] = NAMES[k], ARGV[4 + k]
+  end
+  redis.call('HSET', key, unpack(words))
+  redis.call('DEL', times)
+  append_times(math.max(now, tonumber(known[3]) or 0))
+  if ARGV[7] == 'queue' then
+    redis.call('HSET', limits, 'schedule:' .. name, '{"concurrency":1}')
+  end
+end
+local near = plan(name, same, tonumber(ARGV[2]))
+append(ready)
+if settle() or rung or near then
+  ring()
+end
+
+return same and {'same'} or 'ok'
