@@ -6,5 +6,7 @@ is here computes the instants, declares schedules in code, and sees to it that a
 """
 
 from .calendar import Calendar, Instants
+from .plan import Missed, Overlap
+from .schedules import Schedules
 
-__all__ = ['Calendar', 'Instants']
+__all__ = ['Calendar', 'Instants', 'Missed', 'Overlap', 'Schedules']

@@ -10,14 +10,11 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from torrelque import TorrelqueError, TorrelqueTypeError, TorrelqueValueError
+from cronsim import CronSim, CronSimError
+
+from torrelque import TorrelqueTypeError, TorrelqueValueError
 
 from .zones import each_time, find_zone, once_each, wall_before
-
-try:
-    from cronsim import CronSim, CronSimError
-except ImportError as exc:  # pragma: no cover
-    raise TorrelqueError("cron expressions need cronsim: pip install 'torrelque[cron]'") from exc
 
 ALIASES = {
     '@hourly': '0 * * * *',
