@@ -7,6 +7,8 @@
 --@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), revoke (take_out, revoke), enter
 --@ Keys schedules, working
 local fire, fire_due, start
+-- How far (ms) a clock of tests has moved the schedules: ids have the instants as they were.
+local moved = tonumber(redis.call('GET', base .. 'moved') or nil) or 0
 do
   -- Instants, and schedules, of one call at the most; and how few instants of a schedule are few.
   local MOST_DUE, FEW = 100, 8
@@ -100,7 +102,7 @@ do
     for _, instant in ipairs(instants) do
       local id = nil
       if not (known[7] or now - instant > grace or known[4] == 'none' and passed > 0) then
-        id = start(string.format('%s@%.0f', name, instant), known, given, last, fresh)
+        id = start(string.format('%s@%.0f', name, instant + moved), known, given, last, fresh)
       end
       if id then
         last, fired = id, fired + 1

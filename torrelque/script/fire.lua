@@ -5,7 +5,7 @@
 -- ARGV   resent, mark, name, then instants (ms); without any it fires now, by its overlap
 -- Reply  'ok', whether there is such a schedule (1 or 0), ids of the tasks that were enqueued; none where it was now and
 --        the task of the firing before is not finished
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, enter, fire (fire, fire_due, start)
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, enter, fire (fire, fire_due, start, moved)
 local mark, name, ready, ids = ARGV[2], ARGV[3], {}, {'ok', 1}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id', 'manual')
@@ -21,7 +21,7 @@ if known[5] and string.match(known[5], '^%S+') == mark then
 end
 local given, done = cjson.decode(known[2]), {mark}
 if not ARGV[4] then
-  local instant = stamp .. '.' .. string.sub(mark, 1, 8)
+  local instant = string.format('%.0f.%s', now + moved, string.sub(mark, 1, 8))
   local last = known[4] ~= '' and known[4] or nil
   ids[3] = start(name .. '@' .. instant, known, given, last, ready)
   if ids[3] then
@@ -30,9 +30,10 @@ if not ARGV[4] then
   end
 end
 for k = 4, #ARGV do
-  local id = name .. '@' .. ARGV[k]
+  local instant = string.format('%.0f', ARGV[k] + moved)
+  local id = name .. '@' .. instant
   if enter(id, known[1], given, ready) then
-    ids[#ids + 1], done[#done + 1] = id, ARGV[k]
+    ids[#ids + 1], done[#done + 1] = id, instant
   end
 end
 if #ids > 2 then

@@ -7,7 +7,7 @@
 --        'ok'       it has changed
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start)
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
 local name, ready = ARGV[2], {}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'paused')

@@ -12,7 +12,7 @@
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
 --@ Keys limits
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start), plan
+--@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved), plan
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}

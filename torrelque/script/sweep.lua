@@ -96,7 +96,7 @@ if redis.call('EXISTS', rated, schedules) > 0 then
     waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
   end
   if redis.call('EXISTS', schedules) == 1 then
-    --@ Uses fire (fire, fire_due, start)
+    --@ Uses fire (fire, fire_due, start, moved)
     local fired, left
     fired, left, low = fire_due(ready)
     rung, unfinished = rung or fired, unfinished or left
