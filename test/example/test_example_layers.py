@@ -286,3 +286,15 @@ def test_processes_end_when_the_main_process_is_killed(run: Run, name: str, begu
     example.process.kill()
     for pid in (*pids, server, guardian):
         wait_end(pid)
+
+
+@pytest.mark.long
+def test_each_night_has_one_report_whatever_clocks_do(run: Run) -> None:
+    output = run('nightly_report', '--days', 2).finish(0)
+    line = r'^\w{3} (\d\d \w{3} \d{4})  \|(.{47})\|  report (\S+), measured (\d+) times$'
+    nights = re.findall(line, output, re.M)
+    assert len(nights) == 2 + 3 + 3 + 3
+    changes = re.findall(r'^Clocks change on (\d+) (\w{3})\w* (\d{4})$', output, re.M)
+    measured = {day: int(count) for day, _, _, count in nights}
+    assert sorted(measured[f'{int(day):02} {month} {year}'] for day, month, year in changes) == [23, 25]
+    assert re.search(r'^8 nights that are shown whole, 8 reports$', output, re.M)
