@@ -262,7 +262,7 @@ def release(out: Path, tests: bool, say: Callable[[str], None] = print) -> None:
     check_metadata(metadata, ROOT)
     run([sys.executable, '-m', 'twine', 'check', '--strict', str(sdist), str(wheel)])
     say(f'{sdist.name} and {wheel.name} hold what they should')
-    extras = sorted({'cli', 'embedded'} & {*map(str, metadata.get_all('Provides-Extra', ()))})
+    extras = sorted({'cli', 'cron', 'embedded'} & {*map(str, metadata.get_all('Provides-Extra', ()))})
     there = pythons()
     for python in there.values():
         for made in (wheel, sdist):

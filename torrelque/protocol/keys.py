@@ -50,6 +50,10 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 OPERATORS = ('acts',)
 """Names of the keys of `torrelque.operate`."""
 
+CRON = ('declared', 'moved')
+"""Names of the keys of `torrelque.cron`: which process of each app was the last to declare schedules, and how far (ms)
+a clock of tests has moved them."""
+
 REGISTRY = 'torrelque:queues'
 """The only key that is not of one queue: names of queues by the time (s) when they were last seen.  It is a sorted set,
 and nothing is lost with it."""
@@ -84,4 +88,4 @@ def make_keys(queue: str) -> dict[str, str]:
 
     # A subclass of str may be formatted as something else, as a member of an enumeration is; so it is made plain.
     base = _tagged(str.__str__(queue))
-    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS + CRON}

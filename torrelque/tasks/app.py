@@ -37,6 +37,7 @@ from .handle import Handle
 from .loops import Loops, running_loop
 from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
+from .scheduling import Scheduling
 from .serving import Queues, Serving, check_queues
 from .types import Choice, make_types
 
@@ -48,7 +49,7 @@ FIFO = 'fifo:'
 """What the group of an ordered queue begins with, before the name of the queue."""
 
 
-class Tasks:
+class Tasks(Scheduling):
     """Functions whose calls can be enqueued, and run by a worker: ``Worker(app)``.
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
@@ -70,6 +71,10 @@ class Tasks:
         pydantic, where an annotation has a model or another type of pydantic; else msgspec, if that is installed; and
         nothing where the queue's serialiser does not write JSON.  ``'msgspec'`` or ``'pydantic'``: that one.  None: no
         conversion and no check.  Or an object whose ``adapter(annotation)`` makes a `torrelque.tasks.Adapter`.
+    :param name: by which the app owns the schedules that it declares, see `cron`: a worker that begins removes those
+        that the app has declared before, and does not any more.  Without a name none is removed.
+    :param revision: which version of the application this is, a number that grows with each; what a higher one has
+        declared, a worker of a lower one leaves as it is.  Without it, the worker counts that began last.
 
     An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
     it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
@@ -88,6 +93,8 @@ class Tasks:
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
         middleware: Sequence[EnqueueMiddleware] = (),
         types: Choice | Types | None = 'auto',
+        name: str | None = None,
+        revision: int | None = None,
     ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
@@ -97,6 +104,7 @@ class Tasks:
             check_call(lifespan, 'lifespan', 'app')
         if around_thread is not None:
             check_call(around_thread, 'around_thread', 'delivery')
+        super().__init__(name, revision)
         self._name = queue.name
         self._keep = check_seconds(keep, 'keep', least=MIN_SECONDS)
         self._queues = check_queues(queues)
@@ -123,6 +131,8 @@ class Tasks:
         around_thread: Callable[[Delivery], AbstractContextManager[Any]] | None = None,
         middleware: Sequence[EnqueueMiddleware] = (),
         types: Choice | Types | None = 'auto',
+        name: str | None = None,
+        revision: int | None = None,
     ) -> Self:
         """An app with clients of its own, which it closes with its queue objects; each event loop has another client.
 
@@ -143,7 +153,7 @@ class Tasks:
 
         app = cls(
             make_queue(), make_queue=make_queue, keep=keep, queues=queues, lifespan=lifespan,
-            around_thread=around_thread, middleware=middleware, types=types,
+            around_thread=around_thread, middleware=middleware, types=types, name=name, revision=revision,
         )  # fmt: skip
         app._loops.own_clients()
         return app
@@ -397,16 +407,21 @@ class Tasks:
         return any(definition.job.on_dead is not None for definition in self._definitions.values())
 
     async def prepare(self) -> None:
-        """Have ordered queues run one task at a time.  A worker calls this in its event loop before its first claim.
+        """Have ordered queues run one task at a time, and set what `cron` has declared.  A worker calls this in its
+        event loop before its first claim.
 
-        :raises TorrelqueTypeError: an annotation of a function names what is not there.
+        :raises TorrelqueTypeError: an annotation of a function names what is not there; or a function that `cron`
+            decorates is none of the app's.
         """
+        self._check_early()
         for definition in self._definitions.values():
             definition.callee.complete()
         here = self._loops.begin()
         for definition in self._definitions.values():
             if definition.fifo is not None:
                 await self._loops.keep_order(here, definition.fifo)
+        if self._keeps_schedules:
+            await self.schedules.prepare()
 
     def find(self, delivery: Delivery) -> Job:
         """What a worker does with a task.
@@ -457,12 +472,11 @@ class Tasks:
 
     @contextlib.asynccontextmanager
     async def _served(self) -> AsyncIterator[Any]:
-        with self._loops.served():
-            if self._lifespan is None:
-                yield None
-                return
-            async with self._lifespan(self) as state:
-                yield state
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._loops.served())
+            if self._keeps_schedules:
+                await stack.enter_async_context(self.schedules.kept())
+            yield None if self._lifespan is None else await stack.enter_async_context(self._lifespan(self))
 
     def _all_queues(self) -> Queues:
         """The queues that a worker serves, where nothing says which."""
@@ -477,6 +491,8 @@ class Tasks:
             raise TorrelqueValueError(f'the app has a function {function.name!r} already')
         self._functions[function.name] = function
         self._definitions[function.name] = function._definition
+        if self._early:
+            self._declare_early(function)
         return function
 
     def _caller(self, name: str, check: bool) -> Any:

@@ -16,6 +16,7 @@ from .inloop import InLoop
 from .loops import Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
 from .producing import Call, enqueue_many_through, enqueue_through
+from .work import Work, make_work
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -154,6 +155,17 @@ class Enqueuer(Generic[P, T]):
         check_fits(group, 'group', self._definition.signature)
         check_fits(priority, 'priority', self._definition.signature)
         return Enqueuer(self._loops, self._definition, changed)
+
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Work[T]:
+        """A call that is made and not enqueued, such as for `Tasks.schedules`.  Nothing is sent.
+
+        Middleware of the app has no part in it, because what enqueues it later is the queue itself.
+
+        :raises TorrelqueTypeError: the arguments are not those of the function; or an option is of one call at one
+            time: ``delay``, ``eta``, ``task_id``, ``max_tasks``, an ``expires`` that is an instant.
+        """
+        payload = self._pack(args, kwargs)
+        return make_work(self._definition, self._options, self.queue_name, payload, self._given)
 
     def handle(self, task_id: str) -> Handle[T]:
         """A handle of a call of the function that was enqueued before, maybe by another process."""

@@ -19,6 +19,9 @@ T = TypeVar('T')
 class Ground(ABC):
     """Makes the queue objects that an app uses, see `Loops.stand_on`."""
 
+    fires = True
+    """Whether there are schedules, which fire when it is time."""
+
     @abstractmethod
     def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
         """A new queue object, which the app closes.

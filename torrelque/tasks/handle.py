@@ -1,4 +1,7 @@
-"""What a producer has of a call that was enqueued: a handle, and the error of a task that failed."""
+"""What a producer has of a call that was enqueued: a handle, and the error of a task that failed.
+
+Other layers may import the names in `__all__`.
+"""
 
 import asyncio
 import concurrent.futures
@@ -18,6 +21,8 @@ from torrelque import (
 from torrelque.worker.crossing import ENDED
 
 from .loops import Loops
+
+__all__ = ['Handle', 'TaskFailedError']
 
 T = TypeVar('T')
 

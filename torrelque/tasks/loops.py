@@ -1,4 +1,7 @@
-"""Queue objects of an app: one for each event loop that it is used in, and a loop for code that has none."""
+"""Queue objects of an app: one for each event loop that it is used in, and a loop for code that has none.
+
+Other layers may import the names in `__all__`.
+"""
 
 import asyncio
 import atexit
@@ -27,6 +30,8 @@ from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 from .background import CLOSING, PATIENCE, Background, is_background
 from .ground import Ground, another, copy_queue
 from .inloop import InLoop
+
+__all__ = ['Loops', 'running_loop']
 
 T = TypeVar('T')
 

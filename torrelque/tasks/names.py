@@ -8,6 +8,7 @@ from .handle import Handle, TaskFailedError
 from .producing import Call, CallNext, EnqueueMiddleware
 from .running import current
 from .serving import Serving
+from .work import Work
 
 __all__ = [
     'Adapter',
@@ -25,6 +26,7 @@ __all__ = [
     'TaskFailedError',
     'Tasks',
     'Types',
+    'Work',
     'current',
     'injected',
 ]

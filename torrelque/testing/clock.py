@@ -39,6 +39,10 @@ class Due(NamedTuple):
     """How long until then (s), 0 or less if it is due; None where nothing waits for a time."""
     instant: int | None
     """The time (ms) that it waits for."""
+    task: int | None
+    """The same, where schedules are not counted."""
+    task_wait: float | None
+    """How long until then (s)."""
 
 
 @functools.cache
@@ -58,8 +62,12 @@ def _words(queue: HasKeys, seconds: float) -> tuple[str, int, bytes, bytes, str]
 
 
 def _due(reply: Sequence[int | None]) -> Due:
-    now, instant = reply
-    return Due(None if now is None or instant is None else (instant - now) / 1000, instant)
+    now, instant, task = reply
+    return Due(_wait(now, instant), instant, task, _wait(now, task))
+
+
+def _wait(now: int | None, instant: int | None) -> float | None:
+    return None if now is None or instant is None else (instant - now) / 1000
 
 
 def _first(dues: Sequence[Due]) -> float | None:
@@ -86,10 +94,15 @@ class _Moved:
 class Clock(_Moved):
     """The clock of queues, to be moved forward.
 
-    When it was moved by an hour, delays, leases, waits for a token or a probe, buckets and kept states are where they
-    would be an hour later, for all processes.  Consumers that wait notice at once.  As after a real hour in which all
-    processes stood still, a task that somebody works on has lost its lease if that was shorter.  Without a consumer,
-    what is due is still where it was, until `Torrelque.dequeue` or `Torrelque.sweep` brings it back.
+    When it was moved by an hour, delays, leases, waits for a token or a probe, buckets, kept states and the instants of
+    schedules are where they would be an hour later, for all processes.  Consumers that wait notice at once.  As after a
+    real hour in which all processes stood still, a task that somebody works on has lost its lease if that was shorter.
+    Without a consumer, what is due is still where it was, until `Torrelque.dequeue` or `Torrelque.sweep` brings it
+    back.
+
+    Schedules fire as after an hour in which nobody was there: one that has missed several instants by its ``missed``.
+    What is stored of them is an hour less, and so are ids and ``current().scheduled`` of what they fire; calendars are
+    asked for the time as it would be.
 
     Instants in the states of tasks stay as they are, because they tell what happened by the server's clock, which is
     not moved.  So are the hearts of workers, which live on; what they have counted is kept for as long as it would be.

@@ -47,6 +47,8 @@ _states: contextvars.ContextVar[Mapping[Any, Any]] = contextvars.ContextVar('tor
 class _Ground(Ground):
     """Queues in memory, for one app."""
 
+    fires = False
+
     def __init__(self, block: Eager, app: Tasks) -> None:
         self._block = block
         self._app = app

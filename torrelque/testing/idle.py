@@ -56,7 +56,8 @@ async def run_until_idle(
     is nothing to do, the clock is moved to the next time for which something waits: a delay, the end of a lease that
     nobody renews, a token of a rate, a probe.  So retries with hours between them take no time, and the tasks, their
     attempts and errors are as they would be with waiting.  Moving the clock also ends leases of tasks that other
-    processes work on.
+    processes work on.  Schedules that are due by then fire, too; to the next firing of a schedule alone the clock is
+    not moved, because that would have no end.
 
     :param queue: as that of ``torrelque.worker.Worker``: a queue, several, or decorated tasks.
     :param handler: as that of ``torrelque.worker.Worker``.
@@ -114,8 +115,9 @@ async def repeat_until_idle(
         if not any(each.tasks - each.dead for each in stats):
             return clock.moved - begun
         dues = await clock.look()
-        wait = min((due.wait for due in dues if due.wait is not None), default=None)
-        now: object = stats, [due.instant for due in dues]
+        # A schedule is due for ever, so only what the tasks that are there wait for counts.
+        wait = min((due.task_wait for due in dues if due.task_wait is not None), default=None)
+        now: object = stats, [due.task for due in dues]
         if wait is not None and wait > 0:
             now = None
             if move:

@@ -1,5 +1,6 @@
 """The process of a handler, seen from within: it calls handlers for one worker, and ends with it."""
 
+import datetime
 import multiprocessing
 import os
 import pickle
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from torrelque import TorrelqueError, TorrelqueTaskId
 
 from .deaf import be_deaf, hear_in_forks, unblock
-from .delivery import headers_of
+from .delivery import headers_of, instant_of
 from .retry import Reject
 from .threads import as_failure
 from .trace import trace_of
@@ -68,6 +69,11 @@ class ChildDelivery:
     def group(self) -> str | None:
         """The task's group, if it has one."""
         return self.id.group
+
+    @property
+    def scheduled(self) -> datetime.datetime | None:
+        """As `Delivery.scheduled`."""
+        return instant_of(self.id)
 
     @property
     def headers(self) -> Mapping[str, Any]:

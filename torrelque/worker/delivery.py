@@ -5,6 +5,8 @@ module, so that no two modules import one another.
 """
 
 import asyncio
+import datetime
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -53,6 +55,23 @@ class Job(NamedTuple):
 
 class States(dict[object, Any]):
     """What each of several apps has yielded for one worker, by the app."""
+
+
+_FIRING = re.compile(r'.*@([0-9]{12,14})(?:\.[0-9a-f]{8})?', re.DOTALL)
+
+
+def instant_of(task_id: str) -> datetime.datetime | None:
+    """The instant in the id of a task that a schedule has fired, in UTC; None where there is none."""
+    found = _FIRING.fullmatch(task_id)
+    if found is None:
+        return None
+    try:
+        return _EPOCH + datetime.timedelta(milliseconds=int(found[1]))
+    except OverflowError:
+        return None
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def headers_of(task: Any) -> Mapping[str, Any]:
@@ -137,6 +156,12 @@ class Delivery:
     def group(self) -> str | None:
         """The task's group, if it has one."""
         return self.id.group
+
+    @property
+    def scheduled(self) -> datetime.datetime | None:
+        """The instant, in UTC, for which a schedule has fired the task, however late it was handed out; None for a task
+        that no schedule has fired.  It is told by the task's id, ``NAME@MILLISECONDS``."""
+        return instant_of(self.id)
 
     @property
     def headers(self) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ USING = (
     ),
     Mutant(
         'using-workers-are-not-counted', BEYOND, 'an app does not know of the worker that serves it',
-        (client('tasks/app', 'with self._loops.served():', 'if True:'),),
+        (client('tasks/app', 'stack.enter_context(self._loops.served())', 'pass'),),
         ('using::test_an_app_that_a_worker_in_a_thread_serves_is_refused',),
     ),
     Mutant(

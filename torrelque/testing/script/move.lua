@@ -5,7 +5,7 @@
 --
 -- KEYS   pending, never
 -- ARGV   how far (ms), 0 is only to look
--- Reply  server time (ms), the next time for which something waits (ms, nil is none)
+-- Reply  server time (ms), the next time for which something waits (ms, nil is none), the next for which a task waits
 local base = string.sub(KEYS[1], 1, -8)
 local far = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -74,8 +74,34 @@ local function age()
   end
 end
 
+-- Schedules: their instants, and what they know of the last one.  How far all were moved is kept, because calendars are
+-- asked for the time as it would be.
+local function schedules()
+  shift('schedules')
+  for _, name in ipairs(redis.call('ZRANGE', base .. 'schedules', 0, -1)) do
+    local key, times, moved = base .. 'schedule:' .. name, base .. 'times:' .. name, {}
+    for j, instant in ipairs(redis.call('LRANGE', times, 0, -1)) do
+      moved[j] = sooner(instant)
+    end
+    if #moved > 0 then
+      redis.call('DEL', times)
+      redis.call('RPUSH', times, unpack(moved))
+    end
+    for _, field in ipairs({'last', 'until', 'since'}) do
+      local instant = tonumber(redis.call('HGET', key, field) or '')
+      if instant then
+        redis.call('HSET', key, field, sooner(instant))
+      end
+    end
+  end
+  redis.call('INCRBY', base .. 'moved', far)
+end
+
 if far > 0 then
   age()
+  if redis.call('EXISTS', base .. 'schedules') == 1 then
+    schedules()
+  end
   local bucket = base .. 'rate:'
   for key, left in pairs(mortal()) do
     if left <= far then
@@ -100,7 +126,7 @@ if far > 0 then
   for _, name in ipairs({'delayed', 'working', 'rated', 'untold'}) do
     shift(name)
   end
-  if redis.call('EXISTS', base .. 'tasks') == 1 and redis.call('EXISTS', base .. 'bell') == 0 then
+  if redis.call('EXISTS', base .. 'tasks', base .. 'schedules') > 0 and redis.call('EXISTS', base .. 'bell') == 0 then
     -- Consumers that wait keep the time of the next deadline, which is another one now; so ring for them.
     redis.call('LPUSH', base .. 'bell', '1')
   end
@@ -113,4 +139,6 @@ if redis.call('SISMEMBER', base .. 'paused', '') == 1 and
   local probe = string.match(redis.call('HGET', base .. 'probes', '') or '', '^(%d+) ')
   nearest = math.min(nearest, tonumber(probe) or math.huge)
 end
-return {now, nearest < math.huge and nearest}
+local fires = first('schedules')
+local any = math.min(nearest, fires)
+return {now, any < math.huge and any, nearest < math.huge and nearest}

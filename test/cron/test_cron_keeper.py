@@ -1,0 +1,257 @@
+"""The keeper of calendars in a worker: lists of instants do not run out, and a server that was emptied is filled."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError
+from torrelque.cron import asking, keeper, setting
+from torrelque.tasks import Tasks
+from torrelque.worker import Worker
+
+UTC = dt.timezone.utc
+SPEC = {'cron': '0 9 * * *', 'timezone': 'UTC'}
+
+
+def make(queue: Torrelque, *names: str, **options: Any) -> Tasks:
+    app = Tasks(queue, **options)
+
+    @app.task(name='report')
+    async def report() -> None: ...
+
+    for name in names:
+        app.cron('0 9 * * *', name=name)(report)
+    return app
+
+
+def serving(app: Tasks) -> Worker:
+    return Worker(app, signals=False)
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async def wait() -> None:
+        while not await true():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(wait(), 100)
+
+
+def nines(count: int) -> list[float]:
+    """The next times that it is nine in UTC, as Unix times."""
+    day = dt.datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
+    return [(day + dt.timedelta(days=number)).timestamp() for number in range(count)]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have keepers look again after a moment; what they were told each time."""
+    told: list[str] = []
+    note = asking.note_declared
+
+    async def note_declared(*args: Any) -> str:
+        told.append(await note(*args))
+        return told[-1]
+
+    monkeypatch.setattr(keeper, 'SECOND_LOOK', 0.02)
+    monkeypatch.setattr(keeper, 'note_declared', note_declared)
+    return told
+
+
+# Lists
+
+
+async def test_a_worker_that_begins_fills_up_all_lists_of_which_half_is_used_up(queue: Torrelque) -> None:
+    for name, count in (('low', 15), ('half', 4), ('none', 0), ('full', 20)):
+        await queue.set_schedule(name, {'task': 'report'}, times=nines(count), spec={**SPEC, 'name': name})
+    await queue.set_schedule('no calendar', {'task': 'report'}, times=nines(3), spec={'made': 'by hand'})
+    await queue.set_schedule('every', {'task': 'report'}, every=3600)
+    await Worker(make(queue, 'declared'), burst=True).run()
+    left = {record.name: record.left async for record in queue.get_schedules()}
+    assert left == {
+        'low': 32, 'half': 32, 'none': 32, 'full': 20, 'no calendar': 3, 'every': None, 'declared': 32,
+    }  # fmt: skip
+
+
+async def test_a_list_that_a_sweep_has_found_to_be_short_is_filled_up(queue: Torrelque) -> None:
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: is_kept(queue))
+        now = int(time.time())
+        await queue.set_schedule(
+            'seconds', {'task': 'report'}, times=[now + 1, now + 2], spec={'cron': '* * * * * *', 'timezone': 'UTC'}
+        )
+        await until(lambda: has(queue, 'seconds', 900))
+        record = await queue.get_schedule('seconds')
+        assert record.end is not None and record.end - now > 900
+
+
+async def has(queue: Torrelque, name: str, count: int = 1) -> bool:
+    try:
+        return ((await queue.get_schedule(name)).left or 0) >= count
+    except TorrelqueLookupError:
+        return False
+
+
+async def test_a_list_is_filled_up_when_half_of_it_is_used_up(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, 'SOONEST', 0.02)
+    monkeypatch.setattr(setting, 'half_of', lambda record, time: 0.02)
+    monkeypatch.setattr(keeper, 'AGAIN', 0.02)
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: has(queue, 'declared', 32))
+        await queue.set_schedule('declared', {'task': 'report', 'args': []}, times=nines(10), spec=SPEC)
+        await until(lambda: has(queue, 'declared', 32))
+
+
+async def test_a_calendar_that_is_not_known_here_is_told_once_and_left_alone(
+    queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
+    mars = {'cron': '@daily', 'timezone': 'Mars/Base'}
+    await queue.set_schedule('far', {'task': 'report'}, times=nines(3), spec=mars)
+    await queue.set_schedule('odd', {'task': 'report'}, times=nines(3), spec={'cron': 5, 'jitter': 'x'})
+    await Worker(make(queue, 'declared'), burst=True).run()
+    left = {record.name: record.left async for record in queue.get_schedules()}
+    assert left == {'far': 3, 'odd': 3, 'declared': 32}
+    lines = sorted(record.getMessage() for record in caplog.records if 'has no calendar here' in record.getMessage())
+    assert lines[0].startswith("the schedule 'far' has no calendar here: there is no time zone 'Mars/Base'")
+    assert lines[1].startswith("the schedule 'odd' has no calendar here: ")
+    assert len(lines) == 2
+
+
+async def test_a_failure_is_told_and_tried_again(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, 'AGAIN', 0.02)
+    errors: list[BaseException] = [TorrelqueConnectionError('away'), RuntimeError('odd')]
+    fill_up = setting.fill_up
+
+    async def failing(*args: Any) -> Any:
+        if errors and args[1].name == 'seconds':
+            raise errors.pop(0)
+        return await fill_up(*args)
+
+    monkeypatch.setattr(keeper, 'fill_up', failing)
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: is_kept(queue))
+        spec = {'cron': '* * * * * *', 'timezone': 'UTC'}
+        await queue.set_schedule('seconds', {'task': 'report'}, times=[int(time.time()) + 1], spec=spec)
+        await until(lambda: has(queue, 'seconds', 900))
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert lines[:2] == [
+        'calendars could not be filled up, and are tried again in some seconds: away',
+        'calendars could not be filled up, and are tried again in some seconds',
+    ]
+
+
+# The server
+
+
+async def test_a_server_that_was_emptied_gets_back_what_is_declared(
+    queue: Torrelque, looks: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make(queue, 'declared', name='shop')
+    async with serving(app):
+        await until(lambda: has(queue, 'declared'))
+        await queue.client.flushall()
+        await until(lambda: has(queue, 'declared', 32))
+        await until(lambda: told(looks, 'own'))
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert lines == [f'queue {queue.name!r}: the server has lost the schedules, and they are set again']
+
+
+async def told(looks: list[str], word: str, count: int = 3) -> bool:
+    return looks[-count:] == [word] * count
+
+
+async def test_what_was_removed_by_hand_does_not_come_back_by_itself(queue: Torrelque, looks: list[str]) -> None:
+    app = make(queue, 'one', 'two')
+    async with serving(app):
+        await until(lambda: has(queue, 'two'))
+        await app.schedules.remove('one')
+        del looks[:]
+        await until(lambda: told(looks, 'own'))
+        assert not await has(queue, 'one')
+    await Worker(make(queue, 'one', 'two'), burst=True).run()
+    assert await has(queue, 'one')
+
+
+async def test_of_two_versions_at_once_the_one_that_began_last_counts(queue: Torrelque, looks: list[str]) -> None:
+    other = Torrelque(queue.client, queue=queue.name)
+    old, new = make(queue, 'old', 'both', name='shop'), make(other, 'both', 'new', name='shop')
+    async with serving(old):
+        await until(lambda: has(queue, 'old'))
+        async with serving(new):
+            await until(lambda: has(queue, 'new'))
+            del looks[:]
+            await until(lambda: found(looks))
+            assert not await has(queue, 'old') and await has(queue, 'new')
+        # The new one has gone, and the old one does not bring back what is removed.
+        del looks[:]
+        await until(lambda: told(looks, 'other'))
+        assert not await has(queue, 'old')
+    await other.aclose()
+
+
+async def found(looks: list[str]) -> bool:
+    return looks.count('other') > 2 and looks.count('own') > 2
+
+
+# The end
+
+
+async def test_nothing_of_a_keeper_is_left_when_its_worker_has_stopped(queue: Torrelque) -> None:
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: has(queue, 'declared'))
+        await until(lambda: is_kept(queue))
+    assert queue.when_low is None
+    assert [task for task in asyncio.all_tasks() if task.get_name() == 'torrelque calendars'] == []
+
+
+async def is_kept(queue: Torrelque) -> bool:
+    return queue.when_low is not None
+
+
+async def test_a_keeper_stays_until_the_last_worker_of_its_event_loop_has_stopped(queue: Torrelque) -> None:
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: is_kept(queue))
+        async with serving(app):
+            await until(lambda: are_two(app))
+        assert queue.when_low is not None
+    assert queue.when_low is None
+
+
+async def are_two(app: Tasks) -> bool:
+    return app.schedules._keeper().users == 2
+
+
+async def test_apps_without_a_name_are_told_apart_by_what_they_declare(queue: Torrelque, looks: list[str]) -> None:
+    other = Torrelque(queue.client, queue=queue.name)
+    async with serving(make(queue, 'a')), serving(make(other, 'b')):
+        await until(lambda: has(queue, 'a'))
+        await until(lambda: has(queue, 'b'))
+        await queue.client.flushall()
+        await until(lambda: has(queue, 'a'))
+        await until(lambda: has(queue, 'b'))
+    await other.aclose()
+
+
+async def test_an_app_that_has_no_schedules_keeps_none(queue: Torrelque) -> None:
+    await queue.set_schedule('low', {'task': 'report'}, times=nines(3), spec=SPEC)
+    await Worker(make(queue), burst=True).run()
+    assert (await queue.get_schedule('low')).left == 3
+    app = make(queue)
+    assert app.schedules is app.schedules
+    await Worker(app, burst=True).run()
+    assert (await queue.get_schedule('low')).left == 32

@@ -1,0 +1,110 @@
+"""How far ahead instants are computed, and from which calendar: the list that the queue fires from.
+
+A list has instants for a week, and at least 32, but at most 1,000.  So a schedule goes on for as long, though nobody
+who knows calendars comes by.
+"""
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from torrelque import Schedule, TorrelqueError, TorrelqueValueError
+
+from .asking import Time
+from .calendar import Calendar, Instants
+
+logger = logging.getLogger(__package__)
+
+LEAST, MOST = 32, 1000
+SPAN = timedelta(days=7)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def offset_of(name: str, jitter: float) -> timedelta:
+    """By how much a schedule fires later than its calendar says: the same time for a name at each instant, up to the
+    jitter (s)."""
+    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], 'big') / 2**48
+    return round(share * jitter * 1000) * _MILLISECOND
+
+
+class Line(NamedTuple):
+    """The instants of one schedule."""
+
+    calendar: Instants
+    offset: timedelta
+    """See `offset_of`."""
+
+    def after(self, instant: datetime) -> Iterator[datetime]:
+        """The instants after one, in UTC, of whole milliseconds, ascending.
+
+        :raises TorrelqueValueError: a calendar of the caller's own gives what cannot be meant.
+        """
+        last = instant
+        for found in self.calendar.after(instant - self.offset):
+            if not isinstance(found, datetime) or found.tzinfo is None:
+                raise TorrelqueValueError(
+                    f'the calendar {self.calendar!r} gave {found!r}, which is no datetime with a time zone'
+                )
+            found = found.astimezone(timezone.utc) + self.offset
+            found -= timedelta(microseconds=found.microsecond % 1000)
+            if found <= last:
+                raise TorrelqueValueError(f'the calendar {self.calendar!r} gave {found}, which is not after {last}')
+            yield found
+            last = found
+
+    def ahead(self, time: Time, start: datetime, have: int = 0, until: datetime | None = None) -> list[float]:
+        """The instants after a start, as they are stored, until the list is long enough.
+
+        :param have: how many that are not later are stored already.
+        """
+        taken: list[float] = []
+        last = start
+        for found in self.after(start):
+            count = have + len(taken)
+            if until is not None and found > until or count >= MOST or count >= LEAST and last - time.now >= SPAN:
+                break
+            taken.append(time.stored(found))
+            last = found
+        return taken
+
+    def agrees(self, record: Schedule, time: Time) -> bool:
+        """Whether the instants that are stored are those of the calendar: a new edition of the time zones may say
+        otherwise."""
+        if not record.times:
+            return True
+        known = [time.instant(stored) for stored in record.times]
+        if record.end is not None and record.end > record.times[-1]:
+            last = time.instant(record.end)
+            if next(self.after(last - _MILLISECOND), None) != last:
+                return False
+        return [*itertools.islice(self.after(known[0] - _MILLISECOND), len(known))] == known
+
+
+def line_of(record: Schedule) -> Line | None:
+    """The instants of a schedule that somebody has set, by its ``spec``; None where it tells of no cron expression."""
+    spec: Any = record.spec
+    if not isinstance(spec, dict) or 'cron' not in spec:
+        return None
+    try:
+        offset = offset_of(record.name, float(spec.get('jitter', 0)))
+        return Line(Calendar(spec['cron'], spec.get('timezone', 'UTC')), offset)
+    except (TorrelqueError, TypeError, ValueError) as exc:
+        logger.warning('the schedule %r has no calendar here: %s', record.name, exc)
+        return None
+
+
+def runs_low(record: Schedule, time: Time) -> bool:
+    """Whether half of a list is used up."""
+    if record.left is None or record.left >= MOST // 2:
+        return False
+    if record.left < LEAST // 2 or record.end is None:
+        return True
+    return time.instant(record.end) - time.now < SPAN / 2
+
+
+def half_of(record: Schedule, time: Time) -> float | None:
+    """How long (s) until that is so, about; None where the list needs nobody."""
+    return None if record.end is None else (time.instant(record.end) - time.now).total_seconds() / 2

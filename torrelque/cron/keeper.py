@@ -1,0 +1,208 @@
+"""The keeper of calendars of a worker's event loop: no list of instants runs out while it is there.
+
+It sets what is declared when the worker begins.  Then it fills lists up: those of which a sweep says that they run low,
+and those of which half is used up, by one timer for the nearest.  Every some minutes it looks whether the server was
+emptied, and sets anew what is declared.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError
+
+from .asking import Time, ask_time, note_declared
+from .plan import Plan
+from .setting import fill_up, find_line, put
+
+logger = logging.getLogger(__package__)
+
+SECOND_LOOK = 300.0
+"""How long (s) until it is looked again whether the server was emptied."""
+SOONEST = 1.0
+"""How long (s) a list is left alone at least that was filled up by the timer."""
+AGAIN = 10.0
+"""After how long (s) is tried again what has failed."""
+
+
+class Owner:
+    """Which app declares schedules.
+
+    :param name: the app's name; an app without one owns nothing, so that what it does not declare any more stays.
+    :param process: what tells this process from others.
+    """
+
+    def __init__(self, name: str | None, revision: int | None, process: str) -> None:
+        self.name = name
+        self.revision = revision
+        self.process = process
+        self.warned = False
+        """Whether it was told what is left over."""
+
+    @property
+    def source(self) -> str:
+        """The ``source`` of the schedules."""
+        return f'code:{self.name or ""}'
+
+
+class Keeper:
+    """Keeps the schedules of some queues in one event loop."""
+
+    def __init__(self, queues: Mapping[str, Torrelque], declared: Mapping[str, Plan], owner: Owner) -> None:
+        # Legend.  _queues: by what the app calls them.  _declared: plans by names, which may still grow.  _owner: who
+        # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _wake: that there
+        # is something to do.  _keeping: what keeps the lists filled.
+        self._queues = queues
+        self._declared = declared
+        self._owner = owner
+        self._due: dict[tuple[str, str], float] = {}
+        self._wake = asyncio.Event()
+        self.users = 0
+        """Workers that have it keep the lists now."""
+        self._keeping: asyncio.Task[None] | None = None
+
+    # The beginning
+
+    async def begin(self) -> None:
+        """Set what is declared, remove what the app does not declare any more, and fill up all lists.
+
+        :raises TorrelqueError: the server could not be reached, or refused it.
+        """
+        for place, queue in self._queues.items():
+            plans = self._plans_of(place)
+            note = await self._note(place, True)
+            if note == 'other':
+                logger.info(
+                    'queue %r: the schedules are left as a higher revision than %s of %r has set them', queue.name,
+                    self._owner.revision, self._owner.name or '',
+                )  # fmt: skip
+            else:
+                await self._set(place)
+            left: list[str] = []
+            time = await ask_time(queue)
+            async for record in queue.get_schedules():
+                if record.source == self._owner.source and record.name not in plans and note != 'other':
+                    if await self._remove(queue, record):
+                        continue
+                    left.append(record.name)
+                await self._fill(place, record, time)
+            if left and self._owner.name is None and not self._owner.warned:
+                self._owner.warned = True
+                logger.warning(
+                    'queue %r: schedules are left over that an app without a name has declared, and this one does not: '
+                    '%s; app.schedules.remove(…) removes them, and Tasks(…, name=…) would', queue.name,
+                    ', '.join(sorted(left)),
+                )  # fmt: skip
+
+    async def _set(self, place: str) -> None:
+        queue = self._queues[place]
+        for plan in self._plans_of(place).values():
+            if await put(queue, plan, self._owner.source, self._owner.revision):
+                logger.info('queue %r: the schedule %r is set', queue.name, plan.name)
+
+    async def _remove(self, queue: Torrelque, record: Schedule) -> bool:
+        owner = self._owner
+        if owner.name is None or not await queue.remove_schedule(
+            record.name, source=owner.source, revision=owner.revision
+        ):
+            return False
+        logger.info(
+            'queue %r: the schedule %r is removed, because %r does not declare it', queue.name, record.name, owner.name
+        )
+        return True
+
+    async def _note(self, place: str, begins: bool) -> str:
+        owner, plans = self._owner, self._plans_of(place)
+        if not plans and owner.name is None:
+            return 'own'
+        # Apps without a name are told apart by what they declare.
+        names = '' if owner.name is not None else hashlib.sha256('\n'.join(sorted(plans)).encode()).hexdigest()[:16]
+        return await note_declared(self._queues[place], owner.source + names, owner.process, owner.revision, begins)
+
+    def _plans_of(self, place: str) -> dict[str, Plan]:
+        return {name: plan for name, plan in self._declared.items() if plan.work.queue == place}
+
+    # While the worker runs
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the lists filled in a block; several workers of an event loop may be in one at once."""
+        if not self.users:
+            for place, queue in self._queues.items():
+                queue.when_low = functools.partial(self.tell_low, place)
+            self._keeping = asyncio.create_task(self._keep(), name='torrelque calendars')
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+            if not self.users and self._keeping is not None:
+                for queue in self._queues.values():
+                    queue.when_low = None
+                self._keeping.cancel()
+                await asyncio.wait([self._keeping])
+
+    def tell_low(self, place: str, names: Sequence[str]) -> None:
+        """A sweep has fired schedules of a queue that have few instants left."""
+        for name in names:
+            self._due[place, name] = -math.inf
+        self._wake.set()
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        look = loop.time() + SECOND_LOOK
+        while True:
+            nearest = min(self._due.values(), default=math.inf)
+            timer = loop.call_at(min(nearest, look), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+            self._wake.clear()
+            if loop.time() >= look:
+                look = loop.time() + SECOND_LOOK
+                await self._try(self._look_again)
+            for each in [each for each, due in self._due.items() if due <= loop.time()]:
+                # What fails, or is there again in no time, is left alone for a while.
+                self._due[each] = loop.time() + AGAIN
+                await self._try(functools.partial(self._fill_one, *each))
+
+    async def _try(self, act: Callable[[], Any]) -> None:
+        try:
+            await act()
+        except TorrelqueError as exc:
+            logger.warning('calendars could not be filled up, and are tried again in some seconds: %s', exc)
+        except Exception:
+            logger.exception('calendars could not be filled up, and are tried again in some seconds')
+
+    async def _look_again(self) -> None:
+        """Set what is declared where the server was emptied."""
+        for place, queue in self._queues.items():
+            if self._plans_of(place) and await self._note(place, False) == 'set':
+                logger.warning('queue %r: the server has lost the schedules, and they are set again', queue.name)
+                await self._set(place)
+                for name in self._plans_of(place):
+                    await self._fill_one(place, name)
+
+    async def _fill_one(self, place: str, name: str) -> None:
+        queue = self._queues[place]
+        try:
+            record = await queue.get_schedule(name)
+        except TorrelqueLookupError:
+            self._due.pop((place, name), None)
+            return
+        await self._fill(place, record, await ask_time(queue))
+
+    async def _fill(self, place: str, record: Schedule, time: Time) -> None:
+        plan = self._declared.get(record.name)
+        line = None if record.every is not None else find_line(record, plan)
+        wait = None if line is None else await fill_up(self._queues[place], record, line, time)
+        if wait is None:
+            self._due.pop((place, record.name), None)
+        else:
+            self._due[place, record.name] = asyncio.get_running_loop().time() + max(SOONEST, wait)

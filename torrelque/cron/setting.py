@@ -1,0 +1,82 @@
+"""Setting a schedule, and filling up its list of instants: any number of processes may do so at once.
+
+A list is only gone on with where its last instant is the one from which was computed, and only replaced where what was
+said of the schedule has changed, or where a new edition of the time zones says otherwise.
+"""
+
+from typing import Any
+
+from torrelque import Schedule, Torrelque, TorrelqueLookupError, TorrelqueValueError
+
+from .ahead import Line, half_of, line_of, runs_low
+from .asking import Time, ask_time
+from .plan import Plan
+
+API = 'api'
+"""The ``source`` of a schedule that was set by a call."""
+EDITION = 'edition'
+"""In a ``spec``: how often the list was replaced because the time zones had changed."""
+
+
+async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = None) -> bool:
+    """Set a schedule: True where it is new or was changed; False where the very same is there, which was filled up, or
+    where what is declared in code is over.
+
+    :raises TorrelqueValueError: it is set by a call, and its calendar has nothing to come.
+    """
+    time = await ask_time(queue)
+    policies, end = plan.policies, plan.policies.end
+    spec, times = plan.spec, None
+    if plan.line is not None:
+        try:
+            record = await queue.get_schedule(plan.name)
+        except TorrelqueLookupError:
+            record = None
+        if record is not None and without_edition(record.spec) == spec:
+            edition = record.spec.get(EDITION, 0)
+            if plan.line.agrees(record, time):
+                await fill_up(queue, record, plan.line, time)
+            else:
+                edition += 1
+            spec = {**spec, EDITION: edition} if edition else spec
+        times = plan.line.ahead(time, time.now, until=end)
+        if not times and record is None:
+            if source != API:
+                # What is declared in code stays there when it is over.
+                return False
+            raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: its calendar has nothing to come')
+    return await queue.set_schedule(
+        plan.name, plan.work.payload, times=times, every=plan.every, phase=plan.phase, overlap=policies.overlap,
+        missed=policies.missed, grace=policies.grace, until=None if end is None else time.stored(end), spec=spec,
+        source=source, revision=revision, **plan.work.options,
+    )  # fmt: skip
+
+
+async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) -> float | None:
+    """Go on with a list of which half is used up; after how long (s) to look again, None where it needs nobody."""
+    if not runs_low(record, time):
+        return half_of(record, time)
+    known = record.last if record.end is None else record.end
+    start = time.now if known is None else time.instant(known)
+    if record.missed != 'all':
+        # Of what would have been due since the list was used up, nothing is made up.
+        start = max(start, time.now)
+    until = None if record.until is None else time.instant(record.until)
+    times = line.ahead(time, start, record.left or 0, until)
+    if not times:
+        # The schedule comes to its end, and what is known of it is all there is.
+        return None
+    await queue.extend_schedule(record.name, times, after=record.end, spec=record.spec)
+    return (times[-1] - time.stored(time.now)) / 2
+
+
+def without_edition(spec: Any) -> Any:
+    """What a schedule is made of, without how often its list was replaced."""
+    return {name: value for name, value in spec.items() if name != EDITION} if isinstance(spec, dict) else spec
+
+
+def find_line(record: Schedule, declared: Plan | None) -> Line | None:
+    """The instants of a schedule: by its ``spec``, or, for a calendar of the caller's own, by what is declared here."""
+    if declared is not None and declared.line is not None and without_edition(record.spec) == declared.spec:
+        return declared.line
+    return line_of(record)
