@@ -26,6 +26,7 @@ from support.explaining import Hire
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
 from support.servers import MakeServer, MissingServerError, RealServer, binary_of, free_port, selected_kinds
+from support.standing import START, Either, StandingClock, open_either
 from support.topology import Cluster, Sentinel, start_cluster, start_sentinel
 from torrelque import Torrelque
 from torrelque.operate import WorkerView
@@ -169,6 +170,23 @@ def queue_name(request: pytest.FixtureRequest) -> str:
 async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[Torrelque]:
     async with Torrelque(client, queue=queue_name) as queue:
         yield queue
+
+
+@pytest.fixture
+async def standing(client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> StandingClock:
+    """A clock of the server that stands still, for the queue objects that are made after it."""
+    clock = StandingClock(client, monkeypatch)
+    await clock.set(START)
+    return clock
+
+
+@pytest.fixture(params=['aio', 'sync'])
+async def either(
+    request: pytest.FixtureRequest, server: RealServer, client: redis.asyncio.Redis, standing: StandingClock
+) -> AsyncIterator[Either]:
+    """A queue 'scheduled' on that clock: once the asynchronous one, once the synchronous one."""
+    async for either in open_either(request.param, server, client, 'scheduled'):
+        yield either
 
 
 @pytest.fixture

@@ -139,6 +139,7 @@ class Model(Scheduled):
 
     def _claim(self, items: list[Claim], resent: bool) -> Given:
         (claim,) = items
+        self.unheard = False
         record = self.records.get(claim.record)
         if record:
             ids = [

@@ -267,13 +267,14 @@ def check_lives(seen: Seen) -> None:
 
 
 def check_nothing_else(seen: Seen) -> None:
-    """An empty queue is no key at all but for final states, claim records, what was set, and buckets."""
+    """An empty queue is no key at all but for final states, claim records, what was set, buckets, and the bell where
+    schedules are to fire."""
     assert seen.names <= {
         *('pending', 'working', 'delayed', 'dead', 'untold', 'tasks', 'task', 'holes', 'bell', 'claim'),
         *('turns', 'priority', 'groups', 'heads', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
     }
     if not seen.payloads:
-        assert seen.names <= {'task', 'claim', 'rate', *LASTING}
+        assert seen.names <= {'task', 'claim', 'rate', *LASTING, *(['bell'] if seen.schedules else [])}
 
 
 # Groups

@@ -46,6 +46,8 @@ class Places(Groups):
         self.states: dict[str, dict[str, str]] = {}
         self.holes: set[str] = set()
         self.bell = False
+        self.unheard = False
+        """Whether the bell was forgotten, with the last task, before anybody heard it."""
         self.seq: int | None = None
         """Number of the last task that has an order, and whose turn it is."""
         self.records: dict[str, Record] = {}
@@ -267,6 +269,7 @@ class Places(Groups):
 
     def _forget(self) -> None:
         if not self.payloads:
+            self.unheard |= self.bell
             self.bell = False
             self.seq = None
             # What is left in them are holes.

@@ -55,7 +55,7 @@ class Scheduled(Places):
         end = int(min(self.now, until))
         every = int(plan['every'] or 0)
         due: Any = range(int(first), end + 1, every) if every else [t for t in self.times.get(name, []) if t <= end]
-        each = plan['missed'] == 'all' and plan['overlap'] != 'replace'
+        each = plan['missed'] == 'all'
         due = due[:most] if each else due
         if every:
             following: float = first + len(due) * every
@@ -91,7 +91,11 @@ class Scheduled(Places):
         if plan['overlap'] == 'skip' and going_on or not self.enter(plan, task_id, fresh):
             return False
         if plan['overlap'] == 'replace' and going_on and self.status(last) != CANCELLED:
-            self._revoke(last)
+            if last in fresh:
+                fresh.remove(last)
+                self._end(last)
+            else:
+                self._revoke(last)
             self._mark(self.states[last], REVOKED)
         plan['last_id'] = task_id
         return True
@@ -206,6 +210,8 @@ class Scheduled(Places):
             self.limits.pop(group, None)
         del self.plans[name], self.schedules[name]
         self.times.pop(name, None)
+        if not self.plans:
+            self._forget()
         return ['ok']
 
     def _hold(self, items: list[Hold], resent: bool) -> list[str]:

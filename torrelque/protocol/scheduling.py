@@ -12,7 +12,7 @@ from torrelque.error import TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .bounds import Bounds
-from .check import check_name, check_whole, milliseconds
+from .check import check_count, check_name, milliseconds
 from .words import UNREADABLE, read_words, text, unreadable
 
 Instant = datetime | float
@@ -86,7 +86,7 @@ def owner(source: str | None, revision: int | None) -> list[str]:
     """Whose a schedule is, and of which revision; '' is nothing."""
     return [
         '' if source is None else check_name(source, 'source'),
-        '' if revision is None else str(check_whole(revision, 'revision')),
+        '' if revision is None else str(check_count(revision, 'revision', 0)),
     ]
 
 
@@ -110,13 +110,16 @@ class Rule(NamedTuple):
             raise TorrelqueTypeError('a schedule has either times or every')
         if self.every is not None and not milliseconds(self.every, 'every'):
             raise TorrelqueValueError('every must be more than 0 seconds')
+        phase = milliseconds(self.phase, 'phase')
+        if phase and self.every is None:
+            raise TorrelqueTypeError('phase goes with every, not with times')
         return [
             word_of(self.overlap, 'overlap', OVERLAPS),
             word_of(self.missed, 'missed', MISSED),
             optional(self.grace, 'grace'),
             '' if self.until is None else str(instant_of(self.until, 'until')),
             optional(self.every, 'every'),
-            '' if self.every is None else str(milliseconds(self.phase, 'phase')),
+            '' if self.every is None else str(phase),
             spec_of(self.spec),
             *owner(self.source, self.revision),
             *([] if self.times is None else instants(self.times, bounds.instants)),

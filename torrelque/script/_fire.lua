@@ -5,14 +5,15 @@
 -- what comes of it, so it fires once, whoever sweeps, and however often.  A task that is plain comes to `fresh`, which
 -- the caller gives to `append`.
 --@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), revoke (take_out, revoke), enter
---@ Keys schedules, working
+--@ Keys schedules, working, holes
 local fire, fire_due, start
 -- How far (ms) a clock of tests has moved the schedules: ids have the instants as they were.
 local moved = tonumber(redis.call('GET', base .. 'moved') or nil) or 0
 do
   -- Instants, and schedules, of one call at the most; and how few instants of a schedule are few.
   local MOST_DUE, FEW = 100, 8
-  local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id'}
+  local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id', 'fired',
+    'skipped'}
 
   -- Whether options are such as `enter` takes: they may have been written by hand.
   local function are_options(given)
@@ -42,6 +43,14 @@ do
       local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count')
       if it[1] ~= CANCELLED then
         revoke(last, it, 'by-its-schedule')
+        -- A plain task that came, or came back, in this very call is in `fresh`, and in the list only after it.
+        for k = #fresh, 1, -1 do
+          if fresh[k] == last then
+            table.remove(fresh, k)
+            redis.call('SREM', holes, last)
+            break
+          end
+        end
       end
     end
     return id
@@ -88,9 +97,8 @@ do
     end
     local every, over, grace = tonumber(known[8]), tonumber(known[6]) or math.huge, tonumber(known[5]) or math.huge
     every = every and every >= 1 and every or nil
-    -- Of several that are due, each but the last would be replaced at once.
-    local all = known[4] == 'all' and known[3] ~= 'replace'
-    local instants, passed, popped, following, more = take(times, first, every, all, most, math.min(now, over))
+    local instants, passed, popped, following, more =
+      take(times, first, every, known[4] == 'all', most, math.min(now, over))
     following = following > over and math.huge or following
     -- See Memory.
     redis.call('ZREM', schedules, name)
@@ -114,10 +122,10 @@ do
       redis.call('HSET', key, 'last', string.format('%.0f', instants[#instants]), 'last_id', last or '')
     end
     if fired > 0 then
-      redis.call('HINCRBY', key, 'fired', fired)
+      redis.call('HSET', key, 'fired', string.format('%.0f', (tonumber(known[10]) or 0) + fired))
     end
     if skipped > 0 then
-      redis.call('HINCRBY', key, 'skipped', skipped)
+      redis.call('HSET', key, 'skipped', string.format('%.0f', (tonumber(known[11]) or 0) + skipped))
     end
     local left = redis.pcall('LLEN', times)
     local few = not every and (following < math.huge or over == math.huge) and (tonumber(left) or 0) < FEW

@@ -225,6 +225,15 @@ local function book(extend)
     self.read()
     if head[k] ~= id then
       redis.call('ZREM', group_key(k), id)
+      -- One that came, or came back, in this very call is not written yet.
+      local members = incoming[k] or {}
+      for j = #members, 2, -2 do
+        if members[j] == id then
+          table.remove(members, j)
+          table.remove(members, j - 1)
+        end
+      end
+      incoming[k] = #members > 0 and members or nil
       return false
     end
     head[k], slots_change[k], struck[#struck + 1] = false, slots_change[k] - 1, id

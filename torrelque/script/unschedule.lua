@@ -9,21 +9,28 @@
 --        'other'    it has another source
 --        'older'    it has a higher revision
 --@ Keys schedules, limits, groups, later
+--@ Uses forget
 local name = ARGV[2]
 local key = base .. 'schedule:' .. name
-local known = redis.call('HMGET', key, 'payload', 'source', 'revision', 'overlap')
-if not known[1] and redis.call('ZSCORE', schedules, name) == false then
+local times = base .. 'times:' .. name
+-- What is left of one that was spoilt by hand is removed as well: of an error's table nothing is known.
+local known = redis.pcall('HMGET', key, 'source', 'revision', 'overlap')
+if redis.call('EXISTS', key, times) == 0 and redis.call('ZSCORE', schedules, name) == false then
   return resent and 'ok' or {'unknown'}
-elseif ARGV[3] ~= '' and known[2] ~= ARGV[3] then
+elseif ARGV[3] ~= '' and known[1] ~= ARGV[3] then
   return {'other'}
-elseif (tonumber(ARGV[4]) or math.huge) < (tonumber(known[3]) or 0) then
+elseif (tonumber(ARGV[4]) or math.huge) < (tonumber(known[2]) or 0) then
   return {'older'}
 end
-redis.call('DEL', key, base .. 'times:' .. name)
+redis.call('DEL', key, times)
 redis.call('ZREM', schedules, name)
 local group = 'schedule:' .. name
-if known[4] == 'queue' and redis.call('HEXISTS', groups, group) + redis.call('HEXISTS', later, group) == 0 then
+if known[3] == 'queue' and redis.call('HEXISTS', groups, group) + redis.call('HEXISTS', later, group) == 0 then
   redis.call('HDEL', limits, group)
+end
+if redis.call('EXISTS', schedules) == 0 then
+  -- An empty queue may have a bell, so that somebody keeps the time of the next firing.
+  forget()
 end
 
 return 'ok'
