@@ -58,6 +58,19 @@ class Version(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints may be shown, whatever was given."""
 
+    mixed = False
+    """See `Command`."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, which may call this once more for what is mixed."""
+        if not self.mixed:
+            return super().parse_known_args(args, namespace)
+        self.mixed = False
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.mixed = True
+
     def error(self, message: str) -> NoReturn:
         """Complain, and show the usage.
 
@@ -80,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         # Without a help a command is not listed; it is understood all the same, and says why it is refused.
         told: dict[str, Any] = {} if command.acts and is_read_only() else {'help': command.help}
         one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
+        one.mixed = command.mixed
         command.add_arguments(one)
         one.set_defaults(command=command)
     return parser
