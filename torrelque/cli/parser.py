@@ -61,13 +61,13 @@ class Parser(argparse.ArgumentParser):
     mixed = False
     """See `Command`."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
         """Parse as argparse does, which may call this once more for what is mixed."""
         if not self.mixed:
-            return super().parse_known_args(args, namespace)
+            return super().parse_known_args(*args, **options)
         self.mixed = False
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            return self.parse_known_intermixed_args(*args, **options)
         finally:
             self.mixed = True
 
