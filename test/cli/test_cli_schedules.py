@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -65,12 +67,24 @@ async def test_instants_come_in_any_order_and_with_any_zone(queue: Torrelque, co
     assert f'next {YEAR}-05-01 09:30:00Z, in ' in said.lines[0]
 
 
+@pytest.fixture
+def _in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's own time zone is one that is not UTC, as far as this process knows."""
+    with monkeypatch.context() as patch:
+        patch.setenv('TZ', 'America/New_York')
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures('_in_new_york')
 async def test_an_instant_without_a_zone_is_read_as_instants_are_shown(queue: Torrelque, command: Commands) -> None:
     local = MAY.replace(tzinfo=None)
     await command('schedule', 'utc', '--at', local.isoformat(), '[]', '--utc')
     await command('schedule', 'local', '--at', local.isoformat(), '[]')
     assert await times_of(queue, 'utc') == [MAY]
-    assert await times_of(queue, 'local') == [local.astimezone(timezone.utc)]
+    assert await times_of(queue, 'local') == [MAY + timedelta(hours=4)]
+    assert f'{YEAR}-05-01 09:30:00  ' in (await command('schedules', 'local')).out
 
 
 async def test_a_time_from_now_is_by_the_server_s_clock(
@@ -114,6 +128,21 @@ async def test_it_fires_and_its_task_is_taken(queue: Torrelque, command: Command
     await command('schedule', 'quick', '--every', '1', '{"n": 7}')
     task_id, task = await queue.dequeue(timeout=60)
     assert task == {'n': 7} and task_id.startswith('quick@')
+
+
+async def test_names_and_tasks_may_begin_with_a_hyphen_and_stand_anywhere(
+    queue: Torrelque, command: Commands
+) -> None:
+    every = ('--every', '1h')
+    for words in (['--', '-a', '-1'], ['b', '--', '-1'], ['c', '-1', *every], [*every, 'd', '-1'],
+                  ['e', *every, '-1', '--utc']):  # fmt: skip
+        await command('schedule', *([] if '--every' in words else every), *words)
+    await command('schedule', '--task', 'f', *every, '--', '--f')
+    found = {one.name: one.task async for one in queue.get_schedules()}
+    assert found == {**dict.fromkeys(['-a', *'bcde'], -1), '--f': {'task': 'f'}}
+    assert 'unrecognized arguments: 2' in (await command('schedule', 'x', '1', *every, '2', code=2)).err
+    await command('unschedule', '--', '--f')
+    assert len([one async for one in queue.get_schedules()]) == 5
 
 
 # What is shown

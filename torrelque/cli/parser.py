@@ -62,14 +62,22 @@ class Parser(argparse.ArgumentParser):
     """See `Command`."""
 
     def parse_known_args(self, *args: Any, **options: Any) -> Any:
-        """Parse as argparse does, which may call this once more for what is mixed."""
+        """Parse as argparse does, which calls this for the words behind a command; and again for what is mixed."""
         if not self.mixed:
             return super().parse_known_args(*args, **options)
+        words, *more = args
+        at = words.index('--') if '--' in words else len(words)
+        # Of words behind --, argparse forgets that they are no options.  No word of a command line can have a NUL.
+        kept = [f'\0{word}' for word in words[at + 1 :]]
         self.mixed = False
         try:
-            return self.parse_known_intermixed_args(*args, **options)
+            found, rest = self.parse_known_intermixed_args([*words[:at], *kept], *more, **options)
         finally:
             self.mixed = True
+        for name, value in vars(found).items():
+            if isinstance(value, str):
+                setattr(found, name, value.removeprefix('\0'))
+        return found, [word.removeprefix('\0') for word in rest]
 
     def error(self, message: str) -> NoReturn:
         """Complain, and show the usage.
