@@ -23,9 +23,11 @@ from model.model_calls import Call, Given
 from model.model_checks import (
     DUMP,
     Seen,
+    check_fired,
     check_handed_out,
     check_limits,
     check_one_at_a_time,
+    check_overlap,
     check_prediction,
     read_dump,
 )
@@ -98,6 +100,12 @@ class Machine(RuleBasedStateMachine):
         """What was handed out in this step."""
         self.limits_set = 0
         """How often limits were set in this step."""
+        self.filled: set[str] = set()
+        """Ids of instants that somebody has fired by hand."""
+        self.replanned: set[str] = set()
+        """Schedules that were changed in this step."""
+        self.fired: set[str] = set()
+        """Ids of instants that have fired."""
         self.rung_awake = False
         """Whether somebody was woken, or died, who has not claimed since."""
 
@@ -156,8 +164,9 @@ class Machine(RuleBasedStateMachine):
             self.deliveries += [task_id for task_id, _ in claimed.tasks]
             del self.deliveries[:-40]
         elif call.name == 'sweep':
-            word, *counts, more, troubles = sent.reply
-            assert (word, (*counts, bool(more)), troubles) == (b'ok', expected, [])
+            word, *counts, more, troubles, low = sent.reply
+            found = *counts, bool(more), [name.decode() for name in low]
+            assert (word, found, troubles) == (b'ok', expected, [])
         elif call.name == 'stats':
             assert sent.reply == [b'ok', *expected]
         elif call.name == 'state':
@@ -167,10 +176,18 @@ class Machine(RuleBasedStateMachine):
         elif call.name == 'tell':
             words = [word for death in expected for word in self.words_of(*death)]
             assert sent.reply == [b'ok', *words]
+        elif call.name == 'fire':
+            ids = expected or []
+            assert sent.reply == [b'ok', expected is not None, *(task_id.encode() for task_id in ids)]
+        elif call.name == 'schedules':
+            word, *found = sent.reply
+            assert word == b'ok' and [*map(self.read_schedule, found)] == expected
         elif call.name in ('leave', 'limit', 'advance', 'pause', 'told'):
             self.limits_set += call.name == 'limit'
             assert sent.reply == b'ok'
         else:
+            if call.name == 'schedule' and expected == ['ok']:
+                self.replanned |= {item.name for item in call.items}
             outcomes = replies.read_outcomes(call.name, sent.reply, len(call.items))
             assert [
                 [word.decode() if isinstance(word, bytes) else word for word in outcome]
@@ -179,6 +196,14 @@ class Machine(RuleBasedStateMachine):
                 for outcome in outcomes
             ] == expected
         return expected
+
+    @staticmethod
+    def read_schedule(item: list[Any]) -> tuple[str, float, tuple[int, list[int], list[int]], dict[str, str]]:
+        """A schedule of the reply."""
+        name, score, left, last, times, words = item
+        texts = [word.decode() for word in words]
+        known = left, [int(last)] if last else [], [*map(int, times)]
+        return name.decode(), float(score), known, dict(zip(texts[::2], texts[1::2], strict=True))
 
     @staticmethod
     def words_of(task_id: str, token: str, payload: bytes, error: str | None, group: str | None) -> list[bytes | None]:
@@ -257,10 +282,13 @@ class Machine(RuleBasedStateMachine):
             check_limits(self.before, seen)
             check_one_at_a_time(self.before, seen, self.handed)
         check_handed_out(self.before, seen, self.handed)
+        self.fired |= check_fired(self.before, seen, self.fired, self.filled)
+        check_overlap(self.before, seen, self.replanned)
         self.check_bell(seen)
         check_prediction(seen, self.model, (time.monotonic() - self.started) * 1000 + 1)
         self.before, self.limits_set = seen, 0
         self.handed.clear()
+        self.replanned.clear()
 
     def check_bell(self, seen: Seen) -> None:
         """Whoever waits learns in time of what is there, and of what will be."""
@@ -269,7 +297,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert '' in seen.paused or not (seen.plain or seen.heads_in_turn or seen.priority)
         waking = [consumer.wakes for consumer in self.consumers if consumer.wakes is not None]
-        places = seen.working, seen.delayed, seen.rated
+        places = seen.working, seen.delayed, seen.rated, seen.schedules
         deadline = min((instant for place in places for instant in place.values()), default=None)
         if waking and deadline is not None:
             assert min(waking) <= deadline
@@ -291,7 +319,9 @@ class Machine(RuleBasedStateMachine):
                 delattr(self, name)
 
     def finish(self) -> None:
-        """Finish all tasks: nothing of the queue remains."""
+        """Remove all schedules and finish all tasks: nothing of the queue remains."""
+        gone, _ = self.ask(0, *(lambda queue, name=name: queue.remove_schedule(name) for name in self.model.plans))
+        assert all(gone)
         held = [task_id for task_id in self.model.working if self.model.status(task_id) == WORKING]
         cancelled = [task_id for task_id in self.model.working if task_id not in held]
         others = [task_id for task_id in self.model.payloads if task_id not in self.model.working]

@@ -15,6 +15,7 @@ import pytest
 from model.model_calls import Call, read_call
 from model.model_checks import BUCKET_LIFE
 from model.model_places import SHORT_LIST, SHORT_TURNS
+from model.model_schedules import FEW, MOST_DUE
 from model.model_taking import HOLES
 from support.bounding import bind
 from support.servers import RealServer
@@ -31,6 +32,8 @@ BULK_BYTES = 30
 SWEEP_TASKS = 2
 WALK = 2
 GROUPED = BULK_BYTES // WALK
+INSTANTS = 6
+TOLD_INSTANTS = 3
 
 SCRIPT_CHANGES = {
     "local time = redis.call('TIME')": (
@@ -40,6 +43,8 @@ SCRIPT_CHANGES = {
     "redis.call('LLEN', pending) <= 500": f"redis.call('LLEN', pending) <= {SHORT_LIST}",
     "redis.call('LLEN', turns) <= 500": f"redis.call('LLEN', turns) <= {SHORT_TURNS}",
     'holed < 200': f'holed < {HOLES}',
+    'local MOST_DUE, FEW = 100, 8': f'local MOST_DUE, FEW = {MOST_DUE}, {FEW}',
+    'fire(name, ready, 100)': f'fire(name, ready, {MOST_DUE})',
     "'PX', full)": f"'PX', full + {BUCKET_LIFE})",
 }
 
@@ -106,6 +111,7 @@ class Door:
         bind(
             monkeypatch,
             bulk=BULK_TASKS, bulk_bytes=BULK_BYTES, grouped_tasks=WALK, sweep=SWEEP_TASKS,
+            instants=INSTANTS, told_instants=TOLD_INSTANTS,
             # Nothing shall happen by real time.
             grace=1e6, acknowledge=1e6,
         )  # fmt: skip

@@ -8,7 +8,6 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from model.machine_calls import Calls
 from model.machine_door import BULK_BYTES, BULK_TASKS, WALK
 from model.machine_draws import (
     GROUPS,
@@ -30,12 +29,12 @@ from model.machine_draws import (
     several,
     values,
 )
-from model.machine_faults import Faults
+from model.machine_schedules import Schedules
 from model.model_calls import Call, Tell
 from torrelque import TorrelqueTaskStatus as Status
 
 
-class Plots(Calls, Faults):
+class Plots(Schedules):
     """A beginning, and what happens to tasks one after the other."""
 
     @initialize(

@@ -25,11 +25,12 @@ from model.model_calls import (
     Touch,
 )
 from model.model_groups import CANCELLED, COMPLETED, DEAD, DELAYED, PENDING, REJECTED, WORKING
-from model.model_places import MINUTE, Places, Record
+from model.model_places import MINUTE, Record
+from model.model_schedules import Scheduled
 from model.model_taking import Taking
 
 
-class Model(Places):
+class Model(Scheduled):
     """A queue that carries calls out."""
 
     def run(self, call: Call, resent: bool = False) -> Any:
@@ -127,18 +128,7 @@ class Model(Places):
             if only and str(int(status)) not in only:
                 outcomes.append('changed')
                 continue
-            if status == WORKING:
-                state.pop('progress', None)
-            else:
-                del self.payloads[task_id]
-                if status == DELAYED:
-                    del self.delayed[task_id]
-                elif status == DEAD:
-                    self._raise(task_id)
-                else:
-                    self._take_out(task_id)
-                self._finish(task_id, MINUTE)
-            state['status'] = CANCELLED
+            self._revoke(task_id)
             self._mark(state, mark)
             outcomes.append('ok')
         self._settle()
@@ -329,7 +319,7 @@ class Model(Places):
         self._settle()
         return outcomes
 
-    def _sweep(self, items: list[Sweep], resent: bool) -> tuple[int, int, int, bool]:
+    def _sweep(self, items: list[Sweep], resent: bool) -> tuple[int, int, int, bool, list[str]]:
         most = items[0].most
         leases = [task_id for task_id in self.in_order(self.working) if self.working[task_id] <= self.now][:most]
         delays = [task_id for task_id in self.in_order(self.delayed) if self.delayed[task_id] <= self.now][:most]
@@ -357,13 +347,16 @@ class Model(Places):
             del self.delayed[task_id]
             self._return(self.states[task_id])
             self._place(task_id, ready)
+        fired, more, low = self.fire_due(ready)
         for group in tokens:
             del self.rated[group]
             self.met.append(group)
         self._append(ready)
         self._settle()
         self._forget()
-        return len(leases) - died, len(delays), died, most in (len(leases), len(delays), len(tokens))
+        self.bell |= fired
+        more |= most in (len(leases), len(delays), len(tokens))
+        return len(leases) - died, len(delays), died, more, low
 
     def _limit(self, items: list[Limit], resent: bool) -> None:
         ((group, value),) = items

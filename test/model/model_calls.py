@@ -100,6 +100,45 @@ class Resume(NamedTuple):
     probing: bool
 
 
+class Schedule(NamedTuple):
+    mark: str
+    name: str
+    said: dict[str, str]
+    """The fields of its hash."""
+    times: list[int]
+
+
+class Extend(NamedTuple):
+    mark: str
+    name: str
+    after: int | None
+    spec: str
+    most: int
+    times: list[int]
+
+
+class Unschedule(NamedTuple):
+    name: str
+    source: str
+    revision: str
+
+
+class Hold(NamedTuple):
+    name: str
+    held: bool
+
+
+class Fire(NamedTuple):
+    mark: str
+    name: str
+    instants: list[str]
+
+
+class Schedules(NamedTuple):
+    most: int
+    names: list[str]
+
+
 class State(NamedTuple):
     task_id: str
     fields: list[str]
@@ -169,6 +208,34 @@ def _read_bury(task_id: Arg, token: Arg, mark: Arg, error: Arg, after: Arg) -> B
     return Bury(_text(task_id), _text(token), _text(mark), _text(error), _number(after))
 
 
+FIELDS = [
+    *('payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'),
+    *('source', 'revision'),
+]
+"""What a call says of a schedule, in its order."""
+
+
+def _read_schedule_call(name: str, words: list[str]) -> Any:
+    if name == 'schedule':
+        _, mark, schedule, *words = words
+        return Schedule(mark, schedule, dict(zip(FIELDS, words, strict=False)), [*map(int, words[len(FIELDS) :])])
+    if name == 'extend':
+        _, mark, schedule, after, spec, most, *times = words
+        return Extend(mark, schedule, _number(after), spec, int(most), [*map(int, times)])
+    if name == 'unschedule':
+        return Unschedule(*words)
+    if name == 'hold':
+        return Hold(words[0], words[1] == '1')
+    if name == 'fire':
+        return Fire(words[0], words[1], words[2:])
+    assert name == 'schedules'
+    return Schedules(int(words[0]), words[1:])
+
+
+SCHEDULES = {'schedule', 'extend', 'unschedule', 'hold', 'fire', 'schedules'}
+"""Transitions of schedules."""
+
+
 def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     """A call by the arguments behind `resent`."""
 
@@ -179,6 +246,10 @@ def read_call(name: str, args: Sequence[str | bytes]) -> Call:
     first = _text(args[0]) if args else ''
     if name in ('enqueue', 'requeue', 'touch', 'leave'):
         assert int(args[1]) == BLOCK
+    if name in ('schedule', 'extend'):
+        assert int(first) == BLOCK
+    if name in SCHEDULES:
+        return Call(name, [_read_schedule_call(name, [*map(_text, args)])])
     if name == 'enqueue':
         return Call(name, several(2, 3, _read_enqueue), limit=_number(first))
     if name == 'requeue':

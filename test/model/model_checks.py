@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,9 +28,11 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
 end
 return dump
 """
+FIRING = re.compile('.*@[0-9]+')
+"""Ids of tasks that are due by a schedule."""
 BUCKET_LIFE = 60_000
 """ms that a group's bucket lives longer than it would; added in the script, so that none ends by the real clock."""
-LASTING = {'limits', 'paused', 'probes'}
+LASTING = {'limits', 'paused', 'probes', 'schedules', 'schedule', 'times'}
 """What stays for ever."""
 
 
@@ -60,6 +63,9 @@ class Seen(NamedTuple):
     bell: list[bytes]
     records: dict[str, dict[str, Any]]
     lives: dict[str, int]
+    schedules: dict[str, float]
+    plans: dict[str, dict[str, str]]
+    times: dict[str, list[int]]
 
     # What is where
 
@@ -162,6 +168,9 @@ def read_dump(dump: list[Any]) -> Seen:
         bell=content.get('bell', []),
         records={name: json.loads(content[name]) for name in named('claim:').values()},
         lives=lives,
+        schedules={name: float(instant) for name, instant in content.get('schedules', {}).items()},
+        plans={schedule: texts(name) for schedule, name in named('schedule:').items()},
+        times={schedule: [*map(int, content[name])] for schedule, name in named('times:').items()},
     )
 
 
@@ -335,6 +344,49 @@ def check_handed_out(before: Seen, seen: Seen, handed: list[TorrelqueTaskId]) ->
                     assert order > int(seen.states[task_id]['order'])
 
 
+# Schedules
+
+
+def check_next(seen: Seen) -> None:
+    """A schedule fires next at the head of its times, or at one of its multiples; it is over where that is too late."""
+    assert {*seen.schedules} == {*seen.plans} >= {*seen.times}
+    for name, plan in seen.plans.items():
+        times, score = seen.times.get(name, []), seen.schedules[name]
+        assert times == sorted({*times})
+        if plan['every']:
+            assert score == math.inf or (score - int(plan['phase'])) % int(plan['every']) == 0
+            assert score <= float(plan['until'] or math.inf) or score == math.inf
+        else:
+            first = times[0] if times else math.inf
+            assert score == (first if first <= float(plan['until'] or math.inf) else math.inf)
+        # Whatever was due is over.
+        assert score > int(plan.get('last', 0))
+
+
+def check_fired(before: Seen, seen: Seen, fired: set[str], filled: set[str]) -> set[str]:
+    """An instant fires at most once, unless by hand; those that have in this step."""
+    fresh = {task_id for task_id in {*seen.states} - {*before.states} if FIRING.fullmatch(task_id)} - filled
+    assert not fresh & fired
+    for name in {*before.plans} & {*seen.plans}:
+        last, other = (int(one.plans[name].get('last', 0)) for one in (before, seen))
+        # It was removed and set anew, or goes on.
+        assert last <= other or other == 0
+        own = [int(task_id.rpartition('@')[2]) for task_id in fresh if task_id.startswith(f'{name}@')]
+        assert last == 0 or all(instant > last for instant in own)
+    return fresh
+
+
+def check_overlap(before: Seen, seen: Seen, replanned: set[str]) -> None:
+    """Nothing follows, by a schedule that skips, a task that is not finished."""
+    for name in {*before.plans} & {*seen.plans}:
+        plan, other = before.plans[name], seen.plans[name]
+        last = plan.get('last_id', '')
+        if last and plan['overlap'] == 'skip' and name not in replanned and other.get('last_id', '') not in (last, ''):
+            old, new = before.states.get(last, {}), seen.states.get(last, {})
+            brought_back = old.get('ready_time') != new.get('ready_time')
+            assert brought_back or new.get('status') not in (PENDING, WORKING, DELAYED) and last not in seen.working
+
+
 # The model
 
 
@@ -343,6 +395,7 @@ def check_prediction(seen: Seen, model: Model, slack: float) -> None:
     parts = (
         *('pending', 'holes', 'turns', 'heads', 'waiting', 'priority', 'working', 'delayed', 'dead', 'untold'),
         *('payloads', 'states', 'groups', 'holders', 'later', 'limits', 'paused', 'rated', 'seq'),
+        *('schedules', 'plans', 'times'),
     )
     for name in parts:
         found, predicted = getattr(seen, name), getattr(model, name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from model.model_calls import BLOCK, State, Tell, Told
@@ -72,10 +73,15 @@ class Places(Groups):
         return f'{self.now}.000'
 
     def deadline(self) -> int | None:
-        """When the next lease ends, the next delayed task is due, or the next group gets a token."""
-        return min((*self.working.values(), *self.delayed.values(), *self.rated.values()), default=None)
+        """When the next lease ends, the next delayed task is due, the next group gets a token or a schedule fires."""
+        places = self.working.values(), self.delayed.values(), self.rated.values(), self.firing()
+        return min(itertools.chain(*places), default=None)
 
-    def in_order(self, place: dict[str, int]) -> list[str]:
+    def firing(self) -> list[int]:
+        """When schedules fire."""
+        raise NotImplementedError
+
+    def in_order(self, place: Mapping[str, float]) -> list[str]:
         return sorted(place, key=lambda task_id: (place[task_id], task_id.encode()))
 
     def is_hole(self, task_id: str) -> bool:
@@ -217,10 +223,32 @@ class Places(Groups):
         deadline = self.deadline()
         if self.rated and min(self.rated.values()) - self.now > 1000 and self.is_late():
             self.rated = dict.fromkeys(self.rated, 0)
-            deadline = min((self.now, *self.working.values(), *self.delayed.values()))
+            deadline = min((self.now, *self.working.values(), *self.delayed.values(), *self.firing()))
         wait = None if deadline is None else deadline - self.now
         self.bell = self.work_is_left or wait is not None and wait <= BLOCK and not stays
         return wait
+
+    def _revoke(self, task_id: str) -> None:
+        """A task that is not final is taken back."""
+        state = self.states[task_id]
+        if state['status'] == WORKING:
+            state.pop('progress', None)
+            state['status'] = CANCELLED
+            return
+        self._meet(task_id)
+        if state['status'] == DELAYED:
+            del self.delayed[task_id]
+        elif state['status'] == DEAD:
+            self._raise(task_id)
+        else:
+            self._take_out(task_id)
+        self._end(task_id)
+
+    def _end(self, task_id: str) -> None:
+        """A task that is in no place any more is cancelled."""
+        del self.payloads[task_id]
+        self._finish(task_id, MINUTE)
+        self.states[task_id]['status'] = CANCELLED
 
     def _clear(self, task_id: str) -> None:
         if task_id in self.working:

@@ -27,6 +27,7 @@ INVARIANTS = {
     10: 'liveness: faults over, what is due or expired is pending in time; no script is long',
     11: 'every watch ends; statuses are monotone; connections do not grow',
     12: 'a deadline is a deadline; an idle consumer lives',
+    13: 'schedules: each instant fires at most once; the next one is known; what skips never overlaps',
 }
 
 
@@ -49,6 +50,7 @@ KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     2: (keys.check_payloads, keys.check_untold, keys.check_lives, keys.check_nothing_else),
     6: (keys.check_counts, keys.check_history),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
+    13: (keys.check_next,),
 }
 
 

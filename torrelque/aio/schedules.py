@@ -54,8 +54,8 @@ class Schedules(Queue):
         :param overlap: while the task of the firing before is not finished (dead is finished): 'skip' passes the
             instant over, 'allow' does not look, 'replace' cancels the one before, 'queue' has one at work at a time, in
             a group of the schedule's own.
-        :param missed: where several instants are due at once: 'latest' fires the last of them, 'all' each, 'none' only
-            one that is the only one due.
+        :param missed: where several instants are due at once: 'latest' fires the last of them, 'all' each (but with
+            'replace' the last, by which the others would be replaced), 'none' only one that is the only one due.
         :param grace: an instant that is late by more (s) is passed over.
         :param until: the last instant that may fire.
         :param spec: what the times were made from, for people and for the next calculation: anything that JSON can

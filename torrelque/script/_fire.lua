@@ -12,6 +12,15 @@ do
   local MOST_DUE, FEW = 100, 8
   local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id'}
 
+  -- Whether options are such as `enter` takes: they may have been written by hand.
+  local function are_options(given)
+    local function may_be(name, kind)
+      return given[name] == nil or type(given[name]) == kind
+    end
+    return type(given) == 'table' and type(given.timeout) == 'number' and may_be('group', 'string') and
+      may_be('priority', 'number') and may_be('max_attempts', 'number')
+  end
+
   -- Whether a task is on its way, or its holder still has it.
   local function is_unfinished(id)
     local status = redis.pcall('HGET', state .. id, 'status')
@@ -36,21 +45,21 @@ do
     return id
   end
 
-  -- The instants of a schedule that are due, or the last of them where not `all` count; how many others are passed over,
-  -- how many are to be taken from `times`, the next one, and whether that is due as well.
-  local function take(times, first, every, all, most)
+  -- The instants of a schedule that are due by `last`, or the last of them where not `all` count; how many others are
+  -- passed over, how many are to be taken from `times`, the next one, and whether that is due as well.
+  local function take(times, first, every, all, most, last)
     if every then
-      local count = math.floor((now - first) / every) + 1
+      local count = math.max(0, math.floor((last - first) / every) + 1)
       local taken = all and math.min(count, most) or count
       local instants = {}
-      for k = all and 0 or taken - 1, taken - 1 do
+      for k = all and 0 or math.max(0, taken - 1), taken - 1 do
         instants[#instants + 1] = first + k * every
       end
       return instants, taken - #instants, 0, first + taken * every, taken < count
     end
     local list = redis.pcall('LRANGE', times, 0, all and most or -1)
-    local count = 0
-    while not list.err and list[count + 1] and (tonumber(list[count + 1]) or 0) <= now and not (all and count == most) do
+    local count, bound = 0, list.err and 0 or all and most or math.huge
+    while count < bound and list[count + 1] and (tonumber(list[count + 1]) or 0) <= last do
       count = count + 1
     end
     local instants = {}
@@ -58,7 +67,7 @@ do
       instants[#instants + 1] = tonumber(list[k]) or 0
     end
     local following = tonumber(list[count + 1]) or math.huge
-    return instants, count - #instants, count, following, following <= now
+    return instants, count - #instants, count, following, following <= last
   end
 
   -- Fire what is due of a schedule, so many instants at the most: how many tasks came of it, how many instants it had,
@@ -68,7 +77,7 @@ do
     local known = redis.pcall('HMGET', key, unpack(FIELDS))
     local first = tonumber(redis.call('ZSCORE', schedules, name) or nil)
     local well, given = pcall(cjson.decode, known[2])
-    if known.err or not known[1] or not well or type(given) ~= 'table' then
+    if known.err or not known[1] or not well or not are_options(given) then
       -- The schedule was deleted or spoilt by hand.
       redis.call('ZREM', schedules, name)
       return 0, 1, false, false
@@ -76,10 +85,13 @@ do
       return 0, 0, false, false
     end
     local every, over, grace = tonumber(known[8]), tonumber(known[6]) or math.huge, tonumber(known[5]) or math.huge
-    local instants, passed, popped, following, more = take(times, first, every, known[4] == 'all', most)
-    if following > over then
-      following, more = math.huge, false
-    end
+    every = every and every >= 1 and every or nil
+    -- Of several that are due, each but the last would be replaced at once.
+    local all = known[4] == 'all' and known[3] ~= 'replace'
+    local instants, passed, popped, following, more = take(times, first, every, all, most, math.min(now, over))
+    following = following > over and math.huge or following
+    -- See Memory.
+    redis.call('ZREM', schedules, name)
     redis.call('ZADD', schedules, following == math.huge and '+inf' or string.format('%.0f', following), name)
     if popped > 0 then
       redis.call('LTRIM', times, popped, -1)
@@ -87,7 +99,7 @@ do
     local fired, skipped, last = 0, passed, known[9] ~= '' and known[9] or nil
     for _, instant in ipairs(instants) do
       local id = nil
-      if not (known[7] or instant > over or now - instant > grace or known[4] == 'none' and passed > 0) then
+      if not (known[7] or now - instant > grace or known[4] == 'none' and passed > 0) then
         id = start(string.format('%s@%.0f', name, instant), known, given, last, fresh)
       end
       if id then
@@ -105,7 +117,8 @@ do
     if skipped > 0 then
       redis.call('HINCRBY', key, 'skipped', skipped)
     end
-    local few = not every and (following < math.huge or over == math.huge) and redis.call('LLEN', times) < FEW
+    local left = redis.pcall('LLEN', times)
+    local few = not every and (following < math.huge or over == math.huge) and (tonumber(left) or 0) < FEW
     return fired, math.max(1, #instants), more, few
   end
 

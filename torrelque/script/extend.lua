@@ -9,7 +9,7 @@
 --@ Uses time (now, stamp, fraction), ring, plan
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
-local known = redis.call('HMGET', key, 'payload', 'every', 'spec', 'last', 'extended')
+local known = redis.call('HMGET', key, 'payload', 'every', 'spec', 'last', 'extended', 'since')
 if not known[1] or known[2] and known[2] ~= '' then
   return {'unknown'}
 elseif resent and known[5] == mark then
@@ -17,8 +17,8 @@ elseif resent and known[5] == mark then
 elseif (known[3] or '') ~= ARGV[6] or (redis.call('LINDEX', times, -1) or '') ~= ARGV[5] then
   return {'changed'}
 end
--- What has been due already is over, though its instant is given again.
-local behind = math.max(tonumber(ARGV[5]) or 0, tonumber(known[4]) or 0)
+-- What was over when it was set, or has been due already, is over though its instant is given again.
+local behind = math.max(tonumber(ARGV[5]) or 0, tonumber(known[4]) or 0, tonumber(known[6]) or 0)
 local fresh, room = {}, tonumber(ARGV[7]) - redis.call('LLEN', times)
 for k = 8, #ARGV do
   if tonumber(ARGV[k]) > behind and #fresh < room then

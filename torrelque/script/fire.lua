@@ -12,26 +12,31 @@ local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id
 if not known[1] then
   return {'ok', 0}
 end
-local given = cjson.decode(known[2])
-if not ARGV[4] then
-  local id = string.format('%s@%s.%s', name, stamp, string.sub(mark, 1, 8))
-  local before = known[5] and string.match(known[5], '^(%S+) ')
-  if resent and before == mark then
-    return {'ok', 1, string.sub(known[5], #mark + 2)}
+-- What the last call has enqueued is remembered by its mark, because a call that is sent again enqueues nothing more.
+if known[5] and string.match(known[5], '^%S+') == mark then
+  for instant in string.gmatch(string.sub(known[5], #mark + 1), '%S+') do
+    ids[#ids + 1] = name .. '@' .. instant
   end
+  return ids
+end
+local given, done = cjson.decode(known[2]), {mark}
+if not ARGV[4] then
+  local instant = stamp .. '.' .. string.sub(mark, 1, 8)
   local last = known[4] ~= '' and known[4] or nil
-  ids[3] = start(id, known, given, last, ready)
+  ids[3] = start(name .. '@' .. instant, known, given, last, ready)
   if ids[3] then
-    redis.call('HSET', key, 'last_id', id, 'manual', mark .. ' ' .. id)
+    done[2] = instant
+    redis.call('HSET', key, 'last_id', ids[3])
   end
 end
 for k = 4, #ARGV do
   local id = name .. '@' .. ARGV[k]
-  if enter(id, known[1], given, ready) or resent then
-    ids[#ids + 1] = id
+  if enter(id, known[1], given, ready) then
+    ids[#ids + 1], done[#done + 1] = id, ARGV[k]
   end
 end
 if #ids > 2 then
+  redis.call('HSET', key, 'manual', table.concat(done, ' '))
   redis.call('HINCRBY', key, 'fired', #ids - 2)
 end
 append(ready)

@@ -17,16 +17,16 @@ local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
 local FIRST = 16
-local known = redis.call('HMGET', key, 'revision', 'mark', 'last', unpack(NAMES))
+local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
 local revision, ready = tonumber(ARGV[15]), {}
 if resent and known[2] == mark then
   return 'ok'
 elseif known[1] and revision and revision < (tonumber(known[1]) or 0) then
   return {'older'}
 end
-local same = known[4] and (ARGV[13] ~= '' or ARGV[11] ~= '')
+local same = known[5] and (ARGV[13] ~= '' or ARGV[11] ~= '')
 for k = 1, #NAMES do
-  same = same and (known[3 + k] or '') == ARGV[4 + k]
+  same = same and (known[4 + k] or '') == ARGV[4 + k]
 end
 
 -- Append the instants that are behind one.
@@ -45,13 +45,15 @@ end
 local rung = false
 if same then
   redis.call('HSET', key, 'source', ARGV[14], 'revision', ARGV[15])
-  append_times(tonumber(redis.call('LINDEX', times, -1) or known[3]) or 0)
+  -- What was over when it was set, or has been due already, is over though its instant is given again.
+  local behind = math.max(tonumber(known[4]) or now, tonumber(known[3]) or 0)
+  append_times(math.max(behind, tonumber(redis.call('LINDEX', times, -1) or nil) or 0))
 else
-  if known[4] then
+  if known[5] then
     rung = fire(name, ready, 100) > 0
     known[3] = redis.call('HGET', key, 'last')
   end
-  local words = {'mark', mark, 'source', ARGV[14], 'revision', ARGV[15]}
+  local words = {'mark', mark, 'since', stamp, 'source', ARGV[14], 'revision', ARGV[15]}
   for k = 1, #NAMES do
     words[#words + 1], words[#words + 2] = NAMES[k], ARGV[4 + k]
   end
