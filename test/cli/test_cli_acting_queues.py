@@ -238,12 +238,12 @@ async def test_a_group_is_paused_and_goes_on(queue: Torrelque, command: Commands
     words = ('--group', 'acme', '--json')
     await queue.enqueue('a')
     assert (await command('pause', *words, '--probe', '30s')).json == [
-        {'queue': queue.name, 'group': 'acme', 'paused': True, 'was_paused': False, 'probe': 30.0}
+        {'queue': queue.name, 'group': 'acme', 'schedule': None, 'paused': True, 'was_paused': False, 'probe': 30.0}
     ]
     assert (await queue.get_group_stats('acme')).paused
     assert 'each 30s' in (await command('pause', '--group', 'acme', '--probe', '30s')).out
     assert (await command('resume', *words)).json == [
-        {'queue': queue.name, 'group': 'acme', 'paused': False, 'was_paused': True, 'probe': None}
+        {'queue': queue.name, 'group': 'acme', 'schedule': None, 'paused': False, 'was_paused': True, 'probe': None}
     ]
     assert (await command('resume', *words, code=1)).json[0]['was_paused'] is False
     # Where the whole queue is paused, that is said as well.

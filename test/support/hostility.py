@@ -29,6 +29,7 @@ from torrelque.operate import (
     Page,
     Reason,
     Record,
+    ScheduleView,
     TaskView,
     Totals,
     WorkerView,
@@ -43,7 +44,8 @@ COMMANDS = (
     'stats', 'stats --history 8h', 'queues', 'queues --scan', 'tasks', 'tasks --payload', 'tasks dead', 'show a',
     'show a --payload', 'show large', 'why', 'why a', 'why --group a', 'errors', 'errors --by function',
     'errors --by group', 'functions', 'groups', 'groups x', 'workers', 'workers --lost', 'watch a', 'acts', 'check',
-    'doctor', 'show nope', 'stats nope', 'tasks nope', 'stats --history nope',
+    'doctor', 'schedules', 'schedules x', 'schedules --payload', 'show nope', 'stats nope', 'tasks nope',
+    'stats --history nope',
 )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def operator_of(several: bool) -> MadeOperator:
         group=hostile(GroupView),
         workers=[hostile(WorkerView, state=state, started=NOW) for state in ('running', 'stuck', 'lost')],
         acts=[hostile(Act)] * 2, errors=hostile(Errors), explain=[hostile(Reason, code='at-limit'), *_reasons()],
-        examine=[hostile(Finding)] * 2,
+        examine=[hostile(Finding)] * 2, schedules=[hostile(ScheduleView)] * 2,
     )  # fmt: skip
 
 

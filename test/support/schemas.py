@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from torrelque import TorrelqueTaskStatus
-from torrelque.cli.answers import EndAnswer, EnqueueAnswer, LimitAnswer, PauseAnswer, SweepAnswer
+from torrelque.cli.answers import EndAnswer, EnqueueAnswer, LimitAnswer, PauseAnswer, ScheduleAnswer, SweepAnswer
 from torrelque.operate import (
     Act,
     Errors,
@@ -25,6 +25,7 @@ from torrelque.operate import (
     Overview,
     Reason,
     Record,
+    ScheduleView,
     TaskView,
     WorkerView,
 )
@@ -34,7 +35,8 @@ FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 TYPES: dict[str, type] = {
     'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding, 'found': Found,
     'function': FunctionView, 'group': GroupView, 'limit': LimitAnswer, 'outcome': Outcome, 'overview': Overview,
-    'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'sweep': SweepAnswer, 'task': TaskView,
+    'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
+    'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,
 }  # fmt: skip
 """What commands write with ``--json``, by the names of the files."""
@@ -69,6 +71,8 @@ def read_as(kind: type[T], line: str) -> T:
     assert not missing, f'{kind.__name__} without {missing}'
     for name in NO_LIMIT.get(kind.__name__, ()):
         data[name] = math.inf if data[name] is None else data[name]
+    for view in [data] if kind is ScheduleView else ():
+        view['raw'] = None if view['raw'] is None else view['raw'].encode('utf-8', 'surrogatepass')
     for task in [data] if kind is TaskView else data.get('examples', ()):
         task['status'] = task['status'] and TorrelqueTaskStatus[task['status'].upper()].value
         task['raw'] = None if task['raw'] is None else task['raw'].encode('utf-8', 'surrogatepass')

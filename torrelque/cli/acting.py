@@ -6,22 +6,18 @@ What carries a command out is imported when it is called.
 import argparse
 from collections.abc import Callable
 
-from .amounts import KEEP, concurrency, pace, rate
+from .amounts import KEEP, concurrency, instant, pace, rate
 from .command import Command, of_module
 from .filters import add_filters
 from .options import count, seconds
+from .payloads import add_call, add_payload
 from .session import add_common
 
 
 def _add_enqueue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('payload', metavar='PAYLOAD', nargs='?', help='the task, as JSON; - is standard input')
-    parser.add_argument('--text', action='store_true', help='PAYLOAD is a text, and no JSON')
+    add_payload(parser)
     parser.add_argument('--lines', action='store_true', help='each line of standard input is a task')
-    parser.add_argument('--task', metavar='NAME',
-        help='a call of this decorated function; with --app its name and arguments are checked, and its own options '
-        'hold')  # fmt: skip
-    parser.add_argument('--args', metavar='JSON', help="the arguments of the call: '[1, \"a\"]'")
-    parser.add_argument('--kwargs', metavar='JSON', help='those that are given by name: \'{"to": "joe@doe.com"}\'')
+    add_call(parser)
     parser.add_argument('--group', metavar='NAME', help='the group')
     parser.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
     parser.add_argument('--delay', metavar='TIME', type=seconds, help='time until it can be taken')
@@ -66,6 +62,7 @@ def _add_reason(parser: argparse.ArgumentParser) -> None:
 
 def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
+    parser.add_argument('--schedule', metavar='NAME', help='instead, have this schedule fire nothing')
     parser.add_argument('--probe', metavar='TIME', type=seconds,
         help='let one task through every so often, to see how it goes')  # fmt: skip
     parser.add_argument('--yes', action='store_true', help='do not ask: a queue that nothing is known of is meant')
@@ -74,6 +71,44 @@ def _add_pause(parser: argparse.ArgumentParser) -> None:
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--group', metavar='NAME', help='the group; else the whole queue')
+    parser.add_argument('--schedule', metavar='NAME', help='instead, have this schedule fire again')
+    add_common(parser)
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', metavar='NAME', help='by which it is known; its tasks have the ids NAME@MILLISECONDS')
+    add_payload(parser)
+    add_call(parser)
+    when = parser.add_argument_group('when; one of --cron, --every and --at')
+    one = when.add_mutually_exclusive_group(required=True)
+    one.add_argument('--cron', metavar='EXPRESSION',
+        help="a cron expression: '30 2 * * mon-fri', @daily; needs the extra cron")  # fmt: skip
+    one.add_argument('--every', metavar='TIME', type=seconds, help='from one to the next: 90s, 5m, 2h, 1d')
+    one.add_argument('--at', metavar='INSTANT', type=instant, action='append',
+        help='an instant, 2026-11-29T14:00, or so long from now, 2h; several by several --at')  # fmt: skip
+    when.add_argument('--timezone', metavar='ZONE',
+        help='the name of the time zone of --cron: Europe/Berlin; UTC, if not given')  # fmt: skip
+    when.add_argument('--phase', metavar='TIME', type=seconds,
+        help='with --every, so much behind its multiples since 1970')  # fmt: skip
+    when.add_argument('--until', metavar='INSTANT', type=instant, help='the last instant that may fire')
+    when.add_argument('--overlap', choices=('skip', 'allow', 'replace', 'queue'), default='skip',
+        help='while the task of the firing before is not finished: pass the instant over (if not given), enqueue '
+        'another, cancel the one before, or have one behind the other')  # fmt: skip
+    when.add_argument('--missed', choices=('latest', 'all', 'none'), default='latest',
+        help='of several that are due at once, because nobody was there: fire the last (if not given), each, or '
+        'none')  # fmt: skip
+    when.add_argument('--grace', metavar='TIME', type=seconds, help='pass over an instant that is late by more')
+    tasks = parser.add_argument_group('of its tasks')
+    tasks.add_argument('--group', metavar='NAME', help='the group')
+    tasks.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
+    tasks.add_argument('--max-attempts', metavar='N', type=count, help='how often one is handed out before it is dead')
+    tasks.add_argument('--lease', metavar='TIME', type=seconds, help='length of their leases')
+    parser.set_defaults(lines=False)
+    add_common(parser)
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', metavar='NAME', help='the name of the schedule')
     add_common(parser)
 
 
@@ -108,7 +143,8 @@ ACTING = (
             f'they are redriven or cancelled. {COUNTED}', _of_mass('all tasks that are worked on', _add_reason),
             of_module('.mass', 'bury'), True),
     Command('pause', 'hand nothing out', 'Hand out no more tasks, of a group or of the whole queue, until it is '
-            'resumed. Tasks are taken in as before, and those that are worked on go on.',
+            'resumed. Tasks are taken in as before, and those that are worked on go on. A paused schedule passes over '
+            'what is due meanwhile.',
             _add_pause, of_module('.switching', 'pause'), True),
     Command('resume', 'hand tasks out again', 'End a pause. The exit code is 1 where there was none.',
             _add_resume, of_module('.switching', 'resume'), True),
@@ -116,6 +152,16 @@ ACTING = (
             'how many begin in a time; what nothing is said of stays as it is. Without values, show the limits. '
             'Before the default of all groups is set, you are asked.',
             _add_limit, of_module('.switching', 'limit')),
+    Command('schedule', 'have a task enqueued again and again', 'Set a schedule, which is kept in Redis: it enqueues a '
+            'task at its instants, by whoever waits for tasks then. One of the same name is changed from now on; what '
+            'was due is fired first.', _add_schedule, of_module('.scheduling', 'schedule'), True, mixed=True),
+    Command('unschedule', 'remove a schedule', 'Remove a schedule; tasks that it has enqueued stay. One that is '
+            'declared in code comes back with the next worker that begins; a pause lasts.',
+            _add_name, of_module('.scheduling', 'unschedule'), True),
+    Command('fire', 'fire a schedule now', 'Enqueue the task of a schedule now, paused or not, and print its id; its '
+            'next instant stays as it is. Ends with 1 where the task of the firing before is not finished, and the '
+            'schedule is set to skip those that overlap.',
+            _add_name, of_module('.scheduling', 'fire'), True),
     Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, and take up tasks whose leases have '
             'ended. Consumers do this all the time; it is for a queue that has none.',
             add_common, of_module('.switching', 'sweep'), True),

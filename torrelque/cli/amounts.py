@@ -1,10 +1,11 @@
 """What acts are told beside names: rates, and limits that may be none or the default."""
 
 import argparse
+import datetime
 import math
 import re
 
-from .options import count
+from .options import count, seconds
 
 KEEP = object()
 """Stands for a limit that the command line says nothing of."""
@@ -41,6 +42,24 @@ def rate(text: str) -> tuple[int, float] | float | None:
 def concurrency(text: str) -> float | None:
     """The slots of a group, likewise."""
     return _WORDS[text] if text in _WORDS else count(text)
+
+
+def instant(text: str) -> float | datetime.datetime:
+    """An instant: ``2026-11-29T14:00``, with a zone or without; or a time from now, with its unit: ``2h``.
+
+    :raises argparse.ArgumentTypeError: it is neither.
+    """
+    given = text.strip()
+    # A number alone would be taken by some for seconds from now, and by others for seconds since 1970.
+    if given.endswith(tuple('smhd')):
+        return seconds(given)
+    try:
+        # Python 3.10 has no word for the Z of UTC.
+        return datetime.datetime.fromisoformat(re.sub('[zZ]$', '+00:00', given))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no instant, such as 2026-11-29T14:00 or 2026-11-29T14:00Z, and no time from now, such as 2h'
+        ) from None
 
 
 _WORDS: dict[str, float | None] = {'none': math.inf, 'default': None}

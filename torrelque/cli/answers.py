@@ -4,10 +4,11 @@ from typing import Any, TypedDict
 
 
 class PauseAnswer(TypedDict):
-    """Of ``pause`` and ``resume``: a queue, or a group of it."""
+    """Of ``pause`` and ``resume``: a queue, or a group or a schedule of it."""
 
     queue: str
     group: str | None
+    schedule: str | None
     paused: bool
     was_paused: bool
     probe: float | None
@@ -23,6 +24,17 @@ class LimitAnswer(TypedDict):
     """How many at once; 'none' is no limit, 'default' that of all groups."""
     rate: tuple[int, float] | str
     """So many in so many seconds; or likewise."""
+
+
+class ScheduleAnswer(TypedDict):
+    """Of ``schedule`` and ``unschedule``."""
+
+    queue: str
+    name: str
+    changed: bool
+    """False where the very same was set already."""
+    next: float | None
+    """When it fires next; None where it is removed."""
 
 
 class SweepAnswer(TypedDict):

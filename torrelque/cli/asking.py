@@ -77,6 +77,11 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--most', metavar='N', type=count, default=20, help='groups at the most, 20 if not given')
 
 
+def _add_schedules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('prefix', metavar='PREFIX', nargs='?', default='', help='those whose names begin so')
+    parser.add_argument('--payload', action='store_true', help='what they enqueue as well, which may be secret')
+
+
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lost', action='store_true', help='those that went without saying goodbye in the last hour')
     parser.add_argument('--stuck', action='store_true', help='those that live and take nothing')
@@ -146,6 +151,11 @@ ASKING = (
     Command('groups', 'groups of tasks: what waits, what limits them',
         'The first groups by what waits, after a look at all of them.',
         _with(_add_groups), of_module('.listing', 'groups')),
+    Command('schedules', 'what is enqueued again and again, and when', 'Schedules, those first that fire next: what '
+        'they were made from, when they were due last, how many tasks they have enqueued, how many instants they have '
+        'passed over. One that is dry has no instants left, and waits for a worker that knows its calendar. Ends with '
+        '1 where there are none.',
+        _with(_add_schedules), of_module('.scheduling', 'schedules')),
     Command('workers', 'which workers live, and what they have in hand',
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',

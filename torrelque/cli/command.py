@@ -21,6 +21,8 @@ class Command(NamedTuple):
     None for those of the process; and ``parser``, that of all commands."""
     acts: bool = False
     """Whether it changes something, so that it is not there where only reading is allowed."""
+    mixed: bool = False
+    """Whether options may stand between its positional arguments, of which one may be missing."""
 
 
 def of_module(module: str, name: str) -> Callable[[argparse.Namespace], int]:

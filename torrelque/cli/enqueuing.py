@@ -3,8 +3,6 @@
 import argparse
 import difflib
 import json
-import math
-import sys
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -25,6 +23,7 @@ from . import target
 from .answers import EndAnswer, EnqueueAnswer
 from .consent import answer_act
 from .failure import Exit, Failure
+from .payloads import check_call, read_tasks
 from .session import Session
 
 MANY = 250
@@ -37,7 +36,7 @@ def enqueue(found: argparse.Namespace) -> int:
     :raises Failure: the task cannot be meant; nothing was enqueued.
     """
     _check(found)
-    tasks = _read_tasks(found)
+    tasks = read_tasks(found)
 
     async def call(session: Session) -> int:
         try:
@@ -50,59 +49,13 @@ def enqueue(found: argparse.Namespace) -> int:
 
 def _check(found: argparse.Namespace) -> None:
     """Refuse options that do not go with each other."""
-    if found.task is None and (found.args is not None or found.kwargs is not None):
-        raise Failure('--args and --kwargs are those of a call: name its function with --task')
-    if found.task is not None and (found.payload is not None or found.text or found.lines):
-        raise Failure('a call of --task has --args and --kwargs, and no PAYLOAD, --text or --lines')
+    check_call(found)
     if found.task is None and found.payload is None and not found.lines:
         raise Failure("there is nothing to enqueue: give a PAYLOAD as JSON, such as '{\"n\": 1}', or - or --task NAME")
     if found.lines and found.payload not in (None, '-'):
         raise Failure('--lines reads standard input, so PAYLOAD is - or nothing')
-    if found.task is not None and len({*found.queue}) > 1:
-        raise Failure('a call goes to one queue: name it once with -q, or have it go to that of its function')
     if found.lines and (found.id is not None or found.wait is not None):
         raise Failure('--lines is for many tasks, which have ids of their own and are not waited for')
-
-
-# What is enqueued
-
-
-def _read_tasks(found: argparse.Namespace) -> list[Any]:
-    """The payloads, all of them read before the first is sent."""
-    if found.task is not None:
-        args, kwargs = _read_json(found.args or '[]', '--args'), _read_json(found.kwargs or '{}', '--kwargs')
-        if not isinstance(args, list) or not isinstance(kwargs, dict):
-            raise Failure("--args is a JSON list, such as '[1]', and --kwargs a JSON object, such as '{\"a\": 1}'")
-        call = {'task': found.task, 'args': args, 'kwargs': kwargs}
-        return [{name: value for name, value in call.items() if value or name == 'task'}]
-    if not found.lines:
-        text = _read_input().removesuffix('\n') if found.payload == '-' else found.payload
-        return [text if found.text else _read_json(text, 'PAYLOAD')]
-    lines = enumerate(_read_input().split('\n'), 1)
-    return [line if found.text else _read_json(line, f'line {n}') for n, line in lines if line.strip()]
-
-
-def _read_input() -> str:
-    return sys.stdin.buffer.read().decode('utf-8', 'surrogateescape')
-
-
-def _read_json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as exc:
-        more = '; --text sends a text as it is' if what != '--args' and what != '--kwargs' else ''
-        raise Failure(f'{what} is no JSON: {exc}{more}') from None
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f'{text} is too large a number')
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f'{name} is no number of JSON')
 
 
 # How

@@ -115,11 +115,18 @@ def moment(text: str) -> float | datetime.datetime:
         ) from None
 
 
+def in_zone(given: datetime.datetime, utc: bool) -> datetime.datetime:
+    """An instant; one without a zone is of the zone that instants are shown in.
+
+    :raises Failure: the machine does not know what its zone was then.
+    """
+    if given.tzinfo is not None:
+        return given
+    try:
+        return given.replace(tzinfo=datetime.timezone.utc) if utc else given.astimezone()
+    except (ValueError, OverflowError):
+        raise Failure(f'{given.isoformat()} is no instant of which this machine knows the zone; --utc') from None
+
+
 def _in_zone(given: float | datetime.datetime | None, utc: bool) -> float | datetime.datetime | None:
-    """An instant without a zone is of the zone that instants are shown in."""
-    if isinstance(given, datetime.datetime) and given.tzinfo is None:
-        try:
-            return given.replace(tzinfo=datetime.timezone.utc) if utc else given.astimezone()
-        except (ValueError, OverflowError):
-            raise Failure(f'{given.isoformat()} is no instant of which this machine knows the zone; --utc') from None
-    return given
+    return in_zone(given, utc) if isinstance(given, datetime.datetime) else given

@@ -58,6 +58,27 @@ class Version(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints may be shown, whatever was given."""
 
+    mixed = False
+    """See `Command`."""
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
+        """Parse as argparse does, which calls this for the words behind a command; and again for what is mixed."""
+        if not self.mixed:
+            return super().parse_known_args(*args, **options)
+        words, *more = args
+        at = words.index('--') if '--' in words else len(words)
+        # Of words behind --, argparse forgets that they are no options.  No word of a command line can have a NUL.
+        kept = [f'\0{word}' for word in words[at + 1 :]]
+        self.mixed = False
+        try:
+            found, rest = self.parse_known_intermixed_args([*words[:at], *kept], *more, **options)
+        finally:
+            self.mixed = True
+        for name, value in vars(found).items():
+            if isinstance(value, str):
+                setattr(found, name, value.removeprefix('\0'))
+        return found, [word.removeprefix('\0') for word in rest]
+
     def error(self, message: str) -> NoReturn:
         """Complain, and show the usage.
 
@@ -80,6 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
         # Without a help a command is not listed; it is understood all the same, and says why it is refused.
         told: dict[str, Any] = {} if command.acts and is_read_only() else {'help': command.help}
         one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
+        one.mixed = command.mixed
         command.add_arguments(one)
         one.set_defaults(command=command)
     return parser

@@ -4,12 +4,14 @@ import argparse
 from typing import Any
 
 from torrelque import Torrelque, TorrelqueLimit
+from torrelque.operate import ScheduleView
 
 from .amounts import KEEP, spelt
 from .answers import LimitAnswer, PauseAnswer, SweepAnswer
 from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
 from .failure import Exit, Failure
 from .out import Column, ago, number
+from .scheduling import find_schedule, schedule_named
 from .session import Session
 
 LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
@@ -19,11 +21,17 @@ LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column(
 
 def pause(found: argparse.Namespace) -> int:
     """Carry ``pause`` out; its exit code."""
+    if found.schedule is not None:
+        _check_alone(found, found.probe)
+        return answer_act(found, _pause_schedule)
     return answer_act(found, _pause, new=True if found.yes else None)
 
 
 def resume(found: argparse.Namespace) -> int:
     """Carry ``resume`` out; its exit code."""
+    if found.schedule is not None:
+        _check_alone(found)
+        return answer_act(found, _resume_schedule)
     return answer_act(found, _resume)
 
 
@@ -40,7 +48,7 @@ async def _pause(session: Session) -> int:
         name = _named(queue, found.group)
         if out.as_json:
             out.json(PauseAnswer(
-                queue=queue.name, group=found.group, paused=True, was_paused=before, probe=found.probe
+                queue=queue.name, group=found.group, schedule=None, paused=True, was_paused=before, probe=found.probe
             ))  # fmt: skip
             continue
         out.line(f'{name} was paused before' if before else f'{name} is paused: no task is handed out any more')
@@ -62,7 +70,7 @@ async def _resume(session: Session) -> int:
             code = Exit.ILL
         if out.as_json:
             out.json(PauseAnswer(
-                queue=queue.name, group=found.group, paused=False, was_paused=before, probe=None
+                queue=queue.name, group=found.group, schedule=None, paused=False, was_paused=before, probe=None
             ))  # fmt: skip
             continue
         name = _named(queue, found.group)
@@ -70,6 +78,38 @@ async def _resume(session: Session) -> int:
         if found.group is not None and await is_paused(queue, None):
             out.line(f'the whole queue {queue.name!r} is paused, so nothing is handed out all the same')
     return code
+
+
+def _check_alone(found: argparse.Namespace, probe: float | None = None) -> None:
+    if found.group is not None or probe is not None:
+        raise Failure('a pause is of a schedule, of a group, or of the whole queue, and a schedule has no probe')
+
+
+async def _pause_schedule(session: Session) -> int:
+    view = await find_schedule(session, session.found.schedule)
+    before = not await session.operator.pause_schedule(view.name, queue=view.queue)
+    if not _answered(session, view, True, before):
+        session.out.line(f'{schedule_named(view)} was paused before' if before else
+                         f'{schedule_named(view)} is paused: it passes over what is due')  # fmt: skip
+    return Exit.WELL
+
+
+async def _resume_schedule(session: Session) -> int:
+    view = await find_schedule(session, session.found.schedule)
+    done = await session.operator.resume_schedule(view.name, queue=view.queue)
+    if not _answered(session, view, False, done):
+        session.out.line(f'{schedule_named(view)} goes on: it fires what is due from now on' if done else
+                         f'{schedule_named(view)} is not paused')  # fmt: skip
+    return Exit.WELL if done else Exit.ILL
+
+
+def _answered(session: Session, view: ScheduleView, paused: bool, before: bool) -> bool:
+    """Write what became of a schedule as JSON, where that is wanted."""
+    if session.out.as_json:
+        session.out.json(PauseAnswer(
+            queue=view.queue, group=None, schedule=view.name, paused=paused, was_paused=before, probe=None
+        ))  # fmt: skip
+    return session.out.as_json
 
 
 def _named(queue: Torrelque, group: str | None) -> str:

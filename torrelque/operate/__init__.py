@@ -8,6 +8,7 @@ from torrelque.protocol.keys import BUCKETS
 from .codes import CODES
 from .operator import Operator
 from .plan import Plan
+from .recurring import ScheduleView
 from .registry import known, note, scan
 from .selection import Selection
 from .values import (
@@ -54,6 +55,7 @@ __all__ = [
     'Reason',
     'Record',
     'RunningView',
+    'ScheduleView',
     'Selection',
     'Sizes',
     'TaskView',

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from torrelque import (
@@ -16,6 +17,7 @@ from torrelque import (
     TorrelqueError,
     TorrelqueLookupError,
     TorrelqueSweepResult,
+    TorrelqueTaskId,
     TorrelqueTypeError,
     TorrelqueValueError,
 )
@@ -23,6 +25,7 @@ from torrelque.protocol import check
 
 from . import lazily, reading
 from .limits import spell_limit
+from .recurring import ScheduleView
 from .selection import Selection
 from .values import (
     Act,
@@ -41,11 +44,24 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from . import acts, bulk, crew, examining, explaining, faults, grouping, overview, pages, records, registry
+    from . import (
+        acts,
+        bulk,
+        crew,
+        examining,
+        explaining,
+        faults,
+        grouping,
+        overview,
+        pages,
+        records,
+        registry,
+        scheduled,
+    )
 else:
     acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
     faults, grouping, overview, pages = map(lazily.Module, ('faults', 'grouping', 'overview', 'pages'))
-    records, registry = map(lazily.Module, ('records', 'registry'))
+    records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -248,6 +264,42 @@ class Operator:
         seconds = _length_of(length, 'length')
         return await records.read_history(self.queue(queue), seconds)
 
+    async def schedules(
+        self, prefix: str = '', *, payload: int = 4096, queue: str | None = None
+    ) -> list[ScheduleView]:
+        """The schedules whose names begin with a text: those first that fire next.
+
+        :param payload: bytes; longer payloads are left out, and their size is told.
+        :param queue: the name of a queue; None is all.
+        """
+        if not isinstance(prefix, str):
+            raise TorrelqueTypeError(f'prefix must be a str, not {type(prefix).__name__}')
+        check.check_count(payload, 'payload', 0)
+        queues = self.queues if queue is None else (self.queue(queue),)
+        found = [view for one in queues for view in await scheduled.read_schedules(one, prefix, payload)]
+        return sorted(found, key=lambda view: view.order)
+
+    async def schedule(self, name: str, *, payload: int = 65536, queue: str | None = None) -> ScheduleView:
+        """A schedule.
+
+        :param queue: the name of its queue; None is whichever has it.
+        :raises TorrelqueLookupError: no queue has one of this name.
+        :raises TorrelqueValueError: several have, and none is named.
+        """
+        reading.check_text(name, 'a schedule')
+        check.check_count(payload, 'payload', 0)
+        found: list[ScheduleView] = []
+        missing = None
+        for one in self.queues if queue is None else (self.queue(queue),):
+            try:
+                found.append(await scheduled.read_schedule(one, name, payload))
+            except TorrelqueLookupError as exc:
+                missing = exc
+        if missing is not None and not found:
+            raise missing
+        reading.check_unique({name: [view.queue for view in found]}, 'schedule')
+        return found[0]
+
     async def explain(
         self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
     ) -> list[Reason]:
@@ -353,6 +405,46 @@ class Operator:
         await one.set_limit(group, **limits)
         given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
         await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
+
+    async def set_schedule(self, name: str, task: Any, *, queue: str | None = None, **options: Any) -> bool:
+        """`Torrelque.set_schedule`, on record where it has changed something."""
+        one = self._acting(queue)
+        done = await one.set_schedule(name, task, **options)
+        if done:
+            await self._record(one, 'schedule', name)
+        return done
+
+    async def remove_schedule(self, name: str, *, queue: str | None = None, **options: Any) -> bool:
+        """`Torrelque.remove_schedule`, likewise."""
+        one = self._acting(queue)
+        done = await one.remove_schedule(name, **options)
+        if done:
+            await self._record(one, 'unschedule', name)
+        return done
+
+    async def pause_schedule(self, name: str, *, queue: str | None = None) -> bool:
+        """`Torrelque.pause_schedule`, likewise."""
+        one = self._acting(queue)
+        done = await one.pause_schedule(name)
+        if done:
+            await self._record(one, 'pause', f'schedule {name}')
+        return done
+
+    async def resume_schedule(self, name: str, *, queue: str | None = None) -> bool:
+        """`Torrelque.resume_schedule`, likewise."""
+        one = self._acting(queue)
+        done = await one.resume_schedule(name)
+        if done:
+            await self._record(one, 'resume', f'schedule {name}')
+        return done
+
+    async def fire(self, name: str, *times: datetime | float, queue: str | None = None) -> list[TorrelqueTaskId]:
+        """`Torrelque.fire`, likewise."""
+        one = self._acting(queue)
+        ids = await one.fire(name, *times)
+        if ids:
+            await self._record(one, 'fire', f'schedule {name}', len(ids))
+        return ids
 
     async def sweep(self, *, queue: str | None = None) -> TorrelqueSweepResult:
         """`Torrelque.sweep`, on record."""

@@ -41,10 +41,11 @@ def check_text(text: str, what: str) -> str:
     return text
 
 
-def check_unique(places: Mapping[str, Sequence[str]]) -> None:
+def check_unique(places: Mapping[str, Sequence[str]], what: str = 'task') -> None:
     """Raise where a task id is in several queues, so that nobody can tell which task is meant.
 
     :param places: ids, and the names of the queues that know them.
+    :param what: what is in them.
     """
     several = [(task_id, names) for task_id, names in places.items() if len(names) > 1]
     if several:
@@ -54,7 +55,7 @@ def check_unique(places: Mapping[str, Sequence[str]]) -> None:
             raise TorrelqueValueError(
                 f'{len(several)} of the tasks are in several queues, such as {task_id!r} in {where}: name one queue'
             )
-        raise TorrelqueValueError(f'task {task_id!r} is in queues {where}: name one of them')
+        raise TorrelqueValueError(f'{what} {task_id!r} is in queues {where}: name one of them')
 
 
 def whole_of(data: bytes | None) -> int | None:

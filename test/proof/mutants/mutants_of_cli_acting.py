@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.mutant import BEYOND, Mutant, client
+from proof.mutants.mutant import BEYOND, Edit, Mutant, client
 
 RUN = 'counts, whole = await _run(session, verb, selection'
 
@@ -81,7 +81,7 @@ ACTING = (
     ),
     Mutant(
         'cli-lines-half-way', BEYOND, 'a slip in the last line leaves those before it enqueued',
-        (client('cli/enqueuing', "_read_json(line, f'line {n}') for n, line in lines if line.strip()]",
+        (client('cli/payloads', "_read_json(line, f'line {n}') for n, line in lines if line.strip()]",
                 "_read_json(line, f'line {n}') if n < 3 else line for n, line in lines if line.strip()]"),),
         ('cli_acting_queues::test_all_lines_are_read_before_the_first_is_enqueued',),
     ),
@@ -89,6 +89,48 @@ ACTING = (
         'cli-enqueue-unrecorded', BEYOND, 'nobody learns who enqueued a task by hand',
         (client('cli/enqueuing', "    await Operator(queue).record('enqueue', what, 1)\n", ''),),
         ('cli_acting_queues::test_a_task_is_enqueued_and_its_id_is_printed',),
+    ),
+    Mutant(
+        'cli-schedule-is-nobodys', BEYOND, 'what is set by hand is removed by a worker that does not declare it',
+        (client('cli/scheduling', '        source=API, **_when', '        **_when'),),
+        ('cli_schedules::test_a_schedule_by_a_period_is_set_once_and_is_the_api_s',),
+    ),
+    Mutant(
+        'cli-schedule-that-never-fires', BEYOND, 'a slip in the year sets a schedule of which nothing ever comes',
+        (client('cli/scheduling', '    if not ahead:\n', '    if False:\n'),),
+        ('cli_schedules::test_what_cannot_be_meant_sets_nothing',),
+    ),
+    Mutant(
+        'cli-instants-in-the-wrong-zone', BEYOND, 'an instant fires hours early where instants are shown in UTC',
+        (client('cli/scheduling', 'return in_zone(given, utc).timestamp()', 'return given.timestamp()'),),
+        ('cli_schedules::test_an_instant_without_a_zone_is_read_as_instants_are_shown',),
+    ),
+    Mutant(
+        'cli-schedules-tell-secrets', BEYOND, 'payloads are in the logs of whoever lists schedules',
+        (client('cli/scheduling', 'dataclasses.replace(view, payload=None, raw=None)', 'view'),),
+        ('cli_schedules::test_json_has_all_and_the_payload_where_it_is_asked_for',),
+    ),
+    Mutant(
+        'cli-over-is-dry', BEYOND, 'a schedule that is over passes for one that waits for its calendar',
+        (client('operate/scheduled', "'over' if ends else 'dry'", "'dry'"),),
+        ('cli_schedules::test_a_schedule_without_instants_is_dry_or_over',),
+    ),
+    Mutant(
+        'cli-firing-untold', BEYOND, 'whoever fires a schedule that skips is told that all is well',
+        (client('cli/scheduling', '    if not ids:\n', '    if False:\n'),),
+        ('cli_schedules::test_a_schedule_is_fired_now_unless_it_skips',),
+    ),
+    Mutant(
+        'schedules-spoilt-take-all-down', BEYOND, 'one key that was written by hand hides all schedules',
+        (Edit('torrelque/operate/script/schedules.lua', "look('LLEN', times) or 0",
+              "redis.call('LLEN', base .. times)"),),
+        ('operate_schedules::test_what_is_spoilt_is_told_and_the_rest_is_shown',),
+    ),
+    Mutant(
+        'operator-pauses-schedules-unrecorded', BEYOND, 'nobody learns who has paused a schedule',
+        (client('operate/operator', "            await self._record(one, 'pause', f'schedule {name}')\n",
+                '            pass\n'),),
+        ('operate_schedules::test_acts_on_schedules_are_on_record_where_they_change_something',),
     ),
     Mutant(
         'cli-top-unasked', BEYOND, 'a key of the live view acts at once',

@@ -1,0 +1,142 @@
+"""Schedules as an operator sees them, made of what the server has of them, be they whole or not."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from torrelque import Torrelque, TorrelqueLookupError
+
+from .asking import ask
+from .reading import bytes_of, instant_of, text_of, whole_of
+from .recurring import ScheduleView
+from .viewing import function_of, load
+
+PART = 100
+"""Schedules of one call, about."""
+INSTANTS = 10
+"""Instants that are told of each."""
+LONGEST = 10**15
+"""A time (ms) that is longer counts as unreadable."""
+
+
+async def read_schedules(queue: Torrelque, prefix: str, room: int) -> list[ScheduleView]:
+    """The schedules whose names begin with a text; one that is there all the time is there once.
+
+    :param room: bytes of a payload that is told, at the most.
+    """
+    found: dict[str, ScheduleView] = {}
+    cursor, seen = b'0', set[bytes]()
+    while True:
+        stamp, spoilt, cursor, *items = await ask(
+            queue, 'schedules', cursor, PART, bytes_of(prefix, 'a prefix'), INSTANTS, room
+        )
+        found.update((view.name, view) for view in _views(queue, stamp, spoilt, items))
+        # A cursor that comes again would lead around for ever.
+        if cursor == b'0' or cursor in seen:
+            return [*found.values()]
+        seen.add(cursor)
+
+
+async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
+    """One schedule.
+
+    :raises TorrelqueLookupError: there is none of this name.
+    """
+    stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', INSTANTS, room, bytes_of(name, 'a schedule'))
+    if not items:
+        raise TorrelqueLookupError(f'queue {queue.name!r}: there is no schedule {name!r}')
+    return _views(queue, stamp, spoilt, items)[0]
+
+
+def _views(queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any]) -> list[ScheduleView]:
+    keys = {text_of(key) for key in spoilt}
+    return [_view(queue, int(stamp) / 1000, keys, *item) for item in items]
+
+
+def _view(
+    queue: Torrelque,
+    now: float,
+    keys: set[str],
+    word: bytes,
+    score: bytes,
+    left: int,
+    end: bytes | None,
+    times: Sequence[bytes],
+    size: int,
+    raw: bytes | None,
+    words: Sequence[bytes],
+) -> ScheduleView:
+    fields = {key.decode(): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    name, following = text_of(word), instant_of(score)
+    every, until, task = _seconds(fields.get('every')), instant_of(fields.get('until')), load(queue, raw)
+    options, spec = _json(fields.get('options')), _json(fields.get('spec'))
+    options = options if isinstance(options, dict) else {}
+    broken = _trouble(name, score, size, keys)
+    if every:
+        ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(INSTANTS))
+        known = tuple(one for one in ahead if until is None or one <= until)
+    else:
+        known = tuple(it for one in times if (it := instant_of(one)) is not None)
+    ends = every or until is not None and (until <= now or left) or spec is None
+    idle = None if following is not None else 'over' if ends else 'dry'
+    return ScheduleView(
+        queue=queue.name,
+        name=name,
+        server_time=now,
+        state='broken' if broken else idle or ('paused' if 'paused' in fields else 'on'),
+        function=function_of(task),
+        next=following,
+        times=known,
+        left=None if every else left,
+        end=None if every else instant_of(end),
+        every=every,
+        phase=_seconds(fields.get('phase')) or 0.0,
+        overlap=_text(fields.get('overlap')),
+        missed=_text(fields.get('missed')),
+        grace=_seconds(fields.get('grace')),
+        until=until,
+        spec=spec,
+        source=_text(fields.get('source')),
+        revision=whole_of(fields.get('revision')),
+        paused='paused' in fields,
+        last=instant_of(fields.get('last')),
+        last_id=_text(fields.get('last_id')),
+        fired=whole_of(fields.get('fired')) or 0,
+        skipped=whole_of(fields.get('skipped')) or 0,
+        timeout=None if (lease := _whole(options.get('timeout'))) is None else lease / 1000,
+        max_attempts=_whole(options.get('max_attempts')),
+        group=group if isinstance(group := options.get('group'), str) else None,
+        priority=_whole(options.get('priority')) or 0,
+        payload=task,
+        raw=raw,
+        size=None if size < 0 else size,
+        broken=broken,
+    )
+
+
+def _trouble(name: str, score: bytes, size: int, keys: set[str]) -> str | None:
+    """What is wrong with what the server has of a schedule, in words."""
+    spoilt = [key for key in ('schedules', f'schedule:{name}', f'times:{name}') if key in keys]
+    if spoilt:
+        return f'the key {spoilt[0]} holds something else'
+    return 'no payload' if size < 0 else 'it is not in the key schedules, so it never fires' if score == b'' else None
+
+
+def _seconds(data: bytes | None) -> float | None:
+    number = whole_of(data)
+    return None if number is None or not 0 <= number <= LONGEST else number / 1000
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and abs(value) <= LONGEST else None
+
+
+def _text(data: bytes | None) -> str | None:
+    return text_of(data) if data else None
+
+
+def _json(data: bytes | None) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(data) if data else None
+    return None
