@@ -254,6 +254,15 @@ async def test_of_several_that_are_due_at_once_those_fire_that_missed_says(
     assert await either.ids() == [firing('s', 40)] * of_one
 
 
+@pytest.mark.parametrize('due', [9, 10, 11, 1000])
+async def test_however_many_are_due_the_last_fires(either: Either, standing: StandingClock, due: int) -> None:
+    await either.set_schedule('s', 1, times=ahead(*range(1, 1001)))
+    await standing.move(due)
+    assert await either.ids() == [firing('s', due)]
+    schedule = await either.get_schedule('s')
+    assert (schedule.skipped, schedule.left) == (due - 1, 1000 - due)
+
+
 @pytest.mark.parametrize(('late', 'fires'), [(2, True), (2.001, False)])
 async def test_an_instant_that_is_too_late_is_passed_over(
     either: Either, standing: StandingClock, late: float, fires: bool
