@@ -217,6 +217,24 @@ async def test_a_firing_while_the_one_before_is_not_finished_is_as_overlap_says(
         assert (await either.get_task_state(first)).status == Status[status.upper()]
 
 
+@pytest.mark.parametrize('rank', [{}, {'group': 'g'}, {'priority': 1}], ids=str)
+@pytest.mark.parametrize('came_back', [True, False])
+async def test_who_came_back_in_the_sweep_that_replaces_it_is_gone(
+    either: Either, standing: StandingClock, client: redis.asyncio.Redis, rank: dict[str, Any], came_back: bool
+) -> None:
+    await either.set_schedule('s', 1, every=10, overlap='replace', missed='all', task_timeout=5, **rank)
+    await standing.move(10)
+    if came_back:
+        await either.take()
+    await standing.move(20)
+    await either.sweep()
+    # Nobody is handed a task that is not there, nor told of one.
+    assert await either.ids() == [firing('s', 30)]
+    for name in ('pending', 'holes', f'group:{rank.get("group")}'):
+        assert not await client.exists(either.keys['pending'].removesuffix('pending') + name)
+    assert [(await either.get_task_state(firing('s', k))).status for k in (10, 20)] == [Status.CANCELLED] * 2
+
+
 async def test_with_queue_one_is_at_work_at_a_time_and_none_is_passed_over(
     either: Either, standing: StandingClock
 ) -> None:
@@ -252,6 +270,15 @@ async def test_of_several_that_are_due_at_once_those_fire_that_missed_says(
     assert (schedule.last, schedule.next) == (START + 30, START + 40)
     await standing.move(19.999)
     assert await either.ids() == [firing('s', 40)] * of_one
+
+
+@pytest.mark.parametrize('due', [9, 10, 11, 1000])
+async def test_however_many_are_due_the_last_fires(either: Either, standing: StandingClock, due: int) -> None:
+    await either.set_schedule('s', 1, times=ahead(*range(1, 1001)))
+    await standing.move(due)
+    assert await either.ids() == [firing('s', due)]
+    schedule = await either.get_schedule('s')
+    assert (schedule.skipped, schedule.left) == (due - 1, 1000 - due)
 
 
 @pytest.mark.parametrize(('late', 'fires'), [(2, True), (2.001, False)])

@@ -174,7 +174,8 @@ async def test_a_full_memory_refuses_a_schedule_whole_and_lets_what_is_there_go_
             await either.set_schedule('alone', 1, times=[time.time() + 0.05])
             await client.config_set('maxmemory', '100kb')
             assert (await either.dequeue(60))[0].startswith('alone@')
-            assert await either.remove_schedule('far') is True
+            for verb in (either.pause_schedule, either.resume_schedule, either.remove_schedule):
+                assert await verb('far') is True
 
 
 # Lost replies

@@ -10,8 +10,9 @@ local fire, fire_due, start
 -- How far (ms) a clock of tests has moved the schedules: ids have the instants as they were.
 local moved = tonumber(redis.call('GET', base .. 'moved') or nil) or 0
 do
-  -- Instants, and schedules, of one call at the most; and how few instants of a schedule are few.
-  local MOST_DUE, FEW = 100, 8
+  -- Instants, and schedules, of one call at the most; how few instants of a schedule are few; and how many are read at
+  -- first, because more are seldom due.
+  local MOST_DUE, FEW, AT_FIRST = 100, 8, 10
   local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id', 'fired',
     'skipped'}
 
@@ -68,7 +69,10 @@ do
       end
       return instants, taken - #instants, 0, first + taken * every, taken < count
     end
-    local list = redis.pcall('LRANGE', times, 0, all and most or -1)
+    local list = redis.pcall('LRANGE', times, 0, all and most or AT_FIRST - 1)
+    if not all and (tonumber(list[AT_FIRST]) or math.huge) <= last then
+      list = redis.call('LRANGE', times, 0, -1)
+    end
     local count, bound = 0, list.err and 0 or all and most or math.huge
     while count < bound and list[count + 1] and (tonumber(list[count + 1]) or 0) <= last do
       count = count + 1

@@ -17,10 +17,10 @@ elseif (known[2] and '1' or '') == ARGV[3] then
   return resent and 'ok' or {'same'}
 end
 local rung = fire(name, ready, 100) > 0
+-- See Memory.
+redis.call('HDEL', key, 'paused')
 if ARGV[3] == '1' then
   redis.call('HSET', key, 'paused', stamp)
-else
-  redis.call('HDEL', key, 'paused')
 end
 append(ready)
 if settle() or rung then

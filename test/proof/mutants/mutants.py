@@ -40,6 +40,7 @@ from proof.mutants.mutants_of_operate_heart import OPERATE_HEART
 from proof.mutants.mutants_of_operate_read import OPERATE_READ
 from proof.mutants.mutants_of_operate_why import EXPLAINING
 from proof.mutants.mutants_of_places import PLACES
+from proof.mutants.mutants_of_schedules import SCHEDULES
 from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
 from proof.mutants.mutants_of_sync import SYNC
@@ -53,7 +54,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING,
+    *CALENDARS, *KEEPING, *SCHEDULES,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
