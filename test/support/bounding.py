@@ -41,6 +41,7 @@ def rebind(kind: type[Bounds] | type[WorkerBounds], **limits: Any) -> None:
         for name, value in [*getattr(part, '__dict__', {}).items()]:
             if isinstance(value, kind):
                 setattr(part, name, dataclasses.replace(value, **limits))
-        if isinstance(part, Calls):
+        # One that was refused what it was to be made with has none, and is in the traceback of that.
+        if isinstance(part, Calls) and hasattr(part, 'heads'):
             part.heads.words['block'] = part.bounds.block_ms
             part.heads.clear()
