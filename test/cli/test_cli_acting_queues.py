@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import math
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.acting import Commands, recorded
+from support.shop import begin_anew, own_shop
 from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus
 from torrelque.cli.amounts import KEEP, concurrency, pace, rate, spelt
 from torrelque.cli.out import Out
@@ -134,42 +132,13 @@ async def test_the_end_of_a_task_can_be_waited_for(queue: Torrelque, command: Co
     assert len(said.lines) == 1 and 'has not ended' in said.err
 
 
-SHOP = """
-from torrelque.tasks import Tasks
-
-app = Tasks.from_url(queue={queue!r})
-
-
-@app.task(group='mails', queue={other!r})
-async def send(addr: str, copies: int = 1) -> str: ...
-
-
-@app.fifo(queue='orders')
-async def book(n: int) -> None: ...
-"""
-
-
-def begin_anew() -> None:
-    """Have the module imported again, as it is by a command in a process of its own."""
-    sys.modules.pop('shop_of_test', None)
-
-
 @pytest.fixture
 def shop(
     queue: Torrelque, command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The target of an app with a function in a queue of its own."""
-    (tmp_path / 'shop_of_test.py').write_text(SHOP.format(queue=queue.name, other=f'{queue.name}-other'))
-    monkeypatch.chdir(tmp_path)
-    begin_anew()
-    # The queue that is meant is that of the app.
-    monkeypatch.delenv('TORRELQUE_QUEUE')
-    yield 'shop_of_test:app'
-    # What an app holds that was imported anew is left to the collector, which may come in any other test.
-    begin_anew()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', ResourceWarning)
-        gc.collect()
+    with own_shop(queue.name, tmp_path, monkeypatch) as target:
+        yield target
 
 
 @pytest.mark.first_server

@@ -216,6 +216,18 @@ async def test_a_schedule_without_instants_is_dry_or_over(
     assert (await queue.get_schedule('dry')).dry
 
 
+async def test_what_a_schedule_was_made_from_is_told_in_words(queue: Torrelque, command: Commands) -> None:
+    for name, spec, words in (
+        ('a', {'cron': '@daily', 'timezone': 'Asia/Tokyo', 'jitter': 90}, '@daily Asia/Tokyo, up to 1m30s later'),
+        ('b', {'calendar': 'shop.Tides'}, 'calendar shop.Tides'), ('c', ['x', 'é'], '["x", "é"]'),
+        ('d', None, '1 instant'),
+    ):  # fmt: skip
+        await queue.set_schedule(name, 1, times=[MAY], spec=spec)
+        assert f'  {words}  ' in (await command('schedules', name)).lines[1]
+    await queue.set_schedule('e', 1, every=90, phase=5)
+    assert '  every 1m30s, 5s behind  ' in (await command('schedules', 'e')).lines[1]
+
+
 async def test_several_queues_are_shown_together(
     queue: Torrelque, client: redis.asyncio.Redis, command: Commands
 ) -> None:

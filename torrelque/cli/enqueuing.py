@@ -118,18 +118,25 @@ async def _enqueue_lines(session: Session, tasks: Sequence[Any]) -> int:
     return Exit.WELL if done else Exit.ILL
 
 
-async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, Torrelque]:
-    """Have the app of the user enqueue a call, as its own code would."""
-    found, app = session.found, target.find(session.found.app)
-    functions = getattr(app, 'functions', {})
+def find_caller(found: argparse.Namespace, **options: Any) -> Any:
+    """The function of the user's app that is to be called, with the options of the call.
+
+    :raises Failure: the app has none of this name.
+    """
+    functions = getattr(target.find(found.app), 'functions', {})
     if (function := functions.get(found.task)) is None:
         near = difflib.get_close_matches(found.task, [*functions], 1)
         more = f'; did you mean {near[0]!r}?' if near else ''
         raise Failure(f'--app {found.app} has no function {found.task!r}{more}')
-    options = {'task_id': found.id, **_given(found)}
     if found.queue and found.queue[-1] != function.queue_name:
         options['queue'] = found.queue[-1]
-    caller = function.options(**options)
+    return function.options(**options)
+
+
+async def _enqueue_by_app(session: Session, call: dict[str, Any]) -> tuple[str, Torrelque]:
+    """Have the app of the user enqueue a call, as its own code would."""
+    found, app = session.found, target.find(session.found.app)
+    caller = find_caller(found, task_id=found.id, **_given(found))
     # Its queue may be another one than those that this command is about.
     queue: Torrelque = next(one for one in app.queues if one.name == caller.queue_name)
     handle = await caller.enqueue(*call.get('args', ()), **call.get('kwargs', {}))

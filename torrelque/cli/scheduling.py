@@ -4,13 +4,17 @@ import argparse
 import dataclasses
 import datetime
 import json
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from torrelque import Torrelque, TorrelqueLookupError
-from torrelque.operate import ScheduleView
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError
+from torrelque.operate import Operator, ScheduleView
 
+from . import target
 from .answers import EnqueueAnswer, ScheduleAnswer
 from .consent import answer_act
+from .enqueuing import find_caller
 from .failure import Exit, Failure
 from .filters import in_zone
 from .listing import ALL, SMALL, Shown, lay
@@ -19,9 +23,15 @@ from .out import Column, Out, ago, number
 from .payloads import check_call, read_tasks
 from .session import Session, answer, quoted
 
+if TYPE_CHECKING:
+    from torrelque.cron import Calendar
+
 API = 'api'
 """The ``source`` of what is set by hand, or by a call of an application."""
 CRON = "cron expressions need cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at do not"
+
+LEAST, MOST, WEEK = 32, 1000, 7 * 86400.0
+"""Instants of a cron expression that are stored at the least and at the most, and for how long (s) if between."""
 
 # What there is
 
@@ -56,7 +66,9 @@ def made_from(view: ScheduleView) -> str:
         behind = f', {ago(view.phase)} behind' if view.phase else ''
         return f'every {ago(view.every)}{behind}'
     if isinstance(view.spec, dict) and isinstance(view.spec.get('cron'), str):
-        return f'{view.spec["cron"]} {view.spec.get("timezone", "UTC")}'
+        jitter = view.spec.get('jitter')
+        later = f', up to {ago(jitter)} later' if isinstance(jitter, (int, float)) and jitter else ''
+        return ' '.join(str(view.spec[name]) for name in ('cron', 'timezone') if name in view.spec) + later
     if isinstance(view.spec, dict) and isinstance(view.spec.get('calendar'), str):
         return f'calendar {view.spec["calendar"]}'
     if view.spec is not None:
@@ -112,28 +124,43 @@ def schedule(found: argparse.Namespace) -> int:
     if found.task is None and found.payload is None:
         raise Failure("there is nothing to enqueue: give a PAYLOAD as JSON, such as '{\"n\": 1}', or - or --task NAME")
     [task] = read_tasks(found)
+    calendar = None if found.cron is None else _make_calendar(found)
 
     async def call(session: Session) -> int:
-        return await _schedule(session, task)
+        return await _schedule(session, task, calendar)
 
     return answer_act(found, call, new=True)
 
 
-async def _schedule(session: Session, task: Any) -> int:
-    found, queue = session.found, session.operator.queue()
+async def _schedule(session: Session, task: Any, calendar: 'Calendar | None') -> int:
+    found, options, ordered = session.found, _given(session.found), None
+    if found.task is not None and found.app is not None:
+        # As the app itself does it: in the queue of its function, and with options of its for what is not said here.
+        work = find_caller(found, **options).s(*task.get('args', ()), **task.get('kwargs', {}))
+        task, options, ordered = work.payload, work.options, work.fifo
+        # It may be another one than those that this command is about.
+        queue = next(one for one in target.find(found.app).queues if one.name == work.queue)
+        operator = Operator(queue)
+    else:
+        operator, queue = session.operator, session.operator.queue()
     now = await _ask_time(queue)
     until = None if found.until is None else _settled(found.until, now, found.utc)
-    before = await _find(session, found.name, queue.name)
-    done = await session.operator.set_schedule(
+    when = _when(found, calendar, now, until)
+    before = await _find(operator, found.name, queue.name)
+    await _keep_order(operator, ordered)
+    done = await operator.set_schedule(
         found.name, task, queue=queue.name, overlap=found.overlap, missed=found.missed, grace=found.grace, until=until,
-        source=API, **_when(found, now, until), **_given(found),
+        source=API, **when, **options,
     )  # fmt: skip
-    view = await session.operator.schedule(found.name, payload=0, queue=queue.name)
+    view = await operator.schedule(found.name, payload=0, queue=queue.name)
     if session.out.as_json:
         session.out.json(ScheduleAnswer(queue=view.queue, name=view.name, changed=done, next=view.next))
         return Exit.WELL
     word = 'was set already' if not done else 'is set' if before is None else 'is changed'
     session.out.line(f'{schedule_named(view)} {word}: {_next(session.out, view)}')
+    if calendar is not None and view.left is not None and view.end is not None:
+        session.out.tell(f'{number(view.left)} instants are known, the last {session.out.when(view.end)}; workers with '
+                         'the extra cron, of an app that has a name or schedules of its own, add more')  # fmt: skip
     if view.paused:
         command = session.command(f'torrelque resume --schedule {quoted(view.name)}', view.queue)
         session.out.tell(f'it is paused, so it fires nothing until:  {command}')
@@ -142,17 +169,54 @@ async def _schedule(session: Session, task: Any) -> int:
     return Exit.WELL
 
 
-def _when(found: argparse.Namespace, now: float, until: float | None) -> dict[str, Any]:
+async def _keep_order(operator: Operator, group: str | None) -> None:
+    """Have the calls of an ordered function run one at a time; what else limits its group stays."""
+    if group is not None:
+        limit = (await operator.queue().get_limits()).get(group)
+        if limit is None or limit.concurrency != 1:
+            await operator.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
+
+
+def _make_calendar(found: argparse.Namespace) -> 'Calendar':
+    try:
+        from torrelque.cron import Calendar
+    except ImportError as exc:
+        raise Failure(CRON) from exc
+    try:
+        return Calendar(found.cron, found.timezone or 'UTC')
+    except TorrelqueError as exc:
+        raise Failure(str(exc)) from exc
+
+
+def _when(
+    found: argparse.Namespace, calendar: 'Calendar | None', now: float, until: float | None
+) -> dict[str, Any]:  # fmt: skip
     """When it fires, as the queue's verb takes it."""
     if found.every is not None:
         return {'every': found.every, 'phase': found.phase or 0}
-    if found.cron is not None:
-        raise Failure(CRON)
+    if calendar is not None:
+        times = [*_ahead(calendar, now, math.inf if until is None else until)]
+        if not times:
+            raise Failure('it would never fire: its first instant is behind --until')
+        return {'times': times, 'spec': calendar.spec}
     times = sorted({_settled(one, now, found.utc) for one in found.at})
     ahead = [one for one in times if one > now and (until is None or one <= until)]
     if not ahead:
         raise Failure('it would never fire: its instants are over, or behind --until')
     return {'times': ahead}
+
+
+def _ahead(calendar: 'Calendar', now: float, until: float) -> Iterator[float]:
+    """The instants of a calendar that are stored at first: those of a week, but at least 32, and at most 1,000.
+
+    Workers with the extra cron add more.
+    """
+    begin = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    for count, instant in enumerate(calendar.after(begin)):
+        found = instant.timestamp()
+        if found > until or count >= MOST or count >= LEAST and found - now > WEEK:
+            break
+        yield found
 
 
 def _given(found: argparse.Namespace) -> dict[str, Any]:
@@ -237,15 +301,15 @@ async def find_schedule(session: Session, name: str) -> ScheduleView:
 
     :raises Failure: none has.
     """
-    found = await _find(session, name)
+    found = await _find(session.operator, name)
     if found is None:
         names = [view.name for view in await session.operator.schedules(payload=0)]
         raise Failure(not_known('schedule', name, names), Exit.ILL)
     return found
 
 
-async def _find(session: Session, name: str, queue: str | None = None) -> ScheduleView | None:
+async def _find(operator: Operator, name: str, queue: str | None = None) -> ScheduleView | None:
     try:
-        return await session.operator.schedule(name, payload=0, queue=queue)
+        return await operator.schedule(name, payload=0, queue=queue)
     except TorrelqueLookupError:
         return None

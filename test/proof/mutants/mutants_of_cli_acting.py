@@ -92,13 +92,23 @@ ACTING = (
     ),
     Mutant(
         'cli-schedule-is-nobodys', BEYOND, 'what is set by hand is removed by a worker that does not declare it',
-        (client('cli/scheduling', '        source=API, **_when', '        **_when'),),
+        (client('cli/scheduling', '        source=API, **when', '        **when'),),
         ('cli_schedules::test_a_schedule_by_a_period_is_set_once_and_is_the_api_s',),
     ),
     Mutant(
         'cli-schedule-that-never-fires', BEYOND, 'a slip in the year sets a schedule of which nothing ever comes',
         (client('cli/scheduling', '    if not ahead:\n', '    if False:\n'),),
         ('cli_schedules::test_what_cannot_be_meant_sets_nothing',),
+    ),
+    Mutant(
+        'cli-cron-of-nobody', BEYOND, 'workers do not know what a schedule was made from, and it runs dry',
+        (client('cli/scheduling', "return {'times': times, 'spec': calendar.spec}", "return {'times': times}"),),
+        ('cli_schedules_cron::test_an_expression_is_stored_as_the_app_itself_stores_it',),
+    ),
+    Mutant(
+        'cli-schedule-breaks-order', BEYOND, 'calls of an ordered function run at once, where a schedule makes them',
+        (client('cli/scheduling', '    if group is not None:\n', '    if False:\n'),),
+        ('cli_schedules_cron::test_calls_of_an_ordered_function_stay_in_order',),
     ),
     Mutant(
         'cli-instants-in-the-wrong-zone', BEYOND, 'an instant fires hours early where instants are shown in UTC',
