@@ -146,7 +146,10 @@ class Scheduled(Places):
             plan |= owner
         else:
             if plan:
-                fired = self.fire_one(name, ready)[0]
+                fired, _, more, _ = self.fire_one(name, ready)
+                if more:
+                    self._end_firing(ready, fired)
+                    return ['due']
             plan = self.plans[name] = {**plan, **said, 'mark': mark, 'since': str(self.now)}
             self.times.pop(name, None)
             behind = max(self.now, int(plan.get('last', 0)))
@@ -222,13 +225,13 @@ class Scheduled(Places):
         if ('paused' in plan) == held:
             return ['ok' if resent else 'same']
         ready: list[str] = []
-        fired = self.fire_one(name, ready)[0]
-        if held:
+        fired, _, more, _ = self.fire_one(name, ready)
+        if held and not more:
             plan['paused'] = str(self.now)
-        else:
+        elif not more:
             del plan['paused']
         self._end_firing(ready, fired)
-        return ['ok']
+        return ['due' if more else 'ok']
 
     def _fire(self, items: list[Fire], resent: bool) -> list[str] | None:
         ((mark, name, instants),) = items

@@ -42,7 +42,15 @@ def remove_schedule(calls: Calls, name: str, source: str | None, revision: int |
 
 
 def _done(script: str, args: list[Arg]) -> Steps[bool]:
-    return read_outcomes(script, (yield script, args), 1) == ['ok']
+    return (yield from _outcome_of(script, args)) == 'ok'
+
+
+def _outcome_of(script: str, args: list[Arg]) -> Steps[object]:
+    while True:
+        [outcome] = read_outcomes(script, (yield script, args), 1)
+        # What is due by then is fired before anything is changed, and by one call no more than goes in a script.
+        if outcome != 'due':
+            return outcome
 
 
 def hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
@@ -51,7 +59,7 @@ def hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
 
 
 def _hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
-    [outcome] = read_outcomes('hold', (yield 'hold', calls.hold(name, paused)), 1)
+    outcome = yield from _outcome_of('hold', calls.hold(name, paused))
     if outcome == 'unknown':
         raise _unknown(calls, name)
     return outcome == 'ok'

@@ -79,7 +79,7 @@ TABLE = (
         'schedule',
         'Schedule: set one, or change it, from now on.',
         head=('block',),
-        outcomes=('ok', 'same', 'older'),
+        outcomes=('ok', 'due', 'same', 'older'),
     ),
     Row(
         'extend',
@@ -91,7 +91,7 @@ TABLE = (
     Row(
         'hold',
         'Hold a schedule, so that what is due is passed over, or let it go on.',
-        outcomes=('ok', 'same', 'unknown'),
+        outcomes=('ok', 'due', 'same', 'unknown'),
     ),
     Row('schedules', 'Schedules: read some of them, each with its next instants.'),
     # What watchers read, and what a consumer says that goes.

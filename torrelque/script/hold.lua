@@ -5,6 +5,7 @@
 -- ARGV   resent, name, '1' holds it ('' lets it go on)
 -- Reply  'ok' when that has changed, else a list with one of these:
 --        'ok'       it has changed
+--        'due'      more of it is due than one call fires, and nothing has changed yet: it is to be sent again
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
@@ -16,15 +17,17 @@ if not known[1] then
 elseif (known[2] and '1' or '') == ARGV[3] then
   return resent and 'ok' or {'same'}
 end
-local rung = fire(name, ready, 100) > 0
--- See Memory.
-redis.call('HDEL', key, 'paused')
-if ARGV[3] == '1' then
-  redis.call('HSET', key, 'paused', stamp)
+local fired, _, more = fire(name, ready, 100)
+if not more then
+  -- See Memory.
+  redis.call('HDEL', key, 'paused')
+  if ARGV[3] == '1' then
+    redis.call('HSET', key, 'paused', stamp)
+  end
 end
 append(ready)
-if settle() or rung then
+if settle() or fired > 0 then
   ring()
 end
 
-return 'ok'
+return more and {'due'} or 'ok'

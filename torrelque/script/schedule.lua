@@ -9,6 +9,7 @@
 --        options are a JSON object as of a task that is enqueued, without "delay" and "mark"
 -- Reply  'ok' when it is new or has changed, else a list with one of these:
 --        'ok'       it is new, or has changed
+--        'due'      more of it is due than one call fires, and nothing has changed yet: it is to be sent again
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
 --@ Keys limits
@@ -50,7 +51,15 @@ if same then
   append_times(math.max(behind, tonumber(redis.call('LINDEX', times, -1) or nil) or 0))
 else
   if known[5] then
-    rung = fire(name, ready, 100) > 0
+    local fired, _, more = fire(name, ready, 100)
+    rung = fired > 0
+    if more then
+      append(ready)
+      if settle() or rung then
+        ring()
+      end
+      return {'due'}
+    end
     known[3] = redis.call('HGET', key, 'last')
   end
   local words = {'mark', mark, 'since', stamp, 'source', ARGV[14], 'revision', ARGV[15]}

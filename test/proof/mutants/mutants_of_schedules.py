@@ -127,12 +127,12 @@ FIRING = (
     Mutant(
         'schedule-few-untold', BEYOND, 'nobody is told that the instants of a schedule run out',
         (script('_fire', '(tonumber(left) or 0) < FEW', 'false'),),
-        ('schedules_verbs::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
+        ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),
     Mutant(
         'schedule-over-told-of', BEYOND, 'somebody is to extend what is over',
         (script('_fire', '(following < math.huge or over == math.huge) and', 'true and'),),
-        ('schedules_verbs::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
+        ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),
     Mutant(
         'schedule-no-deadline', 10, 'who waits does not wake for a schedule',
@@ -161,8 +161,14 @@ VERBS = (
     ),
     Mutant(
         'schedule-change-drops', 13, 'what was due when a schedule was changed never fires',
-        (script('schedule', 'rung = fire(name, ready, 100) > 0', 'rung = false'),),
+        (script('schedule', 'local fired, _, more = fire(name, ready, 100)', 'local fired, more = 0, false'),),
         ('schedules_verbs::test_a_change_fires_what_was_due_and_nothing_that_ran',),
+    ),
+    Mutant(
+        'schedule-change-hurries', 13, 'of more than a hundred instants that were due some never fire',
+        (client('protocol/schedules', "if outcome != 'due':", 'if True:'),
+         script('schedule', 'if more then', 'if false then')),
+        ('schedules_verbs::test_a_change_fires_all_that_was_due_however_much_it_is',),
     ),
     Mutant(
         'schedule-change-repeats', 13, 'an instant fires again when the clock went back and a schedule is set anew',
@@ -223,12 +229,12 @@ VERBS = (
     ),
     Mutant(
         'schedule-paused-late', BEYOND, 'what was due before a pause is passed over',
-        (script('hold', 'local rung = fire(name, ready, 100) > 0', 'local rung = false'),),
+        (script('hold', 'local fired, _, more = fire(name, ready, 100)', 'local fired, more = 0, false'),),
         ('schedules_verbs::test_a_pause_passes_over_what_is_due_and_its_end_brings_back_none_of_it',),
     ),
     Mutant(
         'schedule-not-paused-when-full', 10, 'with a full memory nobody can pause a schedule',
-        (script('hold', "redis.call('HDEL', key, 'paused')\nif", 'if'),),
+        (script('hold', "  redis.call('HDEL', key, 'paused')\n  if", '  if'),),
         (FULL,),
     ),
     Mutant(
@@ -245,7 +251,7 @@ VERBS = (
         'schedule-low-harms', 10, 'a call of the user ends a sweep',
         (client('protocol/calls', 'self.when_low(names)\n            except Exception:',
                 'self.when_low(names)\n            except ZeroDivisionError:'),),
-        ('schedules_verbs::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
+        ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),
     Mutant(
         'schedule-instants-in-any-order', BEYOND, 'times that are out of order are taken',
@@ -255,7 +261,7 @@ VERBS = (
     Mutant(
         'schedules-of-later-pages', BEYOND, 'a long list of schedules ends early',
         (client('protocol/schedules', "self.over = following == b'0'", 'self.over = True'),),
-        ('schedules_verbs::test_schedules_are_listed_by_a_prefix_each_once',),
+        ('schedules_told::test_schedules_are_listed_by_a_prefix_each_once',),
     ),
 )
 
