@@ -18,6 +18,8 @@ from torrelque.tasks import Tasks, current
 from torrelque.testing import eager
 from torrelque.worker import Worker
 
+pytestmark = pytest.mark.first_server
+
 UTC = dt.timezone.utc
 
 

@@ -16,6 +16,8 @@ from torrelque.cron import asking, keeper, setting
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
+pytestmark = pytest.mark.first_server
+
 UTC = dt.timezone.utc
 SPEC = {'cron': '0 9 * * *', 'timezone': 'UTC'}
 

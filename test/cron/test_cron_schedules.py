@@ -23,6 +23,8 @@ from torrelque.cron.ahead import offset_of
 from torrelque.tasks import Tasks, current
 from torrelque.worker import Worker
 
+pytestmark = pytest.mark.first_server
+
 UTC = dt.timezone.utc
 DAY = dt.timedelta(days=1)
 
