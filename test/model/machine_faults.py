@@ -18,7 +18,7 @@ def may_be_lost(item: Any, now: int) -> bool:
     """Whether the lease of a task that is released may have ended, so that nobody can tell who released it."""
     if not isinstance(item, Release) or item.held is None:
         return False
-    return now >= float(item.token.partition('-')[2]) + item.held
+    return bool(now >= float(item.token.partition('-')[2]) + item.held)
 
 
 def check_once(call: Call, before: Seen, after: Seen, first: Any, again: Any, late: bool, now: int) -> None:
