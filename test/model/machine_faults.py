@@ -16,7 +16,9 @@ from model.model_checks import Seen
 
 def may_be_lost(item: Any, now: int) -> bool:
     """Whether the lease of a task that is released may have ended, so that nobody can tell who released it."""
-    return isinstance(item, Release) and item.held is not None and now >= float(item.token.partition('-')[2]) + item.held
+    if not isinstance(item, Release) or item.held is None:
+        return False
+    return bool(now >= float(item.token.partition('-')[2]) + item.held)
 
 
 def check_once(call: Call, before: Seen, after: Seen, first: Any, again: Any, late: bool, now: int) -> None:
