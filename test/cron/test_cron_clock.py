@@ -38,7 +38,7 @@ async def test_a_clock_that_moves_fires_schedules_as_time_would(queue: Torrelque
     for count in range(3):
         assert await clock.move_to_next() is not None
         await run_until_idle(app, clock=clock)
-        assert len(done) == count + 1
+        assert done == first[: count + 1]
     # Calendars are asked for the time as it would be, and lists go on from there.
     assert await app.schedules.next('daily', 37) == first[3:]
     record = await app.schedules.get('daily')
