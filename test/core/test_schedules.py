@@ -228,6 +228,8 @@ async def test_who_came_back_in_the_sweep_that_replaces_it_is_gone(
         await either.take()
     await standing.move(20)
     await either.sweep()
+    if not rank:
+        assert await client.lrange(either.keys['pending'], 0, -1) == [firing('s', 30).encode()]
     # Nobody is handed a task that is not there, nor told of one.
     assert await either.ids() == [firing('s', 30)]
     for name in ('pending', 'holes', f'group:{rank.get("group")}'):
