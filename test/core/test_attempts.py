@@ -16,6 +16,8 @@ from support.servers import MakeServer
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.protocol.scripts import load_script
 
+pytestmark = pytest.mark.first_server
+
 Fail = Callable[[Torrelque, TorrelqueTaskId], Awaitable[Any]]
 
 FAILURES: dict[str, tuple[Fail, str]] = {

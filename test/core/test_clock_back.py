@@ -20,6 +20,8 @@ from support.waiting import until_waiting
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.testing import Clock
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600
 SOON = 20
 """s in which what has waited for its own length must have come, however busy the machine is."""

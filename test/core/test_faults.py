@@ -16,6 +16,8 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
 from torrelque.protocol.transition import Transition
 
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 async def faulty(proxy: Proxy, queue_name: str) -> AsyncIterator[Torrelque]:

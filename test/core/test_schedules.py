@@ -16,6 +16,8 @@ from support.standing import START, Either, StandingClock, ahead, firing, open_e
 from support.waiting import until_waiting
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
+pytestmark = pytest.mark.first_server
+
 DAY = 86_400
 
 

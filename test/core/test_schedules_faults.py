@@ -18,6 +18,8 @@ from support.standing import START, Either, StandingClock, ahead, firing, open_e
 from support.waiting import until_waiting
 from torrelque import Torrelque
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600
 
 

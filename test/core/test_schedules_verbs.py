@@ -12,6 +12,8 @@ import torrelque
 from support.looking import dump
 from support.standing import START, Either, StandingClock, ahead, firing
 
+pytestmark = pytest.mark.long
+
 DAY = 86_400
 
 

@@ -18,6 +18,8 @@ from support.waiting import until_waiting
 from torrelque import Torrelque, TorrelqueTaskId
 from torrelque.protocol.lease import release_token
 
+pytestmark = pytest.mark.first_server
+
 Release = Callable[[TorrelqueTaskId], Awaitable[bool]]
 HOW = ['alone', 'kept', 'in bulk', 'in a thread', 'in a thread, in bulk']
 

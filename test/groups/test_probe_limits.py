@@ -15,6 +15,8 @@ from support.taking import drain, take_all, tasks_of
 from support.waiting import nothing_left
 from torrelque import Torrelque
 
+pytestmark = pytest.mark.first_server
+
 GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 
 

@@ -26,6 +26,8 @@ from torrelque.tasks import Handle, Tasks
 from torrelque.tasks.order import Order
 from torrelque.worker import ThreadWorker, Worker
 
+pytestmark = pytest.mark.long
+
 app = ordering.app
 
 

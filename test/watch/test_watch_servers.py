@@ -17,6 +17,8 @@ from support.topology import Cluster, Sentinel
 from support.watching import begin, channels, kill_listeners, statuses
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
+pytestmark = pytest.mark.long
+
 still, faulty, fast = watching.still, watching.faulty, watching.fast
 unsafe, as_it_is = watching.unsafe, watching.as_it_is
 

@@ -19,7 +19,7 @@ from torrelque.tasks import Tasks
 from torrelque.worker import Delivery, ThreadWorker, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.long
 
 Begins = Callable[[Callable[[], Awaitable[None]]], Awaitable[Any]]
 
