@@ -252,6 +252,8 @@ class Rig:
         for group in [*seen.limits, *seen.paused]:
             await queue.set_limit(group or None)
             await queue.resume(group or None)
+        for schedule in [schedule async for schedule in queue.get_schedules()]:
+            await queue.remove_schedule(schedule.name)
         for task_id in seen.working:
             done = await queue.release(bench.held.get(task_id, task_id))
             if done is not (seen.states[task_id]['status'] != CANCELLED):

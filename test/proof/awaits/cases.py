@@ -111,6 +111,15 @@ async def _unseen(bench: Bench) -> None:
         await bench.other.requeue(task_id)
 
 
+async def _scheduled(bench: Bench) -> None:
+    """A schedule that fires long after."""
+    await bench.other.set_schedule('s', 'fired', times=[4e9])
+
+
+async def _schedules(bench: Bench) -> list[str]:
+    return [schedule.name async for schedule in bench.queue.get_schedules()]
+
+
 async def _groups(bench: Bench) -> None:
     for k in range(6):
         await bench.put(f't{k}', group=f'g{k}')
@@ -361,6 +370,15 @@ CASES = [
     Case('resume', 'by a probe', lambda b: b.queue.resume(probing=True), WHOLE, _probing),
     Case('get_group_stats', '', lambda b: b.queue.get_group_stats('g'), READ, _strict),
     Case('groups', '', _names, READ, _groups),
+    # Schedules
+    Case('set_schedule', '', lambda b: b.queue.set_schedule('s', 1, every=3600), WHOLE),
+    Case('extend_schedule', '', lambda b: b.queue.extend_schedule('s', [5e9], after=4e9), WHOLE, _scheduled),
+    Case('remove_schedule', '', lambda b: b.queue.remove_schedule('s'), WHOLE, _scheduled),
+    Case('pause_schedule', '', lambda b: b.queue.pause_schedule('s'), WHOLE, _scheduled),
+    Case('resume_schedule', '', lambda b: b.queue.resume_schedule('s'), WHOLE, _scheduled),
+    Case('fire', '', lambda b: b.queue.fire('s', 3e9), EACH, _scheduled),
+    Case('get_schedule', '', lambda b: b.queue.get_schedule('s'), READ, _scheduled),
+    Case('get_schedules', '', _schedules, READ, _scheduled),
     Case('get_queue_stats', '', lambda b: b.queue.get_queue_stats(), READ, putting(2)),
     Case('get_task_state', '', lambda b: b.queue.get_task_state('t0'), READ, putting(2)),
     # Beginning and end
