@@ -20,8 +20,6 @@ from support.servers import MakeServer, RealServer
 from support.waiting import idle, until_idle, until_waiting
 from torrelque import Torrelque
 
-pytestmark = pytest.mark.first_server
-
 # Calls that are cancelled
 
 
