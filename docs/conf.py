@@ -50,7 +50,7 @@ nitpick_ignore_regex = [
     # Parameters of the embedded server.
     ('any', 'directory|config'),
     # Of the standard library, what is not in `ELSEWHERE`.
-    ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing)\..*'),
+    ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing|zoneinfo)\..*'),
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Type variables.

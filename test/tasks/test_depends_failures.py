@@ -96,7 +96,7 @@ async def test_clean_up_is_run_at_the_time_limit(app: Tasks, make: Any) -> None:
 async def test_a_thread_whose_attempt_was_given_up_commits_nothing(app: Tasks) -> None:
     given_up, over = threading.Event(), list[bool]()
 
-    @app.task(timeout=0.01, max_attempts=1, on_dead=lambda delivery, error: given_up.set())
+    @app.task(timeout=1, max_attempts=1, on_dead=lambda delivery, error: given_up.set())
     def work(held: Annotated[str, Depends(transaction)] = injected) -> None:
         over.append(current().over)
         given_up.wait(60)

@@ -1,7 +1,7 @@
 """Calendars: what knows the instants of a schedule.  The only place that knows what reads cron expressions.
 
 Expressions are read by cronsim, on a wall clock that never changes; the instants of what it says are found here, see
-`zones`.  With a time zone of its own, cronsim leaves out times on days with a change of less than an hour.
+``zones``.  With a time zone of its own, cronsim leaves out times on days with a change of less than an hour.
 """
 
 import itertools
@@ -56,7 +56,7 @@ class Calendar:
     :raises TorrelqueTypeError: one of the two is no text.
     :raises TorrelqueValueError: the expression cannot be meant, or never fires; or there is no such time zone.
 
-    Where clocks change, an expression fires as cron does in Debian, see `zones`: ``30 2 * * *`` once a day, at the end
+    Where clocks change, an expression fires as cron does in Debian, see ``zones``: ``30 2 * * *`` once a day, at the end
     of a gap that leaves it out; ``*/30 * * * *`` by real time.
     """
 

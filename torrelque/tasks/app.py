@@ -71,8 +71,8 @@ class Tasks(Scheduling):
         pydantic, where an annotation has a model or another type of pydantic; else msgspec, if that is installed; and
         nothing where the queue's serialiser does not write JSON.  ``'msgspec'`` or ``'pydantic'``: that one.  None: no
         conversion and no check.  Or an object whose ``adapter(annotation)`` makes a `torrelque.tasks.Adapter`.
-    :param name: by which the app owns the schedules that it declares, see `cron`: a worker that begins removes those
-        that the app has declared before, and does not any more.  Without a name none is removed.
+    :param name: by which the app owns the schedules that it declares, see ``app.cron``: a worker that begins removes
+        those that the app has declared before, and does not any more.  Without a name none is removed.
     :param revision: which version of the application this is, a number that grows with each; what a higher one has
         declared, a worker of a lower one leaves as it is.  Without it, the worker counts that began last.
 
@@ -407,11 +407,11 @@ class Tasks(Scheduling):
         return any(definition.job.on_dead is not None for definition in self._definitions.values())
 
     async def prepare(self) -> None:
-        """Have ordered queues run one task at a time, and set what `cron` has declared.  A worker calls this in its
-        event loop before its first claim.
+        """Have ordered queues run one task at a time, and set what ``app.cron`` has declared.  A worker calls this in
+        its event loop before its first claim.
 
-        :raises TorrelqueTypeError: an annotation of a function names what is not there; or a function that `cron`
-            decorates is none of the app's.
+        :raises TorrelqueTypeError: an annotation of a function names what is not there; or a function that
+            ``app.cron`` decorates is none of the app's.
         """
         self._check_early()
         for definition in self._definitions.values():

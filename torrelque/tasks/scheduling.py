@@ -62,7 +62,7 @@ class Scheduling(ABC):
         :raises TorrelqueTypeError: an argument is of the wrong kind, or one of the function has no default.
         :raises TorrelqueValueError: an argument cannot be meant, or the app has a schedule of the name.
 
-        The others are as in `torrelque.cron.Schedules.add`.
+        The others are as in ``app.schedules.add``.
         """
         declare = self.schedules.declare(
             when, every, timezone, phase, jitter, overlap=overlap, missed=missed, grace=grace, until=until
