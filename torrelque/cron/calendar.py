@@ -56,8 +56,8 @@ class Calendar:
     :raises TorrelqueTypeError: one of the two is no text.
     :raises TorrelqueValueError: the expression cannot be meant, or never fires; or there is no such time zone.
 
-    Where clocks change, an expression fires as cron does in Debian, see ``zones``: ``30 2 * * *`` once a day, at the end
-    of a gap that leaves it out; ``*/30 * * * *`` by real time.
+    Where clocks change, an expression fires as cron does in Debian, see ``zones``: ``30 2 * * *`` once a day, at the
+    end of a gap that leaves it out; ``*/30 * * * *`` by real time.
     """
 
     expression: str
