@@ -44,6 +44,15 @@ def concurrency(text: str) -> float | None:
     return _WORDS[text] if text in _WORDS else count(text)
 
 
+def read_iso(text: str) -> datetime.datetime:
+    """An instant in ISO 8601.
+
+    :raises ValueError: it is none.
+    """
+    # Python 3.10 has no word for the Z of UTC.
+    return datetime.datetime.fromisoformat(re.sub('[zZ]$', '+00:00', text))
+
+
 def instant(text: str) -> float | datetime.datetime:
     """An instant: ``2026-11-29T14:00``, with a zone or without; or a time from now, with its unit: ``2h``.
 
@@ -54,8 +63,7 @@ def instant(text: str) -> float | datetime.datetime:
     if given.endswith(tuple('smhd')):
         return seconds(given)
     try:
-        # Python 3.10 has no word for the Z of UTC.
-        return datetime.datetime.fromisoformat(re.sub('[zZ]$', '+00:00', given))
+        return read_iso(given)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f'{text!r} is no instant, such as 2026-11-29T14:00 or 2026-11-29T14:00Z, and no time from now, such as 2h'

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .amounts import read_iso
 from .failure import Failure
 from .options import count, seconds
 
@@ -107,8 +108,7 @@ def moment(text: str) -> float | datetime.datetime:
     except argparse.ArgumentTypeError:
         pass
     try:
-        # Python 3.10 has no word for the Z of UTC.
-        return datetime.datetime.fromisoformat(re.sub('[zZ]$', '+00:00', given))
+        return read_iso(given)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f'{text!r} is no time, such as 90s, 5m, 2h or 3d, and no instant, such as 2026-11-29T14:00 or -2h'
