@@ -179,9 +179,12 @@ async def run_workers(args: argparse.Namespace, client: 'redis.asyncio.Redis', q
     killed = 0
     shown = 0.0
     try:
+        # They are born deaf to Ctrl-C, and tell nothing of it while they start.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in range(args.processes):
             processes.append(spawn.Process(target=work, args=(number, args), daemon=True))
             processes[-1].start()
+        signal.signal(signal.SIGINT, interrupt)
         print(f'{len(processes)} processes ({", ".join(str(process.pid) for process in processes)})', flush=True)
         while left := (await queue.get_queue_stats()).tasks:
             for number in await read_list(client, make_key(args.queue, 'hung')) if not killed else ():

@@ -112,6 +112,7 @@ async def test_a_task_that_cannot_be_meant_is_not_enqueued(
 async def test_the_end_of_a_task_can_be_waited_for(queue: Torrelque, command: Commands) -> None:
     async def work(call: Any, **options: Any) -> None:
         task_id, _ = await queue.dequeue(timeout=60)
+        await asyncio.sleep(0.3)  # the command has seen it at work
         await call(task_id, **options)
 
     for call, options, code, out, err in (

@@ -160,6 +160,9 @@ async def _wait(session: Session, queue: Torrelque, task_id: str) -> int:
         async for last in queue.watch(task_id, timeout=session.found.wait):
             if last.status is TorrelqueTaskStatus.DEAD:
                 break
+        else:
+            if last is not None and not last.status.isfinal():
+                last = None  # it was finished after that, and nothing of it was kept
     except TorrelqueLookupError:
         pass  # it is finished, and nothing of it was kept
     except TorrelqueTimeoutError as exc:
