@@ -100,6 +100,15 @@ async def test_the_same_with_times_behind_the_last_takes_these(either: Either, s
     assert (await either.get_schedule('s')).times == (START + 40, START + 200)
 
 
+async def test_the_same_with_more_times_than_there_is_room_for_takes_the_first(
+    either: Either, standing: StandingClock
+) -> None:
+    await either.set_schedule('s', 1, spec=1, times=ahead(*range(10, 910)))
+    assert await either.set_schedule('s', 1, spec=1, times=ahead(*range(500, 1200))) is False
+    schedule = await either.get_schedule('s')
+    assert (schedule.left, schedule.end) == (1000, ahead(1009)[0])
+
+
 async def test_times_that_were_over_when_it_was_set_do_not_come_in_by_setting_it_again(
     either: Either, standing: StandingClock
 ) -> None:
@@ -248,9 +257,12 @@ async def test_whoever_does_not_own_a_schedule_may_be_kept_from_removing_it(
     assert bool(await either.get_schedules()) is not removes
 
 
-async def test_a_limit_of_the_schedules_own_group_goes_with_it(either: Either) -> None:
+@pytest.mark.parametrize('changed', [False, True])
+async def test_a_limit_of_the_schedules_own_group_goes_with_it(either: Either, changed: bool) -> None:
     await either.set_schedule('s', 1, every=1, overlap='queue')
     assert await either.get_limits() == {'schedule:s': (1, None)}
+    if changed:
+        await either.set_schedule('s', 1, every=1, overlap='skip')
     await either.remove_schedule('s')
     assert await either.get_limits() == {}
 

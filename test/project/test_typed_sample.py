@@ -25,6 +25,10 @@ async def test_the_sample_of_decorated_functions_runs(client: redis.asyncio.Redi
     await asyncio.wait_for(typed_sample.run_tasks(client, queue_name), 60)
 
 
+async def test_the_sample_of_schedules_runs(client: redis.asyncio.Redis, queue_name: str) -> None:
+    await asyncio.wait_for(typed_sample.run_schedules(client, queue_name), 60)
+
+
 async def test_the_sample_of_tests_runs(client: redis.asyncio.Redis, queue_name: str) -> None:
     await asyncio.wait_for(typed_sample.try_tasks(client, queue_name), 60)
 

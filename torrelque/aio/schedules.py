@@ -122,6 +122,7 @@ class Schedules(Queue):
         """A schedule.
 
         :raises TorrelqueLookupError: there is none of this name.
+        :raises TorrelqueError: it was spoilt, and cannot be read.
         """
         return await self._started().run(schedules.get_schedule(self._calls, name))
 
@@ -129,6 +130,7 @@ class Schedules(Queue):
         """The schedules whose names begin with a text, in no order.
 
         They are read in steps: one that is there all the time is there once, one that comes or goes may be.
+        What was spoilt, so that it cannot be read, is left out, and the log has an error that names it.
         """
         scan = schedules.ScheduleScan(self._calls, prefix)
         while not scan.over:

@@ -30,9 +30,6 @@ API = 'api'
 """The ``source`` of what is set by hand, or by a call of an application."""
 CRON = "cron expressions need cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at do not"
 
-LEAST, MOST, WEEK = 32, 1000, 7 * 86400.0
-"""Instants of a cron expression that are stored at the least and at the most, and for how long (s) if between."""
-
 # What there is
 
 
@@ -207,16 +204,15 @@ def _when(
 
 
 def _ahead(calendar: 'Calendar', now: float, until: float) -> Iterator[float]:
-    """The instants of a calendar that are stored at first: those of a week, but at least 32, and at most 1,000.
+    """The instants of a calendar that are stored at first.  Workers with the extra cron add more."""
+    from torrelque.cron import is_long_enough
 
-    Workers with the extra cron add more.
-    """
-    begin = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    begin = last = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
     for count, instant in enumerate(calendar.after(begin)):
-        found = instant.timestamp()
-        if found > until or count >= MOST or count >= LEAST and found - now > WEEK:
+        if instant.timestamp() > until or is_long_enough(count, last - begin):
             break
-        yield found
+        yield instant.timestamp()
+        last = instant
 
 
 def _given(found: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,14 @@ SPAN = timedelta(days=7)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+def is_long_enough(count: int, span: timedelta) -> bool:
+    """Whether a list of so many instants need not have another one.
+
+    :param span: from now until the last of them.
+    """
+    return count >= MOST or count >= LEAST and span >= SPAN
+
+
 def offset_of(name: str, jitter: float) -> timedelta:
     """By how much a schedule fires later than its calendar says: the same time for a name at each instant, up to the
     jitter (s)."""
@@ -64,7 +72,7 @@ class Line(NamedTuple):
         last = start
         for found in self.after(start):
             count = have + len(taken)
-            if until is not None and found > until or count >= MOST or count >= LEAST and last - time.now >= SPAN:
+            if until is not None and found > until or is_long_enough(count, last - time.now):
                 break
             taken.append(time.stored(found))
             last = found

@@ -1,9 +1,10 @@
 """The verbs of schedules, as generators like those of `steps`."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torrelque.error import TorrelqueLookupError, TorrelqueTypeError, of_queue
+from torrelque.error import TorrelqueError, TorrelqueLookupError, TorrelqueTypeError, of_queue
 from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .calls import Calls
@@ -13,6 +14,8 @@ from .scheduling import Instant, Rule, instants, read_fire, read_schedules
 from .steps import Steps
 from .transition import Arg
 from .words import read_words
+
+logger = logging.getLogger('torrelque')
 
 
 def set_schedule(
@@ -90,7 +93,10 @@ def _get_schedule(calls: Calls, name: str) -> Steps[TorrelqueSchedule]:
     found = yield from _read_some(calls, [name])
     if not found:
         raise _unknown(calls, name)
-    return found[0]
+    [schedule] = found
+    if isinstance(schedule, TorrelqueError):
+        raise of_queue(calls.name, schedule)
+    return schedule
 
 
 class ScheduleScan:
@@ -116,11 +122,17 @@ class ScheduleScan:
         self.over = following == b'0'
         fresh = [name for name in dict.fromkeys(words[::2]) if name.startswith(self._prefix) and name not in self._seen]
         self._seen.update(fresh)
-        return (yield from _read_some(self._calls, fresh)) if fresh else []
+        found: list[TorrelqueSchedule] = []
+        for schedule in (yield from _read_some(self._calls, fresh)) if fresh else ():
+            if isinstance(schedule, TorrelqueError):
+                logger.error('%s', of_queue(self._calls.name, schedule))
+            else:
+                found.append(schedule)
+        return found
 
 
-def _read_some(calls: Calls, names: Sequence[Arg]) -> Steps[list[TorrelqueSchedule]]:
-    found: list[TorrelqueSchedule] = []
+def _read_some(calls: Calls, names: Sequence[Arg]) -> Steps[list[TorrelqueSchedule | TorrelqueError]]:
+    found: list[TorrelqueSchedule | TorrelqueError] = []
     most = calls.bounds.grouped_tasks
     for start in range(0, len(names), most):
         reply = yield 'schedules', calls.schedules(names[start : start + most])

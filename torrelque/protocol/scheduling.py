@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser
-from torrelque.error import TorrelqueTypeError, TorrelqueValueError
+from torrelque.error import TorrelqueError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.model import Duration, TorrelqueSchedule, TorrelqueTaskId
 
 from .bounds import Bounds
@@ -122,6 +122,7 @@ class Rule(NamedTuple):
             '' if self.every is None else str(phase),
             spec_of(self.spec),
             *owner(self.source, self.revision),
+            str(bounds.instants),
             *([] if self.times is None else instants(self.times, bounds.instants)),
         ]
 
@@ -139,14 +140,26 @@ def read_fire(reply: Any) -> list[TorrelqueTaskId] | None:
         raise unreadable('fire', reply) from exc
 
 
-def read_schedules(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueSchedule]:
-    """The reply of schedules."""
+def read_schedules(reply: Any, serialiser: TorrelqueSerialiser) -> list[TorrelqueSchedule | TorrelqueError]:
+    """The reply of schedules: for one that was spoilt, an error that says so."""
     try:
         if not isinstance(reply, list) or reply[0] != b'ok':
             raise ValueError
-        return [_schedule_of(serialiser, *item) for item in reply[1:]]
+        read_words([item[0] for item in reply[1:]])
     except UNREADABLE as exc:
         raise unreadable('schedules', reply) from exc
+    return [_read_schedule(serialiser, item) for item in reply[1:]]
+
+
+def _read_schedule(serialiser: TorrelqueSerialiser, item: list[Any]) -> TorrelqueSchedule | TorrelqueError:
+    try:
+        if len(item) == 1:
+            raise ValueError('its keys hold something else')
+        return _schedule_of(serialiser, *item)
+    except Exception as exc:  # the serialiser may raise anything
+        error = TorrelqueError(f'the schedule {text(item[0])!r} cannot be read: {type(exc).__name__}: {exc}')
+        error.__cause__ = exc
+        return error
 
 
 def _schedule_of(

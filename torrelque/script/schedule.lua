@@ -4,8 +4,8 @@
 -- left alone, but for instants behind the last one that is known.
 --
 -- ARGV   resent, block (ms), mark, name, payload, options, overlap, missed, grace (ms), until (ms), every (ms),
---        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none)
---        then its instants (ms), ascending
+--        phase (ms), what it was made from (JSON), source, revision (all from grace on: '' is none), instants at the
+--        most, then its instants (ms), ascending
 --        options are a JSON object as of a task that is enqueued, without "delay" and "mark"
 -- Reply  'ok' when it is new or has changed, else a list with one of these:
 --        'ok'       it is new, or has changed
@@ -17,7 +17,7 @@
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
-local FIRST = 16
+local FIRST = 17
 local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
 local revision, ready = tonumber(ARGV[15]), {}
 if resent and known[2] == mark then
@@ -30,11 +30,11 @@ for k = 1, #NAMES do
   same = same and (known[4 + k] or '') == ARGV[4 + k]
 end
 
--- Append the instants that are behind one.
+-- Append the instants that are behind one, as far as there is room for them.
 local function append_times(behind)
-  local fresh = {}
+  local fresh, room = {}, tonumber(ARGV[16]) - redis.call('LLEN', times)
   for k = FIRST, #ARGV do
-    if tonumber(ARGV[k]) > behind then
+    if tonumber(ARGV[k]) > behind and #fresh < room then
       fresh[#fresh + 1] = ARGV[k]
     end
   end
@@ -70,6 +70,7 @@ else
   redis.call('DEL', times)
   append_times(math.max(now, tonumber(known[3]) or 0))
   if ARGV[7] == 'queue' then
+    redis.call('HSET', key, 'queued', 1)
     redis.call('HSET', limits, 'schedule:' .. name, '{"concurrency":1}')
   end
 end

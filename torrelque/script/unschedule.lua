@@ -14,7 +14,7 @@ local name = ARGV[2]
 local key = base .. 'schedule:' .. name
 local times = base .. 'times:' .. name
 -- What is left of one that was spoilt by hand is removed as well: of an error's table nothing is known.
-local known = redis.pcall('HMGET', key, 'source', 'revision', 'overlap')
+local known = redis.pcall('HMGET', key, 'source', 'revision', 'queued')
 if redis.call('EXISTS', key, times) == 0 and redis.call('ZSCORE', schedules, name) == false then
   return resent and 'ok' or {'unknown'}
 elseif ARGV[3] ~= '' and known[1] ~= ARGV[3] then
@@ -25,7 +25,7 @@ end
 redis.call('DEL', key, times)
 redis.call('ZREM', schedules, name)
 local group = 'schedule:' .. name
-if known[3] == 'queue' and redis.call('HEXISTS', groups, group) + redis.call('HEXISTS', later, group) == 0 then
+if known[3] and redis.call('HEXISTS', groups, group) + redis.call('HEXISTS', later, group) == 0 then
   redis.call('HDEL', limits, group)
 end
 if redis.call('EXISTS', schedules) == 0 then
