@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 API = 'api'
 """The ``source`` of what is set by hand, or by a call of an application."""
 CRON = "cron expressions need cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at do not"
+WETTING = (
+    'no instant is left; a worker of an app with the extra cron, or one that knows the calendar, gives it more, and so '
+    'does setting it again'
+)
+"""What is said of a schedule that is dry."""
 
 # What there is
 
@@ -52,8 +57,7 @@ async def _schedules(session: Session) -> int:
     details = [_payload_of(view) for view in views] if found.payload else None
     out.table(*lay(views, out, shown), details)
     if any(view.state == 'dry' for view in views):
-        out.tell('dry: no instant is left; a worker of an app with the extra cron, or one that knows the calendar, '
-                 'gives it more, and so does setting it again')  # fmt: skip
+        out.tell(f'dry: {WETTING}')
     return Exit.WELL
 
 
@@ -103,6 +107,30 @@ SCHEDULES: tuple[tuple[Column, Shown], ...] = (
     (Column('SKIPPED', True, rank=3), lambda view, _: number(view.skipped)),
     (Column('SOURCE', rank=6), lambda view, _: view.source or ''),
 )
+
+
+async def tell_schedules(session: Session, name: str) -> list[ScheduleView]:
+    """Say of a name that no task has which schedules have it, and how these are; which they are."""
+    found = [await _find(session.operator, name, queue.name) for queue in session.queues]
+    views = [view for view in found if view is not None]
+    for view in () if session.out.as_json else views:
+        words, command = how(session.out, view)
+        session.out.sentence(f'{name!r} is no task, but a schedule of queue {view.queue!r}: {words}',
+                             command=session.command(command, view.queue))  # fmt: skip
+    return views
+
+
+def how(out: Out, view: ScheduleView) -> tuple[str, str]:
+    """How a schedule is, in words, and the command that changes it, or tells more."""
+    name = quoted(view.name)
+    shows = 'torrelque schedules' if name.startswith('-') else f'torrelque schedules {name}'
+    if view.state == 'paused':
+        return 'it is paused, and fires nothing', f'torrelque resume --schedule {name}'
+    if view.state == 'on' and view.next is not None and view.next <= view.server_time:
+        late = f'it is late by {ago(view.server_time - view.next)}'
+        return f'{late}: no consumer waits, and nobody sweeps', 'torrelque sweep'
+    words = {'broken': f'it is broken: {view.broken}', 'over': 'it is over', 'dry': f'it is dry: {WETTING}'}
+    return words.get(view.state, f'it fires {_next(out, view)}'), shows
 
 
 # What is set

@@ -24,6 +24,7 @@ from torrelque import (
 from torrelque.protocol import check
 
 from . import lazily, reading
+from .figures import Overview
 from .limits import spell_limit
 from .recurring import ScheduleView
 from .selection import Selection
@@ -35,7 +36,6 @@ from .values import (
     Groups,
     GroupView,
     Outcome,
-    Overview,
     Page,
     Reason,
     Record,

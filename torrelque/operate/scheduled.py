@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueLookupError
 
@@ -16,8 +16,46 @@ PART = 100
 """Schedules of one call, about."""
 INSTANTS = 10
 """Instants that are told of each."""
+LOOKED_AT = 100
+"""Schedules of those that are due, to come, or without an instant, that are looked at for what becomes of all."""
+NAMES = 10
+"""Names of these that are told."""
+WETTING = 'start a worker of an app that has the extra cron, or knows its calendar, or set it again'
+"""What has a schedule go on that is dry."""
 LONGEST = 10**15
 """A time (ms) that is longer counts as unreadable."""
+
+
+class Timetable(NamedTuple):
+    """What becomes of all schedules of a queue, at one moment; each name as in `Overview`."""
+
+    now: float
+    broken: tuple[str, ...]
+    """Short names of keys that hold something else."""
+    total: int
+    late: int
+    since: float | None
+    late_names: tuple[str, ...]
+    dry: int
+    dry_names: tuple[str, ...]
+    paused: int
+    next: float | None
+    """When the first fires of those that are neither late nor paused; None where none is known."""
+    next_name: str | None
+    whole: bool
+    """Whether all of them were looked at."""
+
+
+async def read_timetable(queue: Torrelque) -> Timetable:
+    """What becomes of all schedules of a queue; it takes no longer where there are many."""
+    now, broken, total, late, since, late_names, dry, dry_names, paused, following, whose, whole = await ask(
+        queue, 'timetable', LOOKED_AT, NAMES
+    )
+    return Timetable(
+        int(now) / 1000, tuple(sorted(map(text_of, broken))), total, late, instant_of(since),
+        tuple(map(text_of, late_names)), dry, tuple(map(text_of, dry_names)), paused, instant_of(following),
+        None if whose is None else text_of(whose), bool(whole),
+    )  # fmt: skip
 
 
 async def read_schedules(queue: Torrelque, prefix: str, room: int) -> list[ScheduleView]:
