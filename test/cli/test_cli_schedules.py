@@ -106,6 +106,8 @@ async def test_a_time_from_now_is_by_the_server_s_clock(
     (['--at', '2h', '--phase', '1s', '1'], '--phase goes with --every'),
     (['--at', '1999-01-01', '1'], 'it would never fire'),
     (['--at', '2h', '--until', '1h', '1'], 'it would never fire'),
+    (['--every', '300d', '--until', '1s', '1'], 'it would never fire: its first instant is behind --until'),
+    (['--every', '1d', '--phase', '1d', '--until', '1999-01-01', '1'], 'it would never fire'),
     (['--at', '9999-12-31T23:59+00:00', '--until', '-1', '1'], 'argument'),
     (['--at', '1800000000', '1'], 'is no instant'),
     (['--at', 'tomorrow', '1'], "'tomorrow' is no instant"),

@@ -217,12 +217,16 @@ def _when(
     found: argparse.Namespace, calendar: 'Calendar | None', now: float, until: float | None
 ) -> dict[str, Any]:  # fmt: skip
     """When it fires, as the queue's verb takes it."""
+    behind = 'it would never fire: its first instant is behind --until'
     if found.every is not None:
-        return {'every': found.every, 'phase': found.phase or 0}
+        phase = found.phase or 0
+        if until is not None and found.every > 0 and now + found.every - (now - phase) % found.every > until:
+            raise Failure(behind)
+        return {'every': found.every, 'phase': phase}
     if calendar is not None:
         times = [*_ahead(calendar, now, math.inf if until is None else until)]
         if not times:
-            raise Failure('it would never fire: its first instant is behind --until')
+            raise Failure(behind)
         return {'times': times, 'spec': calendar.spec}
     times = sorted({_settled(one, now, found.utc) for one in found.at})
     ahead = [one for one in times if one > now and (until is None or one <= until)]
