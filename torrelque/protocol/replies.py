@@ -266,7 +266,7 @@ def read_sweep(reply: Any) -> Swept:
     """What a sweep has moved, and what it found damaged."""
     check_reply('sweep', reply)
     try:
-        moved = TorrelqueSweepResult(*map(int, reply[1:4]), int(reply[7]))
+        moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
         low = [*map(text, read_words(reply[6]))]
         return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
     except UNREADABLE as exc:
