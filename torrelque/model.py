@@ -272,3 +272,5 @@ class TorrelqueSweepResult(NamedTuple):
     """Tasks whose time had come, now pending."""
     dead: int
     """Tasks whose lease had run out and whose attempts are used up, now dead."""
+    fired: int = 0
+    """Tasks that schedules have enqueued."""

@@ -93,7 +93,7 @@ async def test_a_cancelled_task_goes_with_its_lease(client: redis.asyncio.Redis,
     await queue.cancel(task_id)
     await asyncio.sleep(0.03)
     assert await client.exists(queue.keys['bell'])
-    assert await queue.sweep() == (1, 0, 0)
+    assert await queue.sweep() == (1, 0, 0, 0)
     assert not await client.exists(queue.keys['bell'])
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
     assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
@@ -134,7 +134,7 @@ async def test_an_id_enqueued_anew_over_its_hole_is_in_one_place(client: redis.a
         await queue.enqueue(2, task_id='own', delay=delay)
         if delay:
             await asyncio.sleep(0.02)
-            assert await queue.sweep() == (0, 1, 0)
+            assert await queue.sweep() == (0, 1, 0, 0)
         pending = await client.lrange(queue.keys['pending'], 0, -1)
         assert pending.count(b'own') == 1 and len(pending) == 601
     got = await queue.dequeue(max_tasks=1000)

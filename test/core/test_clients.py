@@ -43,7 +43,7 @@ async def live(queue: Torrelque) -> None:
     got = await queue.dequeue(60, max_tasks=300)
     assert [n for _, n in got] == list(range(1, 300))
     assert all(await queue.release_many([task_id for task_id, _ in got]))
-    assert await queue.sweep() == (0, 0, 0)
+    assert await queue.sweep() == (0, 0, 0, 0)
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
 
 

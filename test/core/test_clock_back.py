@@ -127,7 +127,7 @@ async def test_a_sweep_sees_it_where_all_consumers_are_away(client: Any, queue: 
     await queue.enqueue_many(range(2), group='a')
     assert await tasks_of(queue) == [0]
     await go_back(client, queue, 'a')
-    assert await queue.sweep() == (0, 0, 0)
+    assert await queue.sweep() == (0, 0, 0, 0)
     assert await client.zscore(queue.keys['rated'], 'a') <= await now_of(client) + 1500
 
 
@@ -143,7 +143,7 @@ async def test_groups_that_wait_are_looked_at_once(
     await go_back(client, queue, *groups)
     with server.sync_client() as raw:
         before = raw.info('commandstats')['cmdstat_evalsha']['calls']
-        assert await queue.sweep() == (0, 0, 0)
+        assert await queue.sweep() == (0, 0, 0, 0)
         after = raw.info('commandstats')['cmdstat_evalsha']['calls']
         # Fifty in each step, and none is seen twice.
         assert after - before <= 6
@@ -167,7 +167,7 @@ async def test_groups_that_wait_as_they_should_are_let_be(client: Any, queue: To
     seen = (await client.info('commandstats')).get('cmdstat_zunionstore')
     for _ in range(3):
         assert await take_all(queue) == []
-        assert await queue.sweep() == (0, 0, 0)
+        assert await queue.sweep() == (0, 0, 0, 0)
     assert (await client.info('commandstats')).get('cmdstat_zunionstore') == seen
     assert await client.zrange(queue.keys['rated'], 0, -1, withscores=True) == before
     assert {name for name, _ in before} == {b'a', b'b', b'c'}
@@ -184,7 +184,7 @@ async def test_what_nobody_can_wait_for_is_no_endless_loop(client: Any, queue: T
     await client.hset(queue.keys['probes'], 'b', f'{far} 1000')
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0.5)
-    assert await queue.sweep() == (0, 0, 0)
+    assert await queue.sweep() == (0, 0, 0, 0)
     assert await client.zrange(queue.keys['rated'], 0, -1) == [b'a']
     assert await client.zscore(queue.keys['rated'], 'a') <= await now_of(client) + HOUR * 1000
 
@@ -235,7 +235,7 @@ async def test_delays_and_leases_come_late_by_what_it_went_back(client: Any, que
     await Clock(queue).move(HOUR - 60)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0)
-    assert await queue.sweep() == (0, 0, 0)
+    assert await queue.sweep() == (0, 0, 0, 0)
 
     # A lease that is renewed is as long as it should be.
     assert await queue.touch(held, task_timeout=60)

@@ -140,12 +140,12 @@ async def test_a_clock_that_is_wrong_moves_no_deadline(
         with monkeypatch.context() as patch:
             patch.setattr(time, 'time', lambda: now() + hours * 3600)
             patch.setattr(time, 'time_ns', lambda: now_ns() + hours * 3600 * 10**9)
-            assert await wrong.sweep() == (0, 0, 0)
+            assert await wrong.sweep() == (0, 0, 0, 0)
             await wrong.enqueue('soon', delay=0.1)
             taken, task = await wrong.dequeue(60)
             assert task == 'soon' and await wrong.touch(taken, task_timeout=60)
             await wrong.enqueue('latest', delay=60)
-        assert await queue.sweep() == (0, 0, 0)
+        assert await queue.sweep() == (0, 0, 0, 0)
         assert await queue.get_queue_stats() == (4, 0, 2, 2, 0)
         assert await wrong.release(taken) is True and await queue.release(held) is True
 

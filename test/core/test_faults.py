@@ -138,7 +138,7 @@ async def test_the_rest_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelqu
     lose(proxy, loss, 'stats')
     assert await faulty.get_queue_stats() == (0, 0, 0, 0, 0)
     lose(proxy, loss, 'sweep')
-    assert await faulty.sweep() == (0, 0, 0)
+    assert await faulty.sweep() == (0, 0, 0, 0)
     assert proxy.lossless
 
 

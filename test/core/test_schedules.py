@@ -29,7 +29,7 @@ async def test_a_task_is_enqueued_at_each_instant_as_it_was_said(either: Either,
     assert await either.set_schedule('report', {'a': [1]}, times=ahead(10, 20.5), **options) is True
     assert await either.take() == []
     await standing.move(9.999)
-    assert (await either.sweep(), await either.take()) == ((0, 0, 0), [])
+    assert (await either.sweep(), await either.take()) == ((0, 0, 0, 0), [])
     await standing.move(0.001)
     ((task_id, task),) = await either.take()
     assert (task_id, task, task_id.attempt, task_id.group) == (firing('report', 10), {'a': [1]}, 1, 'g')

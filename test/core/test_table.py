@@ -136,8 +136,8 @@ GOOD: dict[str, tuple[list[Any], Any]] = {
     'redrive': ([[b'state_lost'], 1], ['state_lost']),
     'cancel': ([[b'final'], 1], ['final']),
     'sweep': (
-        [[b'ok', 1, 2, 3, 1, [b'a', b'lost'], [b's']]],
-        Swept(TorrelqueSweepResult(1, 2, 3), True, [('a', 'lost')], ['s']),
+        [[b'ok', 1, 2, 3, 1, [b'a', b'lost'], [b's'], 4]],
+        Swept(TorrelqueSweepResult(1, 2, 3, 4), True, [('a', 'lost')], ['s']),
     ),
     'fire': ([[b'ok', 1, b's@1']], ['s@1']),
     'stats': ([[b'ok', 10, 1, 2, 3]], TorrelqueQueueStats(10, 4, 1, 2, 3)),

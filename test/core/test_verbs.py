@@ -208,7 +208,7 @@ async def test_a_lease_that_kills_its_consumer_is_counted(queue: Torrelque) -> N
     task_id = await queue.enqueue(1, max_attempts=1, task_timeout=0.01)
     await queue.dequeue()
     await asyncio.sleep(0.02)
-    assert await queue.sweep() == (0, 0, 1)
+    assert await queue.sweep() == (0, 0, 1, 0)
     state = await queue.get_task_state(task_id)
     assert state.status is Status.DEAD and 'lease' in (state.error or '')
 
@@ -306,7 +306,7 @@ async def test_sweep_brings_back_what_is_due_in_bounded_steps(client: redis.asyn
     await client.zadd(queue.keys['working'], {task_id: 1 for task_id, _ in taken})
     assert await queue.sweep() == torrelque.TorrelqueSweepResult(stale=450, delayed=1000, dead=450)
     assert await queue.get_queue_stats() == (1901, 1450, 0, 1, 450)
-    assert await queue.sweep() == (0, 0, 0)
+    assert await queue.sweep() == (0, 0, 0, 0)
 
 
 async def test_a_scheduled_sweep_works_where_nobody_waits(queue: Torrelque) -> None:

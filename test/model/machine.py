@@ -164,8 +164,8 @@ class Machine(RuleBasedStateMachine):
             self.deliveries += [task_id for task_id, _ in claimed.tasks]
             del self.deliveries[:-40]
         elif call.name == 'sweep':
-            word, *counts, more, troubles, low = sent.reply
-            found = *counts, bool(more), [name.decode() for name in low]
+            word, *counts, more, troubles, low, fired = sent.reply
+            found = *counts, bool(more), [name.decode() for name in low], fired
             assert (word, found, troubles) == (b'ok', expected, [])
         elif call.name == 'stats':
             assert sent.reply == [b'ok', *expected]

@@ -282,7 +282,7 @@ class Calls(Machine):
     def sweep(self, place: int) -> None:
         (said,), sent = self.ask(place, lambda queue: queue.sweep())
         assert all(call == Call('sweep', [Sweep(SWEEP_TASKS)]) for call in sent)
-        assert said == tuple(map(sum, zip(*(reply[:3] for reply in self.outcomes), strict=True)))
+        assert said == tuple(map(sum, zip(*((*reply[:3], reply[5]) for reply in self.outcomes), strict=True)))
         deadline = self.model.deadline()
         assert deadline is None or deadline > self.model.now
 

@@ -126,7 +126,7 @@ class Schedules(Calls, Faults):
             'revision': owner[1],
         }
         said_of_it = {key: '' if one is None else str(one) for key, one in texts.items()}
-        assert item == Schedule(item.mark, name, said_of_it, times or [])
+        assert item == Schedule(item.mark, name, said_of_it, INSTANTS, times or [])
         assert said is (self.outcomes[-1] == ['ok'])
 
     @rule(place=queues, name=names, distances=ahead, knows=st.sampled_from([True, True, True, False]), spec=specs)

@@ -320,7 +320,7 @@ class Model(Scheduled):
         self._settle()
         return outcomes
 
-    def _sweep(self, items: list[Sweep], resent: bool) -> tuple[int, int, int, bool, list[str]]:
+    def _sweep(self, items: list[Sweep], resent: bool) -> tuple[int, int, int, bool, list[str], int]:
         most = items[0].most
         leases = [task_id for task_id in self.in_order(self.working) if self.working[task_id] <= self.now][:most]
         delays = [task_id for task_id in self.in_order(self.delayed) if self.delayed[task_id] <= self.now][:most]
@@ -355,9 +355,9 @@ class Model(Scheduled):
         self._append(ready)
         self._settle()
         self._forget()
-        self.bell |= fired
+        self.bell |= fired > 0
         more |= most in (len(leases), len(delays), len(tokens))
-        return len(leases) - died, len(delays), died, more, low
+        return len(leases) - died, len(delays), died, more, low, fired
 
     def _limit(self, items: list[Limit], resent: bool) -> None:
         ((group, value),) = items

@@ -105,6 +105,7 @@ class Schedule(NamedTuple):
     name: str
     said: dict[str, str]
     """The fields of its hash."""
+    most: int
     times: list[int]
 
 
@@ -218,7 +219,9 @@ FIELDS = [
 def _read_schedule_call(name: str, words: list[str]) -> Any:
     if name == 'schedule':
         _, mark, schedule, *words = words
-        return Schedule(mark, schedule, dict(zip(FIELDS, words, strict=False)), [*map(int, words[len(FIELDS) :])])
+        count = len(FIELDS)
+        most, *times = map(int, words[count:])
+        return Schedule(mark, schedule, dict(zip(FIELDS, words, strict=False)), most, times)
     if name == 'extend':
         _, mark, schedule, after, spec, most, *times = words
         return Extend(mark, schedule, _number(after), spec, int(most), [*map(int, times)])

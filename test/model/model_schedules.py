@@ -34,8 +34,8 @@ class Scheduled(Places):
 
     # Firing
 
-    def fire_due(self, fresh: list[str]) -> tuple[bool, bool, list[str]]:
-        """Fire what is due: whether a task came of it, whether more is due, names of those with few instants left."""
+    def fire_due(self, fresh: list[str]) -> tuple[int, bool, list[str]]:
+        """Fire what is due: how many tasks came of it, whether more is due, names of those with few instants left."""
         due = [name for name in self.in_order(self.schedules) if self.schedules[name] <= self.now][:MOST_DUE]
         left, more, came, low = MOST_DUE, len(due) == MOST_DUE, 0, []
         for name in due:
@@ -45,7 +45,7 @@ class Scheduled(Places):
             fired, used, goes_on, few = self.fire_one(name, fresh, left)
             came, left, more = came + fired, left - used, more or goes_on
             low += [name] * few
-        return came > 0, more, low
+        return came, more, low
 
     def fire_one(self, name: str, fresh: list[str], most: int = MOST_DUE) -> tuple[int, int, bool, bool]:
         plan, first = self.plans[name], self.schedules[name]
@@ -130,7 +130,7 @@ class Scheduled(Places):
     # Calls
 
     def _schedule(self, items: list[Schedule], resent: bool) -> list[str]:
-        ((mark, name, said, times),) = items
+        ((mark, name, said, most, times),) = items
         plan = self.plans.get(name, {})
         if resent and plan.get('mark') == mark:
             return ['ok']
@@ -154,8 +154,9 @@ class Scheduled(Places):
             self.times.pop(name, None)
             behind = max(self.now, int(plan.get('last', 0)))
             if said['overlap'] == 'queue':
+                plan['queued'] = '1'
                 self.limits[f'schedule:{name}'] = '{"concurrency":1}'
-        self.extend(name, [instant for instant in times if instant > behind])
+        self.extend(name, [instant for instant in times if instant > behind][: max(0, most - self.known(name))])
         self.plan(name, bool(same))
         self._end_firing(ready, fired)
         return ['same' if same else 'ok']
@@ -209,7 +210,7 @@ class Scheduled(Places):
         if revision and plan['revision'] and int(revision) < int(plan['revision']):
             return ['older']
         group = f'schedule:{name}'
-        if plan['overlap'] == 'queue' and group not in self.groups:
+        if 'queued' in plan and group not in self.groups:
             self.limits.pop(group, None)
         del self.plans[name], self.schedules[name]
         self.times.pop(name, None)

@@ -97,10 +97,10 @@ async def test_holder_keeps_a_task_whose_lease_has_not_ended(queue: Torrelque, c
     await queue.enqueue('task', task_timeout=HOUR)
     task_id, _ = await queue.dequeue()
     await clock.move(HOUR - 60)
-    assert (await queue.sweep()) == (0, 0, 0)
+    assert (await queue.sweep()) == (0, 0, 0, 0)
     assert await queue.touch(task_id)
     await clock.move(HOUR - 60)
-    assert (await queue.sweep()) == (0, 0, 0)
+    assert (await queue.sweep()) == (0, 0, 0, 0)
     assert await queue.release(task_id)
 
 
@@ -206,10 +206,10 @@ async def test_another_queue_is_not_moved(client: redis.asyncio.Redis) -> None:
             await Clock(queue).move(HOUR)
             for other in queues[k + 1 :]:
                 await other.get_task_state(other.kept)  # type: ignore[attr-defined]
-                assert await other.sweep() == (0, 0, 0)
+                assert await other.sweep() == (0, 0, 0, 0)
             with pytest.raises(TorrelqueLookupError):
                 await queue.get_task_state(queue.kept)  # type: ignore[attr-defined]
-            assert await queue.sweep() == (0, 1, 0)
+            assert await queue.sweep() == (0, 1, 0, 0)
 
 
 async def test_clock_of_an_empty_queue_leaves_nothing(

@@ -168,8 +168,8 @@ async def test_objects_of_one_queue_are_moved_once(queue: Torrelque, client: red
         await queue.enqueue('task', delay=2 * HOUR)
         await other.enqueue('task', delay=HOUR)
         await Clock(queue, same, other).move(HOUR)
-        assert await queue.sweep() == (0, 0, 0)
-        assert await other.sweep() == (0, 1, 0)
+        assert await queue.sweep() == (0, 0, 0, 0)
+        assert await other.sweep() == (0, 1, 0, 0)
 
 
 @pytest.mark.parametrize('options', [{'decode_responses': True}, {'protocol': 2}, {'protocol': 3}], ids=str)

@@ -533,7 +533,8 @@ class Torrelque(Schedules):
         await self._started().run(steps.acknowledge_deaths(self._calls, task_ids))
 
     async def sweep(self) -> TorrelqueSweepResult:
-        """Bring back all tasks that are due and those whose lease has run out, in bounded steps; how many.
+        """Bring back all tasks that are due and those whose lease has run out, and fire schedules, in bounded steps;
+        how many.
 
         Consumers that wait do this by themselves, within milliseconds.
         """

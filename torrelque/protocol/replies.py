@@ -266,7 +266,8 @@ def read_sweep(reply: Any) -> Swept:
     """What a sweep has moved, and what it found damaged."""
     check_reply('sweep', reply)
     try:
-        moved, low = TorrelqueSweepResult(*map(int, reply[1:4])), [*map(text, read_words(reply[6]))]
+        moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
+        low = [*map(text, read_words(reply[6]))]
         return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc

@@ -125,7 +125,7 @@ class ScheduleScan:
         found: list[TorrelqueSchedule] = []
         for schedule in (yield from _read_some(self._calls, fresh)) if fresh else ():
             if isinstance(schedule, TorrelqueError):
-                logger.error('%s', of_queue(self._calls.name, schedule))
+                logger.error('queue %r: %s', self._calls.name, schedule)
             else:
                 found.append(schedule)
         return found

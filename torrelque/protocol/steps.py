@@ -154,7 +154,7 @@ def _acknowledge_deaths(parts: Iterable[list[Arg]]) -> Steps[None]:
 
 def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
     """Sweep batch by batch until nothing is due."""
-    total = TorrelqueSweepResult(0, 0, 0)
+    total = TorrelqueSweepResult(0, 0, 0, 0)
     more = True
     while more:
         swept = yield 'sweep', calls.sweep()

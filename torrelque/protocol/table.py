@@ -66,7 +66,7 @@ TABLE = (
         'pending | delayed | dead -> cancelled, working -> marked',
         outcomes=('ok', 'final', 'changed', 'unknown', 'broken'),
     ),
-    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending', width=7),
+    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending', width=8),
     Row('fire', 'new -> pending'),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),

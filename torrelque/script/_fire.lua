@@ -136,7 +136,7 @@ do
     return fired, math.max(1, #instants), more, few
   end
 
-  -- Fire the schedules that are due, some at the most: whether a task came of it, whether more is due, and the names of
+  -- Fire the schedules that are due, some at the most: how many tasks came of it, whether more is due, and the names of
   -- those that have few instants left.
   function fire_due(fresh)
     local names = redis.call('ZRANGEBYSCORE', schedules, '-inf', stamp, 'LIMIT', 0, MOST_DUE)
@@ -150,6 +150,6 @@ do
       tasks_of_it, left, more = tasks_of_it + fired, left - used, more or goes_on
       dry[#dry + 1] = few and name or nil
     end
-    return tasks_of_it > 0, more, dry
+    return tasks_of_it, more, dry
   end
 end

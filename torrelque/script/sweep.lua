@@ -6,7 +6,7 @@
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
---        list of the schedules that have fired and have few instants left
+--        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued
 --@ Keys working, delayed, rated, schedules
 --@ Uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
 --@ Uses append, ring
@@ -87,7 +87,7 @@ come(delayed, DELAYED, function(id, known)
 end)
 room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
-local waiting, back, low = {}, false, {}
+local waiting, back, low, scheduled = {}, false, {}, 0
 if redis.call('EXISTS', rated, schedules) > 0 then
   waiting = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
   if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
@@ -97,9 +97,9 @@ if redis.call('EXISTS', rated, schedules) > 0 then
   end
   if redis.call('EXISTS', schedules) == 1 then
     --@ Uses fire (fire, fire_due, start, moved)
-    local fired, left
-    fired, left, low = fire_due(ready)
-    rung, unfinished = rung or fired, unfinished or left
+    local left
+    scheduled, left, low = fire_due(ready)
+    rung, unfinished = rung or scheduled > 0, unfinished or left
   end
 end
 if #waiting > 0 then
@@ -120,4 +120,4 @@ if ended > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles, low}
+return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles, low, scheduled}
