@@ -300,7 +300,15 @@ async def test_a_schedule_is_removed_and_its_tasks_stay(queue: Torrelque, comman
 async def test_what_code_declares_comes_back_and_that_is_told(queue: Torrelque, command: Commands) -> None:
     await queue.set_schedule('tidy', 1, every=3600, source='code:shop')
     said = await command('schedule', 'tidy', '--every', '2h', '1')
-    assert 'it was of code:shop, whose workers set it again' in said.err
+    assert said.err == (
+        'it was of code:shop, which removes it no more when it declares it no longer; the next worker that begins and '
+        'declares it sets it as declared\n'
+    )
+    # The very same that is set by hand is as much in the hands of whoever has set it.
+    await queue.set_schedule('tidy', 1, every=3600, source='code:shop')
+    said = await command('schedule', 'tidy', '--every', '1h', '1')
+    assert 'was set already' in said.lines[0] and said.err.startswith('it was of code:shop, ')
+    assert (await command('schedule', 'tidy', '--every', '1h', '1')).err == ''
     await queue.set_schedule('tidy', 1, every=3600, source='code:shop')
     said = await command('unschedule', 'tidy')
     assert 'code:shop' in said.err and 'torrelque pause --schedule tidy' in said.err

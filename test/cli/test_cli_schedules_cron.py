@@ -88,6 +88,30 @@ async def test_nothing_is_computed_behind_the_end(queue: Torrelque, command: Com
     assert said.code == 2 and 'its first instant is behind --until' in said.err
 
 
+async def test_what_a_shell_has_changed_stays_until_it_is_declared_again(
+    queue: Torrelque, command: Commands
+) -> None:
+    def app(declares: bool) -> Tasks:
+        made = Tasks(queue, name='shop')
+
+        @made.task(name='send')
+        async def send() -> None:
+            pass
+
+        if declares:
+            made.cron(every=3600, name='tidy')(send)
+        return made
+
+    await app(True).schedules.prepare()
+    assert 'which removes it no more' in (await command('schedule', 'tidy', '--every', '2h', '1')).err
+    await app(False).schedules.prepare()
+    assert (await queue.get_schedule('tidy')).every == 7200
+    await app(True).schedules.prepare()
+    assert (await queue.get_schedule('tidy')).every == 3600
+    await app(False).schedules.prepare()
+    assert [record async for record in queue.get_schedules()] == []
+
+
 @pytest.mark.parametrize(('words', 'says'), [
     (['61 * * * *'], 'minute'), (['* * *'], 'five fields'), (['0 0 30 2 *'], 'never fires'),
     (['@daily', '--timezone', 'Berlin'], "near it: Europe/Berlin"), (['@daily', '--timezone', '+01:00'], 'has a name'),

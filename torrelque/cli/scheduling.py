@@ -189,8 +189,9 @@ async def _schedule(session: Session, task: Any, calendar: 'Calendar | None') ->
     if view.paused:
         command = session.command(f'torrelque resume --schedule {quoted(view.name)}', view.queue)
         session.out.tell(f'it is paused, so it fires nothing until:  {command}')
-    if done and before is not None and (before.source or API) != API:
-        session.out.tell(f'it was of {before.source}, whose workers set it again when they begin')
+    if before is not None and (before.source or API) != API:
+        session.out.tell(f'it was of {before.source}, which removes it no more when it declares it no longer; the next '
+                         'worker that begins and declares it sets it as declared')  # fmt: skip
     return Exit.WELL
 
 
@@ -292,8 +293,8 @@ async def _unschedule(session: Session) -> int:
     session.out.line(f'{schedule_named(view)} is removed; tasks that it has enqueued stay')
     if view.source is not None and view.source != API:
         command = session.command(f'torrelque pause --schedule {quoted(view.name)}', view.queue)
-        session.out.tell(f'it was of {view.source}, whose workers set it again when they begin; a pause lasts:  '
-                         f'{command}')  # fmt: skip
+        session.out.tell(f'it was of {view.source}, and the next worker that begins and declares it sets it again; '
+                         f'a pause lasts:  {command}')  # fmt: skip
     return Exit.WELL
 
 
