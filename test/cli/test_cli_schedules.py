@@ -160,7 +160,7 @@ async def test_schedules_are_a_table_those_first_that_fire_next(queue: Torrelque
     title, *rows = said.lines
     assert title.split() == ['NAME', 'NEXT', 'IN', 'STATE', 'FROM', 'TASK', 'FIRED', 'SKIPPED', 'SOURCE']
     assert [row.split()[0] for row in rows] == ['tidy', 'some', 'weekly']
-    assert 'every 1h00m' in rows[0] and 'shop.tidy' in rows[0]
+    assert 'every 1h  ' in rows[0] and 'shop.tidy' in rows[0]
     assert 'paused' in rows[1] and '2 instants' in rows[1] and f'{YEAR}-04-30 09:30:00Z' in rows[1]
     assert '30 9 * * 5 UTC' in rows[2] and 'code:shop' in rows[2] and 'paused' not in rows[2]
     assert [row.split()[0] for row in (await command('schedules', 'we')).lines[1:]] == ['weekly']

@@ -64,17 +64,30 @@ async def _schedules(session: Session) -> int:
 def made_from(view: ScheduleView) -> str:
     """What the instants of a schedule are made from, in a few words."""
     if view.every is not None:
-        behind = f', {ago(view.phase)} behind' if view.phase else ''
-        return f'every {ago(view.every)}{behind}'
+        behind = f', {_exactly(view.phase)} behind' if view.phase else ''
+        return f'every {_exactly(view.every)}{behind}'
     if isinstance(view.spec, dict) and isinstance(view.spec.get('cron'), str):
         jitter = view.spec.get('jitter')
-        later = f', up to {ago(jitter)} later' if isinstance(jitter, (int, float)) and jitter else ''
+        later = f', up to {_exactly(jitter)} later' if isinstance(jitter, (int, float)) and jitter else ''
         return ' '.join(str(view.spec[name]) for name in ('cron', 'timezone') if name in view.spec) + later
     if isinstance(view.spec, dict) and isinstance(view.spec.get('calendar'), str):
         return f'calendar {view.spec["calendar"]}'
     if view.spec is not None:
         return json.dumps(view.spec, ensure_ascii=False)
     return f'{number(view.left)} instants' if view.left != 1 else '1 instant'
+
+
+def _exactly(seconds: float) -> str:
+    """A time that somebody has set: ``5m``, ``1d``, ``1m30s``, ``250ms``; it is not rounded, as that of `ago` is."""
+    if not math.isfinite(seconds) or seconds < 1:
+        return ago(seconds)
+    whole, rest = divmod(round(seconds * 1000), 1000)
+    words = []
+    for size, unit in ((86400, 'd'), (3600, 'h'), (60, 'm')):
+        many, whole = divmod(whole, size)
+        words += [f'{many}{unit}'] if many else []
+    words += [f'{whole + rest / 1000:g}s'] if whole or rest else []
+    return ''.join(words)
 
 
 def _payload_of(view: ScheduleView) -> str:

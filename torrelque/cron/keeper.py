@@ -102,8 +102,10 @@ class Keeper:
     async def _set(self, place: str) -> None:
         queue = self._queues[place]
         for plan in self._plans_of(place).values():
+            known = await _is_there(queue, plan.name)
             if await put(queue, plan, self._owner.source, self._owner.revision):
-                logger.info('queue %r: the schedule %r is set', queue.name, plan.name)
+                says = 'queue %r: the schedule %r is changed' if known else 'queue %r: the schedule %r is set'
+                logger.info(says, queue.name, plan.name)
 
     async def _remove(self, queue: Torrelque, record: Schedule) -> bool:
         owner = self._owner
@@ -206,3 +208,11 @@ class Keeper:
             self._due.pop((place, record.name), None)
         else:
             self._due[place, record.name] = asyncio.get_running_loop().time() + max(SOONEST, wait)
+
+
+async def _is_there(queue: Torrelque, name: str) -> bool:
+    try:
+        await queue.get_schedule(name)
+    except TorrelqueLookupError:
+        return False
+    return True

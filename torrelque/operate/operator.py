@@ -286,7 +286,7 @@ class Operator:
         :raises TorrelqueLookupError: no queue has one of this name.
         :raises TorrelqueValueError: several have, and none is named.
         """
-        reading.check_text(name, 'a schedule')
+        reading.check_text(name, 'the name of a schedule')
         check.check_count(payload, 'payload', 0)
         found: list[ScheduleView] = []
         missing = None

@@ -81,7 +81,8 @@ async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
 
     :raises TorrelqueLookupError: there is none of this name.
     """
-    stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', INSTANTS, room, bytes_of(name, 'a schedule'))
+    data = bytes_of(name, 'the name of a schedule')
+    stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', INSTANTS, room, data)
     if not items:
         raise TorrelqueLookupError(f'queue {queue.name!r}: there is no schedule {name!r}')
     return _views(queue, stamp, spoilt, items)[0]
