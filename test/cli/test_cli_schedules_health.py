@@ -13,6 +13,7 @@ from support.acting import Commands
 from support.made import NOW, MadeOperator, Say, make_say, overview
 from support.schemas import read_as
 from torrelque import Torrelque
+from torrelque.cli.answers import SweepAnswer
 from torrelque.cli.checking import Limits, judge
 from torrelque.cli.stats import doubts
 from torrelque.operate import Finding, Overview, Reason
@@ -155,3 +156,18 @@ def test_several_queues_are_told_with_theirs(say: Say) -> None:
     mail, news = overview('mail', dry_schedules=2, dry_names=('a', 'b')), overview('news')
     said = say('check', MadeOperator(['mail', 'news'], overviews=[mail, news]))
     assert said.out == ['mail: 2 schedules are dry, so that nothing more fires: a, b:  torrelque schedules -q mail']
+
+
+async def test_a_sweep_tells_what_schedules_have_enqueued(
+    queue: Torrelque, client: redis.asyncio.Redis, command: Commands
+) -> None:
+    await make_late(queue, client, 'a', 'b')
+    said = await command('sweep')
+    assert said.lines == [
+        f'queue {queue.name!r}: schedules have enqueued 2; 0 were due and are pending; the leases of 0 had ended: '
+        '0 are pending again, 0 are dead'
+    ]
+    await make_late(queue, client, 'c')
+    [line] = (await command('sweep', '--json')).lines
+    assert read_as(SweepAnswer, line) == {'queue': queue.name, 'stale': 0, 'delayed': 0, 'dead': 0, 'fired': 1}
+    assert (await command('sweep')).out.startswith(f'queue {queue.name!r}: 0 were due and are pending')

@@ -162,7 +162,7 @@ ACTING = (
             'next instant stays as it is. Ends with 1 where the task of the firing before is not finished, and the '
             'schedule is set to skip those that overlap.',
             _add_name, of_module('.scheduling', 'fire'), True),
-    Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, and take up tasks whose leases have '
-            'ended. Consumers do this all the time; it is for a queue that has none.',
+    Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, take up tasks whose leases have '
+            'ended, and fire schedules that are due. Consumers do this all the time; it is for a queue that has none.',
             add_common, of_module('.switching', 'sweep'), True),
 )  # fmt: skip

@@ -44,6 +44,7 @@ class SweepAnswer(TypedDict):
     stale: int
     delayed: int
     dead: int
+    fired: int
 
 
 class EnqueueAnswer(TypedDict):

@@ -18,7 +18,7 @@ from .tables import Cell
 OVERDUE = 30.0
 """s after which what is due, or has a lease that has ended, and was not moved is nobody's."""
 UNFIRED = 60.0
-"""s after which a schedule that is late has nobody who fires it: where all workers are busy, they sweep each 30 s."""
+"""s after which nobody fires a schedule that is late: a worker whose call has failed looks again within half of it."""
 UNSERVED = 60.0
 """s that something may be ready while no worker lives."""
 GROUPS = 10_000
