@@ -155,7 +155,7 @@ ASKING = (
         'they were made from, when they were due last, how many tasks they have enqueued, how many instants they have '
         'passed over. One that is dry has no instants left, and waits for a worker that knows its calendar. Ends with '
         '1 where there are none.',
-        _with(_add_schedules), of_module('.scheduling', 'schedules')),
+        _with(_add_schedules), of_module('.timetable', 'schedules')),
     Command('workers', 'which workers live, and what they have in hand',
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',

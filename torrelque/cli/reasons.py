@@ -9,8 +9,8 @@ from .failure import Exit, Failure
 from .listing import age, find_tasks, since_of, slots_of
 from .naming import not_known
 from .out import Out, ago, number, shortened
-from .scheduling import tell_schedules
 from .session import Session, answer, is_read_only
+from .timetable import tell_schedules
 
 HOLDERS = 10
 """Tasks in the way that are shown at the most, and names of workers; how many there are more is told."""

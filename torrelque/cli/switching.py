@@ -11,8 +11,8 @@ from .answers import LimitAnswer, PauseAnswer, SweepAnswer
 from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
 from .failure import Exit, Failure
 from .out import Column, ago, number
-from .scheduling import find_schedule, schedule_named
 from .session import Session
+from .timetable import find_schedule, schedule_named
 
 LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
 

@@ -16,8 +16,8 @@ from . import reasons
 from .failure import Exit
 from .listing import ALL, age, find_tasks, since_of, status_of
 from .out import MOST, Column, Out, ago, number, shortened
-from .scheduling import tell_schedules
 from .session import Session, answer
+from .timetable import tell_schedules
 
 POLL = 0.5
 """s from one look at a task to the next, where the server does not let us wait for its changes."""

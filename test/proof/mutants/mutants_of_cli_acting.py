@@ -117,7 +117,7 @@ ACTING = (
     ),
     Mutant(
         'cli-schedules-tell-secrets', BEYOND, 'payloads are in the logs of whoever lists schedules',
-        (client('cli/scheduling', 'dataclasses.replace(view, payload=None, raw=None)', 'view'),),
+        (client('cli/timetable', 'dataclasses.replace(view, payload=None, raw=None)', 'view'),),
         ('cli_schedules::test_json_has_all_and_the_payload_where_it_is_asked_for',),
     ),
     Mutant(
