@@ -139,7 +139,7 @@ KEEPING = (
     ),
     Mutant(
         'cron-busy-worker-late', BEYOND, 'a busy worker looks at schedules twice a minute only',
-        (client('worker/firing', 'return most if left is None else min(most, max(int(left), 0) / 1000)', 'return most'),),
+        (client('worker/firing', 'else min(most, max(int(left), 0) / 1000)', 'else most'),),
         ('worker_firing::test_a_worker_without_a_place_fires_each_instant',),
     ),
     Mutant(
