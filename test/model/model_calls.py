@@ -125,6 +125,7 @@ class Unschedule(NamedTuple):
 
 
 class Hold(NamedTuple):
+    mark: str
     name: str
     held: bool
 
@@ -227,7 +228,7 @@ def _read_schedule_call(name: str, words: list[str]) -> Any:
     if name == 'unschedule':
         return Unschedule(*words)
     if name == 'hold':
-        return Hold(words[0], words[1] == '1')
+        return Hold(words[0], words[1], words[2] == '1')
     if name == 'fire':
         return Fire(words[0], words[1], words[2:])
     assert name == 'schedules'

@@ -16,7 +16,7 @@ from torrelque.worker import Delivery, Worker
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    bind_workers(monkeypatch, firing_pause=0.02, firing_look=0.3)
+    bind_workers(monkeypatch, firing_pause=0.02, firing_look=1)
 
 
 class Long:
@@ -42,9 +42,9 @@ async def test_a_worker_without_a_place_fires_each_instant(queue: Torrelque, opt
     await queue.enqueue('long')
     async with Worker(queue, handle, **{'concurrency': 1, **options}):
         await handle.begun.wait()
-        await queue.set_schedule('often', 'often', every=0.1, overlap='allow', missed='none')
+        await queue.set_schedule('often', 'often', every=0.3, overlap='allow', missed='none')
         # Of instants that are due together none would fire.
-        await asyncio.wait_for(until_fired(queue, 'often', 5), 60)
+        await asyncio.wait_for(until_fired(queue, 'often', 3), 25)
         assert (await queue.get_queue_stats()).working == 1
         await queue.remove_schedule('often')
         handle.end.set()
@@ -82,7 +82,7 @@ async def test_a_server_that_refuses_is_told_and_asked_again(
         async with Worker(queue, handle, concurrency=1):
             await handle.begun.wait()
             await queue.set_schedule('often', 'often', every=0.1, overlap='allow')
-            await asyncio.wait_for(until_fired(queue, 'often', 1), 60)
+            await asyncio.wait_for(until_fired(queue, 'often', 1), 25)
             await queue.remove_schedule('often')
             handle.end.set()
     [line] = [record.getMessage() for record in caplog.records]
