@@ -15,9 +15,15 @@ from support.schemas import read_as
 from support.terminal import strange
 from torrelque import Torrelque, TorrelqueTaskStatus
 from torrelque.cli.answers import ScheduleAnswer
-from torrelque.operate import ScheduleView
+from torrelque.operate import ScheduleView, note
 
 pytestmark = pytest.mark.first_server
+
+
+@pytest.fixture(autouse=True)
+async def _known(queue: Torrelque) -> None:
+    """The name of the queue is on the list of those that are known."""
+    await note(queue)
 
 YEAR = datetime.now(timezone.utc).year + 1
 MAY = datetime(YEAR, 5, 1, 9, 30, tzinfo=timezone.utc)

@@ -145,6 +145,19 @@ async def test_a_name_with_a_hyphen_has_a_command_that_can_be_copied(queue: Torr
     assert said.out.endswith(f':  torrelque schedules -q {queue.name}\n')
 
 
+async def test_the_table_shows_how_late_a_schedule_is_and_what_is_not_as_usual(
+    queue: Torrelque, client: redis.asyncio.Redis, command: Commands
+) -> None:
+    await queue.set_schedule('plain', 1, every=3600)
+    assert not {'OVERLAP', 'MISSED', 'GRACE', 'UNTIL'} & {*(await command('schedules')).lines[0].split()}
+    await make_late(queue, client, 'late')
+    await queue.set_schedule('other', 1, every=3600, overlap='queue', missed='all', grace=90, until=MAY)
+    head, late, *rest = (await command('schedules', '--utc')).lines
+    assert [*head.split()][-4:] == ['UNTIL', 'OVERLAP', 'MISSED', 'GRACE'] and 'due 5m0' in late and 's ago' in late
+    [other] = [line for line in rest if line.startswith('other')]
+    assert other.split()[-5:] == [f'{MAY:%Y-%m-%d}', '00:00:00Z', 'queue', 'all', '1m30s']
+
+
 async def test_doctor_tells_of_them(queue: Torrelque, client: redis.asyncio.Redis, command: Commands) -> None:
     await make_late(queue, client, 'a')
     await make_dry(queue, client, 'e')

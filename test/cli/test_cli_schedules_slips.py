@@ -6,8 +6,15 @@ import pytest
 
 from support.acting import Commands
 from torrelque import Torrelque
+from torrelque.operate import note
 
 pytestmark = pytest.mark.first_server
+
+
+@pytest.fixture(autouse=True)
+async def _known(queue: Torrelque) -> None:
+    """The name of the queue is on the list of those that are known."""
+    await note(queue)
 
 
 @pytest.mark.parametrize(('every', 'phase', 'says'), [
@@ -40,6 +47,16 @@ async def test_a_slip_of_an_option_shows_the_usage_of_its_command(queue: Torrelq
 
 
 async def test_a_slip_of_a_queue_is_told_as_all_else_is(queue: Torrelque, command: Commands) -> None:
+    said = await command('schedule', 'x', '--every', '1h', '1', '-q', f'{queue.name}-slip', code=1)
+    assert said.err.startswith(f"torrelque: no queue '{queue.name}-slip' is known; did you mean '{queue.name}'?")
+    assert said.err.endswith('  --yes does it all the same\n')
     for words in (['unschedule', 'x'], ['fire', 'x'], ['sweep']):
         said = await command(*words, '-q', f'{queue.name}-slip', code=1)
-        assert said.err.rstrip().endswith("-slip' is known")
+        assert said.err.endswith(f"-slip' is known; did you mean '{queue.name}'?\n")
+
+
+async def test_a_queue_that_is_new_is_made_where_it_is_meant(queue: Torrelque, command: Commands) -> None:
+    await command('schedule', 'x', '--every', '1h', '1', '-q', f'{queue.name}-new', '--yes')
+    async with Torrelque(queue.client, queue=f'{queue.name}-new') as new:
+        assert (await new.get_schedule('x')).every == 3600
+        await new.remove_schedule('x')

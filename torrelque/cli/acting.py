@@ -90,6 +90,9 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         help='the name of the time zone of --cron: Europe/Berlin; UTC, if not given')  # fmt: skip
     when.add_argument('--phase', metavar='TIME', type=seconds,
         help='with --every, so much behind its multiples since 1970')  # fmt: skip
+    when.add_argument('--jitter', metavar='TIME', type=seconds,
+        help='with --cron or --every, up to so much later: always the same time for a name; needs the extra '
+        'cron')  # fmt: skip
     when.add_argument('--until', metavar='INSTANT', type=instant, help='the last instant that may fire')
     when.add_argument('--overlap', choices=('skip', 'allow', 'replace', 'queue'), default='skip',
         help='while the task of the firing before is not finished: pass the instant over (if not given), enqueue '
@@ -103,6 +106,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     tasks.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
     tasks.add_argument('--max-attempts', metavar='N', type=count, help='how often one is handed out before it is dead')
     tasks.add_argument('--lease', metavar='TIME', type=seconds, help='length of their leases')
+    parser.add_argument('--yes', action='store_true', help='do not ask: a queue that nothing is known of is meant')
     parser.set_defaults(lines=False)
     add_common(parser)
 

@@ -4,7 +4,7 @@ import argparse
 import datetime
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueError
 from torrelque.operate import Operator
@@ -18,14 +18,25 @@ from .filters import in_zone
 from .out import number
 from .payloads import check_call, read_tasks
 from .session import Session, quoted
-from .timetable import find_schedule, look_up, next_in_words, schedule_named
+from .timetable import find_schedule, load_cron, look_up, next_in_words, schedule_named
 
 if TYPE_CHECKING:
-    from torrelque.cron import Calendar
+    from torrelque.cron import Line
 
 API = 'api'
 """The ``source`` of what is set by hand, or by a call of an application."""
-CRON = "cron expressions need cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at do not"
+
+
+class Due(NamedTuple):
+    """When a schedule fires, as far as it was said."""
+
+    line: 'Line | None'
+    """The instants of a cron expression."""
+    spec: Any
+    """What these are made of."""
+    phase: float
+    """By how much (s) those of a period are later than its multiples since 1970."""
+
 
 # What is set
 
@@ -39,19 +50,21 @@ def schedule(found: argparse.Namespace) -> int:
         raise Failure('--timezone is that of --cron; an instant of --at may have one: 2026-11-29T14:00+01:00')
     if found.phase is not None and found.every is None:
         raise Failure('--phase goes with --every')
+    if found.jitter is not None and found.at is not None:
+        raise Failure('--jitter goes with --cron and --every')
     check_call(found)
     if found.task is None and found.payload is None:
         raise Failure("there is nothing to enqueue: give a PAYLOAD as JSON, such as '{\"n\": 1}', or - or --task NAME")
     [task] = read_tasks(found)
-    calendar = None if found.cron is None else _make_calendar(found)
+    due = _read_due(found)
 
     async def call(session: Session) -> int:
-        return await _schedule(session, task, calendar)
+        return await _schedule(session, task, due)
 
-    return answer_act(found, call, new=True)
+    return answer_act(found, call, new=True if found.yes else None)
 
 
-async def _schedule(session: Session, task: Any, calendar: 'Calendar | None') -> int:
+async def _schedule(session: Session, task: Any, due: Due) -> int:
     found, options, ordered = session.found, _given(session.found), None
     if found.task is not None and found.app is not None:
         # As the app itself does it: in the queue of its function, and with options of its for what is not said here.
@@ -64,7 +77,7 @@ async def _schedule(session: Session, task: Any, calendar: 'Calendar | None') ->
         operator, queue = session.operator, session.operator.queue()
     now = await _ask_time(queue)
     until = None if found.until is None else _settled(found.until, now, found.utc)
-    when = _when(found, calendar, now, until)
+    when = _when(found, due, now, until)
     before = await look_up(operator, found.name, queue.name)
     await _keep_order(operator, ordered)
     done = await operator.set_schedule(
@@ -77,7 +90,7 @@ async def _schedule(session: Session, task: Any, calendar: 'Calendar | None') ->
         return Exit.WELL
     word = 'was set already' if not done else 'is set' if before is None else 'is changed'
     session.out.line(f'{schedule_named(view)} {word}: {next_in_words(session.out, view)}')
-    if calendar is not None and view.left is not None and view.end is not None:
+    if due.line is not None and view.left is not None and view.end is not None:
         session.out.tell(f'{number(view.left)} instants are known, the last {session.out.when(view.end)}; workers with '
                          'the extra cron, of an app that has a name or schedules of its own, add more')  # fmt: skip
     if view.paused:
@@ -97,32 +110,33 @@ async def _keep_order(operator: Operator, group: str | None) -> None:
             await operator.set_limit(group, concurrency=1, rate=None if limit is None else limit.rate)
 
 
-def _make_calendar(found: argparse.Namespace) -> 'Calendar':
+def _read_due(found: argparse.Namespace) -> Due:
+    """When it is to fire.
+
+    :raises Failure: it cannot be meant, or the extra is missing.
+    """
+    if found.cron is None and not found.jitter:
+        return Due(None, None, found.phase or 0)
+    cron = load_cron('cron expressions need' if found.cron is not None else '--jitter needs')
+    zone = found.timezone or 'UTC'
     try:
-        from torrelque.cron import Calendar
-    except ImportError as exc:
-        raise Failure(CRON) from exc
-    try:
-        return Calendar(found.cron, found.timezone or 'UTC')
+        return Due(*cron.When(found.cron, found.every, zone, found.phase or 0, found.jitter or 0).due(found.name))
     except TorrelqueError as exc:
         raise Failure(str(exc)) from exc
 
 
-def _when(
-    found: argparse.Namespace, calendar: 'Calendar | None', now: float, until: float | None
-) -> dict[str, Any]:  # fmt: skip
+def _when(found: argparse.Namespace, due: Due, now: float, until: float | None) -> dict[str, Any]:
     """When it fires, as the queue's verb takes it."""
     behind = 'it would never fire: its first instant is behind --until'
     if found.every is not None:
-        phase = found.phase or 0
-        if until is not None and found.every > 0 and now + found.every - (now - phase) % found.every > until:
+        if until is not None and found.every > 0 and now + found.every - (now - due.phase) % found.every > until:
             raise Failure(behind)
-        return {'every': found.every, 'phase': phase}
-    if calendar is not None:
-        times = [*_ahead(calendar, now, math.inf if until is None else until)]
+        return {'every': found.every, 'phase': due.phase}
+    if due.line is not None:
+        times = [*_ahead(due.line, now, math.inf if until is None else until)]
         if not times:
             raise Failure(behind)
-        return {'times': times, 'spec': calendar.spec}
+        return {'times': times, 'spec': due.spec}
     times = sorted({_settled(one, now, found.utc) for one in found.at})
     ahead = [one for one in times if one > now and (until is None or one <= until)]
     if not ahead:
@@ -130,12 +144,12 @@ def _when(
     return {'times': ahead}
 
 
-def _ahead(calendar: 'Calendar', now: float, until: float) -> Iterator[float]:
+def _ahead(line: 'Line', now: float, until: float) -> Iterator[float]:
     """The instants of a calendar that are stored at first.  Workers with the extra cron add more."""
     from torrelque.cron import is_long_enough
 
     begin = last = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-    for count, instant in enumerate(calendar.after(begin)):
+    for count, instant in enumerate(line.after(begin)):
         if instant.timestamp() > until or is_long_enough(count, last - begin):
             break
         yield instant.timestamp()

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+from typing import Any
 
 from torrelque import TorrelqueLookupError
 from torrelque.operate import Operator, ScheduleView
@@ -44,6 +45,21 @@ async def _schedules(session: Session) -> int:
     if any(view.state == 'dry' for view in views):
         out.tell(f'dry: {WETTING}')
     return Exit.WELL
+
+
+def load_cron(what: str) -> Any:
+    """The layer that knows calendars.
+
+    :param what: what needs it, and the verb.
+    :raises Failure: it is not there.
+    """
+    try:
+        import torrelque.cron
+    except ImportError as exc:
+        raise Failure(
+            f"{what} cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at alone do not"
+        ) from exc
+    return torrelque.cron
 
 
 def made_from(view: ScheduleView) -> str:
@@ -89,7 +105,9 @@ def _in(instant: float | None, now: float) -> str:
     """How long it is until an instant; one that is due waits for whoever sweeps."""
     if instant is None:
         return '-'
-    return f'in {ago(instant - now)}' if instant > now else 'due'
+    if instant > now:
+        return f'in {ago(instant - now)}'
+    return 'due' if now - instant < 1 else f'due {ago(now - instant)} ago'
 
 
 SCHEDULES: tuple[tuple[Column, Shown], ...] = (
@@ -104,6 +122,10 @@ SCHEDULES: tuple[tuple[Column, Shown], ...] = (
     (Column('FIRED', True, rank=3), lambda view, _: number(view.fired)),
     (Column('SKIPPED', True, rank=3), lambda view, _: number(view.skipped)),
     (Column('SOURCE', rank=6), lambda view, _: view.source or ''),
+    (Column('UNTIL', whole=True, rank=7), lambda view, out: '' if view.until is None else out.when(view.until)),
+    (Column('OVERLAP', rank=7), lambda view, _: '' if view.overlap == 'skip' else view.overlap or ''),
+    (Column('MISSED', rank=7), lambda view, _: '' if view.missed == 'latest' else view.missed or ''),
+    (Column('GRACE', True, rank=7), lambda view, _: '' if view.grace is None else _exactly(view.grace)),
 )
 
 

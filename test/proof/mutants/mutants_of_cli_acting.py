@@ -102,7 +102,7 @@ ACTING = (
     ),
     Mutant(
         'cli-cron-of-nobody', BEYOND, 'workers do not know what a schedule was made from, and it runs dry',
-        (client('cli/scheduling', "return {'times': times, 'spec': calendar.spec}", "return {'times': times}"),),
+        (client('cli/scheduling', "return {'times': times, 'spec': due.spec}", "return {'times': times}"),),
         ('cli_schedules_cron::test_an_expression_is_stored_as_the_app_itself_stores_it',),
     ),
     Mutant(
