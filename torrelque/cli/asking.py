@@ -80,6 +80,13 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
 def _add_schedules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('prefix', metavar='PREFIX', nargs='?', default='', help='those whose names begin so')
     parser.add_argument('--payload', action='store_true', help='what they enqueue as well, which may be secret')
+    parser.add_argument('--next', metavar='N', type=count,
+        help='the next N instants of each: those that are stored, and behind them, with the extra cron, those of the '
+        'expression')  # fmt: skip
+    parser.add_argument('--cron', metavar='EXPRESSION',
+        help='instead, the instants of an expression that is set nowhere, 10 if --next is not given; no server is '
+        'asked')  # fmt: skip
+    parser.add_argument('--timezone', metavar='ZONE', help='the name of its time zone; UTC, if not given')
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:

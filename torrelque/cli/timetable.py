@@ -2,39 +2,59 @@
 
 import argparse
 import dataclasses
+import datetime
+import itertools
 import json
 import math
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from torrelque import TorrelqueLookupError
+from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueValueError
 from torrelque.operate import Operator, ScheduleView
 
+from .answers import InstantAnswer
 from .failure import Exit, Failure
 from .listing import ALL, SMALL, Shown, lay
 from .naming import not_known
 from .out import Column, Out, ago, number
 from .session import Session, answer, quoted
+from .tables import Cell
 
+if TYPE_CHECKING:
+    from torrelque.cron import Calendar
+
+PREVIEWED = 10
+"""Instants of an expression that are told, where nothing says how many."""
 WETTING = (
     'no instant is left; a worker of an app with the extra cron, or one that knows the calendar, gives it more, and so '
     'does setting it again'
 )
 """What is said of a schedule that is dry."""
+TROUBLES = {'dry': WETTING, 'paused': 'it passes these instants over'}
+"""What is said of a schedule with its instants."""
 
 # What there is
 
 
 def schedules(found: argparse.Namespace) -> int:
-    """Carry ``schedules`` out; its exit code."""
-    return answer(found, _schedules, several=True)
+    """Carry ``schedules`` out; its exit code.
+
+    :raises Failure: it cannot be meant.
+    """
+    if found.cron is not None:
+        return _preview(found)
+    if found.timezone is not None:
+        raise Failure('--timezone is that of --cron')
+    return answer(found, _schedules if found.next is None else _following, several=True)
 
 
 async def _schedules(session: Session) -> int:
     found, out = session.found, session.out
     views = await session.operator.schedules(found.prefix, payload=ALL if found.payload else SMALL)
     if not views:
-        out.tell('no schedule is set' if not found.prefix else f'no schedule begins with {found.prefix!r}')
-        return Exit.ILL
+        return _tell_none(session)
     if out.as_json:
         for view in views:
             out.json(view if found.payload else dataclasses.replace(view, payload=None, raw=None))
@@ -45,6 +65,83 @@ async def _schedules(session: Session) -> int:
     if any(view.state == 'dry' for view in views):
         out.tell(f'dry: {WETTING}')
     return Exit.WELL
+
+
+# When they fire
+
+
+def _preview(found: argparse.Namespace) -> int:
+    """Tell the instants of an expression; its exit code."""
+    if found.prefix:
+        raise Failure('--cron is set nowhere: it goes with no PREFIX')
+    calendar = make_calendar(found.cron, found.timezone)
+    out, zone, now = Out(as_json=found.json, utc=found.utc), ZoneInfo(calendar.timezone), time.time()
+    begin = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    rows = list[list[Cell]]()
+    for instant in itertools.islice(calendar.after(begin), found.next or PREVIEWED):
+        if out.as_json:
+            out.json(InstantAnswer(queue=None, name=None, instant=instant.timestamp()))
+            continue
+        there = instant.astimezone(zone).isoformat(' ', 'seconds')
+        here = out.when(instant.timestamp())
+        rows.append([here if out.utc else there, ago(instant.timestamp() - now)])
+        if not out.utc or calendar.timezone != 'UTC':
+            rows[-1][:1] = [there, here]
+    if rows:
+        titles = [calendar.timezone, 'UTC' if out.utc else 'LOCAL', 'IN'][-len(rows[0]):]
+        out.table([Column(title, title == 'IN', whole=True) for title in titles], rows)
+    return Exit.WELL
+
+
+async def _following(session: Session) -> int:
+    """Tell the next instants of schedules; its exit code."""
+    found, out = session.found, session.out
+    views = await session.operator.schedules(found.prefix, payload=0, instants=found.next)
+    if not views:
+        return _tell_none(session)
+    rows = list[list[Cell]]()
+    for view in views:
+        if view.state in TROUBLES:
+            out.tell(f'{view.name!r} is {view.state}: {TROUBLES[view.state]}')
+        for instant in await _instants_of(session, view, found.next):
+            if out.as_json:
+                out.json(InstantAnswer(queue=view.queue, name=view.name, instant=instant))
+            queue: list[Cell] = [view.queue] if session.several else []
+            rows.append([view.name, *queue, out.when(instant), _in(instant, view.server_time).removeprefix('in ')])
+    if not out.as_json and rows:
+        queues = [Column('QUEUE', rank=1)] if session.several else []
+        out.table([Column('NAME', kept=24), *queues, Column('INSTANT', whole=True), Column('IN', True)], rows)
+    return Exit.WELL if rows else Exit.ILL
+
+
+async def _instants_of(session: Session, view: ScheduleView, count: int) -> Sequence[float]:
+    """The next instants of a schedule: those that are stored, and behind them those of its calendar."""
+    known = [*view.times]
+    if view.left is None or len(known) >= count or view.spec is None or view.state not in ('on', 'paused'):
+        return known
+    try:
+        cron = load_cron('more needs')
+        record = await session.operator.queue(view.queue).get_schedule(view.name)
+        begin = datetime.datetime.fromtimestamp(known[-1] if known else view.server_time, datetime.timezone.utc)
+        more = itertools.islice(cron.instants_after(record, begin), count - len(known))
+        end = math.inf if view.until is None else view.until
+        return [*known, *itertools.takewhile(lambda it: it <= end, (instant.timestamp() for instant in more))]
+    except (Failure, TorrelqueValueError) as exc:
+        session.out.tell(f'what is stored is told; {exc}')
+        return known
+
+
+def make_calendar(expression: str, timezone: str | None) -> 'Calendar':
+    """The calendar of an expression.
+
+    :raises Failure: it cannot be meant, or the extra is missing.
+    """
+    cron = load_cron('cron expressions need')
+    try:
+        found: Calendar = cron.Calendar(expression, timezone or 'UTC')
+    except TorrelqueError as exc:
+        raise Failure(str(exc)) from exc
+    return found
 
 
 def load_cron(what: str) -> Any:
@@ -60,6 +157,12 @@ def load_cron(what: str) -> Any:
             f"{what} cronsim, of the extra 'cron': pip install 'torrelque[cron]'; --every and --at alone do not"
         ) from exc
     return torrelque.cron
+
+
+def _tell_none(session: Session) -> int:
+    prefix = session.found.prefix
+    session.out.tell(f'no schedule begins with {prefix!r}' if prefix else 'no schedule is set')
+    return Exit.ILL
 
 
 def made_from(view: ScheduleView) -> str:

@@ -9,5 +9,6 @@ from .ahead import Line, is_long_enough
 from .calendar import Calendar, Instants
 from .plan import Missed, Overlap, When
 from .schedules import Schedules
+from .setting import instants_after
 
-__all__ = ['Calendar', 'Instants', 'Line', 'Missed', 'Overlap', 'Schedules', 'When', 'is_long_enough']
+__all__ = ['Calendar', 'Instants', 'Line', 'Missed', 'Overlap', 'Schedules', 'When', 'instants_after', 'is_long_enough']

@@ -4,6 +4,9 @@ A list is only gone on with where its last instant is the one from which was com
 said of the schedule has changed, or where a new edition of the time zones says otherwise.
 """
 
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from torrelque import Schedule, Torrelque, TorrelqueLookupError, TorrelqueValueError
@@ -73,6 +76,34 @@ async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) ->
 def without_edition(spec: Any) -> Any:
     """What a schedule is made of, without how often its list was replaced."""
     return {name: value for name, value in spec.items() if name != EDITION} if isinstance(spec, dict) else spec
+
+
+def instants_after(record: Schedule, instant: datetime) -> Iterable[datetime]:
+    """The instants of a schedule that is set, after one, in UTC; without end, or until its calendar ends, and whatever
+    its ``until`` says.
+
+    :raises TorrelqueValueError: its calendar is not known here.
+    """
+    return following(record, Time(instant, timedelta()), instant, None)
+
+
+def following(record: Schedule, time: Time, instant: datetime, declared: Plan | None) -> Iterable[datetime]:
+    """The same where a clock of a test may have been moved, and a calendar may be declared here."""
+    if record.every is not None:
+        return _multiples(record, time, instant)
+    line = find_line(record, declared)
+    if line is None:
+        raise TorrelqueValueError(f'the calendar of the schedule {record.name!r} is not known here')
+    return line.after(instant)
+
+
+def _multiples(record: Schedule, time: Time, instant: datetime) -> Iterator[datetime]:
+    """Instants of a schedule by a period."""
+    period = round((record.every or 0) * 1000)
+    known = round((record.phase if record.next is None else record.next) * 1000)
+    after = round(time.stored(instant) * 1000)
+    for count in itertools.count((after - known) // period + 1):
+        yield time.instant((known + count * period) / 1000)
 
 
 def find_line(record: Schedule, declared: Plan | None) -> Line | None:

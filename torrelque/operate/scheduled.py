@@ -58,18 +58,23 @@ async def read_timetable(queue: Torrelque) -> Timetable:
     )  # fmt: skip
 
 
-async def read_schedules(queue: Torrelque, prefix: str, room: int) -> list[ScheduleView]:
+async def read_schedules(
+    queue: Torrelque, prefix: str, room: int, instants: int = INSTANTS
+) -> list[ScheduleView]:
     """The schedules whose names begin with a text; one that is there all the time is there once.
 
     :param room: bytes of a payload that is told, at the most.
+    :param instants: of each that are told, at the most.
     """
+    # A call has about as many instants, however many each schedule tells.
+    part = max(1, PART * INSTANTS // max(INSTANTS, instants))
     found: dict[str, ScheduleView] = {}
     cursor, seen = b'0', set[bytes]()
     while True:
         stamp, spoilt, cursor, *items = await ask(
-            queue, 'schedules', cursor, PART, bytes_of(prefix, 'a prefix'), INSTANTS, room
+            queue, 'schedules', cursor, part, bytes_of(prefix, 'a prefix'), instants, room
         )
-        found.update((view.name, view) for view in _views(queue, stamp, spoilt, items))
+        found.update((view.name, view) for view in _views(queue, stamp, spoilt, items, instants))
         # A cursor that comes again would lead around for ever.
         if cursor == b'0' or cursor in seen:
             return [*found.values()]
@@ -88,15 +93,18 @@ async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
     return _views(queue, stamp, spoilt, items)[0]
 
 
-def _views(queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any]) -> list[ScheduleView]:
+def _views(
+    queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any], instants: int = INSTANTS
+) -> list[ScheduleView]:  # fmt: skip
     keys = {text_of(key) for key in spoilt}
-    return [_view(queue, int(stamp) / 1000, keys, *item) for item in items]
+    return [_view(queue, int(stamp) / 1000, keys, instants, *item) for item in items]
 
 
 def _view(
     queue: Torrelque,
     now: float,
     keys: set[str],
+    instants: int,
     word: bytes,
     score: bytes,
     left: int,
@@ -113,7 +121,7 @@ def _view(
     options = options if isinstance(options, dict) else {}
     broken = _trouble(name, score, size, keys)
     if every:
-        ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(INSTANTS))
+        ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(instants))
         known = tuple(one for one in ahead if until is None or one <= until)
     else:
         known = tuple(it for one in times if (it := instant_of(one)) is not None)
