@@ -97,6 +97,8 @@ async def test_without_the_extra_what_is_stored_is_told(queue: Torrelque, comman
     assert len(said.lines) == 13
     assert said.err.startswith('what is stored is told; more needs cronsim, of the extra ')
     assert (await command('schedules', '--next', '12')).err == ''
+    said = await command('fire', 'x', '--from', '-2d', code=2)
+    assert said.err.startswith('torrelque: --from needs cronsim')
     said = await command('schedules', '--cron', '@daily', code=2)
     assert said.err.startswith('torrelque: cron expressions need cronsim')
 

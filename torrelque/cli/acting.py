@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .amounts import KEEP, concurrency, instant, pace, rate
 from .command import Command, of_module
-from .filters import add_filters
+from .filters import add_filters, moment
 from .options import count, seconds
 from .payloads import add_call, add_payload
 from .session import add_common
@@ -116,6 +116,16 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
+def _add_fire(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', metavar='NAME', help='the name of the schedule')
+    parser.add_argument('--from', metavar='INSTANT', type=moment, dest='start',
+        help='instead, its instants from this one on, 2026-11-29T14:00 or -2h, as its period or its expression has '
+        'them; needs the extra cron')  # fmt: skip
+    parser.add_argument('--until', metavar='INSTANT', type=moment, help='and before this one; now, if not given')
+    parser.add_argument('--yes', action='store_true', help='do not ask')
+    add_common(parser)
+
+
 def _add_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('group', metavar='GROUP', nargs='?', help='the group; else the default of all groups')
     parser.add_argument('--concurrency', metavar='N', type=concurrency, default=KEEP,
@@ -164,8 +174,10 @@ ACTING = (
             _add_name, of_module('.scheduling', 'unschedule'), True),
     Command('fire', 'fire a schedule now', 'Enqueue the task of a schedule now, paused or not, and print its id; its '
             'next instant stays as it is. Ends with 1 where the task of the firing before is not finished, and the '
-            'schedule is set to skip those that overlap.',
-            _add_name, of_module('.scheduling', 'fire'), True),
+            'schedule is set to skip those that overlap. With --from it fires instants of the past instead, each '
+            'whose task the queue does not know, whatever overlaps; before more than one, they are counted, and you '
+            'are asked.',
+            _add_fire, of_module('.firing', 'fire'), True),
     Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, take up tasks whose leases have '
             'ended, and fire schedules that are due. Consumers do this all the time; it is for a queue that has none.',
             add_common, of_module('.switching', 'sweep'), True),

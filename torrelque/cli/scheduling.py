@@ -1,4 +1,4 @@
-"""``torrelque schedule``, ``unschedule`` and ``fire``: what is enqueued again and again, set by hand."""
+"""``torrelque schedule`` and ``unschedule``: what is enqueued again and again, set by hand."""
 
 import argparse
 import datetime
@@ -10,7 +10,7 @@ from torrelque import Torrelque, TorrelqueError
 from torrelque.operate import Operator
 
 from . import target
-from .answers import EnqueueAnswer, ScheduleAnswer
+from .answers import ScheduleAnswer
 from .consent import answer_act
 from .enqueuing import find_caller
 from .failure import Exit, Failure
@@ -75,8 +75,8 @@ async def _schedule(session: Session, task: Any, due: Due) -> int:
         operator = Operator(queue)
     else:
         operator, queue = session.operator, session.operator.queue()
-    now = await _ask_time(queue)
-    until = None if found.until is None else _settled(found.until, now, found.utc)
+    now = await ask_time(queue)
+    until = None if found.until is None else settled(found.until, now, found.utc)
     when = _when(found, due, now, until)
     before = await look_up(operator, found.name, queue.name)
     await _keep_order(operator, ordered)
@@ -137,7 +137,7 @@ def _when(found: argparse.Namespace, due: Due, now: float, until: float | None) 
         if not times:
             raise Failure(behind)
         return {'times': times, 'spec': due.spec}
-    times = sorted({_settled(one, now, found.utc) for one in found.at})
+    times = sorted({settled(one, now, found.utc) for one in found.at})
     ahead = [one for one in times if one > now and (until is None or one <= until)]
     if not ahead:
         raise Failure('it would never fire: its instants are over, or behind --until')
@@ -163,7 +163,7 @@ def _given(found: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _settled(given: float | datetime.datetime, now: float, utc: bool) -> float:
+def settled(given: float | datetime.datetime, now: float, utc: bool) -> float:
     """An instant as Unix time, of one that was given as such or as a time from now."""
     if not isinstance(given, datetime.datetime):
         return now + given
@@ -173,12 +173,13 @@ def _settled(given: float | datetime.datetime, now: float, utc: bool) -> float:
         raise Failure(f'{given.isoformat()} is no instant of this clock') from exc
 
 
-async def _ask_time(queue: Torrelque) -> float:
+async def ask_time(queue: Torrelque) -> float:
+    """The server's time (s)."""
     seconds, fraction = await queue.command('TIME')
     return int(seconds) + int(fraction) / 1e6
 
 
-# What is removed, and fired
+# What is removed
 
 
 def unschedule(found: argparse.Namespace) -> int:
@@ -197,23 +198,4 @@ async def _unschedule(session: Session) -> int:
         command = session.command(f'torrelque pause --schedule {quoted(view.name)}', view.queue)
         session.out.tell(f'it was of {view.source}, and the next worker that begins and declares it sets it again; '
                          f'a pause lasts:  {command}')  # fmt: skip
-    return Exit.WELL
-
-
-def fire(found: argparse.Namespace) -> int:
-    """Carry ``fire`` out; its exit code."""
-    return answer_act(found, _fire)
-
-
-async def _fire(session: Session) -> int:
-    view = await find_schedule(session, session.found.name)
-    ids = await session.operator.fire(view.name, queue=view.queue)
-    for task_id in ids:
-        if session.out.as_json:
-            session.out.json(EnqueueAnswer(queue=view.queue, id=task_id))
-        else:
-            session.out.line(task_id)
-    if not ids:
-        raise Failure(f'nothing was fired: task {view.last_id} is not finished, and {schedule_named(view)} skips '
-                      'firings that overlap', Exit.ILL)  # fmt: skip
     return Exit.WELL

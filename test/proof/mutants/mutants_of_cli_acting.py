@@ -127,7 +127,7 @@ ACTING = (
     ),
     Mutant(
         'cli-firing-untold', BEYOND, 'whoever fires a schedule that skips is told that all is well',
-        (client('cli/scheduling', '    if not ids:\n', '    if False:\n'),),
+        (client('cli/firing', '    if not ids:\n', '    if False:\n'),),
         ('cli_schedules::test_a_schedule_is_fired_now_unless_it_skips',),
     ),
     Mutant(
