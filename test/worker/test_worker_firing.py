@@ -13,6 +13,9 @@ from support.waiting import until
 from torrelque import Torrelque
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
