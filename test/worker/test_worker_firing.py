@@ -13,6 +13,9 @@ from support.waiting import until
 from torrelque import Torrelque
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +43,11 @@ async def until_fired(queue: Torrelque, name: str, count: int) -> None:
 async def test_a_worker_without_a_place_fires_each_instant(queue: Torrelque, options: dict[str, Any]) -> None:
     handle = Long()
     await queue.enqueue('long')
-    async with Worker(queue, handle, **{'concurrency': 1, **options}):
+    async with Worker(queue, handle, **{'concurrency': 1, 'shutdown_timeout': 1, **options}):
         await handle.begun.wait()
         await queue.set_schedule('often', 'often', every=0.3, overlap='allow', missed='none')
         # Of instants that are due together none would fire.
-        await asyncio.wait_for(until_fired(queue, 'often', 3), 25)
+        await asyncio.wait_for(until_fired(queue, 'often', 3), 20)
         assert (await queue.get_queue_stats()).working == 1
         await queue.remove_schedule('often')
         handle.end.set()
@@ -79,10 +82,10 @@ async def test_a_server_that_refuses_is_told_and_asked_again(
     handle = Long()
     await queue.enqueue('long')
     with caplog.at_level(logging.WARNING):
-        async with Worker(queue, handle, concurrency=1):
+        async with Worker(queue, handle, concurrency=1, shutdown_timeout=1):
             await handle.begun.wait()
             await queue.set_schedule('often', 'often', every=0.1, overlap='allow')
-            await asyncio.wait_for(until_fired(queue, 'often', 1), 25)
+            await asyncio.wait_for(until_fired(queue, 'often', 1), 20)
             await queue.remove_schedule('often')
             handle.end.set()
     [line] = [record.getMessage() for record in caplog.records]
