@@ -184,11 +184,10 @@ def _of_unmoved(one: Overview, more: More) -> Iterator[Finding]:
 
 
 def _of_schedules(one: Overview) -> Iterator[Finding]:
-    late = 0.0 if one.late_since is None else one.server_time - one.late_since
-    if one.late_schedules and late > UNFIRED:
+    if one.late_schedules and one.late_by > UNFIRED:
         schedules = plural(one.late_schedules, 'schedule is', 'schedules are')
         names = _named(one.late_names, one.late_schedules)
-        text = f'{schedules} late, by up to {ago(late)}, and nobody waits for tasks, or sweeps: {names}'
+        text = f'{schedules} late, by up to {ago(one.late_by)}, and nobody waits for tasks, or sweeps: {names}'
         yield _wrong(one, 'late', text, 'sweep')
     if one.dry_schedules:
         schedules = plural(one.dry_schedules, 'schedule is', 'schedules are')

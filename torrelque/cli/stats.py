@@ -153,9 +153,9 @@ def doubts(one: Overview) -> Iterator[Doubt]:
 
 
 def _of_schedules(one: Overview) -> Iterator[Doubt]:
-    late = 0.0 if one.late_since is None else one.server_time - one.late_since
-    if one.late_schedules and late > LATE:
-        yield f'{plural(one.late_schedules, "schedule is", "schedules are")} late, by up to {ago(late)}', 'sweep'
+    if one.late_schedules and one.late_by > LATE:
+        late = plural(one.late_schedules, 'schedule is', 'schedules are')
+        yield f'{late} late, by up to {ago(one.late_by)}', 'sweep'
     if one.dry_schedules:
         yield f'{plural(one.dry_schedules, "schedule is", "schedules are")} dry', 'schedules'
 

@@ -80,3 +80,8 @@ class Overview(Value):
     def oldest_age(self) -> float | None:
         """For how long (s) the longest-waiting task has been ready, at least."""
         return None if self.oldest is None else max(0.0, self.server_time - self.oldest)
+
+    @property
+    def late_by(self) -> float:
+        """For how long (s) nobody has fired the schedule that is the latest; 0 where none is late."""
+        return 0.0 if self.late_since is None else max(0.0, self.server_time - self.late_since)
