@@ -124,7 +124,7 @@ async def test_a_name_that_is_a_schedule_s_is_told_as_that(
     await make_late(queue, client, 'tidy')
     found = await told()
     assert found.startswith('it is late by 5m0')
-    assert found.endswith(f's: no consumer waits, and nobody sweeps:  torrelque sweep {q}')
+    assert found.endswith(f's, because no consumer waits, and nobody sweeps:  torrelque sweep {q}')
     await make_dry(queue, client, 'tidy')
     assert (await told()).startswith('it is dry: no instant is left')
 

@@ -251,7 +251,7 @@ def how(out: Out, view: ScheduleView) -> tuple[str, str]:
         return 'it is paused, and fires nothing', f'torrelque resume --schedule {name}'
     if view.state == 'on' and view.next is not None and view.next <= view.server_time:
         late = f'it is late by {ago(view.server_time - view.next)}'
-        return f'{late}: no consumer waits, and nobody sweeps', 'torrelque sweep'
+        return f'{late}, because no consumer waits, and nobody sweeps', 'torrelque sweep'
     words = {'broken': f'it is broken: {view.broken}', 'over': 'it is over', 'dry': f'it is dry: {WETTING}'}
     return words.get(view.state, f'it fires {next_in_words(out, view)}'), shows
 
