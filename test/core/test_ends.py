@@ -20,6 +20,8 @@ from support.servers import MakeServer, RealServer
 from support.waiting import idle, until_idle, until_waiting
 from torrelque import Torrelque
 
+pytestmark = pytest.mark.first_server  # the kind of the server has little to do with them
+
 # Calls that are cancelled
 
 
@@ -345,7 +347,6 @@ def test_an_object_can_be_closed_after_its_loop(server: RealServer) -> None:
         gc.collect()
 
 
-@pytest.mark.first_server
 def test_consumers_that_end_with_their_loop_strand_nothing(server: RealServer) -> None:
     async def main(turns: int) -> Torrelque:
         client = server.client()
