@@ -36,13 +36,21 @@ async def ask_time(queue: Torrelque) -> Time:
     return Time(EPOCH + timedelta(milliseconds=now + moved), timedelta(milliseconds=moved))
 
 
-async def note_declared(queue: Torrelque, app: str, process: str, revision: int | None, begins: bool) -> str:
-    """Note that a process has declared the schedules of an app, or look whether that is known: the word of the script.
+async def look_declared(
+    queue: Torrelque, app: str, process: str, revision: int | None, start: bytes, done: bytes | None = None
+) -> tuple[str, bytes, bytes]:
+    """Look whether the schedules of an app are as a process has declared them, or, when that is done, note that they
+    are.
 
+    :param start: when the process has begun, as this has told it at the beginning; at the beginning it is empty.
+    :param done: the note that was there before what is done; None is to look.
+    :return: the word of the script, when the process has begun, and the note.
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    words = app, process, '' if revision is None else revision, 'begin' if begins else 'look'
-    return str((await _run(queue, 'declare', *words)).decode())
+    act = ('look', b'') if done is None else ('done', done)
+    words = app, process, '' if revision is None else revision, start, *act
+    word, since, note = await _run(queue, 'declare', *words)
+    return word.decode(), since, note
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 It sets what is declared when the worker begins.  Then it fills lists up: those of which a sweep says that they run low,
 and those of which half is used up, by one timer for the nearest.  Every some minutes it looks whether the server was
-emptied, and sets anew what is declared.
+emptied, or has come back with an older declaration, and sets anew what is declared.
 """
 
 import asyncio
@@ -16,14 +16,16 @@ from typing import Any
 
 from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError
 
-from .asking import Time, ask_time, note_declared
+from .asking import Time, ask_time, look_declared
 from .plan import Plan
 from .setting import fill_up, find_line, put
 
 logger = logging.getLogger(__package__)
 
 SECOND_LOOK = 300.0
-"""How long (s) until it is looked again whether the server was emptied."""
+"""How long (s) until it is looked again whether what is declared is in place."""
+ROUNDS = 3
+"""How often what is declared is set at the most where others set theirs at the same time."""
 SOONEST = 1.0
 """How long (s) a list is left alone at least that was filled up by the timer."""
 AGAIN = 10.0
@@ -55,12 +57,14 @@ class Keeper:
 
     def __init__(self, queues: Mapping[str, Torrelque], declared: Mapping[str, Plan], owner: Owner) -> None:
         # Legend.  _queues: by what the app calls them.  _declared: plans by names, which may still grow.  _owner: who
-        # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _wake: that there
-        # is something to do.  _keeping: what keeps the lists filled.
+        # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _starts: when the
+        # app has begun, for each queue, and the note that was found there.  _wake: that there is something to do.
+        # _keeping: what keeps the lists filled.
         self._queues = queues
         self._declared = declared
         self._owner = owner
         self._due: dict[tuple[str, str], float] = {}
+        self._starts: dict[str, tuple[bytes, bytes]] = {}
         self._wake = asyncio.Event()
         self.users = 0
         """Workers that have it keep the lists now."""
@@ -74,36 +78,42 @@ class Keeper:
         :raises TorrelqueError: the server could not be reached, or refused it.
         """
         for place, queue in self._queues.items():
-            plans = self._plans_of(place)
-            note = await self._note(place, True)
-            if note == 'other':
+            self._starts.pop(place, None)
+            counts = await self._look(place) != 'newer'
+            if not counts:
                 logger.info(
                     'queue %r: the schedules are left as a higher revision than %s of %r has set them', queue.name,
                     self._owner.revision, self._owner.name or '',
                 )  # fmt: skip
-            else:
-                await self._set(place)
-            left: list[str] = []
-            time = await ask_time(queue)
-            async for record in queue.get_schedules():
-                if record.source == self._owner.source and record.name not in plans and note != 'other':
-                    if await self._remove(queue, record):
-                        continue
-                    left.append(record.name)
-                await self._fill(place, record, time)
-            if left and self._owner.name is None and not self._owner.warned:
-                self._owner.warned = True
-                logger.warning(
-                    'queue %r: schedules are left over that an app without a name has declared, and this one does not: '
-                    '%s; app.schedules.remove(…) removes them, and Tasks(…, name=…) would', queue.name,
-                    ', '.join(sorted(left)),
-                )  # fmt: skip
+            await self._settle(place, counts)
 
-    async def _set(self, place: str) -> None:
-        queue = self._queues[place]
-        for plan in self._plans_of(place).values():
+    async def _settle(self, place: str, counts: bool) -> None:
+        for _ in range(ROUNDS):
+            await self._set(place, counts)
+            if not counts or await self._look(place, done=True) != 'older':
+                break
+
+    async def _set(self, place: str, counts: bool) -> None:
+        """Where the app's declaration counts, set it, and remove what it has not; fill up all lists."""
+        queue, plans = self._queues[place], self._plans_of(place)
+        for plan in plans.values() if counts else ():
             if await put(queue, plan, self._owner.source, self._owner.revision):
                 logger.info('queue %r: the schedule %r is set', queue.name, plan.name)
+        left: list[str] = []
+        time = await ask_time(queue)
+        async for record in queue.get_schedules():
+            if counts and record.source == self._owner.source and record.name not in plans:
+                if await self._remove(queue, record):
+                    continue
+                left.append(record.name)
+            await self._fill(place, record, time)
+        if left and self._owner.name is None and not self._owner.warned:
+            self._owner.warned = True
+            logger.warning(
+                'queue %r: schedules are left over that an app without a name has declared, and this one does not: '
+                '%s; app.schedules.remove(…) removes them, and Tasks(…, name=…) would', queue.name,
+                ', '.join(sorted(left)),
+            )  # fmt: skip
 
     async def _remove(self, queue: Torrelque, record: Schedule) -> bool:
         owner = self._owner
@@ -116,13 +126,19 @@ class Keeper:
         )
         return True
 
-    async def _note(self, place: str, begins: bool) -> str:
+    async def _look(self, place: str, done: bool = False) -> str:
+        """Whose declaration is in place, or, when it is ``done``, note that it is this one."""
         owner, plans = self._owner, self._plans_of(place)
         if not plans and owner.name is None:
             return 'own'
         # Apps without a name are told apart by what they declare.
         names = '' if owner.name is not None else hashlib.sha256('\n'.join(sorted(plans)).encode()).hexdigest()[:16]
-        return await note_declared(self._queues[place], owner.source + names, owner.process, owner.revision, begins)
+        start, note = self._starts.get(place, (b'', b''))
+        word, start, note = await look_declared(
+            self._queues[place], owner.source + names, owner.process, owner.revision, start, note if done else None
+        )
+        self._starts[place] = start, note
+        return word
 
     def _plans_of(self, place: str) -> dict[str, Plan]:
         return {name: plan for name, plan in self._declared.items() if plan.work.queue == place}
@@ -165,29 +181,36 @@ class Keeper:
                 timer.cancel()
             self._wake.clear()
             if loop.time() >= look:
-                look = loop.time() + SECOND_LOOK
-                await self._try(self._look_again)
+                done = await self._try(self._look_again)
+                look = loop.time() + (SECOND_LOOK if done else min(SECOND_LOOK, AGAIN))
             for each in [each for each, due in self._due.items() if due <= loop.time()]:
                 # What fails, or is there again in no time, is left alone for a while.
                 self._due[each] = loop.time() + AGAIN
                 await self._try(functools.partial(self._fill_one, *each))
 
-    async def _try(self, act: Callable[[], Any]) -> None:
+    async def _try(self, act: Callable[[], Any]) -> bool:
         try:
             await act()
+            return True
         except TorrelqueError as exc:
             logger.warning('calendars could not be filled up, and are tried again in some seconds: %s', exc)
         except Exception:
             logger.exception('calendars could not be filled up, and are tried again in some seconds')
+        return False
 
     async def _look_again(self) -> None:
-        """Set what is declared where the server was emptied."""
+        """Set what is declared where the server was emptied, or has a declaration that does not count beside it."""
         for place, queue in self._queues.items():
-            if self._plans_of(place) and await self._note(place, False) == 'set':
+            word = await self._look(place)
+            if word == 'lost':
                 logger.warning('queue %r: the server has lost the schedules, and they are set again', queue.name)
-                await self._set(place)
-                for name in self._plans_of(place):
-                    await self._fill_one(place, name)
+            elif word == 'older':
+                logger.info(
+                    'queue %r: an older declaration of %r has come back, and this one is set again', queue.name,
+                    self._owner.name or '',
+                )  # fmt: skip
+            if word in ('lost', 'older'):
+                await self._settle(place, True)
 
     async def _fill_one(self, place: str, name: str) -> None:
         queue = self._queues[place]

@@ -79,7 +79,7 @@ KEEPING = (
     Mutant(
         'cron-source-forgotten', BEYOND, 'an app removes schedules that others have set',
         (
-            client('cron/keeper', 'if record.source == self._owner.source and', 'if'),
+            client('cron/keeper', 'if counts and record.source == self._owner.source and', 'if counts and'),
             client('cron/keeper', 'record.name, source=owner.source, revision=owner.revision', 'record.name'),
         ),
         ('cron_declared::test_an_app_with_a_name_removes_what_it_does_not_declare_any_more',),
@@ -91,7 +91,7 @@ KEEPING = (
     ),
     Mutant(
         'cron-revision-unlooked', BEYOND, 'a lower revision sets what a higher one has removed',
-        (Edit('torrelque/cron/script/declare.lua', 'revision and known and known > revision', 'false'),),
+        (Edit('torrelque/cron/script/declare.lua', 'revision > known and', ''),),
         ('cron_declared::test_a_lower_revision_changes_nothing_that_a_higher_one_has_set',),
     ),
     Mutant(
@@ -106,15 +106,17 @@ KEEPING = (
     ),
     Mutant(
         'cron-loss-unseen', BEYOND, 'a server that was emptied stays empty',
-        (Edit(
-            'torrelque/cron/script/declare.lua', '\nif note then',
-            "\nnote = note or ARGV[4] == 'look' and 'x'\nif note then",
-        ),),
+        (Edit('torrelque/cron/script/declare.lua', "word = 'lost'", "word = start and 'own' or 'lost'"),),
         ('cron_keeper::test_a_server_that_was_emptied_gets_back_what_is_declared',),
     ),
     Mutant(
+        'cron-older-stays', BEYOND, 'what a snapshot of before a deployment has stays',
+        (Edit('torrelque/cron/script/declare.lua', '(not start or start > since)', 'not start'),),
+        ('cron_keeper::test_what_a_snapshot_of_before_a_deployment_has_is_replaced',),
+    ),
+    Mutant(
         'cron-removed-comes-back', BEYOND, 'what was removed by hand comes back after some minutes',
-        (client('cron/keeper', "await self._note(place, False) == 'set'", 'await self._note(place, False)'),),
+        (client('cron/keeper', "if word in ('lost', 'older'):", 'if word:'),),
         ('cron_keeper::test_what_was_removed_by_hand_does_not_come_back_by_itself',),
     ),
     Mutant(
