@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -49,23 +50,6 @@ def nines(count: int) -> list[float]:
     """The next times that it is nine in UTC, as Unix times."""
     day = dt.datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
     return [(day + dt.timedelta(days=number)).timestamp() for number in range(count)]
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have keepers look again after a moment; what they were told each time."""
-    told: list[str] = []
-    look = asking.look_declared
-
-    async def look_declared(*args: Any) -> tuple[str, bytes, bytes]:
-        found = await look(*args)
-        if args[-1] is None:
-            told.append(found[0])
-        return found
-
-    monkeypatch.setattr(keeper, 'SECOND_LOOK', 0.02)
-    monkeypatch.setattr(keeper, 'look_declared', look_declared)
-    return told
 
 
 # Lists
@@ -158,149 +142,68 @@ async def test_a_failure_is_told_and_tried_again(
     ]
 
 
-# The server
+@pytest.fixture
+def low_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have keepers look for low lists after a moment, a schedule or so at a time."""
+    monkeypatch.setattr(keeper, 'LOW_LOOK', 0.02)
+    monkeypatch.setattr(keeper, 'PAGE', 1)
 
 
-async def test_a_server_that_was_emptied_gets_back_what_is_declared(
-    queue: Torrelque, looks: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    app = make(queue, 'declared', name='shop')
-    async with serving(app):
-        await until(lambda: has(queue, 'declared'))
-        await queue.client.flushall()
-        await until(lambda: has(queue, 'declared', 32))
-        await until(lambda: told(looks, 'own'))
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert lines == [f'queue {queue.name!r}: the server has lost the schedules, and they are set again']
-
-
-async def told(looks: list[str], word: str, count: int = 3) -> bool:
-    return looks[-count:] == [word] * count
-
-
-async def test_what_was_removed_by_hand_does_not_come_back_by_itself(queue: Torrelque, looks: list[str]) -> None:
-    app = make(queue, 'one', 'two')
-    async with serving(app):
-        await until(lambda: has(queue, 'two'))
-        await app.schedules.remove('one')
-        del looks[:]
-        await until(lambda: told(looks, 'own'))
-        assert not await has(queue, 'one')
-    await Worker(make(queue, 'one', 'two'), burst=True).run()
-    assert await has(queue, 'one')
-
-
-async def test_of_two_versions_at_once_the_one_that_began_last_counts(queue: Torrelque, looks: list[str]) -> None:
+async def test_lists_that_somebody_else_has_swept_are_filled_up(queue: Torrelque, low_looks: None) -> None:
     other = Torrelque(queue.client, queue=queue.name)
-    old, new = make(queue, 'old', 'both', name='shop'), make(other, 'both', 'new', name='shop')
-    async with serving(old):
-        await until(lambda: has(queue, 'old'))
-        async with serving(new):
-            await until(lambda: has(queue, 'new'))
-            del looks[:]
-            await until(lambda: found(looks))
-            assert not await has(queue, 'old') and await has(queue, 'new')
-        # The new one has gone, and the old one does not bring back what is removed.
-        del looks[:]
-        await until(lambda: told(looks, 'newer'))
-        assert not await has(queue, 'old')
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: is_kept(queue))
+        await other.set_schedule('every', {'task': 'report'}, every=3600)
+        await other.set_schedule('theirs', {'task': 'report'}, times=nines(2), spec={'calendar': 'of somebody'})
+        for name, count in (('low', 15), ('dry', 0), ('full', 20)):
+            await other.set_schedule(name, {'task': 'report'}, times=nines(count), spec={**SPEC, 'name': name})
+        for number in range(200):
+            # So many that they do not come in one page, whatever is asked for.
+            spec = {**SPEC, 'number': number}
+            await other.set_schedule(f'{number}', {'task': 'report'}, times=nines(20), spec=spec)
+        await other.set_schedule('another', {'task': 'report'}, times=[], spec={**SPEC, 'name': 'another'})
+        for name in ('low', 'dry', 'another'):
+            await until(functools.partial(has, queue, name, 32))
+        await until(lambda: is_idle(app, 'theirs'))
+        assert (await queue.get_schedule('full')).left == 20
+        assert (await queue.get_schedule('theirs')).left == 2
     await other.aclose()
 
 
-async def snapshot(queue: Torrelque) -> dict[Any, Any]:
-    """What a snapshot of the server would have of the queue's schedules."""
-    keys = [key async for key in queue.client.scan_iter(f'*{queue.name}}}:*')]
-    return {key: await queue.client.dump(key) for key in keys if any(w in key for w in (b'declared', b'sched', b'times'))}
+async def is_idle(app: Tasks, name: str) -> bool:
+    return (app.queue.name, name) in app.schedules._keeper()._idle
 
 
-async def come_back(queue: Torrelque, kept: dict[Any, Any]) -> None:
-    """The server comes back with a snapshot."""
-    gone = await snapshot(queue)
-    async with queue.client.pipeline() as pipe:
-        pipe.delete(*gone)
-        for key, value in kept.items():
-            pipe.restore(key, 0, value)
-        await pipe.execute()
+async def test_a_long_list_of_a_dense_calendar_is_not_low_and_a_shorter_one_is(queue: Torrelque) -> None:
+    spec = {'cron': '* * * * * *', 'timezone': 'UTC'}
+    start = int(time.time()) + 1000
+    for count in (15, 16, 499, 500):
+        await queue.set_schedule(f'dense {count}', 1, times=range(start, start + count), spec=spec)
+        await queue.set_schedule(f'wide {count}', 1, times=[start + 90_000 * k for k in range(count)], spec=spec)
+    await queue.set_schedule('every', 1, every=5)
+    await queue.set_schedule('dry', 1, times=[], spec=spec)
+    end, names = await asking.look_for_low(queue, b'0', 100, 500, 16, dt.timedelta(days=3.5))
+    assert (end, {*names}) == (b'0', {'dense 15', 'dense 16', 'dense 499', 'wide 15', 'dry'})
 
 
-@pytest.mark.parametrize('revisions', [(None, None), (41, 42), (None, 42), (42, None)])
-async def test_what_a_snapshot_of_before_a_deployment_has_is_replaced(
-    queue: Torrelque, looks: list[str], revisions: tuple[Any, Any]
-) -> None:
-    await Worker(make(queue, 'old', 'both', name='shop', revision=revisions[0]), burst=True).run()
-    before = await snapshot(queue)
-    async with serving(make(queue, 'both', 'new', name='shop', revision=revisions[1])):
-        await until(lambda: has(queue, 'new'))
-        await until(lambda: told(looks, 'own'))
-        await come_back(queue, before)
-        assert await has(queue, 'old')
-        await until(lambda: has(queue, 'new'))
-        await until(lambda: told(looks, 'own'))
-        assert not await has(queue, 'old') and await has(queue, 'both')
+async def test_apps_that_share_a_queue_object_hear_of_low_lists_one_beside_the_other(queue: Torrelque) -> None:
+    heard: list[Any] = []
+    queue.when_low = heard.append
+    async with serving(make(queue, 'one', name='one')):
+        await until(lambda: is_heard(queue, 1))
+        async with serving(make(queue, 'two', name='two')):
+            await until(lambda: is_heard(queue, 2))
+        assert await is_heard(queue, 1)
+        spec = {'cron': '* * * * * *', 'timezone': 'UTC'}
+        await queue.set_schedule('seconds', {'task': 'report'}, times=[int(time.time()) + 1], spec=spec)
+        await until(lambda: has(queue, 'seconds', 900))
+    assert heard == [['seconds']]
+    assert queue.when_low == heard.append
 
 
-@pytest.mark.parametrize('revisions', [(None, None), (41, 42), (None, 42), (42, None)])
-async def test_a_newer_version_sets_again_what_an_older_one_has_set_after_a_loss(
-    queue: Torrelque, looks: list[str], revisions: tuple[Any, Any]
-) -> None:
-    other = Torrelque(queue.client, queue=queue.name)
-    old = make(queue, 'old', 'both', name='shop', revision=revisions[0])
-    new = make(other, 'both', 'new', name='shop', revision=revisions[1])
-    async with serving(old):
-        await until(lambda: has(queue, 'old'))
-        async with serving(new):
-            await until(lambda: has(queue, 'new'))
-            await until(lambda: found(looks))
-            for _ in range(5):
-                # Whichever looks first is the one that sets first.
-                await queue.client.flushall()
-                del looks[:]
-                await until(lambda: found(looks))
-                assert await has(queue, 'new') and not await has(queue, 'old')
-                # Each has set it once or twice, and not by turns.
-                assert looks.count('lost') + looks.count('older') <= 4
-    await other.aclose()
-
-
-async def test_what_could_not_be_set_again_after_a_loss_is_tried_again(
-    queue: Torrelque, looks: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    armed: list[bool] = []
-    tried: list[Any] = []
-    put = setting.put
-
-    async def failing(*args: Any) -> bool:
-        if armed and len(tried) < 2:
-            tried.append(args)
-            raise TorrelqueConnectionError('away')
-        return await put(*args)
-
-    monkeypatch.setattr(keeper, 'put', failing)
-    monkeypatch.setattr(keeper, 'AGAIN', 0.02)
-    async with serving(make(queue, 'one', 'two')):
-        await until(lambda: has(queue, 'two'))
-        await until(lambda: told(looks, 'own'))
-        armed.append(True)
-        await queue.client.flushall()
-        await until(lambda: has(queue, 'two'))
-        await until(lambda: told(looks, 'own'))
-        assert await has(queue, 'one') and len(tried) == 2
-    assert 'tried again in some seconds: away' in caplog.text
-
-
-async def test_whoever_begins_is_later_than_the_one_before_though_a_clock_was_set_back(queue: Torrelque) -> None:
-    key = queue.keys['pending'][:-7] + 'declared'
-    await queue.client.hset(key, 'code:shop', 'somebody 9000000000000000 ')
-    await Worker(make(queue, 'a', name='shop'), burst=True).run()
-    assert (await queue.client.hget(key, 'code:shop')).split()[1] == b'9000000000000001'
-    await queue.client.delete(key)
-    await queue.client.set(key, 'spoilt')
-    await Worker(make(queue, 'a', name='shop'), burst=True).run()
-    assert await queue.client.hlen(key) == 1
-
-
-async def found(looks: list[str]) -> bool:
-    return looks.count('newer') > 2 and looks.count('own') > 2
+async def is_heard(queue: Torrelque, count: int) -> bool:
+    return isinstance(queue.when_low, keeper.Ears) and len(queue.when_low.open) == count
 
 
 # The end
@@ -331,17 +234,6 @@ async def test_a_keeper_stays_until_the_last_worker_of_its_event_loop_has_stoppe
 
 async def are_two(app: Tasks) -> bool:
     return app.schedules._keeper().users == 2
-
-
-async def test_apps_without_a_name_are_told_apart_by_what_they_declare(queue: Torrelque, looks: list[str]) -> None:
-    other = Torrelque(queue.client, queue=queue.name)
-    async with serving(make(queue, 'a')), serving(make(other, 'b')):
-        await until(lambda: has(queue, 'a'))
-        await until(lambda: has(queue, 'b'))
-        await queue.client.flushall()
-        await until(lambda: has(queue, 'a'))
-        await until(lambda: has(queue, 'b'))
-    await other.aclose()
 
 
 async def test_an_app_that_has_no_schedules_keeps_none(queue: Torrelque) -> None:

@@ -20,6 +20,8 @@ logger = logging.getLogger(__package__)
 
 LEAST, MOST = 32, 1000
 SPAN = timedelta(days=7)
+FEW, ENOUGH, LASTING = LEAST // 2, MOST // 2, SPAN / 2
+"""When half of a list is used up."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -106,11 +108,11 @@ def line_of(record: Schedule) -> Line | None:
 
 def runs_low(record: Schedule, time: Time) -> bool:
     """Whether half of a list is used up."""
-    if record.left is None or record.left >= MOST // 2:
+    if record.left is None or record.left >= ENOUGH:
         return False
-    if record.left < LEAST // 2 or record.end is None:
+    if record.left < FEW or record.end is None:
         return True
-    return time.instant(record.end) - time.now < SPAN / 2
+    return time.instant(record.end) - time.now < LASTING
 
 
 def half_of(record: Schedule, time: Time) -> float | None:

@@ -53,6 +53,21 @@ async def look_declared(
     return word.decode(), since, note
 
 
+async def look_for_low(
+    queue: Torrelque, start: bytes, count: int, enough: int, few: int, span: timedelta
+) -> tuple[bytes, list[str]]:
+    """Which lists of instants run low, or are used up, among some of the schedules of a queue.
+
+    :param start: where to go on; at the beginning, and at the end, ``b'0'``.
+    :param count: how many schedules are looked at, about.
+    :param enough: so many instants are always enough; less than ``few`` never are, and in between the list is to last
+        for a span.
+    :raises TorrelqueConnectionError: no reply came for some ten seconds.
+    """
+    start, *names = await _run(queue, 'low', start, count, enough, few, span // timedelta(milliseconds=1))
+    return start, [name.decode('utf-8', 'surrogateescape') for name in names]
+
+
 @functools.cache
 def _load(name: str) -> str:
     text = (importlib.resources.files('torrelque.cron') / 'script' / f'{name}.lua').read_text('utf-8')

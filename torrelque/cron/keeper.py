@@ -1,7 +1,8 @@
 """The keeper of calendars of a worker's event loop: no list of instants runs out while it is there.
 
 It sets what is declared when the worker begins.  Then it fills lists up: those of which a sweep says that they run low,
-and those of which half is used up, by one timer for the nearest.  Every some minutes it looks whether the server was
+and those of which half is used up, by one timer for the nearest.  Each minute it looks for lists that run low of which
+it knows nothing, because they are new, or somebody else has swept.  Every some minutes it looks whether the server was
 emptied, or has come back with an older declaration, and sets anew what is declared.
 """
 
@@ -16,7 +17,8 @@ from typing import Any
 
 from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError
 
-from .asking import Time, ask_time, look_declared
+from .ahead import ENOUGH, FEW, LASTING
+from .asking import Time, ask_time, look_declared, look_for_low
 from .plan import Plan
 from .setting import fill_up, find_line, put
 
@@ -28,6 +30,10 @@ ROUNDS = 3
 """How often what is declared is set at the most where others set theirs at the same time."""
 SOONEST = 1.0
 """How long (s) a list is left alone at least that was filled up by the timer."""
+LOW_LOOK = 60.0
+"""How long (s) until it is looked which lists run low."""
+PAGE, PAGES = 500, 4
+"""How many schedules one script looks at, about, and how many scripts there are in a look."""
 AGAIN = 10.0
 """After how long (s) is tried again what has failed."""
 
@@ -52,23 +58,60 @@ class Owner:
         return f'code:{self.name or ""}'
 
 
+class Ear:
+    """Hears which schedules of a queue run low, beside whoever else does: several apps may have one queue object."""
+
+    def __init__(self, queue: Torrelque, hear: Callable[[Sequence[str]], object]) -> None:
+        self._queue = queue
+        self._hear = hear
+        known: Any = queue.when_low
+        self._ears: Ears = known if isinstance(known, Ears) else Ears(known)
+        self._ears.open.append(hear)
+        queue.when_low = self._ears
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._ears.open.remove(self._hear)
+        if not self._ears.open and self._queue.when_low is self._ears:
+            self._queue.when_low = self._ears.before
+
+
+class Ears:
+    """All that hear of one queue object: `Torrelque.when_low`."""
+
+    def __init__(self, before: Callable[[list[str]], object] | None) -> None:
+        self.open: list[Callable[[Sequence[str]], object]] = []
+        self.before = before
+        """What the owner of the queue object has set."""
+
+    def __call__(self, names: list[str]) -> None:
+        for hear in self.open:
+            hear(names)
+        if self.before is not None:
+            self.before(names)
+
+
 class Keeper:
     """Keeps the schedules of some queues in one event loop."""
 
     def __init__(self, queues: Mapping[str, Torrelque], declared: Mapping[str, Plan], owner: Owner) -> None:
         # Legend.  _queues: by what the app calls them.  _declared: plans by names, which may still grow.  _owner: who
-        # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _starts: when the
-        # app has begun, for each queue, and the note that was found there.  _wake: that there is something to do.
-        # _keeping: what keeps the lists filled.
+        # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _idle: until when
+        # nothing can be done for a list.  _pages: where the next look for low lists goes on, for each queue.  _starts:
+        # when the app has begun, for each queue, and the note that was found there.  _wake: that there is something to
+        # do.  _keeping: what keeps the lists filled.  _ears: what hears of lists that run low.
         self._queues = queues
         self._declared = declared
         self._owner = owner
         self._due: dict[tuple[str, str], float] = {}
+        self._idle: dict[tuple[str, str], float] = {}
+        self._pages: dict[str, bytes] = {}
         self._starts: dict[str, tuple[bytes, bytes]] = {}
         self._wake = asyncio.Event()
         self.users = 0
         """Workers that have it keep the lists now."""
         self._keeping: asyncio.Task[None] | None = None
+        self._ears: list[Ear] = []
 
     # The beginning
 
@@ -149,8 +192,8 @@ class Keeper:
     async def kept(self) -> AsyncIterator[None]:
         """Keep the lists filled in a block; several workers of an event loop may be in one at once."""
         if not self.users:
-            for place, queue in self._queues.items():
-                queue.when_low = functools.partial(self.tell_low, place)
+            ears = [Ear(queue, functools.partial(self.tell_low, place)) for place, queue in self._queues.items()]
+            self._ears = ears
             self._keeping = asyncio.create_task(self._keep(), name='torrelque calendars')
         self.users += 1
         try:
@@ -158,8 +201,8 @@ class Keeper:
         finally:
             self.users -= 1
             if not self.users and self._keeping is not None:
-                for queue in self._queues.values():
-                    queue.when_low = None
+                for ear in self._ears:
+                    ear.close()
                 self._keeping.cancel()
                 await asyncio.wait([self._keeping])
 
@@ -171,10 +214,9 @@ class Keeper:
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
-        look = loop.time() + SECOND_LOOK
+        look, low = loop.time() + SECOND_LOOK, loop.time() + LOW_LOOK
         while True:
-            nearest = min(self._due.values(), default=math.inf)
-            timer = loop.call_at(min(nearest, look), self._wake.set)
+            timer = loop.call_at(min(look, low, *self._due.values()), self._wake.set)
             try:
                 await self._wake.wait()
             finally:
@@ -183,6 +225,9 @@ class Keeper:
             if loop.time() >= look:
                 done = await self._try(self._look_again)
                 look = loop.time() + (SECOND_LOOK if done else min(SECOND_LOOK, AGAIN))
+            if loop.time() >= low:
+                await self._try(self._look_for_low)
+                low = loop.time() + LOW_LOOK
             for each in [each for each, due in self._due.items() if due <= loop.time()]:
                 # What fails, or is there again in no time, is left alone for a while.
                 self._due[each] = loop.time() + AGAIN
@@ -212,6 +257,21 @@ class Keeper:
             if word in ('lost', 'older'):
                 await self._settle(place, True)
 
+    async def _look_for_low(self) -> None:
+        """Find lists that run low of which no sweep of this process has told, because somebody else has swept, or they
+        were used up before.  However many schedules there are, a look has its bounds, and the next one goes on."""
+        now = asyncio.get_running_loop().time()
+        for each in [each for each, end in self._idle.items() if end <= now]:
+            del self._idle[each]
+        for place, queue in self._queues.items():
+            for _ in range(PAGES):
+                start = self._pages.get(place, b'0')
+                self._pages[place], names = await look_for_low(queue, start, PAGE, ENOUGH, FEW, LASTING)
+                low = [name for name in names if (place, name) not in self._idle]
+                self._due.update(dict.fromkeys([(place, name) for name in low], now))
+                if self._pages[place] == b'0':
+                    break
+
     async def _fill_one(self, place: str, name: str) -> None:
         queue = self._queues[place]
         try:
@@ -227,5 +287,6 @@ class Keeper:
         wait = None if line is None else await fill_up(self._queues[place], record, line, time)
         if wait is None:
             self._due.pop((place, record.name), None)
+            self._idle[place, record.name] = asyncio.get_running_loop().time() + SECOND_LOOK
         else:
             self._due[place, record.name] = asyncio.get_running_loop().time() + max(SOONEST, wait)

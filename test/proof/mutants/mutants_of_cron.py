@@ -100,6 +100,21 @@ KEEPING = (
         ('cron_keeper::test_a_list_that_a_sweep_has_found_to_be_short_is_filled_up',),
     ),
     Mutant(
+        'cron-low-unfound', BEYOND, 'a list that runs low by the sweeps of others is not found',
+        (client('cron/keeper', 'self._due.update(dict.fromkeys([(place, name) for name in low], now))', 'pass'),),
+        ('cron_keeper::test_lists_that_somebody_else_has_swept_are_filled_up',),
+    ),
+    Mutant(
+        'cron-pages-begin-again', BEYOND, 'of many schedules only the first are looked at',
+        (client('cron/keeper', "self._pages.get(place, b'0')", "b'0'"),),
+        ('cron_keeper::test_lists_that_somebody_else_has_swept_are_filled_up',),
+    ),
+    Mutant(
+        'cron-ear-taken', BEYOND, 'the second of two apps that share a queue object takes the ear of the first',
+        (client('cron/keeper', 'if not self._ears.open and self._queue', 'if self._queue'),),
+        ('cron_keeper::test_apps_that_share_a_queue_object_hear_of_low_lists_one_beside_the_other',),
+    ),
+    Mutant(
         'cron-half-unlooked', BEYOND, 'a list is not filled up when half of it is used up',
         (client('cron/keeper', 'asyncio.get_running_loop().time() + max(SOONEST, wait)', 'math.inf'),),
         ('cron_keeper::test_a_list_is_filled_up_when_half_of_it_is_used_up',),
@@ -107,17 +122,17 @@ KEEPING = (
     Mutant(
         'cron-loss-unseen', BEYOND, 'a server that was emptied stays empty',
         (Edit('torrelque/cron/script/declare.lua', "word = 'lost'", "word = start and 'own' or 'lost'"),),
-        ('cron_keeper::test_a_server_that_was_emptied_gets_back_what_is_declared',),
+        ('cron_losses::test_a_server_that_was_emptied_gets_back_what_is_declared',),
     ),
     Mutant(
         'cron-older-stays', BEYOND, 'what a snapshot of before a deployment has stays',
         (Edit('torrelque/cron/script/declare.lua', '(not start or start > since)', 'not start'),),
-        ('cron_keeper::test_what_a_snapshot_of_before_a_deployment_has_is_replaced',),
+        ('cron_losses::test_what_a_snapshot_of_before_a_deployment_has_is_replaced',),
     ),
     Mutant(
         'cron-removed-comes-back', BEYOND, 'what was removed by hand comes back after some minutes',
         (client('cron/keeper', "if word in ('lost', 'older'):", 'if word:'),),
-        ('cron_keeper::test_what_was_removed_by_hand_does_not_come_back_by_itself',),
+        ('cron_losses::test_what_was_removed_by_hand_does_not_come_back_by_itself',),
     ),
     Mutant(
         'cron-hook-left', BEYOND, 'the first of two workers that ends takes the keeper with it',
