@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError, TorrelqueValueError
 from torrelque.cron import asking, keeper, setting
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
@@ -111,8 +111,9 @@ async def test_a_calendar_that_is_not_known_here_is_told_once_and_left_alone(
     left = {record.name: record.left async for record in queue.get_schedules()}
     assert left == {'far': 3, 'odd': 3, 'declared': 32}
     lines = sorted(record.getMessage() for record in caplog.records if 'has no calendar here' in record.getMessage())
-    assert lines[0].startswith("the schedule 'far' has no calendar here: there is no time zone 'Mars/Base'")
-    assert lines[1].startswith("the schedule 'odd' has no calendar here: ")
+    start = f'queue {queue.name!r}: the schedule '
+    assert lines[0].startswith(f"{start}'far' has no calendar here: there is no time zone 'Mars/Base'")
+    assert lines[1] == f"{start}'odd' has no calendar here: jitter must be a number of seconds or a timedelta, not str"
     assert len(lines) == 2
 
 
@@ -204,6 +205,72 @@ async def test_apps_that_share_a_queue_object_hear_of_low_lists_one_beside_the_o
 
 async def is_heard(queue: Torrelque, count: int) -> bool:
     return isinstance(queue.when_low, keeper.Ears) and len(queue.when_low.open) == count
+
+
+@pytest.mark.parametrize(
+    'spec',
+    [
+        {'cron': '0 9 * * *', 'jitter': 1e300},
+        {'cron': '0 9 * * *', 'jitter': -1e300},
+        {'cron': '0 9 * * *', 'jitter': 1e10},
+        {'cron': '0 9 * * *', 'timezone': ['UTC']},
+        {'cron': '0 9 * * *', 'edition': 'x'},
+        {'cron': 5},
+        ['cron'],
+    ],
+)
+async def test_what_others_have_set_keeps_no_worker_from_its_work(queue: Torrelque, spec: Any) -> None:
+    await queue.set_schedule('theirs', {'task': 'report'}, times=[4e9], spec=spec)
+    app = make(queue, 'declared', name='shop')
+    await Worker(app, burst=True).run()
+    assert await has(queue, 'declared', 32)
+    assert (await app.schedules.next('theirs', 3))[0] == dt.datetime.fromtimestamp(4e9, UTC)
+
+
+@pytest.mark.parametrize('part', ['schedule', 'options', 'times', 'task'])
+async def test_what_was_spoilt_by_hand_keeps_no_worker_from_its_work(
+    queue: Torrelque, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = queue.keys['pending'][:-7]
+    await queue.set_schedule('theirs', {'task': 'report'}, times=nines(3), spec=SPEC, source='code:shop')
+    if part == 'options':
+        await queue.client.hset(f'{base}schedule:theirs', 'options', 'x')
+    elif part == 'task':
+        await queue.client.hset(f'{base}schedule:theirs', 'payload', 'x')
+    else:
+        await queue.client.set(f'{base}{part}:theirs', 'x')
+    await Worker(make(queue, 'declared', 'theirs 2', name='shop'), burst=True).run()
+    assert await has(queue, 'declared', 32)
+    assert "'theirs'" in caplog.text
+
+
+async def test_what_fails_for_the_list_of_another_is_logged_when_a_worker_begins(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[BaseException] = [OverflowError('odd'), TorrelqueValueError('not meant')]
+    fill_up = setting.fill_up
+
+    async def failing(*args: Any) -> Any:
+        if args[1].name.startswith('theirs'):
+            raise errors.pop()
+        return await fill_up(*args)
+
+    monkeypatch.setattr(keeper, 'fill_up', failing)
+    for name in ('theirs', 'theirs 2'):
+        await queue.set_schedule(name, 1, times=nines(3), spec={**SPEC, 'name': name})
+    await Worker(make(queue, 'declared'), burst=True).run()
+    lines = [record for record in caplog.records if 'could not be filled up' in record.getMessage()]
+    assert [bool(record.exc_info) for record in lines] == [False, True]
+    errors[:] = [TorrelqueConnectionError('away')]
+    with pytest.raises(TorrelqueConnectionError, match='away'):
+        await Worker(make(queue, 'declared'), burst=True).run()
+
+
+async def test_what_is_declared_replaces_what_was_spoilt_by_hand(queue: Torrelque) -> None:
+    await Worker(make(queue, 'declared', name='shop'), burst=True).run()
+    await queue.client.hset(f'{queue.keys["pending"][:-7]}schedule:declared', 'options', 'x')
+    await Worker(make(queue, 'declared', name='shop'), burst=True).run()
+    assert await has(queue, 'declared', 32)
 
 
 # The end

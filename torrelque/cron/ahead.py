@@ -6,17 +6,15 @@ who knows calendars comes by.
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from torrelque import Schedule, TorrelqueError, TorrelqueValueError
+from torrelque.protocol.check import check_seconds
 
 from .asking import Time
 from .calendar import Calendar, Instants
-
-logger = logging.getLogger(__package__)
 
 LEAST, MOST = 32, 1000
 SPAN = timedelta(days=7)
@@ -48,22 +46,25 @@ class Line(NamedTuple):
     """See `offset_of`."""
 
     def after(self, instant: datetime) -> Iterator[datetime]:
-        """The instants after one, in UTC, of whole milliseconds, ascending.
+        """The instants after one, in UTC, ascending, each cut off at the millisecond.
 
         :raises TorrelqueValueError: a calendar of the caller's own gives what cannot be meant.
         """
-        last = instant
+        last, begun = instant, False
         for found in self.calendar.after(instant - self.offset):
             if not isinstance(found, datetime) or found.tzinfo is None:
                 raise TorrelqueValueError(
                     f'the calendar {self.calendar!r} gave {found!r}, which is no datetime with a time zone'
                 )
-            found = found.astimezone(timezone.utc) + self.offset
-            found -= timedelta(microseconds=found.microsecond % 1000)
+            exact = found.astimezone(timezone.utc) + self.offset
+            found = exact - timedelta(microseconds=exact.microsecond % 1000)
+            if found <= last < exact and not begun:
+                # This is the instant that is asked from, because what is stored of it was cut off.
+                continue
             if found <= last:
                 raise TorrelqueValueError(f'the calendar {self.calendar!r} gave {found}, which is not after {last}')
             yield found
-            last = found
+            last, begun = found, True
 
     def ahead(self, time: Time, start: datetime, have: int = 0, until: datetime | None = None) -> list[float]:
         """The instants after a start, as they are stored, until the list is long enough.
@@ -94,16 +95,18 @@ class Line(NamedTuple):
 
 
 def line_of(record: Schedule) -> Line | None:
-    """The instants of a schedule that somebody has set, by its ``spec``; None where it tells of no cron expression."""
+    """The instants of a schedule that somebody has set, by its ``spec``; None where it tells of no cron expression.
+
+    :raises TorrelqueValueError: it tells of one that is not understood here.
+    """
     spec: Any = record.spec
     if not isinstance(spec, dict) or 'cron' not in spec:
         return None
     try:
-        offset = offset_of(record.name, float(spec.get('jitter', 0)))
-        return Line(Calendar(spec['cron'], spec.get('timezone', 'UTC')), offset)
-    except (TorrelqueError, TypeError, ValueError) as exc:
-        logger.warning('the schedule %r has no calendar here: %s', record.name, exc)
-        return None
+        jitter = check_seconds(spec.get('jitter', 0), 'jitter')
+        return Line(Calendar(spec['cron'], spec.get('timezone', 'UTC')), offset_of(record.name, jitter))
+    except TorrelqueError as exc:
+        raise TorrelqueValueError(f'the schedule {record.name!r} has no calendar here: {exc}') from exc
 
 
 def runs_low(record: Schedule, time: Time) -> bool:

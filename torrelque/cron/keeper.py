@@ -15,9 +15,16 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError
+from torrelque import (
+    Schedule,
+    Torrelque,
+    TorrelqueConnectionError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueValueError,
+)
 
-from .ahead import ENOUGH, FEW, LASTING
+from .ahead import ENOUGH, FEW, LASTING, Line
 from .asking import Time, ask_time, look_declared, look_for_low
 from .plan import Plan
 from .setting import fill_up, find_line, put
@@ -99,12 +106,14 @@ class Keeper:
         # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _idle: until when
         # nothing can be done for a list.  _pages: where the next look for low lists goes on, for each queue.  _starts:
         # when the app has begun, for each queue, and the note that was found there.  _wake: that there is something to
-        # do.  _keeping: what keeps the lists filled.  _ears: what hears of lists that run low.
+        # do.  _keeping: what keeps the lists filled.  _ears: what hears of lists that run low.  _told: schedules of which
+        # the log has that their calendar is not understood.
         self._queues = queues
         self._declared = declared
         self._owner = owner
         self._due: dict[tuple[str, str], float] = {}
         self._idle: dict[tuple[str, str], float] = {}
+        self._told: set[tuple[str, str]] = set()
         self._pages: dict[str, bytes] = {}
         self._starts: dict[str, tuple[bytes, bytes]] = {}
         self._wake = asyncio.Event()
@@ -149,7 +158,7 @@ class Keeper:
                 if await self._remove(queue, record):
                     continue
                 left.append(record.name)
-            await self._fill(place, record, time)
+            await self._fill_another(place, record, time)
         if left and self._owner.name is None and not self._owner.warned:
             self._owner.warned = True
             logger.warning(
@@ -272,6 +281,15 @@ class Keeper:
                 if self._pages[place] == b'0':
                     break
 
+    def _find_line(self, place: str, record: Schedule) -> Line | None:
+        try:
+            return find_line(record, self._declared.get(record.name))
+        except TorrelqueValueError as exc:
+            if (place, record.name) not in self._told:
+                self._told.add((place, record.name))
+                logger.warning('queue %r: %s', self._queues[place].name, exc)
+            return None
+
     async def _fill_one(self, place: str, name: str) -> None:
         queue = self._queues[place]
         try:
@@ -281,9 +299,20 @@ class Keeper:
             return
         await self._fill(place, record, await ask_time(queue))
 
+    async def _fill_another(self, place: str, record: Schedule, time: Time) -> None:
+        """As `_fill`, at the beginning: what others have set, or spoilt, keeps no worker from its work."""
+        try:
+            await self._fill(place, record, time)
+        except TorrelqueConnectionError:
+            raise
+        except Exception as exc:
+            logger.warning(
+                'queue %r: the list of the schedule %r could not be filled up: %s', self._queues[place].name,
+                record.name, exc, exc_info=not isinstance(exc, TorrelqueError),
+            )  # fmt: skip
+
     async def _fill(self, place: str, record: Schedule, time: Time) -> None:
-        plan = self._declared.get(record.name)
-        line = None if record.every is not None else find_line(record, plan)
+        line = None if record.every is not None else self._find_line(place, record)
         wait = None if line is None else await fill_up(self._queues[place], record, line, time)
         if wait is None:
             self._due.pop((place, record.name), None)

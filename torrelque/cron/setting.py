@@ -4,13 +4,16 @@ A list is only gone on with where its last instant is the one from which was com
 said of the schedule has changed, or where a new edition of the time zones says otherwise.
 """
 
+import logging
 from typing import Any
 
-from torrelque import Schedule, Torrelque, TorrelqueLookupError, TorrelqueValueError
+from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueValueError
 
 from .ahead import Line, half_of, line_of, runs_low
 from .asking import Time, ask_time
 from .plan import Plan
+
+logger = logging.getLogger(__package__)
 
 API = 'api'
 """The ``source`` of a schedule that was set by a call."""
@@ -28,12 +31,10 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
     policies, end = plan.policies, plan.policies.end
     spec, times = plan.spec, None
     if plan.line is not None:
-        try:
-            record = await queue.get_schedule(plan.name)
-        except TorrelqueLookupError:
-            record = None
+        record = await _get(queue, plan.name)
         if record is not None and without_edition(record.spec) == spec:
             edition = record.spec.get(EDITION, 0)
+            edition = edition if isinstance(edition, int) else 0
             if plan.line.agrees(record, time):
                 await fill_up(queue, record, plan.line, time)
             else:
@@ -50,6 +51,19 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
         missed=policies.missed, grace=policies.grace, until=None if end is None else time.stored(end), spec=spec,
         source=source, revision=revision, **plan.work.options,
     )  # fmt: skip
+
+
+async def _get(queue: Torrelque, name: str) -> Schedule | None:
+    try:
+        return await queue.get_schedule(name)
+    except TorrelqueLookupError:
+        return None
+    except TorrelqueError as exc:
+        if type(exc) is not TorrelqueError:
+            raise
+    logger.warning('queue %r: the schedule %r was spoilt, and is made anew', queue.name, name)
+    await queue.remove_schedule(name)
+    return None
 
 
 async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) -> float | None:
@@ -76,7 +90,10 @@ def without_edition(spec: Any) -> Any:
 
 
 def find_line(record: Schedule, declared: Plan | None) -> Line | None:
-    """The instants of a schedule: by its ``spec``, or, for a calendar of the caller's own, by what is declared here."""
+    """The instants of a schedule: by its ``spec``, or, for a calendar of the caller's own, by what is declared here.
+
+    :raises TorrelqueValueError: its expression is not understood here.
+    """
     if declared is not None and declared.line is not None and without_edition(record.spec) == declared.spec:
         return declared.line
     return line_of(record)
