@@ -271,24 +271,31 @@ async def test_a_new_edition_of_the_time_zones_replaces_the_list(
     assert not await app.schedules.add('daily', '0 9 * * *', app.named('report').s())
 
 
-async def test_a_change_that_comes_after_the_first_ten_instants_is_seen_by_the_last(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize('days', [(20, 99), (12, 20)])
+async def test_a_change_that_comes_after_the_first_ten_instants_is_seen(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, days: tuple[int, int]
 ) -> None:
     app = make(queue, ('daily', '0 9 * * *'))
-    after, change = Calendar.after, dt.datetime.now(UTC) + dt.timedelta(days=20)
+    after, now = Calendar.after, dt.datetime.now(UTC)
+    begins, ends = (now + dt.timedelta(days=count) for count in days)
 
     def later(calendar: Any, instant: dt.datetime) -> Iterator[dt.datetime]:
-        found = (it + dt.timedelta(hours=it > change) for it in after(calendar, instant - dt.timedelta(hours=1)))
+        found = (
+            it + dt.timedelta(hours=begins < it < ends) for it in after(calendar, instant - dt.timedelta(hours=1))
+        )
         return (it for it in found if it > instant)
+
+    async def hours() -> set[int]:
+        stored = await queue.client.lrange(f'{queue.keys["pending"][:-7]}times:daily', 0, -1)
+        return {int(instant) // 3_600_000 % 24 for instant in stored}
 
     with monkeypatch.context() as context:
         context.setattr('torrelque.cron.calendar.Calendar.after', later)
         await begin(app)
-    end = (await queue.get_schedule('daily')).end
-    assert end is not None and end % 86_400 / 3600 == 10
+    assert await hours() == {9, 10}
     await begin(app)
-    end = (await queue.get_schedule('daily')).end
-    assert end is not None and end % 86_400 / 3600 == 9
+    assert await hours() == {9}
+    assert (await queue.get_schedule('daily')).left == 32
 
 
 async def test_calls_that_run_at_once_have_no_schedules(queue: Torrelque) -> None:

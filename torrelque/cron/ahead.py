@@ -81,16 +81,12 @@ class Line(NamedTuple):
             last = found
         return taken
 
-    def agrees(self, record: Schedule, time: Time) -> bool:
+    def agrees(self, times: list[float], time: Time) -> bool:
         """Whether the instants that are stored are those of the calendar: a new edition of the time zones may say
-        otherwise."""
-        if not record.times:
+        otherwise, of some in the middle only."""
+        if not times:
             return True
-        known = [time.instant(stored) for stored in record.times]
-        if record.end is not None and record.end > record.times[-1]:
-            last = time.instant(record.end)
-            if next(self.after(last - _MILLISECOND), None) != last:
-                return False
+        known = [time.instant(stored) for stored in times]
         return [*itertools.islice(self.after(known[0] - _MILLISECOND), len(known))] == known
 
 

@@ -68,6 +68,16 @@ async def look_for_low(
     return start, [name.decode('utf-8', 'surrogateescape') for name in names]
 
 
+async def read_times(queue: Torrelque, name: str) -> list[float]:
+    """All instants of a schedule that are stored, as they are stored.  Those that are none, because they were changed
+    by hand, are 0.
+
+    :raises TorrelqueConnectionError: no reply came for some ten seconds.
+    """
+    found = await queue.command('LRANGE', f'{queue.keys["pending"][:-7]}times:{name}', 0, -1)
+    return [int(instant) / 1000 if instant.isdigit() else 0.0 for instant in found]
+
+
 @functools.cache
 def _load(name: str) -> str:
     text = (importlib.resources.files('torrelque.cron') / 'script' / f'{name}.lua').read_text('utf-8')

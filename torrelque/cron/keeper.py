@@ -31,6 +31,8 @@ from .setting import fill_up, find_line, put
 
 logger = logging.getLogger(__package__)
 
+CODE = 'code:'
+"""What the ``source`` of a schedule begins with that is declared in code; the name of the app follows."""
 SECOND_LOOK = 300.0
 """How long (s) until it is looked again whether what is declared is in place."""
 ROUNDS = 3
@@ -62,7 +64,7 @@ class Owner:
     @property
     def source(self) -> str:
         """The ``source`` of the schedules."""
-        return f'code:{self.name or ""}'
+        return CODE + (self.name or '')
 
 
 class Ear:
@@ -106,8 +108,8 @@ class Keeper:
         # declares them.  _due: when half of a list will be used up, by the clock of the event loop.  _idle: until when
         # nothing can be done for a list.  _pages: where the next look for low lists goes on, for each queue.  _starts:
         # when the app has begun, for each queue, and the note that was found there.  _wake: that there is something to
-        # do.  _keeping: what keeps the lists filled.  _ears: what hears of lists that run low.  _told: schedules of which
-        # the log has that their calendar is not understood.
+        # do.  _keeping: what keeps the lists filled.  _ears: what hears of lists that run low.  _told: schedules of
+        # which the log has that their calendar is not understood.
         self._queues = queues
         self._declared = declared
         self._owner = owner

@@ -4,13 +4,14 @@ A list is only gone on with where its last instant is the one from which was com
 said of the schedule has changed, or where a new edition of the time zones says otherwise.
 """
 
+import functools
 import logging
 from typing import Any
 
 from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueValueError
 
 from .ahead import Line, half_of, line_of, runs_low
-from .asking import Time, ask_time
+from .asking import Time, ask_time, read_times
 from .plan import Plan
 
 logger = logging.getLogger(__package__)
@@ -25,32 +26,42 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
     """Set a schedule: True where it is new or was changed; False where the very same is there, which was filled up, or
     where what is declared in code is over.
 
-    :raises TorrelqueValueError: it is set by a call, and its calendar has nothing to come.
+    :raises TorrelqueValueError: it is set by a call, and would never fire.
     """
     time = await ask_time(queue)
     policies, end = plan.policies, plan.policies.end
     spec, times = plan.spec, None
+    record = await _get(queue, plan.name)
     if plan.line is not None:
-        record = await _get(queue, plan.name)
-        if record is not None and without_edition(record.spec) == spec:
-            edition = record.spec.get(EDITION, 0)
-            edition = edition if isinstance(edition, int) else 0
-            if plan.line.agrees(record, time):
-                await fill_up(queue, record, plan.line, time)
-            else:
-                edition += 1
-            spec = {**spec, EDITION: edition} if edition else spec
         times = plan.line.ahead(time, time.now, until=end)
-        if not times and record is None:
-            if source != API:
-                # What is declared in code stays there when it is over.
-                return False
-            raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: its calendar has nothing to come')
-    return await queue.set_schedule(
-        plan.name, plan.work.payload, times=times, every=plan.every, phase=plan.phase, overlap=policies.overlap,
-        missed=policies.missed, grace=policies.grace, until=None if end is None else time.stored(end), spec=spec,
-        source=source, revision=revision, **plan.work.options,
+    over = times == [] or end is not None and end <= time.now
+    if over and source == API:
+        why = 'its calendar has nothing to come' if end is None or end > time.now else f'until is past, {end}'
+        raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: {why}')
+    if over and record is None:
+        # What is declared in code stays there when it is over.
+        logger.info('queue %r: the schedule %r is not set, because it is over', queue.name, plan.name)
+        return False
+    if plan.line is not None and record is not None and without_edition(record.spec) == spec:
+        edition = record.spec.get(EDITION, 0)
+        edition = edition if isinstance(edition, int) else 0
+        if plan.line.agrees(await read_times(queue, plan.name), time):
+            await fill_up(queue, record, plan.line, time)
+        else:
+            edition += 1
+        spec = {**spec, EDITION: edition} if edition else spec
+    change = functools.partial(
+        queue.set_schedule, plan.name, plan.work.payload, times=times, every=plan.every, phase=plan.phase,
+        overlap=policies.overlap, missed=policies.missed, grace=policies.grace,
+        until=None if end is None else time.stored(end), spec=spec, **plan.work.options,
     )  # fmt: skip
+    if source != API or record is None or record.source == API:
+        return await change(source=source, revision=revision)
+    # The very same stays whose it was, so whether it is that is asked in the name of its owner.
+    if not await change(source=record.source, revision=record.revision):
+        return False
+    await change(source=source, revision=revision)
+    return True
 
 
 async def _get(queue: Torrelque, name: str) -> Schedule | None:

@@ -68,13 +68,13 @@ KEEPING = (
     ),
     Mutant(
         'cron-zones-old', BEYOND, 'a new edition of the time zones is not noticed',
-        (client('cron/setting', 'if plan.line.agrees(record, time):', 'if True:'),),
+        (client('cron/setting', 'if plan.line.agrees(await read_times(queue, plan.name), time):', 'if True:'),),
         ('cron_declared::test_a_new_edition_of_the_time_zones_replaces_the_list',),
     ),
     Mutant(
         'cron-end-unlooked', BEYOND, 'a new edition is not noticed that changes what is behind the first ten instants',
-        (client('cron/ahead', 'if next(self.after(last - _MILLISECOND), None) != last:', 'if False:'),),
-        ('cron_declared::test_a_change_that_comes_after_the_first_ten_instants_is_seen_by_the_last',),
+        (client('cron/setting', 'await read_times(queue, plan.name)', '(await read_times(queue, plan.name))[:10]'),),
+        ('cron_declared::test_a_change_that_comes_after_the_first_ten_instants_is_seen',),
     ),
     Mutant(
         'cron-source-forgotten', BEYOND, 'an app removes schedules that others have set',
@@ -133,6 +133,31 @@ KEEPING = (
         'cron-removed-comes-back', BEYOND, 'what was removed by hand comes back after some minutes',
         (client('cron/keeper', "if word in ('lost', 'older'):", 'if word:'),),
         ('cron_losses::test_what_was_removed_by_hand_does_not_come_back_by_itself',),
+    ),
+    Mutant(
+        'cron-owner-taken', BEYOND, 'to add the very same of what is declared takes it from its app',
+        (client('cron/setting', 'if source != API or record is None or record.source == API:', 'if True:'),),
+        ('cron_edges::test_to_add_what_is_declared_is_to_leave_it_alone',),
+    ),
+    Mutant(
+        'cron-queue-left', BEYOND, 'a schedule that moves to another queue stays in the one before',
+        (client('cron/schedules', '                await queue.remove_schedule(plan.name)\n', ''),),
+        ('cron_edges::test_a_schedule_moves_to_the_queue_of_its_function',),
+    ),
+    Mutant(
+        'cron-future-filled', BEYOND, 'a backfill fires what is to come',
+        (client('cron/schedules', 'instant < end and instant <= time.now', 'instant < end'),),
+        ('cron_edges::test_a_backfill_leaves_what_is_to_come_to_the_schedule',),
+    ),
+    Mutant(
+        'cron-cut-refused', BEYOND, 'a list of instants with microseconds cannot be gone on with',
+        (client('cron/ahead', 'found <= last < exact and not begun', 'False'),),
+        ('cron_schedules::test_a_list_of_instants_with_microseconds_is_gone_on_with',),
+    ),
+    Mutant(
+        'cron-others-keep', BEYOND, 'what is odd of a schedule of others keeps workers from beginning',
+        (client('cron/keeper', "                self._told.add((place, record.name))\n", '                raise\n'),),
+        ('cron_keeper::test_a_calendar_that_is_not_known_here_is_told_once_and_left_alone',),
     ),
     Mutant(
         'cron-hook-left', BEYOND, 'the first of two workers that ends takes the keeper with it',
