@@ -127,6 +127,21 @@ async def test_many_instants_and_many_schedules_are_fired_in_bounded_calls(
     assert len(ids) == 360 and {*ids} == expected
 
 
+async def test_large_payloads_are_fired_in_bounded_calls_and_not_read_where_nothing_fires(
+    either: Either, standing: StandingClock, client: redis.asyncio.Redis
+) -> None:
+    await either.sweep()
+    for number in range(20):
+        await either.set_schedule(f'n{number}', 'x' * 200_000, times=ahead(150))
+        await either.set_schedule(f'paused{number}', 'x' * 200_000, times=ahead(150))
+        await either.pause_schedule(f'paused{number}')
+    await standing.move(250)
+    await client.config_resetstat()
+    assert (await either.sweep()).fired == 20
+    said = await client.info('commandstats')
+    assert said['cmdstat_evalsha']['calls'] >= 4 and said['cmdstat_hget']['calls'] == 20
+
+
 # Instants
 
 

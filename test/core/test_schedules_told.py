@@ -67,16 +67,18 @@ async def test_whoever_sweeps_is_told_of_schedules_with_few_instants(
     await either.set_schedule('few', 1, times=ahead(*range(10, 90, 10)))
     await either.set_schedule('enough', 1, times=ahead(*range(10, 100, 10)))
     await either.set_schedule('over', 1, times=ahead(10, 20), until=START + 10)
+    await either.set_schedule('over now', 1, times=ahead(10), until=START + 10)
+    await either.set_schedule('used up', 1, times=ahead(10), until=START + 1000)
     await either.set_schedule('every', 1, every=10)
     await either.set_schedule('later', 1, times=ahead(1000))
     await standing.move(10)
     await either.sweep()
-    assert told == [['few']]
+    assert [sorted(names) for names in told] == [['few', 'used up']]
     # By whoever waits for tasks as well.
     await standing.move(10)
-    assert len(await either.take()) == 4
+    assert len(await either.take()) == 6
     await until(lambda: len(told) == 2)
-    assert [sorted(names) for names in told] == [['few'], ['enough', 'few']]
+    assert [sorted(names) for names in told] == [['few', 'used up'], ['enough', 'few']]
 
     def fail(names: list[str]) -> None:
         raise ValueError('not now')

@@ -43,7 +43,7 @@ SCRIPT_CHANGES = {
     "redis.call('LLEN', pending) <= 500": f"redis.call('LLEN', pending) <= {SHORT_LIST}",
     "redis.call('LLEN', turns) <= 500": f"redis.call('LLEN', turns) <= {SHORT_TURNS}",
     'holed < 200': f'holed < {HOLES}',
-    'MOST_DUE, FEW, AT_FIRST = 100, 8, 10': f'MOST_DUE, FEW, AT_FIRST = {MOST_DUE}, {FEW}, 2',
+    'MOST_DUE, FEW, AT_FIRST, BYTES = 100, 8, 10,': f'MOST_DUE, FEW, AT_FIRST, BYTES = {MOST_DUE}, {FEW}, 2,',
     'fire(name, ready, 100)': f'fire(name, ready, {MOST_DUE})',
     "'PX', full)": f"'PX', full + {BUCKET_LIFE})",
 }

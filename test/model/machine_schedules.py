@@ -161,7 +161,8 @@ class Schedules(Calls, Faults):
         (said,), calls = self.ask(
             place, lambda queue: queue.pause_schedule(name) if held else queue.resume_schedule(name)
         )
-        assert all(call.items == [Hold(name, held)] for call in calls)
+        mark = calls[0].items[0].mark
+        assert all(call.items == [Hold(mark, name, held)] for call in calls)
         if name in self.model.plans:
             assert self.outcomes[:-1] == [['due']] * (len(calls) - 1)
             assert said is (self.outcomes[-1] == ['ok'])

@@ -125,6 +125,7 @@ class Unschedule(NamedTuple):
 
 
 class Hold(NamedTuple):
+    mark: str
     name: str
     held: bool
 
@@ -219,16 +220,15 @@ FIELDS = [
 def _read_schedule_call(name: str, words: list[str]) -> Any:
     if name == 'schedule':
         _, mark, schedule, *words = words
-        count = len(FIELDS)
-        most, *times = map(int, words[count:])
-        return Schedule(mark, schedule, dict(zip(FIELDS, words, strict=False)), most, times)
+        said = dict(zip(FIELDS, words, strict=False))
+        return Schedule(mark, schedule, said, int(words[len(said)]), [*map(int, words[len(said) + 1 :])])
     if name == 'extend':
         _, mark, schedule, after, spec, most, *times = words
         return Extend(mark, schedule, _number(after), spec, int(most), [*map(int, times)])
     if name == 'unschedule':
         return Unschedule(*words)
     if name == 'hold':
-        return Hold(words[0], words[1] == '1')
+        return Hold(words[0], words[1], words[2] == '1')
     if name == 'fire':
         return Fire(words[0], words[1], words[2:])
     assert name == 'schedules'

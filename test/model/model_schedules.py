@@ -17,6 +17,10 @@ FEW = 2
 REVOKED = 'by-its-schedule'
 
 
+def _with_mark(marks: str, mark: str) -> str:
+    return ' '.join([mark, *marks.split()][:4])
+
+
 class Scheduled(Places):
     """The part of the model that is about schedules.  Fields of their hashes are text as in Redis."""
 
@@ -64,6 +68,7 @@ class Scheduled(Places):
             following = next(iter(self.times[name]), math.inf)
             if not self.times[name]:
                 del self.times[name]
+        ended = until <= self.now or until < following < math.inf
         self.schedules[name] = following if following <= until else math.inf
         instants = list(due if each else due[-1:])
         fired = sum(self.decide(name, instant, len(due) - len(instants), fresh) for instant in instants)
@@ -72,7 +77,7 @@ class Scheduled(Places):
             plan.setdefault('last_id', '')
         self._count(plan, 'fired', fired)
         self._count(plan, 'skipped', len(due) - fired)
-        few = not every and (self.schedules[name] < math.inf or until == math.inf) and self.known(name) < FEW
+        few = not every and not ended and self.known(name) < FEW
         return fired, max(1, len(instants)), self.schedules[name] <= end, few
 
     def decide(self, name: str, instant: int, passed: int, fresh: list[str]) -> bool:
@@ -132,7 +137,7 @@ class Scheduled(Places):
     def _schedule(self, items: list[Schedule], resent: bool) -> list[str]:
         ((mark, name, said, most, times),) = items
         plan = self.plans.get(name, {})
-        if resent and plan.get('mark') == mark:
+        if resent and mark in plan.get('mark', '').split():
             return ['ok']
         if plan.get('revision') and said['revision'] and int(said['revision']) < int(plan['revision']):
             return ['older']
@@ -150,7 +155,9 @@ class Scheduled(Places):
                 if more:
                     self._end_firing(ready, fired)
                     return ['due']
-            plan = self.plans[name] = {**plan, **said, 'mark': mark, 'since': str(self.now)}
+            plan = self.plans[name] = {
+                **plan, **said, 'mark': _with_mark(plan.get('mark', ''), mark), 'since': str(self.now)
+            }  # fmt: skip
             self.times.pop(name, None)
             behind = max(self.now, int(plan.get('last', 0)))
             if said['overlap'] == 'queue':
@@ -190,13 +197,13 @@ class Scheduled(Places):
         plan = self.plans.get(name, {'every': '1'})
         if plan['every']:
             return ['unknown']
-        if resent and plan.get('extended') == mark:
+        if resent and mark in plan.get('extended', '').split():
             return ['ok']
         if plan['spec'] != spec or after != (self.times[name][-1] if self.known(name) else None):
             return ['changed']
         behind = max(after or 0, int(plan.get('last', 0)), int(plan['since']))
         self.extend(name, [instant for instant in times if instant > behind][: max(0, most - self.known(name))])
-        plan['extended'] = mark
+        plan['extended'] = _with_mark(plan.get('extended', ''), mark)
         self.plan(name, True)
         return ['ok']
 
@@ -219,18 +226,22 @@ class Scheduled(Places):
         return ['ok']
 
     def _hold(self, items: list[Hold], resent: bool) -> list[str]:
-        ((name, held),) = items
+        ((mark, name, held),) = items
         plan = self.plans.get(name)
         if plan is None:
             return ['unknown']
+        if resent and mark in plan.get('held', '').split():
+            return ['ok']
         if ('paused' in plan) == held:
-            return ['ok' if resent else 'same']
+            return ['same']
         ready: list[str] = []
         fired, _, more, _ = self.fire_one(name, ready)
         if held and not more:
             plan['paused'] = str(self.now)
         elif not more:
             del plan['paused']
+        if not more:
+            plan['held'] = _with_mark(plan.get('held', ''), mark)
         self._end_firing(ready, fired)
         return ['due' if more else 'ok']
 
@@ -239,9 +250,10 @@ class Scheduled(Places):
         plan = self.plans.get(name)
         if plan is None:
             return None
-        last_mark, *done = plan.get('manual', '').split() or ['']
-        if last_mark == mark:
-            return [f'{name}@{instant}' for instant in done]
+        before = [one.split() for one in plan.get('manual', '').split(';') if one]
+        for other, *done in before:
+            if other == mark:
+                return [f'{name}@{instant}' for instant in done]
         ready: list[str] = []
         if instants:
             done = [i for i in instants if self.enter(plan, f'{name}@{i}', ready)]
@@ -249,7 +261,7 @@ class Scheduled(Places):
             now = f'{self.now}.{mark[:8]}'
             done = [now] * self.start(name, f'{name}@{now}', ready)
         if done:
-            plan['manual'] = ' '.join([mark, *done])
+            plan['manual'] = ';'.join(map(' '.join, [[mark, *done], *before][:4]))
         self._count(plan, 'fired', len(done))
         self._end_firing(ready, len(done))
         return [f'{name}@{instant}' for instant in done]

@@ -286,7 +286,7 @@ class Calls:
 
     def hold(self, name: str, paused: bool) -> list[Arg]:
         """A schedule to pause, or to let go on."""
-        return [name, '1' if paused else '']
+        return [self.mark(), name, '1' if paused else '']
 
     def schedules(self, names: Sequence[Arg]) -> list[Arg]:
         """Schedules to read, as many as go in one call."""

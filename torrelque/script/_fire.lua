@@ -10,10 +10,11 @@ local fire, fire_due, start
 -- How far (ms) a clock of tests has moved the schedules: ids have the instants as they were.
 local moved = tonumber(redis.call('GET', base .. 'moved') or nil) or 0
 do
-  -- Instants, and schedules, of one call at the most; how few instants of a schedule are few; and how many are read at
-  -- first, because more are seldom due.
-  local MOST_DUE, FEW, AT_FIRST = 100, 8, 10
-  local FIELDS = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id', 'fired',
+  -- Instants, and schedules, of one call at the most; how few instants of a schedule are few; how many are read at
+  -- first, because more are seldom due; and so many bytes of payloads count as one instant more.
+  local MOST_DUE, FEW, AT_FIRST, BYTES = 100, 8, 10, 10000
+  -- The payload, which may be large, is read in the place of the first field where the schedule fires.
+  local FIELDS = {'since', 'options', 'overlap', 'missed', 'grace', 'until', 'paused', 'every', 'last_id', 'fired',
     'skipped'}
 
   -- Whether options are such as `enter` takes: they may have been written by hand.
@@ -92,7 +93,7 @@ do
     local known = redis.pcall('HMGET', key, unpack(FIELDS))
     local first = tonumber(redis.call('ZSCORE', schedules, name) or nil)
     local well, given = pcall(cjson.decode, known[2])
-    if known.err or not known[1] or not well or not are_options(given) then
+    if known.err or redis.call('HEXISTS', key, 'payload') == 0 or not well or not are_options(given) then
       -- The schedule was deleted or spoilt by hand.
       redis.call('ZREM', schedules, name)
       return 0, 1, false, false
@@ -103,6 +104,8 @@ do
     every = every and every >= 1 and every or nil
     local instants, passed, popped, following, more =
       take(times, first, every, known[4] == 'all', most, math.min(now, over))
+    -- A list that is used up before `until` goes on when somebody extends it.
+    local closed = over <= now or over < following and following < math.huge
     following = following > over and math.huge or following
     -- See Memory.
     redis.call('ZREM', schedules, name)
@@ -110,10 +113,12 @@ do
     if popped > 0 then
       redis.call('LTRIM', times, popped, -1)
     end
-    local fired, skipped, last = 0, passed, known[9] ~= '' and known[9] or nil
+    local fired, skipped, last, payload = 0, passed, known[9] ~= '' and known[9] or nil, nil
     for _, instant in ipairs(instants) do
       local id = nil
       if not (known[7] or now - instant > grace or known[4] == 'none' and passed > 0) then
+        payload = payload or redis.call('HGET', key, 'payload')
+        known[1] = payload
         id = start(string.format('%s@%.0f', name, instant + moved), known, given, last, fresh)
       end
       if id then
@@ -132,8 +137,9 @@ do
       redis.call('HSET', key, 'skipped', string.format('%.0f', (tonumber(known[11]) or 0) + skipped))
     end
     local left = redis.pcall('LLEN', times)
-    local few = not every and (following < math.huge or over == math.huge) and (tonumber(left) or 0) < FEW
-    return fired, math.max(1, #instants), more, few
+    local few = not every and not closed and (tonumber(left) or 0) < FEW
+    local bytes = payload and #payload * fired or 0
+    return fired, math.max(1, #instants) + math.floor(bytes / BYTES), more, few
   end
 
   -- Fire the schedules that are due, some at the most: how many tasks came of it, whether more is due, and the names of

@@ -6,13 +6,13 @@
 --        'ok'       they are there
 --        'changed'  the last instant is another one, or the schedule was made from something else
 --        'unknown'  there is no such schedule, or it needs no instants
---@ Uses time (now, stamp, fraction), ring, plan
+--@ Uses time (now, stamp, fraction), ring, plan, marks (marked, with_mark)
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local known = redis.call('HMGET', key, 'payload', 'every', 'spec', 'last', 'extended', 'since')
 if not known[1] or known[2] and known[2] ~= '' then
   return {'unknown'}
-elseif resent and known[5] == mark then
+elseif resent and marked(known[5], mark) then
   return 'ok'
 elseif (known[3] or '') ~= ARGV[6] or (redis.call('LINDEX', times, -1) or '') ~= ARGV[5] then
   return {'changed'}
@@ -25,7 +25,7 @@ for k = 8, #ARGV do
     fresh[#fresh + 1] = ARGV[k]
   end
 end
-redis.call('HSET', key, 'extended', mark)
+redis.call('HSET', key, 'extended', with_mark(known[5], mark))
 if #fresh > 0 then
   redis.call('RPUSH', times, unpack(fresh))
 end

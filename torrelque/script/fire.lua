@@ -12,12 +12,17 @@ local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id
 if not known[1] then
   return {'ok', 0}
 end
--- What the last call has enqueued is remembered by its mark, because a call that is sent again enqueues nothing more.
-if known[5] and string.match(known[5], '^%S+') == mark then
-  for instant in string.gmatch(string.sub(known[5], #mark + 1), '%S+') do
-    ids[#ids + 1] = name .. '@' .. instant
+-- What the last four calls have enqueued is remembered by their marks, because a call that is sent again enqueues
+-- nothing more.
+local before = {}
+for one in string.gmatch(known[5] or '', '[^;]+') do
+  before[#before + 1] = one
+  if string.sub(one, 1, #mark) == mark then
+    for instant in string.gmatch(string.sub(one, #mark + 1), '%S+') do
+      ids[#ids + 1] = name .. '@' .. instant
+    end
+    return ids
   end
-  return ids
 end
 local given, done = cjson.decode(known[2]), {mark}
 if not ARGV[4] then
@@ -37,7 +42,7 @@ for k = 4, #ARGV do
   end
 end
 if #ids > 2 then
-  redis.call('HSET', key, 'manual', table.concat(done, ' '))
+  redis.call('HSET', key, 'manual', table.concat({table.concat(done, ' '), before[1], before[2], before[3]}, ';'))
   redis.call('HINCRBY', key, 'fired', #ids - 2)
 end
 append(ready)

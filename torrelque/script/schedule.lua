@@ -20,7 +20,7 @@ local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'eve
 local FIRST = 17
 local known = redis.call('HMGET', key, 'revision', 'mark', 'last', 'since', unpack(NAMES))
 local revision, ready = tonumber(ARGV[15]), {}
-if resent and known[2] == mark then
+if resent and marked(known[2], mark) then
   return 'ok'
 elseif known[1] and revision and revision < (tonumber(known[1]) or 0) then
   return {'older'}
@@ -62,7 +62,7 @@ else
     end
     known[3] = redis.call('HGET', key, 'last')
   end
-  local words = {'mark', mark, 'since', stamp, 'source', ARGV[14], 'revision', ARGV[15]}
+  local words = {'mark', with_mark(known[2], mark), 'since', stamp, 'source', ARGV[14], 'revision', ARGV[15]}
   for k = 1, #NAMES do
     words[#words + 1], words[#words + 2] = NAMES[k], ARGV[4 + k]
   end

@@ -36,6 +36,12 @@ class Bounds:
     resolved_jobs: int = 10_000
     """Jobs that are kept with their defaults at the most, should an app make a new job for each task."""
 
+    # Schedules
+    firing_pause: float = 1.0
+    """For how long a worker has no place for another task, until it looks whether schedules are due."""
+    firing_look: float = 30.0
+    """After what time such a worker looks again at the latest: somebody may have set a schedule meanwhile."""
+
     # Tasks of another version
 
     unknown: int = 60

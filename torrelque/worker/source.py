@@ -5,14 +5,18 @@ task will be let through by time alone or by whoever works now.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
 
 from .bounds import Bounds
+from .held import Held
 from .scripts import run_script
 from .trace import reason
+
+logger = logging.getLogger(__package__)
 
 Taken = tuple[Torrelque, list[tuple[TorrelqueTaskId, Any]]]
 """A queue, and what it gave."""
@@ -197,6 +201,16 @@ async def give_back(taken: Sequence[Taken]) -> None:
     """
     calls = [queue.requeue(task_id, forgive=True) for queue, tasks in reversed(taken) for task_id, _ in reversed(tasks)]
     await asyncio.shield(asyncio.gather(*calls, return_exceptions=True))
+
+
+async def give_back_unwilling(unwilling: Sequence[Held], worker: str) -> None:
+    """Give tasks back whose handlers were cancelled, and go on all the same."""
+    if unwilling:
+        logger.warning('%d handlers of %s do not end; their tasks are given back', len(unwilling), worker)
+        for held in unwilling:
+            held.settle()
+            held.book()
+        await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])
 
 
 async def _dequeue(queue: Torrelque, timeout: float | None, count: int) -> Taken:

@@ -21,6 +21,7 @@ from .child import ChildDelivery
 from .children import check_not_imported
 from .deaths import Deaths
 from .delivery import Common, Delivery, Job, Place
+from .firing import Firing
 from .handling import Handling
 from .health import RunningTask, WorkerHealth, current_version, memory
 from .heart import Hearts
@@ -34,7 +35,7 @@ from .options import Servable, Served, check_options, serve
 from .rate import StartRate
 from .retry import Backoff, RetryRule
 from .signals import signals_handled
-from .source import Source, Taken, give_back
+from .source import Source, Taken, give_back_unwilling
 
 logger = logging.getLogger(__package__)
 
@@ -204,6 +205,7 @@ class Worker:
         self._deaths = Deaths(
             self._source.queues, self._served.app, self._handling.resolver, self._log, self._bounds
         )
+        self._firing = Firing(() if burst else self._source.queues, self._is_busy, self._bounds)
         self._lifespan = Lifespan()
         self._keeper = self._hearts = self._loop = self._common = self._started = self.on_ready = None
         self._serving = self._background = self._change = None
@@ -382,6 +384,7 @@ class Worker:
         assert self._loop is not None and self._common is not None
         self._deaths.begin(self._common)
         self._serving = asyncio.ensure_future(self._serve())
+        self._firing.begin()
         try:
             await asyncio.wait([self._serving])
         except asyncio.CancelledError:
@@ -416,6 +419,9 @@ class Worker:
                 await self._changed()
                 continue
             self._begin(taken)
+
+    def _is_busy(self) -> bool:
+        return self._slow or len(self._held) >= self.concurrency
 
     def _begin(self, taken: list[Taken]) -> None:
         assert self._loop is not None and self._common is not None and self._keeper is not None
@@ -459,6 +465,7 @@ class Worker:
         assert self._loop is not None and self._keeper is not None
         if self._state == 'running':
             self._state = 'stopping'
+        self._firing.end()
         telling, closing = self._handling.settling.telling, self._bounds.closing
         end, stops = self._loop.time() + patience, self._stops
         telling.stop(end + closing / 2)
@@ -476,19 +483,9 @@ class Worker:
         end = self._loop.time() + closing
         while any(not held.hangs for held in self._held) and (left := end - self._loop.time()) > 0:
             await self._changed(left)
-        await self._give_back_unwilling()
+        await give_back_unwilling([held for held in self._held if not held.settled], repr(self))
         await self._deaths.close(closing)
         # Tasks of which the queue could not be told by now are left to their leases.
         await self._handling.settling.abandon(self._held)
         await self._keeper.close()
         await self._handling.close()
-
-    async def _give_back_unwilling(self) -> None:
-        """Give the tasks back whose handlers were cancelled, and go on all the same."""
-        unwilling = [held for held in self._held if not held.settled]
-        if unwilling:
-            logger.warning('%d handlers of %r do not end; their tasks are given back', len(unwilling), self)
-            for held in unwilling:
-                held.settle()
-                held.book()
-            await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])

@@ -175,6 +175,16 @@ KEEPING = (
         ('cron_schedules::test_work_that_others_enqueue_has_no_options_of_one_call',),
     ),
     Mutant(
+        'cron-busy-worker-sleeps', BEYOND, 'nothing fires while all workers are busy',
+        (client('worker/firing', 'if is_busy and was_busy:', 'if False:'),),
+        ('worker_firing::test_a_server_that_refuses_is_told_and_asked_again',),
+    ),
+    Mutant(
+        'cron-busy-worker-late', BEYOND, 'a busy worker looks at schedules twice a minute only',
+        (client('worker/firing', 'else min(most, max(int(left), 0) / 1000)', 'else most'),),
+        ('worker_firing::test_a_worker_without_a_place_fires_each_instant',),
+    ),
+    Mutant(
         'cron-clock-unmoved', BEYOND, 'calendars are asked for the time as it is, though a clock was moved',
         (Edit('torrelque/testing/script/move.lua', "  redis.call('INCRBY', base .. 'moved', far)\n", ''),),
         ('cron_clock::test_a_clock_that_moves_fires_schedules_as_time_would',),

@@ -105,7 +105,7 @@ ENDS = (
     Mutant(
         'worker-unwilling-handlers-keep-their-tasks', BEYOND, 'a handler that takes no cancellation keeps its task',
         (client(
-            'worker/worker',
+            'worker/source',
             'await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])',
             'pass',
         ),),

@@ -9,6 +9,7 @@ SEVERAL = 'schedules::test_of_several_that_are_due_at_once_those_fire_that_misse
 SPOILT = 'schedules_faults::test_a_schedule_that_was_spoilt_by_hand_stops_no_other_and_no_sweep'
 BOUNDED = 'schedules::test_many_instants_and_many_schedules_are_fired_in_bounded_calls'
 ONCE = 'schedules_faults::test_each_verb_has_the_effect_of_once_and_answers_as_it_would_have'
+AFTER_OTHERS = 'schedules_faults::test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_else'
 FULL = 'schedules_faults::test_a_full_memory_refuses_a_schedule_whole_and_lets_what_is_there_go_on'
 
 FIRING = (
@@ -131,7 +132,7 @@ FIRING = (
     ),
     Mutant(
         'schedule-over-told-of', BEYOND, 'somebody is to extend what is over',
-        (script('_fire', '(following < math.huge or over == math.huge) and', 'true and'),),
+        (script('_fire', 'not closed and', 'true and'),),
         ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),
     Mutant(
@@ -194,7 +195,7 @@ VERBS = (
     ),
     Mutant(
         'schedule-set-twice', 6, 'a repetition tells that nothing has changed',
-        (script('schedule', 'if resent and known[2] == mark then', 'if false then'),),
+        (script('schedule', 'if resent and marked(known[2], mark) then', 'if false then'),),
         (ONCE,),
     ),
     Mutant(
@@ -204,7 +205,7 @@ VERBS = (
     ),
     Mutant(
         'schedule-extended-twice', 6, 'a repetition tells that a schedule was not extended',
-        (script('extend', 'elseif resent and known[5] == mark then', 'elseif false then'),),
+        (script('extend', 'elseif resent and marked(known[5], mark) then', 'elseif false then'),),
         (ONCE,),
     ),
     Mutant(
@@ -234,13 +235,33 @@ VERBS = (
     ),
     Mutant(
         'schedule-not-paused-when-full', 10, 'with a full memory nobody can pause a schedule',
-        (script('hold', "  redis.call('HDEL', key, 'paused')\n  if", '  if'),),
+        (script('hold', "  redis.call('HDEL', key, 'paused')\n", ''),),
         (FULL,),
     ),
     Mutant(
         'fired-twice', 6, 'a firing by hand is twice when its reply is lost',
-        (script('fire', "string.match(known[5], '^%S+') == mark", 'false'),),
+        (script('fire', "string.sub(one, 1, #mark) == mark", 'false'),),
         ('schedules_faults::test_a_firing_by_hand_is_once',),
+    ),
+    Mutant(
+        'fired-twice-by-two', 15, 'a firing by hand is twice when its reply is lost, and somebody else fires meanwhile',
+        (script('fire', "' '), before[1], before[2], before[3]}", "' ')}"),),
+        (AFTER_OTHERS,),
+    ),
+    Mutant(
+        'schedule-set-after-others', 15, 'what somebody else has set meanwhile is overwritten by a call sent again',
+        (script('schedule', "'mark', with_mark(known[2], mark), 'since'", "'mark', mark, 'since'"),),
+        (AFTER_OTHERS,),
+    ),
+    Mutant(
+        'schedule-held-after-others', 15, 'what somebody else has let go on meanwhile is held by a call sent again',
+        (script('hold', 'elseif resent and marked(known[3], mark) then', 'elseif false then'),),
+        (AFTER_OTHERS,),
+    ),
+    Mutant(
+        'schedule-until-dry', 15, 'nobody is to extend what was used up at once before its end',
+        (script('_fire', 'over < following and following < math.huge', 'over < following'),),
+        ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),
     Mutant(
         'fired-and-forgotten', 13, 'what was fired by hand is not looked at by the next firing',
