@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.cron import Calendar
 from torrelque.tasks import Tasks, current
@@ -180,6 +181,27 @@ def test_without_cronsim_an_error_tells_what_brings_it() -> None:
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout == "schedules need cronsim, of the extra 'cron': pip install 'torrelque[cron]'\n"
+
+
+def test_a_worker_of_an_app_that_declares_nothing_does_without_cronsim(shared_server: RealServer) -> None:
+    code = (
+        'import asyncio, logging, sys\n'
+        'from torrelque.tasks import Tasks\n'
+        'from torrelque.worker import Worker\n'
+        'sys.modules["cronsim"] = None\n'
+        'logging.basicConfig(level="INFO", format="%(name)s %(message)s", stream=sys.stdout)\n'
+        'logging.getLogger("torrelque.worker").setLevel("ERROR")\n'
+        'app = Tasks.from_url(sys.argv[1], queue="bare", name="shop")\n'
+        'app.task(name="note")(lambda: print("ran"))\n'
+        'async def main():\n'
+        '    await app.enqueue("note")\n'
+        '    await Worker(app, burst=True).run()\n'
+        '    await Worker(app, burst=True).run()\n'
+        'asyncio.run(main())\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code, shared_server.url], capture_output=True, text=True, check=True)
+    line = "torrelque.tasks the app 'shop' leaves schedules to others, because cronsim is not installed"
+    assert done.stdout.splitlines() == [line, 'ran']
 
 
 # The begin of a worker
