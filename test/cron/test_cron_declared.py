@@ -244,8 +244,9 @@ async def test_an_app_without_a_name_removes_nothing_and_one_warning_tells_what_
     assert await names(queue) == {'a', 'b', 'c'}
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        f'queue {queue.name!r}: schedules are left over that an app without a name has declared, and this one does '
-        'not: a, c; app.schedules.remove(…) removes them, and Tasks(…, name=…) would'
+        f'queue {queue.name!r}: an app without a name has declared schedules that this one does not: a, c; that may be '
+        'another app, which needs them, or what is left of an earlier version; Tasks(…, name=…) tells apps apart, and '
+        'has each remove its own'
     ]
 
 

@@ -22,6 +22,11 @@ class Time(NamedTuple):
         """An instant of a calendar as it is stored: a Unix time (s) of whole milliseconds."""
         return (instant - self.moved - EPOCH) // timedelta(milliseconds=1) / 1000
 
+    def phase(self, phase: float, every: float | None) -> float:
+        """By how much (s) what is stored of a period is later than its multiples."""
+        moved = self.moved // timedelta(milliseconds=1)
+        return (round(phase * 1000) - moved) % round(every * 1000) / 1000 if every and moved else phase
+
     def instant(self, stored: float) -> datetime:
         """The instant of a calendar that is stored so."""
         return EPOCH + timedelta(milliseconds=round(stored * 1000)) + self.moved

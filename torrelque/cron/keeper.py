@@ -164,9 +164,9 @@ class Keeper:
         if left and self._owner.name is None and not self._owner.warned:
             self._owner.warned = True
             logger.warning(
-                'queue %r: schedules are left over that an app without a name has declared, and this one does not: '
-                '%s; app.schedules.remove(…) removes them, and Tasks(…, name=…) would', queue.name,
-                ', '.join(sorted(left)),
+                'queue %r: an app without a name has declared schedules that this one does not: %s; that may be '
+                'another app, which needs them, or what is left of an earlier version; Tasks(…, name=…) tells apps '
+                'apart, and has each remove its own', queue.name, ', '.join(sorted(left)),
             )  # fmt: skip
 
     async def _remove(self, queue: Torrelque, record: Schedule) -> bool:

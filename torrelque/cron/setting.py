@@ -51,9 +51,9 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
             edition += 1
         spec = {**spec, EDITION: edition} if edition else spec
     change = functools.partial(
-        queue.set_schedule, plan.name, plan.work.payload, times=times, every=plan.every, phase=plan.phase,
-        overlap=policies.overlap, missed=policies.missed, grace=policies.grace,
-        until=None if end is None else time.stored(end), spec=spec, **plan.work.options,
+        queue.set_schedule, plan.name, plan.work.payload, times=times, every=plan.every,
+        phase=time.phase(plan.phase, plan.every), overlap=policies.overlap, missed=policies.missed,
+        grace=policies.grace, until=None if end is None else time.stored(end), spec=spec, **plan.work.options,
     )  # fmt: skip
     if source != API or record is None or record.source == API:
         return await change(source=source, revision=revision)
