@@ -262,8 +262,8 @@ class Keeper:
                 logger.warning('queue %r: the server has lost the schedules, and they are set again', queue.name)
             elif word == 'older':
                 logger.info(
-                    'queue %r: an older declaration of %r has come back, and this one is set again', queue.name,
-                    self._owner.name or '',
+                    'queue %r: the schedules of %r are set again, because those of an older process, or of a snapshot, '
+                    'are in place', queue.name, self._owner.name or '',
                 )  # fmt: skip
             if word in ('lost', 'older'):
                 await self._settle(place, True)

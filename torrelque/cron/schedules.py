@@ -15,6 +15,7 @@ from torrelque import (
     Schedule,
     Torrelque,
     TorrelqueDuplicateError,
+    TorrelqueError,
     TorrelqueLookupError,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -302,7 +303,10 @@ class Schedules:
                 continue
             try:
                 record = await queue.get_schedule(plan.name)
-            except TorrelqueLookupError:
+            except TorrelqueError as exc:
+                if type(exc) not in (TorrelqueError, TorrelqueLookupError):
+                    raise
+                # What was spoilt by hand does not fire.
                 continue
             if not (record.source or '').startswith(CODE) or record.source == self._owner.source:
                 if record.paused:
