@@ -326,7 +326,7 @@ async def test_a_sweep_tells_what_it_has_moved(queue: Torrelque, command: Comman
     await queue.enqueue('a', delay=0.001)
     await asyncio.sleep(0.01)
     [answer] = (await command('sweep', '--json')).json
-    assert answer == {'queue': queue.name, 'stale': 0, 'delayed': 1, 'dead': 0}
+    assert answer == {'queue': queue.name, 'stale': 0, 'delayed': 1, 'dead': 0, 'fired': 0}
     assert (await command('sweep')).lines == [
         f'queue {queue.name!r}: 0 were due and are pending; the leases of 0 had ended: 0 are pending again, 0 are dead'
     ]

@@ -15,10 +15,18 @@ from support.acting import Commands, recorded
 from support.shop import begin_anew, own_shop
 from torrelque import Torrelque
 from torrelque.cron import Calendar
+from torrelque.operate import note
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
 pytestmark = pytest.mark.first_server
+
+
+@pytest.fixture(autouse=True)
+async def _known(queue: Torrelque) -> None:
+    """The name of the queue is on the list of those that are known."""
+    await note(queue)
+
 
 async def test_an_expression_is_stored_as_the_app_itself_stores_it(queue: Torrelque, command: Commands) -> None:
     app = Tasks(queue)
@@ -39,6 +47,28 @@ async def test_an_expression_is_stored_as_the_app_itself_stores_it(queue: Torrel
     assert await recorded(queue) == [('schedule', 'b', 0)]
     [row] = (await command('schedules', 'a')).lines[1:]
     assert '30 2 * * mon-fri Europe/Berlin' in row
+
+
+async def test_jitter_is_that_of_the_app_by_name(queue: Torrelque, command: Commands) -> None:
+    app = Tasks(queue)
+
+    @app.task(name='send')
+    async def send() -> None:
+        pass
+
+    for jitter in '90', '2.5':
+        await app.schedules.add('a', '@hourly', send.s(), jitter=float(jitter))
+        await app.schedules.every('b', 3600, send.s(), phase=60, jitter=float(jitter))
+        said = await command('schedule', 'a', '--cron', '@hourly', '--jitter', jitter, '--task', 'send')
+        assert 'was set already' in said.out
+        said = await command(
+            'schedule', 'b', '--every', '1h', '--phase', '1m', '--jitter', f'{jitter}s', '--task', 'send'
+        )
+        assert 'was set already' in said.out
+    assert (await queue.get_schedule('a')).spec == {'cron': '@hourly', 'timezone': 'UTC', 'jitter': 2.5}
+    assert 'up to 2.5s later' in (await command('schedules', 'a')).out
+    said = await command('schedule', 'c', '--at', '2h', '--jitter', '1m', '1', code=2)
+    assert '--jitter goes with --cron and --every' in said.err
 
 
 @pytest.mark.parametrize(('expression', 'many'), [
@@ -88,6 +118,30 @@ async def test_nothing_is_computed_behind_the_end(queue: Torrelque, command: Com
     assert said.code == 2 and 'its first instant is behind --until' in said.err
 
 
+async def test_what_a_shell_has_changed_stays_until_it_is_declared_again(
+    queue: Torrelque, command: Commands
+) -> None:
+    def app(declares: bool) -> Tasks:
+        made = Tasks(queue, name='shop')
+
+        @made.task(name='send')
+        async def send() -> None:
+            pass
+
+        if declares:
+            made.cron(every=3600, name='tidy')(send)
+        return made
+
+    await app(True).schedules.prepare()
+    assert 'which removes it no more' in (await command('schedule', 'tidy', '--every', '2h', '1')).err
+    await app(False).schedules.prepare()
+    assert (await queue.get_schedule('tidy')).every == 7200
+    await app(True).schedules.prepare()
+    assert (await queue.get_schedule('tidy')).every == 3600
+    await app(False).schedules.prepare()
+    assert [record async for record in queue.get_schedules()] == []
+
+
 @pytest.mark.parametrize(('words', 'says'), [
     (['61 * * * *'], 'minute'), (['* * *'], 'five fields'), (['0 0 30 2 *'], 'never fires'),
     (['@daily', '--timezone', 'Berlin'], "near it: Europe/Berlin"), (['@daily', '--timezone', '+01:00'], 'has a name'),
@@ -108,6 +162,8 @@ async def test_where_the_extra_is_missing_a_sentence_says_so(
     monkeypatch.setitem(sys.modules, 'cronsim', None)
     said = await command('schedule', 'x', '--cron', '@daily', '1', code=2)
     assert said.err.startswith('torrelque: cron expressions need cronsim, of the extra ')
+    said = await command('schedule', 'x', '--every', '5m', '--jitter', '1m', '1', code=2)
+    assert said.err.startswith('torrelque: --jitter needs cronsim, of the extra ')
     await command('schedule', 'x', '--every', '5m', '1')
 
 

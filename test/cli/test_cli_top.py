@@ -207,6 +207,17 @@ def test_what_is_wrong_with_the_marked_queue_is_told_below_the_queues() -> None:
     assert 'paused' not in '\n'.join(drawn(State(), Look(overviews=[overview('a', workers=1)])))
 
 
+def test_a_queue_whose_schedules_are_late_or_dry_is_marked() -> None:
+    def mark(**given: Any) -> Any:
+        [line] = lines_of(Spot('queues'), Look(overviews=[overview('mail', **given)]), NOW)
+        return line.cells[-1]
+
+    late = {'late_schedules': 2, 'late_since': NOW - 5, 'dry_schedules': 1}
+    assert mark(**late) == ('2 late', 'red') and mark(**late, paused=True) == ('paused', 'yellow')
+    assert mark(dry_schedules=3) == ('3 dry', 'red')
+    assert mark(late_schedules=2, late_since=NOW - 0.5) == mark(paused_schedules=2) == ''
+
+
 def test_a_graph_of_what_has_ended_says_so() -> None:
     look = make_look()
     look.history = {'mail': [one for one in look.history['mail'] if one.start < NOW - 19 * 60]}

@@ -144,7 +144,7 @@ async def test_what_is_no_function_of_the_app_is_refused(queue: Torrelque) -> No
     @app.cron('@daily')
     def forgotten() -> None: ...
 
-    with pytest.raises(TorrelqueTypeError, match=r'app.cron decorates <function .*forgotten.*>, which app.task'):
+    with pytest.raises(TorrelqueTypeError, match=r'app.cron decorates test_\w+\.\S+\.forgotten, which app.task'):
         await begin(app)
 
 
@@ -248,6 +248,21 @@ async def test_an_app_without_a_name_removes_nothing_and_one_warning_tells_what_
         'another app, which needs them, or what is left of an earlier version; Tasks(…, name=…) tells apps apart, and '
         'has each remove its own'
     ]
+
+
+async def test_the_log_tells_what_is_new_from_what_is_changed(
+    queue: Torrelque, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, 'torrelque.cron')
+
+    async def told(*declared: tuple[str, str]) -> list[str]:
+        caplog.clear()
+        await begin(make(queue, *declared, name='shop'))
+        return sorted(record.getMessage() for record in caplog.records if record.name == 'torrelque.cron')
+
+    says = f'queue {queue.name!r}: the schedule'
+    assert await told(('a', '@daily'), ('b', '@daily')) == [f"{says} 'a' is set", f"{says} 'b' is set"]
+    assert await told(('a', '@daily'), ('b', '@hourly')) == [f"{says} 'b' is changed"]
 
 
 async def test_a_lower_revision_changes_nothing_that_a_higher_one_has_set(queue: Torrelque) -> None:

@@ -182,7 +182,11 @@ async def test_nothing_is_added_that_is_over(queue: Torrelque) -> None:
                 TorrelqueValueError, match=f"the schedule '{name}' would never fire: until is past, 2001-09-09"
             ):
                 await act
+    with pytest.raises(TorrelqueValueError, match="the schedule 'often' would never fire: it has nothing to come"):
+        await app.schedules.every('often', 10**9, work(app), until=time.time() + 60)
     assert {record.name: record async for record in app.schedules.list()} == before
+    # Multiples of that are in 2001 and 2033.
+    assert await app.schedules.every('often', 10**9, work(app), until=2 * 10**9)
 
 
 async def test_what_is_declared_and_over_is_not_set_and_what_runs_ends_by_it(

@@ -161,16 +161,21 @@ async def test_several_queues_are_added(queue: Torrelque, client: redis.asyncio.
 
 def test_what_is_added_is_a_sum_the_least_or_the_most() -> None:
     numbers = {field.name: 1 for field in fields(Overview)}
-    texts = {'queue': 'a', 'exact': (), 'broken': (), 'error': None, 'paused': False}
+    texts = {'queue': 'a', 'exact': (), 'broken': (), 'error': None, 'paused': False, 'late_names': ('x',),
+             'dry_names': ()}  # fmt: skip
     one = Overview(**{**numbers, **texts})  # type: ignore[arg-type]
-    two = replace(one, queue='b', oldest=0.5, newest_dead=9.0, oldest_dead=None, probe=None, server_time=7.0)
+    two = replace(
+        one, queue='b', oldest=0.5, newest_dead=9.0, oldest_dead=None, probe=None, server_time=7.0, late_since=0.25,
+        dry_names=('y',),
+    )  # fmt: skip
     both = add([one, two], [])
     summed = {name for name in numbers if name not in texts and getattr(both, name) == 2}
     assert summed == {
         'tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups',
-        'overdue', 'overdue_leases',
+        'overdue', 'overdue_leases', 'schedules', 'late_schedules', 'dry_schedules', 'paused_schedules',
     }  # fmt: skip
     assert (both.oldest, both.newest_dead, both.oldest_dead, both.probe, both.server_time) == (0.5, 9, 1, 1, 7)
+    assert (both.late_since, both.late_names, both.dry_names) == (0.25, ('a: x', 'b: x'), ('b: y',))
     assert add([one], []) is one
 
 

@@ -67,6 +67,8 @@ async def test_who_may_only_read_sees_schedules(
         async with server.client(username='sees', password='secret') as own, Torrelque(own, queue=queue.name) as seen:
             [view] = await Operator(seen, read_only=True).schedules()
             assert (view.name, view.payload) == ('tidy', {'n': 1})
+            assert (await Operator(seen, read_only=True).overview()).schedules == 1
+            assert [reason.code for reason in await Operator(seen, read_only=True).explain()] == ['delayed']
     finally:
         await client.execute_command('ACL', 'DELUSER', 'sees')
 

@@ -16,7 +16,7 @@ import torrelque.cli.session
 import torrelque.operate
 from torrelque import TorrelqueLookupError, TorrelqueTaskStatus
 from torrelque.cli import main
-from torrelque.operate import ErrorGroup, Found, Overview, Record, Sizes, TaskView, Totals, WorkerView
+from torrelque.operate import ErrorGroup, Found, Overview, Record, ScheduleView, Sizes, TaskView, Totals, WorkerView
 
 NOW = 1_800_000_000.0
 
@@ -101,6 +101,13 @@ class MadeOperator:
         for task in self.answers['tasks'][: options['most']]:
             yield task
 
+    async def schedule(self, name: str, **options: Any) -> ScheduleView:
+        for view in self.answers.get('schedules', ()):
+            if view.name == name and options.get('queue') in (None, view.queue):
+                found: ScheduleView = view
+                return found
+        raise TorrelqueLookupError(f'there is no schedule {name!r}')
+
     async def explain(self, task_id: str | None = None, **options: Any) -> Any:
         return self.answers['explain']
 
@@ -142,8 +149,9 @@ def install(monkeypatch: pytest.MonkeyPatch, operator: MadeOperator, found: Sequ
 
 def overview(queue: str = 'mail', **given: Any) -> Overview:
     plain: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(Overview)}
-    plain |= dict.fromkeys(('probe', 'oldest', 'oldest_dead', 'newest_dead', 'next_delayed', 'error'))
-    plain |= {'server_time': NOW, 'paused': False, 'exact': ('oldest',), 'broken': (), 'workers': 1, 'slots': 10}
+    plain |= dict.fromkeys(('probe', 'oldest', 'oldest_dead', 'newest_dead', 'next_delayed', 'late_since', 'error'))
+    plain |= dict.fromkeys(('broken', 'late_names', 'dry_names'), ())
+    plain |= {'server_time': NOW, 'paused': False, 'exact': ('oldest',), 'workers': 1, 'slots': 10}
     return Overview(**{**plain, 'queue': queue, **given})
 
 

@@ -13,7 +13,15 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from torrelque import TorrelqueTaskStatus
-from torrelque.cli.answers import EndAnswer, EnqueueAnswer, LimitAnswer, PauseAnswer, ScheduleAnswer, SweepAnswer
+from torrelque.cli.answers import (
+    EndAnswer,
+    EnqueueAnswer,
+    InstantAnswer,
+    LimitAnswer,
+    PauseAnswer,
+    ScheduleAnswer,
+    SweepAnswer,
+)
 from torrelque.operate import (
     Act,
     Errors,
@@ -34,7 +42,8 @@ FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 
 TYPES: dict[str, type] = {
     'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding, 'found': Found,
-    'function': FunctionView, 'group': GroupView, 'limit': LimitAnswer, 'outcome': Outcome, 'overview': Overview,
+    'function': FunctionView, 'group': GroupView, 'instant': InstantAnswer, 'limit': LimitAnswer,
+    'outcome': Outcome, 'overview': Overview,
     'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
     'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,

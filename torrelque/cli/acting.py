@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .amounts import KEEP, concurrency, instant, pace, rate
 from .command import Command, of_module
-from .filters import add_filters
+from .filters import add_filters, moment
 from .options import count, seconds
 from .payloads import add_call, add_payload
 from .session import add_common
@@ -90,6 +90,9 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         help='the name of the time zone of --cron: Europe/Berlin; UTC, if not given')  # fmt: skip
     when.add_argument('--phase', metavar='TIME', type=seconds,
         help='with --every, so much behind its multiples since 1970')  # fmt: skip
+    when.add_argument('--jitter', metavar='TIME', type=seconds,
+        help='with --cron or --every, up to so much later: always the same time for a name; needs the extra '
+        'cron')  # fmt: skip
     when.add_argument('--until', metavar='INSTANT', type=instant, help='the last instant that may fire')
     when.add_argument('--overlap', choices=('skip', 'allow', 'replace', 'queue'), default='skip',
         help='while the task of the firing before is not finished: pass the instant over (if not given), enqueue '
@@ -103,12 +106,23 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     tasks.add_argument('--priority', metavar='N', type=int, help='from -100 to 100, the higher first')
     tasks.add_argument('--max-attempts', metavar='N', type=count, help='how often one is handed out before it is dead')
     tasks.add_argument('--lease', metavar='TIME', type=seconds, help='length of their leases')
+    parser.add_argument('--yes', action='store_true', help='do not ask: a queue that nothing is known of is meant')
     parser.set_defaults(lines=False)
     add_common(parser)
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('name', metavar='NAME', help='the name of the schedule')
+    add_common(parser)
+
+
+def _add_fire(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', metavar='NAME', help='the name of the schedule')
+    parser.add_argument('--from', metavar='INSTANT', type=moment, dest='start',
+        help='instead, its instants from this one on, 2026-11-29T14:00 or -2h, as its period or its expression has '
+        'them; needs the extra cron')  # fmt: skip
+    parser.add_argument('--until', metavar='INSTANT', type=moment, help='and before this one; now, if not given')
+    parser.add_argument('--yes', action='store_true', help='do not ask')
     add_common(parser)
 
 
@@ -160,9 +174,11 @@ ACTING = (
             _add_name, of_module('.scheduling', 'unschedule'), True),
     Command('fire', 'fire a schedule now', 'Enqueue the task of a schedule now, paused or not, and print its id; its '
             'next instant stays as it is. Ends with 1 where the task of the firing before is not finished, and the '
-            'schedule is set to skip those that overlap.',
-            _add_name, of_module('.scheduling', 'fire'), True),
-    Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, and take up tasks whose leases have '
-            'ended. Consumers do this all the time; it is for a queue that has none.',
+            'schedule is set to skip those that overlap. With --from it fires instants of the past instead, each '
+            'whose task the queue does not know, whatever overlaps; before more than one, they are counted, and you '
+            'are asked.',
+            _add_fire, of_module('.firing', 'fire'), True),
+    Command('sweep', 'move what is due', 'Make delayed tasks pending that are due, take up tasks whose leases have '
+            'ended, and fire schedules that are due. Consumers do this all the time; it is for a queue that has none.',
             add_common, of_module('.switching', 'sweep'), True),
 )  # fmt: skip

@@ -61,6 +61,10 @@ def instant(text: str) -> float | datetime.datetime:
     given = text.strip()
     # A number alone would be taken by some for seconds from now, and by others for seconds since 1970.
     if given.endswith(tuple('smhd')):
+        if given.startswith('-'):
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is over: a schedule takes an instant to come, 2026-11-29T14:00, or 2h from now'
+            )
         return seconds(given)
     try:
         return read_iso(given)

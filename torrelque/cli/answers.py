@@ -37,6 +37,16 @@ class ScheduleAnswer(TypedDict):
     """When it fires next; None where it is removed."""
 
 
+class InstantAnswer(TypedDict):
+    """Of ``schedules --next``: when a schedule fires."""
+
+    queue: str | None
+    """None of an expression of ``--cron``, which is in no queue."""
+    name: str | None
+    """None likewise."""
+    instant: float
+
+
 class SweepAnswer(TypedDict):
     """Of ``sweep``: how many tasks it has moved, as `torrelque.SweepResult` has them."""
 
@@ -44,6 +54,7 @@ class SweepAnswer(TypedDict):
     stale: int
     delayed: int
     dead: int
+    fired: int
 
 
 class EnqueueAnswer(TypedDict):

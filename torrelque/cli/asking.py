@@ -80,6 +80,13 @@ def _add_groups(parser: argparse.ArgumentParser) -> None:
 def _add_schedules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('prefix', metavar='PREFIX', nargs='?', default='', help='those whose names begin so')
     parser.add_argument('--payload', action='store_true', help='what they enqueue as well, which may be secret')
+    parser.add_argument('--next', metavar='N', type=count,
+        help='the next N instants of each: those that are stored, and behind them, with the extra cron, those of the '
+        'expression')  # fmt: skip
+    parser.add_argument('--cron', metavar='EXPRESSION',
+        help='instead, the instants of an expression that is set nowhere, 10 if --next is not given; no server is '
+        'asked')  # fmt: skip
+    parser.add_argument('--timezone', metavar='ZONE', help='the name of its time zone; UTC, if not given')
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +148,7 @@ ASKING = (
         'why they do not run.', _with(_add_show), of_module('.telling', 'show')),
     Command('why', 'why a task, a group or a queue does not move',
         'What is in the way of a task, of a group, or of all: the decisive reason first, who it is, until when, and '
-        'the command that changes it.',
+        'the command that changes it. Of a schedule it says how that is, and ends with 1.',
         _with(_add_why), of_module('.reasons', 'why')),
     Command('errors', 'what failed, grouped by error', 'Errors that are alike, and how often each came, of the newest '
         'tasks that are dead or wait for another attempt.', _with(_add_errors), of_module('.errors', 'errors')),
@@ -155,7 +162,7 @@ ASKING = (
         'they were made from, when they were due last, how many tasks they have enqueued, how many instants they have '
         'passed over. One that is dry has no instants left, and waits for a worker that knows its calendar. Ends with '
         '1 where there are none.',
-        _with(_add_schedules), of_module('.scheduling', 'schedules')),
+        _with(_add_schedules), of_module('.timetable', 'schedules')),
     Command('workers', 'which workers live, and what they have in hand',
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',
@@ -168,7 +175,8 @@ ASKING = (
     Command('check', 'whether all is well, by the exit code', 'Says nothing and ends with 0 where all is well; '
         'else ends with 1, with a line for whatever is wrong: a key that is broken, a queue of which nothing is known, '
         'a pause of what has tasks that wait, the oldest task, no worker though tasks are ready, workers that are '
-        'stuck or were lost with tasks in hand, and what is due and nobody moves.',
+        'stuck or were lost with tasks in hand, what is due and nobody moves, and schedules that are late by more '
+        'than a minute, or dry.',
         _with(_add_check), of_module('.checking', 'check')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '

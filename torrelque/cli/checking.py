@@ -12,11 +12,13 @@ from .failure import Exit
 from .naming import unknown
 from .out import Column, ago, number
 from .session import Session, answer
-from .stats import plural
+from .stats import paused_schedules, plural
 from .tables import Cell
 
 OVERDUE = 30.0
 """s after which what is due, or has a lease that has ended, and was not moved is nobody's."""
+UNFIRED = 60.0
+"""s after which nobody fires a schedule that is late: a worker whose call has failed looks again within half of it."""
 UNSERVED = 60.0
 """s that something may be ready while no worker lives."""
 GROUPS = 10_000
@@ -82,6 +84,9 @@ async def _check(session: Session) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not wrong and found.verbose:
         out.tell(f'all is well with {", ".join(one.queue for one in overviews)}')
+    for one in overviews if found.verbose else ():
+        if one.paused_schedules:
+            out.tell(f'{one.queue}: {paused_schedules(one)}')
     return Exit.ILL if wrong else Exit.WELL
 
 
@@ -121,6 +126,7 @@ def judge(one: Overview, limits: Limits, more: More = More()) -> Iterator[Findin
     yield from _of_figures(one, limits)
     yield from _of_workers(one, limits, more)
     yield from _of_unmoved(one, more)
+    yield from _of_schedules(one)
 
 
 def _wrong(one: Overview, subject: str, text: str, advice: str | None) -> Finding:
@@ -132,10 +138,8 @@ def _of_pauses(one: Overview, more: More) -> Iterator[Finding]:
         pending = plural(one.pending, 'task is', 'tasks are')
         yield _wrong(one, 'paused', f'the queue is paused, and {pending} pending', 'resume')
     if more.paused:
-        rest = len(more.paused) - NAMES
-        names = ', '.join(more.paused[:NAMES]) + (f' and {number(rest)} more' if rest > 0 else '')
         groups = plural(len(more.paused), 'group that has tasks is', 'groups that have tasks are')
-        yield _wrong(one, 'paused', f'{groups} paused: {names}', 'groups')
+        yield _wrong(one, 'paused', f'{groups} paused: {_named(more.paused, len(more.paused))}', 'groups')
 
 
 def _of_figures(one: Overview, limits: Limits) -> Iterator[Finding]:
@@ -177,6 +181,24 @@ def _of_unmoved(one: Overview, more: More) -> Iterator[Finding]:
         ended = plural(one.overdue_leases, 'lease has', 'leases have')
         text = f'{ended} ended, up to {ago(more.ended)} ago, and nobody brings the tasks back'
         yield _wrong(one, 'overdue', text, 'sweep')
+
+
+def _of_schedules(one: Overview) -> Iterator[Finding]:
+    if one.late_schedules and one.late_by > UNFIRED:
+        schedules = plural(one.late_schedules, 'schedule is', 'schedules are')
+        names = _named(one.late_names, one.late_schedules)
+        text = f'{schedules} late, by up to {ago(one.late_by)}, and nobody waits for tasks, or sweeps: {names}'
+        yield _wrong(one, 'late', text, 'sweep')
+    if one.dry_schedules:
+        schedules = plural(one.dry_schedules, 'schedule is', 'schedules are')
+        names = _named(one.dry_names, one.dry_schedules)
+        yield _wrong(one, 'dry', f'{schedules} dry, so that nothing more fires: {names}', 'schedules')
+
+
+def _named(names: Sequence[str], count: int) -> str:
+    """The first of some names, and how many there are more."""
+    rest = count - len(names[:NAMES])
+    return ', '.join(names[:NAMES]) + (f' and {number(rest)} more' if rest > 0 else '')
 
 
 # Queue and server

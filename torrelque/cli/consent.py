@@ -42,10 +42,12 @@ def answer_known(
         unknown = await _find_unknown(session)
         if unknown is None:
             return await call(session)
-        if new is not None or not may_ask(found):
-            more = '' if new is not None else '  --yes does it all the same'
-            raise Failure(f'{unknown}{more}', Exit.ILL)
-        return await call(session) if await agree(session.out, f'{unknown}  Is it meant all the same?') else Exit.ILL
+        if new is not None:
+            raise Failure(unknown, Exit.ILL)
+        sentence = unknown if unknown.endswith('?') else f'{unknown}.'
+        if not may_ask(found):
+            raise Failure(f'{sentence}  --yes does it all the same', Exit.ILL)
+        return await call(session) if await agree(session.out, f'{sentence}  Is it meant all the same?') else Exit.ILL
 
     return answer(found, checked)
 
@@ -66,7 +68,7 @@ async def _find_unknown(session: Session) -> str | None:
         return None  # an app has no other queues than its own
     for queue in session.queues:
         if (complaint := await unknown(queue)) is not None:
-            return complaint if complaint.endswith('?') else f'{complaint}.'
+            return complaint
     return None
 
 

@@ -28,7 +28,7 @@ LOOKED_AT = 10_000
 _BEGINNING = re.compile('[0-9a-f]{4,7}')
 """What may be the beginning of a fingerprint."""
 
-TIMES = ('--older', '--newer')
+TIMES = ('--older', '--newer', '--at', '--from', '--until')
 """Options whose value may begin with a minus, as an instant: ``-2h`` is two hours ago."""
 
 

@@ -95,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
     parser = Parser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
     parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
-    parser.set_defaults(command=None)
+    parser.set_defaults(command=None, complain=parser.error)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
     for command in COMMANDS:
         # Without a help a command is not listed; it is understood all the same, and says why it is refused.
@@ -103,7 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
         one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
         one.mixed = command.mixed
         command.add_arguments(one)
-        one.set_defaults(command=command)
+        one.set_defaults(command=command, complain=one.error)
     return parser
 
 
@@ -162,7 +162,10 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 def _carry_out(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
-    found = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    found, rest = parser.parse_known_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    if rest:
+        # By the parser of the command, whose usage is shorter to read than that of all.
+        found.complain(f'unrecognized arguments: {" ".join(rest)}')
     command: Command | None = found.command
     if command is None:
         parser.print_help(sys.stderr)

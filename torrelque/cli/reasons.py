@@ -10,6 +10,7 @@ from .listing import age, find_tasks, since_of, slots_of
 from .naming import not_known
 from .out import Out, ago, number, shortened
 from .session import Session, answer, is_read_only
+from .timetable import tell_schedules
 
 HOLDERS = 10
 """Tasks in the way that are shown at the most, and names of workers; how many there are more is told."""
@@ -17,14 +18,17 @@ HOLDERS = 10
 LABELS = {
     'at-limit': 'To let more run', 'queue-paused': 'To let it go on', 'group-paused': 'To let it go on',
     'dead': 'To bring it back', 'overdue': 'To move it now', 'broken': 'To look closer',
-    'orphaned': 'To bring it back now', 'no-token': 'To let more begin',
+    'orphaned': 'To bring it back now', 'dry': 'To see more', 'no-token': 'To let more begin',
 }  # fmt: skip
 """What a command is for, by the reason that it is told with."""
 
 MANY = 10_000
 """Groups among which one is looked for that may be meant."""
 
-LOOKING = tuple(f'torrelque {name}' for name in ('why', 'show', 'workers', 'groups', 'errors', 'tasks', 'doctor'))
+LOOKING = tuple(
+    f'torrelque {name}'
+    for name in ('why', 'show', 'workers', 'groups', 'schedules', 'errors', 'tasks', 'doctor')
+)
 """Beginnings of commands that change nothing."""
 
 
@@ -88,11 +92,11 @@ async def _why_task(session: Session) -> int:
     from torrelque import TorrelqueLookupError
 
     out, task_id = session.out, session.found.id
+    missing = TorrelqueLookupError('')
     try:
         tasks = await find_tasks(session, task_id, 1)
     except TorrelqueLookupError as exc:
-        out.tell(exc.args[0])
-        tasks = []
+        missing, tasks = exc, []
     for place, task in enumerate(tasks):
         reasons = await session.operator.explain(task_id, queue=task.queue)
         if out.as_json:
@@ -104,7 +108,11 @@ async def _why_task(session: Session) -> int:
         write(session, reasons, task.server_time, task.queue)
     if tasks:
         return Exit.WELL
-    reasons = await session.operator.explain(task_id)
+    views = await tell_schedules(session, task_id)
+    if views and not out.as_json:
+        return Exit.ILL
+    out.tell(missing.args[0])
+    reasons = await session.operator.explain(task_id, queue=views[0].queue if views else None)
     if out.as_json:
         _print(out, reasons)
     elif reasons:

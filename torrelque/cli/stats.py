@@ -29,6 +29,8 @@ HISTORY = (
 WATCHED = (Column('TIME', whole=True), *(column._replace(least=9, rank=0) for column in COLUMNS))
 LONG = 300.0
 """s that the oldest task may wait before it is worth a word."""
+LATE = 1.0
+"""s that a schedule may be late before that is worth a word."""
 QUEUES = 10
 """Queues of which it is told what is wrong, where there are several."""
 
@@ -134,6 +136,7 @@ def doubts(one: Overview) -> Iterator[Doubt]:
                'sweep')  # fmt: skip
     if one.overdue:
         yield f'{plural(one.overdue, "delayed task is", "delayed tasks are")} due, and not pending yet', 'sweep'
+    yield from _of_schedules(one)
     if one.stuck:
         yield f'{plural(one.stuck, "worker is", "workers are")} stuck', 'workers --stuck'
     if one.lost:
@@ -143,8 +146,24 @@ def doubts(one: Overview) -> Iterator[Doubt]:
         if one.newest_dead is not None:
             last = f', the newest {ago(max(0.0, one.server_time - one.newest_dead))} ago'
         yield f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors'
+    if one.paused_schedules:
+        yield paused_schedules(one), 'schedules'
     if not one.workers:
         yield 'no worker of this queue has a heartbeat, so throughput is not known', None
+
+
+def _of_schedules(one: Overview) -> Iterator[Doubt]:
+    if one.late_schedules and one.late_by > LATE:
+        late = plural(one.late_schedules, 'schedule is', 'schedules are')
+        yield f'{late} late, by up to {ago(one.late_by)}', 'sweep'
+    if one.dry_schedules:
+        yield f'{plural(one.dry_schedules, "schedule is", "schedules are")} dry', 'schedules'
+
+
+def paused_schedules(one: Overview) -> str:
+    """How many schedules are paused, or at least."""
+    sign = '' if 'paused_schedules' in one.exact else '≥ '
+    return f'{sign}{plural(one.paused_schedules, "schedule is", "schedules are")} paused'
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -11,8 +11,8 @@ from .answers import LimitAnswer, PauseAnswer, SweepAnswer
 from .consent import agree, answer_act, answer_known, may_ask, refuse_to_act
 from .failure import Exit, Failure
 from .out import Column, ago, number
-from .scheduling import find_schedule, schedule_named
 from .session import Session
+from .timetable import find_schedule, schedule_named
 
 LIMITS = (Column('QUEUE'), Column('GROUP'), Column('CONCURRENCY', True), Column('RATE', True))
 
@@ -210,11 +210,12 @@ async def _sweep(session: Session) -> int:
         result = await session.operator.sweep(queue=queue.name)
         if out.as_json:
             out.json(SweepAnswer(
-                queue=queue.name, stale=result.stale, delayed=result.delayed, dead=result.dead
+                queue=queue.name, stale=result.stale, delayed=result.delayed, dead=result.dead, fired=result.fired
             ))  # fmt: skip
             continue
+        fired = f'schedules have enqueued {number(result.fired)}; ' if result.fired else ''
         out.line(
-            f'queue {queue.name!r}: {number(result.delayed)} were due and are pending; the leases of '
+            f'queue {queue.name!r}: {fired}{number(result.delayed)} were due and are pending; the leases of '
             f'{number(result.stale + result.dead)} had ended: {number(result.stale)} are pending again, '
             f'{number(result.dead)} are dead'
         )

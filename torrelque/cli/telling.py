@@ -17,6 +17,7 @@ from .failure import Exit
 from .listing import ALL, age, find_tasks, since_of, status_of
 from .out import MOST, Column, Out, ago, number, shortened
 from .session import Session, answer
+from .timetable import tell_schedules
 
 POLL = 0.5
 """s from one look at a task to the next, where the server does not let us wait for its changes."""
@@ -43,7 +44,8 @@ async def _show(session: Session) -> int:
         try:
             tasks = await find_tasks(session, task_id, ALL if found.payload or out.as_json else LARGE)
         except TorrelqueLookupError as exc:
-            out.tell(exc.args[0])
+            if not await tell_schedules(session, task_id) or out.as_json:
+                out.tell(exc.args[0])
             code = Exit.ILL
             continue
         for task in tasks:

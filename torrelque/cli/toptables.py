@@ -7,6 +7,7 @@ from torrelque.operate import FunctionView, GroupView, Overview, RunningView, Ta
 
 from .amounts import spelt
 from .out import Column, ago, number
+from .stats import LATE
 from .topkeys import SORTS, Row, Spot
 from .toplook import Look
 
@@ -115,9 +116,17 @@ def _queue(one: Overview) -> Line:
     cells: Cells = (
         one.queue, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
         _counted(one.dead, BAD), (f'{one.workers}{lost}', BAD if one.lost or one.stuck else ''),
-        f'{one.busy}/{one.slots}' if one.workers else '-', ('paused', 'yellow') if one.paused else '',
+        f'{one.busy}/{one.slots}' if one.workers else '-', _mark(one),
     )  # fmt: skip
     return Line(Row(one.queue, one.paused), cells, (one.queue, -(age or 0.0), -one.pending, -one.dead))
+
+
+def _mark(one: Overview) -> tuple[str, str] | str:
+    if one.paused:
+        return 'paused', 'yellow'
+    if one.late_schedules and one.late_by > LATE:
+        return f'{number(one.late_schedules)} late', BAD
+    return (f'{number(one.dry_schedules)} dry', BAD) if one.dry_schedules else ''
 
 
 # Of one queue

@@ -151,8 +151,7 @@ class Keeper:
         """Where the app's declaration counts, set it, and remove what it has not; fill up all lists."""
         queue, plans = self._queues[place], self._plans_of(place)
         for plan in plans.values() if counts else ():
-            if await put(queue, plan, self._owner.source, self._owner.revision):
-                logger.info('queue %r: the schedule %r is set', queue.name, plan.name)
+            await put(queue, plan, self._owner.source, self._owner.revision)
         left: list[str] = []
         time = await ask_time(queue)
         async for record in queue.get_schedules():

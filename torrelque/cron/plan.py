@@ -84,8 +84,13 @@ class Plan:
 
 
 class When:
-    """When something is due, as it was said.
+    """When something is due, as it was said: what a command line, or another layer, makes a schedule of.
 
+    :param when: see `Schedules.add`; None where there is a period.
+    :param every: the period (s), or None.
+    :param timezone: see `Schedules.add`.
+    :param phase: see `Schedules.every`.
+    :param jitter: see `Schedules.add`.
     :raises TorrelqueTypeError: something is of the wrong kind, or both calendar and period are said, or neither.
     :raises TorrelqueValueError: something cannot be meant.
     """
@@ -130,11 +135,16 @@ class When:
                 f"the schedule {name!r} cannot queue its firings in a group of its own: its work has the group "
                 f"{work.options['group']!r}"
             )
+        line, spec, phase = self.due(name)
+        return Plan(name, work, policies, line, spec, self._every, phase)
+
+    def due(self, name: str) -> tuple[Line | None, Any, float]:
+        """Of the schedule of a name, its instants and what these are made of, as a JSON value; of one by a period,
+        None, None, and by how much (s) it is later than multiples of that."""
         offset = offset_of(name, self._jitter)
         if self._calendar is None:
-            phase = (timedelta(seconds=self._phase) + offset).total_seconds()
-            return Plan(name, work, policies, None, None, self._every, phase)
-        return Plan(name, work, policies, Line(self._calendar, offset), self._spec(), None, 0)
+            return None, None, (timedelta(seconds=self._phase) + offset).total_seconds()
+        return Line(self._calendar, offset), self._spec(), 0
 
     def _spec(self) -> Any:
         calendar: Any = self._calendar

@@ -29,7 +29,7 @@ from .asking import EPOCH, Time, ask_time
 from .calendar import Instants
 from .keeper import CODE, Keeper, Owner
 from .plan import Missed, Overlap, Plan, Policies, When
-from .setting import API, find_line, put
+from .setting import API, following, put
 
 TOGETHER = 100
 """Instants of a backfill that are sent in one call."""
@@ -97,7 +97,7 @@ class Schedules:
         :param jitter: up to how much later (s) than the calendar says it fires: always the same time, by the name.
         :param until: nothing is fired after this instant; a ``datetime``, or a Unix time.
         :raises TorrelqueTypeError: an argument is of the wrong kind.
-        :raises TorrelqueValueError: it cannot be meant; or the calendar has nothing to come.
+        :raises TorrelqueValueError: it cannot be meant; or it has nothing to come, as with an ``until`` in the past.
         """
         plan = When(when, None, timezone, 0, jitter).plan(name, work, Policies(overlap, missed, grace, until))
         return await self._put(plan)
@@ -119,6 +119,8 @@ class Schedules:
 
         :param seconds: the period.
         :param phase: by how much (s) later than these.
+        :raises TorrelqueTypeError: as `add`.
+        :raises TorrelqueValueError: as `add`.
         """
         plan = When(None, seconds, 'UTC', phase, jitter).plan(name, work, Policies(overlap, missed, grace, until))
         return await self._put(plan)
@@ -315,12 +317,7 @@ class Schedules:
 
     def _after(self, record: Schedule, time: Time, instant: datetime) -> Iterable[datetime]:
         """The instants of a schedule after one."""
-        if record.every is not None:
-            return _multiples(record, time, instant)
-        line = find_line(record, self._declared.get(record.name))
-        if line is None:
-            raise TorrelqueValueError(f'the calendar of the schedule {record.name!r} is not known here')
-        return line.after(instant)
+        return following(record, time, instant, self._declared.get(record.name))
 
     def _handle(self, place: str, record: Schedule, task_id: str) -> Handle[Any]:
         task = record.task if isinstance(record.task, Mapping) else {}
@@ -329,15 +326,6 @@ class Schedules:
             handle: Handle[Any] = function.handle(task_id)
             return handle
         return Handle(self._loops, task_id, queue=place)
-
-
-def _multiples(record: Schedule, time: Time, instant: datetime) -> Iterator[datetime]:
-    """Instants of a schedule by a period."""
-    period = round((record.every or 0) * 1000)
-    known = round((record.phase if record.next is None else record.next) * 1000)
-    after = round(time.stored(instant) * 1000)
-    for count in itertools.count((after - known) // period + 1):
-        yield time.instant((known + count * period) / 1000)
 
 
 def _instant(instant: datetime, what: str) -> datetime:

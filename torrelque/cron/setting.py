@@ -5,13 +5,16 @@ said of the schedule has changed, or where a new edition of the time zones says 
 """
 
 import functools
+import itertools
 import logging
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueValueError
 
 from .ahead import Line, half_of, line_of, runs_low
-from .asking import Time, ask_time, read_times
+from .asking import EPOCH, Time, ask_time, read_times
 from .plan import Plan
 
 logger = logging.getLogger(__package__)
@@ -34,9 +37,9 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
     record = await _get(queue, plan.name)
     if plan.line is not None:
         times = plan.line.ahead(time, time.now, until=end)
-    over = times == [] or end is not None and end <= time.now
+    over = times == [] or end is not None and (end <= time.now or plan.every is not None and _first(plan, time) > end)
     if over and source == API:
-        why = 'its calendar has nothing to come' if end is None or end > time.now else f'until is past, {end}'
+        why = f'until is past, {end}' if end is not None and end <= time.now else 'it has nothing to come'
         raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: {why}')
     if over and record is None:
         # What is declared in code stays there when it is over.
@@ -56,12 +59,22 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
         grace=policies.grace, until=None if end is None else time.stored(end), spec=spec, **plan.work.options,
     )  # fmt: skip
     if source != API or record is None or record.source == API:
-        return await change(source=source, revision=revision)
+        new = await change(source=source, revision=revision)
+        if new and source != API:
+            says = 'queue %r: the schedule %r is changed' if record else 'queue %r: the schedule %r is set'
+            logger.info(says, queue.name, plan.name)
+        return new
     # The very same stays whose it was, so whether it is that is asked in the name of its owner.
     if not await change(source=record.source, revision=record.revision):
         return False
     await change(source=source, revision=revision)
     return True
+
+
+def _first(plan: Plan, time: Time) -> datetime:
+    """The next instant of a period."""
+    period, phase = timedelta(seconds=plan.every or 0), EPOCH + timedelta(seconds=plan.phase)
+    return phase + ((time.now - phase) // period + 1) * period
 
 
 async def _get(queue: Torrelque, name: str) -> Schedule | None:
@@ -98,6 +111,34 @@ async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) ->
 def without_edition(spec: Any) -> Any:
     """What a schedule is made of, without how often its list was replaced."""
     return {name: value for name, value in spec.items() if name != EDITION} if isinstance(spec, dict) else spec
+
+
+def instants_after(record: Schedule, instant: datetime) -> Iterable[datetime]:
+    """The instants of a schedule that is set, after one, in UTC; without end, or until its calendar ends, and whatever
+    its ``until`` says.
+
+    :raises TorrelqueValueError: its calendar is not known here.
+    """
+    return following(record, Time(instant, timedelta()), instant, None)
+
+
+def following(record: Schedule, time: Time, instant: datetime, declared: Plan | None) -> Iterable[datetime]:
+    """The same where a clock of a test may have been moved, and a calendar may be declared here."""
+    if record.every is not None:
+        return _multiples(record, time, instant)
+    line = find_line(record, declared)
+    if line is None:
+        raise TorrelqueValueError(f'the calendar of the schedule {record.name!r} is not known here')
+    return line.after(instant)
+
+
+def _multiples(record: Schedule, time: Time, instant: datetime) -> Iterator[datetime]:
+    """Instants of a schedule by a period."""
+    period = round((record.every or 0) * 1000)
+    known = round((record.phase if record.next is None else record.next) * 1000)
+    after = round(time.stored(instant) * 1000)
+    for count in itertools.count((after - known) // period + 1):
+        yield time.instant((known + count * period) / 1000)
 
 
 def find_line(record: Schedule, declared: Plan | None) -> Line | None:

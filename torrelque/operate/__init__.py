@@ -6,6 +6,7 @@ It stands on the public names of `torrelque` and `torrelque.worker`.
 from torrelque.protocol.keys import BUCKETS
 
 from .codes import CODES
+from .figures import Overview
 from .operator import Operator
 from .plan import Plan
 from .recurring import ScheduleView
@@ -23,7 +24,6 @@ from .values import (
     GroupView,
     Holder,
     Outcome,
-    Overview,
     Page,
     Reason,
     Record,

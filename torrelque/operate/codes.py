@@ -2,6 +2,7 @@
 
 CODES = (
     'unknown', 'broken', 'finished', 'working', 'orphaned', 'dead', 'cancelled', 'delayed', 'retry', 'overdue',
-    'queue-paused', 'group-paused', 'at-limit', 'no-token', 'behind', 'no-worker', 'not-known', 'all-busy', 'stuck',
+    'dry', 'queue-paused', 'group-paused', 'at-limit', 'no-token', 'behind', 'no-worker', 'not-known', 'all-busy',
+    'stuck',
 )  # fmt: skip
 """What a reason can be, the decisive ones first."""

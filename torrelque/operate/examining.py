@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from torrelque import Torrelque, TorrelqueServerError
 from torrelque.worker.version import version
 
-from . import crew
+from . import crew, scheduled
 from .asking import ask
 from .overview import Figures, read_figures
 from .reading import instant_of, text_of
@@ -17,7 +17,7 @@ from .values import Finding, WorkerView
 LEVELS = ('error', 'warning', 'note', 'ok')
 TYPES = {
     **dict.fromkeys(('pending', 'turns', 'bell', 'acts'), 'list'),
-    **dict.fromkeys(('priority', 'working', 'delayed', 'dead', 'untold', 'rated', 'workers'), 'zset'),
+    **dict.fromkeys(('priority', 'working', 'delayed', 'dead', 'untold', 'rated', 'workers', 'schedules'), 'zset'),
     **dict.fromkeys(('tasks', 'groups', 'heads', 'holders', 'later', 'limits', 'probes', 'totals'), 'hash'),
     **dict.fromkeys(('paused', 'holes'), 'set'),
     'seq': 'string',
@@ -47,7 +47,7 @@ async def examine(queue: Torrelque) -> list[Finding]:
     except TorrelqueServerError as exc:
         notes.append(Note('error', 'queue', f'{REFUSED} at the queue: {exc}', 'have the user +@read of its keys'))
     else:
-        for look in (_types, _places, _books, _holders, _due, _hearts):
+        for look in (_types, _places, _books, _holders, _due, _schedules, _hearts):
             try:
                 notes += [note async for note in look(queue, figures)]
             except TorrelqueServerError as exc:
@@ -65,8 +65,9 @@ def _with_queue(advice: str | None, queue: Torrelque) -> str | None:
     return f'{advice} -q {shlex.quote(queue.name)}'
 
 
-def _shown(names: Sequence[str]) -> str:
-    rest = f' and {len(names) - 3} more' if len(names) > 3 else ''
+def _shown(names: Sequence[str], count: int | None = None) -> str:
+    more = (len(names) if count is None else count) - len(names[:3])
+    rest = f' and {more} more' if more > 0 else ''
     return ', '.join(map(repr, names[:3])) + rest
 
 
@@ -156,6 +157,19 @@ async def _due(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
             yield Note('warning', 'working', text, 'start a worker, or once: torrelque sweep')
     if figures.halted:
         yield Note('note', 'pause', 'the queue is paused', 'torrelque resume')
+
+
+async def _schedules(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+    if not figures.schedules:
+        return
+    timetable = await scheduled.read_timetable(queue)
+    if timetable.late and timetable.since is not None and timetable.since < timetable.now - LATE:
+        late = timetable.now - timetable.since
+        text = f'{timetable.late} late, the first by {late:.0f} s: {_shown(timetable.late_names, timetable.late)}'
+        yield Note('warning', 'schedules', f'{text}; nobody sweeps', 'start a worker, or once: torrelque sweep')
+    if timetable.dry:
+        text = f'{timetable.dry} dry, so that they do not fire: {_shown(timetable.dry_names, timetable.dry)}'
+        yield Note('warning', 'schedules', text, f'{scheduled.WETTING}: torrelque schedules')
 
 
 async def _hearts(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:

@@ -1,10 +1,11 @@
 """Why a task, a group or a queue does not move: one look at the server, the workers' hearts, then the reasons."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
 
-from . import hands, obstacles, reasons, remedies
+from . import hands, obstacles, reasons, remedies, scheduled
 from .ahead import ahead_of, pending_of
 from .codes import CODES
 from .hearts import Crew
@@ -30,6 +31,8 @@ async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> l
 
 async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
     found = reasons.of_state(seen, crew)
+    if seen.raw['schedules'] and [reason.code for reason in found] == ['unknown']:
+        return [await _of_no_task(seen, found[0])]
     if not found:
         in_the_way = await obstacles.of_group(seen) if seen.group is not None else []
         others = await obstacles.of_others(seen)
@@ -45,6 +48,18 @@ async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
         # A task of which nobody knows the function is given back again and again.
         found += await hands.of_unknown_function(seen, crew)
     return found
+
+
+async def _of_no_task(seen: Seen, unknown: Reason) -> Reason:
+    """What is said of an id that no task has: it may be the name of a schedule."""
+    assert seen.id is not None
+    try:
+        view = await scheduled.read_schedule(seen.queue, seen.id, 0)
+    except TorrelqueLookupError:
+        return unknown
+    state = '' if view.state == 'on' else f', which is {view.state}'
+    command = remedies.command(seen.queue, 'schedules', view.name)
+    return replace(unknown, text=f'the queue knows no such task, but a schedule of this name{state}', command=command)
 
 
 async def _of_idle_group(seen: Seen) -> list[Reason]:
@@ -70,8 +85,9 @@ async def _of_queue(seen: Seen, crew: Crew) -> list[Reason]:
     movable = pending > 0 and _may_move(seen)
     found = await obstacles.of_pauses(seen, first=movable)
     if not movable:
-        found += _of_unswept(seen)
-        found += _of_groups(seen) if pending else _of_nothing_pending(seen)
+        timetable = await scheduled.read_timetable(seen.queue) if seen.raw['schedules'] else None
+        found += _of_unswept(seen) + ([] if timetable is None else _of_schedules(seen, timetable))
+        found += _of_groups(seen) if pending else _of_nothing_pending(seen, timetable)
     if movable or any(reason.code == 'overdue' for reason in found):
         found += await hands.of_workers(seen, crew)
     return found
@@ -95,12 +111,35 @@ def _of_unswept(seen: Seen) -> list[Reason]:
     return [Reason('overdue', words, since=since, command=remedies.command(seen.queue, 'sweep'))]
 
 
+def _of_schedules(seen: Seen, timetable: scheduled.Timetable) -> list[Reason]:
+    """Schedules that ought to have fired, or cannot."""
+    found, since = [], timetable.since
+    if timetable.late and since is not None:
+        words = f'{_named(timetable.late, timetable.late_names)} late, by up to {timetable.now - since:.0f} s, and '
+        words += 'nobody fires ' + ('it' if timetable.late == 1 else 'them') + ': no consumer waits, and nobody sweeps'
+        command = remedies.command(seen.queue, 'sweep')
+        found.append(Reason('overdue', words, since=since, count=timetable.late, command=command))
+    if timetable.dry:
+        words = f'{_named(timetable.dry, timetable.dry_names)} dry, and nothing fires any more: {scheduled.WETTING}'
+        command = remedies.command(seen.queue, 'schedules')
+        found.append(Reason('dry', words, count=timetable.dry, command=command))
+    return found
+
+
+def _named(count: int, names: Sequence[str]) -> str:
+    """Some schedules, and the verb."""
+    shown = ', '.join(names[:5])
+    if count == 1:
+        return f'the schedule {shown} is'
+    return f'the schedules {shown} are' if count == len(names[:5]) else f'{count:,} schedules, such as {shown}, are'
+
+
 def _is_due(seen: Seen, name: str) -> bool:
     instant = seen.told(name)
     return instant is not None and instant <= seen.now
 
 
-def _of_nothing_pending(seen: Seen) -> list[Reason]:
+def _of_nothing_pending(seen: Seen, timetable: scheduled.Timetable | None) -> list[Reason]:
     found = []
     if (count := seen.count('working')) and not _is_due(seen, 'first_working'):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} worked on'
@@ -111,7 +150,11 @@ def _of_nothing_pending(seen: Seen) -> list[Reason]:
     if not found and (count := seen.count('dead')):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
         found.append(Reason('dead', words, count=count, command=None))
-    return found or ([] if seen.count('tasks') else [Reason('unknown', 'the queue has no tasks')])
+    if not found and timetable is not None and timetable.next is not None:
+        words = f'nothing is pending: the schedule {timetable.next_name} is the next that fires'
+        found.append(Reason('delayed', words, until=timetable.next))
+    idle = timetable is None or not (timetable.late or timetable.dry)
+    return found or ([] if seen.count('tasks') or not idle else [Reason('unknown', 'the queue has no tasks')])
 
 
 _WHY = {

@@ -24,6 +24,7 @@ from torrelque import (
 from torrelque.protocol import check
 
 from . import lazily, reading
+from .figures import Overview
 from .limits import spell_limit
 from .recurring import ScheduleView
 from .selection import Selection
@@ -35,7 +36,6 @@ from .values import (
     Groups,
     GroupView,
     Outcome,
-    Overview,
     Page,
     Reason,
     Record,
@@ -265,18 +265,20 @@ class Operator:
         return await records.read_history(self.queue(queue), seconds)
 
     async def schedules(
-        self, prefix: str = '', *, payload: int = 4096, queue: str | None = None
+        self, prefix: str = '', *, payload: int = 4096, instants: int = 10, queue: str | None = None
     ) -> list[ScheduleView]:
         """The schedules whose names begin with a text: those first that fire next.
 
         :param payload: bytes; longer payloads are left out, and their size is told.
+        :param instants: of each that are told, up to 1,000.
         :param queue: the name of a queue; None is all.
         """
         if not isinstance(prefix, str):
             raise TorrelqueTypeError(f'prefix must be a str, not {type(prefix).__name__}')
         check.check_count(payload, 'payload', 0)
+        most = min(check.check_count(instants, 'instants'), 1000)
         queues = self.queues if queue is None else (self.queue(queue),)
-        found = [view for one in queues for view in await scheduled.read_schedules(one, prefix, payload)]
+        found = [view for one in queues for view in await scheduled.read_schedules(one, prefix, payload, most)]
         return sorted(found, key=lambda view: view.order)
 
     async def schedule(self, name: str, *, payload: int = 65536, queue: str | None = None) -> ScheduleView:
@@ -286,7 +288,7 @@ class Operator:
         :raises TorrelqueLookupError: no queue has one of this name.
         :raises TorrelqueValueError: several have, and none is named.
         """
-        reading.check_text(name, 'a schedule')
+        reading.check_text(name, 'the name of a schedule')
         check.check_count(payload, 'payload', 0)
         found: list[ScheduleView] = []
         missing = None

@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueServerError
 
-from . import crew
+from . import crew, scheduled
 from .asking import ask
+from .figures import Overview
 from .reading import instant_of, probe_of, text_of
-from .values import Overview, WorkerView
+from .values import WorkerView
 
 _CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
 _COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
+_SCHEDULES = ('late_schedules', 'dry_schedules', 'paused_schedules')
+_SUMS = ('overdue', 'overdue_leases', 'schedules', *_SCHEDULES)
 _STATES = ('lost', 'stopped', 'stopping', 'new', 'running', 'stuck')
 """What a worker can be; of what several hearts tell of one, the last of these counts."""
 _NEEDS = {
@@ -32,6 +35,7 @@ _NEEDS = {
     'next_delayed': ('delayed',),
     'overdue': ('delayed',),
     'overdue_leases': ('working',),
+    'schedules': ('schedules',),
 }
 """Figures that are exact, with short names of the keys that they are made of."""
 
@@ -65,6 +69,7 @@ class Figures(NamedTuple):
     first_dead: bytes | None
     last_dead: bytes | None
     first_delayed: bytes | None
+    schedules: int
 
     @property
     def pending(self) -> int:
@@ -124,11 +129,19 @@ async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
         'next_delayed': instant_of(figures.first_delayed),
         'overdue': figures.overdue,
         'overdue_leases': figures.overdue_leases,
+        'schedules': figures.schedules,
         **{name: getattr(figures, name) for name in _COUNTS if name != 'paused_groups'},
     }
     exact = [name for name, keys in _NEEDS.items() if not set(keys) & set(broken)]
     if figures.looked_at >= figures.pending and not broken:
         exact.append('oldest')
+    if figures.schedules:
+        timetable = await scheduled.read_timetable(queue)
+        values |= _of_schedules(timetable)
+        exact += _SCHEDULES if timetable.whole and not timetable.broken else ()
+        broken += [name for name in timetable.broken if name not in broken]
+    else:
+        exact += _SCHEDULES if 'schedules' in exact else ()
     if figures.beating:
         try:
             workers = await crew.read_workers(queue, running=False)
@@ -136,6 +149,18 @@ async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
             broken.append('workers')
     values |= {'exact': tuple(exact), 'broken': tuple(broken), **_count_workers([workers])}
     return _make(queue.name, values), workers
+
+
+def _of_schedules(timetable: scheduled.Timetable) -> dict[str, Any]:
+    return {
+        'schedules': timetable.total,
+        'late_schedules': timetable.late,
+        'late_since': timetable.since,
+        'late_names': timetable.late_names,
+        'dry_schedules': timetable.dry,
+        'dry_names': timetable.dry_names,
+        'paused_schedules': timetable.paused,
+    }
 
 
 def _make(name: str, values: dict[str, Any], error: str | None = None) -> Overview:
@@ -186,9 +211,16 @@ def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) ->
         oldest_dead=first('oldest_dead'),
         newest_dead=first('newest_dead', max),
         next_delayed=first('next_delayed'),
-        exact=tuple(name for name in (*_NEEDS, 'oldest') if not errors and all(name in one.exact for one in fine)),
+        exact=tuple(
+            name
+            for name in (*_NEEDS, 'oldest', *_SCHEDULES)
+            if not errors and all(name in one.exact for one in fine)
+        ),
         broken=tuple(f'{one.queue}: {name}' for one in fine for name in one.broken),
         error='; '.join(errors) or None,
-        **{name: sum(getattr(one, name) for one in fine) for name in (*_COUNTS, 'overdue', 'overdue_leases')},
+        late_since=first('late_since'),
+        late_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.late_names),
+        dry_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.dry_names),
+        **{name: sum(getattr(one, name) for one in fine) for name in (*_COUNTS, *_SUMS)},
         **_count_workers(crews),
     )

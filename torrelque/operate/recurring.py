@@ -22,7 +22,7 @@ class ScheduleView(Value):
     next: float | None
     """When it fires next, or, paused, passes over; None where no instant is known, or it is over."""
     times: tuple[float, ...]
-    """The first ten instants."""
+    """The first instants, ten of them or as many as were asked for."""
     left: int | None
     """How many are known; None where it has ``every``."""
     end: float | None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueLookupError
 
@@ -16,22 +16,65 @@ PART = 100
 """Schedules of one call, about."""
 INSTANTS = 10
 """Instants that are told of each."""
+LOOKED_AT = 100
+"""Schedules of those that are due, to come, or without an instant, that are looked at for what becomes of all."""
+NAMES = 10
+"""Names of these that are told."""
+WETTING = 'start a worker of an app that has the extra cron, or knows its calendar, or set it again'
+"""What has a schedule go on that is dry."""
 LONGEST = 10**15
 """A time (ms) that is longer counts as unreadable."""
 
 
-async def read_schedules(queue: Torrelque, prefix: str, room: int) -> list[ScheduleView]:
+class Timetable(NamedTuple):
+    """What becomes of all schedules of a queue, at one moment; each name as in `Overview`."""
+
+    now: float
+    broken: tuple[str, ...]
+    """Short names of keys that hold something else."""
+    total: int
+    late: int
+    since: float | None
+    late_names: tuple[str, ...]
+    dry: int
+    dry_names: tuple[str, ...]
+    paused: int
+    next: float | None
+    """When the first fires of those that are neither late nor paused; None where none is known."""
+    next_name: str | None
+    whole: bool
+    """Whether all of them were looked at."""
+
+
+async def read_timetable(queue: Torrelque) -> Timetable:
+    """What becomes of all schedules of a queue; it takes no longer where there are many."""
+    now, broken, total, late, since, late_names, dry, dry_names, paused, following, whose, whole = await ask(
+        queue, 'timetable', LOOKED_AT, NAMES
+    )
+    return Timetable(
+        int(now) / 1000, tuple(sorted(map(text_of, broken))), total, late, instant_of(since),
+        tuple(map(text_of, late_names)), dry, tuple(map(text_of, dry_names)), paused, instant_of(following),
+        None if whose is None else text_of(whose), bool(whole),
+    )  # fmt: skip
+
+
+async def read_schedules(
+    queue: Torrelque, prefix: str, room: int, instants: int = INSTANTS
+) -> list[ScheduleView]:
     """The schedules whose names begin with a text; one that is there all the time is there once.
 
     :param room: bytes of a payload that is told, at the most.
+    :param instants: of each that are told, at the most.
     """
+    # A call has about as many instants, however many each schedule tells.
+    part = max(1, PART * INSTANTS // max(INSTANTS, instants))
     found: dict[str, ScheduleView] = {}
     cursor, seen = b'0', set[bytes]()
     while True:
         stamp, spoilt, cursor, *items = await ask(
-            queue, 'schedules', cursor, PART, bytes_of(prefix, 'a prefix'), INSTANTS, room
+            queue, 'schedules', cursor, part, bytes_of(prefix, 'a prefix'), instants, room
         )
-        found.update((view.name, view) for view in _views(queue, stamp, spoilt, items))
+        found.update((view.name, view) for view in _views(queue, stamp, spoilt, items, instants))
         # A cursor that comes again would lead around for ever.
         if cursor == b'0' or cursor in seen:
             return [*found.values()]
@@ -43,21 +86,25 @@ async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:
 
     :raises TorrelqueLookupError: there is none of this name.
     """
-    stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', INSTANTS, room, bytes_of(name, 'a schedule'))
+    data = bytes_of(name, 'the name of a schedule')
+    stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', INSTANTS, room, data)
     if not items:
         raise TorrelqueLookupError(f'queue {queue.name!r}: there is no schedule {name!r}')
     return _views(queue, stamp, spoilt, items)[0]
 
 
-def _views(queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any]) -> list[ScheduleView]:
+def _views(
+    queue: Torrelque, stamp: Any, spoilt: Sequence[bytes], items: Sequence[Any], instants: int = INSTANTS
+) -> list[ScheduleView]:  # fmt: skip
     keys = {text_of(key) for key in spoilt}
-    return [_view(queue, int(stamp) / 1000, keys, *item) for item in items]
+    return [_view(queue, int(stamp) / 1000, keys, instants, *item) for item in items]
 
 
 def _view(
     queue: Torrelque,
     now: float,
     keys: set[str],
+    instants: int,
     word: bytes,
     score: bytes,
     left: int,
@@ -74,7 +121,7 @@ def _view(
     options = options if isinstance(options, dict) else {}
     broken = _trouble(name, score, size, keys)
     if every:
-        ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(INSTANTS))
+        ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(instants))
         known = tuple(one for one in ahead if until is None or one <= until)
     else:
         known = tuple(it for one in times if (it := instant_of(one)) is not None)

@@ -69,69 +69,6 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview(Value):
-    """A queue, or several together, at one moment."""
-
-    queue: str
-    """The name of the queue; of several, the names with commas between them."""
-    server_time: float
-    tasks: int
-    """All of them: pending, working, delayed and dead."""
-    pending: int
-    working: int
-    delayed: int
-    dead: int
-    ready: int
-    """Pending tasks that could be handed out at once, if nothing is paused: plain ones, those with a priority, heads of
-    groups.  The others are behind these; more workers would not help them."""
-    priority: int
-    """Tasks with a priority and without a group that are pending."""
-    groups: int
-    """Groups that have a task, or a slot in use."""
-    rated: int
-    """Groups that wait for a token, or for the probe of a pause."""
-    paused: bool
-    """Whether the whole queue is paused; of several queues, whether one is."""
-    probe: float | None
-    """When the pause of the queue lets the next task through; None where it lets none."""
-    paused_groups: int
-    oldest: float | None
-    """Since when the longest-waiting pending task has been ready, as far as the ends of the lists tell: at least so
-    long.  What waits in a group behind its head, or behind its pause or limit, is looked at only where nothing else
-    waits, and in a few groups: the survey of groups is for that."""
-    oldest_dead: float | None
-    """Since when the task that died first has been dead."""
-    newest_dead: float | None
-    next_delayed: float | None
-    """When the next delayed task is due."""
-    overdue: int
-    """Delayed tasks that are due, and were not moved by a sweep."""
-    overdue_leases: int
-    """Tasks whose lease has ended, and which were not brought back by a sweep."""
-    workers: int
-    """Workers that live and have a heartbeat.  Loops and workers without one are not seen."""
-    lost: int
-    """Workers that went without saying goodbye, in the last hour."""
-    stuck: int
-    """Workers that live and do not take tasks though some are ready, or whose event loop stands still."""
-    slots: int
-    """Tasks that these workers can have in hand at a time."""
-    busy: int
-    """Tasks that they have in hand."""
-    exact: tuple[str, ...]
-    """Names of the figures that are exact.  Of the others, `oldest` is a bound: it is so long, or longer."""
-    broken: tuple[str, ...]
-    """Short names of the queue's keys that hold something else, so that figures of theirs are 0."""
-    error: str | None
-    """Why the queue could not be read, where that is so; its figures are 0 then."""
-
-    @property
-    def oldest_age(self) -> float | None:
-        """For how long (s) the longest-waiting task has been ready, at least."""
-        return None if self.oldest is None else max(0.0, self.server_time - self.oldest)
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt(Value):
     """A failed attempt of a task."""
 

@@ -265,7 +265,7 @@ class Calls:
         rule: scheduling.Rule,
     ) -> list[Arg]:  # fmt: skip
         """A schedule to set."""
-        check_name(name, 'a schedule')
+        check_name(name, 'the name of a schedule')
         if rule.overlap == 'queue' and group is not None:
             raise TorrelqueTypeError("with overlap='queue' tasks have a group of the schedule's own: give no other")
         group = scheduling.GROUP + name if rule.overlap == 'queue' else group
@@ -278,11 +278,11 @@ class Calls:
         known = '' if after is None else str(scheduling.instant_of(after, 'after'))
         most, spec_text = self.bounds.instants, scheduling.spec_of(spec)
         fresh = scheduling.instants(times, most)
-        return [self.mark(), check_name(name, 'a schedule'), known, spec_text, str(most), *fresh]
+        return [self.mark(), check_name(name, 'the name of a schedule'), known, spec_text, str(most), *fresh]
 
     def unschedule(self, name: str, source: str | None, revision: int | None) -> list[Arg]:
         """A schedule to forget."""
-        return [check_name(name, 'a schedule'), *scheduling.owner(source, revision)]
+        return [check_name(name, 'the name of a schedule'), *scheduling.owner(source, revision)]
 
     def hold(self, name: str, paused: bool) -> list[Arg]:
         """A schedule to pause, or to let go on."""

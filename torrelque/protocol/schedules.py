@@ -58,7 +58,7 @@ def _outcome_of(script: str, args: list[Arg]) -> Steps[object]:
 
 def hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
     """Pause a schedule, or have it go on; whether that has changed it."""
-    return _hold_schedule(calls, check_name(name, 'a schedule'), paused)
+    return _hold_schedule(calls, check_name(name, 'the name of a schedule'), paused)
 
 
 def _hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
@@ -70,7 +70,7 @@ def _hold_schedule(calls: Calls, name: str, paused: bool) -> Steps[bool]:
 
 def fire(calls: Calls, name: str, times: Sequence[Instant]) -> Steps[list[TorrelqueTaskId]]:
     """Fire a schedule now, or for some instants; the ids of its tasks."""
-    return _fire(calls, check_name(name, 'a schedule'), instants(times, None))
+    return _fire(calls, check_name(name, 'the name of a schedule'), instants(times, None))
 
 
 def _fire(calls: Calls, name: str, times: Sequence[str]) -> Steps[list[TorrelqueTaskId]]:
@@ -86,7 +86,7 @@ def _fire(calls: Calls, name: str, times: Sequence[str]) -> Steps[list[Torrelque
 
 def get_schedule(calls: Calls, name: str) -> Steps[TorrelqueSchedule]:
     """A schedule."""
-    return _get_schedule(calls, check_name(name, 'a schedule'))
+    return _get_schedule(calls, check_name(name, 'the name of a schedule'))
 
 
 def _get_schedule(calls: Calls, name: str) -> Steps[TorrelqueSchedule]:

@@ -120,7 +120,9 @@ class Scheduling(ABC):
 
     def _check_early(self) -> None:
         if self._early:
-            raise TorrelqueTypeError(f'app.cron decorates {self._early[0][0]!r}, which app.task does not')
+            early = self._early[0][0]
+            name = f'{early.__module__}.{early.__qualname__}' if hasattr(early, '__qualname__') else repr(early)
+            raise TorrelqueTypeError(f'app.cron decorates {name}, which app.task does not')
 
     @property
     def _keeps_schedules(self) -> bool:

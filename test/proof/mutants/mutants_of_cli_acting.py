@@ -102,7 +102,7 @@ ACTING = (
     ),
     Mutant(
         'cli-cron-of-nobody', BEYOND, 'workers do not know what a schedule was made from, and it runs dry',
-        (client('cli/scheduling', "return {'times': times, 'spec': calendar.spec}", "return {'times': times}"),),
+        (client('cli/scheduling', "return {'times': times, 'spec': due.spec}", "return {'times': times}"),),
         ('cli_schedules_cron::test_an_expression_is_stored_as_the_app_itself_stores_it',),
     ),
     Mutant(
@@ -117,7 +117,7 @@ ACTING = (
     ),
     Mutant(
         'cli-schedules-tell-secrets', BEYOND, 'payloads are in the logs of whoever lists schedules',
-        (client('cli/scheduling', 'dataclasses.replace(view, payload=None, raw=None)', 'view'),),
+        (client('cli/timetable', 'dataclasses.replace(view, payload=None, raw=None)', 'view'),),
         ('cli_schedules::test_json_has_all_and_the_payload_where_it_is_asked_for',),
     ),
     Mutant(
@@ -126,8 +126,33 @@ ACTING = (
         ('cli_schedules::test_a_schedule_without_instants_is_dry_or_over',),
     ),
     Mutant(
+        'cli-period-that-never-fires', BEYOND, 'a period whose first instant is behind its end is set, and never fires',
+        (client('cli/scheduling', 'if until is not None and found.every > 0 and', 'if False and until and'),),
+        ('cli_schedules::test_what_cannot_be_meant_sets_nothing',),
+    ),
+    Mutant(
+        'cli-declared-is-taken-over', BEYOND, 'nobody is told that no app removes any more what was set by hand again',
+        (client('cli/scheduling', 'if before is not None and (before', 'if done and before and (before'),),
+        ('cli_schedules::test_what_code_declares_comes_back_and_that_is_told',),
+    ),
+    Mutant(
+        'cli-past-to-its-end', BEYOND, 'an instant at the end of a time in the past is fired as well',
+        (client('cli/firing', 'lambda one: one < end', 'lambda one: one <= end'),),
+        ('cli_schedules_backfill::test_the_instants_of_a_time_are_fired_as_the_app_itself_does_it',),
+    ),
+    Mutant(
+        'cli-past-unrecorded', BEYOND, 'nobody learns who fired a hundred instants before the server refused more',
+        (client('cli/firing', '    finally:\n        if fired:\n', '    finally:\n        if fired == len(times):\n'),),
+        ('cli_schedules_backfill::test_what_was_done_before_it_failed_is_on_record',),
+    ),
+    Mutant(
+        'cli-next-behind-the-end', BEYOND, 'instants are told that are behind the end of a schedule',
+        (client('cli/timetable', 'lambda it: it <= end', 'lambda it: True'),),
+        ('cli_schedules_next::test_the_next_instants_are_those_of_the_list_and_then_of_the_calendar',),
+    ),
+    Mutant(
         'cli-firing-untold', BEYOND, 'whoever fires a schedule that skips is told that all is well',
-        (client('cli/scheduling', '    if not ids:\n', '    if False:\n'),),
+        (client('cli/firing', '    if not ids:\n', '    if False:\n'),),
         ('cli_schedules::test_a_schedule_is_fired_now_unless_it_skips',),
     ),
     Mutant(

@@ -16,6 +16,21 @@ def operate(name: str, old: str, new: str) -> Edit:
 
 OPERATE_READ = (
     Mutant(
+        'timetable-paused-is-late', BEYOND, 'a schedule that is paused counts as late',
+        (operate('timetable', 'late = late - 1', 'late = late - 0'),),
+        ('operate_timetable::test_late_dry_and_paused_ones_are_told',),
+    ),
+    Mutant(
+        'timetable-over-is-dry', BEYOND, 'a schedule that is over by its end counts as dry',
+        (operate('timetable', 'if not last or last > now and look', 'if not last or last <= now or look'),),
+        ('operate_timetable::test_late_dry_and_paused_ones_are_told',),
+    ),
+    Mutant(
+        'overview-schedules-beside', BEYOND, 'schedules are not seen where a group is paused',
+        (operate('overview', 'schedules = there > others and', 'schedules = others == 0 and'),),
+        ('operate_timetable::test_nothing_is_told_where_no_schedule_is',),
+    ),
+    Mutant(
         'overview-only-the-last', BEYOND, 'a forgiven task at the right end hides those that wait for longer',
         (operate('overview', "look('LRANGE', 'pending', -3, -2)", "look('LRANGE', 'pending', -1, -1)"),),
         ('operate_overview::test_the_oldest_is_found_at_the_ends_of_the_list',),

@@ -244,22 +244,22 @@ VERBS = (
         ('schedules_faults::test_a_firing_by_hand_is_once',),
     ),
     Mutant(
-        'fired-twice-by-two', 15, 'a firing by hand is twice when its reply is lost, and somebody else fires meanwhile',
+        'fired-twice-by-two', BEYOND, 'a firing by hand is twice when its reply is lost, and others fire meanwhile',
         (script('fire', "' '), before[1], before[2], before[3]}", "' ')}"),),
         (AFTER_OTHERS,),
     ),
     Mutant(
-        'schedule-set-after-others', 15, 'what somebody else has set meanwhile is overwritten by a call sent again',
+        'schedule-set-after-others', BEYOND, 'what somebody else has set meanwhile is overwritten by a call sent again',
         (script('schedule', "'mark', with_mark(known[2], mark), 'since'", "'mark', mark, 'since'"),),
         (AFTER_OTHERS,),
     ),
     Mutant(
-        'schedule-held-after-others', 15, 'what somebody else has let go on meanwhile is held by a call sent again',
+        'schedule-held-after-others', BEYOND, 'what somebody else has let go on meanwhile is held by a call sent again',
         (script('hold', 'elseif resent and marked(known[3], mark) then', 'elseif false then'),),
         (AFTER_OTHERS,),
     ),
     Mutant(
-        'schedule-until-dry', 15, 'nobody is to extend what was used up at once before its end',
+        'schedule-until-dry', BEYOND, 'nobody is to extend what was used up at once before its end',
         (script('_fire', 'over < following and following < math.huge', 'over < following'),),
         ('schedules_told::test_whoever_sweeps_is_told_of_schedules_with_few_instants',),
     ),

@@ -208,6 +208,7 @@ tell('first_rated', first('rated'))
 tell('workers', redis.call('EXISTS', base .. 'workers') == 1)
 tell('acts', redis.call('EXISTS', base .. 'acts') == 1)
 tell('totals', redis.call('EXISTS', base .. 'totals') == 1)
+tell('schedules', redis.call('EXISTS', base .. 'schedules') == 1)
 
 -- The group that was asked for, and its next task
 

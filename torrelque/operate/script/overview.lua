@@ -8,7 +8,8 @@
 -- Reply  server time (ms), list of the keys that hold something else, 1 if any worker has a heartbeat (0), then
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
---        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is none)
+--        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is
+--        none), schedules
 local call, pcall, type, tonumber = redis.call, redis.pcall, type, tonumber
 local stamp = string.format('%.0f', now)
 
@@ -75,9 +76,13 @@ end
 
 local tasks, groups = count('HLEN', 'tasks'), count('HLEN', 'groups')
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
-local holes, rated, paused = 0, 0, 0
-if call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused') > 0 then
+local holes, rated, paused, schedules = 0, 0, 0, 0
+local there = call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused', base .. 'schedules')
+if there > 0 then
   holes, rated, paused = count('SCARD', 'holes'), count('ZCARD', 'rated'), count('SCARD', 'paused')
+  -- Of those keys, this is the one that is there beside the others, if it is.
+  local others = (holes > 0 and 1 or 0) + (rated > 0 and 1 or 0) + (paused > 0 and 1 or 0)
+  schedules = there > others and count('ZCARD', 'schedules') or 0
 end
 
 -- Groups that are paused or wait for a token, then others: the first tasks of eight at the most.
@@ -107,4 +112,4 @@ return {stamp, broken, call('EXISTS', base .. 'workers'), tasks, working, delaye
   first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
   working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0, paused > 0 and look('HGET', 'probes', '') or false,
   oldest < math.huge and string.format('%.0f', oldest), looked_at,
-  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first}
+  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first, schedules}
