@@ -47,6 +47,24 @@ async def test_a_clock_that_moves_fires_schedules_as_time_would(queue: Torrelque
     assert (record.fired, record.left, record.spec) == (3, 32, {'cron': '0 9 * * *', 'timezone': 'UTC'})
 
 
+async def test_periods_are_at_their_multiples_whether_they_were_set_before_a_move_or_after(queue: Torrelque) -> None:
+    done: list[Any] = []
+    app, clock = make(queue, done), Clock(queue)
+    await run_until_idle(app, clock=clock)
+    await app.schedules.every('before', 3600, app.named('note').s(), phase=7)
+    for _ in range(2):
+        await clock.move(1234)
+        assert not await app.schedules.every('before', 3600, app.named('note').s(), phase=7)
+        await app.schedules.every('after', 3600, app.named('note').s(), phase=7)
+        for name in ('before', 'after'):
+            found = await app.schedules.next(name, 3)
+            assert {(instant.minute, instant.second, instant.microsecond) for instant in found} == {(0, 7, 0)}
+    await clock.move(3600)
+    await run_until_idle(app, clock=clock)
+    assert {(instant.minute, instant.second) for instant in done if instant.hour != 9} <= {(0, 7)}
+    assert len(done) >= 2
+
+
 @pytest.mark.parametrize(('missed', 'count'), [('latest', 1), ('all', 5), ('none', 0)])
 async def test_several_days_at_once_are_missed_as_the_schedule_says(queue: Torrelque, missed: Any, count: int) -> None:
     done: list[Any] = []
