@@ -9,6 +9,7 @@
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
+--@ Uses flow (flowing, flows)
 local name, ready = ARGV[2], {}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'paused')
@@ -26,7 +27,8 @@ if not more then
   end
 end
 append(ready)
-if settle() or fired > 0 then
+local begun = flowing()
+if settle() or begun or fired > 0 then
   ring()
 end
 
