@@ -35,6 +35,7 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .flowing import read_counts
 from .scheduling import read_fire, read_schedules
 from .table import DONE, ROWS, TABLE, WITH_VALUE
 from .words import (
@@ -260,6 +261,8 @@ class Swept(NamedTuple):
     troubles: list[tuple[str, str]]
     low: list[str]
     """Schedules that have fired and have few instants left."""
+    spread: bool = False
+    """Whether there is work for the script `spread`."""
 
 
 def read_sweep(reply: Any) -> Swept:
@@ -268,16 +271,23 @@ def read_sweep(reply: Any) -> Swept:
     try:
         moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
         low = [*map(text, read_words(reply[6]))]
-        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]))
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
+
+
+def read_spread(reply: Any) -> int:
+    """How much is left to go on with."""
+    check_reply('spread', reply)
+    return int(reply[1])
 
 
 def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     check_reply('stats', reply)
-    tasks, working, delayed, dead = (int(count) for count in reply[1:])
-    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+    tasks, working, delayed, dead, waiting = (int(count) for count in reply[1:])
+    pending = max(0, tasks - working - delayed - dead - waiting)
+    return TorrelqueQueueStats(tasks, pending, working, delayed, dead, waiting)
 
 
 def read_limit(value: Any) -> TorrelqueLimit:
@@ -385,6 +395,8 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         # A field of that name, of somebody else's making, counts for nothing.
         due_time=float(due) / 1000 if due is not None and status is TorrelqueTaskStatus.DELAYED else None,
         history=read_history(fields['history']),
+        flow=decode('flow'),
+        **read_counts(fields),
     )
 
 
@@ -407,31 +419,19 @@ def is_ring(reply: Any) -> bool:
     return reply is None or isinstance(reply, list) and len(reply) == 2
 
 
-READERS: dict[str, Callable[..., Any]] = {
-    'enqueue': functools.partial(read_outcomes, 'enqueue'),
+_OWN: dict[str, Callable[..., Any]] = {
     'claim': read_claim,
-    'touch': functools.partial(read_outcomes, 'touch'),
-    'requeue': functools.partial(read_outcomes, 'requeue'),
-    'release': functools.partial(read_outcomes, 'release'),
-    'bury': functools.partial(read_outcomes, 'bury'),
     'tell': read_tell,
-    'told': functools.partial(read_ok, 'told'),
-    'redrive': functools.partial(read_outcomes, 'redrive'),
-    'cancel': functools.partial(read_outcomes, 'cancel'),
     'sweep': read_sweep,
+    'spread': read_spread,
     'fire': read_fire,
     'stats': read_stats,
-    'limit': functools.partial(read_ok, 'limit'),
-    'advance': functools.partial(read_ok, 'advance'),
-    'pause': functools.partial(read_ok, 'pause'),
-    'resume': functools.partial(read_outcomes, 'resume'),
     'group': read_group,
-    'schedule': functools.partial(read_outcomes, 'schedule'),
-    'extend': functools.partial(read_outcomes, 'extend'),
-    'unschedule': functools.partial(read_outcomes, 'unschedule'),
-    'hold': functools.partial(read_outcomes, 'hold'),
     'schedules': read_schedules,
     'state': read_states,
-    'leave': functools.partial(read_ok, 'leave'),
+}
+READERS: dict[str, Callable[..., Any]] = {
+    row.name: _OWN.get(row.name) or functools.partial(read_outcomes if row.outcomes else read_ok, row.name)
+    for row in TABLE
 }
 """By the script's name: what reads its reply."""

@@ -13,7 +13,8 @@
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
 --@ Keys limits
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved), plan
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
+--@ Uses plan
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
@@ -55,7 +56,12 @@ else
     rung = fired > 0
     if more then
       append(ready)
-      if settle() or rung then
+      local begun = false
+      if noted[1] then
+        --@ Uses flow (flows)
+        begun = flows.go(noted)
+      end
+      if settle() or rung or begun then
         ring()
       end
       return {'due'}
@@ -76,7 +82,12 @@ else
 end
 local near = plan(name, same, tonumber(ARGV[2]))
 append(ready)
-if settle() or rung or near then
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
+if settle() or rung or near or begun then
   ring()
 end
 

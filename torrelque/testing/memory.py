@@ -179,10 +179,13 @@ class MemoryQueue(Torrelque):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
+        depends_on: Iterable[str] = (),
         pipeline: Any = None,
     ) -> TorrelqueTaskId:
         if pipeline is not None:
             raise self._missing('pipeline')
+        if [*depends_on]:
+            raise self._missing('depends_on')
         if self._closed:
             raise TorrelqueClosedError('the queue was closed')
         lease = self.task_timeout if task_timeout is None else task_timeout
