@@ -35,6 +35,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_id, check_statuses, seconds_of
 
+from .flowing import FlowQueue, MemoryFlow
 from .idle import NotIdleError
 from .states import EagerTask, EagerWatch
 
@@ -77,6 +78,7 @@ class Book:
         self.stuck: NotIdleError | None = None
         """Why nothing is tried again any more, if that is so."""
         self._known: dict[tuple[str, str], EagerTask] = {}
+        self._flows: dict[tuple[str, str], MemoryFlow] = {}
 
     def add(self, task: EagerTask, max_tasks: int | None) -> None:
         """Take a task in.
@@ -94,6 +96,19 @@ class Book:
                 raise TorrelqueFullError(stats.tasks - stats.dead, task.queue)
             self._known[place] = task
             self.tasks.append(task)
+
+    def add_flow(self, flow: MemoryFlow, max_tasks: int | None) -> None:
+        """Take a flow in, whose tasks come later.
+
+        :raises TorrelqueDuplicateError: as `add`, and so on.
+        """
+        self.add(flow.task, max_tasks)
+        self.tasks.remove(flow.task)
+        self._flows[flow.task.queue, flow.id] = flow
+
+    def flows(self, queue: str) -> list[MemoryFlow]:
+        """The flows of a queue."""
+        return [flow for (name, _), flow in self._flows.items() if name == queue]
 
     def find(self, queue: str, task_id: str) -> EagerTask:
         """A task whose state is kept.
@@ -131,7 +146,7 @@ class Book:
         return TorrelqueQueueStats(pending + working + dead, pending, working, 0, dead)
 
 
-class MemoryQueue(Torrelque):
+class MemoryQueue(FlowQueue):
     """A queue of a block.
 
     :param like: has its name, unless another is given, and its options.
