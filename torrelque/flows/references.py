@@ -5,7 +5,7 @@ from typing import Any, NoReturn, Protocol
 
 from torrelque import TorrelqueTypeError
 
-__all__ = ['Reference', 'has_references', 'take_references']
+__all__ = ['Found', 'Reference', 'has_references', 'take_references']
 
 Path = list[str | int]
 """Where in a payload something is: keys of mappings, and places in lists."""

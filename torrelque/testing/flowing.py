@@ -6,9 +6,11 @@ What lets a task begin, and what has it skipped, is the rule of the real queue; 
 from __future__ import annotations
 
 import collections
+import graphlib
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torrelque import (
     Duration,
@@ -24,10 +26,7 @@ from torrelque import (
 
 from .states import EagerTask
 
-if TYPE_CHECKING:
-    from .memory import Book
-
-__all__ = ['FlowQueue', 'MemoryFlow']
+__all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow']
 
 Status = TorrelqueTaskStatus
 SATISFIED = {
@@ -188,10 +187,31 @@ class MemoryFlow:
         self.task.change(**change)
 
 
+class FlowBook:
+    """All flows of a block.
+
+    :param take_in: called with a task that is enqueued, with how many tasks the queue may have, and whether the test is
+        to see it.
+    """
+
+    def __init__(self, lock: threading.RLock, take_in: Callable[[EagerTask, int | None, bool], None]) -> None:
+        self.lock = lock
+        self.take_in = take_in
+        self._all: dict[tuple[str, str], MemoryFlow] = {}
+
+    def add(self, flow: MemoryFlow) -> None:
+        """Take a flow in, whose tasks come later."""
+        self._all[flow.task.queue, flow.id] = flow
+
+    def of(self, queue: str) -> list[MemoryFlow]:
+        """The flows of a queue."""
+        return [flow for (name, _), flow in self._all.items() if name == queue]
+
+
 class FlowQueue(Torrelque):
     """The verbs of flows, of a queue of a block."""
 
-    _book: Book
+    _flows: FlowBook
     _began: Callable[[Any, EagerTask], Any]
 
     async def enqueue_flow(
@@ -211,7 +231,8 @@ class FlowQueue(Torrelque):
         flow_task = self._make(call.task_id, payload, TorrelqueNode('', None))
         flow_task.change(status=Status.WAITING)
         flow = MemoryFlow(flow_task, on_failure, name, [out] if isinstance(out, str) else [*out])
-        self._book.add_flow(flow, self.max_tasks)
+        self._flows.take_in(flow_task, self.max_tasks, False)
+        self._flows.add(flow)
         flow.add(_sorted(nodes))
         await self._run_flow(flow)
         new_id: TorrelqueTaskId = call.task_id
@@ -219,7 +240,7 @@ class FlowQueue(Torrelque):
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         flow = self._flow(str(by).rpartition('.')[0], str(by))
-        with self._book.lock:
+        with self._flows.lock:
             return [TorrelqueTaskId(task_id) for task_id in flow.add(_sorted(nodes))]
 
     async def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
@@ -253,7 +274,7 @@ class FlowQueue(Torrelque):
 
     async def redrive(self, *task_ids: str, **options: Any) -> int:
         if not task_ids:
-            task_ids = tuple(flow.id for flow in self._book.flows(self.name))
+            task_ids = tuple(flow.id for flow in self._flows.of(self.name))
         count = 0
         for task_id in map(str, task_ids):
             flow = self._flow(task_id, task_id)
@@ -267,7 +288,7 @@ class FlowQueue(Torrelque):
 
     def _flow(self, flow_id: str | None, of_task: str | None = None) -> MemoryFlow:
         """A flow, or that of a task."""
-        for flow in self._book.flows(self.name):
+        for flow in self._flows.of(self.name):
             if flow.id == flow_id or of_task is not None and flow.members.get(of_task.removeprefix(f'{flow.id}.')):
                 return flow
         error = TorrelqueLookupError(f'the queue has no flow {flow_id or of_task!r}')
@@ -313,7 +334,7 @@ class FlowQueue(Torrelque):
                 node.max_attempts, node.group, node.priority or 0,
             )  # fmt: skip
             member.task = self._make(call.task_id, call.args[1], node)
-            self._book.add(member.task, None)
+            self._flows.take_in(member.task, None, True)
         task = member.task
         await self._began(self, task)
         state = task.state
@@ -332,8 +353,6 @@ def _lets(kind: str, how: str) -> bool:
 
 def _sorted(nodes: Iterable[TorrelqueNode]) -> list[TorrelqueNode]:
     """Nodes, each behind those that it waits for."""
-    import graphlib
-
     known = {node.name: node for node in nodes}
     order = graphlib.TopologicalSorter(
         {name: [other for other in node.after if other in known] for name, node in known.items()}
