@@ -1,5 +1,6 @@
 """What a producer has of a flow that was enqueued: a handle, and the error of a flow without a result."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -251,14 +252,15 @@ class FlowHandle(Generic[T_co]):
     async def _failure(self, last: TorrelqueTaskState | None) -> FlowFailedError:
         queue = self._here()
         failed: dict[str, str | None] = {}
+        stands = last is not None and last.status is TorrelqueTaskStatus.WAITING
         try:
-            async for outcome in outcomes_of(queue, self._id, errors=True):
-                if outcome.how == 'failed' or outcome.how is None and outcome.error is not None:
-                    failed[outcome.name] = outcome.error
-                if len(failed) == NAMED:
-                    break
+            failed = await (_dead_of(queue, self._id) if stands else _failed_of(queue, self._id))
         except TorrelqueLookupError:
             pass
+        if last is not None and last.error and not failed:
+            # The flow itself tells of the task that has died last, or failed first.
+            name, _, why = last.error.removeprefix(f'{self._id}.').partition(': ')
+            failed = {name: why}
         status = TorrelqueTaskStatus.COMPLETED if last is None else last.status
         error = FlowFailedError(self._id, status, failed, None if last is None else last.error)
         error.queue = queue.name
@@ -338,22 +340,20 @@ async def enqueue_plan(
     await queue.enqueue_flow(make_nodes(tasks, flow_id), task=task, flow_id=flow_id, out=out, **said)
 
 
-async def outcomes_of(queue: Torrelque, flow_id: str, errors: bool = False) -> AsyncGenerator[Outcome, None]:
+async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome, None]:
     """What has become of the tasks of a flow, those first that others wait for, then those that came to it while it
-    ran.
-
-    :param errors: look at dead tasks, too, which have not ended, for their errors.
-    """
+    ran."""
     flow = await queue.get_flow(flow_id)
     nodes = flow.task.get('nodes', ()) if isinstance(flow.task, Mapping) else ()
     known = [f'{flow_id}.{node[0]}' for node in nodes]
     for some in (known[start : start + PAGE] for start in range(0, len(known), PAGE)):
         for found in await queue.get_results(flow_id, *some):
-            yield await _named(queue, flow_id, found, errors)
+            yield _named(flow_id, found)
     seen = {*known}
-    async for found in queue.get_outcomes(flow_id):
-        if str(found.id) not in seen:
-            yield await _named(queue, flow_id, found, errors)
+    async with aclosing(queue.get_outcomes(flow_id)) as others:
+        async for found in others:
+            if str(found.id) not in seen:
+                yield _named(flow_id, found)
 
 
 PAGE = 250
@@ -368,16 +368,38 @@ def progress_of(state: TorrelqueTaskState) -> FlowProgress:
 # Parts
 
 
-async def _named(queue: Torrelque, flow_id: str, found: TorrelqueOutcome, errors: bool) -> Outcome:
-    error = found.error
-    if errors and found.how is None and error is None:
-        try:
-            state = await queue.get_task_state(found.id)
-        except TorrelqueLookupError:
-            pass
-        else:
-            error = (state.error or '') if state.status is TorrelqueTaskStatus.DEAD else None
-    return Outcome(str(found.id).removeprefix(f'{flow_id}.'), found.how, found.result, error)
+def _named(flow_id: str, found: TorrelqueOutcome) -> Outcome:
+    return Outcome(str(found.id).removeprefix(f'{flow_id}.'), found.how, found.result, found.error)
+
+
+async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
+    """Tasks that have failed, with their errors."""
+    failed: dict[str, str | None] = {}
+    async with aclosing(outcomes_of(queue, flow_id)) as outcomes:
+        async for outcome in outcomes:
+            if outcome.how == 'failed':
+                failed[outcome.name] = outcome.error
+            if len(failed) == NAMED:
+                break
+    return failed
+
+
+async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
+    """Tasks that are dead, among the first that have not ended, with their errors."""
+    unended: list[str] = []
+    async with aclosing(outcomes_of(queue, flow_id)) as outcomes:
+        async for outcome in outcomes:
+            unended += [outcome.name] if outcome.how is None else []
+            if len(unended) == PAGE:
+                break
+    states = await asyncio.gather(
+        *(queue.get_task_state(f'{flow_id}.{name}') for name in unended), return_exceptions=True
+    )
+    dead: dict[str, str | None] = {}
+    for name, state in zip(unended, states, strict=True):
+        if isinstance(state, TorrelqueTaskState) and state.status is TorrelqueTaskStatus.DEAD and len(dead) < NAMED:
+            dead[name] = state.error
+    return dead
 
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:
