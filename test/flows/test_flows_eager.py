@@ -106,7 +106,7 @@ async def test_the_typed_examples_run() -> None:
     typed_flows.done.clear()
     with eager(typed_flows.app, max_attempts=1):
         assert await typed_flows.etl() == 2
-        assert await (await typed_flows.order(7)).result() is None
+        await (await typed_flows.order(7)).result()
         assert await typed_flows.images('zip') == 'ZIP/A, ZIP/B, ZIP/C'
         with pytest.raises(FlowFailedError, match='is rejected: charge: ValueError: no money'):
             await (await typed_flows.journey('rome')).result()

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import operator
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,6 +65,11 @@ async def ordered(value: Any = None) -> None: ...
 @app.task(queue='urgent')
 async def urgent(value: Any = None) -> None: ...
 
+
+wild: Any = SimpleNamespace(
+    a=a, b=b, many=many, at=at, grouped=grouped, chosen=chosen, gather=gather, first=first, any_failed=any_failed
+)
+"""What type checkers do not look at."""
 
 other_app = Tasks.from_url('redis://nowhere.invalid', queue='shop')
 
@@ -349,32 +355,32 @@ def test_who_begins_at_one_of_several_ends_waits_for_nothing_else() -> None:
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: a.s() >> 5, 'behind a step stands a step, or a function of the app, and not 5'),
-        (lambda: a.s() >> print, 'behind a step stands a step'),
-        (lambda: a.s() << b, r'what is before a step must be a step, not <Function .*function.s\('),
-        (lambda: a << 5, 'what is before a function must be a step, not 5'),
-        (lambda: a | 5, 'beside a function stands another one, and not 5'),
-        (lambda: a | b.s(), 'beside a function stands another one, and not <Step b>'),
-        (lambda: gather(a), 'what is gathered must be a step'),
-        (lambda: first(), 'first needs a step'),
-        (lambda: any_failed(), 'any_failed needs a step'),
-        (lambda: any_failed(a), 'what any_failed waits for must be a step'),
-        (lambda: a.s().at_end(b), 'what runs at the end must be a step'),
-        (lambda: a.s().if_failed(5), 'what runs after a failure must be a step, not 5'),
-        (lambda: many.s().map(5), 'what is called for each element is a function of the app, and not 5'),
-        (lambda: many.s().map(at.options(eta=1)), 'eta is for one call'),
-        (lambda: many.s().map(chosen), 'its group is chosen by the argument, which is not there yet'),
-        (lambda: many.s().map(grouped, limit=3), "has the group 'g'; set the limit of that"),
-        (lambda: first(many.s().map(a), b.s()), 'first cannot wait for the calls of a map one by one'),
-        (lambda: chosen.s(a.s().result), 'its group is chosen by the arguments, of which some are results'),
-        (lambda: a.options(task_id='x').s(), 'task_id is for one call'),
-        (lambda: a.options(depends_on=['x']).s(), 'depends_on is for one call'),
-        (lambda: a.s({1: b.s().result}), 'a dict with a result in it has texts as its keys, not 1'),
-        (lambda: a.options(depends_on='x'), "depends_on must be ids of tasks, not 'x'"),
-        (lambda: a.s().options(on_failure=5), 'on_failure must be one of'),
-        (lambda: a.s().options(flow_id=5), 'flow_id must be'),
-        (lambda: a.s().options(flow_id='x').pack(), 'a flow_id is that of one flow'),
-        (lambda: a.options(delay=1).s().pack(), 'delay is for one call'),
+        (lambda: wild.a.s() >> 5, 'behind a step stands a step, or a function of the app, and not 5'),
+        (lambda: wild.a.s() >> print, 'behind a step stands a step'),
+        (lambda: wild.a.s() << wild.b, r'what is before a step must be a step, not <Function .*function.s\('),
+        (lambda: wild.a << 5, 'what is before a function must be a step, not 5'),
+        (lambda: wild.a | 5, 'beside a function stands another one, and not 5'),
+        (lambda: wild.a | wild.b.s(), 'beside a function stands another one, and not <Step b>'),
+        (lambda: wild.gather(wild.a), 'what is gathered must be a step'),
+        (lambda: wild.first(), 'first needs a step'),
+        (lambda: wild.any_failed(), 'any_failed needs a step'),
+        (lambda: wild.any_failed(wild.a), 'what any_failed waits for must be a step'),
+        (lambda: wild.a.s().at_end(wild.b), 'what runs at the end must be a step'),
+        (lambda: wild.a.s().if_failed(5), 'what runs after a failure must be a step, not 5'),
+        (lambda: wild.many.s().map(5), 'what is called for each element is a function of the app, and not 5'),
+        (lambda: wild.many.s().map(wild.at.options(eta=1)), 'eta is for one call'),
+        (lambda: wild.many.s().map(wild.chosen), 'its group is chosen by the argument, which is not there yet'),
+        (lambda: wild.many.s().map(wild.grouped, limit=3), "has the group 'g'; set the limit of that"),
+        (lambda: wild.first(wild.many.s().map(wild.a), wild.b.s()), 'first cannot wait for the calls of a map one by one'),
+        (lambda: wild.chosen.s(wild.a.s().result), 'its group is chosen by the arguments, of which some are results'),
+        (lambda: wild.a.options(task_id='x').s(), 'task_id is for one call'),
+        (lambda: wild.a.options(depends_on=['x']).s(), 'depends_on is for one call'),
+        (lambda: wild.a.s({1: wild.b.s().result}), 'a dict with a result in it has texts as its keys, not 1'),
+        (lambda: wild.a.options(depends_on='x'), "depends_on must be ids of tasks, not 'x'"),
+        (lambda: wild.a.s().options(on_failure=5), 'on_failure must be one of'),
+        (lambda: wild.a.s().options(flow_id=5), 'flow_id must be'),
+        (lambda: wild.a.s().options(flow_id='x').pack(), 'a flow_id is that of one flow'),
+        (lambda: wild.a.options(delay=1).s().pack(), 'delay is for one call'),
     ],
 )
 def test_what_cannot_be_meant_is_refused(make: Callable[[], Any], message: str) -> None:
@@ -385,8 +391,8 @@ def test_what_cannot_be_meant_is_refused(make: Callable[[], Any], message: str) 
 @pytest.mark.parametrize(
     'make',
     [
-        lambda: many.s().map(a, limit=0), lambda: a.s().options(on_failure='stop'), lambda: a.s().options(timeout=0),
-        lambda: a.s().options(name=''), lambda: a.s().options(result_ttl=1e11),
+        lambda: wild.many.s().map(wild.a, limit=0), lambda: wild.a.s().options(on_failure='stop'),
+        lambda: wild.a.s().options(timeout=0), lambda: wild.a.s().options(name=''), lambda: wild.a.s().options(result_ttl=1e11),
     ],
 )  # fmt: skip
 def test_what_is_out_of_bounds_is_refused(make: Callable[[], Any]) -> None:
