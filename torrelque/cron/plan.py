@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from torrelque import Duration, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
-from torrelque.tasks.work import Work
+from torrelque.tasks.work import Packed, Work
 
 from .ahead import Line, offset_of
 from .asking import EPOCH
@@ -61,7 +61,7 @@ class Plan:
     """A schedule: its work, and by a calendar or by a period when it is due."""
 
     name: str
-    work: Work[Any]
+    work: Packed
     policies: Policies
     line: Line | None
     spec: Any
@@ -109,21 +109,23 @@ class When:
     def plan(self, name: str, work: Work[Any], policies: Policies) -> Plan:
         """The schedule of a name.
 
-        :raises TorrelqueTypeError: the work is none.
+        :raises TorrelqueTypeError: the work is none, or one of its options is of one call at one time.
+        :raises TorrelqueValueError: it is a flow that cannot be meant.
         """
         check_name(name, 'the name of a schedule')
         if not isinstance(work, Work):
             raise TorrelqueTypeError(f'what is scheduled is a call, made by function.s(…), not {work!r}')
-        if policies.overlap == 'queue' and work.options.get('group') is not None:
+        packed = work.pack()
+        if policies.overlap == 'queue' and packed.options.get('group') is not None:
             raise TorrelqueTypeError(
                 f"the schedule {name!r} cannot queue its firings in a group of its own: its work has the group "
-                f"{work.options['group']!r}"
+                f"{packed.options['group']!r}"
             )
         offset = offset_of(name, self._jitter)
         if self._calendar is None:
             phase = (timedelta(seconds=self._phase) + offset).total_seconds()
-            return Plan(name, work, policies, None, None, self._every, phase)
-        return Plan(name, work, policies, Line(self._calendar, offset), self._spec(), None, 0)
+            return Plan(name, packed, policies, None, None, self._every, phase)
+        return Plan(name, packed, policies, Line(self._calendar, offset), self._spec(), None, 0)
 
     def _spec(self) -> Any:
         calendar: Any = self._calendar

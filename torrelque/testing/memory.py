@@ -35,6 +35,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_id, check_statuses, seconds_of
 
+from .flowing import FlowBook, FlowQueue
 from .idle import NotIdleError
 from .states import EagerTask, EagerWatch
 
@@ -77,10 +78,13 @@ class Book:
         self.stuck: NotIdleError | None = None
         """Why nothing is tried again any more, if that is so."""
         self._known: dict[tuple[str, str], EagerTask] = {}
+        self.flows = FlowBook(self.lock, self.add)
+        """Its flows."""
 
-    def add(self, task: EagerTask, max_tasks: int | None) -> None:
+    def add(self, task: EagerTask, max_tasks: int | None, shown: bool = True) -> None:
         """Take a task in.
 
+        :param shown: whether the test sees it.
         :raises TorrelqueDuplicateError: its queue knows the id.
         :raises TorrelqueFullError: its queue has so many tasks.
         """
@@ -93,7 +97,7 @@ class Book:
             if max_tasks is not None and stats.tasks - stats.dead >= max_tasks:
                 raise TorrelqueFullError(stats.tasks - stats.dead, task.queue)
             self._known[place] = task
-            self.tasks.append(task)
+            self.tasks += [task] if shown else []
 
     def find(self, queue: str, task_id: str) -> EagerTask:
         """A task whose state is kept.
@@ -131,7 +135,7 @@ class Book:
         return TorrelqueQueueStats(pending + working + dead, pending, working, 0, dead)
 
 
-class MemoryQueue(Torrelque):
+class MemoryQueue(FlowQueue):
     """A queue of a block.
 
     :param like: has its name, unless another is given, and its options.
@@ -154,6 +158,7 @@ class MemoryQueue(Torrelque):
         super().__init__(client, queue=name or like.name, serialiser=like.serialiser, max_tasks=most)
         self.task_timeout, self.result_ttl = like.task_timeout, like.result_ttl
         self._book = book
+        self._flows = book.flows
         self._began = began
         self._run = run
         self._waiters: list[asyncio.Future[None]] = []
