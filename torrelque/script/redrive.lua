@@ -13,7 +13,7 @@
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 --@ Keys dead, untold
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
+--@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), place, append, mend, ring
 --@ Uses answer (answer, outcomes, refused)
 local mark, flow = ARGV[2], ARGV[3]
 -- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.

@@ -9,8 +9,8 @@
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
 --        list of the schedules that have fired and have few instants left, whether there is work for `spread` (1 or 0)
 --@ Keys working, delayed, rated, schedules, waiting, spread
---@ Uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
---@ Uses append, ring
+--@ Uses time (now, stamp, fraction), groups (book, settle), place, append, clear, forget, bury (bury, used_up), mend
+--@ Uses ring
 local batch = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- `room` is how many tasks of groups, which take longer, this call may still bring back; `unfinished` whether anything
