@@ -159,7 +159,7 @@ async def test_maps_among_others_and_maps_of_maps_give_one_list() -> None:
 
 async def test_what_is_mapped_must_be_a_list(ran: Eager) -> None:
     handle = await note.s('abc').map(note).enqueue()
-    with pytest.raises(FlowFailedError, match='note-2: .*Reject: what is mapped must be a list, and is str'):
+    with pytest.raises(FlowFailedError, match=r'note-2: .*Reject: what is mapped must be a list, and is str'):
         await handle.result()
     assert handle.id in repr(handle)
 
@@ -214,7 +214,7 @@ async def test_what_is_for_a_failure_runs_after_one_only() -> None:
     handle = await flow.enqueue()
     await handle.result()
     assert seen == [] and [outcome.how async for outcome in handle.outcomes()] == ['completed', 'skipped']
-    with pytest.raises(TaskFailedError, match="task '.*note' is cancelled: skipped"):
+    with pytest.raises(TaskFailedError, match=r"task '.*note' is cancelled: skipped"):
         await handle.task('note').result()
     broken.add('a')
     one, two = make.s('a'), make.s('b')

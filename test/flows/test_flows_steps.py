@@ -327,7 +327,7 @@ def test_steps_that_wait_for_one_another_are_refused_with_the_circle() -> None:
 
 
 def test_a_flow_is_of_one_app_and_one_queue() -> None:
-    with pytest.raises(TorrelqueValueError, match="the steps of a flow are in one queue, and these are in 'shop', 'urg"):
+    with pytest.raises(TorrelqueValueError, match="the steps of a flow are in one queue, and these are in 'shop', 'u"):
         (a.s() >> urgent).draw()
     assert edges_of(a.options(queue='urgent').s() >> urgent) == {'a': '', 'urgent': 'a'}
     with pytest.raises(TorrelqueValueError, match='the steps of a flow are in one queue'):

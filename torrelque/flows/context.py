@@ -10,7 +10,7 @@ from torrelque.tasks.running import kept_with_call
 from torrelque.worker import Delivery
 from torrelque.worker.delivery import run_for
 
-from .graph import check_given, collect
+from .graph import collect
 from .handle import Outcome, outcomes_of
 from .plan import make_nodes, make_plan
 from .steps import Parallel, Step

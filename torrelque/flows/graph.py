@@ -196,7 +196,7 @@ def check_given(name: str) -> str:
     """
     check_name(name, 'the name of a step')
     if '.' in name:
-        raise TorrelqueValueError(f'the name of a step has no dot, which those have that come to a running flow: {name!r}')
+        raise TorrelqueValueError(f'the name of a step has no dot, which those have that come later: {name!r}')
     return name
 
 
@@ -209,8 +209,8 @@ def _check_join(node: Node) -> None:
     certain = any(kind != 'first' for _, _, kind in node.found)
     if certain or {*node.after} != {*node.one_of} or len({*node.after.values()}) > 1:
         raise TorrelqueValueError(
-            f'{node.known_as} begins when one of several steps has ended, so it cannot wait for others as well, nor take '
-            'the result of a certain one; put a step between'
+            f'{node.known_as} begins when one of several steps has ended, so it cannot wait for others as well, nor '
+            'take the result of a certain one; put a step between'
         )
 
 

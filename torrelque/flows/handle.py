@@ -99,7 +99,7 @@ class Ends(NamedTuple):
 
 
 class FlowHandle(Generic[T_co]):
-    """A flow that was enqueued, in any event loop of the process: of ``flow.enqueue()``, or of ``app.flow(flow_id)``."""
+    """A flow that was enqueued, in any event loop of the process: of ``flow.enqueue()`` or ``app.flow(flow_id)``."""
 
     def __init__(
         self,
@@ -151,10 +151,10 @@ class FlowHandle(Generic[T_co]):
         :raises TorrelqueTypeError: what is kept of a result is not what the function's annotation says here.
         :raises TorrelqueLookupError: the queue knows nothing of the flow, or not any more.
         """
-        last = None
+        last: TorrelqueTaskState | None = None
         async with aclosing(self._states(timeout)) as states:
-            async for last in states:
-                pass
+            async for state in states:
+                last = state
         if last is None or last.status is not TorrelqueTaskStatus.COMPLETED:
             raise await self._failure(last)
         result: T_co = await self._read()

@@ -1,5 +1,6 @@
 """The tasks of the layer itself: one that calls a function for each element of a list, one that enqueues a flow."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ async def map_all(delivery: Delivery) -> int:
             yield TorrelqueNode(its_name, its_task, before=_before(before), **options)
 
     made = nodes()
-    while some := [node for _, node in zip(range(TOGETHER), made)]:
+    while some := [*itertools.islice(made, TOGETHER)]:
         await delivery.queue.add_to_flow(some, by=delivery.id)
     return len(elements)
 

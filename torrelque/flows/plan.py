@@ -99,7 +99,7 @@ class Plan:
         :raises TorrelqueTypeError: an option is of one call at one time.
         """
         if self.choices.flow_id is not None:
-            raise TorrelqueTypeError('a flow_id is that of one flow; one that a schedule starts has the id of the firing')
+            raise TorrelqueTypeError('a flow_id is that of one flow; one that a schedule starts has that of the firing')
         if self.alone is None:
             start = {'flow': self.task, 'tasks': self.tasks, 'options': self.choices.said}
             return Packed(START, self.queue, {'task': START, 'args': [start]}, {}, None)

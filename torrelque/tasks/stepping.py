@@ -81,8 +81,8 @@ class Stepper:
         self._definition.check((None,), {})
         if chosen := [name for name, value in self._given.items() if callable(value)]:
             raise TorrelqueTypeError(
-                f'{self._definition.name}: its {chosen[0]} is chosen by the argument, which is not there yet; say which '
-                f'by .options({chosen[0]}=…)'
+                f'{self._definition.name}: its {chosen[0]} is chosen by the argument, which is not there yet; say '
+                f'which by .options({chosen[0]}=…)'
             )
         if limit is not None and self._given.get('group') is not None:
             raise TorrelqueTypeError(

@@ -9,8 +9,8 @@ import collections
 import graphlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import Any, Literal
 
 from torrelque import (
     Duration,
@@ -23,12 +23,15 @@ from torrelque import (
     TorrelqueTaskStatus,
     TorrelqueValueError,
 )
+from torrelque.protocol.check import seconds_of
 
 from .states import EagerTask
 
 __all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow']
 
 Status = TorrelqueTaskStatus
+How = Literal['completed', 'failed', 'skipped', 'cancelled']
+OnFailure = Literal['wait', 'skip', 'cancel']
 SATISFIED = {
     'then': ('completed',),
     'end': ('completed', 'dead', 'failed', 'skipped', 'cancelled'),
@@ -48,7 +51,7 @@ class Member:
         """For how many ends it waits."""
         self.task: EagerTask | None = None
         """The task, once it has begun."""
-        self.how: str | None = None
+        self.how: How | None = None
         """How it has ended."""
         self.value: Any = None
         self.error: str | None = None
@@ -69,7 +72,7 @@ class Member:
 class MemoryFlow:
     """A flow: who has ended, and who may begin."""
 
-    def __init__(self, flow_task: EagerTask, on_failure: str, name: str | None, out: Sequence[str]) -> None:
+    def __init__(self, flow_task: EagerTask, on_failure: OnFailure, name: str | None, out: Sequence[str]) -> None:
         self.task = flow_task
         self.id = str(flow_task.id)
         self.on_failure = on_failure
@@ -95,13 +98,12 @@ class MemoryFlow:
                     member.needs += 1
                 elif not _lets(kind, other.how):
                     raise TorrelqueValueError(f'{member.node.name!r} cannot begin: {name!r} has {other.how}')
-            before = member.node.before
-            for name in before:
+            for name in member.node.before:
                 other = self._find(name)
-                if other.waits:
-                    kind = before[name] if isinstance(before, Mapping) else 'then'
-                    member.edges.append((other, kind))
-                    other.needs += 1
+                if not other.waits:
+                    raise TorrelqueValueError(f'{name!r} does not wait any more, so it cannot wait for another one')
+                member.edges.append((other, 'then'))
+                other.needs += 1
         self.ready += [member for member in new if member.needs == 0]
         self._count()
         return [f'{self.id}.{node.name}' for node in nodes]
@@ -121,7 +123,7 @@ class MemoryFlow:
         self._count()
         self.task.change(error=f'{member.node.name}: {error}')
 
-    def ended(self, member: Member, how: str, value: Any = None, error: str | None = None) -> None:
+    def ended(self, member: Member, how: How, value: Any = None, error: str | None = None) -> None:
         """A task has ended: whoever waits for it is told."""
         if member.how is not None:
             return
@@ -170,7 +172,7 @@ class MemoryFlow:
             return
         other.needs -= 1
         if other.node.join == 'all' or other.needs == 0:
-            its = how if how in ('failed', 'cancelled') else 'skipped'
+            its: How = 'failed' if how == 'failed' else 'cancelled' if how == 'cancelled' else 'skipped'
             self.ended(other, its, error='skipped: what it waits for has ended in another way')
 
     def _count(self) -> None:
@@ -221,7 +223,7 @@ class FlowQueue(Torrelque):
         task: Any = None,
         flow_id: str | None = None,
         name: str | None = None,
-        on_failure: Any = 'wait',
+        on_failure: OnFailure = 'wait',
         out: Sequence[str] = (),
         timeout: Duration | None = None,
         result_ttl: Duration | None = None,
@@ -296,8 +298,8 @@ class FlowQueue(Torrelque):
         raise error
 
     def _make(self, task_id: TorrelqueTaskId, payload: Any, node: TorrelqueNode) -> EagerTask:
-        lease = self.task_timeout if node.task_timeout is None else float(node.task_timeout)
-        delay = float(node.delay or 0)
+        lease = seconds_of(self.task_timeout if node.task_timeout is None else node.task_timeout)
+        delay = seconds_of(node.delay or 0)
         return EagerTask(
             self.name, task_id, self.serialiser.loads(bytes(payload)), payload, node.group, node.priority or 0, delay,
             node.max_attempts, lease,
