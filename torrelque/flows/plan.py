@@ -77,9 +77,9 @@ class Plan:
     tasks: Sequence[Mapping[str, Any]]
     """Its tasks in an order in which each is behind those that it waits for: plain values, see `make_nodes`."""
     task: Mapping[str, Any]
-    """What people see of the flow: ``flow`` is its name, ``nodes`` has of each task its name, its edges, the name of its
-    function, and ``each`` where that is called for each element of a list; ``out`` has the names of those whose results
-    are the flow's."""
+    """What people see of the flow: ``flow`` is its name; ``nodes`` has of each task its name, its edges, the name of
+    its function, and ``each`` where that is called for each element of a list; ``out`` has the names of those whose
+    results are the flow's."""
     decoders: Mapping[str, Any]
     """What makes the results of those of what is kept, by their names; None where nothing must."""
     alone: Node | None
