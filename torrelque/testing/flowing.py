@@ -75,7 +75,7 @@ class MemoryFlow:
     def __init__(self, flow_task: EagerTask, on_failure: OnFailure, name: str | None, out: Sequence[str]) -> None:
         self.task = flow_task
         self.id = str(flow_task.id)
-        self.on_failure = on_failure
+        self.on_failure: OnFailure = on_failure
         self.name = name
         self.out = out
         self.members: dict[str, Member] = {}
