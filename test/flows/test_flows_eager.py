@@ -157,6 +157,31 @@ async def test_maps_among_others_and_maps_of_maps_give_one_list() -> None:
     assert await (await chained.enqueue()).result() == ['0', '1']
 
 
+async def test_the_end_of_a_map_is_that_of_all_its_calls(ran: Eager) -> None:
+    broken.add('1')
+    calls = items_of.s(3).map(name_of)
+    calls.at_end(note.s('end')).if_failed(note.s('failed'))
+    with pytest.raises(FlowFailedError, match=r'is rejected: name_of.1: ValueError: 1 is broken'):
+        await (await (calls >> note).options(on_failure='skip').enqueue()).result()
+    assert names_of(ran)[2:] == ['name_of.0', 'name_of.1', 'name_of.2', 'note-2', 'note'] and seen == ['failed', 'end']
+    broken.clear()
+    seen.clear()
+    calls = items_of.s(3).map(name_of)
+    calls.at_end(note.s('end')).if_failed(note.s('failed'))
+    assert await (await calls.enqueue()).result() == ['0', '1', '2']
+    assert seen == ['end']
+
+
+async def test_a_map_goes_on_where_what_comes_behind_it_was_skipped(ran: Eager) -> None:
+    broken.add('a')
+    flow = gather(make.s('a') >> name_of, items_of.s(2).map(name_of)) >> note
+    handle = await flow.options(on_failure='skip').enqueue()
+    with pytest.raises(FlowFailedError, match='make: ValueError: a is broken'):
+        await handle.result()
+    hows = {outcome.name: outcome.how async for outcome in handle.outcomes()}
+    assert hows['note'] == 'failed' and hows['name_of-2.0'] == hows['name_of-2.1'] == 'completed'
+
+
 async def test_what_is_mapped_must_be_a_list(ran: Eager) -> None:
     handle = await note.s('abc').map(note).enqueue()
     with pytest.raises(FlowFailedError, match=r'note-2: .*Reject: what is mapped must be a list, and is str'):

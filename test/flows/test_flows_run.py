@@ -69,6 +69,14 @@ async def numbers(count: int) -> list[int]:
 
 
 @app.task
+async def fragile(number: int) -> int:
+    if str(number) in broken:
+        raise ValueError(f'{number} is broken')
+    seen.append(number)
+    return number
+
+
+@app.task
 async def wait() -> None:
     seen.append('waits')
     await asyncio.get_running_loop().create_future()
@@ -237,6 +245,40 @@ async def test_a_map_of_nothing_and_maps_of_maps(used: Torrelque) -> None:
         assert await (await numbers.s(3).map(numbers).map(note, limit=1).enqueue()).result(60) == [[], [0], [0, 1]]
     limits = await used.get_limits()
     assert limits[f'map:{note.name}'].concurrency == 1
+
+
+async def test_the_end_of_a_map_is_that_of_all_its_calls(used: Torrelque) -> None:
+    broken.add('1')
+    calls = numbers.s(3).map(fragile)
+    calls.at_end(note.s('end')).if_failed(note.s('failed'))
+    async with Worker(app, max_attempts=1):
+        handle = await (calls >> note).options(on_failure='skip').enqueue()
+        with pytest.raises(FlowFailedError, match=r'fragile.1: ValueError: 1 is broken'):
+            await handle.result(60)
+        assert sorted(seen, key=str) == [0, 2, 'end', 'failed'] and seen.index('end') >= 2
+        hows = {outcome.name: outcome.how async for outcome in handle.outcomes()}
+        assert hows.pop('fragile.1') == hows.pop('note-3') == 'failed' and {*hows.values()} == {'completed'}
+
+        broken.clear()
+        calls = numbers.s(2).map(fragile)
+        calls.if_failed(note.s('failed'))
+        handle = await calls.enqueue()
+        assert await handle.result(60) == [0, 1]
+        with pytest.raises(TaskFailedError, match="note' is cancelled"):
+            await handle.task('note').result(60)
+
+
+async def test_a_map_goes_on_where_what_comes_behind_it_was_skipped(used: Torrelque) -> None:
+    broken.add('a')
+    handle = await (gather(make.s('a'), numbers.s(2).map(note)) >> note).options(on_failure='skip').enqueue()
+    async with Worker(app, max_attempts=1, concurrency=1):
+        with pytest.raises(FlowFailedError, match='make: ValueError: a is broken'):
+            await handle.result(60)
+    hows = {outcome.name: outcome.how async for outcome in handle.outcomes()}
+    assert hows == {
+        'make': 'failed', 'numbers': 'completed', 'note': 'completed', 'note-2': 'failed', 'note.0': 'completed',
+        'note.1': 'completed',
+    }  # fmt: skip
 
 
 async def test_what_an_attempt_has_added_is_not_added_again(used: Torrelque) -> None:

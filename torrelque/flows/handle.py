@@ -29,6 +29,8 @@ __all__ = ['FlowFailedError', 'FlowHandle', 'FlowProgress', 'Outcome', 'outcomes
 T = TypeVar('T')
 T_co = TypeVar('T_co', covariant=True)
 How = Literal['completed', 'failed', 'skipped', 'cancelled']
+SKIPPED = 'skipped: '
+"""What the error of a task begins with that could not begin any more."""
 NAMED = 20
 """Failed tasks that an error names at the most."""
 
@@ -68,7 +70,8 @@ class FlowFailedError(TorrelqueError):
     status: TorrelqueTaskStatus
     """That of the flow: WAITING where it stands still."""
     failed: Mapping[str, str | None]
-    """The names of tasks that are dead or have failed, some twenty at the most, with the errors that are kept."""
+    """The names of tasks that are dead or have failed, some twenty at the most, with the errors that are kept; without
+    those that were skipped because of them."""
 
     def __init__(
         self, flow_id: str, status: TorrelqueTaskStatus, failed: Mapping[str, str | None], error: str | None = None
@@ -373,11 +376,11 @@ def _named(flow_id: str, found: TorrelqueOutcome) -> Outcome:
 
 
 async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
-    """Tasks that have failed, with their errors."""
+    """Tasks that have failed, with their errors, but for those that were skipped because of these."""
     failed: dict[str, str | None] = {}
     async with aclosing(outcomes_of(queue, flow_id)) as outcomes:
         async for outcome in outcomes:
-            if outcome.how == 'failed':
+            if outcome.how == 'failed' and not (outcome.error or '').startswith(SKIPPED):
                 failed[outcome.name] = outcome.error
             if len(failed) == NAMED:
                 break

@@ -4,7 +4,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from torrelque import TorrelqueDuplicateError, TorrelqueNode, TorrelqueTypeError
+from torrelque import (
+    Torrelque,
+    TorrelqueDuplicateError,
+    TorrelqueLookupError,
+    TorrelqueNode,
+    TorrelqueTaskStatus,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 from torrelque.worker import Delivery, Job, Reject
 
 from .handle import enqueue_plan
@@ -47,11 +55,11 @@ async def map_all(delivery: Delivery) -> int:
         for number, element in enumerate(elements):
             its_name = f'{name}.{number}'
             its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name}
-            yield TorrelqueNode(its_name, its_task, before=_before(before), **options)
+            yield TorrelqueNode(its_name, its_task, before=before, **options)
 
     made = nodes()
     while some := [*itertools.islice(made, TOGETHER)]:
-        await delivery.queue.add_to_flow(some, by=delivery.id)
+        await _add(delivery, flow_id, some)
     return len(elements)
 
 
@@ -79,9 +87,30 @@ async def start(delivery: Delivery) -> str:
 # Parts
 
 
-def _before(before: Any) -> Any:
-    kinds = {*before.values()}
-    return [*before] if kinds <= {'then'} else before
+async def _add(delivery: Delivery, flow_id: str, nodes: list[TorrelqueNode]) -> None:
+    """Add calls to the flow, and have those wait for them that still wait.
+
+    Of those that are to wait some may not wait any more: what else they wait for has failed, so that they were skipped,
+    or begun because of that.
+    """
+    while True:
+        try:
+            await delivery.queue.add_to_flow(nodes, by=delivery.id)
+            return
+        except TorrelqueValueError:
+            before: Any = nodes[0].before
+            waiting = [await _waits(delivery.queue, f'{flow_id}.{name}') for name in before]
+            if all(waiting):
+                raise
+        before = {name: kind for (name, kind), waits in zip(before.items(), waiting, strict=True) if waits}
+        nodes = [node._replace(before=before) for node in nodes]
+
+
+async def _waits(queue: Torrelque, task_id: str) -> bool:
+    try:
+        return (await queue.get_task_state(task_id)).status is TorrelqueTaskStatus.WAITING
+    except TorrelqueLookupError:
+        return False
 
 
 async def _set_limit(delivery: Delivery, group: str, limit: int) -> None:

@@ -148,7 +148,7 @@ class _Orderly(Flow[T_co]):
 
         :raises TorrelqueTypeError: it is no step.
         """
-        _run_if_failed(_checked([self], 'if_failed'), step)
+        _run_if_failed(self.nodes, step)
         return self
 
     def at_end(self: Self, step: 'Step[Any]') -> Self:
@@ -342,7 +342,10 @@ def first(*steps: Step[T]) -> First[T]:
 
     :raises TorrelqueTypeError: what is given is no step, or there is none.
     """
-    return First(_checked(steps, 'first'), _unique(node for step in steps for node in step._first))
+    nodes = _checked(steps, 'first')
+    if any(node.mapped is not None for node in nodes):
+        raise TorrelqueTypeError('first cannot wait for the calls of a map one by one; put a step behind the map')
+    return First(nodes, _unique(node for step in steps for node in step._first))
 
 
 def any_failed(*steps: 'Step[Any] | Parallel[Any]') -> Callable[[Step[U]], Step[U]]:
@@ -390,7 +393,8 @@ def _run_if_failed(nodes: Nodes, step: Step[Any]) -> None:
     for entry in step._first:
         for node in nodes:
             entry.wait_for(node, 'fail')
-        if len(nodes) > 1:
+        if len(nodes) > 1 or any(node.mapped is not None for node in nodes):
+            # The calls of a map are several, too.
             entry.need_one_of(nodes)
     for node in nodes:
         node.beside += last
@@ -427,8 +431,6 @@ def _checked(steps: Iterable[Any], what: str) -> Nodes:
     nodes = _unique(node for step in steps for node in source_of(step, f'what {what} waits for'))
     if not nodes:
         raise TorrelqueTypeError(f'{what} needs a step')
-    if any(node.mapped is not None for node in nodes):
-        raise TorrelqueTypeError(f'{what} cannot wait for the calls of a map one by one; put a step behind the map')
     return nodes
 
 

@@ -9,7 +9,7 @@ import collections
 import graphlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from torrelque import (
@@ -89,6 +89,9 @@ class MemoryFlow:
     def add(self, nodes: Iterable[TorrelqueNode]) -> list[str]:
         """Take tasks in; the ids of all, also of those that it has."""
         nodes = [*nodes]
+        for name in {name for node in nodes if node.name not in self.members for name in _before(node)}:
+            if not self._find(name).waits:
+                raise TorrelqueValueError(f'{name!r} does not wait any more, so it cannot wait for another one')
         new = [self.members.setdefault(node.name, Member(node)) for node in nodes if node.name not in self.members]
         for member in new:
             for name, kind in member.node.after.items():
@@ -98,11 +101,9 @@ class MemoryFlow:
                     member.needs += 1
                 elif not _lets(kind, other.how):
                     raise TorrelqueValueError(f'{member.node.name!r} cannot begin: {name!r} has {other.how}')
-            for name in member.node.before:
+            for name, its_kind in _before(member.node).items():
                 other = self._find(name)
-                if not other.waits:
-                    raise TorrelqueValueError(f'{name!r} does not wait any more, so it cannot wait for another one')
-                member.edges.append((other, 'then'))
+                member.edges.append((other, its_kind))
                 other.needs += 1
         self.ready += [member for member in new if member.needs == 0]
         self._count()
@@ -347,6 +348,10 @@ class FlowQueue(Torrelque):
             flow.ended(member, 'failed', error='it was cancelled')
         elif state.status is Status.DEAD:
             flow.dies(member, state.error)
+
+
+def _before(node: TorrelqueNode) -> Mapping[str, str]:
+    return node.before if isinstance(node.before, Mapping) else dict.fromkeys(node.before, 'then')
 
 
 def _lets(kind: str, how: str) -> bool:
