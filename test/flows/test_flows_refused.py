@@ -99,6 +99,8 @@ def test_who_begins_at_one_of_several_ends_waits_for_nothing_else() -> None:
     one, two = a.s(), b.s()
     with pytest.raises(TorrelqueValueError, match='d begins when one of several steps has ended, so it cannot wait'):
         d.s([first(one, two).result, c.s().result]).draw()
+    with pytest.raises(TorrelqueValueError, match='nor take the result of a certain one'):
+        d.s([first(one, two).result, two.result]).draw()
     handler = d.s(one.result)
     with pytest.raises(TorrelqueValueError, match='d cannot wait for both, that a has completed, and that it has fail'):
         any_failed(one, two)(handler)

@@ -289,6 +289,16 @@ async def test_what_an_attempt_has_added_is_not_added_again(used: Torrelque) -> 
     assert sorted(map(str, seen)) == ['0', '1', '2', '[0, 1, 2]']
 
 
+async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
+    row = note.s(0)
+    for number in range(1, 600):
+        row = row >> note.s(number)
+    handle = await row.enqueue()
+    outcomes = [outcome async for outcome in handle.outcomes()]
+    assert [outcome.name for outcome in outcomes] == ['note', *(f'note-{number}' for number in range(2, 601))]
+    assert {outcome.how for outcome in outcomes} == {None}
+
+
 async def test_a_flow_has_values_of_its_own(used: Torrelque) -> None:
     async with Worker(app):
         handle = await (gives.s() >> takes.s()).options(flow_id='mine').enqueue()

@@ -186,7 +186,10 @@ def test_an_edge_that_ends_gives_way_to_one_that_says_more() -> None:
     assert edges_of(one >> b.s(one.result).if_failed(c.s())) == {'a': '', 'b': 'a', 'c': 'b:fail'}
     two = b.s(one.result)
     one.at_end(two)
-    assert edges_of(two) == {'a': '', 'b': 'a'}
+    three = c.s()
+    one.at_end(three)
+    one >> three
+    assert edges_of(two >> three) == {'a': '', 'b': 'a', 'c': 'a b'}
 
 
 # Maps

@@ -119,4 +119,4 @@ async def _set_limit(delivery: Delivery, group: str, limit: int) -> None:
         await delivery.queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
 
 
-_JOBS = {MAP: Job(map_all, MAP, keep=0, admit=fill_in), START: Job(start, START, keep=0)}
+_JOBS = {MAP: Job(map_all, MAP, admit=fill_in), START: Job(start, START)}

@@ -16,7 +16,7 @@ from .adapters import Types
 from .callee import Callee
 from .converting import Kinds
 from .expiry import refuse_expired
-from .flowing import job_in_flow
+from .flowing import job_that_takes
 from .options import Options, check_fits
 from .producing import EnqueueMiddleware
 from .running import make_call
@@ -74,7 +74,7 @@ class Definition:
         self.keep = job.keep
         """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
-        self._variants: dict[tuple[float | None, bool, bool, bool, bool], Job] = {}
+        self._variants: dict[tuple[float | None, bool, bool, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
 
     def __repr__(self) -> str:
@@ -132,8 +132,8 @@ class Definition:
         expires = task.get('expires')
         if expires is not None:
             check_seconds(expires, 'the expires of a task')
-        flow = task.get('flow') is not None
-        key = ttl, endless, expires is not None, flow and 'from' in task, flow
+        takes = 'from' in task and 'flow' in task
+        key = ttl, endless, expires is not None, takes
         job = self._variants.get(key)
         if job is None:
             job = self.job
@@ -143,8 +143,8 @@ class Definition:
                 job = job._replace(max_attempts=-1)
             if expires is not None:
                 job = job._replace(admit=refuse_expired)
-            if flow:
-                job = job_in_flow(job, 'from' in task)
+            if takes:
+                job = job_that_takes(job)
             if len(self._variants) < VARIANTS:
                 self._variants[key] = job
         return job

@@ -14,7 +14,7 @@ from .loops import Loops
 if TYPE_CHECKING:
     from torrelque.flows import FlowHandle
 
-__all__ = ['Flowing', 'job_in_flow', 'job_of_layer']
+__all__ = ['Flowing', 'job_of_layer', 'job_that_takes']
 
 OWN = 'torrelque.'
 """What names of functions begin with that are those of a layer."""
@@ -54,21 +54,14 @@ def job_of_layer(name: Any) -> Job | None:
     return job_of(name)
 
 
-def job_in_flow(job: Job, takes: bool) -> Job:
-    """What a worker does with the task of a flow, instead of what it does with others of the function.
-
-    :param takes: whether it takes results of others.
+def job_that_takes(job: Job) -> Job:
+    """What a worker does with a task that takes results of others, instead of what it does with others of the function.
     """
-    # The result is kept with the flow, and nothing with the task itself.
-    job = job._replace(result_ttl=None, keep=0)
-    if not takes:
-        return job
     from torrelque.flows.inputs import fill_in
 
-    admit = job.admit
-    if admit is None:
+    before = job.admit
+    if before is None:
         return job._replace(admit=fill_in)
-    before = admit
 
     async def admit_both(delivery: Delivery) -> None:
         await before(delivery)
