@@ -294,6 +294,21 @@ async def test_a_function_adds_to_its_flow(ran: Eager) -> None:
     assert (await handle.progress()).total == 10
 
 
+async def test_a_call_depends_on_others(ran: Eager) -> None:
+    broken.add('a')
+    good, bad = await note.enqueue(1), await make.enqueue('a')
+    assert await (await note.options(depends_on=[good.id]).enqueue(2)).result() == 2
+    waits = await note.options(depends_on=[good.id, bad.id]).enqueue(3)
+    assert (await waits.state()).status is TorrelqueTaskStatus.WAITING
+    await bad.cancel()
+    skipped = await note.options(depends_on=[bad.id]).enqueue(4)
+    with pytest.raises(TaskFailedError, match='skipped: what it depends on has failed'):
+        await skipped.result()
+    with pytest.raises(TorrelqueLookupError):
+        await note.options(depends_on=['nobody']).enqueue(5)
+    assert seen == [1, 2]
+
+
 def test_synchronous_code_pushes_a_flow(ran: Eager) -> None:
     handle = (make.s('a') >> name_of).push()
     assert handle.wait_result() == 'a'

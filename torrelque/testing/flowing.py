@@ -27,7 +27,7 @@ from torrelque.protocol.check import seconds_of
 
 from .states import EagerTask
 
-__all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow']
+__all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow', 'depend']
 
 Status = TorrelqueTaskStatus
 How = Literal['completed', 'failed', 'skipped', 'cancelled']
@@ -352,6 +352,17 @@ class FlowQueue(Torrelque):
 
 def _before(node: TorrelqueNode) -> Mapping[str, str]:
     return node.before if isinstance(node.before, Mapping) else dict.fromkeys(node.before, 'then')
+
+
+def depend(task: EagerTask, others: Sequence[EagerTask]) -> bool:
+    """Whether a task may begin that depends on others.  What has failed has it cancelled; for what is dead, or does not
+    run in this test, it waits."""
+    statuses = {other.state.status for other in others}
+    if statuses & {Status.REJECTED, Status.CANCELLED}:
+        task.change(status=Status.CANCELLED, error='skipped: what it depends on has failed', release_time=time.time())
+    elif statuses - {Status.COMPLETED}:
+        task.change(status=Status.WAITING)
+    return task.state.status is Status.PENDING
 
 
 def _lets(kind: str, how: str) -> bool:
