@@ -24,7 +24,7 @@ from torrelque import (
 )
 from torrelque.flows import FlowFailedError, FlowProgress, any_failed, current_flow, first, gather
 from torrelque.tasks import TaskFailedError, Tasks, current
-from torrelque.testing import using
+from torrelque.testing import run_until_idle, using
 from torrelque.worker import Worker
 
 pytestmark = pytest.mark.first_server
@@ -326,6 +326,17 @@ async def test_a_flow_that_was_started_is_not_started_again(used: Torrelque) -> 
             # Nobody knows any more that it was there, so the same comes again.
             await used.command('DEL', f'{used.keys["task"]}:firing')
     assert seen == [1, 2]
+
+
+async def test_a_queue_is_idle_where_a_flow_stands_still(used: Torrelque) -> None:
+    broken.add('a')
+    handle = await (note.s(1) >> make.s('a') >> name_of).enqueue()
+    await run_until_idle(app, max_attempts=1)
+    assert await handle.progress() == FlowProgress(3, 2, 1, 0)
+    broken.clear()
+    await handle.redrive()
+    await run_until_idle(app, max_attempts=1)
+    assert await handle.result(60) == 'a'
 
 
 @pytest.mark.long
