@@ -260,6 +260,7 @@ async def test_the_outcomes_and_the_tasks_of_a_flow_are_told() -> None:
         await handle.task('nobody').result()
     assert await handle.draw() == (
         'flowchart LR\n    n0["make"]:::completed\n    n1["name_of"]:::completed\n    n0 --> n1\n'
+        '    classDef completed fill:#3aa981\n'
     )
 
 

@@ -299,6 +299,23 @@ async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
     assert {outcome.how for outcome in outcomes} == {None}
 
 
+async def test_a_result_that_was_lost_is_told_of(used: Torrelque) -> None:
+    handle = await (note.s(1) >> note).options(flow_id='mine').enqueue()
+    kept = f'{used.keys["done"]}:mine'
+    async with Worker(app):
+        await handle.result(60)
+        await used.command('HDEL', kept, 'mine.note-2')
+        with pytest.raises(TorrelqueLookupError, match=r"the result of 'mine.note-2' is not there: it has not ended"):
+            await handle.result(60)
+    other = await (note.s(1) >> note).options(flow_id='other').enqueue()
+    task_id, _ = await used.dequeue()
+    await used.release(task_id, result=1)
+    await used.command('HDEL', f'{used.keys["done"]}:other', 'other.note')
+    async with Worker(app):
+        with pytest.raises(FlowFailedError, match=r"note-2: .*Reject: the result of 'other.note' is not there"):
+            await other.result(60)
+
+
 async def test_a_flow_has_values_of_its_own(used: Torrelque) -> None:
     async with Worker(app):
         handle = await (gives.s() >> takes.s()).options(flow_id='mine').enqueue()

@@ -221,6 +221,18 @@ def test_a_limit_is_that_of_a_group() -> None:
     assert tasks_of(many.s().map(grouped))[-1]['payload']['kwargs']['call']['options'] == {'group': 'g'}
 
 
+def test_options_of_functions_count() -> None:
+    flow = grouped.options(delay=1, priority=2, max_attempts=3, task_timeout=4, headers={'x': '1'}, expires=9).s(1)
+    [task] = tasks_of(flow.options(name='n'))
+    assert task['options'] == {'delay': 1, 'priority': 2, 'max_attempts': 3, 'task_timeout': 4, 'group': 'g'}
+    assert task['payload'] == {'task': grouped.name, 'expires': 9, 'headers': {'x': '1'}, 'args': [1]}
+    of_value = a.options(group=lambda value: f'of {value}', priority=lambda value: value)
+    assert [task['options'] for task in tasks_of(gather(of_value.s(1), of_value.s(2)))] == [
+        {'group': 'of 1', 'priority': 1}, {'group': 'of 2', 'priority': 2},
+    ]  # fmt: skip
+    assert tasks_of(ordered.s())[0]['options'] == {'group': 'fifo:orders'}
+
+
 # Names
 
 
