@@ -164,7 +164,7 @@ class FlowHandle(Generic[T_co]):
         return result
 
     def wait_result(self, timeout: Duration | None = None) -> T_co:
-        """As `result`, for synchronous code.
+        """As ``result``, for synchronous code.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         """
@@ -184,7 +184,7 @@ class FlowHandle(Generic[T_co]):
 
     async def watch(self, timeout: Duration | None = None) -> AsyncGenerator[FlowProgress, None]:
         """How far the flow is, at once and then after each change, until it has ended, or stands still because a task
-        is dead: then `result` tells more.
+        is dead: then ``result`` tells more.
 
         :param timeout: how long to watch (s), for ever by default.
         :raises TorrelqueLookupError: the queue knows nothing of the flow, or not any more.
@@ -207,7 +207,7 @@ class FlowHandle(Generic[T_co]):
     def task(self, name: str) -> 'Handle[Any]':
         """A handle of a task of the flow, by its name in it.
 
-        Its `result` is there for as long as that of the flow.
+        Its result is there for as long as that of the flow.
         """
         check_name(name, 'the name of a step')
         return FlowTask(self._loops, self._id, name, self._queue, self._decode_of)
