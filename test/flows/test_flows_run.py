@@ -299,6 +299,25 @@ async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
     assert {outcome.how for outcome in outcomes} == {None}
 
 
+async def test_any_handle_has_the_result_that_a_flow_keeps(used: Torrelque) -> None:
+    handle = await (note.s(1) >> note).options(flow_id='mine').enqueue()
+    waiting = [asyncio.ensure_future(app.handle(f'mine.{name}').result(60)) for name in ('note', 'note-2')]
+    async with Worker(app):
+        assert await asyncio.gather(*waiting) == [1, 1]
+        await handle.result(60)
+        assert await app.handle('mine.note').result(60) == 1
+        with pytest.raises(TorrelqueLookupError):
+            await app.handle('mine.nobody').result(60)
+
+
+async def test_nothing_can_be_told_of_a_flow_of_which_nothing_is_kept(used: Torrelque) -> None:
+    handle = await note.s(1).options(result_ttl=0).enqueue()
+    waiting = asyncio.ensure_future(handle.result(60))
+    async with Worker(app):
+        with pytest.raises(TorrelqueLookupError):
+            await waiting
+
+
 async def test_a_result_that_was_lost_is_told_of(used: Torrelque) -> None:
     handle = await (note.s(1) >> note).options(flow_id='mine').enqueue()
     kept = f'{used.keys["done"]}:mine'

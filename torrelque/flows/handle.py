@@ -17,7 +17,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
-from torrelque.tasks.handle import Handle, TaskFailedError
+from torrelque.tasks.handle import Handle
 from torrelque.tasks.loops import Loops
 
 from .drawing import draw
@@ -158,7 +158,11 @@ class FlowHandle(Generic[T_co]):
         async with aclosing(self._states(timeout)) as states:
             async for state in states:
                 last = state
-        if last is None or last.status is not TorrelqueTaskStatus.COMPLETED:
+        if last is None or not (last.status.isfinal() or last.dead):
+            error = TorrelqueLookupError(f'nothing was kept of the flow {self._id!r}: it had a result_ttl of 0')
+            error.queue = self._here().name
+            raise error
+        if last.status is not TorrelqueTaskStatus.COMPLETED:
             raise await self._failure(last)
         result: T_co = await self._read()
         return result
@@ -252,20 +256,19 @@ class FlowHandle(Generic[T_co]):
             self._on_failure = (await self._here().get_flow(self._id)).on_failure
         return self._on_failure == 'wait'
 
-    async def _failure(self, last: TorrelqueTaskState | None) -> FlowFailedError:
+    async def _failure(self, last: TorrelqueTaskState) -> FlowFailedError:
         queue = self._here()
         failed: dict[str, str | None] = {}
-        stands = last is not None and last.status is TorrelqueTaskStatus.WAITING
+        stands = last.status is TorrelqueTaskStatus.WAITING
         try:
             failed = await (_dead_of(queue, self._id) if stands else _failed_of(queue, self._id))
         except TorrelqueLookupError:
             pass
-        if last is not None and last.error and not failed:
+        if last.error and not failed:
             # The flow itself tells of the task that has died last, or failed first.
             name, _, why = last.error.removeprefix(f'{self._id}.').partition(': ')
             failed = {name: why}
-        status = TorrelqueTaskStatus.COMPLETED if last is None else last.status
-        error = FlowFailedError(self._id, status, failed, None if last is None else last.error)
+        error = FlowFailedError(self._id, last.status, failed, last.error)
         error.queue = queue.name
         return error
 
@@ -301,34 +304,20 @@ class FlowHandle(Generic[T_co]):
 class FlowTask(Handle[Any]):
     """A task of a flow, whose result is kept with the flow."""
 
-    __slots__ = ('_decode_of', '_flow_id', '_name')
+    __slots__ = ('_decode_of', '_name')
 
     def __init__(
         self, loops: Loops, flow_id: str, name: str, queue: str | None, decode_of: Callable[[str], Any]
     ) -> None:
         super().__init__(loops, f'{flow_id}.{name}', queue=queue)
-        self._flow_id = flow_id
         self._name = name
         self._decode_of = decode_of
 
     async def result(self, timeout: Duration | None = None) -> Any:
         """As `Handle.result`; of a task that was skipped it raises as well."""
-        queue = self._loops.here().find(self._queue)
-        last = None
-        try:
-            async for last in queue.watch(self.id, timeout=timeout):
-                if last.status is TorrelqueTaskStatus.DEAD:
-                    raise _task_failed(self.id, last.status, last.error, queue)
-        except TorrelqueLookupError:
-            pass
-        [outcome] = await queue.get_results(self._flow_id, self.id)
-        if outcome.how != 'completed':
-            status = _STATUS.get(outcome.how or '') or (last.status if last is not None else None)
-            if status is None:
-                raise TorrelqueLookupError(f'the flow {self._flow_id!r} has no task {self._name!r}')
-            raise _task_failed(self.id, status, outcome.error, queue)
+        result = await super().result(timeout)
         decode = await self._decode_of(self._name)
-        return outcome.result if decode is None or outcome.result is None else decode(outcome.result)
+        return result if decode is None or result is None else decode(result)
 
 
 async def enqueue_plan(
@@ -407,19 +396,6 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [(name, False) if isinstance(name, str) else (name[0], True) for name in task['out']]
-
-
-def _task_failed(task_id: str, status: TorrelqueTaskStatus, error: str | None, queue: Torrelque) -> TaskFailedError:
-    failed = TaskFailedError(task_id, status, error)
-    failed.queue = queue.name
-    return failed
-
-
-_STATUS = {
-    'failed': TorrelqueTaskStatus.REJECTED,
-    'skipped': TorrelqueTaskStatus.CANCELLED,
-    'cancelled': TorrelqueTaskStatus.CANCELLED,
-}
 
 
 def _last_line(error: str) -> str:

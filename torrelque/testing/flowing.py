@@ -20,6 +20,7 @@ from torrelque import (
     TorrelqueNode,
     TorrelqueOutcome,
     TorrelqueTaskId,
+    TorrelqueTaskState,
     TorrelqueTaskStatus,
     TorrelqueValueError,
 )
@@ -38,6 +39,12 @@ SATISFIED = {
     'fail': ('dead', 'failed'),
 }
 """By the kind of an edge, the ends that let the next task begin; any other end but a death has it skipped."""
+
+
+ENDED: Mapping[str, TorrelqueTaskStatus] = {
+    'completed': Status.COMPLETED, 'failed': Status.REJECTED, 'skipped': Status.CANCELLED,
+    'cancelled': Status.CANCELLED,
+}  # fmt: skip
 
 
 class Member:
@@ -209,6 +216,19 @@ class FlowBook:
     def of(self, queue: str) -> list[MemoryFlow]:
         """The flows of a queue."""
         return [flow for (name, _), flow in self._all.items() if name == queue]
+
+
+    def state_of(self, queue: str, task_id: str) -> TorrelqueTaskState | None:
+        """The state of a task that a flow keeps, if there is one."""
+        for flow in self.of(queue):
+            member = flow.members.get(str(task_id).removeprefix(f'{flow.id}.'))
+            if member is not None and member.how is not None:
+                state = flow.task.state if member.task is None else member.task.state
+                return state._replace(
+                    status=ENDED[member.how], result=member.value, error=member.error, flow=flow.id, total=None,
+                    left=None, dead=None, failed=None,
+                )  # fmt: skip
+        return None
 
 
 class FlowQueue(Torrelque):
