@@ -135,6 +135,7 @@ def test_a_step_stands_for_all_that_it_comes_after_and_for_nothing_else() -> Non
     assert edges_of(left) == {'a': '', 'b': 'a'}
     assert edges_of(d.s([left.result, right.result])) == {'a': '', 'b': 'a', 'c': 'a', 'd': 'b c'}
     assert edges_of(gather(left, right, left)) == {'a': '', 'b': 'a', 'c': 'a'}
+    assert taken_by(gather(left, right, left) >> d, 'd') == [[['args', 0], ['b', 'c', 'b'], 'all']]
 
 
 def test_an_arrow_changes_the_step_that_it_points_to() -> None:

@@ -328,7 +328,11 @@ async def enqueue_plan(
     said: Mapping[str, Any],
 ) -> None:
     """Enqueue a flow whose tasks are plain values."""
-    out = [name if isinstance(name, str) else name[0] for name in task['out']]
+    out: Sequence[Any] = task['out']
+    if len(out) > SHOWN or not all(isinstance(name, str) for name in out):
+        # The state of a flow tells of its result, for whoever has no handle; of many, or of a map, it would tell too
+        # much, or too little.
+        out = ()
     await queue.enqueue_flow(make_nodes(tasks, flow_id), task=task, flow_id=flow_id, out=out, **said)
 
 
@@ -348,6 +352,8 @@ async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome,
                 yield _named(flow_id, found)
 
 
+SHOWN = 20
+"""Results that the state of a flow has at the most."""
 PAGE = 250
 """Outcomes that are read in one call."""
 

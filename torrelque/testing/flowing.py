@@ -193,7 +193,7 @@ class MemoryFlow:
             change['status'] = Status.REJECTED if failed else Status.COMPLETED
             change['release_time'] = time.time()
             values = [self.members[name].value for name in self.out]
-            change['result'] = values[0] if len(values) == 1 else values
+            change['result'] = values[0] if len(values) == 1 else values or None
         self.task.change(**change)
 
 
@@ -262,7 +262,7 @@ class FlowQueue(Torrelque):
         return new_id
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
-        flow = self._flow(str(by).rpartition('.')[0], str(by))
+        flow = self._flow(None, str(by))
         with self._flows.lock:
             return [TorrelqueTaskId(task_id) for task_id in flow.add(_sorted(nodes))]
 
