@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from support.servers import RealServer
 from torrelque import Torrelque
-from torrelque.flows import first, gather
+from torrelque.flows import any_failed, first, gather
 from torrelque.tasks import Tasks
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
@@ -46,6 +47,12 @@ async def weigh(parts: dict[str, list[int]]) -> int:
 WAYS = ('const', 'double', 'arrow', 'add', 'bars', 'map', 'mapped', 'weigh', 'first', 'order')
 
 
+@app.task
+async def act(fails: bool) -> None:
+    if fails:
+        raise ValueError('as it was told')
+
+
 class Made(NamedTuple):
     """A step, and what its result is to be."""
 
@@ -60,7 +67,8 @@ class Maker:
         self.made: list[Made] = []
 
     def take(self, draw: Any) -> Made:
-        return self.made[draw(st.integers(0, len(self.made) - 1))]
+        place: int = draw(st.integers(0, len(self.made) - 1))
+        return self.made[place]
 
     def make(self, draw: Any) -> None:
         way = draw(st.sampled_from(WAYS))
@@ -95,6 +103,91 @@ def flows(draw: Any) -> Made:
     return maker.made[-1]
 
 
+def collect_all(drawn: st.SearchStrategy[Any], found: list[Any]) -> None:
+    """Have some hundred drawn, to be tried together."""
+
+    @given(drawn)
+    @settings(max_examples=300, deadline=None, database=None)
+    def collect(each: Any) -> None:
+        found.append(each)
+
+    collect()
+
+
+class Row(NamedTuple):
+    """A task of a flow in which anything may fail: whether it does, for whom it waits, and how."""
+
+    fails: bool
+    others: list[tuple[int, str]]
+    """Numbers of earlier tasks, each with the kind of its edge."""
+    join: str
+
+
+@st.composite
+def rows(draw: Any) -> list[Row]:
+    found: list[Row] = []
+    for number in range(draw(st.integers(1, 8))):
+        others = draw(st.lists(st.integers(0, number - 1), max_size=3, unique=True)) if number else []
+        join = draw(st.sampled_from(('all', 'all', 'then', 'fail')))
+        kinds = st.sampled_from(('then', 'then', 'end', 'fail')) if join == 'all' else st.just(join)
+        found.append(Row(draw(st.booleans()), [(other, draw(kinds)) for other in others], join))
+    return found
+
+
+def flow_of(found: list[Row]) -> Any:
+    """A flow of such tasks, all of which are its ends."""
+    steps: list[Any] = []
+    for row in found:
+        step = act.s(row.fails)
+        if row.join == 'then' and row.others:
+            first(*(steps[other] for other, _ in row.others)) >> step
+        elif row.join == 'fail' and row.others:
+            any_failed(*(steps[other] for other, _ in row.others))(step)
+        else:
+            for other, kind in row.others:
+                if kind == 'then':
+                    steps[other] >> step
+                elif kind == 'end':
+                    steps[other].at_end(step)
+                else:
+                    steps[other].if_failed(step)
+        steps.append(step)
+    return gather(*steps)
+
+
+async def hows(handle: Any) -> dict[str, str | None]:
+    """How the tasks of a flow have ended.  What was skipped counts as failed or as not needed by what came first of all
+    that kept it from running, which is another each time."""
+    return {
+        outcome.name: 'not run' if (outcome.error or '').startswith('skipped: ') else outcome.how
+        async for outcome in handle.outcomes()
+    }
+
+
+@pytest.mark.first_server
+@pytest.mark.long
+@pytest.mark.parametrize('on_failure', ['wait', 'skip'])
+def test_what_fails_in_memory_fails_on_a_server(server: RealServer, on_failure: Any) -> None:
+    found: list[list[Row]] = []
+    collect_all(rows(), found)
+
+    async def in_memory() -> list[dict[str, str | None]]:
+        with eager(app, max_attempts=1):
+            return [await hows(await flow_of(each).options(on_failure=on_failure).enqueue()) for each in found]
+
+    async def on_server() -> list[dict[str, str | None]]:
+        async with server.client() as client, Torrelque(client, queue='any') as queue, using(app, queue):
+            handles = [await flow_of(each).options(on_failure=on_failure).enqueue() for each in found]
+            await asyncio.gather(*(Worker(app, burst=True, max_attempts=1).run() for _ in range(2)))
+            return [await hows(handle) for handle in handles]
+
+    logging.disable(logging.CRITICAL)
+    try:
+        assert asyncio.run(on_server()) == asyncio.run(in_memory())
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 @given(flows())
 @settings(max_examples=60, deadline=None)
 def test_any_flow_has_its_result_in_memory(made: Made) -> None:
@@ -107,18 +200,12 @@ def test_any_flow_has_its_result_in_memory(made: Made) -> None:
 @pytest.mark.long
 def test_any_flow_has_its_result_through_workers(server: RealServer) -> None:
     found: list[Made] = []
-
-    @given(flows())
-    @settings(max_examples=300, deadline=None, database=None)
-    def collect(made: Made) -> None:
-        found.append(made)
-
-    collect()
+    collect_all(flows(), found)
 
     async def run() -> list[int]:
         async with server.client() as client, Torrelque(client, queue='any') as queue, using(app, queue):
             async with Worker(app, concurrency=20), Worker(app, concurrency=1):
                 handles = [await made.step.enqueue() for made in found]
-                return await asyncio.gather(*(handle.result(60) for handle in handles))
+                return [await handle.result(60) for handle in handles]
 
     assert asyncio.run(run()) == [made.value for made in found]
