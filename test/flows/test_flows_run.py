@@ -91,6 +91,23 @@ async def adds_twice(count: int) -> list[str]:
 
 
 @app.task
+async def adds_once() -> list[str]:
+    return await current_flow().add(note.s('added'))
+
+
+at_work: list[int] = []
+
+
+@app.fifo(queue='orders')
+async def in_order(number: int) -> int:
+    at_work.append(number)
+    await asyncio.sleep(0)
+    count = len(at_work)
+    at_work.remove(number)
+    return count
+
+
+@app.task
 async def gives() -> None:
     await current_flow().push('key', {'n': [1]})
 
@@ -221,6 +238,18 @@ async def test_a_flow_is_cancelled(used: Torrelque) -> None:
     assert seen == ['waits', 'end']
 
 
+async def test_a_flow_has_its_time(used: Torrelque) -> None:
+    flow = wait.s() >> note.s('never')
+    flow.at_end(note.s('end'))
+    async with Worker(app):
+        handle = await flow.options(timeout=0.1).enqueue()
+        with pytest.raises(FlowFailedError, match='is cancelled: its time is over') as caught:
+            await handle.result(60)
+        assert caught.value.failed == {}
+        await handle.task('note-2').result(60)
+    assert seen[-1] == 'end' and 'never' not in seen
+
+
 async def test_a_result_that_does_not_come_in_time_is_not_waited_for(used: Torrelque) -> None:
     handle = await note.s(1).enqueue()
     with pytest.raises(TorrelqueTimeoutError):
@@ -297,6 +326,26 @@ async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
     outcomes = [outcome async for outcome in handle.outcomes()]
     assert [outcome.name for outcome in outcomes] == ['note', *(f'note-{number}' for number in range(2, 601))]
     assert {outcome.how for outcome in outcomes} == {None}
+
+
+async def test_ids_and_names_may_be_any_text(used: Torrelque) -> None:
+    flow_id, name = 'ä.b c\n{x}:\U0001f600', "a \"b'"
+    flow = (numbers.s(2).named(name).map(note) | adds_once.s().named('add s')) >> note
+    async with Worker(app):
+        handle = await flow.options(flow_id=flow_id, name='ä').enqueue()
+        assert await handle.result(60) == [0, 1, ['add s.note']]
+        assert await handle.task(name).result(60) == [0, 1]
+    outcomes = {outcome.name: outcome.how async for outcome in app.flow(flow_id).outcomes()}
+    assert {*outcomes} == {name, 'note', 'note.0', 'note.1', 'add s', 'add s.note', 'note-2'}
+    assert {*outcomes.values()} == {'completed'}
+    assert '["a #quot;b\'"]:::completed' in await handle.draw()
+
+
+async def test_an_ordered_function_keeps_its_order_in_a_flow(used: Torrelque) -> None:
+    async with Worker(app, concurrency=3):
+        handle = await gather(*(in_order.s(number) for number in range(5))).enqueue()
+        assert await handle.result(60) == [1, 1, 1, 1, 1]
+    assert (await used.get_limits())['fifo:orders'].concurrency == 1
 
 
 async def test_any_handle_has_the_result_that_a_flow_keeps(used: Torrelque) -> None:

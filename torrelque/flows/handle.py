@@ -264,7 +264,7 @@ class FlowHandle(Generic[T_co]):
             failed = await (_dead_of(queue, self._id) if stands else _failed_of(queue, self._id))
         except TorrelqueLookupError:
             pass
-        if last.error and not failed:
+        if last.error and not failed and last.error.startswith(f'{self._id}.'):
             # The flow itself tells of the task that has died last, or failed first.
             name, _, why = last.error.removeprefix(f'{self._id}.').partition(': ')
             failed = {name: why}
