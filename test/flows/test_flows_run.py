@@ -19,6 +19,7 @@ from torrelque import (
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueNode,
     TorrelqueTaskStatus,
     TorrelqueTimeoutError,
 )
@@ -66,6 +67,16 @@ async def note(value: Any = None) -> Any:
 @app.task
 async def numbers(count: int) -> list[int]:
     return [*range(count)]
+
+
+@app.task
+async def numbers_of(name: str) -> list[int]:
+    return [len(name)]
+
+
+@app.task
+async def made_of(number: int) -> Item:
+    return Item(str(number), dt.date(2026, 11, 29))
 
 
 @app.task
@@ -328,6 +339,22 @@ async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
     assert {outcome.how for outcome in outcomes} == {None}
 
 
+async def test_each_task_has_its_result_by_its_type(used: Torrelque) -> None:
+    day = dt.date(2026, 11, 29)
+    flow = make.s('a') >> name_of >> numbers_of >> note
+    made = numbers.s(2).map(made_of) >> note
+    async with Worker(app):
+        handle, other = await flow.enqueue(), await made.enqueue()
+        await handle.result(60)
+        await other.result(60)
+        for one, two in ((handle, other), (app.flow(handle.id), app.flow(other.id))):
+            assert await one.task('make').result(60) == Item('a', day)
+            assert await two.task('made_of.1').result(60) == Item('1', day)
+            assert await two.task('made_of').result(60) == 2
+        bare = await used.enqueue_flow([TorrelqueNode('x', {'task': make.name, 'args': ['b']})])
+        assert await app.flow(bare).task('x').result(60) == {'name': 'b', 'day': '2026-11-29'}
+
+
 async def test_ids_and_names_may_be_any_text(used: Torrelque) -> None:
     flow_id, name = 'ä.b c\n{x}:\U0001f600', "a \"b'"
     flow = (numbers.s(2).named(name).map(note) | adds_once.s().named('add s')) >> note
@@ -436,3 +463,6 @@ async def test_large_flows_run(used: Torrelque) -> None:
             row = row >> note.s(number)
         assert await (await row.enqueue()).result(60) == 999
         assert [outcome.result async for outcome in (handle.outcomes())].count(None) == 0
+        handle = await gather(*(made_of.s(number) for number in range(1100))).enqueue()
+        results = await app.flow(handle.id).result(60)
+        assert results == [Item(str(number), dt.date(2026, 11, 29)) for number in range(1100)]
