@@ -167,8 +167,9 @@ class TorrelqueNode(NamedTuple):
     it fails or is dead, 'end' any of these."""
     join: Literal['all', 'any'] = 'all'
     """Whether it waits for all of them, or for one."""
-    before: Sequence[str] = ()
-    """Only with `add_to_flow`: names of tasks that still wait, and wait for this one, too, until it has completed."""
+    before: Sequence[str] | Mapping[str, Literal['then', 'end', 'fail']] = ()
+    """Only with `add_to_flow`: names of tasks that still wait, and wait for this one, too; until it has completed, or,
+    in a mapping, each for the end that it says."""
     delay: Duration | None = None
     """As of `enqueue`, from the moment when it waits for others no more; the rest is as of `enqueue`, too."""
     group: str | None = None

@@ -129,8 +129,14 @@ class Plan:
 
     def _added(self, node: TorrelqueNode) -> list[Arg]:
         after = [word for name, kind in node.after.items() for word in (node_id(self.flow_id, name), kind)]
-        before = [node_id(self.flow_id, name) for name in dict.fromkeys(node.before)]
+        kinds = kinds_before(node)
+        before = [word for name, kind in kinds.items() for word in (node_id(self.flow_id, name), kind)]
         return [*self._of_any(node), '1' if node.join == 'any' else '', _dump(after), _dump(before)]
+
+
+def kinds_before(node: TorrelqueNode) -> Mapping[str, str]:
+    """Who is to wait for a node as well, and for which ends of it."""
+    return node.before if isinstance(node.before, Mapping) else dict.fromkeys(node.before, 'then')
 
 
 def _check_node(node: TorrelqueNode, growing: bool) -> None:
@@ -144,11 +150,12 @@ def _check_node(node: TorrelqueNode, growing: bool) -> None:
         check_name(other, 'the name of a node')
         _check_word(kind, KINDS, f'what {node.name!r} waits for of {other!r}')
     _check_word(node.join, JOINS, f'join of node {node.name!r}')
-    if isinstance(node.before, (str, bytes)) or not isinstance(node.before, Sequence):
+    if isinstance(node.before, (str, bytes)) or not isinstance(node.before, (Sequence, Mapping)):
         what = f'before of node {node.name!r} must be a list of names, not {type(node.before).__name__}'
         raise TorrelqueTypeError(what)
-    for other in node.before:
+    for other, word in kinds_before(node).items():
         check_name(other, 'the name of a node')
+        _check_word(word, KINDS, f'what {other!r} waits for of {node.name!r}')
     if node.before and not growing:
         raise TorrelqueValueError(f'node {node.name!r} has before, which is for tasks that are added to a flow')
 

@@ -17,7 +17,7 @@ local function stand(several, flow)
 end
 
 -- Add nodes to a flow.  `hows` and `waits` are as `stand` gives them, of all ids that the nodes name.  A node has
--- besides what `write_nodes` takes: `any`, `after` (id and kind by turns), `before` (ids).  Nothing is written where an
+-- besides what `write_nodes` takes: `any`, `after` and `before` (id and kind by turns).  Nothing is written where an
 -- outcome is returned, which is not 'ok': {'missing' | 'begun' | 'many' | 'cycle', id}.
 local function grow(flow, nodes, hows, waits)
   local edges, ends, more = {}, {}, {}
@@ -61,12 +61,13 @@ local function grow(flow, nodes, hows, waits)
     local skips = not begins and (node.any and open == 0 or not node.any and barred)
     node.needs = begins and '1' or (node.any and 'a' or '') .. math.max(open, 1)
     ends[#ends + 1] = {node.id, begins, skips and how, barred}
-    for _, id in ipairs(node.before) do
+    for k = 1, #node.before, 2 do
+      local id = node.before[k]
       if not hows[id] or not waits[id] then
         return {hows[id] and 'begun' or 'missing', id}
       end
       more[id] = (more[id] or 0) + 1
-      connect(node.id, id, 'then')
+      connect(node.id, id, node.before[k + 1])
     end
     hows[node.id] = 'w'
   end

@@ -4,7 +4,7 @@
 --
 -- ARGV   resent, max_tasks ('' is no limit), the id of that task, token ('' is unfenced)
 --        per task: id, payload, options as of a task that is enqueued, '1' if one end is enough ('' is all), JSON of ids
---        and kinds by turns: those that it waits for; JSON of ids: those that still wait, and wait for it, too.  A task
+--        and kinds by turns: those that it waits for; the same of those that still wait, and wait for it, too.  A task
 --        comes behind those of this call that it waits for.
 -- Reply  'ok' when all of them are in, else a list with one of these, and nothing was changed:
 --        'ok'             all of them are in
@@ -50,8 +50,8 @@ for i = 5, #ARGV, 6 do
     for k = 1, #after, 2 do
       named[#named + 1] = not seen[after[k]] and after[k] or nil
     end
-    for _, other in ipairs(before) do
-      named[#named + 1] = other
+    for k = 1, #before, 2 do
+      named[#named + 1] = before[k]
     end
   end
 end
