@@ -10,6 +10,7 @@ import pytest
 import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque
+from torrelque.operate import Operator
 from torrelque.tasks import Tasks, current
 from torrelque.testing import Clock, SyncClock, run_until_idle, using
 from torrelque.worker import Worker
@@ -116,6 +117,25 @@ async def fired(app: Tasks) -> str:
     while (last := (await app.schedules.get('daily')).last_id) is None:
         pass
     return last
+
+
+async def test_a_list_that_ends_before_its_until_is_over_and_not_dry(queue: Torrelque) -> None:
+    done: list[Any] = []
+    end = dt.datetime.now(UTC) + dt.timedelta(days=2, hours=1)
+    app, clock = make(queue, done, '@daily', until=end), Clock(queue)
+    await Worker(app, burst=True).run()
+    for days in (2, 1):
+        record = await app.schedules.get('daily')
+        assert (len(record.times), record.left, record.dry) == (days, days + 1, False)
+        await clock.move_to_next()
+        await run_until_idle(app, clock=clock)
+    await Worker(app, burst=True).run()
+    record = await app.schedules.get('daily')
+    assert (record.next, record.times, record.fired, record.dry) == (None, (), 2, False)
+    [view] = await Operator(queue).schedules()
+    overview = await Operator(queue).overview()
+    assert (view.state, overview.dry_schedules) == ('over', 0)
+    assert not await app.schedules.next('daily')
 
 
 async def test_until_is_nearer_and_periods_stay_what_they_are(queue: Torrelque) -> None:

@@ -69,15 +69,19 @@ class Line(NamedTuple):
     def ahead(self, time: Time, start: datetime, have: int = 0, until: datetime | None = None) -> list[float]:
         """The instants after a start, as they are stored, until the list is long enough.
 
+        The first one behind ``until`` is stored as well, from which all can tell that the list needs no more.
+
         :param have: how many that are not later are stored already.
         """
         taken: list[float] = []
         last = start
         for found in self.after(start):
             count = have + len(taken)
-            if until is not None and found > until or is_long_enough(count, last - time.now):
+            if is_long_enough(count, last - time.now):
                 break
             taken.append(time.stored(found))
+            if until is not None and found > until:
+                break
             last = found
         return taken
 

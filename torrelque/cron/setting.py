@@ -37,7 +37,8 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
     record = await _get(queue, plan.name)
     if plan.line is not None:
         times = plan.line.ahead(time, time.now, until=end)
-    over = times == [] or end is not None and (end <= time.now or plan.every is not None and _first(plan, time) > end)
+    first = _first(plan, time) if times is None else time.instant(times[0]) if times else None
+    over = first is None or end is not None and (end <= time.now or first > end)
     if over and source == API:
         why = f'until is past, {end}' if end is not None and end <= time.now else 'it has nothing to come'
         raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: {why}')
@@ -92,6 +93,8 @@ async def _get(queue: Torrelque, name: str) -> Schedule | None:
 
 async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) -> float | None:
     """Go on with a list of which half is used up; after how long (s) to look again, None where it needs nobody."""
+    if record.end is not None and record.until is not None and record.end > record.until:
+        return None
     if not runs_low(record, time):
         return half_of(record, time)
     known = record.last if record.end is None else record.end

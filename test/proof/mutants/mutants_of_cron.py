@@ -185,6 +185,13 @@ KEEPING = (
         ('worker_firing::test_a_worker_without_a_place_fires_each_instant',),
     ),
     Mutant(
+        'cron-end-unknown', BEYOND, 'a schedule that has come to its end counts as one that somebody has to extend',
+        (client('cron/ahead', 'taken.append(time.stored(found))\n            if until is not None and found > until:',
+                'if until is None or found <= until:\n                taken.append(time.stored(found))\n'
+                '            if until is not None and found > until:'),),
+        ('cron_clock::test_a_list_that_ends_before_its_until_is_over_and_not_dry',),
+    ),
+    Mutant(
         'cron-clock-unmoved', BEYOND, 'calendars are asked for the time as it is, though a clock was moved',
         (Edit('torrelque/testing/script/move.lua', "  redis.call('INCRBY', base .. 'moved', far)\n", ''),),
         ('cron_clock::test_a_clock_that_moves_fires_schedules_as_time_would',),
