@@ -155,23 +155,33 @@ def write(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
+class Fate:
+    """What goes wrong in a process."""
+
+    def __init__(self, files: Files, images: int) -> None:
+        self._files = files
+        self._images = images
+        self._hangs = False
+
+    async def strike(self, image: str) -> None:
+        """Fail, or hang until this process is killed: of all images once, and twice, in two processes."""
+        quarter = 4 * int(image) // self._images
+        if quarter >= 1 and self._files.claim('failure'):
+            self._files.note('failed', image)
+            raise OSError('no space left on device')
+        first = quarter >= 2 and not self._hangs and self._files.claim('hang')
+        if first or (quarter >= 3 and not self._hangs and self._files.claim('hang-again')):
+            self._hangs = True
+            self._files.note('hung', image)
+            await asyncio.Event().wait()
+
+
 def make_flow(queue: Torrelque, args: argparse.Namespace) -> tuple[Tasks, Flow[str]]:
     """The functions, and what waits for what."""
     queue.task_timeout = LEASE
     app = Tasks(queue)
     files = Files(args)
-    hanging: list[str] = []
-
-    async def be_unlucky(image: str) -> None:
-        """Fail, or hang until this process is killed; of all images once, and twice in another process."""
-        quarter = 4 * int(image) // args.images
-        if quarter >= 1 and files.claim('failure'):
-            files.note('failed', image)
-            raise OSError('no space left on device')
-        if not hanging and ((quarter >= 2 and files.claim('hang')) or (quarter >= 3 and files.claim('hang-again'))):
-            hanging.append(image)
-            files.note('hung', image)
-            await asyncio.Event().wait()
+    fate = Fate(files, args.images)
 
     @app.task(name='unpack')
     def unpack(archive: str) -> list[str]:
@@ -185,7 +195,7 @@ def make_flow(queue: Torrelque, args: argparse.Namespace) -> tuple[Tasks, Flow[s
         name = Path(image).stem
         files.note('begun', name)
         await asyncio.sleep(args.work)  # stands for larger images
-        await be_unlucky(name)
+        await fate.strike(name)
         data = await asyncio.to_thread((files.unpacked / image).read_bytes)
         small = await asyncio.to_thread(shrink, from_ppm(data), FACTOR)
         write(files.gallery / f'{name}.png', to_png(small))
