@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torrelque.base import Queue
 from torrelque.model import Duration, TorrelqueFlow, TorrelqueNode, TorrelqueOutcome, TorrelqueTaskId
 from torrelque.protocol import flows
+from torrelque.protocol.calls import Call
 
 from .client import Pipeline, add_to_pipeline
 
@@ -20,8 +21,8 @@ class Flows(Queue):
 
         def _started(self) -> Session: ...
 
-    async def _depend(self, pipeline: Pipeline | None, *of_task: Any) -> TorrelqueTaskId:
-        call = flows.depend(self._calls, *of_task)
+    async def _depend(self, call: Call, depends_on: Iterable[str], pipeline: Pipeline | None) -> TorrelqueTaskId:
+        call = flows.depend(self._calls, call, depends_on)
         if pipeline is not None:
             await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
         else:

@@ -258,7 +258,9 @@ do
       for _, id in ipairs(several) do
         local left = redis.call('HGET', base .. 'needs:' .. item[2], id)
         budget = budget - 1
-        if left and left ~= '0' and left ~= 'dead' then
+        -- The gate counts for one of those that it waits for; others may have come since.
+        if left and left ~= '0' and left ~= 'dead' and
+            redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0 then
           begin(id, item[2])
         end
       end

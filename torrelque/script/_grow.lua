@@ -59,7 +59,7 @@ local function grow(flow, nodes, hows, waits)
     end
     local begins = node.any and (met > 0 or count == 0) or not node.any and met == count
     local skips = not begins and (node.any and open == 0 or not node.any and barred)
-    node.needs = (node.any and 'a' or '') .. math.max(open, 1)
+    node.needs = begins and '1' or (node.any and 'a' or '') .. math.max(open, 1)
     ends[#ends + 1] = {node.id, begins, skips and how, barred}
     for k = 1, #node.before, 2 do
       local id = node.before[k]

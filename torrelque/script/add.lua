@@ -1,4 +1,4 @@
--- new -> waiting | pending | delayed | cancelled
+-- new -> waiting | pending | delayed
 --
 -- Add tasks to the flow of a task that its caller holds.  Those that it has already, or has had, are left as they are.
 --
