@@ -16,15 +16,16 @@ from rooms import MONOSPACE, SANS
 
 HERE = Path(__file__).resolve().parent
 
-WIDTH, HEIGHT = 960, 552
+WIDTH, HEIGHT = 960, 672
 NODE_WIDTH, NODE_HEIGHT = 164, 72
 TITLE = 'States of a task, and the transitions between them'
 DESCRIPTION = (
-    'A new task, of a caller or a schedule, is pending, or delayed until it is due. A consumer takes a pending task, '
-    'which is then working; touch renews its lease. From there release makes it completed or rejected, requeue makes '
-    'it pending or delayed again, and bury makes it dead. Where its lease ends it is pending again, and dead when its '
-    'attempts are used up. Redrive makes a dead task pending. A new task of a flow is waiting until others have ended. A '
-    'task that is pending, delayed, waiting, working or dead can be cancelled.'
+    'A new task, of a caller or a schedule, is pending, or delayed until it is due, or, in a flow, waiting until what '
+    'it waits for has ended; then it is pending, or delayed. A consumer takes a pending task, which is then working; '
+    'touch renews its lease. From there release makes it completed or rejected, requeue makes it pending or delayed '
+    'again, and bury makes it dead. Where its lease ends it is pending again, and dead when its attempts are used up. '
+    'Redrive makes a dead task pending. A task that is waiting, pending, delayed, working or dead can be cancelled, '
+    'and a waiting one is where it cannot begin any more.'
 )
 
 
@@ -52,7 +53,7 @@ THEMES = {
             'pending': Tint('#2563a8', '#e6effa'),
             'working': Tint('#0b6e4f', '#dff2ea'),
             'delayed': Tint('#8f5f00', '#fbf0d6'),
-            'waiting': Tint('#6b4fa0', '#efe9f8'),
+            'waiting': Tint('#6b4fa0', '#efe9f9'),
             'dead': Tint('#b42318', '#fce9e7'),
             'final': Tint('#57606a', '#f0f2f4'),
         },
@@ -63,7 +64,7 @@ THEMES = {
             'pending': Tint('#7db4ec', '#17283b'),
             'working': Tint('#45c496', '#10291f'),
             'delayed': Tint('#e2b353', '#2f2510'),
-            'waiting': Tint('#b79cf0', '#251d38'),
+            'waiting': Tint('#b79cea', '#271f38'),
             'dead': Tint('#f28b80', '#371b18'),
             'final': Tint('#9aa4ae', '#23282d'),
         },
@@ -81,14 +82,14 @@ class State(NamedTuple):
 
 
 STATES = {
-    'delayed': State(412, 120, 'delayed', 'waits for its time'),
-    'pending': State(232, 288, 'pending', 'waits for a consumer'),
-    'working': State(592, 288, 'working', 'somebody has its lease'),
-    'waiting': State(232, 446, 'waiting', 'waits for other tasks'),
-    'dead': State(412, 456, 'dead', 'waits for a person'),
-    'completed': State(860, 236, 'final', 'its result may stay'),
-    'rejected': State(860, 340, 'final', 'its error may stay'),
-    'cancelled': State(860, 456, 'final', 'told for a minute'),
+    'waiting': State(232, 240, 'waiting', 'waits for other tasks'),
+    'delayed': State(412, 104, 'delayed', 'waits for its time'),
+    'pending': State(232, 408, 'pending', 'waits for a consumer'),
+    'working': State(592, 408, 'working', 'somebody has its lease'),
+    'dead': State(412, 576, 'dead', 'waits for a person'),
+    'completed': State(860, 356, 'final', 'its result may stay'),
+    'rejected': State(860, 460, 'final', 'its error may stay'),
+    'cancelled': State(860, 576, 'final', 'told for a minute'),
 }
 
 
@@ -106,52 +107,58 @@ class Arrow(NamedTuple):
     """Whether nobody calls: a time is over, or attempts are used up."""
 
 
+BEGUN = {
+    state: [(script, 'new', state) for script in ('flow', 'add', 'depend')]
+    for state in ('waiting', 'pending', 'delayed')
+}
+"""What those scripts do with a new task that make flows."""
+
+
 ARROWS = (
     Arrow(
-        tuple((name, 'new', 'pending') for name in ('enqueue', 'flow', 'add', 'depend', 'fire', 'sweep')),
-        'M 32 288 H 146',
-        *('enqueue', 74, 279),
+        (('enqueue', 'new', 'pending'), ('fire', 'new', 'pending'), ('sweep', 'new', 'pending'), *BEGUN['pending']),
+        'M 32 408 H 146',
+        *('enqueue', 74, 399),
     ),
     Arrow(
-        tuple((name, 'new', 'delayed') for name in ('enqueue', 'flow', 'add', 'depend')),
-        'M 26 280 C 32 176 130 120 326 120',
-        *('enqueue(delay=…)', 204, 114),
+        (('enqueue', 'new', 'delayed'), *BEGUN['delayed']),
+        'M 26 400 C 32 236 100 104 326 104',
+        *('enqueue(delay=…)', 206, 104),
     ),
-    Arrow(
-        tuple((name, 'new', 'waiting') for name in ('flow', 'add', 'depend')),
-        'M 28 296 C 40 400 90 446 146 446',
-        *('enqueue_flow', 66, 466),
-    ),
-    Arrow((), 'M 232 410 V 328', 'others have ended', 224, 372, 'end', True),
-    Arrow((('sweep', 'delayed', 'pending'),), 'M 376 156 C 366 212 288 188 270 248', 'due', 306, 190, 'end', True),
-    Arrow((('claim', 'pending', 'working'),), 'M 314 267 H 506', 'dequeue', 412, 259),
-    Arrow((('requeue', 'working', 'pending'),), 'M 510 290 H 318', 'requeue', 412, 283),
-    Arrow((('sweep', 'working', 'pending'),), 'M 510 313 H 318', 'its lease has ended', 412, 306, by_time=True),
+    Arrow(tuple(BEGUN['waiting']), 'M 30 401 C 40 310 70 240 144 240', *('enqueue_flow', 60, 336, 'start')),
+    Arrow((), 'M 214 276 V 368', 'the others have ended', 223, 318, 'start', True),
+    Arrow((), 'M 314 228 C 372 216 388 196 392 146', 'the same, with a delay', 316, 192, 'end', True),
+    Arrow((('sweep', 'delayed', 'pending'),), 'M 432 140 C 432 290 380 350 300 370', 'due', 438, 214, 'start', True),
+    Arrow((('claim', 'pending', 'working'),), 'M 314 387 H 506', 'dequeue', 412, 379),
+    Arrow((('requeue', 'working', 'pending'),), 'M 510 410 H 318', 'requeue', 412, 403),
+    Arrow((('sweep', 'working', 'pending'),), 'M 510 433 H 318', 'its lease has ended', 412, 426, by_time=True),
     Arrow(
         (('requeue', 'working', 'delayed'),),
-        'M 602 252 C 596 176 570 122 498 120',
-        *('requeue(delay=…)', 598, 172, 'start'),
+        'M 602 372 C 596 240 570 106 498 104',
+        *('requeue(delay=…)', 594, 246, 'start'),
     ),
-    Arrow((('touch', 'working', 'working'),), 'M 674 308 C 712 312 708 356 660 327', 'touch', 690, 360),
+    Arrow((('touch', 'working', 'working'),), 'M 674 428 C 712 432 708 476 660 447', 'touch', 690, 480),
     Arrow(
         (('release', 'working', 'completed'), ('release', 'working', 'rejected')),
-        'M 674 288 H 736 C 756 288 746 236 774 236',
-        *('release', 702, 279),
+        'M 674 408 H 736 C 756 408 746 356 774 356',
+        *('release', 702, 399),
     ),
-    Arrow((('bury', 'working', 'dead'),), 'M 554 324 C 550 380 540 446 498 446', 'bury', 538, 384, 'end'),
+    Arrow((('bury', 'working', 'dead'),), 'M 554 444 C 550 500 540 566 498 566', 'bury', 538, 504, 'end'),
     Arrow(
         (('requeue', 'working', 'dead'), ('sweep', 'working', 'dead')),
-        'M 588 324 C 588 400 572 470 498 470',
-        *('attempts used up', 594, 404, 'start', True),
+        'M 588 444 C 588 520 572 590 498 590',
+        *('attempts used up', 594, 524, 'start', True),
     ),
-    Arrow((('redrive', 'dead', 'pending'),), 'M 376 420 C 366 372 306 372 286 328', 'redrive', 362, 368, 'start'),
+    Arrow((('redrive', 'dead', 'pending'),), 'M 330 576 C 266 576 232 530 232 448', 'redrive', 242, 544, 'end'),
     Arrow(
-        (
-            *(('cancel', name, 'marked' if name == 'working' else 'cancelled') for name in [*STATES][:5]),
-            ('sweep', 'waiting', 'cancelled'),
-        ),
-        'M 731 456 H 774',
-        *('cancel', 720, 454, 'end'),
+        tuple(('cancel', name, 'marked' if name == 'working' else 'cancelled') for name in [*STATES][:5]),
+        'M 731 564 H 774',
+        *('cancel', 722, 564, 'end'),
+    ),
+    Arrow(
+        (('sweep', 'waiting', 'cancelled'), ('add', 'new', 'cancelled'), ('depend', 'new', 'cancelled')),
+        'M 731 598 H 774',
+        *('a waiting one that cannot begin', 722, 602, 'end', True),
     ),
 )
 
@@ -188,11 +195,11 @@ def draw_zone(x: float, y: float, width: float, height: float, title: str, theme
 
 
 def draw_legend(theme: Theme) -> Iterator[str]:
-    yield line('M 24 532 H 64', theme.arrow)
-    yield words(74, 536, 'a call', theme.quiet, f'12px {SANS}')
-    yield line('M 136 532 H 176', theme.arrow, dashed=True)
-    told = 'nobody calls: its time is over, by the clock of the server, or its attempts are used up'
-    yield words(186, 536, told, theme.quiet, f'12px {SANS}')
+    yield line('M 24 652 H 64', theme.arrow)
+    yield words(74, 656, 'a call', theme.quiet, f'12px {SANS}')
+    yield line('M 136 652 H 176', theme.arrow, dashed=True)
+    told = 'nobody calls: its time is over, by the clock of the server, its attempts are used up, or others have ended'
+    yield words(186, 656, told, theme.quiet, f'12px {SANS}')
 
 
 def draw(theme: Theme) -> str:
@@ -205,13 +212,13 @@ def draw(theme: Theme) -> str:
         '<defs><marker id="head" markerWidth="9" markerHeight="9" refX="8" refY="4.5" orient="auto" '
         f'markerUnits="userSpaceOnUse">{head} fill="{theme.arrow}"/></marker></defs>',
         f'<rect width="100%" height="100%" fill="{theme.page}"/>',
-        *draw_zone(116, 16, 614, 492, 'in the queue', theme),
-        *draw_zone(764, 152, 192, 356, 'finished', theme),
+        *draw_zone(116, 16, 614, 612, 'in the queue', theme),
+        *draw_zone(764, 272, 192, 356, 'finished', theme),
         *(part for arrow in ARROWS for part in draw_arrow(arrow, theme)),
         # The second end of a release; from where tasks come; and of which states a cancel is.
-        line('M 736 288 C 756 288 746 340 774 340', theme.arrow),
-        f'<circle cx="26" cy="288" r="7" fill="{theme.arrow}"/>',
-        words(720, 471, 'of any state here', theme.quiet, f'12px {SANS}', 'end'),
+        line('M 736 408 C 756 408 746 460 774 460', theme.arrow),
+        f'<circle cx="26" cy="408" r="7" fill="{theme.arrow}"/>',
+        words(722, 580, 'of any state here', theme.quiet, f'12px {SANS}', 'end'),
         *(part for name, state in STATES.items() for part in draw_state(name, state, theme)),
         *draw_legend(theme),
         '</svg>',

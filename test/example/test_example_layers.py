@@ -298,3 +298,89 @@ def test_each_night_has_one_report_whatever_clocks_do(run: Run) -> None:
     measured = {day: int(count) for day, _, _, count in nights}
     assert sorted(measured[f'{int(day):02} {month} {year}'] for day, month, year in changes) == [23, 25]
     assert re.search(r'^8 nights that are shown whole, 8 reports$', output, re.M)
+
+
+# A gallery as a flow
+
+FEW_IMAGES = ('--images', 12, '--processes', 3, '--work', 0)
+
+
+def verdicts_of(output: str) -> dict[str, tuple[str, str]]:
+    """The lines of the proof: what was found, and whether it is as it has to be."""
+    rows = re.findall(r'^(\w[\w ]+?) {2,}(\S.*?) {2,}(yes|NO)$', output, re.M)
+    return {title: (told, verdict) for title, told, verdict in rows}
+
+
+def test_a_gallery_has_each_image_once_though_processes_are_killed(run: Run, tmp_path: Path) -> None:
+    example = run('gallery', *FEW_IMAGES, '--keep', tmp_path)
+    server = server_of(example.wait_for(r'a flow on (\S+)$')[1])
+    pids = pids_of(example)
+    output = example.finish()
+    verdicts = verdicts_of(output)
+    assert len(verdicts) == 8
+    assert {verdict for _, verdict in verdicts.values()} == {'yes'}
+    assert verdicts['images in the gallery'][0] == '12 of 12, each once'
+    assert len(re.findall(r'^process \d+  thumbnail \d+  failed$', output, re.M)) == 1
+    killed = [int(pid) for pid in re.findall(r'^process (\d+)  thumbnail \d+  killed$', output, re.M)]
+    assert len({*killed}) == 2 and {*killed} < {*pids}
+    assert {path.name for path in tmp_path.iterdir()} == {'index.html', *(f'{number:03}.png' for number in range(12))}
+    assert output.endswith('\nThe proof holds.')
+    assert '\x1b' not in output
+    assert example.errors == ''
+    assert not any(is_alive(pid) for pid in (server, *pids))
+
+
+@pytest.mark.long
+def test_thumbnails_are_seen_where_they_will_be_on_a_terminal(run: Run, server: Server) -> None:
+    output = run_on_terminal(run, 'gallery', *FEW_IMAGES, '--url', server.url)
+    frames = [re.sub(r'\x1b\[[\d;]*m', '', frame) for frame in re.split(r'\x1b\[12F\x1b\[J', output)]
+    assert len(frames) > 3
+    assert re.search(r'^unpack \w+   thumbnails 0 of 12   gallery waiting   remove waiting$', frames[0], re.M)
+    ended = r'^unpack completed   thumbnails 12 of 12   gallery completed   remove completed$'
+    assert re.search(ended, frames[-1], re.M)
+    assert len(re.findall(r'^process \d+  killed at image \d{3}$', frames[-1], re.M)) == 2
+    assert re.findall('▀+', frames[-1]) == 3 * 12 * ['▀' * 8]
+    assert output.endswith('\nThe proof holds.\n')
+    # The limit of the map is a setting of the queue, and goes with the rest.
+    assert count_keys(server) == 0
+
+
+@pytest.mark.long
+def test_what_was_unpacked_stays_without_the_cleanup_and_is_seen(run: Run, tmp_path: Path) -> None:
+    faults = [('    thumbnails.at_end(remove.s())\n', ''), ('result_ttl=RESULT_TTL', 'result_ttl=600')]
+    verdicts = verdicts_of(run(with_faults('gallery', tmp_path, *faults), *FEW_IMAGES).finish(status=1))
+    assert [title for title, (_, verdict) in verdicts.items() if verdict == 'NO'] == ['cleanup', 'keys left over']
+
+
+@pytest.mark.long
+def test_no_gallery_is_made_where_a_thumbnail_is_dead_and_it_is_said(run: Run, tmp_path: Path) -> None:
+    faulty = with_faults('gallery', tmp_path, ('retry=0.3', 'max_attempts=1'))
+    example = run(faulty, *FEW_IMAGES)
+    assert 'proof' not in example.finish(status=1)
+    last = example.errors.splitlines()[-1]
+    assert re.search(r"flow '\w+' stands still: thumbnail\.\d+: OSError: no space left on device", last)
+
+
+@pytest.mark.long
+@BOTH
+def test_the_gallery_is_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
+    example = run('gallery', '--images', 60, '--url', server.url)
+    pids = pids_of(example)
+    example.wait_for('thumbnail 005  done')
+    os.killpg(example.process.pid, number)
+    assert example.finish().endswith('\nStopped before the end; nothing is proven.')
+    assert example.errors == ''
+    assert not any(is_alive(pid) for pid in pids)
+    assert count_keys(server) == 0
+
+
+@pytest.mark.long
+@BOTH
+def test_the_gallery_is_interrupted_while_its_processes_start(run: Run, server: Server, number: signal.Signals) -> None:
+    example = run('gallery', '--images', 12, '--url', server.url)
+    pids = pids_of(example)
+    os.killpg(example.process.pid, number)
+    assert example.finish().endswith('\nStopped before the end; nothing is proven.')
+    assert example.errors == ''
+    assert not any(is_alive(pid) for pid in pids)
+    assert count_keys(server) == 0
