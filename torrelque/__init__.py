@@ -9,6 +9,7 @@ from .error import (
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueFullError,
+    TorrelqueLeaseLostError,
     TorrelqueLookupError,
     TorrelqueServerError,
     TorrelqueTimeoutError,
@@ -19,8 +20,11 @@ from .model import (
     Duration,
     TorrelqueAttempt,
     TorrelqueDeath,
+    TorrelqueFlow,
     TorrelqueGroupStats,
     TorrelqueLimit,
+    TorrelqueNode,
+    TorrelqueOutcome,
     TorrelqueQueueStats,
     TorrelqueSchedule,
     TorrelqueSweepResult,
@@ -42,10 +46,14 @@ ConnectionError = TorrelqueConnectionError
 Death = TorrelqueDeath
 DuplicateError = TorrelqueDuplicateError
 Error = TorrelqueError
+Flow = TorrelqueFlow
 FullError = TorrelqueFullError
 GroupStats = TorrelqueGroupStats
+LeaseLostError = TorrelqueLeaseLostError
 Limit = TorrelqueLimit
 LookupError = TorrelqueLookupError
+Node = TorrelqueNode
+Outcome = TorrelqueOutcome
 QueueStats = TorrelqueQueueStats
 Schedule = TorrelqueSchedule
 Serialiser = TorrelqueSerialiser
@@ -68,9 +76,13 @@ __all__ = [
     'DuplicateError',
     'Duration',
     'Error',
+    'Flow',
     'FullError',
     'GroupStats',
+    'LeaseLostError',
     'Limit',
+    'Node',
+    'Outcome',
     'QueueStats',
     'Schedule',
     'Serialiser',
@@ -88,10 +100,14 @@ __all__ = [
     'TorrelqueDeath',
     'TorrelqueDuplicateError',
     'TorrelqueError',
+    'TorrelqueFlow',
     'TorrelqueFullError',
     'TorrelqueGroupStats',
+    'TorrelqueLeaseLostError',
     'TorrelqueLimit',
     'TorrelqueLookupError',
+    'TorrelqueNode',
+    'TorrelqueOutcome',
     'TorrelqueQueueStats',
     'TorrelqueSchedule',
     'TorrelqueSerialiser',

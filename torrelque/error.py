@@ -71,6 +71,10 @@ class TorrelqueLookupError(TorrelqueError, LookupError):
     """The queue has no task of this id: never enqueued, or finished and forgotten."""
 
 
+class TorrelqueLeaseLostError(TorrelqueError):
+    """The caller does not hold the task any more in whose name it acts.  Nothing was changed."""
+
+
 class TorrelqueDuplicateError(TorrelqueError):
     """The queue knows a task of this id already.  Nothing was changed."""
 

@@ -1,9 +1,10 @@
 """What the queue takes and gives: frozen values (ids, statuses, states, statistics), and the type of a watch."""
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 Duration = float | timedelta
 """How long something takes or is put off: a number of seconds, or a ``datetime.timedelta``, which do the same."""
@@ -26,6 +27,8 @@ class TorrelqueTaskStatus(enum.IntEnum):
     """Attempts used up, or buried.  Stays until it is redriven or cancelled."""
     CANCELLED = 6
     """Taken back by its producer.  Final."""
+    WAITING = 7
+    """Of a flow, and waits for other tasks of it; or a flow that goes on."""
 
     def isfinal(self) -> bool:
         """Whether no transition leads out of this status."""
@@ -140,6 +143,65 @@ class TorrelqueTaskState(NamedTuple):
     history: tuple[TorrelqueAttempt, ...] = ()
     """Its failed attempts, at most ten: the first and the last nine.  A requeue without an error, or one that forgives,
     is none."""
+    flow: str | None = None
+    """The flow whose task it is."""
+    total: int | None = None
+    """Of a flow, as the rest: how many tasks it has had."""
+    left: int | None = None
+    """How many of them have not ended."""
+    dead: int | None = None
+    """How many of these are dead."""
+    failed: int | None = None
+    """How many have ended by a failure, skipped ones among them."""
+
+
+class TorrelqueNode(NamedTuple):
+    """A task of a flow that is to be made."""
+
+    name: str
+    """Its name in the flow; the id is that of the flow, a full stop, and the name."""
+    task: Any
+    """As of `enqueue`."""
+    after: Mapping[str, Literal['then', 'end', 'fail']] = MappingProxyType({})
+    """Names of the tasks that it waits for, each with the end that it waits for: 'then' that it completes, 'fail' that
+    it fails or is dead, 'end' any of these."""
+    join: Literal['all', 'any'] = 'all'
+    """Whether it waits for all of them, or for one."""
+    before: Sequence[str] | Mapping[str, Literal['then', 'end', 'fail']] = ()
+    """Only with `add_to_flow`: names of tasks that still wait, and wait for this one, too; until it has completed, or,
+    in a mapping, each for the end that it says."""
+    delay: Duration | None = None
+    """As of `enqueue`, from the moment when it waits for others no more; the rest is as of `enqueue`, too."""
+    group: str | None = None
+    priority: int = 0
+    max_attempts: int | None = None
+    task_timeout: Duration | None = None
+
+
+class TorrelqueOutcome(NamedTuple):
+    """How a task of a flow has ended."""
+
+    id: str
+    how: Literal['completed', 'failed', 'skipped', 'cancelled'] | None
+    """'failed' if it was rejected or cancelled, is dead and its flow has gone on, was lost, or waited for one that
+    failed; 'skipped' if what it waited for cannot be, and nothing failed; 'cancelled' with its flow; None if it has not
+    ended."""
+    result: Any
+    """What `release` was given, or None."""
+    error: str | None
+    """Why it has not completed."""
+
+
+class TorrelqueFlow(NamedTuple):
+    """A flow: a task that nobody is handed, made of other tasks."""
+
+    id: str
+    state: TorrelqueTaskState
+    task: Any
+    """What is to be seen of it, as it was given; None where that was lost."""
+    name: str | None
+    on_failure: Literal['wait', 'skip', 'cancel']
+    """What becomes of it when one of its tasks is dead."""
 
 
 class TorrelqueWatch(Protocol):
@@ -178,11 +240,13 @@ class TorrelqueQueueStats(NamedTuple):
     """Tasks of a queue by place, all read at one moment."""
 
     tasks: int
-    """All of them: pending, working, delayed and dead."""
+    """All of them: pending, working, delayed, dead and waiting."""
     pending: int
     working: int
     delayed: int
     dead: int
+    waiting: int = 0
+    """Tasks of flows that wait for others, and flows that go on."""
 
 
 class TorrelqueLimit(NamedTuple):

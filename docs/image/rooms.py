@@ -58,7 +58,10 @@ def floors() -> list[list[Room]]:
     values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
-        [Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'zones', 'ahead', 'keeper', '…'])],
+        [
+            Room('flows/', 'calls that wait for calls', ['steps', 'graph', 'plan', 'handle', '…']),
+            Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'keeper', '…']),
+        ],
         [
             Room('tasks/', 'decorated functions', ['app', 'function', '…']),
             Room('testing/', 'aids for tests', ['clock', 'idle', 'eagerly', '…']),

@@ -30,7 +30,7 @@ async def checked(client: redis.asyncio.Redis, queue: Torrelque) -> AsyncIterato
     """A queue whose keys do not change in the test."""
     await queue.enqueue(1, task_id='there')
     yield queue
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
     assert len(await client.keys('*')) == 4
 
 

@@ -107,7 +107,7 @@ async def test_a_ring_during_a_claim_is_not_lost(
     second = asyncio.ensure_future(queue.dequeue())
     await asyncio.sleep(0)
     monkeypatch.setattr(fetcher._link, 'submit', submit)
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     await queue.enqueue(1)
     while fetcher._bell.call:
         await asyncio.sleep(0.001)

@@ -80,7 +80,7 @@ async def test_the_holder_of_a_cancelled_task_is_told(client: redis.asyncio.Redi
         assert await settle(str(task_id)) is False
         assert (await queue.get_queue_stats()).working == 1
         assert await settle(taken) is False
-        assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+        assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
         assert 55_000 < await client.pttl(f'{queue.keys["task"]}:{task_id}') <= 60_000
         assert await settle(taken) is False
         await client.delete(f'{queue.keys["task"]}:{task_id}')
@@ -95,7 +95,7 @@ async def test_a_cancelled_task_goes_with_its_lease(client: redis.asyncio.Redis,
     assert await client.exists(queue.keys['bell'])
     assert await queue.sweep() == (1, 0, 0, 0)
     assert not await client.exists(queue.keys['bell'])
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     assert (await queue.get_task_state(task_id)).status is Status.CANCELLED
 
 
@@ -104,7 +104,7 @@ async def test_a_cancelled_id_in_work_may_be_enqueued_at_once(queue: Torrelque) 
     old, _ = await queue.dequeue()
     await queue.cancel('own')
     await queue.enqueue(2, task_id='own')
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
     assert await queue.touch(old) is False
     assert await queue.release(old) is False
     new, task = await queue.dequeue(0)
@@ -118,7 +118,7 @@ async def test_cancel_in_a_long_queue_leaves_holes_that_are_skipped(
     ids = await queue.enqueue_many(range(1500))
     for task_id in ids[:1400]:
         assert await queue.cancel(task_id)
-    assert await queue.get_queue_stats() == (100, 100, 0, 0, 0)
+    assert await queue.get_queue_stats() == (100, 100, 0, 0, 0, 0)
     assert await queue.dequeue(0) == (ids[1400], 1400)
     assert [n for _, n in await queue.dequeue(0, max_tasks=1000)] == list(range(1401, 1500))
     assert await queue.release_many(ids[1400:]) == [True] * 100

@@ -44,7 +44,7 @@ async def live(queue: Torrelque) -> None:
     assert [n for _, n in got] == list(range(1, 300))
     assert all(await queue.release_many([task_id for task_id, _ in got]))
     assert await queue.sweep() == (0, 0, 0, 0)
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize('protocol', [2, 3])
@@ -195,7 +195,7 @@ async def test_a_half_moved_slot_stops_scripts_before_they_begin(cluster: Cluste
         assert not call.done()
         await asyncio.to_thread(cluster.finish_move, slot, to)
         assert [n for _, n in await call] == list(range(20))
-        assert await queue.get_queue_stats() == (20, 0, 20, 0, 0)
+        assert await queue.get_queue_stats() == (20, 0, 20, 0, 0, 0)
 
 
 @pytest.mark.first_server

@@ -78,7 +78,7 @@ async def test_without_its_replicas_a_server_refuses_and_who_waits_goes_on(
                 await call
         with pytest.raises(torrelque.TorrelqueTimeoutError):
             await queue.dequeue(0)
-        assert await queue.get_task_state(held) == before and await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+        assert await queue.get_task_state(held) == before and await queue.get_queue_stats() == (1, 0, 1, 0, 0, 0)
         await client.config_set('min-replicas-to-write', 0)
         assert await queue.release(held) is True
         await queue.enqueue(2)
@@ -146,7 +146,7 @@ async def test_a_clock_that_is_wrong_moves_no_deadline(
             assert task == 'soon' and await wrong.touch(taken, task_timeout=60)
             await wrong.enqueue('latest', delay=60)
         assert await queue.sweep() == (0, 0, 0, 0)
-        assert await queue.get_queue_stats() == (4, 0, 2, 2, 0)
+        assert await queue.get_queue_stats() == (4, 0, 2, 2, 0, 0)
         assert await wrong.release(taken) is True and await queue.release(held) is True
 
 

@@ -122,7 +122,7 @@ async def test_a_cancelled_caller_takes_nobody_along(queue: Torrelque) -> None:
     calls[0].cancel()
     ids = await asyncio.wait_for(asyncio.gather(*calls[1:]), 60)
     assert calls[0].cancelled() and len(set(ids)) == 2
-    assert await queue.get_queue_stats() == (4, 4, 0, 0, 0)
+    assert await queue.get_queue_stats() == (4, 4, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize('wanted', [1, 5])
@@ -232,7 +232,7 @@ async def test_closing_gives_back_what_a_claim_that_is_sent_again_brings(
         await end
         with pytest.raises(torrelque.TorrelqueClosedError):
             await waiting
-        assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+        assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize('again', [False, True])
@@ -254,7 +254,7 @@ async def test_closing_that_is_cancelled_goes_on_by_itself(
         gate.open()
         if again:
             await closing.aclose()
-            assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+            assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
         with pytest.raises(torrelque.TorrelqueClosedError):
             await waiting
         taken, _ = await queue.dequeue(60)

@@ -40,7 +40,7 @@ async def test_enqueue_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque
         lose(proxy, loss, 'enqueue')
         await faulty.enqueue(1, **options)
         assert proxy.lossless
-    assert await queue.get_queue_stats() == (5, 3, 0, 2, 0)
+    assert await queue.get_queue_stats() == (5, 3, 0, 2, 0, 0)
     for task_id in ('own', 'late'):
         with pytest.raises(torrelque.TorrelqueDuplicateError):
             await faulty.enqueue(2, task_id=task_id)
@@ -77,7 +77,7 @@ async def test_dequeue_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelque
     assert [(task, task_id.attempt) for task_id, task in got] == [(1, 1), (2, 1), (3, 1)]
     assert proxy.lossless
     assert await faulty.release_many([taken, *(task_id for task_id, _ in got)]) == [True] * 4
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize('loss', LOSSES)
@@ -136,7 +136,7 @@ async def test_the_rest_is_once(proxy: Proxy, faulty: Torrelque, queue: Torrelqu
     lose(proxy, loss, 'release')
     assert await faulty.release_many([task_id for task_id, _ in got]) == [True] * 3
     lose(proxy, loss, 'stats')
-    assert await faulty.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await faulty.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     lose(proxy, loss, 'sweep')
     assert await faulty.sweep() == (0, 0, 0, 0)
     assert proxy.lossless
@@ -210,7 +210,7 @@ async def test_calls_at_once_survive_cut_connections(
     done: list[tuple[int, int]] = []
     await asyncio.gather(*(produce(n) for n in range(20)), *(consume() for _ in range(10)), cut())
     assert sorted(done) == [(n, k) for n in range(20) for k in range(20)]
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server: RealServer) -> None:
@@ -224,7 +224,7 @@ async def test_an_idle_consumer_outlives_a_restart_of_the_server(durable_server:
         durable_server.start()
         await queue.enqueue('after')
         assert (await waiting)[1] == 'after'
-        assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
+        assert await queue.get_queue_stats() == (2, 0, 2, 0, 0, 0)
 
 
 async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(
@@ -242,7 +242,7 @@ async def test_a_call_that_arrives_after_its_own_repetition_changes_nothing(
         assert await send(enqueue, args, True) == b'ok'
         taken, _ = await queue.dequeue(0)
         assert await send(enqueue, args, False) == b'ok'
-        assert await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+        assert await queue.get_queue_stats() == (1, 0, 1, 0, 0, 0)
         assert await queue.release(taken) is True
 
     await queue.enqueue_many(range(4))

@@ -88,7 +88,7 @@ async def test_a_key_of_another_type_hits_its_own_call_only(client: redis.asynci
     )
     assert type(outcomes[1]) is torrelque.TorrelqueError
     assert [n for _, n in await queue.dequeue(0, max_tasks=5)] == [1, 3]
-    assert await queue.get_queue_stats() == (2, 0, 2, 0, 0)
+    assert await queue.get_queue_stats() == (2, 0, 2, 0, 0, 0)
 
 
 async def test_serialisers_may_be_modules_and_speak_any_bytes(client: redis.asyncio.Redis, queue_name: str) -> None:

@@ -31,10 +31,10 @@ async def test_an_order_and_its_task_are_written_together(decoding: redis.asynci
             task_id = await queue.enqueue({'order': 1}, pipeline=pipe)
             own = await queue.enqueue({'order': 1}, task_id='own', delay=60, max_attempts=3, pipeline=pipe)
             assert len(task_id) == 32 and own == 'own'
-            assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+            assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
             results = await pipe.execute()
         assert read_outcome(results[1]) is True and read_outcome(results[2]) is True
-        assert await queue.get_queue_stats() == (2, 1, 0, 1, 0)
+        assert await queue.get_queue_stats() == (2, 1, 0, 1, 0, 0)
 
         taken, _ = await queue.dequeue()
         await decoding.script_flush()
@@ -110,7 +110,7 @@ async def test_an_aborted_transaction_enqueues_nothing(client: redis.asyncio.Red
         await client.set('guard', 1)
         with pytest.raises(redis.exceptions.WatchError):
             await pipe.execute()
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 async def test_a_transaction_wakes_who_waits(client: redis.asyncio.Redis, queue: Torrelque, endless: None) -> None:
@@ -164,5 +164,5 @@ async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(
     taken, _ = await queue.dequeue(0)
     assert await queue.release(taken, result='kept')
     assert read_outcome(await client.execute_command(*command)) is True
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     assert (await queue.get_task_state(taken)).result == 'kept'

@@ -126,6 +126,9 @@ def test_what_is_done_is_an_outcome() -> None:
 
 GOOD: dict[str, tuple[list[Any], Any]] = {
     'enqueue': ([b'ok', 2], ['ok', 'ok']),
+    'flow': ([[[b'duplicate', b'f.a']], 1], [['duplicate', 'f.a']]),
+    'add': ([[b'not_held'], 1], ['not_held']),
+    'depend': ([[[b'apart', b'f.a']], 1], [['apart', 'f.a']]),
     'claim': ([[b'ok', b'1.5', None, 0, [], [], b'a', b'1', 1, 2000]], ['a']),
     'touch': ([[b'ok', b'lease_lost'], 2], ['ok', 'lease_lost']),
     'requeue': ([[b'dead'], 1], ['dead']),
@@ -136,11 +139,13 @@ GOOD: dict[str, tuple[list[Any], Any]] = {
     'redrive': ([[b'state_lost'], 1], ['state_lost']),
     'cancel': ([[b'final'], 1], ['final']),
     'sweep': (
-        [[b'ok', 1, 2, 3, 1, [b'a', b'lost'], [b's'], 4]],
-        Swept(TorrelqueSweepResult(1, 2, 3, 4), True, [('a', 'lost')], ['s']),
+        [[b'ok', 1, 2, 3, 1, [b'a', b'lost'], [b's'], 4, 1]],
+        Swept(TorrelqueSweepResult(1, 2, 3, 4), True, [('a', 'lost')], ['s'], True),
     ),
+    'spread': ([[b'ok', 7]], 7),
     'fire': ([[b'ok', 1, b's@1']], ['s@1']),
-    'stats': ([[b'ok', 10, 1, 2, 3]], TorrelqueQueueStats(10, 4, 1, 2, 3)),
+    'give': ([[b'no_flow'], 1], ['no_flow']),
+    'stats': ([[b'ok', 10, 1, 2, 3, 2]], TorrelqueQueueStats(10, 2, 1, 2, 3, 2)),
     'limit': ([b'ok'], None),
     'advance': ([b'ok'], None),
     'pause': ([b'ok'], None),

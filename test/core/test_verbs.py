@@ -20,11 +20,11 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 async def test_life_of_a_task_leaves_no_key(client: redis.asyncio.Redis, queue: Torrelque) -> None:
     task_id = await queue.enqueue({'addr': 'joe@doe.com'})
     assert len(task_id) == 32 and int(task_id, 16) >= 0 and task_id.attempt is None
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
 
     taken, task = await queue.dequeue()
     assert (taken, taken.attempt, task) == (task_id, 1, {'addr': 'joe@doe.com'})
-    assert await queue.get_queue_stats() == (1, 0, 1, 0, 0)
+    assert await queue.get_queue_stats() == (1, 0, 1, 0, 0, 0)
     assert await places(client, queue, task_id) == {'working'}
 
     assert await queue.requeue(taken) is True
@@ -97,7 +97,7 @@ async def test_delay_holds_a_task_back_until_its_time(queue: Torrelque) -> None:
     started = loop.time()
     task_id = await queue.enqueue(1, delay=1)
     assert (await queue.get_task_state(task_id)).status is Status.DELAYED
-    assert await queue.get_queue_stats() == (1, 0, 0, 1, 0)
+    assert await queue.get_queue_stats() == (1, 0, 0, 1, 0, 0)
     with pytest.raises(torrelque.TorrelqueTimeoutError):
         await queue.dequeue(0)
     taken, _ = await queue.dequeue()
@@ -193,7 +193,7 @@ async def test_attempts_used_up_are_dead(queue: Torrelque) -> None:
     assert await queue.requeue(taken, 60, error='second') is True
     state = await queue.get_task_state(task_id)
     assert (state.status, state.error, state.max_attempts) == (Status.DEAD, 'second', 2)
-    assert await queue.get_queue_stats() == (1, 0, 0, 0, 1)
+    assert await queue.get_queue_stats() == (1, 0, 0, 0, 1, 0)
 
     assert await queue.redrive(task_id) == 1
     state = await queue.get_task_state(task_id)
@@ -225,7 +225,7 @@ async def test_buried_tasks_wait_to_be_redriven(queue: Torrelque) -> None:
     ids = await queue.enqueue_many(range(700))
     for task_id, _ in await queue.dequeue(max_tasks=700):
         assert await queue.bury(task_id, error='bad')
-    assert await queue.get_queue_stats() == (700, 0, 0, 0, 700)
+    assert await queue.get_queue_stats() == (700, 0, 0, 0, 700, 0)
     assert (await queue.get_task_state(ids[0])).error == 'bad'
     assert await queue.redrive(ids[3], 'no such', ids[3]) == 1
     assert await queue.redrive(limit=0) == 0
@@ -305,7 +305,7 @@ async def test_sweep_brings_back_what_is_due_in_bounded_steps(client: redis.asyn
     await client.zadd(queue.keys['delayed'], dict.fromkeys(delayed, 1))
     await client.zadd(queue.keys['working'], {task_id: 1 for task_id, _ in taken})
     assert await queue.sweep() == torrelque.TorrelqueSweepResult(stale=450, delayed=1000, dead=450)
-    assert await queue.get_queue_stats() == (1901, 1450, 0, 1, 450)
+    assert await queue.get_queue_stats() == (1901, 1450, 0, 1, 450, 0)
     assert await queue.sweep() == (0, 0, 0, 0)
 
 
@@ -341,7 +341,7 @@ async def test_settling_the_same_task_at_once_is_done_once(queue: Torrelque) -> 
     taken, _ = await queue.dequeue()
     outcomes = await asyncio.gather(*(queue.requeue(taken) for _ in range(5)))
     assert sorted(outcomes) == [False] * 4 + [True]
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
     assert await queue.release_many(iter([])) == []
 
 
@@ -361,7 +361,7 @@ async def test_leases_are_renewed_in_bulk(client: Any, queue: Torrelque) -> None
 
 def test_final_statuses() -> None:
     assert [status for status in Status if status.isfinal()] == [Status.COMPLETED, Status.REJECTED, Status.CANCELLED]
-    assert list(Status) == [0, 1, 2, 3, 4, 5, 6]
+    assert list(Status) == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_command_goes_over_the_connection_of_the_queue(client: redis.asyncio.Redis, queue: Torrelque) -> None:

@@ -148,7 +148,7 @@ async def test_a_schedule_has_the_options_of_its_work(queue: Torrelque) -> None:
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        ({'delay': 1}, 'delay'), ({'eta': 4e9}, 'eta'), ({'task_id': 'x'}, 'task_id'), ({'max_tasks': 5}, 'max_tasks'),
+        ({'eta': 4e9}, 'eta'), ({'task_id': 'x'}, 'task_id'), ({'max_tasks': 5}, 'max_tasks'),
         ({'expires': dt.datetime.now(UTC) + DAY}, 'an instant for expires'),
     ],
 )  # fmt: skip
@@ -156,6 +156,12 @@ def test_work_that_others_enqueue_has_no_options_of_one_call(options: Any, said:
     function = make(queue).named('report').options(**options)
     with pytest.raises(TorrelqueTypeError, match=f'report: {said} is for one call; work that others enqueue has none'):
         function.s()
+
+
+async def test_work_with_a_delay_is_for_no_schedule(queue: Torrelque) -> None:
+    app = make(queue)
+    with pytest.raises(TorrelqueTypeError, match='report: delay is for one call; work that others enqueue has none'):
+        await app.schedules.add('daily', '@daily', app.named('report').options(delay=1).s())
 
 
 async def test_work_is_checked_as_a_call_is(queue: Torrelque) -> None:

@@ -246,7 +246,7 @@ async def test_statistics_count_tasks_in_groups(queue: Torrelque) -> None:
     await queue.enqueue_many(range(3), priority=4)
     await queue.enqueue(1, group='a', delay=60)
     await take_all(queue)
-    assert await queue.get_queue_stats() == (14, 8, 5, 1, 0)
+    assert await queue.get_queue_stats() == (14, 8, 5, 1, 0, 0)
     assert await queue.get_group_stats('a') == (8, 2, 2, INF, False)
 
 

@@ -48,7 +48,7 @@ async def attempts(queue: Torrelque, ids: Sequence[str]) -> set[int]:
 
 
 async def count(queue: Torrelque) -> tuple[int, int, int, int]:
-    return (await queue.get_queue_stats())[1:]
+    return (await queue.get_queue_stats())[1:5]
 
 
 # Which tasks

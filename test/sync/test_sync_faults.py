@@ -293,7 +293,7 @@ async def test_what_was_taken_when_interrupted_goes_back(
         with torrelque.sync.Torrelque(sync_client, queue=queue_name, serialiser=Interrupted()) as sync:
             with pytest.raises(KeyboardInterrupt):
                 sync.dequeue(max_tasks=10)
-    assert await queue.get_queue_stats() == (5, 5, 0, 0, 0)
+    assert await queue.get_queue_stats() == (5, 5, 0, 0, 0, 0)
     taken = await queue.dequeue(0, max_tasks=10)
     assert [task for _, task in taken] == list(range(5))
     assert (await queue.get_task_state(taken[0][0])).forgiven == 1
@@ -350,7 +350,7 @@ async def test_ctrl_c_in_the_middle_of_a_claim_gives_the_task_back(
 
     await interrupt(proxy.path, queue.name, claimed)
     gate.open()
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
     task_id, _ = await queue.dequeue(0)
     assert (await queue.get_task_state(task_id)).forgiven == 1
 

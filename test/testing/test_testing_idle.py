@@ -95,7 +95,7 @@ async def test_retries_with_hours_between_them_take_no_time(queue: Torrelque) ->
     moved = await repeat_until_idle(burst(queue, handle), queue)
     assert attempts == [1, 2, 3, 4, 5, 6]
     assert moved == pytest.approx(HOUR * sum(2**attempt for attempt in range(6)), abs=100)
-    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0)
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 async def test_dead_tasks_are_done_with(queue: Torrelque) -> None:
@@ -105,7 +105,7 @@ async def test_dead_tasks_are_done_with(queue: Torrelque) -> None:
     await queue.enqueue('task', max_attempts=3)
     moved = await repeat_until_idle(burst(queue, handle), [queue])
     assert moved == pytest.approx(2 * HOUR, abs=100)
-    assert await queue.get_queue_stats() == (1, 0, 0, 0, 1)
+    assert await queue.get_queue_stats() == (1, 0, 0, 0, 1, 0)
 
 
 async def test_task_of_somebody_who_is_gone_is_worked_on(queue: Torrelque) -> None:
@@ -202,7 +202,7 @@ async def test_task_that_is_tried_for_ever_is_told(queue: Torrelque) -> None:
         f"  queue '{queue.name}': 1 delayed\n"
         f"    {task_id} DELAYED, of group 'acme', attempts: 7: boom 7"
     )
-    assert caught.value.left == {queue.name: (1, 0, 0, 1, 0)}
+    assert caught.value.left == {queue.name: (1, 0, 0, 1, 0, 0)}
     assert isinstance(caught.value, AssertionError)
     assert isinstance(caught.value, TorrelqueError)
     copy = pickle.loads(pickle.dumps(caught.value))

@@ -110,7 +110,7 @@ async def test_the_pause_of_an_operator_stays(client: redis.asyncio.Redis, queue
         await until(lambda: worker.health().dead == 3)
         await asyncio.sleep(0.2)
         assert await is_paused(client, queue) and not await client.exists(queue.keys['probes'])
-        assert await queue.get_queue_stats() == (4, 1, 0, 0, 3)
+        assert await queue.get_queue_stats() == (4, 1, 0, 0, 3, 0)
         await queue.resume()
         await until(lambda: worker.health().dead == 4)
 
@@ -153,7 +153,7 @@ async def test_a_probe_that_succeeds_leaves_the_pause_that_an_operator_sets_in_t
         await until(lambda: worker.health().succeeded)
         assert await is_paused(client, queue) and not await client.exists(queue.keys['probes'])
     assert len(service.calls) == 1
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
 
 
 async def test_a_breaker_works_beside_an_application_with_the_same_client(

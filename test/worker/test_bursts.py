@@ -202,7 +202,7 @@ async def test_a_burst_leaves_what_waits_behind_a_delayed_task(queue: Torrelque)
     await queue.enqueue('later', delay=1000)
     await queue.enqueue('plain')
     assert await burst(queue) == 1
-    assert await queue.get_queue_stats() == (4, 2, 0, 2, 0)
+    assert await queue.get_queue_stats() == (4, 2, 0, 2, 0, 0)
 
 
 async def test_a_burst_ends_when_what_it_waits_for_is_paused_or_taken_away(queue: Torrelque) -> None:

@@ -152,7 +152,7 @@ async def test_stopping_finishes_what_runs_and_takes_no_more(queue: Torrelque) -
     go_on.set()
     await asyncio.wait_for(running, 60)
     assert worker.health().succeeded == 2
-    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0)
+    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0, 0)
 
 
 @pytest.mark.first_server
@@ -180,7 +180,7 @@ async def test_what_does_not_finish_is_given_back_uncounted(queue: Torrelque, ho
             await asyncio.sleep(0.05)
             worker.stop()
         await asyncio.wait_for(running, 60)
-    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0)
+    assert await queue.get_queue_stats() == (3, 3, 0, 0, 0, 0)
     for task_id in ids:
         state = await queue.get_task_state(task_id)
         assert (state.dequeue_count, state.forgiven) == (1, 1)
@@ -259,7 +259,7 @@ async def test_a_signal_ends_all_workers_of_a_program(server: RealServer, queue:
         process.send_signal(signal.SIGTERM)
         rest, errors = await asyncio.to_thread(process.communicate)
     assert (process.returncode, rest, errors) == (0, 'ended\n', '')
-    assert (await queue.get_queue_stats()) == (1, 1, 0, 0, 0)
+    assert (await queue.get_queue_stats()) == (1, 1, 0, 0, 0, 0)
 
 
 async def test_a_run_that_is_cancelled_while_it_finishes_leaves_nothing_behind(queue: Torrelque) -> None:
@@ -283,7 +283,7 @@ async def test_a_run_that_is_cancelled_while_it_finishes_leaves_nothing_behind(q
     await asyncio.sleep(0.05)
     assert steps == before
     assert worker.health().running == ()
-    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0)
+    assert await queue.get_queue_stats() == (1, 1, 0, 0, 0, 0)
 
 
 async def test_no_queue_waits_for_the_server_of_another(

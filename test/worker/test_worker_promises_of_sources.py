@@ -99,7 +99,7 @@ async def test_what_was_taken_and_not_begun_goes_back_in_its_order(
             await busy.asked.wait()
             assert (await queue.get_queue_stats()).working == 4
             ids.append(await queue.enqueue(4))
-    assert await queue.get_queue_stats() == (5, 5, 0, 0, 0)
+    assert await queue.get_queue_stats() == (5, 5, 0, 0, 0, 0)
     assert await queue.dequeue(0, max_tasks=10) == [(task_id, n) for n, task_id in enumerate(ids)]
     states = [await queue.get_task_state(task_id) for task_id in ids]
     assert [state.forgiven for state in states] == [1, 1, 1, 1, 0]
@@ -128,7 +128,7 @@ async def test_what_comes_in_the_moment_of_the_end_goes_back(client: redis.async
             await until_waiting(client)
             task_id = await late.enqueue(1, max_attempts=1)
             await late.given.wait()
-        assert await late.get_queue_stats() == (1, 1, 0, 0, 0)
+        assert await late.get_queue_stats() == (1, 1, 0, 0, 0, 0)
         assert (await late.get_task_state(task_id)).forgiven == 1
 
 

@@ -63,7 +63,7 @@ from torrelque.error import (
 )
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, read_sweep, tell_troubles
+from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, read_spread, read_sweep, tell_troubles
 
 from .bell import Bell
 from .guard import Guard
@@ -132,6 +132,8 @@ class Fetcher:
         """The last claim; also after its reply has come."""
         self._sweeping: Request | None = None
         """The sweep that is on its way; None when none is."""
+        self._spreading: Request | None = None
+        """The call that goes on with flows and is on its way; None when none is."""
         self._no_sweep_before = 0.0
         """The time of the loop before which no sweep is sent, because the last one failed."""
         self._guard = Guard(
@@ -441,9 +443,33 @@ class Fetcher:
             swept = read_sweep(reply)
             tell_troubles(swept.troubles, self._name)
             self._calls.tell_low(swept.low)
+            if swept.spread:
+                self._spread()
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
             # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.
+            self._no_sweep_before = self._loop.time() + 0.9
+            self._loop.call_later(1, self._pump)
+        else:
+            self._pump()
+
+    def _spread(self) -> None:
+        """Go on with what is to be done of flows."""
+        if self._spreading is None and not self._closed:
+            spread = self._calls.transitions['spread']
+            self._spreading = Request(spread, self._calls.spread(), self._have_spread)
+            self._link.submit(self._spreading)
+
+    def _have_spread(self, reply: Any, error: Exception | None) -> None:
+        self._spreading = None
+        try:
+            if error is not None:
+                raise error
+            if read_spread(reply):
+                self._spread()
+        except Exception as exc:
+            # The next claim says that it is due.
+            logger.warning('queue %r: a call for flows failed: %s', self._name, reason_of(exc))
             self._no_sweep_before = self._loop.time() + 0.9
             self._loop.call_later(1, self._pump)
         else:
@@ -453,7 +479,8 @@ class Fetcher:
 
     def _on_their_way(self) -> tuple[tuple[Request | None, Link], ...]:
         claim = None if self._claiming is None else self._claim_call
-        return (claim, self._link), (self._sweeping, self._link), (self._bell.call, self._bell.link)
+        calls = (claim, self._sweeping, self._spreading)
+        return *((call, self._link) for call in calls), (self._bell.call, self._bell.link)
 
     def _claim_unheard(self) -> None:
         """Claim where nobody has for long."""

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from torrelque.codec import JSON, TorrelqueSerialiser
-from torrelque.error import TorrelqueClosedError, of_queue
+from torrelque.error import TorrelqueClosedError, TorrelqueLookupError, of_queue
 from torrelque.model import (
     Duration,
     TorrelqueDeath,
@@ -20,11 +20,12 @@ from torrelque.model import (
     TorrelqueTaskStatus,
     TorrelqueWatch,
 )
-from torrelque.protocol import check, replies, steps
+from torrelque.protocol import check, flows, replies, steps
 from torrelque.protocol.lease import renewed, renewing
 
 from . import bulk
 from .client import Client, Pipeline, add_to_pipeline, check_client
+from .flows import Flows
 from .schedules import Schedules
 from .session import Session
 from .sweeper import Sweeper
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Schedules):
+class Torrelque(Schedules, Flows):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
@@ -111,6 +112,7 @@ class Torrelque(Schedules):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
+        depends_on: Iterable[str] = (),
         pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, at once or after a delay.
@@ -125,19 +127,32 @@ class Torrelque(Schedules):
             take turns.  (Others say tenant, or message group.)
         :param priority: from -100 to 100, the higher first, equal ones in order of enqueueing.  It is within the group.
             Without a group, a task of a positive one goes before all else, that of a negative one behind.
+        :param depends_on: ids of tasks and flows, all of which must have completed before this one begins; the delay
+            counts from then.  It is cancelled once that cannot be any more.  It joins their flow; of those that have
+            none one is made, of which nothing is kept.
         :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
             returned at once; what became of it is in the pipeline's results, see `read_outcome`.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.
         :raises TorrelqueFullError: the queue has ``max_tasks`` tasks; nothing was changed.
+        :raises TorrelqueLookupError: the queue knows nothing of a task of ``depends_on``, which may have been finished
+            and forgotten; nothing was changed.
+        :raises TorrelqueValueError: the tasks of ``depends_on`` are of different flows; nothing was changed.
 
         When the reply is lost the call is repeated, and enqueues once; but a task that was finished and forgotten
         before the repetition came is enqueued again.
         """
         lease = self.task_timeout if task_timeout is None else task_timeout
-        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        if depends_on == ():
+            call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        else:
+            call = flows.depend(
+                self._calls, task, lease, delay, task_id, max_attempts, group, priority, depends_on
+            )
         if pipeline is not None:
             # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        elif call.name == 'depend':
+            await self._started().run(flows.send_depend(self._calls, call))
         else:
             await self._started().send(*call)
         new_id: TorrelqueTaskId = call.task_id
@@ -172,15 +187,19 @@ class Torrelque(Schedules):
     async def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
         """Take a task back: True if it was there and not final.
 
-        A pending, delayed or dead task will not be handed out again.  The holder of a working one is told by `touch`,
-        which answers False; its result is not kept.  The state says CANCELLED for a minute, then nothing remains.  An
-        id of the caller's own may be enqueued again at once.
+        A pending, delayed, waiting or dead task will not be handed out again.  The holder of a working one is told by
+        `touch`, which answers False; its result is not kept.  Of a flow, all tasks are taken back, see `enqueue_flow`.
+        The state says CANCELLED for a minute, then nothing remains.  An id of the caller's own may be enqueued again at
+        once.
 
         :param only: take it back only where its status is one of these, which the server decides in the same step;
             where it is another one nothing changes, and False is returned.  None is any.
         """
-        call = self._calls.cancel(task_id, only)
-        return replies.settled(await self._started().send(*call), task_id, self.name)
+        call, session = self._calls.cancel(task_id, only), self._started()
+        outcome = await session.send(*call)
+        if outcome == 'flow':
+            await session.run(steps.spread(self._calls))
+        return replies.settled(outcome, task_id, self.name)
 
     def watch(self, task_id: str, *, timeout: Duration | None = None) -> TorrelqueWatch:
         """Follow a task: its state at once, then after every change, the last being a final one.
@@ -220,7 +239,13 @@ class Torrelque(Schedules):
         unseen; with thousands of tasks watched, one that is kept for less than some seconds.  Other errors, and what
         happens on cancellation, are those of `watch`.
         """
-        return await self._watch(task_id, timeout).last()
+        try:
+            state = await self._watch(task_id, timeout).last()
+        except TorrelqueLookupError:
+            return await self._started().run(flows.find_ended(self._calls, task_id))
+        if state.flow is None and state.total is None:
+            return state
+        return await self._started().run(flows.completed(self._calls, task_id, state))
 
     # Consumers
 
@@ -566,7 +591,7 @@ class Torrelque(Schedules):
 
         :raises TorrelqueLookupError: nothing: it never was enqueued, or is finished and forgotten.
         """
-        return await self._started().run(steps.get_task_state(self._calls, task_id))
+        return await self._started().run(flows.get_task_state(self._calls, task_id))
 
     # The server
 

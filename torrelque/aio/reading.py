@@ -17,7 +17,7 @@ from torrelque.protocol.replies import STATE_FIELDS
 from .link import Link
 from .watcher import Task
 
-LOOK_FIELDS = ('status', 'dequeue_count', 'enqueue_time', 'progress')
+LOOK_FIELDS = ('status', 'dequeue_count', 'enqueue_time', 'left', 'dead', 'progress')
 """Fields by which a change is noticed: no other one changes without one of these, and to read all of them takes twice
 the time."""
 brief_of = operator.itemgetter(*[STATE_FIELDS.index(name) for name in LOOK_FIELDS])

@@ -68,7 +68,7 @@ async def _schedule(session: Session, task: Any, due: Due) -> int:
     found, options, ordered = session.found, _given(session.found), None
     if found.task is not None and found.app is not None:
         # As the app itself does it: in the queue of its function, and with options of its for what is not said here.
-        work = find_caller(found, **options).s(*task.get('args', ()), **task.get('kwargs', {}))
+        work = find_caller(found, **options).s(*task.get('args', ()), **task.get('kwargs', {})).pack()
         task, options, ordered = work.payload, work.options, work.fifo
         # It may be another one than those that this command is about.
         queue = next(one for one in target.find(found.app).queues if one.name == work.queue)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from torrelque import Duration, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol.check import MIN_SECONDS, check_name, check_seconds
-from torrelque.tasks.work import Work
+from torrelque.tasks.work import Packed, Work
 
 from .ahead import Line, offset_of
 from .asking import EPOCH
@@ -61,7 +61,7 @@ class Plan:
     """A schedule: its work, and by a calendar or by a period when it is due."""
 
     name: str
-    work: Work[Any]
+    work: Packed
     policies: Policies
     line: Line | None
     spec: Any
@@ -114,18 +114,20 @@ class When:
     def plan(self, name: str, work: Work[Any], policies: Policies) -> Plan:
         """The schedule of a name.
 
-        :raises TorrelqueTypeError: the work is none.
+        :raises TorrelqueTypeError: the work is none, or one of its options is of one call at one time.
+        :raises TorrelqueValueError: it is a flow that cannot be meant.
         """
         check_name(name, 'the name of a schedule')
         if not isinstance(work, Work):
             raise TorrelqueTypeError(f'what is scheduled is a call, made by function.s(…), not {work!r}')
-        if policies.overlap == 'queue' and work.options.get('group') is not None:
+        packed = work.pack()
+        if policies.overlap == 'queue' and packed.options.get('group') is not None:
             raise TorrelqueTypeError(
                 f"the schedule {name!r} cannot queue its firings in a group of its own: its work has the group "
-                f"{work.options['group']!r}"
+                f"{packed.options['group']!r}"
             )
         line, spec, phase = self.due(name)
-        return Plan(name, work, policies, line, spec, self._every, phase)
+        return Plan(name, packed, policies, line, spec, self._every, phase)
 
     def due(self, name: str) -> tuple[Line | None, Any, float]:
         """Of the schedule of a name, its instants and what these are made of, as a JSON value; of one by a period,

@@ -84,7 +84,8 @@ class Schedules:
         :param name: by which it is known; the tasks that it fires are called ``NAME@MILLISECONDS``.
         :param when: a cron expression, see `Calendar`; or a calendar of your own, see `Instants`, which goes on for as
             long as a process that declares it keeps it.
-        :param work: a call, made by `torrelque.tasks.Enqueuer.s`.
+        :param work: a call, made by `torrelque.tasks.Enqueuer.s`, or a flow of such calls, whose id is that of the
+            firing with ``.flow``.
         :param timezone: the name of the time zone in which the expression is read.
         :param overlap: what becomes of a firing while the last one is unfinished: ``'skip'`` drops it, ``'allow'``
             lets both run, ``'replace'`` cancels the last one, ``'queue'`` has it run behind the last one.

@@ -15,6 +15,8 @@ class Bounds:
     """Payload of one call at the most, where it is more than one task."""
     grouped_tasks: int = 50
     """Tasks of one call that have groups, at the most: their part of a script takes longer."""
+    edges: int = 1000
+    """Of one call that makes tasks which wait for others, at the most: how many each waits for, added up."""
     instants: int = 1000
     """Instants of a schedule that are known at once, at the most."""
     told_instants: int = 10

@@ -31,6 +31,7 @@ from .check import (
     is_none,
     milliseconds,
 )
+from .flowing import Part, Plan
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
@@ -129,6 +130,32 @@ class Calls:
         size = len(payload) + (0 if group is None else self.bounds.grouped_bytes)
         return _call(('enqueue', [new_id, payload, options], new_id, size))
 
+    def flow(self, plan: Plan, part: Part) -> list[Arg]:
+        """A flow to make, or a part of it."""
+        return [plan.flow_id, plan.mark, *part.words]
+
+    def add(self, by: str, plan: Plan, part: Part) -> list[Arg]:
+        """Tasks to add to the flow of a task."""
+        return [by, token_of(by), *part.words]
+
+    def depend(
+        self,
+        task: Any,
+        lease: Duration,
+        delay: Duration | None,
+        task_id: str | None,
+        max_attempts: int | None,
+        group: str | None,
+        priority: int,
+        depends_on: Sequence[str],
+    ) -> Call:
+        """A task to store that waits for others."""
+        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else str.__str__(check_id(task_id)))
+        options = enqueue_options(lease, delay, max_attempts, None, group, priority)
+        payload = serialise(self.serialiser, task, 'the task')
+        args: list[Arg] = [os.urandom(16).hex(), self.mark(), new_id, payload, options, *depends_on]
+        return _call(('depend', args, new_id, len(payload)))
+
     def claim(self, acknowledged: str, record: str, wanted: int, staying: int) -> list[Arg]:
         """Tasks to take: so many, by a consumer that stays waiting when it gets fewer than ``staying``.
 
@@ -171,7 +198,7 @@ class Calls:
         """A task to finish."""
         check_id(task_id)
         data = None if result is None else serialise(self.serialiser, result, 'the result')
-        args = [task_id, release_token(task_id), *release_options(status, data, result_ttl, default_ttl)]
+        args = [task_id, release_token(task_id), *release_options(status, data, result_ttl, default_ttl, task_id)]
         return _call(('release', args, task_id, (0 if data is None else len(data)) + self.weight(task_id)))
 
     def bury(self, task_id: str, error: str | None, tell_after: Duration | None) -> Call:
@@ -197,9 +224,9 @@ class Calls:
             args += [task_id.encode('utf-8', 'surrogateescape'), task_id.token]
         return _in_parts(args, 2 * self.bounds.bulk)
 
-    def redrive(self, task_ids: Sequence[Arg]) -> list[Arg]:
-        """Dead tasks to bring back, as many as go in one call."""
-        return [self.mark(), *task_ids]
+    def redrive(self, task_ids: Sequence[Arg], flow_id: str = '') -> list[Arg]:
+        """Dead tasks to bring back, as many as go in one call; or tasks of a flow, of which the dead ones come back."""
+        return [self.mark(), flow_id, *task_ids]
 
     def cancel(self, task_id: str, only: Iterable[TorrelqueTaskStatus] | None = None) -> Call:
         """A task to take back, whatever its status is, or only where it is one of some."""
@@ -218,9 +245,18 @@ class Calls:
         """Whatever is due to bring back, some at the most."""
         return [str(self.bounds.sweep)]
 
+    def spread(self) -> list[Arg]:
+        """What is to be done of flows, some at the most."""
+        return []
+
     def fire(self, name: str, times: Sequence[str]) -> list[Arg]:
         """A schedule to fire, now or for some instants."""
         return [self.mark(), name, *times]
+
+    def give(self, by: str, key: str, value: Any) -> list[Arg]:
+        """A named value to keep with a flow."""
+        data = serialise(self.serialiser, value, 'the value')
+        return [check_id(by), token_of(by), check_name(key, 'a key'), data]
 
     # What is only read, or set by operators
 

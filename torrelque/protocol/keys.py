@@ -33,12 +33,14 @@ FIXED = (
     'later',
     'holders',
     'schedules',
+    'waiting',
+    'spread',
     'never',
 )
 """Names of the keys of which a queue has one each."""
 
-PREFIXES = ('task', 'group', 'rate', 'claim', 'schedule', 'times')
-"""Names of keys that take an id, a group, a consumer or the name of a schedule behind a colon."""
+PREFIXES = ('task', 'group', 'rate', 'claim', 'schedule', 'times', 'needs', 'edges', 'done', 'gate', 'values')
+"""Names of keys that take an id, a group, a consumer, the name of a schedule or the id of a flow behind a colon."""
 
 WORKERS = ('workers', 'worker', 'minute', 'hour', 'totals', 'sampled')
 """Names of the keys that hearts of `torrelque.worker` have beside those of the queue: ``worker`` takes the name of a

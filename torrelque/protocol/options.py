@@ -50,9 +50,17 @@ def enqueue_options(
 
 
 def release_options(
-    status: TorrelqueTaskStatus, result: bytes | None, result_ttl: Duration | None, default: Duration
+    status: TorrelqueTaskStatus,
+    result: bytes | None,
+    result_ttl: Duration | None,
+    default: Duration,
+    task_id: str = '',
 ) -> list[Arg]:
-    """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while."""
+    """What is said of a task to finish, behind id and token: to keep nothing, or its state and result for a while.
+
+    A flow has to know how its tasks have ended, however long that is kept.  The script knows whether a task is of one;
+    so what is not kept is told where it did not complete, or has a result and an id like that of a task of a flow.
+    """
     try:
         final = TorrelqueTaskStatus(status)
     except ValueError as exc:
@@ -60,6 +68,8 @@ def release_options(
     if not final.isfinal():
         raise TorrelqueValueError(f'a task is released with a final status, not {final.name}')
     ttl = milliseconds(default if result_ttl is None else result_ttl, 'result_ttl')
+    if not ttl and (result is not None and '.' in task_id or final != TorrelqueTaskStatus.COMPLETED):
+        return [f'{final:d} 0', b'' if result is None else b'=' + result]
     if not ttl or (result is None and result_ttl is None and final != TorrelqueTaskStatus.REJECTED):
         return ['']
     return [f'{final:d} {ttl}', b'' if result is None else b'=' + result]

@@ -35,6 +35,7 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .flowing import read_counts
 from .scheduling import read_fire, read_schedules
 from .table import DONE, ROWS, TABLE, WITH_VALUE
 from .words import (
@@ -260,6 +261,8 @@ class Swept(NamedTuple):
     troubles: list[tuple[str, str]]
     low: list[str]
     """Schedules that have fired and have few instants left."""
+    spread: bool = False
+    """Whether there is work for the script `spread`."""
 
 
 def read_sweep(reply: Any) -> Swept:
@@ -268,16 +271,23 @@ def read_sweep(reply: Any) -> Swept:
     try:
         moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
         low = [*map(text, read_words(reply[6]))]
-        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low)
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]))
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
+
+
+def read_spread(reply: Any) -> int:
+    """How much is left to go on with."""
+    check_reply('spread', reply)
+    return int(reply[1])
 
 
 def read_stats(reply: Any) -> TorrelqueQueueStats:
     """The reply of stats: what is in no other place is pending."""
     check_reply('stats', reply)
-    tasks, working, delayed, dead = (int(count) for count in reply[1:])
-    return TorrelqueQueueStats(tasks, max(0, tasks - working - delayed - dead), working, delayed, dead)
+    tasks, working, delayed, dead, waiting = (int(count) for count in reply[1:])
+    pending = max(0, tasks - working - delayed - dead - waiting)
+    return TorrelqueQueueStats(tasks, pending, working, delayed, dead, waiting)
 
 
 def read_limit(value: Any) -> TorrelqueLimit:
@@ -385,6 +395,8 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         # A field of that name, of somebody else's making, counts for nothing.
         due_time=float(due) / 1000 if due is not None and status is TorrelqueTaskStatus.DELAYED else None,
         history=read_history(fields['history']),
+        flow=decode('flow'),
+        **read_counts(fields),
     )
 
 
@@ -409,6 +421,9 @@ def is_ring(reply: Any) -> bool:
 
 READERS: dict[str, Callable[..., Any]] = {
     'enqueue': functools.partial(read_outcomes, 'enqueue'),
+    'flow': functools.partial(read_outcomes, 'flow'),
+    'add': functools.partial(read_outcomes, 'add'),
+    'depend': functools.partial(read_outcomes, 'depend'),
     'claim': read_claim,
     'touch': functools.partial(read_outcomes, 'touch'),
     'requeue': functools.partial(read_outcomes, 'requeue'),
@@ -419,7 +434,9 @@ READERS: dict[str, Callable[..., Any]] = {
     'redrive': functools.partial(read_outcomes, 'redrive'),
     'cancel': functools.partial(read_outcomes, 'cancel'),
     'sweep': read_sweep,
+    'spread': read_spread,
     'fire': read_fire,
+    'give': functools.partial(read_outcomes, 'give'),
     'stats': read_stats,
     'limit': functools.partial(read_ok, 'limit'),
     'advance': functools.partial(read_ok, 'advance'),

@@ -96,18 +96,37 @@ def redrive(calls: Calls, task_ids: Iterable[str], limit: int | None) -> Steps[i
     if limit is not None:
         check_count(limit, 'limit', 0)
     ids = [check_id(task_id) for task_id in task_ids]
-    return _redrive_some(calls, ids[:limit]) if ids else _redrive_all(calls, limit)
+    return _redrive_some(calls, ids[:limit], limit) if ids else _redrive_all(calls, limit)
 
 
-def _redrive_some(calls: Calls, task_ids: Sequence[Arg]) -> Steps[int]:
+def _redrive_some(
+    calls: Calls, task_ids: Sequence[Arg], limit: int | None = None, flow_id: str = ''
+) -> Steps[int]:
     count, most = 0, calls.bounds.grouped_tasks
     for start in range(0, len(task_ids), most):
         some = task_ids[start : start + most]
-        outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some)), len(some))
-        count += outcomes.count('ok')
-        lost = [text(task_id) for task_id, outcome in zip(some, outcomes, strict=True) if outcome == 'state_lost']
-        tell_troubles([(task_id, 'state_lost') for task_id in lost], calls.name)
-        count += len(lost)
+        outcomes = read_outcomes('redrive', (yield 'redrive', calls.redrive(some, flow_id)), len(some))
+        count += outcomes.count('ok') + outcomes.count('state_lost')
+        told = [(text(task_id), outcome) for task_id, outcome in zip(some, outcomes, strict=True)]
+        tell_troubles([(task_id, str(what)) for task_id, what in told if what in ('state_lost', 'lost')], calls.name)
+        for task_id in [task_id for task_id, what in told if what == 'flow']:
+            count += yield from _redrive_flow(calls, task_id, None if limit is None else max(0, limit - count))
+    return count
+
+
+def _redrive_flow(calls: Calls, flow_id: str, limit: int | None) -> Steps[int]:
+    # All tasks that have not ended are looked at, because one whose state was lost is found by nobody else.
+    count, cursor, key = 0, b'0', f'{calls.keys["needs"]}:{flow_id}'
+    while limit is None or count < limit:
+        cursor, page = yield None, ['HSCAN', key, cursor, 'COUNT', str(calls.bounds.bulk)]
+        items = read_words(page)
+        some = items[::2]
+        if limit is not None:
+            dead = [task_id for task_id, left in zip(some, items[1::2], strict=True) if left == b'dead']
+            some = dead[: limit - count]
+        count += yield from _redrive_some(calls, some, None if limit is None else limit - count, flow_id)
+        if cursor == b'0':
+            break
     return count
 
 
@@ -162,7 +181,16 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
         more = swept.more
         tell_troubles(swept.troubles, calls.name)
         calls.tell_low(swept.low)
+        if swept.spread:
+            yield from spread(calls)
     return total
+
+
+def spread(calls: Calls) -> Steps[None]:
+    """Go on with what is to be done of flows until nothing is left."""
+    left = 1
+    while left:
+        left = yield 'spread', calls.spread()
 
 
 # Groups

@@ -39,6 +39,27 @@ TABLE = (
         droppable=True,
         outcomes=('ok', 'duplicate', 'full', 'broken'),
     ),
+    Row(
+        'flow',
+        'new -> waiting | pending | delayed',
+        head=('max_tasks',),
+        outcomes=('ok', 'duplicate', 'full', 'over', 'broken'),
+    ),
+    Row(
+        'add',
+        'new -> waiting | pending | delayed | cancelled',
+        head=('max_tasks',),
+        outcomes=(
+            *('ok', 'not_held', 'no_flow', 'over', 'duplicate', 'full'),
+            *('missing', 'begun', 'cycle', 'many', 'broken'),
+        ),
+    ),
+    Row(
+        'depend',
+        'new -> waiting | pending | delayed | cancelled',
+        head=('max_tasks',),
+        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'withdrawn', 'many', 'broken'),
+    ),
     Row('claim', 'pending -> working'),
     Row('touch', 'working -> working', head=('acknowledged', 'block'), outcomes=('ok', *_REFUSALS)),
     Row(
@@ -60,16 +81,26 @@ TABLE = (
     Row(
         'told', 'Deaths that nobody saw: somebody was told of some of them, so they are not handed out again.', width=1
     ),
-    Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'not_dead', 'unknown', 'broken')),
+    Row('redrive', 'dead -> pending', outcomes=('ok', 'state_lost', 'lost', 'flow', 'not_dead', 'unknown', 'broken')),
     Row(
         'cancel',
-        'pending | delayed | dead -> cancelled, working -> marked',
-        outcomes=('ok', 'final', 'changed', 'unknown', 'broken'),
+        'waiting | pending | delayed | dead -> cancelled, working -> marked',
+        outcomes=('ok', 'flow', 'final', 'changed', 'unknown', 'broken'),
     ),
-    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending', width=8),
+    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled', width=9),
+    Row(
+        'spread',
+        'Spread: go on with what calls before had no room for, of flows: ends to tell, tasks to begin or to cancel.',
+        width=2,
+    ),
     Row('fire', 'new -> pending'),
+    Row(
+        'give',
+        'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
+        outcomes=('ok', 'not_held', 'no_flow', 'broken'),
+    ),
     # What operators read and set.
-    Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=5),
+    Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=6),
     Row('limit', 'Limits: how many tasks of a group are worked on at once, and how many begin in a time.', width=1),
     Row('advance', 'Groups: look at some of them anew, because the default of their limits was changed.', width=1),
     Row('pause', 'Pause: hand nothing out, of a group or of the whole queue, or a probe every so often.', width=1),
@@ -105,7 +136,7 @@ TABLE = (
 ROWS = {row.name: row for row in TABLE}
 """The same, by the script's name."""
 
-DONE = frozenset({'ok', 'dead'})
+DONE = frozenset({'ok', 'dead', 'flow'})
 """Outcomes with which a call has done what it was made for."""
-WITH_VALUE = frozenset({'duplicate', 'full'})
+WITH_VALUE = frozenset({'duplicate', 'full', 'missing', 'begun', 'cycle', 'many', 'apart', 'withdrawn'})
 """Outcomes that are a list of a word and a value."""

@@ -1,13 +1,18 @@
 -- Clear away a task that was cancelled while it was worked on, once its holder settles it or its lease ends: the
--- payload goes, the slot of its group comes back, and the state says `cancelled` for a minute.
+-- payload goes, the slot of its group comes back, its flow is told, and the state says `cancelled` for a minute.
 --@ Keys working, tasks
-local function clear(id, group)
+--@ Uses flow (flowing, flows)
+local function clear(id, group, flow)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)
     redis.call('HSET', state .. id, 'release_time', stamp)
     redis.call('PEXPIRE', state .. id, 60000)
     if group then
       book().free(id, group)
+    end
+    if flow then
+      local how = redis.call('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
+      flows().ended(id, flow, how, '!' .. how .. ' cancelled')
     end
   end
 end

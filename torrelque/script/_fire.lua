@@ -26,11 +26,11 @@ do
       may_be('priority', 'number') and may_be('max_attempts', 'number')
   end
 
-  -- Whether a task is on its way, or its holder still has it.
+  -- Whether a task or a flow is on its way, or its holder still has it.
   local function is_unfinished(id)
     local status = redis.pcall('HGET', state .. id, 'status')
     return status == PENDING or status == WORKING or status == DELAYED or
-      status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
+      status == WAITING or status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
   end
 
   -- Have the firing of an instant come next, by what is said of the firing before: its id, or nil where it is dropped.
@@ -42,9 +42,10 @@ do
       return nil
     end
     if last and last ~= id and known[3] == 'replace' and is_unfinished(last) then
-      local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count')
+      local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count',
+        'flow', 'total')
       if it[1] ~= CANCELLED then
-        revoke(last, it, 'by-its-schedule')
+        revoke(last, it, 'by-its-schedule', 'f')
         -- A plain task that came, or came back, in this very call is in `fresh`, and in the list only after it.
         for k = #fresh, 1, -1 do
           if fresh[k] == last then

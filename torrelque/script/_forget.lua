@@ -6,8 +6,8 @@
 --@ Keys tasks
 local function forget()
   if redis.call('EXISTS', tasks) == 0 then
-    --@ Keys turns, holes, seq, bell
-    redis.call('DEL', seq, bell)
+    --@ Keys turns, holes, seq, bell, spread
+    redis.call('DEL', seq, bell, spread)
     if redis.call('EXISTS', pending, turns) > 0 and redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
       redis.call('UNLINK', pending, turns, holes)
     end

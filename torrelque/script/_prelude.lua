@@ -18,4 +18,5 @@ local pending = KEYS[1]
 local base = string.sub(pending, 1, -8)
 local state = base .. 'task:'
 local PENDING, WORKING, DELAYED, COMPLETED, REJECTED, DEAD, CANCELLED = '0', '1', '2', '3', '4', '5', '6'
+local WAITING = '7'
 local resent = ARGV[1] == '1'

@@ -1,5 +1,6 @@
--- Revoke: what becomes of a task that is taken back, by its producer or by its schedule.
+-- Revoke: what becomes of a task that is taken back, by its producer, by its schedule or with its flow.
 --@ Keys tasks, priority, delayed, dead, turns, holes
+--@ Uses flow (flowing, flows)
 -- Take a task that is pending out of the place where it waits.
 local function take_out(id, group, order)
   if group then
@@ -15,10 +16,11 @@ local function take_out(id, group, order)
   end
 end
 
--- Revoke a task that is not final.  `known` has its status, mark, group, order and dequeue_count.
-local function revoke(id, known, mark)
-  local from, group = known[1], known[3]
-  if from == WORKING then
+-- Revoke a task that is not final, or a flow, whose tasks are then taken back by `spread`.  `known` has its status, mark,
+-- group, order, dequeue_count, flow and total; `how` is that of its end, where it is a task of a flow.
+local function revoke(id, known, mark, how)
+  local from, group, flow = known[1], known[3], known[6]
+  if from == WORKING or known[7] then
     -- See Memory.
     redis.call('HDEL', state .. id, 'progress')
   else
@@ -34,11 +36,26 @@ local function revoke(id, known, mark)
       --@ Keys untold
       redis.call('ZREM', dead, id)
       redis.call('ZREM', untold, id)
+      if flow then
+        flows().revived(id, flow)
+      end
+    elseif from == WAITING then
+      --@ Keys waiting
+      redis.call('ZREM', waiting, id)
     else
       take_out(id, group, known[4])
     end
     redis.call('HSET', state .. id, 'release_time', stamp)
     redis.call('PEXPIRE', state .. id, 60000)
+    if flow then
+      flows().ended(id, flow, how, '!' .. how .. ' cancelled')
+    end
   end
-  redis.call('HSET', state .. id, 'status', CANCELLED, 'mark', with_mark(known[2], mark))
+  if known[7] then
+    flows().cancel(id)
+  end
+  redis.call('HSET', state .. id, 'status', CANCELLED)
+  if mark then
+    redis.call('HSET', state .. id, 'mark', with_mark(known[2], mark))
+  end
 end

@@ -22,7 +22,8 @@ if ARGV[2] ~= '' then
 end
 for i = 3, #ARGV, 5 do
   local id, mark = ARGV[i], ARGV[i + 2]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark', 'group')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'last_dequeue_time', 'mark', 'group',
+    'flow')
   local outcome = judge(known, ARGV[i + 1])
   if not known.err and marked(known[4], mark) then
     outcome = 'ok'
@@ -38,14 +39,18 @@ for i = 3, #ARGV, 5 do
     if known[5] then
       book().free(id, known[5])
     end
+    if known[6] then
+      flows().died(id, known[6])
+    end
   elseif outcome == 'cancelled' then
-    clear(id, known[5])
+    clear(id, known[5], known[6])
     cleared = true
   end
   answer(outcome)
 end
 
-if settle() then
+local begun = flowing()
+if settle() or begun then
   ring()
 end
 if cleared then

@@ -12,7 +12,7 @@
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
 --        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting, spread
 --@ Uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
@@ -26,11 +26,14 @@ local odd, holed = {}, 0
 -- Ids that are probes, and when the paused queue lets the next probe through.
 local probed, probe_at
 -- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.  And when the next
--- schedule fires, where there are some.
-local there, firing = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules), nil
+-- schedule fires, or a flow is given up, where there are some; now, where there is work for `spread`.
+local there, coming =
+  redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting, spread), nil
 if there > 0 then
-  firing = tonumber(redis.call('ZRANGE', schedules, 0, 0, 'WITHSCORES')[2])
-  there = firing and there - 1 or there
+  --@ Uses coming (next_coming)
+  local besides
+  coming, besides = next_coming()
+  there = there - besides
 end
 local special = there > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
@@ -270,7 +273,10 @@ if special or last or odd[1] then
   for _, id in ipairs(odd) do
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
-  more, finish = true, settle
+  more, finish = true, function()
+    flowing()
+    settle()
+  end
   probe_at = not probing and stopped and (probe_at or math.huge)
 end
 -- Leases are written before the groups are settled: should a key of theirs hold something else, so that the script
@@ -286,7 +292,7 @@ end
 more = more and redis.call('EXISTS', pending, turns, priority) > 0
 -- While the queue is paused, what is pending does not count as work left, but the next probe counts as a deadline.
 probe_at, more = more and probe_at, more and not probe_at
-local other = firing and math.min(firing, probe_at or math.huge) or probe_at
+local other = coming and math.min(coming, probe_at or math.huge) or probe_at
 reply[3] = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, other)
 reply[4] = more and 1 or 0
 return reply

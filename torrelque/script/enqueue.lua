@@ -45,6 +45,7 @@ end
 
 --@ Keys dead, priority, working, delayed, seq
 --@ Uses groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
+--@ Uses flow (flowing, flows)
 local max_tasks = tonumber(ARGV[2])
 local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 -- `accepted` has by turns where the arguments of a task begin and its options, `taken` its id, `decoded` options by
@@ -58,7 +59,7 @@ local rung, ordered, number = false, false, nil
 
 -- The outcome of a task whose id may be known already; nil when it is new, or free again.
 local function look_up(id, mark)
-  local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'flow')
   if known.err then
     return 'broken'
   elseif not known[1] then
@@ -79,6 +80,9 @@ local function look_up(id, mark)
     size = size and size - 1
     if known[3] then
       book().free(id, known[3])
+    end
+    if known[4] then
+      flows().failed(id, known[4], 'cancelled')
     end
   end
 end
@@ -112,7 +116,7 @@ local function put(i, given)
   end
   local order = (given.group or given.priority) and order_of(given.priority or 0)
   if given.group then
-    redis.call('HSET', key, 'order', order, 'group', given.group)
+    redis.call('HSET', key, 'order', order, 'group', given.group, 'tied', 1)
   end
   if given.priority then
     redis.call('HSET', key, 'order', order, 'priority', given.priority)
@@ -174,7 +178,8 @@ if #ranked > 0 then
   redis.call('ZADD', priority, unpack(ranked))
 end
 append(ready)
-if settle() or rung or #ready > 0 or #ranked > 0 then
+local begun = flowing()
+if settle() or begun or rung or #ready > 0 or #ranked > 0 then
   ring()
 end
 

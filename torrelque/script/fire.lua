@@ -6,6 +6,7 @@
 -- Reply  'ok', whether there is such a schedule (1 or 0), ids of the tasks that were enqueued; none where it was now and
 --        the task of the firing before is not finished
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, enter, fire (fire, fire_due, start, moved)
+--@ Uses flow (flowing, flows)
 local mark, name, ready, ids = ARGV[2], ARGV[3], {}, {'ok', 1}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id', 'manual')
@@ -46,7 +47,8 @@ if #ids > 2 then
   redis.call('HINCRBY', key, 'fired', #ids - 2)
 end
 append(ready)
-if settle() or #ids > 2 then
+local begun = flowing()
+if settle() or begun or #ids > 2 then
   ring()
 end
 

@@ -9,6 +9,7 @@
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
+--@ Uses flow (flowing, flows)
 local mark, name, ready = ARGV[2], ARGV[3], {}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'options', 'paused', 'held')
@@ -29,7 +30,8 @@ if not more then
   end
 end
 append(ready)
-if settle() or fired > 0 then
+local begun = flowing()
+if settle() or begun or fired > 0 then
   ring()
 end
 

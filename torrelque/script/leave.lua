@@ -4,8 +4,8 @@
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
---@ Keys paused, turns, priority, schedules
---@ Uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend
+--@ Keys paused, turns, priority
+--@ Uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend, coming (next_coming)
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
@@ -14,8 +14,8 @@ if more and redis.call('SISMEMBER', paused, '') == 1 then
   probe = probe_of('')
   more = probe and probe <= now
 end
-local firing = tonumber(redis.call('ZRANGE', schedules, 0, 0, 'WITHSCORES')[2])
+local coming = next_coming()
 local other = not more and probe
-tend(more, false, tonumber(ARGV[3]), true, false, firing and math.min(firing, other or math.huge) or other)
+tend(more, false, tonumber(ARGV[3]), true, false, coming and math.min(coming, other or math.huge) or other)
 
 return 'ok'

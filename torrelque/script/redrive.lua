@@ -2,32 +2,39 @@
 --
 -- Bring dead tasks back to the end of the queue, or to their order; their attempts begin anew.
 --
--- ARGV   resent, mark
+-- ARGV   resent, mark, flow ('' is any task; else its tasks are looked at, and one whose state was lost ends as failed)
 --        per task: id
 -- Reply  'ok' when each task is pending again, else a list with one of these per task:
 --        'ok'         pending again
 --        'state_lost' pending again, and nothing was known of it but its payload
+--        'lost'       of the flow that was named: its state was lost, so it has ended as failed
+--        'flow'       it is a flow that goes on: its tasks are to be redriven by their ids
 --        'not_dead'   it is somewhere else
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 --@ Keys dead, untold
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
+--@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), place, append, mend, ring
 --@ Uses answer (answer, outcomes, refused)
-local mark = ARGV[2]
+local mark, flow = ARGV[2], ARGV[3]
 -- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.
 local ready, revived, rung = {}, {}, false
 
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local id = ARGV[i]
-  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'mark', 'group', 'order', 'flow', 'total')
   local outcome = 'ok'
   -- No other script looks at a dead task, so a state that was lost is found here.
   if (known.err or not known[1]) and redis.call('ZREM', dead, id) == 1 then
     redis.call('ZREM', untold, id)
     outcome = mend(id, known)
-    known = {outcome == 'state_lost' and DEAD, false, false, false, false}
+    known = {outcome == 'state_lost' and DEAD, false, false, false, false, redis.call('HGET', state .. id, 'flow')}
+  elseif (known.err or not known[1]) and flow ~= '' and redis.call('HEXISTS', base .. 'needs:' .. flow, id) == 1 then
+    outcome = 'lost'
+    flows().lost(id, flow)
   end
-  if known.err then
+  if outcome == 'lost' then
+    revived[id] = true
+  elseif known.err then
     outcome = 'broken'
   elseif not known[1] then
     outcome = 'unknown'
@@ -35,6 +42,8 @@ for i = 3, #ARGV do
     outcome = 'not_dead'
   elseif resent and marked(known[3], mark) then
     revived[id] = true
+  elseif known[7] and known[1] == WAITING then
+    outcome = 'flow'
   elseif known[1] ~= DEAD then
     outcome = 'not_dead'
   else
@@ -43,6 +52,9 @@ for i = 3, #ARGV do
     redis.call('ZREM', untold, id)
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark),
       'ready_time', stamp)
+    if known[6] then
+      flows().revived(id, known[6])
+    end
     place(id, known[4], known[5], ready)
     rung = rung or not known[4]
   end
@@ -50,7 +62,8 @@ for i = 3, #ARGV do
 end
 
 append(ready)
-if settle() or rung then
+local begun = flowing()
+if settle() or rung or begun then
   ring()
 end
 

@@ -19,13 +19,13 @@ if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 
--- The fast path.  Most calls are plain: of tasks that their callers hold, that have no group and of which nothing is
--- kept.
+-- The fast path.  Most calls are plain: of tasks that their callers hold, that have neither a group nor a flow and of
+-- which nothing is kept.
 local ids, states = {}, {}
 for i = 3, #ARGV, 3 do
   local id = ARGV[i]
   local key = state .. id
-  local known = ARGV[i + 2] == '' and redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+  local known = ARGV[i + 2] == '' and redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
   if not known or judge(known, ARGV[i + 1]) ~= 'ok' or known[4] then
     ids = {}
     break
@@ -42,8 +42,21 @@ end
 
 --@ Uses groups (book, settle), ring, clear, answer (answer, outcomes, refused)
 -- `kept` has where the arguments of tasks begin whose state is kept, `released` by which token this call has released a
--- task: its caller may name an older delivery of it, too.
-local kept, released = {}, {}
+-- task: its caller may name an older delivery of it, too.  `members` has tasks of flows, each with what is said of its
+-- end.
+local kept, released, members = {}, {}, {}
+
+-- Note the end of a task of a flow; whether its state is to be kept as that of others is.  A flow has the results of its
+-- tasks itself, once, but for a task that was there before its flow, or has joined it from outside.
+local function part(id, known, keep, result)
+  local how, value = 'c', result
+  if keep ~= '' and string.sub(keep, 1, 1) ~= COMPLETED then
+    local why = result == '' and ' ' .. (redis.call('HGET', state .. id, 'error') or 'it was rejected')
+    how, value = 'f', '!f' .. (why and string.sub(why, 1, 300) or result)
+  end
+  members[#members + 1] = {id, known[5], how, value}
+  return known[6] == '2'
+end
 
 -- Whether a repetition that does not find its task may be of a call that released it: its caller held the lease when
 -- the call was made.
@@ -58,13 +71,17 @@ while i <= #ARGV do
   local id, keep = ARGV[i], ARGV[i + 2]
   local token, held = string.match(ARGV[i + 1], '^([^?]*)%??(%d*)$')
   local key = state .. id
-  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group')
+  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'flow',
+    'tied')
   local outcome = released[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
     released[id] = token
     ids[#ids + 1] = id
     if known[4] then
       book().free(id, known[4])
+    end
+    if known[5] and not part(id, known, keep, keep ~= '' and ARGV[i + 3] or '') then
+      keep = ''
     end
     if keep == '' then
       states[#states + 1] = key
@@ -77,7 +94,7 @@ while i <= #ARGV do
     released[id] = token
     outcome = 'ok'
   elseif outcome == 'cancelled' then
-    clear(id, known[4])
+    clear(id, known[4], known[5])
   elseif resent and (not released[id] or released[id] ~= token) and
       (outcome == 'unknown' and may_have_done(token, held) or
       outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
@@ -85,7 +102,7 @@ while i <= #ARGV do
     outcome = 'ok'
   end
   answer(outcome)
-  i = i + (keep == '' and 3 or 4)
+  i = i + (ARGV[i + 2] == '' and 3 or 4)
 end
 
 if #ids > 0 then
@@ -104,7 +121,11 @@ for _, k in ipairs(kept) do
   end
   redis.call('PEXPIRE', key, ttl)
 end
-if settle() then
+for _, member in ipairs(members) do
+  flows().ended(unpack(member))
+end
+local begun = flowing()
+if settle() or begun then
   ring()
 end
 forget()

@@ -43,6 +43,9 @@ local function give_back(i, known)
   end
   if over then
     bury(id, why, 'its attempts are used up')
+    if known[10] then
+      flows().died(id, known[10])
+    end
     return 'dead'
   end
 
@@ -71,21 +74,22 @@ if ARGV[2] ~= '' then
 end
 for i = 4, #ARGV, 7 do
   local known = redis.pcall('HMGET', state .. ARGV[i], 'status', 'dequeue_count', 'last_dequeue_time', 'mark',
-    'forgiven', 'max_attempts', 'requeue_count', 'group', 'order')
+    'forgiven', 'max_attempts', 'requeue_count', 'group', 'order', 'flow')
   local outcome = judge(known, ARGV[i + 1])
   if not known.err and marked(known[4], ARGV[i + 2]) then
     outcome = known[1] == DEAD and 'dead' or 'ok'
   elseif outcome == 'ok' then
     outcome = give_back(i, known)
   elseif outcome == 'cancelled' then
-    clear(ARGV[i], known[8])
+    clear(ARGV[i], known[8], known[10])
     cleared = true
   end
   answer(outcome)
 end
 
 append(ready)
-if settle() or rung then
+local begun = flowing()
+if settle() or rung or begun then
   ring()
 end
 if cleared then

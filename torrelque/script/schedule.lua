@@ -14,6 +14,7 @@
 --        'older'    one with a higher revision is set
 --@ Keys limits
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved), plan
+--@ Uses flow (flowing, flows)
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
@@ -55,7 +56,8 @@ else
     rung = fired > 0
     if more then
       append(ready)
-      if settle() or rung then
+      local begun = flowing()
+      if settle() or rung or begun then
         ring()
       end
       return {'due'}
@@ -76,7 +78,8 @@ else
 end
 local near = plan(name, same, tonumber(ARGV[2]))
 append(ready)
-if settle() or rung or near then
+local begun = flowing()
+if settle() or rung or near or begun then
   ring()
 end
 

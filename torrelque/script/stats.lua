@@ -1,7 +1,7 @@
 -- Statistics: how many tasks are in each place, read at one moment.
 --
 -- ARGV   resent
--- Reply  'ok', tasks, working, delayed, dead; the rest is pending
---@ Keys tasks, working, delayed, dead
+-- Reply  'ok', tasks, working, delayed, dead, waiting; the rest is pending
+--@ Keys tasks, working, delayed, dead, waiting
 return {'ok', redis.call('HLEN', tasks), redis.call('ZCARD', working), redis.call('ZCARD', delayed),
-  redis.call('ZCARD', dead)}
+  redis.call('ZCARD', dead), redis.call('ZCARD', waiting)}

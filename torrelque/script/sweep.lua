@@ -1,15 +1,17 @@
--- working -> pending | dead, delayed -> pending, new -> pending
+-- working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled
 --
 -- Bring back what is due, one bounded batch: tasks whose lease has run out, tasks whose time has come, and groups
--- that waited for a token or a probe.  A lease that has run out is a failed attempt.  Enqueue what schedules have due.
+-- that waited for a token or a probe.  A lease that has run out is a failed attempt.  Enqueue what schedules have due,
+-- and cancel flows whose time is over.
 --
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
---        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued
---@ Keys working, delayed, rated, schedules
---@ Uses time (now, stamp, fraction), groups (book, settle), clear, forget, bury (bury, used_up), mend, place
---@ Uses append, ring
+--        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued,
+--        whether there is work for `spread` (1 or 0)
+--@ Keys working, delayed, rated, schedules, waiting, spread
+--@ Uses time (now, stamp, fraction), groups (book, settle), place, append, clear, forget, bury (bury, used_up), mend
+--@ Uses ring
 local batch = tonumber(ARGV[2])
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- `room` is how many tasks of groups, which take longer, this call may still bring back; `unfinished` whether anything
@@ -43,12 +45,12 @@ local function come(from, status, each)
       break
     end
     local known = redis.pcall('HMGET', state .. id, 'status', 'dequeue_count', 'forgiven', 'max_attempts',
-      'requeue_count', 'group', 'order')
-    if known[6] then
+      'requeue_count', 'group', 'order', 'flow')
+    if known[6] or known[8] then
       room = room - 1
     end
     if not known.err and known[1] == CANCELLED and from == working then
-      clear(id, known[6])
+      clear(id, known[6], known[8])
       stale = stale + 1
     else
       redis.call('ZREM', from, id)
@@ -73,6 +75,9 @@ local ended = come(working, WORKING, function(id, known)
   if used_up(known[2], known[3], known[4]) then
     bury(id, '', 'its lease ran out, its attempts are used up')
     died = died + 1
+    if known[8] then
+      flows().died(id, known[8])
+    end
     if known[6] then
       book().free(id, known[6])
     end
@@ -87,13 +92,22 @@ come(delayed, DELAYED, function(id, known)
 end)
 room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
-local waiting, back, low, scheduled = {}, false, {}, 0
-if redis.call('EXISTS', rated, schedules) > 0 then
-  waiting = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
-  if room > 0 and (#waiting > 0 or redis.call('EXISTS', rated) == 1) then
+local thirsty, back, low, given_up, scheduled = {}, false, {}, {}, 0
+if redis.call('EXISTS', rated, schedules, waiting) > 0 then
+  thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
+  if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
     --@ Uses late
     back = late()
-    waiting = back and redis.call('ZRANGE', rated, 0, room - 1) or waiting
+    thirsty = back and redis.call('ZRANGE', rated, 0, room - 1) or thirsty
+  end
+  given_up = redis.call('ZRANGEBYSCORE', waiting, '-inf', stamp, 'LIMIT', 0, batch)
+  unfinished = unfinished or #given_up == batch
+  for _, id in ipairs(given_up) do
+    redis.call('ZREM', waiting, id)
+    if redis.call('HGET', state .. id, 'status') == WAITING then
+      redis.call('HSETNX', state .. id, 'error', 'its time is over')
+      flows().cancel(id)
+    end
   end
   if redis.call('EXISTS', schedules) == 1 then
     --@ Uses fire (fire, fire_due, start, moved)
@@ -102,22 +116,24 @@ if redis.call('EXISTS', rated, schedules) > 0 then
     rung, unfinished = rung or scheduled > 0, unfinished or left
   end
 end
-if #waiting > 0 then
-  redis.call('ZREM', rated, unpack(waiting))
+if #thirsty > 0 then
+  redis.call('ZREM', rated, unpack(thirsty))
   if back then
     redis.call('ZUNIONSTORE', rated, 1, rated, 'WEIGHTS', 0)
   end
-  for _, name in ipairs(waiting) do
+  for _, name in ipairs(thirsty) do
     book().meet(name)
   end
 end
 
 append(ready)
-if settle() or rung then
+local begun = flowing()
+if settle() or rung or begun then
   ring()
 end
 if ended > 0 then
   forget()
 end
 
-return {'ok', stale, due, died, (unfinished or #waiting >= room) and 1 or 0, troubles, low, scheduled}
+return {'ok', stale, due, died, (unfinished or #thirsty >= room) and 1 or 0, troubles, low,
+  scheduled, redis.call('EXISTS', spread)}

@@ -34,6 +34,7 @@ from torrelque.protocol.replies import (
     is_keydb,
     is_ring,
     read_claim,
+    read_spread,
     read_sweep,
     tell_not_buried,
     tell_not_returned,
@@ -277,6 +278,9 @@ class Fetch:
             swept = read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until))
             tell_troubles(swept.troubles, calls.name)
             calls.tell_low(swept.low)
+            while swept.spread and read_spread(self._fetcher.call('spread', calls.spread(), until=until)):
+                if time.monotonic() >= until:
+                    break
         except _TROUBLES as exc:
             logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
             # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.

@@ -25,6 +25,7 @@ from torrelque import (
 )
 from torrelque.codec import JSON
 from torrelque.error import of_queue
+from torrelque.protocol import flows
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
@@ -38,12 +39,12 @@ from torrelque.protocol.steps import (
     get_group_stats,
     get_limits,
     get_queue_stats,
-    get_task_state,
     many_settled_or_logged,
     pause,
     redrive,
     resume,
     set_limit,
+    spread,
     sweep,
     take_deaths,
 )
@@ -52,13 +53,14 @@ from torrelque.protocol.unsure import Unsure
 
 from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
 from .fetcher import Fetch, Fetcher
+from .flows import Flows
 from .schedules import Schedules
 
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Schedules):
+class Torrelque(Schedules, Flows):
     """The queue for synchronous code, on the same keys as `torrelque.Torrelque`.
 
     Every verb that does not wait is here, and `dequeue`; arguments, results and errors are those of the asynchronous
@@ -121,14 +123,22 @@ class Torrelque(Schedules):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
+        depends_on: Iterable[str] = (),
         pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        if depends_on == ():
+            call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        else:
+            call = flows.depend(
+                self._calls, task, lease, delay, task_id, max_attempts, group, priority, depends_on
+            )
         if pipeline is not None:
             # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        elif call.name == 'depend':
+            self._run(flows.send_depend(self._calls, call))
         else:
             self._send(call)
         new_id: TorrelqueTaskId = call.task_id
@@ -165,7 +175,10 @@ class Torrelque(Schedules):
 
     def cancel(self, task_id: str, *, only: Iterable[TorrelqueTaskStatus] | None = None) -> bool:
         """Take a task back, as the asynchronous one."""
-        return settled(self._send(self._calls.cancel(task_id, only)), task_id, self.name)
+        outcome = self._send(self._calls.cancel(task_id, only))
+        if outcome == 'flow':
+            self._run(spread(self._calls))
+        return settled(outcome, task_id, self.name)
 
     # Consumers
 
@@ -365,7 +378,7 @@ class Torrelque(Schedules):
 
     def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task, as the asynchronous one."""
-        return self._run(get_task_state(self._calls, task_id))
+        return self._run(flows.get_task_state(self._calls, task_id))
 
     # The server
 

@@ -32,6 +32,7 @@ from torrelque.worker.retry import check_rule
 from .adapters import Types
 from .address import find_url, make_client
 from .definition import Definition
+from .flowing import Flowing, job_of_layer
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
 from .loops import Loops, running_loop
@@ -49,7 +50,7 @@ FIFO = 'fifo:'
 """What the group of an ordered queue begins with, before the name of the queue."""
 
 
-class Tasks(Scheduling):
+class Tasks(Flowing, Scheduling):
     """Functions whose calls can be enqueued, and run by a worker: ``Worker(app)``.
 
     :param queue: where the tasks are.  The object is used in one event loop, that of the first use of the app or of its
@@ -438,6 +439,8 @@ class Tasks(Scheduling):
         if not fine:
             raise TorrelqueValueError('the task is no call of a function: {"task": NAME, "args": […], "kwargs": {…}}')
         if definition is None:
+            if (job := job_of_layer(task['task'])) is not None:
+                return job
             # What is no text is a name in no version of the app.
             kind = TorrelqueLookupError if isinstance(task['task'], str) else TorrelqueValueError
             raise kind(self._unknown(task['task']))

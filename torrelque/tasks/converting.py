@@ -215,6 +215,20 @@ class Converter:
             return encoded, kwargs
         return encoded[: len(args)], dict(zip(kwargs, encoded[len(args) :], strict=True))
 
+    def encode_around(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], leave: Callable[[Any], bool]
+    ) -> tuple[Any, dict[str, Any]]:
+        """As `encode`, of a call of which some arguments are left as they are.
+
+        :raises TorrelqueTypeError: another argument is not what its annotation says.
+        """
+        if self.missing:
+            self.complete()
+        encoded = [
+            value if it is None or leave(value) else it.encode(value) for value, it in self._pairs(args, kwargs)
+        ]
+        return encoded[: len(args)], dict(zip(kwargs, encoded[len(args) :], strict=True))
+
     def decode(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments of a task.
 

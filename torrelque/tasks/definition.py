@@ -16,6 +16,7 @@ from .adapters import Types
 from .callee import Callee
 from .converting import Kinds
 from .expiry import refuse_expired
+from .flowing import job_that_takes
 from .options import Options, check_fits
 from .producing import EnqueueMiddleware
 from .running import make_call
@@ -62,6 +63,8 @@ class Definition:
         converter = self.callee.converter
         self.encode = None if converter is None else converter.encode
         """What makes plain JSON values of the arguments of a call; None where they are sent as they are."""
+        self.encode_around = None if converter is None else converter.encode_around
+        """The same for a call of which some arguments are left as they are."""
         self.sent: Collection[Kinds] = () if converter is None else converter.sent
         """Kinds of arguments that need none of that."""
         self.decode_result = None if converter is None else converter.decode_result
@@ -71,7 +74,7 @@ class Definition:
         self.keep = job.keep
         """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
-        self._variants: dict[tuple[float | None, bool, bool], Job] = {}
+        self._variants: dict[tuple[float | None, bool, bool, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
 
     def __repr__(self) -> str:
@@ -129,7 +132,8 @@ class Definition:
         expires = task.get('expires')
         if expires is not None:
             check_seconds(expires, 'the expires of a task')
-        key = ttl, endless, expires is not None
+        takes = 'from' in task and 'flow' in task
+        key = ttl, endless, expires is not None, takes
         job = self._variants.get(key)
         if job is None:
             job = self.job
@@ -139,6 +143,8 @@ class Definition:
                 job = job._replace(max_attempts=-1)
             if expires is not None:
                 job = job._replace(admit=refuse_expired)
+            if takes:
+                job = job_that_takes(job)
             if len(self._variants) < VARIANTS:
                 self._variants[key] = job
         return job

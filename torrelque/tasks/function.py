@@ -4,7 +4,7 @@ import datetime
 import functools
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from torrelque import Duration, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_name
@@ -16,11 +16,16 @@ from .inloop import InLoop
 from .loops import Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
 from .producing import Call, enqueue_many_through, enqueue_through
-from .work import Work, make_work
 
+if TYPE_CHECKING:
+    from torrelque.flows import Branches, Step, Takes
+
+A = TypeVar('A')
 P = ParamSpec('P')
 R = TypeVar('R')
 T = TypeVar('T')
+U = TypeVar('U')
+V = TypeVar('V')
 
 TOGETHER = 250
 """Calls of one `Enqueuer.map` that go through middleware at the same time; they share round trips."""
@@ -53,6 +58,7 @@ class Enqueuer(Generic[P, T]):
             'priority': options.priority,
             'task_timeout': options.task_timeout,
             'max_attempts': most,
+            'depends_on': options.depends_on,
         }
         self._given = {name: value for name, value in given.items() if value is not None}
         self._moves = (
@@ -120,6 +126,7 @@ class Enqueuer(Generic[P, T]):
         queue: str | None = None,
         headers: Mapping[str, Any] | None = None,
         expires: Duration | datetime.datetime | None = None,
+        depends_on: Iterable[str] | None = None,
     ) -> 'Enqueuer[P, T]':
         """The same function with other options for calls; an option that is None stays as it is.
 
@@ -142,11 +149,12 @@ class Enqueuer(Generic[P, T]):
         :param expires: time (s) from the call until the task is of no use any more, or when that is: a ``datetime``
             with a time zone.  A task that is handed out later is dead at once, and its error says that it has expired.
             The time is the server's, from when the task was enqueued, whatever became of it since.
+        :param depends_on: ids of tasks that must have completed before, see `torrelque.Torrelque.enqueue`.
         """
         changed = self._options.changed(
             delay=delay, eta=instant(eta), group=group, priority=priority, task_id=task_id, max_attempts=max_attempts,
             task_timeout=task_timeout, result_ttl=result_ttl, max_tasks=max_tasks, queue=queue, headers=headers,
-            **split_expiry(expires),
+            depends_on=depends_on, **split_expiry(expires),
         )  # fmt: skip
         if self._definition.fifo is not None and not (group is None and priority is None and queue is None):
             raise TorrelqueTypeError(
@@ -156,22 +164,49 @@ class Enqueuer(Generic[P, T]):
         check_fits(priority, 'priority', self._definition.signature)
         return Enqueuer(self._loops, self._definition, changed)
 
-    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Work[T]:
-        """A call that is made and not enqueued, such as for `Tasks.schedules`.  Nothing is sent.
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> 'Step[T]':
+        """A call that is made and not enqueued: a step of a flow, see `torrelque.flows`, or the work of a schedule, see
+        `Tasks.schedules`.  Nothing is sent.
+
+        Results of other steps, such as ``extract.s('crm').result``, may be arguments, or be in lists, tuples and dicts
+        there; an argument with such inside is not checked before it is there.
 
         Middleware of the app has no part in it, because what enqueues it later is the queue itself.
 
         :raises TorrelqueTypeError: the arguments are not those of the function; or an option is of one call at one
-            time: ``delay``, ``eta``, ``task_id``, ``max_tasks``, an ``expires`` that is an instant.
+            time: ``eta``, ``task_id``, ``max_tasks``, ``depends_on``, an ``expires`` that is an instant.
         """
-        payload = self._pack(args, kwargs)
-        return make_work(self._definition, self._options, self.queue_name, payload, self._given)
+        step: Step[T] = self._stepper.step(args, kwargs)
+        return step
+
+    def __or__(self: 'Takes[A, U]', other: 'Takes[A, V]') -> 'Branches[A, U | V]':
+        """Functions that are to get the same result: ``step >> (function | other)``, see `torrelque.flows`."""
+        from torrelque.flows.steps import make_branches
+
+        return make_branches(self, other)
+
+    def __lshift__(self: 'Takes[A, U]', other: 'Step[A]') -> 'Step[U]':
+        """``function << step`` is ``step >> function``, see `torrelque.flows`."""
+        from torrelque.flows.steps import step_behind
+
+        return step_behind(other, self)
 
     def handle(self, task_id: str) -> Handle[T]:
         """A handle of a call of the function that was enqueued before, maybe by another process."""
         return Handle(self._loops, check_name(task_id, 'a task id'), queue=self._queue, decode=self._decode)
 
     # Parts
+
+    @functools.cached_property
+    def _stepper(self) -> Any:
+        # Whoever uses no flows needs nothing of that layer.
+        from .stepping import Stepper
+
+        return Stepper(self._loops, self._definition, self._options, self.queue_name, self._given, self._head)
+
+    def _for_each(self, limit: int | None = None) -> Any:
+        """What `torrelque.flows.Step.map` has to know of the function."""
+        return self._stepper.for_each(limit)
 
     def _pack(self, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         self._definition.check(args, kwargs)
@@ -269,6 +304,8 @@ class Enqueuer(Generic[P, T]):
         options = self._options
         if options.task_id is not None:
             raise TorrelqueTypeError('a task_id is that of one task')
+        if options.depends_on is not None:
+            raise TorrelqueTypeError('depends_on is for one call')
         here, fifo = self._loops.here(), self._definition.fifo
         given: dict[str, Any] = dict(self._given)
         if self._moves:

@@ -5,7 +5,7 @@ import datetime
 import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class Options:
     """Seconds from the call on."""
     deadline: float | None = None
     """The same as a Unix time."""
+    depends_on: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self._keep_seconds('delay')
@@ -67,6 +68,8 @@ class Options:
             )
         if self.headers is not None:
             check_headers(self.headers)
+        if self.depends_on is not None:
+            object.__setattr__(self, 'depends_on', _check_ids(self.depends_on))
         for name in ('group', 'task_id', 'queue'):
             value = getattr(self, name)
             if value is not None and not (name == 'group' and callable(value)):
@@ -113,6 +116,13 @@ def check_headers(headers: Any) -> Mapping[str, Any]:
     if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
         raise TorrelqueTypeError(f'headers must be a mapping by names, not {headers!r}')
     return headers
+
+
+def _check_ids(task_ids: Any) -> tuple[str, ...]:
+    """Ids of tasks."""
+    if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+        raise TorrelqueTypeError(f'depends_on must be ids of tasks, not {task_ids!r}')
+    return tuple(check_name(task_id, 'a task id') for task_id in task_ids)
 
 
 def split_expiry(expires: 'Duration | datetime.datetime | None') -> 'dict[str, Duration | None]':

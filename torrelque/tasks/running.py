@@ -11,7 +11,7 @@ import inspect
 import pickle
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from torrelque import TorrelqueError, TorrelqueLookupError
 from torrelque.worker import ChildDelivery, Delivery
@@ -21,7 +21,9 @@ from .callee import Callee
 from .converting import Kinds, kinds_of
 from .injecting import call_async, call_plain
 
-__all__ = ['current', 'running_for']
+__all__ = ['current', 'kept_with_call', 'running_for']
+
+T = TypeVar('T')
 
 
 class _Running:
@@ -32,7 +34,10 @@ class _Running:
     when the function has ended.
     """
 
-    __slots__ = ('delivery',)
+    __slots__ = ('delivery', 'kept')
+
+    kept: Any
+    """What another layer keeps with the call, if it does."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery: Delivery | None = delivery
@@ -59,6 +64,19 @@ def current() -> Delivery:
     if running.delivery is None:
         raise TorrelqueError('the task that was run here has ended')
     return running.delivery
+
+
+def kept_with_call(make: Callable[[Delivery], T]) -> T:
+    """What is made once of the delivery that the calling function is run for, and kept while it runs.
+
+    :raises TorrelqueError: as `current`.
+    """
+    delivery, running = current(), _running.get()
+    try:
+        kept: T = running.kept  # type: ignore[union-attr]  # `current` has raised where there is none
+    except AttributeError:
+        kept = running.kept = make(delivery)  # type: ignore[union-attr]
+    return kept
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ import redis.asyncio
 from torrelque import Duration, Torrelque, TorrelqueTaskStatus, TorrelqueTypeError
 from torrelque.protocol.check import check_count, is_async
 from torrelque.tasks import Tasks
+from torrelque.tasks.flowing import job_of_layer
 from torrelque.tasks.ground import Ground
 from torrelque.worker import Backoff, Delivery, Job, Middleware, RetryRule, Worker
 
@@ -193,7 +194,7 @@ class Eager(Standing):
             book.stuck = queue.not_idle(task, why)
         if book.stuck is not None and _above.get():
             return
-        if task.name is not None and task.name not in app.functions:
+        if task.name is not None and task.name not in app.functions and job_of_layer(task.name) is None:
             others = [other for other in self._apps if task.name in other.functions]
             if not others:
                 return

@@ -35,6 +35,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_id, check_statuses, seconds_of
 
+from .flowing import FlowBook, FlowQueue, depend
 from .idle import NotIdleError
 from .states import EagerTask, EagerWatch
 
@@ -77,10 +78,13 @@ class Book:
         self.stuck: NotIdleError | None = None
         """Why nothing is tried again any more, if that is so."""
         self._known: dict[tuple[str, str], EagerTask] = {}
+        self.flows = FlowBook(self.lock, self.add)
+        """Its flows."""
 
-    def add(self, task: EagerTask, max_tasks: int | None) -> None:
+    def add(self, task: EagerTask, max_tasks: int | None, shown: bool = True) -> None:
         """Take a task in.
 
+        :param shown: whether the test sees it.
         :raises TorrelqueDuplicateError: its queue knows the id.
         :raises TorrelqueFullError: its queue has so many tasks.
         """
@@ -93,7 +97,7 @@ class Book:
             if max_tasks is not None and stats.tasks - stats.dead >= max_tasks:
                 raise TorrelqueFullError(stats.tasks - stats.dead, task.queue)
             self._known[place] = task
-            self.tasks.append(task)
+            self.tasks += [task] if shown else []
 
     def find(self, queue: str, task_id: str) -> EagerTask:
         """A task whose state is kept.
@@ -131,7 +135,7 @@ class Book:
         return TorrelqueQueueStats(pending + working + dead, pending, working, 0, dead)
 
 
-class MemoryQueue(Torrelque):
+class MemoryQueue(FlowQueue):
     """A queue of a block.
 
     :param like: has its name, unless another is given, and its options.
@@ -154,6 +158,7 @@ class MemoryQueue(Torrelque):
         super().__init__(client, queue=name or like.name, serialiser=like.serialiser, max_tasks=most)
         self.task_timeout, self.result_ttl = like.task_timeout, like.result_ttl
         self._book = book
+        self._flows = book.flows
         self._began = began
         self._run = run
         self._waiters: list[asyncio.Future[None]] = []
@@ -179,6 +184,7 @@ class MemoryQueue(Torrelque):
         max_attempts: int | None = None,
         group: str | None = None,
         priority: int = 0,
+        depends_on: Iterable[str] = (),
         pipeline: Any = None,
     ) -> TorrelqueTaskId:
         if pipeline is not None:
@@ -192,8 +198,10 @@ class MemoryQueue(Torrelque):
             self.name, call.task_id, self._load(payload), payload, group, priority,
             seconds_of(delay or 0), max_attempts, seconds_of(lease),
         )  # fmt: skip
+        others = [self._book.find(self.name, other) for other in depends_on]
         self._book.add(made, self.max_tasks)
-        await self._began(self, made)
+        if depend(made, others):
+            await self._began(self, made)
         new_id: TorrelqueTaskId = call.task_id
         return new_id
 
@@ -256,7 +264,13 @@ class MemoryQueue(Torrelque):
         return last if last.status.isfinal() else last._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
-        return self._book.find(self.name, task_id).state
+        try:
+            return self._book.find(self.name, task_id).state
+        except TorrelqueLookupError:
+            state = self._flows.state_of(self.name, task_id)
+            if state is None:
+                raise
+            return state
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         return self._book.stats(self.name)

@@ -1,5 +1,7 @@
 """What a handler is called with: one task, for one attempt; and what is to be done with it, its job.
 
+Other layers may import the names in `__all__`.
+
 The hooks of a job are called with deliveries, and a delivery names its job.  Types that name one another share a
 module, so that no two modules import one another.
 """
@@ -7,16 +9,20 @@ module, so that no two modules import one another.
 import asyncio
 import datetime
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from torrelque import Duration, Torrelque, TorrelqueServerError, TorrelqueTaskId
+from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTaskId
 
 from .bounds import Bounds
-from .crossing import run_in_loop
+from .crossing import close_coroutine, run_in_loop
 from .retry import RetryRule
+
+__all__ = ['Common', 'Delivery', 'Holder', 'Job', 'Place', 'States', 'headers_of', 'instant_of', 'run_for']
+
+T = TypeVar('T')
 
 Place = Literal['thread', 'process']
 """Where a handler that is no coroutine function runs."""
@@ -214,3 +220,15 @@ class Delivery:
         :raises TorrelqueError: called in the worker's event loop, by a coroutine function or a hook; ``await touch``.
         """
         return run_in_loop(self._common.loop, self.touch(progress))
+
+
+def run_for(delivery: Any, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the event loop of the worker that a delivery is of, from a thread of its handler, and wait.
+
+    :raises TorrelqueError: it is called in that event loop; or the delivery is of no worker, or of a process.
+    """
+    common = getattr(delivery, '_common', None)
+    if not isinstance(common, Common):
+        close_coroutine(coroutine)
+        raise TorrelqueError(f'{delivery!r} is not one that a worker of this process has')
+    return run_in_loop(common.loop, coroutine)

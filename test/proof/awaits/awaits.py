@@ -239,7 +239,7 @@ class Rig:
             taken, task = await queue.dequeue(LIMIT)
             if (taken, task, taken.attempt) != (new, 'probe', 1) or not await queue.touch(taken):
                 raise FoundError(f'afterwards, {taken} {task} was handed out, not {new}')
-            if not await queue.release(taken) or await queue.get_queue_stats() != (0, 0, 0, 0, 0):
+            if not await queue.release(taken) or await queue.get_queue_stats() != (0, 0, 0, 0, 0, 0):
                 raise FoundError('afterwards, a task could not be released')
             if not await bench.client.ping():
                 raise FoundError('afterwards, the client does not answer')

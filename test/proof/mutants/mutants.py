@@ -43,6 +43,7 @@ from proof.mutants.mutants_of_places import PLACES
 from proof.mutants.mutants_of_schedules import SCHEDULES
 from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
+from proof.mutants.mutants_of_steps import RUNNING, STEPS
 from proof.mutants.mutants_of_sync import SYNC
 from proof.mutants.mutants_of_turns import TURNS
 from proof.mutants.mutants_of_types import CARRYING, MAKING
@@ -54,7 +55,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

@@ -129,8 +129,8 @@ KEEPING = (
     ),
     Mutant(
         'cron-options-taken', BEYOND, 'a delay of one call is dropped from a schedule without a word',
-        (client('tasks/work', 'if value is not None]:', 'if False]:'),),
-        ('cron_schedules::test_work_that_others_enqueue_has_no_options_of_one_call',),
+        (client('flows/plan', "if options.pop('delay', None) is not None:", 'if False:'),),
+        ('cron_schedules::test_work_with_a_delay_is_for_no_schedule',),
     ),
     Mutant(
         'cron-busy-worker-sleeps', BEYOND, 'nothing fires while all workers are busy',

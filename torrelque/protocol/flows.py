@@ -1,0 +1,318 @@
+"""The verbs of flows, as generators like those of `steps`."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torrelque.codec import serialise
+from torrelque.error import (
+    TorrelqueError,
+    TorrelqueLeaseLostError,
+    TorrelqueLookupError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+    of_queue,
+)
+from torrelque.model import (
+    Duration,
+    TorrelqueFlow,
+    TorrelqueNode,
+    TorrelqueOutcome,
+    TorrelqueTaskId,
+    TorrelqueTaskState,
+)
+
+from . import steps
+from .calls import Call, Calls
+from .check import check_id, check_name
+from .flowing import Part, Plan, ended_state, homes, meta_of, new_flow_id, node_id, read_done
+from .lease import token_of
+from .replies import STATE_FIELDS, Outcome, outcome_error, read_outcomes, read_state, text
+from .steps import Steps, spread
+from .transition import Arg
+from .words import read_words
+
+# Making
+
+
+def enqueue_flow(
+    calls: Calls,
+    nodes: Iterable[TorrelqueNode],
+    lease: Duration,
+    task: Any,
+    flow_id: str | None,
+    name: str | None,
+    on_failure: str,
+    out: Sequence[str],
+    timeout: Duration | None,
+    ttl: Duration,
+) -> Steps[TorrelqueTaskId]:
+    """Make a flow, in one call or, of a larger one, in several; its id."""
+    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease)
+    plan.take(nodes, False)
+    meta = meta_of(plan, on_failure, name, (out,) if isinstance(out, str) else out, timeout, ttl)
+    payload = serialise(calls.serialiser, task, 'the task of the flow')
+    return _enqueue_flow(calls, plan, plan.parts(False), meta, payload)
+
+
+def _enqueue_flow(
+    calls: Calls, plan: Plan, parts: Sequence[Part], meta: dict[str, Any], payload: bytes
+) -> Steps[TorrelqueTaskId]:
+    draft = len(parts) > 1
+    for k, part in enumerate(parts):
+        said = meta if k == 0 else {}
+        if draft:
+            said = {**said, **({'draft': True} if k == 0 else {}), **({'open': True} if k == len(parts) - 1 else {})}
+        words: list[Arg] = [payload if k == 0 else '', json.dumps(said), *part.words]
+        [outcome] = read_outcomes('flow', (yield 'flow', calls.flow(plan, part._replace(words=words))), 1)
+        if error := _error_of(calls, outcome, plan.flow_id):
+            if k > 0:
+                # Nobody goes on with the draft.
+                yield calls.cancel(plan.flow_id)[:2]
+                yield from spread(calls)
+            raise error
+    if sum(not node.after for node in plan.nodes) > calls.bounds.grouped_tasks:
+        # They begin some in a call.
+        yield from spread(calls)
+    return TorrelqueTaskId(plan.flow_id)
+
+
+def add_to_flow(
+    calls: Calls, nodes: Iterable[TorrelqueNode], by: TorrelqueTaskId, lease: Duration
+) -> Steps[list[TorrelqueTaskId]]:
+    """Add tasks to the flow of a task; their ids, in the order in which they were given."""
+    if not token_of(check_id(by)):
+        raise TorrelqueValueError(f'tasks are added by a task that `dequeue` gave, not by {by!r}')
+    plan = Plan('', '', calls.serialiser, calls.bounds, lease)
+    plan.take(nodes, True)
+    plan.parts(True)
+    return _add_to_flow(calls, plan, by)
+
+
+def _add_to_flow(calls: Calls, plan: Plan, by: TorrelqueTaskId) -> Steps[list[TorrelqueTaskId]]:
+    flow = yield None, ['HGET', f'{calls.keys["task"]}:{by}', 'flow']
+    if flow is None:
+        # A task without a state was settled since, by somebody else.
+        there = yield None, ['EXISTS', f'{calls.keys["task"]}:{by}']
+        raise _error_of(calls, 'no_flow' if there else 'not_held', by) or AssertionError
+    plan.flow_id = text(flow)
+    for part in plan.parts(True) if plan.nodes else ():
+        [outcome] = read_outcomes('add', (yield 'add', calls.add(by, plan, part)), 1)
+        if error := _error_of(calls, outcome, by):
+            raise error
+    if len(plan.nodes) > calls.bounds.grouped_tasks:
+        yield from spread(calls)
+    return [TorrelqueTaskId(node_id(plan.flow_id, name)) for name in plan.names]
+
+
+def depend(
+    calls: Calls,
+    task: Any,
+    lease: Duration,
+    delay: Duration | None,
+    task_id: str | None,
+    max_attempts: int | None,
+    group: str | None,
+    priority: int,
+    depends_on: Iterable[str],
+) -> Call:
+    """The call that stores a task which waits for others, or for none."""
+    if isinstance(depends_on, (str, bytes)) or not isinstance(depends_on, Iterable):
+        raise TorrelqueTypeError(f'depends_on must be an iterable of task ids, not {type(depends_on).__name__}')
+    others = [*dict.fromkeys(check_id(other) for other in depends_on)]
+    if len(others) > calls.bounds.edges:
+        raise TorrelqueValueError(f'depends_on must have at most {calls.bounds.edges} ids, not {len(others)}')
+    if not others:
+        return calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+    return calls.depend(task, lease, delay, task_id, max_attempts, group, priority, others)
+
+
+def send_depend(calls: Calls, call: Call) -> Steps[None]:
+    """Store a task that waits for others."""
+    [outcome] = read_outcomes('depend', (yield 'depend', call.args), 1)
+    if error := _error_of(calls, outcome, call.task_id):
+        raise error
+
+
+_WORDS = {
+    'missing': 'there is no task {!r} to wait for',
+    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
+    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
+    'many': 'more than 10000 tasks would wait for task {!r}',
+    'apart': 'task {!r} is of another flow than the others that are to be waited for',
+    'withdrawn': 'the flow of task {!r} was cancelled',
+}
+
+
+def _error_of(calls: Calls, outcome: Outcome, task_id: str) -> TorrelqueError | None:
+    """The error that an outcome stands for, if it is one."""
+    error: Exception | None = None
+    if isinstance(outcome, list) and outcome[0] in _WORDS:
+        kind = TorrelqueLookupError if outcome[0] == 'missing' else TorrelqueValueError
+        error = kind(_WORDS[outcome[0]].format(outcome[1]))
+    elif outcome == 'not_held':
+        error = TorrelqueLeaseLostError(f'its caller does not hold task {str(task_id)!r} any more')
+    elif outcome == 'no_flow':
+        error = TorrelqueValueError(f'task {str(task_id)!r} is of no flow')
+    elif outcome == 'over':
+        error = TorrelqueError(f'the flow of {str(task_id)!r} was cancelled, or given up')
+    else:
+        error = outcome_error(outcome, task_id, calls.name)
+    return of_queue(calls.name, error) if isinstance(error, TorrelqueError) else None
+
+
+# Reading
+
+
+def get_results(calls: Calls, flow_id: str, task_ids: Sequence[str]) -> Steps[list[TorrelqueOutcome]]:
+    """How some tasks of a flow have ended, in their order."""
+    return _get_results(calls, check_id(flow_id), [check_id(task_id) for task_id in task_ids])
+
+
+def _get_results(calls: Calls, flow_id: str, task_ids: Sequence[str]) -> Steps[list[TorrelqueOutcome]]:
+    found: list[TorrelqueOutcome] = []
+    most = calls.bounds.bulk
+    for start in range(0, len(task_ids), most):
+        some = task_ids[start : start + most]
+        values = yield None, ['HMGET', _key(calls, 'done', flow_id), *some]
+        if not isinstance(values, list) or len(values) != len(some):
+            raise ValueError(values)
+        found += [read_done(*one, calls.serialiser) for one in zip(some, values, strict=True)]
+    return found
+
+
+def _key(calls: Calls, prefix: str, name: str) -> str:
+    return f'{calls.keys[prefix]}:{name}'
+
+
+class OutcomeScan:
+    """How all tasks of a flow have ended, a page at a time; those that have not come first."""
+
+    def __init__(self, calls: Calls, flow_id: str) -> None:
+        self.over = False
+        self._calls = calls
+        self._flow = check_id(flow_id)
+        self._key = 'needs'
+        self._cursor: Arg = b'0'
+        self._seen: set[str] = set()
+
+    def read(self) -> Steps[list[TorrelqueOutcome]]:
+        """The next ones, each task once."""
+        if self._key == 'needs' and self._cursor == b'0':
+            there = yield None, ['EXISTS', *(_key(self._calls, key, self._flow) for key in ('needs', 'done'))]
+            if not there:
+                what = f'the queue has no flow {self._flow!r}, or nothing of its tasks is left'
+                raise of_queue(self._calls.name, TorrelqueLookupError(what))
+        key = _key(self._calls, self._key, self._flow)
+        following, page = yield None, ['HSCAN', key, self._cursor, 'COUNT', str(self._calls.bounds.bulk)]
+        items = read_words(page)
+        if type(following) is not bytes or len(items) % 2 or following == self._cursor != b'0':
+            raise ValueError('not a page, or one that leads to itself')
+        ids = [word.decode('utf-8', 'surrogateescape') for word in items[::2]]
+        fresh = [k for k, task_id in enumerate(ids) if task_id not in self._seen]
+        self._seen.update(ids)
+        if self._key == 'needs':
+            found = yield from _get_results(self._calls, self._flow, [ids[k] for k in fresh])
+        else:
+            found = [read_done(ids[k], items[2 * k + 1], self._calls.serialiser) for k in fresh]
+        self._cursor = following
+        if following == b'0':
+            self.over = self._key == 'done'
+            self._key = 'done'
+        return found
+
+
+def get_flow(calls: Calls, flow_id: str) -> Steps[TorrelqueFlow]:
+    """A flow."""
+    return _get_flow(calls, check_id(flow_id))
+
+
+def _get_flow(calls: Calls, flow_id: str) -> Steps[TorrelqueFlow]:
+    # The payload goes to the state when the flow ends, so it is looked for there last.
+    payload = yield None, ['HGET', calls.keys['tasks'], flow_id]
+    more = ('payload', 'name', 'on_failure', 'out')
+    values = yield None, ['HMGET', _key(calls, 'task', flow_id), *STATE_FIELDS, *more]
+    if not isinstance(values, list) or len(values) != len(STATE_FIELDS) + len(more):
+        raise ValueError(values)
+    kept, name, on_failure, _ = values[len(STATE_FIELDS) :]
+    state = read_state(values[: len(STATE_FIELDS)], calls.serialiser, flow_id)
+    if state is None or state.total is None:
+        raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no flow {flow_id!r}'))
+    state = yield from completed(calls, flow_id, state)
+    data = payload or kept
+    return TorrelqueFlow(
+        TorrelqueTaskId(flow_id),
+        state,
+        calls.serialiser.loads(data) if data else None,
+        None if name is None else text(name),
+        text(on_failure or b'wait'),  # type: ignore[arg-type]
+    )
+
+
+def completed(calls: Calls, task_id: str, state: TorrelqueTaskState) -> Steps[TorrelqueTaskState]:
+    """A final state with what stands elsewhere: results of a flow, or how a task has ended within its flow."""
+    if state.total is not None and state.status.isfinal():
+        out = yield None, ['HGET', _key(calls, 'task', task_id), 'out']
+        ids = json.loads(out) if out else []
+        if ids:
+            results = [one.result for one in (yield from _get_results(calls, task_id, ids))]
+            state = state._replace(result=results[0] if len(results) == 1 else results)
+    elif state.flow is not None and state.release_time is None:
+        [outcome] = yield from _get_results(calls, state.flow, [task_id])
+        if outcome.how is not None:
+            state = ended_state(state, outcome, state.flow)
+    return state
+
+
+def get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
+    """The state of a task; of one that is gone, how it has ended within its flow."""
+    return _get_task_state(calls, check_id(task_id))
+
+
+def _get_task_state(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
+    try:
+        state = yield from steps.get_task_state(calls, task_id)
+    except TorrelqueLookupError:
+        return (yield from find_ended(calls, task_id))
+    if state.total is None:
+        return state
+    return (yield from completed(calls, task_id, state))
+
+
+def find_ended(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
+    """The state of a task of which nothing is left but how it has ended within its flow."""
+    for flow_id in homes(task_id):
+        [outcome] = yield from _get_results(calls, flow_id, [task_id])
+        if outcome.how is not None:
+            return ended_state(None, outcome, flow_id)
+    raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
+
+
+# Named values
+
+
+def put_value(calls: Calls, key: str, value: Any, by: TorrelqueTaskId) -> Steps[None]:
+    """Keep a named value with the flow of a task."""
+    if not token_of(check_id(by)):
+        raise TorrelqueValueError(f'a value is kept by a task that `dequeue` gave, not by {by!r}')
+    return _put_value(calls, calls.give(by, key, value), by)
+
+
+def _put_value(calls: Calls, args: list[Arg], by: str) -> Steps[None]:
+    [outcome] = read_outcomes('give', (yield 'give', args), 1)
+    if error := _error_of(calls, outcome, by):
+        raise error
+
+
+def get_value(calls: Calls, flow_id: str, key: str) -> Steps[Any]:
+    """A named value of a flow."""
+    return _get_value(calls, check_id(flow_id), check_name(key, 'a key'))
+
+
+def _get_value(calls: Calls, flow_id: str, key: str) -> Steps[Any]:
+    data = yield None, ['HGET', _key(calls, 'values', flow_id), key]
+    if data is None:
+        raise of_queue(calls.name, TorrelqueLookupError(f'flow {flow_id!r} has no value {key!r}'))
+    return calls.serialiser.loads(data)
+
+

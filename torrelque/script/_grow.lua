@@ -1,0 +1,95 @@
+-- Grow: a flow gets tasks that wait for some that it has, and others that wait for these.
+--@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes)
+-- Successors of one task at the most: their list is read for each piece of it.
+local MOST_SUCCESSORS = 10000
+
+-- How tasks of a flow stand, by id: 'w' has not ended, 'd' dead, or how they ended; and those that still wait.
+local function stand(several, flow)
+  local hows, waits = {}, {}
+  for _, id in ipairs(several) do
+    local left = redis.call('HGET', base .. 'needs:' .. flow, id)
+    local done = not left and redis.call('HGET', base .. 'done:' .. flow, id)
+    hows[id] = left and (left == 'dead' and 'd' or 'w') or
+      done and (string.byte(done) == 33 and string.sub(done, 2, 2) or 'c')
+    waits[id] = left and left ~= '0' and left ~= 'dead' and left
+  end
+  return hows, waits
+end
+
+-- Add nodes to a flow.  `hows` and `waits` are as `stand` gives them, of all ids that the nodes name.  A node has
+-- besides what `write_nodes` takes: `any`, `after` and `before` (id and kind by turns).  Nothing is written where an
+-- outcome is returned, which is not 'ok': {'missing' | 'begun' | 'many' | 'cycle', id}.
+local function grow(flow, nodes, hows, waits)
+  local edges, ends, more = {}, {}, {}
+  local function connect(from, to, kind)
+    if not edges[from] then
+      local text = redis.call('HGET', base .. 'edges:' .. flow, from)
+      edges[from] = text and cjson.decode(text) or {}
+    end
+    local list = edges[from][kind] or {}
+    list[#list + 1], edges[from][kind] = to, list
+    return #list <= MOST_SUCCESSORS
+  end
+  local holds = false
+  for _, node in ipairs(nodes) do
+    holds = holds or node.before[1] ~= nil
+  end
+  for _, node in ipairs(nodes) do
+    local open, count, met, barred, how = 0, #node.after / 2, 0, nil, nil
+    node.last = count > 0
+    for k = 1, #node.after, 2 do
+      local id, kind = node.after[k], node.after[k + 1]
+      if not hows[id] then
+        return {'missing', id}
+      elseif holds and waits[id] then
+        return {'cycle', id}
+      end
+      local fits = flows().fits(kind, hows[id])
+      if fits then
+        met = met + 1
+      elseif fits == false then
+        barred, how = id, how == 'f' and how or hows[id]
+      else
+        open = open + 1
+        if not connect(id, node.id, kind) then
+          return {'many', id}
+        end
+      end
+      node.last = node.last and kind == 'end'
+    end
+    local begins = node.any and (met > 0 or count == 0) or not node.any and met == count
+    local skips = not begins and (node.any and open == 0 or not node.any and barred)
+    node.needs = (node.any and 'a' or '') .. math.max(open, 1)
+    ends[#ends + 1] = {node.id, begins, skips and how, barred}
+    for k = 1, #node.before, 2 do
+      local id = node.before[k]
+      if not hows[id] or not waits[id] then
+        return {hows[id] and 'begun' or 'missing', id}
+      end
+      more[id] = (more[id] or 0) + 1
+      connect(node.id, id, node.before[k + 1])
+    end
+    hows[node.id] = 'w'
+  end
+
+  write_nodes(nodes, flow)
+  for id, lists in pairs(edges) do
+    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(lists))
+  end
+  for id, count in pairs(more) do
+    local any, left = string.match(waits[id], '^(a?)(%d+)$')
+    redis.call('HSET', base .. 'needs:' .. flow, id, (any or '') .. (tonumber(left) or 0) + count)
+  end
+  redis.call('HINCRBY', state .. flow, 'total', #nodes)
+  flows().touch(flow)
+  local first = {}
+  for _, item in ipairs(ends) do
+    if item[2] then
+      first[#first + 1] = item[1]
+    elseif item[3] then
+      flows().skip(item[1], flow, item[3], item[4] .. ' has not come to the end it waits for')
+    end
+  end
+  flows().begin_all(first, flow)
+  return 'ok'
+end

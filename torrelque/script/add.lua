@@ -1,0 +1,72 @@
+-- new -> waiting | pending | delayed | cancelled
+--
+-- Add tasks to the flow of a task that its caller holds.  Those that it has already, or has had, are left as they are.
+--
+-- ARGV   resent, max_tasks ('' is no limit), the id of that task, token ('' is unfenced)
+--        per task: id, payload, options as of a task that is enqueued, '1' if one end is enough ('' is all), JSON of ids
+--        and kinds by turns: those that it waits for; the same of those that still wait, and wait for it, too.  A task
+--        comes behind those of this call that it waits for.
+-- Reply  'ok' when all of them are in, else a list with one of these, and nothing was changed:
+--        'ok'             all of them are in
+--        'not_held'       the caller does not hold that task
+--        'no_flow'        that task has no flow
+--        'over'           its flow was cancelled
+--        'duplicate', id  as a list: the queue knows the id
+--        'full', size     as a list: the queue has that many tasks, dead ones not counted
+--        'missing', id    as a list: the flow has no task of that id
+--        'begun', id      as a list: it is to wait for a new one, and does not wait any more
+--        'cycle', id      as a list: one is to wait for it that others, which wait already, are to wait for
+--        'many', id       as a list: it would have more than 10,000 successors
+--        'broken'         the key of a state holds something else
+--@ Keys tasks, dead
+--@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring
+--@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+local max_tasks = tonumber(ARGV[2])
+local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
+local outcome, flow = judge(known, ARGV[4]), known[4]
+if outcome ~= 'ok' then
+  return {outcome == 'broken' and outcome or 'not_held'}
+elseif not flow then
+  return {'no_flow'}
+elseif redis.call('HGET', state .. flow, 'status') ~= WAITING then
+  return {'over'}
+end
+
+local ids, nodes, named, seen = {}, {}, {}, {}
+for i = 5, #ARGV, 6 do
+  ids[#ids + 1] = ARGV[i]
+end
+local there, denied = look_up_all(ids, flow)
+if denied then
+  return {denied}
+end
+for i = 5, #ARGV, 6 do
+  local id = ARGV[i]
+  if not there[id] then
+    seen[id] = true
+    local after, before = cjson.decode(ARGV[i + 4]), cjson.decode(ARGV[i + 5])
+    nodes[#nodes + 1] = {id = id, payload = ARGV[i + 1], given = options_of(ARGV[i + 2]), any = ARGV[i + 3] == '1',
+      after = after, before = before}
+    for k = 1, #after, 2 do
+      named[#named + 1] = not seen[after[k]] and after[k] or nil
+    end
+    for k = 1, #before, 2 do
+      named[#named + 1] = before[k]
+    end
+  end
+end
+if max_tasks and nodes[1] then
+  local size = redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
+  if size + #nodes > max_tasks then
+    return {{'full', size}}
+  end
+end
+if nodes[1] then
+  outcome = grow(flow, nodes, stand(named, flow))
+end
+local begun = flowing()
+if settle() or begun then
+  ring()
+end
+
+return outcome == 'ok' and 'ok' or {outcome}
