@@ -11,7 +11,7 @@ from .filters import add_filters
 from .options import count, seconds
 from .session import add_common
 
-PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting', 'ready', 'orphaned')
 """Where a list may look."""
 
 Add = Callable[[argparse.ArgumentParser], None]

@@ -20,7 +20,7 @@ from .tables import Cell
 
 PAGE = 250
 """Tasks that are asked for at a time."""
-EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead', 'waiting')
 """Where tasks are looked for that match, where no place is named."""
 SMALL, ALL = 4096, 2**31
 """Bytes of a payload that are asked for: those from which its function is known, or all."""
@@ -149,6 +149,7 @@ def since_of(task: TaskView) -> float | None:
         TorrelqueTaskStatus.WORKING: task.last_dequeue_time,
         TorrelqueTaskStatus.DELAYED: task.last_requeue_time or task.enqueue_time,
         TorrelqueTaskStatus.DEAD: task.died,
+        TorrelqueTaskStatus.WAITING: task.enqueue_time,
     }.get(task.status, task.release_time)
 
 

@@ -25,6 +25,7 @@ from torrelque.protocol import check
 
 from . import lazily, reading
 from .figures import Overview
+from .flowing import FlowView
 from .limits import spell_limit
 from .recurring import ScheduleView
 from .selection import Selection
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         examining,
         explaining,
         faults,
+        flows,
         grouping,
         overview,
         pages,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     )
 else:
     acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
-    faults, grouping, overview, pages = map(lazily.Module, ('faults', 'grouping', 'overview', 'pages'))
+    faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
     records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
 
 HISTORY = 14 * 86400.0
@@ -300,6 +302,33 @@ class Operator:
         if missing is not None and not found:
             raise missing
         reading.check_unique({name: [view.queue for view in found]}, 'schedule')
+        return found[0]
+
+    async def flow(
+        self, flow_id: str, *, after: str | None = None, most: int = 250, queue: str | None = None
+    ) -> FlowView:
+        """A flow, and some of its tasks, those first that have not ended; until its ``result_ttl`` is over.
+
+        :param after: the ``cursor`` of the answer before.  A task that ends in between may be told twice.
+        :param most: tasks, about, up to 100,000; they are read some hundred at a time.
+        :param queue: the name of its queue; None is whichever knows it.
+        :raises TorrelqueLookupError: no queue knows a flow of this id; it may be a task.
+        :raises TorrelqueValueError: several know it, and none is named; or the cursor is none.
+        """
+        reading.check_text(flow_id, 'a flow id')
+        if after is not None and not isinstance(after, str):
+            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
+        most = min(check.check_count(most, 'most'), 100_000)
+        found: list[FlowView] = []
+        missing = None
+        for one in self.queues if queue is None else (self.queue(queue),):
+            try:
+                found.append(await flows.read_flow(one, flow_id, after, most))
+            except TorrelqueLookupError as exc:
+                missing = exc
+        if missing is not None and not found:
+            raise missing
+        reading.check_unique({flow_id: [view.queue for view in found]}, 'flow')
         return found[0]
 
     async def explain(
