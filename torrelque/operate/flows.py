@@ -161,7 +161,8 @@ async def read_flow(queue: Torrelque, flow_id: str, after: str | None, most: int
     task = load(queue, part.payload)
     nodes = nodes_of(task)
     names = {item.id: name_of(flow_id, item.id) for item in items.values()}
-    told = all(name in nodes for name, item in zip(names.values(), items.values(), strict=True) if item.left != b'0')
+    begun = (None, b'0', b'dead')
+    told = all(names[item.id] in nodes for item in items.values() if item.left not in begun)
     edges = {} if told or not items else await read_edges(queue, flow_id)
     tasks = [_view(flow_id, item, names[item.id], nodes, edges) for item in items.values()]
     return _flow(queue, flow_id, part, task, tasks, f'{key} {cursor.decode()}' if key else None, broken)

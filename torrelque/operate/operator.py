@@ -6,10 +6,10 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torrelque import (
     Duration,
@@ -64,6 +64,8 @@ else:
     acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
     faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
     records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
+
+Found = TypeVar('Found')
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -292,17 +294,7 @@ class Operator:
         """
         reading.check_text(name, 'the name of a schedule')
         check.check_count(payload, 'payload', 0)
-        found: list[ScheduleView] = []
-        missing = None
-        for one in self.queues if queue is None else (self.queue(queue),):
-            try:
-                found.append(await scheduled.read_schedule(one, name, payload))
-            except TorrelqueLookupError as exc:
-                missing = exc
-        if missing is not None and not found:
-            raise missing
-        reading.check_unique({name: [view.queue for view in found]}, 'schedule')
-        return found[0]
+        return await self._find('schedule', name, queue, lambda one: scheduled.read_schedule(one, name, payload))
 
     async def flow(
         self, flow_id: str, *, after: str | None = None, most: int = 250, queue: str | None = None
@@ -319,17 +311,7 @@ class Operator:
         if after is not None and not isinstance(after, str):
             raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
         most = min(check.check_count(most, 'most'), 100_000)
-        found: list[FlowView] = []
-        missing = None
-        for one in self.queues if queue is None else (self.queue(queue),):
-            try:
-                found.append(await flows.read_flow(one, flow_id, after, most))
-            except TorrelqueLookupError as exc:
-                missing = exc
-        if missing is not None and not found:
-            raise missing
-        reading.check_unique({flow_id: [view.queue for view in found]}, 'flow')
-        return found[0]
+        return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most))
 
     async def explain(
         self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
@@ -503,6 +485,22 @@ class Operator:
             await registry.forget(self._acting(queue.name))
 
     # Parts
+
+    async def _find(
+        self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[Found]]
+    ) -> Found:
+        """What the queue that is named has, or the only one that has it."""
+        found: dict[str, Found] = {}
+        missing = None
+        for one in self.queues if queue is None else (self.queue(queue),):
+            try:
+                found[one.name] = await read(one)
+            except TorrelqueLookupError as exc:
+                missing = exc
+        if missing is not None and not found:
+            raise missing
+        reading.check_unique({name: [*found]}, what)
+        return next(iter(found.values()))
 
     def queue(self, name: str | None = None) -> Torrelque:
         """The queue of a name; None where there is only one.

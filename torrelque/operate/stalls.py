@@ -134,12 +134,13 @@ async def of_flow(seen: Seen) -> list[Reason]:
         words += ': what cleans up, and what is worked on still'
         return [*found, Reason('cancelled', words, count=left, holders=_holders(_sorted(items)))]
     dead = [item for item in items if item.left == b'dead']
+    moving = [item for item in items if item.status in (Status.WORKING, Status.PENDING, Status.DELAYED)]
     waiting = sum(item.status is Status.WAITING for item in items)
     if dead:
         has = _tasks(max(len(dead), whole_of(part.flow['dead']) or 0), 'is dead', 'are dead')
         more = f', and {_tasks(waiting, "waits", "wait")}' if waiting else ''
-        found.append(_stalled(queue, flow_id, f'it stands still: {has}{more}', _sorted(dead)))
-    moving = [item for item in items if item.status in (Status.WORKING, Status.PENDING, Status.DELAYED)]
+        words = f'{"it cannot end" if moving else "it stands still"}: {has}{more}'
+        found.append(_stalled(queue, flow_id, words, _sorted(dead)))
     if moving or not dead:
         found.append(_going_on(queue, flow_id, part, moving, waiting, gives_up, whole))
     if not items and not found:
