@@ -202,8 +202,8 @@ def test_a_list_of_tasks_is_a_page_or_a_selection(say: Say) -> None:
         assert (name, told) == ('tasks', {'selection': selection, 'most': 50, 'payload': 4096})
     for words, complaint in {
         'tasks dead --status working': 'torrelque: dead and --status working contradict each other',
-        'tasks turns --text x': 'torrelque: filters go with pending, working, delayed, dead, ready, orphaned, not with '
-        'turns',
+        'tasks turns --text x': 'torrelque: filters go with pending, working, delayed, dead, waiting, ready, orphaned, '
+        'not with turns',
     }.items():
         assert say(words, operator) == (2, [], [complaint])
     assert say('tasks --text x', MadeOperator(tasks=[])) == (1, [], ['no task matches'])

@@ -152,7 +152,7 @@ def test_queues_are_shown_at_80_by_24() -> None:
     assert ' '.join(lines[4].split()) == 'report 381 2h00m 0 0 0 0 0 - paused'
     assert ' '.join(lines[5].split()) == 'void - - - - - - - - WRONGTYPE'
     wide = drawn(State(), make_look(), 120)
-    assert ' '.join(wide[3].split()) == '> mail 1,204,118 ≥ 14m00s 9,821 300 1,022 41 3 -1 299/300'
+    assert ' '.join(wide[3].split()) == '> mail 1,204,118 ≥ 14m00s 9,821 300 1,022 0 41 3 -1 299/300'
     text = '\n'.join(lines)
     assert 'mail: 1,000 done/min, most 59,000' in text and '1 failed/min, most 59' in text
     assert any('\u2801' <= character <= '\u28ff' for character in text)

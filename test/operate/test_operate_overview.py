@@ -173,6 +173,7 @@ def test_what_is_added_is_a_sum_the_least_or_the_most() -> None:
     assert summed == {
         'tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups',
         'overdue', 'overdue_leases', 'schedules', 'late_schedules', 'dry_schedules', 'paused_schedules',
+        'waiting',
     }  # fmt: skip
     assert (both.oldest, both.newest_dead, both.oldest_dead, both.probe, both.server_time) == (0.5, 9, 1, 1, 7)
     assert (both.late_since, both.late_names, both.dry_names) == (0.25, ('a: x', 'b: x'), ('b: y',))

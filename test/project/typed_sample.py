@@ -37,7 +37,8 @@ from torrelque import (
     TorrelqueWatch,
     read_outcome,
 )
-from torrelque.tasks import Depends, Handle, Tasks, Work, current, injected
+from torrelque.flows import Step
+from torrelque.tasks import Depends, Handle, Tasks, current, injected
 from torrelque.testing import (
     Eager,
     EagerTask,
@@ -373,7 +374,7 @@ async def run_schedules(client: redis.asyncio.Redis, name: str) -> None:
 
         assert_type(report(copies=2).close(), None)
         schedules = app.schedules
-        assert_type(report.s(copies=2), Work[str])
+        assert_type(report.s(copies=2), Step[str])
         assert assert_type(await schedules.add('lunch', '0 12 * * *', report.s(2)), bool)
         assert assert_type(await schedules.every('often', timedelta(hours=1), report.s(), overlap='replace'), bool)
         assert assert_type(await schedules.pause('often'), bool) and await schedules.resume('often')

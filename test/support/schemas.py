@@ -26,6 +26,7 @@ from torrelque.operate import (
     Act,
     Errors,
     Finding,
+    FlowView,
     Found,
     FunctionView,
     GroupView,
@@ -41,7 +42,8 @@ from torrelque.operate import (
 FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 
 TYPES: dict[str, type] = {
-    'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding, 'found': Found,
+    'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding,
+    'flow': FlowView, 'found': Found,
     'function': FunctionView, 'group': GroupView, 'instant': InstantAnswer, 'limit': LimitAnswer,
     'outcome': Outcome, 'overview': Overview,
     'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
@@ -85,6 +87,8 @@ def read_as(kind: type[T], line: str) -> T:
     for task in [data] if kind is TaskView else data.get('examples', ()):
         task['status'] = task['status'] and TorrelqueTaskStatus[task['status'].upper()].value
         task['raw'] = None if task['raw'] is None else task['raw'].encode('utf-8', 'surrogatepass')
+    for one in [data, *data['tasks']] if kind is FlowView else ():
+        one['status'] = one['status'] and TorrelqueTaskStatus[one['status'].upper()].value
     found: Any = msgspec.convert(data, kind)
     return found  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from .filters import add_filters
 from .options import count, seconds
 from .session import add_common
 
-PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting', 'ready', 'orphaned')
 """Where a list may look."""
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -49,13 +49,15 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('ids', metavar='ID', nargs='+', help='the id of a task')
+    parser.add_argument('ids', metavar='ID', nargs='+', help='the id of a task, or of a flow')
     parser.add_argument('--payload', action='store_true',
         help='all of the payload, as it is stored, and of the result, however long')  # fmt: skip
+    parser.add_argument('--mermaid', action='store_true', help='instead, a flow as text of Mermaid, which pages draw')
 
 
 def _add_why(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('id', metavar='ID', nargs='?', help='the id of a task; without one, why nothing moves')
+    parser.add_argument('id', metavar='ID', nargs='?',
+        help='the id of a task or a flow; without one, why nothing moves')  # fmt: skip
     parser.add_argument('--group', metavar='NAME', help='why this group does not move')
 
 
@@ -95,9 +97,11 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_watch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('id', metavar='ID', help='the id of a task')
-    parser.add_argument('--until', metavar='STATUS', choices=('pending', 'working', 'delayed', 'dead', 'final'),
-        default='final', help='end at this status: pending, working, delayed, dead, final (if not given)')  # fmt: skip
+    parser.add_argument('id', metavar='ID', help='the id of a task or a flow')
+    parser.add_argument('--until', metavar='STATUS', default='final',
+        choices=('waiting', 'pending', 'working', 'delayed', 'dead', 'final'),
+        help='end at this status: waiting, pending, working, delayed, dead, final (if not given); of a flow, dead is '
+        'that one of its tasks is')  # fmt: skip
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +149,7 @@ ASKING = (
         'Tasks, in the order of their place; of dead ones the newest first.',
         _with(_add_tasks), of_module('.listing', 'tasks')),
     Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
-        'why they do not run.', _with(_add_show), of_module('.telling', 'show')),
+        'why they do not run; of a flow its tasks as a tree.', _with(_add_show), of_module('.telling', 'show')),
     Command('why', 'why a task, a group or a queue does not move',
         'What is in the way of a task, of a group, or of all: the decisive reason first, who it is, until when, and '
         'the command that changes it. Of a schedule it says how that is, and ends with 1.',
@@ -167,7 +171,8 @@ ASKING = (
         'Workers that have a heartbeat, and those that were lost in the last hour. Loops of your own, and workers '
         'without a heartbeat, are not seen.',
         _with(_add_workers), of_module('.crew', 'workers')),
-    Command('watch', 'the states of a task, as they come', 'A line for each change of a task. Ends with 0 if the '
+    Command('watch', 'the states of a task, as they come', 'A line for each change of a task; of a flow, how far it '
+        'is, on a terminal as a tree that is drawn again in its place. Ends with 0 if the '
         'status is the one that was waited for and the task is not rejected or cancelled.',
         _with(_add_watch), of_module('.telling', 'watch')),
     Command('acts', 'who did what to the queue', 'The last 500 acts of operators, the newest first.',

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+STATUSES = ('pending', 'working', 'delayed', 'dead', 'waiting', 'ready', 'orphaned')
 """Places that a filter may name."""
 
 LOOKED_AT = 10_000

@@ -20,7 +20,7 @@ from .tables import Cell
 
 PAGE = 250
 """Tasks that are asked for at a time."""
-EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead', 'waiting')
 """Where tasks are looked for that match, where no place is named."""
 SMALL, ALL = 4096, 2**31
 """Bytes of a payload that are asked for: those from which its function is known, or all."""
@@ -149,6 +149,7 @@ def since_of(task: TaskView) -> float | None:
         TorrelqueTaskStatus.WORKING: task.last_dequeue_time,
         TorrelqueTaskStatus.DELAYED: task.last_requeue_time or task.enqueue_time,
         TorrelqueTaskStatus.DEAD: task.died,
+        TorrelqueTaskStatus.WAITING: task.enqueue_time,
     }.get(task.status, task.release_time)
 
 
@@ -159,7 +160,7 @@ def age(since: float | None, now: float) -> str:
 
 def due_of(task: TaskView) -> str:
     """When it is due, or its lease ends, from now on."""
-    due = task.due if task.due is not None else task.lease_end
+    due = next((it for it in (task.due, task.lease_end, task.gives_up) if it is not None), None)
     if due is None:
         return ''
     left = due - task.server_time
@@ -182,6 +183,7 @@ TASKS: tuple[tuple[Column, Shown], ...] = (
     (Column('PRIORITY', True, rank=10), lambda task, _: number(task.priority) if task.priority else ''),
     (Column('FOR', True, rank=4), lambda task, _: age(since_of(task), task.server_time)),
     (Column('DUE', True, rank=2), lambda task, _: due_of(task)),
+    (Column('LEFT', True, rank=3), lambda task, _: '' if task.total is None else f'{task.left or 0:,}/{task.total:,}'),
     (Column('ATTEMPT', True, rank=9, short='TRIED'), lambda task, _: number(task.attempt) if task.attempt else ''),
     (Column('WORKER', rank=3), lambda task, _: task.worker or ''),
     (Column('ERROR', rank=7, kept=16), lambda task, _: shortened(task.error_line or '', 400)),

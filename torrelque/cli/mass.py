@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from torrelque import TorrelqueError
 from torrelque.operate import Outcome, Plan, Selection, TaskView
 
 from .consent import agree, answer_act, answer_known, interruptible, may_ask
@@ -116,6 +117,10 @@ async def _act(session: Session, *, verb: Verb, selection: Selection, one: bool)
         return await _dry_run(session, verb, selection)
     plan = None
     total = 1 if one else None
+    if one and verb in (REDRIVE, CANCEL) and (flow := await _flow_of(session, selection)) is not None:
+        total = flow.dead if verb is REDRIVE else flow.left
+        if not await _agreed_of_flow(session, verb, flow):
+            return Exit.ILL
     if not one and not found.yes:
         # What is agreed to is what was counted, and not what has come meanwhile.
         plan = Plan()
@@ -180,6 +185,33 @@ async def _run(
                 session.out.tell(f'{number(last.done)} {verb.done}, and then:')
             raise
     return (last, False) if outcome is None else (outcome, True)
+
+
+async def _flow_of(session: Session, selection: Selection) -> TaskView | None:
+    """The flow of this id, if it is one that has not ended."""
+    [task_id] = {*(selection.ids or ())}
+    try:
+        task = await session.operator.task(task_id, payload=1)
+    except TorrelqueError:
+        # What is wrong with it is told by the act.
+        return None
+    return task if task.total is not None and task.place == 'waiting' else None
+
+
+async def _agreed_of_flow(session: Session, verb: Verb, flow: TaskView) -> bool:
+    """Whether whoever sits there wants it, where it is about several tasks.
+
+    :raises Failure: nobody can be asked.
+    """
+    found = session.found
+    count = (flow.dead if verb is REDRIVE else flow.left) or 0
+    if found.yes or count <= 1:
+        return True
+    if not may_ask(found):
+        are = 'are dead' if verb is REDRIVE else 'have not ended'
+        raise Failure(f'{number(count)} tasks of the flow {are}, and nobody can be asked: --yes has them {verb.done}')
+    which = 'that are dead' if verb is REDRIVE else 'that have not ended'
+    return await agree(session.out, f'The flow has {number(count)} tasks {which}.  Are they to be {verb.done}?')
 
 
 async def _agreed(session: Session, verb: Verb, selection: Selection, counts: Outcome) -> bool:

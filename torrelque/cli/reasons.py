@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from torrelque.operate import GroupView, Holder, Reason, TaskView
 
 from .failure import Exit, Failure
+from .flowtree import progress_words
 from .listing import age, find_tasks, since_of, slots_of
 from .naming import not_known
 from .out import Out, ago, number, shortened
@@ -18,12 +19,16 @@ HOLDERS = 10
 LABELS = {
     'at-limit': 'To let more run', 'queue-paused': 'To let it go on', 'group-paused': 'To let it go on',
     'dead': 'To bring it back', 'overdue': 'To move it now', 'broken': 'To look closer',
-    'orphaned': 'To bring it back now', 'dry': 'To see more', 'no-token': 'To let more begin',
+    'orphaned': 'To bring it back now', 'stalled': 'To have it go on', 'dry': 'To see more',
+    'no-token': 'To let more begin',
 }  # fmt: skip
 """What a command is for, by the reason that it is told with."""
 
 MANY = 10_000
 """Groups among which one is looked for that may be meant."""
+
+OF_FLOWS = ('waiting', 'stalled', 'cancelled')
+"""Reasons whose holders are tasks of the same flow."""
 
 LOOKING = tuple(
     f'torrelque {name}'
@@ -131,7 +136,8 @@ def heading(task: TaskView) -> str:
     since = since_of(task)
     since_words = '' if since is None else f' for {age(since, task.server_time)}'
     of = f', of group {task.group!r}' if task.group else ''
-    return f'{status}{since_words}{of} in queue {task.queue!r}'
+    far = '' if task.total is None else f', {progress_words(task.total, task.left, task.dead, task.failed)}'
+    return f'{status}{since_words}{of} in queue {task.queue!r}{far}'
 
 
 def write(session: Session, reasons: Sequence[Reason], now: float, queue: str | None, indent: str = '') -> None:
@@ -174,14 +180,14 @@ def _until(out: Out, reason: Reason, now: float) -> str:
 def lines_of(out: Out, reason: Reason, now: float) -> Iterator[str]:
     """Whoever is in the way, a line for each."""
     for holder in reason.holders[:HOLDERS]:
-        yield holder_line(out, holder, now)
+        yield holder_line(out, holder, now, reason.code in OF_FLOWS)
     if len(reason.holders) > HOLDERS:
         yield f'and {number(len(reason.holders) - HOLDERS)} more'
     if reason.workers and not reason.holders:
         more = len(reason.workers) - HOLDERS
         rest = f' and {number(more)} more' if more > 0 else ''
         yield f'worker{"s" if len(reason.workers) > 1 else ""} {", ".join(reason.workers[:HOLDERS])}{rest}'
-    if reason.error:
+    if reason.error and not any(holder.error == reason.error for holder in reason.holders):
         yield shortened(last_line(reason.error), 400)
 
 
@@ -191,8 +197,11 @@ def last_line(error: str) -> str:
     return lines[-1].strip()
 
 
-def holder_line(out: Out, holder: Holder, now: float) -> str:
-    """One that is in the way: which, what it does, and for how long."""
+def holder_line(out: Out, holder: Holder, now: float, of_flow: bool = False) -> str:
+    """One that is in the way: which, what it does, and for how long.
+
+    :param of_flow: whether it is waited for, and not for a slot that it has.
+    """
     words = [holder.id]
     if holder.function:
         words.append(holder.function)
@@ -201,6 +210,8 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
         parts = [] if holder.renewed is None or not now else [f'was renewed {age(holder.renewed, now)} ago']
         parts += [] if holder.until is None or not now else [f'ends in {ago(max(0.0, holder.until - now))}']
         words.append('; its lease '.join(filter(None, (who, ', and '.join(parts)))))
+    elif of_flow:
+        words.append(_standing(out, holder, now))
     elif holder.doing == 'working':
         parts = [f'for {age(holder.since, now)}' if holder.since is not None else 'at work']
         if holder.renewed is not None:
@@ -215,3 +226,15 @@ def holder_line(out: Out, holder: Holder, now: float) -> str:
     else:
         words.append('has a slot, and nothing more is known of it')
     return '  '.join(words)
+
+
+def _standing(out: Out, holder: Holder, now: float) -> str:
+    """How a task of a flow stands, for which others wait."""
+    if holder.doing == 'unknown':
+        return 'its state was lost'
+    since = '' if holder.since is None or not now else f' for {age(holder.since, now)}'
+    until = ''
+    if holder.doing == 'delayed' and holder.until is not None and now:
+        until = f', due in {ago(max(0.0, holder.until - now))}'
+    error = f'  {shortened(last_line(holder.error), 200)}' if holder.error else ''
+    return f'{holder.doing}{since}{until}{error}'

@@ -17,8 +17,8 @@ from .tables import Cell
 COLUMNS = (
     Column('QUEUE', kept=16), Column('PENDING', True), Column('OLDEST', True), Column('READY', True, rank=5),
     Column('WORKING', True, rank=1, short='WORK'), Column('DELAYED', True, rank=6, short='DELAY'),
-    Column('DEAD', True), Column('WORKERS', True, rank=7), Column('BUSY', True, rank=4),
-    Column('DONE/MIN', True, rank=2, short='/MIN'), Column('FAILED', True, rank=3),
+    Column('WAITING', True, rank=8, short='WAIT'), Column('DEAD', True), Column('WORKERS', True, rank=7),
+    Column('BUSY', True, rank=4), Column('DONE/MIN', True, rank=2, short='/MIN'), Column('FAILED', True, rank=3),
 )  # fmt: skip
 HISTORY = (
     Column('FROM', whole=True), Column('DONE', True), Column('FAILED', True), Column('DEAD', True, rank=3),
@@ -54,7 +54,7 @@ async def _stats(session: Session) -> int:
             session.out.json(one)
     else:
         rates = await asyncio.gather(*(read_rate(session, one) for one in overviews))
-        session.out.table(COLUMNS, [row(session.out, *pair) for pair in zip(overviews, rates, strict=True)])
+        session.out.table(*shown(session.out, [*zip(overviews, rates, strict=True)]))
         found = doubts_of(overviews)
         if found:
             session.out.line()
@@ -71,13 +71,23 @@ async def read_rate(session: Session, overview: Overview) -> Rate | None:
     return rate_of(records, overview.server_time)
 
 
+def shown(out: Out, pairs: Sequence[tuple[Overview, Rate | None]]) -> tuple[list[Column], list[list[Cell]]]:
+    """The table of some queues; what waits for other tasks has a column where there is any."""
+    rows, columns = [row(out, *pair) for pair in pairs], [*COLUMNS]
+    if not any(one.waiting for one, _ in pairs):
+        place = next(place for place, column in enumerate(columns) if column.title == 'WAITING')
+        del columns[place]
+        rows = [[*cells[:place], *cells[place + 1 :]] for cells in rows]
+    return columns, rows
+
+
 def row(out: Out, one: Overview, rate: Rate | None) -> list[Cell]:
     """The line of a queue."""
     if one.error is not None:
         return [one.queue, ('cannot be read', 'red'), *['-'] * (len(COLUMNS) - 2)]
     return [
         one.queue + ('  paused' if one.paused else ''), number(one.pending), oldest(one), number(one.ready),
-        number(one.working), number(one.delayed), (number(one.dead), 'red' if one.dead else ''),
+        number(one.working), number(one.delayed), number(one.waiting), (number(one.dead), 'red' if one.dead else ''),
         number(one.workers) if one.workers else '-', f'{one.busy:,}/{one.slots:,}' if one.workers else '-',
         '-' if rate is None else number(rate.done),
         '-' if rate is None else share(rate.totals.failed, rate.totals.failed + rate.totals.succeeded),
@@ -243,7 +253,7 @@ async def _watch(session: Session) -> int:
         def draw(pairs: Sequence[tuple[Overview, Rate | None]]) -> None:
             found = [(words, again(session, one, more)) for one, (words, more) in doubts_of([one for one, _ in pairs])]
             below = ['', *(words if more is None else f'{words}:  {more}' for words, more in found)] if found else []
-            live.update(out.drawing(COLUMNS, [row(out, *pair) for pair in pairs], below), refresh=True)
+            live.update(out.drawing(*shown(out, pairs), below), refresh=True)
 
         # However it is ended, the cursor is shown again.
         code = await interruptible(_repeat(session, draw))

@@ -6,14 +6,16 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from torrelque import TorrelqueLookupError, TorrelqueServerError, TorrelqueTaskState, TorrelqueTaskStatus
 from torrelque.operate import TaskView
 
 from . import reasons
+from .consent import interruptible
 from .failure import Exit
+from .flows import flow_line, follow_flow, show_flow
 from .listing import ALL, age, find_tasks, since_of, status_of
 from .out import MOST, Column, Out, ago, number, shortened
 from .session import Session, answer
@@ -39,7 +41,7 @@ def show(found: argparse.Namespace) -> int:
 
 async def _show(session: Session) -> int:
     found, out = session.found, session.out
-    code, shown = Exit.WELL, 0
+    code, shown = int(Exit.WELL), 0
     for task_id in found.ids:
         try:
             tasks = await find_tasks(session, task_id, ALL if found.payload or out.as_json else LARGE)
@@ -49,6 +51,16 @@ async def _show(session: Session) -> int:
             code = Exit.ILL
             continue
         for task in tasks:
+            if task.total is not None:
+                if shown and not out.as_json and not found.mermaid:
+                    out.line()
+                shown += 1
+                code = max(code, await show_flow(session, task))
+                continue
+            if found.mermaid:
+                out.tell(f'{task_id!r} is no flow')
+                code = Exit.ILL
+                continue
             if out.as_json:
                 out.json(task)
                 continue
@@ -145,24 +157,51 @@ def watch(found: argparse.Namespace) -> int:
 
 async def _watch(session: Session) -> int:
     found, out = session.found, session.out
-    told: tuple[Any, ...] | None = None
-    async with contextlib.aclosing(_views(session, await session.operator.task(found.id))) as views:
-        async for last in views:
-            if told != (told := (last.status, last.attempt, last.error, last.progress)):
-                if out.as_json:
-                    out.json(last)
-                else:
-                    out.line(state_line(out, last))
-            if last.status is not None and (is_until(last.status, found.until) or last.status.isfinal()):
-                bad = last.status in (TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
-                return Exit.ILL if bad or not is_until(last.status, found.until) else Exit.WELL
+    first = await session.operator.task(found.id)
+    last = None
+    async with contextlib.aclosing(_until(_views(session, first), found.until)) as views:
+        if first.total is not None and out.terminal and not out.as_json:
+            last = await interruptible(follow_flow(session, views))
+            if last is None:
+                return Exit.INTERRUPTED
+        else:
+            last = await _write_states(out, views)
+    if last is not None and last.status is not None and (is_until(last, found.until) or last.status.isfinal()):
+        bad = last.status in (TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)
+        return Exit.ILL if bad or not is_until(last, found.until) else Exit.WELL
     out.tell('it has ended, and nothing is kept of it')
     return Exit.WELL if found.until == 'final' else Exit.ILL
 
 
-def is_until(status: TorrelqueTaskStatus, until: str) -> bool:
-    """Whether a status is the one that is waited for."""
-    return status.isfinal() if until == 'final' else status.name.lower() == until
+async def _write_states(out: Out, views: AsyncIterator[TaskView]) -> TaskView | None:
+    """A line for each change; the last that was seen."""
+    told: tuple[Any, ...] | None = None
+    last = None
+    async for last in views:
+        if told != (told := (last.status, last.attempt, last.error, last.progress, last.left, last.dead)):
+            if out.as_json:
+                out.json(last)
+            else:
+                out.line(state_line(out, last) if last.total is None else flow_line(out, last))
+    return last
+
+
+async def _until(views: AsyncGenerator[TaskView, None], until: str) -> AsyncGenerator[TaskView, None]:
+    """The task at each of its changes, up to its end, or to a status."""
+    async with contextlib.aclosing(views):
+        async for last in views:
+            yield last
+            if last.status is not None and (is_until(last, until) or last.status.isfinal()):
+                return
+
+
+def is_until(task: TaskView, until: str) -> bool:
+    """Whether a task is what is waited for; of a flow, whether a task of it is dead, or has begun."""
+    if task.status is None:
+        return False
+    if until == 'dead' and task.dead:
+        return True
+    return task.status.isfinal() if until == 'final' else task.status.name.lower() == until
 
 
 async def _views(session: Session, last: TaskView) -> AsyncGenerator[TaskView, None]:
@@ -190,6 +229,7 @@ async def _look(session: Session, last: TaskView, state: TorrelqueTaskState) -> 
         last, server_time=state.release_time or time.time(), status=state.status, place=None,
         attempt=state.dequeue_count, requeue_count=state.requeue_count, result=state.result, error=state.error,
         progress=state.progress, release_time=state.release_time, worker=None, due=None, lease_end=None, renewed=None,
+        total=state.total, left=state.left, dead=state.dead, failed=state.failed,
     )  # fmt: skip
 
 

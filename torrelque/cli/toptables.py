@@ -33,7 +33,8 @@ _N = True
 COLUMNS = {
     'queues': (
         Column('QUEUE'), Column('PENDING', _N), Column('OLDEST', _N), Column('READY', _N, rank=3),
-        Column('WORKING', _N, rank=1), Column('DELAYED', _N, rank=4), Column('DEAD', _N), Column('WORKERS', _N, rank=5),
+        Column('WORKING', _N, rank=1), Column('DELAYED', _N, rank=4), Column('WAITING', _N, rank=6), Column('DEAD', _N),
+        Column('WORKERS', _N, rank=5),
         Column('BUSY', _N, rank=2), Column(''),
     ),
     'functions': (
@@ -109,13 +110,13 @@ def _queues(spot: Spot, look: Look, now: float) -> list[Line]:
 
 def _queue(one: Overview) -> Line:
     if one.error is not None:
-        return Line(Row(one.queue), (one.queue, *['-'] * 8, (one.error, BAD)), (one.queue, 0.0, 0, 0))
+        return Line(Row(one.queue), (one.queue, *['-'] * 9, (one.error, BAD)), (one.queue, 0.0, 0, 0))
     age = one.oldest_age
     oldest = '-' if age is None else ago(age) if 'oldest' in one.exact else f'≥ {ago(age)}'
     lost = f' -{one.lost}' if one.lost else ''
     cells: Cells = (
         one.queue, number(one.pending), oldest, number(one.ready), number(one.working), number(one.delayed),
-        _counted(one.dead, BAD), (f'{one.workers}{lost}', BAD if one.lost or one.stuck else ''),
+        number(one.waiting), _counted(one.dead, BAD), (f'{one.workers}{lost}', BAD if one.lost or one.stuck else ''),
         f'{one.busy}/{one.slots}' if one.workers else '-', _mark(one),
     )  # fmt: skip
     return Line(Row(one.queue, one.paused), cells, (one.queue, -(age or 0.0), -one.pending, -one.dead))

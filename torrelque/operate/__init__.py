@@ -7,6 +7,7 @@ from torrelque.protocol.keys import BUCKETS
 
 from .codes import CODES
 from .figures import Overview
+from .flowing import FlowTaskView, FlowView
 from .operator import Operator
 from .plan import Plan
 from .recurring import ScheduleView
@@ -42,6 +43,8 @@ __all__ = [
     'ErrorGroup',
     'Errors',
     'Finding',
+    'FlowTaskView',
+    'FlowView',
     'Found',
     'FunctionView',
     'GroupView',

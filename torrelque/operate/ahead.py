@@ -26,7 +26,8 @@ class Ahead:
 
 def pending_of(seen: Seen) -> int:
     """How many tasks of the queue are pending."""
-    return max(0, seen.count('tasks') - seen.count('working') - seen.count('delayed') - seen.count('dead'))
+    elsewhere = sum(map(seen.count, ('working', 'delayed', 'dead', 'waiting')))
+    return max(0, seen.count('tasks') - elsewhere)
 
 
 class _Counting:

@@ -29,7 +29,7 @@ T = TypeVar('T')
 
 CALL = 250
 """Tasks of one step at the most."""
-EVERYWHERE = ('pending', 'working', 'delayed', 'dead')
+EVERYWHERE = ('pending', 'working', 'delayed', 'dead', 'waiting')
 """Where tasks are that are not final."""
 SCORED = ('dead', 'working')
 """Places that are one sorted set."""

@@ -16,8 +16,9 @@ from .values import Finding, WorkerView
 
 LEVELS = ('error', 'warning', 'note', 'ok')
 TYPES = {
-    **dict.fromkeys(('pending', 'turns', 'bell', 'acts'), 'list'),
-    **dict.fromkeys(('priority', 'working', 'delayed', 'dead', 'untold', 'rated', 'workers', 'schedules'), 'zset'),
+    **dict.fromkeys(('pending', 'turns', 'bell', 'acts', 'spread'), 'list'),
+    **dict.fromkeys(('priority', 'working', 'delayed', 'dead', 'waiting'), 'zset'),
+    **dict.fromkeys(('untold', 'rated', 'workers', 'schedules'), 'zset'),
     **dict.fromkeys(('tasks', 'groups', 'heads', 'holders', 'later', 'limits', 'probes', 'totals'), 'hash'),
     **dict.fromkeys(('paused', 'holes'), 'set'),
     'seq': 'string',
@@ -36,6 +37,7 @@ _MEND = {
     'working': 'when its lease ends, a sweep puts it among the dead, or reports it: torrelque sweep',
     'delayed': 'when it is due, a sweep puts it among the dead, or reports it: torrelque sweep',
     'dead': 'torrelque redrive {id}',
+    'waiting': 'when its turn comes it ends as failed, or torrelque cancel {id}',
 }
 
 
@@ -90,7 +92,7 @@ async def _types(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
 
 async def _places(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
     longest, whose = 0, b''
-    for place in ('pending', 'turns', 'priority', 'working', 'delayed', 'dead'):
+    for place in ('pending', 'turns', 'priority', 'working', 'delayed', 'dead', 'waiting'):
         count, length, task_id, *words = await ask(queue, 'sample', place, SAMPLE)
         longest, whose = max((longest, whose), (length, task_id))
         kinds = Counter(words[::2])

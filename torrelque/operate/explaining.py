@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTaskStatus
 
-from . import hands, obstacles, reasons, remedies, scheduled
+from . import hands, obstacles, reasons, remedies, scheduled, stalls
 from .ahead import ahead_of, pending_of
 from .codes import CODES
 from .hearts import Crew
@@ -30,7 +30,11 @@ async def explain(queue: Torrelque, task_id: str | None, group: str | None) -> l
 
 
 async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
+    if stalls.is_of_flow(seen):
+        return await _of_flow(seen, crew)
     found = reasons.of_state(seen, crew)
+    if [reason.code for reason in found] == ['unknown'] and (end := await _of_ended(seen)) is not None:
+        return [end]
     if seen.raw['schedules'] and [reason.code for reason in found] == ['unknown']:
         return [await _of_no_task(seen, found[0])]
     if not found:
@@ -48,6 +52,32 @@ async def _of_task(seen: Seen, crew: Crew) -> list[Reason]:
         # A task of which nobody knows the function is given back again and again.
         found += await hands.of_unknown_function(seen, crew)
     return found
+
+
+async def _of_flow(seen: Seen, crew: Crew) -> list[Reason]:
+    """What is said of a flow, or of a task that waits for others."""
+    assert seen.id is not None
+    if seen.state.get('total') is not None:
+        return await stalls.of_flow(seen)
+    found = await stalls.of_task(seen)
+    if found is None:
+        # It has begun, or ended, since it was looked at.
+        again = await look(seen.queue, seen.id, None)
+        found = [] if stalls.is_of_flow(again) else await _of_task(again, crew)
+    return found
+
+
+async def _of_ended(seen: Seen) -> Reason | None:
+    """What its flow tells of a task of which nothing else is left."""
+    assert seen.id is not None
+    if '.' not in seen.id:
+        return None
+    try:
+        state = await seen.queue.get_task_state(seen.id)
+    except TorrelqueError:
+        return None
+    words = f'it is {state.status.name.lower()}, and flow {state.flow} keeps that for a while'
+    return Reason('finished', words, error=state.error) if state.status.isfinal() and state.flow else None
 
 
 async def _of_no_task(seen: Seen, unknown: Reason) -> Reason:
@@ -86,6 +116,7 @@ async def _of_queue(seen: Seen, crew: Crew) -> list[Reason]:
     found = await obstacles.of_pauses(seen, first=movable)
     if not movable:
         timetable = await scheduled.read_timetable(seen.queue) if seen.raw['schedules'] else None
+        found += await stalls.of_spread(seen.queue, seen.now) if seen.count('spread') else []
         found += _of_unswept(seen) + ([] if timetable is None else _of_schedules(seen, timetable))
         found += _of_groups(seen) if pending else _of_nothing_pending(seen, timetable)
     if movable or any(reason.code == 'overdue' for reason in found):
@@ -147,7 +178,11 @@ def _of_nothing_pending(seen: Seen, timetable: scheduled.Timetable | None) -> li
     if (count := seen.count('delayed')) and not _is_due(seen, 'first_delayed'):
         words = f'nothing is pending: {count:,} {"task waits" if count == 1 else "tasks wait"} for a time'
         found.append(Reason('delayed', words, until=seen.told('first_delayed'), count=count))
-    if not found and (count := seen.count('dead')):
+    if count := seen.count('waiting'):
+        waits = 'task, or flow, waits' if count == 1 else 'tasks and flows wait'
+        words = f'nothing is pending: {count:,} {waits} for others'
+        found.append(Reason('waiting', words, count=count, command=remedies.command(seen.queue, 'tasks', 'waiting')))
+    if all(reason.code == 'waiting' for reason in found) and (count := seen.count('dead')):
         words = f'nothing is pending: {count:,} {"task is" if count == 1 else "tasks are"} dead'
         found.append(Reason('dead', words, count=count, command=None))
     if not found and timetable is not None and timetable.next is not None:

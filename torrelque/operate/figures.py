@@ -13,7 +13,7 @@ class Overview(Value):
     """The name of the queue; of several, the names with commas between them."""
     server_time: float
     tasks: int
-    """All of them: pending, working, delayed and dead."""
+    """All of them: pending, working, delayed, dead and waiting."""
     pending: int
     working: int
     delayed: int
@@ -75,6 +75,8 @@ class Overview(Value):
     """Ten of them at the most."""
     paused_schedules: int = 0
     """Schedules that pass over what is due.  They are neither late nor dry."""
+    waiting: int = 0
+    """Tasks of flows that wait for others, and flows that go on."""
 
     @property
     def oldest_age(self) -> float | None:

@@ -6,10 +6,10 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torrelque import (
     Duration,
@@ -25,6 +25,7 @@ from torrelque.protocol import check
 
 from . import lazily, reading
 from .figures import Overview
+from .flowing import FlowView
 from .limits import spell_limit
 from .recurring import ScheduleView
 from .selection import Selection
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         examining,
         explaining,
         faults,
+        flows,
         grouping,
         overview,
         pages,
@@ -60,8 +62,10 @@ if TYPE_CHECKING:
     )
 else:
     acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
-    faults, grouping, overview, pages = map(lazily.Module, ('faults', 'grouping', 'overview', 'pages'))
+    faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
     records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
+
+Found = TypeVar('Found')
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -290,17 +294,24 @@ class Operator:
         """
         reading.check_text(name, 'the name of a schedule')
         check.check_count(payload, 'payload', 0)
-        found: list[ScheduleView] = []
-        missing = None
-        for one in self.queues if queue is None else (self.queue(queue),):
-            try:
-                found.append(await scheduled.read_schedule(one, name, payload))
-            except TorrelqueLookupError as exc:
-                missing = exc
-        if missing is not None and not found:
-            raise missing
-        reading.check_unique({name: [view.queue for view in found]}, 'schedule')
-        return found[0]
+        return await self._find('schedule', name, queue, lambda one: scheduled.read_schedule(one, name, payload))
+
+    async def flow(
+        self, flow_id: str, *, after: str | None = None, most: int = 250, queue: str | None = None
+    ) -> FlowView:
+        """A flow, and some of its tasks, those first that have not ended; until its ``result_ttl`` is over.
+
+        :param after: the ``cursor`` of the answer before.  A task that ends in between may be told twice.
+        :param most: tasks, about, up to 100,000; they are read some hundred at a time.
+        :param queue: the name of its queue; None is whichever knows it.
+        :raises TorrelqueLookupError: no queue knows a flow of this id; it may be a task.
+        :raises TorrelqueValueError: several know it, and none is named; or the cursor is none.
+        """
+        reading.check_text(flow_id, 'a flow id')
+        if after is not None and not isinstance(after, str):
+            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
+        most = min(check.check_count(most, 'most'), 100_000)
+        return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most))
 
     async def explain(
         self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
@@ -474,6 +485,22 @@ class Operator:
             await registry.forget(self._acting(queue.name))
 
     # Parts
+
+    async def _find(
+        self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[Found]]
+    ) -> Found:
+        """What the queue that is named has, or the only one that has it."""
+        found: dict[str, Found] = {}
+        missing = None
+        for one in self.queues if queue is None else (self.queue(queue),):
+            try:
+                found[one.name] = await read(one)
+            except TorrelqueLookupError as exc:
+                missing = exc
+        if missing is not None and not found:
+            raise missing
+        reading.check_unique({name: [*found]}, what)
+        return next(iter(found.values()))
 
     def queue(self, name: str | None = None) -> Torrelque:
         """The queue of a name; None where there is only one.

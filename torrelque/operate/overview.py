@@ -14,12 +14,12 @@ from .values import WorkerView
 _CREW = ('workers', 'lost', 'stuck', 'slots', 'busy')
 _COUNTS = ('tasks', 'pending', 'working', 'delayed', 'dead', 'ready', 'priority', 'groups', 'rated', 'paused_groups')
 _SCHEDULES = ('late_schedules', 'dry_schedules', 'paused_schedules')
-_SUMS = ('overdue', 'overdue_leases', 'schedules', *_SCHEDULES)
+_SUMS = ('waiting', 'overdue', 'overdue_leases', 'schedules', *_SCHEDULES)
 _STATES = ('lost', 'stopped', 'stopping', 'new', 'running', 'stuck')
 """What a worker can be; of what several hearts tell of one, the last of these counts."""
 _NEEDS = {
     'tasks': ('tasks',),
-    'pending': ('tasks', 'working', 'delayed', 'dead'),
+    'pending': ('tasks', 'working', 'delayed', 'dead', 'waiting'),
     'working': ('working',),
     'delayed': ('delayed',),
     'dead': ('dead',),
@@ -36,6 +36,7 @@ _NEEDS = {
     'overdue': ('delayed',),
     'overdue_leases': ('working',),
     'schedules': ('schedules',),
+    'waiting': ('waiting',),
 }
 """Figures that are exact, with short names of the keys that they are made of."""
 
@@ -70,11 +71,12 @@ class Figures(NamedTuple):
     last_dead: bytes | None
     first_delayed: bytes | None
     schedules: int
+    waiting: int
 
     @property
     def pending(self) -> int:
         """Tasks that are in no other place."""
-        return max(0, self.tasks - self.working - self.delayed - self.dead)
+        return max(0, self.tasks - self.working - self.delayed - self.dead - self.waiting)
 
     @property
     def ready(self) -> int:
@@ -130,6 +132,7 @@ async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
         'overdue': figures.overdue,
         'overdue_leases': figures.overdue_leases,
         'schedules': figures.schedules,
+        'waiting': figures.waiting,
         **{name: getattr(figures, name) for name in _COUNTS if name != 'paused_groups'},
     }
     exact = [name for name, keys in _NEEDS.items() if not set(keys) & set(broken)]

@@ -22,7 +22,7 @@ from torrelque.protocol import check
 from .asking import ask
 from .reading import bytes_of, text_of
 
-PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead')
+PLACES = ('pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting')
 """Where a task can be; a page of ``group:NAME`` is that of one group."""
 TIMED = ('working', 'delayed', 'dead')
 """Places in which tasks have an instant: the end of their lease, when they are due, when they died."""
@@ -225,6 +225,7 @@ def _stages(queue: Torrelque, place: str, newest_first: bool, lowest: str, highe
         'priority': [SetStage(queue, 'priority')],
         'group': [GroupsStage(queue)],
         'turns': [ListStage(queue, 'turns')],
+        'waiting': [SetStage(queue, 'waiting', newest_first=newest_first)],
     }
     if place not in made:
         names = ', '.join([*PLACES, 'ready', 'orphaned'])

@@ -17,7 +17,7 @@ from torrelque.protocol import check
 from .faults import find_fault
 from .values import TaskView, Value
 
-STATUSES = ('pending', 'working', 'delayed', 'dead', 'ready', 'orphaned')
+STATUSES = ('pending', 'working', 'delayed', 'dead', 'waiting', 'ready', 'orphaned')
 """What `Selection.status` may be."""
 
 _FINGERPRINT = re.compile(r'[0-9a-f]{8}')
@@ -33,8 +33,8 @@ class Selection(Value):
     """Tasks for which all of these hold; what is None holds for all."""
 
     status: str | None = None
-    """The place: 'pending', 'working', 'delayed', 'dead', 'ready', 'orphaned'; for ``redrive`` dead is understood, for
-    ``requeue`` and ``bury`` working, for ``cancel`` pending and delayed."""
+    """The place: 'pending', 'working', 'delayed', 'dead', 'waiting', 'ready', 'orphaned'; for ``redrive`` dead is
+    understood, for ``requeue`` and ``bury`` working, for ``cancel`` pending and delayed."""
     function: str | None = None
     """The name of the decorated function.  ``*`` stands for any text and ``?`` for one character, and ``[*]``, ``[?]``
     and ``[[]`` for a star, a question mark and a bracket; all else stands for itself, other brackets too, and case
@@ -50,9 +50,9 @@ class Selection(Value):
     older: Duration | datetime | None = None
     """In their place for so long (s) or longer, by the server's clock when the call begins; or since this instant, or
     before.  Dead ones are there since they died, pending ones since they are ready, those worked on since they were
-    handed out, delayed ones since they were enqueued, or since their attempt has failed.  When a delayed one was given
-    back without an error is not known, but that it was after it was handed out: no ``older`` selects it, and ``newer``
-    only what was handed out since.  A datetime without a zone is local time."""
+    handed out, waiting ones since they were enqueued, delayed ones likewise, or since their attempt has failed.  When
+    a delayed one was given back without an error is not known, but that it was after it was handed out: no ``older``
+    selects it, and ``newer`` only what was handed out since.  A datetime without a zone is local time."""
     newer: Duration | datetime | None = None
     """Likewise, for so long or shorter; or since this instant, or later."""
     attempts: int | None = None
@@ -208,6 +208,8 @@ def in_place_since(task: TaskView) -> tuple[float, float] | None:
         since = task.ready_since
     elif task.status == TorrelqueTaskStatus.WORKING:
         since = task.last_dequeue_time
+    elif task.status == TorrelqueTaskStatus.WAITING:
+        since = task.enqueue_time
     elif task.status != TorrelqueTaskStatus.DELAYED:
         since = task.release_time
     elif task.attempt and task.history and task.history[-1].number == task.attempt:

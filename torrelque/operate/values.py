@@ -90,8 +90,8 @@ class TaskView(Value):
     status: TorrelqueTaskStatus | None
     """None where the task has no state, or one that cannot be read."""
     place: str | None
-    """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead'; None is nowhere, as
-    what is final."""
+    """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting'; None is
+    nowhere, as what is final."""
     function: str | None
     """The name of the decorated function, where the payload is a call of one; None is no call, where `function_known`
     says so."""
@@ -144,6 +144,18 @@ class TaskView(Value):
     function_known: bool = True
     """Whether the payload tells what it is a call of, if of anything.  One is not read, or cannot be; of one above
     64 kB, its beginning may not tell."""
+    flow: str | None = None
+    """The flow whose task it is."""
+    gives_up: float | None = None
+    """When it is cancelled, where it is a flow that has a timeout, or one that is being made."""
+    total: int | None = None
+    """Of a flow, as the rest: how many tasks it has had."""
+    left: int | None = None
+    """How many of them have not ended."""
+    dead: int | None = None
+    """How many of these are dead."""
+    failed: int | None = None
+    """How many have ended by a failure, skipped ones among them."""
 
     @property
     def error_line(self) -> str | None:
@@ -409,7 +421,8 @@ class Holder(Value):
 
     id: str
     doing: str
-    """'working', 'delayed' (for a retry: it keeps its slot), 'next' (its turn is next), 'unknown'."""
+    """'working', 'delayed' (for a retry: it keeps its slot), 'next' (its turn is next), 'unknown'; of tasks of a flow
+    'pending', 'waiting' and 'dead', too."""
     function: str | None
     worker: str | None
     since: float | None

@@ -69,9 +69,12 @@ def judge(name: str, task: TaskView) -> str | None:
             return None if name == 'redrive' and task.place == 'dead' else 'broken'
         return None if name == 'redrive' and task.place == 'dead' else 'unknown'
     if name == 'redrive':
-        return None if task.status == TorrelqueTaskStatus.DEAD else 'not_dead'
+        # Of a flow, those of its tasks are meant that are dead.
+        flow = task.status == TorrelqueTaskStatus.WAITING and task.total is not None
+        return None if task.status == TorrelqueTaskStatus.DEAD or flow else 'not_dead'
     if name == 'cancel':
-        return 'final' if task.status in FINAL else None
+        # A flow that was cancelled has its cleanups left, which a second call takes back.
+        return 'final' if task.status in FINAL and task.place != 'waiting' else None
     if task.status == TorrelqueTaskStatus.CANCELLED:
         return 'cancelled'
     return None if task.status == TorrelqueTaskStatus.WORKING else 'not_working'

@@ -16,9 +16,10 @@ FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueT
 _FIELDS = (
     'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'requeue_count',
     'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error', 'progress',
-    'result', 'history',
+    'result', 'history', 'flow', 'total', 'left', 'dead', 'failed',
 )  # fmt: skip
-_WHOLE = ('dequeue_count', 'requeue_count', 'priority', 'max_attempts', 'forgiven', 'timeout')
+_OF_FLOWS = ('total', 'left', 'dead', 'failed')
+_WHOLE = ('dequeue_count', 'requeue_count', 'priority', 'max_attempts', 'forgiven', 'timeout', *_OF_FLOWS)
 _INSTANTS = ('enqueue_time', 'last_dequeue_time', 'last_requeue_time', 'ready_time', 'release_time')
 
 
@@ -75,6 +76,13 @@ def _token(status: TorrelqueTaskStatus | None, fields: Mapping[str, bytes | None
     """The token of a task's last hand-out, where it is worked on."""
     words = (fields['dequeue_count'] or b'') + b'-' + (fields['last_dequeue_time'] or b'')
     return words.decode() if status is TorrelqueTaskStatus.WORKING and _TOKEN.fullmatch(words) else ''
+
+
+def _counts(count: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The figures of a flow."""
+    if count['total'] is None:
+        return {}
+    return {name: count[name] or 0 for name in _OF_FLOWS}
 
 
 def _history(data: bytes | None) -> tuple[Attempt, ...]:
@@ -184,4 +192,7 @@ def view_of(
         broken=_trouble(item, status, keys, {**count, **at}),
         token=_token(status, fields),
         function_known=is_known,
+        flow=None if fields['flow'] is None else text_of(fields['flow']),
+        gives_up=score if place == 'waiting' else None,
+        **_counts(count),
     )

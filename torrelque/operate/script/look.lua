@@ -181,6 +181,8 @@ tell('tasks', tasks)
 tell('working', working)
 tell('delayed', delayed)
 tell('dead', count('ZCARD', 'dead'))
+tell('waiting', count('ZCARD', 'waiting'))
+tell('spread', count('LLEN', 'spread'))
 tell('plain', plain)
 tell('holes', holes)
 tell('ranked', ranked)
@@ -230,7 +232,6 @@ if asked then
     id = next[1]
   end
   tell('next', id)
-  tell('waiting', count('ZCARD', 'group:' .. name) + (asked.head and 1 or 0))
   tell('later', look('HGET', 'later', name))
   if id == '' then
     tell_group(name, asked)
@@ -242,7 +243,8 @@ end
 local known = nil
 if id ~= '' then
   known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
-    'last_requeue_time', 'ready_time', 'release_time', 'order', 'group', 'priority', 'error')
+    'last_requeue_time', 'ready_time', 'release_time', 'order', 'group', 'priority', 'error', 'flow',
+    'total')
   if known.err then
     tell('spoilt', true)
     known = {false}
@@ -255,6 +257,7 @@ if id ~= '' then
   tell('lease_end', look('ZSCORE', 'working', id))
   tell('due', look('ZSCORE', 'delayed', id))
   tell('died', look('ZSCORE', 'dead', id))
+  tell('gives_up', look('ZSCORE', 'waiting', id))
 end
 
 local function tell_of_plain()

@@ -9,7 +9,7 @@
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
 --        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is
---        none), schedules
+--        none), schedules, waiting
 local call, pcall, type, tonumber = redis.call, redis.pcall, type, tonumber
 local stamp = string.format('%.0f', now)
 
@@ -76,13 +76,15 @@ end
 
 local tasks, groups = count('HLEN', 'tasks'), count('HLEN', 'groups')
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
-local holes, rated, paused, schedules = 0, 0, 0, 0
-local there = call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused', base .. 'schedules')
+local holes, rated, paused, schedules, waiting = 0, 0, 0, 0, 0
+local there = call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused', base .. 'schedules', base .. 'waiting')
 if there > 0 then
   holes, rated, paused = count('SCARD', 'holes'), count('ZCARD', 'rated'), count('SCARD', 'paused')
-  -- Of those keys, this is the one that is there beside the others, if it is.
+  -- Of those keys, these are there beside the others, if they are.
   local others = (holes > 0 and 1 or 0) + (rated > 0 and 1 or 0) + (paused > 0 and 1 or 0)
-  schedules = there > others and count('ZCARD', 'schedules') or 0
+  if there > others then
+    schedules, waiting = count('ZCARD', 'schedules'), count('ZCARD', 'waiting')
+  end
 end
 
 -- Groups that are paused or wait for a token, then others: the first tasks of eight at the most.
@@ -102,7 +104,7 @@ local function consider_groups()
   add((look('HSCAN', 'groups', 0, 'COUNT', 8) or {})[2], 2)
 end
 
-if looked_at == 0 and tasks > working + delayed + dead then
+if looked_at == 0 and tasks > working + delayed + dead + waiting then
   consider_groups()
 end
 
@@ -112,4 +114,4 @@ return {stamp, broken, call('EXISTS', base .. 'workers'), tasks, working, delaye
   first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
   working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0, paused > 0 and look('HGET', 'probes', '') or false,
   oldest < math.huge and string.format('%.0f', oldest), looked_at,
-  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first, schedules}
+  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first, schedules, waiting}

@@ -13,10 +13,11 @@
 local room, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIELDS = {'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
   'requeue_count', 'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error',
-  'progress', 'result', 'history'}
+  'progress', 'result', 'history', 'flow', 'total', 'left', 'dead', 'failed'}
 local FINAL = {['3'] = true, ['4'] = true, ['6'] = true}
 local PREFIX, LARGEST = 512, 16777216
-local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working'}
+local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working',
+  ['7'] = 'waiting'}
 
 -- Where a pending task is that is not plain, and its score there.
 local function find_in_order(id, group, order)
@@ -35,15 +36,17 @@ local function find_in_order(id, group, order)
   end
 end
 
--- Where a task is, and its score there.
-local function find(id, status, group, order)
+-- Where a task is, and its score there.  A cancelled flow waits until what it had taken back has ended.
+local function find(id, status, group, order, total)
   if status == '0' and (group or order) then
     return find_in_order(id, group, order)
   elseif status == '0' then
     return 'pending'
+  elseif status == '6' and total then
+    status = '7'
   end
   for _, place in ipairs(PLACES[status] and {PLACES[status]} or not status and
-      {'working', 'delayed', 'dead', 'priority'} or {}) do
+      {'working', 'delayed', 'dead', 'waiting', 'priority'} or {}) do
     local score = look('ZSCORE', place, id)
     if score then
       return place, score
@@ -58,7 +61,7 @@ for i = 3, #ARGV do
   if known.err then
     known, fine = {}, 0
   end
-  local place, score = find(id, known[1], known[2], known[3])
+  local place, score = find(id, known[1], known[2], known[3], known[20])
   local size, payload = look('HSTRLEN', 'tasks', id) or 0, false
   if size == 0 and look('HEXISTS', 'tasks', id) ~= 1 then
     size = -1

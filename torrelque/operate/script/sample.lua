@@ -3,7 +3,8 @@
 -- ARGV   short name of the place, ids from each end at the most
 -- Reply  how many were looked at, the length of the longest payload, its id, then by turns what is wrong, an id
 local name, most = ARGV[1], tonumber(ARGV[2])
-local STATUSES = {pending = {'0'}, turns = {'0'}, priority = {'0'}, working = {'1', '6'}, delayed = {'2'}, dead = {'5'}}
+local STATUSES = {pending = {'0'}, turns = {'0'}, priority = {'0'}, working = {'1', '6'}, delayed = {'2'}, dead = {'5'},
+  waiting = {'7', '6'}}
 local list = name == 'pending' or name == 'turns'
 local read = list and 'LRANGE' or 'ZRANGE'
 local ids, taken = {}, {}

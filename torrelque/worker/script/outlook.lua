@@ -1,7 +1,7 @@
 -- Outlook: whether a task is pending that time, or whoever works now, will let through.
 --
 -- A group waits for a token or, at its limit, for a slot.  Tasks that wait for no more than these are worth waiting for.
--- Tasks that wait for the end of a pause, or behind a delayed task of their group, are not.
+-- Tasks that wait for the end of a pause, behind a delayed task of their group, or for other tasks of a flow, are not.
 --
 -- KEYS   pending, never
 -- ARGV   how many of the tasks in work to pass over
@@ -14,7 +14,7 @@ local function size(command, name)
   return redis.call(command, base .. name)
 end
 
-local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead')
+local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead') + size('ZCARD', 'waiting')
 if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 then
   return 'no'
 end

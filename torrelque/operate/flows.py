@@ -1,0 +1,276 @@
+"""Flows as an operator sees them, read some tasks at a time."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueValueError
+
+from .asking import ask
+from .flowing import FlowTaskView, FlowView
+from .reading import bytes_of, instant_of, text_of, whole_of
+from .viewing import load
+
+PART = 100
+"""Tasks of one call, about."""
+ERROR = 400
+"""Bytes of the error of a task that are read."""
+ROOM = 4_000_000
+"""Bytes of the payload of a flow that is read."""
+EDGES = 100
+"""Lists of successors of one call, about."""
+MOST_EDGES = 100_000
+"""Tasks whose successors are read for one answer, at the most."""
+KINDS = ('then', 'end', 'fail')
+
+Edges = dict[str, list[tuple[str, str]]]
+"""Ids of tasks, and what each waits for: ids of others that have not ended, and the kind of end."""
+
+_HOWS = {b'f': 'failed', b'n': 'skipped', b'x': 'cancelled'}
+_STATUSES = {
+    'completed': TorrelqueTaskStatus.COMPLETED, 'failed': TorrelqueTaskStatus.REJECTED,
+    'skipped': TorrelqueTaskStatus.CANCELLED, 'cancelled': TorrelqueTaskStatus.CANCELLED,
+}  # fmt: skip
+_OF_FLOW = (
+    'status', 'total', 'left', 'dead', 'failed', 'on_failure', 'error', 'enqueue_time', 'release_time', 'name', 'draft',
+    'flow', 'out',
+)  # fmt: skip
+_FIELDS = (
+    'status', 'dequeue_count', 'max_attempts', 'forgiven', 'error', 'enqueue_time', 'ready_time', 'last_dequeue_time',
+    'last_requeue_time', 'release_time', 'group', 'total', 'left',
+)  # fmt: skip
+
+
+class Item(NamedTuple):
+    """What the script tells of one task."""
+
+    id: str
+    left: bytes | None
+    """Its field of ``needs:F``."""
+    ended: bytes | None
+    """What ``done:F`` has of it, without a result."""
+    score: float | None
+    fields: Mapping[str, bytes | None]
+
+    @property
+    def status(self) -> TorrelqueTaskStatus | None:
+        """As its state has it; None where that was lost."""
+        with suppress(ValueError):
+            return TorrelqueTaskStatus(int(self.fields['status'] or b''))
+        return None
+
+    def instant(self, name: str) -> float | None:
+        """A field that is an instant, in seconds."""
+        return instant_of(self.fields[name])
+
+    @property
+    def since(self) -> float | None:
+        """Since when it is what it is."""
+        status, instant = self.status, self.instant
+        if status is None:
+            return None
+        if status is TorrelqueTaskStatus.PENDING:
+            found = [it for name in ('enqueue_time', 'ready_time', 'last_requeue_time') if (it := instant(name))]
+            return max(found, default=None)
+        return {
+            TorrelqueTaskStatus.WORKING: instant('last_dequeue_time'),
+            TorrelqueTaskStatus.DELAYED: instant('last_requeue_time') or instant('ready_time'),
+            TorrelqueTaskStatus.DEAD: self.score,
+            TorrelqueTaskStatus.WAITING: instant('enqueue_time'),
+        }.get(status, instant('release_time'))
+
+
+class Part(NamedTuple):
+    """A reply of the script."""
+
+    now: float
+    broken: tuple[str, ...]
+    flow: Mapping[str, bytes | None]
+    """Fields of the flow's state."""
+    gives_up: bytes | None
+    payload: bytes | None
+    cursor: bytes
+    items: list[Item]
+
+
+async def read_part(
+    queue: Torrelque, flow_id: str, key: str = 'needs', cursor: bytes | str = '', ids: Sequence[str] = (), room: int = 0
+) -> Part:
+    """The flow itself, and a page of its tasks, or those of some ids.
+
+    :param room: bytes of the flow's payload that is told, at the most.
+    """
+    words = bytes_of(flow_id), key, cursor, PART, ERROR, room, *map(bytes_of, ids)
+    stamp, broken, fields, gives_up, payload, following, *items = await ask(queue, 'flow', *words)
+    return Part(
+        int(stamp) / 1000, tuple(map(text_of, broken)), dict(zip(_OF_FLOW, fields, strict=True)), gives_up,
+        payload, following, [*map(_item, items)],
+    )  # fmt: skip
+
+
+def _item(words: Sequence[Any]) -> Item:
+    task_id, left, ended, score, *fields = words
+    return Item(text_of(task_id), left, ended, instant_of(score), dict(zip(_FIELDS, fields, strict=True)))
+
+
+async def read_edges(queue: Torrelque, flow_id: str) -> Edges:
+    """What tasks of a flow wait for, as far as it has not ended; by whom it has not been told yet."""
+    found: Edges = {}
+    key, cursor, seen = f'{queue.keys["edges"]}:{flow_id}'.encode('utf-8', 'surrogateescape'), b'0', 0
+    while seen < MOST_EDGES:
+        cursor, words = await queue.command('HSCAN', key, cursor, 'COUNT', EDGES)
+        seen += len(words) // 2
+        for word, text in zip(words[::2], words[1::2], strict=True):
+            for successor, kind in _successors(text):
+                found.setdefault(successor, []).append((text_of(word), kind))
+        if cursor == b'0':
+            break
+    return found
+
+
+def _successors(text: bytes) -> Iterator[tuple[str, str]]:
+    with suppress(ValueError, RecursionError):
+        edges = json.loads(text)
+        for kind in KINDS if isinstance(edges, dict) else ():
+            successors = edges.get(kind)
+            yield from ((it, kind) for it in successors or () if isinstance(it, str))
+
+
+# The whole
+
+
+async def read_flow(queue: Torrelque, flow_id: str, after: str | None, most: int) -> FlowView:
+    """A flow with so many of its tasks.
+
+    :raises TorrelqueLookupError: the queue knows no flow of this id.
+    :raises TorrelqueValueError: the cursor is none of a flow.
+    """
+    key, cursor = _read_cursor(after)
+    part = await read_part(queue, flow_id, room=ROOM)
+    if part.flow['total'] is None:
+        raise TorrelqueLookupError(f'the queue has no flow {flow_id!r}')
+    items: dict[str, Item] = {}
+    broken = {*part.broken}
+    while len(items) < most and key:
+        page = await read_part(queue, flow_id, key, cursor)
+        broken |= {*page.broken}
+        # What has ended since is told as such.
+        items.update((item.id, item) for item in page.items)
+        key, cursor = (key, page.cursor) if page.cursor != b'0' else ('done' if key == 'needs' else '', b'0')
+    task = load(queue, part.payload)
+    nodes = nodes_of(task)
+    names = {item.id: name_of(flow_id, item.id) for item in items.values()}
+    begun = (None, b'0', b'dead')
+    told = all(names[item.id] in nodes for item in items.values() if item.left not in begun)
+    edges = {} if told or not items else await read_edges(queue, flow_id)
+    tasks = [_view(flow_id, item, names[item.id], nodes, edges) for item in items.values()]
+    return _flow(queue, flow_id, part, task, tasks, f'{key} {cursor.decode()}' if key else None, broken)
+
+
+def _flow(
+    queue: Torrelque, flow_id: str, part: Part, task: Any, tasks: Sequence[FlowTaskView], cursor: str | None,
+    broken: set[str],
+) -> FlowView:  # fmt: skip
+    fields = part.flow
+    count = {name: whole_of(fields[name]) or 0 for name in ('total', 'left', 'dead', 'failed')}
+    status = None
+    with suppress(ValueError):
+        status = TorrelqueTaskStatus(int(fields['status'] or b''))
+    return FlowView(
+        queue=queue.name,
+        id=flow_id,
+        server_time=part.now,
+        name=_text(fields['name']),
+        status=status,
+        on_failure=_text(fields['on_failure']) or 'wait',
+        error=_text(fields['error']),
+        started=instant_of(fields['enqueue_time']),
+        ended=instant_of(fields['release_time']),
+        gives_up=instant_of(part.gives_up),
+        draft=fields['draft'] is not None,
+        flow=_text(fields['flow']),
+        task=task,
+        tasks=tuple(tasks),
+        cursor=cursor,
+        broken=tuple(sorted(broken)),
+        **count,
+    )
+
+
+def _view(flow_id: str, item: Item, name: str, nodes: Mapping[str, 'Node'], edges: Edges) -> FlowTaskView:
+    node, how, error = nodes.get(name), None, _text(item.fields['error'])
+    if item.ended is not None:
+        how, error = _end(item.ended)
+    left = item.left.decode('ascii', 'replace') if item.left is not None else ''
+    digits = left.removeprefix('a')
+    known = node.after if node is not None else ()
+    others = tuple((name_of(flow_id, other), kind) for other, kind in edges.get(item.id, ()))
+    return FlowTaskView(
+        name=name,
+        id=item.id,
+        status=item.status if how is None else _STATUSES[how],
+        how=how,
+        error=error,
+        attempts=whole_of(item.fields['dequeue_count']) or 0,
+        max_attempts=whole_of(item.fields['max_attempts']),
+        since=item.since,
+        until=item.score if item.status in (TorrelqueTaskStatus.WORKING, TorrelqueTaskStatus.DELAYED) else None,
+        group=_text(item.fields['group']),
+        function=None if node is None else node.function,
+        each=node is not None and node.each,
+        waits=int(digits) if digits.isascii() and digits.isdecimal() else None,
+        any=left.startswith('a'),
+        # Those that were added while it ran are not in the payload.
+        after=tuple(dict.fromkeys((*known, *others))),
+    )
+
+
+def _end(value: bytes) -> tuple[str, str | None]:
+    """How a task has ended, and why, if it has not completed."""
+    if value[:1] != b'!':
+        return 'completed', None
+    how, rest = _HOWS.get(value[1:2], 'failed'), value[2:]
+    return how, 'it was rejected' if rest[:1] == b'=' else rest[1:].decode('utf-8', 'replace') or None
+
+
+def name_of(flow_id: str, task_id: str) -> str:
+    """The name of a task in its flow; of one that was enqueued to wait for others, its id."""
+    return task_id.removeprefix(f'{flow_id}.') or task_id
+
+
+def _text(data: bytes | None) -> str | None:
+    return text_of(data) if data else None
+
+
+def _read_cursor(after: str | None) -> tuple[str, bytes]:
+    if after is None:
+        return 'needs', b'0'
+    key, _, cursor = after.partition(' ')
+    if key not in ('needs', 'done') or not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20):
+        raise TorrelqueValueError('the cursor is not of a flow')
+    return key, cursor.encode()
+
+
+# What the payload of a flow tells
+
+
+class Node(NamedTuple):
+    """A task of a flow, as its payload has it."""
+
+    name: str
+    after: tuple[tuple[str, str], ...]
+    function: str | None
+    each: bool
+
+
+def nodes_of(task: Any) -> dict[str, Node]:
+    """The tasks that the payload of a flow tells of, in their order; {} where it is none of `torrelque.flows`."""
+    nodes = task.get('nodes') if isinstance(task, Mapping) else None
+    found: dict[str, Node] = {}
+    with suppress(TypeError, ValueError, LookupError):
+        for name, edges, function, *how in nodes if isinstance(nodes, Sequence) else ():
+            after = tuple((other, kind) for other, kind in edges if isinstance(other, str) and kind in KINDS)
+            if isinstance(name, str):
+                found[name] = Node(name, after, function if isinstance(function, str) else None, 'each' in how)
+    return found
