@@ -23,7 +23,10 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).with_suffix('').as_posix()
 
 
-LONG = ('docs/flows', 'docs/howto/django', 'docs/howto/fastapi', 'docs/howto/flask', 'docs/operating', 'docs/tutorial-tasks')
+LONG = (
+    *('docs/flows', 'docs/howto/django', 'docs/howto/fastapi', 'docs/howto/flask'),
+    *('docs/operating', 'docs/tutorial-tasks'),
+)
 """Pages whose stories take longest."""
 
 
