@@ -44,11 +44,11 @@ import redis.asyncio
 from torrelque import Torrelque
 from torrelque.embedded import Server
 from torrelque.flows import Flow, FlowFailedError, FlowHandle
-from torrelque.tasks import Tasks
+from torrelque.tasks import Tasks, current
 from torrelque.worker import Worker
 
 WIDTH, HEIGHT, FACTOR = 160, 120, 4
-LEASE = 1  # how long (s) it takes until somebody takes over from a process that was killed
+LEASE = 2  # how long (s) it takes until somebody takes over from a process that was killed
 RESULT_TTL = 3  # how long (s) the flow can be asked for its results
 
 # Images: one as it is in memory, as PPM (which is nearly the same), and as PNG.
@@ -169,8 +169,11 @@ class Fate:
         if quarter >= 1 and self._files.claim('failure'):
             self._files.note('failed', image)
             raise OSError('no space left on device')
-        first = quarter >= 2 and not self._hangs and self._files.claim('hang')
-        if first or (quarter >= 3 and not self._hangs and self._files.claim('hang-again')):
+        # The second time is later; or the same image, if all others are done.
+        again = quarter >= 3 or current().attempt > 1
+        if quarter >= 2 and not self._hangs and (
+            self._files.claim('hang') or (again and self._files.claim('hang-again'))
+        ):
             self._hangs = True
             self._files.note('hung', image)
             await asyncio.Event().wait()

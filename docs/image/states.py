@@ -156,7 +156,7 @@ ARROWS = (
         *('cancel', 722, 564, 'end'),
     ),
     Arrow(
-        (('sweep', 'waiting', 'cancelled'), ('add', 'new', 'cancelled'), ('depend', 'new', 'cancelled')),
+        (('sweep', 'waiting', 'cancelled'),),
         'M 731 598 H 774',
         *('a waiting one that cannot begin', 722, 602, 'end', True),
     ),
