@@ -255,3 +255,17 @@ async def test_a_queue_without_room_takes_no_flow(client: redis.asyncio.Redis) -
             await queue.enqueue(1, depends_on=[held])
         with pytest.raises(torrelque.FullError):
             await queue.add_to_flow([Node('c', 1)], by=held)
+
+
+async def test_one_call_tells_two_hundred_successors(client: redis.asyncio.Redis, queue: Torrelque) -> None:
+    nodes = [Node('a', 0), *(Node(f'b{number}', number, {'a': 'then'}) for number in range(450))]
+    await queue.enqueue_flow(nodes, flow_id='f')
+    held, _ = await queue.dequeue(60)
+    assert await queue.release(held)
+    assert (await queue.get_queue_stats()).pending == 200
+    left = []
+    while await client.exists(queue.keys['spread']):
+        transition = queue._calls.transitions['spread']
+        left.append(await client.execute_command(*transition.words([], False)))
+    assert left == [[b'ok', 1], [b'ok', 0]]
+    assert (await queue.get_queue_stats()).pending == 450
