@@ -43,7 +43,7 @@ ENDS = (
         (STORM,),
     ),
     Mutant(
-        'flow-cancel-beside-a-begin', 14, 'what begins in a call is taken back in it: a group has a head without a task',
+        'flow-cancel-beside-a-begin', 14, 'what begins in a call is taken back in it: a group has a head that is gone',
         (script('spread', 'if cancels and count > 0 then', 'if cancels and count > 1000 then'),
          script('spread', 'until not item or cancels', 'until not item')),
         (STORM,),
