@@ -73,7 +73,8 @@ if ranked > 0 then
   end
 end
 
-local tasks, groups = count('HLEN', 'tasks'), count('HLEN', 'groups')
+-- Tasks of flows that wait for others are not counted.
+local tasks, groups = count('HLEN', 'tasks') - count('ZCARD', 'waiting'), count('HLEN', 'groups')
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
 local holes, rated, paused = 0, 0, 0
 if call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused') > 0 then

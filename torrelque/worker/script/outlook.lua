@@ -14,7 +14,7 @@ local function size(command, name)
   return redis.call(command, base .. name)
 end
 
-local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead')
+local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead') + size('ZCARD', 'waiting')
 if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 then
   return 'no'
 end
