@@ -275,6 +275,14 @@ async def test_a_task_of_a_group_with_a_priority_and_a_delay_takes_its_place_whe
     assert (await either.get_task_state('f')).status is Status.COMPLETED
 
 
+async def test_attempts_that_are_used_up_by_a_requeue_are_a_death(either: Either) -> None:
+    await either.enqueue_flow([Node('a', 1, max_attempts=1), Node('b', 2, {'a': 'fail'})], flow_id='f')
+    assert await either.requeue(await take(either, 'a'), error='why')
+    state = await either.get_task_state('f')
+    assert (state.dead, state.error) == (1, 'f.a: why')
+    await do(either, 'b')
+
+
 async def test_attempts_and_leases_of_a_task_are_its_own(either: Either, standing: StandingClock) -> None:
     nodes = [Node('a', 1, max_attempts=2, task_timeout=10), Node('b', 2, {'a': 'fail'})]
     await either.enqueue_flow(nodes, flow_id='f')

@@ -59,6 +59,7 @@ async def test_a_draft_that_nobody_goes_on_with_is_given_up(
         await queue.sweep()
         assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
         assert (await queue.get_task_state('f')).status is Status.CANCELLED
+        assert not await client.exists('{scheduled}:gate:f', '{scheduled}:spread')
 
 
 async def test_a_fan_out_is_told_of_by_whoever_waits_for_tasks(queue: Torrelque) -> None:

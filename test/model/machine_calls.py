@@ -203,9 +203,10 @@ class Calls(Machine):
 
     @staticmethod
     def released(task_id: str, status: Status, result: Any, life: float | None) -> Release:
-        # A flow has to know of another end, though nothing is kept.
         kept = result is not None or status is Status.REJECTED if life is None else life > 0
-        if not kept and (life is None or status is Status.COMPLETED):
+        # A flow has to know of another end, and of a result, though nothing is kept.
+        told = life == 0 and (status is not Status.COMPLETED or result is not None and '.' in task_id)
+        if not kept and not told:
             return Release(task_id, token(task_id), held=ANY)
         data = None if result is None else json.dumps(result).encode()
         return Release(task_id, token(task_id), str(int(status)), ms(life, 3_600_000), data, ANY)

@@ -43,12 +43,6 @@ ENDS = (
         (STORM,),
     ),
     Mutant(
-        'flow-cancel-beside-a-begin', 14, 'what begins in a call is taken back in it: a group has a head that is gone',
-        (script('spread', 'if cancels and count > 0 then', 'if cancels and count > 1000 then'),
-         script('spread', 'until not item or cancels', 'until not item')),
-        (STORM,),
-    ),
-    Mutant(
         'flow-spread-stays', 14, 'what was to be done of flows stays behind the last task',
         (script('_forget', "redis.call('DEL', seq, bell, spread)", "redis.call('DEL', seq, bell)"),),
         (STORM,),
@@ -57,7 +51,7 @@ ENDS = (
         'flow-gate-stays', 14, 'what stood behind the gate stays behind the flow',
         (script('_flow', "redis.call('DEL', base .. 'edges:' .. flow, base .. 'gate:' .. flow)",
                 "redis.call('DEL', base .. 'edges:' .. flow)"),),
-        (STORM,),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-without-a-budget', 14, 'one call tells ten thousand successors',
@@ -97,7 +91,7 @@ ENDS = (
     Mutant(
         'flow-death-of-requeue', 14, 'a flow does not learn that attempts are used up',
         (script('requeue', "noted[#noted + 1] = {'died', id, known[10]}", ''),),
-        (STORM,),
+        ('flows::test_attempts_that_are_used_up_by_a_requeue_are_a_death',),
     ),
     Mutant(
         'flow-death-of-lease', 14, 'a flow does not learn that a task has died with its lease',
@@ -141,7 +135,7 @@ MAKING_FLOWS = (
     Mutant(
         'flow-draft-begins', 14, 'tasks of a flow begin before all of it is there',
         (script('flow', 'if not meta.draft and meta.total then', 'if meta.total then'),),
-        (STORM,),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
