@@ -23,8 +23,8 @@ DESCRIPTION = (
     'A new task, of a caller or a schedule, is pending, or delayed until it is due. A consumer takes a pending task, '
     'which is then working; touch renews its lease. From there release makes it completed or rejected, requeue makes '
     'it pending or delayed again, and bury makes it dead. Where its lease ends it is pending again, and dead when its '
-    'attempts are used up. Redrive makes a dead task pending. A task that is pending, delayed, working or dead can be '
-    'cancelled.'
+    'attempts are used up. Redrive makes a dead task pending. A new task of a flow is waiting until others have ended. A '
+    'task that is pending, delayed, waiting, working or dead can be cancelled.'
 )
 
 
@@ -52,6 +52,7 @@ THEMES = {
             'pending': Tint('#2563a8', '#e6effa'),
             'working': Tint('#0b6e4f', '#dff2ea'),
             'delayed': Tint('#8f5f00', '#fbf0d6'),
+            'waiting': Tint('#6b4fa0', '#efe9f8'),
             'dead': Tint('#b42318', '#fce9e7'),
             'final': Tint('#57606a', '#f0f2f4'),
         },
@@ -62,6 +63,7 @@ THEMES = {
             'pending': Tint('#7db4ec', '#17283b'),
             'working': Tint('#45c496', '#10291f'),
             'delayed': Tint('#e2b353', '#2f2510'),
+            'waiting': Tint('#b79cf0', '#251d38'),
             'dead': Tint('#f28b80', '#371b18'),
             'final': Tint('#9aa4ae', '#23282d'),
         },
@@ -82,6 +84,7 @@ STATES = {
     'delayed': State(412, 120, 'delayed', 'waits for its time'),
     'pending': State(232, 288, 'pending', 'waits for a consumer'),
     'working': State(592, 288, 'working', 'somebody has its lease'),
+    'waiting': State(232, 446, 'waiting', 'waits for other tasks'),
     'dead': State(412, 456, 'dead', 'waits for a person'),
     'completed': State(860, 236, 'final', 'its result may stay'),
     'rejected': State(860, 340, 'final', 'its error may stay'),
@@ -105,11 +108,21 @@ class Arrow(NamedTuple):
 
 ARROWS = (
     Arrow(
-        (('enqueue', 'new', 'pending'), ('fire', 'new', 'pending'), ('sweep', 'new', 'pending')),
+        tuple((name, 'new', 'pending') for name in ('enqueue', 'flow', 'add', 'depend', 'fire', 'sweep')),
         'M 32 288 H 146',
         *('enqueue', 74, 279),
     ),
-    Arrow((('enqueue', 'new', 'delayed'),), 'M 26 280 C 32 176 130 120 326 120', 'enqueue(delay=…)', 204, 114),
+    Arrow(
+        tuple((name, 'new', 'delayed') for name in ('enqueue', 'flow', 'add', 'depend')),
+        'M 26 280 C 32 176 130 120 326 120',
+        *('enqueue(delay=…)', 204, 114),
+    ),
+    Arrow(
+        tuple((name, 'new', 'waiting') for name in ('flow', 'add', 'depend')),
+        'M 28 296 C 40 400 90 446 146 446',
+        *('enqueue_flow', 66, 466),
+    ),
+    Arrow((), 'M 232 410 V 328', 'others have ended', 224, 372, 'end', True),
     Arrow((('sweep', 'delayed', 'pending'),), 'M 376 156 C 366 212 288 188 270 248', 'due', 306, 190, 'end', True),
     Arrow((('claim', 'pending', 'working'),), 'M 314 267 H 506', 'dequeue', 412, 259),
     Arrow((('requeue', 'working', 'pending'),), 'M 510 290 H 318', 'requeue', 412, 283),
@@ -131,9 +144,12 @@ ARROWS = (
         'M 588 324 C 588 400 572 470 498 470',
         *('attempts used up', 594, 404, 'start', True),
     ),
-    Arrow((('redrive', 'dead', 'pending'),), 'M 330 456 C 266 456 232 410 232 328', 'redrive', 242, 424, 'end'),
+    Arrow((('redrive', 'dead', 'pending'),), 'M 376 420 C 366 372 306 372 286 328', 'redrive', 362, 368, 'start'),
     Arrow(
-        tuple(('cancel', name, 'marked' if name == 'working' else 'cancelled') for name in [*STATES][:4]),
+        (
+            *(('cancel', name, 'marked' if name == 'working' else 'cancelled') for name in [*STATES][:5]),
+            ('sweep', 'waiting', 'cancelled'),
+        ),
         'M 731 456 H 774',
         *('cancel', 720, 454, 'end'),
     ),

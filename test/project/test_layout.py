@@ -201,7 +201,8 @@ def test_continuous_integration_runs_the_command_of_the_readme() -> None:
 
 
 FOREIGN = {
-    *('collections.abc', 'dataclasses', 'datetime', 'functools', 'hashlib', 'hiredis', 'importlib.resources'),
+    *('collections.abc', 'dataclasses', 'datetime', 'functools', 'graphlib', 'hashlib', 'hiredis'),
+    'importlib.resources',
     *('inspect', 'itertools', 'json', 'logging', 'math', 'os', 're', 'redis.exceptions', 'time', 'typing'),
 }
 """What the modules of `protocol` may import of others: nothing that waits, sends or listens."""

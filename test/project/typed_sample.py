@@ -21,8 +21,11 @@ import torrelque.sync
 from torrelque import (
     Torrelque,
     TorrelqueDeath,
+    TorrelqueFlow,
     TorrelqueGroupStats,
     TorrelqueLimit,
+    TorrelqueNode,
+    TorrelqueOutcome,
     TorrelqueQueueStats,
     TorrelqueSchedule,
     TorrelqueSerialiser,
@@ -182,6 +185,31 @@ async def operate(queue: Torrelque) -> None:
     queue.unschedule_sweep()
     assert_type(await queue.get_queue_stats(), TorrelqueQueueStats)
     assert_type(await queue.get_task_state('none'), TorrelqueTaskState)
+    await flow(queue)
+
+
+async def flow(queue: Torrelque) -> None:
+    """Tasks that wait for tasks."""
+    nodes = [TorrelqueNode('a', 1), TorrelqueNode('b', 2, after={'a': 'then'}, join='any', group='g')]
+    flow_id = await queue.enqueue_flow(nodes, name='ab', on_failure='skip', out=['b'], timeout=timedelta(hours=1))
+    assert_type(flow_id, TorrelqueTaskId)
+    assert_type(await queue.enqueue(3, depends_on=[flow_id]), TorrelqueTaskId)
+    first = await queue.dequeue(10)
+    while first[0] != f'{flow_id}.a':
+        await queue.release(first[0])
+        first = await queue.dequeue(10)
+    assert_type(await queue.add_to_flow([TorrelqueNode('c', 3, before=['b'])], by=first[0]), list[TorrelqueTaskId])
+    await queue.put_value('key', 'value', by=first[0])
+    assert_type(await queue.get_value(flow_id, 'key'), Any)
+    await queue.release(first[0], result='done')
+    results = await queue.get_results(flow_id, first[0])
+    assert_type(results, list[TorrelqueOutcome])
+    assert_type(results[0].how, Literal['completed', 'failed', 'skipped', 'cancelled'] | None)
+    async with contextlib.aclosing(queue.get_outcomes(flow_id)) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, TorrelqueOutcome)
+    assert_type(await queue.get_flow(flow_id), TorrelqueFlow)
+    await queue.cancel(flow_id)
 
 
 async def run(client: redis.asyncio.Redis, name: str) -> None:
@@ -257,6 +285,17 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         assert_type(queue.get_queue_stats(), TorrelqueQueueStats)
         assert_type(queue.get_task_state(ids[0]), TorrelqueTaskState)
         queue.command('PING')
+        flow_id = queue.enqueue_flow([TorrelqueNode('a', 1, priority=50)], task='all of it')
+        first, _ = queue.dequeue(10)
+        queue.put_value('key', 'value', by=first)
+        assert_type(queue.add_to_flow([TorrelqueNode('b', 2)], by=first), list[TorrelqueTaskId])
+        assert queue.get_value(flow_id, 'key') == 'value'
+        assert_type(queue.get_results(flow_id, first), list[TorrelqueOutcome])
+        with contextlib.closing(queue.get_outcomes(flow_id)) as outcomes:
+            assert_type([*outcomes], list[TorrelqueOutcome])
+        assert_type(queue.get_flow(flow_id), TorrelqueFlow)
+        assert_type(queue.enqueue(3, depends_on=[flow_id]), TorrelqueTaskId)
+        queue.cancel(flow_id)
     queue.close()
 
 

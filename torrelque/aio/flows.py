@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from torrelque.base import Queue
 from torrelque.model import Duration, TorrelqueFlow, TorrelqueNode, TorrelqueOutcome, TorrelqueTaskId
 from torrelque.protocol import flows
+from torrelque.protocol.calls import Call
+
+from .client import Pipeline, add_to_pipeline
 
 if TYPE_CHECKING:
     from .session import Session
@@ -17,6 +20,15 @@ class Flows(Queue):
     if TYPE_CHECKING:
 
         def _started(self) -> Session: ...
+
+    async def _depend(self, call: Call, depends_on: Iterable[str], pipeline: Pipeline | None) -> TorrelqueTaskId:
+        call = flows.depend(self._calls, call, depends_on)
+        if pipeline is not None:
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        else:
+            await self._started().run(flows.send_depend(self._calls, call))
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     async def enqueue_flow(
         self,

@@ -138,23 +138,9 @@ class Calls:
         """Tasks to add to the flow of a task."""
         return [by, token_of(by), *part.words]
 
-    def depend(
-        self,
-        task: Any,
-        lease: Duration,
-        delay: Duration | None,
-        task_id: str | None,
-        max_attempts: int | None,
-        group: str | None,
-        priority: int,
-        depends_on: Sequence[str],
-    ) -> Call:
-        """A task to store that waits for others."""
-        new_id = TorrelqueTaskId(os.urandom(16).hex() if task_id is None else str.__str__(check_id(task_id)))
-        options = enqueue_options(lease, delay, max_attempts, None, group, priority)
-        payload = serialise(self.serialiser, task, 'the task')
-        args: list[Arg] = [os.urandom(16).hex(), self.mark(), new_id, payload, options, *depends_on]
-        return _call(('depend', args, new_id, len(payload)))
+    def depend(self, task: Call, depends_on: Sequence[str]) -> Call:
+        """A task to store that waits for others, made of one that waits for none."""
+        return task._replace(name='depend', args=[os.urandom(16).hex(), self.mark(), *task.args, *depends_on])
 
     def claim(self, acknowledged: str, record: str, wanted: int, staying: int) -> list[Arg]:
         """Tasks to take: so many, by a consumer that stays waiting when it gets fewer than ``staying``.

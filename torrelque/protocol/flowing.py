@@ -81,7 +81,7 @@ class Plan:
                     raise TorrelqueValueError(f'{node.name!r} waits for {other!r}, which is no task of the flow')
             for other in node.before:
                 if other in by_name:
-                    what = f'{other!r} is new itself: say that it waits for {node.name!r} by its `after`'
+                    what = f'{other!r} is new itself: say that it waits for {node.name!r} by its after'
                     raise TorrelqueValueError(what)
         for name, kinds in self._successors.items():
             if sum(map(len, kinds.values())) > MOST_SUCCESSORS:
@@ -157,7 +157,7 @@ def _check_node(node: TorrelqueNode, growing: bool) -> None:
         check_name(other, 'the name of a node')
         _check_word(word, KINDS, f'what {other!r} waits for of {node.name!r}')
     if node.before and not growing:
-        raise TorrelqueValueError(f'node {node.name!r} has `before`, which is for tasks that are added to a flow')
+        raise TorrelqueValueError(f'node {node.name!r} has before, which is for tasks that are added to a flow')
 
 
 def _check_word(word: str, words: Sequence[str], what: str) -> str:

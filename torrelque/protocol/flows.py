@@ -82,7 +82,7 @@ def add_to_flow(
 ) -> Steps[list[TorrelqueTaskId]]:
     """Add tasks to the flow of a task; their ids, in the order in which they were given."""
     if not token_of(check_id(by)):
-        raise TorrelqueValueError(f'tasks are added by a task that `dequeue` gave, not by {by!r}')
+        raise TorrelqueValueError(f'tasks are added by a task that dequeue gave, not by {by!r}')
     plan = Plan('', '', calls.serialiser, calls.bounds, lease)
     plan.take(nodes, True)
     plan.parts(True)
@@ -105,31 +105,19 @@ def _add_to_flow(calls: Calls, plan: Plan, by: TorrelqueTaskId) -> Steps[list[To
     return [TorrelqueTaskId(node_id(plan.flow_id, name)) for name in plan.names]
 
 
-def depend(
-    calls: Calls,
-    task: Any,
-    lease: Duration,
-    delay: Duration | None,
-    task_id: str | None,
-    max_attempts: int | None,
-    group: str | None,
-    priority: int,
-    depends_on: Iterable[str],
-) -> Call:
-    """The call that stores a task which waits for others, or for none."""
+def depend(calls: Calls, call: Call, depends_on: Iterable[str]) -> Call:
+    """The call that stores a task which waits for others, or for none, made of that which stores it alone."""
     if isinstance(depends_on, (str, bytes)) or not isinstance(depends_on, Iterable):
         raise TorrelqueTypeError(f'depends_on must be an iterable of task ids, not {type(depends_on).__name__}')
     others = [*dict.fromkeys(check_id(other) for other in depends_on)]
     if len(others) > calls.bounds.edges:
         raise TorrelqueValueError(f'depends_on must have at most {calls.bounds.edges} ids, not {len(others)}')
-    if not others:
-        return calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
-    return calls.depend(task, lease, delay, task_id, max_attempts, group, priority, others)
+    return calls.depend(call, others) if others else call
 
 
 def send_depend(calls: Calls, call: Call) -> Steps[None]:
     """Store a task that waits for others."""
-    [outcome] = read_outcomes('depend', (yield 'depend', call.args), 1)
+    [outcome] = read_outcomes(call.name, (yield call.name, call.args), 1)
     if error := _error_of(calls, outcome, call.task_id):
         raise error
 
@@ -140,6 +128,7 @@ _WORDS = {
     'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
     'many': 'more than 10000 tasks would wait for task {!r}',
     'apart': 'task {!r} is of another flow than the others that are to be waited for',
+    'circle': 'flow {!r} would go on until a task has ended that waits for it',
     'withdrawn': 'the flow of task {!r} was cancelled',
 }
 
@@ -155,7 +144,7 @@ def _error_of(calls: Calls, outcome: Outcome, task_id: str) -> TorrelqueError | 
     elif outcome == 'no_flow':
         error = TorrelqueValueError(f'task {str(task_id)!r} is of no flow')
     elif outcome == 'over':
-        error = TorrelqueError(f'the flow of {str(task_id)!r} was cancelled, or given up')
+        error = TorrelqueError(f'the flow of {str(task_id)!r} has ended, was cancelled, or was given up')
     else:
         error = outcome_error(outcome, task_id, calls.name)
     return of_queue(calls.name, error) if isinstance(error, TorrelqueError) else None
@@ -294,7 +283,7 @@ def find_ended(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
 def put_value(calls: Calls, key: str, value: Any, by: TorrelqueTaskId) -> Steps[None]:
     """Keep a named value with the flow of a task."""
     if not token_of(check_id(by)):
-        raise TorrelqueValueError(f'a value is kept by a task that `dequeue` gave, not by {by!r}')
+        raise TorrelqueValueError(f'a value is kept by a task that dequeue gave, not by {by!r}')
     return _put_value(calls, calls.give(by, key, value), by)
 
 

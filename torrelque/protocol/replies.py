@@ -419,36 +419,19 @@ def is_ring(reply: Any) -> bool:
     return reply is None or isinstance(reply, list) and len(reply) == 2
 
 
-READERS: dict[str, Callable[..., Any]] = {
-    'enqueue': functools.partial(read_outcomes, 'enqueue'),
-    'flow': functools.partial(read_outcomes, 'flow'),
-    'add': functools.partial(read_outcomes, 'add'),
-    'depend': functools.partial(read_outcomes, 'depend'),
+_OWN: dict[str, Callable[..., Any]] = {
     'claim': read_claim,
-    'touch': functools.partial(read_outcomes, 'touch'),
-    'requeue': functools.partial(read_outcomes, 'requeue'),
-    'release': functools.partial(read_outcomes, 'release'),
-    'bury': functools.partial(read_outcomes, 'bury'),
     'tell': read_tell,
-    'told': functools.partial(read_ok, 'told'),
-    'redrive': functools.partial(read_outcomes, 'redrive'),
-    'cancel': functools.partial(read_outcomes, 'cancel'),
     'sweep': read_sweep,
     'spread': read_spread,
     'fire': read_fire,
-    'give': functools.partial(read_outcomes, 'give'),
     'stats': read_stats,
-    'limit': functools.partial(read_ok, 'limit'),
-    'advance': functools.partial(read_ok, 'advance'),
-    'pause': functools.partial(read_ok, 'pause'),
-    'resume': functools.partial(read_outcomes, 'resume'),
     'group': read_group,
-    'schedule': functools.partial(read_outcomes, 'schedule'),
-    'extend': functools.partial(read_outcomes, 'extend'),
-    'unschedule': functools.partial(read_outcomes, 'unschedule'),
-    'hold': functools.partial(read_outcomes, 'hold'),
     'schedules': read_schedules,
     'state': read_states,
-    'leave': functools.partial(read_ok, 'leave'),
+}
+READERS: dict[str, Callable[..., Any]] = {
+    row.name: _OWN.get(row.name) or functools.partial(read_outcomes if row.outcomes else read_ok, row.name)
+    for row in TABLE
 }
 """By the script's name: what reads its reply."""

@@ -47,7 +47,7 @@ TABLE = (
     ),
     Row(
         'add',
-        'new -> waiting | pending | delayed | cancelled',
+        'new -> waiting | pending | delayed',
         head=('max_tasks',),
         outcomes=(
             *('ok', 'not_held', 'no_flow', 'over', 'duplicate', 'full'),
@@ -56,9 +56,9 @@ TABLE = (
     ),
     Row(
         'depend',
-        'new -> waiting | pending | delayed | cancelled',
+        'new -> waiting | pending | delayed',
         head=('max_tasks',),
-        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'withdrawn', 'many', 'broken'),
+        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'circle', 'withdrawn', 'many', 'broken'),
     ),
     Row('claim', 'pending -> working'),
     Row('touch', 'working -> working', head=('acknowledged', 'block'), outcomes=('ok', *_REFUSALS)),
@@ -97,7 +97,7 @@ TABLE = (
     Row(
         'give',
         'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
-        outcomes=('ok', 'not_held', 'no_flow', 'broken'),
+        outcomes=('ok', 'not_held', 'no_flow', 'over', 'broken'),
     ),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=6),
@@ -138,5 +138,7 @@ ROWS = {row.name: row for row in TABLE}
 
 DONE = frozenset({'ok', 'dead', 'flow'})
 """Outcomes with which a call has done what it was made for."""
-WITH_VALUE = frozenset({'duplicate', 'full', 'missing', 'begun', 'cycle', 'many', 'apart', 'withdrawn'})
+WITH_VALUE = frozenset(
+    {'duplicate', 'full', 'missing', 'begun', 'cycle', 'many', 'apart', 'circle', 'withdrawn'}
+)
 """Outcomes that are a list of a word and a value."""

@@ -1,10 +1,9 @@
--- new -> waiting | pending | delayed | cancelled
+-- new -> waiting | pending | delayed
 --
 -- Take in a task that waits for others.  It joins their flow; where they have none, one is made of them, of which nothing
 -- is kept.  Where one of them has failed already the task is cancelled at once.
 --
--- ARGV   resent, max_tasks ('' is no limit), a new id for a flow, mark, id, payload, options as of a task that is enqueued;
---        with a mark in them, the id is the caller's own
+-- ARGV   resent, max_tasks ('' is no limit), a new id for a flow, mark, id, payload, options as of a task that is enqueued
 --        per task that it waits for: id
 -- Reply  'ok' when it is in (or was, when this is a call sent twice), else a list with one of these:
 --        'ok'             it is in
@@ -12,12 +11,13 @@
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the queue knows nothing of a task that it is to wait for
 --        'apart', id      as a list: that one is of another flow than those before it
+--        'circle', id     as a list: that one is a flow which goes on until this task has ended
 --        'withdrawn', id  as a list: the flow of that one was cancelled
 --        'many', id       as a list: that one would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
 --@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])
 local before = redis.pcall('HMGET', state .. id, 'status', 'mark')
@@ -83,6 +83,17 @@ for i = 8, #ARGV do
   after[#after + 1], after[#after + 2] = other, 'then'
 end
 
+-- A flow that is waited for must not be one that waits for this task to end.
+for _, other in ipairs(strays) do
+  local above = flow
+  while above do
+    if above == other then
+      return {{'circle', other}}
+    end
+    above = redis.call('HGET', state .. above, 'flow')
+  end
+end
+
 -- See Memory: the first write of all is one that is refused.
 local made = not flow
 flow = flow or fresh
@@ -100,14 +111,14 @@ if outcome ~= 'ok' then
 end
 for _, other in ipairs(strays) do
   local died = hows[other] == 'd'
-  redis.call('HSET', state .. other, 'flow', flow, 'tied', 2)
+  redis.call('HSET', state .. other, 'flow', flow, 'tied', 3)
   redis.call('HSET', base .. 'needs:' .. flow, other, died and 'dead' or 0)
   redis.call('HINCRBY', state .. flow, 'total', 1)
   if died then
     redis.call('HINCRBY', state .. flow, 'dead', 1)
   end
 end
-local begun = flowing()
+local begun = flows.go({})
 if settle() or begun then
   ring()
 end

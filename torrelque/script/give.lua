@@ -5,6 +5,7 @@
 --        'ok'        it is kept
 --        'not_held'  the caller does not hold that task
 --        'no_flow'   that task has no flow
+--        'over'      its flow has ended
 --        'broken'    the key of its state holds something else
 --@ Uses judge
 local known = redis.pcall('HMGET', state .. ARGV[2], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
@@ -13,6 +14,8 @@ if outcome ~= 'ok' then
   return {outcome == 'broken' and outcome or 'not_held'}
 elseif not known[4] then
   return {'no_flow'}
+elseif redis.call('EXISTS', base .. 'needs:' .. known[4]) == 0 then
+  return {'over'}
 end
 redis.call('HSET', base .. 'values:' .. known[4], ARGV[4], ARGV[5])
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from torrelque import Duration, TorrelqueFlow, TorrelqueNode, TorrelqueOutcome, TorrelqueTaskId
 from torrelque.base import Queue
 from torrelque.protocol import flows
+from torrelque.protocol.calls import Call
 from torrelque.protocol.steps import Steps
+
+from .client import Pipeline, add_to_pipeline
 
 T = TypeVar('T')
 
@@ -17,6 +20,15 @@ class Flows(Queue):
     if TYPE_CHECKING:
 
         def _run(self, steps: Steps[T]) -> T: ...
+
+    def _depend(self, call: Call, depends_on: Iterable[str], pipeline: Pipeline | None) -> TorrelqueTaskId:
+        call = flows.depend(self._calls, call, depends_on)
+        if pipeline is not None:
+            add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        else:
+            self._run(flows.send_depend(self._calls, call))
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     def enqueue_flow(
         self,

@@ -25,29 +25,12 @@ from torrelque import (
 )
 from torrelque.codec import JSON
 from torrelque.error import of_queue
-from torrelque.protocol import flows
+from torrelque.protocol import flows, steps
 from torrelque.protocol.calls import BulkEnqueue, Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled, settled_or_logged
-from torrelque.protocol.steps import (
-    GroupScan,
-    Steps,
-    Walk,
-    acknowledge_deaths,
-    command,
-    get_group_stats,
-    get_limits,
-    get_queue_stats,
-    many_settled_or_logged,
-    pause,
-    redrive,
-    resume,
-    set_limit,
-    spread,
-    sweep,
-    take_deaths,
-)
+from torrelque.protocol.steps import GroupScan, Steps, Walk
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
 
@@ -128,17 +111,12 @@ class Torrelque(Schedules, Flows):
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        if depends_on == ():
-            call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
-        else:
-            call = flows.depend(
-                self._calls, task, lease, delay, task_id, max_attempts, group, priority, depends_on
-            )
+        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
+        if depends_on != ():
+            return self._depend(call, depends_on, pipeline)
         if pipeline is not None:
             # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
-        elif call.name == 'depend':
-            self._run(flows.send_depend(self._calls, call))
         else:
             self._send(call)
         new_id: TorrelqueTaskId = call.task_id
@@ -177,7 +155,7 @@ class Torrelque(Schedules, Flows):
         """Take a task back, as the asynchronous one."""
         outcome = self._send(self._calls.cancel(task_id, only))
         if outcome == 'flow':
-            self._run(spread(self._calls))
+            self._run(steps.spread(self._calls))
         return settled(outcome, task_id, self.name)
 
     # Consumers
@@ -332,23 +310,23 @@ class Torrelque(Schedules, Flows):
         rate: tuple[int, Duration] | float | None = None,
     ) -> None:
         """Set both limits of a group, or the default of all groups, as the asynchronous one."""
-        self._run(set_limit(self._calls, group, concurrency, rate))
+        self._run(steps.set_limit(self._calls, group, concurrency, rate))
 
     def get_limits(self) -> dict[str | None, TorrelqueLimit]:
         """All limits as they were set, by group; the default has the key None."""
-        return self._run(get_limits(self._calls))
+        return self._run(steps.get_limits(self._calls))
 
     def pause(self, group: str | None = None, *, probe: Duration | None = None) -> None:
         """Hand out no more tasks, of a group or of the whole queue, as the asynchronous one."""
-        self._run(pause(self._calls, group, probe))
+        self._run(steps.pause(self._calls, group, probe))
 
     def resume(self, group: str | None = None, *, probing: bool = False) -> bool:
         """End a ``pause``, or one with probes only, as the asynchronous one; whether it is not paused any more."""
-        return self._run(resume(self._calls, group, probing))
+        return self._run(steps.resume(self._calls, group, probing))
 
     def get_group_stats(self, group: str) -> TorrelqueGroupStats:
         """How many tasks of a group wait, its slots and limits, as the asynchronous one."""
-        return self._run(get_group_stats(self._calls, group))
+        return self._run(steps.get_group_stats(self._calls, group))
 
     def groups(self) -> Generator[str, None, None]:
         """Names of the groups that have tasks, as the asynchronous one; the generator is a plain one."""
@@ -358,23 +336,23 @@ class Torrelque(Schedules, Flows):
 
     def redrive(self, *task_ids: str, limit: int | None = None) -> int:
         """Bring dead tasks back, as the asynchronous one."""
-        return self._run(redrive(self._calls, task_ids, limit))
+        return self._run(steps.redrive(self._calls, task_ids, limit))
 
     def take_deaths(self, max_tasks: int = 50, *, again_after: Duration = 60) -> list[TorrelqueDeath]:
         """Learn of tasks that died where nobody saw it, as the asynchronous one."""
-        return self._run(take_deaths(self._calls, max_tasks, again_after))
+        return self._run(steps.take_deaths(self._calls, max_tasks, again_after))
 
     def acknowledge_deaths(self, task_ids: Iterable[TorrelqueTaskId]) -> None:
         """Say that nobody needs to be told of these deaths any more, as the asynchronous one."""
-        self._run(acknowledge_deaths(self._calls, task_ids))
+        self._run(steps.acknowledge_deaths(self._calls, task_ids))
 
     def sweep(self) -> TorrelqueSweepResult:
         """Bring back all tasks that are due and those whose lease has run out, as the asynchronous one."""
-        return self._run(sweep(self._calls))
+        return self._run(steps.sweep(self._calls))
 
     def get_queue_stats(self) -> TorrelqueQueueStats:
         """How many tasks there are and in which place, all at one moment; O(1)."""
-        return self._run(get_queue_stats(self._calls))
+        return self._run(steps.get_queue_stats(self._calls))
 
     def get_task_state(self, task_id: str) -> TorrelqueTaskState:
         """What the queue knows of a task, as the asynchronous one."""
@@ -384,7 +362,7 @@ class Torrelque(Schedules, Flows):
 
     def command(self, *words: str | bytes | float) -> Any:
         """Send a command of the caller's own over a connection of the queue, as the asynchronous one."""
-        return self._run(command(words))
+        return self._run(steps.command(words))
 
     # Parts
 
@@ -438,7 +416,7 @@ class Torrelque(Schedules, Flows):
             for ids, args in self._calls.parts(many):
                 sent.append(args)
                 words, resent = self._unsure.all_again(many.name, args, many.width) if self._unsure else (args, False)
-                done += many_settled_or_logged(many.name, ids, self._call(many.name, words, resent), self.name)
+                done += steps.many_settled_or_logged(many.name, ids, self._call(many.name, words, resent), self.name)
         except (TorrelqueConnectionError, TorrelqueServerError):
             # The error hides what became of the calls before it: remember them all.
             self._unsure.note_all(many.name, sent, many.width)
@@ -447,10 +425,10 @@ class Torrelque(Schedules, Flows):
             self._unsure.forget_all(many.name, sent, many.width)
         return done
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, verb: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        walk, reply = Walk(steps), None
+        walk, reply = Walk(verb), None
         try:
             while walk.go_on(reply):
                 name, args = walk.name, walk.args
