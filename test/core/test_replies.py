@@ -77,14 +77,16 @@ QUICK = {
     'ok', 'nil', 'number', 'empty list', 'list of two', 'nested', 'map', 'NOSCRIPT', 'MOVED', 'READONLY', 'silence',
 }  # fmt: skip
 """Those of every run; the others are alike, and all together take their time."""
+QUICK_SYNC = {'ok', 'number', 'nested', 'silence'}
+"""The same of the synchronous queue, which reads replies by the same code."""
 REFUSALS = {'error', 'empty error', 'MOVED'}
 """What a server says to who is not to try again: an error for all, whoever waits too."""
 
 Verbs = dict[str, Callable[[Any], Any]]
 
 
-def quick_and_long(kinds: Iterable[str]) -> list[Any]:
-    return [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
+def quick_and_long(kinds: Iterable[str], quick: Iterable[str] = QUICK) -> list[Any]:
+    return [kind if kind in quick else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
 
 
 def verbs(ids: list[TorrelqueTaskId]) -> Verbs:
@@ -219,7 +221,7 @@ def impatient(hasty: None, bound: Bound) -> None:
     bound(repeat=0.5, silence=0.3)
 
 
-@pytest.mark.parametrize('kind', quick_and_long([*WORDS, 'trickle']))
+@pytest.mark.parametrize('kind', quick_and_long([*WORDS, 'trickle'], QUICK_SYNC))
 async def test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     proxy: Proxy, queue: Torrelque, queue_name: str, kind: str, impatient: None
 ) -> None:

@@ -115,6 +115,12 @@ def test_an_offset_is_no_time_zone(timezone: str) -> None:
         Calendar('@daily', timezone)
 
 
+@pytest.mark.parametrize('timezone', ['localtime', 'posixrules'])
+def test_a_time_zone_is_the_same_on_all_machines(timezone: str) -> None:
+    with pytest.raises(TorrelqueValueError, match='a time zone is the same on all machines'):
+        Calendar('@daily', timezone)
+
+
 @pytest.mark.parametrize(
     ('timezone', 'near'),
     [

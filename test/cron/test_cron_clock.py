@@ -10,6 +10,7 @@ import pytest
 import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque
+from torrelque.operate import Operator
 from torrelque.tasks import Tasks, current
 from torrelque.testing import Clock, SyncClock, run_until_idle, using
 from torrelque.worker import Worker
@@ -45,6 +46,24 @@ async def test_a_clock_that_moves_fires_schedules_as_time_would(queue: Torrelque
     assert await app.schedules.next('daily', 37) == first[3:]
     record = await app.schedules.get('daily')
     assert (record.fired, record.left, record.spec) == (3, 32, {'cron': '0 9 * * *', 'timezone': 'UTC'})
+
+
+async def test_periods_are_at_their_multiples_whether_they_were_set_before_a_move_or_after(queue: Torrelque) -> None:
+    done: list[Any] = []
+    app, clock = make(queue, done), Clock(queue)
+    await run_until_idle(app, clock=clock)
+    await app.schedules.every('before', 3600, app.named('note').s(), phase=7)
+    for _ in range(2):
+        await clock.move(1234)
+        assert not await app.schedules.every('before', 3600, app.named('note').s(), phase=7)
+        await app.schedules.every('after', 3600, app.named('note').s(), phase=7)
+        for name in ('before', 'after'):
+            found = await app.schedules.next(name, 3)
+            assert {(instant.minute, instant.second, instant.microsecond) for instant in found} == {(0, 7, 0)}
+    await clock.move(3600)
+    await run_until_idle(app, clock=clock)
+    assert {(instant.minute, instant.second) for instant in done if instant.hour != 9} <= {(0, 7)}
+    assert len(done) >= 2
 
 
 @pytest.mark.parametrize(('missed', 'count'), [('latest', 1), ('all', 5), ('none', 0)])
@@ -98,6 +117,25 @@ async def fired(app: Tasks) -> str:
     while (last := (await app.schedules.get('daily')).last_id) is None:
         pass
     return last
+
+
+async def test_a_list_that_ends_before_its_until_is_over_and_not_dry(queue: Torrelque) -> None:
+    done: list[Any] = []
+    end = dt.datetime.now(UTC) + dt.timedelta(days=2, hours=1)
+    app, clock = make(queue, done, '@daily', until=end), Clock(queue)
+    await Worker(app, burst=True).run()
+    for days in (2, 1):
+        record = await app.schedules.get('daily')
+        assert (len(record.times), record.left, record.dry) == (days, days + 1, False)
+        await clock.move_to_next()
+        await run_until_idle(app, clock=clock)
+    await Worker(app, burst=True).run()
+    record = await app.schedules.get('daily')
+    assert (record.next, record.times, record.fired, record.dry) == (None, (), 2, False)
+    [view] = await Operator(queue).schedules()
+    overview = await Operator(queue).overview()
+    assert (view.state, overview.dry_schedules) == ('over', 0)
+    assert not await app.schedules.next('daily')
 
 
 async def test_until_is_nearer_and_periods_stay_what_they_are(queue: Torrelque) -> None:

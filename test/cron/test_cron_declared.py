@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.cron import Calendar
 from torrelque.tasks import Tasks, current
@@ -182,6 +183,27 @@ def test_without_cronsim_an_error_tells_what_brings_it() -> None:
     assert done.stdout == "schedules need cronsim, of the extra 'cron': pip install 'torrelque[cron]'\n"
 
 
+def test_a_worker_of_an_app_that_declares_nothing_does_without_cronsim(shared_server: RealServer) -> None:
+    code = (
+        'import asyncio, logging, sys\n'
+        'from torrelque.tasks import Tasks\n'
+        'from torrelque.worker import Worker\n'
+        'sys.modules["cronsim"] = None\n'
+        'logging.basicConfig(level="INFO", format="%(name)s %(message)s", stream=sys.stdout)\n'
+        'logging.getLogger("torrelque.worker").setLevel("ERROR")\n'
+        'app = Tasks.from_url(sys.argv[1], queue="bare", name="shop")\n'
+        'app.task(name="note")(lambda: print("ran"))\n'
+        'async def main():\n'
+        '    await app.enqueue("note")\n'
+        '    await Worker(app, burst=True).run()\n'
+        '    await Worker(app, burst=True).run()\n'
+        'asyncio.run(main())\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code, shared_server.url], capture_output=True, text=True, check=True)
+    line = "torrelque.tasks the app 'shop' leaves schedules to others, because cronsim is not installed"
+    assert done.stdout.splitlines() == [line, 'ran']
+
+
 # The begin of a worker
 
 
@@ -222,8 +244,9 @@ async def test_an_app_without_a_name_removes_nothing_and_one_warning_tells_what_
     assert await names(queue) == {'a', 'b', 'c'}
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        f'queue {queue.name!r}: schedules are left over that an app without a name has declared, and this one does '
-        'not: a, c; app.schedules.remove(…) removes them, and Tasks(…, name=…) would'
+        f'queue {queue.name!r}: an app without a name has declared schedules that this one does not: a, c; that may be '
+        'another app, which needs them, or what is left of an earlier version; Tasks(…, name=…) tells apps apart, and '
+        'has each remove its own'
     ]
 
 
@@ -286,24 +309,31 @@ async def test_a_new_edition_of_the_time_zones_replaces_the_list(
     assert not await app.schedules.add('daily', '0 9 * * *', app.named('report').s())
 
 
-async def test_a_change_that_comes_after_the_first_ten_instants_is_seen_by_the_last(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize('days', [(20, 99), (12, 20)])
+async def test_a_change_that_comes_after_the_first_ten_instants_is_seen(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, days: tuple[int, int]
 ) -> None:
     app = make(queue, ('daily', '0 9 * * *'))
-    after, change = Calendar.after, dt.datetime.now(UTC) + dt.timedelta(days=20)
+    after, now = Calendar.after, dt.datetime.now(UTC)
+    begins, ends = (now + dt.timedelta(days=count) for count in days)
 
     def later(calendar: Any, instant: dt.datetime) -> Iterator[dt.datetime]:
-        found = (it + dt.timedelta(hours=it > change) for it in after(calendar, instant - dt.timedelta(hours=1)))
+        found = (
+            it + dt.timedelta(hours=begins < it < ends) for it in after(calendar, instant - dt.timedelta(hours=1))
+        )
         return (it for it in found if it > instant)
+
+    async def hours() -> set[int]:
+        stored = await queue.client.lrange(f'{queue.keys["pending"][:-7]}times:daily', 0, -1)
+        return {int(instant) // 3_600_000 % 24 for instant in stored}
 
     with monkeypatch.context() as context:
         context.setattr('torrelque.cron.calendar.Calendar.after', later)
         await begin(app)
-    end = (await queue.get_schedule('daily')).end
-    assert end is not None and end % 86_400 / 3600 == 10
+    assert await hours() == {9, 10}
     await begin(app)
-    end = (await queue.get_schedule('daily')).end
-    assert end is not None and end % 86_400 / 3600 == 9
+    assert await hours() == {9}
+    assert (await queue.get_schedule('daily')).left == 32
 
 
 async def test_calls_that_run_at_once_have_no_schedules(queue: Torrelque) -> None:

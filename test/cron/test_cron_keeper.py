@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError, TorrelqueValueError
 from torrelque.cron import asking, keeper, setting
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
@@ -49,21 +50,6 @@ def nines(count: int) -> list[float]:
     """The next times that it is nine in UTC, as Unix times."""
     day = dt.datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
     return [(day + dt.timedelta(days=number)).timestamp() for number in range(count)]
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have keepers look again after a moment; what they were told each time."""
-    told: list[str] = []
-    note = asking.note_declared
-
-    async def note_declared(*args: Any) -> str:
-        told.append(await note(*args))
-        return told[-1]
-
-    monkeypatch.setattr(keeper, 'SECOND_LOOK', 0.02)
-    monkeypatch.setattr(keeper, 'note_declared', note_declared)
-    return told
 
 
 # Lists
@@ -125,8 +111,9 @@ async def test_a_calendar_that_is_not_known_here_is_told_once_and_left_alone(
     left = {record.name: record.left async for record in queue.get_schedules()}
     assert left == {'far': 3, 'odd': 3, 'declared': 32}
     lines = sorted(record.getMessage() for record in caplog.records if 'has no calendar here' in record.getMessage())
-    assert lines[0].startswith("the schedule 'far' has no calendar here: there is no time zone 'Mars/Base'")
-    assert lines[1].startswith("the schedule 'odd' has no calendar here: ")
+    start = f'queue {queue.name!r}: the schedule '
+    assert lines[0].startswith(f"{start}'far' has no calendar here: there is no time zone 'Mars/Base'")
+    assert lines[1] == f"{start}'odd' has no calendar here: jitter must be a number of seconds or a timedelta, not str"
     assert len(lines) == 2
 
 
@@ -156,57 +143,134 @@ async def test_a_failure_is_told_and_tried_again(
     ]
 
 
-# The server
+@pytest.fixture
+def low_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have keepers look for low lists after a moment, a schedule or so at a time."""
+    monkeypatch.setattr(keeper, 'LOW_LOOK', 0.02)
+    monkeypatch.setattr(keeper, 'PAGE', 1)
 
 
-async def test_a_server_that_was_emptied_gets_back_what_is_declared(
-    queue: Torrelque, looks: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    app = make(queue, 'declared', name='shop')
-    async with serving(app):
-        await until(lambda: has(queue, 'declared'))
-        await queue.client.flushall()
-        await until(lambda: has(queue, 'declared', 32))
-        await until(lambda: told(looks, 'own'))
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert lines == [f'queue {queue.name!r}: the server has lost the schedules, and they are set again']
-
-
-async def told(looks: list[str], word: str, count: int = 3) -> bool:
-    return looks[-count:] == [word] * count
-
-
-async def test_what_was_removed_by_hand_does_not_come_back_by_itself(queue: Torrelque, looks: list[str]) -> None:
-    app = make(queue, 'one', 'two')
-    async with serving(app):
-        await until(lambda: has(queue, 'two'))
-        await app.schedules.remove('one')
-        del looks[:]
-        await until(lambda: told(looks, 'own'))
-        assert not await has(queue, 'one')
-    await Worker(make(queue, 'one', 'two'), burst=True).run()
-    assert await has(queue, 'one')
-
-
-async def test_of_two_versions_at_once_the_one_that_began_last_counts(queue: Torrelque, looks: list[str]) -> None:
+async def test_lists_that_somebody_else_has_swept_are_filled_up(queue: Torrelque, low_looks: None) -> None:
     other = Torrelque(queue.client, queue=queue.name)
-    old, new = make(queue, 'old', 'both', name='shop'), make(other, 'both', 'new', name='shop')
-    async with serving(old):
-        await until(lambda: has(queue, 'old'))
-        async with serving(new):
-            await until(lambda: has(queue, 'new'))
-            del looks[:]
-            await until(lambda: found(looks))
-            assert not await has(queue, 'old') and await has(queue, 'new')
-        # The new one has gone, and the old one does not bring back what is removed.
-        del looks[:]
-        await until(lambda: told(looks, 'other'))
-        assert not await has(queue, 'old')
+    app = make(queue, 'declared')
+    async with serving(app):
+        await until(lambda: is_kept(queue))
+        await other.set_schedule('every', {'task': 'report'}, every=3600)
+        await other.set_schedule('theirs', {'task': 'report'}, times=nines(2), spec={'calendar': 'of somebody'})
+        for name, count in (('low', 15), ('dry', 0), ('full', 20)):
+            await other.set_schedule(name, {'task': 'report'}, times=nines(count), spec={**SPEC, 'name': name})
+        for number in range(200):
+            # So many that they do not come in one page, whatever is asked for.
+            spec = {**SPEC, 'number': number}
+            await other.set_schedule(f'{number}', {'task': 'report'}, times=nines(20), spec=spec)
+        await other.set_schedule('another', {'task': 'report'}, times=[], spec={**SPEC, 'name': 'another'})
+        for name in ('low', 'dry', 'another'):
+            await until(functools.partial(has, queue, name, 32))
+        await until(lambda: is_idle(app, 'theirs'))
+        assert (await queue.get_schedule('full')).left == 20
+        assert (await queue.get_schedule('theirs')).left == 2
     await other.aclose()
 
 
-async def found(looks: list[str]) -> bool:
-    return looks.count('other') > 2 and looks.count('own') > 2
+async def is_idle(app: Tasks, name: str) -> bool:
+    return (app.queue.name, name) in app.schedules._keeper()._idle
+
+
+async def test_a_long_list_of_a_dense_calendar_is_not_low_and_a_shorter_one_is(queue: Torrelque) -> None:
+    spec = {'cron': '* * * * * *', 'timezone': 'UTC'}
+    start = int(time.time()) + 1000
+    for count in (15, 16, 499, 500):
+        await queue.set_schedule(f'dense {count}', 1, times=range(start, start + count), spec=spec)
+        await queue.set_schedule(f'wide {count}', 1, times=[start + 90_000 * k for k in range(count)], spec=spec)
+    await queue.set_schedule('every', 1, every=5)
+    await queue.set_schedule('dry', 1, times=[], spec=spec)
+    end, names = await asking.look_for_low(queue, b'0', 100, 500, 16, dt.timedelta(days=3.5))
+    assert (end, {*names}) == (b'0', {'dense 15', 'dense 16', 'dense 499', 'wide 15', 'dry'})
+
+
+async def test_apps_that_share_a_queue_object_hear_of_low_lists_one_beside_the_other(queue: Torrelque) -> None:
+    heard: list[Any] = []
+    queue.when_low = heard.append
+    async with serving(make(queue, 'one', name='one')):
+        await until(lambda: is_heard(queue, 1))
+        async with serving(make(queue, 'two', name='two')):
+            await until(lambda: is_heard(queue, 2))
+        assert await is_heard(queue, 1)
+        spec = {'cron': '* * * * * *', 'timezone': 'UTC'}
+        await queue.set_schedule('seconds', {'task': 'report'}, times=[int(time.time()) + 1], spec=spec)
+        await until(lambda: has(queue, 'seconds', 900))
+    assert heard == [['seconds']]
+    assert queue.when_low == heard.append
+
+
+async def is_heard(queue: Torrelque, count: int) -> bool:
+    return isinstance(queue.when_low, keeper.Ears) and len(queue.when_low.open) == count
+
+
+@pytest.mark.parametrize(
+    'spec',
+    [
+        {'cron': '0 9 * * *', 'jitter': 1e300},
+        {'cron': '0 9 * * *', 'jitter': -1e300},
+        {'cron': '0 9 * * *', 'jitter': 1e10},
+        {'cron': '0 9 * * *', 'timezone': ['UTC']},
+        {'cron': '0 9 * * *', 'edition': 'x'},
+        {'cron': 5},
+        ['cron'],
+    ],
+)
+async def test_what_others_have_set_keeps_no_worker_from_its_work(queue: Torrelque, spec: Any) -> None:
+    await queue.set_schedule('theirs', {'task': 'report'}, times=[4e9], spec=spec)
+    app = make(queue, 'declared', name='shop')
+    await Worker(app, burst=True).run()
+    assert await has(queue, 'declared', 32)
+    assert (await app.schedules.next('theirs', 3))[0] == dt.datetime.fromtimestamp(4e9, UTC)
+
+
+@pytest.mark.parametrize('part', ['schedule', 'options', 'times', 'task'])
+async def test_what_was_spoilt_by_hand_keeps_no_worker_from_its_work(
+    queue: Torrelque, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = queue.keys['pending'][:-7]
+    await queue.set_schedule('theirs', {'task': 'report'}, times=nines(3), spec=SPEC, source='code:shop')
+    if part == 'options':
+        await queue.client.hset(f'{base}schedule:theirs', 'options', 'x')
+    elif part == 'task':
+        await queue.client.hset(f'{base}schedule:theirs', 'payload', 'x')
+    else:
+        await queue.client.set(f'{base}{part}:theirs', 'x')
+    await Worker(make(queue, 'declared', 'theirs 2', name='shop'), burst=True).run()
+    assert await has(queue, 'declared', 32)
+    assert "'theirs'" in caplog.text
+
+
+async def test_what_fails_for_the_list_of_another_is_logged_when_a_worker_begins(
+    queue: Torrelque, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[BaseException] = [OverflowError('odd'), TorrelqueValueError('not meant')]
+    fill_up = setting.fill_up
+
+    async def failing(*args: Any) -> Any:
+        if args[1].name.startswith('theirs'):
+            raise errors.pop()
+        return await fill_up(*args)
+
+    monkeypatch.setattr(keeper, 'fill_up', failing)
+    for name in ('theirs', 'theirs 2'):
+        await queue.set_schedule(name, 1, times=nines(3), spec={**SPEC, 'name': name})
+    await Worker(make(queue, 'declared'), burst=True).run()
+    lines = [record for record in caplog.records if 'could not be filled up' in record.getMessage()]
+    assert [bool(record.exc_info) for record in lines] == [False, True]
+    errors[:] = [TorrelqueConnectionError('away')]
+    with pytest.raises(TorrelqueConnectionError, match='away'):
+        await Worker(make(queue, 'declared'), burst=True).run()
+
+
+async def test_what_is_declared_replaces_what_was_spoilt_by_hand(queue: Torrelque) -> None:
+    await Worker(make(queue, 'declared', name='shop'), burst=True).run()
+    await queue.client.hset(f'{queue.keys["pending"][:-7]}schedule:declared', 'options', 'x')
+    await Worker(make(queue, 'declared', name='shop'), burst=True).run()
+    assert await has(queue, 'declared', 32)
 
 
 # The end
@@ -237,17 +301,6 @@ async def test_a_keeper_stays_until_the_last_worker_of_its_event_loop_has_stoppe
 
 async def are_two(app: Tasks) -> bool:
     return app.schedules._keeper().users == 2
-
-
-async def test_apps_without_a_name_are_told_apart_by_what_they_declare(queue: Torrelque, looks: list[str]) -> None:
-    other = Torrelque(queue.client, queue=queue.name)
-    async with serving(make(queue, 'a')), serving(make(other, 'b')):
-        await until(lambda: has(queue, 'a'))
-        await until(lambda: has(queue, 'b'))
-        await queue.client.flushall()
-        await until(lambda: has(queue, 'a'))
-        await until(lambda: has(queue, 'b'))
-    await other.aclose()
 
 
 async def test_an_app_that_has_no_schedules_keeps_none(queue: Torrelque) -> None:

@@ -30,7 +30,7 @@ EXAMPLE_STEPS = 50
 
 @pytest.mark.timeout(0 if FULL else 1800)  # what fails is made small first
 @pytest.mark.parametrize('steps', STEPS)
-@pytest.mark.parametrize('protocol', [2, 3])
+@pytest.mark.parametrize('protocol', [2, pytest.param(3, marks=[] if FULL else pytest.mark.long)])
 def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
     server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

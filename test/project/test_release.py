@@ -87,7 +87,9 @@ def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
     release.check_wheel(wheel, ROOT)
 
 
-@pytest.mark.parametrize('lost', ['test/conftest.py', 'tox.ini', 'torrelque/script/claim.lua'])
+@pytest.mark.parametrize(
+    'lost', [pytest.param('test/conftest.py', marks=pytest.mark.long), 'tox.ini', 'torrelque/script/claim.lua']
+)
 def test_a_file_that_an_sdist_lacks_is_noticed(made: Made, tmp_path: Path, lost: str) -> None:
     tree = release.unpack(made.sdist, tmp_path)
     (tree / lost).unlink()

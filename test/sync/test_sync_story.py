@@ -198,8 +198,13 @@ async def call_sync(verb: Any, *args: Any, **options: Any) -> Any:
     return await asyncio.to_thread(verb, *args, **options)
 
 
-@pytest.mark.parametrize('decode', [False, True])
-@pytest.mark.parametrize('protocol', [2, 3])
+@pytest.mark.parametrize(
+    ('protocol', 'decode'),
+    [
+        (2, True), (3, False),
+        pytest.param(2, False, marks=pytest.mark.long), pytest.param(3, True, marks=pytest.mark.long),
+    ],
+)  # fmt: skip
 async def test_a_story_is_the_same_told_by_both(
     server: RealServer,
     client: redis.asyncio.Redis,

@@ -26,6 +26,9 @@ from torrelque.aio.link import Link
 from torrelque.protocol.bounds import BOUNDS
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 THREADS = 8
 # What event loops take along that were ended while something was open in them.
 UNCLOSED = pytest.mark.filterwarnings('ignore::ResourceWarning')

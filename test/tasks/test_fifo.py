@@ -19,6 +19,9 @@ from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus as Status
 from torrelque.tasks import Handle, TaskFailedError, Tasks, current
 from torrelque.worker import Backoff, Reject, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 app = ordering.app
 
 

@@ -17,6 +17,9 @@ from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus as St
 from torrelque.tasks import Tasks, current
 from torrelque.worker import Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 async def drain(app: Any, **options: Any) -> None:
     await asyncio.wait_for(Worker(app, burst=True, **options).run(), 60)

@@ -21,6 +21,9 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeErr
 from torrelque.tasks import TaskFailedError, Tasks
 from torrelque.worker import ThreadWorker, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def app(queue: Torrelque) -> Tasks:
@@ -76,7 +79,6 @@ async def test_a_function_that_no_process_finds_is_refused(app: Tasks) -> None:
         await handle.result(60)
 
 
-@pytest.mark.first_server
 @pytest.mark.parametrize('how', [['fifo_child.py'], ['-m', 'fifo_child']])
 async def test_a_main_program_runs_its_functions_in_a_process(
     server: RealServer, queue: Torrelque, how: list[str]

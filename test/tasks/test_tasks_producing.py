@@ -11,6 +11,9 @@ from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.tasks import Call, CallNext, Tasks, current
 from torrelque.worker import Delivery, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 async def drain(app: Any, **options: Any) -> None:
     await asyncio.wait_for(Worker(app, burst=True, **options).run(), 60)

@@ -18,6 +18,9 @@ from torrelque import Torrelque, TorrelqueTaskStatus as Status
 from torrelque.tasks import Handle, TaskFailedError, Tasks, current
 from torrelque.worker import Delivery, Reject, Worker
 
+# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
+pytestmark = pytest.mark.first_server
+
 
 @pytest.fixture
 def app(queue: Torrelque) -> Tasks:

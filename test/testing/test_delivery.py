@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import datetime
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -64,6 +65,20 @@ def test_all_that_can_be_said_of_it_is_seen() -> None:
         assert given.task == {'headers': {'a': 1}}
     with delivery(task={'task': 'shop', 'headers': {'b': 2}}) as given:
         assert given.headers == {'b': 2}
+
+
+def test_a_function_that_a_schedule_fires_has_the_instant_of_the_test() -> None:
+    noon = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.timezone.utc)
+    with delivery() as given:
+        assert given.scheduled is None
+    with delivery(task_id='daily@1767268800000') as given:
+        assert given.scheduled == noon
+    for hours in (0, 9):
+        zone = datetime.timezone(datetime.timedelta(hours=hours))
+        with delivery(task_id='daily@1', scheduled=noon.astimezone(zone)):
+            assert repr(current().scheduled) == repr(noon)
+    with delivery(scheduled=noon.astimezone().replace(tzinfo=None)):
+        assert current().scheduled == noon
 
 
 def test_progress_is_kept_as_it_was_and_a_renewal_is_none() -> None:
@@ -129,6 +144,7 @@ async def test_it_has_the_queue_that_it_was_given(client: redis.asyncio.Redis) -
         ({'task_id': 7}, TorrelqueTypeError),
         ({'group': 7}, TorrelqueTypeError),
         ({'queue': 'email'}, TorrelqueTypeError),
+        ({'scheduled': 1e9}, TorrelqueTypeError),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], error: type[Exception]) -> None:

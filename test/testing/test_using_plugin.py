@@ -64,7 +64,9 @@ def anyio_backend():
     ('mark', 'plugins', 'options'),
     [
         ('', ('pytest_asyncio.plugin',), ('asyncio_mode=auto',)),
-        ('@pytest.mark.asyncio(loop_scope="session")', ('pytest_asyncio.plugin',), ()),
+        pytest.param(
+            '@pytest.mark.asyncio(loop_scope="session")', ('pytest_asyncio.plugin',), (), marks=pytest.mark.long
+        ),
         (f'{BACKEND}\n@pytest.mark.anyio', ('anyio.pytest_plugin',), ()),
     ],
     ids=['asyncio', 'loop of the session', 'anyio'],

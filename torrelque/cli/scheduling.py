@@ -90,9 +90,10 @@ async def _schedule(session: Session, task: Any, due: Due) -> int:
         return Exit.WELL
     word = 'was set already' if not done else 'is set' if before is None else 'is changed'
     session.out.line(f'{schedule_named(view)} {word}: {next_in_words(session.out, view)}')
-    if due.line is not None and view.left is not None and view.end is not None:
+    whole = view.until is not None and view.end is not None and view.end > view.until
+    if due.line is not None and view.left is not None and view.end is not None and not whole:
         session.out.tell(f'{number(view.left)} instants are known, the last {session.out.when(view.end)}; workers with '
-                         'the extra cron, of an app that has a name or schedules of its own, add more')  # fmt: skip
+                         'the extra cron, of an app that has a name, or schedules of its own, add more')  # fmt: skip
     if view.paused:
         command = session.command(f'torrelque resume --schedule {quoted(view.name)}', view.queue)
         session.out.tell(f'it is paused, so it fires nothing until:  {command}')
@@ -134,7 +135,7 @@ def _when(found: argparse.Namespace, due: Due, now: float, until: float | None) 
         return {'every': found.every, 'phase': due.phase}
     if due.line is not None:
         times = [*_ahead(due.line, now, math.inf if until is None else until)]
-        if not times:
+        if not times or until is not None and times[0] > until:
             raise Failure(behind)
         return {'times': times, 'spec': due.spec}
     times = sorted({settled(one, now, found.utc) for one in found.at})
@@ -145,14 +146,19 @@ def _when(found: argparse.Namespace, due: Due, now: float, until: float | None) 
 
 
 def _ahead(line: 'Line', now: float, until: float) -> Iterator[float]:
-    """The instants of a calendar that are stored at first.  Workers with the extra cron add more."""
+    """The instants of a calendar that are stored at first.  Workers with the extra cron add more.
+
+    The first one behind ``until`` is stored as well, from which all can tell that nothing is missing.
+    """
     from torrelque.cron import is_long_enough
 
     begin = last = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
     for count, instant in enumerate(line.after(begin)):
-        if instant.timestamp() > until or is_long_enough(count, last - begin):
+        if is_long_enough(count, last - begin):
             break
         yield instant.timestamp()
+        if instant.timestamp() > until:
+            break
         last = instant
 
 

@@ -6,20 +6,20 @@ who knows calendars comes by.
 
 import hashlib
 import itertools
-import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from torrelque import Schedule, TorrelqueError, TorrelqueValueError
+from torrelque.protocol.check import check_seconds
 
 from .asking import Time
 from .calendar import Calendar, Instants
 
-logger = logging.getLogger(__package__)
-
 LEAST, MOST = 32, 1000
 SPAN = timedelta(days=7)
+FEW, ENOUGH, LASTING = LEAST // 2, MOST // 2, SPAN / 2
+"""When half of a list is used up."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -46,25 +46,30 @@ class Line(NamedTuple):
     """See `offset_of`."""
 
     def after(self, instant: datetime) -> Iterator[datetime]:
-        """The instants after one, in UTC, of whole milliseconds, ascending.
+        """The instants after one, in UTC, ascending, each cut off at the millisecond.
 
         :raises TorrelqueValueError: a calendar of the caller's own gives what cannot be meant.
         """
-        last = instant
+        last, begun = instant, False
         for found in self.calendar.after(instant - self.offset):
             if not isinstance(found, datetime) or found.tzinfo is None:
                 raise TorrelqueValueError(
                     f'the calendar {self.calendar!r} gave {found!r}, which is no datetime with a time zone'
                 )
-            found = found.astimezone(timezone.utc) + self.offset
-            found -= timedelta(microseconds=found.microsecond % 1000)
+            exact = found.astimezone(timezone.utc) + self.offset
+            found = exact - timedelta(microseconds=exact.microsecond % 1000)
+            if found <= last < exact and not begun:
+                # This is the instant that is asked from, because what is stored of it was cut off.
+                continue
             if found <= last:
                 raise TorrelqueValueError(f'the calendar {self.calendar!r} gave {found}, which is not after {last}')
             yield found
-            last = found
+            last, begun = found, True
 
     def ahead(self, time: Time, start: datetime, have: int = 0, until: datetime | None = None) -> list[float]:
         """The instants after a start, as they are stored, until the list is long enough.
+
+        The first one behind ``until`` is stored as well, from which all can tell that the list needs no more.
 
         :param have: how many that are not later are stored already.
         """
@@ -72,45 +77,45 @@ class Line(NamedTuple):
         last = start
         for found in self.after(start):
             count = have + len(taken)
-            if until is not None and found > until or is_long_enough(count, last - time.now):
+            if is_long_enough(count, last - time.now):
                 break
             taken.append(time.stored(found))
+            if until is not None and found > until:
+                break
             last = found
         return taken
 
-    def agrees(self, record: Schedule, time: Time) -> bool:
+    def agrees(self, times: list[float], time: Time) -> bool:
         """Whether the instants that are stored are those of the calendar: a new edition of the time zones may say
-        otherwise."""
-        if not record.times:
+        otherwise, of some in the middle only."""
+        if not times:
             return True
-        known = [time.instant(stored) for stored in record.times]
-        if record.end is not None and record.end > record.times[-1]:
-            last = time.instant(record.end)
-            if next(self.after(last - _MILLISECOND), None) != last:
-                return False
+        known = [time.instant(stored) for stored in times]
         return [*itertools.islice(self.after(known[0] - _MILLISECOND), len(known))] == known
 
 
 def line_of(record: Schedule) -> Line | None:
-    """The instants of a schedule that somebody has set, by its ``spec``; None where it tells of no cron expression."""
+    """The instants of a schedule that somebody has set, by its ``spec``; None where it tells of no cron expression.
+
+    :raises TorrelqueValueError: it tells of one that is not understood here.
+    """
     spec: Any = record.spec
     if not isinstance(spec, dict) or 'cron' not in spec:
         return None
     try:
-        offset = offset_of(record.name, float(spec.get('jitter', 0)))
-        return Line(Calendar(spec['cron'], spec.get('timezone', 'UTC')), offset)
-    except (TorrelqueError, TypeError, ValueError) as exc:
-        logger.warning('the schedule %r has no calendar here: %s', record.name, exc)
-        return None
+        jitter = check_seconds(spec.get('jitter', 0), 'jitter')
+        return Line(Calendar(spec['cron'], spec.get('timezone', 'UTC')), offset_of(record.name, jitter))
+    except TorrelqueError as exc:
+        raise TorrelqueValueError(f'the schedule {record.name!r} has no calendar here: {exc}') from exc
 
 
 def runs_low(record: Schedule, time: Time) -> bool:
     """Whether half of a list is used up."""
-    if record.left is None or record.left >= MOST // 2:
+    if record.left is None or record.left >= ENOUGH:
         return False
-    if record.left < LEAST // 2 or record.end is None:
+    if record.left < FEW or record.end is None:
         return True
-    return time.instant(record.end) - time.now < SPAN / 2
+    return time.instant(record.end) - time.now < LASTING
 
 
 def half_of(record: Schedule, time: Time) -> float | None:

@@ -22,6 +22,11 @@ class Time(NamedTuple):
         """An instant of a calendar as it is stored: a Unix time (s) of whole milliseconds."""
         return (instant - self.moved - EPOCH) // timedelta(milliseconds=1) / 1000
 
+    def phase(self, phase: float, every: float | None) -> float:
+        """By how much (s) what is stored of a period is later than its multiples."""
+        moved = self.moved // timedelta(milliseconds=1)
+        return (round(phase * 1000) - moved) % round(every * 1000) / 1000 if every and moved else phase
+
     def instant(self, stored: float) -> datetime:
         """The instant of a calendar that is stored so."""
         return EPOCH + timedelta(milliseconds=round(stored * 1000)) + self.moved
@@ -36,13 +41,46 @@ async def ask_time(queue: Torrelque) -> Time:
     return Time(EPOCH + timedelta(milliseconds=now + moved), timedelta(milliseconds=moved))
 
 
-async def note_declared(queue: Torrelque, app: str, process: str, revision: int | None, begins: bool) -> str:
-    """Note that a process has declared the schedules of an app, or look whether that is known: the word of the script.
+async def look_declared(
+    queue: Torrelque, app: str, process: str, revision: int | None, start: bytes, done: bytes | None = None
+) -> tuple[str, bytes, bytes]:
+    """Look whether the schedules of an app are as a process has declared them, or, when that is done, note that they
+    are.
+
+    :param start: when the process has begun, as this has told it at the beginning; at the beginning it is empty.
+    :param done: the note that was there before what is done; None is to look.
+    :return: the word of the script, when the process has begun, and the note.
+    :raises TorrelqueConnectionError: no reply came for some ten seconds.
+    """
+    act = ('look', b'') if done is None else ('done', done)
+    words = app, process, '' if revision is None else revision, start, *act
+    word, since, note = await _run(queue, 'declare', *words)
+    return word.decode(), since, note
+
+
+async def look_for_low(
+    queue: Torrelque, start: bytes, count: int, enough: int, few: int, span: timedelta
+) -> tuple[bytes, list[str]]:
+    """Which lists of instants run low, or are used up, among some of the schedules of a queue.
+
+    :param start: where to go on; at the beginning, and at the end, ``b'0'``.
+    :param count: how many schedules are looked at, about.
+    :param enough: so many instants are always enough; less than ``few`` never are, and in between the list is to last
+        for a span.
+    :raises TorrelqueConnectionError: no reply came for some ten seconds.
+    """
+    start, *names = await _run(queue, 'low', start, count, enough, few, span // timedelta(milliseconds=1))
+    return start, [name.decode('utf-8', 'surrogateescape') for name in names]
+
+
+async def read_times(queue: Torrelque, name: str) -> list[float]:
+    """All instants of a schedule that are stored, as they are stored.  Those that are none, because they were changed
+    by hand, are 0.
 
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    words = app, process, '' if revision is None else revision, 'begin' if begins else 'look'
-    return str((await _run(queue, 'declare', *words)).decode())
+    found = await queue.command('LRANGE', f'{queue.keys["pending"][:-7]}times:{name}', 0, -1)
+    return [int(instant) / 1000 if instant.isdigit() else 0.0 for instant in found]
 
 
 @functools.cache

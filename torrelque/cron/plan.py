@@ -16,6 +16,8 @@ from .calendar import Calendar, Instants
 Overlap = Literal['skip', 'allow', 'replace', 'queue']
 Missed = Literal['latest', 'all', 'none']
 OVERLAPS = ('skip', 'allow', 'replace', 'queue')
+LATEST = datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp()
+"""Beyond this instant no calendar goes."""
 MISSED = ('latest', 'all', 'none')
 
 
@@ -41,10 +43,8 @@ class Policies:
                 raise TorrelqueValueError(f'{name} must be one of {", ".join(map(repr, known))}, not {value!r}')
         if self.grace is not None:
             check_seconds(self.grace, 'grace')
-        if self.until is not None and (
-            isinstance(self.until, bool) or not isinstance(self.until, (datetime, int, float))
-        ):
-            raise TorrelqueTypeError(f'until must be a datetime or a Unix time, not {type(self.until).__name__}')
+        if self.until is not None:
+            _check_until(self.until)
 
     @property
     def end(self) -> datetime | None:
@@ -54,6 +54,17 @@ class Policies:
         if isinstance(self.until, datetime):
             return self.until.astimezone(timezone.utc)
         return EPOCH + timedelta(seconds=self.until)
+
+
+def _check_until(until: datetime | float) -> None:
+    if isinstance(until, bool) or not isinstance(until, (datetime, int, float)):
+        raise TorrelqueTypeError(f'until must be a datetime or a Unix time, not {type(until).__name__}')
+    try:
+        unix = until.timestamp() if isinstance(until, datetime) else until
+    except (OverflowError, OSError, ValueError) as exc:
+        raise TorrelqueValueError(f'until is no instant of this clock: {until}') from exc
+    if not 0 <= unix < LATEST:  # nan as well
+        raise TorrelqueValueError(f'until must be an instant from 1970 to 9999, not {until!r}')
 
 
 @dataclass(frozen=True)

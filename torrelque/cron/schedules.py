@@ -15,6 +15,7 @@ from torrelque import (
     Schedule,
     Torrelque,
     TorrelqueDuplicateError,
+    TorrelqueError,
     TorrelqueLookupError,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -24,9 +25,9 @@ from torrelque.tasks.handle import Handle
 from torrelque.tasks.loops import Loops
 from torrelque.tasks.work import Work
 
-from .asking import Time, ask_time
+from .asking import EPOCH, Time, ask_time
 from .calendar import Instants
-from .keeper import Keeper, Owner
+from .keeper import CODE, Keeper, Owner
 from .plan import Missed, Overlap, Plan, Policies, When
 from .setting import API, following, put
 
@@ -79,7 +80,10 @@ class Schedules:
         jitter: Duration = 0,
         until: datetime | float | None = None,
     ) -> bool:
-        """Set a schedule: True if it is new or was changed, False if the very same is there.
+        """Set a schedule: True if it is new or was changed, False if the very same is there, whoever has set it.
+
+        One of the same name that is in another queue that the app knows moves to that of the work, but for one that
+        another app declares.
 
         :param name: by which it is known; the tasks that it fires are called ``NAME@MILLISECONDS``.
         :param when: a cron expression, see `Calendar`; or a calendar of your own, see `Instants`, which goes on for as
@@ -94,7 +98,7 @@ class Schedules:
         :param jitter: up to how much later (s) than the calendar says it fires: always the same time, by the name.
         :param until: nothing is fired after this instant; a ``datetime``, or a Unix time.
         :raises TorrelqueTypeError: an argument is of the wrong kind.
-        :raises TorrelqueValueError: it cannot be meant; or the calendar has nothing to come.
+        :raises TorrelqueValueError: it cannot be meant; or it has nothing to come, as with an ``until`` in the past.
         """
         plan = When(when, None, timezone, 0, jitter).plan(name, work, Policies(overlap, missed, grace, until))
         return await self._put(plan)
@@ -116,19 +120,19 @@ class Schedules:
 
         :param seconds: the period.
         :param phase: by how much (s) later than these.
+        :raises TorrelqueTypeError: as `add`.
+        :raises TorrelqueValueError: as `add`.
         """
         plan = When(None, seconds, 'UTC', phase, jitter).plan(name, work, Policies(overlap, missed, grace, until))
         return await self._put(plan)
 
     async def remove(self, name: str) -> bool:
-        """Remove a schedule; whether it was there.  Tasks that it has fired stay.
+        """Remove a schedule, from all queues that the app knows; whether it was there.  Tasks that it has fired stay.
 
         One that is declared in code comes back with the next worker that begins; `pause` lasts.
         """
-        for _, queue in self._queues(name):
-            if await queue.remove_schedule(name):
-                return True
-        return False
+        removed = [await queue.remove_schedule(name) for _, queue in self._queues(name)]
+        return any(removed)
 
     async def pause(self, name: str) -> bool:
         """Fire nothing until `resume`, across restarts and deployments; whether that is new.  What is due meanwhile is
@@ -148,33 +152,38 @@ class Schedules:
         return await queue.resume_schedule(name)
 
     async def fire(self, name: str) -> Handle[Any]:
-        """Fire a schedule now, besides its instants, paused or not.
+        """Fire a schedule now, besides its instants, paused or not; a handle of its task.
 
         :raises TorrelqueDuplicateError: its last firing is unfinished, and ``overlap`` says that there are no two;
             ``task_id`` is that of the last one.
         :raises TorrelqueLookupError: there is no such schedule.
         """
-        place, queue, _ = await self._find(name)
-        fired = await queue.fire(name)
+        place, queue, record = await self._find(name)
+        if fired := await queue.fire(name):
+            return self._handle(place, record, fired[0])
         record = await queue.get_schedule(name)
-        if not fired:
-            raise TorrelqueDuplicateError(record.last_id or name, queue.name)
-        return self._handle(place, record, fired[0])
+        raise TorrelqueDuplicateError(record.last_id or name, queue.name)
 
     async def backfill(self, name: str, start: datetime, end: datetime) -> int:
         """Fire the instants of a schedule from a start until before an end; of how many tasks were enqueued.
 
-        An instant is fired once: one whose task the queue still knows is left out, and ``overlap`` does not count.
+        Instants that have not come yet, by the server's clock, are left to the schedule itself.  One whose task the
+        queue still knows is left out; one whose task was forgotten fires again.  ``overlap`` does not count.
 
-        :raises TorrelqueTypeError: an instant is no ``datetime`` with a time zone.
-        :raises TorrelqueValueError: the calendar is not known here.
+        :param start: a ``datetime``; without a time zone it is the machine's time.
+        :raises TorrelqueTypeError: an instant is no ``datetime``.
+        :raises TorrelqueValueError: the start is after the end, or the calendar is not known here.
         :raises TorrelqueLookupError: there is no such schedule.
         """
         start, end = _instant(start, 'start'), _instant(end, 'end')
+        if start > end:
+            raise TorrelqueValueError(f'the start of a backfill, {start}, is after its end, {end}')
         _, queue, record = await self._find(name)
         time = await ask_time(queue)
-        begin = start - timedelta(microseconds=1)
-        found = itertools.takewhile(lambda instant: instant < end, self._after(record, time, begin))
+        begin = max(start, EPOCH) - timedelta(microseconds=1)
+        found = itertools.takewhile(
+            lambda instant: instant < end and instant <= time.now, self._after(record, time, begin)
+        )
         count = 0
         while some := [time.stored(instant) for instant in itertools.islice(found, TOGETHER)]:
             count += len(await queue.fire(name, *some))
@@ -286,7 +295,26 @@ class Schedules:
             self._others.append(plan.work.queue)
         if plan.work.fifo is not None:
             await self._loops.keep_order(here, plan.work.fifo)
-        return await put(here.find(plan.work.queue), plan, API)
+        new = await put(here.find(plan.work.queue), plan, API)
+        await self._move(plan)
+        return new
+
+    async def _move(self, plan: Plan) -> None:
+        """Remove what a schedule that was set leaves behind in other queues; a pause goes with it."""
+        for place, queue in self._queues():
+            if place == plan.work.queue:
+                continue
+            try:
+                record = await queue.get_schedule(plan.name)
+            except TorrelqueError as exc:
+                if type(exc) not in (TorrelqueError, TorrelqueLookupError):
+                    raise
+                # What was spoilt by hand does not fire.
+                continue
+            if not (record.source or '').startswith(CODE) or record.source == self._owner.source:
+                if record.paused:
+                    await self._loops.here().find(plan.work.queue).pause_schedule(plan.name)
+                await queue.remove_schedule(plan.name)
 
     def _after(self, record: Schedule, time: Time, instant: datetime) -> Iterable[datetime]:
         """The instants of a schedule after one."""
@@ -302,6 +330,9 @@ class Schedules:
 
 
 def _instant(instant: datetime, what: str) -> datetime:
-    if not isinstance(instant, datetime) or instant.tzinfo is None:
-        raise TorrelqueTypeError(f'{what} must be a datetime with a time zone, not {instant!r}')
-    return instant.astimezone(std_timezone.utc)
+    if not isinstance(instant, datetime):
+        raise TorrelqueTypeError(f'{what} must be a datetime, not {type(instant).__name__}')
+    try:
+        return instant.astimezone(std_timezone.utc)
+    except (OverflowError, OSError, ValueError) as exc:
+        raise TorrelqueValueError(f'{what} is no instant of this clock: {instant}') from exc

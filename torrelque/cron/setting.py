@@ -4,16 +4,20 @@ A list is only gone on with where its last instant is the one from which was com
 said of the schedule has changed, or where a new edition of the time zones says otherwise.
 """
 
+import functools
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from torrelque import Schedule, Torrelque, TorrelqueLookupError, TorrelqueValueError
+from torrelque import Schedule, Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueValueError
 
 from .ahead import Line, half_of, line_of, runs_low
-from .asking import Time, ask_time
+from .asking import EPOCH, Time, ask_time, read_times
 from .plan import Plan
+
+logger = logging.getLogger(__package__)
 
 API = 'api'
 """The ``source`` of a schedule that was set by a call."""
@@ -25,38 +29,72 @@ async def put(queue: Torrelque, plan: Plan, source: str, revision: int | None = 
     """Set a schedule: True where it is new or was changed; False where the very same is there, which was filled up, or
     where what is declared in code is over.
 
-    :raises TorrelqueValueError: it is set by a call, and its calendar has nothing to come.
+    :raises TorrelqueValueError: it is set by a call, and would never fire.
     """
     time = await ask_time(queue)
     policies, end = plan.policies, plan.policies.end
     spec, times = plan.spec, None
+    record = await _get(queue, plan.name)
     if plan.line is not None:
-        try:
-            record = await queue.get_schedule(plan.name)
-        except TorrelqueLookupError:
-            record = None
-        if record is not None and without_edition(record.spec) == spec:
-            edition = record.spec.get(EDITION, 0)
-            if plan.line.agrees(record, time):
-                await fill_up(queue, record, plan.line, time)
-            else:
-                edition += 1
-            spec = {**spec, EDITION: edition} if edition else spec
         times = plan.line.ahead(time, time.now, until=end)
-        if not times and record is None:
-            if source != API:
-                # What is declared in code stays there when it is over.
-                return False
-            raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: its calendar has nothing to come')
-    return await queue.set_schedule(
-        plan.name, plan.work.payload, times=times, every=plan.every, phase=plan.phase, overlap=policies.overlap,
-        missed=policies.missed, grace=policies.grace, until=None if end is None else time.stored(end), spec=spec,
-        source=source, revision=revision, **plan.work.options,
+    first = _first(plan, time) if times is None else time.instant(times[0]) if times else None
+    over = first is None or end is not None and (end <= time.now or first > end)
+    if over and source == API:
+        why = f'until is past, {end}' if end is not None and end <= time.now else 'it has nothing to come'
+        raise TorrelqueValueError(f'the schedule {plan.name!r} would never fire: {why}')
+    if over and record is None:
+        # What is declared in code stays there when it is over.
+        logger.info('queue %r: the schedule %r is not set, because it is over', queue.name, plan.name)
+        return False
+    if plan.line is not None and record is not None and without_edition(record.spec) == spec:
+        edition = record.spec.get(EDITION, 0)
+        edition = edition if isinstance(edition, int) else 0
+        if plan.line.agrees(await read_times(queue, plan.name), time):
+            await fill_up(queue, record, plan.line, time)
+        else:
+            edition += 1
+        spec = {**spec, EDITION: edition} if edition else spec
+    change = functools.partial(
+        queue.set_schedule, plan.name, plan.work.payload, times=times, every=plan.every,
+        phase=time.phase(plan.phase, plan.every), overlap=policies.overlap, missed=policies.missed,
+        grace=policies.grace, until=None if end is None else time.stored(end), spec=spec, **plan.work.options,
     )  # fmt: skip
+    if source != API or record is None or record.source == API:
+        new = await change(source=source, revision=revision)
+        if new and source != API:
+            says = 'queue %r: the schedule %r is changed' if record else 'queue %r: the schedule %r is set'
+            logger.info(says, queue.name, plan.name)
+        return new
+    # The very same stays whose it was, so whether it is that is asked in the name of its owner.
+    if not await change(source=record.source, revision=record.revision):
+        return False
+    await change(source=source, revision=revision)
+    return True
+
+
+def _first(plan: Plan, time: Time) -> datetime:
+    """The next instant of a period."""
+    period, phase = timedelta(seconds=plan.every or 0), EPOCH + timedelta(seconds=plan.phase)
+    return phase + ((time.now - phase) // period + 1) * period
+
+
+async def _get(queue: Torrelque, name: str) -> Schedule | None:
+    try:
+        return await queue.get_schedule(name)
+    except TorrelqueLookupError:
+        return None
+    except TorrelqueError as exc:
+        if type(exc) is not TorrelqueError:
+            raise
+    logger.warning('queue %r: the schedule %r was spoilt, and is made anew', queue.name, name)
+    await queue.remove_schedule(name)
+    return None
 
 
 async def fill_up(queue: Torrelque, record: Schedule, line: Line, time: Time) -> float | None:
     """Go on with a list of which half is used up; after how long (s) to look again, None where it needs nobody."""
+    if record.end is not None and record.until is not None and record.end > record.until:
+        return None
     if not runs_low(record, time):
         return half_of(record, time)
     known = record.last if record.end is None else record.end
@@ -107,7 +145,10 @@ def _multiples(record: Schedule, time: Time, instant: datetime) -> Iterator[date
 
 
 def find_line(record: Schedule, declared: Plan | None) -> Line | None:
-    """The instants of a schedule: by its ``spec``, or, for a calendar of the caller's own, by what is declared here."""
+    """The instants of a schedule: by its ``spec``, or, for a calendar of the caller's own, by what is declared here.
+
+    :raises TorrelqueValueError: its expression is not understood here.
+    """
     if declared is not None and declared.line is not None and without_edition(record.spec) == declared.spec:
         return declared.line
     return line_of(record)

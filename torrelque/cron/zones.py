@@ -16,6 +16,7 @@ from torrelque import TorrelqueTypeError, TorrelqueValueError
 
 UTC = timezone.utc
 
+_OF_MACHINE = 'localtime', 'posixrules'
 _OFFSET = re.compile(r'(?i)(?:UTC|GMT|Z)? *[+-] *\d{1,2}(?::?\d{2})?|Z')
 
 
@@ -23,7 +24,8 @@ def find_zone(name: str | zoneinfo.ZoneInfo) -> tuple[str, tzinfo]:
     """A time zone by its name, such as ``Europe/Berlin``, and that name.
 
     :raises TorrelqueTypeError: it is neither a name nor a ``ZoneInfo``.
-    :raises TorrelqueValueError: there is no such zone, or it is an offset, which knows nothing of changes of clocks.
+    :raises TorrelqueValueError: there is no such zone, or it is an offset, which knows nothing of changes of clocks, or
+        it is another one on each machine.
     """
     if isinstance(name, zoneinfo.ZoneInfo):
         if name.key is None:
@@ -33,6 +35,8 @@ def find_zone(name: str | zoneinfo.ZoneInfo) -> tuple[str, tzinfo]:
         raise TorrelqueTypeError(f'timezone must be the name of a time zone, not {type(name).__name__}')
     if name == 'UTC':
         return name, UTC
+    if name in _OF_MACHINE:
+        raise TorrelqueValueError(f'a time zone is the same on all machines, and {name!r} is that of each by itself')
     if _OFFSET.fullmatch(name.strip()):
         raise TorrelqueValueError(
             f"a time zone has a name, such as 'Europe/Berlin', because an offset does not change: {name!r}"

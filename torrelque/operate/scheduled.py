@@ -122,9 +122,9 @@ def _view(
     broken = _trouble(name, score, size, keys)
     if every:
         ahead = () if following is None else tuple(round(following + k * every, 3) for k in range(instants))
-        known = tuple(one for one in ahead if until is None or one <= until)
     else:
-        known = tuple(it for one in times if (it := instant_of(one)) is not None)
+        ahead = tuple(it for one in times if (it := instant_of(one)) is not None)
+    known = tuple(one for one in ahead if until is None or one <= until)
     ends = every or until is not None and (until <= now or left) or spec is None
     idle = None if following is not None else 'over' if ends else 'dry'
     return ScheduleView(

@@ -184,15 +184,14 @@ def _schedule_of(
     def word(field: str) -> str | None:
         return text(fields[field]) if fields.get(field) else None
 
-    following, every = float(score), seconds('every')
+    following, every, until = float(score), seconds('every'), seconds('until')
     first = None if math.isinf(following) else following / 1000
     options = json.loads(fields['options'])
     if every is None:
-        known = tuple(float(one) / 1000 for one in times)
+        ahead = tuple(float(one) / 1000 for one in times)
     else:
-        until = seconds('until')
         ahead = () if first is None else tuple(round(first + k * every, 3) for k in range(10))
-        known = tuple(one for one in ahead if until is None or one <= until)
+    known = tuple(one for one in ahead if until is None or one <= until)
     revision = number('revision')
     return TorrelqueSchedule(
         name=text(name),
@@ -206,7 +205,7 @@ def _schedule_of(
         overlap=fields['overlap'].decode(),
         missed=fields['missed'].decode(),
         grace=seconds('grace'),
-        until=seconds('until'),
+        until=until,
         spec=json.loads(fields['spec']) if fields.get('spec') else None,
         source=word('source'),
         revision=None if revision is None else int(revision),

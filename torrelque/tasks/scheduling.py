@@ -1,6 +1,7 @@
 """The part of an app that declares schedules.  An app without any loads nothing of `torrelque.cron`."""
 
 import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from torrelque.cron import Instants, Missed, Overlap, Schedules
 
+logger = logging.getLogger(__package__)
+
 F = TypeVar('F', bound=Callable[..., Any])
 
 
@@ -29,10 +32,11 @@ class Scheduling(ABC):
 
     def __init__(self, name: str | None, revision: int | None) -> None:
         # Legend.  _own_name, _revision: who declares schedules.  _early: of functions that are to be tasks, too, but
-        # are not yet, what declares their schedules.
+        # are not yet, what declares their schedules.  _bare: whether the log has that the extra is missing.
         self._own_name = None if name is None else check_name(name, 'the name of an app')
         self._revision = None if revision is None else check_count(revision, 'revision', least=0)
         self._schedules: Schedules | None = None
+        self._bare = False
         self._early: list[tuple[Callable[..., Any], Callable[[Any], None]]] = []
 
     def cron(
@@ -125,4 +129,17 @@ class Scheduling(ABC):
         """Whether workers have to see to schedules: where any were asked for or declared, or an app of this name may
         have declared some before."""
         ground = self._loops.ground
-        return (self._schedules is not None or self._own_name is not None) and (ground is None or ground.fires)
+        if ground is not None and not ground.fires:
+            return False
+        return self._schedules is not None or self._own_name is not None and self._has_calendars()
+
+    def _has_calendars(self) -> bool:
+        """Whether the extra is there, which an app that declares nothing need not have."""
+        if self._bare:
+            return False
+        try:
+            self.schedules  # noqa: B018
+        except TorrelqueError:
+            self._bare = True
+            logger.info('the app %r leaves schedules to others, because cronsim is not installed', self._own_name)
+        return not self._bare

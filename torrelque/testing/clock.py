@@ -101,8 +101,8 @@ class Clock(_Moved):
     back.
 
     Schedules fire as after an hour in which nobody was there: one that has missed several instants by its ``missed``.
-    What is stored of them is an hour less, and so are ids and ``current().scheduled`` of what they fire; calendars are
-    asked for the time as it would be.
+    What is stored of them is an hour less, such as `Torrelque.get_schedule` has it; ids and ``current().scheduled`` of
+    what they fire have the instants as they would be, and so do calendars and multiples of a period.
 
     Instants in the states of tasks stay as they are, because they tell what happened by the server's clock, which is
     not moved.  So are the hearts of workers, which live on; what they have counted is kept for as long as it would be.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ __all__ = ['RecordedDelivery', 'delivery']
 class RecordedDelivery(Delivery):
     """What `torrelque.tasks.current` gives in a `delivery` block."""
 
-    __slots__ = ('_headers', '_state', 'ours', 'progress')
+    __slots__ = ('_headers', '_scheduled', '_state', 'ours', 'progress')
 
     progress: list[Any]
     """What was given to ``touch`` and ``report``, in order; a copy of each as it was then.  None, with which a lease is
@@ -36,13 +37,14 @@ class RecordedDelivery(Delivery):
         headers: Mapping[str, Any],
         state: Any,
         queue: Torrelque | None,
+        scheduled: datetime.datetime | None,
     ) -> None:
         self.id = task_id
         self.task = task
         self.since = time.monotonic()
         self.job = Job(_uncalled, name='of a test')
         self.progress, self.ours = [], True
-        self._headers, self._state = headers, state
+        self._headers, self._state, self._scheduled = headers, state, scheduled
         if queue is not None:
             self.queue = queue
 
@@ -66,6 +68,11 @@ class RecordedDelivery(Delivery):
     def state(self) -> Any:
         """What the test has given."""
         return self._state
+
+    @property
+    def scheduled(self) -> datetime.datetime | None:
+        """What the test has given, in UTC; without that the instant in the id, if it has one."""
+        return super().scheduled if self._scheduled is None else self._scheduled
 
     @property
     def over(self) -> bool:
@@ -101,6 +108,7 @@ def delivery(
     group: str | None = None,
     queue: Torrelque | None = None,
     task: Any = None,
+    scheduled: datetime.datetime | None = None,
 ) -> Iterator[RecordedDelivery]:
     """Have `torrelque.tasks.current` work in a block, for functions that are called there directly, and what they call.
 
@@ -111,6 +119,8 @@ def delivery(
     :param group: the group of the task, by default none.
     :param queue: what ``current().queue`` is to be; without one it raises a `TorrelqueError`.
     :param task: what ``current().task`` is to be, by default a payload with these headers.
+    :param scheduled: the instant for which a schedule is to have fired the task, by default none has; without a time
+        zone it is the machine's time.
     :raises TorrelqueTypeError: an argument is of the wrong kind.
     :raises TorrelqueValueError: it cannot be meant.
 
@@ -120,6 +130,10 @@ def delivery(
     check_count(attempt, 'attempt')
     if queue is not None and not isinstance(queue, Torrelque):
         raise TorrelqueTypeError(f'queue must be a torrelque.Torrelque, not {type(queue).__name__}')
+    if scheduled is not None:
+        if not isinstance(scheduled, datetime.datetime):
+            raise TorrelqueTypeError(f'scheduled must be a datetime, not {type(scheduled).__name__}')
+        scheduled = scheduled.astimezone(datetime.timezone.utc)
     new_id = secrets.token_hex(16) if task_id is None else check_name(task_id, 'a task id')
     if headers is None and isinstance(task, Mapping):
         headers = task.get('headers')
@@ -128,7 +142,7 @@ def delivery(
     known = dict(headers or {})
     given = TorrelqueTaskId(new_id, attempt, f'{attempt}-0', None if group is None else check_group(group), 300.0)
     payload = ({'headers': known} if known else {}) if task is None else task
-    recorded = RecordedDelivery(given, payload, known, state, queue)
+    recorded = RecordedDelivery(given, payload, known, state, queue, scheduled)
     with running_for(recorded):
         yield recorded
 

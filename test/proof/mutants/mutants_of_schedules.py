@@ -244,7 +244,7 @@ VERBS = (
         ('schedules_faults::test_a_firing_by_hand_is_once',),
     ),
     Mutant(
-        'fired-twice-by-two', BEYOND, 'a firing by hand is twice when its reply is lost, and somebody else fires meanwhile',
+        'fired-twice-by-two', BEYOND, 'a firing by hand is twice when its reply is lost, and others fire meanwhile',
         (script('fire', "' '), before[1], before[2], before[3]}", "' ')}"),),
         (AFTER_OTHERS,),
     ),

@@ -135,6 +135,11 @@ LONG = {
     'own ids, holes',
     'a group of one at a time, lost replies',
     'two lost replies',
+    'a lost reply, an ended lease',
+    'every verb',
+    'a lost reply, cancelling',
+    'failed attempts, a lost reply',
+    'the bell, a return',
 }
 
 

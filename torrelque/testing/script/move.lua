@@ -87,6 +87,12 @@ local function schedules()
       redis.call('DEL', times)
       redis.call('RPUSH', times, unpack(moved))
     end
+    local every, phase = unpack(redis.call('HMGET', key, 'every', 'phase'))
+    every, phase = tonumber(every or ''), tonumber(phase or '')
+    if every and phase then
+      -- Multiples of the period are where they would be.
+      redis.call('HSET', key, 'phase', string.format('%.0f', (phase - far) % every))
+    end
     for _, field in ipairs({'last', 'until', 'since'}) do
       local instant = tonumber(redis.call('HGET', key, field) or '')
       if instant then
