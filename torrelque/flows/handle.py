@@ -98,7 +98,16 @@ class Ends(NamedTuple):
     is_list: bool
     """Whether the result is a list."""
     decoders: Mapping[str, Callable[[Any], Any] | None]
-    """What makes a result of what is kept of it, by the names."""
+    """What makes results, or those of the calls of a map, of what is kept of them, by the names of tasks and maps."""
+    maps: frozenset[str] = frozenset()
+    """Which of these are maps."""
+
+    def decoder_of(self, name: str) -> Callable[[Any], Any] | None:
+        """What makes the result of a task, if it is known and anything must."""
+        base, _, number = name.rpartition('.')
+        if base in self.maps and number.isdecimal():
+            return self.decoders.get(base)
+        return None if name in self.maps else self.decoders.get(name)
 
 
 class FlowHandle(Generic[T_co]):
@@ -135,7 +144,7 @@ class FlowHandle(Generic[T_co]):
         choices = plan.choices
         flow_id = choices.flow_id or secrets.token_hex(16)
         await enqueue_plan(here.find(plan.queue), flow_id, plan.task, plan.tasks, choices.said)
-        ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders)
+        ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders, plan.maps)
         return FlowHandle(plan.loops, flow_id, plan.queue, lambda name: None, ends, choices.on_failure)
 
     @property
@@ -278,16 +287,18 @@ class FlowHandle(Generic[T_co]):
             if not isinstance(task, Mapping) or 'out' not in task:
                 raise TorrelqueTypeError(f'{self._id!r} is no flow of decorated functions; its outcomes() can be read')
             functions = {node[0]: node[2] for node in task.get('nodes', ())}
-            names = _ends_of(task)
-            decoders = {name: self._decoder(functions.get(name, '')) for name, _ in names}
-            self._ends = Ends(names, bool(task.get('list')), decoders)
+            functions |= {name: function for function, some in task.get('functions', {}).items() for name in some}
+            maps = frozenset(node[0] for node in task.get('nodes', ()) if node[3:])
+            decoders = {name: self._decoder(function) for name, function in functions.items()}
+            self._ends = Ends(_ends_of(task), bool(task.get('list')), decoders, maps)
         return self._ends
 
     async def _decode_of(self, name: str) -> Callable[[Any], Any] | None:
-        ends = await self._known_ends()
-        if name in ends.decoders:
-            return ends.decoders[name]
-        return None
+        try:
+            return (await self._known_ends()).decoder_of(name)
+        except TorrelqueTypeError:
+            # It is no flow of decorated functions, so its results are what they are.
+            return None
 
     async def _read(self) -> Any:
         ends, queue = await self._known_ends(), self._here()

@@ -264,13 +264,7 @@ class MemoryQueue(FlowQueue):
         return last if last.status.isfinal() else last._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
-        try:
-            return self._book.find(self.name, task_id).state
-        except TorrelqueLookupError:
-            state = self._flows.state_of(self.name, task_id)
-            if state is None:
-                raise
-            return state
+        return self._flows.state_of(self.name, task_id) or self._book.find(self.name, task_id).state
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         return self._book.stats(self.name)
