@@ -23,8 +23,8 @@ DESCRIPTION = (
     'A new task, of a caller or a schedule, is pending, or delayed until it is due. A consumer takes a pending task, '
     'which is then working; touch renews its lease. From there release makes it completed or rejected, requeue makes '
     'it pending or delayed again, and bury makes it dead. Where its lease ends it is pending again, and dead when its '
-    'attempts are used up. Redrive makes a dead task pending. A new task of a flow is waiting until others have ended. A '
-    'task that is pending, delayed, waiting, working or dead can be cancelled.'
+    'attempts are used up. Redrive makes a dead task pending. A new task of a flow is waiting until others have ended. '
+    'A task that is pending, delayed, waiting, working or dead can be cancelled.'
 )
 
 

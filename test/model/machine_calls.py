@@ -203,7 +203,10 @@ class Calls(Machine):
 
     @staticmethod
     def released(task_id: str, status: Status, result: Any, life: float | None) -> Release:
-        if life == 0 or life is None and result is None and status is not Status.REJECTED:
+        kept = result is not None or status is Status.REJECTED if life is None else life > 0
+        # A flow has to know of another end, and of a result, though nothing is kept.
+        told = life == 0 and (status is not Status.COMPLETED or result is not None and '.' in task_id)
+        if not kept and not told:
             return Release(task_id, token(task_id), held=ANY)
         data = None if result is None else json.dumps(result).encode()
         return Release(task_id, token(task_id), str(int(status)), ms(life, 3_600_000), data, ANY)

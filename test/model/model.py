@@ -219,7 +219,7 @@ class Model(Scheduled):
                 self._meet(item.task_id)
                 del self.working[item.task_id]
                 del self.payloads[item.task_id]
-                if item.status is None:
+                if item.status is None or not item.ttl:
                     self._drop(item.task_id)
                 else:
                     assert state

@@ -447,9 +447,7 @@ class Fetcher:
                 self._spread()
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
-            # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.
-            self._no_sweep_before = self._loop.time() + 0.9
-            self._loop.call_later(1, self._pump)
+            self._sweep_later()
         else:
             self._pump()
 
@@ -467,13 +465,15 @@ class Fetcher:
                 raise error
             if read_spread(reply):
                 self._spread()
-        except Exception as exc:
-            # The next claim says that it is due.
-            logger.warning('queue %r: a call for flows failed: %s', self._name, reason_of(exc))
-            self._no_sweep_before = self._loop.time() + 0.9
-            self._loop.call_later(1, self._pump)
-        else:
             self._pump()
+        except Exception as exc:
+            logger.warning('queue %r: a call for flows failed: %s', self._name, reason_of(exc))
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        # Each claim would see the same due task and send the next failing call, so none is sent for a second.
+        self._no_sweep_before = self._loop.time() + 0.9
+        self._loop.call_later(1, self._pump)
 
     # The last line of defence
 

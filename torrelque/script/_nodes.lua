@@ -9,11 +9,11 @@ local function options_of(text)
 end
 
 -- Look up ids that are to be new: which of them the flow has already, by id, or the outcome of the first that cannot be
--- taken in.
+-- taken in.  `flow` is false where it is new itself.
 local function look_up_all(several, flow)
   local there = {}
-  local unended, ended = redis.call('HMGET', base .. 'needs:' .. flow, unpack(several)), {}
-  ended = redis.call('HMGET', base .. 'done:' .. flow, unpack(several))
+  local unended = flow and redis.call('HMGET', base .. 'needs:' .. flow, unpack(several)) or {}
+  local ended = flow and redis.call('HMGET', base .. 'done:' .. flow, unpack(several)) or {}
   for k, id in ipairs(several) do
     local status = not (unended[k] or ended[k]) and redis.pcall('HGET', state .. id, 'status')
     there[id] = unended[k] or ended[k]

@@ -46,7 +46,7 @@ for i = 7, #ARGV, 6 do
 end
 local there, denied = {}, nil
 if ids[1] then
-  there, denied = look_up_all(ids, F)
+  there, denied = look_up_all(ids, not meta.total and F)
 end
 if denied then
   return {denied}

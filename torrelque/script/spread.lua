@@ -9,16 +9,16 @@
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
 --@ Uses flow (flows), revoke (take_out, revoke)
 
--- Take back a page of the tasks of a flow that have not ended.
+-- Take back a page of the tasks of a flow that have not ended, but for those that were there before it, or joined it.
 local function withdraw(flow, cursor, all)
   local reply = redis.call('HSCAN', base .. 'needs:' .. flow, cursor, 'COUNT', 100)
   for k = 1, #reply[2], 2 do
     local id = reply[2][k]
     local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'order', 'dequeue_count', 'flow', 'total',
-      'last')
+      'last', 'tied')
     if known.err or not known[1] then
       flows.lost(id, flow)
-    elseif known[1] ~= CANCELLED and (all or not known[8]) then
+    elseif known[1] ~= CANCELLED and (all or not known[8]) and known[9] ~= '3' then
       revoke(id, known, nil, 'x')
     end
   end

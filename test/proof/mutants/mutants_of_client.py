@@ -285,8 +285,7 @@ LIVE = (
     ),
     Mutant(
         'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
-        (client('aio/fetcher', 'self._loop.call_later(1, self._pump)\n        else:\n            self._pump()',
-                'self._loop.call_later(1, self._pump)'),),
+        (client('aio/fetcher', 'self._sweep_later()\n        else:\n            self._pump()', 'self._sweep_later()'),),
         ('states::test_what_came_due_during_a_claim_is_claimed_when_it_was_swept',),
     ),
     Mutant(

@@ -173,7 +173,7 @@ CLOCK = (
     ),
     Mutant(
         'late-unseen-by-sweeps', BEYOND, 'where all consumers are away, nobody sees that groups wait too long',
-        (script('sweep', 'if room > 0 and (#waiting > 0 or', 'if false and (#waiting > 0 or'),),
+        (script('sweep', 'if room > 0 and (#thirsty > 0 or', 'if false and (#thirsty > 0 or'),),
         ('clock_back::test_a_sweep_sees_it_where_all_consumers_are_away',),
     ),
     Mutant(

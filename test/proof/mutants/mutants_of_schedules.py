@@ -137,13 +137,13 @@ FIRING = (
     ),
     Mutant(
         'schedule-no-deadline', 10, 'who waits does not wake for a schedule',
-        (script('claim', 'local other = firing and math.min(firing, probe_at or math.huge) or probe_at',
+        (script('claim', 'local other = coming and math.min(coming, probe_at or math.huge) or probe_at',
                 'local other = probe_at'),),
         ('schedules::test_whoever_waits_keeps_the_time_of_schedules', 'model'),
     ),
     Mutant(
         'schedule-no-deadline-at-leaving', 10, 'who leaves the bell takes the time of a schedule with him',
-        (script('leave', 'firing and math.min(firing, other or math.huge) or other)', 'other)'),),
+        (script('leave', 'coming and math.min(coming, other or math.huge) or other)', 'other)'),),
         ('model',),
     ),
 )
@@ -151,7 +151,7 @@ FIRING = (
 VERBS = (
     Mutant(
         'schedule-near-unrung', 10, 'who waits already does not learn of a schedule that fires soon',
-        (script('schedule', 'or rung or near then', 'or rung then'),),
+        (script('schedule', 'or rung or near or begun then', 'or rung or begun then'),),
         ('schedules_verbs::test_a_change_is_taken_by_whoever_waits',
          'schedules::test_who_waits_already_is_told_of_a_schedule_that_fires_soon'),
     ),

@@ -62,8 +62,8 @@ FENCE = (
     ),
     Mutant(
         'lease-ends-early', 4, 'a sweep takes tasks from whoever works on them',
-        (script('sweep', "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', stamp,",
-                "local ids = redis.call('ZRANGEBYSCORE', from, '-inf', '+inf',"),),
+        (script('sweep', "redis.call('ZRANGEBYSCORE', working, '-inf', stamp,",
+                "redis.call('ZRANGEBYSCORE', working, '-inf', '+inf',"),),
         ('verbs::test_sweep_brings_back_what_is_due_in_bounded_steps',),
     ),
     Mutant(
@@ -113,8 +113,8 @@ PLACES = (
     ),
     Mutant(
         'dead-is-pending-too', 1, 'a task whose attempts are used up is put back as well',
-        (script('requeue', "bury(id, why, 'its attempts are used up')\n    return 'dead'",
-                "bury(id, why, 'its attempts are used up')"),),
+        (script('requeue', "noted[#noted + 1] = {'died', id, known[10]}\n    end\n    return 'dead'",
+                "noted[#noted + 1] = {'died', id, known[10]}\n    end"),),
         ('verbs::test_attempts_used_up_are_dead',),
     ),
     Mutant(
@@ -129,7 +129,7 @@ PLACES = (
     ),
     Mutant(
         'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
-        (script('release', "~= 'ok' or known[4] then", "~= 'ok' then"),),
+        (script('release', 'if known[4] or judge(', 'if judge('),),
         ('groups',),
     ),
     Mutant(
@@ -150,12 +150,12 @@ PLACES = (
     ),
     Mutant(
         'state-left', 2, 'the state of a released task stays',
-        (script('release', "redis.call('DEL', unpack(states))\n  forget()", 'forget()'),),
+        (script('release', "if states[1] then\n    redis.call('DEL', unpack(states))", 'if states[1] then'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
         'final-state-for-ever', 2, 'a kept result has no end',
-        (script('release', "redis.call('PEXPIRE', key, ttl)", ''),),
+        (script('_keep', "redis.call('PEXPIRE', key, ttl)", ''),),
         ('verbs::test_a_kept_result_is_found_by_anybody',),
     ),
     Mutant(
@@ -321,7 +321,10 @@ HARM = (
     ),
     Mutant(
         'broken-key-fails-settling', 8, 'one id whose key holds something else fails the release of all',
-        (script('release', "local known = redis.pcall('HMGET',", "local known = redis.call('HMGET',"),),
+        (script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group'",
+                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group'"),
+         script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied'",
+                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied'")),
         ('damage::test_a_broken_key_fails_no_other_settle_call',),
     ),
     Mutant(

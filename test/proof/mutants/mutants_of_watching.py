@@ -186,7 +186,7 @@ WATCH = (
     ),
     Mutant(
         'another-task-of-the-id', 11, 'a look does not notice that an id was enqueued again',
-        (client('aio/reading', "'dequeue_count', 'enqueue_time', 'progress')", "'dequeue_count', 'progress')"),),
+        (client('aio/reading', "'dequeue_count', 'enqueue_time', 'left',", "'dequeue_count', 'left',"),),
         ('watch_looks::test_an_id_that_is_enqueued_again_between_two_looks_is_another_task',),
     ),
     Mutant(

@@ -1,0 +1,30 @@
+"""Flows under random calls, whose replies may be lost: what must hold between them, and that each flow ends."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from support.servers import RealServer
+from support.storming import Storm
+
+
+def storms(server: RealServer, seeds: range) -> None:
+    with server.sync_client() as client:
+        for seed in seeds:
+            storm = Storm(client, seed)
+            try:
+                storm.blow(storm.random.choice([60, 150, 300]))
+            except (AssertionError, redis.RedisError) as exc:
+                raise AssertionError(f'storm {seed}') from exc
+
+
+@pytest.mark.first_server
+def test_flows_hold_in_a_storm(server: RealServer) -> None:
+    storms(server, range(3))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('start', range(1000, 2000, 100))
+def test_flows_hold_in_many_storms(server: RealServer, start: int) -> None:
+    storms(server, range(start, start + 100))

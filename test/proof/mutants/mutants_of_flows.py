@@ -1,0 +1,181 @@
+"""Hand-made faults in flows: how an end is told, how flows are made, changed and given up."""
+
+from __future__ import annotations
+
+from proof.mutants.mutant import Mutant, client, script
+
+STORM = 'flows_storm::test_flows_hold_in_a_storm'
+AGAIN = 'flows_faults::test_each_call_of_a_flow_that_is_sent_again_is_carried_out_once'
+LARGE = 'flows_growing::test_a_large_flow_is_made_in_several_calls_and_begins_with_the_last'
+FULL = 'flows_faults::test_a_full_server_refuses_a_flow_whole_and_lets_what_ends_pass'
+CANCELLED = 'flows::test_a_cancelled_flow_takes_back_all_but_what_cleans_up'
+EDGES = 'flows::test_an_edge_takes_the_ends_of_its_kind'
+DEATHS = 'flows::test_a_death_holds_a_flow_back_or_is_gone_over_or_ends_it'
+
+ENDS = (
+    Mutant(
+        'flow-end-counts-twice', 14, 'an end counts each time it is noted',
+        (script('_flow', "if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then",
+                "if redis.call('HDEL', base .. 'needs:' .. flow, id) == 2 then"),),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-list-of-work-twice', 14, 'ends that were told are told again by the same call',
+        (script('_flow', 'ends, new_ones = {}, {}\n    return', 'new_ones = {}\n    return'),),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-dead-as-a-number', 14, 'a dead task, or one that has begun, begins again when another end is told',
+        (script('_flow', "if not left or left == '0' or left == 'dead' then\n      return\n    end\n    local any",
+                'if not left then\n      return\n    end\n    local any'),),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-death-told-again', 14, 'what waits for any end is told of a death, and of the end after a redrive',
+        (script('_flow', "redis.call('HDEL', base .. 'edges:' .. flow, id)\n      end\n      ends",
+                'end\n      ends'),),
+        ('flows::test_what_waits_for_a_death_is_not_told_again_when_the_task_comes_back', STORM),
+    ),
+    Mutant(
+        'flow-membership-before-status', 14, 'a source that was cancelled comes back behind the gate',
+        (script('_flow', "if left and left ~= '0' and left ~= 'dead' and\n            redis.call(", 'if redis.call('),
+         script('_flow', "return flows.failed(id, flow, 'its state was lost')", 'return')),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-spread-stays', 14, 'what was to be done of flows stays behind the last task',
+        (script('_forget', "redis.call('DEL', seq, bell, spread)", "redis.call('DEL', seq, bell)"),),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-gate-stays', 14, 'what stood behind the gate stays behind the flow',
+        (script('_flow', "redis.call('DEL', base .. 'edges:' .. flow, base .. 'gate:' .. flow)",
+                "redis.call('DEL', base .. 'edges:' .. flow)"),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-without-a-budget', 14, 'one call tells ten thousand successors',
+        (script('_flow', 'elseif count > cursor then\n          budget = budget - 1', 'elseif count > cursor then'),),
+        ('flows_growing::test_one_call_tells_two_hundred_successors',),
+    ),
+    Mutant(
+        'flow-failure-forgotten', 14, 'a flow of which a task has failed is completed',
+        (script('_flow', "(how == 'f' or how == 'x') and 1 or 0)", '0)'),),
+        (EDGES,),
+    ),
+    Mutant(
+        'flow-death-ends', 14, 'a dead task is gone over where the flow is to wait',
+        (script('_flow', "if has[1] == 'skip' or has[1] == 'cancel' then", 'if has[1] then'),),
+        (DEATHS,),
+    ),
+    Mutant(
+        'flow-not-cancelled-by-a-death', 14, "with 'cancel' a flow goes on after a death",
+        (script('_flow', "if has[1] == 'cancel' and has[2] == WAITING then", 'if false then'),),
+        (DEATHS,),
+    ),
+    Mutant(
+        'flow-any-is-all', 14, 'a task that waits for one of two waits for both',
+        (script('_flow', 'if any and fits or not any and fits and', 'if fits and not any and'),),
+        ('flows::test_a_join_is_of_all_or_of_any',),
+    ),
+    Mutant(
+        'flow-cleanup-cancelled', 14, 'what is to clean up is taken back with its flow',
+        (script('spread', 'and (all or not known[8]) and', 'and'),),
+        (CANCELLED,),
+    ),
+    Mutant(
+        'flow-holder-not-told-of', 14, 'a working task of a cancelled flow is no end when its holder lets it go',
+        (script('_clear', 'if flow then', 'if false then'),),
+        (CANCELLED,),
+    ),
+    Mutant(
+        'flow-death-of-requeue', 14, 'a flow does not learn that attempts are used up',
+        (script('requeue', "noted[#noted + 1] = {'died', id, known[10]}", ''),),
+        ('flows::test_attempts_that_are_used_up_by_a_requeue_are_a_death',),
+    ),
+    Mutant(
+        'flow-death-of-lease', 14, 'a flow does not learn that a task has died with its lease',
+        (script('sweep', "noted[#noted + 1] = {'died', id, known[8]}", ''),),
+        ('flows::test_attempts_and_leases_of_a_task_are_its_own',),
+    ),
+    Mutant(
+        'flow-lost-state-waits', 14, 'a flow waits for ever for a task whose state was lost',
+        (script('_flow', 'return flows.lost(id, flow)\n    elseif has[1] ~=', 'return\n    elseif has[1] ~='),),
+        ('flows_faults::test_a_task_whose_state_was_lost_ends_as_failed_when_it_is_told',),
+    ),
+    Mutant(
+        'flow-damage-untold', 14, 'a flow does not learn of what a consumer found damaged',
+        (script('claim', "redis.call('RPUSH', spread, cjson.encode({'', note[3], 'note', note}))", ''),),
+        ('flows_faults::test_a_damaged_task_that_is_found_by_a_consumer_is_dead_in_its_flow_too',),
+    ),
+    Mutant(
+        'flow-result-in-state', 14, 'a result of a task is kept twice',
+        (script('release', "and not part(", "and part("),),
+        ('flows_growing::test_results_are_kept_once_and_passed_on_whatever_their_time_to_live',),
+    ),
+    Mutant(
+        'flow-rejection-without-life-completes', 14, 'a rejected task of which nothing is kept has completed',
+        (client('protocol/options', 'or final != TorrelqueTaskStatus.COMPLETED):', '):'),),
+        (EDGES,),
+    ),
+)
+
+MAKING_FLOWS = (
+    Mutant(
+        'flow-made-twice', 14, 'a flow whose reply was lost is refused',
+        (script('flow', 'if marked(known[2], mark) then', 'if false then'),),
+        (AGAIN,),
+    ),
+    Mutant(
+        'flow-half-made', 14, 'a flow is written though the id of one of its tasks is known',
+        (script('flow', 'if denied then\n  return {denied}\nend', ''),
+         script('_nodes', "return nil, {'duplicate', id}", 'there[id] = false')),
+        ('flows::test_nothing_is_written_where_the_id_of_a_task_is_known',),
+    ),
+    Mutant(
+        'flow-draft-begins', 14, 'tasks of a flow begin before all of it is there',
+        (script('flow', 'if not meta.draft and meta.total then', 'if meta.total then'),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
+        (script('flow', "and now + 60000 or expires or '+inf', F)", "and '+inf' or expires or '+inf', F)"),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-without-timeout', 14, 'a flow whose time is over goes on',
+        (script('sweep', "noted[#noted + 1] = {'cancel', id}", ''),),
+        ('flows::test_a_flow_is_given_up_when_its_time_is_over',),
+    ),
+    Mutant(
+        'flow-spread-by-nobody', 14, 'who waits for tasks does not do what is left of flows',
+        (client('aio/fetcher', 'if swept.spread:\n', 'if False:\n'),),
+        ('flows_growing::test_a_fan_out_is_told_of_by_whoever_waits_for_tasks',),
+    ),
+    Mutant(
+        'flow-added-twice', 14, 'a second attempt adds its tasks again',
+        (script('add', 'if not there[id] then', 'if true then'),),
+        ('flows_growing::test_a_task_that_works_adds_others_before_and_behind',),
+    ),
+    Mutant(
+        'flow-added-by-a-stranger', 14, 'who has lost its lease adds tasks',
+        (script('add', "if outcome ~= 'ok' then\n  return", "if outcome == 'broken' then\n  return"),),
+        (STORM,),
+    ),
+    Mutant(
+        'flow-circle-by-before', 14, 'tasks that wait are made to wait for each other',
+        (script('_grow', 'elseif holds and waits[id] then', 'elseif false then'),),
+        ('flows_growing::test_nothing_is_added_that_cannot_be',),
+    ),
+    Mutant(
+        'flow-joined-by-itself', 14, 'a task waits for the flow that it joins',
+        (script('depend', 'if above == other then', 'if false then'),),
+        ('flows_growing::test_tasks_of_different_flows_are_not_waited_for_together',),
+    ),
+    Mutant(
+        'flow-value-of-a-stranger', 14, 'who has lost its lease keeps a value',
+        (script('give', "if outcome ~= 'ok' then\n  return", "if outcome == 'broken' then\n  return"),),
+        ('flows_growing::test_named_values_are_of_the_flow',),
+    ),
+)
+FLOWS = (*ENDS, *MAKING_FLOWS)
