@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueValueError
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError, TorrelqueValueError
 
 from .asking import ask
 from .flowing import FlowTaskView, FlowView
@@ -246,6 +246,8 @@ def _text(data: bytes | None) -> str | None:
 def _read_cursor(after: str | None) -> tuple[str, bytes]:
     if after is None:
         return 'needs', b'0'
+    if not isinstance(after, str):
+        raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
     key, _, cursor = after.partition(' ')
     if key not in ('needs', 'done') or not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20):
         raise TorrelqueValueError('the cursor is not of a flow')

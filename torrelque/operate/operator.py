@@ -65,7 +65,7 @@ else:
     faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
     records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
 
-Found = TypeVar('Found')
+T = TypeVar('T')
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -308,8 +308,6 @@ class Operator:
         :raises TorrelqueValueError: several know it, and none is named; or the cursor is none.
         """
         reading.check_text(flow_id, 'a flow id')
-        if after is not None and not isinstance(after, str):
-            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
         most = min(check.check_count(most, 'most'), 100_000)
         return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most))
 
@@ -486,11 +484,9 @@ class Operator:
 
     # Parts
 
-    async def _find(
-        self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[Found]]
-    ) -> Found:
+    async def _find(self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[T]]) -> T:
         """What the queue that is named has, or the only one that has it."""
-        found: dict[str, Found] = {}
+        found: dict[str, T] = {}
         missing = None
         for one in self.queues if queue is None else (self.queue(queue),):
             try:

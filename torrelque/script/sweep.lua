@@ -7,8 +7,8 @@
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
---        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued, whether
---        there may be work for `spread` (1 or 0)
+--        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued,
+--        whether there may be work for `spread` (1 or 0)
 --@ Keys working, delayed, rated, schedules, waiting
 --@ Uses time (now, stamp, fraction)
 -- Most sweeps find nothing, and are over here.
@@ -99,7 +99,7 @@ come(delayed, ripe, DELAYED, function(id, known)
 end)
 room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
-local thirsty, back, low, given_up, scheduled, work = {}, false, {}, {}, 0, false
+local thirsty, back, low, given_up, work, scheduled = {}, false, {}, {}, false, 0
 if besides then
   thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
   if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
@@ -148,5 +148,5 @@ if ended[1] then
   forget()
 end
 
-return {'ok', stale, due, died, (unfinished or #thirsty >= room) and 1 or 0, troubles, low, scheduled,
-  (work or begun) and 1 or 0}
+return {'ok', stale, due, died, (unfinished or #thirsty >= room) and 1 or 0, troubles, low,
+  scheduled, (work or begun) and 1 or 0}

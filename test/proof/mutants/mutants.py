@@ -37,6 +37,7 @@ from proof.mutants.mutants_of_loops import CALLING
 from proof.mutants.mutants_of_objects import OBJECTS
 from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_core import ATTEMPTS
+from proof.mutants.mutants_of_operate_flows import TOLD
 from proof.mutants.mutants_of_operate_heart import OPERATE_HEART
 from proof.mutants.mutants_of_operate_read import OPERATE_READ
 from proof.mutants.mutants_of_operate_why import EXPLAINING
@@ -56,7 +57,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *TOLD,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

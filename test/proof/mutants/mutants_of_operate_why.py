@@ -31,7 +31,7 @@ def look(name: str, breaks: str, old: str, new: str, *tests: str) -> Mutant:
 
 
 EXPLAINING = (
-    # The nineteen reasons
+    # The reasons, but for those of flows
     why(
         'unknown', 'a task that nobody knows has no reason',
         'reasons', "    return [Reason('unknown', text)]", '    return []',

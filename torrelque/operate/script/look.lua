@@ -174,9 +174,7 @@ end
 
 -- The queue
 
--- Tasks that wait for others are in no order yet.
-local tasks = count('HLEN', 'tasks') - count('ZCARD', 'waiting')
-local working, delayed = count('ZCARD', 'working'), count('ZCARD', 'delayed')
+local tasks, working, delayed = count('HLEN', 'tasks'), count('ZCARD', 'working'), count('ZCARD', 'delayed')
 local plain, holes, ranked = count('LLEN', 'pending'), count('SCARD', 'holes'), count('ZCARD', 'priority')
 local headed = count('HLEN', 'heads')
 tell('tasks', tasks)

@@ -74,8 +74,7 @@ if ranked > 0 then
   end
 end
 
--- Tasks of flows that wait for others are not counted.
-local tasks, groups = count('HLEN', 'tasks') - count('ZCARD', 'waiting'), count('HLEN', 'groups')
+local tasks, groups = count('HLEN', 'tasks'), count('HLEN', 'groups')
 local working, delayed, dead = count('ZCARD', 'working'), count('ZCARD', 'delayed'), count('ZCARD', 'dead')
 local holes, rated, paused, schedules, waiting = 0, 0, 0, 0, 0
 local there = call('EXISTS', base .. 'holes', base .. 'rated', base .. 'paused', base .. 'schedules', base .. 'waiting')
