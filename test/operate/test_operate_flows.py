@@ -190,6 +190,20 @@ async def test_a_dead_task_far_before_it_is_in_the_way(queue: Torrelque) -> None
     assert [(act.act, act.what, act.count) for act in await Operator(queue).acts()] == [('redrive', 'F', 1)]
 
 
+async def test_what_needs_the_end_of_a_task_that_is_stuck_is_stuck_as_well(queue: Torrelque) -> None:
+    nodes = [
+        Node('a', 1), Node('x', 1), Node('b', 1, {'a': 'then'}), Node('c', 1, {'b': 'end'}),
+        Node('d', 1, {'b': 'then', 'x': 'then'}, 'any'), Node('e', 1, {'b': 'then', 'c': 'then'}, 'any'),
+    ]  # fmt: skip
+    await queue.enqueue_flow(nodes, flow_id='F')
+    [a, _] = sorted(await take(queue, 2))
+    await queue.bury(a)
+    assert [reason.code for reason in await why(queue, 'F.c')] == ['stalled', 'waiting']
+    # One of several is enough, as long as one can come.
+    assert [reason.code for reason in await why(queue, 'F.d')] == ['waiting']
+    assert [reason.code for reason in await why(queue, 'F.e')] == ['stalled', 'waiting']
+
+
 async def test_what_an_end_of_any_kind_is_enough_for_is_not_stalled(queue: Torrelque) -> None:
     nodes = [Node('a', 1), Node('x', 1), Node('b', 1, {'a': 'end', 'x': 'then'}), Node('c', 1, {'b': 'then'})]
     await queue.enqueue_flow(nodes, flow_id='F')

@@ -95,21 +95,39 @@ async def _of_dead(queue: Torrelque, flow_id: str, part: Part, task_id: str, edg
         return []
     met, ahead = {task_id}, [task_id]
     while ahead:
-        # What an end of any kind, or a failure, is enough for, was told of the death.
-        others = {other for one in ahead for other, kind in edges.get(one, ()) if kind == 'then'} - met
+        others = {other for one in ahead for other, _ in edges.get(one, ())} - met
         met |= others
         ahead = [*others]
-    dead: list[Item] = []
-    ids = sorted(met - {task_id})
+    items: list[Item] = []
+    ids = sorted(met)
     for start in range(0, len(ids), 250):
-        some = await read_part(queue, flow_id, ids=ids[start : start + 250])
-        dead += [item for item in some.items if item.left == b'dead']
-    if not dead:
+        items += (await read_part(queue, flow_id, ids=ids[start : start + 250])).items
+    dead = [item for item in items if item.left == b'dead']
+    if task_id not in _stuck(items, edges):
         return []
     names = _named(flow_id, dead)
     is_are = 'is' if len(dead) == 1 else 'are'
     words = f'{names} {is_are} dead, and it cannot begin before {"that is" if len(dead) == 1 else "they are"} redriven'
     return [_stalled(queue, flow_id, words, dead)]
+
+
+def _stuck(items: Sequence[Item], edges: Edges) -> set[str]:
+    """Those of some tasks that cannot end before one is redriven.  What an end of any kind, or a failure, is enough for
+    was told of a death, and its edge is gone."""
+    found = {item.id for item in items if item.left == b'dead'}
+    below: dict[str, list[str]] = {}
+    for item in items:
+        for other, _ in edges.get(item.id, ()):
+            below.setdefault(other, []).append(item.id)
+    one_is_enough = {item.id for item in items if (item.left or b'').startswith(b'a')}
+    coming = [*found]
+    while coming:
+        for task_id in below.get(coming.pop(), ()):
+            open_to_it = task_id in one_is_enough and any(other not in found for other, _ in edges[task_id])
+            if task_id not in found and not open_to_it:
+                found.add(task_id)
+                coming.append(task_id)
+    return found
 
 
 # A flow

@@ -39,9 +39,14 @@ TOLD = (
         'a_dead_task_far_before_it_is_in_the_way',
     ),
     told(
-        'end', 'a dead task is in the way of what needs its end only', 'stalls',
-        "if kind == 'then'} - met", "if kind} - met",
-        'what_an_end_of_any_kind_is_enough_for_is_not_stalled',
+        'end', 'what needs the end of a task that is stuck is told to go on', 'stalls',
+        'for other, _ in edges.get(one, ())} - met', "for other, kind in edges.get(one, ()) if kind == 'then'} - met",
+        'what_needs_the_end_of_a_task_that_is_stuck_is_stuck_as_well',
+    ),
+    told(
+        'any', 'where one of several is enough, a dead one is in the way', 'stalls',
+        'open_to_it = task_id in one_is_enough and', 'open_to_it = task_id in () and',
+        'what_needs_the_end_of_a_task_that_is_stuck_is_stuck_as_well',
     ),
     told(
         'spread', 'what was put off and is left is told by nobody', 'stalls',
