@@ -56,6 +56,10 @@ def answer(outcome: Any) -> bool:
     return outcome in ('ok', 'dead')
 
 
+def token(task_id: str) -> str:
+    return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
+
+
 class Machine(RuleBasedStateMachine):
     """What all steps have in common."""
 

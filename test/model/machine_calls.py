@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 import torrelque
-from model.machine import Machine, answer
+from model.machine import Machine, answer, token
 from model.machine_door import BULK_BYTES, BULK_TASKS, SWEEP_TASKS, WALK
 from model.machine_draws import (
     GROUPS,
@@ -41,10 +41,6 @@ from model.machine_draws import (
 from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
 from model.model_groups import DELAYED
 from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
-
-
-def token(task_id: str) -> str:
-    return task_id.token if isinstance(task_id, TorrelqueTaskId) else ''
 
 
 class Calls(Machine):
