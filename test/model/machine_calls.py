@@ -40,7 +40,7 @@ from model.machine_draws import (
 )
 from model.model_calls import Bury, Call, Cancel, Enqueue, Given, Limit, Release, Requeue, Resume, Sweep, Touch
 from model.model_groups import DELAYED
-from torrelque import Torrelque, TorrelqueTaskId, TorrelqueTaskStatus as Status
+from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 
 class Calls(Machine):
