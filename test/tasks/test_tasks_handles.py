@@ -120,7 +120,9 @@ async def test_a_result_that_may_be_gone_is_not_told_to_be_none(queue: Torrelque
     function = app.task(add)
     handle = await function.enqueue(1)
     waiting = asyncio.ensure_future(handle.result(60))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    # What watches later has read the state no sooner.
+    await anext(queue.watch(handle.id))
     await drain(app)
     await waiting
     with pytest.raises(torrelque.TorrelqueLookupError):
