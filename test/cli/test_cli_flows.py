@@ -110,6 +110,12 @@ def test_tasks_that_wait_for_each_other_by_mistake_do_no_harm() -> None:
     )  # fmt: skip
 
 
+def test_nothing_of_a_name_or_an_error_reaches_the_terminal_raw() -> None:
+    bad = '\x1b[31m[red]\u202e'
+    lines, _ = drawn(flow(made(bad, status=S.DEAD, error=f'x\n{bad}'), made('b', {bad: 'fail'})))
+    assert lines[0].count('[red]') == 2 and not {'\x1b', '\u202e'} & {*''.join(lines)}
+
+
 # On a server
 
 
