@@ -54,7 +54,7 @@ nitpick_ignore_regex = [
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Type variables.
-    ('py:class', r'(torrelque\..*\.)?(Self|T|P|R)'),
+    ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]
 
 ELSEWHERE = {

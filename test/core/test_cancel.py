@@ -36,14 +36,15 @@ async def test_a_cancelled_task_is_not_handed_out(client: redis.asyncio.Redis, q
 async def test_a_task_is_cancelled_only_where_its_status_is_one_of_those_that_are_given(
     client: redis.asyncio.Redis, queue: Torrelque, status: Status
 ) -> None:
-    task_id = await queue.enqueue(1, delay=60 if status is Status.DELAYED else None)
+    before = [await queue.enqueue(0)] if status is Status.WAITING else []
+    task_id = await queue.enqueue(1, delay=60 if status is Status.DELAYED else None, depends_on=before)
     if status in (Status.WORKING, Status.DEAD):
         held, _ = await queue.dequeue()
         assert status is Status.WORKING or await queue.bury(held)
-    before = await dump(client)
+    seen = await dump(client)
     others = [one for one in Status if not one.isfinal() and one is not status]
     assert await queue.cancel(task_id, only=others) is False
-    assert await dump(client) == before
+    assert await dump(client) == seen
     assert await queue.cancel(task_id, only=iter([others[0], status])) is True
     assert await queue.cancel(task_id, only=[status]) is False
     assert (await queue.get_task_state(task_id)).status is Status.CANCELLED

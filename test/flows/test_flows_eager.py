@@ -260,6 +260,7 @@ async def test_the_outcomes_and_the_tasks_of_a_flow_are_told() -> None:
         await handle.task('nobody').result()
     assert await handle.draw() == (
         'flowchart LR\n    n0["make"]:::completed\n    n1["name_of"]:::completed\n    n0 --> n1\n'
+        '    classDef completed fill:#3aa981\n'
     )
 
 
@@ -292,6 +293,21 @@ async def test_a_function_adds_to_its_flow(ran: Eager) -> None:
     ]  # fmt: skip
     assert sorted(map(str, seen)) == ["['0', '1']", 'late', 'x'] and seen.index('x') < seen.index('late')
     assert (await handle.progress()).total == 10
+
+
+async def test_a_call_depends_on_others(ran: Eager) -> None:
+    broken.add('a')
+    good, bad = await note.enqueue(1), await make.enqueue('a')
+    assert await (await note.options(depends_on=[good.id]).enqueue(2)).result() == 2
+    waits = await note.options(depends_on=[good.id, bad.id]).enqueue(3)
+    assert (await waits.state()).status is TorrelqueTaskStatus.WAITING
+    await bad.cancel()
+    skipped = await note.options(depends_on=[bad.id]).enqueue(4)
+    with pytest.raises(TaskFailedError, match='skipped: what it depends on has failed'):
+        await skipped.result()
+    with pytest.raises(TorrelqueLookupError):
+        await note.options(depends_on=['nobody']).enqueue(5)
+    assert seen == [1, 2]
 
 
 def test_synchronous_code_pushes_a_flow(ran: Eager) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -160,3 +162,15 @@ def test_what_cannot_be_meant_is_refused(make: Callable[[], Any], message: str) 
 def test_what_is_out_of_bounds_is_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(TorrelqueValueError):
         make()
+
+
+def test_an_app_without_flows_loads_nothing_of_them() -> None:
+    code = (
+        'import sys, torrelque.tasks, torrelque.worker\n'
+        "app = torrelque.tasks.Tasks.from_url('redis://nowhere.invalid')\n"
+        "app.task(name='f')(lambda: None).options(delay=1)\n"
+        "assert not [name for name in sys.modules if name.startswith('torrelque.flows')]\n"
+        "app.functions['f'].s()\n"
+        "assert 'torrelque.flows' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)

@@ -1,104 +1,47 @@
-"""Flows through workers, on real servers."""
+"""Flows through workers, on real servers: what is handed on, and to whom."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 import os
 from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any
 
 import pytest
 import redis.asyncio
 
 import typed_flows
+from support.stepping import (
+    Item,
+    adds_once,
+    adds_twice,
+    app,
+    broken,
+    gives,
+    in_order,
+    made_of,
+    make,
+    name_of,
+    note,
+    numbers,
+    numbers_of,
+    pid_of,
+    seen,
+    takes,
+)
 from torrelque import (
     Torrelque,
     TorrelqueDuplicateError,
     TorrelqueError,
     TorrelqueLookupError,
+    TorrelqueNode,
     TorrelqueTaskStatus,
-    TorrelqueTimeoutError,
 )
-from torrelque.flows import FlowFailedError, FlowProgress, any_failed, current_flow, first, gather
-from torrelque.tasks import TaskFailedError, Tasks, current
+from torrelque.flows import FlowFailedError, gather
 from torrelque.testing import using
 from torrelque.worker import Worker
 
 pytestmark = pytest.mark.first_server
-
-app = Tasks.from_url('redis://nowhere.invalid', queue='shop')
-seen: list[Any] = []
-broken: set[str] = set()
-
-
-@dataclasses.dataclass
-class Item:
-    name: str
-    day: dt.date
-
-
-@app.task
-async def make(name: str) -> Item:
-    if name in broken:
-        raise ValueError(f'{name} is broken')
-    return Item(name, dt.date(2026, 11, 29))
-
-
-@app.task
-def name_of(item: Item) -> str:
-    return item.name
-
-
-@app.task(run_in='process')
-def pid_of(item: Item) -> tuple[str, int]:
-    return item.name, os.getpid()
-
-
-@app.task
-async def note(value: Any = None) -> Any:
-    seen.append(value)
-    return value
-
-
-@app.task
-async def numbers(count: int) -> list[int]:
-    return [*range(count)]
-
-
-@app.task
-async def fragile(number: int) -> int:
-    if str(number) in broken:
-        raise ValueError(f'{number} is broken')
-    seen.append(number)
-    return number
-
-
-@app.task
-async def wait() -> None:
-    seen.append('waits')
-    await asyncio.get_running_loop().create_future()
-
-
-@app.task(max_attempts=2, retry=0)
-async def adds_twice(count: int) -> list[str]:
-    added = await current_flow().add(gather(*(note.s(number) for number in range(count))) >> note)
-    if current().attempt == 1:
-        raise ValueError('after it has added')
-    return added
-
-
-@app.task
-async def gives() -> None:
-    await current_flow().push('key', {'n': [1]})
-
-
-@app.task
-def takes() -> Any:
-    flow = current_flow()
-    return [flow.wait(flow.pull('key')), flow.wait(flow.pull('none', 'default')), flow.name, flow.id]
 
 
 @pytest.fixture
@@ -170,115 +113,12 @@ async def test_another_process_has_a_handle_by_the_id(used: Torrelque) -> None:
         await app.flow('bare').result(60)
 
 
-async def test_a_flow_that_stands_still_says_so_at_once_and_goes_on_by_a_redrive(used: Torrelque) -> None:
-    broken.add('a')
-    async with Worker(app, max_attempts=1):
-        handle = await ((make.s('a') | make.s('b')) >> note).options(flow_id='mine').enqueue()
-        with pytest.raises(FlowFailedError) as caught:
-            await handle.result(60)
-        assert str(caught.value).endswith("flow 'mine' stands still: make: ValueError: a is broken")
-        assert caught.value.status is TorrelqueTaskStatus.WAITING and caught.value.queue == used.name
-        assert [*caught.value.failed] == ['make']
-        await handle.task('make-2').result(60)
-        assert await handle.progress() == FlowProgress(3, 2, 1, 0)
-        with pytest.raises(FlowFailedError, match='stands still'):
-            await app.flow('mine').result(60)
-        with pytest.raises(TaskFailedError, match='is dead: ValueError: a is broken'):
-            await handle.task('make').result(60)
-        broken.clear()
-        assert await handle.redrive() == 1
-        assert len(await handle.result(60)) == 2
-
-
-@pytest.mark.parametrize('on_failure', ['skip', 'cancel'])
-async def test_what_runs_at_the_end_runs_when_all_else_has_ended(used: Torrelque, on_failure: Any) -> None:
-    broken.add('a')
-    flow = make.s('a') >> name_of >> note
-    flow.at_end(note.s('end'))
-    async with Worker(app, max_attempts=1):
-        handle = await flow.options(on_failure=on_failure).enqueue()
-        with pytest.raises(FlowFailedError, match='make: ValueError: a is broken'):
-            await handle.result(60)
-        await handle.task('note-2').result(60)
-    assert seen == ['end']
-    status = {'skip': TorrelqueTaskStatus.REJECTED, 'cancel': TorrelqueTaskStatus.CANCELLED}[on_failure]
-    assert (await handle.state()).status is status
-
-
-async def test_a_flow_is_cancelled(used: Torrelque) -> None:
-    flow = wait.s() >> note.s('never')
-    flow.at_end(note.s('end'))
-    async with Worker(app):
-        handle = await flow.enqueue()
-        async with aclosing(handle.task('wait').watch(60)) as states:
-            async for state in states:
-                if state.status is TorrelqueTaskStatus.WORKING:
-                    break
-        assert await handle.cancel()
-        with pytest.raises(FlowFailedError, match='is cancelled'):
-            await handle.result(60)
-        await handle.task('note-2').result(60)
-    assert seen == ['waits', 'end']
-
-
-async def test_a_result_that_does_not_come_in_time_is_not_waited_for(used: Torrelque) -> None:
-    handle = await note.s(1).enqueue()
-    with pytest.raises(TorrelqueTimeoutError):
-        await handle.result(0)
-
-
-async def test_the_first_and_any_failed(used: Torrelque) -> None:
-    broken.add('a')
-    one, two = make.s('a'), make.s('b')
-    chosen = first(one, two) >> name_of
-    any_failed(one, two)(note.s('failed'))
-    async with Worker(app, max_attempts=1):
-        handle = await chosen.options(on_failure='skip').enqueue()
-        assert await handle.task('name_of').result(60) == 'b'
-        await handle.task('note').result(60)
-    assert seen == ['failed']
-
-
 async def test_a_map_of_nothing_and_maps_of_maps(used: Torrelque) -> None:
     async with Worker(app):
         assert await (await (numbers.s(0).map(note) >> note).enqueue()).result(60) == []
         assert await (await numbers.s(3).map(numbers).map(note, limit=1).enqueue()).result(60) == [[], [0], [0, 1]]
     limits = await used.get_limits()
     assert limits[f'map:{note.name}'].concurrency == 1
-
-
-async def test_the_end_of_a_map_is_that_of_all_its_calls(used: Torrelque) -> None:
-    broken.add('1')
-    calls = numbers.s(3).map(fragile)
-    calls.at_end(note.s('end')).if_failed(note.s('failed'))
-    async with Worker(app, max_attempts=1):
-        handle = await (calls >> note).options(on_failure='skip').enqueue()
-        with pytest.raises(FlowFailedError, match=r'fragile.1: ValueError: 1 is broken'):
-            await handle.result(60)
-        assert sorted(seen, key=str) == [0, 2, 'end', 'failed'] and seen.index('end') >= 2
-        hows = {outcome.name: outcome.how async for outcome in handle.outcomes()}
-        assert hows.pop('fragile.1') == hows.pop('note-3') == 'failed' and {*hows.values()} == {'completed'}
-
-        broken.clear()
-        calls = numbers.s(2).map(fragile)
-        calls.if_failed(note.s('failed'))
-        handle = await calls.enqueue()
-        assert await handle.result(60) == [0, 1]
-        with pytest.raises(TaskFailedError, match="note' is cancelled"):
-            await handle.task('note').result(60)
-
-
-async def test_a_map_goes_on_where_what_comes_behind_it_was_skipped(used: Torrelque) -> None:
-    broken.add('a')
-    handle = await (gather(make.s('a'), numbers.s(2).map(note)) >> note).options(on_failure='skip').enqueue()
-    async with Worker(app, max_attempts=1, concurrency=1):
-        with pytest.raises(FlowFailedError, match='make: ValueError: a is broken'):
-            await handle.result(60)
-    hows = {outcome.name: outcome.how async for outcome in handle.outcomes()}
-    assert hows == {
-        'make': 'failed', 'numbers': 'completed', 'note': 'completed', 'note-2': 'failed', 'note.0': 'completed',
-        'note.1': 'completed',
-    }  # fmt: skip
 
 
 async def test_what_an_attempt_has_added_is_not_added_again(used: Torrelque) -> None:
@@ -297,6 +137,53 @@ async def test_outcomes_come_in_the_order_of_the_flow(used: Torrelque) -> None:
     outcomes = [outcome async for outcome in handle.outcomes()]
     assert [outcome.name for outcome in outcomes] == ['note', *(f'note-{number}' for number in range(2, 601))]
     assert {outcome.how for outcome in outcomes} == {None}
+
+
+async def test_each_task_has_its_result_by_its_type(used: Torrelque) -> None:
+    day = dt.date(2026, 11, 29)
+    flow = make.s('a') >> name_of >> numbers_of >> note
+    made = numbers.s(2).map(made_of) >> note
+    async with Worker(app):
+        handle, other = await flow.enqueue(), await made.enqueue()
+        await handle.result(60)
+        await other.result(60)
+        for one, two in ((handle, other), (app.flow(handle.id), app.flow(other.id))):
+            assert await one.task('make').result(60) == Item('a', day)
+            assert await two.task('made_of.1').result(60) == Item('1', day)
+            assert await two.task('made_of').result(60) == 2
+        bare = await used.enqueue_flow([TorrelqueNode('x', {'task': make.name, 'args': ['b']})])
+        assert await app.flow(bare).task('x').result(60) == {'name': 'b', 'day': '2026-11-29'}
+
+
+async def test_ids_and_names_may_be_any_text(used: Torrelque) -> None:
+    flow_id, name = 'ä.b c\n{x}:\U0001f600', "a \"b'"
+    flow = (numbers.s(2).named(name).map(note) | adds_once.s().named('add s')) >> note
+    async with Worker(app):
+        handle = await flow.options(flow_id=flow_id, name='ä').enqueue()
+        assert await handle.result(60) == [0, 1, ['add s.note']]
+        assert await handle.task(name).result(60) == [0, 1]
+    outcomes = {outcome.name: outcome.how async for outcome in app.flow(flow_id).outcomes()}
+    assert {*outcomes} == {name, 'note', 'note.0', 'note.1', 'add s', 'add s.note', 'note-2'}
+    assert {*outcomes.values()} == {'completed'}
+    assert '["a #quot;b\'"]:::completed' in await handle.draw()
+
+
+async def test_an_ordered_function_keeps_its_order_in_a_flow(used: Torrelque) -> None:
+    async with Worker(app, concurrency=3):
+        handle = await gather(*(in_order.s(number) for number in range(5))).enqueue()
+        assert await handle.result(60) == [1, 1, 1, 1, 1]
+    assert (await used.get_limits())['fifo:orders'].concurrency == 1
+
+
+async def test_any_handle_has_the_result_that_a_flow_keeps(used: Torrelque) -> None:
+    handle = await (note.s(1) >> note).options(flow_id='mine').enqueue()
+    waiting = [asyncio.ensure_future(app.handle(f'mine.{name}').result(60)) for name in ('note', 'note-2')]
+    async with Worker(app):
+        assert await asyncio.gather(*waiting) == [1, 1]
+        await handle.result(60)
+        assert await app.handle('mine.note').result(60) == 1
+        with pytest.raises(TorrelqueLookupError):
+            await app.handle('mine.nobody').result(60)
 
 
 async def test_a_flow_has_values_of_its_own(used: Torrelque) -> None:
@@ -340,3 +227,6 @@ async def test_large_flows_run(used: Torrelque) -> None:
             row = row >> note.s(number)
         assert await (await row.enqueue()).result(60) == 999
         assert [outcome.result async for outcome in (handle.outcomes())].count(None) == 0
+        handle = await gather(*(made_of.s(number) for number in range(1100))).enqueue()
+        results = await app.flow(handle.id).result(60)
+        assert results == [Item(str(number), dt.date(2026, 11, 29)) for number in range(1100)]

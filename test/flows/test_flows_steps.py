@@ -135,6 +135,7 @@ def test_a_step_stands_for_all_that_it_comes_after_and_for_nothing_else() -> Non
     assert edges_of(left) == {'a': '', 'b': 'a'}
     assert edges_of(d.s([left.result, right.result])) == {'a': '', 'b': 'a', 'c': 'a', 'd': 'b c'}
     assert edges_of(gather(left, right, left)) == {'a': '', 'b': 'a', 'c': 'a'}
+    assert taken_by(gather(left, right, left) >> d, 'd') == [[['args', 0], ['b', 'c', 'b'], 'all']]
 
 
 def test_an_arrow_changes_the_step_that_it_points_to() -> None:
@@ -219,6 +220,18 @@ def test_a_limit_is_that_of_a_group() -> None:
     call = tasks_of(many.s().map(a, limit=3))[-1]['payload']['kwargs']['call']
     assert call['limit'] == 3 and call['options'] == {'group': f'map:{a.name}'}
     assert tasks_of(many.s().map(grouped))[-1]['payload']['kwargs']['call']['options'] == {'group': 'g'}
+
+
+def test_options_of_functions_count() -> None:
+    flow = grouped.options(delay=1, priority=2, max_attempts=3, task_timeout=4, headers={'x': '1'}, expires=9).s(1)
+    [task] = tasks_of(flow.options(name='n'))
+    assert task['options'] == {'delay': 1, 'priority': 2, 'max_attempts': 3, 'task_timeout': 4, 'group': 'g'}
+    assert task['payload'] == {'task': grouped.name, 'expires': 9, 'headers': {'x': '1'}, 'args': [1]}
+    of_value = a.options(group=lambda value: f'of {value}', priority=lambda value: value)
+    assert [task['options'] for task in tasks_of(gather(of_value.s(1), of_value.s(2)))] == [
+        {'group': 'of 1', 'priority': 1}, {'group': 'of 2', 'priority': 2},
+    ]  # fmt: skip
+    assert tasks_of(ordered.s())[0]['options'] == {'group': 'fifo:orders'}
 
 
 # Names

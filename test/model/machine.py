@@ -164,11 +164,12 @@ class Machine(RuleBasedStateMachine):
             self.deliveries += [task_id for task_id, _ in claimed.tasks]
             del self.deliveries[:-40]
         elif call.name == 'sweep':
-            word, *counts, more, troubles, low = sent.reply
+            word, *counts, more, troubles, low, spread = sent.reply
+            assert spread == 0
             found = *counts, bool(more), [name.decode() for name in low]
             assert (word, found, troubles) == (b'ok', expected, [])
         elif call.name == 'stats':
-            assert sent.reply == [b'ok', *expected]
+            assert sent.reply == [b'ok', *expected, 0]
         elif call.name == 'state':
             assert sent.reply == [b'ok', *([word and word.encode() for word in values] for values in expected)]
         elif call.name == 'group':

@@ -320,6 +320,7 @@ class Calls(Machine):
             instant('ready_time'),
             self.model.delayed[task_id] / 1000 if state['status'] == DELAYED else None,
             attempts_of(state.get('history', '')),
+            *(None,) * 5,
         )
 
     # Groups

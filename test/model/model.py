@@ -106,7 +106,7 @@ class Model(Scheduled):
             state = self.states[item.task_id]
             state['order'] = str((self.seq or 0) + 2 * place - item.priority * 2**45)
             if item.group is not None:
-                state['group'] = item.group
+                state['group'], state['tied'] = item.group, '1'
             if item.priority:
                 state['priority'] = str(item.priority)
         if any(map(is_ranked, accepted)):

@@ -58,9 +58,9 @@ class Places(Groups):
     # What a test asks
 
     @property
-    def stats(self) -> tuple[int, int, int, int, int]:
+    def stats(self) -> tuple[int, int, int, int, int, int]:
         counts = len(self.working), len(self.delayed), len(self.dead)
-        return len(self.payloads), len(self.payloads) - sum(counts), *counts
+        return len(self.payloads), len(self.payloads) - sum(counts), *counts, 0
 
     def status(self, task_id: str) -> str | None:
         return self.states.get(task_id, {}).get('status')

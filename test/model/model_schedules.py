@@ -111,6 +111,8 @@ class Scheduled(Places):
         given = json.loads(plan['options'])
         state = {'status': PENDING, 'timeout': str(given['timeout']), 'enqueue_time': str(self.now)}
         state |= {name: str(given[name]) for name in ('max_attempts', 'group', 'priority') if name in given}
+        if 'group' in given:
+            state['tied'] = '1'
         if 'group' in given or 'priority' in given:
             self.seq = (self.seq or 0) + 2
             state['order'] = str(self.seq - given.get('priority', 0) * 2**45)

@@ -7,6 +7,8 @@ from torrelque.base import Queue
 from torrelque.model import Duration, TorrelqueFlow, TorrelqueNode, TorrelqueOutcome, TorrelqueTaskId
 from torrelque.protocol import flows
 
+from .client import Pipeline, add_to_pipeline
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -17,6 +19,15 @@ class Flows(Queue):
     if TYPE_CHECKING:
 
         def _started(self) -> Session: ...
+
+    async def _depend(self, pipeline: Pipeline | None, *of_task: Any) -> TorrelqueTaskId:
+        call = flows.depend(self._calls, *of_task)
+        if pipeline is not None:
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        else:
+            await self._started().run(flows.send_depend(self._calls, call))
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     async def enqueue_flow(
         self,

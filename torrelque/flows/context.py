@@ -50,7 +50,7 @@ class FlowContext:
 
         :param value: whatever the serialiser of the queue takes.
         :raises TorrelqueTypeError: it does not take it, or the name is no text.
-        :raises TorrelqueError: the task is not ours any more, so nothing was kept.
+        :raises TorrelqueLeaseLostError: the task is not ours any more, so nothing was kept.
         """
         await self._queue.put_value(check_name(key, 'the name of a value'), value, by=self._delivery.id)
 
@@ -80,7 +80,7 @@ class FlowContext:
         :param before: names of tasks of the flow that still wait, and now wait for the step, too.
         :raises TorrelqueTypeError: it is no step, or is for another app.
         :raises TorrelqueValueError: what is added waits for itself, is for another queue, or a name cannot be meant.
-        :raises TorrelqueError: the task is not ours any more, so nothing was added.
+        :raises TorrelqueLeaseLostError: the task is not ours any more, so nothing was added.
         """
         if not isinstance(step, (Step, Parallel)):
             raise TorrelqueTypeError(f'what is added to a flow is a step, and not {step!r}')

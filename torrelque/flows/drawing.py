@@ -7,6 +7,7 @@ from torrelque import TorrelqueValueError
 
 __all__ = ['draw']
 
+_COLOURS = {'completed': '#3aa981', 'failed': '#d1495b', 'skipped': '#9aa4ae', 'cancelled': '#9aa4ae'}
 _ARROWS = {'then': '-->', 'end': '-. at end .->', 'fail': '-. if failed .->'}
 _ESCAPED = str.maketrans({'#': '#35;', '"': '#quot;', '<': '#lt;', '>': '#gt;', '\n': ' ', '\\': '#92;', '`': '#96;'})
 
@@ -30,4 +31,6 @@ def draw(task: Mapping[str, Any], states: Mapping[str, str] | None = None) -> st
         lines.append(f'    n{number}{left}"{name.translate(_ESCAPED)}"{right}{state}')
     for number, (_, edges, *_) in enumerate(nodes):
         lines += [f'    n{numbers[other]} {_ARROWS[kind]} n{number}' for other, kind in edges]
+    seen = {*(states or {}).values()}
+    lines += [f'    classDef {name} fill:{colour}' for name, colour in _COLOURS.items() if name in seen]
     return '\n'.join(lines) + '\n'

@@ -17,7 +17,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
-from torrelque.tasks.handle import Handle, TaskFailedError
+from torrelque.tasks.handle import Handle
 from torrelque.tasks.loops import Loops
 
 from .drawing import draw
@@ -98,7 +98,16 @@ class Ends(NamedTuple):
     is_list: bool
     """Whether the result is a list."""
     decoders: Mapping[str, Callable[[Any], Any] | None]
-    """What makes a result of what is kept of it, by the names."""
+    """What makes results, or those of the calls of a map, of what is kept of them, by the names of tasks and maps."""
+    maps: frozenset[str] = frozenset()
+    """Which of these are maps."""
+
+    def decoder_of(self, name: str) -> Callable[[Any], Any] | None:
+        """What makes the result of a task, if it is known and anything must."""
+        base, _, number = name.rpartition('.')
+        if base in self.maps and number.isdecimal():
+            return self.decoders.get(base)
+        return None if name in self.maps else self.decoders.get(name)
 
 
 class FlowHandle(Generic[T_co]):
@@ -135,7 +144,7 @@ class FlowHandle(Generic[T_co]):
         choices = plan.choices
         flow_id = choices.flow_id or secrets.token_hex(16)
         await enqueue_plan(here.find(plan.queue), flow_id, plan.task, plan.tasks, choices.said)
-        ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders)
+        ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders, plan.maps)
         return FlowHandle(plan.loops, flow_id, plan.queue, lambda name: None, ends, choices.on_failure)
 
     @property
@@ -158,13 +167,17 @@ class FlowHandle(Generic[T_co]):
         async with aclosing(self._states(timeout)) as states:
             async for state in states:
                 last = state
-        if last is None or last.status is not TorrelqueTaskStatus.COMPLETED:
+        if last is None or not (last.status.isfinal() or last.dead):
+            error = TorrelqueLookupError(f'nothing was kept of the flow {self._id!r}: it had a result_ttl of 0')
+            error.queue = self._here().name
+            raise error
+        if last.status is not TorrelqueTaskStatus.COMPLETED:
             raise await self._failure(last)
         result: T_co = await self._read()
         return result
 
     def wait_result(self, timeout: Duration | None = None) -> T_co:
-        """As `result`, for synchronous code.
+        """As ``result``, for synchronous code.
 
         :raises TorrelqueError: an event loop runs here, which the call would block.
         """
@@ -184,7 +197,7 @@ class FlowHandle(Generic[T_co]):
 
     async def watch(self, timeout: Duration | None = None) -> AsyncGenerator[FlowProgress, None]:
         """How far the flow is, at once and then after each change, until it has ended, or stands still because a task
-        is dead: then `result` tells more.
+        is dead: then ``result`` tells more.
 
         :param timeout: how long to watch (s), for ever by default.
         :raises TorrelqueLookupError: the queue knows nothing of the flow, or not any more.
@@ -207,7 +220,7 @@ class FlowHandle(Generic[T_co]):
     def task(self, name: str) -> 'Handle[Any]':
         """A handle of a task of the flow, by its name in it.
 
-        Its `result` is there for as long as that of the flow.
+        Its result is there for as long as that of the flow.
         """
         check_name(name, 'the name of a step')
         return FlowTask(self._loops, self._id, name, self._queue, self._decode_of)
@@ -252,20 +265,19 @@ class FlowHandle(Generic[T_co]):
             self._on_failure = (await self._here().get_flow(self._id)).on_failure
         return self._on_failure == 'wait'
 
-    async def _failure(self, last: TorrelqueTaskState | None) -> FlowFailedError:
+    async def _failure(self, last: TorrelqueTaskState) -> FlowFailedError:
         queue = self._here()
         failed: dict[str, str | None] = {}
-        stands = last is not None and last.status is TorrelqueTaskStatus.WAITING
+        stands = last.status is TorrelqueTaskStatus.WAITING
         try:
             failed = await (_dead_of(queue, self._id) if stands else _failed_of(queue, self._id))
         except TorrelqueLookupError:
             pass
-        if last is not None and last.error and not failed:
+        if last.error and not failed and last.error.startswith(f'{self._id}.'):
             # The flow itself tells of the task that has died last, or failed first.
             name, _, why = last.error.removeprefix(f'{self._id}.').partition(': ')
             failed = {name: why}
-        status = TorrelqueTaskStatus.COMPLETED if last is None else last.status
-        error = FlowFailedError(self._id, status, failed, None if last is None else last.error)
+        error = FlowFailedError(self._id, last.status, failed, last.error)
         error.queue = queue.name
         return error
 
@@ -275,16 +287,18 @@ class FlowHandle(Generic[T_co]):
             if not isinstance(task, Mapping) or 'out' not in task:
                 raise TorrelqueTypeError(f'{self._id!r} is no flow of decorated functions; its outcomes() can be read')
             functions = {node[0]: node[2] for node in task.get('nodes', ())}
-            names = _ends_of(task)
-            decoders = {name: self._decoder(functions.get(name, '')) for name, _ in names}
-            self._ends = Ends(names, bool(task.get('list')), decoders)
+            functions |= {name: function for function, some in task.get('functions', {}).items() for name in some}
+            maps = frozenset(node[0] for node in task.get('nodes', ()) if node[3:])
+            decoders = {name: self._decoder(function) for name, function in functions.items()}
+            self._ends = Ends(_ends_of(task), bool(task.get('list')), decoders, maps)
         return self._ends
 
     async def _decode_of(self, name: str) -> Callable[[Any], Any] | None:
-        ends = await self._known_ends()
-        if name in ends.decoders:
-            return ends.decoders[name]
-        return None
+        try:
+            return (await self._known_ends()).decoder_of(name)
+        except TorrelqueTypeError:
+            # It is no flow of decorated functions, so its results are what they are.
+            return None
 
     async def _read(self) -> Any:
         ends, queue = await self._known_ends(), self._here()
@@ -301,34 +315,20 @@ class FlowHandle(Generic[T_co]):
 class FlowTask(Handle[Any]):
     """A task of a flow, whose result is kept with the flow."""
 
-    __slots__ = ('_decode_of', '_flow_id', '_name')
+    __slots__ = ('_decode_of', '_name')
 
     def __init__(
         self, loops: Loops, flow_id: str, name: str, queue: str | None, decode_of: Callable[[str], Any]
     ) -> None:
         super().__init__(loops, f'{flow_id}.{name}', queue=queue)
-        self._flow_id = flow_id
         self._name = name
         self._decode_of = decode_of
 
     async def result(self, timeout: Duration | None = None) -> Any:
         """As `Handle.result`; of a task that was skipped it raises as well."""
-        queue = self._loops.here().find(self._queue)
-        last = None
-        try:
-            async for last in queue.watch(self.id, timeout=timeout):
-                if last.status is TorrelqueTaskStatus.DEAD:
-                    raise _task_failed(self.id, last.status, last.error, queue)
-        except TorrelqueLookupError:
-            pass
-        [outcome] = await queue.get_results(self._flow_id, self.id)
-        if outcome.how != 'completed':
-            status = _STATUS.get(outcome.how or '') or (last.status if last is not None else None)
-            if status is None:
-                raise TorrelqueLookupError(f'the flow {self._flow_id!r} has no task {self._name!r}')
-            raise _task_failed(self.id, status, outcome.error, queue)
+        result = await super().result(timeout)
         decode = await self._decode_of(self._name)
-        return outcome.result if decode is None or outcome.result is None else decode(outcome.result)
+        return result if decode is None or result is None else decode(result)
 
 
 async def enqueue_plan(
@@ -339,7 +339,11 @@ async def enqueue_plan(
     said: Mapping[str, Any],
 ) -> None:
     """Enqueue a flow whose tasks are plain values."""
-    out = [name if isinstance(name, str) else name[0] for name in task['out']]
+    out: Sequence[Any] = task['out']
+    if len(out) > SHOWN or not all(isinstance(name, str) for name in out):
+        # The state of a flow tells of its result, for whoever has no handle; of many, or of a map, it would tell too
+        # much, or too little.
+        out = ()
     await queue.enqueue_flow(make_nodes(tasks, flow_id), task=task, flow_id=flow_id, out=out, **said)
 
 
@@ -359,6 +363,8 @@ async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome,
                 yield _named(flow_id, found)
 
 
+SHOWN = 20
+"""Results that the state of a flow has at the most."""
 PAGE = 250
 """Outcomes that are read in one call."""
 
@@ -407,19 +413,6 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [(name, False) if isinstance(name, str) else (name[0], True) for name in task['out']]
-
-
-def _task_failed(task_id: str, status: TorrelqueTaskStatus, error: str | None, queue: Torrelque) -> TaskFailedError:
-    failed = TaskFailedError(task_id, status, error)
-    failed.queue = queue.name
-    return failed
-
-
-_STATUS = {
-    'failed': TorrelqueTaskStatus.REJECTED,
-    'skipped': TorrelqueTaskStatus.CANCELLED,
-    'cancelled': TorrelqueTaskStatus.CANCELLED,
-}
 
 
 def _last_line(error: str) -> str:

@@ -6,7 +6,7 @@ A flow cannot end before a task of it has, so what an attempt reads is there for
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueLookupError
 from torrelque.worker import Delivery, Reject
 
 __all__ = ['fill_in', 'read_each', 'read_many']
@@ -28,9 +28,12 @@ async def fill_in(delivery: Delivery) -> None:
         first = {task_id for _, source, *how in entries if how == ['first'] for task_id in source}
     except (KeyError, TypeError, ValueError, IndexError) as exc:
         raise Reject(f'the task does not say what results it takes: {exc!r}') from exc
-    found = await _read_known(queue, flow_id, ids, first)
-    for path, source, *how in entries:
-        value = await _value_of(queue, flow_id, source, how[0] if how else 'one', found)
+    try:
+        found = await _read_known(queue, flow_id, ids, first)
+        values = [await _value_of(queue, flow_id, source, [*how, 'one'][0], found) for _, source, *how in entries]
+    except TorrelqueLookupError as exc:
+        raise Reject(str(exc)) from exc
+    for (path, *_), value in zip(entries, values, strict=True):
         try:
             place: Any = task
             for key in path[:-1]:
@@ -43,7 +46,7 @@ async def fill_in(delivery: Delivery) -> None:
 async def read_many(queue: Torrelque, flow_id: str, task_ids: Sequence[str]) -> list[Any]:
     """The results of tasks that have completed.
 
-    :raises Reject: one has not.
+    :raises TorrelqueLookupError: one has not, or its result is not there any more.
     """
     found = await _read_known(queue, flow_id, task_ids, set())
     return [found[task_id] for task_id in task_ids]
@@ -52,10 +55,10 @@ async def read_many(queue: Torrelque, flow_id: str, task_ids: Sequence[str]) -> 
 async def read_each(queue: Torrelque, flow_id: str, task_id: str, count: Any) -> list[Any]:
     """The results of the calls that a map has enqueued, of which its own result is the number.
 
-    :raises Reject: there are not as many.
+    :raises TorrelqueLookupError: there are not as many.
     """
     if isinstance(count, bool) or not isinstance(count, int):
-        raise Reject(f'{task_id!r} has not told how many calls it has enqueued, but {count!r}')
+        raise TorrelqueLookupError(f'{task_id!r} has not told how many calls it has enqueued, but {count!r}')
     return await read_many(queue, flow_id, [f'{task_id}.{number}' for number in range(count)])
 
 
@@ -78,7 +81,7 @@ async def _read_known(queue: Torrelque, flow_id: str, ids: Sequence[str], first:
                 found[task_id] = outcome.result
             elif task_id not in first:
                 what = 'it has not ended' if outcome.how is None else f'it is {outcome.how}'
-                raise Reject(f'the result of {task_id!r} is not there: {what}')
+                raise TorrelqueLookupError(f'the result of {task_id!r} is not there: {what}')
     return found
 
 
@@ -90,7 +93,7 @@ async def _value_of(queue: Torrelque, flow_id: str, source: Any, how: str, found
     if how == 'first':
         known = [task_id for task_id in source if task_id in found]
         if not known:
-            raise Reject(f'none of {", ".join(map(repr, source))} has a result')
+            raise TorrelqueLookupError(f'none of {", ".join(map(repr, source))} has a result')
         return found[known[0]]
     values: list[Any] = []
     for one in source:

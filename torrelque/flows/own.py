@@ -59,7 +59,7 @@ async def map_all(delivery: Delivery) -> int:
 
     made = nodes()
     while some := [*itertools.islice(made, TOGETHER)]:
-        await _add(delivery, flow_id, some)
+        before = await _add(delivery, flow_id, some)
     return len(elements)
 
 
@@ -87,18 +87,18 @@ async def start(delivery: Delivery) -> str:
 # Parts
 
 
-async def _add(delivery: Delivery, flow_id: str, nodes: list[TorrelqueNode]) -> None:
-    """Add calls to the flow, and have those wait for them that still wait.
+async def _add(delivery: Delivery, flow_id: str, nodes: list[TorrelqueNode]) -> Any:
+    """Add calls to the flow, and have those wait for them that still wait; who these are.
 
     Of those that are to wait some may not wait any more: what else they wait for has failed, so that they were skipped,
     or begun because of that.
     """
+    before: Any = nodes[0].before
     while True:
         try:
             await delivery.queue.add_to_flow(nodes, by=delivery.id)
-            return
+            return before
         except TorrelqueValueError:
-            before: Any = nodes[0].before
             waiting = [await _waits(delivery.queue, f'{flow_id}.{name}') for name in before]
             if all(waiting):
                 raise

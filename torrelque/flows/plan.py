@@ -79,9 +79,12 @@ class Plan:
     task: Mapping[str, Any]
     """What people see of the flow: ``flow`` is its name; ``nodes`` has of each task its name, its edges, the name of
     its function, and ``each`` where that is called for each element of a list; ``out`` has the names of those whose
-    results are the flow's."""
+    results are the flow's, and, where ``nodes`` would be too long, ``functions`` has those by their functions."""
     decoders: Mapping[str, Any]
-    """What makes the results of those of what is kept, by their names; None where nothing must."""
+    """What makes the results of tasks, or of the calls of maps, of what is kept of them, by their names; None where
+    nothing must."""
+    maps: frozenset[str]
+    """The names of those that map."""
     alone: Node | None
     """The only task, of a flow of which nothing was said."""
     orders: Sequence[str]
@@ -129,12 +132,18 @@ def make_plan(nodes: Sequence[Node], ends: Sequence[Node], choices: Choices | No
             ]
             for node in nodes
         ]  # fmt: skip
+    else:
+        functions: dict[str, list[str]] = {}
+        for end in dict.fromkeys(ends):
+            functions.setdefault(end.function, []).append(names[end])
+        task['functions'] = functions
     made = [each for node in nodes for each in ([node.made] if node.mapped is None else [node.mapped.each])]
     orders = [*dict.fromkeys(each.fifo for each in made if each.fifo is not None)]
     alone = nodes[0] if len(nodes) == 1 and choices is None and nodes[0].mapped is None and single else None
-    decoders = {names[end]: (end.made if end.mapped is None else end.mapped.each).decode for end in ends}
+    decoders = {names[node]: (node.made if node.mapped is None else node.mapped.each).decode for node in nodes}
+    maps = frozenset(names[node] for node in nodes if node.mapped is not None)
     first = nodes[0].made
-    return Plan(first.loops, first.queue, choices or Choices(), tasks, task, decoders, alone, orders)
+    return Plan(first.loops, first.queue, choices or Choices(), tasks, task, decoders, maps, alone, orders)
 
 
 def map_node(mapped: Mapped, argument: Reference) -> Node:

@@ -334,7 +334,7 @@ def gather(*steps: 'Step[T] | Parallel[T]') -> Parallel[T]:
     """
     nodes = [node for step in steps for node in source_of(step, 'what is gathered')]
     begin = [node for step in steps for node in step._first]
-    return Parallel(_unique(nodes), _unique(begin))
+    return Parallel(tuple(nodes), _unique(begin))
 
 
 def first(*steps: Step[T]) -> First[T]:
@@ -414,7 +414,7 @@ def _beside(one: '_Orderly[Any]', other: Any) -> Parallel[Any]:
     if not isinstance(other, _Orderly):
         hint = '; a function becomes a step by its call: function.s(…)' if hasattr(other, 's') else ''
         raise TorrelqueTypeError(f'beside a step stands another one, and not {other!r}{hint}')
-    return Parallel(_unique([*one.nodes, *other.nodes]), _unique([*one._first, *other._first]))
+    return Parallel((*one.nodes, *other.nodes), _unique([*one._first, *other._first]))
 
 
 def _map(one: '_Orderly[Any]', argument: Any, function: Any, limit: int | None) -> Parallel[Any]:

@@ -129,7 +129,7 @@ def depend(
 
 def send_depend(calls: Calls, call: Call) -> Steps[None]:
     """Store a task that waits for others."""
-    [outcome] = read_outcomes('depend', (yield 'depend', call.args), 1)
+    [outcome] = read_outcomes(call.name, (yield call.name, call.args), 1)
     if error := _error_of(calls, outcome, call.task_id):
         raise error
 

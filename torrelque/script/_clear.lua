@@ -1,7 +1,7 @@
 -- Clear away a task that was cancelled while it was worked on, once its holder settles it or its lease ends: the
 -- payload goes, the slot of its group comes back, its flow is told, and the state says `cancelled` for a minute.
 --@ Keys working, tasks
---@ Uses flow (flowing, flows)
+--@ Uses noted
 local function clear(id, group, flow)
   if redis.call('ZREM', working, id) == 1 then
     redis.call('HDEL', tasks, id)
@@ -11,8 +11,7 @@ local function clear(id, group, flow)
       book().free(id, group)
     end
     if flow then
-      local how = redis.call('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
-      flows().ended(id, flow, how, '!' .. how .. ' cancelled')
+      noted[#noted + 1] = {'cleared', id, flow}
     end
   end
 end

@@ -1,5 +1,5 @@
 -- Grow: a flow gets tasks that wait for some that it has, and others that wait for these.
---@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
 -- Successors of one task at the most: their list is read for each piece of it.
 local MOST_SUCCESSORS = 10000
 
@@ -44,7 +44,7 @@ local function grow(flow, nodes, hows, waits)
       elseif holds and waits[id] then
         return {'cycle', id}
       end
-      local fits = flows().fits(kind, hows[id])
+      local fits = flows.fits(kind, hows[id])
       if fits then
         met = met + 1
       elseif fits == false then
@@ -81,15 +81,15 @@ local function grow(flow, nodes, hows, waits)
     redis.call('HSET', base .. 'needs:' .. flow, id, (any or '') .. (tonumber(left) or 0) + count)
   end
   redis.call('HINCRBY', state .. flow, 'total', #nodes)
-  flows().touch(flow)
+  flows.touch(flow)
   local first = {}
   for _, item in ipairs(ends) do
     if item[2] then
       first[#first + 1] = item[1]
     elseif item[3] then
-      flows().skip(item[1], flow, item[3], item[4] .. ' has not come to the end it waits for')
+      flows.skip(item[1], flow, item[3], item[4] .. ' has not come to the end it waits for')
     end
   end
-  flows().begin_all(first, flow)
+  flows.begin_all(first, flow)
   return 'ok'
 end

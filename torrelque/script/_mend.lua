@@ -5,7 +5,7 @@
 --
 -- 'state_lost' | 'payload_lost' | 'lost'
 --@ Keys tasks, dead
---@ Uses flow (flowing, flows)
+--@ Uses noted
 local function mend(id, known)
   local flow = not known.err and redis.call('HGET', state .. id, 'flow')
   if not flow then
@@ -25,21 +25,21 @@ local function mend(id, known)
     redis.call('HSET', state .. id, 'status', DEAD, 'timeout', '300000', 'enqueue_time', stamp,
       'error', 'its state was lost')
     if flow then
-      redis.call('HSET', state .. id, 'flow', flow, 'tied', 1)
-      flows().died(id, flow)
+      redis.call('HSET', state .. id, 'flow', flow, 'tied', 2)
+      noted[#noted + 1] = {'died', id, flow}
     end
     return 'state_lost'
   elseif known.err or not known[1] then
     redis.call('DEL', state .. id)
     if flow then
-      flows().failed(id, flow, 'its state was lost')
+      noted[#noted + 1] = {'failed', id, flow, 'its state was lost'}
     end
     return 'lost'
   end
   redis.call('HSET', state .. id, 'status', REJECTED, 'release_time', stamp, 'error', 'its payload was lost')
   redis.call('PEXPIRE', state .. id, 3600000)
   if flow then
-    flows().failed(id, flow, 'its payload was lost')
+    noted[#noted + 1] = {'failed', id, flow, 'its payload was lost'}
   end
   return 'payload_lost'
 end

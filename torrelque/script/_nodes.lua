@@ -1,5 +1,4 @@
 -- Nodes: new tasks of a flow, looked up all together before the first of them is written.
---@ Uses flow (flowing, flows)
 --@ Keys tasks, waiting, working
 
 -- Options as of a task that is enqueued, from their text, which many may have in common.
@@ -34,7 +33,7 @@ local function write_nodes(nodes, flow)
   for k, node in ipairs(nodes) do
     local given, key = node.given, state .. node.id
     local words = {'status', WAITING, 'timeout', given.timeout, 'enqueue_time', stamp, 'flow', flow,
-      'tied', node.kept and 2 or 1}
+      'tied', node.kept and 3 or 2}
     local function add(name, value)
       if value then
         words[#words + 1], words[#words + 2] = name, value

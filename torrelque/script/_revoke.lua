@@ -1,6 +1,6 @@
 -- Revoke: what becomes of a task that is taken back, by its producer, by its schedule or with its flow.
 --@ Keys tasks, priority, delayed, dead, turns, holes
---@ Uses flow (flowing, flows)
+--@ Uses noted
 -- Take a task that is pending out of the place where it waits.
 local function take_out(id, group, order)
   if group then
@@ -37,7 +37,7 @@ local function revoke(id, known, mark, how)
       redis.call('ZREM', dead, id)
       redis.call('ZREM', untold, id)
       if flow then
-        flows().revived(id, flow)
+        noted[#noted + 1] = {'revived', id, flow}
       end
     elseif from == WAITING then
       --@ Keys waiting
@@ -48,11 +48,11 @@ local function revoke(id, known, mark, how)
     redis.call('HSET', state .. id, 'release_time', stamp)
     redis.call('PEXPIRE', state .. id, 60000)
     if flow then
-      flows().ended(id, flow, how, '!' .. how .. ' cancelled')
+      noted[#noted + 1] = {'ended', id, flow, how, '!' .. how .. ' cancelled'}
     end
   end
   if known[7] then
-    flows().cancel(id)
+    noted[#noted + 1] = {'cancel', id}
   end
   redis.call('HSET', state .. id, 'status', CANCELLED)
   if mark then

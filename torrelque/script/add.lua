@@ -20,7 +20,7 @@
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead
 --@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring
---@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
 local max_tasks = tonumber(ARGV[2])
 local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
 local outcome, flow = judge(known, ARGV[4]), known[4]
@@ -64,7 +64,7 @@ end
 if nodes[1] then
   outcome = grow(flow, nodes, stand(named, flow))
 end
-local begun = flowing()
+local begun = flows.go({})
 if settle() or begun then
   ring()
 end

@@ -13,7 +13,7 @@
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
 --@ Keys working
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), judge, clear
 --@ Uses forget, bury (bury, used_up), remember, answer (answer, outcomes, refused)
 local cleared = false
 
@@ -40,7 +40,7 @@ for i = 3, #ARGV, 5 do
       book().free(id, known[5])
     end
     if known[6] then
-      flows().died(id, known[6])
+      noted[#noted + 1] = {'died', id, known[6]}
     end
   elseif outcome == 'cancelled' then
     clear(id, known[5], known[6])
@@ -49,7 +49,11 @@ for i = 3, #ARGV, 5 do
   answer(outcome)
 end
 
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or begun then
   ring()
 end

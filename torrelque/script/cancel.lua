@@ -16,7 +16,7 @@
 --        'unknown'   forgotten, or never enqueued
 --        'broken'    the key of its state holds something else
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
---@ Uses revoke (take_out, revoke), answer (answer, outcomes, refused)
+--@ Uses noted, revoke (take_out, revoke), answer (answer, outcomes, refused)
 
 -- The book is to meet all groups before it reads the first, so that it reads them all at once.
 for i = 2, #ARGV, 3 do
@@ -40,7 +40,7 @@ for i = 2, #ARGV, 3 do
       -- See Memory.
       redis.call('HDEL', state .. id, 'progress')
       redis.call('HSET', state .. id, 'mark', with_mark(known[2], mark))
-      flows().cancel(id, true)
+      noted[#noted + 1] = {'cancel', id, true}
     end
   elseif known[1] == COMPLETED or known[1] == REJECTED or known[1] == CANCELLED then
     outcome = marked(known[2], mark) and 'ok' or 'final'
@@ -52,7 +52,11 @@ for i = 2, #ARGV, 3 do
   end
   answer(outcome)
 end
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or begun then
   ring()
 end

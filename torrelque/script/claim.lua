@@ -12,7 +12,7 @@
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
 --        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting, spread
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting
 --@ Uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
@@ -27,13 +27,13 @@ local odd, holed = {}, 0
 local probed, probe_at
 -- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.  And when the next
 -- schedule fires, or a flow is given up, where there are some; now, where there is work for `spread`.
-local there, coming =
-  redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting, spread), nil
+local there, coming = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting), nil
 if there > 0 then
-  --@ Uses coming (next_coming)
-  local besides
-  coming, besides = next_coming()
-  there = there - besides
+  local besides = redis.call('EXISTS', schedules, waiting)
+  if besides > 0 then
+    --@ Uses coming (next_coming)
+    coming, there = next_coming(), there - besides
+  end
 end
 local special = there > 0
 local patchy = special and redis.call('EXISTS', holes) == 1
@@ -107,7 +107,7 @@ if not special and not last then
 end
 if special or last or odd[1] then
   -- What most calls do not need is made only here, because functions and tables cost most of a small claim.
-  --@ Uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), mend
+  --@ Uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), noted, mend
   --@ Keys limits, seq
   local troubles = reply[5]
   local stopped = special and redis.call('SISMEMBER', paused, '') == 1
@@ -273,9 +273,11 @@ if special or last or odd[1] then
   for _, id in ipairs(odd) do
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
-  more, finish = true, function()
-    flowing()
-    settle()
+  more, finish = true, settle
+  -- Flows are told of what was damaged by `spread`.
+  for _, note in ipairs(noted) do
+    --@ Keys spread
+    redis.call('RPUSH', spread, cjson.encode({'', note[3], 'note', note}))
   end
   probe_at = not probing and stopped and (probe_at or math.huge)
 end

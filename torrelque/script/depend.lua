@@ -17,7 +17,7 @@
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
 --@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])
 local before = redis.pcall('HMGET', state .. id, 'status', 'mark')
@@ -100,14 +100,14 @@ if outcome ~= 'ok' then
 end
 for _, other in ipairs(strays) do
   local died = hows[other] == 'd'
-  redis.call('HSET', state .. other, 'flow', flow, 'tied', 2)
+  redis.call('HSET', state .. other, 'flow', flow, 'tied', 3)
   redis.call('HSET', base .. 'needs:' .. flow, other, died and 'dead' or 0)
   redis.call('HINCRBY', state .. flow, 'total', 1)
   if died then
     redis.call('HINCRBY', state .. flow, 'dead', 1)
   end
 end
-local begun = flowing()
+local begun = flows.go({})
 if settle() or begun then
   ring()
 end

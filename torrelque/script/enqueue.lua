@@ -44,8 +44,7 @@ if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
 end
 
 --@ Keys dead, priority, working, delayed, seq
---@ Uses groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
---@ Uses flow (flowing, flows)
+--@ Uses noted, groups (book, settle), marks (marked, with_mark), append, answer (answer, outcomes, refused)
 local max_tasks = tonumber(ARGV[2])
 local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
 -- `accepted` has by turns where the arguments of a task begin and its options, `taken` its id, `decoded` options by
@@ -82,7 +81,7 @@ local function look_up(id, mark)
       book().free(id, known[3])
     end
     if known[4] then
-      flows().failed(id, known[4], 'cancelled')
+      noted[#noted + 1] = {'failed', id, known[4], 'cancelled'}
     end
   end
 end
@@ -178,7 +177,11 @@ if #ranked > 0 then
   redis.call('ZADD', priority, unpack(ranked))
 end
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or begun or rung or #ready > 0 or #ranked > 0 then
   ring()
 end

@@ -5,8 +5,8 @@
 -- ARGV   resent, mark, name, then instants (ms); without any it fires now, by its overlap
 -- Reply  'ok', whether there is such a schedule (1 or 0), ids of the tasks that were enqueued; none where it was now and
 --        the task of the firing before is not finished
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, enter, fire (fire, fire_due, start, moved)
---@ Uses flow (flowing, flows)
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, append, enter
+--@ Uses fire (fire, fire_due, start, moved)
 local mark, name, ready, ids = ARGV[2], ARGV[3], {}, {'ok', 1}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'options', 'overlap', 'last_id', 'manual')
@@ -42,7 +42,11 @@ if #ids > 2 then
   redis.call('HINCRBY', key, 'fired', #ids - 2)
 end
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or begun or #ids > 2 then
   ring()
 end

@@ -17,7 +17,7 @@
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, waiting, spread
 --@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flowing, flows), nodes (known_options, options_of, look_up_all, write_nodes)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
 local max_tasks, F, mark, meta = tonumber(ARGV[2]), ARGV[3], ARGV[4], cjson.decode(ARGV[6])
 local key = state .. F
 local known = redis.pcall('HMGET', key, 'status', 'mark', 'draft', 'expires')
@@ -88,7 +88,7 @@ if edges[1] then
   redis.call('HSET', base .. 'edges:' .. F, unpack(edges))
 end
 if not meta.draft and meta.total then
-  flows().begin_all(sources, F)
+  flows.begin_all(sources, F)
 elseif sources[1] then
   redis.call('RPUSH', base .. 'gate:' .. F, unpack(sources))
 end
@@ -96,8 +96,8 @@ if meta.open then
   redis.call('HDEL', key, 'draft')
   redis.call('RPUSH', spread, cjson.encode({'', F, 'gate', 0}))
 end
-flows().touch(F)
-local begun = flowing()
+flows.touch(F)
+local begun = flows.go({})
 if settle() or begun or meta.open then
   ring()
 end

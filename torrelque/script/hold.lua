@@ -8,8 +8,7 @@
 --        'due'      more of it is due than one call fires, and nothing has changed yet: it is to be sent again
 --        'same'     it was so already
 --        'unknown'  there is no such schedule
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
---@ Uses flow (flowing, flows)
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
 local name, ready = ARGV[2], {}
 local key = base .. 'schedule:' .. name
 local known = redis.call('HMGET', key, 'payload', 'paused')
@@ -27,7 +26,11 @@ if not more then
   end
 end
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or begun or fired > 0 then
   ring()
 end

@@ -13,9 +13,9 @@
 --        'unknown'    forgotten, or never enqueued
 --        'broken'     the key of its state holds something else
 --@ Keys dead, untold
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), place, append, mend, ring
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), mend, place, append, ring
 --@ Uses answer (answer, outcomes, refused)
-local mark, flow = ARGV[2], ARGV[3]
+local mark, of_flow = ARGV[2], ARGV[3]
 -- `revived` has the ids that this call has brought back: a task that is named twice is dead only once.
 local ready, revived, rung = {}, {}, false
 
@@ -28,9 +28,9 @@ for i = 4, #ARGV do
     redis.call('ZREM', untold, id)
     outcome = mend(id, known)
     known = {outcome == 'state_lost' and DEAD, false, false, false, false, redis.call('HGET', state .. id, 'flow')}
-  elseif (known.err or not known[1]) and flow ~= '' and redis.call('HEXISTS', base .. 'needs:' .. flow, id) == 1 then
+  elseif (known.err or not known[1]) and of_flow ~= '' and redis.call('HEXISTS', base .. 'needs:' .. of_flow, id) == 1 then
     outcome = 'lost'
-    flows().lost(id, flow)
+    noted[#noted + 1] = {'lost', id, of_flow}
   end
   if outcome == 'lost' then
     revived[id] = true
@@ -53,7 +53,7 @@ for i = 4, #ARGV do
     redis.call('HSET', state .. id, 'status', PENDING, 'forgiven', known[2] or 0, 'mark', with_mark(known[3], mark),
       'ready_time', stamp)
     if known[6] then
-      flows().revived(id, known[6])
+      noted[#noted + 1] = {'revived', id, known[6]}
     end
     place(id, known[4], known[5], ready)
     rung = rung or not known[4]
@@ -62,7 +62,11 @@ for i = 4, #ARGV do
 end
 
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or rung or begun then
   ring()
 end

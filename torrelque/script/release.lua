@@ -19,32 +19,44 @@ if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
 
--- The fast path.  Most calls are plain: of tasks that their callers hold, that have neither a group nor a flow and of
--- which nothing is kept.
-local ids, states = {}, {}
-for i = 3, #ARGV, 3 do
-  local id = ARGV[i]
+-- The fast path.  Most calls are plain: of tasks that their callers hold, and that have neither a group nor a flow.
+-- `kept` has where the arguments of tasks begin whose state is kept.
+local ids, states, kept, at, last = {}, {}, {}, 3, #ARGV
+while at <= last do
+  local id, keep = ARGV[at], ARGV[at + 2]
   local key = state .. id
-  local known = ARGV[i + 2] == '' and redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
-  if not known or judge(known, ARGV[i + 1]) ~= 'ok' or known[4] then
+  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
+  if known[4] or judge(known, ARGV[at + 1]) ~= 'ok' then
     ids = {}
     break
   end
-  ids[#ids + 1], states[#states + 1] = id, key
+  ids[#ids + 1] = id
+  if keep == '' then
+    states[#states + 1], at = key, at + 3
+  else
+    kept[#kept + 1], at = at, at + 4
+  end
 end
 -- An id that is named twice counts once in ZREM's reply: then the rest of the script judges each of them.
 if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   redis.call('HDEL', tasks, unpack(ids))
-  redis.call('DEL', unpack(states))
+  if states[1] then
+    redis.call('DEL', unpack(states))
+  end
+  if kept[1] then
+    --@ Uses time (now, stamp, fraction), keep (keep_state)
+    for _, k in ipairs(kept) do
+      keep_state(k)
+    end
+  end
   forget()
   return 'ok'
 end
 
---@ Uses groups (book, settle), ring, clear, answer (answer, outcomes, refused)
--- `kept` has where the arguments of tasks begin whose state is kept, `released` by which token this call has released a
--- task: its caller may name an older delivery of it, too.  `members` has tasks of flows, each with what is said of its
--- end.
-local kept, released, members = {}, {}, {}
+--@ Uses noted, groups (book, settle), ring, clear, answer (answer, outcomes, refused)
+--@ Uses keep (keep_state)
+-- `released` has by which token this call has released a task: its caller may name an older delivery of it, too.
+local released = {}
 
 -- Note the end of a task of a flow; whether its state is to be kept as that of others is.  A flow has the results of its
 -- tasks itself, once, but for a task that was there before its flow, or has joined it from outside.
@@ -54,8 +66,8 @@ local function part(id, known, keep, result)
     local why = result == '' and ' ' .. (redis.call('HGET', state .. id, 'error') or 'it was rejected')
     how, value = 'f', '!f' .. (why and string.sub(why, 1, 300) or result)
   end
-  members[#members + 1] = {id, known[5], how, value}
-  return known[6] == '2'
+  noted[#noted + 1] = {'ended', id, redis.call('HGET', state .. id, 'flow'), how, value}
+  return known[5] == '3'
 end
 
 -- Whether a repetition that does not find its task may be of a call that released it: its caller held the lease when
@@ -64,15 +76,14 @@ local function may_have_done(token, held)
   return held == '' or now < (tonumber(string.match(token, '%-(%d+)')) or 0) + tonumber(held)
 end
 
-ids, states = {}, {}
+ids, states, kept = {}, {}, {}
 
-local i = 3
-while i <= #ARGV do
-  local id, keep = ARGV[i], ARGV[i + 2]
-  local token, held = string.match(ARGV[i + 1], '^([^?]*)%??(%d*)$')
+at = 3
+while at <= last do
+  local id, keep = ARGV[at], ARGV[at + 2]
+  local token, held = string.match(ARGV[at + 1], '^([^?]*)%??(%d*)$')
   local key = state .. id
-  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'flow',
-    'tied')
+  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'tied')
   local outcome = released[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
     released[id] = token
@@ -80,13 +91,13 @@ while i <= #ARGV do
     if known[4] then
       book().free(id, known[4])
     end
-    if known[5] and not part(id, known, keep, keep ~= '' and ARGV[i + 3] or '') then
+    if known[5] and known[5] ~= '1' and not part(id, known, keep, keep ~= '' and ARGV[at + 3] or '') then
       keep = ''
     end
     if keep == '' then
       states[#states + 1] = key
     else
-      kept[#kept + 1] = i
+      kept[#kept + 1] = at
     end
   elseif known[1] == CANCELLED and outcome ~= 'lease_lost' and not released[id] and resent and
       string.sub(keep, 1, 1) == CANCELLED and not redis.call('ZSCORE', working, id) then
@@ -94,7 +105,7 @@ while i <= #ARGV do
     released[id] = token
     outcome = 'ok'
   elseif outcome == 'cancelled' then
-    clear(id, known[4], known[5])
+    clear(id, known[4], known[5] and known[5] ~= '1' and redis.call('HGET', key, 'flow'))
   elseif resent and (not released[id] or released[id] ~= token) and
       (outcome == 'unknown' and may_have_done(token, held) or
       outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
@@ -102,7 +113,7 @@ while i <= #ARGV do
     outcome = 'ok'
   end
   answer(outcome)
-  i = i + (ARGV[i + 2] == '' and 3 or 4)
+  at = at + (ARGV[at + 2] == '' and 3 or 4)
 end
 
 if #ids > 0 then
@@ -113,18 +124,13 @@ if #states > 0 then
   redis.call('DEL', unpack(states))
 end
 for _, k in ipairs(kept) do
-  local key, result = state .. ARGV[k], ARGV[k + 3]
-  local status, ttl = string.match(ARGV[k + 2], '^(%d+) (%d+)$')
-  redis.call('HSET', key, 'status', status, 'release_time', stamp)
-  if result ~= '' then
-    redis.call('HSET', key, 'result', string.sub(result, 2))
-  end
-  redis.call('PEXPIRE', key, ttl)
+  keep_state(k)
 end
-for _, member in ipairs(members) do
-  flows().ended(unpack(member))
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
 end
-local begun = flowing()
 if settle() or begun then
   ring()
 end

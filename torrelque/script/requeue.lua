@@ -16,7 +16,7 @@
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
 --@ Keys working, delayed
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), judge, clear, forget
 --@ Uses bury (bury, used_up), place, append, ring
 --@ Uses answer (answer, outcomes, refused)
 local ready, rung, cleared = {}, false, false
@@ -44,7 +44,7 @@ local function give_back(i, known)
   if over then
     bury(id, why, 'its attempts are used up')
     if known[10] then
-      flows().died(id, known[10])
+      noted[#noted + 1] = {'died', id, known[10]}
     end
     return 'dead'
   end
@@ -88,7 +88,11 @@ for i = 4, #ARGV, 7 do
 end
 
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or rung or begun then
   ring()
 end

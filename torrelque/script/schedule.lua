@@ -13,8 +13,8 @@
 --        'same'     it was set already
 --        'older'    one with a higher revision is set
 --@ Keys limits
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved), plan
---@ Uses flow (flowing, flows)
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, append, fire (fire, fire_due, start, moved)
+--@ Uses plan
 local mark, name = ARGV[3], ARGV[4]
 local key, times = base .. 'schedule:' .. name, base .. 'times:' .. name
 local NAMES = {'payload', 'options', 'overlap', 'missed', 'grace', 'until', 'every', 'phase', 'spec'}
@@ -56,7 +56,11 @@ else
     rung = fired > 0
     if more then
       append(ready)
-      local begun = flowing()
+      local begun = false
+      if noted[1] then
+        --@ Uses flow (flows)
+        begun = flows.go(noted)
+      end
       if settle() or rung or begun then
         ring()
       end
@@ -77,7 +81,11 @@ else
 end
 local near = plan(name, same, tonumber(ARGV[2]))
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or rung or near or begun then
   ring()
 end

@@ -7,7 +7,7 @@
 -- Reply  'ok', how much is left
 --@ Keys spread
 --@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
---@ Uses flow (flowing, flows), revoke (take_out, revoke)
+--@ Uses flow (flows), revoke (take_out, revoke)
 
 -- Take back a page of the tasks of a flow that have not ended.
 local function withdraw(flow, cursor, all)
@@ -17,12 +17,12 @@ local function withdraw(flow, cursor, all)
     local known = redis.pcall('HMGET', state .. id, 'status', 'mark', 'group', 'order', 'dequeue_count', 'flow', 'total',
       'last')
     if known.err or not known[1] then
-      flows().lost(id, flow)
+      flows.lost(id, flow)
     elseif known[1] ~= CANCELLED and (all or not known[8]) then
       revoke(id, known, nil, 'x')
     end
   end
-  flows().touch(flow)
+  flows.touch(flow)
   if reply[1] ~= '0' then
     redis.call('LPUSH', spread, cjson.encode({'', flow, 'cancel', reply[1], all}))
   end
@@ -30,7 +30,7 @@ end
 
 local begun, count = false, 0
 repeat
-  local text = flows().room() > 0 and redis.call('LPOP', spread)
+  local text = flows.room() > 0 and redis.call('LPOP', spread)
   local item = text and cjson.decode(text)
   local cancels = item and item[3] == 'cancel'
   if cancels and count > 0 then
@@ -39,9 +39,9 @@ repeat
   elseif cancels then
     withdraw(item[2], item[4], item[5])
   elseif item then
-    flows().go_on(item)
+    flows.go_on(item)
   end
-  begun, count = flowing() or begun, count + 1
+  begun, count = flows.go(noted) or begun, count + 1
 until not item or cancels
 if settle() or begun then
   ring()

@@ -7,11 +7,20 @@
 -- ARGV   resent, tasks of each kind at the most; tasks of groups, and groups, are 50 at the most together
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
---        list of the schedules that have fired and have few instants left, whether there is work for `spread` (1 or 0)
---@ Keys working, delayed, rated, schedules, waiting, spread
---@ Uses time (now, stamp, fraction), groups (book, settle), place, append, clear, forget, bury (bury, used_up), mend
---@ Uses ring
+--        list of the schedules that have fired and have few instants left, whether there may be work for `spread` (1 or 0)
+--@ Keys working, delayed, rated, schedules, waiting
+--@ Uses time (now, stamp, fraction)
+-- Most sweeps find nothing, and are over here.
 local batch = tonumber(ARGV[2])
+local ended = redis.call('ZRANGEBYSCORE', working, '-inf', stamp, 'LIMIT', 0, batch)
+local ripe = redis.call('ZRANGEBYSCORE', delayed, '-inf', stamp, 'LIMIT', 0, batch)
+local besides = redis.call('EXISTS', rated, schedules, waiting) > 0
+if not (ended[1] or ripe[1] or besides) then
+  return {'ok', 0, 0, 0, 0, {}, {}, 0}
+end
+
+--@ Uses noted, groups (book, settle), clear, forget, bury (bury, used_up), mend, place
+--@ Uses append, ring
 local stale, due, died, ready, troubles, rung = 0, 0, 0, {}, {}, false
 -- `room` is how many tasks of groups, which take longer, this call may still bring back; `unfinished` whether anything
 -- due may be left.
@@ -36,9 +45,8 @@ local function pend(id, known)
   rung = rung or not known[6]
 end
 
--- Take what is due out of a key, and give to `each` the tasks whose status is that of the key; how many were due.
-local function come(from, status, each)
-  local ids = redis.call('ZRANGEBYSCORE', from, '-inf', stamp, 'LIMIT', 0, batch)
+-- Take ids that are due out of a key, and give to `each` the tasks whose status is that of the key.
+local function come(from, ids, status, each)
   for _, id in ipairs(ids) do
     if room == 0 then
       break
@@ -65,17 +73,16 @@ local function come(from, status, each)
     end
   end
   unfinished = unfinished or #ids == batch or room == 0
-  return #ids
 end
 
-local ended = come(working, WORKING, function(id, known)
+come(working, ended, WORKING, function(id, known)
   --@ Uses remember
   remember(id, 'its lease ran out')
   if used_up(known[2], known[3], known[4]) then
     bury(id, '', 'its lease ran out, its attempts are used up')
     died = died + 1
     if known[8] then
-      flows().died(id, known[8])
+      noted[#noted + 1] = {'died', id, known[8]}
     end
     if known[6] then
       book().free(id, known[6])
@@ -85,14 +92,14 @@ local ended = come(working, WORKING, function(id, known)
     stale = stale + 1
   end
 end)
-come(delayed, DELAYED, function(id, known)
+come(delayed, ripe, DELAYED, function(id, known)
   pend(id, known)
   due = due + 1
 end)
 room = math.min(room, batch)
 -- Names of the groups whose token or probe is due, or of any when the clock went back.
-local thirsty, back, low, given_up = {}, false, {}, {}
-if redis.call('EXISTS', rated, schedules, waiting) > 0 then
+local thirsty, back, low, given_up, work = {}, false, {}, {}, false
+if besides then
   thirsty = redis.call('ZRANGEBYSCORE', rated, '-inf', stamp, 'LIMIT', 0, room)
   if room > 0 and (#thirsty > 0 or redis.call('EXISTS', rated) == 1) then
     --@ Uses late
@@ -101,11 +108,13 @@ if redis.call('EXISTS', rated, schedules, waiting) > 0 then
   end
   given_up = redis.call('ZRANGEBYSCORE', waiting, '-inf', stamp, 'LIMIT', 0, batch)
   unfinished = unfinished or #given_up == batch
+  --@ Keys spread
+  work = redis.call('EXISTS', spread) == 1
   for _, id in ipairs(given_up) do
     redis.call('ZREM', waiting, id)
     if redis.call('HGET', state .. id, 'status') == WAITING then
       redis.call('HSETNX', state .. id, 'error', 'its time is over')
-      flows().cancel(id)
+      noted[#noted + 1] = {'cancel', id}
     end
   end
   if redis.call('EXISTS', schedules) == 1 then
@@ -126,13 +135,17 @@ if #thirsty > 0 then
 end
 
 append(ready)
-local begun = flowing()
+local begun = false
+if noted[1] then
+  --@ Uses flow (flows)
+  begun = flows.go(noted)
+end
 if settle() or rung or begun then
   ring()
 end
-if ended > 0 then
+if ended[1] then
   forget()
 end
 
 return {'ok', stale, due, died, (unfinished or #thirsty >= room) and 1 or 0, troubles, low,
-  redis.call('EXISTS', spread)}
+  (work or begun) and 1 or 0}

@@ -8,6 +8,8 @@ from torrelque.base import Queue
 from torrelque.protocol import flows
 from torrelque.protocol.steps import Steps
 
+from .client import Pipeline, add_to_pipeline
+
 T = TypeVar('T')
 
 
@@ -17,6 +19,15 @@ class Flows(Queue):
     if TYPE_CHECKING:
 
         def _run(self, steps: Steps[T]) -> T: ...
+
+    def _depend(self, pipeline: Pipeline | None, *of_task: Any) -> TorrelqueTaskId:
+        call = flows.depend(self._calls, *of_task)
+        if pipeline is not None:
+            add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+        else:
+            self._run(flows.send_depend(self._calls, call))
+        new_id: TorrelqueTaskId = call.task_id
+        return new_id
 
     def enqueue_flow(
         self,

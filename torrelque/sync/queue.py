@@ -128,17 +128,12 @@ class Torrelque(Schedules, Flows):
     ) -> TorrelqueTaskId:
         """Store a task and make it available, as the asynchronous one; the pipeline is a synchronous one."""
         lease = self.task_timeout if task_timeout is None else task_timeout
-        if depends_on == ():
-            call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
-        else:
-            call = flows.depend(
-                self._calls, task, lease, delay, task_id, max_attempts, group, priority, depends_on
-            )
+        if depends_on != ():
+            return self._depend(pipeline, task, lease, delay, task_id, max_attempts, group, priority, depends_on)
+        call = self._calls.enqueue(task, lease, delay, task_id, max_attempts, group, priority)
         if pipeline is not None:
             # The client library may repeat a transaction whose reply was lost, so the call is marked as sent before.
             add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
-        elif call.name == 'depend':
-            self._run(flows.send_depend(self._calls, call))
         else:
             self._send(call)
         new_id: TorrelqueTaskId = call.task_id

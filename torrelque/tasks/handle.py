@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from torrelque import (
     Duration,
+    Torrelque,
     TorrelqueClosedError,
     TorrelqueError,
     TorrelqueLookupError,
@@ -138,15 +139,29 @@ class Handle(Generic[T]):
             async for last in queue.watch(self.id, timeout=timeout):
                 if last.status is TorrelqueTaskStatus.DEAD:
                     break
-        except TorrelqueLookupError:
-            if self._gone is None or time.monotonic() - self._since > self._gone:
-                raise
+            if last is not None and last.flow is not None and not _is_settled(last):
+                last = await queue.get_task_state(self.id)
+        except TorrelqueLookupError as exc:
+            last = await self._ended_in_flow(queue, last)
+            if last is None and (self._gone is None or time.monotonic() - self._since > self._gone):
+                raise exc
         if last is not None and last.status in _FAILED:
             failed = TaskFailedError(self.id, last.status, last.error)
             failed.queue = queue.name
             raise failed
         result = None if last is None else last.result
         return result if self._decode is None else self._decode(result)  # type: ignore[return-value]  # as the function
+
+    async def _ended_in_flow(self, queue: Torrelque, last: TorrelqueTaskState | None) -> TorrelqueTaskState | None:
+        """The state of a task of which nothing is left but what its flow keeps, if it is one; else the last that was
+        seen."""
+        # Such a task has the id of its flow in its own.
+        if '.' not in self.id:
+            return last
+        try:
+            return await queue.get_task_state(self.id)
+        except TorrelqueLookupError:
+            return last
 
     def wait_result(self, timeout: Duration | None = None) -> T:
         """As `result`, for synchronous code.
@@ -193,6 +208,10 @@ def _outcome(sending: 'asyncio.Future[str]') -> str:
         return sending.result()
     except asyncio.CancelledError as exc:
         raise TorrelqueClosedError(ENDED) from exc
+
+
+def _is_settled(state: TorrelqueTaskState) -> bool:
+    return state.status.isfinal() or state.status is TorrelqueTaskStatus.DEAD
 
 
 _FAILED = (TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.REJECTED, TorrelqueTaskStatus.CANCELLED)

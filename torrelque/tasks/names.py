@@ -8,7 +8,7 @@ from .handle import Handle, TaskFailedError
 from .producing import Call, CallNext, EnqueueMiddleware
 from .running import current
 from .serving import Serving
-from .work import Work
+from .work import Packed, Work
 
 __all__ = [
     'Adapter',
@@ -21,6 +21,7 @@ __all__ = [
     'FifoFunction',
     'Function',
     'Handle',
+    'Packed',
     'Serving',
     'TaskDecorator',
     'TaskFailedError',

@@ -20,6 +20,7 @@ from torrelque import (
     TorrelqueNode,
     TorrelqueOutcome,
     TorrelqueTaskId,
+    TorrelqueTaskState,
     TorrelqueTaskStatus,
     TorrelqueValueError,
 )
@@ -27,7 +28,7 @@ from torrelque.protocol.check import seconds_of
 
 from .states import EagerTask
 
-__all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow']
+__all__ = ['FlowBook', 'FlowQueue', 'MemoryFlow', 'depend']
 
 Status = TorrelqueTaskStatus
 How = Literal['completed', 'failed', 'skipped', 'cancelled']
@@ -38,6 +39,12 @@ SATISFIED = {
     'fail': ('dead', 'failed'),
 }
 """By the kind of an edge, the ends that let the next task begin; any other end but a death has it skipped."""
+
+
+ENDED: Mapping[str, TorrelqueTaskStatus] = {
+    'completed': Status.COMPLETED, 'failed': Status.REJECTED, 'skipped': Status.CANCELLED,
+    'cancelled': Status.CANCELLED,
+}  # fmt: skip
 
 
 class Member:
@@ -186,7 +193,7 @@ class MemoryFlow:
             change['status'] = Status.REJECTED if failed else Status.COMPLETED
             change['release_time'] = time.time()
             values = [self.members[name].value for name in self.out]
-            change['result'] = values[0] if len(values) == 1 else values
+            change['result'] = values[0] if len(values) == 1 else values or None
         self.task.change(**change)
 
 
@@ -209,6 +216,19 @@ class FlowBook:
     def of(self, queue: str) -> list[MemoryFlow]:
         """The flows of a queue."""
         return [flow for (name, _), flow in self._all.items() if name == queue]
+
+
+    def state_of(self, queue: str, task_id: str) -> TorrelqueTaskState | None:
+        """The state of a task that a flow keeps, if there is one."""
+        for flow in self.of(queue):
+            member = flow.members.get(str(task_id).removeprefix(f'{flow.id}.'))
+            if member is not None and member.how is not None:
+                state = flow.task.state if member.task is None else member.task.state
+                return state._replace(
+                    status=ENDED[member.how], result=member.value, error=member.error, flow=flow.id, total=None,
+                    left=None, dead=None, failed=None,
+                )  # fmt: skip
+        return None
 
 
 class FlowQueue(Torrelque):
@@ -242,7 +262,7 @@ class FlowQueue(Torrelque):
         return new_id
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
-        flow = self._flow(str(by).rpartition('.')[0], str(by))
+        flow = self._flow(None, str(by))
         with self._flows.lock:
             return [TorrelqueTaskId(task_id) for task_id in flow.add(_sorted(nodes))]
 
@@ -352,6 +372,17 @@ class FlowQueue(Torrelque):
 
 def _before(node: TorrelqueNode) -> Mapping[str, str]:
     return node.before if isinstance(node.before, Mapping) else dict.fromkeys(node.before, 'then')
+
+
+def depend(task: EagerTask, others: Sequence[EagerTask]) -> bool:
+    """Whether a task may begin that depends on others.  What has failed has it cancelled; for what is dead, or does not
+    run in this test, it waits."""
+    statuses = {other.state.status for other in others}
+    if statuses & {Status.REJECTED, Status.CANCELLED}:
+        task.change(status=Status.CANCELLED, error='skipped: what it depends on has failed', release_time=time.time())
+    elif statuses - {Status.COMPLETED}:
+        task.change(status=Status.WAITING)
+    return task.state.status is Status.PENDING
 
 
 def _lets(kind: str, how: str) -> bool:

@@ -69,8 +69,8 @@ async def run_until_idle(
     :raises NotIdleError: rounds or time are used up, for instance by a task that is tried again for ever; or tasks are
         left alone, and no time will change that, for instance because of a pause.
 
-    Dead tasks count as done.  Each round has a new worker, which knows nothing of those before: a breaker counts its
-    failures anew in each round.
+    Dead tasks count as done, and so does what waits for them in a flow.  Each round has a new worker, which knows
+    nothing of those before: a breaker counts its failures anew in each round.
     """
     from torrelque.worker import Worker
 
@@ -112,7 +112,7 @@ async def repeat_until_idle(
         if not await _finish(run, deadline):
             raise await _left_by(served, f'the worker is not done with them after {within:g} s')
         stats = [await queue.get_queue_stats() for queue in served]
-        if not any(each.tasks - each.dead for each in stats):
+        if all(map(_is_idle, stats)):
             return clock.moved - begun
         dues = await clock.look()
         # A schedule is due for ever, so only what the tasks that are there wait for counts.
@@ -155,13 +155,21 @@ def _checked(queues: Torrelque | Iterable[Torrelque]) -> list[Torrelque]:
 # What is left
 
 
+def _is_idle(stats: TorrelqueQueueStats) -> bool:
+    """Whether nothing is left to do in a queue, but for what is dead, or waits for that."""
+    return not (stats.pending or stats.working or stats.delayed or stats.waiting and not stats.dead)
+
+
 async def _left_by(queues: Sequence[Torrelque], why: str) -> NotIdleError:
     left, lines = {}, []
     for queue in queues:
         stats = await queue.get_queue_stats()
-        if stats.tasks - stats.dead:
+        if not _is_idle(stats):
             left[queue.name] = stats
-            counts = ((stats.pending, 'pending'), (stats.working, 'working'), (stats.delayed, 'delayed'))
+            counts = (
+                (stats.pending, 'pending'), (stats.working, 'working'), (stats.delayed, 'delayed'),
+                (stats.waiting, 'waiting'),
+            )  # fmt: skip
             lines.append(f'  queue {queue.name!r}: ' + ', '.join(f'{count} {word}' for count, word in counts if count))
             lines += [line async for line in _tasks_of(queue)]
     return NotIdleError('\n'.join([f'tasks are left: {why}', *lines]), left)

@@ -35,7 +35,7 @@ from torrelque import (
 )
 from torrelque.protocol.check import check_id, check_statuses, seconds_of
 
-from .flowing import FlowBook, FlowQueue
+from .flowing import FlowBook, FlowQueue, depend
 from .idle import NotIdleError
 from .states import EagerTask, EagerWatch
 
@@ -189,8 +189,6 @@ class MemoryQueue(FlowQueue):
     ) -> TorrelqueTaskId:
         if pipeline is not None:
             raise self._missing('pipeline')
-        if [*depends_on]:
-            raise self._missing('depends_on')
         if self._closed:
             raise TorrelqueClosedError('the queue was closed')
         lease = self.task_timeout if task_timeout is None else task_timeout
@@ -200,8 +198,10 @@ class MemoryQueue(FlowQueue):
             self.name, call.task_id, self._load(payload), payload, group, priority,
             seconds_of(delay or 0), max_attempts, seconds_of(lease),
         )  # fmt: skip
+        others = [self._book.find(self.name, other) for other in depends_on]
         self._book.add(made, self.max_tasks)
-        await self._began(self, made)
+        if depend(made, others):
+            await self._began(self, made)
         new_id: TorrelqueTaskId = call.task_id
         return new_id
 
@@ -264,7 +264,7 @@ class MemoryQueue(FlowQueue):
         return last if last.status.isfinal() else last._replace(status=TorrelqueTaskStatus.COMPLETED)
 
     async def get_task_state(self, task_id: str) -> TorrelqueTaskState:
-        return self._book.find(self.name, task_id).state
+        return self._flows.state_of(self.name, task_id) or self._book.find(self.name, task_id).state
 
     async def get_queue_stats(self) -> TorrelqueQueueStats:
         return self._book.stats(self.name)

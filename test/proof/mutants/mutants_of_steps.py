@@ -55,7 +55,7 @@ RUNNING = (
     Mutant(
         'flow-map-stops', BEYOND, 'a map fails where one that waits for it was skipped meanwhile',
         (client('flows/own', 'if all(waiting):', 'if True:'),),
-        ('flows_run::test_a_map_goes_on_where_what_comes_behind_it_was_skipped',),
+        ('flows_ends::test_a_map_goes_on_where_what_comes_behind_it_was_skipped',),
     ),
     Mutant(
         'flow-added-again', BEYOND, 'each attempt adds its tasks anew',
@@ -77,7 +77,7 @@ RUNNING = (
     Mutant(
         'flow-first-must-be-all', BEYOND, 'the first of several results is not taken while others have failed',
         (client('flows/inputs', 'elif task_id not in first:', 'else:'),),
-        ('flows_run::test_the_first_and_any_failed', 'flows_eager::test_the_first_result_is_taken'),
+        ('flows_ends::test_the_first_and_any_failed', 'flows_eager::test_the_first_result_is_taken'),
     ),
     Mutant(
         'flow-stands-silent', BEYOND, 'who waits for the result of a flow that stands still waits for ever',

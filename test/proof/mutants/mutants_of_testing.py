@@ -112,7 +112,7 @@ TESTING = (
         'testing-dead-tasks-are-waited-for', BEYOND, 'dead tasks are not done with',
         (client(
             'testing/idle',
-            'if not any(each.tasks - each.dead for each in stats):',
+            'if all(map(_is_idle, stats)):',
             'if not any(each.tasks for each in stats):',
         ),),
         ('testing_idle::test_dead_tasks_are_done_with',),
