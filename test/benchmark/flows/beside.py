@@ -16,9 +16,9 @@ from benchmark.tables import NONE, Table
 from support.servers import RealServer, free_port
 
 Taken = dict[str, float]
-PATIENCE = 60.0
+PATIENCE = 30.0
 """s in which a flow is to be worked off; then what was done is what counts."""
-TIMEOUT = 3 * PATIENCE
+TIMEOUT = 4 * PATIENCE
 """s after which a package that does not answer is given up, its making of the flow counted."""
 
 
@@ -87,6 +87,7 @@ def measure(plan: Plan, systems: Sequence[System] = SYSTEMS, *, fresh: bool = Fa
                             one, remark = None, str(exc)
                         if one:
                             taken.setdefault((name, shape.title), []).append(one)
+                            progress(f'{name}: {one["rate"]:,.0f} steps/s')
                         if remark:
                             # Once is enough: what hangs would take all the time there is.
                             given_up.add((name, shape.title))

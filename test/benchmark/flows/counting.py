@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.flows import plain
 from benchmark.flows.figures import Figure, Plan, chains, fan_in, fan_out, web
-from benchmark.speed.instructions import Counted, counted_server
+from benchmark.speed.instructions import Clocked, Counted, counted_server
 from support.processes import environment
 from torrelque import TorrelqueNode
 from torrelque.codec import JSON
@@ -24,9 +24,12 @@ FREE = 1.01
 """What a plain call may cost now, by comparison with before."""
 LONG = 56_000.0
 """Thousands of instructions that a call may take: about 10 ms."""
+CLOCKED = ('ms of the server', 10.0)
 LINEAR = 1.1
 """What a task of a flow ten times as large may take, by comparison."""
-LOOKS = 40
+PIECE, PAGE = 200, 100
+"""Successors that one call tells, and tasks that it takes back, about."""
+LOOKS = 10
 """Calls of each kind that are counted of a large flow, from its first to its last."""
 
 
@@ -68,9 +71,9 @@ class Flows:
         left: int = self.counted.call('spread', [])[1]
         return left
 
-    def costs(self, calls: Sequence[Callable[[], object]], most: int = LOOKS) -> list[float]:
-        """Thousands of instructions of each of some calls: the first, the last, and others at equal distances."""
-        step, found = max(1, len(calls) // most), []
+    def costs(self, calls: Sequence[Callable[[], object]], most: int | None = None) -> list[float]:
+        """What each of some calls costs, or so many of them: the first, the last, and others at equal distances."""
+        step, found = max(1, len(calls) // (most or len(calls))), []
         for number, call in enumerate(calls):
             if number % step and number < len(calls) - 1:
                 call()
@@ -79,11 +82,53 @@ class Flows:
         return found
 
     def cost(self, *calls: Callable[[], object]) -> float:
-        """Thousands of instructions of calls, on average, which are not made twice."""
+        """What calls cost on average, which are not made twice: thousands of instructions, or ms."""
         with self.counted.counting():
             for call in calls:
                 call()
-        return self.counted.counted() / len(calls) / 1000
+        return self.counted.counted() / len(calls) / (0.001 if isinstance(self.counted, Clocked) else 1000)
+
+    def pieces(self, about: int, most: int | None = None) -> list[float]:
+        """What it costs to go on until nothing is left, in about so many calls."""
+        # There may be one more or less, because a cursor does not always give as many.
+        return [*self.costs([self.spread] * max(1, about - 2), most), *self.costs([self.spread] * 4)]
+
+    def fan_in(self, size: int, most: int | None = None) -> dict[str, list[float]]:
+        """What calls cost that make a fan-in and work it off, by script."""
+        counted, bulk = self.counted, BOUNDS.bulk
+        costs = {'flow': self.costs(self.calls(fan_in(size)), most), 'spread': self.pieces(size // PIECE, most)}
+        claims = [functools.partial(counted.claim, min(bulk, size - start)) for start in range(0, size, bulk)]
+        releases = [functools.partial(counted.release, *claim.args) for claim in claims]
+        step = max(1, len(claims) // (most or len(claims)))
+        costs |= {'claim': [], 'release': []}
+        for number, both in enumerate(zip(claims, releases, strict=True)):
+            for name, call in zip(('claim', 'release'), both, strict=True):
+                if number % step and number < len(claims) - 1:
+                    call()
+                else:
+                    costs[name].append(self.cost(call))
+        counted.client.flushall()
+        counted.forget()
+        return costs
+
+    def fan_out(self, size: int, most: int | None = None) -> dict[str, list[float]]:
+        """What calls cost that make a fan-out and begin it, by what they do."""
+        costs = {'making it': self.costs(self.calls(fan_out(size)), most)}
+        while self.spread():
+            pass
+        self.counted.claim(1)
+        costs['release of its root'] = [self.cost(functools.partial(self.counted.release, 1))]
+        costs['a piece of it'] = self.pieces(size // PIECE, most)
+        self.counted.client.flushall()
+        return costs
+
+    def cancel(self, size: int, most: int | None = None) -> dict[str, list[float]]:
+        """What calls cost that cancel a fan-in, by what they do."""
+        flow = self.make(fan_in(size))
+        costs = {'its first call': [self.cost(lambda: self.counted.call('cancel', [flow, 'mark', '']))]}
+        costs['a piece of it'] = self.pieces(size // PAGE, most)
+        self.counted.client.flushall()
+        return costs
 
 
 def count(plan: Plan, before: Path | None = None) -> list[Figure]:
@@ -97,7 +142,7 @@ def count(plan: Plan, before: Path | None = None) -> list[Figure]:
             figures.append(Figure(f'{title}, by comparison with before', cost / then[title], '', goal))
     with counted_server('flow', 'spread', 'cancel') as counted:
         flows = Flows(counted)
-        return [*figures, *_links(flows, plan), *_large(flows, plan), *_fans(flows, plan)]
+        return [*figures, *_links(flows, plan), *_large(flows, plan)]
 
 
 def _of(checkout: Path, calls: int) -> dict[str, float]:
@@ -128,69 +173,44 @@ def _links(flows: Flows, plan: Plan) -> list[Figure]:
 
 
 def _large(flows: Flows, plan: Plan) -> list[Figure]:
-    """Calls that do much, and their shares of large flows."""
-    counted, figures = flows.counted, []
-    bulk = BOUNDS.bulk
-
-    def figure(name: str, *costs: float) -> None:
-        figures.append(Figure(name, max(costs), UNIT, LONG))
-
-    def pieces() -> list[float]:
-        costs, more = [], True
-        while more:
-            with counted.counting():
-                more = bool(flows.spread())
-            costs.append(counted.counted() / 1000)
-        return costs
-
-    figure(f'making {bulk} tasks with 3 edges each', flows.cost(*flows.calls(web(bulk))))
+    """The largest calls of large flows, and whether a task of one ten times as large takes the same."""
+    counted, bulk = flows.counted, BOUNDS.bulk
+    figures = [Figure(f'making {bulk} tasks with 3 edges each', flows.cost(*flows.calls(web(bulk))), UNIT, LONG)]
     counted.client.flushall()
-    flows.make(fan_in(bulk))
-    counted.claim(bulk)
-    figure(f'release of {bulk} of one fan-in', flows.cost(functools.partial(counted.release, bulk)))
-    counted.client.flushall()
-    title = f'a fan-out of {plan.out:,}'
-    figure(f'{title}: the largest call that makes it', *flows.costs(flows.calls(fan_out(plan.out))))
-    flows.spread()
-    counted.claim(1)
-    figure(f'{title}: release of its root', flows.cost(functools.partial(counted.release, 1)))
-    figure(f'{title}: its largest piece', *pieces())
-    counted.client.flushall()
-    flow = flows.make(fan_in(plan.cancelled))
-    title = f'cancel of {plan.cancelled:,}'
-    figure(f'{title}: its first call', flows.cost(lambda: counted.call('cancel', [flow, 'mark', ''])))
-    figure(f'{title}: its largest piece', *pieces())
-    counted.client.flushall()
-    return figures
-
-
-def _fans(flows: Flows, plan: Plan) -> list[Figure]:
-    """Fan-ins, each ten times the one before: whether a task takes the same, and the largest call of each kind."""
-    counted, figures = flows.counted, []
-    bulk = BOUNDS.bulk
+    figures += _largest(f'a fan-out of {plan.out:,}', flows.fan_out(plan.out, LOOKS), UNIT, LONG)
+    figures += _largest(f'cancel of {plan.cancelled:,}', flows.cancel(plan.cancelled, LOOKS), UNIT, LONG)
     each: dict[str, list[float]] = {}
-    for size in plan.fans:
-        costs = {'flow': flows.costs(flows.calls(fan_in(size)))}
-        while flows.spread():
-            pass
-        calls: list[Callable[[], None]] = []
-        for start in range(0, size, bulk):
-            some = min(bulk, size - start)
-            calls += [functools.partial(counted.claim, some), functools.partial(counted.release, some)]
-        both: tuple[list[float], list[float]] = [], []
-        step = max(1, len(calls) // 2 // LOOKS) * 2
-        for number, call in enumerate(calls):
-            if number % step < 2 or number >= len(calls) - 2:
-                both[number % 2].append(flows.cost(call))
-            else:
-                call()
-        costs |= {'claim': both[0], 'release': both[1]}
+    for size in plan.counted:
+        costs = flows.fan_in(size, LOOKS)
+        figures += _largest(f'a fan-in of {size:,}', costs, UNIT, LONG)
         for name, several in costs.items():
-            figures.append(Figure(f'a fan-in of {size:,}: its largest {name}', max(several), UNIT, LONG))
-            # Full calls, of which all but the last are, because what they begin with is shared by their tasks.
-            each.setdefault(name, []).append(sum(several[:-1] or several) / len(several[:-1] or several))
-        counted.client.flushall()
-    for name, means in each.items():
-        title = f'{name} of {bulk}: of {plan.fans[-1]:,} by comparison with {plan.fans[0]:,}'
-        figures.append(Figure(title, means[-1] / means[0], '', LINEAR))
+            # All but the last are full.
+            full = several[:-1] or several
+            each.setdefault(name, []).append(sum(full) / len(full))
+    for name in ('flow', 'claim', 'release'):
+        title = f'{name} of {bulk}: of {plan.counted[-1]:,} by comparison with {plan.counted[0]:,}'
+        figures.append(Figure(title, each[name][-1] / each[name][0], '', LINEAR))
     return figures
+
+
+def _largest(title: str, costs: dict[str, list[float]], unit: str, goal: float) -> list[Figure]:
+    return [Figure(f'{title}: the largest of {name}', max(several), unit, goal) for name, several in costs.items()]
+
+
+def clock(plan: Plan) -> list[Figure]:
+    """The longest of all calls of large flows, in processor time of the server, of some rounds the best."""
+    best: dict[str, Figure] = {}
+    with counted_server('flow', 'spread', 'cancel', clocked=True) as counted:
+        flows = Flows(counted)
+        for _ in range(plan.rounds):
+            costs = {'making them': [flows.cost(*flows.calls(web(BOUNDS.bulk)))]}
+            figures = _largest(f'{BOUNDS.bulk} tasks with 3 edges each', costs, *CLOCKED)
+            counted.client.flushall()
+            figures += _largest(f'a fan-out of {plan.out:,}', flows.fan_out(plan.out), *CLOCKED)
+            figures += _largest(f'cancel of {plan.cancelled:,}', flows.cancel(plan.cancelled), *CLOCKED)
+            for size in plan.fans:
+                figures += _largest(f'a fan-in of {size:,}', flows.fan_in(size), *CLOCKED)
+            for one in figures:
+                if one.name not in best or one.value < best[one.name].value:
+                    best[one.name] = one
+    return [*best.values()]

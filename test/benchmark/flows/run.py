@@ -1,6 +1,7 @@
 """What flows cost: instructions of calls, times and rates, and the same flows by other packages.
 
-    python -m benchmark.flows [--only NAMES] [--small] [--rounds N] [--before CHECKOUT] [--json FILE] [--markdown FILE]
+    python -m benchmark.flows [--only NAMES] [--small] [--rounds N] [--awake] [--before CHECKOUT] [--json FILE]
+                              [--markdown FILE]
 
 On servers of their own, without persistence.  The exit status is 1 where a goal was missed.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +20,12 @@ from typing import Any
 from benchmark.flows import beside, counting, timing
 from benchmark.flows.figures import FULL, SMALL, Figure, Plan
 from benchmark.meter import machine
+from benchmark.speed.awake import awake
 from benchmark.speed.run import progress
 from benchmark.tables import NONE, Table, as_markdown, as_text
 from support.servers import RealServer
 
-PARTS = ('counting', *timing.PARTS, 'beside')
+PARTS = ('counting', 'clock', *timing.PARTS, 'beside')
 
 
 def measure(plan: Plan, names: Sequence[str], before: Path | None = None) -> dict[str, Any]:
@@ -32,12 +35,18 @@ def measure(plan: Plan, names: Sequence[str], before: Path | None = None) -> dic
         progress(name)
         if name == 'beside':
             found[name] = beside.measure(plan)
-        elif name != 'counting':
-            found[name] = timing.measure(plan, [name])
-        elif shutil.which('valgrind'):
-            found[name] = counting.count(plan, before)
+        elif name == 'clock':
+            if sys.platform == 'linux':
+                found[name] = counting.clock(plan)
+            else:
+                progress('not measured: only Linux tells the processor time of another process')
+        elif name == 'counting':
+            if shutil.which('valgrind'):
+                found[name] = counting.count(plan, before)
+            else:
+                progress('not measured: there is no valgrind')
         else:
-            progress('nothing is counted: there is no valgrind')
+            found[name] = timing.measure(plan, [name])
     return found
 
 
@@ -51,7 +60,8 @@ def _table(name: str, figures: Sequence[Figure]) -> Table:
     for one in figures:
         goal = NONE if one.goal is None else f'at {"least" if one.least else "most"} {one.goal:,g}'
         value = f'{one.value:,.0f}' if one.value >= 1000 else f'{one.value:,.3g}'
-        rows.append([one.name, value, one.unit, goal, 'reached' if one.reached else 'missed'])
+        judged = NONE if one.goal is None else 'reached' if one.reached else 'missed'
+        rows.append([one.name, value, one.unit, goal, judged])
     return Table(name, ['figure', 'measured', 'unit', 'goal', ''], rows)
 
 
@@ -74,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument('--only', metavar='NAMES', help=f'comma-separated, of {", ".join(PARTS)}')
     parser.add_argument('--small', action='store_true', help='few tasks: that it works, and no figures to believe')
     parser.add_argument('--rounds', type=int, help='instead of those of the plan')
+    parser.add_argument('--awake', action='store_true', help='let no processor sleep meanwhile')
     parser.add_argument('--before', metavar='CHECKOUT', type=Path, help='whose plain calls are counted, too')
     parser.add_argument('--json', metavar='FILE', type=Path, help='a file for the figures')
     parser.add_argument('--markdown', metavar='FILE', type=Path, help='the tables as Markdown')
@@ -84,7 +95,8 @@ def main(arguments: Sequence[str]) -> int:
     names = selected(given.only)
     with RealServer('valkey9') as server, server.sync_client() as client:
         where = {**machine(client), 'date': time.strftime('%Y-%m-%d', time.gmtime())}
-    found = measure(plan, names, given.before and given.before.resolve())
+    with awake(given.awake):
+        found = measure(plan, names, given.before and given.before.resolve())
     tables = tables_of(plan, found)
     print(', '.join(f'{name} {value}' for name, value in where.items()))
     print('\n'.join(as_text(tables)))

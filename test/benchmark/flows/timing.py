@@ -1,4 +1,4 @@
-"""How long calls of flows take, and how fast flows are worked off, by the clock."""
+"""How fast flows are made, worked off and cancelled, by the clock."""
 
 from __future__ import annotations
 
@@ -11,28 +11,24 @@ from typing import Any, NamedTuple
 import redis
 import redis.asyncio
 
-from benchmark.flows.figures import Figure, Plan, chains, fan_in, fan_out, web
-from benchmark.flows.scripts import SETTINGS, Look, ScriptLog
+from benchmark.flows.figures import Figure, Plan, chains, fan_in, fan_out
 from benchmark.meter import look
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueNode
 from torrelque.protocol.bounds import BOUNDS
 from torrelque.worker import Delivery, Worker
 
-LONG = 10.0
-"""ms that a script may take."""
 LINEAR = 1.5
-"""What a task of a flow ten times as large may take, by comparison."""
-UNIT = 'ms of the server'
+"""What a task of a flow ten times as large may take, by comparison, and with what plain tasks take."""
+MADE, WORKED, PLAIN = 'made', 'worked off', 'as many plain tasks worked off'
 
 
 class Bench:
-    """A queue on a server of its own, and the server's log."""
+    """A queue on a server of its own."""
 
     def __init__(self, queue: Torrelque, client: redis.asyncio.Redis, plain: redis.Redis) -> None:
         self.queue = queue
         self.plain = plain
-        self.log = ScriptLog(plain)
         self._client = client
 
     async def warm(self) -> None:
@@ -47,7 +43,6 @@ class Bench:
     async def clear(self) -> None:
         """As if nothing had been."""
         await self._client.flushall()
-        self.log.reset()
 
     def processor(self) -> float:
         """Processor time (s) that the server has had."""
@@ -109,41 +104,12 @@ def measure(plan: Plan, parts: Iterable[str] = ()) -> list[Figure]:
 async def _measure(plan: Plan, names: Iterable[str]) -> list[Figure]:
     figures = []
     for name in names:
-        with RealServer('valkey9', SETTINGS) as server, server.sync_client(socket_timeout=None) as plain:
+        with RealServer('valkey9', {'notify-keyspace-events': '""'}) as server, server.sync_client() as plain:
             async with server.client() as client, Torrelque(client, queue='flows') as queue:
                 bench = Bench(queue, client, plain)
                 await bench.warm()
                 figures += await PARTS[name](bench, plan)
     return figures
-
-
-async def measure_calls(bench: Bench, plan: Plan) -> list[Figure]:
-    """The server's time of calls that do much, of some rounds the best."""
-    bulk = BOUNDS.bulk
-    found: dict[str, float] = {}
-
-    def note(name: str, times: list[float]) -> None:
-        found[name] = min([found.get(name, times[0]), *times])
-
-    many = plan.out
-    for _ in range(max(3, plan.rounds)):
-        await bench.clear()
-        await bench.make(web(bulk))
-        note(f'making {bulk} tasks with 3 edges each', bench.log.read().times['flow'])
-        await bench.clear()
-        await bench.make(fan_in(bulk))
-        some = await bench.queue.dequeue_many(bulk)
-        bench.log.reset()
-        await bench.queue.release_many([task_id for task_id, _ in some])
-        note(f'release of {bulk} of one fan-in', bench.log.read().times['release'])
-        await bench.clear()
-        await bench.make(fan_out(many))
-        bench.log.reset()
-        await bench.bulk(1 + many)
-        times = bench.log.read().times
-        note(f'release of the root of a fan-out of {many:,}', times['release'][-1:])
-        note(f'a piece of a fan-out of {many:,}', [statistics.median(times['spread'])])
-    return [Figure(name, value, UNIT, LONG) for name, value in found.items()]
 
 
 async def spent_on(bench: Bench, call: Awaitable[Any]) -> Spent:
@@ -184,58 +150,47 @@ async def measure_chains(bench: Bench, plan: Plan) -> list[Figure]:
 
 
 async def measure_fans(bench: Bench, plan: Plan) -> list[Figure]:
-    """Fan-ins, each ten times the one before: whether it is linear, and the longest script."""
+    """Fan-ins, each ten times the one before, and whether it is linear."""
     figures: list[Figure] = []
     each: dict[str, list[float]] = {}
     for size in plan.fans:
-        made, worked, looks = [], [], []
+        made, worked, plain = [], [], []
         for _ in range(plan.rounds):
             await bench.clear()
             made.append(await spent_on(bench, bench.make(fan_in(size))))
             worked.append(await spent_on(bench, bench.bulk(size + 1)))
-            looks.append(bench.log.read())
-        for what, several in (('made', made), ('worked off', worked)):
+            await bench.clear()
+            await bench.queue.enqueue_many(range(size))
+            plain.append(await spent_on(bench, bench.bulk(size)))
+        for what, several in ((MADE, made), (WORKED, worked), (PLAIN, plain)):
             server = min(one.server for one in several)
             figures += [
                 Figure(f'fan-in of {size:,}: {what}', min(one.seconds for one in several), 's'),
                 Figure(f'fan-in of {size:,}: {what}, the server', server, 's of its processor'),
             ]
             each.setdefault(what, []).append(server / size)
-        figures += _longest(f'fan-in of {size:,}', looks)
-    for what, costs in each.items():
+    # What more tasks cost because the processor has less of them at hand, plain ones cost too.
+    growth = {what: costs[-1] / costs[0] for what, costs in each.items()}
+    for what, more in growth.items():
         name = f'each task {what}, the server: of {plan.fans[-1]:,} by comparison with {plan.fans[0]:,}'
-        figures.append(Figure(name, costs[-1] / costs[0], '', LINEAR))
+        figures.append(Figure(name, more, '', LINEAR * growth[PLAIN] if what == WORKED else None))
     return figures
-
-
-def _longest(name: str, looks: list[Look]) -> list[Figure]:
-    """Of some rounds that with the shortest, because it is by the clock and the machine has other things to do."""
-    look = min(looks, key=lambda look: look.longest()[1])
-    script, most = look.longest()
-    return [
-        Figure(f'{name}: its longest script, {script}', most, UNIT, LONG),
-        Figure(f'{name}: the longest that the machine kept the server waiting', look.stall, 'ms'),
-    ]
 
 
 async def measure_cancel(bench: Bench, plan: Plan) -> list[Figure]:
     """A flow that is cancelled: one that waits, and one of which tasks are pending."""
     figures = []
     for what, nodes in (('a fan-in', fan_in), ('a fan-out', fan_out)):
-        took, looks = [], []
+        took = []
         for _ in range(plan.rounds):
             await bench.clear()
             flow = await bench.make(nodes(plan.cancelled))
-            bench.log.reset()
             took.append(await timed(bench.queue.cancel(flow)))
-            looks.append(bench.log.read())
-        name = f'cancel of {what} of {plan.cancelled:,}'
-        figures += [Figure(name, min(took), 's', 1), *_longest(name, looks)]
+        figures.append(Figure(f'cancel of {what} of {plan.cancelled:,}', min(took), 's', 1))
     return figures
 
 
 PARTS: dict[str, Callable[[Bench, Plan], Awaitable[list[Figure]]]] = {
-    'calls': measure_calls,
     'chains': measure_chains,
     'fans': measure_fans,
     'cancel': measure_cancel,

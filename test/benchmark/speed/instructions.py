@@ -89,7 +89,7 @@ class Counted:
         self._control('--dump')
         self._control('--instr=off')
 
-    def counted(self) -> int:
+    def counted(self) -> float:
         """Instructions of what was counted last."""
         last = max(self._folder.glob('out.*'), key=lambda path: path.stat().st_mtime_ns)
         totals = next(line for line in last.read_text().splitlines() if line.startswith(('totals:', 'summary:')))
@@ -117,23 +117,48 @@ class Counted:
         assert len(claimed.tasks) == count
         self._taken += [word for task_id, _ in claimed.tasks for word in (task_id, task_id.token, '')]
 
+    def forget(self) -> None:
+        """Forget what was taken, because the server has."""
+        self._taken.clear()
+
     def release(self, count: int) -> None:
         """Finish the first of what was taken."""
         some, self._taken = self._taken[: 3 * count], self._taken[3 * count :]
         assert self.call('release', [f'{self.keys["claim"]}:counted:1', *some]) == b'ok'
 
 
+class Clocked(Counted):
+    """A server as it is, whose processor time counts instead; only on Linux."""
+
+    _spent = 0.0
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        began = self._clock()
+        yield
+        self._spent = self._clock() - began
+
+    def counted(self) -> float:
+        """s of what was counted last."""
+        return self._spent
+
+    def _clock(self) -> float:
+        # The clock of another process, as the system makes its number of that of the process.
+        return time.clock_gettime(~self._server.pid << 3 | 2)
+
+
 @contextlib.contextmanager
-def counted_server(*more: str) -> Iterator[Counted]:
-    """A server under valgrind that knows the scripts of plain calls, and more."""
+def counted_server(*more: str, clocked: bool = False) -> Iterator[Counted]:
+    """A server under valgrind that knows the scripts of plain calls, and more; or one whose processor time counts."""
     with tempfile.TemporaryDirectory() as home:
-        command = ['valgrind', '--tool=callgrind', '--instr-atstart=no', f'--callgrind-out-file={home}/out']
+        tool = ['valgrind', '--tool=callgrind', '--instr-atstart=no', f'--callgrind-out-file={home}/out']
+        command = [] if clocked else tool
         command += [str(binary_of('valkey9')), '--port', '0', '--unixsocket', f'{home}/socket', '--dir', home]
         command += ['--save', '', '--hz', '1']
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         try:
-            counted = Counted(Path(home), server, more)
+            counted = (Clocked if clocked else Counted)(Path(home), server, more)
             counted.wait()
             yield counted
         finally:
