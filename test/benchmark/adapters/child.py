@@ -384,7 +384,7 @@ async def _answer_all(served: Served, out: TextIO) -> None:
         print(json.dumps(answer), file=out, flush=True)
 
 
-def serve(make: Callable[[Setting], System]) -> None:
+def serve(make: Callable[[Setting], System], served: type[Served] = Served) -> None:
     """Answer commands until standard input ends."""
     out = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
@@ -392,6 +392,6 @@ def serve(make: Callable[[Setting], System]) -> None:
         import uvloop  # of one environment
 
         uvloop.install()
-    asyncio.run(_answer_all(Served(make), out))
+    asyncio.run(_answer_all(served(make), out))
     out.flush()
     os._exit(0)  # whatever threads a package leaves behind

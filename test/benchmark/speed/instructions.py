@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,13 +47,13 @@ WRITES = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) redis.call('LPUSH', KEYS
 class Counted:
     """A server under valgrind, and calls to it."""
 
-    def __init__(self, folder: Path, server: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, server: subprocess.Popen[bytes], more: Sequence[str] = ()) -> None:
         self._folder = folder
         self._server = server
         self.client = redis.Redis(unix_socket_path=f'{folder}/socket', socket_timeout=60)
-        self._keys = make_keys('counted')
-        names = ('enqueue', 'claim', 'release')
-        self._transitions = {name: Transition(name, self._keys) for name in names}
+        self.keys = make_keys('counted')
+        names = ('enqueue', 'claim', 'release', *more)
+        self._transitions = {name: Transition(name, self.keys) for name in names}
         self._claims = 0
         self._taken: list[str] = []
 
@@ -75,50 +75,90 @@ class Counted:
         """Instructions of each task; the first calls do not count."""
         for _ in range(5):
             call()
+        with self.counting():
+            for _ in range(times):
+                call()
+        return self.counted() / times / tasks
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        """What the server does meanwhile counts."""
         self._control('--instr=on')
         self._control('--zero')
-        for _ in range(times):
-            call()
+        yield
         self._control('--dump')
         self._control('--instr=off')
+
+    def counted(self) -> float:
+        """Instructions of what was counted last."""
         last = max(self._folder.glob('out.*'), key=lambda path: path.stat().st_mtime_ns)
         totals = next(line for line in last.read_text().splitlines() if line.startswith(('totals:', 'summary:')))
-        return int(totals.split()[1]) / times / tasks
+        return int(totals.split()[1])
 
     def _control(self, what: str) -> None:
         subprocess.run(['callgrind_control', what, str(self._server.pid)], check=True, capture_output=True)
 
-    def _call(self, name: str, args: list[Any]) -> Any:
+    def call(self, name: str, args: list[Any]) -> Any:
+        """A call of a script."""
         transition = self._transitions[name]
         return self.client.execute_command('EVALSHA', transition.script.sha, 2, *transition.keys, '', *args)
 
     def enqueue(self, count: int) -> None:
+        """Store so many plain tasks."""
         tasks = [word for _ in range(count) for word in (secrets.token_hex(16), PAYLOAD, '300000')]
-        assert self._call('enqueue', ['', '2000', *tasks]) == b'ok'
+        assert self.call('enqueue', ['', '2000', *tasks]) == b'ok'
 
     def claim(self, count: int) -> None:
+        """Take so many tasks, which are there."""
         self._claims += 1
-        record = f'{self._keys["claim"]}:counted:{self._claims}'
-        reply = self._call('claim', ['', record, str(count), '0', '2000', str(BOUNDS.bulk_bytes)])
+        record = f'{self.keys["claim"]}:counted:{self._claims}'
+        reply = self.call('claim', ['', record, str(count), '0', '2000', str(BOUNDS.bulk_bytes)])
         claimed: Claimed = read_claim(reply)
         assert len(claimed.tasks) == count
         self._taken += [word for task_id, _ in claimed.tasks for word in (task_id, task_id.token, '')]
 
+    def forget(self) -> None:
+        """Forget what was taken, because the server has."""
+        self._taken.clear()
+
     def release(self, count: int) -> None:
+        """Finish the first of what was taken."""
         some, self._taken = self._taken[: 3 * count], self._taken[3 * count :]
-        assert self._call('release', [f'{self._keys["claim"]}:counted:1', *some]) == b'ok'
+        assert self.call('release', [f'{self.keys["claim"]}:counted:1', *some]) == b'ok'
+
+
+class Clocked(Counted):
+    """A server as it is, whose processor time counts instead; only on Linux."""
+
+    _spent = 0.0
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        began = self._clock()
+        yield
+        self._spent = self._clock() - began
+
+    def counted(self) -> float:
+        """s of what was counted last."""
+        return self._spent
+
+    def _clock(self) -> float:
+        # The clock of another process, as the system makes its number of that of the process.
+        return time.clock_gettime(~self._server.pid << 3 | 2)
 
 
 @contextlib.contextmanager
-def counted_server() -> Iterator[Counted]:
+def counted_server(*more: str, clocked: bool = False) -> Iterator[Counted]:
+    """A server under valgrind that knows the scripts of plain calls, and more; or one whose processor time counts."""
     with tempfile.TemporaryDirectory() as home:
-        command = ['valgrind', '--tool=callgrind', '--instr-atstart=no', f'--callgrind-out-file={home}/out']
+        tool = ['valgrind', '--tool=callgrind', '--instr-atstart=no', f'--callgrind-out-file={home}/out']
+        command = [] if clocked else tool
         command += [str(binary_of('valkey9')), '--port', '0', '--unixsocket', f'{home}/socket', '--dir', home]
         command += ['--save', '', '--hz', '1']
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         try:
-            counted = Counted(Path(home), server)
+            counted = (Clocked if clocked else Counted)(Path(home), server, more)
             counted.wait()
             yield counted
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
+ADAPTERS = ROOT / 'test' / 'benchmark' / 'adapters'
 
 OURS = 'torrelque'
 WORKER = 'torrelque worker'
@@ -51,6 +52,26 @@ class System(NamedTuple):
     @property
     def command(self) -> list[str]:
         return [str(self.python), '-m', f'benchmark.adapters.{self.adapter}', *self.options]
+
+    @property
+    def making(self) -> list[list[str]]:
+        """The commands that make its environment."""
+        return [
+            [sys.executable, '-m', 'venv', str(self.environment)],
+            [str(self.python), '-m', 'pip', 'install', '--quiet', '--upgrade', *self.requirements],
+        ]
+
+
+class NodeSystem(System):
+    """A package of Node, whose environment is a folder of npm."""
+
+    @property
+    def command(self) -> list[str]:
+        return ['node', str(ADAPTERS / self.adapter), *self.options]
+
+    @property
+    def making(self) -> list[list[str]]:
+        return [['npm', 'install', '--silent', '--prefix', str(self.environment), *self.requirements]]
 
 
 WORKED = ('drain_1', 'drain_100', 'pickup', 'late')
@@ -97,13 +118,13 @@ def prepare(system: System, *, fresh: bool = False) -> str | None:
     if not fresh and stamp.exists() and stamp.read_text() == wanted:
         return None
     shutil.rmtree(system.environment, ignore_errors=True)
-    system.environment.parent.mkdir(exist_ok=True)
+    system.environment.mkdir(parents=True)
     print(f'{system.name}: installing {" ".join(system.requirements)}', file=sys.stderr)
-    for command in (
-        [sys.executable, '-m', 'venv', str(system.environment)],
-        [str(system.python), '-m', 'pip', 'install', '--quiet', '--upgrade', *system.requirements],
-    ):
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    for command in system.making:
+        try:
+            made = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return f'not installed: there is no {command[0]}'
         if made.returncode:
             said = (made.stderr or made.stdout).strip().splitlines()
             return f'not installed: {said[-1] if said else made.returncode}'

@@ -1,0 +1,1 @@
+"""What flows cost, alone and beside other packages that have tasks wait for tasks."""
