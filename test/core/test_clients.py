@@ -229,6 +229,8 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         await client.zadd(queue.keys['rated'], {'nobody': 4e12})
         await client.sadd(queue.keys['holes'], 'nobody')
         await queue.set_schedule('s', 1, every=3600)
+        await client.zadd(queue.keys['waiting'], {'nobody': 4e12})
+        await client.rpush(queue.keys['spread'], '["", "nobody", "gate", 0]')
         assert [name for name in FIXED if not await client.exists(queue.keys[name])] == ['never']
 
         slot = cluster.slot_of(queue.keys['pending'])

@@ -13,6 +13,8 @@ from support.looking import dump
 from support.standing import START, Either, StandingClock
 from torrelque import Node, TorrelqueTaskState, TorrelqueTaskStatus as Status
 
+pytestmark = pytest.mark.first_server
+
 
 async def do(queue: Any, *names: str, flow_id: str = 'f', result: Any = None) -> None:
     """Work on tasks, which are to be the next ones, in this order."""
@@ -113,7 +115,6 @@ async def end(queue: Any, task_id: Any, how: str) -> None:
         await queue.release(task_id)
 
 
-@pytest.mark.first_server
 @pytest.mark.parametrize('kind', FITTING)
 @pytest.mark.parametrize('how', ENDS)
 async def test_an_edge_takes_the_ends_of_its_kind(either: Either, kind: Any, how: str) -> None:
@@ -134,7 +135,6 @@ async def test_an_edge_takes_the_ends_of_its_kind(either: Either, kind: Any, how
         assert (await hows(either))['b'] == ('skipped' if how == 'completed' else 'failed')
 
 
-@pytest.mark.first_server
 @pytest.mark.parametrize('join', ['all', 'any'])
 @pytest.mark.parametrize('ends', [*itertools.product('cf', repeat=2)])
 async def test_a_join_is_of_all_or_of_any(either: Either, join: Any, ends: tuple[str, str]) -> None:

@@ -14,10 +14,12 @@ from support.standing import Either, StandingClock
 from test_flows import do, hows, take
 from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
 
+pytestmark = pytest.mark.first_server
+
+
 # Large flows
 
 
-@pytest.mark.first_server
 async def test_a_large_flow_is_made_in_several_calls_and_begins_with_the_last(
     either: Either, client: redis.asyncio.Redis
 ) -> None:

@@ -130,7 +130,7 @@ async def live(queue: Any, clock: Clock) -> dict[str, Any]:
     assert all(await asyncio.gather(*(queue.bury(task_id) for task_id in taken.values())))
     assert {*await take(queue)} == {*NAMES}
     assert await queue.redrive(*NAMES) == len(NAMES)
-    assert (await queue.get_queue_stats())[1:] == (len(NAMES), len(NAMES), 0, 0)
+    assert (await queue.get_queue_stats())[1:] == (len(NAMES), len(NAMES), 0, 0, 0)
     for name in NAMES:
         assert await queue.cancel(f'{name}!') and (await queue.get_task_state(f'{name}!')).status is Status.CANCELLED
         # By the plain id, as an operator does.

@@ -36,6 +36,7 @@ local function grow(flow, nodes, hows, waits)
   end
   for _, node in ipairs(nodes) do
     local open, count, met, barred, how = 0, #node.after / 2, 0, nil, nil
+    local others = {}
     node.last = count > 0
     for k = 1, #node.after, 2 do
       local id, kind = node.after[k], node.after[k + 1]
@@ -50,12 +51,15 @@ local function grow(flow, nodes, hows, waits)
       elseif fits == false then
         barred, how = id, how == 'f' and how or hows[id]
       else
-        open = open + 1
-        if not connect(id, node.id, kind) then
-          return {'many', id}
-        end
+        open, others[#others + 1], others[#others + 2] = open + 1, id, kind
       end
       node.last = node.last and kind == 'end'
+    end
+    -- What begins already, because one end is enough, has no edges from the others: behind the gate they would skip it.
+    for k = 1, node.any and met > 0 and 0 or #others, 2 do
+      if not connect(others[k], node.id, others[k + 1]) then
+        return {'many', others[k]}
+      end
     end
     local begins = node.any and (met > 0 or count == 0) or not node.any and met == count
     local skips = not begins and (node.any and open == 0 or not node.any and barred)
