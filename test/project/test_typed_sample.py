@@ -11,6 +11,7 @@ import redis.asyncio
 
 import torrelque.sync
 import typed_sample
+import typed_schedules
 from support.servers import RealServer
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
@@ -26,7 +27,7 @@ async def test_the_sample_of_decorated_functions_runs(client: redis.asyncio.Redi
 
 
 async def test_the_sample_of_schedules_runs(client: redis.asyncio.Redis, queue_name: str) -> None:
-    await asyncio.wait_for(typed_sample.run_schedules(client, queue_name), 60)
+    await asyncio.wait_for(typed_schedules.run_schedules(client, queue_name), 60)
 
 
 async def test_the_sample_of_tests_runs(client: redis.asyncio.Redis, queue_name: str) -> None:
