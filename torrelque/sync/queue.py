@@ -425,10 +425,10 @@ class Torrelque(Schedules, Flows):
             self._unsure.forget_all(many.name, sent, many.width)
         return done
 
-    def _run(self, verb: Steps[T]) -> T:
+    def _run(self, steps: Steps[T]) -> T:
         """Calls one after the other; what they come to."""
         self._check_open()
-        walk, reply = Walk(verb), None
+        walk, reply = Walk(steps), None
         try:
             while walk.go_on(reply):
                 name, args = walk.name, walk.args
