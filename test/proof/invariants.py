@@ -28,6 +28,7 @@ INVARIANTS = {
     11: 'every watch ends; statuses are monotone; connections do not grow',
     12: 'a deadline is a deadline; an idle consumer lives',
     13: 'schedules: each instant fires at most once; the next one is known; what skips never overlaps',
+    14: 'flows: nothing begins before its join is satisfied; each end counts once; each flow ends and leaves nothing',
 }
 
 
