@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from model.model_flows import PARKED
 from model.model_groups import CANCELLED, COMPLETED, DEAD, DELAYED, PENDING, REJECTED, WORKING
 
 # In an environment of another queue there is none of this.
@@ -66,6 +67,9 @@ class Seen(NamedTuple):
     schedules: dict[str, float]
     plans: dict[str, dict[str, str]]
     times: dict[str, list[int]]
+    parked: dict[str, float]
+    needs: dict[str, dict[str, str]]
+    done: dict[str, dict[str, str]]
 
     # What is where
 
@@ -171,6 +175,9 @@ def read_dump(dump: list[Any]) -> Seen:
         schedules={name: float(instant) for name, instant in content.get('schedules', {}).items()},
         plans={schedule: texts(name) for schedule, name in named('schedule:').items()},
         times={schedule: [*map(int, content[name])] for schedule, name in named('times:').items()},
+        parked={task_id: float(until) for task_id, until in content.get('waiting', {}).items()},
+        needs={flow: texts(name) for flow, name in named('needs:').items()},
+        done={flow: texts(name) for flow, name in named('done:').items()},
     )
 
 
@@ -184,18 +191,19 @@ def check_one_place(seen: Seen) -> None:
     assert set(seen.pending) - set(plain) <= seen.holes <= set(seen.pending) - set(plain)
     grouped = [task_id for members in seen.waiting.values() for task_id in members]
     waiting = [*plain, *seen.priority, *seen.heads_in_turn, *grouped]
-    places = [*waiting, *seen.working, *seen.delayed, *seen.dead]
+    places = [*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked]
     assert len(places) == len(set(places))
     for task_id, state in seen.states.items():
         found = {
             name
             for name, place in (
-                (PENDING, waiting), (WORKING, seen.working), (DELAYED, seen.delayed), (DEAD, seen.dead)
+                (PENDING, waiting), (WORKING, seen.working), (DELAYED, seen.delayed), (DEAD, seen.dead),
+                (PARKED, seen.parked),
             )
             if task_id in place
         }  # fmt: skip
         if state['status'] == CANCELLED:
-            assert found <= {WORKING}
+            assert found <= {WORKING} or 'total' in state
         else:
             assert found == {state['status']} - {COMPLETED, REJECTED}
     assert set(places) <= set(seen.states)
@@ -217,7 +225,7 @@ def check_order(seen: Seen) -> None:
 def check_payloads(seen: Seen) -> None:
     """There is a payload for each task in a place, and for no other."""
     waiting = {*seen.plain, *seen.priority, *seen.heads_in_turn}.union(*seen.waiting.values())
-    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead}
+    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked}
 
 
 def check_untold(seen: Seen) -> None:
@@ -258,9 +266,10 @@ def check_lives(seen: Seen) -> None:
     assert ending == {
         task_id
         for task_id, state in seen.states.items()
-        if state['status'] in (COMPLETED, REJECTED) or state['status'] == CANCELLED and task_id not in seen.working
+        if state['status'] in (COMPLETED, REJECTED)
+        or state['status'] == CANCELLED and task_id not in seen.working and task_id not in seen.parked
     }
-    assert {name for name in seen.lives if not name.startswith('task:')} == {
+    assert {name for name in seen.lives if not name.startswith(('task:', 'done:', 'values:'))} == {
         *seen.records,
         *map('rate:{}'.format, seen.buckets),
     }
@@ -272,9 +281,11 @@ def check_nothing_else(seen: Seen) -> None:
     assert seen.names <= {
         *('pending', 'working', 'delayed', 'dead', 'untold', 'tasks', 'task', 'holes', 'bell', 'claim'),
         *('turns', 'priority', 'groups', 'heads', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
+        *('waiting', 'spread', 'needs', 'edges', 'done', 'gate', 'values'),
     }
     if not seen.payloads:
-        assert seen.names <= {'task', 'claim', 'rate', *LASTING, *(['bell'] if seen.schedules else [])}
+        bell = ['bell'] if seen.schedules else []
+        assert seen.names <= {'task', 'claim', 'rate', 'done', 'values', *LASTING, *bell}
 
 
 # Groups
@@ -299,8 +310,9 @@ def check_slots(seen: Seen) -> None:
 
 
 def check_known_groups(seen: Seen) -> None:
-    """A group is known while it has tasks that are not dead."""
-    assert {*seen.groups} == {seen.group_of(task_id) for task_id in {*seen.payloads} - {*seen.dead}} - {None}
+    """A group is known while it has tasks that are not dead, and do not wait for others."""
+    counted = {*seen.payloads} - {*seen.dead, *seen.parked}
+    assert {*seen.groups} == {seen.group_of(task_id) for task_id in counted} - {None}
     assert all(seen.waiting.values())
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from model import model_checks as keys
 from model.model_checks import Seen
+from model.model_flows import check_flows
 from proof.standstill import FAILING
 
 INVARIANTS = {
@@ -28,6 +29,7 @@ INVARIANTS = {
     11: 'every watch ends; statuses are monotone; connections do not grow',
     12: 'a deadline is a deadline; an idle consumer lives',
     13: 'schedules: each instant fires at most once; the next one is known; what skips never overlaps',
+    14: 'flows: nothing begins before its join is satisfied; each end counts once; each flow ends and leaves nothing',
 }
 
 
@@ -51,6 +53,7 @@ KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     6: (keys.check_counts, keys.check_history),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
     13: (keys.check_next,),
+    14: (check_flows,),
 }
 
 

@@ -1,0 +1,35 @@
+"""What always holds of flows, seen in the keys of a queue by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model.model_groups import CANCELLED, DEAD, DELAYED, PENDING, WORKING
+
+if TYPE_CHECKING:
+    from model.model_checks import Seen
+
+PARKED = '7'
+"""The status of a task of a flow that waits for others, and of a flow that goes on."""
+
+
+def check_flows(seen: Seen) -> None:
+    """A task that has not ended is in ``needs`` of its flow, by what it is; a flow counts these; none ends twice."""
+    for task_id, state in seen.states.items():
+        if state['status'] == PARKED and 'total' not in state:
+            left = seen.needs[state['flow']][task_id].removeprefix('a')
+            assert left.isdecimal() and int(left) > 0
+        if 'total' in state and task_id in seen.parked:
+            left_of_it = seen.needs.get(task_id, {})
+            assert int(state['left']) == len(left_of_it) and (left_of_it or 'draft' in state)
+            assert int(state.get('dead', 0)) == [*left_of_it.values()].count('dead')
+            assert not {*left_of_it} & {*seen.done.get(task_id, {})}
+    for flow, members in seen.needs.items():
+        assert flow in seen.parked
+        for task_id, left in members.items():
+            state = seen.states[task_id]
+            if left == 'dead':
+                assert state['status'] == DEAD
+            elif left == '0':
+                held = state['status'] == CANCELLED and task_id in seen.working
+                assert state['status'] in (PENDING, WORKING, DELAYED) or held or 'total' in state
