@@ -12,7 +12,7 @@ from support import examples
 from support.examples import ROOT, Run
 from support.servers import RealServer, selected_kinds
 from test_example_groups import FAIR, ORDERED
-from test_example_layers import BANK, DOWN, Visitor
+from test_example_layers import BANK, DOWN, FEW_IMAGES, Visitor
 
 run = examples.run
 
@@ -20,6 +20,7 @@ RUNS = {
     'batch_processing': (('--tasks', 200, '--processes', 1), '200 tasks without work in'),
     'fair_sharing': (FAIR, 'The promise was kept.'),
     'fifo': (('--orders', 1), 'flowers  got   3 webhooks, in order'),
+    'gallery': (FEW_IMAGES, 'The proof holds.'),
     'ordered': (ORDERED, 'The proof holds.'),
     'ordered_processes': (BANK, 'The proof holds.'),
     'producer_consumer': (('--tasks', 40, '--pause', 0, '--failures', 0), 'Nothing was lost.'),
