@@ -178,7 +178,7 @@ async def test_what_is_wrong_with_a_task_is_told_in_words(
         'payload': lambda: client.hdel(queue.keys['tasks'], task_id),
         'type': lambda: client.rename(queue.keys['tasks'], key),
         'status': lambda: client.hdel(key, 'status'),
-        'other': lambda: client.hset(key, 'status', 7),
+        'other': lambda: client.hset(key, 'status', 8),
         'place': lambda: client.zrem(queue.keys['delayed'], task_id),
         'number': lambda: client.hset(key, 'timeout', 'soon'),
         'tasks': lambda: client.set(queue.keys['tasks'], 'x'),

@@ -96,6 +96,11 @@ class MadeOperator:
                 return found
         raise TorrelqueLookupError(f'there is no task {task_id!r}')
 
+    async def flow(self, flow_id: str, **options: Any) -> Any:
+        if flow := self.answers.get('flow'):
+            return flow
+        raise TorrelqueLookupError(f'there is no flow {flow_id!r}')
+
     async def tasks(self, selection: Any, **options: Any) -> AsyncIterator[TaskView]:
         self.asked.append(('tasks', {'selection': selection, **options}))
         for task in self.answers['tasks'][: options['most']]:

@@ -27,7 +27,8 @@ import redis.asyncio
 
 from model.model_checks import DUMP, Seen, read_dump
 from model.model_groups import CANCELLED
-from proof.awaits.cases import CASES, Bench, Case
+from proof.awaits.cases import Bench, Case
+from proof.awaits.cases_of_flows import ALL
 from proof.awaits.judging import Run, objection, picture
 from proof.awaits.loop import Noise, Turns, call_with_timeout
 from proof.invariants import check_cancellation, check_connections, check_empty, check_keys
@@ -299,7 +300,7 @@ class Rig:
     async def all_of(self, case: Case, effort: Effort) -> None:
         """Everything with one call."""
         self.about = case.name
-        first = next(other for other in [*CASES, case] if other.verb == case.verb)
+        first = next(other for other in [*ALL, case] if other.verb == case.verb)
         with self.noise.listening():
             for age in effort.ages if effort.thorough or case is first else AGES[1:]:
                 for style in STYLES if effort.thorough or age == 'warm' else STYLES[:1]:
@@ -379,5 +380,5 @@ def main(arguments: list[str]) -> int:
     parser.add_argument('--server', default='valkey9')
     parser.add_argument('--case', default='', help='a part of the names of the calls to try')
     options = parser.parse_args(arguments)
-    cases = [case for case in CASES if options.case in case.name]
+    cases = [case for case in ALL if options.case in case.name]
     return drive('await points', options.server, lambda server: try_cases(server, cases, Effort()))

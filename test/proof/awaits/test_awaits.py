@@ -10,7 +10,8 @@ import pytest
 
 from proof.awaits import awaits
 from proof.awaits.awaits import AGES, Effort, try_cases
-from proof.awaits.cases import CASES, TAKE, Bench, Case, putting
+from proof.awaits.cases import TAKE, Bench, Case, putting
+from proof.awaits.cases_of_flows import ALL
 from support.servers import RealServer, selected_kinds
 from torrelque import Torrelque, TorrelqueTimeoutError
 
@@ -20,8 +21,8 @@ pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 
 def test_each_public_call_is_tried() -> None:
     public = {name for name in dir(Torrelque) if not name.startswith('_') and callable(getattr(Torrelque, name))}
-    assert {case.verb for case in CASES} == public | {'__aenter__', '__aexit__'}
-    assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.verb for case in ALL} == public | {'__aenter__', '__aexit__'}
+    assert len({case.name for case in ALL}) == len(ALL)
 
 
 QUICK = {
@@ -32,8 +33,8 @@ QUICK = {
 
 def _quick_and_long() -> Iterator[Any]:
     # In every run, the first situation of each verb that moves tasks.
-    verbs = {case.verb for case in CASES} - QUICK
-    for case in CASES:
+    verbs = {case.verb for case in ALL} - QUICK
+    for case in ALL:
         yield pytest.param(case, marks=pytest.mark.long) if case.verb in verbs else case
         verbs.add(case.verb)
 
