@@ -213,7 +213,7 @@ class Schedules(Calls, Faults):
         known: list[int] = times[:TOLD_INSTANTS]
         if every:
             known = [] if score == math.inf else [int(score) + k * every for k in range(10)]
-            known = [instant for instant in known if until is None or instant <= until]
+        known = [instant for instant in known if until is None or instant <= until]
         return TorrelqueSchedule(
             name=name,
             task=json.loads(plan['payload']),
