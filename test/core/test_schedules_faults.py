@@ -245,10 +245,15 @@ async def test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_el
 ) -> None:
     async with proxy.client() as faulty_client, Torrelque(faulty_client, queue=queue_name) as faulty:
 
-        async def lose(script: str, lost: Coroutine[Any, Any, Any], between: Coroutine[Any, Any, Any]) -> Any:
+        async def lose(
+            script: str, lost: Coroutine[Any, Any, Any], effect: dict[str, Any], between: Coroutine[Any, Any, Any]
+        ) -> Any:
             reply = proxy.hold_reply(calls_of(script))
             call = asyncio.create_task(lost)
+            # The request has come to the proxy, and then has its effect.
             await reply.arrived.wait()
+            while not effect.items() <= (await queue.get_schedule('s'))._asdict().items():
+                await asyncio.sleep(0.002)
             await between
             proxy.cut()
             reply.open()
@@ -256,16 +261,17 @@ async def test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_el
 
         now = time.time()
         await queue.set_schedule('s', 1, times=[now + HOUR], spec='x', overlap='allow')
-        assert len(await lose('fire', faulty.fire('s'), queue.fire('s'))) == 1
+        assert len(await lose('fire', faulty.fire('s'), {'fired': 1}, queue.fire('s'))) == 1
         assert (await queue.get_schedule('s')).fired == 2
-        assert await lose('hold', faulty.pause_schedule('s'), queue.resume_schedule('s')) is True
+        assert await lose('hold', faulty.pause_schedule('s'), {'paused': True}, queue.resume_schedule('s')) is True
         assert (await queue.get_schedule('s')).paused is False
         more, other = [now + 2 * HOUR], [now + 3 * HOUR]
         extending = faulty.extend_schedule('s', more, after=now + HOUR, spec='x')
-        assert await lose('extend', extending, queue.extend_schedule('s', other, after=more[0], spec='x')) is True
+        extending_too = queue.extend_schedule('s', other, after=more[0], spec='x')
+        assert await lose('extend', extending, {'left': 2}, extending_too) is True
         assert (await queue.get_schedule('s')).left == 3
         setting = faulty.set_schedule('s', 2, every=HOUR)
-        assert await lose('schedule', setting, queue.set_schedule('s', 3, every=HOUR)) is True
+        assert await lose('schedule', setting, {'task': 2}, queue.set_schedule('s', 3, every=HOUR)) is True
         assert (await queue.get_schedule('s')).task == 3
 
 
