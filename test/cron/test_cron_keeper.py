@@ -7,11 +7,11 @@ import datetime as dt
 import functools
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.declaring import make, serving, until
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError, TorrelqueValueError
 from torrelque.cron import asking, keeper, setting
 from torrelque.tasks import Tasks
@@ -21,29 +21,6 @@ pytestmark = pytest.mark.first_server
 
 UTC = dt.timezone.utc
 SPEC = {'cron': '0 9 * * *', 'timezone': 'UTC'}
-
-
-def make(queue: Torrelque, *names: str, **options: Any) -> Tasks:
-    app = Tasks(queue, **options)
-
-    @app.task(name='report')
-    async def report() -> None: ...
-
-    for name in names:
-        app.cron('0 9 * * *', name=name)(report)
-    return app
-
-
-def serving(app: Tasks) -> Worker:
-    return Worker(app, signals=False)
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async def wait() -> None:
-        while not await true():
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(wait(), 100)
 
 
 def nines(count: int) -> list[float]:

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.declaring import make, serving, until
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueLookupError
 from torrelque.cron import asking, keeper, setting
-from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
 pytestmark = pytest.mark.first_server
-
-
-def make(queue: Torrelque, *names: str, **options: Any) -> Tasks:
-    app = Tasks(queue, **options)
-
-    @app.task(name='report')
-    async def report() -> None: ...
-
-    for name in names:
-        app.cron('0 9 * * *', name=name)(report)
-    return app
-
-
-def serving(app: Tasks) -> Worker:
-    return Worker(app, signals=False)
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async def wait() -> None:
-        while not await true():
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(wait(), 100)
 
 
 async def has(queue: Torrelque, name: str, count: int = 1) -> bool:

@@ -1,9 +1,8 @@
 """``torrelque schedule`` and ``unschedule``: what is enqueued again and again, set by hand."""
 
 import argparse
+import bisect
 import datetime
-import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torrelque import Torrelque, TorrelqueError
@@ -134,32 +133,18 @@ def _when(found: argparse.Namespace, due: Due, now: float, until: float | None) 
             raise Failure(behind)
         return {'every': found.every, 'phase': due.phase}
     if due.line is not None:
-        times = [*_ahead(due.line, now, math.inf if until is None else until)]
-        if not times or until is not None and times[0] > until:
+        times = due.line.first(datetime.datetime.fromtimestamp(now, datetime.timezone.utc))
+        count = len(times) if until is None else bisect.bisect_right(times, until)
+        if not count:
             raise Failure(behind)
+        # The first one behind the end is stored as well, from which all can tell that nothing is missing.
+        times = times[: count + 1]
         return {'times': times, 'spec': due.spec}
     times = sorted({settled(one, now, found.utc) for one in found.at})
     ahead = [one for one in times if one > now and (until is None or one <= until)]
     if not ahead:
         raise Failure('it would never fire: its instants are over, or behind --until')
     return {'times': ahead}
-
-
-def _ahead(line: 'Line', now: float, until: float) -> Iterator[float]:
-    """The instants of a calendar that are stored at first.  Workers with the extra cron add more.
-
-    The first one behind ``until`` is stored as well, from which all can tell that nothing is missing.
-    """
-    from torrelque.cron import is_long_enough
-
-    begin = last = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-    for count, instant in enumerate(line.after(begin)):
-        if is_long_enough(count, last - begin):
-            break
-        yield instant.timestamp()
-        if instant.timestamp() > until:
-            break
-        last = instant
 
 
 def _given(found: argparse.Namespace) -> dict[str, Any]:

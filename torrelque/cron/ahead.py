@@ -23,14 +23,6 @@ FEW, ENOUGH, LASTING = LEAST // 2, MOST // 2, SPAN / 2
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def is_long_enough(count: int, span: timedelta) -> bool:
-    """Whether a list of so many instants need not have another one.
-
-    :param span: from now until the last of them.
-    """
-    return count >= MOST or count >= LEAST and span >= SPAN
-
-
 def offset_of(name: str, jitter: float) -> timedelta:
     """By how much a schedule fires later than its calendar says: the same time for a name at each instant, up to the
     jitter (s)."""
@@ -66,6 +58,10 @@ class Line(NamedTuple):
             yield found
             last, begun = found, True
 
+    def first(self, now: datetime) -> list[float]:
+        """The instants that are stored when a schedule is set."""
+        return self.ahead(Time(now, timedelta()), now)
+
     def ahead(self, time: Time, start: datetime, have: int = 0, until: datetime | None = None) -> list[float]:
         """The instants after a start, as they are stored, until the list is long enough.
 
@@ -77,7 +73,7 @@ class Line(NamedTuple):
         last = start
         for found in self.after(start):
             count = have + len(taken)
-            if is_long_enough(count, last - time.now):
+            if count >= MOST or count >= LEAST and last - time.now >= SPAN:
                 break
             taken.append(time.stored(found))
             if until is not None and found > until:

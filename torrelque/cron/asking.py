@@ -79,7 +79,7 @@ async def read_times(queue: Torrelque, name: str) -> list[float]:
 
     :raises TorrelqueConnectionError: no reply came for some ten seconds.
     """
-    found = await queue.command('LRANGE', f'{queue.keys["pending"][:-7]}times:{name}', 0, -1)
+    found = await queue.command('LRANGE', f'{queue.keys["times"]}:{name}', 0, -1)
     return [int(instant) / 1000 if instant.isdigit() else 0.0 for instant in found]
 
 
