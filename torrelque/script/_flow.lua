@@ -260,7 +260,7 @@ do
         budget = budget - 1
         -- The gate counts for one of those that it waits for; others may have come since.
         if left and left ~= '0' and left ~= 'dead' and
-            redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0 then
+            (string.byte(left) == 97 or redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0) then
           begin(id, item[2])
         end
       end

@@ -38,9 +38,15 @@ ENDS = (
     ),
     Mutant(
         'flow-membership-before-status', 14, 'a source that was cancelled comes back behind the gate',
-        (script('_flow', "if left and left ~= '0' and left ~= 'dead' and\n            redis.call(", 'if redis.call('),
+        (script('_flow', "if left and left ~= '0' and left ~= 'dead' and\n            (string.byte(left) == 97 or",
+                'if (left and string.byte(left) == 97 or'),
          script('_flow', "return flows.failed(id, flow, 'its state was lost')", 'return')),
         (STORM,),
+    ),
+    Mutant(
+        'flow-one-end-behind-the-gate', 14, 'a task that has had the one end it waits for waits for all that is added',
+        (script('_grow', "(node.any and count > 0 and 'a' or '')", "(node.any and not begins and 'a' or '')"),),
+        ('flows_storm::test_what_has_had_the_one_end_it_waits_for_begins_whatever_is_added_meanwhile',),
     ),
     Mutant(
         'flow-spread-stays', 14, 'what was to be done of flows stays behind the last task',
