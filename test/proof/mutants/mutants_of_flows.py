@@ -26,8 +26,8 @@ ENDS = (
     ),
     Mutant(
         'flow-dead-as-a-number', 14, 'a dead task, or one that has begun, begins again when another end is told',
-        (script('_flow', "if not left or left == '0' or left == 'dead' then\n      return\n    end\n    local any",
-                'if not left then\n      return\n    end\n    local any'),),
+        (script('_flow', "if not left or left == '0' or left == 'dead' then\n      return\n    end\n    if fits",
+                'if not left then\n      return\n    end\n    if fits'),),
         (STORM,),
     ),
     Mutant(
@@ -81,7 +81,7 @@ ENDS = (
     ),
     Mutant(
         'flow-any-is-all', 14, 'a task that waits for one of two waits for both',
-        (script('_flow', "if fits and (any or left == '1') then", "if fits and left == '1' then"),
+        (script('_flow', 'if any and fits then', 'if false then'),
          script('_flow', "redis.call('HINCRBY', needs, id, -1)",
                 "redis.call('HSET', needs, id, string.gsub(left, 'a', '') - 1)")),
         ('flows::test_a_join_is_of_all_or_of_any',),
