@@ -45,6 +45,47 @@ do
     rings = true
   end
 
+  -- Keys of a flow were damaged, so that nobody knows any more what waits for what: it is cancelled, with what cleans up.
+  local function spoilt(flow, why)
+    local hash, wrong = state .. flow, false
+    for _, prefix in ipairs({'task:', 'needs:', 'edges:', 'done:', 'values:', 'gate:'}) do
+      local kind = redis.call('TYPE', base .. prefix .. flow).ok
+      if kind ~= 'none' and kind ~= (prefix == 'gate:' and 'list' or 'hash') then
+        redis.call('DEL', base .. prefix .. flow)
+        wrong, why = true, prefix .. flow .. ' held something else'
+      end
+    end
+    redis.call('DEL', base .. 'edges:' .. flow, base .. 'gate:' .. flow)
+    local has = redis.call('HMGET', hash, 'status', 'error')
+    why = 'its keys were damaged: ' .. why
+    if has[1] == COMPLETED or has[1] == REJECTED or not wrong and has[1] == CANCELLED and has[2] == why then
+      return
+    elseif not has[1] then
+      redis.call('HSET', hash, 'timeout', 0, 'enqueue_time', stamp, 'total', 0, 'left', 1, 'ttl', 60000)
+    end
+    redis.call('HSET', hash, 'failed', 0, 'dead', 0, 'error', why)
+    flows.cancel(flow, true)
+  end
+
+  -- Do a step that is about a flow.  Where that fails, because of what somebody has written into its keys, the call goes
+  -- on with all others: a script that ends in its midst would have lost what it was to do for them.
+  function flows.guard(flow, step, ...)
+    local fine, why = pcall(step, ...)
+    if not fine then
+      why = string.gsub(type(why) == 'table' and why.err or tostring(why), '^%S*user_script:%d+: ', '')
+      spoilt(flow, string.sub(why, 1, 200))
+    end
+  end
+
+  -- Whether nobody knows any more who is in a flow that goes on; then it is cancelled.  It is asked where a task was not
+  -- found there, which is mostly one that has ended already.
+  local function look_for_loss(flow)
+    if not touched[flow] and redis.call('EXISTS', base .. 'needs:' .. flow) == 0 and
+        redis.call('HGET', state .. flow, 'status') == WAITING then
+      spoilt(flow, 'needs:' .. flow .. ' was lost')
+    end
+  end
+
   -- The last line of an error, or its end.
   local function brief(text)
     return string.match(string.gsub(string.sub(text, -300), '%s+$', ''), '[^\n]*$')
@@ -54,7 +95,7 @@ do
   -- result where it has completed, else '!' and how, then a space and why, or '=' and a result.
   function flows.ended(id, flow, how, value)
     if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then
-      return
+      return look_for_loss(flow)
     end
     redis.call('HSET', base .. 'done:' .. flow, id, value)
     flows.touch(flow, (how == 'f' or how == 'x') and 1 or 0)
@@ -71,7 +112,7 @@ do
 
   -- A task that was cancelled while it was worked on is cleared away.
   function flows.cleared(id, flow)
-    local how = redis.call('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
+    local how = redis.pcall('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
     flows.ended(id, flow, how, '!' .. how .. ' cancelled')
   end
 
@@ -80,7 +121,7 @@ do
   function flows.died(id, flow)
     local left = redis.call('HGET', base .. 'needs:' .. flow, id)
     if not left or left == 'dead' then
-      return
+      return not left and look_for_loss(flow)
     end
     local has = redis.call('HMGET', state .. flow, 'on_failure', 'status')
     local why = brief(redis.call('HGET', state .. id, 'error') or 'it is dead')
@@ -311,12 +352,12 @@ do
   -- task has begun or work was put off.  It is to be done before groups are settled.
   function flows.go(notes)
     for _, note in ipairs(notes) do
-      flows[note[1]](unpack(note, 2))
+      flows.guard(note[1] == 'cancel' and note[2] or note[3], flows[note[1]], unpack(note, 2))
     end
     local i = 1
     while ends[i] or next(touched) do
       while ends[i] do
-        tell(ends[i])
+        flows.guard(ends[i][2], tell, ends[i])
         i = i + 1
       end
       local names = {}
@@ -324,7 +365,7 @@ do
         names[#names + 1] = flow
       end
       for _, flow in ipairs(names) do
-        count_left(flow)
+        flows.guard(flow, count_left, flow)
         touched[flow], blamed[flow] = nil, nil
       end
     end
