@@ -73,7 +73,7 @@ def operator_of(several: bool) -> MadeOperator:
         group=hostile(GroupView), flow=hostile(FlowView, id='f', status=TorrelqueTaskStatus.WAITING),
         workers=[hostile(WorkerView, state=state, started=NOW) for state in ('running', 'stuck', 'lost')],
         acts=[hostile(Act)] * 2, errors=hostile(Errors), explain=[hostile(Reason, code='at-limit'), *_reasons()],
-        examine=[hostile(Finding)] * 2, schedules=[hostile(ScheduleView)] * 2,
+        examine=[hostile(Finding)] * 2, stalled=[hostile(Finding)], schedules=[hostile(ScheduleView)] * 2,
     )  # fmt: skip
 
 
