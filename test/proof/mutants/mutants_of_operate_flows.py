@@ -88,25 +88,14 @@ TOLD = (
         'begun = any(', 'begun = not any(',
         'a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled',
     ),
-    *(
-        Mutant(f'flow-{name}', BEYOND, breaks, (Edit('torrelque/operate/script/stalled.lua', old, new),),
-               (f'operate_flows::test_{test}',))
-        for name, breaks, old, new, test in (
-            (
-                'standing', 'a flow whose only task that has begun is lost passes for one that goes on',
-                "and redis.call('EXISTS', state .. tasks[2][k]) == 1", '',
-                'a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled',
-            ),
-            (
-                'standing-skipped', 'a flow that goes on without its dead tasks is told to stand still',
-                "dead > 0 and (known[4] or 'wait') == 'wait'", 'dead > 0',
-                'flows_with_dead_tasks_are_told_with_the_command_that_has_them_go_on',
-            ),
-        )
+    Mutant(
+        'flow-standing', BEYOND, 'a flow whose only task that has begun is lost passes for one that goes on',
+        (Edit('torrelque/operate/script/stalled.lua', "and redis.call('EXISTS', state .. tasks[2][k]) == 1", ''),),
+        ('operate_flows::test_a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled',),
     ),
     Mutant(
         'flow-shown-ended', BEYOND, 'nothing is shown of a task that has ended within its flow',
         (client('operate/pages', 'found.append(replace(view, **end))', 'del end'),),
         ('cli_flows::test_a_task_that_has_ended_is_shown_as_its_flow_tells_of_it',),
     ),
-)  # fmt: skip
+)

@@ -26,14 +26,15 @@ end
 
 for k = 1, #page[2], 2 do
   local id, score, word, number = page[2][k], tonumber(page[2][k + 1])
-  local known = redis.pcall('HMGET', state .. id, 'status', 'total', 'dead', 'on_failure', 'draft')
+  local known = redis.pcall('HMGET', state .. id, 'status', 'total', 'dead', 'draft')
   if not known.err and known[1] == '7' and known[2] then
     local dead = tonumber(known[3]) or 0
     if score and score <= now then
       word, number = 'late', math.floor(now - score)
-    elseif not known[5] and dead > 0 and (known[4] or 'wait') == 'wait' then
+    elseif not known[4] and dead > 0 then
+      -- Where `on_failure` is not 'wait', a death is an end.
       word, number = 'dead', dead
-    elseif not known[5] then
+    elseif not known[4] then
       word, number = judge('needs:' .. id)
     end
   end
