@@ -124,11 +124,13 @@ do
     flows.failed(id, flow, 'its state was lost')
   end
 
-  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true.
+  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
+  -- nothing has begun because not all of the flow is there.
   function flows.cancel(flow, all)
+    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    put_off({'', flow, 'cancel', '0', all or false}, true)
+    put_off({'', flow, 'cancel', '0', all}, true)
   end
 
   -- Begin a task, if it still waits.
