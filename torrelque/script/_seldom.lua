@@ -119,11 +119,13 @@ local seldom = {__index = function(_, asked)
     flows.failed(id, flow, 'its state was lost')
   end
 
-  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true.
+  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
+  -- nothing has begun because not all of the flow is there.
   function flows.cancel(flow, all)
+    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    flows.put_off({'', flow, 'cancel', '0', all or false}, true)
+    flows.put_off({'', flow, 'cancel', '0', all}, true)
   end
 
   -- Begin tasks that wait for nothing, as many as the budget allows; the others stay behind the gate.

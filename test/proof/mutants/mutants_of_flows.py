@@ -168,6 +168,11 @@ MAKING_FLOWS = (
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
+        'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
+        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
         (script('flow', "and now + 60000 or expires or '+inf', F)", "and '+inf' or expires or '+inf', F)"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
