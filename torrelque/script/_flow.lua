@@ -237,11 +237,13 @@ do
     flows.ended(id, flow, how, '!' .. how .. ' ' .. why)
   end
 
-  -- Tell a successor of an end: it begins, is skipped, or waits on.
+  -- Tell a successor of an end: it begins, is skipped, or waits on.  Whether it is not there yet: the flow is being made.
   local function told(id, flow, fits, how, by)
     local needs = base .. 'needs:' .. flow
     local left = redis.call('HGET', needs, id)
-    if not left or left == '0' or left == 'dead' then
+    if not left and redis.call('HEXISTS', state .. flow, 'draft') == 1 then
+      return redis.call('HEXISTS', base .. 'done:' .. flow, id) == 0
+    elseif not left or left == '0' or left == 'dead' then
       return
     end
     local any = string.match(left, '^a(%d+)$')
@@ -252,6 +254,23 @@ do
     elseif not fits then
       flows.skip(id, flow, how, any and 'nothing that it waited for came' or by .. ' has not come to the end it waits for')
     end
+  end
+
+  -- Tell these successors of an end, those from the number `first` on, when the flow is opened: what has ended so early
+  -- was cancelled.
+  local function tell_later(id, flow, how, first, edges)
+    local rest, count = {how = how}, 0
+    for _, kind in ipairs({'then', 'end', 'fail'}) do
+      for _, successor in ipairs(edges[kind] or {}) do
+        count = count + 1
+        if count >= first then
+          rest[kind] = rest[kind] or {}
+          table.insert(rest[kind], successor)
+        end
+      end
+    end
+    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(rest))
+    redis.call('RPUSH', base .. 'gate:' .. flow, id)
   end
 
   -- Tell the successors of an end, as many as the budget allows.
@@ -271,7 +290,9 @@ do
           return put_off(item)
         elseif count > cursor then
           budget = budget - 1
-          told(successor, flow, FITS[kind][how] or false, how, id)
+          if told(successor, flow, FITS[kind][how] or false, how, id) then
+            return tell_later(id, flow, how, count, edges)
+          end
         end
       end
     end
@@ -299,6 +320,12 @@ do
       for _, id in ipairs(several) do
         local left = redis.call('HGET', base .. 'needs:' .. item[2], id)
         budget = budget - 1
+        local text = not left and redis.call('HGET', base .. 'edges:' .. item[2], id)
+        local rest = text and cjson.decode(text)
+        if rest and rest.how then
+          redis.call('HDEL', base .. 'edges:' .. item[2], id)
+          ends[#ends + 1] = {id, item[2], rest.how, 0, rest}
+        end
         -- The gate counts for one of those that it waits for; others may have come since.
         if left and left ~= '0' and left ~= 'dead' and
             redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0 then
