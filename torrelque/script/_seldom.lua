@@ -161,6 +161,23 @@ local seldom = {__index = function(_, asked)
     flows.ended(id, flow, how, '!' .. how .. ' ' .. why)
   end
 
+  -- Tell these successors of an end, those from the number `first` on, when the flow is opened: what has ended so early
+  -- was cancelled.
+  function flows.tell_later(id, flow, how, first, edges)
+    local rest, count = {how = how}, 0
+    for _, kind in ipairs({'then', 'end', 'fail'}) do
+      for _, successor in ipairs(edges[kind] or {}) do
+        count = count + 1
+        if count >= first then
+          rest[kind] = rest[kind] or {}
+          table.insert(rest[kind], successor)
+        end
+      end
+    end
+    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(rest))
+    redis.call('RPUSH', base .. 'gate:' .. flow, id)
+  end
+
   -- Go on where a call before had no room left.
   function flows.go_on(item)
     if item[3] == 'note' then
@@ -180,6 +197,12 @@ local seldom = {__index = function(_, asked)
       for _, id in ipairs(several) do
         local left = redis.call('HGET', base .. 'needs:' .. item[2], id)
         budget = budget - 1
+        local text = not left and redis.call('HGET', base .. 'edges:' .. item[2], id)
+        local rest = text and cjson.decode(text)
+        if rest and rest.how then
+          redis.call('HDEL', base .. 'edges:' .. item[2], id)
+          ends[#ends + 1] = {id, item[2], rest.how, 0, rest}
+        end
         -- The gate counts for one of those that it waits for; others may have come since.
         if left and left ~= '0' and left ~= 'dead' and
             (string.byte(left) == 97 or redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0) then
