@@ -87,9 +87,10 @@ async def end(queue: Any, held: Any, how: str) -> None:
 async def test_whatever_waits_for_a_task_is_told_of_the_end_of_its_heir(either: Either, how: str, policy: Any) -> None:
     """By all kinds of edges, alone and beside others that have not ended, of which all or one are enough."""
     kinds: tuple[Any, ...] = ('then', 'end', 'fail')
+    joins: tuple[Any, ...] = ('all', 'any')
     nodes = [
         Node(f'{kind}-{others}-{join}', 1, dict.fromkeys(others, kind), join)
-        for kind, others, join in itertools.product(kinds, ('t', 'tu'), ('all', 'any'))
+        for kind, others, join in itertools.product(kinds, ('t', 'tu'), joins)
     ]
     seen: list[Any] = []
     for flow_id in ('plain', 'grafted'):
@@ -111,7 +112,7 @@ async def test_whatever_waits_for_a_task_is_told_of_the_end_of_its_heir(either: 
 
 async def test_a_heir_that_has_ended_before_is_told_of_at_once(either: Either) -> None:
     for how in ('completed', 'rejected', 'dead'):
-        nodes = [Node(kind, 1, {'t': kind}) for kind in ('then', 'end', 'fail')]  # type: ignore[dict-item]
+        nodes = [Node('then', 1, {'t': 'then'}), Node('end', 1, {'t': 'end'}), Node('fail', 1, {'t': 'fail'})]
         await either.enqueue_flow([Node('t', 1), *nodes], flow_id=f'f-{how}')
         held = await take(either, 't', flow_id=f'f-{how}')
         await either.add_to_flow([Node('t.n', 2)], by=held)
@@ -329,19 +330,22 @@ async def test_a_wait_and_a_watch_go_on_with_the_heir(queue: Torrelque, client: 
     waits = [asyncio.create_task(queue.wait('f.a', timeout=60)) for _ in range(3)]
     watch = queue.watch('f.a', timeout=60)
     states = [await watch.__anext__()]
-    held = {task_id: task_id for task_id, _ in await queue.dequeue_many(2, 60)}
-    while states[-1].status is not Status.WORKING:
+    [held, _] = [task_id for task_id, _ in await queue.dequeue_many(2, 60)]
+    while {state.status for state in states} < {Status.PENDING, Status.WORKING}:
         states.append(await watch.__anext__())
-    assert await queue.graft(ROW, by=held['f.a'], last='n')
+    assert held == 'f.a' and await queue.graft(ROW, by=held, last='n')
     waits.append(asyncio.create_task(queue.wait('f.a', timeout=60)))
-    while states[-1].status is not Status.WAITING:
+    while Status.WAITING not in {state.status for state in states}:
         states.append(await watch.__anext__())
-    with pytest.raises(torrelque.TimeoutError, match="'f.a.n' was not final within 0.1 s"):
+    with pytest.raises(torrelque.TimeoutError, match=r"'f.a.n' was not final within 0\.1 s"):
         await queue.wait('f.a', timeout=0.1)
     for name in ('m', 'n'):
         held_one, _ = await queue.dequeue(60)
         assert held_one == f'f.a.{name}'
-        assert await queue.graft([Node('x', 1)], by=held_one, last='x') if name == 'n' else await queue.release(held_one)
+        if name == 'n':
+            assert await queue.graft([Node('x', 1)], by=held_one, last='x')
+        else:
+            assert await queue.release(held_one)
     held_one, _ = await queue.dequeue(60)
     assert held_one == 'f.a.n.x' and await queue.release(held_one, result='x')
     for state in await asyncio.gather(*waits):
