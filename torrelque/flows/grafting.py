@@ -27,8 +27,8 @@ DEEPEST = 50
 class Graft(Instead):
     """A flow that takes the place of a task, as plain values."""
 
-    queue: str
-    """The name of its queue."""
+    queue: str | None
+    """The name of its queue, where that is not the app's own; else it is in that of the task."""
     tasks: Sequence[Mapping[str, Any]]
     """See `make_nodes`."""
     task: Mapping[str, Any]
@@ -65,7 +65,7 @@ class Graft(Instead):
     # Parts
 
     def _check(self, delivery: Delivery, name: str | None) -> None:
-        if self.queue != delivery.queue.name:
+        if self.queue not in (None, delivery.queue.name):
             raise TorrelqueValueError(
                 f'a flow that a function returns is in the queue of its task, {delivery.queue.name!r}, and not in '
                 f'{self.queue!r}'
@@ -119,7 +119,8 @@ def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool) -> Ins
     if not single:
         ends = [_gathered(ends)]
     plan = make_plan(collect(ends), ends, choices, True)
-    return Graft(plan.queue, plan.tasks, plan.task, plan.out[0], choices, plan.orders)
+    queue = None if plan.queue == plan.loops.name else plan.queue
+    return Graft(queue, plan.tasks, plan.task, plan.out[0], choices, plan.orders)
 
 
 async def set_limit(queue: Torrelque, group: str, limit: int) -> None:

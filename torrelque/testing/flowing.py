@@ -89,7 +89,7 @@ class FlowQueue(Torrelque):
         payload: Any = call.args[1]
         flow_task = self._make(call.task_id, payload, TorrelqueNode('', None))
         flow_task.change(status=Status.WAITING)
-        flow = MemoryFlow(flow_task, on_failure, name, [out] if isinstance(out, str) else [*out])
+        flow = MemoryFlow(flow_task, on_failure, name, [out] if isinstance(out, str) else [*out], flow_task.task)
         self._flows.take_in(flow_task, self.max_tasks, False)
         self._flows.add(flow)
         flow.add(_sorted(nodes))
@@ -121,7 +121,7 @@ class FlowQueue(Torrelque):
         if flow is None:
             # The task becomes a flow, which runs before its worker goes on.
             its.change(status=Status.WAITING, error=None, progress=None)
-            flow = MemoryFlow(its, on_failure, name, [last])
+            flow = MemoryFlow(its, on_failure, name, [last], task)
             self._flows.add(flow)
             flow.add(_sorted(nodes))
             await self._run_flow(flow)
@@ -153,7 +153,7 @@ class FlowQueue(Torrelque):
 
     async def get_flow(self, flow_id: str) -> TorrelqueFlow:
         flow = self._flow(flow_id)
-        return TorrelqueFlow(flow.id, flow.task.state, flow.task.task, flow.name, flow.on_failure)
+        return TorrelqueFlow(flow.id, flow.task.state, flow.graph, flow.name, flow.on_failure)
 
     async def put_value(self, key: str, value: Any, *, by: TorrelqueTaskId) -> None:
         flow = self._flow(None, str(by))

@@ -70,8 +70,12 @@ class Member:
 class MemoryFlow:
     """A flow: who has ended, and who may begin."""
 
-    def __init__(self, flow_task: EagerTask, on_failure: OnFailure, name: str | None, out: Sequence[str]) -> None:
+    def __init__(
+        self, flow_task: EagerTask, on_failure: OnFailure, name: str | None, out: Sequence[str], graph: Any
+    ) -> None:
         self.task = flow_task
+        self.graph = graph
+        """What is to be seen of it."""
         self.id = str(flow_task.id)
         self.on_failure: OnFailure = on_failure
         self.name = name
