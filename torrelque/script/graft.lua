@@ -120,10 +120,12 @@ else
   if flow then
     redis.call('HDEL', tasks, T)
     redis.call('DEL', key)
-    redis.call('HDEL', base .. 'needs:' .. flow, T)
-    redis.call('HSET', base .. 'done:' .. flow, T, '>' .. last)
-    flows.touch(flow)
-    hand_over()
+    -- A task that its flow goes on without, and that was redriven, has ended already.
+    if redis.call('HDEL', base .. 'needs:' .. flow, T) == 1 then
+      redis.call('HSET', base .. 'done:' .. flow, T, '>' .. last)
+      flows.touch(flow)
+      hand_over()
+    end
   else
     become_flow()
   end
