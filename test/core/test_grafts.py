@@ -163,6 +163,20 @@ async def test_a_task_that_was_cancelled_gives_its_place_to_nobody(
     assert await either.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
+async def test_a_task_that_its_flow_goes_on_without_ends_once(either: Either, client: redis.asyncio.Redis) -> None:
+    await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'fail'})], flow_id='f', on_failure='skip')
+    await either.bury(await take(either, 'a'), error='no')
+    await either.redrive('f.a')
+    held = await held_of(either, 'a', 'b')
+    assert await either.graft([Node('n', 1)], by=held['a'], last='n')
+    # It runs for itself, and what takes its place is of the flow, which goes on.
+    assert await client.hget(f'{either.keys["done"]}:f', 'f.a') == b'!f no'
+    await do(either, 'a.n')
+    assert await either.release(held['b'])
+    assert await hows(either) == {'a': 'failed', 'b': 'completed', 'a.n': 'completed'}
+    assert (await either.get_queue_stats()).tasks == 0
+
+
 async def test_who_does_not_hold_a_task_any_more_changes_nothing(either: Either, client: redis.asyncio.Redis) -> None:
     await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f')
     stale = await take(either, 'a')
