@@ -63,6 +63,7 @@ async def test_heirs_have_heirs_and_whoever_comes_later_waits_for_the_last(eithe
     assert await either.add_to_flow([Node('c', 3, {'a': 'then'})], by=held['z'])
     assert await either.enqueue(4, task_id='d', depends_on=['f.a'])
     assert await hows(either) == dict.fromkeys(('a', 'b', 'c', 'd', 'z', 'a.m', 'a.n', 'a.m.x'))
+    assert (await either.get_queue_stats()).pending == 1
     await do(either, 'a.m.x', result='of')
     assert sorted(await either.ids()) == ['d', 'f.a.n', 'f.b', 'f.c']
     results = await either.get_results('f', 'f.a', 'f.a.m', 'f.a.m.x')
@@ -220,7 +221,7 @@ async def test_a_large_graft_is_added_in_several_calls_of_which_the_last_counts(
     await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f')
     held = await take(either, 'a')
     # An attempt before has come to nearly half of it, and has been killed.
-    await either.add_to_flow([Node(f'a.{node.name}', node.task) for node in wide[:250]], by=held)
+    await either.add_to_flow([Node(f'a.{node.name}', node.task) for node in wide[200:450]], by=held)
     await either.requeue(held)
     taken = [task_id for task_id, _ in await either.take(200)]
     assert all(await either.release_many(taken))
