@@ -194,7 +194,7 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-added-twice', 14, 'a second attempt adds its tasks again',
-        (script('add', 'if not there[id] then', 'if true then'),),
+        (script('_grow', 'if not there[id] then', 'if true then'),),
         ('flows_growing::test_a_task_that_works_adds_others_before_and_behind',),
     ),
     Mutant(
