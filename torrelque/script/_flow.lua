@@ -81,11 +81,13 @@ do
     budget, rings = budget - (group and 3 or 0), true
   end
 
-  -- Tell a successor of an end: it begins, is skipped, or waits on.
+  -- Tell a successor of an end: it begins, is skipped, or waits on.  Whether it is not there yet: the flow is being made.
   local function told(id, flow, fits, how, by)
     local needs = base .. 'needs:' .. flow
     local left = redis.call('HGET', needs, id)
-    if not left or left == '0' or left == 'dead' then
+    if not left and redis.call('HEXISTS', state .. flow, 'draft') == 1 then
+      return redis.call('HEXISTS', base .. 'done:' .. flow, id) == 0
+    elseif not left or left == '0' or left == 'dead' then
       return
     end
     if fits and left == '1' then
@@ -122,7 +124,9 @@ do
           return flows.put_off(item)
         elseif count > cursor then
           budget = budget - 1
-          told(successors[k], flow, takes(kind, how), how, id)
+          if told(successors[k], flow, takes(kind, how), how, id) then
+            return flows.tell_later(id, flow, how, count, edges)
+          end
         end
       end
       kind = kind == 'then' and 'end' or kind == 'end' and 'fail'

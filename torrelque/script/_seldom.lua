@@ -119,11 +119,13 @@ local seldom = {__index = function(_, asked)
     flows.failed(id, flow, 'its state was lost')
   end
 
-  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true.
+  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
+  -- nothing has begun because not all of the flow is there.
   function flows.cancel(flow, all)
+    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    flows.put_off({'', flow, 'cancel', '0', all or false}, true)
+    flows.put_off({'', flow, 'cancel', '0', all}, true)
   end
 
   -- Begin tasks that wait for nothing, as many as the budget allows; the others stay behind the gate.
@@ -159,6 +161,23 @@ local seldom = {__index = function(_, asked)
     flows.ended(id, flow, how, '!' .. how .. ' ' .. why)
   end
 
+  -- Tell these successors of an end, those from the number `first` on, when the flow is opened: what has ended so early
+  -- was cancelled.
+  function flows.tell_later(id, flow, how, first, edges)
+    local rest, count = {how = how}, 0
+    for _, kind in ipairs({'then', 'end', 'fail'}) do
+      for _, successor in ipairs(edges[kind] or {}) do
+        count = count + 1
+        if count >= first then
+          rest[kind] = rest[kind] or {}
+          table.insert(rest[kind], successor)
+        end
+      end
+    end
+    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(rest))
+    redis.call('RPUSH', base .. 'gate:' .. flow, id)
+  end
+
   -- Go on where a call before had no room left.
   function flows.go_on(item)
     if item[3] == 'note' then
@@ -178,6 +197,12 @@ local seldom = {__index = function(_, asked)
       for _, id in ipairs(several) do
         local left = redis.call('HGET', base .. 'needs:' .. item[2], id)
         budget = budget - 1
+        local text = not left and redis.call('HGET', base .. 'edges:' .. item[2], id)
+        local rest = text and cjson.decode(text)
+        if rest and rest.how then
+          redis.call('HDEL', base .. 'edges:' .. item[2], id)
+          ends[#ends + 1] = {id, item[2], rest.how, 0, rest}
+        end
         -- The gate counts for one of those that it waits for; others may have come since.
         if left and left ~= '0' and left ~= 'dead' and
             (string.byte(left) == 97 or redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0) then

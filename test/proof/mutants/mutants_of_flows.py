@@ -168,6 +168,16 @@ MAKING_FLOWS = (
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
+        'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
+        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-forgets-an-end', 14, 'what is cancelled before those are there that wait for it is no end for them',
+        (script('_flow', 'return flows.tell_later(id, flow, how, count, edges)', 'break'),),
+        ('flows_growing::test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them',),
+    ),
+    Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
         (script('flow', "and now + 60000 or expires or '+inf', F)", "and '+inf' or expires or '+inf', F)"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
@@ -184,7 +194,7 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-added-twice', 14, 'a second attempt adds its tasks again',
-        (script('add', 'if not there[id] then', 'if true then'),),
+        (script('_grow', 'if not there[id] then', 'if true then'),),
         ('flows_growing::test_a_task_that_works_adds_others_before_and_behind',),
     ),
     Mutant(
