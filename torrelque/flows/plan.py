@@ -24,6 +24,8 @@ ON_FAILURE = ('wait', 'skip', 'cancel')
 
 MAP = 'torrelque.map'
 """The function that enqueues a call for each element of a list."""
+GATHER = 'torrelque.gather'
+"""The function that returns a list of results, where steps beside each other take the place of a task."""
 START = 'torrelque.start'
 """The function that enqueues a flow, for a schedule."""
 DRAWN = 1000
