@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.model_ends import fits
 from proof.chaos.flows_app import value_of
 from proof.invariants import Fault
-from support.flowing import fits
 from torrelque import TorrelqueOutcome, TorrelqueTaskState, TorrelqueTaskStatus as Status
 
 HOWS = {'completed': 'c', 'failed': 'f', 'skipped': 'n', 'cancelled': 'x'}
