@@ -17,7 +17,7 @@ from typing import Any
 
 from proof.actors import LEASE
 from torrelque import TorrelqueValueError
-from torrelque.flows import any_failed, current_flow, first, gather
+from torrelque.flows import Step, any_failed, current_flow, first, gather
 from torrelque.tasks import Tasks, current
 from torrelque.worker import Backoff, Reject
 
@@ -29,7 +29,7 @@ app = Tasks.from_url('redis://nowhere.invalid', queue=QUEUE)
 OPTIONS: dict[str, Any] = {'task_timeout': LEASE, 'max_attempts': 4, 'retry': Backoff(base=0.02, cap=0.2)}
 
 
-WAYS = ('alone', 'data', 'data', 'join', 'order', 'map', 'first', 'fail', 'end', 'grow')
+WAYS = ('alone', 'data', 'data', 'join', 'order', 'map', 'first', 'fail', 'end', 'grow', 'split')
 """How a step comes to a flow."""
 
 
@@ -73,8 +73,15 @@ def value_of(function: str, args: list[Any]) -> Any:
     if function == 'total':
         return sum(flat(args)) % PRIME
     spec, *inputs = args
+    if function == 'splits':
+        return sum(value_of('work', [one]) for one in parts_of(spec)) % PRIME
     value = (31 * spec['n'] + sum(flat(inputs))) % PRIME
     return [value + place for place in range(spec['n'] % 6)] if function == 'many' else value
+
+
+def parts_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that a function adds to its flow."""
+    return [{'n': spec['n'] + place, 'ms': 1} for place in range(spec['adds'])]
 
 
 def _check(spec: dict[str, Any]) -> None:
@@ -124,14 +131,22 @@ async def grows(spec: dict[str, Any], inputs: Any = None) -> int:
     """As `work`; it adds others to its flow first, for which those are to wait that wait for this."""
     journal.tell('begins')
     _check(spec)
-    some = [work.s({'n': spec['n'] + place, 'ms': 1}) for place in range(spec['adds'])]
     try:
-        await current_flow().add(gather(*some) >> total, before=spec['before'])
+        await current_flow().add(gather(*map(work.s, parts_of(spec))) >> total, before=spec['before'])
     except TorrelqueValueError:
         journal.tell('refused')  # Those behind were cancelled meanwhile.
     value: int = value_of('grows', [spec, inputs])
     journal.tell('ends', value)
     return value
+
+
+@app.task(name='splits', **OPTIONS)
+async def splits(spec: dict[str, Any], inputs: Any = None) -> Step[int]:
+    """Gives its place to others."""
+    journal.tell('begins')
+    _check(spec)
+    journal.tell('ends')
+    return gather(*map(work.s, parts_of(spec))) >> total
 
 
 @app.task(name='many', **OPTIONS)
@@ -249,6 +264,10 @@ class Maker:
             step = self._name(function.s(spec, mapped.results))
         elif way == 'first':
             step = first(*some) >> self._name(function.s(spec))
+        elif way == 'split':
+            spec = {name: value for name, value in spec.items() if name != 'push'}
+            adds = {**spec, 'adds': self._chance.choice([0, 1, 4])}
+            step = gather(*some) >> self._name(splits.s(adds))
         else:
             places = places[:1]
             adds = {'n': spec['n'], 'adds': self._chance.choice([0, 1, 4]), 'before': [f's{self._count + 2}']}
