@@ -19,11 +19,20 @@ do
     touched[flow] = (touched[flow] or 0) + (failed or 0)
   end
 
+  -- Do a step that is about a flow.  Where that fails, because of what somebody has written into its keys, the call goes
+  -- on with all others: a script that ends in its midst would have lost what it was to do for them.
+  function flows.guard(flow, step, ...)
+    local fine, why = pcall(step, ...)
+    if not fine then
+      flows.spoilt(flow, why)
+    end
+  end
+
   -- A task has ended.  `how` is 'c' | 'f' | 'n' | 'x', as above; `value` is what `done:F` has of it: '' or '=' and its
   -- result where it has completed, else '!' and how, then a space and why, or '=' and a result.
   function flows.ended(id, flow, how, value)
     if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then
-      return
+      return flows.look_for_loss(flow)
     end
     redis.call('HSET', base .. 'done:' .. flow, id, value)
     flows.touch(flow, (how == 'f' or how == 'x') and 1 or 0)
@@ -72,11 +81,13 @@ do
     budget, rings = budget - (group and 3 or 0), true
   end
 
-  -- Tell a successor of an end: it begins, is skipped, or waits on.
+  -- Tell a successor of an end: it begins, is skipped, or waits on.  Whether it is not there yet: the flow is being made.
   local function told(id, flow, fits, how, by)
     local needs = base .. 'needs:' .. flow
     local left = redis.call('HGET', needs, id)
-    if not left or left == '0' or left == 'dead' then
+    if not left and redis.call('HEXISTS', state .. flow, 'draft') == 1 then
+      return redis.call('HEXISTS', base .. 'done:' .. flow, id) == 0
+    elseif not left or left == '0' or left == 'dead' then
       return
     end
     if fits and left == '1' then
@@ -113,7 +124,9 @@ do
           return flows.put_off(item)
         elseif count > cursor then
           budget = budget - 1
-          told(successors[k], flow, takes(kind, how), how, id)
+          if told(successors[k], flow, takes(kind, how), how, id) then
+            return flows.tell_later(id, flow, how, count, edges)
+          end
         end
       end
       kind = kind == 'then' and 'end' or kind == 'end' and 'fail'
@@ -146,17 +159,17 @@ do
   -- groups are settled.
   function flows.go(notes)
     for _, note in ipairs(notes) do
-      flows[note[1]](unpack(note, 2))
+      flows.guard(note[1] == 'cancel' and note[2] or note[3], flows[note[1]], unpack(note, 2))
     end
     local i, flow = 1, nil
     repeat
       while ends[i] do
-        tell(ends[i])
+        flows.guard(ends[i][2], tell, ends[i])
         i = i + 1
       end
       flow = next(touched)
       if flow then
-        count_left(flow)
+        flows.guard(flow, count_left, flow)
         touched[flow], blamed[flow] = nil, nil
       end
     until not flow
