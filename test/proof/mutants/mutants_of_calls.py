@@ -162,9 +162,4 @@ CALLS = (
                 'await admit(held.delivery)'),),
         ('tasks_around::test_a_server_that_is_away_for_a_moment_is_no_reason_to_refuse_a_task',),
     ),
-    Mutant(
-        'commands-of-a-turn-forgotten', 12, 'commands that were to share a write have no end after a loss in that turn',
-        (client('aio/link', 'for request, _ in joined:\n                self.submit(request)', 'pass'),),
-        ('states_of_link::test_each_request_has_one_end_after_any_events',),
-    ),
 )  # fmt: skip
