@@ -27,7 +27,7 @@ local max_tasks, T, last, meta = tonumber(ARGV[2]), ARGV[3], ARGV[5], cjson.deco
 local key = state .. T
 local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'flow', 'tied',
   'enqueue_time', 'grafted')
-local outcome, group, flow = judge(known, ARGV[4]), known[4], known[6] == '2' and known[5]
+local outcome, group, flow = judge(known, ARGV[4]), known[4], (known[6] == '2' or known[6] == '4') and known[5]
 
 -- Whether the task has ended within a flow by giving its place to the same one.  Its id begins with that of its flow.
 local function is_grafted()
