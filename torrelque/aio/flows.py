@@ -41,6 +41,7 @@ class Flows(Queue):
         out: Sequence[str] = (),
         timeout: Duration | None = None,
         result_ttl: Duration | None = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Make a flow: tasks that wait for one another, each of which begins in the step in which the last one ends
         that it waits for.
@@ -59,19 +60,24 @@ class Flows(Queue):
         :param out: names of the tasks whose results are the flow's result: that of one, or a list.
         :param timeout: the time (s) after which it is cancelled, if it has not ended.
         :param result_ttl: how long (s) it and the results of its tasks can be read when it has ended; 0 is not at all.
+        :param pipeline: as in `enqueue`, for a flow that is one call.
         :raises TorrelqueValueError: tasks that wait for each other in a circle, and other things that cannot be meant;
-            nothing was sent.
+            or with a pipeline, a flow that takes more than one call; nothing was sent.
         :raises TorrelqueDuplicateError: the queue knows the id of the flow, or of one of its tasks; nothing was
             changed.
         :raises TorrelqueFullError: the queue has no room for all of it; nothing was changed.
 
         Up to 250 tasks, 1,000 edges and 1 MB are one call.  A larger flow is sent in several, and begins with the last
         of them; where that never comes, because this process died or the call was cancelled, it is taken back after a
-        minute.
+        minute.  Tasks that wait for nothing begin some at a time, by this call, or by whoever waits for tasks.
         """
         lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
-        verb = flows.enqueue_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
-        return await self._started().run(verb)
+        flow = flows.new_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
+        if pipeline is not None:
+            call = flows.one_call(self._calls, flow)
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+            return TorrelqueTaskId(call.task_id)
+        return await self._started().run(flows.make_flow(self._calls, flow))
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         """Add tasks to the flow of a task that is being worked on; their ids, in the order of the nodes.
@@ -90,6 +96,43 @@ class Flows(Queue):
         Up to 250 tasks and 1,000 edges are one call, of which all are added or none.
         """
         return await self._started().run(flows.add_to_flow(self._calls, nodes, by, self.task_timeout))
+
+    async def graft(
+        self,
+        nodes: Iterable[TorrelqueNode],
+        *,
+        by: TorrelqueTaskId,
+        last: str,
+        task: Any = None,
+        name: str | None = None,
+        on_failure: Literal['wait', 'skip', 'cancel'] = 'wait',
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+    ) -> bool:
+        """Finish a task by others that take its place: its result is that of the last of them.
+
+        In a flow, they are tasks of the flow, and what waits for the task waits for the last one from now on, whatever
+        end it waits for.  A task that has no flow becomes one itself, with its id, of these tasks.  Either happens in
+        the step in which the task ends.  Its outcome, its state and `wait` tell of the last one, then.
+
+        :param nodes: the tasks, in any order; they wait for one another only.  The ids are that of the task, a full
+            stop, and their names.
+        :param by: the task, as `dequeue` gave it.
+        :param last: the name of the one whose end is that of the task.
+        :param task: what is to be seen of the flow that the task becomes; this and what follows count only there, and
+            are those of `enqueue_flow`.
+        :return: as `release`; a call that is repeated finds what it has done before.
+        :raises TorrelqueValueError: tasks that wait for each other in a circle, and other things that cannot be meant;
+            or there are more than 250 for a task that has no flow.
+        :raises TorrelqueDuplicateError: the queue has another task of such an id.
+        :raises TorrelqueFullError: the queue has no room for them.
+
+        Up to 250 tasks and 1,000 edges are one call.  Of more, those before the last call are added as by
+        `add_to_flow`, and the task ends in the last call.
+        """
+        lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
+        verb = flows.graft(self._calls, nodes, by, last, lease, task, name, on_failure, timeout, ttl)
+        return await self._started().run(verb)
 
     async def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
         """How some tasks of a flow have ended, with their results, in their order.

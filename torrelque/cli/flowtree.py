@@ -26,7 +26,8 @@ BAR = 20
 
 STYLES = {
     'dead': 'red', 'failed': 'red', 'lost': 'red', 'working': 'yellow', 'delayed': 'yellow', 'pending': 'cyan',
-    'waiting': '', 'skipped': 'dim', 'cancelled': 'dim', 'completed': 'green',
+    'waiting': '', 'skipped': 'dim', 'cancelled': 'dim', 'grafted': 'green',
+    'completed': 'green',
 }  # fmt: skip
 """How a task stands, in the order in which it matters, and what that is drawn in."""
 KINDS = {'end': 'at end: ', 'fail': 'if failed: '}
@@ -73,7 +74,7 @@ def label_of(out: Out, task: FlowTaskView, kind: str, now: float, calls: int) ->
     words = [(KINDS.get(kind, ''), 'dim'), (out.safe(task.name), 'bold' if task.word == 'working' else '')]
     if calls:
         words.append((f' x {number(calls)}', 'dim'))
-    words += [('  ', ''), (task.word, STYLES.get(task.word, ''))]
+    words += [('  ', ''), (out.safe(task.word), STYLES.get(task.word, ''))]
     details = []
     if task.status is TorrelqueTaskStatus.WORKING and task.since is not None:
         details.append(f'for {ago(max(0.0, now - task.since))}')

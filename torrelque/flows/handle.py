@@ -31,6 +31,8 @@ T_co = TypeVar('T_co', covariant=True)
 How = Literal['completed', 'failed', 'skipped', 'cancelled']
 SKIPPED = 'skipped: '
 """What the error of a task begins with that could not begin any more."""
+GRAFTED = 'its graft has failed: '
+"""What the error of a task begins with whose place others have taken that have failed."""
 NAMED = 20
 """Failed tasks that an error names at the most."""
 
@@ -382,11 +384,12 @@ def _named(flow_id: str, found: TorrelqueOutcome) -> Outcome:
 
 
 async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
-    """Tasks that have failed, with their errors, but for those that were skipped because of these."""
+    """Tasks that have failed, with their errors, but for those that were skipped because of these, or have given their
+    places to them."""
     failed: dict[str, str | None] = {}
     async with aclosing(outcomes_of(queue, flow_id)) as outcomes:
         async for outcome in outcomes:
-            if outcome.how == 'failed' and not (outcome.error or '').startswith(SKIPPED):
+            if outcome.how == 'failed' and not (outcome.error or '').startswith((SKIPPED, GRAFTED)):
                 failed[outcome.name] = outcome.error
             if len(failed) == NAMED:
                 break
@@ -408,7 +411,9 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
     for name, state in zip(unended, states, strict=True):
         if isinstance(state, TorrelqueTaskState) and state.status is TorrelqueTaskStatus.DEAD and len(dead) < NAMED:
             dead[name] = state.error
-    return dead
+    # The state of a task that has given its place away is that of its heir, which is named itself.
+    given = {one for one in dead for heir in dead if heir.startswith(f'{one}.') and dead[heir] == dead[one]}
+    return {name: error for name, error in dead.items() if name not in given}
 
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:

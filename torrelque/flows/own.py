@@ -15,9 +15,10 @@ from torrelque import (
 )
 from torrelque.worker import Delivery, Job, Reject
 
+from .grafting import set_limit
 from .handle import enqueue_plan
 from .inputs import fill_in
-from .plan import MAP, START
+from .plan import GATHER, MAP, START
 
 __all__ = ['job_of']
 
@@ -48,7 +49,7 @@ async def map_all(delivery: Delivery) -> int:
     if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
         raise Reject(f'what is mapped must be a list, and is {type(elements).__name__}')
     if limit is not None:
-        await _set_limit(delivery, options['group'], limit)
+        await set_limit(delivery.queue, options['group'], limit)
     elements = [*elements]
 
     def nodes() -> Iterator[TorrelqueNode]:
@@ -61,6 +62,17 @@ async def map_all(delivery: Delivery) -> int:
     while some := [*itertools.islice(made, TOGETHER)]:
         before = await _add(delivery, flow_id, some)
     return len(elements)
+
+
+async def gather_all(delivery: Delivery) -> Any:
+    """The list of results that the task was given.
+
+    :raises Reject: the task says nothing that can be meant.
+    """
+    try:
+        return delivery.task['args'][0]
+    except (KeyError, IndexError, TypeError) as exc:
+        raise Reject(f'the task does not say what is gathered: {exc!r}') from exc
 
 
 async def start(delivery: Delivery) -> str:
@@ -113,10 +125,8 @@ async def _waits(queue: Torrelque, task_id: str) -> bool:
         return False
 
 
-async def _set_limit(delivery: Delivery, group: str, limit: int) -> None:
-    known = (await delivery.queue.get_limits()).get(group)
-    if known is None or known.concurrency != limit:
-        await delivery.queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
-
-
-_JOBS = {MAP: Job(map_all, MAP, admit=fill_in), START: Job(start, START)}
+_JOBS = {
+    MAP: Job(map_all, MAP, admit=fill_in),
+    GATHER: Job(gather_all, GATHER, admit=fill_in),
+    START: Job(start, START),
+}

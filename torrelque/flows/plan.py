@@ -24,6 +24,8 @@ ON_FAILURE = ('wait', 'skip', 'cancel')
 
 MAP = 'torrelque.map'
 """The function that enqueues a call for each element of a list."""
+GATHER = 'torrelque.gather'
+"""The function that returns a list of results, where steps beside each other take the place of a task."""
 START = 'torrelque.start'
 """The function that enqueues a flow, for a schedule."""
 DRAWN = 1000
@@ -152,7 +154,9 @@ def map_node(mapped: Mapped, argument: Reference) -> Node:
     call: dict[str, Any] = {'payload': dict(each.head), 'options': options_of(each, mapped.limit)}
     if mapped.limit is not None:
         call['limit'] = mapped.limit
-    made = Made(each.loops, MAP, each.queue, {'task': MAP}, {}, None, None)
+    # The lease is that of a call, so that a map whose worker was killed comes back as soon as a call does.
+    lease = {name: value for name, value in each.options.items() if name == 'task_timeout'}
+    made = Made(each.loops, MAP, each.queue, {'task': MAP}, lease, None, None)
     found: list[Any] = []
     payload = {'args': take_references([argument], ['args'], found), 'kwargs': {'call': call}}
     return Node(made, payload, found, mapped)

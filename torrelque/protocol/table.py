@@ -95,6 +95,12 @@ TABLE = (
     ),
     Row('fire', 'new -> pending'),
     Row(
+        'graft',
+        'working -> waiting | completed',
+        head=('max_tasks',),
+        outcomes=('ok', *_REFUSALS, 'no_flow', 'duplicate', 'full', 'missing', 'many'),
+    ),
+    Row(
         'give',
         'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
         outcomes=('ok', 'not_held', 'no_flow', 'over', 'broken'),

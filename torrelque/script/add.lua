@@ -18,9 +18,8 @@
 --        'cycle', id      as a list: one is to wait for it that others, which wait already, are to wait for
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
---@ Keys tasks, dead
 --@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks = tonumber(ARGV[2])
 local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
 local outcome, flow = judge(known, ARGV[4]), known[4]
@@ -32,36 +31,14 @@ elseif redis.call('HGET', state .. flow, 'status') ~= WAITING then
   return {'over'}
 end
 
-local ids, nodes, named, seen = {}, {}, {}, {}
-for i = 5, #ARGV, 6 do
-  ids[#ids + 1] = ARGV[i]
+local nodes, there, named = nodes_from(5, flow)
+if not nodes then
+  return {there}
 end
-local there, denied = look_up_all(ids, flow)
-if denied then
-  return {denied}
-end
-for i = 5, #ARGV, 6 do
-  local id = ARGV[i]
-  if not there[id] then
-    seen[id] = true
-    local after, before = cjson.decode(ARGV[i + 4]), cjson.decode(ARGV[i + 5])
-    nodes[#nodes + 1] = {id = id, payload = ARGV[i + 1], given = options_of(ARGV[i + 2]), any = ARGV[i + 3] == '1',
-      after = after, before = before}
-    for k = 1, #after, 2 do
-      named[#named + 1] = not seen[after[k]] and after[k] or nil
-    end
-    for k = 1, #before, 2 do
-      named[#named + 1] = before[k]
-    end
-  end
-end
-if max_tasks and nodes[1] then
-  local size = redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-  if size + #nodes > max_tasks then
-    return {{'full', size}}
-  end
-end
-if nodes[1] then
+local full = nodes[1] and too_many(#nodes, max_tasks)
+if full then
+  return {full}
+elseif nodes[1] then
   outcome = grow(flow, nodes, stand(named, flow))
 end
 local begun = flows.go({})

@@ -89,7 +89,7 @@ STALE = (
     ),
     Mutant(
         'stale-taken-for-done', 3, 'whoever lost the lease is told that it had finished what somebody else has',
-        (script('release', "return held == '' or", 'return true or'),),
+        (script('release', "(held == '' or now", '(true or now'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
