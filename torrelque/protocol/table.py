@@ -98,7 +98,7 @@ TABLE = (
         'graft',
         'working -> waiting | completed',
         head=('max_tasks',),
-        outcomes=('ok', *_REFUSALS, 'duplicate', 'full', 'missing', 'many'),
+        outcomes=('ok', *_REFUSALS, 'no_flow', 'duplicate', 'full', 'missing', 'many'),
     ),
     Row(
         'give',
