@@ -186,11 +186,12 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
     return total
 
 
-def spread(calls: Calls) -> Steps[None]:
-    """Go on with what is to be done of flows until nothing is left."""
-    left = 1
-    while left:
+def spread(calls: Calls, most: int | None = None) -> Steps[None]:
+    """Go on with what is to be done of flows, in so many calls, or until nothing is left."""
+    left, sent = 1, 0
+    while left and (most is None or sent < most):
         left = yield 'spread', calls.spread()
+        sent += 1
 
 
 # Groups
