@@ -50,14 +50,18 @@ do
   -- Begin a task, if it still waits.
   local function begin(id, flow)
     local hash = state .. id
-    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'group', 'priority', 'delay')
+    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'tied')
     if has.err or not has[1] then
       return flows.lost(id, flow)
     elseif has[1] ~= WAITING or has[2] ~= flow then
       -- The state is that of another task, which has taken the id.
       return flows.failed(id, flow, 'its state was lost')
     end
-    local group, urgency, delay = has[3], has[4], tonumber(has[5])
+    local group, urgency, delay
+    if has[3] ~= '2' then
+      group, urgency, delay = unpack(redis.call('HMGET', hash, 'group', 'priority', 'delay'))
+      delay = tonumber(delay)
+    end
     redis.call('HSET', base .. 'needs:' .. flow, id, 0)
     redis.call('ZREM', waiting, id)
     local order
