@@ -169,6 +169,11 @@ ENDS = (
         (DAMAGE, 'flows_damage::test_a_flow_that_has_lost_a_key_is_taken_back_whole_when_it_is_cancelled'),
     ),
     Mutant(
+        'flow-right-as-damage', 8, 'a right that a user lacks is taken for damage of the flow',
+        (script('_seldom', "string.find(why, 'ACL failure')", 'false'), script('_seldom', "'NOPERM'", "'never'")),
+        ('flows_damage::test_a_right_that_is_missing_is_no_damage',),
+    ),
+    Mutant(
         'flow-rubbish-in-spread', 8, 'what is rubbish among the work of flows ends the call that comes to it',
         (script('spread', 'local fine, item = pcall(cjson.decode, text)',
                 'local fine, item = true, cjson.decode(text)'),),
