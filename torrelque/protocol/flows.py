@@ -23,6 +23,7 @@ from torrelque.model import (
 )
 
 from . import steps
+from .abroad import carry
 from .calls import Call, Calls
 from .check import check_id, check_name
 from .flowing import Part, Plan, ended_state, homes, meta_of, new_flow_id, node_id, read_done
@@ -48,7 +49,7 @@ def enqueue_flow(
     ttl: Duration,
 ) -> Steps[TorrelqueTaskId]:
     """Make a flow, in one call or, of a larger one, in several; its id."""
-    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease)
+    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, False)
     meta = meta_of(plan, on_failure, name, (out,) if isinstance(out, str) else out, timeout, ttl)
     payload = serialise(calls.serialiser, task, 'the task of the flow')
@@ -74,6 +75,8 @@ def _enqueue_flow(
     if sum(not node.after for node in plan.nodes) > calls.bounds.grouped_tasks:
         # They begin some in a call.
         yield from spread(calls)
+    if plan.goes_out:
+        yield from carry(calls)
     return TorrelqueTaskId(plan.flow_id)
 
 
@@ -83,7 +86,7 @@ def add_to_flow(
     """Add tasks to the flow of a task; their ids, in the order in which they were given."""
     if not token_of(check_id(by)):
         raise TorrelqueValueError(f'tasks are added by a task that dequeue gave, not by {by!r}')
-    plan = Plan('', '', calls.serialiser, calls.bounds, lease)
+    plan = Plan('', '', calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, True)
     plan.parts(True)
     return _add_to_flow(calls, plan, by)
@@ -102,6 +105,8 @@ def _add_to_flow(calls: Calls, plan: Plan, by: TorrelqueTaskId) -> Steps[list[To
             raise error
     if len(plan.nodes) > calls.bounds.grouped_tasks:
         yield from spread(calls)
+    if plan.goes_out:
+        yield from carry(calls)
     return [TorrelqueTaskId(node_id(plan.flow_id, name)) for name in plan.names]
 
 

@@ -35,6 +35,7 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .carrying import read_arrive, read_carried, read_collect, read_spread
 from .flowing import read_counts
 from .scheduling import read_fire, read_schedules
 from .table import DONE, ROWS, TABLE, WITH_VALUE
@@ -263,6 +264,8 @@ class Swept(NamedTuple):
     """Schedules that have fired and have few instants left."""
     spread: bool = False
     """Whether there is work for the script `spread`."""
+    out: bool = False
+    """Whether there is something to carry to other queues."""
 
 
 def read_sweep(reply: Any) -> Swept:
@@ -271,15 +274,9 @@ def read_sweep(reply: Any) -> Swept:
     try:
         moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
         low = [*map(text, read_words(reply[6]))]
-        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]))
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]), bool(reply[9]))
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
-
-
-def read_spread(reply: Any) -> int:
-    """How much is left to go on with."""
-    check_reply('spread', reply)
-    return int(reply[1])
 
 
 def read_stats(reply: Any) -> TorrelqueQueueStats:
@@ -396,6 +393,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         due_time=float(due) / 1000 if due is not None and status is TorrelqueTaskStatus.DELAYED else None,
         history=read_history(fields['history']),
         flow=decode('flow'),
+        queue=decode('queue'),
         **read_counts(fields),
     )
 
@@ -424,6 +422,9 @@ _OWN: dict[str, Callable[..., Any]] = {
     'tell': read_tell,
     'sweep': read_sweep,
     'spread': read_spread,
+    'collect': read_collect,
+    'arrive': read_arrive,
+    'carried': read_carried,
     'fire': read_fire,
     'stats': read_stats,
     'group': read_group,

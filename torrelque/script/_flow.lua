@@ -121,6 +121,7 @@ do
     redis.call('DEL', state .. id)
     redis.call('HDEL', tasks, id)
     redis.call('ZREM', waiting, id)
+    redis.call('ZREM', base .. 'away', id)
     flows.failed(id, flow, 'its state was lost')
   end
 
@@ -134,7 +135,7 @@ do
   -- Begin a task, if it still waits.
   local function begin(id, flow)
     local hash = state .. id
-    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'group', 'priority', 'delay')
+    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'group', 'priority', 'delay', 'queue')
     if has.err or not has[1] then
       return flows.lost(id, flow)
     elseif has[1] ~= WAITING or has[2] ~= flow then
@@ -144,6 +145,14 @@ do
     local group, urgency, delay = has[3], has[4], tonumber(has[5])
     redis.call('HSET', base .. 'needs:' .. flow, id, 0)
     redis.call('ZREM', waiting, id)
+    if has[6] then
+      -- Here it only stands for a task of another queue; a delay is spent before that is told.
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      redis.call('HSET', hash, 'status', WORKING, 'ready_time', stamp)
+      send_out(id, 'host', string.format('%.0f', now + (delay or 0)))
+      rings = true
+      return
+    end
     -- As in `enqueue`: numbers go up by twos.
     local order = (group or urgency) and
       string.format('%.0f', redis.call('INCRBY', seq, 2) - (tonumber(urgency) or 0) * 2 ^ 45)
@@ -310,6 +319,10 @@ do
   -- Do what was noted of tasks (see `_noted.lua`), and all that comes of it: whether consumers must be rung, because a
   -- task has begun or work was put off.  It is to be done before groups are settled.
   function flows.go(notes)
+    if notes[1] and redis.call('EXISTS', base .. 'guests') == 1 then
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      tell_home(notes)
+    end
     for _, note in ipairs(notes) do
       flows[note[1]](unpack(note, 2))
     end

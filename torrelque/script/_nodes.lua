@@ -45,6 +45,7 @@ local function write_nodes(nodes, flow)
     add('delay', given.delay)
     add('mark', node.mark)
     add('last', node.last and 1)
+    add('queue', given.queue)
     -- An older state of the id, which is final, is dropped.
     if redis.call('HSET', key, unpack(words)) < #words / 2 then
       redis.call('DEL', key)

@@ -19,11 +19,12 @@
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead
---@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), acting, ring
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
 local max_tasks = tonumber(ARGV[2])
-local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
-local outcome, flow = judge(known, ARGV[4]), known[4]
+local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow',
+  'queue', 'fence')
+local outcome, flow = acting(ARGV[3], known, ARGV[4]), known[4]
 if outcome ~= 'ok' then
   return {outcome == 'broken' and outcome or 'not_held'}
 elseif not flow then

@@ -7,9 +7,9 @@
 --        'no_flow'   that task has no flow
 --        'over'      its flow has ended
 --        'broken'    the key of its state holds something else
---@ Uses judge
-local known = redis.pcall('HMGET', state .. ARGV[2], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
-local outcome = judge(known, ARGV[3])
+--@ Uses acting
+local known = redis.pcall('HMGET', state .. ARGV[2], 'status', 'dequeue_count', 'last_dequeue_time', 'flow', 'queue', 'fence')
+local outcome = acting(ARGV[2], known, ARGV[3])
 if outcome ~= 'ok' then
   return {outcome == 'broken' and outcome or 'not_held'}
 elseif not known[4] then

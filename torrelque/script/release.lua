@@ -135,5 +135,8 @@ if settle() or begun then
   ring()
 end
 forget()
+if noted.out then
+  ring()
+end
 
 return refused and outcomes or 'ok'

@@ -30,7 +30,7 @@ FENCE = (
     ),
     Mutant(
         'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
-        (client('protocol/calls', 'if wrong is None:\n                self.task_ids.append(task_id)',
+        (client('protocol/bulk', 'if wrong is None:\n                self.task_ids.append(task_id)',
                 'self.task_ids.append(task_id)'),),
         ('bulk::test_a_full_queue_half_way',),
     ),
@@ -226,7 +226,7 @@ HARM = (
     ),
     Mutant(
         'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
-        (client('aio/fetcher', 'tell_troubles(swept.troubles, self._name)', 'pass'),),
+        (client('protocol/steps', 'tell_troubles(swept.troubles, calls.name)\n    calls', 'calls'),),
         ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
