@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from model.model_checks import DUMP, read_dump
+from model.model_ends import fits
 from proof.invariants import check_keys
 from torrelque import TorrelqueTaskId
 from torrelque.codec import JSON
@@ -23,17 +24,6 @@ BUDGET = 'local budget, ends, touched, blamed, new_ones, rings = 200,'
 """Where a script has how many successors one call tells."""
 NO_REPETITION = {'enqueue', 'depend'}
 """Calls that carry an id which nobody remembers once its task is finished, so that they are repeated at once or not."""
-
-
-def fits(kind: str, how: str | None) -> bool | None:
-    """Whether an end satisfies an edge, None while that is open: 'c' | 'f' | 'n' | 'x', or 'd' of a task that died."""
-    if how is None:
-        return None
-    if kind == 'end':
-        return True
-    if kind == 'then':
-        return None if how == 'd' else how == 'c'
-    return how in ('d', 'f')
 
 
 @dataclasses.dataclass

@@ -55,7 +55,7 @@ local function grow(flow, nodes, hows, waits)
       end
       node.last = node.last and kind == 'end'
     end
-    -- What begins already, because one end is enough, has no edges from the others: behind the gate they would skip it.
+    -- What begins already, because one end is enough, has nothing to learn from the others.
     for k = 1, node.any and met > 0 and 0 or #others, 2 do
       if not connect(others[k], node.id, others[k + 1]) then
         return {'many', others[k]}
@@ -63,7 +63,8 @@ local function grow(flow, nodes, hows, waits)
     end
     local begins = node.any and (met > 0 or count == 0) or not node.any and met == count
     local skips = not begins and (node.any and open == 0 or not node.any and barred)
-    node.needs = begins and '1' or (node.any and 'a' or '') .. math.max(open, 1)
+    -- The gate counts for one end, which is enough for a task that has had one of those that it waits for.
+    node.needs = (node.any and count > 0 and 'a' or '') .. math.max(begins and 1 or open, 1)
     ends[#ends + 1] = {node.id, begins, skips and how, barred}
     for k = 1, #node.before, 2 do
       local id = node.before[k]
