@@ -48,13 +48,14 @@ async def map_all(delivery: Delivery) -> int:
     if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
         raise Reject(f'what is mapped must be a list, and is {type(elements).__name__}')
     if limit is not None:
-        await _set_limit(delivery, options['group'], limit)
+        await _set_limit(delivery, options, limit)
     elements = [*elements]
+    home = {'home': delivery.queue.name} if 'queue' in options else {}
 
     def nodes() -> Iterator[TorrelqueNode]:
         for number, element in enumerate(elements):
             its_name = f'{name}.{number}'
-            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name}
+            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name, **home}
             yield TorrelqueNode(its_name, its_task, before=before, **options)
 
     made = nodes()
@@ -113,10 +114,12 @@ async def _waits(queue: Torrelque, task_id: str) -> bool:
         return False
 
 
-async def _set_limit(delivery: Delivery, group: str, limit: int) -> None:
-    known = (await delivery.queue.get_limits()).get(group)
+async def _set_limit(delivery: Delivery, options: Mapping[str, Any], limit: int) -> None:
+    group, name = options['group'], options.get('queue')
+    queue = delivery.queue if name is None else delivery.queue.sibling(name)
+    known = (await queue.get_limits()).get(group)
     if known is None or known.concurrency != limit:
-        await delivery.queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
+        await queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
 
 
 _JOBS = {MAP: Job(map_all, MAP, admit=fill_in), START: Job(start, START)}
