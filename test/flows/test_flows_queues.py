@@ -250,3 +250,9 @@ async def test_a_flow_over_several_queues_runs_at_once_in_memory() -> None:
         assert (name, pulled, added) == ('talks', {'n': [1]}, ['talks.listens'])
     assert places() == {'make': {'shop'}, 'render': {'slow'}, 'join': {'shop'}, 'weigh': {'store'}, 'listens': {'shop'}}
     assert {task.queue for task in block.tasks} == {'shop', 'slow', 'store'}
+
+
+async def test_a_burst_waits_for_what_goes_from_one_of_its_queues_to_another(used: Torrelque) -> None:
+    handle = await (make.s('a') >> render >> upper >> join.s(['x'])).enqueue()
+    await Worker(app, burst=True, signals=False).run()
+    assert await handle.result(0) == 'x'

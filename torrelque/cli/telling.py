@@ -122,7 +122,9 @@ def facts(out: Out, task: TaskView) -> Iterator[tuple[str, str]]:
     since = since_of(task)
     yield 'queue', task.queue
     yield 'status', status_of(task) + ('' if since is None else f' for {age(since, now)}')
-    for name, value in (('place', task.place), ('function', task.function), ('group', task.group)):
+    for name, value in (
+        ('place', task.place), ('at queue', task.away), ('function', task.function), ('group', task.group),
+    ):  # fmt: skip
         if value is not None:
             yield name, value
     if task.priority:
