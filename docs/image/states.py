@@ -23,7 +23,8 @@ DESCRIPTION = (
     'A new task, of a caller or a schedule, is pending, or delayed until it is due, or, in a flow, waiting until what '
     'it waits for has ended; then it is pending, or delayed. A consumer takes a pending task, which is then working; '
     'touch renews its lease. From there release makes it completed or rejected, requeue makes it pending or delayed '
-    'again, and bury makes it dead. Where its lease ends it is pending again, and dead when its attempts are used up. '
+    'again, and bury makes it dead. A graft has others take its place: in a flow it is completed by that, else it is '
+    'waiting for them. Where its lease ends it is pending again, and dead when its attempts are used up. '
     'Redrive makes a dead task pending. A task that is waiting, pending, delayed, working or dead can be cancelled, '
     'and a waiting one is where it cannot begin any more.'
 )
@@ -137,9 +138,12 @@ ARROWS = (
         'M 602 372 C 596 240 570 106 498 104',
         *('requeue(delay=…)', 594, 246, 'start'),
     ),
+    Arrow((('graft', 'working', 'waiting'),), 'M 566 372 C 548 300 440 248 318 250', 'graft', 508, 282, 'start'),
     Arrow((('touch', 'working', 'working'),), 'M 674 428 C 712 432 708 476 660 447', 'touch', 690, 480),
     Arrow(
-        (('release', 'working', 'completed'), ('release', 'working', 'rejected')),
+        (
+            ('release', 'working', 'completed'), ('release', 'working', 'rejected'), ('graft', 'working', 'completed'),
+        ),
         'M 674 408 H 736 C 756 408 746 356 774 356',
         *('release', 702, 399),
     ),

@@ -75,6 +75,20 @@ async def test_a_death_over_there_stalls_the_flow_and_a_redrive_there_resumes_it
     assert await home.ids() == ['f.b'] and await pair.how('a') == ('completed', None)
 
 
+async def test_a_task_that_ends_before_anybody_has_told_of_its_redrive_is_not_dead(pair: Pair) -> None:
+    home, other = pair.home, pair.other
+    await home.enqueue_flow([Node('a', 1, queue='other'), Node('b', 2, {'a': 'then'})], flow_id='f')
+    [(task_id, _)] = await other.take()
+    await other.bury(task_id)
+    await pair.carry()
+    assert (await home.get_task_state('f')).dead == 1
+    await other.redrive('f.a')
+    # Somebody has collected that, and is slow.
+    await evaluate(pair, other, 'collect', ['50', '1000000'])
+    await pair.work(other, 'a')
+    assert ((await home.get_task_state('f')).dead, await home.ids()) == (0, ['f.b'])
+
+
 async def test_a_redrive_of_the_flow_reaches_its_dead_tasks_in_other_queues(pair: Pair) -> None:
     home, other = pair.home, pair.other
     await home.enqueue_flow([Node('a', 1, queue='other', max_attempts=1), Node('b', 2, queue='other')], flow_id='f')
@@ -168,6 +182,18 @@ async def test_what_was_cancelled_before_it_came_does_not_come(pair: Pair) -> No
     late = calls.host(read_collect(words), 'home')
     assert await evaluate(pair, other, 'host', ['', *late]) == [b'gone']
     assert (await other.get_queue_stats()).tasks == 0 and not await pair.left()
+
+
+async def test_an_errand_that_was_changed_on_its_way_goes_again(pair: Pair) -> None:
+    home, other = pair.home, pair.other
+    await home.enqueue_flow([Node('a', 1, queue='other', delay=5)], flow_id='f', result_ttl=60)
+    await pair.clock.move(5)
+    [errand] = read_collect(await evaluate(pair, home, 'collect', ['50', '1000000']))
+    await evaluate(pair, other, 'host', ['', *other.queue._calls.host([errand], 'home')])
+    await evaluate(pair, home, 'cancel', home.queue._calls.cancel('f.a').args)
+    await evaluate(pair, home, 'carried', home.queue._calls.carried([(errand, True)]))
+    await pair.carry()
+    assert await other.take() == [] and await pair.how('a') == ('failed', 'cancelled')
 
 
 async def test_a_flow_whose_time_is_over_takes_its_tasks_back_everywhere(pair: Pair) -> None:

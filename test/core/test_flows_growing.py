@@ -52,7 +52,9 @@ async def test_a_draft_that_nobody_goes_on_with_is_given_up(
 
         monkeypatch.setattr(queue._started(), 'call', call)
         with pytest.raises(asyncio.CancelledError):
-            await queue.enqueue_flow([Node(f'{number}', number) for number in range(300)], flow_id='f')
+            # What is to run at the end does not run where nothing has begun.
+            nodes = [Node(f'{number}', number, {'0': 'end'} if number > 99 else {}) for number in range(300)]
+            await queue.enqueue_flow(nodes, flow_id='f')
         assert (await queue.get_task_state('f')).left == 250
         await standing.move(59)
         await queue.sweep()
@@ -62,6 +64,40 @@ async def test_a_draft_that_nobody_goes_on_with_is_given_up(
         assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
         assert (await queue.get_task_state('f')).status is Status.CANCELLED
         assert not await client.exists('{scheduled}:gate:f', '{scheduled}:spread')
+
+
+@pytest.mark.parametrize('successors', [1, 400])
+async def test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them(
+    client: redis.asyncio.Redis, queue: Torrelque, monkeypatch: pytest.MonkeyPatch, successors: int
+) -> None:
+    ahead = [Node(f'{number}', number) for number in range(249)]
+    behind = [Node(f'then{number}', 1, {'0': 'then', '1': 'then'}) for number in range(successors)]
+    last = [
+        Node('fail', 2, {'0': 'fail', '1': 'end'}), Node('end', 3, {'0': 'end', '1': 'end'}),
+        Node('any', 4, {'0': 'then'}, 'any'), Node('behind', 5, {'then0': 'end', 'any': 'end'}),
+    ]  # fmt: skip
+    calls = queue._started().call
+    sent = 0
+
+    async def call(name: str, args: Any, resent: bool = False) -> Any:
+        nonlocal sent
+        sent += name == 'flow'
+        if name == 'flow' and sent == 2:
+            assert await queue.cancel('f.0')
+        return await calls(name, args, resent)
+
+    monkeypatch.setattr(queue._started(), 'call', call)
+    await queue.enqueue_flow([*ahead, *behind, *last], flow_id='f')
+    assert sent > 1
+    monkeypatch.undo()
+    while not (await queue.get_task_state('f')).status.isfinal():
+        some = await queue.dequeue_many(250, 60)
+        assert all(await queue.release_many([task_id for task_id, _ in some]))
+    outcomes = {outcome.id.removeprefix('f.'): outcome async for outcome in queue.get_outcomes('f')}
+    assert (len(outcomes), outcomes['0'].error) == (249 + successors + 4, 'cancelled')
+    assert {outcomes[node.name].how for node in (*behind, last[2])} == {'failed'}
+    assert {outcomes[node.name].how for node in (*ahead[1:], *last[:2], last[3])} == {'completed'}
+    assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
 async def test_a_fan_out_is_told_of_by_whoever_waits_for_tasks(queue: Torrelque) -> None:

@@ -1,6 +1,11 @@
-"""Flows under random calls, whose replies may be lost: what must hold between them, and that each flow ends."""
+"""Flows under random calls, whose replies may be lost: what must hold between them, and that each flow ends.
+
+`TORRELQUE_STORMS` is how many there are on each server, in pieces of `PIECE`.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 import redis
@@ -10,6 +15,9 @@ from support.storming import Storm
 from torrelque import TorrelqueNode as Node, TorrelqueTaskStatus as Status
 from torrelque.protocol import flows
 from torrelque.protocol.steps import Walk
+
+PIECE = 50
+FULL = int(os.environ.get('TORRELQUE_STORMS', '100'))
 
 
 def storms(server: RealServer, seeds: range) -> None:
@@ -28,9 +36,9 @@ def test_flows_hold_in_a_storm(server: RealServer) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('start', range(1000, 2000, 100))
+@pytest.mark.parametrize('start', range(1000, 1000 + FULL, PIECE))
 def test_flows_hold_in_many_storms(server: RealServer, start: int) -> None:
-    storms(server, range(start, start + 100))
+    storms(server, range(start, start + PIECE))
 
 
 def test_what_has_had_the_one_end_it_waits_for_begins_whatever_is_added_meanwhile(

@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError
-from torrelque.flows import FlowFailedError, current_flow, gather
+from torrelque.flows import FlowFailedError, Step, current_flow, gather
 from torrelque.tasks import Tasks, current
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
@@ -80,6 +80,21 @@ async def talks(key: str) -> Any:
 async def listens(key: str) -> Any:
     note('listens')
     return await current_flow().pull(key)
+
+
+@app.task
+async def picks(name: str) -> Step[str]:
+    return make.s(name) >> render
+
+
+@app.task
+async def all_slow(text: str) -> Step[str]:
+    return upper.s(text) >> upper
+
+
+@app.task(queue='slow', max_attempts=1)
+async def gives_away(text: str) -> Step[str]:
+    return join.s([text])
 
 
 @store.task
@@ -167,6 +182,20 @@ async def test_a_flow_is_cancelled_in_all_queues(used: Torrelque, client: redis.
         with pytest.raises(FlowFailedError, match='is cancelled'):
             await handle.result(60)
         assert (await slow.get_queue_stats()).tasks == 0
+
+
+@pytest.mark.usefixtures('workers')
+async def test_a_flow_that_a_function_returns_has_its_steps_where_they_are(used: Torrelque) -> None:
+    assert await (await (picks.s('a') >> upper).enqueue()).result(60) == 'A OF NOVEMBER'
+    assert await (await (all_slow.s('b') >> upper).enqueue()).result(60) == 'B'
+    assert places() == {'make': {used.name}, 'render': {'slow'}}
+    assert await (await picks.enqueue('c')).result(60) == 'c of November'
+
+
+async def test_a_function_of_another_queue_than_its_flow_gives_its_place_to_none(used: Torrelque) -> None:
+    async with Worker(app):
+        with pytest.raises(FlowFailedError, match='is worked on in another queue than its flow'):
+            await (await (make.s('a') >> render >> gives_away >> weigh).enqueue()).result(60)
 
 
 async def test_a_schedule_starts_a_flow_over_several_queues(used: Torrelque) -> None:

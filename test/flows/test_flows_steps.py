@@ -219,6 +219,8 @@ def test_a_map_of_results_beside_each_other_and_among_others() -> None:
 def test_a_limit_is_that_of_a_group() -> None:
     call = tasks_of(many.s().map(a, limit=3))[-1]['payload']['kwargs']['call']
     assert call['limit'] == 3 and call['options'] == {'group': f'map:{a.name}'}
+    # Where the worker of a map was killed, it comes back as soon as one of its calls would.
+    assert tasks_of(many.s().map(a.options(task_timeout=7)))[-1]['options'] == {'task_timeout': 7}
     assert tasks_of(many.s().map(grouped))[-1]['payload']['kwargs']['call']['options'] == {'group': 'g'}
 
 

@@ -13,8 +13,9 @@ from torrelque.flows import (
     current_flow,
     first,
     gather,
+    given,
 )
-from torrelque.tasks import Tasks
+from torrelque.tasks import Tasks, Work
 
 if TYPE_CHECKING:
     # Checkers have it in their own stubs.
@@ -192,6 +193,49 @@ async def nightly() -> None:
     regions = gather(*(region.s(name) for name in ('north', 'south', 'west')))
     assert_type(regions, Parallel[float])
     await app.schedules.add('nightly', '30 2 * * mon-fri', regions >> total >> mail, timezone='Europe/Berlin')
+
+
+# Functions that return a flow, which takes the place of their task
+
+
+@app.task
+async def choose(archive: str) -> Step[str]:
+    return unpack.s(archive).map(thumbnail) >> gallery
+
+
+@app.task(max_attempts=2)
+def shrink(names: list[str]) -> Parallel[str]:
+    return gather(*map(thumbnail.s, names))
+
+
+@app.task
+async def fibonacci(number: int) -> Work[int]:
+    return given(number) if number < 2 else gather(fibonacci.s(number - 1), fibonacci.s(number - 2)) >> add_up
+
+
+@app.task
+async def add_up(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.fifo(queue='papers')
+async def in_order(name: str) -> Step[str]:
+    return thumbnail.s(name)
+
+
+async def grafts() -> tuple[str, list[str], int]:
+    assert_type(choose.s('zip'), Step[str])
+    assert_type(shrink.s(['a']), Step[list[str]])
+    assert_type(in_order.s('a'), Step[str])
+    assert_type(unpack.s('zip') >> shrink >> gallery, Step[str])
+    assert_type(unpack.s('zip').map(choose), Parallel[str])
+    assert_type(shrink.s(['a']).map(choose), Parallel[str])
+    assert_type(say.s(choose.s('zip').result), Step[str])
+    chosen = await choose.enqueue('zip')
+    assert_type(await chosen.result(), str)
+    small = await (unpack.s('zip') >> shrink).enqueue()
+    numbers = await (fibonacci.s(7) >> reserve).enqueue()
+    return await chosen.result(), await small.result(), await numbers.result()
 
 
 # More of what can be said

@@ -12,6 +12,7 @@ from typed_flows import (
     audit,
     book_flight,
     charge,
+    choose,
     clean,
     extract,
     gallery,
@@ -20,6 +21,7 @@ from typed_flows import (
     pack,
     region,
     reserve,
+    shrink,
     thank,
     thumbnail,
     total,
@@ -43,6 +45,12 @@ async def wrong() -> None:
     extract.s('db') >> (clean | invoice)  # type: ignore[operator]
     unpack.s('a').map(gallery)  # type: ignore[arg-type]
     region.s('a').map(thumbnail)  # type: ignore[misc]
+    # Of functions that return a flow: what its last step returns
+    reserve.s(choose.s('zip').result)  # type: ignore[arg-type]
+    choose.s('zip') >> reserve  # type: ignore[operator]
+    shrink.s([]) >> thumbnail  # type: ignore[operator]
+    unpack.s('a').map(shrink)  # type: ignore[arg-type]
+    await app.schedules.add('x', '* * * * *', shrink)  # type: ignore[arg-type]
     # Results of the whole
     figure: str = await (await total.s([]).enqueue()).result()  # type: ignore[assignment]
     await app.schedules.add(figure, '* * * * *', region.s(7))  # type: ignore[arg-type]

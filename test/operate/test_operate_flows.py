@@ -289,3 +289,20 @@ async def test_a_state_that_was_lost_does_no_harm(queue: Torrelque, client: redi
     assert [reason.code for reason in await why(queue, 'F.d')] == ['broken']
     await client.delete(f'{queue.keys["task"]}:F')
     assert [reason.code for reason in await why(queue, 'F.d')] == ['broken']
+
+
+async def test_a_task_whose_place_was_taken_says_so(queue: Torrelque) -> None:
+    await queue.enqueue_flow([Node('a', 1), Node('b', 1, {'a': 'then'})], flow_id='F')
+    held, _ = await queue.dequeue(60)
+    assert await queue.graft([Node('m', 1), Node('n', 1, {'m': 'then'})], by=held, last='n')
+    held, _ = await queue.dequeue(60)
+    await queue.bury(held, error='no')
+    view = await Operator(queue).flow('F')
+    assert {task.name: (task.word, task.status) for task in view.tasks} == {
+        'a': ('grafted', TorrelqueTaskStatus.COMPLETED), 'a.m': ('dead', TorrelqueTaskStatus.DEAD),
+        'a.n': ('waiting', TorrelqueTaskStatus.WAITING), 'b': ('waiting', TorrelqueTaskStatus.WAITING),
+    }  # fmt: skip
+    # What waits for it is held back by what has taken its place.
+    reasons = await why(queue, 'F.b')
+    assert brief(reasons)[0][1] == 'task a.m is dead, and it cannot begin before that is redriven'
+    assert doing(reasons[1]) == {'F.a.n': 'waiting'}

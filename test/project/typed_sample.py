@@ -186,7 +186,7 @@ async def flow(queue: Torrelque) -> None:
     assert_type(await queue.add_to_flow([TorrelqueNode('c', 3, before=['b'])], by=first[0]), list[TorrelqueTaskId])
     await queue.put_value('key', 'value', by=first[0])
     assert_type(await queue.get_value(flow_id, 'key'), Any)
-    await queue.release(first[0], result='done')
+    assert_type(await queue.graft([TorrelqueNode('d', 4)], by=first[0], last='d', on_failure='skip', timeout=5), bool)
     results = await queue.get_results(flow_id, first[0])
     assert_type(results, list[TorrelqueOutcome])
     assert_type(results[0].how, Literal['completed', 'failed', 'skipped', 'cancelled'] | None)
@@ -274,6 +274,7 @@ def run_synchronously(client: redis.Redis, name: str) -> None:
         first, _ = queue.dequeue(10)
         queue.put_value('key', 'value', by=first)
         assert_type(queue.add_to_flow([TorrelqueNode('b', 2)], by=first), list[TorrelqueTaskId])
+        assert_type(queue.graft([TorrelqueNode('c', 3)], by=first, last='c'), bool)
         assert queue.get_value(flow_id, 'key') == 'value'
         assert_type(queue.get_results(flow_id, first), list[TorrelqueOutcome])
         with contextlib.closing(queue.get_outcomes(flow_id)) as outcomes:

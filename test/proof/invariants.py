@@ -70,8 +70,11 @@ def check_keys(seen: Seen) -> Iterator[Fault]:
 
 
 def check_empty(seen: Seen) -> Iterator[Fault]:
-    """What is left of a queue of which all tasks were finished and forgotten."""
-    rest = seen.names - {'task', 'claim', 'rate', *keys.LASTING}
+    """What is left of a queue of which all tasks were finished and forgotten.  Results of a flow have a time to live.
+    """
+    kept = {name.partition(':')[0] for name in seen.lives}
+    lasting = {f'done:{flow}' for flow in seen.done} - {*seen.lives}
+    rest = seen.names - {'task', 'claim', 'rate', *({'done', 'values'} & kept), *keys.LASTING} | lasting
     if rest or seen.payloads:
         yield Fault(2, None, f'left when all is released: {", ".join(sorted(rest))}')
 

@@ -76,7 +76,7 @@ class Watched:
         self.sent += 1
         if name not in self.scripts:
             text = load_script(name).text.decode()
-            if name in ('flow', 'add', 'depend', 'spread', 'release', 'sweep'):
+            if name in ('flow', 'add', 'depend', 'graft', 'spread', 'release', 'sweep'):
                 assert BUDGET in text
             small = text.replace(BUDGET, BUDGET.replace('200', str(self.budget)))
             self.scripts[name] = self.client.register_script(small)
@@ -127,12 +127,23 @@ class Watched:
     def look(self) -> None:
         """Learn how tasks have ended, and compare with how they were to."""
         for flow_id, policy in self.flows.items():
-            for task_id, value in self.text(f'done:{flow_id}').items():
+            done = self.text(f'done:{flow_id}')
+            died = {task_id for task_id, left in self.text(f'needs:{flow_id}').items() if left == 'dead'}
+            for task_id, value in done.items():
+                heir = task_id
+                while value.startswith('>'):
+                    heir = value[1:]
+                    value = done.get(heir, '')
+                if heir != task_id and heir in died | self.has_died and policy == 'wait':
+                    self.has_died.add(task_id)
+                if heir not in done:
+                    # Others have taken its place, who have not ended.
+                    continue
                 how = value[1] if value.startswith('!') else 'c'
                 assert self.ended.setdefault(task_id, how) == how, (task_id, value)
                 assert self.expected.get(task_id, how) == how, (task_id, value, self.expected[task_id])
             if policy == 'wait':
-                self.has_died |= {task_id for task_id, left in self.text(f'needs:{flow_id}').items() if left == 'dead'}
+                self.has_died |= died
 
     def check(self) -> None:
         """F1, F2 and F3, and what holds of all queues, between any two scripts."""

@@ -89,6 +89,37 @@ class Storm(Watched):
         known = {*self.text(f'needs:{flow_id}'), *self.text(f'done:{flow_id}')}
         self.take_in(flow_id, [node for node in nodes if f'{flow_id}.{node.name}' in known])
 
+    def graft(self) -> None:
+        """Others take the place of a task of a flow, or of one that was enqueued alone, which becomes a flow."""
+        found = sorted(task_id for task_id in self.held if self.state(task_id).get('tied') in (None, '1', '2'))
+        if not found:
+            return
+        by = self.held[self.random.choice(found)]
+        known = self.nodes.get(by)
+        if (known is None) == ('flow' in self.state(by)) or known is not None and known.flow not in self.flows:
+            return
+        nodes = self.make_nodes(self.random.choice([1, 2, 3] if known is None else [1, 2, 3, 9]))
+        last, policy = self.random.choice(nodes).name, self.random.choice(['wait', 'skip', 'cancel'])
+        try:
+            ours = self.run(flows.graft(self.calls, nodes, by, last, 60, None, None, policy, None, 100))
+        except TorrelqueError:
+            # Some of the parts may be in, and the lease be over since.
+            ours = False
+        del self.held[by]
+        flow_id = str(by) if known is None else known.flow
+        if ours and known is None:
+            self.flows[flow_id] = policy
+        named = [
+            node._replace(
+                name=f'{by}.{node.name}'.removeprefix(f'{flow_id}.'),
+                after={f'{by}.{name}'.removeprefix(f'{flow_id}.'): kind for name, kind in node.after.items()},
+            )
+            for node in nodes
+        ]
+        there = {*self.text(f'needs:{flow_id}'), *self.text(f'done:{flow_id}')}
+        self.take_in(flow_id, [node for node in named if f'{flow_id}.{node.name}' in there])
+        self.look()
+
     def depend(self) -> None:
         """A task that waits for others, of any kind."""
         others = [*self.nodes, *self.text('tasks')]
@@ -183,8 +214,10 @@ class Storm(Watched):
         # None of the calls that are late is to come in between.
         late, loss = self.late, self.loss
         self.late, self.loss = [], 0
+        node = TorrelqueNode(f'stale{next(self.numbers)}', 1)
+        assert not self.run(flows.graft(self.calls, [node], stale, node.name, 60, None, None, 'wait', None, 1))
         try:
-            self.run(flows.add_to_flow(self.calls, [TorrelqueNode(f'stale{next(self.numbers)}', 1)], stale, 60))
+            self.run(flows.add_to_flow(self.calls, [node], stale, 60))
         except TorrelqueError:
             self.late, self.loss = late, loss
             assert [self.text(key) for key in keys] == before
@@ -218,6 +251,7 @@ class Storm(Watched):
         verbs = {
             self.make: 1.0,
             self.add: 0.7,
+            self.graft: 0.7,
             self.depend: 0.5,
             self.enqueue: 0.3,
             self.claim: 6,

@@ -281,7 +281,7 @@ async def test_without_types_nothing_is_converted_nor_checked(queue: Torrelque) 
     async def send(on: dt.date, call: Callable[[], int] | None = None) -> Any:
         return on
 
-    handle = await send.enqueue('today')  # type: ignore[arg-type]
+    handle = await send.enqueue('today')
     await drain(app)
     assert await handle.result(10) == 'today'
     with pytest.raises(TorrelqueTypeError, match='Object of type date is not JSON serializable'):

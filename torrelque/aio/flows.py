@@ -91,6 +91,43 @@ class Flows(Queue):
         """
         return await self._started().run(flows.add_to_flow(self._calls, nodes, by, self.task_timeout))
 
+    async def graft(
+        self,
+        nodes: Iterable[TorrelqueNode],
+        *,
+        by: TorrelqueTaskId,
+        last: str,
+        task: Any = None,
+        name: str | None = None,
+        on_failure: Literal['wait', 'skip', 'cancel'] = 'wait',
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+    ) -> bool:
+        """Finish a task by others that take its place: its result is that of the last of them.
+
+        In a flow, they are tasks of the flow, and what waits for the task waits for the last one from now on, whatever
+        end it waits for.  A task that has no flow becomes one itself, with its id, of these tasks.  Either happens in
+        the step in which the task ends.  Its outcome, its state and `wait` tell of the last one, then.
+
+        :param nodes: the tasks, in any order; they wait for one another only.  The ids are that of the task, a full
+            stop, and their names.
+        :param by: the task, as `dequeue` gave it.
+        :param last: the name of the one whose end is that of the task.
+        :param task: what is to be seen of the flow that the task becomes; this and what follows count only there, and
+            are those of `enqueue_flow`.
+        :return: as `release`; a call that is repeated finds what it has done before.
+        :raises TorrelqueValueError: tasks that wait for each other in a circle, and other things that cannot be meant;
+            or there are more than 250 for a task that has no flow.
+        :raises TorrelqueDuplicateError: the queue has another task of such an id.
+        :raises TorrelqueFullError: the queue has no room for them.
+
+        Up to 250 tasks and 1,000 edges are one call.  Of more, those before the last call are added as by
+        `add_to_flow`, and the task ends in the last call.
+        """
+        lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
+        verb = flows.graft(self._calls, nodes, by, last, lease, task, name, on_failure, timeout, ttl)
+        return await self._started().run(verb)
+
     async def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
         """How some tasks of a flow have ended, with their results, in their order.
 

@@ -3,7 +3,7 @@
 Calls go one behind the other over one connection that is kept, with a reader of its own, and not each over a
 connection out of the client's pool.  A call is in one of these states:
 
-UNSENT     it waits for a connection (`_unsent`)
+UNSENT     it waits for a connection (`_unsent`) or, a command, for others of its turn of the loop (`_joined`)
 IN FLIGHT  it was written, and its reply is to come behind those of the calls before it (`_in_flight`)
 ENDED      its callback was called, exactly once: with a reply, or with an error
 
@@ -111,6 +111,8 @@ class Link(Connection):
         """Calls that were written, in the order in which their replies come."""
         self._unsent: list[Request] = []
         """Calls that wait for a connection, in their order."""
+        self._joined: list[tuple[Request, bytes]] | None = None
+        """Commands that are written together at the end of this turn of the loop; None where no turn has had one."""
         self._backlog = 0
         """Bytes that the transport had yet to send at the last tick."""
         self._known_scripts: set[bytes] = set()
@@ -160,7 +162,11 @@ class Link(Connection):
     def call(
         self, transition: Transition | None, args: Sequence[Arg], resent: bool = False
     ) -> 'asyncio.Future[Any]':
-        """Submit a call and have its reply as a future; cancelling the future does no harm to the link."""
+        """Submit a call and have its reply as a future; cancelling the future does no harm to the link.
+
+        Of commands of one turn of the loop the first goes at once, and the others together: a worker whose places were
+        filled by one reply reads for each of them.
+        """
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def done(reply: Any, error: Exception | None) -> None:
@@ -171,13 +177,20 @@ class Link(Connection):
             else:
                 future.set_result(reply)
 
-        self.submit(Request(transition, args, done, resent=resent))
+        request = Request(transition, args, done, resent=resent)
+        if transition is None and self._joined is not None:
+            self._joined.append((request, request.pack()))
+            return future
+        self.submit(request)
+        if transition is None:
+            self._joined = []
+            self.loop.call_soon(self._send_joined)
         return future
 
     def close(self) -> None:
         """Close the connection; what is still on its way fails."""
-        requests = [*self._in_flight, *self._unsent]
-        self._unsent = []
+        requests = [*self._in_flight, *self._unsent, *(request for request, _ in self._joined or ())]
+        self._unsent, self._joined = [], None
         super().close()
         if self._timer is not None:
             self._timer.cancel()
@@ -196,6 +209,15 @@ class Link(Connection):
         # A call that could not be packed gets no reply, and would be given the next one's; so a call is noted when it
         # was written.
         self._in_flight.append(request)
+
+    def _send_joined(self) -> None:
+        joined, self._joined = self._joined or [], None
+        if self._transport is None:
+            for request, _ in joined:
+                self.submit(request)
+        elif joined:
+            self._transport.write(b''.join(packed for _, packed in joined))
+            self._in_flight.extend(request for request, _ in joined)
 
     def _wanted(self) -> bool:
         return bool(self._unsent)

@@ -224,7 +224,7 @@ class Torrelque(Schedules, Flows):
         When nothing is kept of the task, released without a result or gone in another way, the iterator just ends.
         What changes faster than the reader reads may be skipped, the last state never; no state is older than one that
         came before.  A change is a new status, attempt, error or progress; a renewed lease alone is none.  DEAD is not
-        final: the task may be redriven.
+        final: the task may be redriven.  Where others have taken the place of a task of a flow, these are followed.
 
         :param timeout: how long to watch (s), for ever by default.  The first state is waited for 0.7 s longer.
         :raises TorrelqueLookupError: the queue has no such task.
@@ -643,4 +643,8 @@ class Torrelque(Schedules, Flows):
     def _watch(self, task_id: str, timeout: Duration | None) -> Watch:
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
-        return Watch(lambda: self._started().hub, check.check_id(task_id), timeout)
+
+        async def find_heir(task_id: str, flow_id: str | None) -> str | None:
+            return await self._started().run(flows.find_heir(self._calls, task_id, flow_id))
+
+        return Watch(lambda: self._started().hub, find_heir, check.check_id(task_id), timeout)

@@ -63,7 +63,9 @@ def _write_mermaid(out: Out, view: FlowView) -> int:
     from torrelque.flows.drawing import draw
 
     tasks = {task.name: task for task in sorted(view.tasks, key=order_of(view))}
-    states = {name: task.how or 'failed' for name, task in tasks.items() if task.how or task.word == 'dead'}
+    how = {name: 'failed' if task.word == 'dead' else task.how for name, task in tasks.items()}
+    # What has become of a task whose place others have taken is told by these.
+    states = {name: word for name, word in how.items() if word not in (None, 'grafted')}
     nodes = []
     for name, task in tasks.items():
         by = added_by(name, tasks)

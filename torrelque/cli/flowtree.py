@@ -26,7 +26,8 @@ BAR = 20
 
 STYLES = {
     'dead': 'red', 'failed': 'red', 'lost': 'red', 'working': 'yellow', 'delayed': 'yellow', 'pending': 'cyan',
-    'waiting': '', 'skipped': 'dim', 'cancelled': 'dim', 'completed': 'green',
+    'waiting': '', 'skipped': 'dim', 'cancelled': 'dim', 'grafted': 'green',
+    'completed': 'green',
 }  # fmt: skip
 """How a task stands, in the order in which it matters, and what that is drawn in."""
 KINDS = {'end': 'at end: ', 'fail': 'if failed: '}

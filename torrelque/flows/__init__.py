@@ -7,7 +7,7 @@ what waits for what, carries results into arguments, and tells what has become o
 from .context import FlowContext, current_flow
 from .handle import FlowFailedError, FlowHandle, FlowProgress, Outcome
 from .plan import OnFailure
-from .steps import Branches, First, Flow, Parallel, Step, Takes, any_failed, first, gather
+from .steps import Branches, First, Flow, Given, Parallel, Step, Takes, any_failed, first, gather, given
 
 __all__ = [
     'Branches',
@@ -17,6 +17,7 @@ __all__ = [
     'FlowFailedError',
     'FlowHandle',
     'FlowProgress',
+    'Given',
     'OnFailure',
     'Outcome',
     'Parallel',
@@ -26,4 +27,5 @@ __all__ = [
     'current_flow',
     'first',
     'gather',
+    'given',
 ]

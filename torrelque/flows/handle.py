@@ -21,6 +21,7 @@ from torrelque.tasks.handle import Handle
 from torrelque.tasks.loops import Loops
 
 from .drawing import draw
+from .grafting import set_limit
 from .inputs import read_each, read_many
 from .plan import Plan, make_nodes
 
@@ -31,6 +32,8 @@ T_co = TypeVar('T_co', covariant=True)
 How = Literal['completed', 'failed', 'skipped', 'cancelled']
 SKIPPED = 'skipped: '
 """What the error of a task begins with that could not begin any more."""
+GRAFTED = 'its graft has failed: '
+"""What the error of a task begins with whose place others have taken that have failed."""
 NAMED = 20
 """Failed tasks that an error names at the most."""
 
@@ -139,8 +142,11 @@ class FlowHandle(Generic[T_co]):
     async def enqueue(cls, plan: Plan) -> 'FlowHandle[Any]':
         """Enqueue a plan, for `Flow.enqueue`."""
         here = plan.loops.here()
-        for loops, group in plan.orders:
-            await loops.keep_order(loops.here(), group)
+        for place, group in plan.orders:
+            if place == here.queue.name:
+                await plan.loops.keep_order(here, group)
+            else:
+                await set_limit(here.queue.sibling(place), group, 1)
         choices = plan.choices
         flow_id = choices.flow_id or secrets.token_hex(16)
         await enqueue_plan(here.find(plan.queue), flow_id, plan.task, plan.tasks, choices.said)
@@ -382,11 +388,12 @@ def _named(flow_id: str, found: TorrelqueOutcome) -> Outcome:
 
 
 async def _failed_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
-    """Tasks that have failed, with their errors, but for those that were skipped because of these."""
+    """Tasks that have failed, with their errors, but for those that were skipped because of these, or have given their
+    places to them."""
     failed: dict[str, str | None] = {}
     async with aclosing(outcomes_of(queue, flow_id)) as outcomes:
         async for outcome in outcomes:
-            if outcome.how == 'failed' and not (outcome.error or '').startswith(SKIPPED):
+            if outcome.how == 'failed' and not (outcome.error or '').startswith((SKIPPED, GRAFTED)):
                 failed[outcome.name] = outcome.error
             if len(failed) == NAMED:
                 break
@@ -409,7 +416,9 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
         # One that is dead in another queue is still being worked on in that of the flow, with the error.
         if isinstance(state, TorrelqueTaskState) and len(dead) < NAMED and _is_dead(state):
             dead[name] = state.error
-    return dead
+    # The state of a task that has given its place away is that of its heir, which is named itself.
+    given = {one for one in dead for heir in dead if heir.startswith(f'{one}.') and dead[heir] == dead[one]}
+    return {name: error for name, error in dead.items() if name not in given}
 
 
 def _is_dead(state: TorrelqueTaskState) -> bool:

@@ -15,9 +15,10 @@ from torrelque import (
 )
 from torrelque.worker import Delivery, Job, Reject
 
+from .grafting import set_limit
 from .handle import enqueue_plan
 from .inputs import fill_in
-from .plan import MAP, START
+from .plan import GATHER, MAP, START
 
 __all__ = ['job_of']
 
@@ -48,7 +49,8 @@ async def map_all(delivery: Delivery) -> int:
     if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
         raise Reject(f'what is mapped must be a list, and is {type(elements).__name__}')
     if limit is not None:
-        await _set_limit(delivery, options, limit)
+        queue = delivery.queue.sibling(options['queue']) if 'queue' in options else delivery.queue
+        await set_limit(queue, options['group'], limit)
     elements = [*elements]
     home = {'home': delivery.queue.name} if 'queue' in options else {}
 
@@ -62,6 +64,17 @@ async def map_all(delivery: Delivery) -> int:
     while some := [*itertools.islice(made, TOGETHER)]:
         before = await _add(delivery, flow_id, some)
     return len(elements)
+
+
+async def gather_all(delivery: Delivery) -> Any:
+    """The list of results that the task was given.
+
+    :raises Reject: the task says nothing that can be meant.
+    """
+    try:
+        return delivery.task['args'][0]
+    except (KeyError, IndexError, TypeError) as exc:
+        raise Reject(f'the task does not say what is gathered: {exc!r}') from exc
 
 
 async def start(delivery: Delivery) -> str:
@@ -114,12 +127,8 @@ async def _waits(queue: Torrelque, task_id: str) -> bool:
         return False
 
 
-async def _set_limit(delivery: Delivery, options: Mapping[str, Any], limit: int) -> None:
-    group, name = options['group'], options.get('queue')
-    queue = delivery.queue if name is None else delivery.queue.sibling(name)
-    known = (await queue.get_limits()).get(group)
-    if known is None or known.concurrency != limit:
-        await queue.set_limit(group, concurrency=limit, rate=None if known is None else known.rate)
-
-
-_JOBS = {MAP: Job(map_all, MAP, admit=fill_in), START: Job(start, START)}
+_JOBS = {
+    MAP: Job(map_all, MAP, admit=fill_in),
+    GATHER: Job(gather_all, GATHER, admit=fill_in),
+    START: Job(start, START),
+}

@@ -24,6 +24,8 @@ ON_FAILURE = ('wait', 'skip', 'cancel')
 
 MAP = 'torrelque.map'
 """The function that enqueues a call for each element of a list."""
+GATHER = 'torrelque.gather'
+"""The function that returns a list of results, where steps beside each other take the place of a task."""
 START = 'torrelque.start'
 """The function that enqueues a flow, for a schedule."""
 DRAWN = 1000
@@ -87,8 +89,8 @@ class Plan:
     """The names of those that map."""
     alone: Node | None
     """The only task, of a flow of which nothing was said."""
-    orders: Sequence[tuple[Loops, str]]
-    """Groups of ordered queues, whose limits must be set before, each with what its app has."""
+    orders: Sequence[tuple[str, str]]
+    """Groups of ordered queues, whose limits must be set before, each with the name of its queue on the server."""
 
     @property
     def out(self) -> list[str]:
@@ -146,7 +148,7 @@ def make_plan(
             functions.setdefault(end.function, []).append(names[end])
         task['functions'] = functions
     made = [node.called for node in nodes]
-    orders = [*dict.fromkeys((each.loops, each.fifo) for each in made if each.fifo is not None)]
+    orders = [*dict.fromkeys((each.place, each.fifo) for each in made if each.fifo is not None)]
     alone = nodes[0] if len(nodes) == 1 and choices is None and nodes[0].mapped is None and single else None
     decoders = {names[node]: node.called.decode for node in nodes}
     maps = frozenset(names[node] for node in nodes if node.mapped is not None)
@@ -159,7 +161,9 @@ def map_node(mapped: Mapped, argument: Reference) -> Node:
     call: dict[str, Any] = {'payload': dict(each.head), 'options': options_of(each, mapped.limit)}
     if mapped.limit is not None:
         call['limit'] = mapped.limit
-    made = Made(each.loops, MAP, each.queue, {'task': MAP}, {}, None, None)
+    # The lease is that of a call, so that a map whose worker was killed comes back as soon as a call does.
+    lease = {name: value for name, value in each.options.items() if name == 'task_timeout'}
+    made = Made(each.loops, MAP, each.queue, {'task': MAP}, lease, None, None)
     found: list[Any] = []
     payload = {'args': take_references([argument], ['args'], found), 'kwargs': {'call': call}}
     return Node(made, payload, found, mapped)

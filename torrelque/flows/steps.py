@@ -10,8 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 from torrelque import Duration, TorrelqueTypeError
 from torrelque.protocol.check import check_count
 from torrelque.tasks.work import Packed, Work
+from torrelque.worker import Delivery
+from torrelque.worker.delivery import Instead
 
 from .drawing import draw
+from .grafting import Value, graft_of
 from .graph import Mapped, Node, check_given, collect, source_of
 from .handle import FlowHandle
 from .plan import Choices, OnFailure, Plan, make_plan, map_node
@@ -21,12 +24,14 @@ __all__ = [
     'Branches',
     'First',
     'Flow',
+    'Given',
     'Parallel',
     'Step',
     'Takes',
     'any_failed',
     'first',
     'gather',
+    'given',
     'make_branches',
     'step_behind',
 ]
@@ -117,6 +122,14 @@ class Flow(Work[T_co]):
     def pack(self) -> Packed:
         """See `Work`.  A flow of several tasks is begun by one."""
         return self._plan().pack()
+
+    def portable(self) -> Instead:
+        """See `Work`."""
+        return graft_of(self.nodes, self._choices, self._single)
+
+    async def take_place(self, delivery: Delivery, ttl: float | None) -> bool:
+        """As `Instead.take_place`: see `torrelque.flows.grafting`."""
+        return await self.portable().take_place(delivery, ttl)
 
     # Parts
 
@@ -235,6 +248,8 @@ class Step(_Orderly[T_co]):
 class Parallel(_Orderly[list[T_co]], Generic[T_co]):  # pyright: ignore[reportInvalidTypeArguments]
     """Steps that do not wait for one another: their result is the list of their results, in their order."""
 
+    gives_list = True
+
     @property
     def results(self) -> list[T_co]:
         """What stands for the list of the results, to be an argument of a step, as `Step.result`."""
@@ -325,6 +340,36 @@ class First(Generic[T_co]):
                 node.wait_for(before, 'then')
             node.need_one_of(self.nodes)
         return Step(other.nodes, self._begin)
+
+
+class Given(Work[T_co]):
+    """A result that is there, as `given` makes it."""
+
+    def __init__(self, value: T_co) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return f'<Given {self._value!r}>'
+
+    def pack(self) -> Packed:
+        """See `Work`: there is nothing to be enqueued.
+
+        :raises TorrelqueTypeError: always.
+        """
+        raise TorrelqueTypeError(f'{self!r} is what a function returns, and cannot be enqueued')
+
+    def portable(self) -> Instead:
+        """See `Work`."""
+        return Value(self._value)
+
+    async def take_place(self, delivery: Delivery, ttl: float | None) -> bool:
+        """As `Instead.take_place`."""
+        return await Value(self._value).take_place(delivery, ttl)
+
+
+def given(value: T) -> Work[T]:
+    """A result that is there, for a function that returns a step in another case: both are ``Work[T]``."""
+    return Given(value)
 
 
 def gather(*steps: 'Step[T] | Parallel[T]') -> Parallel[T]:

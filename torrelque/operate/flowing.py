@@ -18,7 +18,8 @@ class FlowTaskView(Value):
     status: TorrelqueTaskStatus | None
     """That of its end, where it has ended; None where its state was lost."""
     how: str | None
-    """How it has ended: 'completed', 'failed', 'skipped', 'cancelled'; None is not yet."""
+    """How it has ended: 'completed', 'failed', 'skipped', 'cancelled'; or 'grafted', where others have taken its place,
+    whose names begin with its own; None is not yet."""
     error: str | None
     """The end of its last error, or why it has not completed."""
     attempts: int

@@ -29,7 +29,8 @@ Edges = dict[str, list[tuple[str, str]]]
 
 _HOWS = {b'f': 'failed', b'n': 'skipped', b'x': 'cancelled'}
 _STATUSES = {
-    'completed': TorrelqueTaskStatus.COMPLETED, 'failed': TorrelqueTaskStatus.REJECTED,
+    'completed': TorrelqueTaskStatus.COMPLETED, 'grafted': TorrelqueTaskStatus.COMPLETED,
+    'failed': TorrelqueTaskStatus.REJECTED,
     'skipped': TorrelqueTaskStatus.CANCELLED, 'cancelled': TorrelqueTaskStatus.CANCELLED,
 }  # fmt: skip
 _OF_FLOW = (
@@ -230,7 +231,7 @@ def _view(flow_id: str, item: Item, name: str, nodes: Mapping[str, 'Node'], edge
 def _end(value: bytes) -> tuple[str, str | None]:
     """How a task has ended, and why, if it has not completed."""
     if value[:1] != b'!':
-        return 'completed', None
+        return 'grafted' if value[:1] == b'>' else 'completed', None
     how, rest = _HOWS.get(value[1:2], 'failed'), value[2:]
     return how, 'it was rejected' if rest[:1] == b'=' else rest[1:].decode('utf-8', 'replace') or None
 

@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torrelque.codec import TorrelqueSerialiser, check_serialiser, serialise
@@ -33,7 +33,7 @@ from .check import (
     is_none,
     milliseconds,
 )
-from .flowing import Part, Plan
+from .flowing import Part, Plan, node_id
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
@@ -267,6 +267,11 @@ class Calls:
     def fire(self, name: str, times: Sequence[str]) -> list[Arg]:
         """A schedule to fire, now or for some instants."""
         return [self.mark(), name, *times]
+
+    def graft(self, by: str, plan: Plan, part: Part, last: str, task: Any, meta: Mapping[str, Any]) -> list[Arg]:
+        """Tasks that take the place of a task."""
+        payload = serialise(self.serialiser, task, 'the task of the flow')
+        return [by, token_of(by), node_id(plan.flow_id, last), payload, json.dumps(meta), *part.words]
 
     def give(self, by: str, key: str, value: Any) -> list[Arg]:
         """A named value to keep with a flow."""

@@ -229,6 +229,31 @@ def read_counts(fields: Mapping[str, bytes | None]) -> dict[str, Any]:
 _HOWS: dict[bytes, Literal['failed', 'skipped', 'cancelled']] = {b'f': 'failed', b'n': 'skipped', b'x': 'cancelled'}
 
 
+GRAFTED = 'its graft has failed: '
+"""What the error of a task begins with that others have taken the place of."""
+
+
+def heir_of(task_id: str, value: Any) -> str | None:
+    """Who has taken the place of a task, by what ``done:F`` has of it; None where nobody has.
+
+    The id of an heir begins with that of the task, so nobody is his own heir.
+    """
+    if type(value) is not bytes or value[:1] != b'>':
+        return None
+    heir = value[1:].decode('utf-8', 'surrogateescape')
+    if not heir.startswith(f'{task_id}.'):
+        raise ValueError(value)
+    return heir
+
+
+def read_heir(task_id: str, outcome: TorrelqueOutcome) -> TorrelqueOutcome:
+    """How a task has ended, by how its heir has."""
+    error = outcome.error
+    if outcome.how in ('failed', 'cancelled'):
+        error = f'{GRAFTED}{outcome.id}: {error}'
+    return outcome._replace(id=task_id, error=error)
+
+
 def read_done(task_id: str, value: Any, serialiser: TorrelqueSerialiser) -> TorrelqueOutcome:
     """What ``done:F`` has of a task: '', '=' and a result, or '!', how, and then ' ' and why or '=' and a result."""
     if value is None:

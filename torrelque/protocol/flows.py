@@ -26,7 +26,18 @@ from . import steps
 from .abroad import carry
 from .calls import Call, Calls
 from .check import check_id, check_name
-from .flowing import Part, Plan, ended_state, homes, meta_of, new_flow_id, node_id, read_done
+from .flowing import (
+    Part,
+    Plan,
+    ended_state,
+    heir_of,
+    homes,
+    meta_of,
+    new_flow_id,
+    node_id,
+    read_done,
+    read_heir,
+)
 from .lease import token_of
 from .replies import STATE_FIELDS, Outcome, outcome_error, read_outcomes, read_state, text
 from .steps import Steps, spread
@@ -110,6 +121,58 @@ def _add_to_flow(calls: Calls, plan: Plan, by: TorrelqueTaskId) -> Steps[list[To
     return [TorrelqueTaskId(node_id(plan.flow_id, name)) for name in plan.names]
 
 
+def graft(
+    calls: Calls,
+    nodes: Iterable[TorrelqueNode],
+    by: TorrelqueTaskId,
+    last: str,
+    lease: Duration,
+    task: Any,
+    name: str | None,
+    on_failure: str,
+    timeout: Duration | None,
+    ttl: Duration,
+) -> Steps[bool]:
+    """Have tasks take the place of one; whether they have."""
+    if not token_of(check_id(by)):
+        raise TorrelqueValueError(f'a task gives its place away that dequeue gave, not {by!r}')
+    plan = Plan(str.__str__(by), '', calls.serialiser, calls.bounds, lease, calls.keys['pending'])
+    plan.take(nodes, False)
+    if check_name(last, 'last') not in plan.names:
+        raise TorrelqueValueError(f'last is {last!r}, which is none of the tasks')
+    meta = meta_of(plan, on_failure, name, (), timeout, ttl)
+    *first, part = plan.parts(True)
+    return _graft(calls, plan, by, first, calls.graft(by, plan, part, last, task, meta))
+
+
+def _graft(calls: Calls, plan: Plan, by: TorrelqueTaskId, first: Sequence[Part], args: list[Arg]) -> Steps[bool]:
+    for part in first:
+        [outcome] = read_outcomes('add', (yield 'add', calls.add(by, plan, part)), 1)
+        if outcome in ('not_held', 'over'):
+            # What became of the task is for the last call to tell, which clears it away where it was cancelled.
+            break
+        if outcome == 'no_flow':
+            raise of_queue(calls.name, TorrelqueValueError(
+                f'task {str(by)!r} was enqueued alone, so its place is taken in one call, of {calls.bounds.bulk} tasks '
+                'at the most; enqueue it in a flow'
+            ))
+        if error := _error_of(calls, outcome, by):
+            raise error
+    [outcome] = read_outcomes('graft', (yield 'graft', args), 1)
+    if outcome in _NOT_OURS:
+        return False
+    if error := _error_of(calls, outcome, by):
+        raise error
+    if len(plan.nodes) > calls.bounds.grouped_tasks:
+        yield from spread(calls)
+    if plan.goes_out:
+        yield from carry(calls)
+    return True
+
+
+_NOT_OURS = ('cancelled', 'lease_lost', 'not_working', 'unknown')
+
+
 def depend(calls: Calls, call: Call, depends_on: Iterable[str]) -> Call:
     """The call that stores a task which waits for others, or for none, made of that which stores it alone."""
     if isinstance(depends_on, (str, bytes)) or not isinstance(depends_on, Iterable):
@@ -148,6 +211,9 @@ def _error_of(calls: Calls, outcome: Outcome, task_id: str) -> TorrelqueError | 
         error = TorrelqueLeaseLostError(f'its caller does not hold task {str(task_id)!r} any more')
     elif outcome == 'no_flow':
         error = TorrelqueValueError(f'task {str(task_id)!r} is of no flow')
+    elif outcome == 'away':
+        what = f'the flow of {str(task_id)!r} is of another queue: call that of the flow'
+        error = TorrelqueValueError(what)
     elif outcome == 'over':
         error = TorrelqueError(f'the flow of {str(task_id)!r} has ended, was cancelled, or was given up')
     else:
@@ -171,8 +237,37 @@ def _get_results(calls: Calls, flow_id: str, task_ids: Sequence[str]) -> Steps[l
         values = yield None, ['HMGET', _key(calls, 'done', flow_id), *some]
         if not isinstance(values, list) or len(values) != len(some):
             raise ValueError(values)
-        found += [read_done(*one, calls.serialiser) for one in zip(some, values, strict=True)]
+        found += yield from _read_ended(calls, flow_id, some, values)
     return found
+
+
+def _read_ended(
+    calls: Calls, flow_id: str, task_ids: Sequence[str], values: Sequence[Any]
+) -> Steps[list[TorrelqueOutcome]]:
+    """How tasks have ended, by what ``done:F`` has of them, and of those that have taken their places."""
+    heirs, values = [*task_ids], [*values]
+    while grafted := {k: heir for k, value in enumerate(values) if (heir := heir_of(heirs[k], value)) is not None}:
+        its = yield None, ['HMGET', _key(calls, 'done', flow_id), *grafted.values()]
+        if not isinstance(its, list) or len(its) != len(grafted):
+            raise ValueError(its)
+        for (k, heir), value in zip(grafted.items(), its, strict=True):
+            heirs[k], values[k] = heir, value
+    found = [read_done(*one, calls.serialiser) for one in zip(heirs, values, strict=True)]
+    return [one if one.id == own else read_heir(own, one) for own, one in zip(task_ids, found, strict=True)]
+
+
+def find_heir(calls: Calls, task_id: str, flow_id: str | None) -> Steps[str | None]:
+    """The task that has taken the place of one and has not ended; None where there is none.
+
+    :param flow_id: the flow of the task, where it is known.
+    """
+    for home in [flow_id] if flow_id is not None else homes(task_id):
+        heir, value = task_id, (yield None, ['HGET', _key(calls, 'done', home), task_id])
+        while (following := heir_of(heir, value)) is not None:
+            heir, value = following, (yield None, ['HGET', _key(calls, 'done', home), following])
+        if value is not None or heir != task_id:
+            return heir if value is None else None
+    return None
 
 
 def _key(calls: Calls, prefix: str, name: str) -> str:
@@ -208,7 +303,8 @@ class OutcomeScan:
         if self._key == 'needs':
             found = yield from _get_results(self._calls, self._flow, [ids[k] for k in fresh])
         else:
-            found = [read_done(ids[k], items[2 * k + 1], self._calls.serialiser) for k in fresh]
+            values = [items[2 * k + 1] for k in fresh]
+            found = yield from _read_ended(self._calls, self._flow, [ids[k] for k in fresh], values)
         self._cursor = following
         if following == b'0':
             self.over = self._key == 'done'
@@ -255,6 +351,8 @@ def completed(calls: Calls, task_id: str, state: TorrelqueTaskState) -> Steps[To
         [outcome] = yield from _get_results(calls, state.flow, [task_id])
         if outcome.how is not None:
             state = ended_state(state, outcome, state.flow)
+        elif (heir := (yield from find_heir(calls, task_id, state.flow))) is not None:
+            state = yield from _get_task_state(calls, heir)
     return state
 
 
@@ -279,6 +377,8 @@ def find_ended(calls: Calls, task_id: str) -> Steps[TorrelqueTaskState]:
         [outcome] = yield from _get_results(calls, flow_id, [task_id])
         if outcome.how is not None:
             return ended_state(None, outcome, flow_id)
+        if (heir := (yield from find_heir(calls, task_id, flow_id))) is not None:
+            return (yield from _get_task_state(calls, heir))
     raise of_queue(calls.name, TorrelqueLookupError(f'the queue has no task {task_id!r}'))
 
 

@@ -50,7 +50,7 @@ TABLE = (
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
         outcomes=(
-            *('ok', 'not_held', 'no_flow', 'over', 'duplicate', 'full'),
+            *('ok', 'not_held', 'no_flow', 'over', 'away', 'duplicate', 'full'),
             *('missing', 'begun', 'cycle', 'many', 'broken'),
         ),
     ),
@@ -104,9 +104,15 @@ TABLE = (
     Row('carried', 'Carried: what was collected has come to other queues, or is to be tried again later.', width=2),
     Row('fire', 'new -> pending'),
     Row(
+        'graft',
+        'working -> waiting | completed',
+        head=('max_tasks',),
+        outcomes=('ok', *_REFUSALS, 'away', 'duplicate', 'full', 'missing', 'many'),
+    ),
+    Row(
         'give',
         'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
-        outcomes=('ok', 'not_held', 'no_flow', 'over', 'broken'),
+        outcomes=('ok', 'not_held', 'no_flow', 'over', 'away', 'broken'),
     ),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=6),

@@ -19,11 +19,20 @@ do
     touched[flow] = (touched[flow] or 0) + (failed or 0)
   end
 
+  -- Do a step that is about a flow.  Where that fails, because of what somebody has written into its keys, the call goes
+  -- on with all others: a script that ends in its midst would have lost what it was to do for them.
+  function flows.guard(flow, step, ...)
+    local fine, why = pcall(step, ...)
+    if not fine then
+      flows.spoilt(flow, why)
+    end
+  end
+
   -- A task has ended.  `how` is 'c' | 'f' | 'n' | 'x', as above; `value` is what `done:F` has of it: '' or '=' and its
   -- result where it has completed, else '!' and how, then a space and why, or '=' and a result.
   function flows.ended(id, flow, how, value)
     if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then
-      return
+      return flows.look_for_loss(flow)
     end
     redis.call('HSET', base .. 'done:' .. flow, id, value)
     flows.touch(flow, (how == 'f' or how == 'x') and 1 or 0)
@@ -80,15 +89,20 @@ do
     budget, rings = budget - (group and 3 or 0), true
   end
 
-  -- Tell a successor of an end: it begins, is skipped, or waits on.
+  -- Tell a successor of an end: it begins, is skipped, or waits on.  Whether it is not there yet: the flow is being made.
   local function told(id, flow, fits, how, by)
     local needs = base .. 'needs:' .. flow
     local left = redis.call('HGET', needs, id)
-    if not left or left == '0' or left == 'dead' then
+    if not left and redis.call('HEXISTS', state .. flow, 'draft') == 1 then
+      return redis.call('HEXISTS', base .. 'done:' .. flow, id) == 0
+    elseif not left or left == '0' or left == 'dead' then
       return
     end
+    if fits and left == '1' then
+      return begin(id, flow)
+    end
     local any = string.match(left, '^a(%d+)$')
-    if fits and (any or left == '1') then
+    if any and fits then
       begin(id, flow)
     elseif fits then
       redis.call('HINCRBY', needs, id, -1)
@@ -108,17 +122,22 @@ do
     local text = not edges and redis.call('HGET', base .. 'edges:' .. flow, id)
     local count = 0
     edges = edges or text and cjson.decode(text) or {}
-    for _, kind in ipairs({'then', 'end', 'fail'}) do
-      for _, successor in ipairs(edges[kind] or {}) do
+    local kind = 'then'
+    while kind do
+      local successors = edges[kind]
+      for k = 1, successors and #successors or 0 do
         count = count + 1
         if count > cursor and budget <= 0 then
           item[4] = count - 1
           return flows.put_off(item)
         elseif count > cursor then
           budget = budget - 1
-          told(successor, flow, takes(kind, how), how, id)
+          if told(successors[k], flow, takes(kind, how), how, id) then
+            return flows.tell_later(id, flow, how, count, edges)
+          end
         end
       end
+      kind = kind == 'then' and 'end' or kind == 'end' and 'fail'
     end
     if text then
       redis.call('HDEL', base .. 'edges:' .. flow, id)
@@ -144,32 +163,31 @@ do
   setmetatable(flows, seldom)
 
   -- Do what was noted of tasks (see `_noted.lua`), and all that comes of it: whether consumers must be rung, because a
-  -- task has begun or work was put off.  It is to be done before groups are settled.
+  -- task has begun or work was put off; and whether tasks are in `pending` now that were not.  It is to be done before
+  -- groups are settled.
   function flows.go(notes)
     if notes[1] and redis.call('EXISTS', base .. 'guests') == 1 then
       --@ Uses abroad (send_out, write_letter, tell_home)
       tell_home(notes)
     end
     for _, note in ipairs(notes) do
-      flows[note[1]](unpack(note, 2))
+      flows.guard(note[1] == 'cancel' and note[2] or note[3], flows[note[1]], unpack(note, 2))
     end
-    local i = 1
-    while ends[i] or next(touched) do
+    local i, flow = 1, nil
+    repeat
       while ends[i] do
-        tell(ends[i])
+        flows.guard(ends[i][2], tell, ends[i])
         i = i + 1
       end
-      local names = {}
-      for flow in pairs(touched) do
-        names[#names + 1] = flow
-      end
-      for _, flow in ipairs(names) do
-        count_left(flow)
+      flow = next(touched)
+      if flow then
+        flows.guard(flow, count_left, flow)
         touched[flow], blamed[flow] = nil, nil
       end
-    end
+    until not flow
     append(new_ones)
+    local placed = new_ones[1] ~= nil
     ends, new_ones = {}, {}
-    return rings
+    return rings, placed
   end
 end

@@ -1,7 +1,18 @@
 -- Grow: a flow gets tasks that wait for some that it has, and others that wait for these.
+--@ Keys tasks, dead
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
 -- Successors of one task at the most: their list is read for each piece of it.
 local MOST_SUCCESSORS = 10000
+
+-- The task that has taken the place of one, and so on to the last; the task itself where none has.
+local function heir_of(id, flow)
+  local done = redis.call('HGET', base .. 'done:' .. flow, id)
+  while done and string.byte(done) == 62 do
+    id = string.sub(done, 2)
+    done = redis.call('HGET', base .. 'done:' .. flow, id)
+  end
+  return id
+end
 
 -- How tasks of a flow stand, by id: 'w' has not ended, 'd' dead, or how they ended; and those that still wait.
 local function stand(several, flow)
@@ -14,6 +25,45 @@ local function stand(several, flow)
     waits[id] = left and left ~= '0' and left ~= 'dead' and left
   end
   return hows, waits
+end
+
+-- The nodes of a call of which the first begins at an argument, see `add.lua`, but for those that the flow has already;
+-- these, as `look_up_all` has them; ids that the nodes name besides one another.  Or nil, and why they cannot be taken in.
+local function nodes_from(first, flow)
+  local ids, nodes, named, seen = {}, {}, {}, {}
+  for i = first, #ARGV, 6 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  local there, denied = {}, nil
+  if ids[1] then
+    there, denied = look_up_all(ids, flow)
+  end
+  if denied then
+    return nil, denied
+  end
+  for i = first, #ARGV, 6 do
+    local id = ARGV[i]
+    if not there[id] then
+      seen[id] = true
+      local after, before = cjson.decode(ARGV[i + 4]), cjson.decode(ARGV[i + 5])
+      nodes[#nodes + 1] = {id = id, payload = ARGV[i + 1], given = options_of(ARGV[i + 2]), any = ARGV[i + 3] == '1',
+        after = after, before = before}
+      for k = 1, #after, 2 do
+        after[k] = seen[after[k]] and after[k] or flow and heir_of(after[k], flow) or after[k]
+        named[#named + 1] = not seen[after[k]] and after[k] or nil
+      end
+      for k = 1, #before, 2 do
+        named[#named + 1] = before[k]
+      end
+    end
+  end
+  return nodes, there, named
+end
+
+-- Whether so many more tasks would be too many for the queue: the outcome that says so.
+local function too_many(count, max_tasks)
+  local size = max_tasks and redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
+  return size and size + count > max_tasks and {'full', size}
 end
 
 -- Add nodes to a flow.  `hows` and `waits` are as `stand` gives them, of all ids that the nodes name.  A node has

@@ -13,7 +13,7 @@ local function mend(id, known)
     local stop = string.find(id, '.', 1, true)
     while stop and not flow do
       local name = string.sub(id, 1, stop - 1)
-      flow = redis.call('HEXISTS', base .. 'needs:' .. name, id) == 1 and name
+      flow = redis.pcall('HEXISTS', base .. 'needs:' .. name, id) == 1 and name
       stop = string.find(id, '.', stop + 1, true)
     end
   end

@@ -21,6 +21,39 @@ local seldom = {__index = function(_, asked)
     rings = true
   end
 
+  -- Keys of a flow were damaged, so that nobody knows any more what waits for what: it is cancelled, with what cleans up.
+  function flows.spoilt(flow, why)
+    local hash, wrong = state .. flow, false
+    why = string.gsub(type(why) == 'table' and why.err or tostring(why), '^%S*user_script:%d+: ', '')
+    why = string.sub(why, 1, 200)
+    for _, prefix in ipairs({'task:', 'needs:', 'edges:', 'done:', 'values:', 'gate:'}) do
+      local kind = redis.call('TYPE', base .. prefix .. flow).ok
+      if kind ~= 'none' and kind ~= (prefix == 'gate:' and 'list' or 'hash') then
+        redis.call('DEL', base .. prefix .. flow)
+        wrong, why = true, prefix .. flow .. ' held something else'
+      end
+    end
+    redis.call('DEL', base .. 'edges:' .. flow, base .. 'gate:' .. flow)
+    local has = redis.call('HMGET', hash, 'status', 'error')
+    why = 'its keys were damaged: ' .. why
+    if has[1] == COMPLETED or has[1] == REJECTED or not wrong and has[1] == CANCELLED and has[2] == why then
+      return
+    elseif not has[1] then
+      redis.call('HSET', hash, 'timeout', 0, 'enqueue_time', stamp, 'total', 0, 'left', 1, 'ttl', 60000)
+    end
+    redis.call('HSET', hash, 'failed', 0, 'dead', 0, 'error', why)
+    flows.cancel(flow, true)
+  end
+
+  -- Whether nobody knows any more who is in a flow that goes on; then it is cancelled.  It is asked where a task was not
+  -- found there, which is mostly one that has ended already.
+  function flows.look_for_loss(flow)
+    if not touched[flow] and redis.call('EXISTS', base .. 'needs:' .. flow) == 0 and
+        redis.call('HGET', state .. flow, 'status') == WAITING then
+      flows.spoilt(flow, 'needs:' .. flow .. ' was lost')
+    end
+  end
+
   -- The last line of an error, or its end.
   local function brief(text)
     return string.match(string.gsub(string.sub(text, -300), '%s+$', ''), '[^\n]*$')
@@ -33,7 +66,7 @@ local seldom = {__index = function(_, asked)
 
   -- A task that was cancelled while it was worked on is cleared away.
   function flows.cleared(id, flow)
-    local how = redis.call('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
+    local how = redis.pcall('HGET', state .. flow, 'status') == CANCELLED and 'x' or 'f'
     flows.ended(id, flow, how, '!' .. how .. ' cancelled')
   end
 
@@ -42,7 +75,7 @@ local seldom = {__index = function(_, asked)
   function flows.died(id, flow)
     local left = redis.call('HGET', base .. 'needs:' .. flow, id)
     if not left or left == 'dead' then
-      return
+      return not left and flows.look_for_loss(flow)
     end
     local has = redis.call('HMGET', state .. flow, 'on_failure', 'status')
     local why = brief(redis.call('HGET', state .. id, 'error') or 'it is dead')
@@ -87,11 +120,13 @@ local seldom = {__index = function(_, asked)
     flows.failed(id, flow, 'its state was lost')
   end
 
-  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true.
+  -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
+  -- nothing has begun because not all of the flow is there.
   function flows.cancel(flow, all)
+    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    flows.put_off({'', flow, 'cancel', '0', all or false}, true)
+    flows.put_off({'', flow, 'cancel', '0', all}, true)
   end
 
   -- Begin tasks that wait for nothing, as many as the budget allows; the others stay behind the gate.
@@ -127,6 +162,23 @@ local seldom = {__index = function(_, asked)
     flows.ended(id, flow, how, '!' .. how .. ' ' .. why)
   end
 
+  -- Tell these successors of an end, those from the number `first` on, when the flow is opened: what has ended so early
+  -- was cancelled.
+  function flows.tell_later(id, flow, how, first, edges)
+    local rest, count = {how = how}, 0
+    for _, kind in ipairs({'then', 'end', 'fail'}) do
+      for _, successor in ipairs(edges[kind] or {}) do
+        count = count + 1
+        if count >= first then
+          rest[kind] = rest[kind] or {}
+          table.insert(rest[kind], successor)
+        end
+      end
+    end
+    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(rest))
+    redis.call('RPUSH', base .. 'gate:' .. flow, id)
+  end
+
   -- Go on where a call before had no room left.
   function flows.go_on(item)
     if item[3] == 'note' then
@@ -146,6 +198,12 @@ local seldom = {__index = function(_, asked)
       for _, id in ipairs(several) do
         local left = redis.call('HGET', base .. 'needs:' .. item[2], id)
         budget = budget - 1
+        local text = not left and redis.call('HGET', base .. 'edges:' .. item[2], id)
+        local rest = text and cjson.decode(text)
+        if rest and rest.how then
+          redis.call('HDEL', base .. 'edges:' .. item[2], id)
+          ends[#ends + 1] = {id, item[2], rest.how, 0, rest}
+        end
         -- The gate counts for one of those that it waits for; others may have come since.
         if left and left ~= '0' and left ~= 'dead' and
             (string.byte(left) == 97 or redis.call('HINCRBY', base .. 'needs:' .. item[2], id, -1) <= 0) then

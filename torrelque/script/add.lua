@@ -11,6 +11,7 @@
 --        'not_held'       the caller does not hold that task
 --        'no_flow'        that task has no flow
 --        'over'           its flow was cancelled
+--        'away'           its flow is of another queue
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the flow has no task of that id
@@ -18,9 +19,8 @@
 --        'cycle', id      as a list: one is to wait for it that others, which wait already, are to wait for
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
---@ Keys tasks, dead
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), acting, ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks = tonumber(ARGV[2])
 local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow',
   'queue', 'fence')
@@ -30,39 +30,17 @@ if outcome ~= 'ok' then
 elseif not flow then
   return {'no_flow'}
 elseif redis.call('HGET', state .. flow, 'status') ~= WAITING then
-  return {'over'}
+  return {redis.call('HEXISTS', base .. 'guests', ARGV[3]) == 1 and 'away' or 'over'}
 end
 
-local ids, nodes, named, seen = {}, {}, {}, {}
-for i = 5, #ARGV, 6 do
-  ids[#ids + 1] = ARGV[i]
+local nodes, there, named = nodes_from(5, flow)
+if not nodes then
+  return {there}
 end
-local there, denied = look_up_all(ids, flow)
-if denied then
-  return {denied}
-end
-for i = 5, #ARGV, 6 do
-  local id = ARGV[i]
-  if not there[id] then
-    seen[id] = true
-    local after, before = cjson.decode(ARGV[i + 4]), cjson.decode(ARGV[i + 5])
-    nodes[#nodes + 1] = {id = id, payload = ARGV[i + 1], given = options_of(ARGV[i + 2]), any = ARGV[i + 3] == '1',
-      after = after, before = before}
-    for k = 1, #after, 2 do
-      named[#named + 1] = not seen[after[k]] and after[k] or nil
-    end
-    for k = 1, #before, 2 do
-      named[#named + 1] = before[k]
-    end
-  end
-end
-if max_tasks and nodes[1] then
-  local size = redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-  if size + #nodes > max_tasks then
-    return {{'full', size}}
-  end
-end
-if nodes[1] then
+local full = nodes[1] and too_many(#nodes, max_tasks)
+if full then
+  return {full}
+elseif nodes[1] then
   outcome = grow(flow, nodes, stand(named, flow))
 end
 local begun = flows.go({})

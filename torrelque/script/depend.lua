@@ -17,7 +17,7 @@
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, stand, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])
 local before = redis.pcall('HMGET', state .. id, 'status', 'mark')
@@ -28,11 +28,9 @@ elseif before[1] and marked(before[2], mark) then
 elseif before[1] and (before[1] ~= CANCELLED or redis.call('ZSCORE', working, id)) then
   return {{'duplicate', id}}
 end
-if max_tasks then
-  local size = redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
-  if size >= max_tasks then
-    return {{'full', size}}
-  end
+local full = too_many(1, max_tasks)
+if full then
+  return {full}
 end
 
 -- A task that has ended within a flow, of which nothing else is left: that flow.  As a rule, the id begins with that of
@@ -60,6 +58,7 @@ for i = 8, #ARGV do
   local final = status == COMPLETED or status == REJECTED or status == CANCELLED and not goes_on and
     not redis.call('ZSCORE', working, other)
   if its then
+    other = heir_of(other, its)
     hows[other] = stand({other}, its)[other]
     if redis.call('HGET', state .. its, 'status') == WAITING then
       if flow and flow ~= its then

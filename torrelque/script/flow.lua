@@ -33,6 +33,11 @@ elseif not meta.total and (known[1] ~= WAITING or not known[3]) then
   -- A call that was sent twice finds what its first sending has opened.
   return resent and known[1] ~= CANCELLED and 'ok' or {'over'}
 end
+if meta.total then
+  -- Where somebody else has written something else there, this ends the script before anything is written.
+  redis.call('HLEN', base .. 'needs:' .. F)
+  redis.call('HLEN', base .. 'edges:' .. F)
+end
 if meta.total and max_tasks then
   local size = redis.call('HLEN', tasks) - redis.call('ZCARD', dead)
   if size + meta.total >= max_tasks then

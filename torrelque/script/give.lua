@@ -6,6 +6,7 @@
 --        'not_held'  the caller does not hold that task
 --        'no_flow'   that task has no flow
 --        'over'      its flow has ended
+--        'away'      its flow is of another queue
 --        'broken'    the key of its state holds something else
 --@ Uses acting
 local known = redis.pcall('HMGET', state .. ARGV[2], 'status', 'dequeue_count', 'last_dequeue_time', 'flow', 'queue', 'fence')
@@ -15,7 +16,7 @@ if outcome ~= 'ok' then
 elseif not known[4] then
   return {'no_flow'}
 elseif redis.call('EXISTS', base .. 'needs:' .. known[4]) == 0 then
-  return {'over'}
+  return {redis.call('HEXISTS', base .. 'guests', ARGV[2]) == 1 and 'away' or 'over'}
 end
 redis.call('HSET', base .. 'values:' .. known[4], ARGV[4], ARGV[5])
 

@@ -20,14 +20,15 @@ if ARGV[2] ~= '' then
 end
 
 -- The fast path.  Most calls are plain: of tasks that their callers hold, and that have neither a group nor a flow.
--- `kept` has where the arguments of tasks begin whose state is kept.
-local ids, states, kept, at, last = {}, {}, {}, 3, #ARGV
+-- `kept` has where the arguments of tasks begin whose state is kept; `stopped` what was read of the first task that is
+-- not plain, and where its arguments begin.
+local ids, states, kept, at, last, stopped = {}, {}, {}, 3, #ARGV, nil
 while at <= last do
   local id, keep = ARGV[at], ARGV[at + 2]
   local key = state .. id
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
   if known[4] or judge(known, ARGV[at + 1]) ~= 'ok' then
-    ids = {}
+    ids, stopped, known.at = {}, known, at
     break
   end
   ids[#ids + 1] = id
@@ -53,8 +54,7 @@ if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   return 'ok'
 end
 
---@ Uses noted, groups (book, settle), ring, clear, answer (answer, outcomes, refused)
---@ Uses keep (keep_state)
+--@ Uses noted, groups (book, settle), clear, answer (answer, outcomes, refused)
 -- `released` has by which token this call has released a task: its caller may name an older delivery of it, too.
 local released = {}
 
@@ -66,14 +66,8 @@ local function part(id, known, keep, result)
     local why = result == '' and ' ' .. (redis.call('HGET', state .. id, 'error') or 'it was rejected')
     how, value = 'f', '!f' .. (why and string.sub(why, 1, 300) or result)
   end
-  noted[#noted + 1] = {'ended', id, redis.call('HGET', state .. id, 'flow'), how, value}
-  return known[5] == '3'
-end
-
--- Whether a repetition that does not find its task may be of a call that released it: its caller held the lease when
--- the call was made.
-local function may_have_done(token, held)
-  return held == '' or now < (tonumber(string.match(token, '%-(%d+)')) or 0) + tonumber(held)
+  noted[#noted + 1] = {'ended', id, known[6], how, value}
+  return known[4] == '3'
 end
 
 ids, states, kept = {}, {}, {}
@@ -81,17 +75,27 @@ ids, states, kept = {}, {}, {}
 at = 3
 while at <= last do
   local id, keep = ARGV[at], ARGV[at + 2]
-  local token, held = string.match(ARGV[at + 1], '^([^?]*)%??(%d*)$')
-  local key = state .. id
-  local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'tied')
+  local key, token, held = state .. id, ARGV[at + 1], ''
+  if string.find(token, '?', 1, true) then
+    token, held = string.match(token, '^([^?]*)%?(%d*)$')
+  end
+  local known
+  if stopped and stopped.at == at then
+    known = stopped
+    if known[4] then
+      known[5], known[6] = unpack(redis.call('HMGET', key, 'group', 'flow'))
+    end
+  else
+    known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied', 'group', 'flow')
+  end
   local outcome = released[id] and 'unknown' or judge(known, token)
   if outcome == 'ok' then
     released[id] = token
     ids[#ids + 1] = id
-    if known[4] then
-      book().free(id, known[4])
+    if known[5] then
+      book().free(id, known[5])
     end
-    if known[5] and known[5] ~= '1' and not part(id, known, keep, keep ~= '' and ARGV[at + 3] or '') then
+    if known[6] and not part(id, known, keep, keep ~= '' and ARGV[at + 3] or '') then
       keep = ''
     end
     if keep == '' then
@@ -105,12 +109,16 @@ while at <= last do
     released[id] = token
     outcome = 'ok'
   elseif outcome == 'cancelled' then
-    clear(id, known[4], known[5] and known[5] ~= '1' and redis.call('HGET', key, 'flow'))
-  elseif resent and (not released[id] or released[id] ~= token) and
-      (outcome == 'unknown' and may_have_done(token, held) or
-      outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED)) then
-    released[id] = token
-    outcome = 'ok'
+    clear(id, known[5], known[6])
+  elseif resent and (not released[id] or released[id] ~= token) then
+    -- A repetition that does not find its task may be of a call that released it, where its caller held the lease when
+    -- the call was made.
+    local took = tonumber(string.match(token, '%-(%d+)')) or 0
+    if outcome == 'unknown' and (held == '' or now < took + tonumber(held)) or
+        outcome == 'not_working' and (known[1] == COMPLETED or known[1] == REJECTED) then
+      released[id] = token
+      outcome = 'ok'
+    end
   end
   answer(outcome)
   at = at + (ARGV[at + 2] == '' and 3 or 4)
@@ -123,19 +131,26 @@ end
 if #states > 0 then
   redis.call('DEL', unpack(states))
 end
-for _, k in ipairs(kept) do
-  keep_state(k)
+if kept[1] then
+  --@ Uses keep (keep_state)
+  for _, k in ipairs(kept) do
+    keep_state(k)
+  end
 end
-local begun = false
+local begun, filled = false, false
 if noted[1] then
   --@ Uses flow (flows)
-  begun = flows.go(noted)
+  begun, filled = flows.go(noted)
 end
 if settle() or begun then
+  --@ Uses ring
   ring()
 end
-forget()
+if not filled then
+  forget()
+end
 if noted.out then
+  --@ Uses ring
   ring()
 end
 

@@ -113,8 +113,11 @@ if besides then
   work = redis.call('EXISTS', spread) == 1
   for _, id in ipairs(given_up) do
     redis.call('ZREM', waiting, id)
-    if redis.call('HGET', state .. id, 'status') == WAITING then
+    local status = redis.pcall('HGET', state .. id, 'status')
+    if status == WAITING then
       redis.call('HSETNX', state .. id, 'error', 'its time is over')
+    end
+    if status == WAITING or type(status) == 'table' then
       noted[#noted + 1] = {'cancel', id}
     end
   end

@@ -51,6 +51,23 @@ class Flows(Queue):
         """Add tasks to the flow of a task that is being worked on, as the asynchronous one."""
         return self._run(flows.add_to_flow(self._calls, nodes, by, self.task_timeout))
 
+    def graft(
+        self,
+        nodes: Iterable[TorrelqueNode],
+        *,
+        by: TorrelqueTaskId,
+        last: str,
+        task: Any = None,
+        name: str | None = None,
+        on_failure: Literal['wait', 'skip', 'cancel'] = 'wait',
+        timeout: Duration | None = None,
+        result_ttl: Duration | None = None,
+    ) -> bool:
+        """Finish a task by others that take its place, as the asynchronous one."""
+        lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
+        verb = flows.graft(self._calls, nodes, by, last, lease, task, name, on_failure, timeout, ttl)
+        return self._run(verb)
+
     def get_results(self, flow_id: str, *task_ids: str) -> list[TorrelqueOutcome]:
         """How some tasks of a flow have ended, with their results, as the asynchronous one."""
         return self._run(flows.get_results(self._calls, flow_id, task_ids))

@@ -41,6 +41,7 @@ from .producing import EnqueueMiddleware, check_middleware
 from .scheduling import Scheduling
 from .serving import Queues, Serving, check_queues
 from .types import Choice, make_types
+from .work import Work
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -180,6 +181,9 @@ class Tasks(Flowing, Scheduling):
         return self._loops.here().queue
 
     # Decorators
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, Work[T]] | Work[T]], /) -> Function[P, Any, T]: ...
 
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Function[P, Coroutine[Any, Any, T], T]: ...

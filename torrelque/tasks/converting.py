@@ -9,6 +9,7 @@ import inspect
 import math
 import operator
 import reprlib
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from torrelque.worker import Reject
 
 from .adapters import SCALARS, Adapter, Plain, Types, UnfitError, is_free, members_of, widened
 from .hints import RETURN, Hints, Key, unpacked
+from .work import Work
 
 NOTHING: Plain = Plain(frozenset(), frozenset())
 Kinds = tuple[type | str, ...]
@@ -314,7 +316,7 @@ class Converter:
             return self._wait_for(name, self._hints.missing[name])
         hint = self._hints.found.get(name, Any)
         if name == RETURN:
-            hint = _awaited(hint)
+            hint = _given(_awaited(hint))
         if hint in (None, type(None), typing.NoReturn, getattr(typing, 'Never', None)) and name == RETURN:
             return None
         return self._convert(name, typing.Optional[hint] if optional and not is_free(hint) else hint, required)  # noqa: UP045
@@ -439,3 +441,15 @@ def _what(name: str, noun: str = 'argument') -> str:
 def _awaited(hint: Any) -> Any:
     """What a function's result is, of one that returns something to be awaited."""
     return typing.get_args(hint)[-1] if typing.get_origin(hint) in AWAITED else hint
+
+
+def _given(hint: Any) -> Any:
+    """What a function's result is, of one that may return work whose result is that."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Union or origin is types.UnionType:
+        return typing.Union[tuple(map(_given, parts))]  # noqa: UP007
+    kind = hint if origin is None else origin
+    if not isinstance(kind, type) or not issubclass(kind, Work):
+        return hint
+    result = parts[0] if parts else Any
+    return list[result] if kind.gives_list else result  # type: ignore[valid-type]

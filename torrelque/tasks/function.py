@@ -16,6 +16,7 @@ from .inloop import InLoop
 from .loops import Loops, refuse_in_loop, running_loop
 from .options import Group, Options, Priority, check_fits, check_headers, instant, split_expiry
 from .producing import Call, enqueue_many_through, enqueue_through
+from .work import Work
 
 if TYPE_CHECKING:
     from torrelque.flows import Branches, Step, Takes
@@ -409,6 +410,9 @@ class TaskDecorator(Protocol):
     """Makes a `Function` of a function: what `Tasks.task` gives where it has options."""
 
     @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, Work[T]] | Work[T]], /) -> Function[P, Any, T]: ...
+
+    @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Function[P, Coroutine[Any, Any, T], T]: ...
 
     @overload
@@ -417,6 +421,9 @@ class TaskDecorator(Protocol):
 
 class FifoDecorator(Protocol):
     """Makes a `FifoFunction` of a function: what `Tasks.fifo` gives."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, Work[T]] | Work[T]], /) -> FifoFunction[P, Any, T]: ...
 
     @overload
     def __call__(

@@ -33,12 +33,14 @@ class TaskFailedError(TorrelqueError):
 
     task_id: str
     status: TorrelqueTaskStatus
+    """WAITING where its function has returned a flow, which stands still because a task of it is dead."""
     error: str | None
     """The error that is kept with the task: the last lines of a traceback, or what it was rejected with."""
 
     def __init__(self, task_id: str, status: TorrelqueTaskStatus, error: str | None) -> None:
         last = (error or '').strip().rpartition('\n')[2]
-        super().__init__(f'task {task_id!r} is {status.name.lower()}' + (f': {last}' if last else ''))
+        what = 'a flow that stands still' if status is TorrelqueTaskStatus.WAITING else status.name.lower()
+        super().__init__(f'task {task_id!r} is {what}' + (f': {last}' if last else ''))
         self.task_id = task_id
         self.status = status
         self.error = error
@@ -118,7 +120,8 @@ class Handle(Generic[T]):
         """Wait until the task has ended; what its function returned.  The task goes on when the call is cancelled.
 
         :param timeout: how long to wait (s), for ever by default.
-        :raises TaskFailedError: it is dead, was rejected or cancelled.
+        :raises TaskFailedError: it is dead, was rejected or cancelled; or its function has returned a flow, of which a
+            task is dead.
         :raises TorrelqueTimeoutError: it has not ended in time.
         :raises TorrelqueTypeError: what is kept of the result is not what the function's annotation says here.
         :raises TorrelqueLookupError: the queue knows nothing of the task, and nobody can tell what it came to.
@@ -137,15 +140,16 @@ class Handle(Generic[T]):
         queue = self._loops.here().find(self._queue)
         try:
             async for last in queue.watch(self.id, timeout=timeout):
-                if last.status is TorrelqueTaskStatus.DEAD:
+                if last.status is TorrelqueTaskStatus.DEAD or last.dead:
                     break
-            if last is not None and last.flow is not None and not _is_settled(last):
+            # Of a task that has become a flow, or of one of a flow, the result is kept with the flow.
+            if last is not None and (last.total is not None or last.flow is not None and not _is_settled(last)):
                 last = await queue.get_task_state(self.id)
         except TorrelqueLookupError as exc:
             last = await self._ended_in_flow(queue, last)
             if last is None and (self._gone is None or time.monotonic() - self._since > self._gone):
                 raise exc
-        if last is not None and last.status in _FAILED:
+        if last is not None and (last.status in _FAILED or last.dead):
             failed = TaskFailedError(self.id, last.status, last.error)
             failed.queue = queue.name
             raise failed

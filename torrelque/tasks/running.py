@@ -20,6 +20,7 @@ from .adapters import Types
 from .callee import Callee
 from .converting import Kinds, kinds_of
 from .injecting import call_async, call_plain
+from .work import Work
 
 __all__ = ['current', 'kept_with_call', 'running_for']
 
@@ -180,10 +181,13 @@ class PlainCall:
             if not awaitable:
                 running.delivery = None
         if not awaitable:
-            return result
+            return result.portable() if isinstance(delivery, ChildDelivery) and isinstance(result, Work) else result
         # The process of a handler has no event loop, so make one there.
         rest = _rest(result, running)
-        return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest
+        if not isinstance(delivery, ChildDelivery):
+            return rest
+        result = asyncio.run(rest)
+        return result.portable() if isinstance(result, Work) else result
 
     def __reduce__(self) -> tuple[Callable[..., 'PlainCall'], tuple[str, str, str, Types | None]]:
         module, name = self._function.__module__, self._function.__qualname__

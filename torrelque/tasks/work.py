@@ -6,7 +6,9 @@ Other layers may import the names in `__all__`.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torrelque.worker.delivery import Instead
 
 __all__ = ['Packed', 'Work']
 
@@ -29,16 +31,28 @@ class Packed:
     """The group of its ordered queue, if it has one, of which one task runs at a time."""
 
 
-class Work(ABC, Generic[T_co]):
+class Work(Instead, ABC, Generic[T_co]):
     """What can be enqueued, and gives a result: a call that `Enqueuer.s` has made, or a flow of such calls.
 
-    So a schedule is given work, and a flow is made of it, see `torrelque.flows`.
+    So a schedule is given work, and a flow is made of it, see `torrelque.flows`.  A function may return work, too: then
+    that takes the place of the function's task, and its result is that of the function.
     """
+
+    gives_list: ClassVar[bool] = False
+    """Whether the result is a list of what the class is annotated with."""
 
     @abstractmethod
     def pack(self) -> Packed:
         """The one task that a schedule fires for it.
 
         :raises TorrelqueTypeError: an option of it is of one call at one time, such as a ``delay``.
+        :raises TorrelqueValueError: it is a flow that cannot be meant.
+        """
+
+    @abstractmethod
+    def portable(self) -> Instead:
+        """What can be pickled, and takes the place of a task as this work does.
+
+        :raises TorrelqueTypeError: it is of several apps.
         :raises TorrelqueValueError: it is a flow that cannot be meant.
         """

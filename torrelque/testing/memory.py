@@ -60,7 +60,7 @@ class Book:
         self.stuck: NotIdleError | None = None
         """Why nothing is tried again any more, if that is so."""
         self._known: dict[tuple[str, str], EagerTask] = {}
-        self.flows = FlowBook(self.lock, self.add)
+        self.flows = FlowBook(self.lock, self.add, self.held)
         """Its flows."""
 
     def add(self, task: EagerTask, max_tasks: int | None, shown: bool = True) -> None:

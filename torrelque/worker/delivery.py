@@ -20,7 +20,7 @@ from .bounds import Bounds
 from .crossing import close_coroutine, run_in_loop
 from .retry import RetryRule
 
-__all__ = ['Common', 'Delivery', 'Holder', 'Job', 'Place', 'States', 'headers_of', 'instant_of', 'run_for']
+__all__ = ['Common', 'Delivery', 'Holder', 'Instead', 'Job', 'Place', 'States', 'headers_of', 'instant_of', 'run_for']
 
 T = TypeVar('T')
 
@@ -57,6 +57,18 @@ class Job(NamedTuple):
     """Called with a result that is not None: what is kept of it.  Hooks see the result itself."""
     around_thread: 'Callable[[Delivery], AbstractContextManager[Any]] | None' = None
     """Makes the context manager in which a plain function runs, in its thread; None is as the worker says."""
+
+
+class Instead:
+    """What a handler returns in the place of a result, where other tasks are to give that."""
+
+    async def take_place(self, delivery: 'Delivery', ttl: float | None) -> bool:
+        """Finish the task of the handler; whether it was still ours.  It may be called again, when it has failed.
+
+        :param ttl: how long (s) a result is to be there; None is as the queue says.
+        :raises TorrelqueError: nothing was changed.
+        """
+        raise NotImplementedError
 
 
 class States(dict[object, Any]):

@@ -5,6 +5,7 @@ code that the handler awaits may turn a cancellation into any other exception.
 """
 
 import asyncio
+import functools
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -15,6 +16,7 @@ from torrelque import (
     Torrelque,
     TorrelqueClosedError,
     TorrelqueConnectionError,
+    TorrelqueFullError,
     TorrelqueLookupError,
     TorrelqueTaskState,
 )
@@ -25,6 +27,7 @@ from .breaker import Gates
 from .chain import call_hooks_apart
 from .counts import DEAD, FAILED, LOST, Tallies
 from .deaths import acknowledge
+from .delivery import Instead
 from .held import Held, Stop
 from .log import Log
 from .releasing import Releaser
@@ -119,6 +122,8 @@ class Settling:
         queue = delivery.queue
         if result is None:
             release = lambda: queue.release(delivery.id, result_ttl=ttl)  # noqa: E731
+        elif isinstance(result, Instead):
+            release = functools.partial(result.take_place, delivery, ttl)
         else:
             results = self._results.get(queue)
             if results is None:
@@ -132,8 +137,8 @@ class Settling:
             raise
         except Exception as exc:
             # The handler succeeded; another attempt would produce the same value, which is refused again.  So the task
-            # is dead.
-            await self.failed(held, exc, hopeless=True)
+            # is dead; but a queue that is full has room again.
+            await self.failed(held, exc, hopeless=not isinstance(exc, TorrelqueFullError))
             return
         self.released([held], [ours])
         if not ours:

@@ -133,8 +133,8 @@ class Flows:
 
 def count(plan: Plan, before: Path | None = None) -> list[Figure]:
     """Plain calls, beside those of another checkout if there is one, and calls of flows."""
-    now, figures = plain.measure(plan.counts), []
-    then = _of(before, plan.counts) if before else {}
+    now, figures = plain.measure(plan.counts, plan.rounds), []
+    then = _of(before, plan) if before else {}
     for title, cost in now.items():
         figures.append(Figure(title, cost / 1000, UNIT))
         if title in then:
@@ -145,8 +145,8 @@ def count(plan: Plan, before: Path | None = None) -> list[Figure]:
         return [*figures, *_links(flows, plan), *_large(flows, plan)]
 
 
-def _of(checkout: Path, calls: int) -> dict[str, float]:
-    command = [sys.executable, '-m', 'benchmark.flows.plain', str(calls)]
+def _of(checkout: Path, plan: Plan) -> dict[str, float]:
+    command = [sys.executable, '-m', 'benchmark.flows.plain', str(plan.counts), str(plan.rounds)]
     ran = subprocess.run(command, env=environment(str(checkout)), check=True, stdout=subprocess.PIPE)
     found: dict[str, float] = json.loads(ran.stdout)
     return found

@@ -1,6 +1,6 @@
 """What plain calls cost the server in instructions; it needs nothing that older checkouts do not have.
 
-    python -m benchmark.flows.plain CALLS
+    python -m benchmark.flows.plain CALLS ROUNDS
 
 With the root of another checkout before this one's in ``PYTHONPATH``, it is the scripts of that one that are counted.
 """
@@ -15,11 +15,11 @@ from benchmark.speed.instructions import counted_server
 from torrelque.protocol.bounds import BOUNDS
 
 ROUNDS = 3
-"""Of single calls, whose instructions differ a little with what the server's tables hold."""
+"""Of all calls at the most, because their instructions differ a little with what the server's tables hold."""
 SWEEP = 'sweep, with nothing to do'
 
 
-def measure(calls: int) -> dict[str, float]:
+def measure(calls: int, rounds: int) -> dict[str, float]:
     """Instructions of each task, by calls; of large ones there are fewer."""
     found: dict[str, list[float]] = {}
     with counted_server('sweep') as counted:
@@ -27,7 +27,7 @@ def measure(calls: int) -> dict[str, float]:
         def sweep() -> None:
             counted.call('sweep', [str(BOUNDS.sweep)])
 
-        for _ in range(ROUNDS):
+        for _ in range(min(rounds, ROUNDS)):
             for size, times in ((1, calls), (BOUNDS.bulk, max(2, calls // 15))):
                 counted.enqueue(BOUNDS.bulk)
                 for what in (counted.enqueue, counted.claim, counted.release):
@@ -39,4 +39,4 @@ def measure(calls: int) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-    print(json.dumps(measure(int(sys.argv[1]))))
+    print(json.dumps(measure(*map(int, sys.argv[1:]))))

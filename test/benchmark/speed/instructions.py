@@ -83,11 +83,9 @@ class Counted:
     @contextlib.contextmanager
     def counting(self) -> Iterator[None]:
         """What the server does meanwhile counts."""
-        self._control('--instr=on')
-        self._control('--zero')
+        self._control('instrumentation on', 'zero')
         yield
-        self._control('--dump')
-        self._control('--instr=off')
+        self._control('dump', 'instrumentation off')
 
     def counted(self) -> float:
         """Instructions of what was counted last."""
@@ -95,8 +93,11 @@ class Counted:
         totals = next(line for line in last.read_text().splitlines() if line.startswith(('totals:', 'summary:')))
         return int(totals.split()[1])
 
-    def _control(self, what: str) -> None:
-        subprocess.run(['callgrind_control', what, str(self._server.pid)], check=True, capture_output=True)
+    def _control(self, *commands: str) -> None:
+        words = [word for command in commands for word in ('-c', *command.split())]
+        # A server that sleeps has to be woken for it, which by default is done after a tenth of a second.
+        command = ['vgdb', f'--pid={self._server.pid}', '--max-invoke-ms=1', *words]
+        subprocess.run(command, check=True, capture_output=True)
 
     def call(self, name: str, args: list[Any]) -> Any:
         """A call of a script."""

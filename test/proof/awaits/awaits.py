@@ -263,7 +263,10 @@ class Rig:
         for task_id in [*seen.delayed, *seen.dead]:
             if not await queue.cancel(task_id):
                 raise FoundError(f'{task_id} could not be cancelled')
-        waiting = {i: p for i, p in seen.payloads.items() if i not in {*seen.working, *seen.delayed, *seen.dead}}
+        # A flow is handed to nobody; those of its tasks that wait are, one after the other.
+        flows = {task_id for task_id, state in seen.states.items() if 'total' in state}
+        others = {*seen.working, *seen.delayed, *seen.dead, *flows}
+        waiting = {task_id: payload for task_id, payload in seen.payloads.items() if task_id not in others}
         got: dict[str, bytes] = {}
         while len(got) < len(waiting):
             some = await queue.dequeue_many(250, LIMIT)

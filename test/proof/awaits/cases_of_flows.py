@@ -30,6 +30,7 @@ FLOWS = [
     Case('enqueue_flow', 'in a call', lambda b: b.queue.enqueue_flow(NODES, flow_id='new'), WHOLE),
     Case('enqueue', 'behind another', lambda b: b.queue.enqueue('new', depends_on=['f.a']), WHOLE, _going_on),
     Case('add_to_flow', '', lambda b: b.queue.add_to_flow([Node('new', 'n')], by=_first(b)), WHOLE, _going_on),
+    Case('graft', '', lambda b: b.queue.graft([Node('new', 'n')], by=_first(b), last='new'), WHOLE, _going_on),
     Case('put_value', '', lambda b: b.queue.put_value('new', 2, by=_first(b)), EACH, _going_on),
     Case('get_value', '', lambda b: b.queue.get_value('f', 'k'), READ, _going_on),
     Case('get_flow', '', lambda b: b.queue.get_flow('f'), READ, _going_on),

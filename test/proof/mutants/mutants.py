@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
+from proof.mutants.mutants_of_abroad import ABROAD
 from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_cli_acting import ACTING
 from proof.mutants.mutants_of_cli_asking import ASKING
@@ -31,6 +32,7 @@ from proof.mutants.mutants_of_cron import CALENDARS, KEEPING
 from proof.mutants.mutants_of_deaths import DEATHS
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
 from proof.mutants.mutants_of_flows import FLOWS
+from proof.mutants.mutants_of_grafts import GRAFTS
 from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
@@ -57,7 +59,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *TOLD,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

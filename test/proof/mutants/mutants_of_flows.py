@@ -10,6 +10,7 @@ LARGE = 'flows_growing::test_a_large_flow_is_made_in_several_calls_and_begins_wi
 FULL = 'flows_faults::test_a_full_server_refuses_a_flow_whole_and_lets_what_ends_pass'
 CANCELLED = 'flows::test_a_cancelled_flow_takes_back_all_but_what_cleans_up'
 EDGES = 'flows::test_an_edge_takes_the_ends_of_its_kind'
+DAMAGE = 'flows_damage::test_a_flow_whose_keys_were_damaged_is_cancelled_and_harms_no_other'
 DEATHS = 'flows::test_a_death_holds_a_flow_back_or_is_gone_over_or_ends_it'
 
 ENDS = (
@@ -26,8 +27,8 @@ ENDS = (
     ),
     Mutant(
         'flow-dead-as-a-number', 14, 'a dead task, or one that has begun, begins again when another end is told',
-        (script('_flow', "if not left or left == '0' or left == 'dead' then\n      return\n    end\n    local any",
-                'if not left then\n      return\n    end\n    local any'),),
+        (script('_flow', "if not left or left == '0' or left == 'dead' then\n      return\n    end\n    if fits",
+                'if not left then\n      return\n    end\n    if fits'),),
         (STORM,),
     ),
     Mutant(
@@ -55,8 +56,8 @@ ENDS = (
     ),
     Mutant(
         'flow-gate-stays', 14, 'what stood behind the gate stays behind the flow',
-        (script('_seldom', "redis.call('DEL', base .. 'edges:' .. flow, base .. 'gate:' .. flow)",
-                "redis.call('DEL', base .. 'edges:' .. flow)"),),
+        (script('_seldom', "base .. 'edges:' .. flow, base .. 'gate:' .. flow)\n    if has",
+                "base .. 'edges:' .. flow)\n    if has"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
@@ -81,14 +82,14 @@ ENDS = (
     ),
     Mutant(
         'flow-any-is-all', 14, 'a task that waits for one of two waits for both',
-        (script('_flow', "if fits and (any or left == '1') then", "if fits and left == '1' then"),
+        (script('_flow', 'if any and fits then', 'if false then'),
          script('_flow', "redis.call('HINCRBY', needs, id, -1)",
                 "redis.call('HSET', needs, id, string.gsub(left, 'a', '') - 1)")),
         ('flows::test_a_join_is_of_all_or_of_any',),
     ),
     Mutant(
         'flow-cleanup-cancelled', 14, 'what is to clean up is taken back with its flow',
-        (script('spread', 'and (all or not known[8]) and', 'and'),),
+        (script('spread', 'and (all or lost or not known[8]) and', 'and'),),
         (CANCELLED,),
     ),
     Mutant(
@@ -110,6 +111,27 @@ ENDS = (
         'flow-lost-state-waits', 14, 'a flow waits for ever for a task whose state was lost',
         (script('_flow', 'return flows.lost(id, flow)\n    elseif has[1] ~=', 'return\n    elseif has[1] ~='),),
         ('flows_faults::test_a_task_whose_state_was_lost_ends_as_failed_when_it_is_told',),
+    ),
+    Mutant(
+        'flow-damage-ends-the-script', 8, 'what is rubbish in a key of a flow ends the call for all others, too',
+        (script('_flow', 'local fine, why = pcall(step, ...)', 'local fine, why = true, step(...)'),),
+        (DAMAGE,),
+    ),
+    Mutant(
+        'flow-lost-needs-waits', 8, 'a flow of which nobody knows any more who is in it goes on for ever',
+        (script('_seldom', "      flows.spoilt(flow, 'needs:' .. flow .. ' was lost')", ''),),
+        (DAMAGE,),
+    ),
+    Mutant(
+        'flow-lost-needs-stay', 8, 'what waits in a flow of which nobody knows that stays when it is cancelled',
+        (script('spread', "lost = lost or cursor == '0' and", 'lost = false and'),),
+        (DAMAGE, 'flows_damage::test_a_flow_that_has_lost_a_key_is_taken_back_whole_when_it_is_cancelled'),
+    ),
+    Mutant(
+        'flow-rubbish-in-spread', 8, 'what is rubbish among the work of flows ends the call that comes to it',
+        (script('spread', 'local fine, item = pcall(cjson.decode, text)',
+                'local fine, item = true, cjson.decode(text)'),),
+        ('flows_damage::test_whatever_tells_a_damaged_flow_of_an_end_goes_on',),
     ),
     Mutant(
         'flow-damage-untold', 14, 'a flow does not learn of what a consumer found damaged',
@@ -146,6 +168,16 @@ MAKING_FLOWS = (
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
+        'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
+        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-forgets-an-end', 14, 'what is cancelled before those are there that wait for it is no end for them',
+        (script('_flow', 'return flows.tell_later(id, flow, how, count, edges)', 'break'),),
+        ('flows_growing::test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them',),
+    ),
+    Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
         (script('flow', "and now + 60000 or expires or '+inf', F)", "and '+inf' or expires or '+inf', F)"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
@@ -162,7 +194,7 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-added-twice', 14, 'a second attempt adds its tasks again',
-        (script('add', 'if not there[id] then', 'if true then'),),
+        (script('_grow', 'if not there[id] then', 'if true then'),),
         ('flows_growing::test_a_task_that_works_adds_others_before_and_behind',),
     ),
     Mutant(

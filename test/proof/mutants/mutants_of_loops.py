@@ -119,8 +119,8 @@ CURRENT = (
     ),
     Mutant(
         'coroutine-left-in-a-process', BEYOND, 'a coroutine that is made in a process is not run',
-        (client('tasks/running', 'return asyncio.run(rest) if isinstance(delivery, ChildDelivery) else rest',
-                'return rest'),),
+        (client('tasks/running', 'if not isinstance(delivery, ChildDelivery):\n            return rest',
+                'if True:\n            return rest'),),
         ('tasks_handles::test_a_function_runs_in_a_process',),
     ),
     Mutant(

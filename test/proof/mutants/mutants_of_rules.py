@@ -265,8 +265,8 @@ RULES = (
         'a task whose result cannot be kept is done again and again',
         (client(
             'worker/settling',
-            'await self.failed(held, exc, hopeless=True)\n            return\n',
-            'await self.failed(held, exc)\n            return\n',
+            'hopeless=not isinstance(exc, TorrelqueFullError))\n            return\n',
+            'hopeless=False)\n            return\n',
         ),),
         ('worker::test_a_result_that_cannot_be_kept_makes_the_task_dead',),
     ),

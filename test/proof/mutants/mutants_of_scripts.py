@@ -321,10 +321,10 @@ HARM = (
     ),
     Mutant(
         'broken-key-fails-settling', 8, 'one id whose key holds something else fails the release of all',
-        (script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group'",
-                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group'"),
-         script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied'",
-                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied'")),
+        (script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')",
+                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')"),
+         script('release', "known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied', ",
+                "known = redis.call('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied', ")),
         ('damage::test_a_broken_key_fails_no_other_settle_call',),
     ),
     Mutant(

@@ -77,7 +77,8 @@ REFUSALS = (
     ),
     Mutant(
         'refused-result-runs-again', BEYOND, 'a task whose result the server refuses runs again without end',
-        (client('worker/settling', 'await self.failed(held, exc, hopeless=True)', 'raise'),),
+        (client('worker/settling', 'await self.failed(held, exc, hopeless=not isinstance(exc, TorrelqueFullError))',
+                'raise'),),
         (TOO_LARGE,),
     ),
     Mutant(

@@ -7,7 +7,7 @@ from proof.mutants.mutant import BEYOND, Mutant, script
 GROUPS = (
     Mutant(
         'slot-kept-by-release', 9, 'a released task keeps its slot',
-        (script('release', 'book().free(id, known[4])', ''),),
+        (script('release', 'book().free(id, known[5])', ''),),
         ('groups::test_the_next_comes_up_when_the_head_is_gone',),
     ),
     Mutant(
@@ -236,7 +236,7 @@ BELL = (
     ),
     Mutant(
         'release-rings-not', 10, 'nobody is told that the next of a group came up',
-        (script('release', 'if settle() or begun then\n  ring()\nend', 'settle()'),),
+        (script('release', 'if settle() or begun then\n  --@ Uses ring\n  ring()\nend', 'settle()'),),
         ('bell::test_what_makes_work_available_wakes_who_waits',),
     ),
     Mutant(

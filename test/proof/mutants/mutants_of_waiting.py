@@ -89,7 +89,7 @@ STALE = (
     ),
     Mutant(
         'stale-taken-for-done', 3, 'whoever lost the lease is told that it had finished what somebody else has',
-        (script('release', "return held == '' or", 'return true or'),),
+        (script('release', "(held == '' or now", '(true or now'),),
         ('stale::test_a_stale_owner_is_not_told_that_it_was_done',),
     ),
     Mutant(
@@ -145,6 +145,11 @@ REPLIES = (
         'noscript-in-circles', 12, 'a server that knows no script is told it without a pause',
         (client('aio/link', 'is not None and not request.whole:', 'is not None:'),),
         ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
+    ),
+    Mutant(
+        'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
+        (client('protocol/steps', 'tell_troubles(swept.troubles, calls.name)\n    calls', 'calls'),),
+        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
 )  # fmt: skip
 

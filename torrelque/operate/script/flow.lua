@@ -19,7 +19,7 @@ local needs, done = 'needs:' .. F, 'done:' .. F
 
 -- What `done:F` tells of an end, without a result.
 local function brief(value)
-  if not value or string.sub(value, 1, 1) ~= '!' then
+  if not value or not string.find(value, '^[!>]') then
     return value and ''
   end
   return string.sub(value, 1, string.sub(value, 3, 3) == '=' and 3 or errors)
