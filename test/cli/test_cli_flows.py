@@ -176,6 +176,42 @@ async def test_a_flow_is_shown_as_a_tree_as_json_and_as_mermaid(say: Commands, q
     assert (await say('show', plain, '--mermaid', code=1)).err == "'plain' is no flow\n"
 
 
+async def test_a_task_that_has_ended_is_shown_as_its_flow_tells_of_it(say: Commands, queue: Torrelque) -> None:
+    nodes = [Node('a', 1), Node('b', 1), Node('c', 1, {'b': 'then'})]
+    await queue.enqueue_flow(nodes, flow_id='F', result_ttl=60)
+    for _ in range(2):
+        task_id, _ = await queue.dequeue(60)
+        if task_id == 'F.a':
+            await queue.release(task_id, result={'rows': 7})
+        else:
+            await queue.release(task_id, result='bad', status=S.REJECTED)
+    said = await say('show', 'F.a')
+    assert [line.split() for line in said.lines] == [
+        ['F.a'], ['queue', queue.name], ['status', 'completed'], ['of', 'the', 'flow', 'F'], ['result'],
+        ['{'], ['"rows":', '7'], ['}'],
+    ]  # fmt: skip
+    shown = (await say('show', 'F.b', '--json')).json
+    assert (shown[0]['status'], shown[0]['result'], shown[0]['flow']) == ('rejected', 'bad', 'F')
+    assert 'F.b' in (await say('show', 'F.c')).out
+    assert (await say('show', 'F.d', code=1)).err.startswith("the queue has no task 'F.d'\n")
+
+
+async def test_check_and_doctor_tell_of_flows_that_stand_still(say: Commands, queue: Torrelque) -> None:
+    await queue.enqueue_flow([Node('a', 1), Node('b', 1, {'a': 'then'})], flow_id='F')
+    assert (await say('check')) == (0, '', '')
+    task_id, _ = await queue.dequeue(60)
+    await queue.bury(task_id)
+    text = "1 flow has dead tasks (1), and it cannot end before these are redriven: 'F'"
+    said = await say('check', code=1)
+    assert said.out.split() == f'{queue.name}: {text}: torrelque redrive F -q {queue.name}'.split()
+    finding = (await say('check', '--json', code=1)).json[0]
+    assert (finding['level'], finding['subject'], finding['text']) == ('error', 'flows', text)
+    [finding] = [it for it in (await say('doctor', '--json', code=1)).json if it['subject'] == 'flows']
+    assert (finding['level'], finding['advice']) == ('warning', f'torrelque redrive F -q {queue.name}')
+    assert (await say(*finding['advice'].split()[1:])).lines == ['1 redriven']
+    assert (await say('check')) == (0, '', '')
+
+
 async def test_what_waits_is_listed_and_counted(say: Commands, queue: Torrelque) -> None:
     await stall(queue)
     said = await say('tasks', 'waiting')

@@ -35,6 +35,21 @@ async def test_a_large_flow_is_made_in_several_calls_and_begins_with_the_last(
     assert not await client.exists('{scheduled}:spread')
 
 
+async def test_a_large_flow_begins_though_nobody_waits_for_tasks(either: Either, client: redis.asyncio.Redis) -> None:
+    """Whoever makes it begins what waits for nothing, however little that is, but not all that others have put off."""
+    nodes = [Node(f'{number}', number, {f'{number - 1}': 'then'} if number else {}) for number in range(300)]
+    await either.enqueue_flow(nodes, flow_id='f')
+    assert await either.get_queue_stats() == (301, 1, 0, 0, 0, 300)
+    assert not await client.exists('{scheduled}:spread')
+    await either.enqueue_flow([Node('a', 1), *(Node(f'{k}', k, {'a': 'then'}) for k in range(2000))], flow_id='g')
+    for held, _ in await either.take():
+        await either.release(held)
+    await either.enqueue_flow([Node(f'{number}', number) for number in range(60)], flow_id='h')
+    assert 600 <= (await either.get_queue_stats()).pending < 1000 and await client.exists('{scheduled}:spread')
+    await either.sweep()
+    assert (await either.get_queue_stats()).pending == 1 + 2000 + 60
+
+
 async def test_a_draft_that_nobody_goes_on_with_is_given_up(
     client: redis.asyncio.Redis, standing: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +239,20 @@ async def test_what_has_ended_counts_as_it_did(either: Either) -> None:
         await either.enqueue(1, task_id='third', depends_on=['nobody'])
 
 
+async def test_a_result_that_is_not_kept_is_not_passed_on(either: Either) -> None:
+    """With a `result_ttl` of 0 nothing is kept of a task that belongs to no flow by its id, for nobody."""
+    for name, ttl, result in (('a', 0, None), ('b', 60, 'kept'), ('c', None, 'kept')):
+        await either.enqueue(1, task_id=name)
+        await either.enqueue(2, task_id=f'{name}{name}', depends_on=[name])
+        [(held, _)] = await either.take()
+        assert await either.release(held, result='kept', result_ttl=ttl)
+        [(held, _)] = await either.take()
+        [outcome] = await either.get_results((await either.get_task_state(held)).flow, name)
+        assert (outcome.how, outcome.result) == ('completed', result)
+        assert await either.release(held)
+        assert await either.get_queue_stats() == (0, 0, 0, 0, 0, 0)
+
+
 async def test_tasks_of_different_flows_are_not_waited_for_together(either: Either) -> None:
     for name in ('f', 'g'):
         await either.enqueue_flow([Node('a', 1)], flow_id=name)
@@ -257,6 +286,33 @@ async def test_a_task_that_works_adds_others_before_and_behind(either: Either) -
     assert await either.release(held['f.a'])
     await do(either, '1', '3', '2', 'b')
     assert (await either.get_task_state('f')).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ('before', 'status', 'expected'),
+    [
+        (['b'], Status.COMPLETED, {'b': None, 'c': None}),
+        (('b', 'c'), Status.REJECTED, {'b': 'failed', 'c': 'failed'}),
+        ({'b': 'end', 'c': 'then'}, Status.REJECTED, {'b': None, 'c': 'failed'}),
+        ({'b': 'end', 'c': 'fail'}, Status.REJECTED, {'b': None, 'c': None}),
+        ({'b': 'then', 'c': 'fail'}, Status.COMPLETED, {'b': None, 'c': 'skipped'}),
+    ],
+)
+async def test_what_is_held_back_begins_with_the_end_that_is_said(
+    either: Either, before: Any, status: Status, expected: dict[str, str | None]
+) -> None:
+    """By names it waits until what was added has completed, by a mapping for the end that this says."""
+    await either.enqueue_flow([Node('a', 1), *(Node(name, 2, {'a': 'then'}) for name in 'bc')], flow_id='f')
+    [(held, _)] = await either.take()
+    assert await either.add_to_flow([Node('new', 3, before=before)], by=held) == ['f.new']
+    assert await either.release(held)
+    [(new, _), *rest] = sorted(await either.take(), key=lambda pair: str(pair[0]) != 'f.new')
+    # What is not held back has begun by now.
+    assert new == 'f.new' and [task_id for task_id, _ in rest] == [f'f.{name}' for name in 'bc' if name not in before]
+    assert await either.release(new, status=status)
+    found = await hows(either)
+    assert {name: found[name] for name in 'bc'} == expected
+    assert sorted(await either.ids()) == [f'f.{name}' for name in 'bc' if name in before and expected[name] is None]
 
 
 async def test_nothing_is_added_that_cannot_be(either: Either, client: redis.asyncio.Redis) -> None:

@@ -56,7 +56,8 @@ def test_what_has_had_the_one_end_it_waits_for_begins_whatever_is_added_meanwhil
 
         storm.flows['f'] = 'wait'
         nodes = [Node('a', 1), Node('b', 2)]
-        storm.run(flows.enqueue_flow(storm.calls, nodes, 60, None, 'f', None, 'wait', (), None, 100))
+        flow = flows.new_flow(storm.calls, nodes, 60, None, 'f', None, 'wait', (), None, 100)
+        storm.run(flows.make_flow(storm.calls, flow))
         while len(storm.held) < 2:
             storm.spread()
             storm.claim()

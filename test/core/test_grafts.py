@@ -164,6 +164,15 @@ async def test_a_task_that_was_cancelled_gives_its_place_to_nobody(
     assert await either.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
+async def test_a_task_whose_flow_is_not_there_keeps_its_place(either: Either, client: redis.asyncio.Redis) -> None:
+    await either.enqueue_flow([Node('a', 1)], flow_id='f')
+    held = await take(either, 'a')
+    await client.delete(f'{either.keys["task"]}:f')
+    before = await dump(client)
+    assert 'is not in this queue' in await refused(either.graft, ROW, by=held, last='n')
+    assert await dump(client) == before
+
+
 async def test_a_task_that_its_flow_goes_on_without_ends_once(either: Either, client: redis.asyncio.Redis) -> None:
     await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'fail'})], flow_id='f', on_failure='skip')
     await either.bury(await take(either, 'a'), error='no')

@@ -11,10 +11,11 @@ import redis.asyncio
 import redis.exceptions
 
 import torrelque
+import torrelque.sync
 from support.servers import RealServer
 from support.topology import Cluster
 from support.waiting import until_waiting
-from torrelque import Torrelque, TorrelqueTaskStatus as Status, read_outcome
+from torrelque import Torrelque, TorrelqueNode as Node, TorrelqueTaskStatus as Status, read_outcome
 
 
 @pytest.fixture(params=[False, True])
@@ -166,3 +167,62 @@ async def test_a_transaction_that_is_repeated_after_the_end_enqueues_nothing(
     assert read_outcome(await client.execute_command(*command)) is True
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     assert (await queue.get_task_state(taken)).result == 'kept'
+
+
+# Flows
+
+
+async def test_an_order_and_its_flow_are_written_together(decoding: redis.asyncio.Redis, queue_name: str) -> None:
+    async with Torrelque(decoding, queue=queue_name) as queue:
+        await decoding.script_flush()
+        async with decoding.pipeline() as pipe:
+            pipe.set('order:1', 'book')
+            flow_id = await queue.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], out='b', pipeline=pipe)
+            last = await queue.enqueue(3, depends_on=[flow_id], pipeline=pipe)
+            assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
+            _, *outcomes = await pipe.execute()
+        assert [*map(read_outcome, outcomes)] == [True, True]
+        for name in 'ab':
+            held, _ = await queue.dequeue(60)
+            assert held == f'{flow_id}.{name}' and await queue.release(held, result=name)
+        assert (await queue.wait(flow_id)).result == 'b'
+        assert await queue.dequeue(60) == (last, 3)
+
+
+async def test_what_is_refused_of_flows_is_told_as_by_the_calls_themselves(
+    client: redis.asyncio.Redis, queue_name: str
+) -> None:
+    async with Torrelque(client, queue=queue_name, max_tasks=5) as queue:
+        flow_id = await queue.enqueue_flow([Node('a', 1)])
+        async with client.pipeline() as pipe:
+            await queue.enqueue_flow([Node('a', 1)], flow_id=flow_id, pipeline=pipe)
+            await queue.enqueue_flow([Node(name, 1) for name in 'abcd'], pipeline=pipe)
+            await queue.enqueue(1, depends_on=['nobody'], pipeline=pipe)
+            await queue.enqueue(1, depends_on=[flow_id, f'{flow_id}.a'], pipeline=pipe)
+            before = await queue.get_queue_stats()
+            outcomes = await pipe.execute()
+        kinds = torrelque.DuplicateError, torrelque.FullError, torrelque.LookupError, torrelque.ValueError
+        for outcome, kind in zip(outcomes, kinds, strict=True):
+            with pytest.raises(kind):
+                read_outcome(outcome)
+        assert await queue.get_queue_stats() == before
+
+
+async def test_a_flow_that_is_no_single_call_is_no_part_of_a_transaction(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    async with client.pipeline() as pipe:
+        with pytest.raises(torrelque.ValueError, match='a flow of 251 tasks takes 2 calls, so it is no part of a tran'):
+            await queue.enqueue_flow([Node(f'{number}', 1) for number in range(251)], pipeline=pipe)
+        assert len(pipe) == 0
+        await queue.enqueue_flow([Node(f'{number}', 1) for number in range(250)], pipeline=pipe)
+        assert [*map(read_outcome, await pipe.execute())] == [True]
+    assert (await queue.get_queue_stats()).tasks == 251
+
+
+def test_a_flow_is_part_of_a_synchronous_transaction(server: RealServer, queue_name: str) -> None:
+    with server.sync_client() as client, torrelque.sync.Torrelque(client, queue=queue_name) as queue:
+        with client.pipeline() as pipe:
+            flow_id = queue.enqueue_flow([Node('a', 1)], pipeline=pipe)
+            assert [*map(read_outcome, pipe.execute())] == [True]
+        assert queue.dequeue(60)[0] == f'{flow_id}.a'

@@ -16,7 +16,7 @@ from torrelque import (
     TorrelqueTypeError,
     TorrelqueValueError,
 )
-from torrelque.operate import FlowTaskView, Operator, Reason, Selection
+from torrelque.operate import Finding, FlowTaskView, Operator, Reason, Selection
 
 pytestmark = pytest.mark.first_server
 
@@ -306,3 +306,72 @@ async def test_a_task_whose_place_was_taken_says_so(queue: Torrelque) -> None:
     reasons = await why(queue, 'F.b')
     assert brief(reasons)[0][1] == 'task a.m is dead, and it cannot begin before that is redriven'
     assert doing(reasons[1]) == {'F.a.n': 'waiting'}
+
+
+# Those that stand still
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str | None]]:
+    return [(finding.text, finding.advice) for finding in findings]
+
+
+async def test_flows_with_dead_tasks_are_told_with_the_command_that_has_them_go_on(queue: Torrelque) -> None:
+    operator, q = Operator(queue), queue.name
+    for flow in 'FG':
+        await queue.enqueue_flow(DIAMOND, flow_id=flow)
+    await queue.enqueue_flow(DIAMOND, flow_id='H', on_failure='skip')
+    assert await operator.stalled() == []
+    for count, task_id in enumerate(await take(queue, 3), 1):
+        if task_id == 'F.a':
+            await queue.bury(task_id)
+            text = "1 flow has dead tasks (1), and it cannot end before these are redriven: 'F'"
+            assert told(await operator.stalled()) == [(text, f'torrelque redrive F -q {q}')]
+        elif count != 1:
+            await queue.bury(task_id)
+    text = "2 flows have dead tasks (2), and they cannot end before these are redriven: 'F', 'G'"
+    expected = [(text, f'torrelque redrive F G -q {q}')]
+    assert told(await operator.stalled(queue=q)) == expected
+    assert told([it for it in await operator.examine() if it.subject == 'flows']) == expected
+    for flow in 'FG':
+        assert await queue.redrive(flow) == 1
+    assert await operator.stalled() == []
+
+
+@pytest.mark.parametrize('lost', ['needs', 'edge', 'state'])
+@pytest.mark.parametrize('size', [3, 300])
+async def test_a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled(
+    queue: Torrelque, client: redis.asyncio.Redis, lost: str, size: int
+) -> None:
+    nodes = [Node('a', 1), *(Node(f'b{number}', 1, {'a': 'then'}) for number in range(size))]
+    await queue.enqueue_flow(nodes, flow_id='F')
+    await queue.enqueue_flow(nodes, flow_id='G')
+    operator = Operator(queue)
+    [one, other] = await take(queue, 2)
+    first = one if one == 'F.a' else other
+    assert await operator.stalled() == []
+    if lost == 'needs':
+        await client.delete(f'{queue.keys["needs"]}:F')
+    elif lost == 'edge':
+        await client.hdel(f'{queue.keys["edges"]}:F', 'F.a')
+        await queue.release(first)
+    else:
+        await client.delete(f'{queue.keys["task"]}:F.a')
+    text = "1 flow stands still, because a key was lost: nothing that is left of it can begin: 'F'"
+    assert told(await operator.stalled()) == [(text, f'torrelque cancel F -q {queue.name}')]
+    assert await queue.cancel('F')
+    assert await operator.stalled() == []
+
+
+async def test_what_nobody_sweeps_of_flows_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:
+    operator, command = Operator(queue), f'torrelque sweep -q {queue.name}'
+    await queue.enqueue_flow(DIAMOND, flow_id='F', timeout=60)
+    await queue.enqueue_flow([*DIAMOND, Node('e', 1)], flow_id='G')
+    assert await operator.stalled() == []
+    await client.zadd(queue.keys['waiting'], {'F': 1000})
+    [(text, advice)] = told(await operator.stalled())
+    assert text.startswith('1 flow is past its time, the first by ') and text.endswith("nobody sweeps: 'F'")
+    assert advice == command
+    await client.rpush(queue.keys['spread'], json.dumps(['', 'G', 'gate', 0]))
+    assert [it for _, it in told(await operator.stalled())] == [command] * 2
+    await queue.sweep()
+    assert await operator.stalled() == []

@@ -70,8 +70,7 @@ def check_keys(seen: Seen) -> Iterator[Fault]:
 
 
 def check_empty(seen: Seen) -> Iterator[Fault]:
-    """What is left of a queue of which all tasks were finished and forgotten.  Results of a flow have a time to live.
-    """
+    """What is left of a queue of which all tasks were finished and forgotten, and that has no time to live."""
     kept = {name.partition(':')[0] for name in seen.lives}
     lasting = {f'done:{flow}' for flow in seen.done} - {*seen.lives}
     rest = seen.names - {'task', 'claim', 'rate', *({'done', 'values'} & kept), *keys.LASTING} | lasting

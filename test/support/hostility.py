@@ -21,6 +21,7 @@ from torrelque.operate import (
     Attempt,
     Errors,
     Finding,
+    FlowView,
     Found,
     FunctionView,
     Groups,
@@ -40,10 +41,13 @@ MARK = '== '
 LARGE = 300_000
 """Characters of the texts in one task."""
 
+LIVE = 'watch f'
+"""A command that draws what it shows anew, on a terminal."""
 COMMANDS = (
     'stats', 'stats --history 8h', 'queues', 'queues --scan', 'tasks', 'tasks --payload', 'tasks dead', 'show a',
     'show a --payload', 'show large', 'why', 'why a', 'why --group a', 'errors', 'errors --by function',
     'errors --by group', 'functions', 'groups', 'groups x', 'workers', 'workers --lost', 'watch a', 'acts', 'check',
+    'show f', 'show f --mermaid', LIVE,
     'doctor', 'schedules', 'schedules x', 'schedules --payload', 'show nope', 'stats nope', 'tasks nope',
     'stats --history nope',
 )  # fmt: skip
@@ -54,7 +58,8 @@ def operator_of(several: bool) -> MadeOperator:
     error = 'Traceback:\n' + HOSTILE + '\n  KeyError: ' + HOSTILE
     whole = HOSTILE * (LARGE // len(HOSTILE))
     large: dict[str, Any] = {'error': 'e' * LARGE, 'payload': whole, 'raw': None, 'result': 'r' * LARGE}
-    tasks = [*_tasks('a', error), next(_tasks('large', **large))]
+    flow = hostile(TaskView, id='f', status=TorrelqueTaskStatus.WAITING, broken=None)
+    tasks = [*_tasks('a', error), next(_tasks('large', **large)), flow]
     states = [_state(TorrelqueTaskStatus.WORKING), _state(TorrelqueTaskStatus.COMPLETED)]
     overviews = [
         hostile(Overview, error=None, probe=NOW + 1, newest_dead=NOW - 1, oldest=NOW - 400),
@@ -65,10 +70,10 @@ def operator_of(several: bool) -> MadeOperator:
         history=[hostile(Record, start=NOW - 60, length=60.0, functions=((HOSTILE, Totals(5, 1)),))],
         tasks=tasks, page=Page(HOSTILE, HOSTILE, NOW, tuple(tasks), None, 2**63, (HOSTILE,)),
         functions=[hostile(FunctionView)] * 2, groups=hostile(Groups, groups=(hostile(GroupView),) * 2),
-        group=hostile(GroupView),
+        group=hostile(GroupView), flow=hostile(FlowView, id='f', status=TorrelqueTaskStatus.WAITING),
         workers=[hostile(WorkerView, state=state, started=NOW) for state in ('running', 'stuck', 'lost')],
         acts=[hostile(Act)] * 2, errors=hostile(Errors), explain=[hostile(Reason, code='at-limit'), *_reasons()],
-        examine=[hostile(Finding)] * 2, schedules=[hostile(ScheduleView)] * 2,
+        examine=[hostile(Finding)] * 2, stalled=[hostile(Finding)], schedules=[hostile(ScheduleView)] * 2,
     )  # fmt: skip
 
 
@@ -76,7 +81,7 @@ def _tasks(task_id: str, error: Any, **given: Any) -> Iterator[TaskView]:
     """A task in each status; the first has the id that is asked for."""
     for status in (*TorrelqueTaskStatus, None):
         first = status == TorrelqueTaskStatus.PENDING
-        given = {'history': (Attempt(2**63, NOW, NOW, HOSTILE),), 'error': error, **given}
+        given = {'history': (Attempt(2**63, NOW, NOW, HOSTILE),), 'error': error, 'total': None, **given}
         name = {'id': task_id} if first else {}
         broken = HOSTILE if status is None else None
         yield hostile(TaskView, **{**given, **name, 'status': status, 'broken': broken})

@@ -60,7 +60,8 @@ class Storm(Watched):
         self.random.shuffle(nodes)
         self.flows[flow_id] = policy
         self.take_in(flow_id, nodes)
-        self.run(flows.enqueue_flow(self.calls, nodes, 60, None, flow_id, None, policy, (), None, 100))
+        flow = flows.new_flow(self.calls, nodes, 60, None, flow_id, None, policy, (), None, 100)
+        self.run(flows.make_flow(self.calls, flow))
 
     def add(self) -> None:
         """Whoever works on a task adds others to its flow."""

@@ -257,6 +257,18 @@ async def test_what_needs_a_server_is_refused(app: Tasks) -> None:
                 await call
         with pytest.raises(TorrelqueError, match='part of a transaction'):
             await app.queue.enqueue(1, pipeline=app.queue.client.pipeline())
+        with pytest.raises(TorrelqueError, match='part of a transaction'):
+            await app.queue.enqueue_flow([], pipeline=app.queue.client.pipeline())
+        with pytest.raises(TorrelqueTypeError, match='depends_on must be an iterable of task ids, not str'):
+            await app.queue.enqueue(1, depends_on='a')
+
+
+async def test_what_waits_for_others_is_counted_as_such(app: Tasks) -> None:
+    with eager(app):
+        await app.queue.enqueue(1, task_id='a')
+        await app.queue.enqueue(2, task_id='b', depends_on=['a'])
+        # The first is no call of a function, so it is dead.
+        assert await app.queue.get_queue_stats() == (2, 0, 0, 0, 1, 1)
 
 
 async def test_a_worker_of_the_application_finds_nothing_to_do(app: Tasks) -> None:

@@ -41,6 +41,7 @@ class Flows(Queue):
         out: Sequence[str] = (),
         timeout: Duration | None = None,
         result_ttl: Duration | None = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Make a flow: tasks that wait for one another, each of which begins in the step in which the last one ends
         that it waits for.
@@ -59,19 +60,24 @@ class Flows(Queue):
         :param out: names of the tasks whose results are the flow's result: that of one, or a list.
         :param timeout: the time (s) after which it is cancelled, if it has not ended.
         :param result_ttl: how long (s) it and the results of its tasks can be read when it has ended; 0 is not at all.
+        :param pipeline: as in `enqueue`, for a flow that is one call.
         :raises TorrelqueValueError: tasks that wait for each other in a circle, and other things that cannot be meant;
-            nothing was sent.
+            or with a pipeline, a flow that takes more than one call; nothing was sent.
         :raises TorrelqueDuplicateError: the queue knows the id of the flow, or of one of its tasks; nothing was
             changed.
         :raises TorrelqueFullError: the queue has no room for all of it; nothing was changed.
 
         Up to 250 tasks, 1,000 edges and 1 MB are one call.  A larger flow is sent in several, and begins with the last
         of them; where that never comes, because this process died or the call was cancelled, it is taken back after a
-        minute.
+        minute.  Tasks that wait for nothing begin some at a time, by this call, or by whoever waits for tasks.
         """
         lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
-        verb = flows.enqueue_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
-        return await self._started().run(verb)
+        flow = flows.new_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
+        if pipeline is not None:
+            call = flows.one_call(self._calls, flow)
+            await add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+            return TorrelqueTaskId(call.task_id)
+        return await self._started().run(flows.make_flow(self._calls, flow))
 
     async def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         """Add tasks to the flow of a task that is being worked on; their ids, in the order of the nodes.

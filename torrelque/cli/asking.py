@@ -149,7 +149,8 @@ ASKING = (
         'Tasks, in the order of their place; of dead ones the newest first.',
         _with(_add_tasks), of_module('.listing', 'tasks')),
     Command('show', 'all of a task', 'All that is known of tasks: what was enqueued, what became of each attempt, and '
-        'why they do not run; of a flow its tasks as a tree.', _with(_add_show), of_module('.telling', 'show')),
+        'why they do not run; of a flow its tasks as a tree. What has ended within a flow is shown as long as that is '
+        'kept.', _with(_add_show), of_module('.telling', 'show')),
     Command('why', 'why a task, a group or a queue does not move',
         'What is in the way of a task, of a group, or of all: the decisive reason first, who it is, until when, and '
         'the command that changes it. Of a schedule it says how that is, and ends with 1.',
@@ -180,8 +181,8 @@ ASKING = (
     Command('check', 'whether all is well, by the exit code', 'Says nothing and ends with 0 where all is well; '
         'else ends with 1, with a line for whatever is wrong: a key that is broken, a queue of which nothing is known, '
         'a pause of what has tasks that wait, the oldest task, no worker though tasks are ready, workers that are '
-        'stuck or were lost with tasks in hand, what is due and nobody moves, and schedules that are late by more '
-        'than a minute, or dry.',
+        'stuck or were lost with tasks in hand, what is due and nobody moves, flows that stand still, and schedules '
+        'that are late by more than a minute, or dry.',
         _with(_add_check), of_module('.checking', 'check')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '

@@ -1,6 +1,7 @@
 """``torrelque check`` and ``torrelque doctor``: whether all is well."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,8 @@ class More(NamedTuple):
     """Tasks that lost workers still have in hand."""
     ended: float = 0.0
     """For how long (s) the first lease that has ended was not seen to."""
+    stalled: Sequence[Finding] = ()
+    """What is the matter with flows."""
     served: bool = False
     """Whether workers with a heartbeat were there before."""
 
@@ -107,6 +110,8 @@ async def look_closer(session: Session, one: Overview) -> More:
         page = await operator.page('working', most=1, payload=0, queue=one.queue)
         late = [page.server_time - task.lease_end for task in page if task.lease_end is not None]
         more = more._replace(ended=max(late, default=0.0))
+    if one.waiting:
+        more = more._replace(stalled=await operator.stalled(queue=one.queue))
     if one.ready and not one.workers:
         counted = one.lost or [view for view in await operator.functions() if view.queue == one.queue]
         more = more._replace(served=bool(counted))
@@ -126,6 +131,7 @@ def judge(one: Overview, limits: Limits, more: More = More()) -> Iterator[Findin
     yield from _of_figures(one, limits)
     yield from _of_workers(one, limits, more)
     yield from _of_unmoved(one, more)
+    yield from (dataclasses.replace(finding, level='error') for finding in more.stalled)
     yield from _of_schedules(one)
 
 

@@ -74,7 +74,7 @@ def label_of(out: Out, task: FlowTaskView, kind: str, now: float, calls: int) ->
     words = [(KINDS.get(kind, ''), 'dim'), (out.safe(task.name), 'bold' if task.word == 'working' else '')]
     if calls:
         words.append((f' x {number(calls)}', 'dim'))
-    words += [('  ', ''), (task.word, STYLES.get(task.word, ''))]
+    words += [('  ', ''), (out.safe(task.word), STYLES.get(task.word, ''))]
     details = [] if task.away is None else [f'at {task.away}']
     if task.status is TorrelqueTaskStatus.WORKING and task.since is not None:
         details.append(f'for {ago(max(0.0, now - task.since))}')

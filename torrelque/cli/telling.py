@@ -122,16 +122,20 @@ def facts(out: Out, task: TaskView) -> Iterator[tuple[str, str]]:
     since = since_of(task)
     yield 'queue', task.queue
     yield 'status', status_of(task) + ('' if since is None else f' for {age(since, now)}')
-    for name, value in (
-        ('place', task.place), ('at queue', task.away), ('function', task.function), ('group', task.group),
-    ):  # fmt: skip
+    named = (
+        ('place', task.place), ('at queue', task.away), ('of the flow', task.flow), ('function', task.function),
+        ('group', task.group),
+    )  # fmt: skip
+    for name, value in named:
         if value is not None:
             yield name, value
     if task.priority:
         yield 'priority', number(task.priority)
     of = '' if task.max_attempts is None else f' of {number(task.max_attempts)}'
     more = f', of which {number(task.forgiven)} do not count' if task.forgiven else ''
-    yield 'attempts', number(task.attempt) + of + more
+    if task.attempt or task.size is not None or task.enqueue_time is not None:
+        # Of a task that its flow alone tells of, they are not known.
+        yield 'attempts', number(task.attempt) + of + more
     for name, at in (
         ('enqueued', task.enqueue_time), ('ready since', task.ready_since), ('taken', task.last_dequeue_time),
         ('came back', task.last_requeue_time), ('due', task.due), ('lease renewed', task.renewed),

@@ -30,7 +30,7 @@ def draw(task: Mapping[str, Any], states: Mapping[str, str] | None = None) -> st
         state = f':::{states[name]}' if states and name in states else ''
         lines.append(f'    n{number}{left}"{name.translate(_ESCAPED)}"{right}{state}')
     for number, (_, edges, *_) in enumerate(nodes):
-        lines += [f'    n{numbers[other]} {_ARROWS[kind]} n{number}' for other, kind in edges]
+        lines += [f'    n{numbers[other]} {_ARROWS.get(kind, _ARROWS["then"])} n{number}' for other, kind in edges]
     seen = {*(states or {}).values()}
     lines += [f'    classDef {name} fill:{colour}' for name, colour in _COLOURS.items() if name in seen]
     return '\n'.join(lines) + '\n'

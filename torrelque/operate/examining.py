@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from torrelque import Torrelque, TorrelqueServerError
 from torrelque.worker.version import version
 
-from . import crew, scheduled
+from . import crew, scheduled, standing
 from .asking import ask
 from .overview import Figures, read_figures
 from .reading import instant_of, text_of
@@ -49,7 +49,7 @@ async def examine(queue: Torrelque) -> list[Finding]:
     except TorrelqueServerError as exc:
         notes.append(Note('error', 'queue', f'{REFUSED} at the queue: {exc}', 'have the user +@read of its keys'))
     else:
-        for look in (_types, _places, _books, _holders, _due, _schedules, _hearts):
+        for look in (_types, _places, _books, _holders, _due, _flows, _schedules, _hearts):
             try:
                 notes += [note async for note in look(queue, figures)]
             except TorrelqueServerError as exc:
@@ -61,8 +61,8 @@ async def examine(queue: Torrelque) -> list[Finding]:
 
 
 def _with_queue(advice: str | None, queue: Torrelque) -> str | None:
-    """Advice whose command names the queue."""
-    if advice is None or 'torrelque ' not in advice:
+    """Advice whose command names the queue, as some does already."""
+    if advice is None or 'torrelque ' not in advice or ' -q' in advice:
         return advice
     return f'{advice} -q {shlex.quote(queue.name)}'
 
@@ -159,6 +159,11 @@ async def _due(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
             yield Note('warning', 'working', text, 'start a worker, or once: torrelque sweep')
     if figures.halted:
         yield Note('note', 'pause', 'the queue is paused', 'torrelque resume')
+
+
+async def _flows(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:
+    for note in await standing.look(queue) if figures.waiting else ():
+        yield note
 
 
 async def _schedules(queue: Torrelque, figures: Figures) -> AsyncIterator[Note]:

@@ -116,7 +116,7 @@ async def _of_queue(seen: Seen, crew: Crew) -> list[Reason]:
     found = await obstacles.of_pauses(seen, first=movable)
     if not movable:
         timetable = await scheduled.read_timetable(seen.queue) if seen.raw['schedules'] else None
-        found += await stalls.of_spread(seen.queue, seen.now) if seen.count('spread') else []
+        found += await stalls.of_spread(seen.queue) if seen.count('spread') else []
         found += _of_unswept(seen) + ([] if timetable is None else _of_schedules(seen, timetable))
         found += _of_groups(seen) if pending else _of_nothing_pending(seen, timetable)
     if movable or any(reason.code == 'overdue' for reason in found):

@@ -59,11 +59,12 @@ if TYPE_CHECKING:
         records,
         registry,
         scheduled,
+        standing,
     )
 else:
     acts, bulk, crew, examining, explaining = map(lazily.Module, ('acts', 'bulk', 'crew', 'examining', 'explaining'))
     faults, flows, grouping, overview, pages = map(lazily.Module, ('faults', 'flows', 'grouping', 'overview', 'pages'))
-    records, registry, scheduled = map(lazily.Module, ('records', 'registry', 'scheduled'))
+    records, registry, scheduled, standing = map(lazily.Module, ('records', 'registry', 'scheduled', 'standing'))
 
 T = TypeVar('T')
 
@@ -204,7 +205,8 @@ class Operator:
                     yield task
 
     async def task(self, task_id: str, *, payload: int = 65536, queue: str | None = None) -> TaskView:
-        """All that is known of a task.
+        """All that is known of a task; of one of a flow that has ended, how, and its result or error, as long as the
+        flow is kept.
 
         :param queue: the name of its queue; None is whichever knows it.
         :raises TorrelqueLookupError: no queue knows it.
@@ -212,15 +214,7 @@ class Operator:
         """
         reading.check_text(task_id, 'a task id')
         queues = self.queues if queue is None else (self.queue(queue),)
-        views = [view for one in queues for view in await pages.read_tasks(one, [task_id], payload)]
-        found = [view for view in views if view.status is not None or view.broken]
-        if not found:
-            raise TorrelqueLookupError(
-                f'the queue has no task {task_id!r}' if len(queues) == 1 else
-                f'none of the queues has a task {task_id!r}'
-            )  # fmt: skip
-        reading.check_unique({task_id: [view.queue for view in found]})
-        return found[0]
+        return await pages.find_task(queues, task_id, payload)
 
     async def group(self, name: str, *, queue: str | None = None) -> GroupView:
         """A group; of one that has no task and no slot in use, what is set for it."""
@@ -339,6 +333,16 @@ class Operator:
         """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
         found = [act for queue in self.queues for act in await acts.read_acts(queue)]
         return sorted(found, key=lambda act: -act.time)
+
+    async def stalled(self, *, queue: str | None = None) -> list[Finding]:
+        """Flows that do not go on by themselves, and the command that has them go on: with dead tasks that they wait
+        for, with nothing left that could begin, past their time; and what nobody does of what was put off of flows.
+        They are looked for among 10,000 tasks and flows that wait.
+
+        :param queue: the name of a queue; None is all.
+        """
+        queues = self.queues if queue is None else (self.queue(queue),)
+        return [finding for one in queues for finding in await standing.read_stalled(one)]
 
     async def examine(self) -> list[Finding]:
         """Whether the queues and their server are sound."""

@@ -1,19 +1,21 @@
 """Tasks, some at a time, by cursors: a walk misses no task that stays where it is."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from torrelque import Torrelque, TorrelqueTaskStatus
+from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus
 
 from .asking import ask
 from .grouping import read_group
 from .hearts import Watch
 from .overview import read_figures
 from .places import PLACES, Walk
-from .reading import bytes_of, instant_of, text_of
+from .reading import bytes_of, check_unique, instant_of, text_of
 from .values import Page, TaskView
 from .viewing import FINAL, Item, item_of, view_of
 
-__all__ = ['PLACES', 'read_page', 'read_tasks', 'walk']
+__all__ = ['PLACES', 'find_task', 'read_page', 'read_tasks', 'walk']
 
 CALL = 50
 """Tasks of one call at the most."""
@@ -150,3 +152,25 @@ def _is_orphaned(task: TaskView, watch: Watch) -> bool:
     return task.status is TorrelqueTaskStatus.WORKING and watch.crew.is_orphaned(
         task.id, claimed, renewed, task.timeout, task.server_time
     )
+
+
+async def find_task(queues: Sequence[Torrelque], task_id: str, room: int) -> TaskView:
+    """A task of the one queue that knows it; of one that has ended within a flow, what that tells.
+
+    :raises TorrelqueLookupError: no queue knows it.
+    :raises TorrelqueValueError: several know it.
+    """
+    views = [(queue, view) for queue in queues for view in await read_tasks(queue, [task_id], room)]
+    found = [view for _, view in views if view.status is not None or view.broken]
+    if not found:
+        for queue, view in views:
+            with suppress(TorrelqueLookupError):
+                state = await queue.get_task_state(task_id)
+                end = {'status': state.status, 'result': state.result, 'error': state.error, 'flow': state.flow}
+                found.append(replace(view, **end))
+    if not found:
+        raise TorrelqueLookupError(
+            f'the queue has no task {task_id!r}' if len(queues) == 1 else f'none of the queues has a task {task_id!r}'
+        )
+    check_unique({task_id: [view.queue for view in found]})
+    return found[0]

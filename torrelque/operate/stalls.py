@@ -34,13 +34,13 @@ def is_of_flow(seen: Seen) -> bool:
     return seen.status is Status.WAITING or seen.status is Status.CANCELLED and seen.state.get('total') is not None
 
 
-async def of_spread(queue: Torrelque, now: float) -> list[Reason]:
-    """Work of flows that was put off, and that nobody has done in a moment."""
+async def of_spread(queue: Torrelque, moment: float = MOMENT) -> list[Reason]:
+    """Work of flows that was put off, and that nobody has done in a moment (s)."""
     key = queue.keys['spread'].encode()
     first = await queue.command('LINDEX', key, 0)
     if first is None:
         return []
-    await asyncio.sleep(MOMENT)
+    await asyncio.sleep(moment)
     if await queue.command('LINDEX', key, 0) != first:
         return []
     words = 'work of flows was put off, and nobody does it: no consumer waits, and nobody sweeps'
@@ -55,7 +55,7 @@ async def of_task(seen: Seen) -> list[Reason] | None:
     """Why a task of a flow waits; None where it does not any more."""
     assert seen.id is not None
     queue, task_id, flow_id = seen.queue, seen.id, text_of(seen.state['flow'] or b'')
-    left = await of_spread(queue, seen.now) if seen.count('spread') else []
+    left = await of_spread(queue) if seen.count('spread') else []
     edges = await read_edges(queue, flow_id)
     waits_for = dict(edges.get(task_id, ()))
     part = await read_part(queue, flow_id, ids=[task_id, *[*waits_for][: 250]])
@@ -139,11 +139,11 @@ async def of_flow(seen: Seen) -> list[Reason]:
     assert seen.id is not None
     queue, flow_id = seen.queue, seen.id
     part = await read_part(queue, flow_id)
-    found = await of_spread(queue, seen.now) if seen.count('spread') else []
+    found = await of_spread(queue) if seen.count('spread') else []
     gives_up = instant_of(part.gives_up)
     if part.flow['draft'] is not None and seen.status is Status.WAITING:
         return [*found, _draft(part, 'it is being made, and begins with the last call of whoever makes it')]
-    items, whole = await _unended(queue, flow_id)
+    items, whole = await read_unended(queue, flow_id)
     left = whole_of(part.flow['left']) or len(items)
     if gives_up is not None and gives_up <= part.now:
         words = 'its time is over, and nobody has cancelled it: no consumer waits, and nobody sweeps'
@@ -193,7 +193,7 @@ def _going_on(
     )
 
 
-async def _unended(queue: Torrelque, flow_id: str) -> tuple[list[Item], bool]:
+async def read_unended(queue: Torrelque, flow_id: str) -> tuple[list[Item], bool]:
     """Tasks that have not ended, and whether these are all."""
     found: dict[str, Item] = {}
     cursor: bytes = b'0'

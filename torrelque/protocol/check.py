@@ -125,6 +125,13 @@ def check_ids(task_ids: Iterable[str]) -> list[str]:
     return [check_id(task_id) for task_id in check_iterable(task_ids)]
 
 
+def check_depends_on(task_ids: Iterable[str]) -> list[str]:
+    """Ids of the tasks that another one waits for, each once."""
+    if isinstance(task_ids, (str, bytes)) or not isinstance(task_ids, Iterable):
+        raise TorrelqueTypeError(f'depends_on must be an iterable of task ids, not {type(task_ids).__name__}')
+    return [*dict.fromkeys(check_id(task_id) for task_id in task_ids)]
+
+
 def check_statuses(statuses: Iterable[TorrelqueTaskStatus], what: str) -> str:
     """Statuses that a task may have which is not final: a digit each."""
     if isinstance(statuses, (str, bytes)) or not isinstance(statuses, Iterable):

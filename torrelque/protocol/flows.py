@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque.codec import serialise
 from torrelque.error import (
     TorrelqueError,
     TorrelqueLeaseLostError,
     TorrelqueLookupError,
-    TorrelqueTypeError,
     TorrelqueValueError,
     of_queue,
 )
@@ -25,7 +24,7 @@ from torrelque.model import (
 from . import steps
 from .abroad import carry
 from .calls import Call, Calls
-from .check import check_id, check_name
+from .check import check_depends_on, check_id, check_name
 from .flowing import (
     Part,
     Plan,
@@ -47,7 +46,16 @@ from .words import read_words
 # Making
 
 
-def enqueue_flow(
+class Flow(NamedTuple):
+    """A flow that was checked, in the parts in which it is sent."""
+
+    plan: Plan
+    parts: Sequence[Part]
+    meta: dict[str, Any]
+    payload: bytes
+
+
+def new_flow(
     calls: Calls,
     nodes: Iterable[TorrelqueNode],
     lease: Duration,
@@ -58,34 +66,49 @@ def enqueue_flow(
     out: Sequence[str],
     timeout: Duration | None,
     ttl: Duration,
-) -> Steps[TorrelqueTaskId]:
-    """Make a flow, in one call or, of a larger one, in several; its id."""
+) -> Flow:
+    """A flow to make."""
     plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, False)
     meta = meta_of(plan, on_failure, name, (out,) if isinstance(out, str) else out, timeout, ttl)
     payload = serialise(calls.serialiser, task, 'the task of the flow')
-    return _enqueue_flow(calls, plan, plan.parts(False), meta, payload)
+    return Flow(plan, plan.parts(False), meta, payload)
 
 
-def _enqueue_flow(
-    calls: Calls, plan: Plan, parts: Sequence[Part], meta: dict[str, Any], payload: bytes
-) -> Steps[TorrelqueTaskId]:
-    draft = len(parts) > 1
-    for k, part in enumerate(parts):
-        said = meta if k == 0 else {}
-        if draft:
-            said = {**said, **({'draft': True} if k == 0 else {}), **({'open': True} if k == len(parts) - 1 else {})}
-        words: list[Arg] = [payload if k == 0 else '', json.dumps(said), *part.words]
-        [outcome] = read_outcomes('flow', (yield 'flow', calls.flow(plan, part._replace(words=words))), 1)
+def one_call(calls: Calls, flow: Flow) -> Call:
+    """The call that makes a flow, as part of a transaction."""
+    if len(flow.parts) > 1:
+        raise TorrelqueValueError(
+            f'a flow of {len(flow.plan.nodes):,} tasks takes {len(flow.parts)} calls, so it is no part of a transaction'
+        )
+    args = calls.flow(flow.plan, _with_meta(flow, 0))
+    return Call('flow', args, TorrelqueTaskId(flow.plan.flow_id), 0)
+
+
+def _with_meta(flow: Flow, k: int) -> Part:
+    """A part with what is said of the flow in it."""
+    last, said = len(flow.parts) - 1, flow.meta if k == 0 else {}
+    if last:
+        said = {**said, **({'draft': True} if k == 0 else {}), **({'open': True} if k == last else {})}
+    words: list[Arg] = [flow.payload if k == 0 else '', json.dumps(said), *flow.parts[k].words]
+    return flow.parts[k]._replace(words=words)
+
+
+def make_flow(calls: Calls, flow: Flow) -> Steps[TorrelqueTaskId]:
+    """Make a flow, in one call or, of a larger one, in several; its id."""
+    plan = flow.plan
+    for k in range(len(flow.parts)):
+        [outcome] = read_outcomes('flow', (yield 'flow', calls.flow(plan, _with_meta(flow, k))), 1)
         if error := _error_of(calls, outcome, plan.flow_id):
             if k > 0:
                 # Nobody goes on with the draft.
                 yield calls.cancel(plan.flow_id)[:2]
                 yield from spread(calls)
             raise error
-    if sum(not node.after for node in plan.nodes) > calls.bounds.grouped_tasks:
-        # They begin some in a call.
-        yield from spread(calls)
+    first = sum(not node.after for node in plan.nodes)
+    if len(flow.parts) > 1 or first > calls.bounds.grouped_tasks:
+        # A call begins some of them; what others have put off may be before them, and is not all to be done here.
+        yield from spread(calls, 1 + first // calls.bounds.grouped_tasks)
     if plan.goes_out:
         yield from carry(calls)
     return TorrelqueTaskId(plan.flow_id)
@@ -161,6 +184,9 @@ def _graft(calls: Calls, plan: Plan, by: TorrelqueTaskId, first: Sequence[Part],
     [outcome] = read_outcomes('graft', (yield 'graft', args), 1)
     if outcome in _NOT_OURS:
         return False
+    if outcome == 'no_flow':
+        what = f'the flow of task {str(by)!r} is not in this queue, so nothing can take the place of the task'
+        raise of_queue(calls.name, TorrelqueValueError(what))
     if error := _error_of(calls, outcome, by):
         raise error
     if len(plan.nodes) > calls.bounds.grouped_tasks:
@@ -175,9 +201,7 @@ _NOT_OURS = ('cancelled', 'lease_lost', 'not_working', 'unknown')
 
 def depend(calls: Calls, call: Call, depends_on: Iterable[str]) -> Call:
     """The call that stores a task which waits for others, or for none, made of that which stores it alone."""
-    if isinstance(depends_on, (str, bytes)) or not isinstance(depends_on, Iterable):
-        raise TorrelqueTypeError(f'depends_on must be an iterable of task ids, not {type(depends_on).__name__}')
-    others = [*dict.fromkeys(check_id(other) for other in depends_on)]
+    others = check_depends_on(depends_on)
     if len(others) > calls.bounds.edges:
         raise TorrelqueValueError(f'depends_on must have at most {calls.bounds.edges} ids, not {len(others)}')
     return calls.depend(call, others) if others else call
@@ -190,24 +214,10 @@ def send_depend(calls: Calls, call: Call) -> Steps[None]:
         raise error
 
 
-_WORDS = {
-    'missing': 'there is no task {!r} to wait for',
-    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
-    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
-    'many': 'more than 10000 tasks would wait for task {!r}',
-    'apart': 'task {!r} is of another flow than the others that are to be waited for',
-    'circle': 'flow {!r} would go on until a task has ended that waits for it',
-    'withdrawn': 'the flow of task {!r} was cancelled',
-}
-
-
 def _error_of(calls: Calls, outcome: Outcome, task_id: str) -> TorrelqueError | None:
     """The error that an outcome stands for, if it is one."""
     error: Exception | None = None
-    if isinstance(outcome, list) and outcome[0] in _WORDS:
-        kind = TorrelqueLookupError if outcome[0] == 'missing' else TorrelqueValueError
-        error = kind(_WORDS[outcome[0]].format(outcome[1]))
-    elif outcome == 'not_held':
+    if outcome == 'not_held':
         error = TorrelqueLeaseLostError(f'its caller does not hold task {str(task_id)!r} any more')
     elif outcome == 'no_flow':
         error = TorrelqueValueError(f'task {str(task_id)!r} is of no flow')

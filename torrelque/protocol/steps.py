@@ -206,13 +206,13 @@ def take_swept(calls: Calls, reply: Any) -> bool:
     return swept.spread
 
 
-def spread(calls: Calls) -> Steps[None]:
-    """Go on with what is to be done of flows until nothing is left."""
-    while True:
-        done = yield 'spread', calls.spread()
-        if not done.left:
-            break
-    if done.out:
+def spread(calls: Calls, most: int | None = None) -> Steps[None]:
+    """Go on with what is to be done of flows, in so many calls, or until nothing is left."""
+    left, out, sent = 1, False, 0
+    while left and (most is None or sent < most):
+        left, out = yield 'spread', calls.spread()
+        sent += 1
+    if out:
         yield from carry(calls)
 
 

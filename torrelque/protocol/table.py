@@ -107,7 +107,7 @@ TABLE = (
         'graft',
         'working -> waiting | completed',
         head=('max_tasks',),
-        outcomes=('ok', *_REFUSALS, 'away', 'duplicate', 'full', 'missing', 'many'),
+        outcomes=('ok', *_REFUSALS, 'no_flow', 'duplicate', 'full', 'missing', 'many'),
     ),
     Row(
         'give',

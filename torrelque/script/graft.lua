@@ -14,7 +14,7 @@
 --        'lease_lost'     someone else holds or held the task since
 --        'not_working'    settled already, or not handed out
 --        'unknown'        forgotten, or never enqueued
---        'away'           its flow is of another queue
+--        'no_flow'        its flow is not in this queue, or was lost
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the flow has no task of that id
@@ -86,9 +86,10 @@ local function become_flow()
   redis.call('ZADD', waiting, expires or '+inf', T)
 end
 
-if outcome == 'ok' and known[5] and redis.call('HEXISTS', base .. 'guests', T) == 1 then
-  outcome = 'away'
-elseif outcome == 'ok' and flow and redis.call('HGET', state .. flow, 'status') ~= WAITING then
+local goes_on = flow and redis.call('HGET', state .. flow, 'status')
+if outcome == 'ok' and flow and not goes_on then
+  return {'no_flow'}
+elseif outcome == 'ok' and flow and goes_on ~= WAITING then
   -- The flow was cancelled, and the task is about to be.
   outcome = 'cancelled'
 end

@@ -41,11 +41,16 @@ class Flows(Queue):
         out: Sequence[str] = (),
         timeout: Duration | None = None,
         result_ttl: Duration | None = None,
+        pipeline: Pipeline | None = None,
     ) -> TorrelqueTaskId:
         """Make a flow: tasks that wait for one another, as the asynchronous one."""
         lease, ttl = self.task_timeout, self.result_ttl if result_ttl is None else result_ttl
-        verb = flows.enqueue_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
-        return self._run(verb)
+        flow = flows.new_flow(self._calls, nodes, lease, task, flow_id, name, on_failure, out, timeout, ttl)
+        if pipeline is not None:
+            call = flows.one_call(self._calls, flow)
+            add_to_pipeline(self.client, pipeline, self._calls.words(call, resent=True))
+            return TorrelqueTaskId(call.task_id)
+        return self._run(flows.make_flow(self._calls, flow))
 
     def add_to_flow(self, nodes: Iterable[TorrelqueNode], *, by: TorrelqueTaskId) -> list[TorrelqueTaskId]:
         """Add tasks to the flow of a task that is being worked on, as the asynchronous one."""

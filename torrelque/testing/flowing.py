@@ -12,12 +12,14 @@ from typing import Any
 from torrelque import (
     Duration,
     Torrelque,
+    TorrelqueError,
     TorrelqueFlow,
     TorrelqueLookupError,
     TorrelqueNode,
     TorrelqueOutcome,
     TorrelqueTaskId,
     TorrelqueTaskState,
+    TorrelqueTypeError,
 )
 from torrelque.protocol.check import seconds_of
 
@@ -84,7 +86,10 @@ class FlowQueue(Torrelque):
         out: Sequence[str] = (),
         timeout: Duration | None = None,
         result_ttl: Duration | None = None,
+        pipeline: Any = None,
     ) -> TorrelqueTaskId:
+        if pipeline is not None:
+            raise self._missing('pipeline')
         call = self._calls.enqueue(task, self.task_timeout, None, flow_id, None, None, 0)
         payload: Any = call.args[1]
         flow_task = self._make(call.task_id, payload, TorrelqueNode('', None))
@@ -243,6 +248,21 @@ class FlowQueue(Torrelque):
             flow.ended(member, 'failed', error='it was cancelled')
         elif state.status is Status.DEAD:
             flow.dies(member, state.error)
+
+    def _missing(self, what: str) -> TorrelqueError:
+        hints = {
+            'pipeline': 'there is no server, so nothing can be a part of a transaction',
+            'verb': 'there is no server, and this call needs one; see testing.using',
+        }
+        error = TorrelqueError(f'in a block of testing.eager {hints[what]}')
+        error.queue = self.name
+        return error
+
+    def _load(self, data: Any) -> Any:
+        try:
+            return self.serialiser.loads(bytes(data))
+        except Exception as exc:
+            raise TorrelqueTypeError(f'what the serialiser has made cannot be read: {exc!r}') from exc
 
 
 def depend(task: EagerTask, others: Sequence[EagerTask]) -> bool:

@@ -20,7 +20,6 @@ from torrelque import (
     TorrelqueClosedError,
     TorrelqueDeath,
     TorrelqueDuplicateError,
-    TorrelqueError,
     TorrelqueFullError,
     TorrelqueLimit,
     TorrelqueLookupError,
@@ -29,10 +28,9 @@ from torrelque import (
     TorrelqueTaskState,
     TorrelqueTaskStatus,
     TorrelqueTimeoutError,
-    TorrelqueTypeError,
     TorrelqueWatch,
 )
-from torrelque.protocol.check import check_id, check_statuses, seconds_of
+from torrelque.protocol.check import check_depends_on, check_id, check_statuses, seconds_of
 
 from .flowing import FlowBook, FlowQueue, depend
 from .idle import NotIdleError
@@ -42,6 +40,7 @@ __all__ = ['Book', 'MemoryQueue']
 
 PENDING, WORKING = TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
 DEAD, CANCELLED = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.CANCELLED
+WAITING = TorrelqueTaskStatus.WAITING
 
 
 class Book:
@@ -113,8 +112,8 @@ class Book:
         """How many tasks a queue has, and in which place."""
         with self.lock:
             found = [task.state.status for (name, _), task in self._known.items() if name == queue]
-        pending, working, dead = (found.count(status) for status in (PENDING, WORKING, DEAD))
-        return TorrelqueQueueStats(pending + working + dead, pending, working, 0, dead)
+        pending, working, dead, waiting = (found.count(status) for status in (PENDING, WORKING, DEAD, WAITING))
+        return TorrelqueQueueStats(pending + working + dead + waiting, pending, working, 0, dead, waiting)
 
 
 class MemoryQueue(FlowQueue):
@@ -183,7 +182,7 @@ class MemoryQueue(FlowQueue):
             self.name, call.task_id, self._load(payload), payload, group, priority,
             seconds_of(delay or 0), max_attempts, seconds_of(lease),
         )  # fmt: skip
-        others = [self._book.find(self.name, other) for other in depends_on]
+        others = [self._book.find(self.name, other) for other in check_depends_on(depends_on)]
         self._book.add(made, self.max_tasks)
         if depend(made, others):
             await self._began(self, made)
@@ -405,19 +404,3 @@ class MemoryQueue(FlowQueue):
 
     def _started(self) -> Any:
         raise self._missing('verb')
-
-    def _missing(self, what: str) -> TorrelqueError:
-        hints = {
-            'pipeline': 'there is no server, so nothing can be a part of a transaction',
-            'verb': 'there is no server, and this call needs one; see testing.using',
-        }
-        error = TorrelqueError(f'in a block of testing.eager {hints[what]}')
-        error.queue = self.name
-        return error
-
-    def _load(self, data: Any) -> Any:
-        try:
-            return self.serialiser.loads(bytes(data))
-        except Exception as exc:
-            raise TorrelqueTypeError(f'what the serialiser has made cannot be read: {exc!r}') from exc
-

@@ -26,7 +26,7 @@ def picture(seen: Seen) -> dict[str, Any]:
         attempts = int(state.get('dequeue_count', 0)) - int(state.get('forgiven', 0))
         kept = ('status', 'timeout', 'group', 'priority', 'error', 'progress', 'result')
         named[name] = (*(state.get(field) for field in kept), attempts, seen_in.get(task_id), task_id in seen.payloads)
-    return {**named, 'limits of': seen.limits, 'paused are': seen.paused}
+    return {**named, 'limits of': seen.limits, 'paused are': seen.paused, 'wait for': seen.needs, 'ended': seen.done}
 
 
 class Run(NamedTuple):

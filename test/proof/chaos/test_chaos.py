@@ -1,5 +1,5 @@
-"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, and two through workers; of those
-of consumers the first in every run."""
+"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, two through workers, three of flows; of
+those of consumers the first in every run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proof.chaos import flows
 from proof.chaos.chaos import run_seed
 from proof.chaos.faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from proof.chaos.figures import Figures
@@ -16,6 +17,7 @@ from support.servers import selected_kinds
 
 SEEDS = range(1, 11)
 OF_WORKERS = range(11, 13)
+OF_FLOWS = range(1, 4)
 SECONDS = 4.0
 
 # As long as anything goes on, the rig waits for it, on a busy machine too.
@@ -37,6 +39,15 @@ async def test_no_fault_of_a_seed_loses_a_task_or_hands_it_out_twice(seed: int, 
 async def test_no_fault_of_a_seed_has_a_worker_lose_a_task_or_handle_it_twice(seed: int, tmp_path: Path) -> None:
     figures = await run_on_one(seed, 1, tmp_path)
     assert figures.counts['by_workers'] > figures.counts['handouts'] / 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('seed', OF_FLOWS)
+async def test_each_flow_comes_to_its_end_whatever_happens_to_those_who_work_on_it(seed: int, tmp_path: Path) -> None:
+    kinds = selected_kinds()
+    found = await flows.run_seed(kinds[seed % len(kinds)], seed, SECONDS, tmp_path)
+    assert not found.found, '\n'.join([*map(str, found.found), f'the journals are in {tmp_path}'])
+    assert found.counts['flows'] and found.counts['begins'] and sum(found.place.counts.values()) > 5
 
 
 async def run_on_one(seed: int, worker: float, tmp_path: Path) -> Figures:

@@ -174,7 +174,8 @@ class Bench:
                 )
                 for number, part in enumerate(run.shape)
             ]  # fmt: skip
-            walk = Walk(flows.enqueue_flow(self._calls, nodes, 60, None, 'FLOW', None, run.policy, (), None, 600))
+            flow = flows.new_flow(self._calls, nodes, 60, None, 'FLOW', None, run.policy, (), None, 600)
+            walk = Walk(flows.make_flow(self._calls, flow))
             found: list[Args] = []
             more = walk.go_on(None)
             while more:

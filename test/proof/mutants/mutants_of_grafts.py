@@ -52,7 +52,7 @@ GRAFTS = (
     ),
     Mutant(
         'graft-in-a-cancelled-flow', 14, 'tasks come to a flow that was cancelled',
-        (script('graft', "if outcome == 'ok' and flow and redis", "if outcome == 'ok' and not known and redis"),),
+        (script('graft', 'and flow and goes_on ~= WAITING then', 'and not known then'),),
         (CANCELLED,),
     ),
     Mutant(

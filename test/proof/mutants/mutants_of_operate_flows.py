@@ -83,4 +83,19 @@ TOLD = (
         'if found.yes or count <= 1:', 'if found.yes or count:',
         'acts_on_a_flow_are_asked_for_and_on_record',
     ),
+    told(
+        'standing-large', 'a large flow that goes on is told to stand still', 'standing',
+        'begun = any(', 'begun = not any(',
+        'a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled',
+    ),
+    Mutant(
+        'flow-standing', BEYOND, 'a flow whose only task that has begun is lost passes for one that goes on',
+        (Edit('torrelque/operate/script/stalled.lua', "and redis.call('EXISTS', state .. tasks[2][k]) == 1", ''),),
+        ('operate_flows::test_a_flow_in_which_nothing_can_begin_is_told_and_may_be_cancelled',),
+    ),
+    Mutant(
+        'flow-shown-ended', BEYOND, 'nothing is shown of a task that has ended within its flow',
+        (client('operate/pages', 'found.append(replace(view, **end))', 'del end'),),
+        ('cli_flows::test_a_task_that_has_ended_is_shown_as_its_flow_tells_of_it',),
+    ),
 )
