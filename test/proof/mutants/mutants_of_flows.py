@@ -259,6 +259,26 @@ MAKING_FLOWS = (
         ('flows_growing::test_tasks_of_different_flows_are_not_waited_for_together',),
     ),
     Mutant(
+        'flow-left-behind-its-gate', 14, 'a large flow begins when somebody waits for tasks, and not before',
+        (client('protocol/flows', 'if len(flow.parts) > 1 or first > calls', 'if first > calls'),),
+        ('flows_growing::test_a_large_flow_begins_though_nobody_waits_for_tasks',),
+    ),
+    Mutant(
+        'flow-works-for-others', 14, 'whoever makes a flow does all that others have put off',
+        (client('protocol/flows', '1 + first // calls.bounds.grouped_tasks', 'None'),),
+        ('flows_growing::test_a_large_flow_begins_though_nobody_waits_for_tasks',),
+    ),
+    Mutant(
+        'flow-in-a-transaction-refused', 14, 'what was refused in a transaction passes for a task that is not held',
+        (client('protocol/replies', 'outcome[0] in REFUSALS', 'outcome[0] in ()'),),
+        ('pipeline::test_what_is_refused_of_flows_is_told_as_by_the_calls_themselves',),
+    ),
+    Mutant(
+        'flow-in-a-transaction-cut', 14, 'of a large flow the first call is made part of a transaction',
+        (client('protocol/flows', 'if len(flow.parts) > 1:', 'if len(flow.parts) > 99:'),),
+        ('pipeline::test_a_flow_that_is_no_single_call_is_no_part_of_a_transaction',),
+    ),
+    Mutant(
         'flow-value-of-a-stranger', 14, 'who has lost its lease keeps a value',
         (script('give', "if outcome ~= 'ok' then\n  return", "if outcome == 'broken' then\n  return"),),
         ('flows_growing::test_named_values_are_of_the_flow',),
