@@ -169,6 +169,11 @@ ENDS = (
         (DAMAGE, 'flows_damage::test_a_flow_that_has_lost_a_key_is_taken_back_whole_when_it_is_cancelled'),
     ),
     Mutant(
+        'flow-graft-ends-by-damage', 8, 'what is rubbish where a task gives its place ends the call for all',
+        (script('graft', 'flows.guard(flow, hand_over)', 'hand_over()'),),
+        ('flows_damage::test_a_place_that_is_given_in_a_damaged_flow_harms_no_other',),
+    ),
+    Mutant(
         'flow-right-as-damage', 8, 'a right that a user lacks is taken for damage of the flow',
         (script('_seldom', "string.find(why, 'ACL failure')", 'false'), script('_seldom', "'NOPERM'", "'never'")),
         ('flows_damage::test_a_right_that_is_missing_is_no_damage',),
