@@ -125,12 +125,16 @@ local seldom = {__index = function(_, asked)
   end
 
   -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
-  -- nothing has begun because not all of the flow is there.
+  -- nothing has begun because not all of the flow is there.  Nothing comes later then, so those that were to be told
+  -- behind the gate are told behind that.
   function flows.cancel(flow, all)
-    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
+    local draft = redis.call('HDEL', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    flows.put_off({'', flow, 'cancel', '0', all}, true)
+    flows.put_off({'', flow, 'cancel', '0', all or draft}, true)
+    if draft then
+      flows.put_off({'', flow, 'gate', 0})
+    end
   end
 
   -- Begin tasks that wait for nothing, as many as the budget allows; the others stay behind the gate.

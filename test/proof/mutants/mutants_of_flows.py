@@ -220,13 +220,25 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
-        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        (script('_seldom', "'0', all or draft}", "'0', all or false}"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-forgets-an-end', 14, 'what is cancelled before those are there that wait for it is no end for them',
         (script('_flow', 'return flows.tell_later(id, flow, how, count, edges)', 'break'),),
         ('flows_growing::test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them',),
+    ),
+    Mutant(
+        'flow-draft-leaves-who-joined', 14, 'who waits for a task of a draft that is given up waits for ever',
+        (script('_seldom', "local draft = redis.call('HDEL', state .. flow, 'draft') == 1", (
+            "local draft = redis.call('HEXISTS', state .. flow, 'draft') == 1"
+        )),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-leaves-the-gate', 14, 'who waits for a task of a draft that was cancelled early waits for ever',
+        (script('_seldom', 'if draft then', 'if false then'),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
