@@ -151,7 +151,7 @@ class Torrelque(Schedules, Flows):
             Without a group, a task of a positive one goes before all else, that of a negative one behind.
         :param depends_on: ids of tasks and flows, all of which must have completed before this one begins; the delay
             counts from then.  It is cancelled once that cannot be any more.  It joins their flow; of those that have
-            none one is made, of which nothing is kept.
+            none one is made, of which nothing is kept.  Results are kept as the `result_ttl` of each says.
         :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
             returned at once; what became of it is in the pipeline's results, see `read_outcome`.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.

@@ -37,7 +37,7 @@ from .attempts import read_history
 from .carrying import read_arrive, read_carried, read_collect, read_spread
 from .flowing import read_counts
 from .scheduling import read_fire, read_schedules
-from .table import DONE, ROWS, TABLE, WITH_VALUE
+from .table import DONE, REFUSALS, ROWS, TABLE, WITH_VALUE
 from .telling import (
     tell_not_buried as tell_not_buried,
     tell_not_returned as tell_not_returned,
@@ -100,27 +100,15 @@ def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
     return [word, int(data) if word == 'full' else text(data)]
 
 
-_REFUSALS = {
-    'missing': 'there is no task {!r} to wait for',
-    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
-    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
-    'many': 'more than 10000 tasks would wait for task {!r}',
-    'apart': 'task {!r} is of another flow than the others that are to be waited for',
-    'circle': 'flow {!r} would go on until a task has ended that waits for it',
-    'withdrawn': 'the flow of task {!r} was cancelled',
-}
-"""What is said of a task that is to wait for others, or of others that are to wait for it, by its outcome."""
-
-
 def outcome_error(outcome: Outcome, task_id: str, queue: str | None = None) -> Exception | None:
     """The error that an outcome stands for, if it is one."""
     if isinstance(outcome, list) and outcome[0] == 'full':
         return TorrelqueFullError(outcome[1], queue)
     if isinstance(outcome, list) and outcome[0] == 'duplicate':
         return TorrelqueDuplicateError(outcome[1], queue)
-    if isinstance(outcome, list) and outcome[0] in _REFUSALS:
+    if isinstance(outcome, list) and outcome[0] in REFUSALS:
         kind = TorrelqueLookupError if outcome[0] == 'missing' else TorrelqueValueError
-        return of_queue(queue, kind(_REFUSALS[outcome[0]].format(outcome[1])))
+        return of_queue(queue, kind(REFUSALS[outcome[0]].format(outcome[1])))
     if outcome == 'broken':
         return of_queue(queue, TorrelqueError(f'the key of the state of task {task_id!r} holds something else'))
     return None

@@ -153,7 +153,15 @@ ROWS = {row.name: row for row in TABLE}
 
 DONE = frozenset({'ok', 'dead', 'flow'})
 """Outcomes with which a call has done what it was made for."""
-WITH_VALUE = frozenset(
-    {'duplicate', 'full', 'missing', 'begun', 'cycle', 'many', 'apart', 'circle', 'withdrawn'}
-)
+REFUSALS = {
+    'missing': 'there is no task {!r} to wait for',
+    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
+    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
+    'many': 'more than 10000 tasks would wait for task {!r}',
+    'apart': 'task {!r} is of another flow than the others that are to be waited for',
+    'circle': 'flow {!r} would go on until a task has ended that waits for it',
+    'withdrawn': 'the flow of task {!r} was cancelled',
+}
+"""What is said of a task that is to wait for others, or of others that are to wait for it, by its outcome."""
+WITH_VALUE = frozenset({'duplicate', 'full', *REFUSALS})
 """Outcomes that are a list of a word and a value."""

@@ -20,7 +20,7 @@
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Uses noted, time (now, stamp, fraction), groups (book, settle), acting, ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks = tonumber(ARGV[2])
 local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow',
   'queue', 'fence')

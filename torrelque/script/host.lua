@@ -23,7 +23,7 @@ local function take_in(id, i, home, flow, stay)
   redis.call('DEL', base .. 'letter:' .. id, state .. id)
   redis.call('ZREM', outbox, id)
   enter(id, ARGV[i + 6], given, fresh)
-  redis.call('HSET', state .. id, 'flow', flow, 'tied', 2)
+  redis.call('HSET', state .. id, 'flow', flow, 'tied', given.group and 4 or 2)
   rung = rung or given.priority and not given.group
 end
 

@@ -385,11 +385,6 @@ LIVE = (
         ('silence::test_calls_behind_one_that_was_given_up_fail_with_it',),
     ),
     Mutant(
-        'commands-of-a-turn-forgotten', 12, 'commands that were to share a write have no end after a loss in that turn',
-        (client('aio/link', 'for request, _ in joined:\n                self.submit(request)', 'pass'),),
-        ('states_of_link::test_each_request_has_one_end_after_any_events',),
-    ),
-    Mutant(
         'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',
         (client('aio/connection', 'final = final_error(exc)', 'final = None'),),
         ('silence::test_wrong_password_is_told_at_once',),

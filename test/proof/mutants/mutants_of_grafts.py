@@ -52,7 +52,7 @@ GRAFTS = (
     ),
     Mutant(
         'graft-in-a-cancelled-flow', 14, 'tasks come to a flow that was cancelled',
-        (script('graft', 'and flow and goes_on ~= WAITING then', 'and not known then'),),
+        (script('graft', "elseif outcome == 'ok' and flow and goes_on ~= WAITING then", 'elseif false then'),),
         (CANCELLED,),
     ),
     Mutant(
