@@ -60,6 +60,26 @@ async def test_whoever_dies_on_the_way_is_followed_by_another(pair: Pair) -> Non
     assert (ended.status, ended.failed) == (Status.COMPLETED, 0) and not await pair.left()
 
 
+@pytest.mark.parametrize('end', ['release', 'bury', 'requeue', 'cancel', 'let go'])
+async def test_whoever_waits_is_rung_for_news_also_where_no_task_is_left(pair: Pair, end: str) -> None:
+    home, other = pair.home, pair.other
+    await home.enqueue_flow([Node('a', 1, max_attempts=1, queue='other')], flow_id='f')
+    [(task_id, _)] = await other.take()
+    await pair.client.delete(other.keys['bell'])
+    if end in ('cancel', 'let go'):
+        await other.cancel('f.a')
+    if end in ('release', 'let go'):
+        await other.release(task_id)
+    elif end == 'cancel':
+        await pair.clock.move(1000)
+        await evaluate(pair, other, 'sweep', ['50'])
+    else:
+        await getattr(other, end)(task_id)
+    assert await pair.client.exists(other.keys['bell'])
+    await pair.carry()
+    assert (await home.get_task_state('f')).left == (1 if end in ('bury', 'requeue') else 0)
+
+
 async def test_a_late_repetition_of_what_brought_a_task_does_not_run_it_again(pair: Pair) -> None:
     home, other = pair.home, pair.other
     await home.enqueue_flow([Node('a', 1, queue='other', delay=1), Node('b', 2)], flow_id='f')

@@ -81,8 +81,8 @@ class _Round:
                 raise reply
             return read(reply)
         except Exception as exc:
-            what = 'queue %r: the call %s of queue %r failed, and is made again later: %s'
-            logger.warning(what, self._calls.name, name, queue or self._calls.name, reason_of(exc))
+            what = 'queue %r: the call %s of a flow over several queues failed, and is made again later: %s'
+            logger.warning(what, queue or self._calls.name, name, reason_of(exc))
             return failed
 
     def _look_at(self, queue: str) -> None:

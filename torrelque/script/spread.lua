@@ -6,7 +6,7 @@
 -- ARGV   resent
 -- Reply  'ok', how much is left, whether there is something to `collect` (1 or 0)
 --@ Keys spread, waiting
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
 --@ Uses flow (flows), revoke (take_out, revoke)
 
 -- What was put off; nothing is to be done of what somebody else has written there.
