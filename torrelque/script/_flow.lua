@@ -109,6 +109,9 @@ do
     end
   end
 
+  -- The edges that were read last: tasks that one waits for have the same.
+  local last_text, last_edges
+
   -- Tell the successors of an end, as many as the budget allows.
   local function tell(item)
     local id, flow, how, cursor, edges = unpack(item)
@@ -117,7 +120,10 @@ do
     end
     local text = not edges and redis.call('HGET', base .. 'edges:' .. flow, id)
     local count = 0
-    edges = edges or text and cjson.decode(text) or {}
+    if text and text ~= last_text then
+      last_text, last_edges = text, cjson.decode(text)
+    end
+    edges = edges or text and last_edges or {}
     local kind = 'then'
     while kind do
       local successors = edges[kind]
