@@ -50,13 +50,22 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked with `first_server` is long on all kinds of servers but the first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked with `first_server` is long on all kinds of servers but the first, and with `one_server` is not
+    run on these."""
     first, *_ = selected_kinds()
+    left_out: list[pytest.Item] = []
     for item in items:
         parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
-        if item.get_closest_marker('first_server') and parameters.get('server_kind', first) != first:
+        if parameters.get('server_kind', first) == first:
+            continue
+        if item.get_closest_marker('first_server'):
             item.add_marker(pytest.mark.long)
+        if item.get_closest_marker('one_server'):
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in {*left_out}]
 
 
 if os.environ.get('TORRELQUE_TEST_LOOP') == 'uvloop':

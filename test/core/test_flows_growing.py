@@ -377,7 +377,8 @@ async def test_one_call_has_two_hundred_tasks_of_a_large_flow_begin(
         return await client.execute_command(*calls.transitions[name].words([*calls.heads[name], *args], False))
 
     nodes = [Node(f'{number}', number) for number in range(450)]
-    walk, reply = Walk(flows.enqueue_flow(calls, nodes, 60, None, 'f', None, 'wait', (), None, 0)), None
+    flow = flows.new_flow(calls, nodes, 60, None, 'f', None, 'wait', (), None, 0)
+    walk, reply = Walk(flows.make_flow(calls, flow)), None
     while walk.go_on(reply) and walk.name == 'flow':
         reply = await send('flow', walk.args)
     began = [(await queue.get_queue_stats()).pending]

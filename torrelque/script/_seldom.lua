@@ -25,6 +25,10 @@ local seldom = {__index = function(_, asked)
   function flows.spoilt(flow, why)
     local hash, wrong = state .. flow, false
     why = string.gsub(type(why) == 'table' and why.err or tostring(why), '^%S*user_script:%d+: ', '')
+    if string.find(why, 'NOPERM') or string.find(why, 'ACL failure') or string.find(why, "can't run this command") then
+      -- The caller lacks a right, whatever the keys are.
+      error(why, 0)
+    end
     why = string.sub(why, 1, 200)
     for _, prefix in ipairs({'task:', 'needs:', 'edges:', 'done:', 'values:', 'gate:'}) do
       local kind = redis.call('TYPE', base .. prefix .. flow).ok
