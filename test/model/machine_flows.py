@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import operator
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -93,7 +94,8 @@ class Flows(RuleBasedStateMachine):
         answer = self.loop.run_until_complete(run())
         assert not isinstance(answer, Exception) or isinstance(answer, TorrelqueError), answer
         # `state` and `stats` only read.
-        self.lost = [*self.lost, *(sent for sent in self.door.log if sent.transition.name not in ('state', 'stats'))][-4:]
+        writing = (sent for sent in self.door.log if sent.transition.name not in ('state', 'stats'))
+        self.lost = [*self.lost, *writing][-4:]
         self.door.log.clear()
         note(f'{answer}')
         return answer
@@ -107,7 +109,7 @@ class Flows(RuleBasedStateMachine):
     def is_held(self, task_id: TorrelqueTaskId) -> bool:
         state: list[Any] = self.raw.hmget(
             f'{self.prefix}task:{task_id}', 'status', 'dequeue_count', 'last_dequeue_time'
-        )  # type: ignore[assignment]
+        )
         return None not in state and state[0] == b'1' and task_id.token == f'{state[1].decode()}-{state[2].decode()}'
 
     # Making
@@ -365,10 +367,10 @@ class Flows(RuleBasedStateMachine):
                 break
             self.ask(0, lambda queue: queue.sweep())
             for task_id in self.look().dead:
-                self.ask(0, lambda queue, task_id=task_id: queue.redrive(task_id))
+                self.ask(0, operator.methodcaller('redrive', task_id))
             self.dequeue(0, 4)
             for task_id in self.deliveries:
-                self.ask(0, lambda queue, task_id=task_id: queue.release(task_id))
+                self.ask(0, operator.methodcaller('release', task_id))
             self.deliveries.clear()
             self.check()
             self.pass_time(11_000)
