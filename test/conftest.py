@@ -19,6 +19,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from support.abroad import Pair
 from support.acting import Commands
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
@@ -196,6 +197,16 @@ async def either(
     """A queue 'scheduled' on that clock: once the asynchronous one, once the synchronous one."""
     async for either in open_either(request.param, server, client, 'scheduled'):
         yield either
+
+
+@pytest.fixture(params=['aio', pytest.param('sync', marks=pytest.mark.long)])
+async def pair(
+    request: pytest.FixtureRequest, server: RealServer, client: redis.asyncio.Redis, standing: StandingClock
+) -> AsyncIterator[Pair]:
+    """The queues 'home' and 'other' on that clock, of one kind."""
+    async for home in open_either(request.param, server, client, 'home'):
+        async for other in open_either(request.param, server, client, 'other'):
+            yield Pair(home, other, client, standing)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ TABLE = (
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
         outcomes=(
-            *('ok', 'not_held', 'no_flow', 'over', 'duplicate', 'full'),
+            *('ok', 'not_held', 'no_flow', 'over', 'away', 'duplicate', 'full'),
             *('missing', 'begun', 'cycle', 'many', 'broken'),
         ),
     ),
@@ -87,12 +87,21 @@ TABLE = (
         'waiting | pending | delayed | dead -> cancelled, working -> marked',
         outcomes=('ok', 'flow', 'final', 'changed', 'unknown', 'broken'),
     ),
-    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled', width=9),
+    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled', width=10),
     Row(
         'spread',
         'Spread: go on with what calls before had no room for, of flows: ends to tell, tasks to begin or to cancel.',
-        width=2,
+        width=3,
     ),
+    Row('collect', 'Collect: what is to be carried to other queues, of tasks of flows.'),
+    Row(
+        'host',
+        'Host: take in tasks of flows of other queues, as pending ones.',
+        head=('max_tasks',),
+        outcomes=('ok', 'gone', 'duplicate', 'full', 'broken'),
+    ),
+    Row('arrive', 'Arrive: news of tasks of flows that are worked on in other queues come home.', width=3),
+    Row('carried', 'Carried: what was collected has come to other queues, or is to be tried again later.', width=2),
     Row('fire', 'new -> pending'),
     Row(
         'graft',
@@ -103,7 +112,7 @@ TABLE = (
     Row(
         'give',
         'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
-        outcomes=('ok', 'not_held', 'no_flow', 'over', 'broken'),
+        outcomes=('ok', 'not_held', 'no_flow', 'over', 'away', 'broken'),
     ),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=6),

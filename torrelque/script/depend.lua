@@ -16,7 +16,7 @@
 --        'many', id       as a list: that one would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])

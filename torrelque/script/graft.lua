@@ -21,7 +21,7 @@
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys working, tasks, waiting
---@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring, clear, forget
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), judge, ring, clear, forget
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
 --@ Uses grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, T, last, meta = tonumber(ARGV[2]), ARGV[3], ARGV[5], cjson.decode(ARGV[7])
@@ -128,7 +128,7 @@ else
     if redis.call('HDEL', base .. 'needs:' .. flow, T) == 1 then
       redis.call('HSET', base .. 'done:' .. flow, T, '>' .. last)
       flows.touch(flow)
-      hand_over()
+      flows.guard(flow, hand_over)
     end
   else
     become_flow()

@@ -151,5 +151,9 @@ end
 if not filled then
   forget()
 end
+if noted.out then
+  --@ Uses ring
+  ring()
+end
 
 return refused and outcomes or 'ok'

@@ -30,7 +30,7 @@ FENCE = (
     ),
     Mutant(
         'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
-        (client('protocol/calls', 'if wrong is None:\n                self.task_ids.append(task_id)',
+        (client('protocol/bulk', 'if wrong is None:\n                self.task_ids.append(task_id)',
                 'self.task_ids.append(task_id)'),),
         ('bulk::test_a_full_queue_half_way',),
     ),
@@ -223,11 +223,6 @@ HARM = (
         'damage-of-claims-unlogged', 8, 'nobody is told of a task of which a part was lost',
         (client('aio/fetcher', 'tell_troubles(claimed.troubles, self._name)', 'pass'),),
         ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
-    ),
-    Mutant(
-        'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
-        (client('aio/fetcher', 'tell_troubles(swept.troubles, self._name)', 'pass'),),
-        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
     ),
     Mutant(
         'foreign-id-fails-all', 8, 'one id that is no text fails the claim of all',

@@ -169,6 +169,16 @@ ENDS = (
         (DAMAGE, 'flows_damage::test_a_flow_that_has_lost_a_key_is_taken_back_whole_when_it_is_cancelled'),
     ),
     Mutant(
+        'flow-graft-ends-by-damage', 8, 'what is rubbish where a task gives its place ends the call for all',
+        (script('graft', 'flows.guard(flow, hand_over)', 'hand_over()'),),
+        ('flows_damage::test_a_place_that_is_given_in_a_damaged_flow_harms_no_other',),
+    ),
+    Mutant(
+        'flow-right-as-damage', 8, 'a right that a user lacks is taken for damage of the flow',
+        (script('_seldom', "string.find(why, 'ACL failure')", 'false'), script('_seldom', "'NOPERM'", "'never'")),
+        ('flows_damage::test_a_right_that_is_missing_is_no_damage',),
+    ),
+    Mutant(
         'flow-rubbish-in-spread', 8, 'what is rubbish among the work of flows ends the call that comes to it',
         (script('spread', 'local fine, item = pcall(cjson.decode, text)',
                 'local fine, item = true, cjson.decode(text)'),),
@@ -210,13 +220,25 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
-        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        (script('_seldom', "'0', all or draft}", "'0', all or false}"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-forgets-an-end', 14, 'what is cancelled before those are there that wait for it is no end for them',
         (script('_flow', 'return flows.tell_later(id, flow, how, count, edges)', 'break'),),
         ('flows_growing::test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them',),
+    ),
+    Mutant(
+        'flow-draft-leaves-who-joined', 14, 'who waits for a task of a draft that is given up waits for ever',
+        (script('_seldom', "local draft = redis.call('HDEL', state .. flow, 'draft') == 1", (
+            "local draft = redis.call('HEXISTS', state .. flow, 'draft') == 1"
+        )),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-leaves-the-gate', 14, 'who waits for a task of a draft that was cancelled early waits for ever',
+        (script('_seldom', 'if draft then', 'if false then'),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
@@ -230,7 +252,7 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-spread-by-nobody', 14, 'who waits for tasks does not do what is left of flows',
-        (client('aio/fetcher', 'if swept.spread:\n', 'if False:\n'),),
+        (client('aio/fetcher', 'if take_swept(self._calls, reply):\n', 'if False:\n'),),
         ('flows_growing::test_a_fan_out_is_told_of_by_whoever_waits_for_tasks',),
     ),
     Mutant(

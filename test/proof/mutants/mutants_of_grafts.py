@@ -57,8 +57,7 @@ GRAFTS = (
     ),
     Mutant(
         'graft-leaves-a-cancelled-task', 14, 'a task that was cancelled stays when its function returns a flow',
-        (script('graft', "if outcome == 'cancelled' then\n  clear(",
-                "if outcome == 'cancelled' then\n  (function() end)("),),
+        (script('graft', "if outcome == 'cancelled' then\n  clear(", "if outcome == 'cancelled' then\n  type("),),
         (CANCELLED,),
     ),
     Mutant(
