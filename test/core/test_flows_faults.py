@@ -249,6 +249,20 @@ async def test_a_damaged_task_that_is_found_by_a_consumer_is_dead_in_its_flow_to
     assert await either.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
+async def test_what_a_death_has_begin_and_the_flow_takes_back_leaves_its_group_free(
+    either: Either, client: redis.asyncio.Redis
+) -> None:
+    """A death that a consumer finds is told of by a call that is not the one which takes the flow back."""
+    nodes = [Node('a', 1), Node('b', 2, {'a': 'fail'}, group='g')]
+    await either.enqueue_flow(nodes, flow_id='f', on_failure='cancel')
+    await client.delete('{scheduled}:task:f.a')
+    assert await either.ids() == []
+    await either.sweep()
+    assert (await either.get_task_state('f')).status is Status.CANCELLED
+    await either.enqueue(3, task_id='free', group='g')
+    assert await either.ids() == ['free']
+
+
 async def test_nothing_stays_of_a_flow_whose_own_state_was_lost(either: Either, client: redis.asyncio.Redis) -> None:
     await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f')
     await client.delete('{scheduled}:task:f')

@@ -13,6 +13,8 @@ from support.looking import dump
 from support.standing import Either, StandingClock
 from test_flows import do, hows, take
 from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
+from torrelque.protocol import flows
+from torrelque.protocol.steps import Walk
 
 pytestmark = pytest.mark.first_server
 
@@ -366,5 +368,25 @@ async def test_one_call_tells_two_hundred_successors(client: redis.asyncio.Redis
     while await client.exists(queue.keys['spread']):
         transition = queue._calls.transitions['spread']
         left.append(await client.execute_command(*transition.words([], False)))
-    assert left == [[b'ok', 1], [b'ok', 0]]
+    assert left == [[b'ok', 1, 0], [b'ok', 0, 0]]
     assert (await queue.get_queue_stats()).pending == 450
+
+
+async def test_one_call_has_two_hundred_tasks_of_a_large_flow_begin(
+    client: redis.asyncio.Redis, queue: Torrelque
+) -> None:
+    calls = queue._calls
+
+    async def send(name: str, args: Any) -> Any:
+        return await client.execute_command(*calls.transitions[name].words([*calls.heads[name], *args], False))
+
+    nodes = [Node(f'{number}', number) for number in range(450)]
+    flow = flows.new_flow(calls, nodes, 60, None, 'f', None, 'wait', (), None, 0)
+    walk, reply = Walk(flows.make_flow(calls, flow)), None
+    while walk.go_on(reply) and walk.name == 'flow':
+        reply = await send('flow', walk.args)
+    began = [(await queue.get_queue_stats()).pending]
+    while await client.exists(queue.keys['spread']):
+        await send('spread', [])
+        began.append((await queue.get_queue_stats()).pending)
+    assert began == [0, 200, 400, 450]

@@ -24,12 +24,14 @@ def check_flows(seen: Seen) -> None:
             assert int(state['left']) == len(left_of_it) and (left_of_it or 'draft' in state)
             assert int(state.get('dead', 0)) == [*left_of_it.values()].count('dead')
             assert not {*left_of_it} & {*seen.done.get(task_id, {})}
+    for task_id in seen.away:
+        assert 'queue' in seen.states[task_id] and task_id in seen.needs[seen.states[task_id]['flow']]
     for flow, members in seen.needs.items():
         assert flow in seen.parked
         for task_id, left in members.items():
             state = seen.states[task_id]
             if left == 'dead':
-                assert state['status'] == DEAD
+                assert state['status'] == DEAD or task_id in seen.away
             elif left == '0':
-                held = state['status'] == CANCELLED and task_id in seen.working
+                held = state['status'] == CANCELLED and task_id in {**seen.working, **seen.away}
                 assert state['status'] in (PENDING, WORKING, DELAYED) or held or 'total' in state

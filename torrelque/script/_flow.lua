@@ -50,16 +50,28 @@ do
   -- Begin a task, if it still waits.
   local function begin(id, flow)
     local hash = state .. id
-    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'group', 'priority', 'delay')
+    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'tied')
     if has.err or not has[1] then
       return flows.lost(id, flow)
     elseif has[1] ~= WAITING or has[2] ~= flow then
       -- The state is that of another task, which has taken the id.
       return flows.failed(id, flow, 'its state was lost')
     end
-    local group, urgency, delay = has[3], has[4], tonumber(has[5])
+    local group, urgency, delay, elsewhere
+    if has[3] ~= '2' then
+      group, urgency, delay, elsewhere = unpack(redis.call('HMGET', hash, 'group', 'priority', 'delay', 'queue'))
+      delay = tonumber(delay)
+    end
     redis.call('HSET', base .. 'needs:' .. flow, id, 0)
     redis.call('ZREM', waiting, id)
+    if elsewhere then
+      -- Here it only stands for a task of another queue; a delay is spent before that is told.
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      redis.call('HSET', hash, 'status', WORKING, 'ready_time', stamp)
+      send_out(id, 'host', string.format('%.0f', now + (delay or 0)))
+      rings = true
+      return
+    end
     local order
     if group or urgency then
       --@ Keys seq
@@ -158,6 +170,10 @@ do
   -- task has begun or work was put off; and whether tasks are in `pending` now that were not.  It is to be done before
   -- groups are settled.
   function flows.go(notes)
+    if notes[1] and redis.call('EXISTS', base .. 'guests') == 1 then
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      tell_home(notes)
+    end
     for _, note in ipairs(notes) do
       flows.guard(note[1] == 'cancel' and note[2] or note[3], flows[note[1]], unpack(note, 2))
     end

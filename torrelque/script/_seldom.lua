@@ -120,6 +120,7 @@ local seldom = {__index = function(_, asked)
     redis.call('DEL', state .. id)
     redis.call('HDEL', tasks, id)
     redis.call('ZREM', waiting, id)
+    redis.call('ZREM', base .. 'away', id)
     flows.failed(id, flow, 'its state was lost')
   end
 

@@ -200,9 +200,9 @@ class Bench:
                 again = self._send('claim', [args], True)[0]
                 if read_claim(again).tasks != read_claim(reply).tasks:
                     raise FoundError('a claim that was sent again gives others')
-            tasks = read_claim(reply).tasks
+            claimed = read_claim(reply)
             self._client.delete(record)
-            for task_id, _ in tasks:
+            for task_id, _ in claimed.tasks:
                 flow_id, _, name = task_id.rpartition('.')
                 run, number = self._runs.get(flow_id), NAMES.index(name)
                 if run is None:
@@ -210,7 +210,8 @@ class Bench:
                 if number in run.held or run.ends[number] is not None:
                     self._find(run, f'{name} was handed out again')
                 run.held[number] = task_id
-            if not tasks:
+            # A claim that has met many holes gives nothing, and says that there is more.
+            if not claimed.tasks and not claimed.more:
                 return
 
     def _see(self) -> Iterator[Run]:
