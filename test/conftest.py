@@ -19,6 +19,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from support.abroad import Pair
 from support.acting import Commands
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
@@ -50,13 +51,22 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked with `first_server` is long on all kinds of servers but the first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked with `first_server` is long on all kinds of servers but the first, and with `one_server` is not
+    run on these."""
     first, *_ = selected_kinds()
+    left_out: list[pytest.Item] = []
     for item in items:
         parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
-        if item.get_closest_marker('first_server') and parameters.get('server_kind', first) != first:
+        if parameters.get('server_kind', first) == first:
+            continue
+        if item.get_closest_marker('first_server'):
             item.add_marker(pytest.mark.long)
+        if item.get_closest_marker('one_server'):
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in {*left_out}]
 
 
 if os.environ.get('TORRELQUE_TEST_LOOP') == 'uvloop':
@@ -187,6 +197,16 @@ async def either(
     """A queue 'scheduled' on that clock: once the asynchronous one, once the synchronous one."""
     async for either in open_either(request.param, server, client, 'scheduled'):
         yield either
+
+
+@pytest.fixture(params=['aio', pytest.param('sync', marks=pytest.mark.long)])
+async def pair(
+    request: pytest.FixtureRequest, server: RealServer, client: redis.asyncio.Redis, standing: StandingClock
+) -> AsyncIterator[Pair]:
+    """The queues 'home' and 'other' on that clock, of one kind."""
+    async for home in open_either(request.param, server, client, 'home'):
+        async for other in open_either(request.param, server, client, 'other'):
+            yield Pair(home, other, client, standing)
 
 
 @pytest.fixture

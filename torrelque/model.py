@@ -153,6 +153,9 @@ class TorrelqueTaskState(NamedTuple):
     """How many of these are dead."""
     failed: int | None = None
     """How many have ended by a failure, skipped ones among them."""
+    queue: str | None = None
+    """The queue where it is worked on, if that is another one than that of its flow; then it is WORKING here from when
+    its turn has come."""
 
 
 class TorrelqueNode(NamedTuple):
@@ -176,6 +179,9 @@ class TorrelqueNode(NamedTuple):
     priority: int = 0
     max_attempts: int | None = None
     task_timeout: Duration | None = None
+    queue: str | None = None
+    """The name of another queue of the same server or Cluster, where it is worked on, with an equal serialiser; None is
+    the queue of the flow."""
 
 
 class TorrelqueOutcome(NamedTuple):

@@ -234,6 +234,7 @@ async def test_a_watchdog_is_fed_while_the_event_loops_of_all_processes_turn(
 
 
 @pytest.mark.long
+@pytest.mark.one_server
 async def test_a_process_whose_event_loop_is_blocked_does_not_outlive_the_parent(
     queue: Torrelque, folder: Folder
 ) -> None:

@@ -147,6 +147,7 @@ async def test_it_is_not_ready_before_the_server_answers(
 
 
 @pytest.mark.long
+@pytest.mark.one_server
 async def test_a_server_that_is_away_ends_it_with_3(folder: Folder) -> None:
     folder.write('shop.py', APP)
     folder.environment['REDIS_URL'] = 'unix://:secret@/nowhere'
@@ -195,6 +196,7 @@ BROKEN_LIFESPAN = APP.replace("['QUEUE']", "['QUEUE'], lifespan=live").replace('
     app = Tasks""".strip())
 
 
+AWAY = [pytest.mark.long, pytest.mark.one_server]
 IMPORTING = 'import time; print("importing", flush=True); time.sleep(100)'
 
 
@@ -207,7 +209,7 @@ IMPORTING = 'import time; print("importing", flush=True); time.sleep(100)'
         (1, 'a lifespan raises', BROKEN_LIFESPAN, ''),
         pytest.param(1, 'processes do not stay', 'import os; os._exit(7)', '--processes 2', marks=pytest.mark.long),
         (2, 'the command line cannot be meant', APP, '--burst --reload'),
-        pytest.param(3, 'the server cannot be reached', APP, 'away', marks=pytest.mark.long),
+        pytest.param(3, 'the server cannot be reached', APP, 'away', marks=AWAY),
         (4, 'the server refuses it, as for a wrong password', APP, 'wrong'),
         (4, 'the server refuses it, as for a wrong password', APP, 'none'),
         (130, 'interrupted, by Ctrl-C; a worker: before there was one', IMPORTING, 'INT'),

@@ -231,6 +231,9 @@ async def test_a_half_moved_slot_stops_scripts_where_all_keys_of_the_queue_are_t
         await queue.set_schedule('s', 1, every=3600)
         await client.zadd(queue.keys['waiting'], {'nobody': 4e12})
         await client.rpush(queue.keys['spread'], '["", "nobody", "gate", 0]')
+        await client.zadd(queue.keys['away'], {'nobody': 4e12})
+        await client.zadd(queue.keys['outbox'], {'nobody': 4e12})
+        await client.hset(queue.keys['guests'], 'nobody', '["home", "f", "1", "0"]')
         assert [name for name in FIXED if not await client.exists(queue.keys[name])] == ['never']
 
         slot = cluster.slot_of(queue.keys['pending'])

@@ -13,8 +13,9 @@ import torrelque
 from model.model_checks import DUMP, read_dump
 from proof.invariants import check_keys
 from support.looking import dump
+from support.servers import RealServer
 from support.standing import Either, StandingClock
-from torrelque import Node, TorrelqueTaskStatus as Status
+from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
 
 PREFIX = '{scheduled}:'
 NODES = [
@@ -34,7 +35,7 @@ DAMAGES = [
     ('needs:', 'lost', f'{DAMAGED}needs:f was lost'),
     ('needs:', 'rubbish', f'{DAMAGED}ERR hash value is not an integer'),
     ('edges:', 'rubbish', f'{DAMAGED}Expected'),
-    ('edges:', '{"then": 5}', f'{DAMAGED}bad argument'),
+    ('edges:', '{"then": 5}', DAMAGED),
     ('edges:', '{"then": [[5]]}', DAMAGED),
     ('edges:', '7', DAMAGED),
 ]
@@ -201,3 +202,38 @@ async def test_a_task_is_mended_though_what_may_be_its_flow_is_something_else(
         await client.set(f'{PREFIX}needs:{name}', 'rubbish')
     assert await either.ids() == ['z']
     assert (await either.get_task_state('f.x.y')).status is Status.DEAD
+
+
+@pytest.mark.first_server
+@pytest.mark.parametrize(
+    ('name', 'how'), quick([*itertools.product(NAMES, 's'), ('edges:', '{"then": 5}'), ('edges:', '7')], 2, 4)
+)
+async def test_a_place_that_is_given_in_a_damaged_flow_harms_no_other(
+    either: Either, client: redis.asyncio.Redis, standing: StandingClock, name: str, how: str
+) -> None:
+    held = await make(either)
+    await damage(client, f'{PREFIX}{name}f', how)
+    for task_id in ('f.a', 'f.g'):
+        try:
+            await either.graft([Node('x', 1), Node('y', 2, {'x': 'then'})], by=held[task_id], last='y')
+        except torrelque.Error:
+            # It was refused whole.
+            await either.release(held[task_id])
+    assert await either.release(held['other.a'])
+    done = await work_off(either, standing)
+    await either.cancel('f')
+    await either.cancel('f')
+    await check_end(either, client, done)
+
+
+@pytest.mark.first_server
+async def test_a_right_that_is_missing_is_no_damage(server: RealServer, client: redis.asyncio.Redis) -> None:
+    await client.execute_command('ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', '-hincrby')
+    async with server.client(username='limited', password='secret') as limited, Torrelque(limited, queue='q') as queue:
+        await queue.enqueue_flow([Node('a', 1), Node('b', 2), Node('c', 3, {'a': 'then', 'b': 'then'})], flow_id='f')
+        held, _ = await queue.dequeue(60)
+        with pytest.raises(torrelque.ServerError):
+            await queue.release(held)
+        state = await queue.get_task_state('f')
+        assert (state.status, state.error) == (Status.WAITING, None)
+    await client.execute_command('ACL', 'DELUSER', 'limited')

@@ -178,3 +178,11 @@ def test_a_key_that_a_file_names_is_used_there(name: str) -> None:
     code = '\n'.join(line for line in TEXTS[name].splitlines() if not line.lstrip().startswith('--'))
     named = [key for kind, words in DIRECTIVE.findall(TEXTS[name]) if kind == 'Keys' for key in words.split(', ')]
     assert [key for key in named if not re.search(rf'\b{key}\b', code)] == []
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_what_is_noted_has_a_place_before_anything_notes(name: str) -> None:
+    """A part of a part may note; a name that is not there yet would be an error of the call only when it does."""
+    text = load_script(name).text.decode()
+    uses = [found.start() for found in re.finditer(r'\bnoted\b', text)]
+    assert not uses or text.index('local noted') + len('local ') == uses[0]

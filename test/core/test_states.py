@@ -301,7 +301,7 @@ def test_what_came_due_during_a_claim_is_claimed_when_it_was_swept(asleep: None)
         assert [request.transition and request.transition.name for request in walk.link.sent] == ['claim', 'sweep']
         walk.link.tell([b'ok', b'1000.200', now, 0, [], []])
         assert not walk.bell.sent
-        walk.link.tell([b'ok', 0, 1, 0, 0, [], [], 0, 0])
+        walk.link.tell([b'ok', 0, 1, 0, 0, [], [], 0, 0, 0])
         assert [request.transition and request.transition.name for request in walk.link.sent] == ['claim']
         await walk.calm()
 

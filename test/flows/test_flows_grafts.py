@@ -254,9 +254,7 @@ async def test_grafts_have_a_bound(ground: str) -> None:
 
 @app.task(max_attempts=1)
 async def wrong(kind: str) -> Step[int]:
-    other = Tasks.from_url('redis://nowhere.invalid', queue='other', name='other')
-    if kind == 'queue':
-        return size.options(queue='elsewhere').s('a')
+    other = Tasks.from_url('redis://elsewhere.invalid', queue='other', name='other')
     if kind == 'app':
         other_size = other.task(name='size')(size.function)
         return gather(other_size.s('a'), size.s('a')) >> total
@@ -269,7 +267,7 @@ async def wrong(kind: str) -> Step[int]:
 @pytest.mark.parametrize(
     ('kind', 'why'),
     [
-        ('queue', 'is in the queue of its task'), ('app', 'functions of one app'),
+        ('app', 'are for one server'),
         ('circle', 'wait for one another: size -> size'), ('options', 'is one of a flow, whose options'),
     ],
 )  # fmt: skip

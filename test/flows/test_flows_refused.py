@@ -70,7 +70,7 @@ wild: Any = SimpleNamespace(
 )
 """What type checkers do not look at."""
 
-other_app = Tasks.from_url('redis://nowhere.invalid', queue='shop')
+other_app = Tasks.from_url('redis://elsewhere.invalid', queue='shop')
 
 
 @other_app.task
@@ -87,14 +87,12 @@ def test_steps_that_wait_for_one_another_are_refused_with_the_circle() -> None:
         (alone >> alone).draw()
 
 
-def test_a_flow_is_of_one_app_and_one_queue() -> None:
-    with pytest.raises(TorrelqueValueError, match="the steps of a flow are in one queue, and these are in 'shop', 'u"):
-        (a.s() >> urgent).draw()
+def test_a_flow_is_of_one_server_and_at_home_where_all_of_it_is_or_its_app() -> None:
     assert (a.options(queue='urgent').s() >> urgent).pack().queue == 'urgent'
-    with pytest.raises(TorrelqueValueError, match='the steps of a flow are in one queue'):
-        many.s().map(urgent).draw()
-    with pytest.raises(TorrelqueTypeError, match='the steps of a flow are functions of one app'):
-        (a.s() >> foreign).draw()
+    assert (a.s() >> urgent).pack().queue == many.s().map(urgent).pack().queue == 'shop'
+    for flow in (a.s() >> foreign, a.s() >> (urgent | foreign), many.s().map(foreign)):
+        with pytest.raises(TorrelqueTypeError, match='the steps of a flow are for one server'):
+            flow.draw()
 
 
 def test_who_begins_at_one_of_several_ends_waits_for_nothing_else() -> None:

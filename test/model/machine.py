@@ -168,8 +168,8 @@ class Machine(RuleBasedStateMachine):
             self.deliveries += [task_id for task_id, _ in claimed.tasks]
             del self.deliveries[:-40]
         elif call.name == 'sweep':
-            word, *counts, more, troubles, low, fired, spread = sent.reply
-            assert spread == 0
+            word, *counts, more, troubles, low, fired, spread, out = sent.reply
+            assert spread == out == 0
             found = *counts, bool(more), [name.decode() for name in low], fired
             assert (word, found, troubles) == (b'ok', expected, [])
         elif call.name == 'stats':

@@ -317,7 +317,7 @@ class Calls(Machine):
             *(state.get('group'), number('priority') or 0, instant('ready_time')),
             self.model.delayed[task_id] / 1000 if state['status'] == DELAYED else None,
             attempts_of(state.get('history', '')),
-            *(None,) * 5,
+            *(None,) * 6,
         )
 
     # Groups

@@ -33,6 +33,7 @@ FIRING = re.compile('.*@[0-9]+')
 """Ids of tasks that are due by a schedule."""
 BUCKET_LIFE = 60_000
 """ms that a group's bucket lives longer than it would; added in the script, so that none ends by the real clock."""
+TOLD = {'done', 'values', 'letter', 'guests', 'outbox'}
 LASTING = {'limits', 'paused', 'probes', 'schedules', 'schedule', 'times'}
 """What stays for ever."""
 
@@ -70,6 +71,7 @@ class Seen(NamedTuple):
     parked: dict[str, float]
     needs: dict[str, dict[str, str]]
     done: dict[str, dict[str, str]]
+    away: dict[str, float]
 
     # What is where
 
@@ -178,6 +180,7 @@ def read_dump(dump: list[Any]) -> Seen:
         parked={task_id: float(until) for task_id, until in content.get('waiting', {}).items()},
         needs={flow: texts(name) for flow, name in named('needs:').items()},
         done={flow: texts(name) for flow, name in named('done:').items()},
+        away={task_id: float(instant) for task_id, instant in content.get('away', {}).items()},
     )
 
 
@@ -191,14 +194,14 @@ def check_one_place(seen: Seen) -> None:
     assert set(seen.pending) - set(plain) <= seen.holes <= set(seen.pending) - set(plain)
     grouped = [task_id for members in seen.waiting.values() for task_id in members]
     waiting = [*plain, *seen.priority, *seen.heads_in_turn, *grouped]
-    places = [*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked]
+    places = [*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked, *seen.away]
     assert len(places) == len(set(places))
     for task_id, state in seen.states.items():
         found = {
             name
             for name, place in (
-                (PENDING, waiting), (WORKING, seen.working), (DELAYED, seen.delayed), (DEAD, seen.dead),
-                (PARKED, seen.parked),
+                (PENDING, waiting), (WORKING, {**seen.working, **seen.away}), (DELAYED, seen.delayed),
+                (DEAD, seen.dead), (PARKED, seen.parked),
             )
             if task_id in place
         }  # fmt: skip
@@ -225,39 +228,12 @@ def check_order(seen: Seen) -> None:
 def check_payloads(seen: Seen) -> None:
     """There is a payload for each task in a place, and for no other."""
     waiting = {*seen.plain, *seen.priority, *seen.heads_in_turn}.union(*seen.waiting.values())
-    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked}
+    assert set(seen.payloads) == {*waiting, *seen.working, *seen.delayed, *seen.dead, *seen.parked, *seen.away}
 
 
 def check_untold(seen: Seen) -> None:
     """Only a death may be told of."""
     assert {*seen.untold} <= {*seen.dead}
-
-
-def check_counts(seen: Seen) -> None:
-    """A task comes back, and is forgiven, at most as often as it was handed out, and never beyond its attempts."""
-    for state in seen.states.values():
-        handed_out, back, forgiven = (
-            int(state.get(field, 0)) for field in ('dequeue_count', 'requeue_count', 'forgiven')
-        )
-        assert 0 <= back <= handed_out
-        assert 0 <= forgiven <= handed_out
-        assert handed_out - forgiven <= int(state.get('max_attempts', handed_out))
-        if state['status'] == WORKING:
-            assert handed_out > forgiven
-
-
-def check_history(seen: Seen) -> None:
-    """Failed attempts are ten at the most, each once, in their order, and none of them is yet to come."""
-    for state in seen.states.values():
-        lines = [line.split(' ', 3) for line in state.get('history', '').split('\n')]
-        assert lines.pop() == [''] and len(lines) <= 10
-        assert all(len(line) == 4 and len(line[3].encode()) <= 160 for line in lines)
-        numbers = [int(line[0]) for line in lines]
-        assert numbers == sorted({*numbers})
-        # Those that are left out are behind the first.
-        assert len(lines) == 10 or not lines or len(lines) <= numbers[-1]
-        ended = int(state.get('dequeue_count', 0)) - (state['status'] == WORKING)
-        assert all(1 <= number <= ended for number in numbers)
 
 
 def check_lives(seen: Seen) -> None:
@@ -267,9 +243,9 @@ def check_lives(seen: Seen) -> None:
         task_id
         for task_id, state in seen.states.items()
         if state['status'] in (COMPLETED, REJECTED)
-        or state['status'] == CANCELLED and task_id not in seen.working and task_id not in seen.parked
+        or state['status'] == CANCELLED and not {task_id} & {*seen.working, *seen.parked, *seen.away}
     }
-    assert {name for name in seen.lives if not name.startswith(('task:', 'done:', 'values:'))} == {
+    assert {name for name in seen.lives if not name.startswith(('task:', 'done:', 'values:', 'letter:'))} == {
         *seen.records,
         *map('rate:{}'.format, seen.buckets),
     }
@@ -281,10 +257,11 @@ def check_nothing_else(seen: Seen) -> None:
     assert seen.names <= {
         *('pending', 'working', 'delayed', 'dead', 'untold', 'tasks', 'task', 'holes', 'bell', 'claim'),
         *('turns', 'priority', 'groups', 'heads', 'holders', 'later', 'group', 'rated', 'rate', 'seq', *LASTING),
-        *('waiting', 'spread', 'needs', 'edges', 'done', 'gate', 'values'),
+        *('waiting', 'spread', 'needs', 'edges', 'done', 'gate', 'values', 'away', 'outbox', 'guests', 'letter'),
     }
     if not seen.payloads:
-        assert seen.names - {'done', 'values'} <= {'task', 'claim', 'rate', *LASTING, *['bell'][: len(seen.schedules)]}
+        rings = ['bell'] if 'outbox' in seen.names or seen.schedules else []
+        assert seen.names <= {'task', 'claim', 'rate', *LASTING, *TOLD, *rings}
 
 
 # Groups
@@ -310,7 +287,7 @@ def check_slots(seen: Seen) -> None:
 
 def check_known_groups(seen: Seen) -> None:
     """A group is known while it has tasks that are not dead, and do not wait for others."""
-    counted = {*seen.payloads} - {*seen.dead, *seen.parked}
+    counted = {*seen.payloads} - {*seen.dead, *seen.parked, *seen.away}
     assert {*seen.groups} == {seen.group_of(task_id) for task_id in counted} - {None}
     assert all(seen.waiting.values())
 

@@ -19,6 +19,8 @@ def check_waiting(seen: Seen) -> None:
         if state['status'] == PARKED and 'total' not in state:
             left = seen.needs[state['flow']][task_id].removeprefix('a')
             assert left.isdecimal() and int(left) > 0
+    for task_id in seen.away:
+        assert 'queue' in seen.states[task_id] and task_id in seen.needs[seen.states[task_id]['flow']]
 
 
 def check_begun(seen: Seen) -> None:
@@ -28,9 +30,9 @@ def check_begun(seen: Seen) -> None:
         for task_id, left in members.items():
             state = seen.states[task_id]
             if left == 'dead':
-                assert state['status'] == DEAD
+                assert state['status'] == DEAD or task_id in seen.away
             elif left == '0':
-                held = state['status'] == CANCELLED and task_id in seen.working
+                held = state['status'] == CANCELLED and task_id in {**seen.working, **seen.away}
                 assert state['status'] in (PENDING, WORKING, DELAYED) or held or 'total' in state
 
 

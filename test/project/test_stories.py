@@ -31,7 +31,7 @@ LONG = (
 
 
 def marked(page: Path) -> Any:
-    return pytest.param(page, marks=[pytest.mark.long] * (name_of(page) in LONG))
+    return pytest.param(page, marks=[pytest.mark.long, pytest.mark.one_server] if name_of(page) in LONG else [])
 
 
 @pytest.mark.first_server

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from model import model_checks as keys
+from model.model_attempts import check_counts, check_history
 from model.model_checks import Seen
 from model.model_flows import check_begun, check_counted, check_waiting
 from proof.standstill import FAILING
@@ -50,7 +51,7 @@ class Fault(NamedTuple):
 KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     1: (keys.check_one_place,),
     2: (keys.check_payloads, keys.check_untold, keys.check_lives, keys.check_nothing_else),
-    6: (keys.check_counts, keys.check_history),
+    6: (check_counts, check_history),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
     13: (keys.check_next,),
     14: (check_waiting, check_begun, check_counted),

@@ -92,7 +92,7 @@ class Storm(Watched):
 
     def graft(self) -> None:
         """Others take the place of a task of a flow, or of one that was enqueued alone, which becomes a flow."""
-        found = sorted(task_id for task_id in self.held if self.state(task_id).get('tied') in (None, '1', '2'))
+        found = sorted(task_id for task_id in self.held if self.state(task_id).get('tied') in (None, '1', '2', '4'))
         if not found:
             return
         by = self.held[self.random.choice(found)]

@@ -20,7 +20,7 @@ import torrelque.sync
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
-NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval'}
+NO_SYNC = {'aclose', 'watch', 'wait', 'schedule_sweep', 'unschedule_sweep', 'sweep_interval', 'sibling'}
 
 # A name, or a name with the number of the delivery whose id it is called with, arguments, options.
 STORY: tuple[tuple[str, Any, dict[str, Any]], ...] = (

@@ -63,7 +63,9 @@ from torrelque.error import (
 )
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, read_spread, read_sweep, tell_troubles
+from torrelque.protocol.carrying import read_spread
+from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, tell_troubles
+from torrelque.protocol.steps import take_swept
 
 from .bell import Bell
 from .guard import Guard
@@ -440,10 +442,7 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            swept = read_sweep(reply)
-            tell_troubles(swept.troubles, self._name)
-            self._calls.tell_low(swept.low)
-            if swept.spread:
+            if take_swept(self._calls, reply):
                 self._spread()
         except Exception as exc:
             logger.warning('queue %r: a sweep failed: %s', self._name, reason_of(exc))
@@ -463,8 +462,9 @@ class Fetcher:
         try:
             if error is not None:
                 raise error
-            if read_spread(reply):
+            if (done := read_spread(reply)).left:
                 self._spread()
+            self._calls.tell_out(done.out)
             self._pump()
         except Exception as exc:
             logger.warning('queue %r: a call for flows failed: %s', self._name, reason_of(exc))

@@ -79,6 +79,7 @@ class Torrelque(Schedules, Flows):
         super().__init__(client, queue, serialiser, max_tasks)
         self._session: Session | None = None
         self._sweeper: Sweeper | None = None
+        self._siblings: dict[str, Torrelque] = {}
         self._closed = False
 
     async def __aenter__(self: Self) -> Self:
@@ -96,9 +97,30 @@ class Torrelque(Schedules, Flows):
         way are waited for, some seconds at the most.
         """
         self.unschedule_sweep()
+        siblings, self._siblings = self._siblings, {}
+        for sibling in siblings.values():
+            await sibling.aclose()
         if self._session is not None:
             await self._session.close()
         self._closed = True
+
+    def sibling(self, name: str) -> 'Torrelque':
+        """Another queue of the same server, or of the same Cluster: an object that has the client, the serialiser, the
+        limit and the times of this one, and is closed with it; each call gives the same.
+
+        :param name: the name of the queue.
+        :raises TorrelqueTypeError: the name is no text.
+        :raises TorrelqueValueError: it is no name of a queue.
+        """
+        sibling = self._siblings.get(name) if isinstance(name, str) else None
+        if sibling is None:
+            sibling = self._make_sibling(name)
+            sibling.task_timeout, sibling.result_ttl = self.task_timeout, self.result_ttl
+            self._siblings[name] = sibling
+        return sibling
+
+    def _make_sibling(self, name: str) -> 'Torrelque':
+        return Torrelque(self.client, queue=name, serialiser=self.serialiser, max_tasks=self.max_tasks)
 
     # Producers
 
@@ -129,7 +151,7 @@ class Torrelque(Schedules, Flows):
             Without a group, a task of a positive one goes before all else, that of a negative one behind.
         :param depends_on: ids of tasks and flows, all of which must have completed before this one begins; the delay
             counts from then.  It is cancelled once that cannot be any more.  It joins their flow; of those that have
-            none one is made, of which nothing is kept.
+            none one is made, of which nothing is kept.  Results are kept as the `result_ttl` of each says.
         :param pipeline: a pipeline of the same client, of whose transaction the call becomes a part.  The id is
             returned at once; what became of it is in the pipeline's results, see `read_outcome`.
         :raises TorrelqueDuplicateError: the queue knows the ``task_id``; nothing was changed.

@@ -22,6 +22,7 @@ from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
 
 from .batch import Batch
+from .carrier import Carrier
 from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
 from .fetcher import Fetcher
 from .hub import Hub
@@ -40,7 +41,7 @@ class Session:
         """Whether the queue object is closed, or was collected: nothing is sent any more."""
         self.queue = calls.name
         """Name of the queue, for messages."""
-        self._client = client
+        self.client = client
         """The caller's client, by which the shared link is found again."""
         self.calls = calls
         """The builders of calls."""
@@ -59,6 +60,9 @@ class Session:
         self.unsure = Unsure(calls.bounds.unsure_calls)
         """Settling calls of which nobody knows whether they were carried out."""
         bell = Link(make_connector(client, calls.keys['pending']), calls.bounds)
+        self.carrier = Carrier(client, calls, self.call)
+        """Has other queues told of tasks of flows."""
+        calls.when_out = self.carrier.carry
         self.fetcher = Fetcher(self._link, bell, calls, self._give_back, self._reject)
         """Takes tasks for the calls of `dequeue` that wait."""
         listening = make_connector(client, calls.keys['pending'])
@@ -122,7 +126,10 @@ class Session:
             while walk.go_on(reply):
                 self.check()
                 name, args = walk.name, walk.args
-                reply = await (self._link.call(None, args) if name is None else self.call(name, args))
+                if walk.abroad is not None and name is not None:
+                    reply = await self.carrier.call(walk.abroad, name, args)
+                else:
+                    reply = await (self._link.call(None, args) if name is None else self.call(name, args))
         except TorrelqueError as exc:
             of_queue(self.queue, exc)
             raise
@@ -147,6 +154,7 @@ class Session:
 
     async def _close(self) -> None:
         await self.fetcher.close()
+        await self.carrier.close()
         waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
         if waiting or self._futures:
             _, late = await asyncio.wait([*waiting, *self._futures], timeout=self.calls.bounds.closing)
@@ -157,7 +165,8 @@ class Session:
         if closing.cancelled():
             # The event loop has come to its end, maybe before the task's first step.
             self.fetcher.abandon()
-        leave_link(self._client, self._link, self)
+        self.carrier.leave()
+        leave_link(self.client, self._link, self)
 
     def abandon(self) -> None:
         """Let the connections go when the queue object was collected, in whatever thread that happens."""
@@ -168,12 +177,13 @@ class Session:
             self.loop.call_soon_threadsafe(self._let_go)
         except RuntimeError:
             # The event loop is closed.  Nobody else drops the link, which would keep the client and the socket.
-            forget_link(self._client, self._link)
+            forget_link(self.client, self._link)
 
     def _let_go(self) -> None:
         self.hub.close()
         self.fetcher.abandon()
-        leave_link(self._client, self._link, self)
+        self.carrier.leave()
+        leave_link(self.client, self._link, self)
 
     def _make_head(self, name: str) -> Callable[[], list[Arg]]:
         head = self._heads.get(name)

@@ -75,7 +75,7 @@ def label_of(out: Out, task: FlowTaskView, kind: str, now: float, calls: int) ->
     if calls:
         words.append((f' x {number(calls)}', 'dim'))
     words += [('  ', ''), (out.safe(task.word), STYLES.get(task.word, ''))]
-    details = []
+    details = [] if task.away is None else [f'at {task.away}']
     if task.status is TorrelqueTaskStatus.WORKING and task.since is not None:
         details.append(f'for {ago(max(0.0, now - task.since))}')
     if task.status is TorrelqueTaskStatus.DELAYED and task.until is not None:

@@ -122,7 +122,10 @@ def facts(out: Out, task: TaskView) -> Iterator[tuple[str, str]]:
     since = since_of(task)
     yield 'queue', task.queue
     yield 'status', status_of(task) + ('' if since is None else f' for {age(since, now)}')
-    named = ('place', task.place), ('of the flow', task.flow), ('function', task.function), ('group', task.group)
+    named = (
+        ('place', task.place), ('at queue', task.away), ('of the flow', task.flow), ('function', task.function),
+        ('group', task.group),
+    )  # fmt: skip
     for name, value in named:
         if value is not None:
             yield name, value

@@ -4,7 +4,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueTypeError
+from torrelque import (
+    Torrelque,
+    TorrelqueError,
+    TorrelqueLeaseLostError,
+    TorrelqueLookupError,
+    TorrelqueTypeError,
+)
 from torrelque.protocol.check import check_name
 from torrelque.tasks.running import kept_with_call
 from torrelque.worker import Delivery
@@ -12,6 +18,7 @@ from torrelque.worker.delivery import run_for
 
 from .graph import collect
 from .handle import Outcome, outcomes_of
+from .inputs import home_of
 from .plan import make_nodes, make_plan
 from .steps import Parallel, Step
 
@@ -52,7 +59,9 @@ class FlowContext:
         :raises TorrelqueTypeError: it does not take it, or the name is no text.
         :raises TorrelqueLeaseLostError: the task is not ours any more, so nothing was kept.
         """
-        await self._queue.put_value(check_name(key, 'the name of a value'), value, by=self._delivery.id)
+        check_name(key, 'the name of a value')
+        await self._check_held()
+        await self._queue.put_value(key, value, by=self._delivery.id)
 
     async def pull(self, key: str, default: Any = MISSING) -> Any:
         """The value that is kept under a name.
@@ -78,8 +87,8 @@ class FlowContext:
 
         :param after: names of tasks of the flow that the step waits for as well: this one, or such as have begun.
         :param before: names of tasks of the flow that still wait, and now wait for the step, too.
-        :raises TorrelqueTypeError: it is no step, or is for another app.
-        :raises TorrelqueValueError: what is added waits for itself, is for another queue, or a name cannot be meant.
+        :raises TorrelqueTypeError: it is no step, or is for another server.
+        :raises TorrelqueValueError: what is added waits for itself, or a name cannot be meant.
         :raises TorrelqueLeaseLostError: the task is not ours any more, so nothing was added.
         """
         if not isinstance(step, (Step, Parallel)):
@@ -88,16 +97,18 @@ class FlowContext:
             if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
                 raise TorrelqueTypeError(f'{what} must be names of tasks, not {names!r}')
         found = collect(step.nodes)
-        plan = make_plan(found, step.nodes, None, True)
+        home = self._queue.name
+        plan = make_plan(found, step.nodes, None, True, home)
         renamed = {task['name']: self._new_name(node.known_as) for node, task in zip(found, plan.tasks, strict=True)}
         nodes = []
         ends = {renamed[name] for name in plan.out}
         begins = {renamed[task['name']] for task in plan.tasks if not task.get('after')}
-        for node in make_nodes(plan.tasks, self._id, renamed):
+        for node in make_nodes(plan.tasks, self._id, home, renamed):
             node = node._replace(before=[*before]) if node.name in ends and before else node
             if node.name in begins and after:
                 node = node._replace(after={**node.after, **dict.fromkeys(after, 'then')})
             nodes.append(node)
+        await self._check_held()
         await self._queue.add_to_flow(nodes, by=self._delivery.id)
         return [node.name for node in nodes]
 
@@ -117,10 +128,18 @@ class FlowContext:
 
     @property
     def _queue(self) -> Torrelque:
-        queue: Torrelque | None = getattr(self._delivery, 'queue', None)
-        if queue is None:
+        """The queue of the flow."""
+        if getattr(self._delivery, 'queue', None) is None:
             raise TorrelqueError('a function in a process has no queue; let it return what another step does with it')
-        return queue
+        return home_of(self._delivery)
+
+    async def _check_held(self) -> None:
+        """Have the queue of the task say that it is still ours, where that of the flow cannot know."""
+        queue = self._delivery.queue
+        if queue is not self._queue and not await queue.touch(self._delivery.id):
+            error = TorrelqueLeaseLostError(f'task {str(self._delivery.id)!r} is not ours any more')
+            error.queue = queue.name
+            raise error
 
     def _new_name(self, name: str) -> str:
         self._added[name] += 1

@@ -28,7 +28,7 @@ class Graft(Instead):
     """A flow that takes the place of a task, as plain values."""
 
     queue: str | None
-    """The name of its queue, where that is not the app's own; else it is in that of the task."""
+    """The name on the server of the queue of those that have none of their own; None is that of the task."""
     tasks: Sequence[Mapping[str, Any]]
     """See `make_nodes`."""
     task: Mapping[str, Any]
@@ -37,38 +37,40 @@ class Graft(Instead):
     """The name of the task whose result is that of the whole."""
     choices: Choices | None
     """What was said of the flow, if anything was."""
-    orders: Sequence[str]
-    """Groups of ordered queues."""
+    orders: Sequence[tuple[str, str]]
+    """Groups of ordered queues, each with the name of its queue on the server."""
 
     async def take_place(self, delivery: Delivery, ttl: float | None) -> bool:
         """As `Instead.take_place`.
 
         :raises TorrelqueTypeError: something was said of it that only a flow has which is enqueued.
-        :raises TorrelqueValueError: it is for another queue, or functions return flows of functions that return flows,
-            and so on, without end.
+        :raises TorrelqueValueError: the task is worked on in another queue than its flow; or functions return flows of
+            functions that return flows, and so on, without end.
         :raises TorrelqueFullError: the queue has no room for it.
         """
         queue, task = delivery.queue, delivery.task
         flow_id, name = task.get('flow'), task.get('name')
         in_flow = isinstance(flow_id, str) and isinstance(name, str)
         self._check(delivery, name if in_flow else None)
-        for group in self.orders:
-            await set_limit(queue, group, 1)
+        for place, group in self.orders:
+            await set_limit(queue if place == queue.name else queue.sibling(place), group, 1)
         if in_flow:
-            return await queue.graft(self._nodes(flow_id, f'{name}.'), by=delivery.id, last=self.last)
+            nodes = self._nodes(flow_id, queue.name, f'{name}.')
+            return await queue.graft(nodes, by=delivery.id, last=self.last)
         said = (self.choices or Choices()).said
         if ttl is not None:
             said.setdefault('result_ttl', ttl)
-        nodes = self._nodes(str(delivery.id), '')
+        nodes = self._nodes(str(delivery.id), queue.name, '')
         return await queue.graft(nodes, by=delivery.id, last=self.last, task=self.task, **said)
 
     # Parts
 
     def _check(self, delivery: Delivery, name: str | None) -> None:
-        if self.queue not in (None, delivery.queue.name):
+        home = delivery.task.get('home', delivery.queue.name)
+        if name is not None and home != delivery.queue.name:
             raise TorrelqueValueError(
-                f'a flow that a function returns is in the queue of its task, {delivery.queue.name!r}, and not in '
-                f'{self.queue!r}'
+                f'task {str(delivery.id)!r} is worked on in another queue than its flow, {home!r}, so no flow can take '
+                'its place; have it add steps, by current_flow().add'
             )
         if name is not None and self.choices is not None:
             raise TorrelqueTypeError(
@@ -83,10 +85,13 @@ class Graft(Instead):
                 'times'
             )
 
-    def _nodes(self, flow_id: str, before: str) -> Iterator[TorrelqueNode]:
+    def _nodes(self, flow_id: str, home: str, before: str) -> Iterator[TorrelqueNode]:
         """The tasks, whose names in their payloads begin with that of the task."""
         renamed = {task['name']: before + task['name'] for task in self.tasks}
-        for node in make_nodes(self.tasks, flow_id, renamed):
+        tasks = self.tasks
+        if self.queue not in (None, home):
+            tasks = [{**task, 'options': {'queue': self.queue, **task.get('options', {})}} for task in tasks]
+        for node in make_nodes(tasks, flow_id, home, renamed):
             after = {name.removeprefix(before): kind for name, kind in node.after.items()}
             yield node._replace(name=node.name.removeprefix(before), after=after)
 
@@ -119,7 +124,7 @@ def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool) -> Ins
     if not single:
         ends = [_gathered(ends)]
     plan = make_plan(collect(ends), ends, choices, True)
-    queue = None if plan.queue == plan.loops.name else plan.queue
+    queue = None if plan.queue == plan.loops.name else plan.loops.name_of(plan.queue)
     return Graft(queue, plan.tasks, plan.task, plan.out[0], choices, plan.orders)
 
 

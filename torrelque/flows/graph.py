@@ -45,6 +45,11 @@ class Made:
     """What makes the result of what is kept of it; None where it is kept as it is."""
 
     @property
+    def place(self) -> str:
+        """The name of the queue on the server."""
+        return self.loops.name_of(self.queue)
+
+    @property
     def short(self) -> str:
         """The name of the function without its module."""
         return self.function.rpartition('.')[2] or self.function.replace('.', '-')
@@ -96,9 +101,14 @@ class Node:
         return self.given or (self.mapped.each.short if self.mapped is not None else self.made.short)
 
     @property
+    def called(self) -> Made:
+        """What is known of the calls of the function, be it called once or for each element."""
+        return self.made if self.mapped is None else self.mapped.each
+
+    @property
     def function(self) -> str:
         """The name of the function that is called, be it once or for each element."""
-        return self.made.function if self.mapped is None else self.mapped.each.function
+        return self.called.function
 
     def wait_for(self, other: 'Node', kind: Kind) -> None:
         """Have the step wait for another one.
@@ -138,9 +148,8 @@ def source_of(value: Any, what: str) -> 'tuple[Node, ...]':
 def collect(ends: Iterable[Node]) -> list[Node]:
     """All steps of a flow, each behind those that it waits for.
 
-    :raises TorrelqueValueError: some wait for one another; or the steps are for several queues, or have joins that
-        cannot be meant.
-    :raises TorrelqueTypeError: they are of several apps.
+    :raises TorrelqueValueError: some wait for one another; or they have joins that cannot be meant.
+    :raises TorrelqueTypeError: they are of several apps that have not the same server, or the same serialiser.
     """
     found: dict[Node, None] = {}
     coming = [*ends]
@@ -215,14 +224,15 @@ def _check_join(node: Node) -> None:
 
 
 def _check_together(nodes: list[Node]) -> None:
-    apps = {id(node.made.loops) for node in nodes}
-    if len(apps) > 1:
-        raise TorrelqueTypeError('the steps of a flow are functions of one app')
-    queues = {node.made.queue: None for node in nodes} | {
-        node.mapped.each.queue: None for node in nodes if node.mapped is not None
-    }
-    if len(queues) > 1:
-        raise TorrelqueValueError(
-            f'the steps of a flow are in one queue, and these are in {", ".join(map(repr, queues))}; have a step of it '
-            'enqueue what is for another queue'
-        )
+    apps = [*dict.fromkeys(node.called.loops for node in nodes)]
+    for other in apps[1:]:
+        if not apps[0].shares_server(other):
+            raise TorrelqueTypeError(
+                f'the steps of a flow are for one server, and the queues {apps[0].name!r} and {other.name!r} of their '
+                'apps are on two; have a step enqueue what is for the other one'
+            )
+        if apps[0].given.serialiser != other.given.serialiser:
+            raise TorrelqueTypeError(
+                f'the apps of the queues {apps[0].name!r} and {other.name!r} have different serialisers: neither can '
+                'read what the other writes'
+            )

@@ -21,6 +21,7 @@ from torrelque.tasks.handle import Handle
 from torrelque.tasks.loops import Loops
 
 from .drawing import draw
+from .grafting import set_limit
 from .inputs import read_each, read_many
 from .plan import Plan, make_nodes
 
@@ -141,8 +142,11 @@ class FlowHandle(Generic[T_co]):
     async def enqueue(cls, plan: Plan) -> 'FlowHandle[Any]':
         """Enqueue a plan, for `Flow.enqueue`."""
         here = plan.loops.here()
-        for group in plan.orders:
-            await plan.loops.keep_order(here, group)
+        for place, group in plan.orders:
+            if place == here.queue.name:
+                await plan.loops.keep_order(here, group)
+            else:
+                await set_limit(here.queue.sibling(place), group, 1)
         choices = plan.choices
         flow_id = choices.flow_id or secrets.token_hex(16)
         await enqueue_plan(here.find(plan.queue), flow_id, plan.task, plan.tasks, choices.said)
@@ -346,7 +350,7 @@ async def enqueue_plan(
         # The state of a flow tells of its result, for whoever has no handle; of many, or of a map, it would tell too
         # much, or too little.
         out = ()
-    await queue.enqueue_flow(make_nodes(tasks, flow_id), task=task, flow_id=flow_id, out=out, **said)
+    await queue.enqueue_flow(make_nodes(tasks, flow_id, queue.name), task=task, flow_id=flow_id, out=out, **said)
 
 
 async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome, None]:
@@ -409,11 +413,16 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
     )
     dead: dict[str, str | None] = {}
     for name, state in zip(unended, states, strict=True):
-        if isinstance(state, TorrelqueTaskState) and state.status is TorrelqueTaskStatus.DEAD and len(dead) < NAMED:
+        # One that is dead in another queue is still being worked on in that of the flow, with the error.
+        if isinstance(state, TorrelqueTaskState) and len(dead) < NAMED and _is_dead(state):
             dead[name] = state.error
     # The state of a task that has given its place away is that of its heir, which is named itself.
     given = {one for one in dead for heir in dead if heir.startswith(f'{one}.') and dead[heir] == dead[one]}
     return {name: error for name, error in dead.items() if name not in given}
+
+
+def _is_dead(state: TorrelqueTaskState) -> bool:
+    return state.status is TorrelqueTaskStatus.DEAD or state.queue is not None and state.error is not None
 
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:

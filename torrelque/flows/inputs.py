@@ -9,10 +9,20 @@ from typing import Any
 from torrelque import Torrelque, TorrelqueLookupError
 from torrelque.worker import Delivery, Reject
 
-__all__ = ['fill_in', 'read_each', 'read_many']
+__all__ = ['fill_in', 'home_of', 'read_each', 'read_many']
 
 TOGETHER = 250
 """Results that are read in one call."""
+
+
+def home_of(delivery: Delivery) -> Torrelque:
+    """The queue of the flow that a task is of.
+
+    :raises TorrelqueTypeError: the task says that, and not as a text.
+    :raises TorrelqueValueError: what it says is no name of a queue.
+    """
+    home, queue = delivery.task.get('home'), delivery.queue
+    return queue if home is None or home == queue.name else queue.sibling(home)
 
 
 async def fill_in(delivery: Delivery) -> None:
@@ -21,8 +31,9 @@ async def fill_in(delivery: Delivery) -> None:
     :raises Reject: the payload says nothing that can be meant, or a result is not there; no attempt will mend that.
     :raises TorrelqueError: the server could not be reached, or refused it.
     """
-    task, queue = delivery.task, delivery.queue
+    task = delivery.task
     try:
+        queue = home_of(delivery)
         flow_id, entries = task['flow'], task.get('from', ())
         ids = [*dict.fromkeys(task_id for entry in entries for task_id in _ids_of(entry))]
         first = {task_id for _, source, *how in entries if how == ['first'] for task_id in source}

@@ -49,13 +49,15 @@ async def map_all(delivery: Delivery) -> int:
     if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
         raise Reject(f'what is mapped must be a list, and is {type(elements).__name__}')
     if limit is not None:
-        await set_limit(delivery.queue, options['group'], limit)
+        queue = delivery.queue.sibling(options['queue']) if 'queue' in options else delivery.queue
+        await set_limit(queue, options['group'], limit)
     elements = [*elements]
+    home = {'home': delivery.queue.name} if 'queue' in options else {}
 
     def nodes() -> Iterator[TorrelqueNode]:
         for number, element in enumerate(elements):
             its_name = f'{name}.{number}'
-            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name}
+            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name, **home}
             yield TorrelqueNode(its_name, its_task, before=before, **options)
 
     made = nodes()

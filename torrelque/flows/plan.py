@@ -74,7 +74,7 @@ class Plan:
     loops: Loops
     """What its app has in event loops."""
     queue: str
-    """The name of its queue."""
+    """The name of its queue, as the app calls it."""
     choices: Choices
     tasks: Sequence[Mapping[str, Any]]
     """Its tasks in an order in which each is behind those that it waits for: plain values, see `make_nodes`."""
@@ -89,8 +89,8 @@ class Plan:
     """The names of those that map."""
     alone: Node | None
     """The only task, of a flow of which nothing was said."""
-    orders: Sequence[str]
-    """Groups of ordered queues, whose limits must be set before."""
+    orders: Sequence[tuple[str, str]]
+    """Groups of ordered queues, whose limits must be set before, each with the name of its queue on the server."""
 
     @property
     def out(self) -> list[str]:
@@ -114,16 +114,24 @@ class Plan:
         return Packed(made.function, made.queue, {**made.head, **self.alone.payload}, options, made.fifo)
 
 
-def make_plan(nodes: Sequence[Node], ends: Sequence[Node], choices: Choices | None, single: bool) -> Plan:
+def make_plan(
+    nodes: Sequence[Node], ends: Sequence[Node], choices: Choices | None, single: bool, home: str | None = None
+) -> Plan:
     """The plan of a flow of some tasks, each behind those that it waits for.
 
+    :param home: the name on the server of the queue of the flow.  By default it is that of all tasks, if they have one
+        in common, or else the own one of the app that the last step is of.
     :raises TorrelqueTypeError: there are none.
     """
     if not nodes:
         raise TorrelqueTypeError('a flow needs a step')
+    loops = ends[0].called.loops
+    places = {node.called.place for node in nodes}
+    queue = ends[0].called.queue if len(places) == 1 else loops.name
+    home = loops.name_of(queue) if home is None else home
     names = name_all(nodes)
     before = _successors_of_maps(nodes, names)
-    tasks = [_describe(node, names, before.get(node)) for node in nodes]
+    tasks = [_describe(node, names, before.get(node), home) for node in nodes]
     out: list[Any] = [names[end] if end.mapped is None else [names[end], 'each'] for end in ends]
     task: dict[str, Any] = {'flow': choices and choices.name, 'total': len(nodes), 'out': out, 'list': not single}
     if len(nodes) <= DRAWN:
@@ -139,13 +147,12 @@ def make_plan(nodes: Sequence[Node], ends: Sequence[Node], choices: Choices | No
         for end in dict.fromkeys(ends):
             functions.setdefault(end.function, []).append(names[end])
         task['functions'] = functions
-    made = [each for node in nodes for each in ([node.made] if node.mapped is None else [node.mapped.each])]
-    orders = [*dict.fromkeys(each.fifo for each in made if each.fifo is not None)]
+    made = [node.called for node in nodes]
+    orders = [*dict.fromkeys((each.place, each.fifo) for each in made if each.fifo is not None)]
     alone = nodes[0] if len(nodes) == 1 and choices is None and nodes[0].mapped is None and single else None
-    decoders = {names[node]: (node.made if node.mapped is None else node.mapped.each).decode for node in nodes}
+    decoders = {names[node]: node.called.decode for node in nodes}
     maps = frozenset(names[node] for node in nodes if node.mapped is not None)
-    first = nodes[0].made
-    return Plan(first.loops, first.queue, choices or Choices(), tasks, task, decoders, maps, alone, orders)
+    return Plan(loops, queue, choices or Choices(), tasks, task, decoders, maps, alone, orders)
 
 
 def map_node(mapped: Mapped, argument: Reference) -> Node:
@@ -176,33 +183,46 @@ def options_of(made: Made, limit: int | None = None) -> dict[str, Any]:
 
 
 def make_nodes(
-    tasks: Sequence[Mapping[str, Any]], flow_id: str, renamed: Mapping[str, str] | None = None
+    tasks: Sequence[Mapping[str, Any]], flow_id: str, home: str, renamed: Mapping[str, str] | None = None
 ) -> Iterator[TorrelqueNode]:
     """The tasks of a flow with their ids in their payloads.
 
+    :param home: the name of its queue.
     :param renamed: other names of all of them, if they are to have others.
     """
     names = {task['name']: task['name'] for task in tasks} if renamed is None else renamed
     ids = {name: f'{flow_id}.{known_as}' for name, known_as in names.items()}
     for task in tasks:
         name = names[task['name']]
+        options = task.get('options', {})
         payload = {**task['payload'], 'flow': flow_id, 'name': name}
+        if 'queue' in options:
+            # Whoever runs it finds there what belongs to the flow.
+            payload['home'] = home
         if before := task.get('before'):
             call = {**payload['kwargs']['call'], 'before': {names[other]: kind for other, kind in before.items()}}
             payload['kwargs'] = {'call': call}
         if entries := task.get('from'):
             payload['from'] = [_with_ids(entry, ids) for entry in entries]
         after = {names[other]: kind for other, kind in task.get('after', {}).items()}
-        yield TorrelqueNode(name, payload, after, task.get('join', 'all'), **task.get('options', {}))
+        yield TorrelqueNode(name, payload, after, task.get('join', 'all'), **options)
 
 
 # Parts
 
 
-def _describe(node: Node, names: Mapping[Node, str], before: Mapping[str, str] | None) -> dict[str, Any]:
+def _describe(
+    node: Node, names: Mapping[Node, str], before: Mapping[str, str] | None, home: str
+) -> dict[str, Any]:
     """A task as plain values: ``name``, ``payload``, and, where they are not empty, ``before``, ``from``, ``after``,
-    ``join`` and ``options``."""
-    payload = {**node.made.head, **node.payload}
+    ``join`` and ``options``; these have ``queue``, if that is another one than the flow's."""
+    payload, options = {**node.made.head, **node.payload}, dict(node.made.options)
+    if node.called.place != home and node.mapped is None:
+        options['queue'] = node.called.place
+    elif node.called.place != home:
+        # The task that maps is the flow's own; what it adds is for the other queue.
+        call = payload['kwargs']['call']
+        payload['kwargs'] = {'call': {**call, 'options': {**call['options'], 'queue': node.called.place}}}
     entries = [_entry(path, sources, kind, names) for path, sources, kind in node.found]
     described = {
         'name': names[node],
@@ -211,7 +231,7 @@ def _describe(node: Node, names: Mapping[Node, str], before: Mapping[str, str] |
         'from': entries,
         'after': {names[other]: kind for other, kind in node.after.items()},
         'join': 'any' if node.one_of is not None else None,
-        'options': dict(node.made.options),
+        'options': options,
     }
     return {key: value for key, value in described.items() if value}
 

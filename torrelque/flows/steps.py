@@ -96,8 +96,8 @@ class Flow(Work[T_co]):
 
         Up to 250 tasks are enqueued in one step, all or none; of a larger flow none runs before all are there.
 
-        :raises TorrelqueValueError: steps wait for one another, are for several queues, or have the same name; nothing
-            was sent.
+        :raises TorrelqueValueError: steps wait for one another, or have the same name; nothing was sent.
+        :raises TorrelqueTypeError: steps are of apps on several servers; nothing was sent.
         :raises TorrelqueDuplicateError: the queue knows the ``flow_id``.
         :raises TorrelqueFullError: the queue has as many tasks as it may have.
         """

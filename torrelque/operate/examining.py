@@ -18,8 +18,8 @@ LEVELS = ('error', 'warning', 'note', 'ok')
 TYPES = {
     **dict.fromkeys(('pending', 'turns', 'bell', 'acts', 'spread'), 'list'),
     **dict.fromkeys(('priority', 'working', 'delayed', 'dead', 'waiting'), 'zset'),
-    **dict.fromkeys(('untold', 'rated', 'workers', 'schedules'), 'zset'),
-    **dict.fromkeys(('tasks', 'groups', 'heads', 'holders', 'later', 'limits', 'probes', 'totals'), 'hash'),
+    **dict.fromkeys(('untold', 'rated', 'workers', 'schedules', 'away', 'outbox'), 'zset'),
+    **dict.fromkeys(('tasks', 'groups', 'heads', 'holders', 'later', 'limits', 'probes', 'totals', 'guests'), 'hash'),
     **dict.fromkeys(('paused', 'holes'), 'set'),
     'seq': 'string',
 }

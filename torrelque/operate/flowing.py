@@ -41,6 +41,8 @@ class FlowTaskView(Value):
     after: tuple[tuple[str, str], ...]
     """The tasks that it waits for, or has waited for, by their names, and the kind of end: 'then', 'end', 'fail'.  Of a
     flow whose payload does not tell of its tasks, those that have not ended."""
+    away: str | None = None
+    """The queue where it is worked on, or will be, if that is another one than the flow's."""
 
     @property
     def word(self) -> str:

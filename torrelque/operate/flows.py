@@ -39,7 +39,7 @@ _OF_FLOW = (
 )  # fmt: skip
 _FIELDS = (
     'status', 'dequeue_count', 'max_attempts', 'forgiven', 'error', 'enqueue_time', 'ready_time', 'last_dequeue_time',
-    'last_requeue_time', 'release_time', 'group', 'total', 'left',
+    'last_requeue_time', 'release_time', 'group', 'total', 'left', 'queue', 'told_time',
 )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ class Item(NamedTuple):
             found = [it for name in ('enqueue_time', 'ready_time', 'last_requeue_time') if (it := instant(name))]
             return max(found, default=None)
         return {
-            TorrelqueTaskStatus.WORKING: instant('last_dequeue_time'),
+            TorrelqueTaskStatus.WORKING: instant('last_dequeue_time') or instant('told_time'),
             TorrelqueTaskStatus.DELAYED: instant('last_requeue_time') or instant('ready_time'),
             TorrelqueTaskStatus.DEAD: self.score,
             TorrelqueTaskStatus.WAITING: instant('enqueue_time'),
@@ -210,7 +210,7 @@ def _view(flow_id: str, item: Item, name: str, nodes: Mapping[str, 'Node'], edge
     return FlowTaskView(
         name=name,
         id=item.id,
-        status=item.status if how is None else _STATUSES[how],
+        status=_STATUSES[how] if how is not None else TorrelqueTaskStatus.DEAD if left == 'dead' else item.status,
         how=how,
         error=error,
         attempts=whole_of(item.fields['dequeue_count']) or 0,
@@ -224,6 +224,7 @@ def _view(flow_id: str, item: Item, name: str, nodes: Mapping[str, 'Node'], edge
         any=left.startswith('a'),
         # Those that were added while it ran are not in the payload.
         after=tuple(dict.fromkeys((*known, *others))),
+        away=_text(item.fields['queue']) if item.ended is None else None,
     )
 
 

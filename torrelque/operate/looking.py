@@ -18,7 +18,7 @@ PAYLOAD = 65_536
 
 _FIELDS = (
     'status', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'last_requeue_time', 'ready_time',
-    'release_time', 'order', 'group', 'priority', 'error', 'flow', 'total',
+    'release_time', 'order', 'group', 'priority', 'error', 'flow', 'total', 'queue', 'errand', 'tries', 'told_time',
 )  # fmt: skip
 """Fields of a state, in the order in which the script reads them."""
 TOLERATED = frozenset({'limits', 'probes', 'dead'})

@@ -7,6 +7,7 @@ from torrelque import TorrelqueTaskStatus as Status
 
 from . import remedies
 from .ahead import may_go_on
+from .elsewhere import is_elsewhere, of_away
 from .hearts import GRACE, Crew
 from .looking import LEFT, RIGHT, Seen
 from .values import Holder, Reason
@@ -40,6 +41,8 @@ def of_state(seen: Seen, crew: Crew) -> list[Reason]:
     if status is None:
         return _of_no_status(seen)
     lease_end = seen.told('lease_end')
+    if is_elsewhere(seen):
+        return [of_away(seen)]
     if status.isfinal():
         return [_cancelled(seen, crew, lease_end)] if lease_end is not None else [_finished(seen, status)]
     if not seen.raw['stored']:

@@ -23,6 +23,7 @@ _DOING = {
     Status.WORKING: 'working', Status.DELAYED: 'delayed', Status.PENDING: 'pending', Status.WAITING: 'waiting',
     Status.DEAD: 'dead', Status.CANCELLED: 'working',
 }  # fmt: skip
+_MOVING = (Status.WORKING, Status.PENDING, Status.DELAYED)
 _ORDER = ('dead', 'working', 'delayed', 'pending', 'waiting', 'unknown')
 
 
@@ -152,7 +153,7 @@ async def of_flow(seen: Seen) -> list[Reason]:
         words += ': what cleans up, and what is worked on still'
         return [*found, Reason('cancelled', words, count=left, holders=_holders(_sorted(items)))]
     dead = [item for item in items if item.left == b'dead']
-    moving = [item for item in items if item.status in (Status.WORKING, Status.PENDING, Status.DELAYED)]
+    moving = [item for item in items if item.status in _MOVING and item.left != b'dead']
     waiting = sum(item.status is Status.WAITING for item in items)
     if dead:
         has = _tasks(max(len(dead), whole_of(part.flow['dead']) or 0), 'is dead', 'are dead')

@@ -90,8 +90,8 @@ class TaskView(Value):
     status: TorrelqueTaskStatus | None
     """None where the task has no state, or one that cannot be read."""
     place: str | None
-    """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting'; None is
-    nowhere, as what is final."""
+    """Where it was found: 'pending', 'priority', 'group', 'turns', 'working', 'delayed', 'dead', 'waiting', 'away' (it
+    is worked on in another queue); None is nowhere, as what is final."""
     function: str | None
     """The name of the decorated function, where the payload is a call of one; None is no call, where `function_known`
     says so."""
@@ -156,6 +156,8 @@ class TaskView(Value):
     """How many of these are dead."""
     failed: int | None = None
     """How many have ended by a failure, skipped ones among them."""
+    away: str | None = None
+    """The queue where it is worked on, or will be, if that is another one than its flow's."""
 
     @property
     def error_line(self) -> str | None:

@@ -16,7 +16,7 @@ FINAL = (TorrelqueTaskStatus.COMPLETED, TorrelqueTaskStatus.REJECTED, TorrelqueT
 _FIELDS = (
     'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time', 'requeue_count',
     'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error', 'progress',
-    'result', 'history', 'flow', 'total', 'left', 'dead', 'failed',
+    'result', 'history', 'flow', 'total', 'left', 'dead', 'failed', 'queue',
 )  # fmt: skip
 _OF_FLOWS = ('total', 'left', 'dead', 'failed')
 _WHOLE = ('dequeue_count', 'requeue_count', 'priority', 'max_attempts', 'forgiven', 'timeout', *_OF_FLOWS)
@@ -194,5 +194,6 @@ def view_of(
         function_known=is_known,
         flow=None if fields['flow'] is None else text_of(fields['flow']),
         gives_up=score if place == 'waiting' else None,
+        away=None if fields['queue'] is None else text_of(fields['queue']),
         **_counts(count),
     )

@@ -18,6 +18,8 @@ from torrelque.model import Duration, TorrelqueTaskId, TorrelqueTaskStatus
 
 from . import scheduling
 from .bounds import BOUNDS, Bounds
+from .bulk import BulkEnqueue
+from .carrying import Errand
 from .check import (
     check_count,
     check_error,
@@ -35,7 +37,6 @@ from .flowing import Part, Plan, node_id
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
-from .replies import outcome_error, read_outcomes
 from .scheduling import Instant
 from .table import ROWS
 from .transition import Arg, Heads, Transitions
@@ -74,11 +75,18 @@ class Calls:
         self.bounds = bounds
         self.keys = make_keys(queue)
         self.transitions = Transitions(self.keys, queue)
+        self._max_tasks = max_tasks
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
         self._most = str(bounds.bulk_bytes)
         self.when_low: Callable[[list[str]], object] | None = None
         """Is told of schedules that have few instants left, after a sweep that has fired them."""
+        self.when_out: Callable[[], object] | None = None
+        """Is told that there is something to carry to other queues, of flows."""
+
+    def of_queue(self, name: str) -> 'Calls':
+        """The same for another queue of the server."""
+        return Calls(name, self.serialiser, self._max_tasks, self.bounds)
 
     def mark(self) -> str:
         """A name for a call, by which the scripts know it when it is sent twice: 15 characters.
@@ -227,6 +235,11 @@ class Calls:
             except Exception:
                 logger.exception('queue %r: %r has failed', self.name, self.when_low)
 
+    def tell_out(self, out: bool) -> None:
+        """There is something to carry, where that is so."""
+        if out and self.when_out is not None:
+            self.when_out()
+
     def sweep(self) -> list[Arg]:
         """Whatever is due to bring back, some at the most."""
         return [str(self.bounds.sweep)]
@@ -234,6 +247,22 @@ class Calls:
     def spread(self) -> list[Arg]:
         """What is to be done of flows, some at the most."""
         return []
+
+    def collect(self) -> list[Arg]:
+        """What is to be carried to other queues, some at the most."""
+        return [str(self.bounds.grouped_tasks), self._most]
+
+    def host(self, errands: Iterable[Errand], home: str) -> list[Arg]:
+        """Tasks of a flow of another queue to take in."""
+        return [word for errand in errands for word in errand.words(home)]
+
+    def arrive(self, errands: Iterable[Errand], sender: str) -> list[Arg]:
+        """News from another queue."""
+        return [word for errand in errands for word in errand.words(sender)]
+
+    def carried(self, errands: Iterable[tuple[Errand, bool]]) -> list[Arg]:
+        """What was collected, and whether each has arrived."""
+        return [word for errand, arrived in errands for word in errand.receipt(arrived)]
 
     def fire(self, name: str, times: Sequence[str]) -> list[Arg]:
         """A schedule to fire, now or for some instants."""
@@ -351,7 +380,7 @@ class Calls:
         max_attempts: int | None,
         group: str | Callable[[Any], str | None] | None,
         priority: int | Callable[[Any], int],
-    ) -> 'BulkEnqueue':
+    ) -> BulkEnqueue:
         """Tasks to store, of an iterable; group and priority may be functions of the task."""
 
         def options_of(task: Any) -> tuple[str, bool]:
@@ -359,7 +388,8 @@ class Calls:
             its_priority = priority(task) if callable(priority) else priority
             return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority), its_group is not None
 
-        return BulkEnqueue(self, options_of, callable(group) or callable(priority))
+        varied = callable(group) or callable(priority)
+        return BulkEnqueue(self.name, self.serialiser, self.bounds, options_of, varied)
 
     def release_many(
         self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration
@@ -402,73 +432,6 @@ class Many(NamedTuple):
     def width(self) -> int:
         """How many arguments each task has."""
         return 2 + len(self.rest)
-
-
-class BulkEnqueue:
-    """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
-    is in the queue after a failure is a beginning of the iterable, without gaps."""
-
-    def __init__(self, calls: Calls, options_of: Callable[[Any], tuple[str, bool]], varied: bool) -> None:
-        self.queue = calls.name
-        """Name of the queue, for messages."""
-        self.task_ids: list[Any] = []
-        """Ids of the tasks that are known to be in the queue."""
-        self._serialiser = calls.serialiser
-        self._bulk, self._bulk_bytes = calls.bounds.bulk, calls.bounds.bulk_bytes
-        self._grouped_bytes = calls.bounds.grouped_bytes
-        self._options_of = options_of
-        self._of_all = None if varied else options_of(None)
-        self._made: list[TorrelqueTaskId] = []
-        self._args: list[Arg] = []
-        self._size = 0
-        self._next: tuple[TorrelqueTaskId, bytes, str, int] | None = None
-        self._away: list[TorrelqueTaskId] = []
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something to send."""
-        return bool(self._made)
-
-    def add(self, task: Any) -> bool:
-        """Take a task; whether it is time to send."""
-        payload = serialise(self._serialiser, task, 'the task')
-        options, grouped = self._of_all or self._options_of(task)
-        task_id = TorrelqueTaskId(os.urandom(16).hex())
-        size = len(payload) + (self._grouped_bytes if grouped else 0)
-        if self._made and self._size + size > self._bulk_bytes:
-            self._next = task_id, payload, options, size
-            return True
-        self._take(task_id, payload, options, size)
-        return len(self._made) >= self._bulk or self._size >= self._bulk_bytes
-
-    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
-        self._args += (task_id, payload, options)
-        self._made.append(task_id)
-        self._size += size
-
-    def take_call(self) -> list[Arg]:
-        """Arguments of the call of what was taken since the last, which has returned; none when there is nothing."""
-        self._away, self._made = self._made, []
-        args, self._args, self._size = self._args, [], 0
-        if self._next is not None:
-            one, self._next = self._next, None
-            self._take(*one)
-        return args
-
-    def returned(self, reply: Any) -> None:
-        """Keep the ids of the tasks that the call took in; raises where it refused one."""
-        error = None
-        for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
-            wrong = outcome_error(outcome, task_id, self.queue)
-            if wrong is None:
-                self.task_ids.append(task_id)
-            error = error or wrong
-        if error is not None:
-            raise error
-
-    def drop(self) -> None:
-        """A call failed.  What comes after a gap is not sent."""
-        self._made, self._args, self._next = [], [], None
 
 
 def _in_parts(words: Sequence[Arg], length: int) -> Iterator[list[Arg]]:

@@ -12,6 +12,7 @@ from torrelque.model import Duration, TorrelqueNode, TorrelqueOutcome, Torrelque
 
 from .bounds import Bounds
 from .check import check_id, check_name, milliseconds
+from .keys import make_keys
 from .options import enqueue_options
 from .transition import Arg
 
@@ -50,7 +51,7 @@ class Plan:
     """
 
     def __init__(
-        self, flow_id: str, mark: str, serialiser: TorrelqueSerialiser, bounds: Bounds, lease: Duration
+        self, flow_id: str, mark: str, serialiser: TorrelqueSerialiser, bounds: Bounds, lease: Duration, own: str
     ) -> None:
         self.flow_id = flow_id
         self.mark = mark
@@ -61,6 +62,9 @@ class Plan:
         self.names: list[str] = []
         """In the order in which they were given."""
         self._successors: dict[str, dict[str, list[str]]] = {}
+        self._own = own
+        self.goes_out = False
+        """Whether there are some for other queues than that of the flow, whose key ``pending`` is ``own``."""
 
     def take(self, nodes: Iterable[TorrelqueNode], growing: bool) -> None:
         """Take nodes; ``growing`` where they are added to a flow that may have others."""
@@ -116,7 +120,9 @@ class Plan:
 
     def _of_any(self, node: TorrelqueNode) -> list[Arg]:
         lease = self._lease if node.task_timeout is None else node.task_timeout
-        options = enqueue_options(lease, node.delay, node.max_attempts, None, node.group, node.priority)
+        queue = node.queue if node.queue is not None and make_keys(node.queue)['pending'] != self._own else None
+        self.goes_out = self.goes_out or queue is not None
+        options = enqueue_options(lease, node.delay, node.max_attempts, None, node.group, node.priority, queue)
         payload = serialise(self._serialiser, node.task, f'the task of node {node.name!r}')
         return [node_id(self.flow_id, node.name), payload, options]
 
@@ -156,6 +162,8 @@ def _check_node(node: TorrelqueNode, growing: bool) -> None:
     for other, word in kinds_before(node).items():
         check_name(other, 'the name of a node')
         _check_word(word, KINDS, f'what {other!r} waits for of {node.name!r}')
+    if node.queue is not None:
+        make_keys(check_name(node.queue, f'the queue of node {node.name!r}'))
     if node.before and not growing:
         raise TorrelqueValueError(f'node {node.name!r} has before, which is for tasks that are added to a flow')
 

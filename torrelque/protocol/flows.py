@@ -22,6 +22,7 @@ from torrelque.model import (
 )
 
 from . import steps
+from .abroad import carry
 from .calls import Call, Calls
 from .check import check_depends_on, check_id, check_name
 from .flowing import (
@@ -67,7 +68,7 @@ def new_flow(
     ttl: Duration,
 ) -> Flow:
     """A flow to make."""
-    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease)
+    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, False)
     meta = meta_of(plan, on_failure, name, (out,) if isinstance(out, str) else out, timeout, ttl)
     payload = serialise(calls.serialiser, task, 'the task of the flow')
@@ -108,6 +109,8 @@ def make_flow(calls: Calls, flow: Flow) -> Steps[TorrelqueTaskId]:
     if len(flow.parts) > 1 or first > calls.bounds.grouped_tasks:
         # A call begins some of them; what others have put off may be before them, and is not all to be done here.
         yield from spread(calls, 1 + first // calls.bounds.grouped_tasks)
+    if plan.goes_out:
+        yield from carry(calls)
     return TorrelqueTaskId(plan.flow_id)
 
 
@@ -117,7 +120,7 @@ def add_to_flow(
     """Add tasks to the flow of a task; their ids, in the order in which they were given."""
     if not token_of(check_id(by)):
         raise TorrelqueValueError(f'tasks are added by a task that dequeue gave, not by {by!r}')
-    plan = Plan('', '', calls.serialiser, calls.bounds, lease)
+    plan = Plan('', '', calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, True)
     plan.parts(True)
     return _add_to_flow(calls, plan, by)
@@ -136,6 +139,8 @@ def _add_to_flow(calls: Calls, plan: Plan, by: TorrelqueTaskId) -> Steps[list[To
             raise error
     if len(plan.nodes) > calls.bounds.grouped_tasks:
         yield from spread(calls)
+    if plan.goes_out:
+        yield from carry(calls)
     return [TorrelqueTaskId(node_id(plan.flow_id, name)) for name in plan.names]
 
 
@@ -154,7 +159,7 @@ def graft(
     """Have tasks take the place of one; whether they have."""
     if not token_of(check_id(by)):
         raise TorrelqueValueError(f'a task gives its place away that dequeue gave, not {by!r}')
-    plan = Plan(str.__str__(by), '', calls.serialiser, calls.bounds, lease)
+    plan = Plan(str.__str__(by), '', calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, False)
     if check_name(last, 'last') not in plan.names:
         raise TorrelqueValueError(f'last is {last!r}, which is none of the tasks')
@@ -186,6 +191,8 @@ def _graft(calls: Calls, plan: Plan, by: TorrelqueTaskId, first: Sequence[Part],
         raise error
     if len(plan.nodes) > calls.bounds.grouped_tasks:
         yield from spread(calls)
+    if plan.goes_out:
+        yield from carry(calls)
     return True
 
 
@@ -214,6 +221,9 @@ def _error_of(calls: Calls, outcome: Outcome, task_id: str) -> TorrelqueError | 
         error = TorrelqueLeaseLostError(f'its caller does not hold task {str(task_id)!r} any more')
     elif outcome == 'no_flow':
         error = TorrelqueValueError(f'task {str(task_id)!r} is of no flow')
+    elif outcome == 'away':
+        what = f'the flow of {str(task_id)!r} is of another queue: call that of the flow'
+        error = TorrelqueValueError(what)
     elif outcome == 'over':
         error = TorrelqueError(f'the flow of {str(task_id)!r} has ended, was cancelled, or was given up')
     else:

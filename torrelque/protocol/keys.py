@@ -35,11 +35,14 @@ FIXED = (
     'schedules',
     'waiting',
     'spread',
+    'away',
+    'outbox',
+    'guests',
     'never',
 )
 """Names of the keys of which a queue has one each."""
 
-PREFIXES = ('task', 'group', 'rate', 'claim', 'schedule', 'times', 'needs', 'edges', 'done', 'gate', 'values')
+PREFIXES = ('task', 'group', 'rate', 'claim', 'schedule', 'times', 'needs', 'edges', 'done', 'gate', 'values', 'letter')
 """Names of keys that take an id, a group, a consumer, the name of a schedule or the id of a flow behind a colon."""
 
 WORKERS = ('workers', 'worker', 'minute', 'hour', 'totals', 'sampled')

@@ -25,10 +25,11 @@ def enqueue_options(
     mark: str | None,
     group: str | None = None,
     priority: int = 0,
+    queue: str | None = None,
 ) -> str:
     """Options of one task to enqueue; the plain ones are the lease alone."""
     plain = delay is None and max_attempts is None and mark is None and group is None and check_priority(priority) == 0
-    if plain:
+    if plain and queue is None:
         if isinstance(task_timeout, (int, float)):
             return _lease_alone(task_timeout)
         return str(milliseconds(task_timeout, 'task_timeout'))
@@ -46,6 +47,8 @@ def enqueue_options(
         options += f',"group":{_quote(check_group(group))}'
     if check_priority(priority):
         options += f',"priority":{priority}'
+    if queue is not None:
+        options += f',"queue":{_quote(queue)}'
     return options + '}'
 
 

@@ -21,7 +21,6 @@ from torrelque.error import (
     TorrelqueLookupError,
     TorrelqueValueError,
     of_queue,
-    reason_of,
 )
 from torrelque.model import (
     TorrelqueDeath,
@@ -35,9 +34,15 @@ from torrelque.model import (
 )
 
 from .attempts import read_history
+from .carrying import read_arrive, read_carried, read_collect, read_spread
 from .flowing import read_counts
 from .scheduling import read_fire, read_schedules
-from .table import DONE, ROWS, TABLE, WITH_VALUE
+from .table import DONE, REFUSALS, ROWS, TABLE, WITH_VALUE
+from .telling import (
+    tell_not_buried as tell_not_buried,
+    tell_not_returned as tell_not_returned,
+    tell_troubles as tell_troubles,
+)
 from .words import (
     UNREADABLE as UNREADABLE,
     UnreadableError as UnreadableError,
@@ -95,27 +100,15 @@ def _outcome_of(item: Any, known: Collection[str]) -> Outcome:
     return [word, int(data) if word == 'full' else text(data)]
 
 
-_REFUSALS = {
-    'missing': 'there is no task {!r} to wait for',
-    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
-    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
-    'many': 'more than 10000 tasks would wait for task {!r}',
-    'apart': 'task {!r} is of another flow than the others that are to be waited for',
-    'circle': 'flow {!r} would go on until a task has ended that waits for it',
-    'withdrawn': 'the flow of task {!r} was cancelled',
-}
-"""What is said of a task that is to wait for others, or of others that are to wait for it, by its outcome."""
-
-
 def outcome_error(outcome: Outcome, task_id: str, queue: str | None = None) -> Exception | None:
     """The error that an outcome stands for, if it is one."""
     if isinstance(outcome, list) and outcome[0] == 'full':
         return TorrelqueFullError(outcome[1], queue)
     if isinstance(outcome, list) and outcome[0] == 'duplicate':
         return TorrelqueDuplicateError(outcome[1], queue)
-    if isinstance(outcome, list) and outcome[0] in _REFUSALS:
+    if isinstance(outcome, list) and outcome[0] in REFUSALS:
         kind = TorrelqueLookupError if outcome[0] == 'missing' else TorrelqueValueError
-        return of_queue(queue, kind(_REFUSALS[outcome[0]].format(outcome[1])))
+        return of_queue(queue, kind(REFUSALS[outcome[0]].format(outcome[1])))
     if outcome == 'broken':
         return of_queue(queue, TorrelqueError(f'the key of the state of task {task_id!r} holds something else'))
     return None
@@ -155,25 +148,6 @@ def settled_or_logged(name: str, task_id: str, outcome: Outcome, queue: str | No
         level = logging.INFO if outcome == 'cancelled' else logging.WARNING
         logger.log(level, 'queue %r: %s of task %r: its caller does not hold it: %s', queue, name, task_id, outcome)
     return done
-
-
-def tell_troubles(troubles: Sequence[tuple[str, str]], queue: str) -> None:
-    """Log which tasks of a queue a transition found damaged."""
-    for task_id, trouble in troubles:
-        logger.warning('queue %r: task %r was damaged: %s', queue, task_id, trouble)
-
-
-def tell_not_returned(queue: str, task_ids: Sequence[str], error: BaseException) -> None:
-    """Log that tasks of a claim, for which nobody waits, will come again only when their leases have ended."""
-    ids = ', '.join(repr(str(task_id)) for task_id in task_ids[:10]) + (', …' if len(task_ids) > 10 else '')
-    what = 'queue %r: nobody waits for task %s, which could not be given back before its lease ends: %s'
-    logger.warning(what, queue, ids, reason_of(error))
-
-
-def tell_not_buried(queue: str, task_id: str, error: BaseException) -> None:
-    """Log that a task whose payload cannot be read will come again."""
-    what = 'queue %r: task %r, whose payload cannot be read, could not be buried: %s'
-    logger.warning(what, queue, task_id, reason_of(error))
 
 
 # The others, in their order
@@ -278,6 +252,8 @@ class Swept(NamedTuple):
     """Schedules that have fired and have few instants left."""
     spread: bool = False
     """Whether there is work for the script `spread`."""
+    out: bool = False
+    """Whether there is something to carry to other queues."""
 
 
 def read_sweep(reply: Any) -> Swept:
@@ -286,15 +262,9 @@ def read_sweep(reply: Any) -> Swept:
     try:
         moved = TorrelqueSweepResult(*map(int, (*reply[1:4], reply[7])))
         low = [*map(text, read_words(reply[6]))]
-        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]))
+        return Swept(moved, bool(reply[4]), read_troubles(reply[5]), low, bool(reply[8]), bool(reply[9]))
     except UNREADABLE as exc:
         raise unreadable('sweep', reply) from exc
-
-
-def read_spread(reply: Any) -> int:
-    """How much is left to go on with."""
-    check_reply('spread', reply)
-    return int(reply[1])
 
 
 def read_stats(reply: Any) -> TorrelqueQueueStats:
@@ -411,6 +381,7 @@ def _state_of(values: Sequence[bytes | None], serialiser: TorrelqueSerialiser, t
         due_time=float(due) / 1000 if due is not None and status is TorrelqueTaskStatus.DELAYED else None,
         history=read_history(fields['history']),
         flow=decode('flow'),
+        queue=decode('queue'),
         **read_counts(fields),
     )
 
@@ -439,6 +410,9 @@ _OWN: dict[str, Callable[..., Any]] = {
     'tell': read_tell,
     'sweep': read_sweep,
     'spread': read_spread,
+    'collect': read_collect,
+    'arrive': read_arrive,
+    'carried': read_carried,
     'fire': read_fire,
     'stats': read_stats,
     'group': read_group,

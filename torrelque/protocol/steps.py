@@ -19,7 +19,9 @@ from torrelque.model import (
     TorrelqueTaskStatus,
 )
 
+from .abroad import carry
 from .calls import Calls
+from .carrying import Abroad
 from .check import check_count, check_id
 from .replies import (
     READERS,
@@ -28,6 +30,7 @@ from .replies import (
     read_limit,
     read_outcomes,
     read_state,
+    read_sweep,
     read_tell,
     read_words,
     settled_or_logged,
@@ -41,8 +44,10 @@ from .transition import Arg
 T = TypeVar('T')
 Steps = Generator[tuple[str | None, list[Arg]], Any, T]
 
+"""Yields a transition with its arguments, or None with the words of a command that reads.  A call of another queue has
+the name in an `Abroad`, and is sent the error where it has failed."""
+
 _DELAYED = b'%d' % TorrelqueTaskStatus.DELAYED
-"""Yields a transition with its arguments, or None with the words of a command that reads."""
 
 
 class Walk(Generic[T]):
@@ -52,6 +57,8 @@ class Walk(Generic[T]):
     """The transition of the call; None is a command that reads, whose words are `args`."""
     args: list[Arg]
     """The arguments of the call, without the head."""
+    abroad: str | None = None
+    """The queue that the call is for, as an `Abroad` has it; None is the own one, where an error ends it all."""
     result: T
     """What the calls came to, once `go_on` has returned False."""
 
@@ -64,9 +71,10 @@ class Walk(Generic[T]):
         :raises UnreadableError: the reply is of another kind.
         """
         try:
-            if self.name is not None and ROWS[self.name].width is not None:
+            if self.name is not None and self.abroad is None and ROWS[self.name].width is not None:
                 reply = READERS[self.name](reply)
             self.name, self.args = self._steps.send(reply)
+            self.abroad = self.name.queue if isinstance(self.name, Abroad) else None
         except StopIteration as stop:
             self.result = stop.value
             return False
@@ -127,6 +135,7 @@ def _redrive_flow(calls: Calls, flow_id: str, limit: int | None) -> Steps[int]:
         count += yield from _redrive_some(calls, some, None if limit is None else limit - count, flow_id)
         if cursor == b'0':
             break
+    yield from carry(calls)
     return count
 
 
@@ -183,15 +192,28 @@ def sweep(calls: Calls) -> Steps[TorrelqueSweepResult]:
         calls.tell_low(swept.low)
         if swept.spread:
             yield from spread(calls)
+        elif swept.out:
+            yield from carry(calls)
     return total
+
+
+def take_swept(calls: Calls, reply: Any) -> bool:
+    """Have those told whom it concerns what a sweep has found; whether there is work for `spread`."""
+    swept = read_sweep(reply)
+    tell_troubles(swept.troubles, calls.name)
+    calls.tell_low(swept.low)
+    calls.tell_out(swept.out)
+    return swept.spread
 
 
 def spread(calls: Calls, most: int | None = None) -> Steps[None]:
     """Go on with what is to be done of flows, in so many calls, or until nothing is left."""
-    left, sent = 1, 0
+    left, out, sent = 1, False, 0
     while left and (most is None or sent < most):
-        left = yield 'spread', calls.spread()
+        left, out = yield 'spread', calls.spread()
         sent += 1
+    if out:
+        yield from carry(calls)
 
 
 # Groups

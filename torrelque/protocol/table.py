@@ -50,7 +50,7 @@ TABLE = (
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
         outcomes=(
-            *('ok', 'not_held', 'no_flow', 'over', 'duplicate', 'full'),
+            *('ok', 'not_held', 'no_flow', 'over', 'away', 'duplicate', 'full'),
             *('missing', 'begun', 'cycle', 'many', 'broken'),
         ),
     ),
@@ -87,12 +87,21 @@ TABLE = (
         'waiting | pending | delayed | dead -> cancelled, working -> marked',
         outcomes=('ok', 'flow', 'final', 'changed', 'unknown', 'broken'),
     ),
-    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled', width=9),
+    Row('sweep', 'working -> pending | dead, delayed -> pending, new -> pending, waiting -> cancelled', width=10),
     Row(
         'spread',
         'Spread: go on with what calls before had no room for, of flows: ends to tell, tasks to begin or to cancel.',
-        width=2,
+        width=3,
     ),
+    Row('collect', 'Collect: what is to be carried to other queues, of tasks of flows.'),
+    Row(
+        'host',
+        'Host: take in tasks of flows of other queues, as pending ones.',
+        head=('max_tasks',),
+        outcomes=('ok', 'gone', 'duplicate', 'full', 'broken'),
+    ),
+    Row('arrive', 'Arrive: news of tasks of flows that are worked on in other queues come home.', width=3),
+    Row('carried', 'Carried: what was collected has come to other queues, or is to be tried again later.', width=2),
     Row('fire', 'new -> pending'),
     Row(
         'graft',
@@ -103,7 +112,7 @@ TABLE = (
     Row(
         'give',
         'Give: keep a named value with a flow, for its other tasks, by a task of it that its caller holds.',
-        outcomes=('ok', 'not_held', 'no_flow', 'over', 'broken'),
+        outcomes=('ok', 'not_held', 'no_flow', 'over', 'away', 'broken'),
     ),
     # What operators read and set.
     Row('stats', 'Statistics: how many tasks are in each place, read at one moment.', width=6),
@@ -144,7 +153,15 @@ ROWS = {row.name: row for row in TABLE}
 
 DONE = frozenset({'ok', 'dead', 'flow'})
 """Outcomes with which a call has done what it was made for."""
-WITH_VALUE = frozenset(
-    {'duplicate', 'full', 'missing', 'begun', 'cycle', 'many', 'apart', 'circle', 'withdrawn'}
-)
+REFUSALS = {
+    'missing': 'there is no task {!r} to wait for',
+    'begun': 'task {!r} does not wait any more, so it cannot wait for another one',
+    'cycle': 'task {!r} still waits, so a new one that waits for it must not have others wait, too',
+    'many': 'more than 10000 tasks would wait for task {!r}',
+    'apart': 'task {!r} is of another flow than the others that are to be waited for',
+    'circle': 'flow {!r} would go on until a task has ended that waits for it',
+    'withdrawn': 'the flow of task {!r} was cancelled',
+}
+"""What is said of a task that is to wait for others, or of others that are to wait for it, by its outcome."""
+WITH_VALUE = frozenset({'duplicate', 'full', *REFUSALS})
 """Outcomes that are a list of a word and a value."""

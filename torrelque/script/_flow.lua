@@ -32,7 +32,7 @@ do
   -- result where it has completed, else '!' and how, then a space and why, or '=' and a result.
   function flows.ended(id, flow, how, value)
     if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then
-      return flows.look_for_loss(flow)
+      return flows.missed(flow, {'ended', id, flow, how, value})
     end
     redis.call('HSET', base .. 'done:' .. flow, id, value)
     flows.touch(flow, (how == 'f' or how == 'x') and 1 or 0)
@@ -50,16 +50,28 @@ do
   -- Begin a task, if it still waits.
   local function begin(id, flow)
     local hash = state .. id
-    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'group', 'priority', 'delay')
+    local has = redis.pcall('HMGET', hash, 'status', 'flow', 'tied')
     if has.err or not has[1] then
       return flows.lost(id, flow)
     elseif has[1] ~= WAITING or has[2] ~= flow then
       -- The state is that of another task, which has taken the id.
       return flows.failed(id, flow, 'its state was lost')
     end
-    local group, urgency, delay = has[3], has[4], tonumber(has[5])
+    local group, urgency, delay, elsewhere
+    if has[3] ~= '2' then
+      group, urgency, delay, elsewhere = unpack(redis.call('HMGET', hash, 'group', 'priority', 'delay', 'queue'))
+      delay = tonumber(delay)
+    end
     redis.call('HSET', base .. 'needs:' .. flow, id, 0)
     redis.call('ZREM', waiting, id)
+    if elsewhere then
+      -- Here it only stands for a task of another queue; a delay is spent before that is told.
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      redis.call('HSET', hash, 'status', WORKING, 'ready_time', stamp)
+      send_out(id, 'host', string.format('%.0f', now + (delay or 0)))
+      rings = true
+      return
+    end
     local order
     if group or urgency then
       --@ Keys seq
@@ -105,6 +117,9 @@ do
     end
   end
 
+  -- The edges that were read last: tasks that one waits for have the same.
+  local last_text, last_edges
+
   -- Tell the successors of an end, as many as the budget allows.
   local function tell(item)
     local id, flow, how, cursor, edges = unpack(item)
@@ -113,7 +128,10 @@ do
     end
     local text = not edges and redis.call('HGET', base .. 'edges:' .. flow, id)
     local count = 0
-    edges = edges or text and cjson.decode(text) or {}
+    if text and text ~= last_text then
+      last_text, last_edges = text, cjson.decode(text)
+    end
+    edges = edges or text and last_edges or {}
     local kind = 'then'
     while kind do
       local successors = edges[kind]

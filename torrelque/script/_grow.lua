@@ -4,9 +4,22 @@
 -- Successors of one task at the most: their list is read for each piece of it.
 local MOST_SUCCESSORS = 10000
 
--- The task that has taken the place of one, and so on to the last; the task itself where none has.
-local function heir_of(id, flow)
-  local done = redis.call('HGET', base .. 'done:' .. flow, id)
+-- Fields of a hash of a flow, by their names: many in a call, because each call costs more than what it reads.
+local function fields_of(hash, flow, names)
+  local found = {}
+  for i = 1, #names, 1000 do
+    local last = math.min(i + 999, #names)
+    local values = redis.call('HMGET', base .. hash .. flow, unpack(names, i, last))
+    for k = i, last do
+      found[names[k]] = values[k - i + 1]
+    end
+  end
+  return found
+end
+
+-- The task that has taken the place of one, and so on to the last; the task itself where none has.  `done` is what
+-- `done:F` has of it.
+local function heir_of(id, flow, done)
   while done and string.byte(done) == 62 do
     id = string.sub(done, 2)
     done = redis.call('HGET', base .. 'done:' .. flow, id)
@@ -17,9 +30,9 @@ end
 -- How tasks of a flow stand, by id: 'w' has not ended, 'd' dead, or how they ended; and those that still wait.
 local function stand(several, flow)
   local hows, waits = {}, {}
+  local lefts, dones = fields_of('needs:', flow, several), fields_of('done:', flow, several)
   for _, id in ipairs(several) do
-    local left = redis.call('HGET', base .. 'needs:' .. flow, id)
-    local done = not left and redis.call('HGET', base .. 'done:' .. flow, id)
+    local left, done = lefts[id], dones[id]
     hows[id] = left and (left == 'dead' and 'd' or 'w') or
       done and (string.byte(done) == 33 and string.sub(done, 2, 2) or 'c')
     waits[id] = left and left ~= '0' and left ~= 'dead' and left
@@ -30,7 +43,7 @@ end
 -- The nodes of a call of which the first begins at an argument, see `add.lua`, but for those that the flow has already;
 -- these, as `look_up_all` has them; ids that the nodes name besides one another.  Or nil, and why they cannot be taken in.
 local function nodes_from(first, flow)
-  local ids, nodes, named, seen = {}, {}, {}, {}
+  local ids, nodes, named, seen, others = {}, {}, {}, {}, {}
   for i = first, #ARGV, 6 do
     ids[#ids + 1] = ARGV[i]
   end
@@ -49,11 +62,20 @@ local function nodes_from(first, flow)
       nodes[#nodes + 1] = {id = id, payload = ARGV[i + 1], given = options_of(ARGV[i + 2]), any = ARGV[i + 3] == '1',
         after = after, before = before}
       for k = 1, #after, 2 do
-        after[k] = seen[after[k]] and after[k] or flow and heir_of(after[k], flow) or after[k]
-        named[#named + 1] = not seen[after[k]] and after[k] or nil
+        others[#others + 1] = not seen[after[k]] and after[k] or nil
       end
       for k = 1, #before, 2 do
         named[#named + 1] = before[k]
+      end
+    end
+  end
+  local dones = flow and fields_of('done:', flow, others) or {}
+  for _, node in ipairs(nodes) do
+    for k = 1, others[1] and #node.after or 0, 2 do
+      local id = node.after[k]
+      if dones[id] ~= nil then
+        node.after[k] = heir_of(id, flow, dones[id])
+        named[#named + 1] = node.after[k]
       end
     end
   end
@@ -70,12 +92,15 @@ end
 -- besides what `write_nodes` takes: `any`, `after` and `before` (id and kind by turns).  Nothing is written where an
 -- outcome is returned, which is not 'ok': {'missing' | 'begun' | 'many' | 'cycle', id}.
 local function grow(flow, nodes, hows, waits)
-  local edges, ends, more = {}, {}, {}
-  local function connect(from, to, kind)
-    if not edges[from] then
-      local text = redis.call('HGET', base .. 'edges:' .. flow, from)
-      edges[from] = text and cjson.decode(text) or {}
+  local edges, ends, more, befores = {}, {}, {}, {}
+  for _, node in ipairs(nodes) do
+    for k = 1, #node.after, 2 do
+      befores[#befores + 1] = hows[node.after[k]] and node.after[k] or nil
     end
+  end
+  local known = fields_of('edges:', flow, befores)
+  local function connect(from, to, kind)
+    edges[from] = edges[from] or known[from] and cjson.decode(known[from]) or {}
     local list = edges[from][kind] or {}
     list[#list + 1], edges[from][kind] = to, list
     return #list <= MOST_SUCCESSORS
@@ -128,8 +153,12 @@ local function grow(flow, nodes, hows, waits)
   end
 
   write_nodes(nodes, flow)
+  local words = {}
   for id, lists in pairs(edges) do
-    redis.call('HSET', base .. 'edges:' .. flow, id, cjson.encode(lists))
+    words[#words + 1], words[#words + 2] = id, cjson.encode(lists)
+  end
+  for i = 1, #words, 1000 do
+    redis.call('HSET', base .. 'edges:' .. flow, unpack(words, i, math.min(i + 999, #words)))
   end
   for id, count in pairs(more) do
     local any, left = string.match(waits[id], '^(a?)(%d+)$')

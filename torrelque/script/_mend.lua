@@ -17,6 +17,8 @@ local function mend(id, known)
       stop = string.find(id, '.', stop + 1, true)
     end
   end
+  local guest = not flow and redis.call('HGET', base .. 'guests', id)
+  flow = guest and cjson.decode(guest)[2] or flow
   if redis.call('HEXISTS', tasks, id) == 1 then
     redis.call('DEL', state .. id)
     --@ Keys untold

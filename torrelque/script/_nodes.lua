@@ -32,8 +32,9 @@ local function write_nodes(nodes, flow)
   local payloads, needs, places = {}, {}, {}
   for k, node in ipairs(nodes) do
     local given, key = node.given, state .. node.id
-    local words = {'status', WAITING, 'timeout', given.timeout, 'enqueue_time', stamp, 'flow', flow,
-      'tied', node.kept and 3 or 2}
+    -- What most tasks do not have, a script need not look for.
+    local tied = node.kept and 3 or (given.group or given.priority or given.delay or given.queue) and 4 or 2
+    local words = {'status', WAITING, 'timeout', given.timeout, 'enqueue_time', stamp, 'flow', flow, 'tied', tied}
     local function add(name, value)
       if value then
         words[#words + 1], words[#words + 2] = name, value
@@ -45,6 +46,7 @@ local function write_nodes(nodes, flow)
     add('delay', given.delay)
     add('mark', node.mark)
     add('last', node.last and 1)
+    add('queue', given.queue)
     -- An older state of the id, which is final, is dropped.
     if redis.call('HSET', key, unpack(words)) < #words / 2 then
       redis.call('DEL', key)

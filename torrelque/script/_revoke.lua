@@ -23,6 +23,11 @@ local function revoke(id, known, mark, how)
   if from == WORKING or known[7] then
     -- See Memory.
     redis.call('HDEL', state .. id, 'progress')
+    if from == WORKING and not known[5] then
+      -- It was never handed out here: it stands for a task of another queue.
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      send_out(id, 'cancel', stamp)
+    end
   else
     redis.call('HDEL', tasks, id)
     if from == DELAYED then

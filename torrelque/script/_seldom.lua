@@ -25,6 +25,10 @@ local seldom = {__index = function(_, asked)
   function flows.spoilt(flow, why)
     local hash, wrong = state .. flow, false
     why = string.gsub(type(why) == 'table' and why.err or tostring(why), '^%S*user_script:%d+: ', '')
+    if string.find(why, 'NOPERM') or string.find(why, 'ACL failure') or string.find(why, "can't run this command") then
+      -- The caller lacks a right, whatever the keys are.
+      error(why, 0)
+    end
     why = string.sub(why, 1, 200)
     for _, prefix in ipairs({'task:', 'needs:', 'edges:', 'done:', 'values:', 'gate:'}) do
       local kind = redis.call('TYPE', base .. prefix .. flow).ok
@@ -45,9 +49,13 @@ local seldom = {__index = function(_, asked)
     flows.cancel(flow, true)
   end
 
-  -- Whether nobody knows any more who is in a flow that goes on; then it is cancelled.  It is asked where a task was not
-  -- found there, which is mostly one that has ended already.
-  function flows.look_for_loss(flow)
+  -- A task was not found in its flow: mostly it has ended already.  But it may be a guest, whose home is told; and where
+  -- nobody knows any more who is in a flow that goes on, that is cancelled.
+  function flows.missed(flow, about)
+    if redis.call('EXISTS', base .. 'guests') == 1 then
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      tell_home({about})
+    end
     if not touched[flow] and redis.call('EXISTS', base .. 'needs:' .. flow) == 0 and
         redis.call('HGET', state .. flow, 'status') == WAITING then
       flows.spoilt(flow, 'needs:' .. flow .. ' was lost')
@@ -75,7 +83,7 @@ local seldom = {__index = function(_, asked)
   function flows.died(id, flow)
     local left = redis.call('HGET', base .. 'needs:' .. flow, id)
     if not left or left == 'dead' then
-      return not left and flows.look_for_loss(flow)
+      return not left and flows.missed(flow, {'died', id})
     end
     local has = redis.call('HMGET', state .. flow, 'on_failure', 'status')
     local why = brief(redis.call('HGET', state .. id, 'error') or 'it is dead')
@@ -103,7 +111,10 @@ local seldom = {__index = function(_, asked)
 
   -- A task that was dead is not dead any more.
   function flows.revived(id, flow)
-    if redis.call('HGET', base .. 'needs:' .. flow, id) == 'dead' then
+    local left = redis.call('HGET', base .. 'needs:' .. flow, id)
+    if not left then
+      flows.missed(flow, {'revived', id})
+    elseif left == 'dead' then
       redis.call('HSET', base .. 'needs:' .. flow, id, 0)
       if redis.call('HINCRBY', state .. flow, 'dead', -1) <= 0 then
         redis.call('HDEL', state .. flow, 'error')
@@ -116,6 +127,7 @@ local seldom = {__index = function(_, asked)
     redis.call('DEL', state .. id)
     redis.call('HDEL', tasks, id)
     redis.call('ZREM', waiting, id)
+    redis.call('ZREM', base .. 'away', id)
     flows.failed(id, flow, 'its state was lost')
   end
 

@@ -11,6 +11,7 @@
 --        'not_held'       the caller does not hold that task
 --        'no_flow'        that task has no flow
 --        'over'           its flow was cancelled
+--        'away'           its flow is of another queue
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the flow has no task of that id
@@ -18,17 +19,18 @@
 --        'cycle', id      as a list: one is to wait for it that others, which wait already, are to wait for
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
---@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), acting, ring
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks = tonumber(ARGV[2])
-local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow')
-local outcome, flow = judge(known, ARGV[4]), known[4]
+local known = redis.pcall('HMGET', state .. ARGV[3], 'status', 'dequeue_count', 'last_dequeue_time', 'flow',
+  'queue', 'fence')
+local outcome, flow = acting(ARGV[3], known, ARGV[4]), known[4]
 if outcome ~= 'ok' then
   return {outcome == 'broken' and outcome or 'not_held'}
 elseif not flow then
   return {'no_flow'}
 elseif redis.call('HGET', state .. flow, 'status') ~= WAITING then
-  return {'over'}
+  return {redis.call('HEXISTS', base .. 'guests', ARGV[3]) == 1 and 'away' or 'over'}
 end
 
 local nodes, there, named = nodes_from(5, flow)

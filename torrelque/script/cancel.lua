@@ -10,7 +10,7 @@
 --        per task: id, mark, the statuses that it may have, a digit each ('' is any)
 -- Reply  'ok' when each task is cancelled, else a list with one of these per task:
 --        'ok'        cancelled
---        'flow'      cancelled, and its tasks are to be, by `spread`
+--        'flow'      cancelled, and its tasks are to be, by `spread`, and other queues to be told (`collect`)
 --        'final'     it was final already
 --        'changed'   its status is another one
 --        'unknown'   forgotten, or never enqueued
@@ -48,7 +48,7 @@ for i = 2, #ARGV, 3 do
     outcome = 'changed'
   else
     revoke(id, known, mark, 'f')
-    outcome = known[7] and 'flow' or 'ok'
+    outcome = (known[7] or known[1] == WORKING and not known[5]) and 'flow' or 'ok'
   end
   answer(outcome)
 end
@@ -61,5 +61,8 @@ if settle() or begun then
   ring()
 end
 forget()
+if noted.out then
+  ring()
+end
 
 return refused and outcomes or 'ok'

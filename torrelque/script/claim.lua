@@ -12,7 +12,7 @@
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
 --        length of the lease (ms)
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting, outbox
 --@ Uses time (now, stamp, fraction), ring, tend
 local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
@@ -27,9 +27,9 @@ local odd, holed = {}, 0
 local probed, probe_at
 -- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.  And when the next
 -- schedule fires, or a flow is given up, where there are some; now, where there is work for `spread`.
-local there, coming = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting), nil
+local there, coming = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting, outbox), nil
 if there > 0 then
-  local besides = redis.call('EXISTS', schedules, waiting)
+  local besides = redis.call('EXISTS', schedules, waiting, outbox)
   if besides > 0 then
     --@ Uses coming (next_coming)
     coming, there = next_coming(), there - besides
@@ -275,9 +275,15 @@ if special or last or odd[1] then
   end
   more, finish = true, settle
   -- Flows are told of what was damaged by `spread`.
+  if noted[1] and redis.call('EXISTS', base .. 'guests') == 1 then
+    --@ Uses abroad (send_out, write_letter, tell_home)
+    tell_home(noted)
+  end
   for _, note in ipairs(noted) do
-    --@ Keys spread
-    redis.call('RPUSH', spread, cjson.encode({'', note[3], 'note', note}))
+    if redis.call('EXISTS', base .. 'needs:' .. note[3]) == 1 then
+      --@ Keys spread
+      redis.call('RPUSH', spread, cjson.encode({'', note[3], 'note', note}))
+    end
   end
   probe_at = not probing and stopped and (probe_at or math.huge)
 end

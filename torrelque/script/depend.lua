@@ -16,8 +16,8 @@
 --        'many', id       as a list: that one would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
---@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
+--@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes), grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, fresh, mark, id = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local given = options_of(ARGV[7])
 local before = redis.pcall('HMGET', state .. id, 'status', 'mark')
@@ -58,7 +58,7 @@ for i = 8, #ARGV do
   local final = status == COMPLETED or status == REJECTED or status == CANCELLED and not goes_on and
     not redis.call('ZSCORE', working, other)
   if its then
-    other = heir_of(other, its)
+    other = heir_of(other, its, redis.call('HGET', base .. 'done:' .. its, other))
     hows[other] = stand({other}, its)[other]
     if redis.call('HGET', state .. its, 'status') == WAITING then
       if flow and flow ~= its then

@@ -182,7 +182,7 @@ if noted[1] then
   --@ Uses flow (flows)
   begun = flows.go(noted)
 end
-if settle() or begun or rung or #ready > 0 or #ranked > 0 then
+if settle() or begun or noted.out or rung or #ready > 0 or #ranked > 0 then
   ring()
 end
 

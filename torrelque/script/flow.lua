@@ -16,7 +16,7 @@
 --        'over'           the draft was given up or cancelled
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, waiting, spread
---@ Uses time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), marks (marked, with_mark), ring
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
 local max_tasks, F, mark, meta = tonumber(ARGV[2]), ARGV[3], ARGV[4], cjson.decode(ARGV[6])
 local key = state .. F

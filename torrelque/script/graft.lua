@@ -21,14 +21,14 @@
 --        'many', id       as a list: it would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys working, tasks, waiting
---@ Uses time (now, stamp, fraction), groups (book, settle), judge, ring, clear, forget
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), judge, ring, clear, forget
 --@ Uses flow (flows), nodes (known_options, options_of, look_up_all, write_nodes)
---@ Uses grow (MOST_SUCCESSORS, heir_of, stand, nodes_from, too_many, grow)
+--@ Uses grow (MOST_SUCCESSORS, fields_of, heir_of, stand, nodes_from, too_many, grow)
 local max_tasks, T, last, meta = tonumber(ARGV[2]), ARGV[3], ARGV[5], cjson.decode(ARGV[7])
 local key = state .. T
 local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'group', 'flow', 'tied',
   'enqueue_time', 'grafted')
-local outcome, group, flow = judge(known, ARGV[4]), known[4], known[6] == '2' and known[5]
+local outcome, group, flow = judge(known, ARGV[4]), known[4], (known[6] == '2' or known[6] == '4') and known[5]
 
 -- Whether the task has ended within a flow by giving its place to the same one.  Its id begins with that of its flow.
 local function is_grafted()
@@ -44,7 +44,7 @@ end
 -- Have what waits for the end of the task wait for that of the last one, which may have ended itself, where it was added
 -- by a call before.
 local function hand_over()
-  local edges, heir = base .. 'edges:' .. flow, heir_of(last, flow)
+  local edges, heir = base .. 'edges:' .. flow, heir_of(last, flow, redis.call('HGET', base .. 'done:' .. flow, last))
   local how, text = stand({heir}, flow)[heir], redis.call('HGET', edges, T)
   if not text then
     return
@@ -128,7 +128,7 @@ else
     if redis.call('HDEL', base .. 'needs:' .. flow, T) == 1 then
       redis.call('HSET', base .. 'done:' .. flow, T, '>' .. last)
       flows.touch(flow)
-      hand_over()
+      flows.guard(flow, hand_over)
     end
   else
     become_flow()

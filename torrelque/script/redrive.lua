@@ -44,6 +44,14 @@ for i = 4, #ARGV do
     revived[id] = true
   elseif known[7] and known[1] == WAITING then
     outcome = 'flow'
+  elseif known[1] == WORKING and not known[2] and known[6] then
+    -- It stands for a task of another queue, which may be dead there, or lost.
+    local there = redis.call('HGET', base .. 'needs:' .. known[6], id) == 'dead'
+    if there or of_flow ~= '' then
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      send_out(id, 'redrive', stamp)
+    end
+    outcome = there and 'ok' or 'not_dead'
   elseif known[1] ~= DEAD then
     outcome = 'not_dead'
   else
@@ -67,7 +75,7 @@ if noted[1] then
   --@ Uses flow (flows)
   begun = flows.go(noted)
 end
-if settle() or rung or begun then
+if settle() or rung or begun or noted.out then
   ring()
 end
 

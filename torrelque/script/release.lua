@@ -82,7 +82,9 @@ while at <= last do
   local known
   if stopped and stopped.at == at then
     known = stopped
-    if known[4] then
+    if known[4] == '2' then
+      known[6] = redis.call('HGET', key, 'flow')
+    elseif known[4] then
       known[5], known[6] = unpack(redis.call('HMGET', key, 'group', 'flow'))
     end
   else
@@ -148,6 +150,10 @@ if settle() or begun then
 end
 if not filled then
   forget()
+end
+if noted.out then
+  --@ Uses ring
+  ring()
 end
 
 return refused and outcomes or 'ok'

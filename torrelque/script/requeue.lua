@@ -99,5 +99,8 @@ end
 if cleared then
   forget()
 end
+if noted.out then
+  ring()
+end
 
 return refused and outcomes or 'ok'

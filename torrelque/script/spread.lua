@@ -4,9 +4,9 @@
 -- before the end of that.
 --
 -- ARGV   resent
--- Reply  'ok', how much is left
+-- Reply  'ok', how much is left, whether there is something to `collect` (1 or 0)
 --@ Keys spread, waiting
---@ Uses time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
+--@ Uses noted, time (now, stamp, fraction), groups (book, settle), ring, marks (marked, with_mark), forget
 --@ Uses flow (flows), revoke (take_out, revoke)
 
 -- What was put off; nothing is to be done of what somebody else has written there.
@@ -59,5 +59,9 @@ if settle() or begun then
   ring()
 end
 forget()
+if noted.out then
+  ring()
+end
 
-return {'ok', redis.call('LLEN', spread)}
+local out = redis.call('ZCOUNT', base .. 'away', '-inf', stamp) + redis.call('ZCOUNT', base .. 'outbox', '-inf', stamp)
+return {'ok', redis.call('LLEN', spread), out > 0 and 1 or 0}

@@ -8,16 +8,16 @@
 -- Reply  'ok', stale, delayed, dead (how many went each way), whether anything due may be left (1 or 0),
 --        list of id and trouble by turns: 'state_lost' (the task is dead now) | 'payload_lost' | 'lost',
 --        list of the schedules that have fired and have few instants left, how many tasks schedules have enqueued,
---        whether there may be work for `spread` (1 or 0)
---@ Keys working, delayed, rated, schedules, waiting
+--        whether there may be work for `spread`, whether there is something to `collect` (1 or 0)
+--@ Keys working, delayed, rated, schedules, waiting, outbox
 --@ Uses time (now, stamp, fraction)
 -- Most sweeps find nothing, and are over here.
 local batch = tonumber(ARGV[2])
 local ended = redis.call('ZRANGEBYSCORE', working, '-inf', stamp, 'LIMIT', 0, batch)
 local ripe = redis.call('ZRANGEBYSCORE', delayed, '-inf', stamp, 'LIMIT', 0, batch)
-local besides = redis.call('EXISTS', rated, schedules, waiting) > 0
+local besides = redis.call('EXISTS', rated, schedules, waiting, outbox) > 0
 if not (ended[1] or ripe[1] or besides) then
-  return {'ok', 0, 0, 0, 0, {}, {}, 0, 0}
+  return {'ok', 0, 0, 0, 0, {}, {}, 0, 0, 0}
 end
 
 --@ Uses noted, groups (book, settle), clear, forget, bury (bury, used_up), mend, place
@@ -150,6 +150,12 @@ end
 if ended[1] then
   forget()
 end
+if noted.out then
+  ring()
+end
+
+local out = (besides or noted.out) and redis.call('ZCOUNT', outbox, '-inf', stamp) +
+  redis.call('ZCOUNT', base .. 'away', '-inf', stamp) or 0
 
 return {'ok', stale, due, died, (unfinished or #thirsty >= room) and 1 or 0, troubles, low,
-  scheduled, (work or begun) and 1 or 0}
+  scheduled, (work or begun) and 1 or 0, out > 0 and 1 or 0}

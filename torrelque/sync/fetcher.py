@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis.exceptions
@@ -27,6 +27,7 @@ from torrelque import (
 )
 from torrelque.error import no_reply, no_task, of_queue, reason_of
 from torrelque.protocol.calls import IS_KEYDB, Calls
+from torrelque.protocol.carrying import read_spread
 from torrelque.protocol.refusals import server_error
 from torrelque.protocol.replies import (
     Claimed,
@@ -34,7 +35,6 @@ from torrelque.protocol.replies import (
     is_keydb,
     is_ring,
     read_claim,
-    read_spread,
     read_sweep,
     tell_not_buried,
     tell_not_returned,
@@ -57,8 +57,10 @@ _TROUBLES = (TorrelqueConnectionError, UnreadableError, redis.exceptions.RedisEr
 class Fetcher:
     """What the threads that wait for tasks of one queue object share."""
 
-    def __init__(self, calls: Calls, link: Link) -> None:
+    def __init__(self, calls: Calls, link: Link, carry: Callable[[float], None] = lambda until: None) -> None:
         self.calls = calls
+        self.carry = carry
+        """Has other queues told of tasks of flows, until some time."""
         self.bounds = calls.bounds
         self.link = link
         self.closed = False
@@ -278,9 +280,12 @@ class Fetch:
             swept = read_sweep(self._fetcher.call('sweep', calls.sweep(), until=until))
             tell_troubles(swept.troubles, calls.name)
             calls.tell_low(swept.low)
-            while swept.spread and read_spread(self._fetcher.call('spread', calls.spread(), until=until)):
-                if time.monotonic() >= until:
-                    break
+            out, more = swept.out, swept.spread
+            while more and time.monotonic() < until:
+                done = read_spread(self._fetcher.call('spread', calls.spread(), until=until))
+                out, more = out or done.out, done.left > 0
+            if out:
+                self._fetcher.carry(until)
         except _TROUBLES as exc:
             logger.warning('queue %r: a sweep failed: %s', self._fetcher.calls.name, reason_of(exc))
             # Each claim would see the same due task and send the next failing sweep, so no sweep is sent for a second.

@@ -26,7 +26,8 @@ from torrelque import (
 from torrelque.codec import JSON
 from torrelque.error import of_queue
 from torrelque.protocol import flows, steps
-from torrelque.protocol.calls import BulkEnqueue, Call, Many
+from torrelque.protocol.bulk import BulkEnqueue
+from torrelque.protocol.calls import Call, Many
 from torrelque.protocol.check import check_count, milliseconds
 from torrelque.protocol.lease import renewed, renewing
 from torrelque.protocol.replies import Outcome, outcome_error, read_outcomes, settled, settled_or_logged
@@ -34,6 +35,7 @@ from torrelque.protocol.steps import GroupScan, Steps, Walk
 from torrelque.protocol.transition import Arg
 from torrelque.protocol.unsure import Unsure
 
+from .carrier import Carrier
 from .client import Client, Pipeline, add_to_pipeline, check_client, leave_link, share_link
 from .fetcher import Fetch, Fetcher
 from .flows import Flows
@@ -73,7 +75,8 @@ class Torrelque(Schedules, Flows):
         super().__init__(client, queue, serialiser, max_tasks)
         self._link = share_link(client, self.keys['pending'], self, self._bounds)
         self._unsure = Unsure(self._bounds.unsure_calls)
-        self._fetcher = Fetcher(self._calls, self._link)
+        self._carrier = Carrier(client, self._calls, self._link)
+        self._fetcher = Fetcher(self._calls, self._link, self._carrier.carry)
 
     def __repr__(self) -> str:
         return f'<{type(self).__module__.rpartition(".")[0]}.{type(self).__name__} {self.name!r}>'
@@ -92,6 +95,7 @@ class Torrelque(Schedules, Flows):
         The caller's client stays open.  A call that is on its way in another thread comes to its end.
         """
         self._fetcher.close()
+        self._carrier.leave()
         leave_link(self._link, self)
 
     # Producers
@@ -432,7 +436,10 @@ class Torrelque(Schedules, Flows):
         try:
             while walk.go_on(reply):
                 name, args = walk.name, walk.args
-                reply = self._link.call(None, args) if name is None else self._call(name, args)
+                if walk.abroad is not None and name is not None:
+                    reply = self._carrier.call(walk.abroad, name, args)
+                else:
+                    reply = self._link.call(None, args) if name is None else self._call(name, args)
         except TorrelqueError as exc:
             of_queue(self.name, exc)
             raise

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 
-__all__ = ['DEFAULT', 'close_client', 'find_url', 'make_client', 'shown']
+__all__ = ['DEFAULT', 'close_client', 'find_url', 'is_same_server', 'make_client', 'shown']
 
 DEFAULT = 'redis://localhost'
 """The server where nothing says another one."""
@@ -93,6 +93,24 @@ async def close_client(client: redis.asyncio.Redis | redis.asyncio.RedisCluster)
     if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
         for sentinel in pool.sentinel_manager.sentinels:
             await sentinel.aclose()
+
+
+def is_same_server(one: Any, other: Any) -> bool:
+    """Whether two clients are of the same database, as far as their addresses tell."""
+    return one is other or _place_of(one) == _place_of(other)
+
+
+def _place_of(client: Any) -> object:
+    """What tells the database of a client from others."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return frozenset((node.host, node.port) for node in client.nodes_manager.startup_nodes.values())
+    pool = client.connection_pool
+    said = pool.connection_kwargs
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        places = (_place_of(sentinel) for sentinel in pool.sentinel_manager.sentinels)
+        return pool.service_name, said.get('db') or 0, frozenset(places)
+    address = said.get('path') or (said.get('host') or 'localhost', int(said.get('port') or 6379))
+    return address, int(said.get('db') or 0)
 
 
 def shown(url: str) -> str:

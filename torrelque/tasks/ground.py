@@ -30,6 +30,18 @@ class Ground(ABC):
         :param max_tasks: another one than the app's, of a call.
         """
 
+    def name_of(self, name: str) -> str:
+        """What a queue is called there.
+
+        :param name: what the app calls it.
+        """
+        return name
+
+    @property
+    @abstractmethod
+    def server(self) -> object:
+        """Where the queues are: what two apps have in common that stand on the same."""
+
     def order_of(self, group: str) -> str:
         """Among which calls one of an ordered queue, of this group, goes by its turn; by any name."""
         return group

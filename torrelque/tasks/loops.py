@@ -27,6 +27,7 @@ from torrelque import (
 )
 from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
+from .address import is_same_server
 from .background import CLOSING, PATIENCE, Background, is_background
 from .ground import Ground, another, copy_queue
 from .inloop import InLoop
@@ -78,6 +79,19 @@ class Loops:
     def given(self) -> Torrelque:
         """The queue object that the app was given, or has made, to be looked at only."""
         return self._given
+
+    def name_of(self, queue: str) -> str:
+        """What a queue of the app is called on its server.
+
+        :param queue: what the app calls it.
+        """
+        return queue if self.ground is None else self.ground.name_of(queue)
+
+    def shares_server(self, other: 'Loops') -> bool:
+        """Whether the queues of another app are on the same server, as far as can be told without asking it."""
+        if self.ground is not None or other.ground is not None:
+            return self.ground is not None and other.ground is not None and self.ground.server is other.ground.server
+        return is_same_server(self._given.client, other.given.client)
 
     # Another ground
 

@@ -26,8 +26,8 @@ from torrelque.tasks.ground import Ground
 from torrelque.worker import Backoff, Delivery, Job, Middleware, RetryRule, Worker
 
 from .caller import run_in_caller, wait_in_thread
-from .memory import Book, MemoryQueue, Run
-from .states import EagerTask
+from .memory import Book, MemoryQueue
+from .states import EagerTask, Run
 from .under import Standing, checked_apps
 
 __all__ = ['Eager', 'EagerTask', 'eager']
@@ -59,6 +59,10 @@ class _Ground(Ground):
         like = self._app._loops.given
         began = functools.partial(block._run, self._app)
         return MemoryQueue(block._client, like, block._book, began, name=name, max_tasks=max_tasks)
+
+    @property
+    def server(self) -> object:
+        return self._block
 
     def order_of(self, group: str) -> str:
         # A task that enqueues another one of its own ordered queue, and waits until the queue has that one, is itself a

@@ -228,15 +228,16 @@ class FlowQueue(Torrelque):
 
     async def _run_member(self, flow: MemoryFlow, member: Member) -> None:
         node = member.node
+        queue: Any = self if node.queue is None else self.sibling(node.queue)
         if member.task is None:
-            call = self._calls.enqueue(
+            call = queue._calls.enqueue(
                 node.task, node.task_timeout or self.task_timeout, node.delay, f'{flow.id}.{node.name}',
                 node.max_attempts, node.group, node.priority or 0,
             )  # fmt: skip
-            member.task = self._make(call.task_id, call.args[1], node)
+            member.task = queue._make(call.task_id, call.args[1], node)
             self._flows.take_in(member.task, None, True)
         task = member.task
-        await self._began(self, task)
+        await self._began(queue, task)
         state = task.state
         if member.heir is not None:
             return

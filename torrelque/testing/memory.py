@@ -8,7 +8,6 @@ builders of the real queue, whose verbs have the same effect here.
 from __future__ import annotations
 
 import asyncio
-import collections
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
@@ -35,30 +34,13 @@ from torrelque.protocol.check import check_depends_on, check_id, check_statuses,
 
 from .flowing import FlowBook, FlowQueue, depend
 from .idle import NotIdleError
-from .states import EagerTask, EagerWatch
+from .states import EagerTask, EagerWatch, Run
 
-__all__ = ['Book', 'MemoryQueue', 'Run']
+__all__ = ['Book', 'MemoryQueue']
 
 PENDING, WORKING = TorrelqueTaskStatus.PENDING, TorrelqueTaskStatus.WORKING
 DEAD, CANCELLED = TorrelqueTaskStatus.DEAD, TorrelqueTaskStatus.CANCELLED
 WAITING = TorrelqueTaskStatus.WAITING
-
-
-class Run:
-    """Tasks that one worker works on, one after the other: one, and what comes behind it in strict order."""
-
-    def __init__(self) -> None:
-        self.tasks: list[EagerTask] = []
-        """All of them."""
-        self.pending: collections.deque[EagerTask] = collections.deque()
-        """Those that were not begun, or are to be tried again."""
-
-    def add(self, task: EagerTask) -> None:
-        """Have a task run behind the others."""
-        if task not in self.tasks:
-            task.active = True
-            self.tasks.append(task)
-            self.pending.append(task)
 
 
 class Book:
@@ -165,6 +147,9 @@ class MemoryQueue(FlowQueue):
     def for_worker(self, run: Run) -> MemoryQueue:
         """An object of the same queue for a worker."""
         return MemoryQueue(self.client, self, self._book, self._began, run=run)
+
+    def _make_sibling(self, name: str) -> Torrelque:
+        return MemoryQueue(self.client, self, self._book, self._began, name=name)
 
     def not_idle(self, task: EagerTask, why: str) -> NotIdleError:
         """The error of a task that comes to no end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from torrelque import (
     TorrelqueTimeoutError,
 )
 
-__all__ = ['EagerTask', 'EagerWatch']
+__all__ = ['EagerTask', 'EagerWatch', 'Run']
 
 _SILENT = ''.join(map(chr, (*range(33), 127)))
 """White space and control characters: a line that has nothing else says nothing."""
@@ -180,3 +181,20 @@ class EagerWatch(AsyncIterator[TorrelqueTaskState]):
     async def aclose(self) -> None:
         """Watch no longer."""
         self._over = True
+
+
+class Run:
+    """Tasks that one worker works on, one after the other: one, and what comes behind it in strict order."""
+
+    def __init__(self) -> None:
+        self.tasks: list[EagerTask] = []
+        """All of them."""
+        self.pending: collections.deque[EagerTask] = collections.deque()
+        """Those that were not begun, or are to be tried again."""
+
+    def add(self, task: EagerTask) -> None:
+        """Have a task run behind the others."""
+        if task not in self.tasks:
+            task.active = True
+            self.tasks.append(task)
+            self.pending.append(task)

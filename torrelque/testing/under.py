@@ -25,9 +25,15 @@ class _QueueGround(Ground):
         self._main = main
 
     def make(self, name: str | None, max_tasks: int | None) -> Torrelque:
-        name = self._like.name if name is None else name
-        there = self._queue.name if name == self._main else f'{self._queue.name}.{name}'
+        there = self.name_of(self._like.name if name is None else name)
         return copy_queue(self._like, max_tasks, there, self._queue.client)
+
+    def name_of(self, name: str) -> str:
+        return self._queue.name if name == self._main else f'{self._queue.name}.{name}'
+
+    @property
+    def server(self) -> object:
+        return self._queue.client
 
 
 class Standing:

@@ -42,7 +42,7 @@ class Flows:
 
     def calls(self, nodes: Iterable[TorrelqueNode]) -> list[Callable[[], None]]:
         """Calls that make a flow."""
-        plan = flowing.Plan(f'flow-{next(self._made)}', 'mark', JSON, BOUNDS, 300)
+        plan = flowing.Plan(f'flow-{next(self._made)}', 'mark', JSON, BOUNDS, 300, '')
         plan.take(nodes, False)
         parts = plan.parts(False)
         calls: list[Callable[[], None]] = []

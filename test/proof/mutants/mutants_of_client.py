@@ -30,7 +30,7 @@ FENCE = (
     ),
     Mutant(
         'bulk-tells-what-is-not-in', 5, 'a bulk call that fails names tasks that the queue refused',
-        (client('protocol/calls', 'if wrong is None:\n                self.task_ids.append(task_id)',
+        (client('protocol/bulk', 'if wrong is None:\n                self.task_ids.append(task_id)',
                 'self.task_ids.append(task_id)'),),
         ('bulk::test_a_full_queue_half_way',),
     ),
@@ -225,11 +225,6 @@ HARM = (
         ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
-        'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
-        (client('aio/fetcher', 'tell_troubles(swept.troubles, self._name)', 'pass'),),
-        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
-    ),
-    Mutant(
         'foreign-id-fails-all', 8, 'one id that is no text fails the claim of all',
         (client('protocol/replies', 'foreign.append((reply[i], token))', 'raise'),),
         ('damage::test_an_id_that_is_no_text_harms_no_other',),
@@ -388,11 +383,6 @@ LIVE = (
         'given-up-one-by-one', 12, 'calls behind one that was given up are given up ten seconds later each',
         (client('aio/batch', 'if isinstance(error, TorrelqueConnectionError):', 'if False:'),),
         ('silence::test_calls_behind_one_that_was_given_up_fail_with_it',),
-    ),
-    Mutant(
-        'commands-of-a-turn-forgotten', 12, 'commands that were to share a write have no end after a loss in that turn',
-        (client('aio/link', 'for request, _ in joined:\n                self.submit(request)', 'pass'),),
-        ('states_of_link::test_each_request_has_one_end_after_any_events',),
     ),
     Mutant(
         'wrong-password-tried-for-ever', 12, 'a call with a wrong password is told after ten seconds',

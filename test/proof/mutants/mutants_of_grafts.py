@@ -52,12 +52,12 @@ GRAFTS = (
     ),
     Mutant(
         'graft-in-a-cancelled-flow', 14, 'tasks come to a flow that was cancelled',
-        (script('graft', "if outcome == 'ok' and flow and redis", "if outcome == 'ok' and not known and redis"),),
+        (script('graft', "elseif outcome == 'ok' and flow and goes_on ~= WAITING then", 'elseif false then'),),
         (CANCELLED,),
     ),
     Mutant(
         'graft-leaves-a-cancelled-task', 14, 'a task that was cancelled stays when its function returns a flow',
-        (script('graft', "if outcome == 'cancelled' then\n  clear(", "if outcome == 'cancelled' then\n  local _ = ("),),
+        (script('graft', "if outcome == 'cancelled' then\n  clear(", "if outcome == 'cancelled' then\n  type("),),
         (CANCELLED,),
     ),
     Mutant(

@@ -185,6 +185,11 @@ SAID = (
                 '    elif rule is None:\n        pass\n    elif isinstance(rule,'),),
         ('tasks::test_a_decorator_refuses_what_cannot_be_meant',),
     ),
+    Mutant(
+        'commands-of-a-turn-forgotten', 12, 'commands that were to share a write have no end after a loss in that turn',
+        (client('aio/link', 'for request, _ in joined:\n                self.submit(request)', 'pass'),),
+        ('states_of_link::test_each_request_has_one_end_after_any_events',),
+    ),
 )  # fmt: skip
 
 CALLING = (*LOOPS, *THREAD, *CURRENT, *SAID)

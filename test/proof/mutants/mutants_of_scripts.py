@@ -30,7 +30,7 @@ FENCE = (
     ),
     Mutant(
         'operator-settles-anything', 3, 'a plain id settles a task that nobody was given',
-        (script('_judge', "return status == WORKING and 'ok' or 'not_working'", "return 'ok'"),),
+        (script('_judge', "return status == WORKING and known[2] and 'ok' or 'not_working'", "return 'ok'"),),
         ('verbs::test_an_operator_settles_by_the_plain_id_what_is_working',),
     ),
     Mutant(

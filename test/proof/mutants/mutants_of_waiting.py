@@ -146,6 +146,11 @@ REPLIES = (
         (client('aio/link', 'is not None and not request.whole:', 'is not None:'),),
         ('replies::test_what_says_go_on_is_followed_with_pauses_and_an_end',),
     ),
+    Mutant(
+        'damage-of-sweeps-unlogged', 8, 'nobody is told of a task that was found without its state when it was due',
+        (client('protocol/steps', 'tell_troubles(swept.troubles, calls.name)\n    calls', 'calls'),),
+        ('damage::test_a_broken_key_among_what_is_due_stops_no_sweep',),
+    ),
 )  # fmt: skip
 
 WAITING = (*GUARD, *STALE, *REPLIES)

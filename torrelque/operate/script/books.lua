@@ -5,7 +5,7 @@
 --        1 if slots were counted (0), then by turns a group, its slots, how many hold one
 local few = (look('HLEN', 'groups') or 0) <= tonumber(ARGV[1])
 local rest = look('HLEN', 'tasks') or 0
-for _, name in ipairs({'working', 'delayed', 'dead', 'waiting'}) do
+for _, name in ipairs({'working', 'delayed', 'dead', 'waiting', 'away'}) do
   rest = rest - (look('ZCARD', name) or 0)
 end
 local found = (look('LLEN', 'pending') or 0) - (look('SCARD', 'holes') or 0) + (look('ZCARD', 'priority') or 0)

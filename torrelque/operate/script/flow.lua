@@ -12,7 +12,7 @@ local F, from, cursor, errors, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5
 local OF_FLOW = {'status', 'total', 'left', 'dead', 'failed', 'on_failure', 'error', 'enqueue_time', 'release_time', 'name',
   'draft', 'flow', 'out'}
 local FIELDS = {'status', 'dequeue_count', 'max_attempts', 'forgiven', 'error', 'enqueue_time', 'ready_time',
-  'last_dequeue_time', 'last_requeue_time', 'release_time', 'group', 'total', 'left'}
+  'last_dequeue_time', 'last_requeue_time', 'release_time', 'group', 'total', 'left', 'queue', 'told_time'}
 local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working'}
 
 local needs, done = 'needs:' .. F, 'done:' .. F

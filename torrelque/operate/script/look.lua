@@ -174,7 +174,8 @@ end
 
 -- The queue
 
-local tasks, working, delayed = count('HLEN', 'tasks'), count('ZCARD', 'working'), count('ZCARD', 'delayed')
+local tasks, delayed = count('HLEN', 'tasks'), count('ZCARD', 'delayed')
+local working = count('ZCARD', 'working') + count('ZCARD', 'away')
 local plain, holes, ranked = count('LLEN', 'pending'), count('SCARD', 'holes'), count('ZCARD', 'priority')
 local headed = count('HLEN', 'heads')
 tell('tasks', tasks)
@@ -244,7 +245,7 @@ local known = nil
 if id ~= '' then
   known = redis.pcall('HMGET', state .. id, 'status', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
     'last_requeue_time', 'ready_time', 'release_time', 'order', 'group', 'priority', 'error', 'flow',
-    'total')
+    'total', 'queue', 'errand', 'tries', 'told_time')
   if known.err then
     tell('spoilt', true)
     known = {false}
@@ -258,6 +259,7 @@ if id ~= '' then
   tell('due', look('ZSCORE', 'delayed', id))
   tell('died', look('ZSCORE', 'dead', id))
   tell('gives_up', look('ZSCORE', 'waiting', id))
+  tell('away', look('ZSCORE', 'away', id))
 end
 
 local function tell_of_plain()

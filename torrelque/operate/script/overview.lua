@@ -84,6 +84,8 @@ if there > 0 then
   local others = (holes > 0 and 1 or 0) + (rated > 0 and 1 or 0) + (paused > 0 and 1 or 0)
   if there > others then
     schedules, waiting = count('ZCARD', 'schedules'), count('ZCARD', 'waiting')
+    -- Tasks of flows that are worked on in other queues.
+    working = waiting > 0 and working + count('ZCARD', 'away') or working
   end
 end
 

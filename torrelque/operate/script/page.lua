@@ -13,7 +13,7 @@
 local room, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIELDS = {'status', 'group', 'order', 'timeout', 'enqueue_time', 'dequeue_count', 'last_dequeue_time',
   'requeue_count', 'last_requeue_time', 'ready_time', 'priority', 'max_attempts', 'forgiven', 'release_time', 'error',
-  'progress', 'result', 'history', 'flow', 'total', 'left', 'dead', 'failed'}
+  'progress', 'result', 'history', 'flow', 'total', 'left', 'dead', 'failed', 'queue'}
 local FINAL = {['3'] = true, ['4'] = true, ['6'] = true}
 local PREFIX, LARGEST = 512, 16777216
 local PLACES = {['1'] = 'working', ['2'] = 'delayed', ['5'] = 'dead', ['6'] = 'working',
@@ -51,6 +51,11 @@ local function find(id, status, group, order, total)
     if score then
       return place, score
     end
+  end
+  -- A task of a flow may be worked on in another queue.
+  local score = (status == '1' or status == '6') and look('ZSCORE', 'away', id)
+  if score then
+    return 'away', score
   end
 end
 

@@ -264,7 +264,10 @@ local function longest_wait()
 end
 
 local working, delayed, dead = look(0, 'ZCARD', 'working'), look(0, 'ZCARD', 'delayed'), look(0, 'ZCARD', 'dead')
-local pending = math.max(0, look(0, 'HLEN', 'tasks') - look(0, 'ZCARD', 'waiting') - working - delayed - dead)
+local waiting = look(0, 'ZCARD', 'waiting')
+-- Tasks of flows may be worked on in other queues.
+working = waiting > 0 and working + look(0, 'ZCARD', 'away') or working
+local pending = math.max(0, look(0, 'HLEN', 'tasks') - waiting - working - delayed - dead)
 local workers, slots, busy = 0, 0, 0
 local since = string.format('%.0f', now - recent)
 for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', names, '+inf', since, 'LIMIT', 0, LOOK)) do

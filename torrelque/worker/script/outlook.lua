@@ -14,7 +14,17 @@ local function size(command, name)
   return redis.call(command, base .. name)
 end
 
-local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead') + size('ZCARD', 'waiting')
+-- What is carried to another queue, or brings news home, is on its way: whoever serves both has a task then.  What could
+-- not be carried several times is not waited for.
+for place, key in pairs({away = 'task:', outbox = 'letter:'}) do
+  local first = redis.call('ZRANGEBYSCORE', base .. place, '-inf', '(+inf', 'LIMIT', 0, 1)[1]
+  if first and (tonumber(redis.call('HGET', base .. key .. first, 'tries') or nil) or 0) <= 3 then
+    return 'yes'
+  end
+end
+
+local placed = size('ZCARD', 'working') + size('ZCARD', 'delayed') + size('ZCARD', 'dead') + size('ZCARD', 'waiting') +
+  size('ZCARD', 'away')
 if size('HLEN', 'tasks') <= placed or redis.call('SISMEMBER', paused, '') == 1 then
   return 'no'
 end

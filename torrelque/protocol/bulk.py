@@ -1,0 +1,86 @@
+"""Tasks of an iterable of any length, put into calls."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from torrelque.codec import TorrelqueSerialiser, serialise
+from torrelque.model import TorrelqueTaskId
+
+from .bounds import Bounds
+from .replies import outcome_error, read_outcomes
+from .transition import Arg
+
+
+class BulkEnqueue:
+    """Puts tasks into calls.  The next may be made while one is on its way, to be sent when it has returned: so what
+    is in the queue after a failure is a beginning of the iterable, without gaps."""
+
+    def __init__(
+        self,
+        queue: str,
+        serialiser: TorrelqueSerialiser,
+        bounds: Bounds,
+        options_of: Callable[[Any], tuple[str, bool]],
+        varied: bool,
+    ) -> None:
+        self.queue = queue
+        """Name of the queue, for messages."""
+        self.task_ids: list[Any] = []
+        """Ids of the tasks that are known to be in the queue."""
+        self._serialiser = serialiser
+        self._bulk, self._bulk_bytes = bounds.bulk, bounds.bulk_bytes
+        self._grouped_bytes = bounds.grouped_bytes
+        self._options_of = options_of
+        self._of_all = None if varied else options_of(None)
+        self._made: list[TorrelqueTaskId] = []
+        self._args: list[Arg] = []
+        self._size = 0
+        self._next: tuple[TorrelqueTaskId, bytes, str, int] | None = None
+        self._away: list[TorrelqueTaskId] = []
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._made)
+
+    def add(self, task: Any) -> bool:
+        """Take a task; whether it is time to send."""
+        payload = serialise(self._serialiser, task, 'the task')
+        options, grouped = self._of_all or self._options_of(task)
+        task_id = TorrelqueTaskId(os.urandom(16).hex())
+        size = len(payload) + (self._grouped_bytes if grouped else 0)
+        if self._made and self._size + size > self._bulk_bytes:
+            self._next = task_id, payload, options, size
+            return True
+        self._take(task_id, payload, options, size)
+        return len(self._made) >= self._bulk or self._size >= self._bulk_bytes
+
+    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
+        self._args += (task_id, payload, options)
+        self._made.append(task_id)
+        self._size += size
+
+    def take_call(self) -> list[Arg]:
+        """Arguments of the call of what was taken since the last, which has returned; none when there is nothing."""
+        self._away, self._made = self._made, []
+        args, self._args, self._size = self._args, [], 0
+        if self._next is not None:
+            one, self._next = self._next, None
+            self._take(*one)
+        return args
+
+    def returned(self, reply: Any) -> None:
+        """Keep the ids of the tasks that the call took in; raises where it refused one."""
+        error = None
+        for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
+            wrong = outcome_error(outcome, task_id, self.queue)
+            if wrong is None:
+                self.task_ids.append(task_id)
+            error = error or wrong
+        if error is not None:
+            raise error
+
+    def drop(self) -> None:
+        """A call failed.  What comes after a gap is not sent."""
+        self._made, self._args, self._next = [], [], None
