@@ -60,6 +60,20 @@ async def test_whoever_dies_on_the_way_is_followed_by_another(pair: Pair) -> Non
     assert (ended.status, ended.failed) == (Status.COMPLETED, 0) and not await pair.left()
 
 
+async def test_whoever_could_not_carry_it_says_so_after_another_one_has(pair: Pair) -> None:
+    home, other = pair.home, pair.other
+    await home.enqueue_flow([Node('a', 1, queue='other', delay=1)], flow_id='f', result_ttl=60)
+    await pair.clock.move(1)
+    words = await evaluate(pair, home, 'collect', ['50', '1000000'])
+    await pair.clock.move(15)
+    await pair.carry()
+    await evaluate(pair, home, 'carried', home.queue._calls.carried([(read_collect(words)[0], False)]))
+    await pair.clock.move(60)
+    await pair.carry()
+    await pair.work(other, 'a')
+    assert (await home.get_task_state('f')).status is Status.COMPLETED and not await pair.left()
+
+
 @pytest.mark.parametrize('end', ['release', 'bury', 'requeue', 'cancel', 'let go'])
 async def test_whoever_waits_is_rung_for_news_also_where_no_task_is_left(pair: Pair, end: str) -> None:
     home, other = pair.home, pair.other
