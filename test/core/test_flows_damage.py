@@ -205,6 +205,28 @@ async def test_a_task_is_mended_though_what_may_be_its_flow_is_something_else(
 
 
 @pytest.mark.first_server
+@pytest.mark.parametrize(
+    ('name', 'how'), quick([*itertools.product(NAMES, 's'), ('edges:', '{"then": 5}'), ('edges:', '7')], 2, 4)
+)
+async def test_a_place_that_is_given_in_a_damaged_flow_harms_no_other(
+    either: Either, client: redis.asyncio.Redis, standing: StandingClock, name: str, how: str
+) -> None:
+    held = await make(either)
+    await damage(client, f'{PREFIX}{name}f', how)
+    for task_id in ('f.a', 'f.g'):
+        try:
+            await either.graft([Node('x', 1), Node('y', 2, {'x': 'then'})], by=held[task_id], last='y')
+        except torrelque.Error:
+            # It was refused whole.
+            await either.release(held[task_id])
+    assert await either.release(held['other.a'])
+    done = await work_off(either, standing)
+    await either.cancel('f')
+    await either.cancel('f')
+    await check_end(either, client, done)
+
+
+@pytest.mark.first_server
 async def test_a_right_that_is_missing_is_no_damage(server: RealServer, client: redis.asyncio.Redis) -> None:
     await client.execute_command('ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', '-hincrby')
     async with server.client(username='limited', password='secret') as limited, Torrelque(limited, queue='q') as queue:

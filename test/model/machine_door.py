@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -34,6 +34,8 @@ WALK = 2
 GROUPED = BULK_BYTES // WALK
 INSTANTS = 6
 TOLD_INSTANTS = 3
+TOLD = 3
+"""Successors that one call tells."""
 
 SCRIPT_CHANGES = {
     "local time = redis.call('TIME')": (
@@ -45,6 +47,9 @@ SCRIPT_CHANGES = {
     'holed < 200': f'holed < {HOLES}',
     'MOST_DUE, FEW, AT_FIRST, BYTES = 100, 8, 10,': f'MOST_DUE, FEW, AT_FIRST, BYTES = {MOST_DUE}, {FEW}, 2,',
     'fire(name, ready, 100)': f'fire(name, ready, {MOST_DUE})',
+    'local budget, ends, touched, blamed, new_ones, rings = 200,': (
+        f'local budget, ends, touched, blamed, new_ones, rings = {TOLD},'
+    ),
     "'PX', full)": f"'PX', full + {BUCKET_LIFE})",
 }
 
@@ -65,6 +70,8 @@ class Door:
 
     def __init__(self) -> None:
         self.log: list[Sent] = []
+        self.when_logged: Callable[[], object] | None = None
+        """What is called with each reply, before whoever waits for that has it."""
         self.steps = 0
         self.restart()
 
@@ -94,6 +101,8 @@ class Door:
             def called(reply: Any, error: Exception | None) -> None:
                 if request.transition is not None and error is None:
                     self.log.append(Sent(request.transition, request.args, reply))
+                    if self.when_logged is not None:
+                        self.when_logged()
                 callback(reply, error)
 
             request.callback = called

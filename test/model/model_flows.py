@@ -13,19 +13,18 @@ PARKED = '7'
 """The status of a task of a flow that waits for others, and of a flow that goes on."""
 
 
-def check_flows(seen: Seen) -> None:
-    """A task that has not ended is in ``needs`` of its flow, by what it is; a flow counts these; none ends twice."""
+def check_waiting(seen: Seen) -> None:
+    """F1: a task that waits is in ``needs`` of its flow, with how many ends it still waits for."""
     for task_id, state in seen.states.items():
         if state['status'] == PARKED and 'total' not in state:
             left = seen.needs[state['flow']][task_id].removeprefix('a')
             assert left.isdecimal() and int(left) > 0
-        if 'total' in state and task_id in seen.parked:
-            left_of_it = seen.needs.get(task_id, {})
-            assert int(state['left']) == len(left_of_it) and (left_of_it or 'draft' in state)
-            assert int(state.get('dead', 0)) == [*left_of_it.values()].count('dead')
-            assert not {*left_of_it} & {*seen.done.get(task_id, {})}
     for task_id in seen.away:
         assert 'queue' in seen.states[task_id] and task_id in seen.needs[seen.states[task_id]['flow']]
+
+
+def check_begun(seen: Seen) -> None:
+    """F2: a task of ``needs`` that has begun is with somebody, or waits for somebody; one that is dead is dead."""
     for flow, members in seen.needs.items():
         assert flow in seen.parked
         for task_id, left in members.items():
@@ -35,3 +34,13 @@ def check_flows(seen: Seen) -> None:
             elif left == '0':
                 held = state['status'] == CANCELLED and task_id in {**seen.working, **seen.away}
                 assert state['status'] in (PENDING, WORKING, DELAYED) or held or 'total' in state
+
+
+def check_counted(seen: Seen) -> None:
+    """F3: a flow counts the tasks that have not ended, and its dead ones; none of them has an end."""
+    for task_id, state in seen.states.items():
+        if 'total' in state and task_id in seen.parked:
+            left_of_it = seen.needs.get(task_id, {})
+            assert int(state['left']) == len(left_of_it) and (left_of_it or 'draft' in state)
+            assert int(state.get('dead', 0)) == [*left_of_it.values()].count('dead')
+            assert not {*left_of_it} & {*seen.done.get(task_id, {})}

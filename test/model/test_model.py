@@ -13,17 +13,20 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from model.machine_door import Door
+from model.machine_flows import Flows
 from model.machine_plots import Plots
 from support.servers import RealServer
 
 FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
 STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
+STEPS_OF_FLOWS = [FULL // 10] if FULL else [200, pytest.param(4000, marks=pytest.mark.long)]
 EXAMPLES = 100
 EXAMPLE_STEPS = 50
 
@@ -34,13 +37,25 @@ EXAMPLE_STEPS = 50
 def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
     server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_machines(Plots, server, protocol, steps, monkeypatch)
+
+
+@pytest.mark.timeout(0 if FULL else 1800)
+@pytest.mark.parametrize('steps', STEPS_OF_FLOWS)
+def test_flows_hold_in_any_order_of_calls_and_faults(
+    server: RealServer, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_machines(Flows, server, 2, steps, monkeypatch)
+
+
+def run_machines(kind: Any, server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     door = Door()
     door.open(server, monkeypatch)
-    Plots.server, Plots.protocol, Plots.door = server, protocol, door
+    kind.server, kind.protocol, kind.door = server, protocol, door
     first = int(os.environ.get('TORRELQUE_SEED') or (random.randrange(2**32) if FULL else protocol))
     for number in itertools.count(first, 2):
         # A run of hypothesis keeps all it has drawn: many short ones need less memory.
-        machine = seed(number)(type('Machine', (Plots,), {}))
+        machine = seed(number)(type('Machine', (kind,), {}))
         run_state_machine_as_test(
             machine,
             settings=settings(

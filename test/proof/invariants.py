@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from model import model_checks as keys
 from model.model_attempts import check_counts, check_history
 from model.model_checks import Seen
-from model.model_flows import check_flows
+from model.model_flows import check_begun, check_counted, check_waiting
 from proof.standstill import FAILING
 
 INVARIANTS = {
@@ -54,7 +54,7 @@ KEY_CHECKS: dict[int, tuple[Callable[[Seen], None], ...]] = {
     6: (check_counts, check_history),
     9: (keys.check_order, keys.check_heads, keys.check_slots, keys.check_known_groups, keys.check_none_forgotten),
     13: (keys.check_next,),
-    14: (check_flows,),
+    14: (check_waiting, check_begun, check_counted),
 }
 
 

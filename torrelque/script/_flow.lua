@@ -32,7 +32,7 @@ do
   -- result where it has completed, else '!' and how, then a space and why, or '=' and a result.
   function flows.ended(id, flow, how, value)
     if redis.call('HDEL', base .. 'needs:' .. flow, id) == 0 then
-      return flows.look_for_loss(flow)
+      return flows.missed(flow, {'ended', id, flow, how, value})
     end
     redis.call('HSET', base .. 'done:' .. flow, id, value)
     flows.touch(flow, (how == 'f' or how == 'x') and 1 or 0)
@@ -117,6 +117,9 @@ do
     end
   end
 
+  -- The edges that were read last: tasks that one waits for have the same.
+  local last_text, last_edges
+
   -- Tell the successors of an end, as many as the budget allows.
   local function tell(item)
     local id, flow, how, cursor, edges = unpack(item)
@@ -125,7 +128,10 @@ do
     end
     local text = not edges and redis.call('HGET', base .. 'edges:' .. flow, id)
     local count = 0
-    edges = edges or text and cjson.decode(text) or {}
+    if text and text ~= last_text then
+      last_text, last_edges = text, cjson.decode(text)
+    end
+    edges = edges or text and last_edges or {}
     local kind = 'then'
     while kind do
       local successors = edges[kind]
@@ -170,10 +176,6 @@ do
   -- task has begun or work was put off; and whether tasks are in `pending` now that were not.  It is to be done before
   -- groups are settled.
   function flows.go(notes)
-    if notes[1] and redis.call('EXISTS', base .. 'guests') == 1 then
-      --@ Uses abroad (send_out, write_letter, tell_home)
-      tell_home(notes)
-    end
     for _, note in ipairs(notes) do
       flows.guard(note[1] == 'cancel' and note[2] or note[3], flows[note[1]], unpack(note, 2))
     end

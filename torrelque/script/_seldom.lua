@@ -49,9 +49,13 @@ local seldom = {__index = function(_, asked)
     flows.cancel(flow, true)
   end
 
-  -- Whether nobody knows any more who is in a flow that goes on; then it is cancelled.  It is asked where a task was not
-  -- found there, which is mostly one that has ended already.
-  function flows.look_for_loss(flow)
+  -- A task was not found in its flow: mostly it has ended already.  But it may be a guest, whose home is told; and where
+  -- nobody knows any more who is in a flow that goes on, that is cancelled.
+  function flows.missed(flow, about)
+    if redis.call('EXISTS', base .. 'guests') == 1 then
+      --@ Uses abroad (send_out, write_letter, tell_home)
+      tell_home({about})
+    end
     if not touched[flow] and redis.call('EXISTS', base .. 'needs:' .. flow) == 0 and
         redis.call('HGET', state .. flow, 'status') == WAITING then
       flows.spoilt(flow, 'needs:' .. flow .. ' was lost')
@@ -79,7 +83,7 @@ local seldom = {__index = function(_, asked)
   function flows.died(id, flow)
     local left = redis.call('HGET', base .. 'needs:' .. flow, id)
     if not left or left == 'dead' then
-      return not left and flows.look_for_loss(flow)
+      return not left and flows.missed(flow, {'died', id})
     end
     local has = redis.call('HMGET', state .. flow, 'on_failure', 'status')
     local why = brief(redis.call('HGET', state .. id, 'error') or 'it is dead')
@@ -107,7 +111,10 @@ local seldom = {__index = function(_, asked)
 
   -- A task that was dead is not dead any more.
   function flows.revived(id, flow)
-    if redis.call('HGET', base .. 'needs:' .. flow, id) == 'dead' then
+    local left = redis.call('HGET', base .. 'needs:' .. flow, id)
+    if not left then
+      flows.missed(flow, {'revived', id})
+    elseif left == 'dead' then
       redis.call('HSET', base .. 'needs:' .. flow, id, 0)
       if redis.call('HINCRBY', state .. flow, 'dead', -1) <= 0 then
         redis.call('HDEL', state .. flow, 'error')
@@ -125,12 +132,16 @@ local seldom = {__index = function(_, asked)
   end
 
   -- Cancel a flow: its tasks are taken back by calls of `spread`, those that clean up only where `all` is true, or where
-  -- nothing has begun because not all of the flow is there.
+  -- nothing has begun because not all of the flow is there.  Nothing comes later then, so those that were to be told
+  -- behind the gate are told behind that.
   function flows.cancel(flow, all)
-    all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1
+    local draft = redis.call('HDEL', state .. flow, 'draft') == 1
     redis.call('HSET', state .. flow, 'status', CANCELLED)
     redis.call('ZADD', waiting, '+inf', flow)
-    flows.put_off({'', flow, 'cancel', '0', all}, true)
+    flows.put_off({'', flow, 'cancel', '0', all or draft}, true)
+    if draft then
+      flows.put_off({'', flow, 'gate', 0})
+    end
   end
 
   -- Begin tasks that wait for nothing, as many as the budget allows; the others stay behind the gate.

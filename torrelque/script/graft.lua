@@ -128,7 +128,7 @@ else
     if redis.call('HDEL', base .. 'needs:' .. flow, T) == 1 then
       redis.call('HSET', base .. 'done:' .. flow, T, '>' .. last)
       flows.touch(flow)
-      hand_over()
+      flows.guard(flow, hand_over)
     end
   else
     become_flow()

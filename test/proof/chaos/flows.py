@@ -148,8 +148,14 @@ class Round:
             self._waits.add(wait)
 
     async def _enqueue_alone(self, chance: random.Random) -> None:
-        """Tasks of no flow, and one that waits for them, and perhaps for one of a flow."""
+        """Tasks of no flow, and one that waits for them; or one that waits for one of a flow."""
         number = len(self._behind)
+        if self._sent and chance.random() < 0.5:
+            sent = chance.choice([*self._sent.values()][-5:])
+            self._behind.append((f'c{number}', []))
+            sent.joined[f'c{number}'] = name = chance.choice(sent.tasks)['name']
+            await alone.options(task_id=f'c{number}', depends_on=[f'{sent.id}.{name}'], result_ttl=LIFE).enqueue(2)
+            return
         ids = [f'a{number}', f'b{number}']
         self._behind.append((f'c{number}', ids))
         for place, task_id in enumerate(ids):

@@ -34,6 +34,8 @@ class Sent:
     """How often somebody has tried to cancel it."""
     cancelled: set[str] = field(default_factory=set)
     """Its tasks that somebody has tried to cancel."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """Tasks from outside that somebody has tried to have wait for one of its tasks."""
     told: list[Any] = field(default_factory=list)
     """What those were told who waited for its result."""
 
@@ -78,6 +80,9 @@ class Ended:
         self.outcomes = {str(one.id).removeprefix(f'{sent.id}.'): one for one in outcomes}
         self.tasks = {task['name']: task for task in sent.tasks}
         self.journals = journals
+
+    def _id(self, name: str) -> str:
+        return name if name in self.sent.joined else f'{self.sent.id}.{name}'
 
     def how(self, name: str) -> str | None:
         return HOWS.get(str(self.outcomes[name].how)) if name in self.outcomes else None
@@ -125,6 +130,8 @@ class Ended:
 
     def _edges(self, name: str) -> dict[str, str]:
         """Those that a task waits for, also those that have come while the flow ran."""
+        if name in self.sent.joined:
+            return {self.sent.joined[name]: 'then'}
         if name not in self.tasks:
             parent, _, last = name.rpartition('.')
             rest = self._added(parent) if last == 'total' else []
@@ -145,7 +152,7 @@ class Ended:
 
     def _check_task(self, name: str) -> Iterator[str]:
         outcome, how, edges = self.outcomes[name], self.how(name), self._edges(name)
-        task_id, journals = f'{self.sent.id}.{name}', self.journals
+        task_id, journals = self._id(name), self.journals
         claims, error = journals.claims.get(task_id), outcome.error or ''
         is_any = self.tasks.get(name, {}).get('join') == 'any'
         function = self._function(name)
@@ -179,6 +186,8 @@ class Ended:
         return self.sent.cancels + (self.sent.on_failure == 'cancel')
 
     def _function(self, name: str) -> str:
+        if name in self.sent.joined:
+            return 'alone'
         if name in self.tasks:
             return str(self.tasks[name]['payload']['task'])
         last = name.rpartition('.')[2]
@@ -187,7 +196,9 @@ class Ended:
     def _check_value(self, name: str, function: str) -> str:
         """Whether a task has returned what follows from the results of those before it."""
         found, task = self.outcomes[name].result, self.tasks.get(name)
-        if task is None:
+        if function == 'alone':
+            values = [2]
+        elif task is None:
             parent, _, last = name.rpartition('.')
             if function == 'each':
                 [source] = [source for _, source in self.tasks[parent]['from']]

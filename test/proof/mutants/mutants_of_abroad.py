@@ -89,6 +89,21 @@ CARRIED = (
         (LOST,),
     ),
     Mutant(
+        'abroad-end-untold', 14, 'nobody learns of the end of a task of another queue',
+        (script('_seldom', 'tell_home({about})', ''),),
+        (CHAIN,),
+    ),
+    Mutant(
+        'abroad-death-untold', 14, 'nobody learns that a task of another queue is dead',
+        (script('_seldom', "flows.missed(flow, {'died', id})", 'nil'),),
+        (DEATH,),
+    ),
+    Mutant(
+        'abroad-redrive-untold', 14, 'a flow counts a task as dead that was redriven in another queue',
+        (script('_seldom', "flows.missed(flow, {'revived', id})", ''),),
+        (DEATH,),
+    ),
+    Mutant(
         'abroad-loss-found-by-a-claim-untold', 14, 'a loss that a consumer finds is not told to another queue',
         (script('claim', 'tell_home(noted)', ''),),
         (LOST,),

@@ -169,6 +169,11 @@ ENDS = (
         (DAMAGE, 'flows_damage::test_a_flow_that_has_lost_a_key_is_taken_back_whole_when_it_is_cancelled'),
     ),
     Mutant(
+        'flow-graft-ends-by-damage', 8, 'what is rubbish where a task gives its place ends the call for all',
+        (script('graft', 'flows.guard(flow, hand_over)', 'hand_over()'),),
+        ('flows_damage::test_a_place_that_is_given_in_a_damaged_flow_harms_no_other',),
+    ),
+    Mutant(
         'flow-right-as-damage', 8, 'a right that a user lacks is taken for damage of the flow',
         (script('_seldom', "string.find(why, 'ACL failure')", 'false'), script('_seldom', "'NOPERM'", "'never'")),
         ('flows_damage::test_a_right_that_is_missing_is_no_damage',),
@@ -215,13 +220,25 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-draft-cleans-up', 14, 'what is to run at the end of a flow runs though the flow was never there whole',
-        (script('_seldom', "all = all or redis.call('HEXISTS', state .. flow, 'draft') == 1\n", ''),),
+        (script('_seldom', "'0', all or draft}", "'0', all or false}"),),
         ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-forgets-an-end', 14, 'what is cancelled before those are there that wait for it is no end for them',
         (script('_flow', 'return flows.tell_later(id, flow, how, count, edges)', 'break'),),
         ('flows_growing::test_a_task_that_is_cancelled_before_those_are_there_that_wait_for_it_is_an_end_for_them',),
+    ),
+    Mutant(
+        'flow-draft-leaves-who-joined', 14, 'who waits for a task of a draft that is given up waits for ever',
+        (script('_seldom', "local draft = redis.call('HDEL', state .. flow, 'draft') == 1", (
+            "local draft = redis.call('HEXISTS', state .. flow, 'draft') == 1"
+        )),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
+    ),
+    Mutant(
+        'flow-draft-leaves-the-gate', 14, 'who waits for a task of a draft that was cancelled early waits for ever',
+        (script('_seldom', 'if draft then', 'if false then'),),
+        ('flows_growing::test_a_draft_that_nobody_goes_on_with_is_given_up',),
     ),
     Mutant(
         'flow-draft-for-ever', 14, 'what a producer has begun and never ended stays',
@@ -257,6 +274,26 @@ MAKING_FLOWS = (
         'flow-joined-by-itself', 14, 'a task waits for the flow that it joins',
         (script('depend', 'if above == other then', 'if false then'),),
         ('flows_growing::test_tasks_of_different_flows_are_not_waited_for_together',),
+    ),
+    Mutant(
+        'flow-left-behind-its-gate', 14, 'a large flow begins when somebody waits for tasks, and not before',
+        (client('protocol/flows', 'if len(flow.parts) > 1 or first > calls', 'if first > calls'),),
+        ('flows_growing::test_a_large_flow_begins_though_nobody_waits_for_tasks',),
+    ),
+    Mutant(
+        'flow-works-for-others', 14, 'whoever makes a flow does all that others have put off',
+        (client('protocol/flows', '1 + first // calls.bounds.grouped_tasks', 'None'),),
+        ('flows_growing::test_a_large_flow_begins_though_nobody_waits_for_tasks',),
+    ),
+    Mutant(
+        'flow-in-a-transaction-refused', 14, 'what was refused in a transaction passes for a task that is not held',
+        (client('protocol/replies', 'outcome[0] in REFUSALS', 'outcome[0] in ()'),),
+        ('pipeline::test_what_is_refused_of_flows_is_told_as_by_the_calls_themselves',),
+    ),
+    Mutant(
+        'flow-in-a-transaction-cut', 14, 'of a large flow the first call is made part of a transaction',
+        (client('protocol/flows', 'if len(flow.parts) > 1:', 'if len(flow.parts) > 99:'),),
+        ('pipeline::test_a_flow_that_is_no_single_call_is_no_part_of_a_transaction',),
     ),
     Mutant(
         'flow-value-of-a-stranger', 14, 'who has lost its lease keeps a value',
