@@ -16,6 +16,7 @@ for i = 2, #ARGV, 5 do
   if known.err or known[1] ~= number or known[2] ~= stay or not known[4] then
     -- It has changed since, and what it is now was not carried; or somebody else has carried it.
   elseif not arrived then
+    redis.call('ZREM', place, '')
     local pause = 1000 * 2 ^ math.min(6, math.max(0, (tonumber(known[3]) or 1) - 1))
     redis.call('ZADD', place, 'XX', string.format('%.0f', now + math.min(60000, pause)), id)
   elseif stands then
