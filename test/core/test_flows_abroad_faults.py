@@ -12,7 +12,8 @@ import redis.asyncio
 
 from support.abroad import Pair, evaluate, state
 from support.proxy import Proxy, calls_of
-from support.standing import Either
+from support.servers import MakeServer
+from support.standing import START, Either, StandingClock
 from support.topology import Cluster
 from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
 from torrelque.protocol.carrying import read_collect
@@ -58,6 +59,20 @@ async def test_whoever_dies_on_the_way_is_followed_by_another(pair: Pair) -> Non
     await pair.work(other, 'b')
     ended = await home.get_task_state('f')
     assert (ended.status, ended.failed) == (Status.COMPLETED, 0) and not await pair.left()
+
+
+async def test_whoever_could_not_carry_it_says_so_after_another_one_has(pair: Pair) -> None:
+    home, other = pair.home, pair.other
+    await home.enqueue_flow([Node('a', 1, queue='other', delay=1)], flow_id='f', result_ttl=60)
+    await pair.clock.move(1)
+    words = await evaluate(pair, home, 'collect', ['50', '1000000'])
+    await pair.clock.move(15)
+    await pair.carry()
+    await evaluate(pair, home, 'carried', home.queue._calls.carried([(read_collect(words)[0], False)]))
+    await pair.clock.move(60)
+    await pair.carry()
+    await pair.work(other, 'a')
+    assert (await home.get_task_state('f')).status is Status.COMPLETED and not await pair.left()
 
 
 @pytest.mark.parametrize('end', ['release', 'bury', 'requeue', 'cancel', 'let go'])
@@ -221,6 +236,32 @@ async def test_an_operator_does_not_settle_what_is_worked_on_elsewhere(pair: Pai
     assert await state(home, 'a') == before and await home.take() == []
     await pair.work(other, 'a')
     assert not await pair.left()
+
+
+async def test_on_a_full_server_ends_come_home_and_tasks_go_out_when_there_is_room(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server({'maxmemory-policy': 'noeviction'})
+    async with server.client() as client:
+        clock = StandingClock(client, monkeypatch)
+        await clock.set(START)
+        async with Torrelque(client, queue='home') as home, Torrelque(client, queue='other') as other:
+            nodes = [
+                Node('a', 1, queue='other'), Node('b', 2, queue='other'), Node('c', 3, {'a': 'then'}),
+                Node('d', 4, {'a': 'then'}, queue='other'),
+            ]  # fmt: skip
+            await home.enqueue_flow(nodes, flow_id='f')
+            (one, _), (two, _) = await other.dequeue_many(2, 60)
+            await client.config_set('maxmemory', 1)
+            assert await other.release(one, result='a') and await other.bury(two, error='boom')
+            await other.sweep()
+            state = await home.get_task_state('f')
+            assert (state.left, state.dead) == (3, 1)
+            assert (await home.dequeue(60))[0] == 'f.c' and (await other.get_queue_stats()).pending == 0
+            await client.config_set('maxmemory', 0)
+            await clock.move(1)
+            await home.sweep()
+            assert (await other.dequeue(60))[0] == 'f.d'
 
 
 # Without a clock that stands, and over faulty lines

@@ -50,9 +50,14 @@ def render(item: Item) -> str:
     return f'{item.name} of {item.day:%B}'
 
 
-@app.task(queue='slow', run_in='process')
+@app.task(queue='slow')
 def upper(text: str) -> str:
     return text.upper()
+
+
+@app.task(queue='slow', run_in='process')
+def far(text: str) -> str:
+    return text[::-1]
 
 
 @app.task
@@ -111,7 +116,7 @@ async def used(queue: Torrelque) -> AsyncIterator[Torrelque]:
         yield queue
 
 
-@pytest.fixture(params=['one worker', 'a worker for each queue'])
+@pytest.fixture(params=['a worker for each queue', pytest.param('one worker', marks=pytest.mark.long)])
 async def workers(request: pytest.FixtureRequest, used: Torrelque) -> AsyncIterator[None]:
     if request.param == 'one worker':
         async with Worker(app), Worker(store):
@@ -203,6 +208,12 @@ async def test_a_schedule_starts_a_flow_over_several_queues(used: Torrelque) -> 
         await app.schedules.add('nightly', '0 3 * * *', make.s('a') >> render >> upper)
         firing = await app.schedules.fire('nightly')
         assert await app.flow(await firing.result(60)).result(60) == 'A OF NOVEMBER'
+
+
+@pytest.mark.long
+async def test_a_function_in_a_process_of_another_queue_takes_results(used: Torrelque) -> None:
+    async with Worker(app):
+        assert await (await (make.s('a') >> render >> far >> upper).enqueue()).result(60) == 'REBMEVON FO A'
 
 
 async def test_a_flow_that_is_all_of_one_other_queue_is_there(used: Torrelque) -> None:

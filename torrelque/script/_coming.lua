@@ -1,4 +1,5 @@
--- Coming: when the next schedule fires or a flow is given up; now, where there is work for `spread`.
+-- Coming: when the next schedule fires, a flow is given up, or another queue is to be told of a task of a flow; now, where
+-- there is work for `spread`.
 --
 -- That instant: nil where there is none, '+inf' where it is not known.  Without a flow in `waiting` there may be something
 -- in `spread`, but nothing that is to be done.

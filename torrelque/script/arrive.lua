@@ -44,11 +44,11 @@ for i = 2, #ARGV, 8 do
   elseif out and news == 'ended' then
     end_of(id, flow, value, status == CANCELLED)
   elseif out and status == WORKING and number > (tonumber(known[4]) or 0) then
+    -- See Memory.
+    redis.call('HDEL', state .. id, 'error')
     redis.call('HSET', state .. id, 'heard', number)
     if news == 'died' then
       redis.call('HSET', state .. id, 'error', value)
-    else
-      redis.call('HDEL', state .. id, 'error')
     end
     notes[#notes + 1] = {news, id, flow}
     gone[#gone + 1] = news == 'died' and {id, flow} or nil

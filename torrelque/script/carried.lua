@@ -11,10 +11,12 @@ for i = 2, #ARGV, 5 do
   local id, number, what, stay, arrived = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4] == '1'
   local stands = STAND_IN[what]
   local key, place = stands and state .. id or base .. 'letter:' .. id, stands and away or outbox
-  local known = redis.pcall('HMGET', key, 'number', stands and 'enqueue_time' or 'stay', 'tries')
-  if known.err or known[1] ~= number or known[2] ~= stay then
-    -- It has changed since, and what it is now was not carried.
+  local known = redis.pcall('HMGET', key, 'number', stands and 'enqueue_time' or 'stay', 'tries',
+    stands and 'errand' or 'news')
+  if known.err or known[1] ~= number or known[2] ~= stay or not known[4] then
+    -- It has changed since, and what it is now was not carried; or somebody else has carried it.
   elseif not arrived then
+    redis.call('ZREM', place, '')
     local pause = 1000 * 2 ^ math.min(6, math.max(0, (tonumber(known[3]) or 1) - 1))
     redis.call('ZADD', place, 'XX', string.format('%.0f', now + math.min(60000, pause)), id)
   elseif stands then

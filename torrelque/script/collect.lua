@@ -50,6 +50,8 @@ local function letter(id)
   give(id, known[1], known[2], known[3], known[4], known[5], known[6] or '', '')
 end
 
+-- See Memory: nothing is removed by this.
+redis.call('ZREM', outbox, '')
 for _, place in ipairs({{outbox, letter}, {away, stand_in}}) do
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', place[1], '-inf', due, 'LIMIT', 0, ARGV[2])) do
     if bytes >= most or #reply > 8 * tonumber(ARGV[2]) then

@@ -47,6 +47,11 @@ CARRIED = (
         (OVERTAKEN,),
     ),
     Mutant(
+        'abroad-taken-back-by-who-failed', 14, 'what was carried is nowhere when another one says that it could not',
+        (script('carried', 'known[2] ~= stay or not known[4] then', 'known[2] ~= stay then'),),
+        ('flows_abroad_faults::test_whoever_could_not_carry_it_says_so_after_another_one_has',),
+    ),
+    Mutant(
         'abroad-tries-without-pause', 14, 'a queue that is full is asked again each second',
         (script('carried', '1000 * 2 ^ math.min(6,', '1000 + 0 * math.min(6,'),),
         ('flows_abroad_faults::test_a_full_queue_is_tried_again_more_and_more_seldom',),
