@@ -148,6 +148,7 @@ async def test_deaths_and_leases_and_times_end_a_flow_though_the_memory_is_full(
     assert (await queue.get_task_state('f')).left == 0
 
 
+@pytest.mark.long
 async def test_a_large_flow_that_the_memory_has_no_room_for_is_given_up_whole(full: Full) -> None:
     queue = full.queue
     nodes = [Node(f'{number}', 'x' * 3000) for number in range(600)]
@@ -171,6 +172,7 @@ async def test_a_large_flow_that_the_memory_has_no_room_for_is_given_up_whole(fu
     assert len(await queue.take()) == 600
 
 
+@pytest.mark.long
 async def test_a_cancelled_flow_is_taken_back_though_the_memory_is_full(full: Full) -> None:
     queue = full.queue
     nodes = [

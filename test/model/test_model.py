@@ -26,7 +26,7 @@ from support.servers import RealServer
 
 FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
 STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
-STEPS_OF_FLOWS = [FULL // 10] if FULL else [200, pytest.param(4000, marks=pytest.mark.long)]
+STEPS_OF_FLOWS = [FULL // 10] if FULL else [150, pytest.param(2000, marks=pytest.mark.long)]
 EXAMPLES = 100
 EXAMPLE_STEPS = 50
 
@@ -40,6 +40,7 @@ def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
     run_machines(Plots, server, protocol, steps, monkeypatch)
 
 
+@pytest.mark.first_server
 @pytest.mark.timeout(0 if FULL else 1800)
 @pytest.mark.parametrize('steps', STEPS_OF_FLOWS)
 def test_flows_hold_in_any_order_of_calls_and_faults(

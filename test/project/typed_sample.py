@@ -187,6 +187,7 @@ async def flow(queue: Torrelque) -> None:
     await queue.put_value('key', 'value', by=first[0])
     assert_type(await queue.get_value(flow_id, 'key'), Any)
     assert_type(await queue.graft([TorrelqueNode('d', 4)], by=first[0], last='d', on_failure='skip', timeout=5), bool)
+    assert_type(queue.sibling('other'), Torrelque)
     results = await queue.get_results(flow_id, first[0])
     assert_type(results, list[TorrelqueOutcome])
     assert_type(results[0].how, Literal['completed', 'failed', 'skipped', 'cancelled'] | None)

@@ -19,7 +19,7 @@ class Flows(Queue):
 
     if TYPE_CHECKING:
 
-        def _run(self, verb: Steps[T]) -> T: ...
+        def _run(self, steps: Steps[T]) -> T: ...
 
     def _depend(self, call: Call, depends_on: Iterable[str], pipeline: Pipeline | None) -> TorrelqueTaskId:
         call = flows.depend(self._calls, call, depends_on)

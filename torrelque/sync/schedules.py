@@ -17,7 +17,7 @@ class Schedules(Queue):
 
     if TYPE_CHECKING:
 
-        def _run(self, verb: Steps[T]) -> T: ...
+        def _run(self, steps: Steps[T]) -> T: ...
 
     def set_schedule(
         self,

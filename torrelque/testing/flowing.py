@@ -229,14 +229,14 @@ class FlowQueue(Torrelque):
     async def _run_member(self, flow: MemoryFlow, member: Member) -> None:
         node = member.node
         queue: Any = self if node.queue is None else self.sibling(node.queue)
-        if member.task is None:
+        task = member.task
+        if task is None:
             call = queue._calls.enqueue(
                 node.task, node.task_timeout or self.task_timeout, node.delay, f'{flow.id}.{node.name}',
                 node.max_attempts, node.group, node.priority or 0,
             )  # fmt: skip
-            member.task = queue._make(call.task_id, call.args[1], node)
-            self._flows.take_in(member.task, None, True)
-        task = member.task
+            task = member.task = queue._make(call.task_id, call.args[1], node)
+            self._flows.take_in(task, None, True)
         await self._began(queue, task)
         state = task.state
         if member.heir is not None:

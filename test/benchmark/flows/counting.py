@@ -147,7 +147,10 @@ def count(plan: Plan, before: Path | None = None) -> list[Figure]:
 
 def _of(checkout: Path, plan: Plan) -> dict[str, float]:
     command = [sys.executable, '-m', 'benchmark.flows.plain', str(plan.counts), str(plan.rounds)]
-    ran = subprocess.run(command, env=environment(str(checkout)), check=True, stdout=subprocess.PIPE)
+    # The folder where a program runs goes before all else that it imports from.
+    ran = subprocess.run(
+        command, cwd=checkout, env=environment(str(checkout)), check=True, stdout=subprocess.PIPE
+    )
     found: dict[str, float] = json.loads(ran.stdout)
     return found
 

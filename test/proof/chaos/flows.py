@@ -29,7 +29,7 @@ from model.model_checks import DUMP, LASTING, read_dump
 from proof.actors import LEASE
 from proof.chaos.chaos import Place, open_place
 from proof.chaos.faults import LINE, SERVER, Storm, plan
-from proof.chaos.flows_app import GROUP, QUEUE, Maker, alone, app
+from proof.chaos.flows_app import GROUP, QUEUE, Maker, alone, app, splits, value_of
 from proof.chaos.flows_judge import Ended, Journals, Sent
 from proof.chaos.herd import Herd
 from proof.chaos.workload import Child
@@ -69,6 +69,8 @@ class Round:
         self._sent: dict[str, Sent] = {}
         self._behind: list[tuple[str, list[str]]] = []
         """Tasks that were enqueued alone, to wait for others."""
+        self._turned: dict[str, dict[str, Any]] = {}
+        """Tasks that were enqueued alone, and have become flows, with what they were given."""
         self._calm = asyncio.Event()
         self._waits: set[asyncio.Task[None]] = set()
         self._address = {'socket': place.proxy.path, 'options': {'socket_timeout': 5}}
@@ -138,9 +140,10 @@ class Round:
     async def _enqueue(self, chance: random.Random) -> None:
         flow_id = f'F{len(self._sent)}'
         policy = chance.choice(['wait', 'wait', 'skip', 'cancel'])
-        made = Maker(chance).make().options(flow_id=flow_id, on_failure=policy, result_ttl=LIFE)
+        timeout = chance.choice([None] * 9 + [0.3, 2.0])
+        made = Maker(chance).make().options(flow_id=flow_id, on_failure=policy, timeout=timeout, result_ttl=LIFE)
         found = made._plan()
-        sent = self._sent[flow_id] = Sent(flow_id, [*found.tasks], found.out, policy)
+        sent = self._sent[flow_id] = Sent(flow_id, [*found.tasks], found.out, policy, timeout)
         handle = await FlowHandle.enqueue(found)
         sent.is_sure = True
         if chance.random() < 0.5:
@@ -148,8 +151,13 @@ class Round:
             self._waits.add(wait)
 
     async def _enqueue_alone(self, chance: random.Random) -> None:
-        """Tasks of no flow, and one that waits for them; or one that waits for one of a flow."""
-        number = len(self._behind)
+        """Tasks of no flow, and one that waits for them; or one that waits for one of a flow, or becomes a flow."""
+        number = len(self._behind) + len(self._turned)
+        if chance.random() < 0.3:
+            spec = {'n': number, 'adds': chance.choice([0, 1, 4])}
+            await splits.options(task_id=f't{number}', result_ttl=LIFE).enqueue(spec)
+            self._turned[f't{number}'] = spec
+            return
         if self._sent and chance.random() < 0.5:
             sent = chance.choice([*self._sent.values()][-5:])
             self._behind.append((f'c{number}', []))
@@ -308,6 +316,10 @@ class Round:
                     self._fault(f'{task_id} has begun before {other}')
                 if not journals.begins_behind(task_id, other):
                     self._fault(f'{task_id} was handed out before {other} was for the last time')
+        for task_id, spec in self._turned.items():
+            state = await queue.get_task_state(task_id)
+            if state.status is not Status.COMPLETED or state.result != value_of('splits', [spec]):
+                self._fault(f'{task_id}, which becomes a flow, is {state}')
         self.counts += journals.counts
         self.counts['told'] = sum(len(sent.told) for sent in self._sent.values())
         seen = read_dump(await admin.eval(DUMP, 0, PREFIX))

@@ -28,6 +28,7 @@ class Sent:
     """As the plan has them, see `torrelque.flows.plan`."""
     out: list[str]
     on_failure: str
+    timeout: float | None = None
     is_sure: bool = False
     """Whether its enqueuing was acknowledged."""
     cancels: int = 0
@@ -105,7 +106,7 @@ class Ended:
         state, sent = self.state, self.sent
         hows = Counter(self.how(name) for name in self.outcomes)
         # One that goes in several calls may have been cancelled before the last of them.
-        is_part = len(self.tasks) > 250 and sent.cancels > 0
+        is_part = len(self.tasks) > 250 and self._cancels() > 0
         if (missing := {*self.tasks} - {*self.outcomes}) and not is_part:
             yield f'nothing is known of {sorted(missing)}'
         if hows[None] or state.left or state.dead or state.total != len(self.outcomes) and not is_part:
@@ -115,7 +116,7 @@ class Ended:
         if state.failed != failed:
             yield f'{failed} of its tasks have failed, and it counts {state.failed}'
         may = {Status.REJECTED if failed else Status.COMPLETED}
-        if sent.cancels or sent.on_failure == 'cancel' and failed:
+        if sent.cancels or sent.timeout or sent.on_failure == 'cancel' and failed:
             may.add(Status.CANCELLED)
         if state.status not in may:
             yield f'it is {state.status.name}, with {failed} failures'
@@ -183,7 +184,8 @@ class Ended:
                     yield f'it was handed out before {other} was for the last time'
 
     def _cancels(self) -> int:
-        return self.sent.cancels + (self.sent.on_failure == 'cancel')
+        """How often it may have been cancelled."""
+        return self.sent.cancels + (self.sent.on_failure == 'cancel') + (self.sent.timeout is not None)
 
     def _function(self, name: str) -> str:
         if name in self.sent.joined:

@@ -25,7 +25,7 @@ def test_flows_of_two_tasks_end_as_the_table_says(server: RealServer) -> None:
 
 @pytest.mark.first_server
 def test_flows_of_three_tasks_end_as_the_table_says(server: RealServer) -> None:
-    check(server, plans(3, ['last'], 20, 1), 4000)
+    check(server, plans(3, ['last'], 15, 1), 3000)
 
 
 @pytest.mark.first_server
@@ -50,8 +50,8 @@ def test_some_flows_of_three_tasks_end_as_the_table_says_with_a_crash_at_each_st
 def test_shapes_are_there_once_whatever_their_tasks_are_called() -> None:
     # Two tasks: apart, or with one of three edges; a join of one is a shape of its own where that is asked for.
     assert [len(shapes(2, single)) for single in (False, True)] == [4, 7]
-    # So many graphs without circles there are of one to four points.
+    # So many graphs without circles there are of one to three points.
     def is_plain(shape: Shape) -> bool:
         return not any(part.any for part in shape) and {kind for part in shape for _, kind in part.after} <= {'then'}
 
-    assert [sum(map(is_plain, shapes(count, False))) for count in (1, 2, 3, 4)] == [1, 2, 6, 31]
+    assert [sum(map(is_plain, shapes(count, False))) for count in (1, 2, 3)] == [1, 2, 6]
