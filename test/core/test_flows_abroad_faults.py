@@ -318,6 +318,19 @@ async def test_consumers_of_both_queues_that_wait_pass_a_flow_on_by_themselves(c
     assert took < 15
 
 
+async def test_whoever_leaves_carries_what_it_has_ended_last(client: redis.asyncio.Redis) -> None:
+    async with Torrelque(client, queue='here') as here:
+        await here.enqueue_flow([Node('a', 1, queue='there'), Node('b', 2, queue='there')], flow_id='f')
+        async with Torrelque(client, queue='there') as there:
+            for name in ('f.a', 'f.b'):
+                task_id, _ = await there.dequeue(60)
+                assert task_id == name and await there.release(task_id)
+                if name == 'f.a':
+                    await there.sweep()
+        assert (await here.wait('f', timeout=60)).status is Status.COMPLETED
+        assert [outcome.how for outcome in await here.get_results('f', 'f.a', 'f.b')] == ['completed'] * 2
+
+
 async def test_in_a_cluster_the_queues_may_be_on_several_nodes(cluster: Cluster) -> None:
     names = ['here', 'there']
     assert len({cluster.owner_of(cluster.slot_of(f'{{{name}}}:pending')) for name in names}) == 2

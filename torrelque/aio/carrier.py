@@ -55,9 +55,13 @@ class Carrier:
             return of_queue(queue or self._calls.name, exc)
 
     async def close(self) -> None:
-        """Have what is being carried come to its end, for some seconds at the most."""
+        """Have what is being carried come to its end, for some seconds at the most; and carry what is due now, where
+        there ever was something."""
         self._closed = True
         self._stop_timer()
+        if self._carrying is None and self._others:
+            self._carrying = asyncio.ensure_future(self._carry())
+            self._carrying.add_done_callback(self._carried)
         if self._carrying is not None:
             await asyncio.wait([self._carrying], timeout=self._calls.bounds.closing)
 
@@ -90,13 +94,15 @@ class Carrier:
     def _carried(self, carrying: 'asyncio.Task[float | None]') -> None:
         self._carrying = None
         again, self._again = self._again, False
-        if carrying.cancelled() or self._closed:
+        if carrying.cancelled():
             return
         if error := carrying.exception():
             logger.warning('queue %r: telling other queues failed: %s', self._calls.name, reason_of(error))
             wait: float | None = 1.0
         else:
             wait = carrying.result()
+        if self._closed:
+            return
         if again:
             self.carry()
         elif wait is not None:
