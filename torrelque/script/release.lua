@@ -149,12 +149,13 @@ if noted[1] then
   --@ Uses flow (flows)
   begun, filled = flows.go(noted)
 end
-if settle() or begun or noted.out then
-  --@ Uses ring
-  ring()
-end
+local rings = settle() or begun or noted.out
 if not filled then
   forget()
+end
+if rings then
+  --@ Uses ring
+  ring()
 end
 
 return refused and outcomes or 'ok'

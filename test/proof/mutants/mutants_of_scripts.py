@@ -129,7 +129,7 @@ PLACES = (
     ),
     Mutant(
         'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
-        (script('release', 'if known[4] or judge(', 'if judge('),),
+        (script('release', 'if known[4] or known[1] ~= WORKING', 'if known[1] ~= WORKING'),),
         ('groups',),
     ),
     Mutant(

@@ -210,7 +210,7 @@ BELL = (
     ),
     Mutant(
         'redrive-rings-not', 10, 'nobody is told of a dead task that was brought back',
-        (script('redrive', 'if settle() or rung or noted[1] then', 'if settle() or begun then'),),
+        (script('redrive', 'if settle() or rung or begun or noted.out then', 'if settle() or begun then'),),
         ('bell::test_what_makes_work_available_wakes_who_waits',),
     ),
     Mutant(
@@ -236,7 +236,7 @@ BELL = (
     ),
     Mutant(
         'release-rings-not', 10, 'nobody is told that the next of a group came up',
-        (script('release', 'if settle() or begun then\n  --@ Uses ring\n  ring()\nend', 'settle()'),),
+        (script('release', 'local rings = settle() or begun or noted.out', 'local rings = settle() and false'),),
         ('bell::test_what_makes_work_available_wakes_who_waits',),
     ),
     Mutant(
