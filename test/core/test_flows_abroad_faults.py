@@ -15,7 +15,7 @@ from support.proxy import Proxy, calls_of
 from support.servers import MakeServer
 from support.standing import START, Either, StandingClock
 from support.topology import Cluster
-from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
+from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status, TorrelqueValueError
 from torrelque.protocol.carrying import read_collect
 
 pytestmark = pytest.mark.first_server
@@ -136,6 +136,23 @@ async def test_news_that_come_late_change_nothing(pair: Pair) -> None:
     await evaluate(pair, home, 'arrive', death)
     assert (first.left, (await home.get_task_state('f')).left) == (0, 1)
     assert [task for _, task in await other.take()] == [2]
+
+
+async def test_nothing_waits_over_there_for_a_task_that_counts_at_home(pair: Pair) -> None:
+    home, other = pair.home, pair.other
+    nodes = [Node('a', 1, queue='other'), Node('b', 2, {'a': 'then'})]
+    await home.enqueue_flow(nodes, flow_id='f')
+    taken = []
+    for wanted in (Status.PENDING, Status.WORKING):
+        assert (await state(other, 'a')).status is wanted
+        with pytest.raises(TorrelqueValueError, match='of another queue, where a new one can wait'):
+            await other.enqueue(3, task_id='c', depends_on=['f.a'])
+        taken += await other.take()
+    assert await home.enqueue(4, task_id='d', depends_on=['f.a']) == 'd'
+    [(task_id, _)] = taken
+    assert await other.release(task_id)
+    await pair.carry()
+    assert await pair.how('a') == ('completed', None) and await home.ids() == ['f.b', 'd']
 
 
 async def test_a_full_queue_is_tried_again_more_and_more_seldom(pair: Pair) -> None:

@@ -58,7 +58,7 @@ TABLE = (
         'depend',
         'new -> waiting | pending | delayed',
         head=('max_tasks',),
-        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'circle', 'withdrawn', 'many', 'broken'),
+        outcomes=('ok', 'duplicate', 'full', 'missing', 'apart', 'circle', 'withdrawn', 'foreign', 'many', 'broken'),
     ),
     Row('claim', 'pending -> working'),
     Row('touch', 'working -> working', head=('acknowledged', 'block'), outcomes=('ok', *_REFUSALS)),
@@ -161,6 +161,7 @@ REFUSALS = {
     'apart': 'task {!r} is of another flow than the others that are to be waited for',
     'circle': 'flow {!r} would go on until a task has ended that waits for it',
     'withdrawn': 'the flow of task {!r} was cancelled',
+    'foreign': 'the flow of task {!r} is of another queue, where a new one can wait for it',
 }
 """What is said of a task that is to wait for others, or of others that are to wait for it, by its outcome."""
 WITH_VALUE = frozenset({'duplicate', 'full', *REFUSALS})

@@ -13,6 +13,7 @@
 --        'apart', id      as a list: that one is of another flow than those before it
 --        'circle', id     as a list: that one is a flow which goes on until this task has ended
 --        'withdrawn', id  as a list: the flow of that one was cancelled
+--        'foreign', id    as a list: the flow of that one is of another queue
 --        'many', id       as a list: that one would have more than 10,000 successors
 --        'broken'         the key of a state holds something else
 --@ Keys tasks, dead, working
@@ -57,7 +58,10 @@ for i = 8, #ARGV do
   local goes_on = known[3] and redis.call('EXISTS', base .. 'needs:' .. other) == 1
   local final = status == COMPLETED or status == REJECTED or status == CANCELLED and not goes_on and
     not redis.call('ZSCORE', working, other)
-  if its then
+  if its and redis.call('HEXISTS', base .. 'guests', other) == 1 then
+    -- A guest is of the flow at its home, which would never learn of its end.
+    return {{'foreign', other}}
+  elseif its then
     other = heir_of(other, its, redis.call('HGET', base .. 'done:' .. its, other))
     hows[other] = stand({other}, its)[other]
     if redis.call('HGET', state .. its, 'status') == WAITING then
