@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError
-from torrelque.flows import FlowFailedError, Step, current_flow, gather
+from torrelque.flows import FlowFailedError, Parallel, Step, current_flow, gather
 from torrelque.tasks import Tasks, current
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
@@ -100,6 +100,38 @@ async def all_slow(text: str) -> Step[str]:
 @app.task(queue='slow', max_attempts=1)
 async def gives_away(text: str) -> Step[str]:
     return join.s([text])
+
+
+@app.task(queue='slow')
+async def letters(text: str) -> list[str]:
+    note('letters')
+    return [*text]
+
+
+@app.task
+async def signs(text: str) -> list[str]:
+    return [*text]
+
+
+@app.task
+async def plus(text: str) -> str:
+    note('plus')
+    return f'{text}+'
+
+
+@app.task(max_attempts=1)
+async def maps_there(text: str) -> Parallel[str]:
+    return letters.s(text).map(upper)
+
+
+@app.task(max_attempts=1)
+async def maps_from_a_process(text: str) -> Any:
+    return letters.s(text).map(upper).portable()
+
+
+@app.task(queue='slow', max_attempts=1)
+async def maps_back(text: str) -> Parallel[str]:
+    return signs.s(text).map(plus)
 
 
 @store.task
@@ -195,6 +227,23 @@ async def test_a_flow_that_a_function_returns_has_its_steps_where_they_are(used:
     assert await (await (all_slow.s('b') >> upper).enqueue()).result(60) == 'B'
     assert places() == {'make': {used.name}, 'render': {'slow'}}
     assert await (await picks.enqueue('c')).result(60) == 'c of November'
+
+
+@pytest.mark.usefixtures('workers')
+@pytest.mark.parametrize('function', [maps_there, maps_from_a_process], ids=lambda function: function.name)
+async def test_a_flow_that_a_function_returns_maps_in_the_queue_of_its_steps(used: Torrelque, function: Any) -> None:
+    assert await (await function.enqueue('ab')).result(60) == ['A', 'B']
+    assert await (await (signs.s('x') >> function.s('ab')).enqueue()).result(60) == ['A', 'B']
+    assert places() == {'letters': {'slow'}}
+
+
+@pytest.mark.usefixtures('workers')
+async def test_a_function_alone_in_another_queue_returns_steps_that_are_where_they_belong(used: Torrelque) -> None:
+    handle = await maps_back.enqueue('ab')
+    assert await handle.result(60) == ['a+', 'b+']
+    assert places() == {'plus': {used.name}}
+    assert await (await gives_away.enqueue('c')).result(60) == 'c'
+    assert places() == {'plus': {used.name}, 'join': {used.name}}
 
 
 async def test_a_function_of_another_queue_than_its_flow_gives_its_place_to_none(used: Torrelque) -> None:

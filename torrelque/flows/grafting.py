@@ -14,7 +14,7 @@ from torrelque.worker import Delivery
 from torrelque.worker.delivery import Instead
 
 from .graph import Made, Node, collect
-from .plan import GATHER, Choices, make_nodes, make_plan
+from .plan import GATHER, MAP, Choices, make_nodes, make_plan
 from .references import Reference, take_references
 
 __all__ = ['Graft', 'Value', 'graft_of', 'set_limit']
@@ -28,7 +28,8 @@ class Graft(Instead):
     """A flow that takes the place of a task, as plain values."""
 
     queue: str | None
-    """The name on the server of the queue of those that have none of their own; None is that of the task."""
+    """The name on the server of the queue of those that have none of their own; None is that of the task.  A process
+    does not know which that is, nor what the app's own queue is called where its worker is."""
     tasks: Sequence[Mapping[str, Any]]
     """See `make_nodes`."""
     task: Mapping[str, Any]
@@ -90,7 +91,7 @@ class Graft(Instead):
         renamed = {task['name']: before + task['name'] for task in self.tasks}
         tasks = self.tasks
         if self.queue not in (None, home):
-            tasks = [{**task, 'options': {'queue': self.queue, **task.get('options', {})}} for task in tasks]
+            tasks = [_elsewhere(task, self.queue) for task in tasks]
         for node in make_nodes(tasks, flow_id, home, renamed):
             after = {name.removeprefix(before): kind for name, kind in node.after.items()}
             yield node._replace(name=node.name.removeprefix(before), after=after)
@@ -112,10 +113,11 @@ class Value(Instead):
         return await delivery.queue.release(delivery.id, result=kept, result_ttl=ttl)
 
 
-def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool) -> Instead:
+def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool, home: str | None = None) -> Instead:
     """What takes the place of a task: a flow with these ends.
 
     :param single: whether its result is that of one step, and not a list.
+    :param home: the name on the server of the queue of the task, where it is known.
     :raises TorrelqueTypeError: it is of several apps.
     :raises TorrelqueValueError: it cannot be meant.
     """
@@ -123,8 +125,8 @@ def graft_of(ends: Sequence[Node], choices: Choices | None, single: bool) -> Ins
         return Value([])
     if not single:
         ends = [_gathered(ends)]
-    plan = make_plan(collect(ends), ends, choices, True)
-    queue = None if plan.queue == plan.loops.name else plan.loops.name_of(plan.queue)
+    plan = make_plan(collect(ends), ends, choices, True, home)
+    queue = None if home is not None or plan.queue == plan.loops.name else plan.loops.name_of(plan.queue)
     return Graft(queue, plan.tasks, plan.task, plan.out[0], choices, plan.orders)
 
 
@@ -136,6 +138,17 @@ async def set_limit(queue: Torrelque, group: str, limit: int) -> None:
 
 
 # Parts
+
+
+def _elsewhere(task: Mapping[str, Any], queue: str) -> Mapping[str, Any]:
+    """A task whose function is called in another queue than that of its flow, unless it says in which one.  One that
+    maps stays at home, because it adds to the flow."""
+    payload = task['payload']
+    if payload['task'] != MAP:
+        return {**task, 'options': {'queue': queue, **task.get('options', {})}}
+    call = payload['kwargs']['call']
+    call = {**call, 'options': {'queue': queue, **call['options']}}
+    return {**task, 'payload': {**payload, 'kwargs': {**payload['kwargs'], 'call': call}}}
 
 
 def _gathered(ends: Sequence[Node]) -> Node:

@@ -129,7 +129,8 @@ class Flow(Work[T_co]):
 
     async def take_place(self, delivery: Delivery, ttl: float | None) -> bool:
         """As `Instead.take_place`: see `torrelque.flows.grafting`."""
-        return await self.portable().take_place(delivery, ttl)
+        instead = graft_of(self.nodes, self._choices, self._single, delivery.queue.name)
+        return await instead.take_place(delivery, ttl)
 
     # Parts
 
