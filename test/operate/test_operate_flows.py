@@ -267,6 +267,18 @@ async def test_a_task_of_which_only_its_flow_knows_is_finished(queue: Torrelque)
     await queue.enqueue_flow(DIAMOND, flow_id='F')
     await queue.release((await take(queue))[0])
     assert brief(await why(queue, 'F.a')) == [('finished', 'it is completed, and flow F keeps that for a while')]
+
+
+async def test_a_task_that_gave_its_place_away_says_whose_end_is_its_own(queue: Torrelque) -> None:
+    await queue.enqueue_flow(DIAMOND, flow_id='F', on_failure='skip')
+    [a] = await take(queue)
+    assert await queue.graft([Node('x', 1)], by=a, last='x')
+    [reason] = await why(queue, 'F.a')
+    assert (reason.code, reason.command) == ('waiting', f'torrelque show F -q {queue.name}')
+    assert reason.text == 'other tasks of flow F have taken its place, and it ends with the last of them'
+    await queue.bury((await take(queue))[0], error='boom')
+    [reason] = await why(queue, 'F.a')
+    assert (reason.code, reason.error) == ('finished', 'its graft has failed: F.a.x: boom')
     assert [reason.code for reason in await why(queue, 'F.x')] == ['unknown']
 
 

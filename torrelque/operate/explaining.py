@@ -76,8 +76,15 @@ async def _of_ended(seen: Seen) -> Reason | None:
         state = await seen.queue.get_task_state(seen.id)
     except TorrelqueError:
         return None
+    if not state.flow:
+        return None
+    if not state.status.isfinal():
+        # The state is that of the task which has taken its place.
+        words = f'other tasks of flow {state.flow} have taken its place, and it ends with the last of them'
+        command = remedies.command(seen.queue, 'show', state.flow)
+        return Reason('waiting', words, error=state.error, command=command)
     words = f'it is {state.status.name.lower()}, and flow {state.flow} keeps that for a while'
-    return Reason('finished', words, error=state.error) if state.status.isfinal() and state.flow else None
+    return Reason('finished', words, error=state.error)
 
 
 async def _of_no_task(seen: Seen, unknown: Reason) -> Reason:
