@@ -187,6 +187,21 @@ async def test_a_task_that_its_flow_goes_on_without_ends_once(either: Either, cl
     assert (await either.get_queue_stats()).tasks == 0
 
 
+async def test_a_task_that_is_redriven_after_its_flow_has_ended_gives_its_place_to_nobody(
+    either: Either, client: redis.asyncio.Redis
+) -> None:
+    await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f', on_failure='skip')
+    await either.bury(await take(either, 'a'), error='no')
+    assert (await either.get_task_state('f')).status is Status.REJECTED
+    await either.redrive('f.a')
+    held = await take(either, 'a')
+    before = await dump(client)
+    assert 'has ended, or is not in this queue' in await refused(either.graft, ROW, by=held, last='n')
+    assert await dump(client) == before
+    assert await either.release(held)
+    assert (await either.get_queue_stats()).tasks == 0
+
+
 async def test_who_does_not_hold_a_task_any_more_changes_nothing(either: Either, client: redis.asyncio.Redis) -> None:
     await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f')
     stale = await take(either, 'a')

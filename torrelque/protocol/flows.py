@@ -185,8 +185,9 @@ def _graft(calls: Calls, plan: Plan, by: TorrelqueTaskId, first: Sequence[Part],
     if outcome in _NOT_OURS:
         return False
     if outcome == 'no_flow':
-        what = f'the flow of task {str(by)!r} is not in this queue, so nothing can take the place of the task'
-        raise of_queue(calls.name, TorrelqueValueError(what))
+        raise of_queue(calls.name, TorrelqueValueError(
+            f'the flow of task {str(by)!r} has ended, or is not in this queue, so nothing can take the place of the task'
+        ))
     if error := _error_of(calls, outcome, by):
         raise error
     if len(plan.nodes) > calls.bounds.grouped_tasks:

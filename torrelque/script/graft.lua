@@ -14,7 +14,7 @@
 --        'lease_lost'     someone else holds or held the task since
 --        'not_working'    settled already, or not handed out
 --        'unknown'        forgotten, or never enqueued
---        'no_flow'        its flow is not in this queue, or was lost
+--        'no_flow'        its flow is not in this queue, has ended, or was lost
 --        'duplicate', id  as a list: the queue knows the id
 --        'full', size     as a list: the queue has that many tasks, dead ones not counted
 --        'missing', id    as a list: the flow has no task of that id
@@ -87,7 +87,8 @@ local function become_flow()
 end
 
 local goes_on = flow and redis.call('HGET', state .. flow, 'status')
-if outcome == 'ok' and flow and not goes_on then
+if outcome == 'ok' and flow and (not goes_on or goes_on == COMPLETED or goes_on == REJECTED) then
+  -- A task that its flow has gone on without may be redriven when that has ended.
   return {'no_flow'}
 elseif outcome == 'ok' and flow and goes_on ~= WAITING then
   -- The flow was cancelled, and the task is about to be.
