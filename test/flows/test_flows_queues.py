@@ -14,7 +14,7 @@ import redis.asyncio
 
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError
 from torrelque.flows import FlowFailedError, Parallel, Step, current_flow, gather
-from torrelque.tasks import Tasks, current
+from torrelque.tasks import TaskFailedError, Tasks, current
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
 
@@ -204,6 +204,9 @@ async def test_a_death_in_another_queue_is_told_by_the_handle_and_repaired_by_it
             await handle.result(60)
         assert caught.value.status is TorrelqueTaskStatus.WAITING
         assert [*caught.value.failed] == ['render'] and 'a is broken' in str(caught.value)
+        with pytest.raises(TaskFailedError, match=r'is dead: .*a is broken') as died:
+            await handle.task('render').result(10)
+        assert died.value.status is TorrelqueTaskStatus.DEAD
         broken.clear()
         assert await handle.redrive() == 1
         assert await app.flow('f').result(60) == 'A OF NOVEMBER'
@@ -339,6 +342,21 @@ async def test_a_flow_over_several_queues_runs_at_once_in_memory() -> None:
         assert (name, pulled, added) == ('talks', {'n': [1]}, ['talks.listens'])
     assert places() == {'make': {'shop'}, 'render': {'slow'}, 'join': {'shop'}, 'weigh': {'store'}, 'listens': {'shop'}}
     assert {task.queue for task in block.tasks} == {'shop', 'slow', 'store'}
+
+
+async def test_a_death_in_another_queue_is_told_in_memory_as_by_a_server() -> None:
+    broken.add('a')
+    async with eager([app, store]):
+        handle = await (render.s(make.s('a').result) >> upper).enqueue()
+        with pytest.raises(FlowFailedError, match=r'render: .*a is broken') as caught:
+            await handle.result()
+        assert [*caught.value.failed] == ['render']
+        with pytest.raises(TaskFailedError, match=r'is dead: .*a is broken'):
+            await handle.task('render').result()
+        broken.clear()
+        assert await handle.redrive() == 1
+        assert await handle.result() == 'A OF NOVEMBER'
+        assert await handle.task('render').result() == 'a of November'
 
 
 async def test_a_burst_waits_for_what_goes_from_one_of_its_queues_to_another(used: Torrelque) -> None:

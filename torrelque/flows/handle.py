@@ -17,7 +17,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
-from torrelque.tasks.handle import Handle
+from torrelque.tasks.handle import Handle, is_dead
 from torrelque.tasks.loops import Loops
 
 from .drawing import draw
@@ -413,16 +413,12 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
     )
     dead: dict[str, str | None] = {}
     for name, state in zip(unended, states, strict=True):
-        # One that is dead in another queue is still being worked on in that of the flow, with the error.
-        if isinstance(state, TorrelqueTaskState) and len(dead) < NAMED and _is_dead(state):
+        if isinstance(state, TorrelqueTaskState) and len(dead) < NAMED and is_dead(state):
             dead[name] = state.error
     # The state of a task that has given its place away is that of its heir, which is named itself.
     given = {one for one in dead for heir in dead if heir.startswith(f'{one}.') and dead[heir] == dead[one]}
     return {name: error for name, error in dead.items() if name not in given}
 
-
-def _is_dead(state: TorrelqueTaskState) -> bool:
-    return state.status is TorrelqueTaskStatus.DEAD or state.queue is not None and state.error is not None
 
 
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:

@@ -186,7 +186,8 @@ def _graft(calls: Calls, plan: Plan, by: TorrelqueTaskId, first: Sequence[Part],
         return False
     if outcome == 'no_flow':
         raise of_queue(calls.name, TorrelqueValueError(
-            f'the flow of task {str(by)!r} has ended, or is not in this queue, so nothing can take the place of the task'
+            f'the flow of task {str(by)!r} has ended, or is not in this queue, so nothing can take the place of the '
+            'task'
         ))
     if error := _error_of(calls, outcome, by):
         raise error

@@ -23,7 +23,7 @@ from torrelque.worker.crossing import ENDED
 
 from .loops import Loops
 
-__all__ = ['Handle', 'TaskFailedError']
+__all__ = ['Handle', 'TaskFailedError', 'is_dead']
 
 T = TypeVar('T')
 
@@ -140,7 +140,7 @@ class Handle(Generic[T]):
         queue = self._loops.here().find(self._queue)
         try:
             async for last in queue.watch(self.id, timeout=timeout):
-                if last.status is TorrelqueTaskStatus.DEAD or last.dead:
+                if is_dead(last) or last.dead:
                     break
             # Of a task that has become a flow, or of one of a flow, the result is kept with the flow.
             if last is not None and (last.total is not None or last.flow is not None and not _is_settled(last)):
@@ -149,8 +149,9 @@ class Handle(Generic[T]):
             last = await self._ended_in_flow(queue, last)
             if last is None and (self._gone is None or time.monotonic() - self._since > self._gone):
                 raise exc
-        if last is not None and (last.status in _FAILED or last.dead):
-            failed = TaskFailedError(self.id, last.status, last.error)
+        if last is not None and (last.status in _FAILED or last.dead or is_dead(last)):
+            status = TorrelqueTaskStatus.DEAD if is_dead(last) else last.status
+            failed = TaskFailedError(self.id, status, last.error)
             failed.queue = queue.name
             raise failed
         result = None if last is None else last.result
@@ -212,6 +213,13 @@ def _outcome(sending: 'asyncio.Future[str]') -> str:
         return sending.result()
     except asyncio.CancelledError as exc:
         raise TorrelqueClosedError(ENDED) from exc
+
+
+def is_dead(state: TorrelqueTaskState) -> bool:
+    """Whether a task is dead.  One that is dead in another queue is still worked on in that of its flow, with the
+    error."""
+    away = state.status is TorrelqueTaskStatus.WORKING and state.queue is not None
+    return state.status is TorrelqueTaskStatus.DEAD or away and state.error is not None
 
 
 def _is_settled(state: TorrelqueTaskState) -> bool:

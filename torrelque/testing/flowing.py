@@ -56,7 +56,7 @@ class FlowBook:
         return [flow for (name, _), flow in self._all.items() if name == queue]
 
     def state_of(self, queue: str, task_id: str) -> TorrelqueTaskState | None:
-        """The state of a task that a flow keeps, if there is one."""
+        """The state of a task that a flow keeps, or that stands for a task of another queue, if there is one."""
         for flow in self.of(queue):
             member = flow.members.get(str(task_id).removeprefix(f'{flow.id}.'))
             found = None if member is None else flow.outcome(member)
@@ -66,6 +66,9 @@ class FlowBook:
                     status=ENDED[found.how], result=found.result, error=found.error, flow=flow.id, total=None,
                     left=None, dead=None, failed=None,
                 )  # fmt: skip
+            if member is not None and member.final.task is not None and member.final.task.queue != queue:
+                task = member.final.task
+                return task.state._replace(status=Status.WORKING, queue=task.queue, flow=flow.id)
         return None
 
 

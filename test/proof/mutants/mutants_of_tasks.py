@@ -232,7 +232,7 @@ TASKS = (
     ),
     Mutant(
         'tasks-dead-is-waited-for', BEYOND, 'a result is waited for after the death of its task',
-        (client('tasks/handle', 'if last.status is TorrelqueTaskStatus.DEAD or last.dead:', 'if last.dead:'),),
+        (client('tasks/handle', 'if is_dead(last) or last.dead:', 'if last.dead:'),),
         ('tasks_run::test_a_type_error_of_the_function_itself_is_a_failure_like_others',),
     ),
     Mutant(
