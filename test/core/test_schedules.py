@@ -14,7 +14,7 @@ import torrelque
 from support.servers import RealServer
 from support.standing import START, Either, StandingClock, ahead, firing, open_either
 from support.waiting import until_waiting
-from torrelque import Torrelque, TorrelqueTaskStatus as Status
+from torrelque import Node, Torrelque, TorrelqueTaskStatus as Status
 
 pytestmark = pytest.mark.first_server
 
@@ -232,6 +232,38 @@ async def test_a_firing_while_the_one_before_is_not_finished_is_as_overlap_says(
             assert await either.touch(first) is False
     elif unfinished and status != 'cancelled, but held':
         assert (await either.get_task_state(first)).status == Status[status.upper()]
+
+
+@pytest.mark.parametrize('overlap', ['skip', 'allow', 'replace'])
+@pytest.mark.parametrize('how', ['enqueued', 'grafted'])
+@pytest.mark.parametrize('stands', ['working', 'dead', 'ended'])
+async def test_a_flow_that_a_firing_has_started_is_unfinished_until_it_ends_or_a_task_of_it_is_dead(
+    either: Either, standing: StandingClock, overlap: str, how: str, stands: str
+) -> None:
+    await either.set_schedule('s', 1, every=10, overlap=overlap, task_timeout=100)
+    await standing.move(10)
+    [(task_id, _)] = await either.take()
+    flow_id, row = str(task_id), [Node('a', 1), Node('b', 2, {'a': 'then'})]
+    if how == 'enqueued':
+        flow_id = await either.enqueue_flow(row, flow_id=f'{task_id}.flow', on_failure='wait')
+        assert await either.release(task_id)
+    else:
+        assert await either.graft(row, by=task_id, last='b')
+    [(held, _)] = await either.take()
+    if stands == 'dead':
+        await either.bury(held, error='no')
+    elif stands == 'ended':
+        await either.release(held)
+        await either.release((await either.take())[0][0])
+    await standing.move(10)
+    await either.sweep()
+    schedule, going_on = await either.get_schedule('s'), stands == 'working'
+    assert (schedule.fired, schedule.skipped) == ((1, 1) if going_on and overlap == 'skip' else (2, 0))
+    replaced = going_on and overlap == 'replace'
+    wanted = Status.CANCELLED if replaced else Status.COMPLETED if stands == 'ended' else Status.WAITING
+    assert (await either.get_task_state(flow_id)).status is wanted
+    if replaced:
+        assert await either.touch(held) is False
 
 
 @pytest.mark.parametrize('rank', [{}, {'group': 'g'}, {'priority': 1}], ids=str)

@@ -51,9 +51,9 @@ class Schedules(Queue):
         :param every: instead of times, the time (s) from one instant to the next, for ever.
         :param phase: with ``every``, so many seconds behind its multiples since 1970.
         :param task_timeout: of the tasks, as ``max_attempts``, ``group`` and ``priority``: as of `enqueue`.
-        :param overlap: while the task of the firing before is not finished (dead is finished): 'skip' passes the
-            instant over, 'allow' does not look, 'replace' cancels the one before, 'queue' has one at work at a time, in
-            a group of the schedule's own.
+        :param overlap: while the task of the firing before is not finished (dead is finished), nor the flow that it has
+            become, or that has its id with ``.flow``: 'skip' passes the instant over, 'allow' does not look, 'replace'
+            cancels the one before, 'queue' has one at work at a time, in a group of the schedule's own.
         :param missed: where several instants are due at once: 'latest' fires the last of them, 'all' each, 'none' only
             one that is the only one due.
         :param grace: an instant that is late by more (s) is passed over.

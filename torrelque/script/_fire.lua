@@ -26,26 +26,35 @@ do
       may_be('priority', 'number') and may_be('max_attempts', 'number')
   end
 
-  -- Whether a task or a flow is on its way, or its holder still has it.
+  -- Whether a task or a flow is on its way, or its holder still has it.  A flow with a dead task is finished as a dead
+  -- task is.
   local function is_unfinished(id)
-    local status = redis.pcall('HGET', state .. id, 'status')
+    local known = redis.pcall('HMGET', state .. id, 'status', 'dead')
+    local status = known[1]
     return status == PENDING or status == WORKING or status == DELAYED or
-      status == WAITING or status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
+      status == WAITING and (tonumber(known[2] or nil) or 0) <= 0 or
+      status == CANCELLED and redis.call('ZSCORE', working, id) ~= false
+  end
+
+  -- What is unfinished of a firing: its task, or the flow that this has enqueued, whose id is that with '.flow'.
+  local function unfinished(id)
+    return is_unfinished(id) and id or is_unfinished(id .. '.flow') and id .. '.flow'
   end
 
   -- Have the firing of an instant come next, by what is said of the firing before: its id, or nil where it is dropped.
   function start(id, known, given, last, fresh)
-    if last and known[3] == 'skip' and is_unfinished(last) then
+    if last and known[3] == 'skip' and unfinished(last) then
       return nil
     end
     if not enter(id, known[1], given, fresh) then
       return nil
     end
-    if last and last ~= id and known[3] == 'replace' and is_unfinished(last) then
-      local it = redis.call('HMGET', state .. last, 'status', 'mark', 'group', 'order', 'dequeue_count',
+    local left = last and last ~= id and known[3] == 'replace' and unfinished(last)
+    if left then
+      local it = redis.call('HMGET', state .. left, 'status', 'mark', 'group', 'order', 'dequeue_count',
         'flow', 'total')
       if it[1] ~= CANCELLED then
-        revoke(last, it, 'by-its-schedule', 'f')
+        revoke(left, it, 'by-its-schedule', 'f')
         -- A plain task that came, or came back, in this very call is in `fresh`, and in the list only after it.
         for k = #fresh, 1, -1 do
           if fresh[k] == last then

@@ -46,7 +46,7 @@ FIRING = (
     ),
     Mutant(
         'schedule-replaces-none', BEYOND, "with 'replace' the task of the firing before goes on",
-        (script('_fire', "known[3] == 'replace' and is_unfinished(last)", "known[3] == 'never'"),),
+        (script('_fire', "known[3] == 'replace' and unfinished(last)", "known[3] == 'never'"),),
         (OVERLAP,),
     ),
     Mutant(
