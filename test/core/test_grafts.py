@@ -164,10 +164,18 @@ async def test_a_task_that_was_cancelled_gives_its_place_to_nobody(
     assert await either.get_queue_stats() == (0, 0, 0, 0, 0, 0)
 
 
-async def test_a_task_whose_flow_is_not_there_keeps_its_place(either: Either, client: redis.asyncio.Redis) -> None:
-    await either.enqueue_flow([Node('a', 1)], flow_id='f')
+@pytest.mark.parametrize('ended', [False, True])
+async def test_a_task_whose_flow_is_not_there_keeps_its_place(
+    either: Either, client: redis.asyncio.Redis, ended: bool
+) -> None:
+    await either.enqueue_flow([Node('a', 1)], flow_id='f', on_failure='skip')
     held = await take(either, 'a')
-    await client.delete(f'{either.keys["task"]}:f')
+    if ended:
+        await either.bury(held)
+        await either.redrive('f.a')
+        held = await take(either, 'a')
+    else:
+        await client.delete(f'{either.keys["task"]}:f')
     before = await dump(client)
     assert 'is not in this queue' in await refused(either.graft, ROW, by=held, last='n')
     assert await dump(client) == before
@@ -184,21 +192,6 @@ async def test_a_task_that_its_flow_goes_on_without_ends_once(either: Either, cl
     await do(either, 'a.n')
     assert await either.release(held['b'])
     assert await hows(either) == {'a': 'failed', 'b': 'completed', 'a.n': 'completed'}
-    assert (await either.get_queue_stats()).tasks == 0
-
-
-async def test_a_task_that_is_redriven_after_its_flow_has_ended_gives_its_place_to_nobody(
-    either: Either, client: redis.asyncio.Redis
-) -> None:
-    await either.enqueue_flow([Node('a', 1), Node('b', 2, {'a': 'then'})], flow_id='f', on_failure='skip')
-    await either.bury(await take(either, 'a'), error='no')
-    assert (await either.get_task_state('f')).status is Status.REJECTED
-    await either.redrive('f.a')
-    held = await take(either, 'a')
-    before = await dump(client)
-    assert 'has ended, or is not in this queue' in await refused(either.graft, ROW, by=held, last='n')
-    assert await dump(client) == before
-    assert await either.release(held)
     assert (await either.get_queue_stats()).tasks == 0
 
 
