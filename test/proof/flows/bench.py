@@ -181,7 +181,7 @@ class Bench:
             while more:
                 if walk.name == 'flow':
                     found.append([*walk.args])
-                more = walk.go_on(b'ok' if walk.name == 'flow' else [b'ok', 0])
+                more = walk.go_on(b'ok' if walk.name == 'flow' else [b'ok', 0, 0])
             self._patterns[key] = found
             if len(self._patterns) > 100:
                 del self._patterns[next(iter(self._patterns))]
@@ -275,7 +275,7 @@ class Bench:
 
     def _go_on(self) -> None:
         """Do what is left to be done of flows."""
-        while self._send('spread', [[]])[0] != [b'ok', 0]:
+        while self._send('spread', [[]])[0][:2] != [b'ok', 0]:
             pass
 
     def _held(self, several: Sequence[tuple[Run, Step]], *words: str) -> list[tuple[Args, str]]:
