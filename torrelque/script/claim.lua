@@ -297,7 +297,8 @@ if finish then
   finish()
 end
 
-more = more and redis.call('EXISTS', pending, turns, priority) > 0
+-- Where there is nothing to finish, there was nothing but plain tasks.
+more = more and (finish and redis.call('EXISTS', pending, turns, priority) or redis.call('EXISTS', pending)) > 0
 -- While the queue is paused, what is pending does not count as work left, but the next probe counts as a deadline.
 probe_at, more = more and probe_at, more and not probe_at
 local other = coming and math.min(coming, probe_at or math.huge) or probe_at

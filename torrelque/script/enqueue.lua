@@ -177,12 +177,12 @@ if #ranked > 0 then
   redis.call('ZADD', priority, unpack(ranked))
 end
 append(ready)
-local begun = false
-if noted[1] then
-  --@ Uses flow (flows)
-  begun = flows.go(noted)
+-- Flows are told by `spread`, because an id is seldom that of a task of a flow which its holder still has.
+for _, note in ipairs(noted) do
+  --@ Keys spread
+  redis.call('RPUSH', spread, cjson.encode({'', note[3], 'note', note}))
 end
-if settle() or begun or noted.out or rung or #ready > 0 or #ranked > 0 then
+if settle() or noted[1] or rung or #ready > 0 or #ranked > 0 then
   ring()
 end
 

@@ -14,7 +14,7 @@
 --        'unknown'       forgotten, or never enqueued
 --        'broken'        the key of its state holds something else
 --@ Keys working, tasks
---@ Uses judge, forget
+--@ Uses forget
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
@@ -22,29 +22,34 @@ end
 -- The fast path.  Most calls are plain: of tasks that their callers hold, and that have neither a group nor a flow.
 -- `kept` has where the arguments of tasks begin whose state is kept; `stopped` what was read of the first task that is
 -- not plain, and where its arguments begin.
-local ids, states, kept, at, last, stopped = {}, {}, {}, 3, #ARGV, nil
+local ids, states, n, m, kept, at, last, stopped = {}, {}, 0, 0, nil, 3, #ARGV, nil
 while at <= last do
   local id, keep = ARGV[at], ARGV[at + 2]
   local key = state .. id
   local known = redis.pcall('HMGET', key, 'status', 'dequeue_count', 'last_dequeue_time', 'tied')
-  if known[4] or judge(known, ARGV[at + 1]) ~= 'ok' then
-    ids, stopped, known.at = {}, known, at
+  -- As `judge` has it; a function that is made costs more than all of this.
+  local token, attempt = ARGV[at + 1], known[2]
+  if known[4] or known[1] ~= WORKING or not attempt or token ~= '' and attempt .. '-' .. (known[3] or '') ~= token then
+    n, stopped, known.at = 0, known, at
     break
   end
-  ids[#ids + 1] = id
+  n = n + 1
+  ids[n] = id
   if keep == '' then
-    states[#states + 1], at = key, at + 3
+    m, at = m + 1, at + 3
+    states[m] = key
   else
+    kept = kept or {}
     kept[#kept + 1], at = at, at + 4
   end
 end
 -- An id that is named twice counts once in ZREM's reply: then the rest of the script judges each of them.
-if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
+if n > 0 and redis.call('ZREM', working, unpack(ids)) == n then
   redis.call('HDEL', tasks, unpack(ids))
-  if states[1] then
+  if m > 0 then
     redis.call('DEL', unpack(states))
   end
-  if kept[1] then
+  if kept then
     --@ Uses time (now, stamp, fraction), keep (keep_state)
     for _, k in ipairs(kept) do
       keep_state(k)
@@ -54,7 +59,7 @@ if ids[1] and redis.call('ZREM', working, unpack(ids)) == #ids then
   return 'ok'
 end
 
---@ Uses noted, groups (book, settle), clear, answer (answer, outcomes, refused)
+--@ Uses judge, noted, groups (book, settle), clear, answer (answer, outcomes, refused)
 -- `released` has by which token this call has released a task: its caller may name an older delivery of it, too.
 local released = {}
 
@@ -144,14 +149,11 @@ if noted[1] then
   --@ Uses flow (flows)
   begun, filled = flows.go(noted)
 end
-if settle() or begun then
-  --@ Uses ring
-  ring()
-end
+local rings = settle() or begun or noted.out
 if not filled then
   forget()
 end
-if noted.out then
+if rings then
   --@ Uses ring
   ring()
 end

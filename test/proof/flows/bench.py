@@ -275,7 +275,7 @@ class Bench:
 
     def _go_on(self) -> None:
         """Do what is left to be done of flows."""
-        while self._send('spread', [[]])[0][:2] != [b'ok', 0]:
+        while self._send('spread', [[]])[0][1]:
             pass
 
     def _held(self, several: Sequence[tuple[Run, Step]], *words: str) -> list[tuple[Args, str]]:

@@ -119,7 +119,7 @@ PLACES = (
     ),
     Mutant(
         'payload-left', 2, 'the payload of a released task stays',
-        (script('release', "== #ids then\n  redis.call('HDEL', tasks, unpack(ids))", '== #ids then'),),
+        (script('release', "== n then\n  redis.call('HDEL', tasks, unpack(ids))", '== n then'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
@@ -129,7 +129,7 @@ PLACES = (
     ),
     Mutant(
         'release-of-groups-as-plain', 12, 'the slot of a released task of a group is never free again',
-        (script('release', 'if known[4] or judge(', 'if judge('),),
+        (script('release', 'if known[4] or known[1] ~= WORKING', 'if known[1] ~= WORKING'),),
         ('groups',),
     ),
     Mutant(
@@ -150,7 +150,7 @@ PLACES = (
     ),
     Mutant(
         'state-left', 2, 'the state of a released task stays',
-        (script('release', "if states[1] then\n    redis.call('DEL', unpack(states))", 'if states[1] then'),),
+        (script('release', "if m > 0 then\n    redis.call('DEL', unpack(states))", 'if m > 0 then'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
