@@ -149,11 +149,13 @@ if noted[1] then
   --@ Uses flow (flows)
   begun, filled = flows.go(noted)
 end
-local rings = settle() or begun or noted.out
+local rings = settle() or begun
 if not filled then
+  -- The bell of a queue without tasks goes, but for whoever is to carry something to another one.
   forget()
+  rings = rings and redis.call('EXISTS', tasks) == 1
 end
-if rings then
+if rings or noted.out then
   --@ Uses ring
   ring()
 end

@@ -207,7 +207,7 @@ class Walk:
 
     def _sweep(self) -> str:
         reply = self._call('sweep', '200')
-        assert reply[3:] == [0, 0, [], [], 0, 0], reply
+        assert reply[3:] == [0, 0, [], [], 0, 0, 0], reply
         self.model.sweep()
         return f'sweep: {reply}'
 
