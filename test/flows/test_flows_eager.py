@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 import typed_flows
-from torrelque import TorrelqueDuplicateError, TorrelqueError, TorrelqueLookupError, TorrelqueTaskStatus
+from torrelque import (
+    TorrelqueDuplicateError,
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueTaskStatus,
+    TorrelqueTypeError,
+)
 from torrelque.flows import FlowFailedError, FlowProgress, Outcome, any_failed, current_flow, first, gather
 from torrelque.tasks import TaskFailedError, Tasks
 from torrelque.testing import Eager, eager
@@ -70,6 +76,12 @@ async def pushes() -> str:
     assert current_flow() is flow and await flow.pull('nothing', 5) == 5
     with pytest.raises(TorrelqueLookupError):
         await flow.pull('nothing')
+    # What a server refuses is refused, by the same errors.
+    with pytest.raises(TorrelqueTypeError, match='cannot be serialised'):
+        await flow.push('thing', object())
+    for names in ({'after': ['nobody']}, {'before': ['nobody']}):
+        with pytest.raises(TorrelqueLookupError, match=r'there is no task .* to wait for'):
+            await flow.add(note.s(1), **names)
     return f'{flow.name} of {flow.id}'
 
 
@@ -293,6 +305,21 @@ async def test_a_function_adds_to_its_flow(ran: Eager) -> None:
     ]  # fmt: skip
     assert sorted(map(str, seen)) == ["['0', '1']", 'late', 'x'] and seen.index('x') < seen.index('late')
     assert (await handle.progress()).total == 10
+
+
+@app.task
+async def adds_behind(name: str) -> list[str]:
+    return await current_flow().add(note.s('behind'), after=[name])
+
+
+@pytest.mark.parametrize(('name', 'how'), [('make', 'failed'), ('note', 'completed')])
+async def test_what_is_added_behind_a_task_that_has_ended_begins_or_is_skipped_at_once(name: str, how: str) -> None:
+    broken.add('a')
+    before = make.s('a') if name == 'make' else note.s('a')
+    before.at_end(adds_behind.s(name))
+    handle = await before.options(on_failure='skip').enqueue()
+    assert {outcome.name: outcome.how async for outcome in handle.outcomes()}['adds_behind.note'] == how
+    assert ('behind' in seen) is (how == 'completed')
 
 
 async def test_a_call_depends_on_others(ran: Eager) -> None:

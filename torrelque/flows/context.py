@@ -89,6 +89,7 @@ class FlowContext:
         :param before: names of tasks of the flow that still wait, and now wait for the step, too.
         :raises TorrelqueTypeError: it is no step, or is for another server.
         :raises TorrelqueValueError: what is added waits for itself, or a name cannot be meant.
+        :raises TorrelqueLookupError: the flow has no task of a name.
         :raises TorrelqueLeaseLostError: the task is not ours any more, so nothing was added.
         """
         if not isinstance(step, (Step, Parallel)):

@@ -164,8 +164,8 @@ class FlowQueue(Torrelque):
         return TorrelqueFlow(flow.id, flow.task.state, flow.graph, flow.name, flow.on_failure)
 
     async def put_value(self, key: str, value: Any, *, by: TorrelqueTaskId) -> None:
-        flow = self._flow(None, str(by))
-        flow.values[key] = self.serialiser.dumps(value)
+        data: Any = self._calls.give(by, key, value)[-1]
+        self._flow(None, str(by)).values[key] = data
 
     async def get_value(self, flow_id: str, key: str) -> Any:
         flow = self._flow(flow_id)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from torrelque import TorrelqueNode, TorrelqueOutcome, TorrelqueTaskStatus, TorrelqueValueError
+from torrelque import TorrelqueLookupError, TorrelqueNode, TorrelqueOutcome, TorrelqueTaskStatus, TorrelqueValueError
 
 from .states import EagerTask
 
@@ -94,20 +94,27 @@ class MemoryFlow:
         for name in {name for node in nodes if node.name not in self.members for name in _before(node)}:
             if not self._find(name).waits:
                 raise TorrelqueValueError(f'{name!r} does not wait any more, so it cannot wait for another one')
+        coming = {node.name for node in nodes}
+        for name in {name for node in nodes if node.name not in self.members for name in node.after} - coming:
+            self._find(name)
         new = [self.members.setdefault(node.name, Member(node)) for node in nodes if node.name not in self.members]
+        ends: list[tuple[Member, str, str]] = []
         for member in new:
             for name, kind in member.node.after.items():
                 other = self._find(name).final
-                if other.how is None:
+                member.needs += 1
+                how = 'dead' if other.is_dead and other.how is None and kind != 'then' else other.how
+                if how is None:
                     other.edges.append((member, kind))
-                    member.needs += 1
-                elif not _lets(kind, other.how):
-                    raise TorrelqueValueError(f'{member.node.name!r} cannot begin: {name!r} has {other.how}')
+                else:
+                    ends.append((member, kind, how))
             for name, its_kind in _before(member.node).items():
                 other = self._find(name)
                 member.edges.append((other, its_kind))
                 other.needs += 1
         self.ready += [member for member in new if member.needs == 0]
+        for member, kind, how in ends:
+            self._tell(member, kind, how)
         self._count()
         return [f'{self.id}.{node.name}' for node in nodes]
 
@@ -180,7 +187,7 @@ class MemoryFlow:
 
     def _find(self, name: str) -> Member:
         if name not in self.members:
-            raise TorrelqueValueError(f'the flow {self.id!r} has no task {name!r}')
+            raise TorrelqueLookupError(f'there is no task {f"{self.id}.{name}"!r} to wait for')
         return self.members[name]
 
     def _tell(self, other: Member, kind: str, how: str) -> None:
