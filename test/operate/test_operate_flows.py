@@ -12,6 +12,7 @@ from torrelque import (
     Torrelque,
     TorrelqueLookupError,
     TorrelqueNode,
+    TorrelqueTaskId,
     TorrelqueTaskStatus,
     TorrelqueTypeError,
     TorrelqueValueError,
@@ -29,8 +30,8 @@ DIAMOND = [
 ]
 
 
-async def take(queue: Torrelque, count: int = 1) -> list[str]:
-    ids: list[str] = []
+async def take(queue: Torrelque, count: int = 1) -> list[TorrelqueTaskId]:
+    ids: list[TorrelqueTaskId] = []
     while len(ids) < count:
         ids.append((await queue.dequeue(60))[0])
     return ids

@@ -113,8 +113,8 @@ class MemoryFlow:
                 member.edges.append((other, its_kind))
                 other.needs += 1
         self.ready += [member for member in new if member.needs == 0]
-        for member, kind, how in ends:
-            self._tell(member, kind, how)
+        for told in ends:
+            self._tell(*told)
         self._count()
         return [f'{self.id}.{node.name}' for node in nodes]
 
