@@ -196,6 +196,27 @@ AT_WORK = (
         ('operate_elsewhere::test_a_task_that_is_elsewhere_says_where_and_since_when',),
     ),
     Mutant(
+        'abroad-waited-for-elsewhere', BEYOND, 'a task that waits beside a guest takes the end of that from its home',
+        (script('depend', "if its and redis.call('HEXISTS', base .. 'guests', other) == 1 then", 'if false then'),),
+        ('flows_abroad_faults::test_nothing_waits_over_there_for_a_task_that_counts_at_home',),
+    ),
+    Mutant(
+        'abroad-dead-is-waited-for', BEYOND, 'a result is waited for after the death of its task in another queue',
+        (client('tasks/handle', 'is TorrelqueTaskStatus.DEAD or away and state.error is not None',
+                'is TorrelqueTaskStatus.DEAD'),),
+        ('flows_queues::test_a_death_in_another_queue_is_told_by_the_handle_and_repaired_by_it',),
+    ),
+    Mutant(
+        'abroad-map-goes-along', BEYOND, 'a task that maps goes from the process of a function to another queue',
+        (client('flows/grafting', "if payload['task'] != MAP:", 'if True:'),),
+        ('flows_queues::test_a_flow_that_a_function_returns_maps_in_the_queue_of_its_steps',),
+    ),
+    Mutant(
+        'abroad-returned-to-the-task', BEYOND, 'steps that a function returns are in its own queue, and not in theirs',
+        (client('flows/steps', 'self._single, delivery.queue.name)', 'self._single)'),),
+        ('flows_queues::test_a_function_alone_in_another_queue_returns_steps_that_are_where_they_belong',),
+    ),
+    Mutant(
         'abroad-moves-when-dead', BEYOND, 'a flow is said to go on whose only task is dead in another queue',
         (client('operate/stalls', "item.status in _MOVING and item.left != b'dead']", 'item.status in _MOVING]'),),
         ('operate_elsewhere::test_a_death_elsewhere_is_told_with_what_repairs_it',),

@@ -11,6 +11,7 @@ BOUNDED = 'schedules::test_many_instants_and_many_schedules_are_fired_in_bounded
 ONCE = 'schedules_faults::test_each_verb_has_the_effect_of_once_and_answers_as_it_would_have'
 AFTER_OTHERS = 'schedules_faults::test_a_call_that_is_sent_again_has_no_effect_after_that_of_somebody_else'
 FULL = 'schedules_faults::test_a_full_memory_refuses_a_schedule_whole_and_lets_what_is_there_go_on'
+FLOWS = 'schedules::test_a_flow_that_a_firing_has_started_is_unfinished_until_it_ends_or_a_task_of_it_is_dead'
 
 FIRING = (
     Mutant(
@@ -48,6 +49,17 @@ FIRING = (
         'schedule-replaces-none', BEYOND, "with 'replace' the task of the firing before goes on",
         (script('_fire', "known[3] == 'replace' and unfinished(last)", "known[3] == 'never'"),),
         (OVERLAP,),
+    ),
+    Mutant(
+        'schedule-forgets-its-flow', BEYOND, 'a firing counts as finished while the flow goes on that it has started',
+        (script('_fire', "is_unfinished(id) and id or is_unfinished(id .. '.flow')",
+                'is_unfinished(id) and id or false'),),
+        (FLOWS,),
+    ),
+    Mutant(
+        'schedule-waits-for-the-dead', BEYOND, 'a flow of which a task is dead stops its schedule',
+        (script('_fire', '(tonumber(known[2] or nil) or 0) <= 0', 'true'),),
+        (FLOWS,),
     ),
     Mutant(
         'schedule-replaced-in-list', 1, 'a task that came back in the sweep that replaces it stays in the list',
