@@ -376,6 +376,8 @@ class Flows(RuleBasedStateMachine):
             if not self.raw.exists(f'{self.prefix}tasks'):
                 break
             self.ask(0, lambda queue: queue.sweep())
+            # A death is to be seen before it is undone.
+            self.check()
             if dead := [*self.look().dead]:
                 self.ask(0, lambda queue, dead=dead: queue.redrive(*dead))  # type: ignore[misc]
             self.dequeue(0, 4)
