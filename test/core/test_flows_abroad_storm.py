@@ -14,7 +14,7 @@ from support.servers import RealServer
 from support.wandering import Wandering
 
 PIECE = 25
-FULL = int(os.environ.get('TORRELQUE_STORMS', '100'))
+FULL = int(os.environ.get('TORRELQUE_STORMS', '50'))
 
 
 def storms(server: RealServer, seeds: range) -> None:
