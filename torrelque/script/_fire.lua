@@ -37,19 +37,19 @@ do
   end
 
   -- What is unfinished of a firing: its task, or the flow that this has enqueued, whose id is that with '.flow'.
-  local function unfinished(id)
+  local function rest_of(id)
     return is_unfinished(id) and id or is_unfinished(id .. '.flow') and id .. '.flow'
   end
 
   -- Have the firing of an instant come next, by what is said of the firing before: its id, or nil where it is dropped.
   function start(id, known, given, last, fresh)
-    if last and known[3] == 'skip' and unfinished(last) then
+    if last and known[3] == 'skip' and rest_of(last) then
       return nil
     end
     if not enter(id, known[1], given, fresh) then
       return nil
     end
-    local left = last and last ~= id and known[3] == 'replace' and unfinished(last)
+    local left = last and last ~= id and known[3] == 'replace' and rest_of(last)
     if left then
       local it = redis.call('HMGET', state .. left, 'status', 'mark', 'group', 'order', 'dequeue_count',
         'flow', 'total')

@@ -47,7 +47,7 @@ FIRING = (
     ),
     Mutant(
         'schedule-replaces-none', BEYOND, "with 'replace' the task of the firing before goes on",
-        (script('_fire', "known[3] == 'replace' and unfinished(last)", "known[3] == 'never'"),),
+        (script('_fire', "known[3] == 'replace' and rest_of(last)", "known[3] == 'never'"),),
         (OVERLAP,),
     ),
     Mutant(
