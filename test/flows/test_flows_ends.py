@@ -161,7 +161,7 @@ async def test_a_result_that_was_lost_is_told_of(used: Torrelque) -> None:
     async with Worker(app):
         await handle.result(60)
         await used.command('HDEL', kept, 'mine.note-2')
-        with pytest.raises(TorrelqueLookupError, match=r"the result of 'mine.note-2' is not there: it has not ended"):
+        with pytest.raises(TorrelqueLookupError, match=r"queue '.+': the result of 'mine.note-2' is not there"):
             await handle.result(60)
     other = await (note.s(1) >> note).options(flow_id='other').enqueue()
     task_id, _ = await used.dequeue()
