@@ -18,6 +18,8 @@ PAGES = 100
 """Pages of some hundred tasks that are looked at for what a flow does."""
 MOMENT = 0.1
 """s after which what was put off, and is still there, counts as left."""
+ERRANDS = ('away', 'outbox')
+"""Keys of what other queues are to be told, by the instants at which it is due."""
 KINDS = {'then': 'complete', 'end': 'end', 'fail': 'fail'}
 _DOING = {
     Status.WORKING: 'working', Status.DELAYED: 'delayed', Status.PENDING: 'pending', Status.WAITING: 'waiting',
@@ -45,6 +47,16 @@ async def of_spread(queue: Torrelque, moment: float = MOMENT) -> list[Reason]:
         return []
     words = 'work of flows was put off, and nobody does it: no consumer waits, and nobody sweeps'
     count = int(await queue.command('LLEN', key))
+    return [Reason('overdue', words, count=count, command=remedies.command(queue, 'sweep'))] if count else []
+
+
+async def of_errands(queue: Torrelque, moment: float) -> list[Reason]:
+    """What other queues are to be told of tasks of flows, and nobody has told them for a moment (s)."""
+    seconds, micros = await queue.command('TIME')
+    bound = int(seconds) * 1000 + int(micros) // 1000 - moment * 1000
+    several = [await queue.command('ZCOUNT', queue.keys[key].encode(), '-inf', f'{bound:.0f}') for key in ERRANDS]
+    count = sum(map(int, several))
+    words = 'other queues are to be told of tasks of flows, and nobody does it: no consumer waits, and nobody sweeps'
     return [Reason('overdue', words, count=count, command=remedies.command(queue, 'sweep'))] if count else []
 
 

@@ -24,6 +24,8 @@ LATE = 60.0
 """s after which a flow that should have been given up counts as forgotten: sweeps come each 30 s."""
 MOMENT = 1.0
 """s after which what was put off, and is still there, counts as left."""
+UNTOLD = 5.0
+"""s after which what another queue is to be told counts as left: whoever waits does it at once."""
 
 
 class Stalled(NamedTuple):
@@ -43,7 +45,7 @@ async def look(queue: Torrelque) -> list[Note]:
     """The same, before the queue is named."""
     found, whole = await _read(queue)
     notes = [*_notes(queue, found, '' if whole else 'at least ')]
-    for reason in await stalls.of_spread(queue, MOMENT):
+    for reason in [*await stalls.of_spread(queue, MOMENT), *await stalls.of_errands(queue, UNTOLD)]:
         notes.append(Note('warning', 'flows', reason.text, reason.command))
     return notes
 

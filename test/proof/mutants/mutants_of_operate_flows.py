@@ -54,6 +54,11 @@ TOLD = (
         'what_is_left_to_others_is_told_of',
     ),
     told(
+        'errands', 'news for another queue that nobody carries are told by nobody', 'stalls',
+        "ERRANDS = ('away', 'outbox')", "ERRANDS = ('away',)",
+        'news_for_another_queue_that_nobody_carries_are_told_in_the_queue_that_has_them',
+    ),
+    told(
         'draft', 'a flow that is being made is told to go on', 'stalls',
         "if part.flow['draft'] is not None and seen.status", "if part.flow['draft'] == b'' and seen.status",
         'a_flow_that_is_made_in_several_calls_says_so',
