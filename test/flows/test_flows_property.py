@@ -181,7 +181,7 @@ def test_what_fails_in_memory_fails_on_a_server(server: RealServer, on_failure: 
     found: list[list[Row]] = []
     collect_all(rows(), found)
     possible = [outcomes_of(each, on_failure) for each in found]
-    assert sum(len(each) == 1 for each in possible) > len(found) * 0.9
+    assert sum(len(each) == 1 for each in possible) > len(found) * 0.5
 
     async def in_memory() -> list[Ends]:
         with eager(app, max_attempts=1):
