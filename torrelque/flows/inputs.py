@@ -69,15 +69,15 @@ async def read_each(queue: Torrelque, flow_id: str, task_id: str, count: Any) ->
     :raises TorrelqueLookupError: there are not as many.
     """
     if isinstance(count, bool) or not isinstance(count, int):
-        raise _not_there(queue, f'{task_id!r} has not told how many calls it has enqueued, but {count!r}')
+        error = TorrelqueLookupError(f'{task_id!r} has not told how many calls it has enqueued, but {count!r}')
+        raise _of_queue(queue, error)
     return await read_many(queue, flow_id, [f'{task_id}.{number}' for number in range(count)])
 
 
 # Parts
 
 
-def _not_there(queue: Torrelque, what: str) -> TorrelqueLookupError:
-    error = TorrelqueLookupError(what)
+def _of_queue(queue: Torrelque, error: TorrelqueLookupError) -> TorrelqueLookupError:
     error.queue = queue.name
     return error
 
@@ -98,7 +98,7 @@ async def _read_known(queue: Torrelque, flow_id: str, ids: Sequence[str], first:
                 found[task_id] = outcome.result
             elif task_id not in first:
                 what = 'it has not ended' if outcome.how is None else f'it is {outcome.how}'
-                raise _not_there(queue, f'the result of {task_id!r} is not there: {what}')
+                raise _of_queue(queue, TorrelqueLookupError(f'the result of {task_id!r} is not there: {what}'))
     return found
 
 
@@ -110,7 +110,7 @@ async def _value_of(queue: Torrelque, flow_id: str, source: Any, how: str, found
     if how == 'first':
         known = [task_id for task_id in source if task_id in found]
         if not known:
-            raise _not_there(queue, f'none of {", ".join(map(repr, source))} has a result')
+            raise _of_queue(queue, TorrelqueLookupError(f'none of {", ".join(map(repr, source))} has a result'))
         return found[known[0]]
     values: list[Any] = []
     for one in source:

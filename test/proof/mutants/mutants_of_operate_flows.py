@@ -53,10 +53,10 @@ TOLD = (
         "    if await queue.command('LINDEX', key, 0) != first:", '    if first:',
         'what_is_left_to_others_is_told_of',
     ),
-    told(
-        'errands', 'news for another queue that nobody carries are told by nobody', 'stalls',
-        "ERRANDS = ('away', 'outbox')", "ERRANDS = ('away',)",
-        'news_for_another_queue_that_nobody_carries_are_told_in_the_queue_that_has_them',
+    Mutant(
+        'flow-errands', BEYOND, 'news for another queue that nobody carries are told by nobody',
+        (client('operate/stalls', "ERRANDS = ('away', 'outbox')", "ERRANDS = ('away',)"),),
+        ('operate_errands::test_news_for_another_queue_that_nobody_carries_are_told_in_the_queue_that_has_them',),
     ),
     told(
         'draft', 'a flow that is being made is told to go on', 'stalls',
