@@ -8,23 +8,13 @@ from __future__ import annotations
 import os
 
 import pytest
-import redis
 
+from support.blowing import blow_all
 from support.servers import RealServer
 from support.wandering import Wandering
 
 PIECE = 25
 FULL = int(os.environ.get('TORRELQUE_STORMS', '50'))
-
-
-def storms(server: RealServer, seeds: range) -> None:
-    with server.sync_client() as client:
-        for seed in seeds:
-            storm = Wandering(client, seed)
-            try:
-                storm.blow(storm.random.choice([60, 150, 300]))
-            except (AssertionError, redis.RedisError) as exc:
-                raise AssertionError(f'storm {seed}') from exc
 
 
 @pytest.mark.first_server
@@ -36,4 +26,4 @@ def test_flows_over_two_queues_hold_in_a_storm(server: RealServer) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize('start', range(1000, 1000 + FULL, PIECE))
 def test_flows_over_two_queues_hold_in_many_storms(server: RealServer, start: int) -> None:
-    storms(server, range(start, start + PIECE))
+    blow_all(Wandering, server, range(start, start + PIECE))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
-import redis
 
+from support.blowing import blow_all
 from support.servers import RealServer
 from support.storming import Storm
 from torrelque import TorrelqueNode as Node, TorrelqueTaskStatus as Status
@@ -20,25 +20,15 @@ PIECE = 50
 FULL = int(os.environ.get('TORRELQUE_STORMS', '100'))
 
 
-def storms(server: RealServer, seeds: range) -> None:
-    with server.sync_client() as client:
-        for seed in seeds:
-            storm = Storm(client, seed)
-            try:
-                storm.blow(storm.random.choice([60, 150, 300]))
-            except (AssertionError, redis.RedisError) as exc:
-                raise AssertionError(f'storm {seed}') from exc
-
-
 @pytest.mark.first_server
 def test_flows_hold_in_a_storm(server: RealServer) -> None:
-    storms(server, range(3))
+    blow_all(Storm, server, range(3))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize('start', range(1000, 1000 + FULL, PIECE))
 def test_flows_hold_in_many_storms(server: RealServer, start: int) -> None:
-    storms(server, range(start, start + PIECE))
+    blow_all(Storm, server, range(start, start + PIECE))
 
 
 def test_what_has_had_the_one_end_it_waits_for_begins_whatever_is_added_meanwhile(

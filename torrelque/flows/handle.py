@@ -420,7 +420,6 @@ async def _dead_of(queue: Torrelque, flow_id: str) -> dict[str, str | None]:
     return {name: error for name, error in dead.items() if name not in given}
 
 
-
 def _ends_of(task: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [(name, False) if isinstance(name, str) else (name[0], True) for name in task['out']]
 
