@@ -3,9 +3,11 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import redis.exceptions
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
@@ -209,13 +211,17 @@ class Dashboard:
 
         key = (page.name, *query.pairs, '', *sorted(visitor.allow))
 
+        stopping = anyio.Event()
+
         async def events() -> AsyncIterator[ServerSentEvent]:
-            async for frame in self._site.sampler.follow(key, page.every, read):
-                yield ServerSentEvent(frame)
+            async with aclosing(self._site.sampler.follow(key, page.every, read, stopping.wait)) as frames:
+                async for frame in frames:
+                    yield ServerSentEvent(frame)
             # The page opens another stream.
             yield ServerSentEvent('', event='end')
 
-        return Stream(events(), ping=10, headers={'x-accel-buffering': 'no', 'cache-control': 'no-store'})
+        headers = {'x-accel-buffering': 'no', 'cache-control': 'no-store'}
+        return Stream(events(), ping=10, headers=headers, shutdown_event=stopping, shutdown_grace_period=1)
 
     async def _act(self, request: Request, visitor: Visitor) -> Response:
         if why := why_foreign(request.headers, self._site.origins):

@@ -24,6 +24,7 @@ from .page import Answer, Page
 from .reads import Reads
 from .redacting import Shield
 from .visit import Trouble, Visit
+from .ways import way_of
 
 TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
 
@@ -198,7 +199,7 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
     return env
