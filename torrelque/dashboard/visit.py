@@ -122,7 +122,7 @@ class Visit:
         """The figures of a queue."""
         operator = self.site.operators[name]
         [found] = await self.read(('overview', name), OVERVIEW, operator.overviews)
-        return found
+        return self.shield.overview(found)
 
     async def workers(self, name: str | None = None) -> list[WorkerView]:
         """The workers of a queue, or of all."""
@@ -162,9 +162,9 @@ class Visit:
         found = await self.read(
             ('reasons', name, task_id, group), OVERVIEW, lambda: operator.explain(task_id, group=group)
         )
-        return self.shield.reasons(found)
+        return [self.shield.reason(one) for one in found]
 
     async def acts(self, name: str | None = None) -> list[Act]:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
-        return await self.read(('acts', name), ACTS, operator.acts)
+        return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]
