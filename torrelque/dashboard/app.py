@@ -33,7 +33,7 @@ from .live import AWAY, Parts
 from .page import Answer, Page, plain, show
 from .pages import PAGES
 from .redacting import Shield
-from .site import Site
+from .site import Site, find_parameters
 from .visit import Visit
 
 logger = logging.getLogger('torrelque.dashboard')
@@ -98,7 +98,8 @@ class Dashboard:
         links: Mapping[str, str] | None = None,
         on_act: Callable[[Act], Any] | None = None,
     ) -> None:
-        shield = Shield(payloads, redact, show)
+        parameters = find_parameters(queues)
+        shield = Shield(payloads, redact, show, lambda name: parameters.get(name, ()))
         on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._site = Site(
             queues, check_permit(permit), title, shield, check_origins(origins), links or {}, on_act

@@ -22,7 +22,7 @@ from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
 from .reads import Reads
-from .redacting import Shield
+from .redacting import Shield, parameters_of
 from .visit import Trouble, Visit
 from .ways import way_of
 
@@ -151,6 +151,17 @@ def find_queues(given: Any) -> tuple[Torrelque, ...]:
     if not found:
         raise TorrelqueTypeError('a dashboard needs a queue at least')
     return tuple(found.values())
+
+
+def find_parameters(given: Any) -> dict[str, tuple[str, ...]]:
+    """Names of the parameters of decorated functions, of the apps that are given, by the functions' names."""
+    apps = [given] if hasattr(given, 'functions') else given if isinstance(given, Iterable) else []
+    found: dict[str, tuple[str, ...]] = {}
+    for app in apps:
+        functions = getattr(app, 'functions', None)
+        if isinstance(functions, Mapping):
+            found |= {name: parameters_of(function) for name, function in functions.items()}
+    return found
 
 
 def check_links(links: Any) -> dict[str, str]:
