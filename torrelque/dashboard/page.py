@@ -6,7 +6,6 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-
 from torrelque.operate import Overview
 
 from .visit import Trouble, Visit

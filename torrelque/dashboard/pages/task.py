@@ -5,8 +5,8 @@ from typing import Any
 
 from torrelque.operate import Reason, TaskView
 
-from ..page import Answer, Page
-from ..visit import Trouble, Visit
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Trouble, Visit
 
 PAYLOAD = 65536
 """Bytes of a payload that are shown."""
