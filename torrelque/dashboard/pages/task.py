@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-from torrelque.operate import Reason, TaskView
-
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.operate import Reason, TaskView
 
 PAYLOAD = 65536
 """Bytes of a payload that are shown."""
