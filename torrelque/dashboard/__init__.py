@@ -1,0 +1,1 @@
+"""A dashboard of queues: pages on the web that show the values of `torrelque.operate`, and nothing else."""
