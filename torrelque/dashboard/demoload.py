@@ -99,7 +99,7 @@ class Load:
         receipt, transcode = self._call['send_receipt'], self._call['transcode']
         away = [
             receipt.options(group=self._tenant(), max_attempts=1).enqueue(*self._bought(23 * n))
-            for n in range(2001, 2020)
+            for n in range(2014, 2033)
         ]
         refused = [
             receipt.options(group=self._tenant()).enqueue(n, f'{self._name()}@mail.invalid', 12.5, 'tok_4eC39HqLyjW')
