@@ -44,6 +44,11 @@ class Reads:
         finally:
             del self._coming[name]
 
+    def last(self, name: Hashable) -> Any:
+        """The last answer, however old it is; None where there is none."""
+        kept = self._kept.get(name)
+        return None if kept is None else kept[1]
+
     def forget(self) -> None:
         """Have everything read anew, because something was changed."""
         self._kept.clear()

@@ -2,10 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
-from torrelque.operate import Act, Errors, FunctionView, Groups, Operator, Overview, Reason, Record, WorkerView
+from torrelque.operate import (
+    Act,
+    Errors,
+    Finding,
+    Flows,
+    FlowView,
+    FunctionView,
+    Groups,
+    Operator,
+    Overview,
+    Reason,
+    Record,
+    Schedules,
+    ScheduleView,
+    WorkerView,
+)
 
 from .access import Visitor
 from .links import Query
@@ -17,7 +33,12 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
+SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
 """How old (s) answers may be."""
+SOON = 0.05
+"""s that a page waits for what takes longer; it shows what was known before."""
+LARGE = 1000
+"""Tasks of a flow up to which all of it is looked at."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
@@ -112,6 +133,14 @@ class Visit:
         except TorrelqueServerError as exc:
             return Trouble(self.shield.text(str(exc)))
 
+    async def soon(self, what: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T | Trouble | None:
+        """The same as `part` of `read`, of what may take too long for a page: then it is what was known before, or None
+        where nothing was.  It is read on, for the next one who asks."""
+        try:
+            return await asyncio.wait_for(self.part(self.read(what, age, read)), SOON)
+        except asyncio.TimeoutError:
+            return self.site.reads.last(what)  # type: ignore[no-any-return]
+
     async def overviews(self) -> list[Overview]:
         """The figures of the queues that are meant; each queue is read by itself, and shared."""
         return list(await asyncio.gather(*map(self.overview, self.names)))
@@ -158,9 +187,55 @@ class Visit:
         found = await self.read(
             ('reasons', name, task_id, group), OVERVIEW, lambda: operator.explain(task_id, group=group)
         )
-        return self.shield.reasons(found)
+        return [self.shield.reason(one) for one in found]
 
     async def acts(self, name: str | None = None) -> list[Act]:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('acts', name), ACTS, operator.acts)
+
+    async def schedules(self, name: str, prefix: str, skip: int, most: int) -> Schedules:
+        """Some schedules of a queue, those first that fire next, without what they enqueue."""
+        operator = self.site.operators[name]
+
+        async def read() -> Schedules:
+            return await operator.schedule_page(prefix, skip=skip, most=most)
+
+        found = await self.read(('schedules', name, prefix, skip, most), SCHEDULES, read)
+        views = (self.shield.schedule(replace(view, payload=None, raw=None)) for view in found)
+        return replace(found, schedules=tuple(views))
+
+    async def schedule(self, name: str, schedule: str) -> ScheduleView:
+        """A schedule, as the visitor may see it."""
+        operator = self.site.operators[name]
+        found = await self.read(('schedule', name, schedule), SCHEDULES, lambda: operator.schedule(schedule))
+        return self.shield.schedule(found)
+
+    async def flows(self, name: str, after: str | None, most: int) -> Flows:
+        """Flows of a queue, of so many tasks that wait."""
+        operator = self.site.operators[name]
+        found = await self.read(
+            ('flows', name, after, most), FLOWS, lambda: operator.flows(after=after, most=most)
+        )
+        return replace(found, flows=tuple(self.shield.flow(flow) for flow in found))
+
+    async def flow(self, name: str, flow_id: str, after: str | None, most: int) -> FlowView:
+        """A flow and some of its tasks; its payload is not for the visitor before it went through the shield."""
+        operator = self.site.operators[name]
+
+        async def read() -> FlowView:
+            return await operator.flow(flow_id, after=after, most=most, edges_of=LARGE)
+
+        return await self.read(('flow', name, flow_id, after, most), FLOW, read)
+
+    async def stalled(self, name: str) -> 'list[Finding] | Trouble | None':
+        """Flows that stand still; None is not known yet."""
+        return await self.soon(('stalled', name), STALLED, self.site.operators[name].stalled)
+
+    async def flow_reasons(self, flow: FlowView) -> 'list[Reason] | Trouble | None':
+        """Why a flow has not ended; None is not known yet."""
+        if flow.total <= LARGE:
+            return await self.part(self.reasons(flow.queue, flow.id))
+        operator = self.site.operators[flow.queue]
+        found = await self.soon(('flow_reasons', flow.queue, flow.id), STALLED, lambda: operator.explain(flow.id))
+        return [self.shield.reason(one) for one in found] if isinstance(found, list) else found
