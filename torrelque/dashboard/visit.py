@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
@@ -35,8 +35,8 @@ T = TypeVar('T')
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
 SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
 """How old (s) answers may be."""
-SOON = 0.05
-"""s that a page waits for what takes longer; it shows what was known before."""
+PATIENCE = 0.05
+"""s that a page waits for what takes long, before it is shown without it."""
 LARGE = 1000
 """Tasks of a flow up to which all of it is looked at."""
 LONGEST = 4000
@@ -133,14 +133,6 @@ class Visit:
         except TorrelqueServerError as exc:
             return Trouble(self.shield.text(str(exc)))
 
-    async def soon(self, what: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T | Trouble | None:
-        """The same as `part` of `read`, of what may take too long for a page: then it is what was known before, or None
-        where nothing was.  It is read on, for the next one who asks."""
-        try:
-            return await asyncio.wait_for(self.part(self.read(what, age, read)), SOON)
-        except asyncio.TimeoutError:
-            return self.site.reads.last(what)  # type: ignore[no-any-return]
-
     async def overviews(self) -> list[Overview]:
         """The figures of the queues that are meant; each queue is read by itself, and shared."""
         return list(await asyncio.gather(*map(self.overview, self.names)))
@@ -149,27 +141,29 @@ class Visit:
         """The figures of a queue."""
         operator = self.site.operators[name]
         [found] = await self.read(('overview', name), OVERVIEW, operator.overviews)
-        return found
+        return self.shield.overview(found)
 
     async def workers(self, name: str | None = None) -> list[WorkerView]:
         """The workers of a queue, or of all."""
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = 1000) -> Errors:
-        """What has failed, grouped, with errors as the visitor may see them."""
+    async def errors(self, name: str, most: int = 1000) -> Errors | None:
+        """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
         operator = self.site.operators[name]
-        found = await self.read(('errors', name, most), ERRORS, lambda: operator.errors(most=most))
-        return self.shield.errors(found)
+        found = await self.site.reads.soon(
+            ('errors', name, most), ERRORS, lambda: operator.errors(most=most), PATIENCE
+        )
+        return None if found is None else self.shield.errors(found)
 
-    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups:
-        """Groups, by a survey that may be half a minute old."""
+    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups | None:
+        """Groups, by a survey that may be half a minute old; None where it is still going on."""
         operator = self.site.operators[name]
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.read(('groups', name, by, most, pattern), GROUPS, read)
+        return await self.site.reads.soon(('groups', name, by, most, pattern), GROUPS, read, PATIENCE)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue."""
@@ -192,7 +186,7 @@ class Visit:
     async def acts(self, name: str | None = None) -> list[Act]:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
-        return await self.read(('acts', name), ACTS, operator.acts)
+        return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]
 
     async def schedules(self, name: str, prefix: str, skip: int, most: int) -> Schedules:
         """Some schedules of a queue, those first that fire next, without what they enqueue."""
@@ -228,14 +222,18 @@ class Visit:
 
         return await self.read(('flow', name, flow_id, after, most), FLOW, read)
 
-    async def stalled(self, name: str) -> 'list[Finding] | Trouble | None':
+    async def stalled(self, name: str) -> list[Finding] | Trouble | None:
         """Flows that stand still; None is not known yet."""
-        return await self.soon(('stalled', name), STALLED, self.site.operators[name].stalled)
+        read = self.site.operators[name].stalled
+        return await self.part(self.site.reads.soon(('stalled', name), STALLED, read, PATIENCE))
 
-    async def flow_reasons(self, flow: FlowView) -> 'list[Reason] | Trouble | None':
+    async def flow_reasons(self, flow: FlowView) -> list[Reason] | Trouble | None:
         """Why a flow has not ended; None is not known yet."""
         if flow.total <= LARGE:
             return await self.part(self.reasons(flow.queue, flow.id))
         operator = self.site.operators[flow.queue]
-        found = await self.soon(('flow_reasons', flow.queue, flow.id), STALLED, lambda: operator.explain(flow.id))
+        what = 'flow_reasons', flow.queue, flow.id
+        found = await self.part(
+            self.site.reads.soon(what, STALLED, lambda: operator.explain(flow.id), PATIENCE)
+        )
         return [self.shield.reason(one) for one in found] if isinstance(found, list) else found

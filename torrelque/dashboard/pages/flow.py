@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from torrelque.dashboard.graph import ORDER, draw
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import FlowTaskView, FlowView, Reason
-
-from ..graph import ORDER, draw
-from ..page import Answer, Page
-from ..visit import Trouble, Visit
 
 ROWS = 100
 """Tasks of one page, about."""

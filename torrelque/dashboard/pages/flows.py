@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import FlowView
-
-from ..page import Answer, Page
-from ..visit import Visit
 
 ROWS = 50
 LOOKED = 5000

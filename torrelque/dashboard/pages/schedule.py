@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..page import Answer, Page
-from ..visit import Visit
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
+
 from .schedules import is_late, made_from
 from .task import pretty
 

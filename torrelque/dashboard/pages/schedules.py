@@ -4,11 +4,10 @@ import json
 import math
 from typing import Any
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
+from torrelque.dashboard.wording import duration, number
 from torrelque.operate import ScheduleView
-
-from ..page import Answer, Page
-from ..visit import Visit
-from ..wording import duration, number
 
 ROWS = 100
 LATE = 1.0
