@@ -45,6 +45,15 @@ class Redirect:
     url: str
 
 
+class Refusal(Exception):
+    """A request that is answered by a page that says why it was refused."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
 Permit = Callable[[Request], 'Visitor | Redirect | None | Awaitable[Visitor | Redirect | None]']
 """Decides who may look; None is nobody."""
 

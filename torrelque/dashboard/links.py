@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-FIELDS = 100
+FIELDS = 1000
 """Of a query, or a form; more are passed over."""
 
 

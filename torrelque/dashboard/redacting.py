@@ -7,6 +7,7 @@ class Shield:
     def schedule(self, view): return view
     def flow(self, view): return view
     def text(self, text): return text
+    def act(self, act): return act
     def errors(self, found): return found
     def reasons(self, found): return found
     is_open = True

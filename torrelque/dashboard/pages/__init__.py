@@ -1,7 +1,9 @@
 """The pages, a module each: it reads what the page shows, and its template of the same name shows it."""
 
 from ..page import Page
-from . import overview, queue, task, tasks
+from . import acts, ask, done, overview, queue, task, tasks
 
-PAGES: tuple[Page, ...] = (overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE)
+PAGES: tuple[Page, ...] = (
+    overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, ask.PAGE, done.PAGE, acts.PAGE,
+)  # fmt: skip
 """All pages."""
