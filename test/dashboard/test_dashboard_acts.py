@@ -243,6 +243,7 @@ async def test_a_copy_has_the_same_bytes_and_options_and_an_id_of_its_own(
     heard: list[Act] = []
     async with Look(queue, 'enqueue', on_act=heard.append) as look:
         page = await told(look, {'act': 'copy', 'id': task_id})
+        assert 'The copy' in page.links, page.text
         new_id = dict(pair.split('=') for pair in page.links['The copy'].partition('?')[2].split('&'))['id']
     one, other = await client.hgetall(queue.keys['tasks']), await Operator(queue).task(new_id)
     assert one[new_id.encode()] == payload and new_id != task_id

@@ -14,8 +14,8 @@ from torrelque.protocol import check
 GRANTS = (
     'redrive', 'cancel', 'requeue', 'bury', 'pause', 'limit', 'sweep', 'enqueue', 'schedule', 'payload',
 )  # fmt: skip
-"""What a visitor may be allowed beside looking: acts by their names, ``pause`` to resume as well, ``schedule`` to pause,
-resume, fire and remove schedules; and ``payload``, to see what is redacted."""
+"""What a visitor may be allowed beside looking: acts by their names, ``pause`` to resume as well, ``schedule`` to
+pause, resume, fire and remove schedules; and ``payload``, to see what is redacted."""
 
 
 @dataclass(frozen=True, init=False)
@@ -45,6 +45,7 @@ class Redirect:
     url: str
 
 
+<<<<<<< HEAD
 class Refusal(Exception):
     """A request that is answered by a page that says why it was refused."""
 
@@ -55,6 +56,9 @@ class Refusal(Exception):
 
 
 Permit = Callable[[Request], 'Visitor | Redirect | None | Awaitable[Visitor | Redirect | None]']
+=======
+Permit = Callable[[Request], 'Visitor | Redirect | Awaitable[Visitor | Redirect | None] | None']
+>>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
 """Decides who may look; None is nobody."""
 
 

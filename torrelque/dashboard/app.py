@@ -3,13 +3,14 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import redis.exceptions
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
-from starlette._utils import get_route_path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,7 +20,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueServerError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import (
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueServerError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 from torrelque.operate import Act
 from torrelque.protocol import check
 
@@ -31,7 +38,7 @@ from .live import AWAY, Parts
 from .page import Answer, Page, plain, show
 from .pages import PAGES
 from .redacting import Shield
-from .site import Site
+from .site import Site, find_parameters
 from .visit import Visit
 
 logger = logging.getLogger('torrelque.dashboard')
@@ -40,6 +47,18 @@ GOOD = 'public, max-age=31536000, immutable'
 """For how long a browser keeps an asset: its name changes with it."""
 
 
+<<<<<<< HEAD
+=======
+class RefusalError(Exception):
+    """A request that is answered by a page that says why it was refused."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+>>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
 class Stream(EventSourceResponse):
     """A stream that ends when its page takes nothing for half a minute, and says no more about it."""
 
@@ -87,7 +106,8 @@ class Dashboard:
         links: Mapping[str, str] | None = None,
         on_act: Callable[[Act], Any] | None = None,
     ) -> None:
-        shield = Shield(payloads, redact, show)
+        parameters = find_parameters(queues)
+        shield = Shield(payloads, redact, show, lambda name: parameters.get(name, ()))
         on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._site = Site(
             queues, check_permit(permit), title, shield, check_origins(origins), links or {}, on_act
@@ -98,7 +118,7 @@ class Dashboard:
         """Answer a request, or take part in the lifespan of a server."""
         if scope['type'] == 'lifespan':
             return await self._live(receive, send)
-        if scope['type'] == 'http' and not get_route_path(scope):
+        if scope['type'] == 'http' and not path_of(scope):
             # Links are relative to a folder, so its name needs the slash.
             folder = scope['path'].rstrip('/').rpartition('/')[2]
             return await RedirectResponse(f'./{quote(folder)}/' if folder else '/')(scope, receive, send)
@@ -153,10 +173,10 @@ class Dashboard:
                 if isinstance(found, Redirect):
                     return RedirectResponse(found.url, 303)
                 if found is None:
-                    raise Refusal(403, 'You may not look at these queues.')
+                    raise RefusalError(403, 'You may not look at these queues.')
                 visitor = found
                 return await call(request, visitor)
-            except Refusal as exc:
+            except RefusalError as exc:
                 return self._tell(request, visitor, exc.status, exc.text)
             except TorrelqueLookupError as exc:
                 return self._tell(request, visitor, 404, str(exc))
@@ -190,7 +210,7 @@ class Dashboard:
         name = dict(pairs).get('page', '')
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
-            raise Refusal(404, 'There is no such page that is live.')
+            raise RefusalError(404, 'There is no such page that is live.')
         query = Query(pair for pair in pairs if pair[0] != 'page')
         visit = Visit(self._site, visitor, page.name, query)
 
@@ -200,31 +220,41 @@ class Dashboard:
 
         key = (page.name, *query.pairs, '', *sorted(visitor.allow))
 
+        stopping = anyio.Event()
+
         async def events() -> AsyncIterator[ServerSentEvent]:
-            async for frame in self._site.sampler.follow(key, page.every, read):
-                yield ServerSentEvent(frame)
+            async with aclosing(self._site.sampler.follow(key, page.every, read, stopping.wait)) as frames:
+                async for frame in frames:
+                    yield ServerSentEvent(frame)
             # The page opens another stream.
             yield ServerSentEvent('', event='end')
 
-        return Stream(events(), ping=10, headers={'x-accel-buffering': 'no', 'cache-control': 'no-store'})
+        headers = {'x-accel-buffering': 'no', 'cache-control': 'no-store'}
+        return Stream(events(), ping=10, headers=headers, shutdown_event=stopping, shutdown_grace_period=1)
 
     async def _act(self, request: Request, visitor: Visitor) -> Response:
         if why := why_foreign(request.headers, self._site.origins):
             logger.warning('an act was refused, because %s', why)
-            raise Refusal(403, f'Nothing was done, because {why}.')
+            raise RefusalError(403, f'Nothing was done, because {why}.')
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > LONGEST:
-                raise Refusal(413, 'Nothing was done: the form is too large.')
+                raise RefusalError(413, 'Nothing was done: the form is too large.')
         form = Query(read_pairs(bytes(body)))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
         name = visit.query.get('act', '')
         act = acting.ACTS.get(name)
         if act is None:
+<<<<<<< HEAD
             raise Refusal(400, 'Nothing was done: there is no such act.')
         if not visit.may(acting.grant_of(visit, act)):
             raise Refusal(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
+=======
+            raise RefusalError(400, 'Nothing was done: there is no such act.')
+        if not visit.may(act.grant):
+            raise RefusalError(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
+>>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
         where = await acting.start(visit, act, form)
         return RedirectResponse(where, 303)
 
@@ -243,7 +273,8 @@ class Dashboard:
         if wants_json(request):
             return _json({'error': text}, status)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
-        body = self._site.render('error.html', visit, Answer({}, {'status': status, 'text': text, 'now': 0.0}), page=None)
+        answer = Answer({}, {'status': status, 'text': text})
+        body = self._site.render('error.html', visit, answer, page=None)
         headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
 
@@ -254,9 +285,16 @@ class Dashboard:
     def _missing(self, exc: HTTPException) -> Callable[[Request, Visitor], Awaitable[Response]]:
         async def missing(_: Request, __: Visitor) -> Response:
             texts = {404: 'There is no such page.', 405: 'A page is not asked for in this way.'}
-            raise Refusal(exc.status_code, texts.get(exc.status_code, exc.detail))
+            raise RefusalError(exc.status_code, texts.get(exc.status_code, exc.detail))
 
         return missing
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request within the dashboard: an application that it is mounted in tells its own as a root."""
+    path, root = str(scope['path']), str(scope.get('root_path', ''))
+    rest = path.removeprefix(root)
+    return rest if rest != path and rest[:1] in ('', '/') else path
 
 
 def wants_json(request: Request) -> bool:

@@ -1,7 +1,7 @@
 """Addresses of pages, and what stands in them.
 
-All pages have the same depth, so that links need no prefix, and names of queues, groups and tasks stand in queries only,
-where any text may be: bytes that are no UTF-8 too, which are surrogates in a text of Python.
+All pages have the same depth, so that links need no prefix, and names of queues, groups and tasks stand in queries
+only, where any text may be: bytes that are no UTF-8 too, which are surrogates in a text of Python.
 """
 
 from collections.abc import Iterable, Mapping

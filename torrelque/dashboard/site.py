@@ -23,8 +23,9 @@ from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
 from .reads import Reads
-from .redacting import Shield
+from .redacting import Shield, parameters_of
 from .visit import Trouble, Visit
+from .ways import way_of
 
 TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
 
@@ -41,9 +42,10 @@ class Tab(NamedTuple):
     name: str
     title: str
     href: str
-    count: int = 0
+    much: int = 0
+    """How many there are behind it."""
     kind: str = ''
-    """What the count says: 'bad', or ''."""
+    """What that says: 'bad', or ''."""
 
 
 class Asset(NamedTuple):
@@ -154,6 +156,17 @@ def find_queues(given: Any) -> tuple[Torrelque, ...]:
     return tuple(found.values())
 
 
+def find_parameters(given: Any) -> dict[str, tuple[str, ...]]:
+    """Names of the parameters of decorated functions, of the apps that are given, by the functions' names."""
+    apps = [given] if hasattr(given, 'functions') else given if isinstance(given, Iterable) else []
+    found: dict[str, tuple[str, ...]] = {}
+    for app in apps:
+        functions = getattr(app, 'functions', None)
+        if isinstance(functions, Mapping):
+            found |= {name: parameters_of(function) for name, function in functions.items()}
+    return found
+
+
 def check_links(links: Any) -> dict[str, str]:
     """Templates of addresses elsewhere, by their names.
 
@@ -163,7 +176,9 @@ def check_links(links: Any) -> dict[str, str]:
         raise TorrelqueTypeError(f'links must be addresses by their names, not {links!r}')
     for name, url in links.items():
         if not isinstance(name, str) or not isinstance(url, str) or not url.startswith(('https://', 'http://', '/')):
-            raise TorrelqueValueError(f'the link {name!r} must be an address such as https://logs/{{task_id}}, not {url!r}')
+            raise TorrelqueValueError(
+                f'the link {name!r} must be an address such as https://logs/{{task_id}}, not {url!r}'
+            )
         try:
             url.format(task_id='', queue='', function='', group='', trace_id='')
         except (LookupError, ValueError) as exc:
@@ -200,7 +215,7 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
     return env

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import Act, Errors, FunctionView, Groups, Operator, Overview, Reason, Record, WorkerView
@@ -18,6 +18,8 @@ T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
 """How old (s) answers may be."""
+PATIENCE = 0.05
+"""s that a page waits for what takes long, before it is shown without it."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
@@ -120,27 +122,29 @@ class Visit:
         """The figures of a queue."""
         operator = self.site.operators[name]
         [found] = await self.read(('overview', name), OVERVIEW, operator.overviews)
-        return found
+        return self.shield.overview(found)
 
     async def workers(self, name: str | None = None) -> list[WorkerView]:
         """The workers of a queue, or of all."""
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = 1000) -> Errors:
-        """What has failed, grouped, with errors as the visitor may see them."""
+    async def errors(self, name: str, most: int = 1000) -> Errors | None:
+        """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
         operator = self.site.operators[name]
-        found = await self.read(('errors', name, most), ERRORS, lambda: operator.errors(most=most))
-        return self.shield.errors(found)
+        found = await self.site.reads.soon(
+            ('errors', name, most), ERRORS, lambda: operator.errors(most=most), PATIENCE
+        )
+        return None if found is None else self.shield.errors(found)
 
-    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups:
-        """Groups, by a survey that may be half a minute old."""
+    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups | None:
+        """Groups, by a survey that may be half a minute old; None where it is still going on."""
         operator = self.site.operators[name]
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.read(('groups', name, by, most, pattern), GROUPS, read)
+        return await self.site.reads.soon(('groups', name, by, most, pattern), GROUPS, read, PATIENCE)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue."""
@@ -158,9 +162,9 @@ class Visit:
         found = await self.read(
             ('reasons', name, task_id, group), OVERVIEW, lambda: operator.explain(task_id, group=group)
         )
-        return self.shield.reasons(found)
+        return [self.shield.reason(one) for one in found]
 
     async def acts(self, name: str | None = None) -> list[Act]:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
-        return await self.read(('acts', name), ACTS, operator.acts)
+        return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]

@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import Reason, TaskView
-
-from ..page import Answer, Page
-from ..visit import Trouble, Visit
 
 PAYLOAD = 65536
 """Bytes of a payload that are shown."""
@@ -23,7 +22,7 @@ async def read(visit: Visit) -> Answer:
     values: dict[str, Any] = {'task': task, 'reasons': reasons}
     view = {
         'events': events_of(task), 'now': task.server_time, 'links': links_of(visit, task),
-        'payload': None if task.payload is None else pretty(visit.site.shield.shown(found, task)),
+        'payload': None if task.payload is None else pretty(task.payload),
         'result': None if task.result is None else pretty(task.result),
         'share': share_of(task.progress),
     }
