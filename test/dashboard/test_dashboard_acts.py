@@ -73,7 +73,7 @@ async def test_tasks_by_their_ids_are_acted_on_and_shown(
         query = {'act': act, 'status': status, 'id': ids[:2]}
         page = await look.get('ask', **query)
         assert page.one('h1').text == f'{act.capitalize()} 2 {status} chosen tasks'
-        done = await told(look, query, **({'error': 'why not'} if act == 'bury' else {}))
+        done = await told(look, query, **({'reason': 'why not'} if act == 'bury' else {}))
         assert [one.attrs['data-status'] for one in done.all('span', class_='status')] == [after] * 2
     assert await status_of(queue, ids[2]) == status
     if act == 'bury':
@@ -199,7 +199,7 @@ async def test_what_cannot_be_meant_is_told_beside_its_field_and_nothing_is_done
         page = await look.get(response.headers['location'])
         assert "this is a whole number from 1 on, none or default, not 'many'" in page.text
         assert (page.fields['concurrency'], page.fields['rate']) == ('many', '5/s')
-        assert page.fields['query'] == f'act=limit&group=acme'
+        assert page.fields['query'] == 'act=limit&group=acme'
         assert (await queue.get_limits()) == {}
         await bury(queue, 2)
         response = await look.act({'act': 'redrive', 'status': 'dead'}, rate=FOREIGN)

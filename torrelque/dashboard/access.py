@@ -45,8 +45,7 @@ class Redirect:
     url: str
 
 
-<<<<<<< HEAD
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that is answered by a page that says why it was refused."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -55,10 +54,7 @@ class Refusal(Exception):
         self.text = text
 
 
-Permit = Callable[[Request], 'Visitor | Redirect | None | Awaitable[Visitor | Redirect | None]']
-=======
 Permit = Callable[[Request], 'Visitor | Redirect | Awaitable[Visitor | Redirect | None] | None']
->>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
 """Decides who may look; None is nobody."""
 
 

@@ -16,7 +16,7 @@ from torrelque.operate import Operator
 from .asking import Ask, Do, Kind, whole_query
 from .copying import COPY
 from .doing import Doing
-from .fields import GIVEN, read_fields
+from .fields import read_fields
 from .links import Query, link
 from .masses import MASSES
 from .switches import SWITCHES
@@ -70,6 +70,13 @@ ACTS: dict[str, Kind] = {kind.name: kind for kind in (*MASSES, *SWITCHES, COPY, 
 """What can be done, by name."""
 
 
+def find_act(visit: Visit) -> Kind | None:
+    """The act that a query names."""
+    name = visit.query.get('act', '')
+    # The command line has one word for both.
+    return ACTS.get(f'{name}-schedule' if name in ('pause', 'resume') and 'schedule' in visit.query else name)
+
+
 def grant_of(visit: Visit, kind: Kind) -> str:
     """What a visitor needs for an act; to stop one, what that one needs."""
     return kind.grant or ACTS[_meant(visit).act].grant
@@ -95,7 +102,7 @@ async def start(visit: Visit, kind: Kind, form: Query) -> str:
         return f'{there}&again=1'
     given, wrong = read_fields(kind.fields, form)
     if wrong:
-        texts = {GIVEN + field.name: form.get(field.name, '') for field in kind.fields}
+        texts = {field.name: form.get(field.name, '') for field in kind.fields}
         return link('ask', {**whole_query(visit.query), **texts})
     title, do = kind.make(kind, visit, given, form)
     doing = Doing(number, kind.name, queue.name, visit.visitor.name, title)

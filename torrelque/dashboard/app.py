@@ -31,7 +31,7 @@ from torrelque.operate import Act
 from torrelque.protocol import check
 
 from . import acting
-from .access import Permit, Redirect, Refusal, Visitor, ask, check_permit
+from .access import Permit, Redirect, RefusalError, Visitor, ask, check_permit
 from .guard import LONGEST, Headed, check_origins, why_foreign
 from .links import Query, read_pairs
 from .live import AWAY, Parts
@@ -47,18 +47,6 @@ GOOD = 'public, max-age=31536000, immutable'
 """For how long a browser keeps an asset: its name changes with it."""
 
 
-<<<<<<< HEAD
-=======
-class RefusalError(Exception):
-    """A request that is answered by a page that says why it was refused."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-
-
->>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
 class Stream(EventSourceResponse):
     """A stream that ends when its page takes nothing for half a minute, and says no more about it."""
 
@@ -243,18 +231,11 @@ class Dashboard:
                 raise RefusalError(413, 'Nothing was done: the form is too large.')
         form = Query(read_pairs(bytes(body)))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
-        name = visit.query.get('act', '')
-        act = acting.ACTS.get(name)
+        act = acting.find_act(visit)
         if act is None:
-<<<<<<< HEAD
-            raise Refusal(400, 'Nothing was done: there is no such act.')
-        if not visit.may(acting.grant_of(visit, act)):
-            raise Refusal(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
-=======
             raise RefusalError(400, 'Nothing was done: there is no such act.')
-        if not visit.may(act.grant):
+        if not visit.may(acting.grant_of(visit, act)):
             raise RefusalError(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
->>>>>>> f14eb7a3b115f60adaec2c0aa5021f5d6eaebec9
         where = await acting.start(visit, act, form)
         return RedirectResponse(where, 303)
 

@@ -12,7 +12,7 @@ from .visit import Visit
 from .wording import duration, number, shorten
 
 Do = Callable[[Doing, Operator], Awaitable[None]]
-"""Does what was asked for, by an operator of the queue that is meant; of the act on its way it is told how far it is."""
+"""Does what was asked for, by an operator of the queue that is meant, and tells the act on its way how far it is."""
 
 
 class Ask(NamedTuple):

@@ -46,9 +46,10 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
             task = await operator.task(task_id, payload=task.size)
         if why := _why_not(task):
             raise TorrelqueValueError(f'nothing was enqueued: {why[:1].lower()}{why[1:]}')
-        if task.raw is None:
+        payload = task.raw if task.size else b''
+        if payload is None:
             raise TorrelqueLookupError('nothing was enqueued: the payload of the task is gone')
-        new_id = await enqueue_bytes(queue, task.raw, task, doing.number)
+        new_id = await enqueue_bytes(queue, payload, task, doing.number)
         await operator.record('enqueue', f'task {new_id}, a copy of {_visible(task_id)}', 1)
         doing.told.append('The copy is enqueued.')
         doing.links = [('The copy', link('task', q=queue.name, id=new_id)),

@@ -11,8 +11,6 @@ from .selecting import seconds_of
 
 LONGEST = 1000
 """Characters of a field."""
-GIVEN = 'given.'
-"""What stands before the name of a field in the address of a page that asks again."""
 KEEP = object()
 """Stands for a limit that stays as it is."""
 
@@ -22,7 +20,7 @@ _WORDS: dict[str, Any] = {'none': math.inf, 'default': None}
 
 
 class Field(NamedTuple):
-    """A field."""
+    """A field.  Its name is none of those that queries have otherwise, so that its text can stand in one."""
 
     name: str
     label: str

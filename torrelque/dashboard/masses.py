@@ -139,7 +139,8 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
     """
     selection, queue = selection_of(visit), visit.queue.name
     plan, total = _plan_of(selection, queue, form)
-    options = {name: value for name, value in given.items() if value is not None}
+    names = {'reason': 'error'}
+    options = {names.get(name, name): value for name, value in given.items() if value is not None}
     if selection.ids is not None:
         total = len({*selection.ids})
 
@@ -172,7 +173,7 @@ def _plan_of(selection: Selection, queue: str, form: Query) -> tuple[Plan | None
 
 RATE = Field('rate', 'At most', read_pace, '50/s', 'Tasks a second or a minute, such as 100/m; as fast as is good for '
              'the server, if nothing is said.')  # fmt: skip
-REASON = Field('error', 'Why', read_reason, '', 'Stands with each task as its error.')
+REASON = Field('reason', 'Why', read_reason, '', 'Stands with each task as its error.')
 
 MASSES = (
     Kind('redrive', 'Redrive', 'redrive', 'tasks', ask, make, (RATE,), done='redriven'),

@@ -38,7 +38,8 @@ def make_pause(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) 
 
     async def do(doing: Doing, operator: Operator) -> None:
         await operator.pause(group, probe=probe)
-        doing.told.append(f'{_begun(name)} is paused.' + (f' A task is let through each {duration(probe)}.' if probe else ''))
+        through = f' A task is let through each {duration(probe)}.' if probe else ''
+        doing.told.append(f'{_begun(name)} is paused.{through}')
         doing.links = [_way_to(doing.queue, group)]
 
     return f'Pause {name}', do
@@ -144,8 +145,9 @@ def make_sweep(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) 
         found = await operator.sweep()
         fired = f'Schedules have enqueued {number(found.fired)}. ' if found.fired else ''
         doing.told.append(
-            f'{fired}{number(found.delayed)} were due and are pending; the leases of {number(found.stale + found.dead)} '
-            f'had ended: {number(found.stale)} are pending again, {number(found.dead)} are dead.'
+            f'{fired}{number(found.delayed)} were due and are pending; the leases of '
+            f'{number(found.stale + found.dead)} had ended: {number(found.stale)} are pending again, '
+            f'{number(found.dead)} are dead.'
         )
         doing.links = [_way_to(doing.queue, None)]
 

@@ -1,16 +1,15 @@
 """Who did what: the acts that are on record, the newest first, and those on their way."""
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Act
-
-from ..page import Answer, Page
-from ..visit import Visit
 
 ROWS = 50
 
 
 async def read(visit: Visit) -> Answer:
     """Read it."""
-    known = [visit.shield.act(act) for act in await visit.acts(visit.name)]
+    known = await visit.acts(visit.name)
     who, name, text = visit.text('who').strip(), visit.text('act'), visit.text('what').strip()
     found = [act for act in known if _fits(act, who, name, text)]
     nth = visit.number('nth', 1, 1000)

@@ -3,26 +3,25 @@
 from typing import Any
 
 from torrelque import TorrelqueValueError
-
-from ..access import Refusal
-from ..acting import ACTS, grant_of, new_number
-from ..asking import Ask, Kind, way_back, whole_query
-from ..fields import GIVEN, read_fields
-from ..links import spell
-from ..page import Answer, Page
-from ..visit import Visit
+from torrelque.dashboard.access import RefusalError
+from torrelque.dashboard.acting import find_act, grant_of, new_number
+from torrelque.dashboard.asking import Ask, Kind, way_back, whole_query
+from torrelque.dashboard.fields import read_fields
+from torrelque.dashboard.links import spell
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
 
 
 async def read(visit: Visit) -> Answer:
     """Read it.
 
-    :raises Refusal: the visitor may not do this.
+    :raises RefusalError: the visitor may not do this.
     """
-    kind = ACTS.get(visit.text('act'))
+    kind = find_act(visit)
     if kind is None:
         raise TorrelqueValueError('there is no such act')
     if not visit.may(grant_of(visit, kind)):
-        raise Refusal(403, f'{visit.visitor.name} may not {kind.label.lower()} here.')
+        raise RefusalError(403, f'{visit.visitor.name} may not {kind.label.lower()} here.')
     queue = visit.queue.name
     question = await kind.ask(kind, visit)
     values: dict[str, Any] = {
@@ -38,13 +37,14 @@ async def read(visit: Visit) -> Answer:
 
 def _form_of(kind: Kind, visit: Visit, question: Ask) -> dict[str, str]:
     """What the form says unseen.  The query is one field, so that bytes in it that are no UTF-8 stay what they are."""
-    query = {name: values for name, values in whole_query(visit.query).items() if not name.startswith(GIVEN)}
+    names = {field.name for field in kind.fields}
+    query = {name: values for name, values in whole_query(visit.query).items() if name not in names}
     return {'query': spell(query), 'number': new_number(), **question.terms}
 
 
 def _fields_of(kind: Kind, visit: Visit, question: Ask) -> list[dict[str, str]]:
-    """The fields that are seen: as they are at first, or as they were given before, with what is wrong with that."""
-    given = {name.removeprefix(GIVEN): visit.text(name) for name in visit.query if name.startswith(GIVEN)}
+    """The fields that are seen: as they are at first, or as the query has them, with what is wrong with that."""
+    given = {field.name: visit.text(field.name) for field in kind.fields if field.name in visit.query}
     fields = [field for field in kind.fields if question.fields is None or field.name in question.fields]
     _, wrong = read_fields(fields, given)
     return [

@@ -6,14 +6,13 @@ import time
 from typing import Any
 
 from torrelque import TorrelqueLookupError, TorrelqueValueError
+from torrelque.dashboard.acting import ACTS, is_number
+from torrelque.dashboard.doing import Doing
+from torrelque.dashboard.links import spell
+from torrelque.dashboard.masses import REASONS
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Operator, Selection, TaskView
-
-from ..acting import ACTS, is_number
-from ..doing import Doing
-from ..links import spell
-from ..masses import REASONS
-from ..page import Answer, Page
-from ..visit import Visit
 
 SHOWN = 20
 """Tasks of those that were named, whose state is shown at the end."""
@@ -33,7 +32,7 @@ async def read(visit: Visit) -> Answer:
     if doing is None:
         return await _elsewhere(visit, number)
     kind = ACTS[doing.act]
-    acts = [visit.shield.act(act) for act in await visit.acts(doing.queue) if act.number == number]
+    acts = [act for act in await visit.acts(doing.queue) if act.number == number]
     values: dict[str, Any] = {
         'number': number, 'state': doing.state, 'act': doing.act, 'queue': doing.queue, 'who': doing.who,
         'title': visit.shield.text(doing.title), 'told': [*map(visit.shield.text, doing.told)],
@@ -51,7 +50,7 @@ async def read(visit: Visit) -> Answer:
 async def _elsewhere(visit: Visit, number: str) -> Answer:
     """What is known of an act that this process has not done, or has forgotten."""
     queue = visit.queue
-    acts = [visit.shield.act(act) for act in await visit.acts(queue.name) if act.number == number]
+    acts = [act for act in await visit.acts(queue.name) if act.number == number]
     if not acts and not await Operator(queue, number=number).is_claimed():
         raise TorrelqueLookupError('nobody knows an act of this number; nothing was done')
     values = {'number': number, 'state': 'on record' if acts else 'elsewhere', 'queue': queue.name, 'acts': acts}
