@@ -5,11 +5,24 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
-from torrelque.operate import Act, Errors, FunctionView, Groups, Operator, Overview, Reason, Record, WorkerView
+from torrelque.operate import (
+    Act,
+    Errors,
+    FunctionView,
+    Groups,
+    GroupView,
+    Operator,
+    Overview,
+    Page,
+    Reason,
+    Record,
+    WorkerView,
+)
 
 from .access import Visitor
 from .links import Query
 from .redacting import Shield
+from .surveying import KEPT, pick
 
 if TYPE_CHECKING:
     from .site import Site
@@ -17,7 +30,12 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
+MANY_ERRORS, ORPHANS = 60.0, 10.0
 """How old (s) answers may be."""
+FEW_ERRORS = 1000
+"""Of so many tasks errors are read again and again; of more, less often."""
+ORPHANED = 250
+"""Orphaned tasks that are looked for at a time."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
@@ -127,20 +145,46 @@ class Visit:
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = 1000) -> Errors:
+    async def errors(self, name: str, most: int = FEW_ERRORS) -> Errors:
         """What has failed, grouped, with errors as the visitor may see them."""
-        operator = self.site.operators[name]
-        found = await self.read(('errors', name, most), ERRORS, lambda: operator.errors(most=most))
-        return self.shield.errors(found)
+        operator, shield = self.site.operators[name], self.shield
 
-    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups:
-        """Groups, by a survey that may be half a minute old."""
+        async def read() -> Errors:
+            return shield.errors(await operator.errors(most=most))
+
+        age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
+        return await self.read(('errors', name, most, shield.is_open), age, read)
+
+    async def groups(
+        self, name: str, by: str, most: int, pattern: str | None = None, age: float = GROUPS
+    ) -> Groups:
+        """The first groups by a figure, by a survey that may be half a minute old.
+
+        One survey serves all orders and patterns, as long as there are not too many groups to be kept.
+        """
         operator = self.site.operators[name]
+        if (await self.overview(name)).groups <= KEPT:
+            found = await self.read(('groups', name), age, lambda: operator.groups(most=KEPT))
+            return pick(found, by, most, pattern)
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.read(('groups', name, by, most, pattern), GROUPS, read)
+        return await self.read(('groups', name, by, most, pattern), age, read)
+
+    async def group(self, name: str, group: str) -> GroupView:
+        """A group."""
+        operator = self.site.operators[name]
+        return await self.read(('group', name, group), OVERVIEW, lambda: operator.group(group))
+
+    async def orphaned(self, name: str) -> Page:
+        """Tasks that are worked on by nobody, as far as is known."""
+        operator = self.site.operators[name]
+
+        async def read() -> Page:
+            return await operator.page('orphaned', most=ORPHANED, payload=0)
+
+        return await self.read(('orphaned', name), ORPHANS, read)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue."""
