@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import FEW_ERRORS, Visit
 from torrelque.operate import ErrorGroup
-
-from ..page import Answer, Page
-from ..visit import FEW_ERRORS, Visit
 
 ROWS = 50
 MOST = 10_000

@@ -1,15 +1,15 @@
 """A group: its figures, why it does not move, who holds its slots, its tasks in their order."""
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from torrelque import TorrelqueValueError
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.selecting import exactly
+from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import Holder, Page as Found, Reason, WorkerView
-
-from ..page import Answer, Page
-from ..selecting import exactly
-from ..visit import Trouble, Visit
 
 ROWS = 50
 PAYLOAD = 4096
@@ -32,7 +32,10 @@ async def read(visit: Visit) -> Answer:
         'group': group, 'reasons': reasons, 'holders': holders_of(queue, name, reasons, workers), 'tasks': page,
         'cursor': None,
     }  # fmt: skip
-    view: dict[str, Any] = {'queue': queue, 'exact': exactly(name), 'first': after is None}
+    view: dict[str, Any] = {'queue': queue, 'exact': exactly(name), 'first': after is None, 'why': reasons}
+    if not isinstance(reasons, Trouble):
+        # Who holds the slots is told below.
+        view['why'] = [dataclasses.replace(reason, holders=(), workers=()) for reason in reasons]
     if not isinstance(page, Trouble):
         values |= {'tasks': [visit.shield.task(task) for task in page], 'cursor': page.cursor}
         view['now'] = page.server_time

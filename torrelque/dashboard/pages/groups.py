@@ -3,10 +3,9 @@
 from typing import Any
 
 from torrelque import TorrelqueValueError
-
-from ..page import Answer, Page
-from ..surveying import ORDERS
-from ..visit import GROUPS, Visit
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.surveying import ORDERS
+from torrelque.dashboard.visit import GROUPS, Visit
 
 ROWS = 100
 AGAIN = 3.0

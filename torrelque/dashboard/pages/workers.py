@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torrelque import TorrelqueValueError
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import Overview, Page as Found, WorkerView
-
-from ..page import Answer, Page
-from ..visit import Trouble, Visit
 
 ROWS = 100
 STATES = ('stuck', 'lost', 'live')
