@@ -3,9 +3,11 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import redis.exceptions
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
@@ -31,7 +33,7 @@ from .live import AWAY, Parts
 from .page import Answer, Page, plain, show
 from .pages import PAGES
 from .redacting import Shield
-from .site import Site
+from .site import Site, find_parameters
 from .visit import Visit
 
 logger = logging.getLogger('torrelque.dashboard')
@@ -96,7 +98,8 @@ class Dashboard:
         links: Mapping[str, str] | None = None,
         on_act: Callable[[Act], Any] | None = None,
     ) -> None:
-        shield = Shield(payloads, redact, show)
+        parameters = find_parameters(queues)
+        shield = Shield(payloads, redact, show, lambda name: parameters.get(name, ()))
         on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._site = Site(
             queues, check_permit(permit), title, shield, check_origins(origins), links or {}, on_act
@@ -210,13 +213,17 @@ class Dashboard:
 
         key = (page.name, *query.pairs, '', *sorted(visitor.allow))
 
+        stopping = anyio.Event()
+
         async def events() -> AsyncIterator[ServerSentEvent]:
-            async for frame in self._site.sampler.follow(key, page.every, read):
-                yield ServerSentEvent(frame)
+            async with aclosing(self._site.sampler.follow(key, page.every, read, stopping.wait)) as frames:
+                async for frame in frames:
+                    yield ServerSentEvent(frame)
             # The page opens another stream.
             yield ServerSentEvent('', event='end')
 
-        return Stream(events(), ping=10, headers={'x-accel-buffering': 'no', 'cache-control': 'no-store'})
+        headers = {'x-accel-buffering': 'no', 'cache-control': 'no-store'}
+        return Stream(events(), ping=10, headers=headers, shutdown_event=stopping, shutdown_grace_period=1)
 
     async def _act(self, request: Request, visitor: Visitor) -> Response:
         if why := why_foreign(request.headers, self._site.origins):

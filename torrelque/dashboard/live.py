@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 
 import redis.exceptions
@@ -88,8 +88,7 @@ class Topic:
             if frames.full():
                 # Whoever does not take what comes opens another stream, and begins anew.
                 self._frames.discard(frames)
-                frames.get_nowait()
-                frames.put_nowait(None)
+                _end(frames)
             else:
                 frames.put_nowait(frame)
 
@@ -103,13 +102,18 @@ class Sampler:
         self._streams: set[asyncio.Queue[str | None]] = set()
 
     async def follow(
-        self, name: Hashable, every: float, read: Callable[[], Awaitable[tuple[float, Parts]]]
-    ) -> AsyncIterator[str]:
+        self,
+        name: Hashable,
+        every: float,
+        read: Callable[[], Awaitable[tuple[float, Parts]]],
+        until: Callable[[], Awaitable[None]],
+    ) -> AsyncGenerator[str, None]:
         """Frames of a topic, each as JSON, for a while.
 
         :param name: what is looked at; whoever looks at the same gets what the first one reads.
         :param every: from one look to the next (s).
         :param read: reads when it is now by the server, and the parts of the page.
+        :param until: returns when the server is to stop.
         """
         if self._closed:
             return
@@ -118,6 +122,8 @@ class Sampler:
             topic = self._topics[name] = Topic(read, every)
         frames = topic.add()
         self._streams.add(frames)
+        stop = asyncio.ensure_future(until())
+        stop.add_done_callback(lambda _: _end(frames))
         end = asyncio.get_running_loop().time() + LENGTH
         try:
             while (left := end - asyncio.get_running_loop().time()) > 0:
@@ -129,6 +135,7 @@ class Sampler:
                     return
                 yield frame
         finally:
+            stop.cancel()
             self._streams.discard(frames)
             topic.remove(frames)
             if topic.idle and self._topics.get(name) is topic:
@@ -139,9 +146,7 @@ class Sampler:
         """End all streams, and open none any more."""
         self._closed = True
         for frames in self._streams:
-            while frames.full():
-                frames.get_nowait()
-            frames.put_nowait(None)
+            _end(frames)
 
     async def aclose(self) -> None:
         """The same, and wait until nothing is read any more."""
@@ -152,6 +157,13 @@ class Sampler:
             topic.task.cancel()
             with suppress(asyncio.CancelledError):
                 await topic.task
+
+
+def _end(frames: 'asyncio.Queue[str | None]') -> None:
+    """Have a stream end, whatever waits in it."""
+    while frames.full():
+        frames.get_nowait()
+    frames.put_nowait(None)
 
 
 def _frame(now: float, parts: Parts, away: str = '') -> str:

@@ -28,10 +28,26 @@ class Reads:
         """
         if (kept := self._kept.get(name)) is not None and time.monotonic() - kept[0] < age:
             return kept[1]  # type: ignore[no-any-return]
+        return await asyncio.shield(self._begin(name, read))
+
+    async def soon(
+        self, name: Hashable, age: float, read: Callable[[], Awaitable[T]], patience: float
+    ) -> T | None:
+        """The same of what takes long: after so many seconds, an older answer, or None where there is none yet; it is
+        read on, for whoever asks next."""
+        if (kept := self._kept.get(name)) is not None and time.monotonic() - kept[0] < age:
+            return kept[1]  # type: ignore[no-any-return]
+        task = self._begin(name, read)
+        await asyncio.wait([task], timeout=patience)
+        if task.done():
+            return task.result()
+        return None if kept is None else kept[1]
+
+    def _begin(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> 'asyncio.Task[T]':
         if (task := self._coming.get(name)) is None:
             task = self._coming[name] = asyncio.ensure_future(self._read(name, read))
             task.add_done_callback(_look)
-        return await asyncio.shield(task)  # type: ignore[no-any-return]
+        return task
 
     async def _read(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -22,8 +22,9 @@ from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
 from .reads import Reads
-from .redacting import Shield
+from .redacting import Shield, parameters_of
 from .visit import Trouble, Visit
+from .ways import way_of
 
 TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
 
@@ -152,6 +153,17 @@ def find_queues(given: Any) -> tuple[Torrelque, ...]:
     return tuple(found.values())
 
 
+def find_parameters(given: Any) -> dict[str, tuple[str, ...]]:
+    """Names of the parameters of decorated functions, of the apps that are given, by the functions' names."""
+    apps = [given] if hasattr(given, 'functions') else given if isinstance(given, Iterable) else []
+    found: dict[str, tuple[str, ...]] = {}
+    for app in apps:
+        functions = getattr(app, 'functions', None)
+        if isinstance(functions, Mapping):
+            found |= {name: parameters_of(function) for name, function in functions.items()}
+    return found
+
+
 def check_links(links: Any) -> dict[str, str]:
     """Templates of addresses elsewhere, by their names.
 
@@ -198,7 +210,7 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
     return env

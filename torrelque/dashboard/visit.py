@@ -1,6 +1,7 @@
 """One request of a visitor: what is asked for, of which queue, and what may be seen; all pages work with it."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -36,6 +37,8 @@ FEW_ERRORS = 1000
 """Of so many tasks errors are read again and again; of more, less often."""
 ORPHANED = 250
 """Orphaned tasks that are looked for at a time."""
+PATIENCE = 0.05
+"""s that a page waits for what takes long, before it is shown without it."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
@@ -138,53 +141,60 @@ class Visit:
         """The figures of a queue."""
         operator = self.site.operators[name]
         [found] = await self.read(('overview', name), OVERVIEW, operator.overviews)
-        return found
+        return self.shield.overview(found)
 
     async def workers(self, name: str | None = None) -> list[WorkerView]:
         """The workers of a queue, or of all."""
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = FEW_ERRORS) -> Errors:
-        """What has failed, grouped, with errors as the visitor may see them."""
+    async def errors(self, name: str, most: int = FEW_ERRORS, patience: float = PATIENCE) -> Errors | None:
+        """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
         operator, shield = self.site.operators[name], self.shield
 
         async def read() -> Errors:
-            return shield.errors(await operator.errors(most=most))
+            found = await operator.errors(most=most)
+            shown = []
+            for one in found.errors:
+                # Errors are long, and others of the event loop are to have their turn.
+                shown.append(shield.error_group(one))
+                await asyncio.sleep(0)
+            return dataclasses.replace(found, errors=tuple(shown))
 
         age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
-        return await self.read(('errors', name, most, shield.is_open), age, read)
+        return await self.site.reads.soon(('errors', name, most, shield.is_open), age, read, patience)
 
     async def groups(
-        self, name: str, by: str, most: int, pattern: str | None = None, age: float = GROUPS
-    ) -> Groups:
-        """The first groups by a figure, by a survey that may be half a minute old.
+        self, name: str, by: str, most: int, pattern: str | None = None, *, age: float = GROUPS,
+        patience: float = PATIENCE,
+    ) -> Groups | None:  # fmt: skip
+        """The first groups by a figure, by a survey that may be half a minute old; None where it is still going on.
 
         One survey serves all orders and patterns, as long as there are not too many groups to be kept.
         """
         operator = self.site.operators[name]
         if (await self.overview(name)).groups <= KEPT:
-            found = await self.read(('groups', name), age, lambda: operator.groups(most=KEPT))
-            return pick(found, by, most, pattern)
+            found = await self.site.reads.soon(('groups', name), age, lambda: operator.groups(most=KEPT), patience)
+            return None if found is None else pick(found, by, most, pattern)
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.read(('groups', name, by, most, pattern), age, read)
+        return await self.site.reads.soon(('groups', name, by, most, pattern), age, read, patience)
 
     async def group(self, name: str, group: str) -> GroupView:
         """A group."""
         operator = self.site.operators[name]
         return await self.read(('group', name, group), OVERVIEW, lambda: operator.group(group))
 
-    async def orphaned(self, name: str) -> Page:
-        """Tasks that are worked on by nobody, as far as is known."""
+    async def orphaned(self, name: str) -> Page | None:
+        """Tasks that are worked on by nobody, as far as is known; None where they are still looked for."""
         operator = self.site.operators[name]
 
         async def read() -> Page:
             return await operator.page('orphaned', most=ORPHANED, payload=0)
 
-        return await self.read(('orphaned', name), ORPHANS, read)
+        return await self.site.reads.soon(('orphaned', name), ORPHANS, read, PATIENCE)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue."""
@@ -202,9 +212,9 @@ class Visit:
         found = await self.read(
             ('reasons', name, task_id, group), OVERVIEW, lambda: operator.explain(task_id, group=group)
         )
-        return self.shield.reasons(found)
+        return [self.shield.reason(one) for one in found]
 
     async def acts(self, name: str | None = None) -> list[Act]:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
-        return await self.read(('acts', name), ACTS, operator.acts)
+        return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]

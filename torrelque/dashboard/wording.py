@@ -17,6 +17,7 @@ NONE = '-'
 NO_LIMIT = 'no limit'
 
 _UNITS = ((86400, 3600, 'd', 'h'), (3600, 60, 'h', 'm'), (60, 1, 'm', 's'))
+_PER: dict[float, str] = {1: 's', 60: 'm', 3600: 'h', 86400: 'd'}
 _LARGE = ('k', 'M', 'G', 'T', 'P', 'E')
 _EXACT = 10_000
 """Below it a number is short enough."""
@@ -96,7 +97,7 @@ def rate(count: float | None, seconds: float | None = 1.0) -> str:
         return NONE
     if count == math.inf:
         return NO_LIMIT
-    unit = {1: 's', 60: 'm', 3600: 'h', 86400: 'd'}.get(seconds)
+    unit = _PER.get(seconds)
     return f'{number(count)}/{unit}' if unit is not None else f'{number(count)} in {duration(seconds)}'
 
 

@@ -28,6 +28,7 @@
     let away = ''
     let waiting = {}
     let retry = 1000
+    let opened = 0
 
     // Ages
 
@@ -133,11 +134,13 @@
     function open() {
       if (source || !address || document.hidden || paused) return
       source = new EventSource(address)
+      opened = performance.now()
       source.onopen = () => tell()
       source.onmessage = take
       source.addEventListener('end', () => {
         close()
-        open()
+        // One that ends at once is of a server that is to stop.
+        setTimeout(open, performance.now() - opened < 2000 ? 2000 : 0)
       })
       source.onerror = () => {
         close()

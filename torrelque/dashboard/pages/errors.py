@@ -8,6 +8,8 @@ from torrelque.dashboard.visit import FEW_ERRORS, Visit
 from torrelque.operate import ErrorGroup
 
 ROWS = 50
+PATIENCE = 5.0
+"""s that the page waits for the first look."""
 MOST = 10_000
 """Dead tasks, and delayed ones, that can be looked at."""
 LONG = 8000
@@ -18,7 +20,9 @@ async def read(visit: Visit) -> Answer:
     """Read it."""
     name = visit.queue.name
     most, start = visit.number('most', FEW_ERRORS, MOST), visit.number('from', 1, MOST)
-    found = await visit.errors(name, most)
+    found = await visit.errors(name, most, PATIENCE)
+    if found is None:
+        return Answer({'errors': None, 'total': None, 'from': start}, {'queue': name, 'more': None})
     wanted = visit.text('error').strip()
     first = [one for one in found if one.fingerprint == wanted]
     others = [one for one in found if one.fingerprint != wanted]

@@ -23,7 +23,7 @@ async def read(visit: Visit) -> Answer:
     values: dict[str, Any] = {'task': task, 'reasons': reasons}
     view = {
         'events': events_of(task), 'now': task.server_time, 'links': links_of(visit, task),
-        'payload': None if task.payload is None else pretty(visit.site.shield.shown(found, task)),
+        'payload': None if task.payload is None else pretty(task.payload),
         'result': None if task.result is None else pretty(task.result),
         'share': share_of(task.progress),
     }

@@ -12,8 +12,10 @@ from ..visit import Visit
 
 PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority', 'turns', 'orphaned')
 ROWS = 50
-LOOKS = 5
-"""Pages of 250 that one request looks at for a filter."""
+LOOKS, FIRST, NEXT = 5, 100, 250
+"""Looks that one request takes for a filter, and at how many tasks."""
+ENOUGH = 0.06
+"""s after which it looks no further."""
 PAYLOAD = 4096
 """Bytes of a payload that are read for a row."""
 
@@ -57,15 +59,16 @@ async def _search(
 ) -> tuple[list[TaskView], int, str | None, int]:
     """Those of some pages that match: the tasks, how many were looked at, and where to go on.
 
-    A page is looked at whole, so there may be more than fit; so many more are shown.
+    What is looked at is looked at whole, so there may be more than fit; these are shown too.
     """
     tasks: list[TaskView] = []
-    seen, total = 0, 0
+    seen, total, began = 0, 0, time.monotonic()
     for _ in range(LOOKS):
-        page = await _page(visit, name, place, after, 250, newest)
+        # Where many match, few are looked at, so that there are not many more than fit.
+        page = await _page(visit, name, place, after, NEXT if seen and len(tasks) * 10 < seen else FIRST, newest)
         seen, total, after = seen + len(page.tasks), page.total, page.cursor
         tasks += [task for task in page.tasks if selection.matches(task)]
-        if after is None or len(tasks) >= ROWS:
+        if after is None or len(tasks) >= ROWS or time.monotonic() - began > ENOUGH:
             break
     return tasks, seen, after, total
 

@@ -47,9 +47,9 @@ async def _orphaned(visit: Visit, overviews: Sequence[Overview]) -> dict[str, An
     """What nobody works on, as far as is known, of each queue."""
     pages = await asyncio.gather(*(visit.part(visit.orphaned(one.queue)) for one in overviews))
     return {
-        one.queue: page if isinstance(page, Trouble) else shown_of(visit, page)
+        one.queue: page if page is None or isinstance(page, Trouble) else shown_of(visit, page)
         for one, page in zip(overviews, pages, strict=True)
-        if isinstance(page, Trouble) or page.tasks
+        if isinstance(page, Trouble) or page is not None and page.tasks
     }
 
 
