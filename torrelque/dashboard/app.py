@@ -201,7 +201,8 @@ class Dashboard:
             raise RefusalError(404, 'There is no such page that is live.')
         if self._site.sampler.full:
             raise RefusalError(503, 'Too many look on at once.')
-        query = Query(pair for pair in pairs if pair[0] != 'page')
+        # What is read anew once is not read anew all the time.
+        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:
