@@ -199,7 +199,10 @@ class Dashboard:
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
             raise RefusalError(404, 'There is no such page that is live.')
-        query = Query(pair for pair in pairs if pair[0] != 'page')
+        if self._site.sampler.full:
+            raise RefusalError(503, 'Too many look on at once.')
+        # What is read anew once is not read anew all the time.
+        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:
