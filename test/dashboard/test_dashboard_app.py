@@ -82,7 +82,7 @@ async def test_permit_that_answers_something_else_lets_nobody_in(queue: Torrelqu
 
 @pytest.mark.parametrize('allow', ['redrive', ['redrvie'], 7])
 def test_a_grant_that_there_is_not_is_refused(allow: Any) -> None:
-    with pytest.raises(TorrelqueError, match='redrive|names of grants'):
+    with pytest.raises(TorrelqueError, match=r'redrive|names of grants'):
         Visitor('anna', allow)
 
 
