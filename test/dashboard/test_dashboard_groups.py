@@ -47,7 +47,7 @@ async def test_groups_are_told_with_their_figures(queue: Torrelque) -> None:
     acme, initech = (one.text for one in page.all('tr')[1:])
     assert acme.startswith('acme 3 ') and '2 of 2 5/m 4 own' in acme
     assert initech.startswith('initech paused 2 ') and ' 1 of 3 ' in initech and initech.endswith(' default')
-    assert page.all('svg', class_='gauge')[0].attrs['aria-label'] == '2 of 2 slots'
+    assert page.all('svg', class_='slots')[0].text == '2 of 2 slots are busy'
     assert '2 groups have tasks, or slots in use; the survey is' in page.text
     assert [(one['name'], one['waiting']) for one in found['groups']] == [('acme', 3), ('initech', 2)]
 

@@ -51,7 +51,7 @@ async def test_a_worker_that_lives_is_told_with_what_it_does(queue: Torrelque) -
         page, [found] = await look.get('workers'), (await look.json('workers'))['workers']
         gate.set()
     row = rows(page)['anna-1']
-    assert row.one('svg', class_='gauge').attrs['aria-label'] == '1 of 3 slots'
+    assert row.one('svg', class_='slots').text == '1 of 3 slots are busy'
     assert f'{task_id[:13]}… acme for ' in row.text and ' running ' in row.text
     assert (found['name'], found['busy'], found['running'][0]['id']) == ('anna-1', 1, task_id)
     assert 'all 1' in page.links and 'live 1' in page.links
@@ -73,7 +73,7 @@ async def test_the_stuck_come_first_then_the_lost_then_the_living(
     texts = {name: row.text for name, row in rows(page).items()}
     assert 'its event loop stood still for 14 s' in texts['c'] and ' stuck ' in texts['c']
     assert 'there, pid 1' in texts['b'] and 'without a goodbye lost' in texts['b']
-    for text in (' running 2 of 10 ', ' 52 MB ', ' id-1 shop.send acme for 1 m '):
+    for text in (' 2 of 10 slots are busy 2 of 10 ', ' running ', ' 52 MB ', ' id-1 shop.send acme for 1 m '):
         assert text in texts['a']
     assert '1 more, 2 functions id-2 shop.send' in texts['a'] and 'knows shop.send, shop.bill' in texts['a']
     assert query_of(link_of(rows(page)['a'], 'id-1')) == {'q': queue.name, 'id': 'id-1'}
