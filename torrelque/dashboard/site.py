@@ -216,6 +216,7 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
+    env.globals['plot'] = env.get_template('chart.html').module
     return env
 
 

@@ -2,9 +2,10 @@
 
 from torrelque.dashboard.page import Page
 
-from . import flow, flows, overview, queue, schedule, schedules, task, tasks
+from . import flow, flows, history, overview, queue, schedule, schedules, task, tasks
 
 PAGES: tuple[Page, ...] = (
-    overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, schedules.PAGE, schedule.PAGE, flows.PAGE, flow.PAGE,
+    overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, history.PAGE, schedules.PAGE, schedule.PAGE, flows.PAGE,
+    flow.PAGE,
 )  # fmt: skip
 """All pages."""
