@@ -15,8 +15,8 @@ class Reads:
     """Answers by their names.  What is asked for while it is being read is read once."""
 
     def __init__(self) -> None:
-        # Legend.  _kept: by name, when an answer came, and the answer.  _coming: what is being read.  _changes: how often
-        # everything was forgotten.
+        # Legend.  _kept: by name, when an answer came, and the answer.  _coming: what is being read.  _changes: how
+        # often everything was forgotten.
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._coming: dict[Hashable, asyncio.Task[Any]] = {}
         self._changes = 0
