@@ -219,6 +219,7 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.globals['asset'] = lambda name: f'./{assets[name].name}'
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
+    env.globals['plot'] = env.get_template('chart.html').module
     return env
 
 
