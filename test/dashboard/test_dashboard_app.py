@@ -82,7 +82,7 @@ async def test_permit_that_answers_something_else_lets_nobody_in(queue: Torrelqu
 
 @pytest.mark.parametrize('allow', ['redrive', ['redrvie'], 7])
 def test_a_grant_that_there_is_not_is_refused(allow: Any) -> None:
-    with pytest.raises(TorrelqueError, match='redrive|names of grants'):
+    with pytest.raises(TorrelqueError, match=r'redrive|names of grants'):
         Visitor('anna', allow)
 
 
@@ -124,7 +124,7 @@ async def test_an_app_brings_its_queues_and_names_of_arguments(queue: Torrelque)
 
     task_id = await log_in.enqueue('anna', '1234')
     async with Look([app]) as look:
-        page = await look.get('task', id=task_id.id)
+        page = await look.get('task', id=task_id)
     assert 'anna' in page.text and '1234' not in page.source
     await app.aclose()
 

@@ -14,8 +14,8 @@ from torrelque.protocol import check
 GRANTS = (
     'redrive', 'cancel', 'requeue', 'bury', 'pause', 'limit', 'sweep', 'enqueue', 'schedule', 'payload',
 )  # fmt: skip
-"""What a visitor may be allowed beside looking: acts by their names, ``pause`` to resume as well, ``schedule`` to pause,
-resume, fire and remove schedules; and ``payload``, to see what is redacted."""
+"""What a visitor may be allowed beside looking: acts by their names, ``pause`` to resume as well, ``schedule`` to
+pause, resume, fire and remove schedules; and ``payload``, to see what is redacted."""
 
 
 @dataclass(frozen=True, init=False)
@@ -45,7 +45,16 @@ class Redirect:
     url: str
 
 
-Permit = Callable[[Request], 'Visitor | Redirect | None | Awaitable[Visitor | Redirect | None]']
+class RefusalError(Exception):
+    """A request that is answered by a page that says why it was refused."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+Permit = Callable[[Request], 'Visitor | Redirect | Awaitable[Visitor | Redirect | None] | None']
 """Decides who may look; None is nobody."""
 
 

@@ -11,7 +11,6 @@ import anyio
 import redis.exceptions
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
-from starlette._utils import get_route_path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,12 +20,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from torrelque import TorrelqueError, TorrelqueLookupError, TorrelqueServerError, TorrelqueTypeError, TorrelqueValueError
+from torrelque import (
+    TorrelqueError,
+    TorrelqueLookupError,
+    TorrelqueServerError,
+    TorrelqueTypeError,
+    TorrelqueValueError,
+)
 from torrelque.operate import Act
 from torrelque.protocol import check
 
 from . import acting
-from .access import Permit, Redirect, Visitor, ask, check_permit
+from .access import Permit, Redirect, RefusalError, Visitor, ask, check_permit
 from .guard import LONGEST, Headed, check_origins, why_foreign
 from .links import Query, read_pairs
 from .live import AWAY, Parts
@@ -40,15 +45,6 @@ logger = logging.getLogger('torrelque.dashboard')
 
 GOOD = 'public, max-age=31536000, immutable'
 """For how long a browser keeps an asset: its name changes with it."""
-
-
-class Refusal(Exception):
-    """A request that is answered by a page that says why it was refused."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class Stream(EventSourceResponse):
@@ -110,7 +106,7 @@ class Dashboard:
         """Answer a request, or take part in the lifespan of a server."""
         if scope['type'] == 'lifespan':
             return await self._live(receive, send)
-        if scope['type'] == 'http' and not get_route_path(scope):
+        if scope['type'] == 'http' and not path_of(scope):
             # Links are relative to a folder, so its name needs the slash.
             folder = scope['path'].rstrip('/').rpartition('/')[2]
             return await RedirectResponse(f'./{quote(folder)}/' if folder else '/')(scope, receive, send)
@@ -165,10 +161,10 @@ class Dashboard:
                 if isinstance(found, Redirect):
                     return RedirectResponse(found.url, 303)
                 if found is None:
-                    raise Refusal(403, 'You may not look at these queues.')
+                    raise RefusalError(403, 'You may not look at these queues.')
                 visitor = found
                 return await call(request, visitor)
-            except Refusal as exc:
+            except RefusalError as exc:
                 return self._tell(request, visitor, exc.status, exc.text)
             except TorrelqueLookupError as exc:
                 return self._tell(request, visitor, 404, str(exc))
@@ -202,8 +198,11 @@ class Dashboard:
         name = dict(pairs).get('page', '')
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
-            raise Refusal(404, 'There is no such page that is live.')
-        query = Query(pair for pair in pairs if pair[0] != 'page')
+            raise RefusalError(404, 'There is no such page that is live.')
+        if self._site.sampler.full:
+            raise RefusalError(503, 'Too many look on at once.')
+        # What is read anew once is not read anew all the time.
+        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:
@@ -227,20 +226,19 @@ class Dashboard:
     async def _act(self, request: Request, visitor: Visitor) -> Response:
         if why := why_foreign(request.headers, self._site.origins):
             logger.warning('an act was refused, because %s', why)
-            raise Refusal(403, f'Nothing was done, because {why}.')
+            raise RefusalError(403, f'Nothing was done, because {why}.')
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > LONGEST:
-                raise Refusal(413, 'Nothing was done: the form is too large.')
+                raise RefusalError(413, 'Nothing was done: the form is too large.')
         form = Query(read_pairs(bytes(body)))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
-        name = visit.query.get('act', '')
-        act = acting.ACTS.get(name)
+        act = acting.find_act(visit)
         if act is None:
-            raise Refusal(400, 'Nothing was done: there is no such act.')
-        if not visit.may(act.grant):
-            raise Refusal(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
+            raise RefusalError(400, 'Nothing was done: there is no such act.')
+        if not visit.may(acting.grant_of(visit, act)):
+            raise RefusalError(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
         where = await acting.start(visit, act, form)
         return RedirectResponse(where, 303)
 
@@ -259,7 +257,8 @@ class Dashboard:
         if wants_json(request):
             return _json({'error': text}, status)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
-        body = self._site.render('error.html', visit, Answer({}, {'status': status, 'text': text, 'now': 0.0}), page=None)
+        answer = Answer({}, {'status': status, 'text': text})
+        body = self._site.render('error.html', visit, answer, page=None)
         headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
 
@@ -270,9 +269,16 @@ class Dashboard:
     def _missing(self, exc: HTTPException) -> Callable[[Request, Visitor], Awaitable[Response]]:
         async def missing(_: Request, __: Visitor) -> Response:
             texts = {404: 'There is no such page.', 405: 'A page is not asked for in this way.'}
-            raise Refusal(exc.status_code, texts.get(exc.status_code, exc.detail))
+            raise RefusalError(exc.status_code, texts.get(exc.status_code, exc.detail))
 
         return missing
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request within the dashboard: an application that it is mounted in tells its own as a root."""
+    path, root = str(scope['path']), str(scope.get('root_path', ''))
+    rest = path.removeprefix(root)
+    return rest if rest != path and rest[:1] in ('', '/') else path
 
 
 def wants_json(request: Request) -> bool:

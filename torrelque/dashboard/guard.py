@@ -1,5 +1,4 @@
-"""What is refused before anything else, and what every response says: acts from other sites, and how a browser is bound.
-"""
+"""What every response says, so that a browser is bound by it; and which requests come from other sites."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit

@@ -1,16 +1,20 @@
 """What a page is: a name, a title, and a function that reads what it shows."""
 
+import asyncio
 import dataclasses
 import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-
+from torrelque import TorrelqueConnectionError
 from torrelque.operate import Overview
 
 from .visit import Trouble, Visit
 from .wording import visible_lines
+
+PATIENCE = 5.0
+"""s after which a server that does not answer is away."""
 
 
 class Answer(NamedTuple):
@@ -37,11 +41,21 @@ class Page(NamedTuple):
 
 
 async def show(page: Page, visit: Visit) -> Answer:
-    """What a page shows, and what stands above all pages: how the queue is that it is about."""
+    """What a page shows, and what stands above all pages: how the queue is that it is about.
+
+    :raises TorrelqueConnectionError: the server has not answered in time.
+    """
+    try:
+        return await asyncio.wait_for(_show(page, visit), PATIENCE)
+    except asyncio.TimeoutError as exc:
+        raise TorrelqueConnectionError('the server does not answer') from exc
+
+
+async def _show(page: Page, visit: Visit) -> Answer:
     answer = await page.read(visit)
-    head = None if visit.name is None else await visit.part(visit.overview(visit.name))
+    head = await visit.part(visit.overview(visit.name or visit.names[0]))
     now = head.server_time if isinstance(head, Overview) else 0.0
-    return answer._replace(view={'head': head, 'now': now, **answer.view})
+    return answer._replace(view={'head': None if visit.name is None else head, 'now': now, **answer.view})
 
 
 def plain(value: Any) -> Any:

@@ -1,5 +1,4 @@
-"""What was read a moment ago is not read again: all viewers share the answers of the operator, each as old as it may be.
-"""
+"""What was read a moment ago is not read again: all viewers share the answers, each as old as it may be."""
 
 import asyncio
 import time

@@ -16,8 +16,9 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Act, Operator, Overview
 from torrelque.protocol import check
 
-from . import charts, wording
+from . import charts, meters, wording
 from .access import Permit
+from .doing import Doings
 from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
@@ -41,9 +42,10 @@ class Tab(NamedTuple):
     name: str
     title: str
     href: str
-    count: int = 0
+    much: int = 0
+    """How many there are behind it."""
     kind: str = ''
-    """What the count says: 'bad', or ''."""
+    """What that says: 'bad', or ''."""
 
 
 class Asset(NamedTuple):
@@ -76,6 +78,7 @@ class Site:
         self.on_act = on_act
         self.reads = Reads()
         self.sampler = Sampler()
+        self.doings = Doings()
         self.assets = read_assets()
         self.templates = make_templates(self.assets)
 
@@ -173,7 +176,9 @@ def check_links(links: Any) -> dict[str, str]:
         raise TorrelqueTypeError(f'links must be addresses by their names, not {links!r}')
     for name, url in links.items():
         if not isinstance(name, str) or not isinstance(url, str) or not url.startswith(('https://', 'http://', '/')):
-            raise TorrelqueValueError(f'the link {name!r} must be an address such as https://logs/{{task_id}}, not {url!r}')
+            raise TorrelqueValueError(
+                f'the link {name!r} must be an address such as https://logs/{{task_id}}, not {url!r}'
+            )
         try:
             url.format(task_id='', queue='', function='', group='', trace_id='')
         except (LookupError, ValueError) as exc:
@@ -210,9 +215,11 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'meters': meters}
+    env.globals['asset'] = lambda name: f'./{assets[name].name}'
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
+    env.globals['plot'] = env.get_template('chart.html').module
     return env
 
 

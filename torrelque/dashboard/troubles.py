@@ -60,7 +60,8 @@ def _find(one: Overview, pause: Act | None) -> Iterator[tuple[str, str, str, dic
     if one.stuck:
         yield 'bad', f'{plural(one.stuck, "worker is", "workers are")} stuck', 'workers', {}, 'workers'
     if one.lost:
-        yield 'warn', f'{plural(one.lost, "worker was", "workers were")} lost in the last hour', 'workers', {}, 'workers'
+        text = f'{plural(one.lost, "worker was", "workers were")} lost in the last hour'
+        yield 'warn', text, 'workers', {}, 'workers'
     if one.pending and not one.ready and not one.paused and not one.broken:
         yield 'warn', f'none of {number(one.pending)} pending tasks can be handed out now', 'queue', {}, 'why'
     if (age := one.oldest_age) is not None and age >= LONG:

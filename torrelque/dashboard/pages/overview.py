@@ -3,11 +3,10 @@
 import asyncio
 from typing import Any
 
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.troubles import find_troubles, pauses_of
+from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import Overview, Record
-
-from ..page import Answer, Page
-from ..troubles import find_troubles, pauses_of
-from ..visit import Trouble, Visit
 
 RECENT = 5
 """Whole minutes of which the present rate is made."""

@@ -4,11 +4,10 @@ import time
 from typing import Any
 
 from torrelque import TorrelqueValueError
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.selecting import FILTERS, has_filters, selection_of
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Page as Found, Selection, TaskView
-
-from ..page import Answer, Page
-from ..selecting import FILTERS, has_filters, selection_of
-from ..visit import Visit
 
 PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority', 'turns', 'orphaned')
 ROWS = 50
