@@ -32,7 +32,7 @@ class Habit(NamedTuple):
 
     name: str
     often: float
-    """Calls of a minute, at noon."""
+    """Calls of a minute, now."""
     took: float
     """s, the median."""
     failed: float = 0.0
@@ -157,13 +157,8 @@ class _Time:
     """An instant of the past of a queue, and how it was then."""
 
     def __init__(self, queue: str, now: float, ago: float) -> None:
-        at = time.localtime(now - ago)
-        hour = at.tm_hour + at.tm_min / 60
-        day = 0.35 + 0.65 * max(0.0, math.sin((hour - 6) / 16 * math.pi))
-        # What the books want is made at night.
-        peak = 1.6 if queue == 'report' and 1.5 <= hour < 3.5 else 0.0
-        self.load = (day + peak) * (0.55 if at.tm_wday > 4 else 1.0)
-        """How much happened, 1 at noon."""
+        self.load = _load_at(queue, now - ago) / _load_at(queue, now)
+        """How much happened, as a multiple of what happens now, so that one goes on where the other ends."""
         minutes = ago / 60
         self.bad = queue == 'mail' and WORST[0] <= minutes <= WORST[1]
         """Whether the server of mails hung up."""
@@ -173,6 +168,16 @@ class _Time:
         """Whether nobody worked, so that there is no record."""
         self.jam = max(0.0, 1 - abs(minutes - WORST[0]) / 30) if queue == 'mail' else 0.0
         """How much was still to be done of what had failed."""
+
+
+def _load_at(queue: str, instant: float) -> float:
+    """How much there is to do at an instant, by the clock of this machine: 1 at noon of a working day."""
+    at = time.localtime(instant)
+    hour = at.tm_hour + at.tm_min / 60
+    day = 0.35 + 0.65 * max(0.0, math.sin((hour - 6) / 16 * math.pi))
+    # What the books want is made at night.
+    peak = 1.6 if queue == 'report' and 1.5 <= hour < 3.5 else 0.0
+    return (day + peak) * (0.55 if at.tm_wday > 4 else 1.0)
 
 
 def _fields(
@@ -207,10 +212,10 @@ def _fields(
 
 
 def _sizes(past: Past, at: _Time, calls: float, chance: random.Random) -> list[float]:
-    busy = min(past.slots, round(calls / 60 * past.waits + past.slots * 0.4 * at.load * chance.uniform(0.7, 1.3)))
+    busy = min(past.slots, round(past.slots * 0.3 * at.load * chance.uniform(0.6, 1.4)))
     pending = round(calls / 60 * past.waits * 5 + chance.uniform(0, 14) + 900 * at.jam)
     oldest = round(1000 * (past.waits * chance.uniform(3, 9) + 540 * at.jam))
-    delayed = round(40 * at.load * chance.uniform(0.8, 1.2) + 120 * at.jam)
+    delayed = round(20 * at.load * chance.uniform(0.8, 1.2) + 120 * at.jam)
     return [pending, busy, delayed, round(30 + 380 * at.jam), oldest, past.workers, past.slots, busy]
 
 
