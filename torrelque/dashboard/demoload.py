@@ -57,7 +57,7 @@ class Load:
         self._order = 48_211
         self._steady: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
             (36, self._receipt), (22, self._newsletter), (5, self._reset), (3, self._remind), (8, self._export),
-            (20, self._thumbnail), (3, self._transcode), (1, self._report), (0.6, self._gallery),
+            (20, self._thumbnail), (3, self._transcode), (2.5, self._report), (1.5, self._gallery),
         )  # fmt: skip
 
     async def begin(self) -> None:

@@ -56,13 +56,13 @@ PASTS = {
         Habit('shop.mail.collect_bounces', 4, 0.3),
     ), 2, 12, 0.04),
     'report': Past((
-        Habit('shop.report.export_csv', 16, 1.4, 0.03), Habit('shop.report.extract', 2, 1.5),
-        Habit('shop.report.clean', 2, 2.5), Habit('shop.report.audit', 2, 1.0, 0.01),
-        Habit('shop.report.load', 2, 1.5), Habit('shop.report.refresh_rates', 0.2, 0.4, 0.1),
+        Habit('shop.report.export_csv', 16, 1.4, 0.03), Habit('shop.report.extract', 5, 6.0),
+        Habit('shop.report.clean', 5, 9.0), Habit('shop.report.audit', 5, 1.0, 0.01),
+        Habit('shop.report.load', 5, 4.0), Habit('shop.report.refresh_rates', 0.2, 0.4, 0.1),
     ), 3, 15, 0.4),
     'media': Past((
-        Habit('shop.media.make_thumbnail', 41, 0.25), Habit('shop.media.transcode', 10, 4.5, 0.03),
-        Habit('shop.media.probe', 1.2, 1.0), Habit('shop.media.publish', 1.2, 1.0),
+        Habit('shop.media.make_thumbnail', 41, 0.25), Habit('shop.media.transcode', 15, 4.5, 0.03),
+        Habit('shop.media.probe', 3, 1.0), Habit('shop.media.publish', 3, 1.0),
         Habit('shop.media.render_film', 0.4, 240.0),
     ), 2, 12, 1.5),
 }  # fmt: skip
@@ -119,7 +119,8 @@ def _acts_of(queue: str, now: float) -> list[str]:
 def _records_of(past: Past, queue: str, now: float, chance: random.Random) -> Iterable[tuple[str, Fields]]:
     """All that is written, by short key.  Hours are the sums of their minutes, as far as there are minutes."""
     shares = {habit.name: _shares(habit.took) for habit in past.habits}
-    waits = _shares(past.waits)
+    # Waits differ from one time to another.
+    waits = [_shares(past.waits * factor) for factor in (0.7, 0.8, 0.9, 1.0, 1.1, 1.3, 1.6)]
     minute, hour = int(now // 60), int(now // 3600)
     hours: dict[int, Fields] = {}
     totals: Fields = {}
@@ -181,7 +182,7 @@ def _load_at(queue: str, instant: float) -> float:
 
 
 def _fields(
-    past: Past, shares: Mapping[str, Shares], waits: Shares, at: _Time, minutes: int,
+    past: Past, shares: Mapping[str, Shares], waits: Sequence[Shares], at: _Time, minutes: int,
     chance: random.Random,
 ) -> Fields:  # fmt: skip
     """A record of so many minutes; nothing where nobody worked."""
@@ -204,7 +205,7 @@ def _fields(
     # Of the waits some were looked at only.
     slow = 1 + 400 * at.jam
     samples = round(min(calls, 40.0 * minutes))
-    buckets = _parted(samples, _shares(past.waits * slow) if at.jam else waits)
+    buckets = _parted(samples, _shares(past.waits * slow) if at.jam else chance.choice(waits))
     fields['*run'] = run
     fields['*wait'] = [*buckets, round(1000 * samples * past.waits * slow * math.exp(SPREAD**2 / 2))]
     fields['*sizes'] = _sizes(past, at, calls / minutes, chance)
