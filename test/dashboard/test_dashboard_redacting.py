@@ -207,7 +207,8 @@ def test_no_text_of_a_view_was_forgotten() -> None:
     }  # fmt: skip
     told = {
         cls.__name__ for cls in map(operate.__dict__.get, operate.__all__)
-        if isinstance(cls, type) and dataclasses.is_dataclass(cls) and {'error', 'history', 'sample', 'raw'} & {*typing.get_type_hints(cls)}
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls)
+        and {'error', 'history', 'sample', 'raw'} & {*typing.get_type_hints(cls)}
     }  # fmt: skip
     assert told == {
         'TaskView', 'ScheduleView', 'FlowView', 'FlowTaskView', 'ErrorGroup', 'Holder', 'Reason', 'Attempt', 'Overview',

@@ -208,6 +208,8 @@ class Dashboard:
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
             raise RefusalError(404, 'There is no such page that is live.')
+        if self._site.sampler.full:
+            raise RefusalError(503, 'Too many look on at once.')
         query = Query(pair for pair in pairs if pair[0] != 'page')
         visit = Visit(self._site, visitor, page.name, query)
 

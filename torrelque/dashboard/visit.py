@@ -2,10 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
-from torrelque.operate import Act, Errors, FunctionView, Groups, Operator, Overview, Reason, Record, WorkerView
+from torrelque.operate import (
+    Act,
+    Errors,
+    Finding,
+    Flows,
+    FlowView,
+    FunctionView,
+    Groups,
+    Operator,
+    Overview,
+    Reason,
+    Record,
+    Schedules,
+    ScheduleView,
+    WorkerView,
+)
 
 from .access import Visitor
 from .links import Query
@@ -17,9 +33,12 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
+SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
 """How old (s) answers may be."""
 PATIENCE = 0.05
 """s that a page waits for what takes long, before it is shown without it."""
+LARGE = 1000
+"""Tasks of a flow up to which all of it is looked at."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
@@ -168,3 +187,53 @@ class Visit:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
         return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]
+
+    async def schedules(self, name: str, prefix: str, skip: int, most: int) -> Schedules:
+        """Some schedules of a queue, those first that fire next, without what they enqueue."""
+        operator = self.site.operators[name]
+
+        async def read() -> Schedules:
+            return await operator.schedule_page(prefix, skip=skip, most=most)
+
+        found = await self.read(('schedules', name, prefix, skip, most), SCHEDULES, read)
+        views = (self.shield.schedule(replace(view, payload=None, raw=None)) for view in found)
+        return replace(found, schedules=tuple(views))
+
+    async def schedule(self, name: str, schedule: str) -> ScheduleView:
+        """A schedule, as the visitor may see it."""
+        operator = self.site.operators[name]
+        found = await self.read(('schedule', name, schedule), SCHEDULES, lambda: operator.schedule(schedule))
+        return self.shield.schedule(found)
+
+    async def flows(self, name: str, after: str | None, most: int) -> Flows:
+        """Flows of a queue, of so many tasks that wait."""
+        operator = self.site.operators[name]
+        found = await self.read(
+            ('flows', name, after, most), FLOWS, lambda: operator.flows(after=after, most=most)
+        )
+        return replace(found, flows=tuple(self.shield.flow(flow) for flow in found))
+
+    async def flow(self, name: str, flow_id: str, after: str | None, most: int) -> FlowView:
+        """A flow and some of its tasks; its payload is not for the visitor before it went through the shield."""
+        operator = self.site.operators[name]
+
+        async def read() -> FlowView:
+            return await operator.flow(flow_id, after=after, most=most, edges_of=LARGE)
+
+        return await self.read(('flow', name, flow_id, after, most), FLOW, read)
+
+    async def stalled(self, name: str) -> list[Finding] | Trouble | None:
+        """Flows that stand still; None is not known yet."""
+        read = self.site.operators[name].stalled
+        return await self.part(self.site.reads.soon(('stalled', name), STALLED, read, PATIENCE))
+
+    async def flow_reasons(self, flow: FlowView) -> list[Reason] | Trouble | None:
+        """Why a flow has not ended; None is not known yet."""
+        if flow.total <= LARGE:
+            return await self.part(self.reasons(flow.queue, flow.id))
+        operator = self.site.operators[flow.queue]
+        what = 'flow_reasons', flow.queue, flow.id
+        found = await self.part(
+            self.site.reads.soon(what, STALLED, lambda: operator.explain(flow.id), PATIENCE)
+        )
+        return [self.shield.reason(one) for one in found] if isinstance(found, list) else found

@@ -2,7 +2,9 @@
 
 from torrelque.dashboard.page import Page
 
-from . import overview, queue, task, tasks
+from . import flow, flows, overview, queue, schedule, schedules, task, tasks
 
-PAGES: tuple[Page, ...] = (overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE)
+PAGES: tuple[Page, ...] = (
+    overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, schedules.PAGE, schedule.PAGE, flows.PAGE, flow.PAGE,
+)  # fmt: skip
 """All pages."""
