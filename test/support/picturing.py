@@ -42,13 +42,15 @@ class View(NamedTuple):
     address: str
     """With the id of a task that waits in the place of ``ID``."""
     height: int
+    unfolded: str = ''
+    """What of it is unfolded before, as a selector."""
 
 
 VIEWS = (
     View('dashboard', '', 760),
     View('dashboard-queue', 'queue?q=mail', 860),
     View('dashboard-task', 'task?q=media&id=ID', 680),
-    View('dashboard-errors', 'errors?q=mail', 760),
+    View('dashboard-errors', 'errors?q=mail', 720, '.faults summary'),
 )
 PICTURES = [f'{view.name}-{scheme}.png' for view in VIEWS for scheme in SCHEMES]
 
@@ -98,6 +100,9 @@ async def take_pictures(folder: Path) -> list[str]:
             response = await page.goto(url + view.address.replace('ID', task_id))
             assert response is not None and response.ok, view
             await page.locator('#notice[data-state=live]').wait_for()
+            if view.unfolded:
+                await page.locator(view.unfolded).first.click()
+                await page.mouse.move(0, 0)
             for scheme in SCHEMES:
                 await page.emulate_media(color_scheme=scheme)
                 await page.screenshot(path=folder / f'{view.name}-{scheme}.png', animations='disabled')
