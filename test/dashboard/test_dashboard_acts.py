@@ -96,7 +96,7 @@ async def test_what_dies_after_somebody_was_asked_is_not_brought_back(queue: Tor
         query = {'act': 'redrive', 'status': 'dead', 'function': 'shop.*'}
         fields = (await look.get('ask', **query)).fields
         after = await bury(queue, 2)
-        response = await look.post(query, **{name: fields[name] for name in ('number', 'begun', 'matched')})
+        response = await look.post(query, {name: fields[name] for name in ('number', 'begun', 'matched')})
         assert '2 redriven' in (await look.get(response.headers['location'])).text
     assert [await status_of(queue, one) for one in before + after] == ['pending'] * 2 + ['dead'] * 2
 
@@ -259,7 +259,7 @@ async def test_a_flow_and_what_is_gone_are_not_copied(client: redis.asyncio.Redi
         assert page.all('form', method='post') == [] and 'It is a flow' in page.text
         fields = (await look.get('ask', act='copy', id=task_id)).fields
         await client.hdel(queue.keys['tasks'], task_id)
-        response = await look.post({'act': 'copy', 'id': task_id}, number=fields['number'])
+        response = await look.post({'act': 'copy', 'id': task_id}, {'number': fields['number']})
         assert 'nothing was enqueued' in (await look.get(response.headers['location'])).text
         await look.get('ask', 404, act='copy', id='nobody')
 

@@ -134,6 +134,11 @@ class Operator:
 
     # Questions
 
+    @property
+    def who(self) -> str:
+        """Whoever acts, as the record has it."""
+        return self._who
+
     async def overview(self) -> Overview:
         """The figures of all queues together; a worker that serves several of them is counted once."""
         return await overview.read_together(self.queues)
