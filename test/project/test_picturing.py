@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import struct
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from support import picturing
-from support.browser import MissingBrowserError
-from support.picturing import FOLDER, LARGEST, PICTURES, ROOT, VIEWS, WIDTH, take_pictures
+from support.browser import ROOT, MissingBrowserError
+from support.picturing import FOLDER, LARGEST, PICTURES, VIEWS, WIDTH, take_pictures
 
 BLANK = 20_000
 """Bytes of a picture that shows next to nothing."""
@@ -43,9 +44,9 @@ def test_pages_show_each_picture_in_both_colours() -> None:
 
 @pytest.mark.long
 @pytest.mark.one_server
-async def test_pictures_can_be_made_and_the_browser_has_nothing_to_complain_about(tmp_path: Path) -> None:
+def test_pictures_can_be_made_and_the_browser_has_nothing_to_complain_about(tmp_path: Path) -> None:
     try:
-        complaints = await take_pictures(tmp_path)
+        complaints = asyncio.run(take_pictures(tmp_path))
     except MissingBrowserError as exc:
         pytest.skip(str(exc))
     assert complaints == []
