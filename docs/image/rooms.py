@@ -58,6 +58,7 @@ def floors() -> list[list[Room]]:
     values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
+        [Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…'])],
         [
             Room('flows/', 'calls that wait for calls', ['steps', 'graph', 'plan', 'handle', '…']),
             Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'keeper', '…']),

@@ -14,7 +14,7 @@ import time
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError
 from torrelque.embedded import Server
 from torrelque.operate import Operator
 from torrelque.tasks import Tasks
@@ -98,7 +98,7 @@ class Demo:
         self._running = [asyncio.ensure_future(worker.run()) for worker in workers]
         await self._settle()
         self._running.append(asyncio.ensure_future(load.run()))
-        await apps.report.schedules.pause('close of the month')
+        await self._pause(apps.report, 'close of the month')
 
     def _make_workers(self, mail: Tasks, report: Tasks, media: Tasks) -> list[Worker]:
         served: list[tuple[str, list[Tasks], int]] = [
@@ -139,6 +139,17 @@ class Demo:
         mail, end = self.queues[0], time.monotonic() + SETTLING
         while time.monotonic() < end and (await mail.get_queue_stats()).dead < FEW:  # noqa: ASYNC110 - of the server
             await asyncio.sleep(0.02)
+
+    async def _pause(self, app: Tasks, name: str) -> None:
+        """Pause a schedule, which is there as soon as a worker of its app has begun."""
+        while True:
+            try:
+                await app.schedules.pause(name)
+                return
+            except TorrelqueLookupError:
+                if any(one.done() for one in self._running):
+                    raise
+                await asyncio.sleep(0.02)
 
     async def _end(self) -> None:
         running, self._running = self._running, []
