@@ -180,6 +180,15 @@ class Tasks(Flowing, Scheduling):
             )
         return self._loops.here().queue
 
+    def queue_named(self, name: str) -> Torrelque:
+        """The queue object of the running event loop for any queue of the app's server.
+
+        :raises TorrelqueError: no event loop runs here; `call` calls it in one.
+        """
+        if running_loop() is None:
+            raise TorrelqueError(f'no event loop runs here; app.call calls queue {name!r} in one')
+        return self._loops.here().find(check_name(name, 'the name of a queue'))
+
     # Decorators
 
     @overload
