@@ -1,0 +1,75 @@
+"""Tasks of a place, or those that match: some at a time, and no total of a filter, which would look at all."""
+
+import time
+from typing import Any
+
+from torrelque import TorrelqueValueError
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.selecting import FILTERS, has_filters, selection_of
+from torrelque.dashboard.visit import Visit
+from torrelque.operate import Page as Found, Selection, TaskView
+
+PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority', 'turns', 'orphaned')
+ROWS = 50
+LOOKS, FIRST, NEXT = 5, 100, 250
+"""Looks that one request takes for a filter, and at how many tasks."""
+ENOUGH = 0.06
+"""s after which it looks no further."""
+PAYLOAD = 4096
+"""Bytes of a payload that are read for a row."""
+
+
+async def read(visit: Visit) -> Answer:
+    """Read it."""
+    name = visit.queue.name
+    place = visit.text('place') or 'pending'
+    if place not in PLACES and not (place.startswith('group:') and place != 'group:'):
+        raise TorrelqueValueError(f'there is no place {place[:80]!r}: {", ".join(PLACES)}, group:NAME')
+    selection = selection_of(visit)
+    after = visit.text('after') or None
+    newest = place in ('dead', 'working') or visit.text('order') == 'newest'
+    began = time.monotonic()
+    if has_filters(selection):
+        tasks, seen, cursor, total = await _search(visit, name, place, selection, after, newest)
+    else:
+        page = await _page(visit, name, place, after, ROWS, newest)
+        tasks, seen, cursor, total = [*page.tasks], len(page.tasks), page.cursor, page.total
+    values: dict[str, Any] = {
+        'queue': name, 'place': place, 'tasks': [visit.shield.task(task) for task in tasks], 'cursor': cursor,
+        'seen': seen, 'total': total,
+    }  # fmt: skip
+    view = {
+        'places': PLACES, 'filtered': has_filters(selection), 'filters': FILTERS, 'took': time.monotonic() - began,
+        'first': after is None,
+    }  # fmt: skip
+    return Answer(values, view)
+
+
+async def _page(
+    visit: Visit, name: str, place: str, after: str | None, most: int, newest: bool
+) -> Found:
+    return await visit.operator.page(
+        place, after=after, most=most, payload=PAYLOAD, newest_first=newest, queue=name
+    )
+
+
+async def _search(
+    visit: Visit, name: str, place: str, selection: Selection, after: str | None, newest: bool
+) -> tuple[list[TaskView], int, str | None, int]:
+    """Those of some pages that match: the tasks, how many were looked at, and where to go on.
+
+    What is looked at is looked at whole, so there may be more than fit; these are shown too.
+    """
+    tasks: list[TaskView] = []
+    seen, total, began = 0, 0, time.monotonic()
+    for _ in range(LOOKS):
+        # Where many match, few are looked at, so that there are not many more than fit.
+        page = await _page(visit, name, place, after, NEXT if seen and len(tasks) * 10 < seen else FIRST, newest)
+        seen, total, after = seen + len(page.tasks), page.total, page.cursor
+        tasks += [task for task in page.tasks if selection.matches(task)]
+        if after is None or len(tasks) >= ROWS or time.monotonic() - began > ENOUGH:
+            break
+    return tasks, seen, after, total
+
+
+PAGE = Page('tasks', 'Tasks', read, every=2.0)

@@ -1,0 +1,77 @@
+"""What was read a moment ago is not read again: all viewers share the answers, each as old as it may be."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+MOST = 500
+"""Answers that are kept at the most."""
+
+
+class Reads:
+    """Answers by their names.  What is asked for while it is being read is read once."""
+
+    def __init__(self) -> None:
+        # Legend.  _kept: by name, when an answer came, and the answer.  _coming: what is being read.
+        self._kept: dict[Hashable, tuple[float, Any]] = {}
+        self._coming: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def get(self, name: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T:
+        """An answer that is so old (s) at the most.
+
+        Whoever is cancelled does not keep others from it.  What `read` raises is raised for all who wait for it, and
+        not kept.
+        """
+        if (kept := self._kept.get(name)) is not None and time.monotonic() - kept[0] < age:
+            return kept[1]  # type: ignore[no-any-return]
+        return await asyncio.shield(self._begin(name, read))
+
+    async def soon(
+        self, name: Hashable, age: float, read: Callable[[], Awaitable[T]], patience: float
+    ) -> T | None:
+        """The same of what takes long: after so many seconds, an older answer, or None where there is none yet; it is
+        read on, for whoever asks next."""
+        if (kept := self._kept.get(name)) is not None and time.monotonic() - kept[0] < age:
+            return kept[1]  # type: ignore[no-any-return]
+        task = self._begin(name, read)
+        await asyncio.wait([task], timeout=patience)
+        if task.done():
+            return task.result()
+        return None if kept is None else kept[1]
+
+    def _begin(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> 'asyncio.Task[T]':
+        if (task := self._coming.get(name)) is None:
+            task = self._coming[name] = asyncio.ensure_future(self._read(name, read))
+            task.add_done_callback(_look)
+        return task
+
+    async def _read(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        try:
+            answer = await read()
+            self._kept.pop(name, None)
+            self._kept[name] = time.monotonic(), answer
+            while len(self._kept) > MOST:
+                del self._kept[next(iter(self._kept))]
+            return answer
+        finally:
+            del self._coming[name]
+
+    def forget(self) -> None:
+        """Have everything read anew, because something was changed."""
+        self._kept.clear()
+
+    async def aclose(self) -> None:
+        """End what is being read."""
+        tasks = [*self._coming.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _look(task: 'asyncio.Task[Any]') -> None:
+    """Whoever waited may be gone, so that nobody hears of an error."""
+    if not task.cancelled():
+        task.exception()

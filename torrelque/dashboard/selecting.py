@@ -1,0 +1,59 @@
+"""Selections of tasks as the queries of pages have them: the grammar of `torrelque.operate.Selection`."""
+
+from dataclasses import fields
+from typing import Any
+
+from torrelque import TorrelqueValueError
+from torrelque.operate import Selection
+
+from .visit import Visit
+
+FILTERS = ('function', 'group', 'error', 'text', 'older', 'newer', 'attempts')
+"""What a list can be filtered by."""
+_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
+
+
+def selection_of(visit: Visit, status: str | None = None) -> Selection:
+    """The tasks that a query is about; ids are its fields ``id``.
+
+    A text of the payload can be looked for by whoever may see payloads, because asking again and again would tell what
+    is hidden.
+
+    :raises TorrelqueValueError: something of it cannot be meant, or not by this visitor.
+    """
+    given: dict[str, Any] = {'status': status or visit.text('status') or None}
+    for name in ('function', 'group', 'error', 'text'):
+        if name in visit.query and visit.text(name) != '':
+            given[name] = visit.text(name)
+    if visit.query.get('none') in ('function', 'group'):
+        given[visit.query['none']] = ''
+    if 'text' in given and not visit.shield.is_open:
+        raise TorrelqueValueError('text looks into payloads, which you may not see: it needs the grant payload')
+    for name in ('older', 'newer'):
+        if text := visit.text(name).strip():
+            given[name] = seconds_of(text, name)
+    if visit.text('attempts').strip():
+        given['attempts'] = visit.number('attempts', 0, 10**9)
+    if ids := visit.query.all('id'):
+        given['ids'] = ids
+    return Selection.from_json(given)
+
+
+def has_filters(selection: Selection) -> bool:
+    """Whether it is about less than all of a place."""
+    return any(getattr(selection, field.name) is not None for field in fields(selection) if field.name != 'status')
+
+
+def seconds_of(text: str, what: str) -> float:
+    """A time such as ``90``, ``90s``, ``2h`` or ``1d`` in seconds.
+
+    :raises TorrelqueValueError: it is none.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, 's')
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e10:
+        raise TorrelqueValueError(f'{what} is a time such as 90s, 5m, 2h or 1d, not {text[:40]!r}')
+    return seconds

@@ -1,0 +1,239 @@
+"""What a dashboard is made of, whoever asks: queues and their operators, templates, assets, answers that are shared."""
+
+import functools
+import hashlib
+import importlib.resources
+import inspect
+import json
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import jinja2
+
+from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque.operate import Act, Operator, Overview
+from torrelque.protocol import check
+
+from . import charts, wording
+from .access import Permit
+from .links import link
+from .live import Parts, Sampler
+from .page import Answer, Page
+from .reads import Reads
+from .redacting import Shield, parameters_of
+from .visit import Trouble, Visit
+from .ways import way_of
+
+TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
+
+
+class Lines(str):
+    """A text whose ends of lines are kept."""
+
+    __slots__ = ()
+
+
+class Tab(NamedTuple):
+    """A way to another page."""
+
+    name: str
+    title: str
+    href: str
+    much: int = 0
+    """How many there are behind it."""
+    kind: str = ''
+    """What that says: 'bad', or ''."""
+
+
+class Asset(NamedTuple):
+    """A file that pages need, and that never changes under its name."""
+
+    name: str
+    """With a hash of what is in it."""
+    body: bytes
+    type: str
+
+
+class Site:
+    """A dashboard's parts.
+
+    :raises TorrelqueError: something cannot be meant.
+    """
+
+    def __init__(
+        self, queues: Any, permit: Permit, title: str, shield: Shield, origins: frozenset[str],
+        links: Mapping[str, str], on_act: Callable[[Act], Any] | None,
+    ) -> None:  # fmt: skip
+        self.queues = find_queues(queues)
+        Operator(self.queues)
+        self.operators = {queue.name: Operator(queue) for queue in self.queues}
+        self.permit = permit
+        self.title = check.check_name(title, 'title')
+        self.shield = shield
+        self.origins = origins
+        self.links = check_links(links)
+        self.on_act = on_act
+        self.reads = Reads()
+        self.sampler = Sampler()
+        self.assets = read_assets()
+        self.templates = make_templates(self.assets)
+
+    async def aclose(self) -> None:
+        """End what goes on by itself.  The queues stay open: they are the application's."""
+        await self.sampler.aclose()
+        await self.reads.aclose()
+
+    def fill_links(self, words: Mapping[str, str]) -> dict[str, str]:
+        """Addresses elsewhere, with what is told of a task in them; those that need what is not known are left out."""
+        found = {}
+        for name, url in self.links.items():
+            needed = {field for _, field, _, _ in string.Formatter().parse(url) if field}
+            if all(words.get(field) for field in needed):
+                quoted = {field: quote(words[field], safe='', errors='surrogateescape') for field in needed}
+                found[name] = url.format(**quoted)
+        return found
+
+    def render(self, template: str, visit: Visit | None, answer: Answer, **more: Any) -> str:
+        """A page as HTML."""
+        return self.templates.get_template(template).render(self._context(visit, answer, more))
+
+    def render_parts(self, page: Page, visit: Visit, answer: Answer) -> Parts:
+        """The parts of a page that are live, as HTML."""
+        template = self.templates.get_template(f'{page.name or "overview"}.html')
+        context = template.new_context(self._context(visit, answer, {'page': page}))
+        blocks = {**self.templates.get_template('base.html').blocks, **template.blocks}
+        return {
+            name.replace('_', '-'): ''.join(block(context))
+            for name, block in blocks.items()
+            if name.startswith('live')
+        }
+
+    def tabs(self, visit: Visit, head: Any = None) -> list[Tab]:
+        """Ways to other pages: those of the queue that is meant, or of all."""
+        name = visit.name if len(self.queues) > 1 else None
+        several = len(self.queues) > 1
+        found = [Tab('', 'Overview', link(''))]
+        if visit.name is not None:
+            known = isinstance(head, Overview)
+            found.append(Tab('queue', 'Queue', link('queue', q=name)))
+            found.append(Tab('tasks', 'Tasks', link('tasks', q=name)))
+            found.append(Tab('errors', 'Errors', link('errors', q=name), head.dead if known else 0, 'bad'))
+            found.append(Tab('groups', 'Groups', link('groups', q=name), head.groups if known else 0))
+            found.append(Tab('flows', 'Flows', link('flows', q=name)))
+            found.append(Tab('schedules', 'Schedules', link('schedules', q=name), head.schedules if known else 0))
+            found.append(Tab('history', 'History', link('history', q=name)))
+        found.append(Tab('workers', 'Workers', link('workers', q=name)))
+        found.append(Tab('acts', 'Acts', link('acts', q=name)))
+        return found if several else found[1:]
+
+    def _context(self, visit: Visit | None, answer: Answer, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {'site': self, 'visit': visit, 'head': None, 'now': 0.0, **answer.values, **answer.view, **more}
+
+
+def find_queues(given: Any) -> tuple[Torrelque, ...]:
+    """The queues that a dashboard is about: of queue objects and of apps, or of one of them.
+
+    :raises TorrelqueTypeError: there is none, or something else.
+    """
+    if isinstance(given, Torrelque) or hasattr(given, 'queues') or isinstance(given, str):
+        given = [given]
+    found: dict[str, Torrelque] = {}
+    for one in given if isinstance(given, Iterable) else [given]:
+        queues = [one] if isinstance(one, Torrelque) else getattr(one, 'queues', None)
+        queues = [*queues.values()] if isinstance(queues, Mapping) else queues
+        if not isinstance(queues, Iterable) or isinstance(queues, str):
+            raise TorrelqueTypeError(f'a dashboard is of queues: a Torrelque, a Tasks, or several, not {one!r}')
+        for queue in queues:
+            if not isinstance(queue, Torrelque):
+                raise TorrelqueTypeError(f'a dashboard is of queues: a Torrelque, a Tasks, or several, not {queue!r}')
+            found.setdefault(queue.name, queue)
+    if not found:
+        raise TorrelqueTypeError('a dashboard needs a queue at least')
+    return tuple(found.values())
+
+
+def find_parameters(given: Any) -> dict[str, tuple[str, ...]]:
+    """Names of the parameters of decorated functions, of the apps that are given, by the functions' names."""
+    apps = [given] if hasattr(given, 'functions') else given if isinstance(given, Iterable) else []
+    found: dict[str, tuple[str, ...]] = {}
+    for app in apps:
+        functions = getattr(app, 'functions', None)
+        if isinstance(functions, Mapping):
+            found |= {name: parameters_of(function) for name, function in functions.items()}
+    return found
+
+
+def check_links(links: Any) -> dict[str, str]:
+    """Templates of addresses elsewhere, by their names.
+
+    :raises TorrelqueError: one is none.
+    """
+    if not isinstance(links, Mapping):
+        raise TorrelqueTypeError(f'links must be addresses by their names, not {links!r}')
+    for name, url in links.items():
+        if not isinstance(name, str) or not isinstance(url, str) or not url.startswith(('https://', 'http://', '/')):
+            raise TorrelqueValueError(
+                f'the link {name!r} must be an address such as https://logs/{{task_id}}, not {url!r}'
+            )
+        try:
+            url.format(task_id='', queue='', function='', group='', trace_id='')
+        except (LookupError, ValueError) as exc:
+            raise TorrelqueValueError(
+                f'the link {name!r} may have {{task_id}}, {{queue}}, {{function}}, {{group}}, {{trace_id}}, not {exc}'
+            ) from exc
+    return dict(links)
+
+
+@functools.cache
+def read_assets() -> dict[str, Asset]:
+    """The files that pages need, by their plain names."""
+    folder = importlib.resources.files('torrelque.dashboard') / 'asset'
+    found = {}
+    for path in folder.iterdir():
+        stem, _, kind = path.name.rpartition('.')
+        if kind in TYPES:
+            body = path.read_bytes()
+            digest = hashlib.sha256(body).hexdigest()[:12]
+            found[path.name] = Asset(f'{stem}.{digest}.{kind}', body, TYPES[kind])
+    return found
+
+
+def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
+    """Templates whose texts are escaped, all of them; and made visible, whatever is in them."""
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader('torrelque.dashboard', 'template'),
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True,
+        auto_reload=False,
+    )  # fmt: skip
+    for name, function in inspect.getmembers(wording, inspect.isfunction):
+        if function.__module__ == wording.__name__ and not name.startswith('_'):
+            env.filters[name] = function
+    env.filters['oneline'] = one_line
+    env.filters['lines'] = lambda text: Lines(text)
+    env.tests['trouble'] = lambda value: isinstance(value, Trouble)
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    # A part of a page is rendered by itself, without what its template has imported.
+    env.globals['ui'] = env.get_template('macros.html').module
+    return env
+
+
+def one_line(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        return repr(value)
+
+
+def _finalize(value: Any) -> Any:
+    if value is None:
+        return ''
+    if isinstance(value, Lines):
+        return wording.visible_lines(value)
+    if isinstance(value, str) and not hasattr(value, '__html__'):
+        return wording.visible(value)
+    return value

@@ -1,0 +1,170 @@
+"""One request of a visitor: what is asked for, of which queue, and what may be seen; all pages work with it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
+from torrelque.operate import Act, Errors, FunctionView, Groups, Operator, Overview, Reason, Record, WorkerView
+
+from .access import Visitor
+from .links import Query
+from .redacting import Shield
+
+if TYPE_CHECKING:
+    from .site import Site
+
+T = TypeVar('T')
+
+OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
+"""How old (s) answers may be."""
+PATIENCE = 0.05
+"""s that a page waits for what takes long, before it is shown without it."""
+LONGEST = 4000
+"""Characters of a field of a query that are looked at."""
+
+
+class Trouble(NamedTuple):
+    """What stands in the place of something that could not be read."""
+
+    text: str
+
+
+class Visit:
+    """A request.
+
+    What pages read goes through this object: it shares answers with other visitors, and hides what this one may not
+    see.
+    """
+
+    def __init__(self, site: 'Site', visitor: Visitor, page: str, query: Query) -> None:
+        self.site = site
+        self.visitor = visitor
+        self.page = page
+        """The name of the page."""
+        self.query = query
+        self.operator = Operator(site.queues, who=visitor.name, on_act=site.on_act)
+        shield = site.shield
+        self.shield: Shield = shield.open() if 'payload' in visitor.allow else shield
+
+    # What is asked for
+
+    def may(self, grant: str) -> bool:
+        """Whether the visitor is allowed something."""
+        return grant in self.visitor.allow
+
+    @property
+    def may_act(self) -> bool:
+        """Whether the visitor is allowed more than to look."""
+        return bool(self.visitor.allow - {'payload'})
+
+    def text(self, name: str, default: str = '') -> str:
+        """A field of the query, without what stands around it."""
+        found = self.query.get(name, default)
+        if len(found) > LONGEST:
+            raise TorrelqueValueError(f'{name} is longer than {LONGEST:,} characters')
+        return found
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """A whole number from 1 on of the query.
+
+        :raises TorrelqueValueError: it is none.
+        """
+        text = self.text(name).strip()
+        if not text:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+            raise TorrelqueValueError(f'{name} is a whole number from 1 on, not {text[:40]!r}')
+        return min(int(text), most)
+
+    @property
+    def queue(self) -> Torrelque:
+        """The queue that is asked for; where there is only one, that.
+
+        :raises TorrelqueValueError: there is none of this name, or none is named.
+        """
+        return self.operator.queue(self.query.get('q') or None)
+
+    @property
+    def name(self) -> str | None:
+        """The name of the queue, if one is meant."""
+        if self.query.get('q') or len(self.site.queues) == 1:
+            return self.queue.name
+        return None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the queues that are meant: one, or all."""
+        return [queue.name for queue in self.site.queues] if self.name is None else [self.name]
+
+    # What is read
+
+    async def read(self, what: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T:
+        """An answer, shared with all who ask for the same.
+
+        :param what: its name.
+        :param age: how old (s) it may be.
+        """
+        return await self.site.reads.get(what, age, read)
+
+    async def part(self, answer: Awaitable[T]) -> T | Trouble:
+        """A part of a page, or why it could not be read: what is broken in one does not take the page down."""
+        try:
+            return await answer
+        except TorrelqueServerError as exc:
+            return Trouble(self.shield.text(str(exc)))
+
+    async def overviews(self) -> list[Overview]:
+        """The figures of the queues that are meant; each queue is read by itself, and shared."""
+        return list(await asyncio.gather(*map(self.overview, self.names)))
+
+    async def overview(self, name: str) -> Overview:
+        """The figures of a queue."""
+        operator = self.site.operators[name]
+        [found] = await self.read(('overview', name), OVERVIEW, operator.overviews)
+        return self.shield.overview(found)
+
+    async def workers(self, name: str | None = None) -> list[WorkerView]:
+        """The workers of a queue, or of all."""
+        operator = self.operator if name is None else self.site.operators[name]
+        return await self.read(('workers', name), WORKERS, operator.workers)
+
+    async def errors(self, name: str, most: int = 1000) -> Errors | None:
+        """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
+        operator = self.site.operators[name]
+        found = await self.site.reads.soon(
+            ('errors', name, most), ERRORS, lambda: operator.errors(most=most), PATIENCE
+        )
+        return None if found is None else self.shield.errors(found)
+
+    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups | None:
+        """Groups, by a survey that may be half a minute old; None where it is still going on."""
+        operator = self.site.operators[name]
+
+        async def read() -> Groups:
+            return await operator.groups(by=by, most=most, pattern=pattern)
+
+        return await self.site.reads.soon(('groups', name, by, most, pattern), GROUPS, read, PATIENCE)
+
+    async def records(self, name: str, length: str = '1h') -> list[Record]:
+        """The history of a queue."""
+        operator = self.site.operators[name]
+        return await self.read(('records', name, length), RECORDS, lambda: operator.history(length))
+
+    async def functions(self, name: str, since: str | None) -> list[FunctionView]:
+        """Functions of a queue over a time."""
+        operator = self.site.operators[name]
+        return await self.read(('functions', name, since), RECORDS, lambda: operator.functions(since=since))
+
+    async def reasons(self, name: str, task_id: str | None = None, group: str | None = None) -> list[Reason]:
+        """Why nothing moves in a queue, or a task or a group does not, as the visitor may see it."""
+        operator = self.site.operators[name]
+        found = await self.read(
+            ('reasons', name, task_id, group), OVERVIEW, lambda: operator.explain(task_id, group=group)
+        )
+        return [self.shield.reason(one) for one in found]
+
+    async def acts(self, name: str | None = None) -> list[Act]:
+        """Who did what."""
+        operator = self.operator if name is None else self.site.operators[name]
+        return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]
