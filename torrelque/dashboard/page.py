@@ -13,7 +13,6 @@ from torrelque.operate import Overview
 from .visit import Trouble, Visit
 from .wording import visible_lines
 
-
 PATIENCE = 5.0
 """s after which a server that does not answer is away."""
 

@@ -4,6 +4,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseRedirect
 
 from .models import Queue
@@ -37,16 +39,22 @@ class QueueAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseRedirect:
         """The dashboard."""
-        return HttpResponseRedirect(_base())
+        return self._lead(request)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = '', extra_context: Any = None
     ) -> HttpResponseRedirect:
         """The page of a queue there; the entries of the admin's log lead here."""
-        return HttpResponseRedirect(f'{_base()}queue?{urlencode({"q": object_id})}')
+        return self._lead(request, f'queue?{urlencode({"q": unquote(object_id)})}')
 
-    history_view = change_view
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponseRedirect:
+        """What was done there to the queue."""
+        return self._lead(request, f'acts?{urlencode({"q": unquote(object_id)})}')
 
-
-def _base() -> str:
-    return (read_settings().dashboard or '').rstrip('/') + '/'
+    def _lead(self, request: HttpRequest, page: str = '') -> HttpResponseRedirect:
+        place = read_settings().dashboard
+        if place is None or not self.has_view_permission(request):
+            raise PermissionDenied
+        return HttpResponseRedirect(f'{place.rstrip("/")}/{page}')

@@ -12,7 +12,7 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
 
 from .connections import looked_after
-from .models import GRANTS
+from .grants import GRANTS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,23 +57,16 @@ def _look(key: str | None) -> tuple[str | None, frozenset[str] | None]:
 def _find_user(key: str) -> Any:
     """The user of a session, as Django's own middleware finds it; an anonymous one where there is none."""
     engine: Any = importlib.import_module(settings.SESSION_ENGINE)
-
-    class Session(engine.SessionStore):
-        """A session that stays as it is: Django renews or ends some while it looks for the user, and then sends another
-        cookie, which is not sent from here."""
-
-        def cycle_key(self) -> None:
-            """Keep the key."""
-
-        def flush(self) -> None:
-            """Keep the session."""
-
-        def save(self, must_create: bool = False) -> None:
-            """Write nothing."""
-
+    session = engine.SessionStore(key)
+    # Django renews or ends some sessions while it looks for the user, and then sends another cookie.  None is sent from
+    # here, so the session stays as it is.  (A class of our own would do, were its name not a part of the signature.)
+    session.cycle_key = session.flush = session.save = _do_nothing
     request: Any = HttpRequest()
-    request.session = Session(key)
+    request.session = session
     return get_user(request)
+
+
+def _do_nothing(*_: Any, **__: Any) -> None: ...
 
 
 def _login(request: 'Request') -> str:

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-PERMISSIONS = [
+PERMISSIONS = (
     ('redrive_task', 'Can put dead tasks back'),
     ('cancel_task', 'Can cancel tasks'),
     ('requeue_task', 'Can give tasks back'),
@@ -13,7 +13,7 @@ PERMISSIONS = [
     ('pause_queue', 'Can pause and resume queues, groups and schedules'),
     ('limit_queue', 'Can set limits of groups'),
     ('sweep_queue', 'Can sweep queues'),
-]
+)
 
 
 class Migration(migrations.Migration):
