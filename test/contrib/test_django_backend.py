@@ -189,7 +189,8 @@ def test_a_task_is_in_the_queue_of_its_name(backend: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    'changes', [{'queue_name': 'other'}, {'priority': 101}, {'priority': -101}, {'priority': 1.5}, {'run_after': 'naive'}]
+    'changes',
+    [{'queue_name': 'other'}, {'priority': 101}, {'priority': -101}, {'priority': 1.5}, {'run_after': 'naive'}],
 )
 def test_an_invalid_task_is_refused(backend: Any, changes: dict[str, Any]) -> None:
     from django.tasks.exceptions import InvalidTask

@@ -11,8 +11,8 @@ class Program:
     name: str = 'torrelque'
     """What it is called in its help, and in the command lines that it tells people to give."""
     command: Sequence[str] | None = None
-    """What starts it again with the same words, for the processes of ``run``; None is ``python -m torrelque``, or as this
-    process was started, if the words are its own."""
+    """What starts it again with the same words, for the processes of ``run``; None is ``python -m torrelque``, or what
+    this process was started by, where the words are its own."""
     app: str | None = None
     """What ``run`` serves, and what ``--app`` is of the other commands, where the command line names neither that nor a
     server: ``MODULE:NAME``, or several with commas between them."""
