@@ -131,3 +131,23 @@ async def test_an_operator_that_may_only_read_changes_no_schedule(queue: Torrelq
         with pytest.raises(TorrelqueError, match='this operator may only read'):
             await call
     assert await queue.get_schedule('tidy') == before and await recorded(queue) == []
+
+
+async def test_some_of_many_schedules_are_read_in_order(queue: Torrelque) -> None:
+    for n in range(130):
+        await queue.set_schedule(f's{n}', n, times=[MAY + timedelta(seconds=n * 7 % 130)])
+    await queue.set_schedule('*[s]?\\', 1, every=60)
+    operator = Operator(queue)
+    everything = [view.name for view in await operator.schedules()]
+    parts = [await operator.schedule_page(skip=skip, most=60) for skip in (0, 60, 120, 180)]
+    assert [view.name for part in parts for view in part] == everything
+    assert [(len(part), part.skipped, part.total) for part in parts] == [
+        (60, 0, 131), (60, 60, 131), (11, 120, 131), (0, 180, 131),
+    ]  # fmt: skip
+    assert parts[3].server_time > 0 and all(len(view.times) <= 1 for view in parts[0])
+    some = await operator.schedule_page('s12', skip=1, most=5)
+    assert [view.name for view in some] == [name for name in everything if name.startswith('s12')][1:6]
+    assert some.total == 11
+    # What would be a pattern is a name.
+    for prefix, names in (('*[s]?\\', ['*[s]?\\']), ('*', ['*[s]?\\']), ('?', []), ('[s]', [])):
+        assert [view.name for view in await operator.schedule_page(prefix)] == names

@@ -134,19 +134,19 @@ class Look:
         await self.client.aclose()
         await self.dashboard.aclose()
 
-    async def get(self, page: str = '', status: int = 200, **query: Any) -> Html:
-        """A page, by its name and query, or by its relative address."""
+    async def get(self, page: str = '', code: int = 200, /, **query: Any) -> Html:
+        """A page, by its name and query, or by its relative address; it has to be answered by this status."""
         response = await self.ask('GET', page, query)
-        assert response.status_code == status, (response.status_code, Html(response.text).text)
+        assert response.status_code == code, (response.status_code, Html(response.text).text)
         assert response.headers['content-type'] == 'text/html; charset=utf-8'
         html = Html(response.text)
         html.check_harmless()
         return html
 
-    async def json(self, page: str = '', status: int = 200, **query: Any) -> Any:
+    async def json(self, page: str = '', code: int = 200, /, **query: Any) -> Any:
         """The JSON of a page."""
         response = await self.ask('GET', page, query, {'accept': 'application/json'})
-        assert response.status_code == status, (response.status_code, response.text)
+        assert response.status_code == code, (response.status_code, response.text)
         return json.loads(response.text)
 
     async def post(

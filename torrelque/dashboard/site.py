@@ -18,6 +18,7 @@ from torrelque.protocol import check
 
 from . import charts, wording
 from .access import Permit
+from .doing import Doings
 from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
@@ -77,6 +78,7 @@ class Site:
         self.on_act = on_act
         self.reads = Reads()
         self.sampler = Sampler()
+        self.doings = Doings()
         self.assets = read_assets()
         self.templates = make_templates(self.assets)
 

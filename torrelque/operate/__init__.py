@@ -7,10 +7,10 @@ from torrelque.protocol.keys import BUCKETS
 
 from .codes import CODES
 from .figures import Overview
-from .flowing import FlowTaskView, FlowView
+from .flowing import Flows, FlowTaskView, FlowView
 from .operator import Operator
 from .plan import Plan
-from .recurring import ScheduleView
+from .recurring import Schedules, ScheduleView
 from .registry import known, note, scan
 from .selection import Selection
 from .values import (
@@ -45,6 +45,7 @@ __all__ = [
     'Finding',
     'FlowTaskView',
     'FlowView',
+    'Flows',
     'Found',
     'FunctionView',
     'GroupView',
@@ -59,6 +60,7 @@ __all__ = [
     'Record',
     'RunningView',
     'ScheduleView',
+    'Schedules',
     'Selection',
     'Sizes',
     'TaskView',

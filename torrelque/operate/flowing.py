@@ -1,5 +1,6 @@
 """What an operator is told of a flow: values as those of `values`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,3 +102,27 @@ class FlowView(Value):
     def stalled(self) -> bool:
         """Whether it goes on no further than to its dead tasks, until somebody redrives them."""
         return bool(self.dead) and self.on_failure == 'wait' and self.status is TorrelqueTaskStatus.WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Flows(Value):
+    """Flows that have not ended, of some of what waits; in no order."""
+
+    queue: str
+    server_time: float
+    flows: tuple[FlowView, ...]
+    """Without their tasks."""
+    seen: int
+    """How many tasks and flows that wait were looked at."""
+    total: int
+    """How many wait."""
+    cursor: str | None
+    """What `Operator.flows` takes as ``after`` for what was not looked at; None where that was all."""
+    broken: tuple[str, ...] = ()
+    """Short names of the queue's keys that were met and hold something else, so that flows are missing."""
+
+    def __iter__(self) -> Iterator[FlowView]:
+        return iter(self.flows)
+
+    def __len__(self) -> int:
+        return len(self.flows)

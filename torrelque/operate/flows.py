@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueTaskStatus, TorrelqueTypeError, TorrelqueValueError
 
 from .asking import ask
-from .flowing import FlowTaskView, FlowView
+from .flowing import Flows, FlowTaskView, FlowView
 from .reading import bytes_of, instant_of, text_of, whole_of
 from .viewing import load
 
@@ -22,6 +22,8 @@ EDGES = 100
 """Lists of successors of one call, about."""
 MOST_EDGES = 100_000
 """Tasks whose successors are read for one answer, at the most."""
+LOOKED = 500
+"""What waits that is looked at for flows by one call, about."""
 KINDS = ('then', 'end', 'fail')
 
 Edges = dict[str, list[tuple[str, str]]]
@@ -37,6 +39,8 @@ _OF_FLOW = (
     'status', 'total', 'left', 'dead', 'failed', 'on_failure', 'error', 'enqueue_time', 'release_time', 'name', 'draft',
     'flow', 'out',
 )  # fmt: skip
+_OF_ONE = _OF_FLOW[:-1]
+"""Fields that are told of each of several flows."""
 _FIELDS = (
     'status', 'dequeue_count', 'max_attempts', 'forgiven', 'error', 'enqueue_time', 'ready_time', 'last_dequeue_time',
     'last_requeue_time', 'release_time', 'group', 'total', 'left', 'queue', 'told_time',
@@ -141,9 +145,12 @@ def _successors(text: bytes) -> Iterator[tuple[str, str]]:
 # The whole
 
 
-async def read_flow(queue: Torrelque, flow_id: str, after: str | None, most: int) -> FlowView:
+async def read_flow(
+    queue: Torrelque, flow_id: str, after: str | None, most: int, edges_of: int = MOST_EDGES
+) -> FlowView:
     """A flow with so many of its tasks.
 
+    :param edges_of: of a flow of more tasks it is not read which of them wait for which.
     :raises TorrelqueLookupError: the queue knows no flow of this id.
     :raises TorrelqueValueError: the cursor is none of a flow.
     """
@@ -164,16 +171,42 @@ async def read_flow(queue: Torrelque, flow_id: str, after: str | None, most: int
     names = {item.id: name_of(flow_id, item.id) for item in items.values()}
     begun = (None, b'0', b'dead')
     told = all(names[item.id] in nodes for item in items.values() if item.left not in begun)
-    edges = {} if told or not items else await read_edges(queue, flow_id)
+    large = (whole_of(part.flow['total']) or 0) > edges_of
+    edges = {} if told or large or not items else await read_edges(queue, flow_id)
     tasks = [_view(flow_id, item, names[item.id], nodes, edges) for item in items.values()]
-    return _flow(queue, flow_id, part, task, tasks, f'{key} {cursor.decode()}' if key else None, broken)
+    end, following = instant_of(part.gives_up), f'{key} {cursor.decode()}' if key else None
+    return _flow(queue, flow_id, part.now, part.flow, end, task, tasks, following, broken)
+
+
+async def read_flows(queue: Torrelque, after: str | None, most: int) -> Flows:
+    """The flows among so many of what waits, about.
+
+    :raises TorrelqueValueError: the cursor is none.
+    """
+    cursor = _check_cursor(after or '0')
+    found: dict[str, FlowView] = {}
+    seen, total, now, broken = 0, 0, 0.0, set[str]()
+    while seen < most:
+        stamp, spoilt, cursor, count, total, *items = await ask(queue, 'flows', cursor, LOOKED)
+        now, seen = int(stamp) / 1000, seen + count
+        broken |= {text_of(key) for key in spoilt}
+        for task_id, score, *fields in items:
+            known = dict(zip(_OF_ONE, fields, strict=True))
+            found[text_of(task_id)] = _flow(
+                queue, text_of(task_id), now, known, instant_of(score), None, (), None, set()
+            )
+        if cursor == b'0':
+            break
+    return Flows(
+        queue.name, now, tuple(found.values()), seen, total, None if cursor == b'0' else cursor.decode(),
+        tuple(sorted(broken)),
+    )  # fmt: skip
 
 
 def _flow(
-    queue: Torrelque, flow_id: str, part: Part, task: Any, tasks: Sequence[FlowTaskView], cursor: str | None,
-    broken: set[str],
+    queue: Torrelque, flow_id: str, now: float, fields: Mapping[str, bytes | None], gives_up: float | None, task: Any,
+    tasks: Sequence[FlowTaskView], cursor: str | None, broken: set[str],
 ) -> FlowView:  # fmt: skip
-    fields = part.flow
     count = {name: whole_of(fields[name]) or 0 for name in ('total', 'left', 'dead', 'failed')}
     status = None
     with suppress(ValueError):
@@ -181,14 +214,14 @@ def _flow(
     return FlowView(
         queue=queue.name,
         id=flow_id,
-        server_time=part.now,
+        server_time=now,
         name=_text(fields['name']),
         status=status,
         on_failure=_text(fields['on_failure']) or 'wait',
         error=_text(fields['error']),
         started=instant_of(fields['enqueue_time']),
         ended=instant_of(fields['release_time']),
-        gives_up=instant_of(part.gives_up),
+        gives_up=gives_up,
         draft=fields['draft'] is not None,
         flow=_text(fields['flow']),
         task=task,
@@ -251,9 +284,15 @@ def _read_cursor(after: str | None) -> tuple[str, bytes]:
     if not isinstance(after, str):
         raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
     key, _, cursor = after.partition(' ')
-    if key not in ('needs', 'done') or not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20):
+    if key not in ('needs', 'done'):
         raise TorrelqueValueError('the cursor is not of a flow')
-    return key, cursor.encode()
+    return key, _check_cursor(cursor)
+
+
+def _check_cursor(text: str) -> bytes:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
+        raise TorrelqueValueError('the cursor is not of a flow')
+    return text.encode()
 
 
 # What the payload of a flow tells

@@ -25,9 +25,9 @@ from torrelque.protocol import check
 
 from . import lazily, reading
 from .figures import Overview
-from .flowing import FlowView
+from .flowing import Flows, FlowView
 from .limits import spell_limit
-from .recurring import ScheduleView
+from .recurring import Schedules, ScheduleView
 from .selection import Selection
 from .values import (
     Act,
@@ -105,6 +105,7 @@ class Operator:
     :param who: whoever acts, for the record; by default user and host.
     :param on_act: is called with each `Act`; a coroutine function is awaited.
     :param read_only: refuses all acts.
+    :param number: stands with its acts on record, so that these can be found again; and is what `claim` takes.
     :raises TorrelqueTypeError: no queue, or something else than queues.
     :raises TorrelqueValueError: two queues of one name.
     """
@@ -118,6 +119,7 @@ class Operator:
         who: str | None = None,
         on_act: Callable[[Act], Any] | None = None,
         read_only: bool = False,
+        number: str = '',
     ) -> None:
         found = (queues,) if isinstance(queues, Torrelque) else tuple(queues) if isinstance(queues, Iterable) else ()
         if not found or not all(isinstance(queue, Torrelque) for queue in found):
@@ -128,6 +130,7 @@ class Operator:
         self._who = _whoever() if who is None else check.check_name(who, 'who')
         self._on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._read_only = check.check_flag(read_only, 'read_only')
+        self._number = '' if number == '' else check.check_name(number, 'number')
 
     # Questions
 
@@ -279,6 +282,24 @@ class Operator:
         found = [view for one in queues for view in await scheduled.read_schedules(one, prefix, payload, most)]
         return sorted(found, key=lambda view: view.order)
 
+    async def schedule_page(
+        self, prefix: str = '', *, skip: int = 0, most: int = 100, payload: int = 4096, queue: str | None = None
+    ) -> Schedules:
+        """Some of the schedules of a queue, those first that fire next: however many there are, no more are read.
+
+        :param prefix: the text with which their names begin; names of all are looked at for one.
+        :param skip: how many come before these.
+        :param most: schedules at the most, up to 1,000.
+        :param payload: bytes; longer payloads are left out, and their size is told.
+        :param queue: the name of the queue, where there are several.
+        """
+        if not isinstance(prefix, str):
+            raise TorrelqueTypeError(f'prefix must be a str, not {type(prefix).__name__}')
+        check.check_count(skip, 'skip', 0)
+        check.check_count(payload, 'payload', 0)
+        most = min(check.check_count(most, 'most'), 1000)
+        return await scheduled.read_some(self.queue(queue), prefix, skip, most, payload)
+
     async def schedule(self, name: str, *, payload: int = 65536, queue: str | None = None) -> ScheduleView:
         """A schedule.
 
@@ -290,20 +311,41 @@ class Operator:
         check.check_count(payload, 'payload', 0)
         return await self._find('schedule', name, queue, lambda one: scheduled.read_schedule(one, name, payload))
 
+    async def flows(self, *, after: str | None = None, most: int = 10_000, queue: str | None = None) -> Flows:
+        """The flows that have not ended, without their tasks, in no order.
+
+        :param after: the ``cursor`` of the answer before.
+        :param most: how many tasks and flows that wait are looked at for them, about.
+        :param queue: the name of the queue, where there are several.
+        :raises TorrelqueValueError: the cursor is none, or a queue is to be named.
+        """
+        if after is not None and not isinstance(after, str):
+            raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
+        return await flows.read_flows(self.queue(queue), after, check.check_count(most, 'most'))
+
     async def flow(
-        self, flow_id: str, *, after: str | None = None, most: int = 250, queue: str | None = None
+        self,
+        flow_id: str,
+        *,
+        after: str | None = None,
+        most: int = 250,
+        edges_of: int = 100_000,
+        queue: str | None = None,
     ) -> FlowView:
         """A flow, and some of its tasks, those first that have not ended; until its ``result_ttl`` is over.
 
         :param after: the ``cursor`` of the answer before.  A task that ends in between may be told twice.
         :param most: tasks, about, up to 100,000; they are read some hundred at a time.
+        :param edges_of: of a flow of more tasks, whose payload does not tell of them, it is not told which of them wait
+            for which, because all would be looked at for that.
         :param queue: the name of its queue; None is whichever knows it.
         :raises TorrelqueLookupError: no queue knows a flow of this id; it may be a task.
         :raises TorrelqueValueError: several know it, and none is named; or the cursor is none.
         """
         reading.check_text(flow_id, 'a flow id')
         most = min(check.check_count(most, 'most'), 100_000)
-        return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most))
+        room = check.check_count(edges_of, 'edges_of', 0)
+        return await self._find('flow', flow_id, queue, lambda one: flows.read_flow(one, flow_id, after, most, room))
 
     async def explain(
         self, task_id: str | None = None, *, group: str | None = None, queue: str | None = None
@@ -480,6 +522,20 @@ class Operator:
         _check_words(what)
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
+    async def claim(self, *, queue: str | None = None) -> bool:
+        """Take the operator's number, whichever process asks: whether nobody had it in the last day.
+
+        Whoever acts only then acts once, however often the same is asked for: a form that is sent twice, or to two
+        processes.  A number that was taken stays so, whatever becomes of the act.
+
+        :raises TorrelqueError: the operator has no number, or may only read.
+        """
+        return await acts.claim(self._acting(queue), self._numbered())
+
+    async def is_claimed(self, *, queue: str | None = None) -> bool:
+        """Whether somebody has taken the operator's number in the last day."""
+        return await acts.is_claimed(self.queue(queue), self._numbered())
+
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
         stay."""
@@ -513,6 +569,11 @@ class Operator:
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
+    def _numbered(self) -> str:
+        if not self._number:
+            raise TorrelqueValueError('this operator was given no number')
+        return self._number
+
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()
         return self.queue(name)
@@ -530,16 +591,20 @@ class Operator:
             self._all_acting()
         queues = (self.queue(queue),) if queue is not None or len(self.queues) == 1 else self.queues
         counts: Counter[str] = Counter()
+        whole = False
         try:
-            return await bulk.act(queues, name, selection, counts=counts, **options)
+            outcome = await bulk.act(queues, name, selection, counts=counts, **options)
+            whole = not outcome.dry_run
+            return outcome
         finally:
-            # An act that fails half-way, or is cancelled, is on record with what it did.
+            # An act that fails half-way, or is cancelled, is on record with what it did; and one that has a number
+            # where it has done nothing, too, because somebody looks for that.
             for one in queues:
-                if counts[one.name]:
+                if counts[one.name] or whole and self._number:
                     await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
-        await acts.write_act(queue, name, self._who, what, count, self._on_act)
+        await acts.write_act(queue, name, self._who, what, count, self._on_act, self._number)
 
 
 def _check_words(what: str) -> None:

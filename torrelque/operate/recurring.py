@@ -1,6 +1,7 @@
 """What an operator is told of a schedule: a value as those of `values`."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +74,23 @@ class ScheduleView(Value):
     def order(self) -> tuple[float, str, str]:
         """By it, those come first that fire next."""
         return (math.inf if self.next is None else self.next, self.name, self.queue)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules(Value):
+    """Some schedules of a queue, those first that fire next."""
+
+    queue: str
+    server_time: float
+    schedules: tuple[ScheduleView, ...]
+    """Of each, only the next instant is told."""
+    skipped: int
+    """How many are before these."""
+    total: int
+    """How many there are in all, of those whose names begin as was asked for."""
+
+    def __iter__(self) -> Iterator[ScheduleView]:
+        return iter(self.schedules)
+
+    def __len__(self) -> int:
+        return len(self.schedules)

@@ -1,6 +1,7 @@
 """Schedules as an operator sees them, made of what the server has of them, be they whole or not."""
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -9,11 +10,15 @@ from torrelque import Torrelque, TorrelqueLookupError
 
 from .asking import ask
 from .reading import bytes_of, instant_of, text_of, whole_of
-from .recurring import ScheduleView
+from .recurring import Schedules, ScheduleView
 from .viewing import function_of, load
 
 PART = 100
 """Schedules of one call, about."""
+FEW = 25
+"""Schedules of one call where nobody waits for all."""
+NAMES_AT_ONCE = 1000
+"""Names of one call, about, that are looked at for a beginning."""
 INSTANTS = 10
 """Instants that are told of each."""
 LOOKED_AT = 100
@@ -79,6 +84,46 @@ async def read_schedules(
         if cursor == b'0' or cursor in seen:
             return [*found.values()]
         seen.add(cursor)
+
+
+async def read_some(queue: Torrelque, prefix: str, skip: int, most: int, room: int) -> Schedules:
+    """Some of the schedules whose names begin with a text, those first that fire next; as many of them as there are
+    before these are not read.
+
+    :param room: bytes of a payload that is told, at the most.
+    """
+    names, total = await (_names_with(queue, prefix, skip, most) if prefix else _names(queue, skip, most))
+    found: list[ScheduleView] = []
+    start, now = 0, 0.0
+    while start == 0 or start < len(names):
+        stamp, spoilt, _, *items = await ask(queue, 'schedules', '', 1, '', 1, room, *names[start : start + FEW])
+        found += _views(queue, stamp, spoilt, items, 1)
+        start, now = start + FEW, int(stamp) / 1000
+    # One that fires meanwhile has another place than its name had.
+    found.sort(key=lambda view: view.order)
+    return Schedules(queue.name, now, tuple(found), skip, total)
+
+
+async def _names(queue: Torrelque, skip: int, most: int) -> tuple[list[bytes], int]:
+    """Names of schedules in their order, and how many there are."""
+    key = queue.keys['schedules']
+    return await queue.command('ZRANGE', key, skip, skip + most - 1), await queue.command('ZCARD', key)
+
+
+async def _names_with(queue: Torrelque, prefix: str, skip: int, most: int) -> tuple[list[bytes], int]:
+    """The same of those that begin with a text: only their names and instants are looked at."""
+    pattern = re.sub(rb'[\\*?\[\]]', rb'\\\g<0>', bytes_of(prefix, 'a prefix')) + b'*'
+    found: dict[bytes, float] = {}
+    cursor, seen = b'0', set[bytes]()
+    while cursor not in seen:
+        seen.add(cursor)
+        words = 'MATCH', pattern, 'COUNT', NAMES_AT_ONCE
+        cursor, pairs = await queue.command('ZSCAN', queue.keys['schedules'], cursor, *words)
+        found.update(zip(pairs[::2], map(float, pairs[1::2]), strict=True))
+        if cursor == b'0':
+            break
+    names = sorted(found, key=lambda name: (found[name], name))
+    return names[skip : skip + most], len(names)
 
 
 async def read_schedule(queue: Torrelque, name: str, room: int) -> ScheduleView:

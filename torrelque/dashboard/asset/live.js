@@ -109,10 +109,23 @@
       return [...part.querySelectorAll('a[href], button, summary, input')]
     }
 
+    // Rows do not move away under a pointer that is about to press something.
+
+    let moved = -Infinity
+    document.addEventListener('pointermove', () => (moved = performance.now()), { passive: true })
+
+    function pointed(part) {
+      return performance.now() - moved < 3000 && part.querySelector('tr:hover, li:hover, a:hover, button:hover, summary:hover')
+    }
+
     function apply() {
       if (paused || busy()) return
-      for (const [id, html] of Object.entries(waiting)) replace(id, html)
-      waiting = {}
+      for (const [id, html] of Object.entries(waiting)) {
+        const part = document.getElementById(id)
+        if (part && pointed(part)) continue
+        delete waiting[id]
+        replace(id, html)
+      }
     }
 
     function take(event) {

@@ -2,7 +2,12 @@
 
 from torrelque.dashboard.page import Page
 
-from . import overview, queue, task, tasks
+from . import (
+    acts, ask, done, errors, flow, flows, group, groups, overview, queue, schedule, schedules, task, tasks, workers,
+)  # fmt: skip
 
-PAGES: tuple[Page, ...] = (overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE)
+PAGES: tuple[Page, ...] = (
+    overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, errors.PAGE, groups.PAGE, group.PAGE, flows.PAGE, flow.PAGE,
+    schedules.PAGE, schedule.PAGE, workers.PAGE, acts.PAGE, ask.PAGE, done.PAGE,
+)  # fmt: skip
 """All pages."""
