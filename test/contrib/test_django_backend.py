@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from support.djangosite import fixtures
 from support.servers import RealServer
 from torrelque import TorrelqueTaskStatus
 from torrelque.worker import ThreadWorker
 
 pytest.importorskip('django.tasks', reason='tasks are of Django 6')
+
+site = fixtures.site
 
 pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
 
@@ -182,7 +185,7 @@ def test_a_task_is_in_the_queue_of_its_name(backend: Any) -> None:
 
     add.using(queue_name='mail').enqueue(1, 2)
 
-    async def count(name: str) -> int:
+    async def count(name: str) -> Any:
         return (await backend.app.queue_named(name).get_queue_stats()).tasks
 
     assert [backend.app.call(count(name)) for name in ('default', 'mail')] == [0, 1]

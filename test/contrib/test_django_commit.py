@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from support.djangosite import fixtures
 from support.servers import RealServer
 from torrelque import TorrelqueTypeError, testing
 from torrelque.contrib.django import aenqueue_on_commit, enqueue_on_commit
 from torrelque.tasks import Tasks
+
+site = fixtures.site
 
 pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
 

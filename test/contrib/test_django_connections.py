@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from support.djangosite import fixtures
 from torrelque import Torrelque, testing
 from torrelque.tasks import Tasks, current
 from torrelque.worker import Backoff, Delivery, ThreadWorker, Worker
+
+site = fixtures.site
+keep = fixtures.keep
 
 pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
 
@@ -306,7 +310,8 @@ async def test_an_eager_block_keeps_the_transaction_of_the_test(queue: Torrelque
     async def look() -> Any:
         from support.djangosite.models import Order
 
-        return await Order.objects.acount()
+        count: int = await Order.objects.acount()
+        return count
 
     plain = app.task(name='plain')(lambda: seen.look())
 
@@ -321,7 +326,7 @@ async def test_an_eager_block_keeps_the_transaction_of_the_test(queue: Torrelque
         connection.close()
         return found
 
-    async def ask() -> int:
+    async def ask() -> Any:
         return await (await look.enqueue()).result()
 
     assert await asyncio.to_thread(test_case) == [1, 1]

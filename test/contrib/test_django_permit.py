@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from support.djangosite import fixtures
 from support.servers import RealServer
 from torrelque import Torrelque
 from torrelque.contrib.django import log_act, mount, permit
 from torrelque.dashboard import GRANTS, Dashboard, Redirect, Visitor
-from torrelque.operate import Act
+from torrelque.operate import Act, Operator
+
+site = fixtures.site
 
 pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
 
@@ -30,7 +36,7 @@ def make_user(name: str, permissions: Iterable[str] = (), **more: Any) -> Any:
     return user
 
 
-def log_in(user: Any) -> str:
+def log_in(user: Any) -> Any:
     """The key of a new session."""
     from django.conf import settings
     from django.test import Client
@@ -160,6 +166,26 @@ async def test_the_dashboard_is_beside_django(queue: Torrelque) -> None:
         assert page.status_code == 200
         assert queue.name in page.text
         assert 'ann' in page.text
+
+
+async def test_an_act_needs_its_permission_and_is_in_the_log_of_the_admin(queue: Torrelque) -> None:
+    people = {'reader': ['view_queue'], 'operator': ['view_queue', 'pause_queue']}
+    users = [await asyncio.to_thread(apart, make_user, name, granted) for name, granted in people.items()]
+    keys = [await asyncio.to_thread(apart, log_in, user) for user in users]
+    query = {'act': 'pause', 'q': queue.name}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(application(queue)), base_url=HOST) as browser:
+        for key, status in zip(keys, (403, 303), strict=True):
+            browser.cookies['sessionid'] = key
+            headers = {'origin': HOST, 'sec-fetch-site': 'same-origin'}
+            page = await browser.get('/queues/ask', params=query)
+            hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+            form = {'query': urlencode(query), **{name: html.unescape(value) for name, value in hidden}}
+            answer = await browser.post('/queues/act', data=form, headers=headers)
+            assert answer.status_code == status, answer.text
+        done = await browser.get(f'/queues/{answer.headers["location"]}')
+        assert 'operator' in done.text
+    assert (await Operator(queue).overview()).paused
+    assert await asyncio.to_thread(apart, entries) == [('operator', queue.name, 'pause: the queue (0)')]
 
 
 def apart(call: Callable[..., Any], *args: Any) -> Any:

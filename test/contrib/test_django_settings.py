@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from support.djangosite import fixtures
 from torrelque.contrib.django import Settings, read_settings
+
+site = fixtures.site
 
 pytestmark = pytest.mark.usefixtures('site')
 

@@ -122,4 +122,4 @@ async def test_tasks_of_an_eager_block_run_as_they_are(queue: Torrelque) -> None
 
 def test_what_cannot_be_called_with_a_job_is_refused() -> None:
     with pytest.raises(TorrelqueTypeError, match='adapt is called with job'):
-        adapt_jobs(lambda: None)  # type: ignore[arg-type, misc, return-value]
+        adapt_jobs(lambda: None)  # type: ignore[arg-type, misc]

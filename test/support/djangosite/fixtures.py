@@ -1,4 +1,4 @@
-"""Fixtures of the tests of what joins torrelque to frameworks."""
+"""Fixtures of tests that need Django."""
 
 from __future__ import annotations
 
