@@ -55,8 +55,9 @@ def test_the_shop_in_django_has_its_queue_beside_it(run: Run) -> None:
         again = {'act': 'redrive', 'status': 'dead', 'id': 'order-2'}
         assert joe.get(f'{site}/queues/ask', params=again).status_code == 403
         assert act(ann, site, **again).status_code == 200
-        until(lambda: 'redrive' in ann.get(f'{site}/admin/').text)
-        assert '/queues/queue?q=shop' in str(ann.get(f'{site}/admin/torrelque/queue/shop/change/').url)
+        entry = '/admin/torrelque/queue/shop/change/'
+        until(lambda: entry in ann.get(f'{site}/admin/').text)
+        assert str(ann.get(f'{site}{entry}').url) == f'{site}/queues/queue?q=shop'
     example.process.send_signal(signal.SIGTERM)
     example.finish()
     # The worker tells of the teapot, which has broken three times at the least.

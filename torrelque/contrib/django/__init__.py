@@ -5,6 +5,7 @@ each part is imported when it is asked for.
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if (place := _PLACES.get(name)) is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name == 'Backend' and importlib.util.find_spec('django.tasks') is None:
+        place = 'without_tasks'
     return getattr(importlib.import_module(f'.{place}', __name__), name)
 
 
