@@ -57,6 +57,7 @@ def floors() -> list[list[Room]]:
     scripts = sorted(path.stem for path in (PACKAGE / 'script').glob('[a-z]*.lua'))
     values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
+        [Room('contrib/', 'joins it to frameworks', ['django'])],
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
         [Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…'])],
         [
