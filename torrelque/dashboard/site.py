@@ -21,6 +21,7 @@ from .access import Permit
 from .doing import Doings
 from .links import link
 from .live import Sampler
+from .past import Past
 from .reads import Reads, Trouble
 from .redacting import Shield, parameters_of
 from .ways import way_of
@@ -63,6 +64,7 @@ class Site:
         self.links = check_links(links)
         self.on_act = on_act
         self.reads = Reads()
+        self.past = Past()
         self.sampler = Sampler()
         self.doings = Doings()
         self.assets = read_assets()

@@ -201,7 +201,12 @@ class Visit:
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue."""
         operator = self.site.operators[name]
-        return await self.read(('records', name, length), RECORDS, lambda: operator.history(length))
+
+        async def read() -> list[Record]:
+            now = (await self.overview(name)).server_time
+            return await self.site.past.get(name, length, now, operator.history)
+
+        return await self.read(('records', name, length), RECORDS, read)
 
     async def functions(self, name: str, since: str | None) -> list[FunctionView]:
         """Functions of a queue over a time."""
