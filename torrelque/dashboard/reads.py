@@ -3,12 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar('T')
 
 MOST = 500
 """Answers that are kept at the most."""
+
+
+class Trouble(NamedTuple):
+    """What stands in the place of something that could not be read."""
+
+    text: str
 
 
 class Reads:
@@ -64,6 +70,11 @@ class Reads:
             return answer
         finally:
             del self._coming[key]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being read."""
+        return bool(self._coming)
 
     def forget(self) -> None:
         """Have everything read anew, because something was changed."""
