@@ -232,7 +232,7 @@ class Operator:
         self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
     ) -> Groups:
         """The first groups by a figure, out of a survey of all, which takes a tenth of a second of the server for
-        10,000 groups, in calls of 100 with pauses between them.
+        10,000 groups, in calls of 50 with pauses between them.
 
         :param by: 'waiting', 'oldest', 'slots' or 'name'.
         :param pattern: of names, with ``*``.

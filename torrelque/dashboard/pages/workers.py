@@ -10,7 +10,8 @@ from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Overview, Page as Found, WorkerView
 
 ROWS = 50
