@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from typing import Any
@@ -38,7 +39,7 @@ def check(graph: Graph | None) -> Graph:
     for box in graph.boxes:
         assert 0 <= box.x <= graph.width - WIDTH and 0 <= box.y <= graph.height - HEIGHT
     places = sorted((box.x, box.y) for box in graph.boxes)
-    for one, other in zip(places, places[1:], strict=False):
+    for one, other in itertools.pairwise(places):
         assert one[0] != other[0] or other[1] - one[1] >= HEIGHT
     for edge in graph.edges:
         numbers = [int(one) for one in re.findall(r'-?\d+', edge.path.partition('m-')[0])]

@@ -8,10 +8,9 @@ from typing import Any
 from torrelque import TorrelqueValueError
 from torrelque.dashboard import charts
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.visit import LENGTHS, Trouble, Visit
 from torrelque.operate import FunctionView, Record
 
-LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
 ROWS = 50
 """Functions of the table at the most; there are two hundred."""
 
