@@ -202,6 +202,7 @@ def test_meters_fill_what_is_filled() -> None:
 # Scales
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e15), st.booleans())
 def test_scale_has_few_round_values_and_room_for_the_most(most: float, is_time: bool) -> None:
     scale = linear(most, str, is_time)
@@ -210,6 +211,7 @@ def test_scale_has_few_round_values_and_room_for_the_most(most: float, is_time: 
     assert 0 <= scale.y(most) <= HEIGHT
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e7), min_size=1))
 def test_logarithmic_scale_has_a_place_for_each_time(values: list[float]) -> None:
     scale = logarithmic(values, str)
@@ -217,6 +219,7 @@ def test_logarithmic_scale_has_a_place_for_each_time(values: list[float]) -> Non
     assert scale.y(max(values)) <= scale.y(min(values))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([60.0, 3600.0]), st.integers(1, 500), st.integers(1, 100))
 def test_groups_of_times_are_all_times_once(start: int, length: float, count: int, most: int) -> None:
     grid = Grid(start * length, length, count)
@@ -229,7 +232,7 @@ def test_groups_of_times_are_all_times_once(start: int, length: float, count: in
 LISTS = st.lists(st.integers(0, 10**15) | st.none(), min_size=1, max_size=130)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(LISTS, st.sampled_from([60.0, 3600.0]))
 def test_any_records_are_drawn_within_the_plot(counts: list[int | None], length: float) -> None:
     records = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from torrelque.cli import out
 from torrelque.dashboard import wording
@@ -54,6 +54,7 @@ def test_duration_has_two_units_at_most(seconds: float | None, text: str) -> Non
     assert wording.duration(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.floats(-1e7, 1e7) | st.integers(-(10**7), 10**7))
 def test_durations_and_sizes_are_those_of_the_command_line(value: float) -> None:
     def plain(text: str) -> str:
@@ -99,6 +100,7 @@ def test_what_could_play_tricks_is_made_visible() -> None:
     assert wording.visible_lines('a\tb\r\nc\rd\x1b[1m\n\u2028') == 'a\tb\nc\\rd\\x1b[1m\n\\u2028'
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None)))
 def test_every_text_can_be_encoded_once_it_is_visible(text: str) -> None:
     assert wording.visible(text).encode().decode().isprintable()

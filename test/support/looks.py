@@ -134,29 +134,29 @@ class Look:
         await self.client.aclose()
         await self.dashboard.aclose()
 
-    async def get(self, page: str = '', status: int = 200, **query: Any) -> Html:
-        """A page, by its name and query, or by its relative address."""
+    async def get(self, page: str = '', code: int = 200, /, **query: Any) -> Html:
+        """A page, by its name and query, or by its relative address; it has to be answered by this status."""
         response = await self.ask('GET', page, query)
-        assert response.status_code == status, (response.status_code, Html(response.text).text)
+        assert response.status_code == code, (response.status_code, Html(response.text).text)
         assert response.headers['content-type'] == 'text/html; charset=utf-8'
         html = Html(response.text)
         html.check_harmless()
         return html
 
-    async def json(self, page: str = '', status: int = 200, **query: Any) -> Any:
+    async def json(self, page: str = '', code: int = 200, /, **query: Any) -> Any:
         """The JSON of a page."""
         response = await self.ask('GET', page, query, {'accept': 'application/json'})
-        assert response.status_code == status, (response.status_code, response.text)
+        assert response.status_code == code, (response.status_code, response.text)
         return json.loads(response.text)
 
     async def post(
-        self, query: Mapping[str, Any], headers: Mapping[str, str] | None = None, **form: Any
+        self, query: Mapping[str, Any], form: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """Send the form of an act, whose query is as that of the page ``ask``.
 
         :param headers: in the place of those of a browser on a page of the dashboard.
         """
-        body = _spell({'query': _spell(query), **form})
+        body = _spell({'query': _spell(query), **(form or {})})
         given = {'sec-fetch-site': 'same-origin'} if headers is None else dict(headers)
         given.setdefault('content-type', 'application/x-www-form-urlencoded')
         return await self.client.post('/act', content=body, headers=given)
@@ -168,7 +168,7 @@ class Look:
         pairs: dict[str, Any] = {}
         for name, value in given:
             pairs.setdefault(name, []).append(value)
-        return await self.post(pairs, **{**fields, **changed})
+        return await self.post(pairs, {**fields, **changed})
 
     async def ask(
         self, method: str, page: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None

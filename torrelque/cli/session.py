@@ -117,6 +117,11 @@ def answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Await
     return _run(found, lambda: _answer_of_server(found, call))
 
 
+def answer_alone(found: argparse.Namespace, call: Callable[[Out], Awaitable[int]]) -> int:
+    """The same of a command that brings a server of its own."""
+    return _run(found, lambda: call(Out(as_json=found.json, utc=found.utc)))
+
+
 # How a command is run, and ends
 
 

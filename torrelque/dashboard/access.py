@@ -45,6 +45,15 @@ class Redirect:
     url: str
 
 
+class RefusalError(Exception):
+    """A request that is answered by a page that says why it was refused."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
 Permit = Callable[[Request], 'Visitor | Redirect | Awaitable[Visitor | Redirect | None] | None']
 """Decides who may look; None is nobody."""
 

@@ -31,7 +31,7 @@ from torrelque.operate import Act
 from torrelque.protocol import check
 
 from . import acting
-from .access import Permit, Redirect, Visitor, ask, check_permit
+from .access import Permit, Redirect, RefusalError, Visitor, ask, check_permit
 from .guard import LONGEST, Headed, check_origins, why_foreign
 from .links import Query, read_pairs
 from .live import AWAY, Parts
@@ -45,15 +45,6 @@ logger = logging.getLogger('torrelque.dashboard')
 
 GOOD = 'public, max-age=31536000, immutable'
 """For how long a browser keeps an asset: its name changes with it."""
-
-
-class RefusalError(Exception):
-    """A request that is answered by a page that says why it was refused."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class Stream(EventSourceResponse):
@@ -208,7 +199,10 @@ class Dashboard:
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
             raise RefusalError(404, 'There is no such page that is live.')
-        query = Query(pair for pair in pairs if pair[0] != 'page')
+        if self._site.sampler.full:
+            raise RefusalError(503, 'Too many look on at once.')
+        # What is read anew once is not read anew all the time.
+        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:
@@ -240,11 +234,10 @@ class Dashboard:
                 raise RefusalError(413, 'Nothing was done: the form is too large.')
         form = Query(read_pairs(bytes(body)))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
-        name = visit.query.get('act', '')
-        act = acting.ACTS.get(name)
+        act = acting.find_act(visit)
         if act is None:
             raise RefusalError(400, 'Nothing was done: there is no such act.')
-        if not visit.may(act.grant):
+        if not visit.may(acting.grant_of(visit, act)):
             raise RefusalError(403, f'Nothing was done: {visitor.name} may not {act.label.lower()} here.')
         where = await acting.start(visit, act, form)
         return RedirectResponse(where, 303)

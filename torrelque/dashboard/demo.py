@@ -2,6 +2,8 @@
 
 All of it is in this process and in the embedded server, which ends with the process, however that ends.  So nothing is
 left behind, and nothing was there before.
+
+Other layers may import the names in `__all__`.
 """
 
 import asyncio
@@ -17,6 +19,8 @@ from torrelque.embedded import Server
 from torrelque.operate import Operator
 from torrelque.tasks import Tasks
 from torrelque.worker import RunningTask, Worker, WorkerHealth
+
+__all__ = ['Demo']
 
 Self = TypeVar('Self', bound='Demo')
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-FIELDS = 100
-"""Of a query, or a form; more are passed over."""
+from torrelque import TorrelqueValueError
+
+FIELDS = 1000
+"""Of a query, or a form, at the most."""
 
 
 def link(page: str, query: Mapping[str, Any] | None = None, /, **more: Any) -> str:
@@ -31,11 +33,16 @@ def spell(query: Mapping[str, Any]) -> str:
 
 
 def read_pairs(text: str | bytes) -> list[tuple[str, str]]:
-    """What stands in a query, or in a form."""
+    """What stands in a query, or in a form.
+
+    :raises TorrelqueValueError: it is too much.
+    """
     if isinstance(text, bytes):
         text = text.decode('ascii', 'surrogateescape')
-    pairs = parse_qsl(text, keep_blank_values=True, errors='surrogateescape')
-    return pairs[:FIELDS]
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors='surrogateescape', max_num_fields=FIELDS)
+    except ValueError as exc:
+        raise TorrelqueValueError(f'a query, or a form, has {FIELDS:,} fields at the most') from exc
 
 
 class Query(dict[str, str]):

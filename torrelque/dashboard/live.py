@@ -22,6 +22,8 @@ LENGTH = 25.0
 """s after which a stream ends."""
 ROOM = 16
 """Frames that wait for a viewer who does not take them, before the stream is cut."""
+MOST = 500
+"""Streams of a dashboard at the most."""
 AWAY = 'The server of the queue is away. Waiting for it…'
 
 _AGE = re.compile(r'(<time\b[^>]*\bdata-since="[^"]*"[^>]*>)[^<]*')
@@ -141,6 +143,11 @@ class Sampler:
             if topic.idle and self._topics.get(name) is topic:
                 del self._topics[name]
                 topic.task.cancel()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many streams as there may be."""
+        return len(self._streams) >= MOST
 
     def close(self) -> None:
         """End all streams, and open none any more."""

@@ -83,7 +83,8 @@ class Looks:
         self._short = tuple(sorted(name for name in names if len(name) <= SHORT))
         self._names = self._long + self._short
         # What a text has, of which one of the names may be told: the letters that it begins with.
-        self._roots = tuple({_plain(name.strip(' -_.')[:SHORT]) for name in (*KEYS, *keys) if _plain(name)})
+        self._roots = sorted({_plain(name.strip(' -_.')[:SHORT]) for name in (*KEYS, *keys) if _plain(name)})
+        self._root = re.compile('|'.join(map(re.escape, self._roots)))
         # The same keys come again and again; what is kept of them is bounded.
         self._known = functools.lru_cache(4096)(self._is_name)
         self.shown_name = functools.lru_cache(4096)(self._shown_name)
@@ -132,9 +133,9 @@ class Looks:
 
     def _hide_values(self, text: str, lower: str) -> str:
         """Values of what has a name."""
-        if 'sig' in lower and '=' in text:
+        if 'sig=' in lower or 'signature=' in lower:
             text = _SIGNED.sub(rf'\1{DOTS}', text)
-        if text.isascii() and not any(map(lower.__contains__, self._roots)):
+        if text.isascii() and not self._has_root(lower):
             return text
         folded = _plain(text)
         if not any(map(folded.__contains__, self._names)):
@@ -146,6 +147,12 @@ class Looks:
         if '--' in text:
             text = _OPTION.sub(self._hide_option, text)
         return ''.join(self._pairs(text))
+
+    def _has_root(self, lower: str) -> bool:
+        # One pattern is faster in a short text, and a search for each in a long one.
+        if len(lower) < 200:
+            return self._root.search(lower) is not None
+        return any(map(lower.__contains__, self._roots))
 
     def _pairs(self, text: str) -> Iterator[str]:
         done = 0

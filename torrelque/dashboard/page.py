@@ -53,9 +53,9 @@ async def show(page: Page, visit: Visit) -> Answer:
 
 async def _show(page: Page, visit: Visit) -> Answer:
     answer = await page.read(visit)
-    head = None if visit.name is None else await visit.part(visit.overview(visit.name))
+    head = await visit.part(visit.overview(visit.name or visit.names[0]))
     now = head.server_time if isinstance(head, Overview) else 0.0
-    return answer._replace(view={'head': head, 'now': now, **answer.view})
+    return answer._replace(view={'head': None if visit.name is None else head, 'now': now, **answer.view})
 
 
 def plain(value: Any) -> Any:

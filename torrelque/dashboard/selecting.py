@@ -1,5 +1,6 @@
 """Selections of tasks as the queries of pages have them: the grammar of `torrelque.operate.Selection`."""
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -57,3 +58,8 @@ def seconds_of(text: str, what: str) -> float:
     if not 0 <= seconds < 1e10:
         raise TorrelqueValueError(f'{what} is a time such as 90s, 5m, 2h or 1d, not {text[:40]!r}')
     return seconds
+
+
+def exactly(name: str) -> str:
+    """A pattern, as `Selection.group` and `Selection.function` have it, that stands for a name and for no other."""
+    return re.sub(r'[*?]|\[(?=[*?[]\])', r'[\g<0>]', name)

@@ -16,8 +16,9 @@ from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Act, Operator, Overview
 from torrelque.protocol import check
 
-from . import charts, wording
+from . import charts, meters, wording
 from .access import Permit
+from .doing import Doings
 from .links import link
 from .live import Parts, Sampler
 from .page import Answer, Page
@@ -79,6 +80,7 @@ class Site:
         self.reads = Reads()
         self.past = Past()
         self.sampler = Sampler()
+        self.doings = Doings()
         self.assets = read_assets()
         self.templates = make_templates()
 
@@ -217,7 +219,8 @@ def make_templates() -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'meters': meters}
+    env.globals['asset'] = lambda name: f'./{assets[name].name}'
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
     env.globals['plot'] = env.get_template('chart.html').module

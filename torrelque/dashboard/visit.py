@@ -1,6 +1,7 @@
 """One request of a visitor: what is asked for, of which queue, and what may be seen; all pages work with it."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,8 +15,10 @@ from torrelque.operate import (
     FlowView,
     FunctionView,
     Groups,
+    GroupView,
     Operator,
     Overview,
+    Page,
     Reason,
     Record,
     Schedules,
@@ -26,6 +29,7 @@ from torrelque.operate import (
 from .access import Visitor
 from .links import Query
 from .redacting import Shield
+from .surveying import KEPT, pick
 
 if TYPE_CHECKING:
     from .site import Site
@@ -34,7 +38,12 @@ T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
 SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
+MANY_ERRORS, ORPHANS = 60.0, 10.0
 """How old (s) answers may be."""
+FEW_ERRORS = 1000
+"""Of so many tasks errors are read again and again; of more, less often."""
+ORPHANED = 250
+"""Orphaned tasks that are looked for at a time."""
 PATIENCE = 0.05
 """s that a page waits for what takes long, before it is shown without it."""
 LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
@@ -150,22 +159,53 @@ class Visit:
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = 1000) -> Errors | None:
+    async def errors(self, name: str, most: int = FEW_ERRORS, patience: float = PATIENCE) -> Errors | None:
         """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
-        operator = self.site.operators[name]
-        found = await self.site.reads.soon(
-            ('errors', name, most), ERRORS, lambda: operator.errors(most=most), PATIENCE
-        )
-        return None if found is None else self.shield.errors(found)
+        operator, shield = self.site.operators[name], self.shield
 
-    async def groups(self, name: str, by: str, most: int, pattern: str | None = None) -> Groups | None:
-        """Groups, by a survey that may be half a minute old; None where it is still going on."""
+        async def read() -> Errors:
+            found = await operator.errors(most=most)
+            shown = []
+            for one in found.errors:
+                # Errors are long, and others of the event loop are to have their turn.
+                shown.append(shield.error_group(one))
+                await asyncio.sleep(0)
+            return dataclasses.replace(found, errors=tuple(shown))
+
+        age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
+        return await self.site.reads.soon(('errors', name, most, shield.is_open), age, read, patience)
+
+    async def groups(
+        self, name: str, by: str, most: int, pattern: str | None = None, *, age: float = GROUPS,
+        patience: float = PATIENCE,
+    ) -> Groups | None:  # fmt: skip
+        """The first groups by a figure, by a survey that may be half a minute old; None where it is still going on.
+
+        One survey serves all orders and patterns, as long as there are not too many groups to be kept.
+        """
         operator = self.site.operators[name]
+        if (await self.overview(name)).groups <= KEPT:
+            found = await self.site.reads.soon(('groups', name), age, lambda: operator.groups(most=KEPT), patience)
+            return None if found is None else pick(found, by, most, pattern)
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.site.reads.soon(('groups', name, by, most, pattern), GROUPS, read, PATIENCE)
+        return await self.site.reads.soon(('groups', name, by, most, pattern), age, read, patience)
+
+    async def group(self, name: str, group: str) -> GroupView:
+        """A group."""
+        operator = self.site.operators[name]
+        return await self.read(('group', name, group), OVERVIEW, lambda: operator.group(group))
+
+    async def orphaned(self, name: str) -> Page | None:
+        """Tasks that are worked on by nobody, as far as is known; None where they are still looked for."""
+        operator = self.site.operators[name]
+
+        async def read() -> Page:
+            return await operator.page('orphaned', most=ORPHANED, payload=0)
+
+        return await self.site.reads.soon(('orphaned', name), ORPHANS, read, PATIENCE)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue, of one of `LENGTHS`."""

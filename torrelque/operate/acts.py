@@ -26,14 +26,18 @@ MOST = 500
 """Acts that are kept."""
 KEPT = 30 * 86400
 """s for which they are kept after the last one."""
+TAKEN = 86400
+"""s for which the number of an act is taken."""
 LONGEST = 1000
 """Characters of a text that are kept."""
 
 
 async def write_act(
-    queue: Torrelque, name: str, who: str, what: str, count: int, on_act: Callable[[Act], Any] | None
+    queue: Torrelque, name: str, who: str, what: str, count: int, on_act: Callable[[Act], Any] | None, number: str = ''
 ) -> None:
     """Put an act on record, log it, and tell ``on_act``.
+
+    :param number: tells what was asked for once from all else.
 
     A refusal of the server, and a server that is away, are logged, and so is whatever ``on_act`` raises.  When it is
     cancelled, the act may be on record and not be logged.
@@ -41,10 +45,10 @@ async def write_act(
     who, what = _short(who), _short(what)
     now = time.time()
     try:
-        now = await _write(queue, name, who, what, count)
+        now = await _write(queue, name, who, what, count, number)
     except (TorrelqueServerError, TorrelqueConnectionError) as exc:
         logger.warning('queue %r: an act could not be put on record: %s', queue.name, _reason(queue, exc))
-    act = Act(queue=queue.name, time=now, who=who, act=name, what=what, count=count)
+    act = Act(queue=queue.name, time=now, who=who, act=name, what=what, count=count, number=number)
     logger.info('queue %r: %s of %d tasks by %r: %r', queue.name, name, count, who, what)
     if on_act is None:
         return
@@ -69,11 +73,12 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
 
 
-async def _write(queue: Torrelque, name: str, who: str, what: str, count: int) -> float:
+async def _write(queue: Torrelque, name: str, who: str, what: str, count: int, number: str) -> float:
     """Write an act, once however often it is sent; the server's time."""
     act_id = secrets.token_hex(8)
     begin = json.dumps({'id': act_id})[:-1] + ', "time": '
-    rest = ', ' + json.dumps({'who': who, 'act': name, 'what': what, 'count': count})[1:]
+    told = {'who': who, 'act': name, 'what': what, 'count': count}
+    rest = ', ' + json.dumps({**told, 'number': number} if number else told)[1:]
     keys = [queue.keys['pending'].encode(), queue.keys['never'].encode()]
     return float(await queue.command('EVAL', _script(), len(keys), *keys, act_id, begin, rest, MOST, KEPT))
 
@@ -115,4 +120,30 @@ def _act_of(queue: Torrelque, values: dict[str, Any]) -> Act:
     if type(count) is not int or count < 0 or not all(isinstance(text, str) for text in texts):
         raise ValueError(values)
     who, act, what = map(_short, texts)
-    return Act(queue=queue.name, time=float(when), who=who, act=act, what=what, count=count)
+    number = values.get('number')
+    number = _short(number) if isinstance(number, str) else ''
+    return Act(queue=queue.name, time=float(when), who=who, act=act, what=what, count=count, number=number)
+
+
+# Once
+
+
+async def claim(queue: Torrelque, number: str) -> bool:
+    """Take a number, for a day: whether nobody had it.
+
+    :raises TorrelqueError: the server refused it, or was away for some ten seconds; whether it is taken is unknown.
+    """
+    key, mark = _key_of(queue, number), secrets.token_hex(8)
+    if await queue.command('SET', key, mark, 'NX', 'EX', TAKEN) is not None:
+        return True
+    # A call whose reply was lost is sent again, and finds what it has written itself.
+    return bool(await queue.command('GET', key) == mark.encode())
+
+
+async def is_claimed(queue: Torrelque, number: str) -> bool:
+    """Whether somebody has taken a number in the last day."""
+    return bool(await queue.command('EXISTS', _key_of(queue, number)))
+
+
+def _key_of(queue: Torrelque, number: str) -> bytes:
+    return f'{queue.keys["acts"]}:{number}'.encode()

@@ -105,6 +105,7 @@ class Operator:
     :param who: whoever acts, for the record; by default user and host.
     :param on_act: is called with each `Act`; a coroutine function is awaited.
     :param read_only: refuses all acts.
+    :param number: stands with its acts on record, so that these can be found again; and is what `claim` takes.
     :raises TorrelqueTypeError: no queue, or something else than queues.
     :raises TorrelqueValueError: two queues of one name.
     """
@@ -118,6 +119,7 @@ class Operator:
         who: str | None = None,
         on_act: Callable[[Act], Any] | None = None,
         read_only: bool = False,
+        number: str = '',
     ) -> None:
         found = (queues,) if isinstance(queues, Torrelque) else tuple(queues) if isinstance(queues, Iterable) else ()
         if not found or not all(isinstance(queue, Torrelque) for queue in found):
@@ -128,8 +130,14 @@ class Operator:
         self._who = _whoever() if who is None else check.check_name(who, 'who')
         self._on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._read_only = check.check_flag(read_only, 'read_only')
+        self._number = '' if number == '' else check.check_name(number, 'number')
 
     # Questions
+
+    @property
+    def who(self) -> str:
+        """Whoever acts, as the record has it."""
+        return self._who
 
     async def overview(self) -> Overview:
         """The figures of all queues together; a worker that serves several of them is counted once."""
@@ -519,6 +527,20 @@ class Operator:
         _check_words(what)
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
+    async def claim(self, *, queue: str | None = None) -> bool:
+        """Take the operator's number, whichever process asks: whether nobody had it in the last day.
+
+        Whoever acts only then acts once, however often the same is asked for: a form that is sent twice, or to two
+        processes.  A number that was taken stays so, whatever becomes of the act.
+
+        :raises TorrelqueError: the operator has no number, or may only read.
+        """
+        return await acts.claim(self._acting(queue), self._numbered())
+
+    async def is_claimed(self, *, queue: str | None = None) -> bool:
+        """Whether somebody has taken the operator's number in the last day."""
+        return await acts.is_claimed(self.queue(queue), self._numbered())
+
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
         stay."""
@@ -552,6 +574,11 @@ class Operator:
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
+    def _numbered(self) -> str:
+        if not self._number:
+            raise TorrelqueValueError('this operator was given no number')
+        return self._number
+
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()
         return self.queue(name)
@@ -569,16 +596,20 @@ class Operator:
             self._all_acting()
         queues = (self.queue(queue),) if queue is not None or len(self.queues) == 1 else self.queues
         counts: Counter[str] = Counter()
+        whole = False
         try:
-            return await bulk.act(queues, name, selection, counts=counts, **options)
+            outcome = await bulk.act(queues, name, selection, counts=counts, **options)
+            whole = not outcome.dry_run
+            return outcome
         finally:
-            # An act that fails half-way, or is cancelled, is on record with what it did.
+            # An act that fails half-way, or is cancelled, is on record with what it did; and one that has a number
+            # where it has done nothing, too, because somebody looks for that.
             for one in queues:
-                if counts[one.name]:
+                if counts[one.name] or whole and self._number:
                     await self._record(one, name, selection.describe() or 'all', counts[one.name])
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
-        await acts.write_act(queue, name, self._who, what, count, self._on_act)
+        await acts.write_act(queue, name, self._who, what, count, self._on_act, self._number)
 
 
 def _check_words(what: str) -> None:

@@ -471,11 +471,15 @@ class Act(Value):
     who: str
     """Whoever did it: user and host, or the name of a visitor."""
     act: str
-    """'redrive', 'cancel', 'requeue', 'bury', 'pause', 'resume', 'limit', 'sweep', 'enqueue'."""
+    """'redrive', 'cancel', 'requeue', 'bury', 'pause', 'resume', 'limit', 'sweep', 'enqueue', 'schedule', 'unschedule',
+    'fire', 'stop', or another word that was given to `Operator.record`."""
     what: str
     """On what: a selection, a group, a limit; in words."""
     count: int
     """Tasks that it changed."""
+    number: str = ''
+    """That of the operator, where it has one; a bulk act on several queues, and what stands for two acts, has it each
+    time."""
 
 
 @dataclass(frozen=True, slots=True)

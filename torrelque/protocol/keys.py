@@ -53,7 +53,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 """Upper bounds (s) of the buckets of run and wait times that records have."""
 
 OPERATORS = ('acts',)
-"""Names of the keys of `torrelque.operate`."""
+"""Names of the keys of `torrelque.operate`; ``acts`` also takes the number of an act behind a colon."""
 
 CRON = ('declared', 'moved')
 """Names of the keys of `torrelque.cron`: which process of each app was the last to declare schedules, and how far (ms)
@@ -78,7 +78,8 @@ def _tagged(queue: str) -> str:
 def make_keys(queue: str) -> dict[str, str]:
     """Full keys of a queue by their short names, those of layers too.
 
-    The keys of `PREFIXES`, and ``worker``, ``minute`` and ``hour``, are to be followed by a colon and a name.
+    The keys of `PREFIXES`, and ``worker``, ``minute`` and ``hour``, are to be followed by a colon and a name; ``acts``
+    may be.
 
     A name that brings a hash tag of its own keeps it (``{shop}mail``), any other is made one (``{mail}``).
     """

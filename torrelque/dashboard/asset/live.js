@@ -84,11 +84,11 @@
     function replace(id, html) {
       const part = document.getElementById(id)
       if (!part) return
-      const open = [...part.querySelectorAll('details[id][open]')].map(it => it.id)
+      const folds = [...part.querySelectorAll('details[id]')].map(it => [it.id, it.open])
       const focus = part.contains(document.activeElement) ? trace(part, document.activeElement) : null
       const scrolled = [...part.querySelectorAll('.scroll, pre')].map(it => [it.scrollLeft, it.scrollTop])
       part.innerHTML = html
-      for (const name of open) document.getElementById(name)?.setAttribute('open', '')
+      for (const [name, open] of folds) document.getElementById(name)?.toggleAttribute('open', open)
       part.querySelectorAll('.scroll, pre').forEach((it, place) => {
         if (scrolled[place]) [it.scrollLeft, it.scrollTop] = scrolled[place]
       })
@@ -109,10 +109,23 @@
       return [...part.querySelectorAll('a[href], button, summary, input')]
     }
 
+    // Rows do not move away under a pointer that is about to press something.
+
+    let moved = -Infinity
+    document.addEventListener('pointermove', () => (moved = performance.now()), { passive: true })
+
+    function pointed(part) {
+      return performance.now() - moved < 3000 && part.querySelector('tr:hover, li:hover, a:hover, button:hover, summary:hover')
+    }
+
     function apply() {
       if (paused || busy()) return
-      for (const [id, html] of Object.entries(waiting)) replace(id, html)
-      waiting = {}
+      for (const [id, html] of Object.entries(waiting)) {
+        const part = document.getElementById(id)
+        if (part && pointed(part)) continue
+        delete waiting[id]
+        replace(id, html)
+      }
     }
 
     function take(event) {

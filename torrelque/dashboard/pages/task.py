@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.redacting import first_bytes
 from torrelque.dashboard.visit import Trouble, Visit
 from torrelque.operate import Reason, TaskView
 
@@ -22,7 +23,7 @@ async def read(visit: Visit) -> Answer:
     values: dict[str, Any] = {'task': task, 'reasons': reasons}
     view = {
         'events': events_of(task), 'now': task.server_time, 'links': links_of(visit, task),
-        'payload': None if task.payload is None else pretty(task.payload),
+        'payload': payload_of(task),
         'result': None if task.result is None else pretty(task.result),
         'share': share_of(task.progress),
     }
@@ -49,6 +50,13 @@ def events_of(task: TaskView) -> list[tuple[float | None, str, str, str]]:
     if task.lease_end is not None:
         found.append((task.lease_end, 'lease ends', 'unless it is renewed', 'delayed'))
     return found
+
+
+def payload_of(task: TaskView) -> str | None:
+    """What was enqueued, for people; of a format that nobody knows, the first bytes."""
+    if task.payload is None and task.raw is not None and task.raw != b'null':
+        return first_bytes(task.raw)
+    return None if task.payload is None and task.raw is None else pretty(task.payload)
 
 
 def pretty(value: Any) -> str:
