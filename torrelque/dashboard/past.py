@@ -1,60 +1,63 @@
-"""The history of queues, of which only what is new is read: minutes that are over do not change any more."""
+"""History that was read is not read again: a time that is over for some minutes does not change any more."""
 
-import time
-from collections.abc import Awaitable, Callable
+import math
+from typing import NamedTuple
 
-from torrelque.operate import Record
+from torrelque.operate import Operator, Record
 
-LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
-"""Lengths that can be asked for (s)."""
-BACK = 180.0
-"""s that are read again behind what was read last."""
-ANEW = 900.0
-"""s after which all is read again, because somebody may have had it forgotten."""
+MINUTE, HOUR = 60.0, 3600.0
+MINUTES = 8 * HOUR
+"""Up to this length (s) records are those of minutes."""
+LATE = 300.0
+"""s after which no worker writes of a time any more."""
+MOST = 8
+"""Histories that are kept; of a queue there are two, by minutes and by hours."""
 
-Read = Callable[[float], Awaitable[list[Record]]]
 
+class Kept(NamedTuple):
+    """Records that were read."""
 
-class _Kept:
-    """Minutes of one queue."""
-
-    def __init__(self, span: float) -> None:
-        self.span = span
-        self.began = self.read = time.monotonic()
-        self.records: dict[float, Record] = {}
+    now: float
+    """When that was, by the server."""
+    span: float
+    """Of how many seconds before they are."""
+    records: dict[float, Record]
+    """By their beginnings."""
 
 
 class Past:
-    """Histories by the names of queues."""
+    """What was read of some queues."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[tuple[str, float], Kept] = {}
 
-    async def get(self, queue: str, length: str, now: float, read: Read) -> list[Record]:
-        """Records of the last so many seconds, the oldest first.
+    async def read(self, operator: Operator, name: str, span: float, now: float) -> list[Record]:
+        """The history of the last seconds, as `Operator.history` tells it; only what may be new is read.
 
-        :param now: by the server's clock, s.
-        :param read: reads those of so many seconds.
+        :param operator: of this queue alone.
+        :param now: the time by the server.
         """
-        span = LENGTHS[length]
-        if span > LENGTHS['8h']:
-            return await read(span)
-        kept = self._kept.get(queue)
-        began = time.monotonic()
-        if kept is None or kept.span < span or began - kept.began > ANEW:
-            kept = _Kept(span)
-            new = await read(span)
-            self._kept[queue] = kept
+        one = MINUTE if span <= MINUTES else HOUR
+        kept = self._kept.pop((name, one), None)
+        if kept is None or kept.span < span or not 0 <= now - kept.now < kept.span - LATE:
+            found, whole = {record.start: record for record in await operator.history(span)}, span
         else:
-            new = await read(min(span, began - kept.read + BACK))
-        kept.read = began
-        # A minute that was read and is not there now was forgotten, or the clock of the server was set.
-        first = new[0].start if new else now
-        records = {start: record for start, record in kept.records.items() if now - kept.span - 60 < start < first}
-        records |= {record.start: record for record in new}
-        kept.records = dict(sorted(records.items()))
-        return [one for start, one in kept.records.items() if start > now - span - 60]
+            # Hours are told of longer times only.
+            least = now - kept.now + LATE if one == MINUTE else max(MINUTES + 1, now - kept.now + HOUR + LATE)
+            recent = {record.start: record for record in await operator.history(min(least, kept.span))}
+            found, whole = {**kept.records, **recent}, kept.span
+        begin = _begin(now, whole, one)
+        found = {start: found[start] for start in sorted(found) if start >= begin}
+        self._kept[name, one] = Kept(now, whole, found)
+        while len(self._kept) > MOST:
+            del self._kept[next(iter(self._kept))]
+        begin = _begin(now, span, one)
+        return [record for start, record in found.items() if start >= begin]
 
     def forget(self) -> None:
-        """Have all read anew."""
+        """Have all of it read anew."""
         self._kept.clear()
+
+
+def _begin(now: float, span: float, one: float) -> float:
+    return (math.floor(now / one) - math.ceil(span / one)) * one

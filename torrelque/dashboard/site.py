@@ -68,7 +68,7 @@ class Site:
         self.sampler = Sampler()
         self.doings = Doings()
         self.assets = read_assets()
-        self.templates = make_templates(self.assets)
+        self.templates = make_templates()
 
     async def aclose(self) -> None:
         """End what goes on by itself.  The queues stay open: they are the application's."""
@@ -154,8 +154,10 @@ def read_assets() -> dict[str, Asset]:
     return found
 
 
-def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
+@functools.cache
+def make_templates() -> jinja2.Environment:
     """Templates whose texts are escaped, all of them; and made visible, whatever is in them."""
+    assets = read_assets()
     env = jinja2.Environment(
         loader=jinja2.PackageLoader('torrelque.dashboard', 'template'),
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True,
