@@ -81,6 +81,17 @@ async def test_the_stuck_come_first_then_the_lost_then_the_living(
     assert {'all 3', 'stuck 1', 'lost 1', 'live 1'} <= {*page.links}
 
 
+async def test_of_many_tasks_in_hand_those_that_run_longest_are_told(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    await write_heart(client, queue, 'a', [f'id-{n}' for n in range(40)], concurrency=200, busy=150)
+    async with Look(queue) as look:
+        row = rows(await look.get('workers'))['a'].text
+        assert len((await look.json('workers'))['workers'][0]['running']) == 40
+    assert '150 of 200' in row and '149 more' in row and 'id-9 ' in row and 'id-10 ' not in row
+    assert 'and 140 that began later' in row
+
+
 async def test_many_workers_are_on_pages(
     queue: Torrelque, client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,11 @@ class Reads:
         finally:
             del self._coming[key]
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being read."""
+        return bool(self._coming)
+
     def forget(self) -> None:
         """Have everything read anew, because something was changed."""
         self._kept.clear()

@@ -14,10 +14,10 @@ from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.visit import Visit
 from torrelque.operate import Overview, Page as Found, WorkerView
 
-ROWS = 100
+ROWS = 50
 STATES = ('stuck', 'lost', 'live')
 FEW = 10
-"""Orphaned tasks that are shown."""
+"""Tasks that are shown of a worker, and orphaned ones of a queue."""
 
 
 async def read(visit: Visit) -> Answer:
