@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 import torrelque
+import torrelque.sync
+from support.servers import RealServer
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.serve import VISITOR, Guard, is_local, listen, name_of, permit_all, url_of
 
@@ -160,6 +163,41 @@ def _has_ipv6() -> bool:
             return True
     except OSError:
         return False
+
+
+# What it shows
+
+APP = """
+from torrelque.tasks import Tasks
+
+app = Tasks.from_url(queue='shop')
+
+
+@app.task(name='shop.send')
+async def send(to, api_key):
+    pass
+"""
+
+
+@pytest.mark.one_server
+def test_arguments_by_place_are_hidden_by_the_names_that_an_app_has(server: RealServer, tmp_path: Path) -> None:
+    (tmp_path / 'shop.py').write_text(APP)
+    payload = '{"task": "shop.send", "args": ["joe@doe.com", "hunter2"]}'
+    places = os.pathsep.join([str(PACKAGES), str(tmp_path)])
+    environment = {**os.environ, 'PYTHONPATH': places, 'REDIS_URL': server.url}
+    base = [sys.executable, '-m', 'torrelque']
+    with server.sync_client() as client:
+        torrelque.sync.Torrelque(client, queue='shop').enqueue(json.loads(payload))
+    for words, expected in ((['--app', 'shop:app'], '•••'), (['-q', 'shop'], 'hunter2')):
+        command = [*base, 'dashboard', '--bind', '127.0.0.1:0', '--json', *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+            try:
+                assert process.stdout is not None
+                url = json.loads(process.stdout.readline())['url']
+                found = httpx.get(f'{url}tasks.json', params={'q': 'shop', 'place': 'pending'}).json()
+                assert found['tasks'][0]['payload']['args'] == ['joe@doe.com', expected]
+            finally:
+                process.terminate()
 
 
 # How it ends

@@ -30,7 +30,7 @@ SIZES = {f'{view.name}-{scheme}.png': (WIDTH, view.height) for view in VIEWS for
 
 @pytest.mark.parametrize('name', PICTURES)
 def test_picture_of_the_documentation_is_there_and_small(name: str) -> None:
-    """Where it is red: ``python test/support/picturing.py`` makes them anew."""
+    """Where it is red: ``cd test && python -m support.picturing`` makes them anew."""
     assert size_of(FOLDER / name) == SIZES[name]
     assert BLANK < (FOLDER / name).stat().st_size < LARGEST
 

@@ -1,6 +1,6 @@
 """Pictures of the dashboard for the documentation, of the demo, in a headless Chromium.
 
-    python test/support/picturing.py      # makes docs/image/dashboard-*.png anew
+    cd test && python -m support.picturing      # makes docs/image/dashboard-*.png anew
 
 The demo has the same tasks each time, and what its workers do with them differs by moments; so pictures are made to be
 looked at, and compared by nobody.
@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-if __name__ == '__main__':
-    sys.path[:0] = [str(Path(__file__).parents[folder]) for folder in (1, 2)]
 
 import uvicorn
 

@@ -7,12 +7,12 @@ import logging
 import os
 import socket
 import webbrowser
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .failure import Exit, Failure
 from .out import Out, number
-from .session import Session, answer, answer_alone, is_read_only
+from .session import Session, answer, answer_alone, find_app, is_read_only
 
 if TYPE_CHECKING:
     from torrelque import Torrelque
@@ -102,6 +102,22 @@ async def _show_demo(found: argparse.Namespace, out: Out, listener: socket.socke
         return await _serve(found, out, listener, demo.queues, allow, YOU, what)
 
 
+class _Shown(NamedTuple):
+    """What is shown: some queues of an app, or of several, and the functions of these, whose arguments have names."""
+
+    queues: 'Sequence[Torrelque]'
+    functions: Mapping[str, Any]
+
+
+def _functions_of(found: argparse.Namespace) -> dict[str, Any]:
+    """The decorated functions of the apps that are named, by their names."""
+    if found.app is None:
+        return {}
+    app = find_app(found)
+    apps = app if isinstance(app, list) else [app]
+    return {name: function for one in apps for name, function in getattr(one, 'functions', {}).items()}
+
+
 async def _serve(
     found: argparse.Namespace, out: Out, listener: socket.socket, queues: 'Sequence[Torrelque]', allow: Iterable[str],
     who: str, what: str,
@@ -112,7 +128,8 @@ async def _serve(
 
     allow = sorted(allow)
     title = found.title or ('Demo' if found.demo else 'Queues')
-    pages = Dashboard(queues, permit=permit_all(who, allow), title=title, payloads=found.payloads)
+    shown = _Shown(queues, _functions_of(found))
+    pages = Dashboard(shown, permit=permit_all(who, allow), title=title, payloads=found.payloads)
     url = url_of(listener, found.host)
     listed = ', '.join(allow)
     opening: list[asyncio.Future[Any]] = []
