@@ -20,7 +20,7 @@ from support.processes import wait_end
 from support.servers import MakeServer, RealServer
 from torrelque import Torrelque
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

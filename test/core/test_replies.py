@@ -17,7 +17,7 @@ from support.proxy import Proxy
 from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueTaskId, TorrelqueTimeoutError
 
 # The server has little part in it.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 WORDS = {
     'another word': b'+OK\r\n',

@@ -96,11 +96,9 @@ def test_what_stands_in_a_field_is_read(read: Callable[[str], Any], text: str, m
     assert read(text) == meant
 
 
-@pytest.mark.parametrize('text', ['0', '-1', '1e3', 'x', '٣', '1/0s', '1/x', '9' * 11, '\udcff', '0/s', '1//s', 'None'])
+@pytest.mark.parametrize('text', ['0', '-1', 'x', '٣', '1/0s', '1/x', '9' * 11, '\udcff', '0/s', '1//s', 'None'])
 @pytest.mark.parametrize('read', [read_pace, read_probe, read_concurrency, read_rate])
 def test_what_cannot_be_meant_is_refused(read: Callable[[str], Any], text: str) -> None:
-    if read is read_probe and text == '1e3':
-        pytest.skip('a time')
     with pytest.raises(TorrelqueValueError, match='this '):
         read(text)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped, unused-ignore]
 
 from support.browser import MissingBrowserError, launch
 from support.serving import serving
@@ -56,7 +56,7 @@ class Site:
         errors: list[str] = []
         opened.on('pageerror', lambda error: errors.append(str(error)))
         opened.on('console', lambda line: errors.append(line.text))
-        opened.on('request', lambda it: it.url.startswith((self.url, 'data:')) or errors.append(it.url))
+        opened.on('request', lambda it: errors.extend([] if it.url.startswith((self.url, 'data:')) else [it.url]))
         await opened.goto(self.address(page))
         return opened, errors
 

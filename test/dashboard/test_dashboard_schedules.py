@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -48,7 +49,7 @@ async def test_schedules_are_told_in_the_order_in_which_they_fire(queue: Torrelq
         assert names(page) == ['often', 'soon', 'late']
         often, soon, late = (one.text for one in page.all('tr')[1:])
         assert 'code:mail on ' in often and 'every 1 m 30 s' in often and 'skip, latest' in often
-        assert '1 instants given one by one' in soon.replace('1 instant ', '1 instants ') and 'acme' in soon
+        assert '1 instant' in soon and 'acme' in soon
         assert 'allow, latest' in soon and ' paused ' in f'{late} '
         assert '3 of 3 shown' in page.text and acts(page) == []
         found = (await look.json('schedules'))['schedules']
@@ -80,7 +81,10 @@ async def test_acts_are_offered_to_whoever_may_do_them(queue: Torrelque) -> None
         assert acts(page) == ['pause-schedule', 'fire', 'remove-schedule', 'resume-schedule', 'fire', 'remove-schedule']
         assert acts(await look.get('schedule', name='on')) == ['pause-schedule', 'fire', 'remove-schedule']
         assert acts(await look.get('schedule', name='paused')) == ['resume-schedule', 'fire', 'remove-schedule']
-        assert all('name=on' in href or 'name=paused' in href for href in hrefs(page) if href.startswith('./ask?'))
+        for href in [href for href in hrefs(page) if href.startswith('./ask?')]:
+            [name] = [name for name in ('on', 'paused') if href.endswith(f'name={name}')]
+            asked = await look.get(href)
+            assert name in asked.one('h1').text and asked.fields
     async with Look(queue, 'redrive', 'cancel', 'pause', 'enqueue') as look:
         assert acts(await look.get('schedules')) == acts(await look.get('schedule', name='on')) == []
 
@@ -108,6 +112,21 @@ async def test_a_schedule_is_told_whole(queue: Torrelque) -> None:
         assert 'hunter2' not in str(found) and found['schedule']['left'] == 30
     async with Look(queue, 'payload') as look:
         assert 'hunter2' in (await look.get('schedule', name='close')).one('pre').text
+
+
+async def test_a_schedule_is_paused_resumed_fired_and_removed(queue: Torrelque) -> None:
+    await queue.set_schedule('tidy', {'task': 'shop.tidy'}, times=[MAY])
+    async with Look(queue, 'schedule') as look:
+        for act, text in (('pause-schedule', 'It is paused'), ('resume-schedule', 'tidy'), ('fire', 'tidy')):
+            assert (await look.act({'act': act, 'q': queue.name, 'name': 'tidy'})).status_code == 303
+            while (await look.json('schedule', name='tidy'))['schedule']['paused'] != (act == 'pause-schedule'):
+                await asyncio.sleep(0.01)
+            assert text in (await look.get('schedule', name='tidy')).text
+        while (await queue.get_queue_stats()).pending != 1:
+            await asyncio.sleep(0.01)
+        await look.act({'act': 'remove-schedule', 'q': queue.name, 'name': 'tidy'})
+        while [one async for one in queue.get_schedules()]:
+            await asyncio.sleep(0.01)
 
 
 async def test_what_is_wrong_with_a_schedule_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:

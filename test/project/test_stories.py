@@ -35,7 +35,7 @@ def marked(page: Path) -> Any:
     return pytest.param(page, marks=[pytest.mark.long, pytest.mark.one_server] if name_of(page) in LONG else [])
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('page', [marked(page) for page in STORIES], ids=name_of)
 def test_story_of_a_page_comes_out_as_it_is_told(page: Path, plain_server: RealServer, tmp_path: Path) -> None:
     """On a server in its default configuration."""

@@ -38,7 +38,7 @@ LANE = 6
 """How high a lane is."""
 EDGE = 12
 """What is free around all."""
-LETTERS = 22
+LETTERS = 20
 """Letters of a name that fit into its box."""
 
 

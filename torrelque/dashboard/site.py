@@ -21,6 +21,7 @@ from .access import Permit
 from .doing import Doings
 from .links import link
 from .live import Sampler
+from .past import Past
 from .reads import Reads, Trouble
 from .redacting import Shield, parameters_of
 from .ways import way_of
@@ -63,10 +64,11 @@ class Site:
         self.links = check_links(links)
         self.on_act = on_act
         self.reads = Reads()
+        self.past = Past()
         self.sampler = Sampler()
         self.doings = Doings()
         self.assets = read_assets()
-        self.templates = make_templates(self.assets)
+        self.templates = make_templates()
 
     async def aclose(self) -> None:
         """End what goes on by itself.  The queues stay open: they are the application's."""
@@ -152,8 +154,10 @@ def read_assets() -> dict[str, Asset]:
     return found
 
 
-def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
+@functools.cache
+def make_templates() -> jinja2.Environment:
     """Templates whose texts are escaped, all of them; and made visible, whatever is in them."""
+    assets = read_assets()
     env = jinja2.Environment(
         loader=jinja2.PackageLoader('torrelque.dashboard', 'template'),
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True,

@@ -45,6 +45,8 @@ ORPHANED = 250
 """Orphaned tasks that are looked for at a time."""
 PATIENCE = 0.05
 """s that a page waits for what takes long, before it is shown without it."""
+LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
+"""Times of which there is a history, in seconds."""
 LARGE = 1000
 """Tasks of a flow up to which all of it is looked at."""
 LONGEST = 4000
@@ -199,14 +201,21 @@ class Visit:
         return await self.site.reads.soon(('orphaned', name), ORPHANS, read, PATIENCE)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
-        """The history of a queue."""
+        """The history of a queue, of one of `LENGTHS`."""
         operator = self.site.operators[name]
-        return await self.read(('records', name, length), RECORDS, lambda: operator.history(length))
+
+        async def read() -> list[Record]:
+            now = (await self.overview(name)).server_time
+            return await self.site.past.read(operator, name, LENGTHS[length], now)
+
+        return await self.read(('records', name, length), RECORDS, read)
 
     async def functions(self, name: str, since: str | None) -> list[FunctionView]:
         """Functions of a queue over a time."""
         operator = self.site.operators[name]
-        return await self.read(('functions', name, since), RECORDS, lambda: operator.functions(since=since))
+        # The longer the time is, the less a moment changes of it, and the longer it takes to read it.
+        age = RECORDS if since == '1h' else 6 * RECORDS
+        return await self.read(('functions', name, since), age, lambda: operator.functions(since=since))
 
     async def reasons(self, name: str, task_id: str | None = None, group: str | None = None) -> list[Reason]:
         """Why nothing moves in a queue, or a task or a group does not, as the visitor may see it."""

@@ -182,7 +182,9 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueError: none runs here, as for `queue`.
         """
         if running_loop() is None:
-            raise TorrelqueError('no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one')
+            raise TorrelqueError(
+                'no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one'
+            )
         return self._loops.here().find(check_name(name, 'the name of a queue'))
 
     # Decorators
@@ -369,7 +371,8 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        return self._loops.call(coroutine if inspect.iscoroutine(coroutine) else _called(coroutine))
+        made: Coroutine[Any, Any, T] = coroutine if isinstance(coroutine, Coroutine) else _called(coroutine)
+        return self._loops.call(made)
 
     # The worker's part
 

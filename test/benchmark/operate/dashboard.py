@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -38,7 +38,7 @@ async def fill(queue: Torrelque, plan: Plan) -> str:
             await queue.bury(task_id, error=ERROR.format(part))
     await queue.dequeue_many(250)
     numbers = json.dumps([100, 3, 1, 0, 12345])
-    record = {f'=shop.function_{number}': numbers for number in range(FUNCTIONS)}
+    record: dict[Any, Any] = {f'=shop.function_{number}': numbers for number in range(FUNCTIONS)}
     record |= {'*run': json.dumps([10] * 17), '*wait': json.dumps([10] * 17), '*sizes': json.dumps([1] * 8)}
     pipe = queue.client.pipeline(transaction=False)
     minute = int(time.time() // 60)
@@ -118,10 +118,9 @@ async def measure_viewers(client: redis.asyncio.Redis, queue: Torrelque, plan: P
             end = time.monotonic() + length
             while time.monotonic() < end:
                 async with visitor.stream('GET', f'{url}/live?page=queue') as answer:
-                    async with aclosing(answer.aiter_lines()) as lines:
-                        async for _ in lines:
-                            if time.monotonic() > end:
-                                break
+                    async for _ in answer.aiter_lines():
+                        if time.monotonic() > end:
+                            break
 
     async def idle() -> None:
         await asyncio.sleep(length)

@@ -9,10 +9,9 @@ from torrelque import TorrelqueValueError
 from torrelque.dashboard import charts
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
-from torrelque.dashboard.visit import Visit
+from torrelque.dashboard.visit import LENGTHS, Visit
 from torrelque.operate import FunctionView, Record
 
-LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
 ROWS = 50
 """Functions of the table at the most; there are two hundred."""
 
@@ -31,7 +30,7 @@ async def read(visit: Visit) -> Answer:
         visit.part(visit.functions(name, length)),
     )
     found = () if isinstance(records, Trouble) else records
-    shown = found if function is None else [only(record, function) for record in found]
+    shown = [summed(record) if function is None else only(record, function) for record in found]
     now = found[-1].start if found else 0.0
     now = now if isinstance(overview, Trouble) else overview.server_time
     views = [] if isinstance(functions, Trouble) else functions
@@ -42,6 +41,11 @@ async def read(visit: Visit) -> Answer:
         'one': next((one for one in views if one.name == function), None),
     }  # fmt: skip
     return Answer({'queue': name, 'history': records, 'functions': functions}, view)
+
+
+def summed(record: Record) -> Record:
+    """A record with all functions as one, so that they are added up once for all charts."""
+    return replace(record, functions=(('', record.totals),))
 
 
 def only(record: Record, function: str) -> Record:
