@@ -4,6 +4,8 @@
     curl --json '{"address": "joe@doe.com"}' http://127.0.0.1:8000/signup
     curl http://127.0.0.1:8000/mail/welcome-…
 
+The dashboard of the queue is at ``/queues``: log in as ann, who may do everything there, or as joe, who may look.
+
 The application answers at once; the mail is a task.  What stands for a mail server is a folder, in which each mail is a
 file.  While there is a file ``down`` in it (``touch FOLDER/down``) it refuses mails, and tasks are tried again, later
 each time.  Stop the application and start it again on a server that lives on (``--url``): no mail is lost.  Whoever
@@ -13,7 +15,10 @@ signs up twice gets one mail.
 import argparse
 import contextlib
 import hashlib
+import hmac
+import html
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -22,19 +27,23 @@ from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qs, quote
 
 try:
     import redis.asyncio
     import uvicorn
-    from fastapi import Body, FastAPI, HTTPException
+    from fastapi import Body, FastAPI, HTTPException, Request
+    from fastapi.responses import HTMLResponse, RedirectResponse
+    from starlette.middleware.sessions import SessionMiddleware
 
     import torrelque
     from torrelque import Torrelque
+    from torrelque.dashboard import GRANTS, Dashboard, Redirect, Visitor
     from torrelque.embedded import Server
     from torrelque.tasks import Tasks, current
     from torrelque.worker import Backoff, Worker
 except ModuleNotFoundError as exc:
-    sys.exit(f"{exc}; this example needs more than the others: pip install '.[embedded,example]'")
+    sys.exit(f"{exc}; this example needs more than the others: pip install '.[dashboard,embedded,example]'")
 
 
 class MailFolder:
@@ -51,7 +60,47 @@ class MailFolder:
         (self.folder / f'{name}.part').rename(self.folder / f'{name}.eml')
 
 
-def make_app(url: str, mails: MailFolder) -> FastAPI:
+LOGIN = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Log in</title>
+<form method="post"><input type="hidden" name="next" value="{next}">
+<label>Name <input name="name" required></label> <label>Password <input name="password" type="password" required></label>
+<button>Log in</button> {told}</form></html>"""
+USERS = {'ann': GRANTS, 'joe': ()}
+"""Whoever may see the dashboard, and what they may do there."""
+
+
+def permit(request: Request) -> Visitor | Redirect:
+    """Who may see the dashboard: the users of the application, by its own session."""
+    name = request.session.get('user')
+    if name not in USERS:
+        return Redirect(f'/login?next={quote(request.url.path)}')
+    return Visitor(name, USERS[name])
+
+
+def add_login(app: FastAPI, password: str) -> None:
+    """A login with a session in a signed cookie, as many an application has one."""
+    app.add_middleware(SessionMiddleware, secret_key=secrets.token_urlsafe(), same_site='lax', https_only=False)
+
+    def show(back: str, told: str = '', status: int = 200) -> HTMLResponse:
+        return HTMLResponse(LOGIN.format(next=html.escape(back), told=told), status)
+
+    @app.get('/login')
+    async def show_login(next: str = '/queues/') -> HTMLResponse:
+        return show(next)
+
+    @app.post('/login')
+    async def log_in(request: Request) -> Any:
+        form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        name, back = form.get('name', ''), form.get('next', '')
+        if name not in USERS or not hmac.compare_digest(form.get('password', '').encode(), password.encode()):
+            return show(back, 'That is none of us.', 403)
+        request.session['user'] = name
+        # Back to a page of this site, and to no other.
+        inside = back.startswith('/queues/')
+        return RedirectResponse(back if inside else '/queues/', 303)
+
+
+def make_app(url: str, mails: MailFolder, password: str) -> FastAPI:
     client = redis.asyncio.from_url(url)
     queue = Torrelque(client, queue='signup')
     tasks = Tasks(queue)
@@ -72,10 +121,13 @@ def make_app(url: str, mails: MailFolder) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Leaving the block ends the worker: what is running may end, what does not is given back.
-        async with client, queue, tasks, worker:
+        async with client, queue, tasks, worker, contextlib.aclosing(dashboard):
             yield
 
     app = FastAPI(lifespan=lifespan)
+    dashboard = Dashboard(tasks, permit=permit, title='Sign-up')
+    app.mount('/queues', dashboard)
+    add_login(app, password)
 
     @app.post('/signup', status_code=202)
     async def sign_up(address: Annotated[str, Body(embed=True)]) -> dict[str, str]:
@@ -113,6 +165,7 @@ def main() -> None:
     add = parser.add_argument
     add('--host', default='127.0.0.1', help='address to listen on (default: %(default)s, this machine only)')
     add('--port', type=int, default=8000, metavar='PORT', help='(default: %(default)s; 0 is any that is free)')
+    add('--password', default='secret', help='of ann and joe, for the dashboard (default: %(default)s)')
     add('--mails', type=Path, metavar='FOLDER', help='that stands for a mail server (default: a temporary one)')
     add('--url', default=os.environ.get('REDIS_URL'), help='of a server (default: REDIS_URL, else one of our own)')
     args = parser.parse_args()
@@ -125,7 +178,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         host, port = listener.getsockname()[:2]
         print(f'Sign up at http://{host}:{port}/signup; mails are in {folder}, tasks on {url}.', flush=True)
-        config = uvicorn.Config(make_app(url, MailFolder(folder)), log_level='warning')
+        print(f'The queue is at http://{host}:{port}/queues/, for ann and joe; password {args.password!r}', flush=True)
+        web = make_app(url, MailFolder(folder), args.password)
+        config = uvicorn.Config(web, log_level='warning', timeout_graceful_shutdown=2)
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -57,7 +57,9 @@ def floors() -> list[list[Room]]:
     scripts = sorted(path.stem for path in (PACKAGE / 'script').glob('[a-z]*.lua'))
     values = [name for name in modules('') if name not in ('__main__', 'base', 'embedded')]
     return [
+        [Room('contrib/', 'joins it to frameworks', ['django'])],
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
+        [Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…'])],
         [
             Room('flows/', 'calls that wait for calls', ['steps', 'graph', 'plan', 'handle', '…']),
             Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'keeper', '…']),

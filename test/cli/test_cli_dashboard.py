@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from support.commanding import STOP, Command, Folder
 from torrelque import Torrelque
 from torrelque.cli import main
-from torrelque.operate import note
+from torrelque.operate import Operator, note
 
 pytestmark = pytest.mark.first_server
 
@@ -38,6 +40,17 @@ def get(url: str, **options: Any) -> httpx.Response:
     return httpx.get(url, timeout=60, **options)
 
 
+def act(client: httpx.Client, name: str, queue: str, number: str = '', **more: str) -> httpx.Response:
+    """Do an act, as the form that asks for it does."""
+    words = {'act': name, 'q': queue, **more}
+    if not number:
+        found = re.search(r'name="number" value="(\w+)"', client.get('ask', params=words).text)
+        assert found is not None
+        number = found[1]
+    form = {'query': urlencode(words), 'number': number}
+    return client.post('act', data=form, headers={'sec-fetch-site': 'same-origin'})
+
+
 def _end(command: Command) -> None:
     command.send(STOP)
     assert command.end() == ''
@@ -50,8 +63,7 @@ async def test_a_queue_is_shown_and_cannot_be_changed(queue: Torrelque, folder: 
         page = client.get('')
         assert (what, allowed, page.status_code) == (repr(queue.name), 'reads only', 200)
         assert queue.name in page.text and 'All of it' in page.text
-        form = {'act': 'pause', 'q': queue.name}
-        assert client.post('act', data=form, headers={'sec-fetch-site': 'same-origin'}).status_code == 403
+        assert act(client, 'pause', queue.name, number='0' * 16).status_code == 403
         assert client.get('', headers={'host': 'evil.example'}).status_code == 421
         # A page that is open, and live, does not keep the command from its end.
         with client.stream('GET', 'live?page=') as stream:
@@ -73,15 +85,20 @@ async def test_all_queues_that_are_known_are_shown(queue: Torrelque, folder: Fol
 
 async def test_with_a_password_only_who_knows_it_comes_in(queue: Torrelque, folder: Folder) -> None:
     await queue.enqueue(1)
-    words = '-q', queue.name, '--bind', '0.0.0.0:0', '--host', 'queues.example'
+    words = '-q', queue.name, '--bind', '0.0.0.0:0', '--host', 'queues.example', '--allow', 'pause'
     with folder.command('dashboard', *words, more={PASSWORD: 'secret'}) as command:
         [line] = command.wait_for(LINE)
         port = line[2].rpartition(':')[2]
         assert line[2] == f'http://queues.example:{port}'
-        url = f'http://127.0.0.1:{port}/'
+        url = f'http://127.0.0.1:{port}'
         assert get(url).status_code == get(f'{url}live?page=').status_code == 401
         assert get(url, auth=('anna', 'wrong')).status_code == 401
         assert get(url, auth=('anna', 'secret'), headers={'host': 'queues.example'}).status_code == 200
+        with httpx.Client(base_url=url, timeout=60, auth=('anna', 'secret')) as client:
+            assert act(client, 'pause', queue.name).status_code == 303
+        operator = Operator(queue)
+        assert (await operator.overview()).paused
+        assert [(done.who, done.act) for done in await operator.acts()] == [('anna', 'pause')]
         _end(command)
     assert 'secret' not in command.told
 
@@ -117,6 +134,8 @@ def test_a_demo_needs_nothing_and_leaves_nothing(folder: Folder) -> None:
         assert all(name in text for name in ('mail', 'report', 'media'))
         text = client.get('tasks', params={'q': 'mail', 'place': 'dead'}).text
         assert 'shop.mail.send_receipt' in text
+        assert act(client, 'pause', 'media').status_code == 303
+        assert client.get('acts.json', params={'q': 'media'}).text.count('"you"') == 1
     with serving(folder, '--demo', TORRELQUE_READ_ONLY='1') as (_, _, allowed):
         assert allowed == 'reads only'
 

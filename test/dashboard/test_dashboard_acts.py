@@ -197,14 +197,14 @@ async def test_what_cannot_be_meant_is_told_beside_its_field_and_nothing_is_done
     async with Look(queue, 'limit', 'redrive') as look:
         response = await look.act({'act': 'limit', 'group': 'acme'}, concurrency='many', rate='5/s')
         page = await look.get(response.headers['location'])
-        assert "this is a whole number from 1 on, none or default, not 'many'" in page.text
+        assert "This is a whole number from 1 on, none or default, not 'many'" in page.text
         assert (page.fields['concurrency'], page.fields['rate']) == ('many', '5/s')
         assert page.fields['query'] == 'act=limit&group=acme'
         assert (await queue.get_limits()) == {}
         await bury(queue, 2)
         response = await look.act({'act': 'redrive', 'status': 'dead'}, rate=FOREIGN)
         page = await look.get(response.headers['location'])
-        assert 'this is a rate such as 50' in page.text and page.fields['rate'] == FOREIGN
+        assert 'This is a rate such as 50' in page.text and page.fields['rate'] == FOREIGN
     assert await Operator(queue).acts() == []
 
 

@@ -124,7 +124,7 @@ async def test_an_app_brings_its_queues_and_names_of_arguments(queue: Torrelque)
 
     task_id = await log_in.enqueue('anna', '1234')
     async with Look([app]) as look:
-        page = await look.get('task', id=task_id)
+        page = await look.get('task', id=task_id.id)
     assert 'anna' in page.text and '1234' not in page.source
     await app.aclose()
 

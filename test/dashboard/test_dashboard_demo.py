@@ -68,6 +68,9 @@ async def test_it_is_told_why_a_film_waits_and_who_paused_a_group(operator: Oper
         assert (await operator.task(holder.id, queue='media')).progress['total'] == demoload.FRAMES
     [paused] = await operator.explain(group='initech', queue='mail')
     assert (paused.code, 'by anna' in paused.text) == ('group-paused', True)
+    [mail, _, media] = await operator.overviews()
+    assert mail.oldest is not None and mail.server_time - mail.oldest > 1200
+    assert media.oldest is not None and media.server_time - media.oldest > 400
     [orphan] = (await operator.page('orphaned', queue='media')).tasks
     assert orphan.worker == 'media-3'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -60,7 +61,7 @@ async def test_a_worker_that_lives_is_told_with_what_it_does(queue: Torrelque) -
 async def test_the_stuck_come_first_then_the_lost_then_the_living(
     queue: Torrelque, client: redis.asyncio.Redis
 ) -> None:
-    given = {'functions': ('shop.send', 'shop.bill'), 'rss': 52_000_000}
+    given: Any = {'functions': ('shop.send', 'shop.bill'), 'rss': 52_000_000}
     await write_heart(client, queue, 'a', ['id-1', 'id-2'], group='acme', **given)
     await write_heart(client, queue, 'b', ago=60, host='there')
     await write_heart(client, queue, 'c', lag=14)
@@ -140,7 +141,7 @@ async def test_tasks_that_nobody_works_on_are_told(queue: Torrelque, client: red
 
 
 async def test_what_workers_say_of_themselves_is_text(queue: Torrelque, client: redis.asyncio.Redis) -> None:
-    given = {'host': FOREIGN, 'version': FOREIGN, 'functions': (FOREIGN,), 'queues': (FOREIGN, queue.name)}
+    given: Any = {'host': FOREIGN, 'version': FOREIGN, 'functions': (FOREIGN,), 'queues': (FOREIGN, queue.name)}
     await write_heart(client, queue, FOREIGN, [FOREIGN, 'x' * 300], function=FOREIGN, group=FOREIGN, **given)
     await write_heart(client, queue, '\x1b[2J\u202e', [FOREIGN], ago=60, function='f' * 300, host='h' * 300)
     async with Look(queue, 'all') as look:

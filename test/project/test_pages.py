@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 import torrelque
+import torrelque.contrib
 import torrelque.sync
 from torrelque.protocol.keys import DECLARED, FIXED, PREFIXES, WORKERS
 from torrelque.protocol.table import TABLE
@@ -93,8 +94,12 @@ REFERENCE = ROOT / 'docs' / 'reference'
 
 
 def public_modules() -> list[str]:
-    """The module of the package itself, and each right below it that has names for all."""
-    below = [f'torrelque.{info.name}' for info in pkgutil.iter_modules(torrelque.__path__) if info.name[0] != '_']
+    """The module of the package itself, and each right below it, or below `contrib`, that has names for all."""
+    places = {'torrelque': torrelque.__path__, 'torrelque.contrib': torrelque.contrib.__path__}
+    below = [
+        f'{place}.{info.name}' for place, path in places.items() for info in pkgutil.iter_modules(path)
+        if info.name[0] != '_'
+    ]  # fmt: skip
     return ['torrelque', *(name for name in below if hasattr(importlib.import_module(name), '__all__'))]
 
 
@@ -125,7 +130,7 @@ def test_reference_has_every_public_name_of_a_module(module: str) -> None:
 
 
 def test_public_modules_are_found() -> None:
-    layers = {f'torrelque.{name}' for name in ('worker', 'tasks', 'sync', 'testing', 'embedded')}
+    layers = {f'torrelque.{name}' for name in ('worker', 'tasks', 'sync', 'testing', 'embedded', 'contrib.django')}
     assert {'torrelque', *layers} <= {*public_modules()}
     assert not {'torrelque.aio', 'torrelque.protocol'} & {*public_modules()}
 

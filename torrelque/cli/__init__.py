@@ -5,5 +5,6 @@ by what shows something; so help and version are there without.
 """
 
 from .parser import main
+from .program import Program
 
-__all__ = ['main']
+__all__ = ['Program', 'main']

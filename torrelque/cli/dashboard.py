@@ -79,7 +79,7 @@ def _listen(found: argparse.Namespace) -> socket.socket:
         listener = listen(host, port)
     except OSError as exc:
         # What is wrong with a name has a number of its own, below 0; of a port the text has the address once more.
-        reason = os.strerror(exc.errno) if (exc.errno or 0) > 0 else exc.strerror
+        reason = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
         raise Failure(f'nothing can listen at {_spelt(host, port)}: {reason}', Exit.ILL) from None
     if not is_local(listener) and not os.environ.get(PASSWORD) and not found.insecure:
         listener.close()

@@ -18,11 +18,11 @@ from .clean import as_text, shown
 from .command import Command
 from .failure import Exit, Failure, is_unwritable
 from .filters import TIMES
+from .program import TORRELQUE, Program
 from .run import add_run_arguments, run
 from .session import is_read_only
 from .viewing import VIEWING
 
-PROG = 'torrelque'
 EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"
 
 
@@ -51,7 +51,7 @@ class Version(argparse.Action):
         """
         from torrelque.worker.version import version
 
-        print(PROG, version())
+        print('torrelque', version())
         parser.exit()
 
 
@@ -91,9 +91,9 @@ class Parser(argparse.ArgumentParser):
         (file or sys.stdout).write(self.format_help())
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(program: Program = TORRELQUE) -> argparse.ArgumentParser:
     """The parser of all commands; what it finds has an attribute ``command``, a `Command` or None."""
-    parser = Parser(PROG, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
+    parser = Parser(program.name, description='A work queue on Redis, Valkey or KeyDB.', allow_abbrev=False)
     parser.add_argument('--version', action=Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None, complain=parser.error)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
@@ -102,14 +102,17 @@ def make_parser() -> argparse.ArgumentParser:
         told: dict[str, Any] = {} if command.acts and is_read_only() else {'help': command.help}
         one = commands.add_parser(command.name, description=command.description, allow_abbrev=False, **told)
         one.mixed = command.mixed
+        one.set_defaults(program=program)
         command.add_arguments(one)
         one.set_defaults(command=command, complain=one.error)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: Program = TORRELQUE) -> int:
     """Carry out a command line, by default that of the process; its exit code.
 
+    :param arguments: its words, without that of the program.
+    :param program: what it is a command line of, with what that brings where the words say nothing.
     :raises SystemExit: by ``--help`` and ``--version``, and where the command line cannot be parsed.
     """
     # A stream that was closed by whoever has started us is None, which nobody can read or write.
@@ -118,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stderr = sys.stderr or open(os.devnull, 'w')  # noqa: SIM115
     try:
         try:
-            return _carry_out(arguments)
+            return _carry_out(arguments, program)
         finally:
             _let_go(sys.stderr)
             sys.stdout.flush()
@@ -160,8 +163,8 @@ def _joined(words: Sequence[str]) -> list[str]:
     return found
 
 
-def _carry_out(arguments: Sequence[str] | None) -> int:
-    parser = make_parser()
+def _carry_out(arguments: Sequence[str] | None, program: Program) -> int:
+    parser = make_parser(program)
     found, rest = parser.parse_known_args(_joined(sys.argv[1:] if arguments is None else arguments))
     if rest:
         # By the parser of the command, whose usage is shorter to read than that of all.
@@ -171,6 +174,8 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return Exit.USAGE
     found.arguments, found.parser = arguments, parser
+    if getattr(found, 'app', '') is None and found.url is None:
+        found.app, found.url = program.app, None if program.app else program.url
     try:
         if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:
             raise Failure(EXTRA)

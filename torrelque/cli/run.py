@@ -1,6 +1,7 @@
 """``torrelque run``: its arguments, and which process does what."""
 
 import argparse
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -8,17 +9,20 @@ import sys
 from . import logs
 from .failure import Failure
 from .options import BURST, Once, RunOptions, count, names, processes, seconds, shares
+from .program import TORRELQUE, Program
 
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
-    'one of these, or a handler with -q; the current directory is looked in first'
+    'one of these, or a handler with -q; the current directory is looked in first; or several apps, with commas '
+    'between them'
 )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add('target', metavar='TARGET', help=TARGET)
+    program: Program = parser.get_default('program') or TORRELQUE
+    add('target', metavar='TARGET', nargs='?' if program.app else None, default=program.app, help=TARGET)
     add('--processes', metavar='N', type=processes, default=1, help='start N processes and keep them running')
     add('--concurrency', metavar='N', type=count, help='tasks in hand at a time in each process, 10 if not given')
     add('--queues', metavar='NAMES', type=shares, action=Once,
@@ -58,6 +62,8 @@ def run(found: argparse.Namespace) -> int:
     :raises Failure: the command line cannot be meant, or there is nothing to serve.
     """
     options = RunOptions.of(found)
+    if options.queue and options.url is None:
+        options = dataclasses.replace(options, url=found.program.url)
     if options.uvloop and importlib.util.find_spec('uvloop') is None:
         raise Failure('--uvloop needs the package uvloop: pip install uvloop')
     if options.reload and options.burst:
@@ -90,6 +96,8 @@ def run(found: argparse.Namespace) -> int:
 
 def _command(found: argparse.Namespace) -> list[str]:
     """What starts this program again: this Python, the same arguments, those of Python too."""
+    if found.program.command is not None:
+        return [*found.program.command]
     if found.arguments is None:
         return [sys.executable, *sys.orig_argv[1:]]
     return [sys.executable, '-m', 'torrelque', *found.arguments]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .clean import as_text, shown, without_secrets
 from .failure import Exit, Failure, is_unwritable
 from .out import Out
+from .program import Program
 
 if TYPE_CHECKING:
     from torrelque import Torrelque
@@ -57,8 +58,10 @@ class Session(NamedTuple):
         """
         if queue is not None and not re.search(' -q[^ ]*', words):
             words += f' -q {quoted(queue)}'
-        for name, value in ('--app', self.found.app), ('--url', self.found.url):
-            if value and without_secrets(value) == value:
+        program: Program = self.found.program
+        words = program.tells(words)
+        for name, value, known in ('--app', self.found.app, program.app), ('--url', self.found.url, program.url):
+            if value and value != known and without_secrets(value) == value:
                 words += f' {name} {quoted(value)}'
         return words
 
@@ -255,7 +258,7 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
     from torrelque import Torrelque
 
-    names = [*dict.fromkeys(found.queue or _names_of_environment())]
+    names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
             queues = [Torrelque(client, queue=name) for name in names] or await _queues_known(client, several)
@@ -274,7 +277,7 @@ def _find_app(found: argparse.Namespace) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     app = target.find(found.app)
-    if not target.is_app(app):
+    if not (target.is_app(app) or target.is_several(app)):
         raise Failure(f'--app {found.app} is no Tasks: {type(app).__name__}')
     return app
 

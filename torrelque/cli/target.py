@@ -15,6 +15,7 @@ from torrelque.tasks import Enqueuer
 from torrelque.worker import ThreadWorker, Worker
 
 from .failure import Exit, Failure
+from .several import Several, together
 
 EXPECTED = (
     'expected is a Tasks, a list of them, a Worker that was not started, a function without arguments that makes one '
@@ -42,10 +43,12 @@ def import_module(name: str, path: str = '') -> Any:
 
 
 def find(target: str) -> Any:
-    """What a target names.
+    """What a target names; where it names several with commas between them, a list.
 
     :raises Failure: there is nothing of this name, or its module cannot be imported.
     """
+    if ',' in target:
+        return together(map(find, filter(None, target.split(','))))
     name, colon, path = target.partition(':')
     if not colon or not _is_dotted(name) or not _is_dotted(path):
         raise Failure(f'{target!r} is no module:name, such as shop.tasks:app{_near_target(target)}')
@@ -105,6 +108,11 @@ def is_app(found: Any) -> bool:
         return all(callable(getattr(found, name, None)) for name in ('find', 'prepare')) and hasattr(found, 'queues')
     except Exception:
         return False
+
+
+def is_several(found: Any) -> bool:
+    """Whether it is several apps that a target has named."""
+    return isinstance(found, Several) and is_list(found)
 
 
 def is_list(found: Any) -> bool:

@@ -38,6 +38,7 @@ from .live import AWAY, Parts
 from .page import Answer, Page, plain, show
 from .pages import PAGES
 from .redacting import Shield
+from .rendering import render, render_parts
 from .site import Site, find_parameters
 from .visit import Visit
 
@@ -185,8 +186,7 @@ class Dashboard:
             answer = await show(page, visit)
             if as_json or wants_json(request):
                 return _json(plain(answer.values), answer.status)
-            body = self._site.render(f'{page.name or "overview"}.html', visit, answer, page=page)
-            return HTMLResponse(body, answer.status)
+            return HTMLResponse(render(self._site, page, visit, answer), answer.status)
 
         return self._answer(look)
 
@@ -207,7 +207,7 @@ class Dashboard:
 
         async def read() -> tuple[float, Parts]:
             answer = await show(page, visit)
-            return answer.view['now'], self._site.render_parts(page, visit, answer)
+            return answer.view['now'], render_parts(self._site, page, visit, answer)
 
         key = (page.name, *query.pairs, '', *sorted(visitor.allow))
 
@@ -258,7 +258,7 @@ class Dashboard:
             return _json({'error': text}, status)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
         answer = Answer({}, {'status': status, 'text': text})
-        body = self._site.render('error.html', visit, answer, page=None)
+        body = render(self._site, None, visit, answer)
         headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
 

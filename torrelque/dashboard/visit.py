@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
@@ -28,11 +28,10 @@ from torrelque.operate import (
 
 from .access import Visitor
 from .links import Query
+from .reads import Trouble
 from .redacting import Shield
+from .site import Site
 from .surveying import KEPT, pick
-
-if TYPE_CHECKING:
-    from .site import Site
 
 T = TypeVar('T')
 
@@ -54,12 +53,6 @@ LONGEST = 4000
 """Characters of a field of a query that are looked at."""
 
 
-class Trouble(NamedTuple):
-    """What stands in the place of something that could not be read."""
-
-    text: str
-
-
 class Visit:
     """A request.
 
@@ -67,7 +60,7 @@ class Visit:
     see.
     """
 
-    def __init__(self, site: 'Site', visitor: Visitor, page: str, query: Query) -> None:
+    def __init__(self, site: Site, visitor: Visitor, page: str, query: Query) -> None:
         self.site = site
         self.visitor = visitor
         self.page = page

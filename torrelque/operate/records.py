@@ -20,8 +20,8 @@ __all__ = ['percentile', 'read_functions', 'read_history']
 MINUTE, HOUR = 60.0, 3600.0
 MINUTES, HOURS = 8 * HOUR, 14 * 24 * HOUR
 """For how long (s) records of a minute and of an hour are kept."""
-PAGE = 60
-"""Records that one call reads: some milliseconds of the server at the most."""
+PAGE = 25
+"""Records that one call reads: 1.5 ms of the server where each has 50 functions."""
 MOST = 1e15
 """What a number of a record is below, if it is to be believed."""
 

@@ -174,11 +174,16 @@ class Tasks(Flowing, Scheduling):
 
         :raises TorrelqueError: none runs here; synchronous code calls the queue by `call`.
         """
+        return self.queue_named(self._name)
+
+    def queue_named(self, name: str) -> Torrelque:
+        """The queue object of the running event loop for any queue of the app's server.
+
+        :raises TorrelqueError: none runs here, as for `queue`.
+        """
         if running_loop() is None:
-            raise TorrelqueError(
-                'no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one'
-            )
-        return self._loops.here().queue
+            raise TorrelqueError('no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one')
+        return self._loops.here().find(check_name(name, 'the name of a queue'))
 
     # Decorators
 
@@ -364,8 +369,7 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        called: Coroutine[Any, Any, T] = coroutine if inspect.iscoroutine(coroutine) else _called(coroutine)
-        return self._loops.call(called)
+        return self._loops.call(coroutine if inspect.iscoroutine(coroutine) else _called(coroutine))
 
     # The worker's part
 

@@ -100,6 +100,21 @@ class Enqueuer(Generic[P, T]):
         payload = self._pack(args, kwargs)
         return self._loops.call(self._enqueue(payload, args, kwargs))
 
+    def prepare(self, /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], Handle[T]]:
+        """A call whose arguments are checked now, and which is enqueued when what is returned is called, as by `push`:
+        for calls that have to wait for something, such as the commit of a transaction.
+
+        :raises TorrelqueTypeError: the arguments are not those of the function.
+        """
+        payload = self._pack(args, kwargs)
+
+        def push() -> Handle[T]:
+            refuse_in_loop()
+            return self._loops.call(self._enqueue({**payload}, args, kwargs))
+
+        push.__qualname__ = f'push of {self.name}'
+        return push
+
     async def map(self, arguments: Iterable[Any]) -> list[Handle[T]]:
         """Enqueue a call for each element of an iterable of any length, which is its only argument.
 

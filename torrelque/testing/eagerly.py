@@ -242,6 +242,7 @@ class Eager(Standing):
                 worker = Worker(served, burst=True, signals=False, concurrency=1, name='eager', **self._options)
                 # Nothing comes by itself, so there is nothing to wait for.
                 worker._source.looks_out = False
+                worker._handling.resolver.adapts = False
                 await worker.run()
         finally:
             _above.set(above)

@@ -1,5 +1,6 @@
 """The names that this package gives to all."""
 
+from .adapting import adapt_jobs
 from .breaker import Breaker
 from .chain import Middleware
 from .child import ChildDelivery, ChildError
@@ -28,5 +29,6 @@ __all__ = [
     'ThreadWorker',
     'Worker',
     'WorkerHealth',
+    'adapt_jobs',
     'get_workers',
 ]

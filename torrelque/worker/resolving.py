@@ -7,6 +7,7 @@ from typing import Any
 from torrelque import Duration, TorrelqueTypeError
 from torrelque.protocol import check
 
+from .adapting import adapted
 from .bounds import Bounds
 from .delivery import Job
 from .job import Resolved
@@ -19,6 +20,9 @@ class Resolver:
     :param defaults: the worker's own job, whose fields are used where a job leaves them open.
     :param counts_outcomes: whether a breaker is to be told of each outcome.
     """
+
+    adapts = True
+    """Whether jobs go through the functions of `adapt_jobs`."""
 
     def __init__(self, defaults: Job, counts_outcomes: bool, bounds: Bounds) -> None:
         self.defaults = defaults
@@ -46,6 +50,8 @@ class Resolver:
         defaults = self.defaults
         fields = [default if own in (None, '') else own for own, default in zip(job, defaults, strict=True)]
         full = Job._make(fields)
+        if self.adapts:
+            full = adapted(full)
         _check_job(full)
         coroutine = check.is_async(full.call)
         if not coroutine and full.run_in == 'process':

@@ -3,7 +3,21 @@
 from torrelque.dashboard.page import Page
 
 from . import (
-    acts, ask, done, errors, flow, flows, group, groups, history, overview, queue, schedule, schedules, task, tasks,
+    acts,
+    ask,
+    done,
+    errors,
+    flow,
+    flows,
+    group,
+    groups,
+    history,
+    overview,
+    queue,
+    schedule,
+    schedules,
+    task,
+    tasks,
     workers,
 )  # fmt: skip
 

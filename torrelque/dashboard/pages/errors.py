@@ -10,7 +10,7 @@ from torrelque.dashboard.wording import number
 from torrelque.operate import ErrorGroup, Errors
 
 ROWS = 50
-PATIENCE = 5.0
+PATIENCE = 3.0
 """s that the page waits for the first look."""
 MOST = 10_000
 """Dead tasks, and delayed ones, that can be looked at."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import exactly
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import GroupView, Holder, Page as Found, Reason, WorkerView
 
 ROWS = 50

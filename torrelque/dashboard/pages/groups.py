@@ -8,7 +8,7 @@ from torrelque.dashboard.surveying import ORDERS
 from torrelque.dashboard.visit import GROUPS, Visit
 
 ROWS = 100
-PATIENCE = 5.0
+PATIENCE = 3.0
 """s that the page waits for a survey."""
 AGAIN = 3.0
 """How old (s) a survey may be where a new one is asked for."""

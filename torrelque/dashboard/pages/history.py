@@ -8,7 +8,8 @@ from typing import Any
 from torrelque import TorrelqueValueError
 from torrelque.dashboard import charts
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.visit import LENGTHS, Trouble, Visit
+from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.visit import LENGTHS, Visit
 from torrelque.operate import FunctionView, Record
 
 ROWS = 50

@@ -1,0 +1,1 @@
+"""A shop: the site and its only application."""
