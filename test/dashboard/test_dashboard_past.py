@@ -36,7 +36,7 @@ async def write(client: redis.asyncio.Redis, queue: Torrelque, kind: str, agos: 
     now = int((await client.time())[0])
     for ago in agos:
         number = now // {'minute': 60, 'hour': 3600}[kind] - ago
-        await client.hset(f'{queue.keys[kind]}:{number}', '=f', json.dumps([next(NUMBERS), 0, 0, 0, 0]))  # type: ignore[misc]
+        await client.hset(f'{queue.keys[kind]}:{number}', '=f', json.dumps([next(NUMBERS), 0, 0, 0, 0]))
     return float(now)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from torrelque import (
     Duration,
@@ -447,6 +447,11 @@ class Operator(Planned):
             await registry.forget(self._acting(queue.name))
 
     # Parts
+
+    def _numbered(self) -> str:
+        if not self._number:
+            raise TorrelqueValueError('this operator was given no number')
+        return self._number
 
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()

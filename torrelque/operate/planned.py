@@ -127,11 +127,6 @@ class Planned:
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
-    def _numbered(self) -> str:
-        if not self._number:
-            raise TorrelqueValueError('this operator was given no number')
-        return self._number
-
     async def _find(self, what: str, name: str, queue: str | None, read: Callable[[Torrelque], Awaitable[T]]) -> T:
         """What the queue that is named has, or the only one that has it."""
         found: dict[str, T] = {}
