@@ -181,9 +181,9 @@ class Tasks(Flowing, Scheduling):
 
         :raises TorrelqueError: none runs here, as for `queue`.
         """
-        if running_loop() is None:
-            raise TorrelqueError('no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one')
-        return self._loops.here().find(check_name(name, 'the name of a queue'))
+        if running_loop() is not None:
+            return self._loops.here().find(check_name(name, 'the name of a queue'))
+        raise TorrelqueError('no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one')
 
     # Decorators
 
@@ -369,7 +369,8 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        return self._loops.call(coroutine if inspect.iscoroutine(coroutine) else _called(coroutine))
+        called: Coroutine[Any, Any, T] = coroutine if inspect.iscoroutine(coroutine) else _called(coroutine)
+        return self._loops.call(called)
 
     # The worker's part
 
