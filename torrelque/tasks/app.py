@@ -180,11 +180,9 @@ class Tasks(Flowing, Scheduling):
 
         :raises TorrelqueError: none runs here, as for `queue`.
         """
-        if running_loop() is None:
-            raise TorrelqueError(
-                'no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one'
-            )
-        return self._loops.here().find(check_name(name, 'the name of a queue'))
+        if running_loop() is not None:
+            return self._loops.here().find(check_name(name, 'the name of a queue'))
+        raise TorrelqueError('no event loop runs here; app.call(lambda: app.queue.redrive()) calls the queue in one')
 
     # Decorators
 

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 class Backend:
     """The backend ``torrelque.contrib.django.Backend`` of ``TASKS``, which needs Django 6.0 or later."""
 
-    def __new__(cls, *_: Any, **__: Any) -> NoReturn:  # type: ignore[misc, unused-ignore]
+    def __new__(cls, *_: Any, **__: Any) -> NoReturn:
         """Refuse to be made.
 
         :raises django.core.exceptions.ImproperlyConfigured: always.
