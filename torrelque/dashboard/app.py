@@ -40,7 +40,7 @@ from .pages import PAGES
 from .redacting import Shield
 from .rendering import render, render_parts
 from .site import Site, find_parameters
-from .visit import Visit
+from .visit import LONG_PATIENCE, PATIENCE, Visit
 
 logger = logging.getLogger('torrelque.dashboard')
 
@@ -182,16 +182,16 @@ class Dashboard:
 
     def _page(self, page: Page, as_json: bool = False) -> Callable[[Request], Awaitable[Response]]:
         async def look(request: Request, visitor: Visitor) -> Response:
-            visit = self._visit(request, visitor, page)
+            # Whoever reads JSON does not look on while the rest comes.
+            told = as_json or wants_json(request)
+            query = Query(read_pairs(request.scope['query_string']))
+            visit = Visit(self._site, visitor, page.name, query, patience=LONG_PATIENCE if told else PATIENCE)
             answer = await show(page, visit)
-            if as_json or wants_json(request):
+            if told:
                 return _json(plain(answer.values), answer.status)
             return HTMLResponse(render(self._site, page, visit, answer), answer.status)
 
         return self._answer(look)
-
-    def _visit(self, request: Request, visitor: Visitor, page: Page) -> Visit:
-        return Visit(self._site, visitor, page.name, Query(read_pairs(request.scope['query_string'])))
 
     async def _stream(self, request: Request, visitor: Visitor) -> Response:
         pairs = read_pairs(request.scope['query_string'])

@@ -10,8 +10,6 @@ from torrelque.dashboard.wording import number
 from torrelque.operate import ErrorGroup, Errors
 
 ROWS = 50
-PATIENCE = 3.0
-"""s that the page waits for the first look."""
 MOST = 10_000
 """Dead tasks, and delayed ones, that can be looked at."""
 LONG = 8000
@@ -22,7 +20,7 @@ async def read(visit: Visit) -> Answer:
     """Read it."""
     name = visit.queue.name
     most, start = visit.number('most', FEW_ERRORS, MOST), visit.number('from', 1, MOST)
-    found = await visit.errors(name, most, PATIENCE)
+    found = await visit.errors(name, most)
     if found is None:
         return Answer({'errors': None, 'total': None, 'from': start}, {'queue': name, 'more': None})
     wanted = visit.text('error').strip()
