@@ -119,6 +119,10 @@ async def test_more_kinds_than_fit_are_on_pages(queue: Torrelque, monkeypatch: p
             page = await look.get(page.links['More'])
         assert len(seen) == len({*seen}) == 5
         assert len(kinds(await look.get(page.links['From the beginning']))) == 2
+        # The one that is asked for is on the first page, beside two others.
+        last = seen[-1].removeprefix('e-')
+        assert [one.attrs['id'] for one in kinds(await look.get('errors', error=last))] == [seen[-1], *seen[:2]]
+        assert seen[-1] not in (await look.get('errors', error=last, **{'from': 3})).source
         await look.get('errors', 400, **{'from': 'x'})
 
 

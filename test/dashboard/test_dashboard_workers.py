@@ -118,6 +118,7 @@ async def test_a_worker_of_several_queues_is_told_once(queue: Torrelque, client:
         async with Look([queue, other]) as look:
             page = await look.get('workers')
             assert [*rows(page)] == ['a', 'b'] and 'all 2' in page.links
+            assert [one['queue'] for one in (await look.json('workers'))['workers']] == [queue.name, 'other']
             assert [*rows(await look.get('workers', q=queue.name))] == ['a']
 
 
