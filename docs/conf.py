@@ -53,6 +53,8 @@ nitpick_ignore_regex = [
     ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing|zoneinfo)\..*'),
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
+    # Of Django, whose inventory is not read.
+    ('py:.*', r'django\..*'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]
