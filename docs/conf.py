@@ -55,6 +55,8 @@ nitpick_ignore_regex = [
     ('py:class', r'(starlette\.requests\.)?Request'),
     ('py:.*', r'django\..*'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
+    # Of Django, whose inventory is not read.
+    ('py:.*', r'django\..*'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]
