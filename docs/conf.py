@@ -52,6 +52,8 @@ nitpick_ignore_regex = [
     # Of the standard library, what is not in `ELSEWHERE`.
     ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing|zoneinfo)\..*'),
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
+    ('py:class', r'(starlette\.requests\.)?Request'),
+    ('py:.*', r'django\..*'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Of Django, whose inventory is not read.
     ('py:.*', r'django\..*'),

@@ -63,7 +63,8 @@ class MailFolder:
 LOGIN = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>Log in</title>
 <form method="post"><input type="hidden" name="next" value="{next}">
-<label>Name <input name="name" required></label> <label>Password <input name="password" type="password" required></label>
+<label>Name <input name="name" required></label>
+<label>Password <input name="password" type="password" required></label>
 <button>Log in</button> {told}</form></html>"""
 USERS = {'ann': GRANTS, 'joe': ()}
 """Whoever may see the dashboard, and what they may do there."""

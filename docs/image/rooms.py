@@ -59,6 +59,7 @@ def floors() -> list[list[Room]]:
     return [
         [Room('contrib/', 'joins it to frameworks', ['django'])],
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
+        [Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…'])],
         [
             Room('flows/', 'calls that wait for calls', ['steps', 'graph', 'plan', 'handle', '…']),
             Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'keeper', '…']),

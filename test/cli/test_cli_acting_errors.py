@@ -10,7 +10,7 @@ from support.acting import Commands, bury_all, recorded
 from torrelque import Torrelque
 from torrelque.operate.faults import find_fault
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 def twins() -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from torrelque import Torrelque
 from torrelque.cli.answers import EndAnswer
 from torrelque.operate import Outcome
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 ACTING = (
     ('pause', 'pause'), ('pause --group acme --probe 30s', 'pause'), ('resume', 'pause'), ('limit', 'limit'),

@@ -18,7 +18,7 @@ from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus
 from torrelque.cli.amounts import KEEP, concurrency, pace, rate, spelt
 from torrelque.cli.out import Out
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 # Enqueueing
 
@@ -36,7 +36,7 @@ async def test_a_task_is_enqueued_and_its_id_is_printed(queue: Torrelque, comman
     assert answer == {'queue': queue.name, 'id': (await queue.dequeue(timeout=60))[0]}
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ('words', 'given', 'task'),
     [
@@ -84,7 +84,7 @@ async def test_all_lines_are_read_before_the_first_is_enqueued(queue: Torrelque,
     assert (await queue.get_queue_stats()).tasks == 0
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
@@ -108,7 +108,7 @@ async def test_a_task_that_cannot_be_meant_is_not_enqueued(
     assert (await queue.get_queue_stats()).tasks == 0
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_the_end_of_a_task_can_be_waited_for(queue: Torrelque, command: Commands) -> None:
     async def work(call: Any, **options: Any) -> None:
         task_id, _ = await queue.dequeue(timeout=60)
@@ -142,7 +142,7 @@ def shop(
         yield target
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_an_app_enqueues_calls_as_its_own_code_would(shop: str, queue: Torrelque, command: Commands) -> None:
     words = ('enqueue', '--task', 'shop_of_test.send', '--app', shop)
     async with Torrelque(queue.client, queue=f'{queue.name}-other') as other:
@@ -161,7 +161,7 @@ async def test_an_app_enqueues_calls_as_its_own_code_would(shop: str, queue: Tor
     assert (await queue.get_group_stats('fifo:orders')).waiting == 1
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_call_goes_to_the_queue_of_its_function_whatever_queue_the_environment_names(
     shop: str, queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +176,7 @@ async def test_a_call_goes_to_the_queue_of_its_function_whatever_queue_the_envir
         assert 'a call goes to one queue' in said.err and (await other.get_queue_stats()).pending == 1
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_an_app_refuses_calls_that_do_not_fit(shop: str, queue: Torrelque, command: Commands) -> None:
     for words, said in {
         ('--task', 'shop_of_test.sned'): "has no function 'shop_of_test.sned'; did you mean 'shop_of_test.send'?",
@@ -223,7 +223,7 @@ async def test_a_group_is_paused_and_goes_on(queue: Torrelque, command: Commands
     assert said.lines[1] == f'the whole queue {queue.name!r} is paused, so nothing is handed out all the same'
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_queues_are_paused_together(queue: Torrelque, command: Commands) -> None:
     await queue.enqueue('a')
     said = await command('pause', '-q', 'a', '-q', 'b', '--json', '--yes')
@@ -285,7 +285,7 @@ async def test_limits_are_set_one_by_one_and_shown(queue: Torrelque, command: Co
     ]  # fmt: skip
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_the_default_of_all_groups_is_not_set_by_who_forgets_the_group(
     queue: Torrelque, command: Commands
 ) -> None:
@@ -299,7 +299,7 @@ async def test_the_default_of_all_groups_is_not_set_by_who_forgets_the_group(
     assert await queue.get_limits() == {None: TorrelqueLimit(1, None)}
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_limits_may_be_read_where_only_reading_is_allowed(
     queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +310,7 @@ async def test_limits_may_be_read_where_only_reading_is_allowed(
     assert (await queue.get_limits())['acme'].concurrency == 4
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_limits_that_cannot_be_meant_change_nothing(queue: Torrelque, command: Commands) -> None:
     await queue.set_limit('acme', concurrency=4)
     for words in ('acme --concurrency 0', 'acme --concurrency -1', 'acme --rate x', 'acme --rate 0', '--rate 5/s x y'):
@@ -333,7 +333,7 @@ async def test_a_sweep_tells_what_it_has_moved(queue: Torrelque, command: Comman
     assert await recorded(queue) == [('sweep', '', 1), ('sweep', '', 0)]
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_all_lines_are_enqueued_though_nobody_reads_the_ids(
     queue: Torrelque, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +347,6 @@ async def test_all_lines_are_enqueued_though_nobody_reads_the_ids(
     assert [(act, count) for act, _, count in await recorded(queue)] == [('enqueue', 600)]
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_number_that_is_too_large_is_refused(queue: Torrelque, command: Commands) -> None:
     assert '1e400 is too large a number' in (await command('enqueue', '{"n": 1e400}', code=2)).err

@@ -9,7 +9,7 @@ from torrelque import Torrelque
 from torrelque.operate import note
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     'words',
     ['pause', 'pause --group x', 'resume', 'limit', 'limit x --rate 5/s', 'sweep', 'redrive --yes', 'cancel x',
@@ -26,7 +26,7 @@ async def test_a_slip_of_the_pen_is_no_queue(words: str, queue: Torrelque, comma
     assert (answer.out, answer.err) == ('', said.err)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_queue_that_nothing_is_known_of_can_be_meant(queue: Torrelque, command: Commands) -> None:
     # An enqueue makes a queue, and a pause or a limit before its first task is for whoever says so.
     assert '--yes does it all the same' in (await command('pause', code=1)).err
@@ -36,7 +36,7 @@ async def test_a_queue_that_nothing_is_known_of_can_be_meant(queue: Torrelque, c
     assert 'is paused' in (await command('pause', '-q', f'{queue.name}-new')).out
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_group_without_a_task_is_told(queue: Torrelque, command: Commands) -> None:
     await queue.enqueue('a', group='acme')
     for words in ('pause --group', 'limit --concurrency 4'):

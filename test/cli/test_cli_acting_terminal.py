@@ -15,7 +15,7 @@ from support.servers import RealServer
 from support.terminal import Terminal, open_terminal
 from torrelque import Torrelque, TorrelqueLimit, TorrelqueTaskStatus
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 LONG = pytest.mark.long
 ASKED = rb'\[y/N\] $'

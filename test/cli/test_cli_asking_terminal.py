@@ -16,7 +16,7 @@ from support.made import HOSTILE
 from support.terminal import OWN, open_terminal, strange
 from torrelque import Torrelque
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 
 @pytest.mark.parametrize(('columns', 'lines'), [(80, 24), pytest.param(40, 10, marks=pytest.mark.long)])

@@ -22,7 +22,7 @@ from torrelque.cli.flowtree import Drawing
 from torrelque.cli.out import Out
 from torrelque.operate import FlowTaskView, FlowView
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 Node = TorrelqueNode
 S = TorrelqueTaskStatus

@@ -18,7 +18,7 @@ from torrelque.operate import Operator, note
 
 FULL = Path('/dev/full')
 
-pytestmark = [pytest.mark.first_server, pytest.mark.skipif(not FULL.exists(), reason='Linux')]
+pytestmark = [pytest.mark.one_server, pytest.mark.skipif(not FULL.exists(), reason='Linux')]
 
 SAID = 'torrelque: standard output cannot be written: No space left on device\n'
 COMMANDS = (

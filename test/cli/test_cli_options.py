@@ -209,7 +209,7 @@ def test_command_lines_of_the_pages_are_understood() -> None:
         assert make_parser().parse_args(shlex.split(line, comments=True)[1:]).command.name == 'run', line
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_the_application_of_the_page_is_served_as_it_says(queue: Torrelque, folder: Folder) -> None:
     found = re.search(r'(?s)```python\n# (\S+)\n(.*?)```', PAGE.read_text())
     assert found
@@ -238,7 +238,7 @@ def test_the_package_brings_the_command() -> None:
 WITHOUT = 'import sys; sys.modules[{0!r}] = None; from torrelque.cli import main; sys.exit(main())'
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_without_the_extra_there_are_help_and_version_and_a_sentence(folder: Folder) -> None:
     start = ('-c', WITHOUT.format('rich'))
     assert re.fullmatch(r'torrelque \S.*', ''.join(folder.run('--version', start=start).out))
@@ -247,14 +247,14 @@ async def test_without_the_extra_there_are_help_and_version_and_a_sentence(folde
     assert line == f'torrelque: {EXTRA}' and "pip install 'torrelque[cli]'" in line
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_missing_loop_is_told_in_a_sentence(folder: Folder) -> None:
     start = ('-c', WITHOUT.format('uvloop'))
     said = folder.run('run', 'shop:app', '--uvloop', start=start, status=2).err
     assert said == ['torrelque: --uvloop needs the package uvloop: pip install uvloop']
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_worker_works_though_nobody_can_read_what_it_says(queue: Torrelque, folder: Folder) -> None:
     folder.write('shop.py', APP)
     again = 'import sys; from torrelque.cli import main; sys.exit(main())'
@@ -276,7 +276,7 @@ def test_a_folder_that_is_gone_is_told(
     assert capsys.readouterr().err == 'torrelque: the current directory cannot be read: No such file or directory\n'
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_reader_that_has_seen_enough_ends_the_command_quietly(folder: Folder) -> None:
     start = ('-c', 'import os, sys; from torrelque.cli import main; r, w = os.pipe(); os.close(r); os.dup2(w, 1); '
              'os.close(w); sys.exit(main())')  # fmt: skip

@@ -14,7 +14,7 @@ from support.processes import is_alive, wait_end
 from support.servers import MakeServer
 from torrelque import Torrelque
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 TWO = ('run', 'shop:app', '--processes', '2', '--concurrency', '1')
 

@@ -12,7 +12,7 @@ from torrelque import Torrelque
 from torrelque.cli import reload
 from torrelque.cli.reload import Watcher
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def send(queue: Torrelque, *words: str) -> None:

@@ -17,7 +17,7 @@ from torrelque import Torrelque, TorrelqueTaskStatus
 from torrelque.cli.answers import ScheduleAnswer
 from torrelque.operate import ScheduleView, note
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from support.acting import Commands, recorded
 from torrelque import Torrelque, TorrelqueServerError
 from torrelque.tasks import Tasks
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 DAYS = ('--from', '2026-03-01T00:00Z', '--until', '2026-03-05T00:00Z')

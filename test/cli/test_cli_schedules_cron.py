@@ -19,7 +19,7 @@ from torrelque.operate import note
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture(autouse=True)

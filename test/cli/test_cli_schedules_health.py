@@ -18,7 +18,7 @@ from torrelque.cli.checking import Limits, judge
 from torrelque.cli.stats import doubts
 from torrelque.operate import Finding, Overview, Reason
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 MAY = datetime(datetime.now(timezone.utc).year + 1, 5, 1, tzinfo=timezone.utc)
 

@@ -17,7 +17,7 @@ from torrelque.cli.answers import InstantAnswer
 from torrelque.cron import Calendar
 from torrelque.operate import Operator, note
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 MAY = datetime(datetime.now(timezone.utc).year + 1, 5, 1, tzinfo=timezone.utc)
 

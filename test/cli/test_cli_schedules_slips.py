@@ -8,7 +8,7 @@ from support.acting import Commands
 from torrelque import Torrelque
 from torrelque.operate import note
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from torrelque.cli.options import RunOptions
 from torrelque.worker import Delivery, Worker
 
 # Each command is a process of its own, and none has to do with the kind of the server.
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 KINDS = APP + """
 

@@ -25,7 +25,7 @@ from support.servers import RealServer
 from support.terminal import Terminal, open_terminal
 from torrelque import Torrelque
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 STYLES = re.compile(rb'\x1b\[[0-9;?]*[a-zA-Z]')
 

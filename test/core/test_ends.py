@@ -20,7 +20,7 @@ from support.servers import MakeServer, RealServer
 from support.waiting import idle, until_idle, until_waiting
 from torrelque import Torrelque
 
-pytestmark = pytest.mark.first_server  # the kind of the server has little to do with them
+pytestmark = pytest.mark.one_server  # the kind of the server has nothing to do with them
 
 # Calls that are cancelled
 

@@ -13,8 +13,8 @@ from support.blowing import blow_all
 from support.servers import RealServer
 from support.wandering import Wandering
 
-PIECE = 25
-FULL = int(os.environ.get('TORRELQUE_STORMS', '50'))
+FULL = int(os.environ.get('TORRELQUE_STORMS', '5'))
+PIECE = min(25, FULL)
 
 
 @pytest.mark.first_server

@@ -16,8 +16,8 @@ from torrelque import TorrelqueNode as Node, TorrelqueTaskStatus as Status
 from torrelque.protocol import flows
 from torrelque.protocol.steps import Walk
 
-PIECE = 50
-FULL = int(os.environ.get('TORRELQUE_STORMS', '100'))
+FULL = int(os.environ.get('TORRELQUE_STORMS', '10'))
+PIECE = min(50, FULL)
 
 
 @pytest.mark.first_server

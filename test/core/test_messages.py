@@ -38,7 +38,7 @@ from torrelque import (
 from torrelque.error import copy_error, of_queue, reason_of
 from torrelque.protocol.bounds import BOUNDS
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 CORE = [path for room in ('aio', 'sync', 'protocol') for path in (Path(torrelque.__file__).parent / room).glob('*.py')]
 

@@ -24,8 +24,8 @@ from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
 from torrelque.error import reason_of
 from torrelque.worker import Worker
 
-# The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.long
+# The tests of this module have nothing to do with the kind of the server.
+pytestmark = [pytest.mark.long, pytest.mark.one_server]
 
 # Of a server that nobody knows, for a hundred years from 2026 on.
 CERTIFICATE = """\

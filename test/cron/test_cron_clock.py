@@ -15,7 +15,7 @@ from torrelque.tasks import Tasks, current
 from torrelque.testing import Clock, SyncClock, run_until_idle, using
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 UTC = dt.timezone.utc
 DAY = 86_400

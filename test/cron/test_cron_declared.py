@@ -19,7 +19,7 @@ from torrelque.tasks import Tasks, current
 from torrelque.testing import eager
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 UTC = dt.timezone.utc
 

@@ -12,7 +12,7 @@ from torrelque import Torrelque
 from torrelque.tasks import Tasks, current
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 UTC = dt.timezone.utc
 DAY = dt.timedelta(days=1)

@@ -17,7 +17,7 @@ from torrelque.cron import asking, keeper, setting
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 UTC = dt.timezone.utc
 SPEC = {'cron': '0 9 * * *', 'timezone': 'UTC'}

@@ -12,7 +12,7 @@ from support.commanding import STOP, Command, Folder
 from torrelque import Torrelque, TorrelqueLookupError, TorrelqueSchedule
 from torrelque.tasks import Tasks
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 APP = """
     import os

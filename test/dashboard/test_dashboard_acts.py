@@ -96,7 +96,7 @@ async def test_what_dies_after_somebody_was_asked_is_not_brought_back(queue: Tor
         query = {'act': 'redrive', 'status': 'dead', 'function': 'shop.*'}
         fields = (await look.get('ask', **query)).fields
         after = await bury(queue, 2)
-        response = await look.post(query, **{name: fields[name] for name in ('number', 'begun', 'matched')})
+        response = await look.post(query, {name: fields[name] for name in ('number', 'begun', 'matched')})
         assert '2 redriven' in (await look.get(response.headers['location'])).text
     assert [await status_of(queue, one) for one in before + after] == ['pending'] * 2 + ['dead'] * 2
 
@@ -197,14 +197,14 @@ async def test_what_cannot_be_meant_is_told_beside_its_field_and_nothing_is_done
     async with Look(queue, 'limit', 'redrive') as look:
         response = await look.act({'act': 'limit', 'group': 'acme'}, concurrency='many', rate='5/s')
         page = await look.get(response.headers['location'])
-        assert "this is a whole number from 1 on, none or default, not 'many'" in page.text
+        assert "This is a whole number from 1 on, none or default, not 'many'" in page.text
         assert (page.fields['concurrency'], page.fields['rate']) == ('many', '5/s')
         assert page.fields['query'] == 'act=limit&group=acme'
         assert (await queue.get_limits()) == {}
         await bury(queue, 2)
         response = await look.act({'act': 'redrive', 'status': 'dead'}, rate=FOREIGN)
         page = await look.get(response.headers['location'])
-        assert 'this is a rate such as 50' in page.text and page.fields['rate'] == FOREIGN
+        assert 'This is a rate such as 50' in page.text and page.fields['rate'] == FOREIGN
     assert await Operator(queue).acts() == []
 
 
@@ -259,7 +259,7 @@ async def test_a_flow_and_what_is_gone_are_not_copied(client: redis.asyncio.Redi
         assert page.all('form', method='post') == [] and 'It is a flow' in page.text
         fields = (await look.get('ask', act='copy', id=task_id)).fields
         await client.hdel(queue.keys['tasks'], task_id)
-        response = await look.post({'act': 'copy', 'id': task_id}, number=fields['number'])
+        response = await look.post({'act': 'copy', 'id': task_id}, {'number': fields['number']})
         assert 'nothing was enqueued' in (await look.get(response.headers['location'])).text
         await look.get('ask', 404, act='copy', id='nobody')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped, unused-ignore]
 
 from support.browser import MissingBrowserError, launch
 from support.serving import serving
@@ -56,7 +57,7 @@ class Site:
         errors: list[str] = []
         opened.on('pageerror', lambda error: errors.append(str(error)))
         opened.on('console', lambda line: errors.append(line.text))
-        opened.on('request', lambda it: it.url.startswith((self.url, 'data:')) or errors.append(it.url))
+        opened.on('request', lambda it: errors.extend([] if it.url.startswith((self.url, 'data:')) else [it.url]))
         await opened.goto(self.address(page))
         return opened, errors
 
@@ -73,8 +74,10 @@ async def site() -> AsyncIterator[Site]:
         stack.push_async_callback(dashboard.aclose)
         url = await stack.enter_async_context(serving(dashboard))
         mail, _, media = (Operator(queue) for queue in demo.queues)
-        [waiting, *_] = await media.page('pending', most=1)
-        [dead, *_] = await mail.page('dead', most=1)
+        [waiting, *_] = await media.page('group:globex', most=1)
+        while not (found := await mail.page('dead', most=1)).tasks:
+            await asyncio.sleep(0.05)
+        [dead] = found
         yield Site(browser, url, {'queue': 'media', 'waiting': waiting.id, 'dead': dead.id})
 
 

@@ -41,7 +41,7 @@ def read_account(text: str) -> dict[str, int]:
     return account
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_producers_and_consumers_stop_when_told_and_lose_nothing(run: Run, number: signal.Signals) -> None:
     example = run('producer_consumer', '--pause', 0.01, '--failures', 0.5)
     server = server_of(example.wait_for(r'on (\S+);')[1])
@@ -70,7 +70,7 @@ def test_producers_and_consumers_end_after_a_time(run: Run) -> None:
     assert example.errors == ''
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 def test_two_processes_of_producers_and_consumers_share_a_queue(run: Run, server: RealServer) -> None:
     # The second one only consumes, so that what it completes is the first one's.
     examples = [
@@ -186,7 +186,7 @@ def known_folder(tmp_path: Path) -> Path:
 KNOWN = {'files': 11, 'unreadable': 1, 'unparsable': 4, 'lines': 39, 'classes': 5, 'functions': 10}
 
 
-@pytest.mark.parametrize('bulk', [1, 3, 50])
+@pytest.mark.parametrize('bulk', [3, *(pytest.param(bulk, marks=pytest.mark.long) for bulk in (1, 50))])
 def test_batch_counts_what_is_there(run: Run, known_folder: Path, bulk: int) -> None:
     options = ('--processes', 2, '--consumers', 2, '--bulk', bulk)
     example = run('batch_processing', known_folder, *options)
@@ -197,7 +197,7 @@ def test_batch_counts_what_is_there(run: Run, known_folder: Path, bulk: int) -> 
     assert not any(is_alive(pid) for pid in (server, *workers))
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server: RealServer) -> None:
     folders = [Path(inspect.getfile(module)).parent for module in (json, asyncio)]
     for folder in folders:
@@ -216,8 +216,8 @@ def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server:
     assert count_keys(server) == 0
 
 
-@pytest.mark.first_server
-@pytest.mark.parametrize('bulk', [1, 100])
+@pytest.mark.one_server
+@pytest.mark.parametrize('bulk', [1, pytest.param(100, marks=pytest.mark.long)])
 def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int) -> None:
     options = ('--url', server.url, '--processes', 2, '--tasks', 1000, '--bulk', bulk)
     example = run('batch_processing', *options)
@@ -252,7 +252,8 @@ def test_batch_counts_right_when_a_process_is_killed(run: Run, large_folder: Pat
     assert not any(is_alive(pid) for pid in workers)
 
 
-@pytest.mark.first_server
+@pytest.mark.long
+@pytest.mark.one_server
 def test_batch_fails_when_all_processes_are_killed(run: Run, large_folder: Path, server: RealServer) -> None:
     example = run('batch_processing', large_folder, '--url', server.url, *LARGE_OPTIONS)
     workers = pids_of(example)
@@ -280,8 +281,8 @@ def test_batch_tells_when_the_counts_differ(run: Run, large_folder: Path) -> Non
     assert table['plain loop']['classes'] > 0
 
 
-@pytest.mark.first_server
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.one_server
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_batch_is_interrupted_without_a_trace(
     run: Run, large_folder: Path, server: RealServer, number: signal.Signals
 ) -> None:

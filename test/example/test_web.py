@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 # One event loop for all, that of the browser.
-pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.first_server]
+pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.one_server]
 
 
 async def test_page_needs_nothing_from_elsewhere(run: Run, server: RealServer) -> None:
@@ -44,7 +44,7 @@ async def test_page_needs_nothing_from_elsewhere(run: Run, server: RealServer) -
     assert '<script>' not in page.body.decode()
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_stream_tells_each_task_until_it_is_done(run: Run, server: RealServer) -> None:
     visitor = await Visitor(await run('--url', server.url, *FAST)).come()
     ids = {kind: (await visitor.start(kind))[0] for kind in ('letter', 'payment', 'film')}
@@ -221,7 +221,7 @@ async def test_end_comes_also_with_the_last_change(
             await asyncio.wait_for(live.__aexit__(), LIMIT)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.timeout(2 * LIMIT)
 async def test_slow_page_is_told_the_last_state_only(
     server: RealServer, queue_name: str, monkeypatch: pytest.MonkeyPatch

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 run = visiting.run
 
 
-# One event loop for all, that of the browser.
-pytestmark = pytest.mark.asyncio(loop_scope='module')
+# One event loop for all, that of the browser.  What the page is sent is tested without one, on each kind of server.
+pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.long, pytest.mark.one_server]
 
 
 # In a browser

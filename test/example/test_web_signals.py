@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope='module'), pytest.mark.long]
 # By signals
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_page_that_takes_nothing_does_not_keep_the_process(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *FAST, '--consumers', 20)
     visitor = await Visitor(web).come()
@@ -59,7 +59,7 @@ async def test_signal_ends_open_streams_and_the_server(run: Run, number: signal.
         await asyncio.open_connection('127.0.0.1', web.port)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_consumers_give_back_what_they_hold(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *SLOW)
     visitor = await Visitor(web).come()
@@ -92,7 +92,7 @@ async def test_option_that_makes_no_sense_is_a_message(option: str) -> None:
         assert re.search(f"argument {name}: invalid \\w+ value: '{value}'\\n", web.errors)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_consumers_in_other_processes_end_with_the_first(run: Run, server: RealServer) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         web = await run('--url', server.url, *FAST, '--processes', 2)
@@ -110,7 +110,7 @@ async def test_consumers_in_other_processes_end_with_the_first(run: Run, server:
             await asyncio.to_thread(wait_end, pid)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_task_of_a_killed_consumer_goes_to_another(run: Run, server: RealServer) -> None:
     web = await run('--url', server.url, *SLOW, '--processes', 1)
     pid = int((await web.wait_for(r'process (\d+) has started'))[1])
@@ -126,7 +126,7 @@ async def test_task_of_a_killed_consumer_goes_to_another(run: Run, server: RealS
     assert views[task_id][-1]['attempt'] == 2
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_consumers_can_be_started_by_hand(run: Run, server: RealServer) -> None:
     visitor = await Visitor(await run('--url', server.url, '--consumers', 0)).come()
     await visitor.start('letter', 3)

@@ -21,7 +21,7 @@ from torrelque.tasks import TaskFailedError
 from torrelque.testing import run_until_idle, using
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

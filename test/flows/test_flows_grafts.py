@@ -16,7 +16,7 @@ from torrelque.tasks import Handle, TaskFailedError, Tasks, Work, current
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 app = Tasks.from_url('redis://nowhere.invalid', queue='grafts', name='grafts')
 broken: set[str] = set()

@@ -12,7 +12,7 @@ from torrelque import Torrelque
 from torrelque.flows import FlowHandle
 from torrelque.tasks import Tasks
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 APP = """
     import asyncio

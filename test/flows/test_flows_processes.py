@@ -13,7 +13,7 @@ from torrelque import Torrelque
 from torrelque.flows import FlowFailedError, gather
 from torrelque.tasks import Tasks
 
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 APP = """
     import asyncio

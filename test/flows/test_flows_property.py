@@ -172,7 +172,7 @@ def outcomes_of(found: list[Row], on_failure: str) -> set[Ends]:
     return outcomes(parts, [failure if row.fails else 'c' for row in found])
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.long
 @pytest.mark.parametrize('on_failure', ['wait', 'skip'])
 def test_what_fails_in_memory_fails_on_a_server(server: RealServer, on_failure: Any) -> None:
@@ -210,7 +210,7 @@ def test_any_flow_has_its_result_in_memory(made: Made) -> None:
     app.close()
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.long
 def test_any_flow_has_its_result_through_workers(server: RealServer) -> None:
     found: list[Made] = []

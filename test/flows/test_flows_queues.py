@@ -18,7 +18,7 @@ from torrelque.tasks import TaskFailedError, Tasks, current
 from torrelque.testing import eager, using
 from torrelque.worker import Worker
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 app = Tasks.from_url('redis://nowhere.invalid', queue='shop')
 store = Tasks.from_url('redis://nowhere.invalid', queue='store')

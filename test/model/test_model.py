@@ -22,22 +22,28 @@ from hypothesis.stateful import run_state_machine_as_test
 from model.machine_door import Door
 from model.machine_flows import Flows
 from model.machine_plots import Plots
-from support.servers import RealServer
+from support.servers import RealServer, selected_kinds
 
 FULL = int(os.environ.get('TORRELQUE_STEPS', '0'))
-STEPS = [FULL] if FULL else [1000, pytest.param(20_000, marks=pytest.mark.long)]
+# By protocol: once in length, and less of what is the same on another server or by RESP3.
+STEPS = [(2, FULL), (3, FULL)] if FULL else [
+    pytest.param(2, 1000, marks=pytest.mark.one_server),
+    pytest.param(2, 20_000, marks=pytest.mark.long),
+    pytest.param(3, 4000, marks=pytest.mark.long),
+]  # fmt: skip
+ELSEWHERE = FULL or 4000
 STEPS_OF_FLOWS = [FULL // 10] if FULL else [150, pytest.param(2000, marks=pytest.mark.long)]
 EXAMPLES = 100
 EXAMPLE_STEPS = 50
 
 
 @pytest.mark.timeout(0 if FULL else 1800)  # what fails is made small first
-@pytest.mark.parametrize('steps', STEPS)
-@pytest.mark.parametrize('protocol', [2, pytest.param(3, marks=[] if FULL else pytest.mark.long)])
+@pytest.mark.parametrize(('protocol', 'steps'), STEPS)
 def test_any_order_of_calls_and_faults_is_as_the_model_has_it(
     server: RealServer, protocol: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_machines(Plots, server, protocol, steps, monkeypatch)
+    first = server.kind == selected_kinds()[0]
+    run_machines(Plots, server, protocol, steps if first else min(steps, ELSEWHERE), monkeypatch)
 
 
 @pytest.mark.first_server

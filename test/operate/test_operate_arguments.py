@@ -10,7 +10,7 @@ import pytest
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Selection
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 Ask = Callable[[Any], Awaitable[Any]]
 

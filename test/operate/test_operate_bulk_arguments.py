@@ -11,7 +11,7 @@ from support.burying import die
 from torrelque import Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Selection
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

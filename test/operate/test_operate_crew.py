@@ -16,7 +16,7 @@ from torrelque import Torrelque
 from torrelque.operate import WorkerView, crew
 from torrelque.worker import Delivery, Worker, get_workers
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def handle(delivery: Delivery) -> None: ...

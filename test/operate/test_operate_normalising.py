@@ -6,7 +6,7 @@ import pytest
 
 from torrelque.operate.normalising import MOST, normalise
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.mark.parametrize(

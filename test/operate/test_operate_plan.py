@@ -11,7 +11,7 @@ from support.burying import die, hand_out
 from torrelque import Torrelque, TorrelqueTaskStatus as Status, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Operator, Plan, Selection, plan as planning
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from torrelque.testing import Clock
 pytestmark = pytest.mark.first_server
 
 FULL = int(os.environ.get('TORRELQUE_HISTORIES', '0'))
-HISTORIES = [FULL] if FULL else [8, pytest.param(60, marks=pytest.mark.long)]
+HISTORIES = [FULL] if FULL else [8, pytest.param(20, marks=pytest.mark.long)]
 FIRST = int(os.environ.get('TORRELQUE_SEED', '0'))
 GROUPS = ['a', '-b', "c d'$(x)"]
 WORKERS = ('no-worker', 'not-known', 'all-busy', 'stuck')

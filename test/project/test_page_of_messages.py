@@ -76,7 +76,12 @@ def tells_something(text: str) -> bool:
     return ' ' in text and len(re.findall('[a-z]', text)) >= 5 and text[0] not in ',:'
 
 
-SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in sorted(PACKAGE.rglob('*.py'))}
+# What the tasks of the demo fail by is made up.
+LEFT_OUT = {'demoshop.py'}
+SOURCES = {
+    path.relative_to(PACKAGE).as_posix(): path.read_text()
+    for path in sorted(PACKAGE.rglob('*.py')) if path.name not in LEFT_OUT
+}  # fmt: skip
 
 
 # What the page has

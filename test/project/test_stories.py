@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def marked(page: Path) -> Any:
     return pytest.param(page, marks=[pytest.mark.long, pytest.mark.one_server] if name_of(page) in LONG else [])
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('page', [marked(page) for page in STORIES], ids=name_of)
 def test_story_of_a_page_comes_out_as_it_is_told(page: Path, plain_server: RealServer, tmp_path: Path) -> None:
     """On a server in its default configuration."""
@@ -70,6 +71,23 @@ def test_commands_of_pages_are_found() -> None:
     found = [words for _, words in WRITTEN]
     assert ['run', 'shop:app'] in found and ['run', 'shop.tasks:app', '--queues', 'urgent', '--steal', 'bulk'] in found
     assert any(words[-2:] == ['--log', 'json'] for words in found)
+
+
+# Commands that show the dashboard
+
+_SHOWN = re.compile(r'(?<![\w-])torrelque (dashboard(?: +--?[a-z][\w-]*(?: +[\w.:,/]+)?)*)')
+SHOWN = sorted({line for page in PAGES if '_build' not in page.parts for line in _SHOWN.findall(page.read_text())})
+OPTIONS = re.findall(r'(?m)^\| `(--[^`]+)` \|', (ROOT / 'docs' / 'dashboard.md').read_text())
+
+
+@pytest.mark.parametrize('line', [*SHOWN, *(f'dashboard {option}' for option in OPTIONS)])
+def test_a_command_that_shows_the_dashboard_is_one_that_the_parser_takes(line: str) -> None:
+    assert make_parser().parse_args(shlex.split(line)).command.name == 'dashboard'
+
+
+def test_commands_that_show_the_dashboard_are_found() -> None:
+    assert {'dashboard --demo', 'dashboard -q mail -q invoice', 'dashboard --host queues.example.com'} <= {*SHOWN}
+    assert len(OPTIONS) > 6
 
 
 # The teller itself

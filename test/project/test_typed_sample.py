@@ -15,7 +15,7 @@ import typed_tasks
 from support.servers import RealServer
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def test_the_sample_runs(client: redis.asyncio.Redis, queue_name: str) -> None:

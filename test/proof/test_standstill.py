@@ -23,7 +23,7 @@ from torrelque import Torrelque
 from torrelque.aio.guard import Guard
 from torrelque.aio.link import Link, Request
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.one_server]
 
 
 def series(*parts: tuple[int, dict[str, Any]]) -> list[Sample]:
@@ -160,7 +160,6 @@ def is_at_the_bell(request: Request) -> bool:
 
 
 @pytest.mark.parametrize('is_dropped', [is_claim, is_at_the_bell])
-@pytest.mark.first_server
 async def test_a_queue_that_stands_still_is_told_with_the_state_of_all(
     is_dropped: Callable[[Request], bool],
     server: RealServer,

@@ -150,13 +150,13 @@ class Look:
         return json.loads(response.text)
 
     async def post(
-        self, query: Mapping[str, Any], headers: Mapping[str, str] | None = None, **form: Any
+        self, query: Mapping[str, Any], form: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """Send the form of an act, whose query is as that of the page ``ask``.
 
         :param headers: in the place of those of a browser on a page of the dashboard.
         """
-        body = _spell({'query': _spell(query), **form})
+        body = _spell({'query': _spell(query), **(form or {})})
         given = {'sec-fetch-site': 'same-origin'} if headers is None else dict(headers)
         given.setdefault('content-type', 'application/x-www-form-urlencoded')
         return await self.client.post('/act', content=body, headers=given)
@@ -168,7 +168,7 @@ class Look:
         pairs: dict[str, Any] = {}
         for name, value in given:
             pairs.setdefault(name, []).append(value)
-        return await self.post(pairs, **{**fields, **changed})
+        return await self.post(pairs, {**fields, **changed})
 
     async def ask(
         self, method: str, page: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None

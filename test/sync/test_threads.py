@@ -27,7 +27,7 @@ from torrelque.protocol.bounds import BOUNDS
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 THREADS = 8
 # What event loops take along that were ended while something was open in them.

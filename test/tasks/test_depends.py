@@ -16,7 +16,7 @@ from torrelque.tasks import Depends, Tasks, current, injected
 from torrelque.worker import ChildDelivery, Delivery, Worker
 
 # What is tested here has little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

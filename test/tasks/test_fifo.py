@@ -20,7 +20,7 @@ from torrelque.tasks import Handle, TaskFailedError, Tasks, current
 from torrelque.worker import Backoff, Reject, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 app = ordering.app
 

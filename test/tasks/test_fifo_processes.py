@@ -166,7 +166,7 @@ async def start(server: RealServer, queue: Torrelque, *args: str) -> asyncio.sub
     )
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_processes_keep_the_order_when_one_is_killed_in_the_middle(
     server: RealServer, client: redis.asyncio.Redis, queue: Torrelque
 ) -> None:

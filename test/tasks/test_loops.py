@@ -104,7 +104,7 @@ def test_pushes_do_not_notice_workers_that_come_and_go(app: Tasks) -> None:
         assert [handle.wait_result(PATIENCE) for handle in handles] == [*range(1, len(handles) + 1)]
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('call', ['push', 'fifo', 'wait', 'sleep'])
 def test_closing_ends_what_is_on_its_way_in_another_thread(
     app: Tasks, server: RealServer, call: str, monkeypatch: pytest.MonkeyPatch

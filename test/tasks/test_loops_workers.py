@@ -25,7 +25,7 @@ app = crossing.app
 
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 # Calls that would block the loop that they wait for

@@ -19,7 +19,7 @@ from torrelque.tasks.options import Options
 from torrelque.worker import Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 HOUR = timedelta(hours=1)
 TIMES = st.timedeltas() | st.timedeltas(timedelta(0), timedelta(minutes=1))

@@ -22,7 +22,7 @@ from torrelque.tasks import TaskFailedError, Tasks
 from torrelque.worker import ThreadWorker, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture
@@ -353,6 +353,7 @@ BAD = {
 }
 
 
+@pytest.mark.long
 def test_types_are_kept_for_the_checker(tmp_path: Path) -> None:
     api = pytest.importorskip('mypy.api')
     head = GOOD.partition('        handle: Handle')[0]

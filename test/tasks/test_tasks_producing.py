@@ -13,7 +13,7 @@ from torrelque.tasks import Call, CallNext, Tasks, current
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def drain(app: Any, **options: Any) -> None:

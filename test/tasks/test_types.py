@@ -41,7 +41,7 @@ from torrelque.tasks.converting import KNOWN
 from torrelque.worker import Worker
 
 # What is tested here has little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torrelque.tasks import Handle, TaskFailedError, Tasks
 from torrelque.worker import Delivery, Worker
 
 # What is tested here has little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 LOG = logging.getLogger()
 

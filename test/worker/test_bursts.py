@@ -19,7 +19,7 @@ from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueTimeoutError
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 
 # Bursts
@@ -75,7 +75,7 @@ async def test_a_burst_whose_server_takes_no_writes_for_long_fails(
         assert worker.health().succeeded == 1
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_burst_waits_for_a_slow_server(make_server: MakeServer, hasty: None) -> None:
     server = make_server()
     async with server.client() as client, Torrelque(client) as queue:
@@ -154,7 +154,7 @@ async def test_a_burst_waits_for_a_slot_that_another_holds(server: RealServer, q
         assert await running == 2
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_burst_waits_for_the_lease_of_a_worker_that_was_killed(server: RealServer, queue: Torrelque) -> None:
     await queue.set_limit('g', concurrency=1)
     await queue.enqueue_many(range(3), group='g', task_timeout=0.5)

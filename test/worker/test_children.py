@@ -31,7 +31,7 @@ if sys.platform != 'linux':
     pytest.skip('of Linux: /proc', allow_module_level=True)
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 HANDLERS: dict[str, Callable[..., Any]] = {}
 
@@ -280,7 +280,7 @@ def sleep(delivery: Any, seconds: float) -> None:
     raise ValueError('late')
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('place', ['thread', 'process'])
 async def test_nothing_is_said_of_what_nobody_waits_for_any_more(
     queue: Torrelque, place: Place, caplog: pytest.LogCaptureFixture

@@ -24,7 +24,7 @@ if sys.platform != 'linux':
     pytest.skip('of Linux: /proc', allow_module_level=True)
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 HANDLERS: dict[str, Callable[..., Any]] = {}
 

@@ -18,7 +18,7 @@ from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTaskStatus as Status
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = [pytest.mark.first_server, pytest.mark.long]
+pytestmark = [pytest.mark.one_server, pytest.mark.long]
 
 if sys.platform != 'linux':
     pytest.skip('of Linux: pidfd_open', allow_module_level=True)
@@ -117,7 +117,7 @@ async def begun(
 # Signals
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize('whom', ['group', 'each'])
 async def test_a_signal_to_all_processes_leaves_those_of_handlers_their_time(
@@ -161,7 +161,7 @@ async def test_a_signal_while_a_process_imports_the_main_program_leaves_it_alive
     assert (await queue.get_task_state(task_id)).status is Status.COMPLETED
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_leaves_no_process_behind(
     server: RealServer, queue: Torrelque, tmp_path: Path, number: signal.Signals
@@ -197,7 +197,7 @@ asyncio.run(both()) if __name__ == '__main__' else None
 """
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('task', ['wait', 'compute'])
 async def test_a_worker_that_is_killed_takes_its_processes_along(
     server: RealServer, queue: Torrelque, tmp_path: Path, task: str
@@ -231,7 +231,7 @@ if __name__ == '__main__':
 """
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ('end', 'code'), [('pass', 0), ('raise ValueError', 1), ('sys.exit(5)', 5), ('os._exit(6)', 6)]
 )

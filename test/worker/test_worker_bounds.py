@@ -17,7 +17,7 @@ from torrelque.worker import Worker
 from torrelque.worker.bounds import BOUNDS, Bounds
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 ELSEWHERE = {
     'breaker.MANY': 'an argument is checked against it',

@@ -21,7 +21,7 @@ from torrelque.worker.bounds import BOUNDS
 from torrelque.worker.counts import DEAD, FAILED, LOST, OTHER, Tally
 from torrelque.worker.held import Held
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 Totals = dict[str, tuple[int, int, int, int]]
 

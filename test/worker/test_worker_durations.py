@@ -19,7 +19,7 @@ from torrelque.worker import Backoff, Breaker, Delivery, Job, Retry, RetryRule, 
 from torrelque.worker.retry import check_rule, delay_after
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 TIMES = st.timedeltas() | st.timedeltas(timedelta(0), timedelta(minutes=1))
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.long
 # Leases
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('blocking', [False, True])
 async def test_leases_are_renewed_while_a_handler_runs(queue: Torrelque, blocking: bool) -> None:
     attempts: list[int] = []
@@ -155,7 +155,7 @@ async def test_stopping_finishes_what_runs_and_takes_no_more(queue: Torrelque) -
     assert await queue.get_queue_stats() == (3, 3, 0, 0, 0, 0)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('how', ['timeout', 'second stop', 'cancel', 'stubborn'])
 async def test_what_does_not_finish_is_given_back_uncounted(queue: Torrelque, how: str) -> None:
     async def handle(delivery: Delivery) -> None:
@@ -216,7 +216,7 @@ asyncio.run(main())
 '''
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize('patience', [30, 0.1])
 async def test_a_signal_ends_a_program_in_order(
@@ -246,7 +246,7 @@ TWO = PROGRAM.replace(
 )
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_a_signal_ends_all_workers_of_a_program(server: RealServer, queue: Torrelque, tmp_path: Path) -> None:
     path = tmp_path / 'program.py'
     path.write_text(TWO)

@@ -18,7 +18,7 @@ from torrelque import Torrelque
 from torrelque.worker import Delivery, ThreadWorker, Worker, WorkerHealth, get_workers
 from torrelque.worker.heart import Heart
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def wait(delivery: Delivery) -> None:

@@ -79,7 +79,7 @@ class StrangeError(Exception):
         super().__init__(f'{one} {two}')
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 async def test_plain_functions_may_run_in_processes(queue: Torrelque) -> None:
     names = ['pid', 'die', 'raise', 'strange', 'report', 'unpicklable', 'pid']
     ids = {name: await queue.enqueue(name, max_attempts=5 if name == 'unpicklable' else 1) for name in names}

@@ -20,7 +20,7 @@ from torrelque import Torrelque
 from torrelque.worker import Backoff, Breaker, Delivery, Reject, Retry, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 async def test_a_worker_tells_of_its_start_its_tasks_and_its_end(

@@ -28,7 +28,7 @@ from torrelque.tasks import Tasks
 from torrelque.worker import DeathError, Delivery, Job, ThreadWorker, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 class Asked(Torrelque):

@@ -34,7 +34,7 @@ from torrelque.worker import (
 )
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 NOW = Backoff(base=0, jitter=False)
 LATE = Backoff(base=3600, cap=3600, jitter=False)

@@ -14,7 +14,7 @@ from torrelque import Duration, Torrelque, TorrelqueTaskId
 from torrelque.worker import Delivery, Worker
 
 # The tests of this module have little to do with the kind of the server, so the ordinary run has one kind.
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 
 # Sources

@@ -15,6 +15,7 @@ MOST = 1000
 BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
 """What a burst is to do."""
 
+_ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})')
 _UNITS = {'': 1, 's': 1, 'm': 60, 'h': 3600, 'd': 86400}
 _DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
 
@@ -70,6 +71,14 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is no time, such as 90, 90s, 5m or 2h')
     return float(match[1]) * _UNITS[match[2]]
+
+
+def address(text: str) -> tuple[str, int]:
+    """Where to listen: ``127.0.0.1:8765``, ``[::1]:8765``, ``localhost:0``."""
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or int(match[3]) > 65535:
+        raise argparse.ArgumentTypeError(f'{text!r} is no address, such as 127.0.0.1:8765 or [::1]:8765')
+    return match[1] or match[2], int(match[3])
 
 
 class Once(argparse.Action):

@@ -120,6 +120,11 @@ def answer_of_server(found: argparse.Namespace, call: Callable[[Any, Out], Await
     return _run(found, lambda: _answer_of_server(found, call))
 
 
+def answer_alone(found: argparse.Namespace, call: Callable[[Out], Awaitable[int]]) -> int:
+    """The same of a command that brings a server of its own."""
+    return _run(found, lambda: call(Out(as_json=found.json, utc=found.utc)))
+
+
 # How a command is run, and ends
 
 
@@ -230,7 +235,7 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     from .server import connect
 
     if found.app is not None:
-        app = _find_app(found)
+        app = find_app(found)
         client = app.queues[0].client
         try:
             await _check_reached(client)
@@ -260,12 +265,12 @@ async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterat
         else:
             queues = _queues_of_app(found, names)
         # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.
-        for queue in queues if found.app is None else _find_app(found).queues:
+        for queue in queues if found.app is None else find_app(found).queues:
             await stack.enter_async_context(queue)
         yield client, queues
 
 
-def _find_app(found: argparse.Namespace) -> Any:
+def find_app(found: argparse.Namespace) -> Any:
     """An app of the user's, whose code is imported; once for a command line, however often it is asked for."""
     from . import target
 
@@ -278,7 +283,7 @@ def _find_app(found: argparse.Namespace) -> Any:
 
 
 def _queues_of_app(found: argparse.Namespace, names: Sequence[str]) -> 'list[Torrelque]':
-    queues: list[Torrelque] = [*_find_app(found).queues]
+    queues: list[Torrelque] = [*find_app(found).queues]
     if missing := {*names} - {queue.name for queue in queues}:
         has = ', '.join(queue.name for queue in queues)
         raise Failure(f'--app {found.app} has no queue {", ".join(sorted(missing))}; it has {has}')

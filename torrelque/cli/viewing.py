@@ -1,9 +1,9 @@
-"""The commands beside those that ask and act: the live view, and what shells are told."""
+"""The commands beside those that ask and act: the live view, the pages on the web, and what shells are told."""
 
 import argparse
 
 from .command import Command, of_module
-from .options import seconds
+from .options import Once, address, names, seconds
 from .session import add_common
 
 SHELLS = ('bash', 'zsh', 'fish')
@@ -11,6 +11,29 @@ SHELLS = ('bash', 'zsh', 'fish')
 
 def _add_top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--every', metavar='TIME', type=seconds, default=1.0, help='from one look to the next, 1s')
+    add_common(parser)
+
+
+def _add_dashboard(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--bind', metavar='HOST:PORT', type=address, default=('127.0.0.1', 8765),
+        help='where it listens, 127.0.0.1:8765 if not given; port 0 is any that is free')  # fmt: skip
+    add('--host', metavar='NAME', action='append', default=[],
+        help='a further name of this machine that it answers for, as behind a proxy; may be repeated')  # fmt: skip
+    add('--allow', metavar='NAMES', type=names, default=[], action=Once,
+        help='what visitors may do beside looking: redrive, cancel, requeue, bury, pause (and resume), limit, sweep, '
+        'enqueue, schedule, with commas between them, or all of these; and payload, which is to see what is '
+        'redacted')  # fmt: skip
+    add('--insecure', action='store_true',
+        help='let others in without a password, where --bind names more than this machine')  # fmt: skip
+    add('--payloads', choices=('redacted', 'hidden', 'full'), default='redacted',
+        help='what is shown of payloads and results: all but what looks secret, which is the default; nothing; '
+        'all')  # fmt: skip
+    add('--title', metavar='TEXT', help='what the pages are called')
+    add('--open', action='store_true', help='open it in a browser')
+    add('--demo', action='store_true',
+        help='show a server of its own instead, with queues, workers and failures, which is gone at the end; all acts '
+        'are allowed')  # fmt: skip
     add_common(parser)
 
 
@@ -22,6 +45,10 @@ VIEWING = (
     Command('top', 'watch queues live', 'Queues, their functions, groups, workers and dead tasks, live in the '
             'terminal; ? tells the keys. Where standard output is no terminal, it is torrelque stats --watch.',
             _add_top, of_module('.top', 'top')),
+    Command('dashboard', 'show queues on the web', 'Serve pages that show queues, and all that is in them: for whoever '
+            'has a browser on this machine, or knows the password in TORRELQUE_DASHBOARD_PASSWORD, with any name. '
+            'Without --allow they only look. SIGTERM and Ctrl-C end it.',
+            _add_dashboard, of_module('.dashboard', 'dashboard')),
     Command('completion', 'print what has a shell complete this command', 'Print a script for a shell, which then '
             'completes commands, options and their words, without starting Python: eval "$(torrelque completion bash)" '
             'in ~/.bashrc, likewise in ~/.zshrc behind compinit, or torrelque completion fish > '

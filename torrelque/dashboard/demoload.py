@@ -7,14 +7,15 @@ and what has ended is forgotten after some minutes.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from torrelque import Torrelque, TorrelqueDuplicateError, TorrelqueFullError, TorrelqueTaskStatus
 from torrelque.flows import gather
 from torrelque.operate import Operator
-from torrelque.tasks import Enqueuer
+from torrelque.tasks import Enqueuer, Handle
 
 from .demoapps import Apps
 
@@ -34,6 +35,8 @@ WAITING = 7
 """Films of the limited group that wait, at the least; and newsletters of the paused one, at the most, times four."""
 DEAD = 200
 """Dead tasks of a queue that are kept, about."""
+SINCE = 1300.0
+"""s for which the first newsletter of the paused group has waited, at the beginning."""
 TIDY = 5.0
 """s from one look at what has grown, or is used up, to the next."""
 
@@ -54,7 +57,7 @@ class Load:
         self._order = 48_211
         self._steady: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
             (36, self._receipt), (22, self._newsletter), (5, self._reset), (3, self._remind), (8, self._export),
-            (20, self._thumbnail), (3, self._transcode), (1, self._report), (0.6, self._gallery),
+            (20, self._thumbnail), (3, self._transcode), (2.5, self._report), (1.5, self._gallery),
         )  # fmt: skip
 
     async def begin(self) -> None:
@@ -66,9 +69,10 @@ class Load:
         )  # fmt: skip
         # Those that are rendered already come first.
         await asyncio.gather(*(self._film(first=FRAMES * part // 10) for part in (4, 1)))
+        films = await asyncio.gather(*(self._film() for _ in range(WAITING + 2)))
+        letters = await asyncio.gather(*(self._newsletter(PAUSED) for _ in range(2 * WAITING)))
         await asyncio.gather(
-            *(self._film() for _ in range(WAITING + 2)),
-            *(self._newsletter(PAUSED) for _ in range(2 * WAITING)),
+            self._age(media, films, 60 * len(films)), self._age(mail, letters, SINCE),
             *(self._remind() for _ in range(18)),
             *(self._receipt() for _ in range(12)), *(self._thumbnail() for _ in range(10)),
             self._report('webshop'), self._report('legacy-crm'), self._gallery(),
@@ -91,6 +95,15 @@ class Load:
             except Exception:
                 # Whatever somebody has done to the queues, the demo goes on.
                 logger.exception('the demo could not enqueue a task')
+
+    async def _age(self, queue: Torrelque, handles: Sequence[Handle[Any] | None], since: float) -> None:
+        """Have it that tasks were enqueued one after the other, the first so long (s) ago."""
+        now = time.time()
+        for place, handle in enumerate(handles):
+            if handle is not None:
+                instant = 1000 * (now - since * (1 - place / len(handles)))
+                key = f'{queue.keys["task"]}:{handle.id}'
+                await queue.command('HSET', key, 'enqueue_time', f'{instant:.0f}')
 
     # What is enqueued
 
@@ -127,7 +140,7 @@ class Load:
         total = round(self._chance.uniform(5, 250), 2)
         return order, f'{self._name()}@{domain}', total, f'tok_{self._chance.getrandbits(64):016x}'
 
-    async def _newsletter(self, tenant: str | None = None) -> object:
+    async def _newsletter(self, tenant: str | None = None) -> Handle[Any] | None:
         tenant = tenant or self._chance.choice((*TENANTS, PAUSED))
         if tenant == PAUSED and (await self._queues['mail'].get_group_stats(PAUSED)).waiting >= 4 * WAITING:
             return None
@@ -137,7 +150,7 @@ class Load:
         to = {'first_name': name.title(), 'address': f'{name}@mail.example'}
         return await self._call['send_newsletter'].options(group=tenant).enqueue('the autumn issue', to)
 
-    async def _nameless(self) -> object:
+    async def _nameless(self) -> Handle[Any]:
         to = {'address': f'{self._chance.randrange(10**6)}@mail.example'}
         return await self._of_tenant('send_newsletter').enqueue('the autumn issue', to)
 
@@ -163,7 +176,7 @@ class Load:
         more = {'codec': 'wmv3'} if odd < 0.04 else {'seconds': 9600} if odd < 0.08 else {'seconds': 5400}
         return await self._of_tenant('transcode').enqueue({'film': film, **more}, self._chance.choice((480, 720)))
 
-    async def _film(self, first: int = 0) -> object:
+    async def _film(self, first: int = 0) -> Handle[Any]:
         return await self._call['render_film'].options(group=LIMITED).enqueue(self._title(), FRAMES, first)
 
     async def _report(self, name: str | None = None) -> object:

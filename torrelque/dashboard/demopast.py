@@ -32,7 +32,7 @@ class Habit(NamedTuple):
 
     name: str
     often: float
-    """Calls of a minute, at noon."""
+    """Calls of a minute, now."""
     took: float
     """s, the median."""
     failed: float = 0.0
@@ -56,13 +56,13 @@ PASTS = {
         Habit('shop.mail.collect_bounces', 4, 0.3),
     ), 2, 12, 0.04),
     'report': Past((
-        Habit('shop.report.export_csv', 16, 1.4, 0.03), Habit('shop.report.extract', 2, 1.5),
-        Habit('shop.report.clean', 2, 2.5), Habit('shop.report.audit', 2, 1.0, 0.01),
-        Habit('shop.report.load', 2, 1.5), Habit('shop.report.refresh_rates', 0.2, 0.4, 0.1),
+        Habit('shop.report.export_csv', 16, 1.4, 0.03), Habit('shop.report.extract', 5, 6.0),
+        Habit('shop.report.clean', 5, 9.0), Habit('shop.report.audit', 5, 1.0, 0.01),
+        Habit('shop.report.load', 5, 4.0), Habit('shop.report.refresh_rates', 0.2, 0.4, 0.1),
     ), 3, 15, 0.4),
     'media': Past((
-        Habit('shop.media.make_thumbnail', 41, 0.25), Habit('shop.media.transcode', 10, 4.5, 0.03),
-        Habit('shop.media.probe', 1.2, 1.0), Habit('shop.media.publish', 1.2, 1.0),
+        Habit('shop.media.make_thumbnail', 41, 0.25), Habit('shop.media.transcode', 15, 4.5, 0.03),
+        Habit('shop.media.probe', 3, 1.0), Habit('shop.media.publish', 3, 1.0),
         Habit('shop.media.render_film', 0.4, 240.0),
     ), 2, 12, 1.5),
 }  # fmt: skip
@@ -119,7 +119,8 @@ def _acts_of(queue: str, now: float) -> list[str]:
 def _records_of(past: Past, queue: str, now: float, chance: random.Random) -> Iterable[tuple[str, Fields]]:
     """All that is written, by short key.  Hours are the sums of their minutes, as far as there are minutes."""
     shares = {habit.name: _shares(habit.took) for habit in past.habits}
-    waits = _shares(past.waits)
+    # Waits differ from one time to another.
+    waits = [_shares(past.waits * factor) for factor in (0.7, 0.8, 0.9, 1.0, 1.1, 1.3, 1.6)]
     minute, hour = int(now // 60), int(now // 3600)
     hours: dict[int, Fields] = {}
     totals: Fields = {}
@@ -157,13 +158,8 @@ class _Time:
     """An instant of the past of a queue, and how it was then."""
 
     def __init__(self, queue: str, now: float, ago: float) -> None:
-        at = time.localtime(now - ago)
-        hour = at.tm_hour + at.tm_min / 60
-        day = 0.35 + 0.65 * max(0.0, math.sin((hour - 6) / 16 * math.pi))
-        # What the books want is made at night.
-        peak = 1.6 if queue == 'report' and 1.5 <= hour < 3.5 else 0.0
-        self.load = (day + peak) * (0.55 if at.tm_wday > 4 else 1.0)
-        """How much happened, 1 at noon."""
+        self.load = _load_at(queue, now - ago) / _load_at(queue, now)
+        """How much happened, as a multiple of what happens now, so that one goes on where the other ends."""
         minutes = ago / 60
         self.bad = queue == 'mail' and WORST[0] <= minutes <= WORST[1]
         """Whether the server of mails hung up."""
@@ -175,8 +171,18 @@ class _Time:
         """How much was still to be done of what had failed."""
 
 
+def _load_at(queue: str, instant: float) -> float:
+    """How much there is to do at an instant, by the clock of this machine: 1 at noon of a working day."""
+    at = time.localtime(instant)
+    hour = at.tm_hour + at.tm_min / 60
+    day = 0.35 + 0.65 * max(0.0, math.sin((hour - 6) / 16 * math.pi))
+    # What the books want is made at night.
+    peak = 1.6 if queue == 'report' and 1.5 <= hour < 3.5 else 0.0
+    return (day + peak) * (0.55 if at.tm_wday > 4 else 1.0)
+
+
 def _fields(
-    past: Past, shares: Mapping[str, Shares], waits: Shares, at: _Time, minutes: int,
+    past: Past, shares: Mapping[str, Shares], waits: Sequence[Shares], at: _Time, minutes: int,
     chance: random.Random,
 ) -> Fields:  # fmt: skip
     """A record of so many minutes; nothing where nobody worked."""
@@ -199,7 +205,7 @@ def _fields(
     # Of the waits some were looked at only.
     slow = 1 + 400 * at.jam
     samples = round(min(calls, 40.0 * minutes))
-    buckets = _parted(samples, _shares(past.waits * slow) if at.jam else waits)
+    buckets = _parted(samples, _shares(past.waits * slow) if at.jam else chance.choice(waits))
     fields['*run'] = run
     fields['*wait'] = [*buckets, round(1000 * samples * past.waits * slow * math.exp(SPREAD**2 / 2))]
     fields['*sizes'] = _sizes(past, at, calls / minutes, chance)
@@ -207,10 +213,10 @@ def _fields(
 
 
 def _sizes(past: Past, at: _Time, calls: float, chance: random.Random) -> list[float]:
-    busy = min(past.slots, round(calls / 60 * past.waits + past.slots * 0.4 * at.load * chance.uniform(0.7, 1.3)))
+    busy = min(past.slots, round(past.slots * 0.3 * at.load * chance.uniform(0.6, 1.4)))
     pending = round(calls / 60 * past.waits * 5 + chance.uniform(0, 14) + 900 * at.jam)
     oldest = round(1000 * (past.waits * chance.uniform(3, 9) + 540 * at.jam))
-    delayed = round(40 * at.load * chance.uniform(0.8, 1.2) + 120 * at.jam)
+    delayed = round(20 * at.load * chance.uniform(0.8, 1.2) + 120 * at.jam)
     return [pending, busy, delayed, round(30 + 380 * at.jam), oldest, past.workers, past.slots, busy]
 
 

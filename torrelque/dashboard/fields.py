@@ -68,7 +68,7 @@ def read_reason(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise TorrelqueValueError('this has bytes in it that are no text') from exc
+        raise TorrelqueValueError('this is nothing that can be written: it has bytes in it that are no text') from exc
     return text or None
 
 

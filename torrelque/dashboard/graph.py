@@ -1,9 +1,10 @@
 """A flow as a graph: all geometry is computed here, and a template writes it as SVG.
 
-Tasks stand in layers, each behind all that it waits for; an edge that passes a layer has a lane of its own there.  Calls
-of a map are one box where they are many.
+Tasks stand in layers, each behind all that it waits for; an edge that passes a layer has a lane of its own there.
+Calls of a map are one box where they are many.
 """
 
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,8 @@ from .wording import number, shorten, visible
 __all__ = ['ORDER', 'Box', 'Edge', 'Graph', 'draw']
 
 ORDER = (
-    'dead', 'failed', 'lost', 'working', 'delayed', 'pending', 'waiting', 'skipped', 'cancelled', 'grafted', 'completed',
+    'dead', 'failed', 'lost', 'working', 'delayed', 'pending', 'waiting', 'skipped', 'cancelled', 'grafted',
+    'completed',
 )  # fmt: skip
 """How a task stands, in the order in which it matters."""
 MOST = 60
@@ -36,7 +38,7 @@ LANE = 6
 """How high a lane is."""
 EDGE = 12
 """What is free around all."""
-LETTERS = 22
+LETTERS = 20
 """Letters of a name that fit into its box."""
 
 
@@ -148,7 +150,7 @@ def _box(name: str, tasks: Sequence[FlowTaskView], x: int, y: int) -> Box:
     words = Counter(task.word for task in tasks)
     ended = sum(task.how is not None for task in tasks)
     told = ', '.join(f'{number(words[word])} {word}' for word in ORDER if words[word])
-    label = f'{_cut(name.removesuffix(".*"), LETTERS - 7)} × {number(len(tasks))}'
+    label = f'{_cut(name.removesuffix(".*"), LETTERS - 7)} \N{MULTIPLICATION SIGN} {number(len(tasks))}'
     worst = next((word for word in ORDER if words[word]), 'waiting')
     brief = told if len(words) == 1 else f'{number(ended)} ended, {number(words[worst])} {worst}'
     return Box(_cut(label), _cut(brief, LETTERS + 2), worst, f'{name}: {told}', None, x, y)
@@ -176,8 +178,8 @@ class _Layout:
     """Boxes in layers, and lanes for edges that pass a layer."""
 
     def __init__(self, boxes: Sequence[str], edges: Iterable[tuple[str, str]]) -> None:
-        # Legend.  _layer: the number of each box's layer.  _rows: what stands in each layer from above, a box or a lane,
-        # which is the pair of its edge and the layer.  _y: where the middle of each is.
+        # Legend.  _layer: the number of each box's layer.  _rows: what stands in each layer from above, a box or a
+        # lane, which is the pair of its edge and the layer.  _y: where the middle of each is.
         self._layer, self._kept = _layers(boxes, [*edges])
         spans = {edge: range(self._layer[edge[0]] + 1, self._layer[edge[1]]) for edge in self._kept}
         with_lanes = sum(map(len, spans.values())) <= LANES
@@ -191,7 +193,7 @@ class _Layout:
             for lane in lanes:
                 self._rows[lane[1]].append(lane)
             chain: list[object] = [edge[0], *lanes, edge[1]]
-            for one, other in zip(chain, chain[1:], strict=False):
+            for one, other in itertools.pairwise(chain):
                 self._below.setdefault(one, []).append(other)
                 self._above.setdefault(other, []).append(one)
         self._order()
@@ -232,7 +234,7 @@ class _Layout:
         """Bring neighbours together, so that fewer edges cross."""
         for sweep in range(SWEEPS):
             rows, beside = (self._rows, self._above) if sweep % 2 == 0 else (self._rows[::-1], self._below)
-            for before, row in zip(rows, rows[1:], strict=False):
+            for before, row in itertools.pairwise(rows):
                 at = {it: float(place) for place, it in enumerate(before)}
                 own = {it: float(place) for place, it in enumerate(row)}
                 middle = {it: _mean([at[one] for one in beside.get(it, ()) if one in at], own[it]) for it in row}

@@ -26,6 +26,8 @@ EXAMPLES = 5
 """Tasks that are shown."""
 SOUGHT = 0.5
 """s for which they are looked for."""
+PAYLOAD = 4096
+"""Bytes of their payloads, which tell of which function they are calls."""
 UNCOUNTED = 10**12
 """Tasks that an act is about at the most, where they were not counted to the end."""
 
@@ -63,7 +65,8 @@ async def ask(kind: Kind, visit: Visit) -> Ask:
         return _ask_of_flow(kind, visit, flow, outcome)
     notes = [NOTES[kind.name]] if fit else []
     if not whole:
-        notes.insert(0, f'{number(outcome.seen)} tasks were looked at; those that follow are meant as well.')
+        none = '' if fit else ', and none of them matches'
+        notes.insert(0, f'{number(outcome.seen)} tasks were looked at{none}; those that follow are meant as well.')
     elif selection.ids is None and outcome.seen > outcome.matched:
         notes.insert(0, f'They are {number(outcome.matched)} of {number(outcome.seen)} that were looked at.')
     notes += [f'{number(count)} {"is" if count == 1 else "are"} left out: {REASONS.get(why, why)}.'
@@ -105,7 +108,7 @@ async def _examples(kind: Kind, visit: Visit, selection: Selection, plan: Plan) 
         selection = replace(selection, status=PLACES[kind.name][0])
 
     async def read() -> None:
-        async for task in Operator(queue).tasks(selection, most=EXAMPLES, payload=0):
+        async for task in Operator(queue).tasks(selection, most=EXAMPLES, payload=PAYLOAD):
             found.append(task)
 
     with suppress(asyncio.TimeoutError, TorrelqueError, redis.exceptions.RedisError):

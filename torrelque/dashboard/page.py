@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from torrelque import TorrelqueConnectionError
 from torrelque.operate import Overview
 
-from .visit import Trouble, Visit
+from .reads import Trouble
+from .visit import Visit
 from .wording import visible_lines
 
 PATIENCE = 5.0
@@ -38,6 +39,11 @@ class Page(NamedTuple):
     """From one look to the next (s) while somebody looks on; 0 is a page that stays as it is."""
     tab: str = ''
     """The name of the page under whose tab it is; its own, if not given."""
+
+    @property
+    def template(self) -> str:
+        """The name of its template."""
+        return f'{self.name or "overview"}.html'
 
 
 async def show(page: Page, visit: Visit) -> Answer:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar('T')
 
@@ -11,13 +11,21 @@ MOST = 500
 """Answers that are kept at the most."""
 
 
+class Trouble(NamedTuple):
+    """What stands in the place of something that could not be read."""
+
+    text: str
+
+
 class Reads:
     """Answers by their names.  What is asked for while it is being read is read once."""
 
     def __init__(self) -> None:
-        # Legend.  _kept: by name, when an answer came, and the answer.  _coming: what is being read.
+        # Legend.  _kept: by name, when an answer came, and the answer.  _coming: what is being read.  _changes: how
+        # often everything was forgotten.
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._coming: dict[Hashable, asyncio.Task[Any]] = {}
+        self._changes = 0
 
     async def get(self, name: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T:
         """An answer that is so old (s) at the most.
@@ -43,25 +51,35 @@ class Reads:
         return None if kept is None else kept[1]
 
     def _begin(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> 'asyncio.Task[T]':
-        if (task := self._coming.get(name)) is None:
-            task = self._coming[name] = asyncio.ensure_future(self._read(name, read))
+        # What was begun before something was changed is nothing for whoever asks after it.
+        key = self._changes, name
+        if (task := self._coming.get(key)) is None:
+            task = self._coming[key] = asyncio.ensure_future(self._read(key, read))
             task.add_done_callback(_look)
         return task
 
-    async def _read(self, name: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+    async def _read(self, key: tuple[int, Hashable], read: Callable[[], Awaitable[T]]) -> T:
+        changes, name = key
         try:
             answer = await read()
-            self._kept.pop(name, None)
-            self._kept[name] = time.monotonic(), answer
+            if changes == self._changes:
+                self._kept.pop(name, None)
+                self._kept[name] = time.monotonic(), answer
             while len(self._kept) > MOST:
                 del self._kept[next(iter(self._kept))]
             return answer
         finally:
-            del self._coming[name]
+            del self._coming[key]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being read."""
+        return bool(self._coming)
 
     def forget(self) -> None:
         """Have everything read anew, because something was changed."""
         self._kept.clear()
+        self._changes += 1
 
     async def aclose(self) -> None:
         """End what is being read."""

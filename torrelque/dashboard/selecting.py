@@ -52,7 +52,8 @@ def seconds_of(text: str, what: str) -> float:
     """
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, 's')
     try:
-        seconds = float(number) * _UNITS[unit]
+        # Digits of other scripts are numbers to Python.
+        seconds = float(number) * _UNITS[unit] if number.isascii() else -1.0
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < 1e10:

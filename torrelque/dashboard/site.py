@@ -13,18 +13,17 @@ from urllib.parse import quote
 import jinja2
 
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
-from torrelque.operate import Act, Operator, Overview
+from torrelque.operate import Act, Operator
 from torrelque.protocol import check
 
-from . import charts, wording
+from . import charts, meters, wording
 from .access import Permit
 from .doing import Doings
 from .links import link
-from .live import Parts, Sampler
-from .page import Answer, Page
-from .reads import Reads
+from .live import Sampler
+from .past import Past
+from .reads import Reads, Trouble
 from .redacting import Shield, parameters_of
-from .visit import Trouble, Visit
 from .ways import way_of
 
 TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
@@ -34,18 +33,6 @@ class Lines(str):
     """A text whose ends of lines are kept."""
 
     __slots__ = ()
-
-
-class Tab(NamedTuple):
-    """A way to another page."""
-
-    name: str
-    title: str
-    href: str
-    much: int = 0
-    """How many there are behind it."""
-    kind: str = ''
-    """What that says: 'bad', or ''."""
 
 
 class Asset(NamedTuple):
@@ -77,10 +64,11 @@ class Site:
         self.links = check_links(links)
         self.on_act = on_act
         self.reads = Reads()
+        self.past = Past()
         self.sampler = Sampler()
         self.doings = Doings()
         self.assets = read_assets()
-        self.templates = make_templates(self.assets)
+        self.templates = make_templates()
 
     async def aclose(self) -> None:
         """End what goes on by itself.  The queues stay open: they are the application's."""
@@ -96,42 +84,6 @@ class Site:
                 quoted = {field: quote(words[field], safe='', errors='surrogateescape') for field in needed}
                 found[name] = url.format(**quoted)
         return found
-
-    def render(self, template: str, visit: Visit | None, answer: Answer, **more: Any) -> str:
-        """A page as HTML."""
-        return self.templates.get_template(template).render(self._context(visit, answer, more))
-
-    def render_parts(self, page: Page, visit: Visit, answer: Answer) -> Parts:
-        """The parts of a page that are live, as HTML."""
-        template = self.templates.get_template(f'{page.name or "overview"}.html')
-        context = template.new_context(self._context(visit, answer, {'page': page}))
-        blocks = {**self.templates.get_template('base.html').blocks, **template.blocks}
-        return {
-            name.replace('_', '-'): ''.join(block(context))
-            for name, block in blocks.items()
-            if name.startswith('live')
-        }
-
-    def tabs(self, visit: Visit, head: Any = None) -> list[Tab]:
-        """Ways to other pages: those of the queue that is meant, or of all."""
-        name = visit.name if len(self.queues) > 1 else None
-        several = len(self.queues) > 1
-        found = [Tab('', 'Overview', link(''))]
-        if visit.name is not None:
-            known = isinstance(head, Overview)
-            found.append(Tab('queue', 'Queue', link('queue', q=name)))
-            found.append(Tab('tasks', 'Tasks', link('tasks', q=name)))
-            found.append(Tab('errors', 'Errors', link('errors', q=name), head.dead if known else 0, 'bad'))
-            found.append(Tab('groups', 'Groups', link('groups', q=name), head.groups if known else 0))
-            found.append(Tab('flows', 'Flows', link('flows', q=name)))
-            found.append(Tab('schedules', 'Schedules', link('schedules', q=name), head.schedules if known else 0))
-            found.append(Tab('history', 'History', link('history', q=name)))
-        found.append(Tab('workers', 'Workers', link('workers', q=name)))
-        found.append(Tab('acts', 'Acts', link('acts', q=name)))
-        return found if several else found[1:]
-
-    def _context(self, visit: Visit | None, answer: Answer, more: Mapping[str, Any]) -> dict[str, Any]:
-        return {'site': self, 'visit': visit, 'head': None, 'now': 0.0, **answer.values, **answer.view, **more}
 
 
 def find_queues(given: Any) -> tuple[Torrelque, ...]:
@@ -202,8 +154,10 @@ def read_assets() -> dict[str, Asset]:
     return found
 
 
-def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
+@functools.cache
+def make_templates() -> jinja2.Environment:
     """Templates whose texts are escaped, all of them; and made visible, whatever is in them."""
+    assets = read_assets()
     env = jinja2.Environment(
         loader=jinja2.PackageLoader('torrelque.dashboard', 'template'),
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True,
@@ -215,9 +169,11 @@ def make_templates(assets: Mapping[str, Asset]) -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'asset': lambda name: f'./{assets[name].name}'}
+    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'meters': meters}
+    env.globals['asset'] = lambda name: f'./{assets[name].name}'
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module
+    env.globals['plot'] = env.get_template('chart.html').module
     return env
 
 

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TypeVar
 
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
@@ -28,11 +28,10 @@ from torrelque.operate import (
 
 from .access import Visitor
 from .links import Query
+from .reads import Trouble
 from .redacting import Shield
+from .site import Site
 from .surveying import KEPT, pick
-
-if TYPE_CHECKING:
-    from .site import Site
 
 T = TypeVar('T')
 
@@ -44,18 +43,14 @@ FEW_ERRORS = 1000
 """Of so many tasks errors are read again and again; of more, less often."""
 ORPHANED = 250
 """Orphaned tasks that are looked for at a time."""
-PATIENCE = 0.05
-"""s that a page waits for what takes long, before it is shown without it."""
+PATIENCE, LONG_PATIENCE = 0.05, 4.0
+"""s that a page waits for what takes long, before it is shown without it; and its JSON."""
+LENGTHS = {'1h': 3600.0, '8h': 8 * 3600.0, '3d': 3 * 86400.0, '14d': 14 * 86400.0}
+"""Times of which there is a history, in seconds."""
 LARGE = 1000
 """Tasks of a flow up to which all of it is looked at."""
 LONGEST = 4000
 """Characters of a field of a query that are looked at."""
-
-
-class Trouble(NamedTuple):
-    """What stands in the place of something that could not be read."""
-
-    text: str
 
 
 class Visit:
@@ -65,12 +60,16 @@ class Visit:
     see.
     """
 
-    def __init__(self, site: 'Site', visitor: Visitor, page: str, query: Query) -> None:
+    def __init__(
+        self, site: Site, visitor: Visitor, page: str, query: Query, *, patience: float = PATIENCE
+    ) -> None:
         self.site = site
         self.visitor = visitor
         self.page = page
         """The name of the page."""
         self.query = query
+        self.patience = patience
+        """s that it waits for what takes long."""
         self.operator = Operator(site.queues, who=visitor.name, on_act=site.on_act)
         shield = site.shield
         self.shield: Shield = shield.open() if 'payload' in visitor.allow else shield
@@ -157,7 +156,7 @@ class Visit:
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = FEW_ERRORS, patience: float = PATIENCE) -> Errors | None:
+    async def errors(self, name: str, most: int = FEW_ERRORS) -> Errors | None:
         """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
         operator, shield = self.site.operators[name], self.shield
 
@@ -171,25 +170,24 @@ class Visit:
             return dataclasses.replace(found, errors=tuple(shown))
 
         age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
-        return await self.site.reads.soon(('errors', name, most, shield.is_open), age, read, patience)
+        return await self.site.reads.soon(('errors', name, most, shield.is_open), age, read, self.patience)
 
     async def groups(
-        self, name: str, by: str, most: int, pattern: str | None = None, *, age: float = GROUPS,
-        patience: float = PATIENCE,
-    ) -> Groups | None:  # fmt: skip
+        self, name: str, by: str, most: int, pattern: str | None = None, *, age: float = GROUPS
+    ) -> Groups | None:
         """The first groups by a figure, by a survey that may be half a minute old; None where it is still going on.
 
         One survey serves all orders and patterns, as long as there are not too many groups to be kept.
         """
         operator = self.site.operators[name]
         if (await self.overview(name)).groups <= KEPT:
-            found = await self.site.reads.soon(('groups', name), age, lambda: operator.groups(most=KEPT), patience)
+            found = await self.site.reads.soon(('groups', name), age, lambda: operator.groups(most=KEPT), self.patience)
             return None if found is None else pick(found, by, most, pattern)
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.site.reads.soon(('groups', name, by, most, pattern), age, read, patience)
+        return await self.site.reads.soon(('groups', name, by, most, pattern), age, read, self.patience)
 
     async def group(self, name: str, group: str) -> GroupView:
         """A group."""
@@ -203,17 +201,24 @@ class Visit:
         async def read() -> Page:
             return await operator.page('orphaned', most=ORPHANED, payload=0)
 
-        return await self.site.reads.soon(('orphaned', name), ORPHANS, read, PATIENCE)
+        return await self.site.reads.soon(('orphaned', name), ORPHANS, read, self.patience)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
-        """The history of a queue."""
+        """The history of a queue, of one of `LENGTHS`."""
         operator = self.site.operators[name]
-        return await self.read(('records', name, length), RECORDS, lambda: operator.history(length))
+
+        async def read() -> list[Record]:
+            now = (await self.overview(name)).server_time
+            return await self.site.past.read(operator, name, LENGTHS[length], now)
+
+        return await self.read(('records', name, length), RECORDS, read)
 
     async def functions(self, name: str, since: str | None) -> list[FunctionView]:
         """Functions of a queue over a time."""
         operator = self.site.operators[name]
-        return await self.read(('functions', name, since), RECORDS, lambda: operator.functions(since=since))
+        # The longer the time is, the less a moment changes of it, and the longer it takes to read it.
+        age = RECORDS if since == '1h' else 6 * RECORDS
+        return await self.read(('functions', name, since), age, lambda: operator.functions(since=since))
 
     async def reasons(self, name: str, task_id: str | None = None, group: str | None = None) -> list[Reason]:
         """Why nothing moves in a queue, or a task or a group does not, as the visitor may see it."""
@@ -265,7 +270,7 @@ class Visit:
     async def stalled(self, name: str) -> list[Finding] | Trouble | None:
         """Flows that stand still; None is not known yet."""
         read = self.site.operators[name].stalled
-        return await self.part(self.site.reads.soon(('stalled', name), STALLED, read, PATIENCE))
+        return await self.part(self.site.reads.soon(('stalled', name), STALLED, read, self.patience))
 
     async def flow_reasons(self, flow: FlowView) -> list[Reason] | Trouble | None:
         """Why a flow has not ended; None is not known yet."""
@@ -274,6 +279,6 @@ class Visit:
         operator = self.site.operators[flow.queue]
         what = 'flow_reasons', flow.queue, flow.id
         found = await self.part(
-            self.site.reads.soon(what, STALLED, lambda: operator.explain(flow.id), PATIENCE)
+            self.site.reads.soon(what, STALLED, lambda: operator.explain(flow.id), self.patience)
         )
         return [self.shield.reason(one) for one in found] if isinstance(found, list) else found

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueServerError, TorrelqueValueError
 
 from .values import Act
 
@@ -146,4 +146,6 @@ async def is_claimed(queue: Torrelque, number: str) -> bool:
 
 
 def _key_of(queue: Torrelque, number: str) -> bytes:
+    if not number:
+        raise TorrelqueValueError('this operator was given no number')
     return f'{queue.keys["acts"]}:{number}'.encode()

@@ -22,7 +22,7 @@ EDGES = 100
 """Lists of successors of one call, about."""
 MOST_EDGES = 100_000
 """Tasks whose successors are read for one answer, at the most."""
-LOOKED = 500
+LOOKED = 250
 """What waits that is looked at for flows by one call, about."""
 KINDS = ('then', 'end', 'fail')
 

@@ -15,7 +15,7 @@ from .reading import bytes_of, instant_of, probe_of, text_of, whole_of
 from .values import Groups, GroupView
 
 ORDERS = ('waiting', 'oldest', 'slots', 'name')
-PART = 100
+PART = 50
 """Groups of one call, about."""
 PACE = 0.02
 """From one call to the next (s), at the least: a survey is to leave the server to others."""

@@ -1,13 +1,9 @@
 """The one way in: every question of an operator, and every bulk act, as a method."""
 
-import getpass
 import math
-import re
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +22,7 @@ from torrelque.protocol import check
 from . import lazily, reading
 from .figures import Overview
 from .flowing import Flows, FlowView
+from .given import check_words, length_of, of_group, whoever
 from .limits import spell_limit
 from .recurring import Schedules, ScheduleView
 from .selection import Selection
@@ -68,30 +65,8 @@ else:
 
 T = TypeVar('T')
 
-HISTORY = 14 * 86400.0
-"""s of history that are kept at the most."""
-
 _OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress', 'plan')
 """What acts may be told besides."""
-_UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
-
-
-def _length_of(length: Duration | str, what: str) -> float:
-    """A time of the past in seconds; a text is a number with its unit, such as ``8h``."""
-    if isinstance(length, str):
-        match = re.fullmatch(r'(\d{1,9}(?:\.\d{1,9})?)([smhd])', length, re.A)
-        if match is None:
-            raise TorrelqueValueError(f'{what} as a text is a number and s, m, h or d, such as 8h, not {length!r}')
-        length = float(match[1]) * _UNITS[match[2]]
-    return check.check_seconds(length, what, positive=True, most=HISTORY)
-
-
-def _whoever() -> str:
-    """User and host, as far as they are known."""
-    name = 'unknown'
-    with suppress(Exception):  # a user without a name in the system is a KeyError, or an OSError
-        name = getpass.getuser()
-    return f'{name}@{socket.gethostname()}'
 
 
 class Operator:
@@ -127,12 +102,17 @@ class Operator:
         if len({queue.name for queue in found}) < len(found):
             raise TorrelqueValueError('an operator cannot tell queues of the same name apart')
         self.queues = found
-        self._who = _whoever() if who is None else check.check_name(who, 'who')
+        self._who = whoever() if who is None else check.check_name(who, 'who')
         self._on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
         self._read_only = check.check_flag(read_only, 'read_only')
         self._number = '' if number == '' else check.check_name(number, 'number')
 
     # Questions
+
+    @property
+    def who(self) -> str:
+        """Whoever acts, as the record has it."""
+        return self._who
 
     async def overview(self) -> Overview:
         """The figures of all queues together; a worker that serves several of them is counted once."""
@@ -227,7 +207,7 @@ class Operator:
         self, *, by: str = 'waiting', most: int = 20, pattern: str | None = None, queue: str | None = None
     ) -> Groups:
         """The first groups by a figure, out of a survey of all, which takes a tenth of a second of the server for
-        10,000 groups, in calls of 100 with pauses between them.
+        10,000 groups, in calls of 50 with pauses between them.
 
         :param by: 'waiting', 'oldest', 'slots' or 'name'.
         :param pattern: of names, with ``*``.
@@ -255,14 +235,14 @@ class Operator:
     async def functions(self, *, since: Duration | str | None = None) -> list[FunctionView]:
         """Functions over the last ``since`` seconds, at most 14 days, to the hour or minute; None is since their counts
         began.  Only workers with a heartbeat count."""
-        seconds = None if since is None else _length_of(since, 'since')
+        seconds = None if since is None else length_of(since, 'since')
         return [view for queue in self.queues for view in await records.read_functions(queue, seconds)]
 
     async def history(self, length: Duration | str = 3600, *, queue: str | None = None) -> list[Record]:
         """Records of the last ``length`` seconds, or of ``'8h'``, the oldest first: minutes up to 8 hours, else hours,
         up to 14 days.
         """
-        seconds = _length_of(length, 'length')
+        seconds = length_of(length, 'length')
         return await records.read_history(self.queue(queue), seconds)
 
     async def schedules(
@@ -444,13 +424,13 @@ class Operator:
         """`Torrelque.pause`, on record."""
         one = self._acting(queue)
         await one.pause(group, probe=probe)
-        await self._record(one, 'pause', _of_group(group) + (f', probe {check.seconds_of(probe):g}s' if probe else ''))
+        await self._record(one, 'pause', of_group(group) + (f', probe {check.seconds_of(probe):g}s' if probe else ''))
 
     async def resume(self, group: str | None = None, *, queue: str | None = None) -> bool:
         """`Torrelque.resume`, on record."""
         one = self._acting(queue)
         done = await one.resume(group)
-        await self._record(one, 'resume', _of_group(group))
+        await self._record(one, 'resume', of_group(group))
         return done
 
     async def set_limit(self, group: str | None = None, *, queue: str | None = None, **limits: Any) -> None:
@@ -461,7 +441,7 @@ class Operator:
                 raise TorrelqueTypeError(f'set_limit has no option {limit!r}: concurrency, rate, queue')
         await one.set_limit(group, **limits)
         given = ', '.join(f'{name} {spell_limit(value)}' for name, value in limits.items())
-        await self._record(one, 'limit', f'{_of_group(group, "all groups")}: {given}')
+        await self._record(one, 'limit', f'{of_group(group, "all groups")}: {given}')
 
     async def set_schedule(self, name: str, task: Any, *, queue: str | None = None, **options: Any) -> bool:
         """`Torrelque.set_schedule`, on record where it has changed something."""
@@ -519,7 +499,7 @@ class Operator:
         :raises TorrelqueError: the operator may only read, or something cannot be meant.
         """
         check.check_name(act, 'act')
-        _check_words(what)
+        check_words(what)
         await self._record(self._acting(queue), act, what, check.check_count(count, 'count', 0))
 
     async def claim(self, *, queue: str | None = None) -> bool:
@@ -530,11 +510,11 @@ class Operator:
 
         :raises TorrelqueError: the operator has no number, or may only read.
         """
-        return await acts.claim(self._acting(queue), self._numbered())
+        return await acts.claim(self._acting(queue), self._number)
 
     async def is_claimed(self, *, queue: str | None = None) -> bool:
         """Whether somebody has taken the operator's number in the last day."""
-        return await acts.is_claimed(self.queue(queue), self._numbered())
+        return await acts.is_claimed(self.queue(queue), self._number)
 
     async def forget(self) -> None:
         """Delete what hearts and operators have written of the queues: records, totals, acts.  Tasks, limits and pauses
@@ -569,11 +549,6 @@ class Operator:
             raise TorrelqueValueError(f'there is no queue {name!r}: {names}' if name else f'name one of {names}')
         return found[0]
 
-    def _numbered(self) -> str:
-        if not self._number:
-            raise TorrelqueValueError('this operator was given no number')
-        return self._number
-
     def _acting(self, name: str | None) -> Torrelque:
         self._all_acting()
         return self.queue(name)
@@ -605,17 +580,3 @@ class Operator:
 
     async def _record(self, queue: Torrelque, name: str, what: str, count: int = 0) -> None:
         await acts.write_act(queue, name, self._who, what, count, self._on_act, self._number)
-
-
-def _check_words(what: str) -> None:
-    """What an act was done on, in words that can be shown."""
-    if not isinstance(what, str):
-        raise TorrelqueTypeError(f'what must be a str, not {type(what).__name__}')
-    try:
-        what.encode()
-    except UnicodeEncodeError as exc:
-        raise TorrelqueValueError(f'what must be encodable as UTF-8: {what!r}') from exc
-
-
-def _of_group(group: str | None, none: str = 'the queue') -> str:
-    return none if group is None else f'group {group}'

@@ -1,7 +1,6 @@
 """The app: functions whose calls are tasks of a queue, and what a worker does with them."""
 
 import contextlib
-import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import MappingProxyType, TracebackType
@@ -35,7 +34,7 @@ from .definition import Definition
 from .flowing import Flowing, job_of_layer
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle
-from .loops import Loops, running_loop
+from .loops import Loops, called, running_loop
 from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
 from .scheduling import Scheduling
@@ -368,8 +367,8 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueError: an event loop runs here, which the call would block.
         :raises TorrelqueClosedError: the app was closed meanwhile.
         """
-        called: Coroutine[Any, Any, T] = coroutine if inspect.iscoroutine(coroutine) else _called(coroutine)
-        return self._loops.call(called)
+        made: Coroutine[Any, Any, T] = coroutine if isinstance(coroutine, Coroutine) else called(coroutine)
+        return self._loops.call(made)
 
     # The worker's part
 
@@ -529,17 +528,6 @@ def _check_running(timeout: Duration | None, run_in: str | None) -> None:
     if run_in is not None:
         check_run_in(run_in)
 
-
-async def _called(make: Any) -> Any:
-    """The result of the coroutine that a function makes in the event loop."""
-    try:
-        inspect.signature(make).bind()
-    except TypeError as exc:
-        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, not {make!r}') from exc
-    made = make()
-    if not inspect.isawaitable(made):
-        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, and {make!r} is none')
-    return await made
 
 
 def _any(*args: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import inspect
 import os
 import threading
 import weakref
@@ -392,3 +393,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     except RuntimeError:
         return None
 
+
+async def called(make: Any) -> Any:
+    """The result of the coroutine that a function makes in the event loop."""
+    try:
+        inspect.signature(make).bind()
+    except TypeError as exc:
+        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, not {make!r}') from exc
+    made = make()
+    if not inspect.isawaitable(made):
+        raise TorrelqueTypeError(f'what is called is a coroutine, or a function that makes one, and {make!r} is none')
+    return await made

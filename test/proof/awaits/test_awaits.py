@@ -12,7 +12,7 @@ from proof.awaits import awaits
 from proof.awaits.awaits import AGES, Effort, try_cases
 from proof.awaits.cases import TAKE, Bench, Case, putting
 from proof.awaits.cases_of_flows import ALL
-from support.servers import RealServer, selected_kinds
+from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueTimeoutError
 
 # Each is many tests, and has bounds of its own.
@@ -40,12 +40,10 @@ def _quick_and_long() -> Iterator[Any]:
         verbs.add(case.verb)
 
 
-@pytest.mark.first_server
+@pytest.mark.one_server
 @pytest.mark.parametrize('case', [*_quick_and_long()], ids=lambda case: case.name)
 def test_a_call_may_be_cancelled_at_any_await_point(server: RealServer, case: Case) -> None:
-    # How a connection is made has nothing to do with the kind of server.
-    ages = AGES if server.kind == selected_kinds()[0] else ['warm']
-    figures, faults = try_cases(server, [case], Effort(ages, thorough=False))
+    figures, faults = try_cases(server, [case], Effort(AGES, thorough=False))
     assert not faults
     assert figures['turns, once'] > 0
 

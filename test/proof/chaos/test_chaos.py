@@ -1,4 +1,4 @@
-"""The suite's part of the chaos: ten seeds, by turns on the servers of the run, two through workers, three of flows; of
+"""The suite's part of the chaos: four seeds, by turns on the servers of the run, two through workers, two of flows; of
 those of consumers the first in every run."""
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from proof.chaos.faults import CONSUMERS, KEYS, LINE, SERVER, plan
 from proof.chaos.figures import Figures
 from support.servers import selected_kinds
 
-SEEDS = range(1, 11)
+SEEDS = (1, 2, 5, 8)  # which have all faults between them
 OF_WORKERS = range(11, 13)
-OF_FLOWS = range(1, 4)
+OF_FLOWS = range(1, 3)
 SECONDS = 4.0
 
 # As long as anything goes on, the rig waits for it, on a busy machine too.

@@ -9,7 +9,7 @@ from proof.crash.commands import Command
 from proof.crash.crashes import try_points
 from proof.crash.judging import check_refusals, check_work_off
 from proof.crash.stories import LEASE, draw_story, stories
-from support.servers import RealServer, selected_kinds
+from support.servers import RealServer
 from torrelque import TorrelqueTaskId
 
 # Each is many tests, and has bounds of its own.
@@ -19,12 +19,11 @@ STORIES = sorted(stories(LEASE, 60))
 
 
 @pytest.mark.first_server
-@pytest.mark.parametrize('thorough', [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize('thorough', [False, pytest.param(True, marks=[pytest.mark.long, pytest.mark.one_server])])
 @pytest.mark.parametrize('story', STORIES)
 def test_a_consumer_may_be_killed_or_stopped_at_any_command(server: RealServer, story: str, thorough: bool) -> None:
     # In every run, and on the other servers, before and after the commands by turns.
-    step = 1 if thorough and server.kind == selected_kinds()[0] else 5
-    figures, faults = try_points(server, part=story, step=step)
+    figures, faults = try_points(server, part=story, step=1 if thorough else 5)
     assert not faults
     assert figures['tasks handed out again'] > 0 and figures['settled by right'] > 0
 

@@ -62,23 +62,42 @@ def test_faults_in_the_client_compile_and_change_its_code() -> None:
                 assert compile(text, path, 'exec') != before[path], mutant.name
 
 
+class Scripts:
+    """A file or folder of scripts, which writes down what is read of it."""
+
+    def __init__(self, path: Path, read: set[str]) -> None:
+        self._path, self._read = path, read
+
+    def __truediv__(self, name: str) -> Scripts:
+        return Scripts(self._path / name, self._read)
+
+    def read_text(self, encoding: str) -> str:
+        self._read.add(self._path.name)
+        return self._path.read_text(encoding)
+
+
 def test_faults_in_the_scripts_load_and_change_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / 'torrelque' / 'script', tmp_path / 'script')
-    monkeypatch.setattr(importlib.resources, 'files', lambda package: tmp_path)
+    read: set[str] = set()
+    monkeypatch.setattr(importlib.resources, 'files', lambda package: Scripts(tmp_path, read))
     load = load_script.__wrapped__
-    before = {name: load(name).sha for name in ROWS}
+    before, files = {}, {}
+    for name in ROWS:
+        read.clear()
+        before[name], files[name] = load(name).sha, {*read}
     with RealServer(KIND) as server, server.sync_client() as raw:
         for mutant in MUTANTS:
-            texts = {path: text for path, text in changed(mutant).items() if path.startswith(SCRIPTS)}
-            for path, text in texts.items():
-                (tmp_path / 'script' / Path(path).name).write_text(text, 'utf-8')
-            made_of = {name: load(name) for name in ROWS if texts}
+            texts = {Path(path).name: text for path, text in changed(mutant).items() if path.startswith(SCRIPTS)}
+            for file, text in texts.items():
+                (tmp_path / 'script' / file).write_text(text, 'utf-8')
+            # What is made of other files alone is what it was.
+            made_of = {name: load(name) for name in ROWS if not files[name].isdisjoint(texts)}
             fresh = [made for name, made in made_of.items() if made.sha != before[name]]
             assert bool(fresh) == bool(texts), mutant.name
             for made in fresh:
                 assert raw.script_load(made.text.decode()) == made.sha.decode()
-            for path in texts:
-                shutil.copyfile(ROOT / path, tmp_path / 'script' / Path(path).name)
+            for file in texts:
+                shutil.copyfile(ROOT / SCRIPTS / file, tmp_path / 'script' / file)
 
 
 def test_a_text_that_is_not_there_or_there_twice_is_an_error() -> None:

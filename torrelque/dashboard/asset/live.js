@@ -84,11 +84,11 @@
     function replace(id, html) {
       const part = document.getElementById(id)
       if (!part) return
-      const open = [...part.querySelectorAll('details[id][open]')].map(it => it.id)
+      const folds = [...part.querySelectorAll('details[id]')].map(it => [it.id, it.open])
       const focus = part.contains(document.activeElement) ? trace(part, document.activeElement) : null
       const scrolled = [...part.querySelectorAll('.scroll, pre')].map(it => [it.scrollLeft, it.scrollTop])
       part.innerHTML = html
-      for (const name of open) document.getElementById(name)?.setAttribute('open', '')
+      for (const [name, open] of folds) document.getElementById(name)?.toggleAttribute('open', open)
       part.querySelectorAll('.scroll, pre').forEach((it, place) => {
         if (scrolled[place]) [it.scrollLeft, it.scrollTop] = scrolled[place]
       })

@@ -3,11 +3,26 @@
 from torrelque.dashboard.page import Page
 
 from . import (
-    acts, ask, done, errors, flow, flows, group, groups, overview, queue, schedule, schedules, task, tasks, workers,
+    acts,
+    ask,
+    done,
+    errors,
+    flow,
+    flows,
+    group,
+    groups,
+    history,
+    overview,
+    queue,
+    schedule,
+    schedules,
+    task,
+    tasks,
+    workers,
 )  # fmt: skip
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE, queue.PAGE, tasks.PAGE, task.PAGE, errors.PAGE, groups.PAGE, group.PAGE, flows.PAGE, flow.PAGE,
-    schedules.PAGE, schedule.PAGE, workers.PAGE, acts.PAGE, ask.PAGE, done.PAGE,
+    schedules.PAGE, schedule.PAGE, history.PAGE, workers.PAGE, acts.PAGE, ask.PAGE, done.PAGE,
 )  # fmt: skip
 """All pages."""

@@ -50,7 +50,8 @@ def _fields_of(kind: Kind, visit: Visit, question: Ask) -> list[dict[str, str]]:
     return [
         {
             'name': field.name, 'label': field.label, 'hint': field.hint, 'more': field.more,
-            'value': given.get(field.name, question.present.get(field.name, '')), 'wrong': wrong.get(field.name, ''),
+            'value': given.get(field.name, question.present.get(field.name, '')),
+            'wrong': wrong.get(field.name, '').replace('this is', 'This is', 1),
         }
         for field in fields
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from torrelque import TorrelqueLookupError, TorrelqueValueError
 from torrelque.dashboard.acting import ACTS, is_number
 from torrelque.dashboard.doing import Doing
 from torrelque.dashboard.links import spell
-from torrelque.dashboard.masses import REASONS
+from torrelque.dashboard.masses import PAYLOAD, REASONS
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.visit import Visit
 from torrelque.operate import Operator, Selection, TaskView
@@ -84,7 +84,7 @@ async def _tasks_of(visit: Visit, doing: Doing) -> list[TaskView]:
     ids, operator = [*doing.ids[:SHOWN]], visit.site.operators[doing.queue]
 
     async def read() -> list[TaskView]:
-        return [task async for task in operator.tasks(Selection(ids=ids), payload=0)]
+        return [task async for task in operator.tasks(Selection(ids=ids), payload=PAYLOAD)]
 
     found = await visit.read(('named', doing.queue, *ids), FRESH, read)
     return [visit.shield.task(task) for task in found]

@@ -9,7 +9,8 @@ from typing import Any
 
 from torrelque.dashboard.graph import ORDER, draw
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import FlowTaskView, FlowView, Reason
 
 ROWS = 100

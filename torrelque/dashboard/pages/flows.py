@@ -7,7 +7,7 @@ from torrelque.dashboard.visit import Visit
 from torrelque.operate import FlowView
 
 ROWS = 50
-LOOKED = 5000
+LOOKED = 10_000
 """Tasks and flows that wait, of which as many are looked at for one page."""
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import exactly
-from torrelque.dashboard.visit import Trouble, Visit
-from torrelque.operate import Holder, Page as Found, Reason, WorkerView
+from torrelque.dashboard.visit import Visit
+from torrelque.operate import GroupView, Holder, Page as Found, Reason, WorkerView
 
 ROWS = 50
 PAYLOAD = 4096
@@ -29,7 +31,7 @@ async def read(visit: Visit) -> Answer:
         visit.part(_tasks(visit, queue, name, after)),
     )
     values: dict[str, Any] = {
-        'group': group, 'reasons': reasons, 'holders': holders_of(queue, name, reasons, workers), 'tasks': page,
+        'group': group, 'reasons': reasons, 'holders': holders_of(group, reasons, workers), 'tasks': page,
         'cursor': None,
     }  # fmt: skip
     view: dict[str, Any] = {'queue': queue, 'exact': exactly(name), 'first': after is None, 'why': reasons}
@@ -47,9 +49,10 @@ async def _tasks(visit: Visit, queue: str, name: str, after: str | None) -> Foun
 
 
 def holders_of(
-    queue: str, name: str, reasons: Sequence[Reason] | Trouble, workers: Sequence[WorkerView] | Trouble
+    group: GroupView, reasons: Sequence[Reason] | Trouble, workers: Sequence[WorkerView] | Trouble
 ) -> list[Holder]:
-    """Tasks that hold a slot: those that are in the way of others, else those that workers tell of."""
+    """Tasks that hold a slot: those that are in the way of others, else the next one, and those that workers tell of.
+    """
     if not isinstance(reasons, Trouble):
         for reason in reasons:
             if reason.holders:
@@ -58,9 +61,11 @@ def holders_of(
         task.id: Holder(task.id, 'working', task.name or None, worker.name, task.since or None, None, None, None)
         for worker in ([] if isinstance(workers, Trouble) else workers)
         for task in worker.running
-        if task.group == name and task.queue == queue and worker.state != 'lost'
+        if task.group == group.name and task.queue == group.queue and worker.state != 'lost'
     }
-    return sorted(found.values(), key=lambda one: one.since or 0.0)
+    if group.head is not None:
+        found[group.head] = Holder(group.head, 'next', None, None, None, None, None, None)
+    return sorted(found.values(), key=lambda one: one.since or math.inf)
 
 
 PAGE = Page('group', 'Group', read, every=2.0, tab='groups')

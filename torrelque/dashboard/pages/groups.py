@@ -8,8 +8,6 @@ from torrelque.dashboard.surveying import ORDERS
 from torrelque.dashboard.visit import GROUPS, Visit
 
 ROWS = 100
-PATIENCE = 5.0
-"""s that the page waits for a survey."""
 AGAIN = 3.0
 """How old (s) a survey may be where a new one is asked for."""
 
@@ -20,7 +18,7 @@ async def read(visit: Visit) -> Answer:
     if by not in ORDERS:
         raise TorrelqueValueError(f'groups are ordered by {", ".join(ORDERS)}, not by {by[:40]!r}')
     age = AGAIN if visit.query.get('again') else GROUPS
-    found = await visit.groups(name, by, ROWS, pattern_of(find), age=age, patience=PATIENCE)
+    found = await visit.groups(name, by, ROWS, pattern_of(find), age=age)
     values: dict[str, Any] = {'groups': found}
     view = {
         'queue': name, 'by': by, 'orders': [*ORDERS], 'find': find, 'rows': ROWS,

@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.troubles import find_troubles, pauses_of
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Errors, Groups, Record
 
 from .overview import rate_of

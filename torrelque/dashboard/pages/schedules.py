@@ -50,7 +50,7 @@ def made_from(view: ScheduleView) -> str:
         return f'calendar {spec["calendar"]}'
     if spec is not None:
         return json.dumps(spec, ensure_ascii=False, default=str)
-    return 'instants given one by one' if view.left is None else f'{number(view.left)} instants given one by one'
+    return f'{number(view.left)} instants' if view.left != 1 else '1 instant'
 
 
 def exactly(seconds: float) -> str:

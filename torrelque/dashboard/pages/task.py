@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.redacting import first_bytes
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Reason, TaskView
 
 PAYLOAD = 65536

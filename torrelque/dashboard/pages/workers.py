@@ -10,13 +10,14 @@ from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.visit import Trouble, Visit
+from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.visit import Visit
 from torrelque.operate import Overview, Page as Found, WorkerView
 
-ROWS = 100
+ROWS = 50
 STATES = ('stuck', 'lost', 'live')
 FEW = 10
-"""Orphaned tasks that are shown."""
+"""Tasks that are shown of a worker, and orphaned ones of a queue."""
 
 
 async def read(visit: Visit) -> Answer:
@@ -24,9 +25,8 @@ async def read(visit: Visit) -> Answer:
     wanted, start = visit.text('state'), visit.number('from', 1, 10**6)
     if wanted and wanted not in STATES:
         raise TorrelqueValueError(f'workers are {", ".join(STATES)}, not {wanted[:40]!r}')
-    overviews, *parts = await asyncio.gather(
-        visit.overviews(), *(visit.part(visit.workers(name)) for name in visit.names)
-    )
+    overviews = await visit.overviews()
+    parts = await asyncio.gather(*(visit.part(visit.workers(name)) for name in visit.names))
     found = together([part for part in parts if not isinstance(part, Trouble)])
     kinds = {state: [worker for worker in found if state_of(worker) == state] for state in STATES}
     listed = kinds[wanted] if wanted else [worker for state in STATES for worker in kinds[state]]

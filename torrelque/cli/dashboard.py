@@ -1,0 +1,158 @@
+"""``torrelque dashboard``: the dashboard as a server of its own, of queues that there are, or of a demo."""
+
+import argparse
+import asyncio
+import importlib.util
+import logging
+import os
+import socket
+import webbrowser
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .failure import Exit, Failure
+from .out import Out, number
+from .session import Session, answer, answer_alone, find_app, is_read_only
+
+if TYPE_CHECKING:
+    from torrelque import Torrelque
+
+PASSWORD = 'TORRELQUE_DASHBOARD_PASSWORD'
+NEEDED = ('starlette', 'jinja2', 'sse_starlette', 'uvicorn')
+READS = 'reads only'
+YOU = 'you'
+"""Whoever looks at a demo."""
+
+
+def dashboard(found: argparse.Namespace) -> int:
+    """Carry the command out; its exit code.
+
+    :raises Failure: it cannot be meant, or it cannot listen.
+    """
+    missing = [name.replace('_', '-') for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        names = ', '.join(missing)
+        raise Failure(f"the dashboard needs {names}, of the extra 'dashboard': pip install 'torrelque[dashboard]'")
+    if found.demo and (found.queue or found.url is not None or found.app is not None):
+        raise Failure('--demo has queues and a server of its own; -q, --url and --app are for others')
+    allow = _allowed(found)
+    with _listen(found) as listener:
+        if found.demo:
+            return answer_alone(found, lambda out: _show_demo(found, out, listener, allow))
+
+        async def show(session: Session) -> int:
+            names = [queue.name for queue in session.queues]
+            what = f'{names[0]!r}' if len(names) == 1 else f'{number(len(names))} queues'
+            return await _serve(found, session.out, listener, session.queues, allow, session.operator.who, what)
+
+        return answer(found, show, several=True)
+
+
+def _allowed(found: argparse.Namespace) -> frozenset[str]:
+    """What visitors may do.
+
+    :raises Failure: there is no such act, or only reading is allowed here.
+    """
+    from torrelque import TorrelqueError
+    from torrelque.dashboard import GRANTS, Visitor
+
+    acts = frozenset(GRANTS) - {'payload'}
+    if found.demo:
+        return frozenset() if is_read_only(found) else acts
+    if found.allow and is_read_only(found):
+        raise Failure(
+            'only reading is allowed here, by --read-only or TORRELQUE_READ_ONLY, and --allow is about more',
+            Exit.REFUSED,
+        )
+    given = {*found.allow}
+    try:
+        return Visitor('anyone', given - {'all'} | (acts if 'all' in given else frozenset())).allow
+    except TorrelqueError as exc:
+        raise Failure(f'--allow: {exc}') from None
+
+
+def _listen(found: argparse.Namespace) -> socket.socket:
+    from torrelque.dashboard.serve import is_local, listen
+
+    host, port = found.bind
+    try:
+        listener = listen(host, port)
+    except OSError as exc:
+        # What is wrong with a name has a number of its own, below 0; of a port the text has the address once more.
+        reason = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
+        raise Failure(f'nothing can listen at {_spelt(host, port)}: {reason}', Exit.ILL) from None
+    if not is_local(listener) and not os.environ.get(PASSWORD) and not found.insecure:
+        listener.close()
+        raise Failure(f'--bind {_spelt(host, port)} lets others in: set {PASSWORD}, or say --insecure if that is meant')
+    return listener
+
+
+def _spelt(host: str, port: int) -> str:
+    return f'{f"[{host}]" if ":" in host else host}:{port}'
+
+
+async def _show_demo(found: argparse.Namespace, out: Out, listener: socket.socket, allow: Iterable[str]) -> int:
+    from torrelque.dashboard.demo import Demo
+
+    if not found.verbose:
+        # What fails in the demo is meant to.
+        logging.getLogger('torrelque.worker').setLevel(logging.CRITICAL + 1)
+    async with Demo() as demo:
+        what = f'a demo of {len(demo.queues)} queues'
+        return await _serve(found, out, listener, demo.queues, allow, YOU, what)
+
+
+class _Shown(NamedTuple):
+    """What is shown: some queues of an app, or of several, and the functions of these, whose arguments have names."""
+
+    queues: 'Sequence[Torrelque]'
+    functions: Mapping[str, Any]
+
+
+def _functions_of(found: argparse.Namespace) -> dict[str, Any]:
+    """The decorated functions of the apps that are named, by their names."""
+    if found.app is None:
+        return {}
+    app = find_app(found)
+    apps = app if isinstance(app, list) else [app]
+    return {name: function for one in apps for name, function in getattr(one, 'functions', {}).items()}
+
+
+async def _serve(
+    found: argparse.Namespace, out: Out, listener: socket.socket, queues: 'Sequence[Torrelque]', allow: Iterable[str],
+    who: str, what: str,
+) -> int:  # fmt: skip
+    """Serve pages of some queues until a signal comes."""
+    from torrelque.dashboard import Dashboard
+    from torrelque.dashboard.serve import Service, permit_all, serve, url_of
+
+    allow = sorted(allow)
+    title = found.title or ('Demo' if found.demo else 'Queues')
+    shown = _Shown(queues, _functions_of(found))
+    pages = Dashboard(shown, permit=permit_all(who, allow), title=title, payloads=found.payloads)
+    url = url_of(listener, found.host)
+    listed = ', '.join(allow)
+    opening: list[asyncio.Future[Any]] = []
+
+    def tell() -> None:
+        if out.as_json:
+            out.json({'url': url, 'queues': [queue.name for queue in queues], 'allow': allow})
+        else:
+            out.line(f'dashboard of {what} at {url} , {f"allows {listed}" if allow else READS}')
+        if found.open:
+            opening.append(asyncio.ensure_future(_open(url, out.tell)))
+
+    try:
+        service = Service(pages, listener, found.host, os.environ.get(PASSWORD) or None, tell, pages.close)
+        await serve(service)
+    finally:
+        for one in opening:
+            one.cancel()
+        await pages.aclose()
+    return Exit.WELL
+
+
+async def _open(url: str, tell: Callable[[str], object]) -> None:
+    """Open a page in a browser; one in the terminal would take that, and not come back."""
+    if not await asyncio.to_thread(webbrowser.open, url):
+        tell(f'no browser could be opened: {url}')

@@ -1,0 +1,97 @@
+"""History of a queue: what workers have counted, by minutes or by hours, of all functions or of one."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torrelque import TorrelqueValueError
+from torrelque.dashboard import charts
+from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.visit import LENGTHS, Visit
+from torrelque.operate import FunctionView, Record
+
+ROWS = 50
+"""Functions of the table at the most; there are two hundred."""
+
+
+async def read(visit: Visit) -> Answer:
+    """Read it."""
+    name = visit.queue.name
+    length = visit.text('length') or '1h'
+    if length not in LENGTHS:
+        raise TorrelqueValueError(f'length is one of {", ".join(LENGTHS)}, not {length[:40]!r}')
+    # A text that is empty is left out of addresses.
+    function = '' if visit.query.get('none') == 'function' else visit.text('function') or None
+    overview, records, functions = await asyncio.gather(
+        visit.part(visit.overview(name)),
+        visit.part(visit.records(name, length)),
+        visit.part(visit.functions(name, length)),
+    )
+    found = () if isinstance(records, Trouble) else records
+    shown = [summed(record) if function is None else only(record, function) for record in found]
+    now = found[-1].start if found else 0.0
+    now = now if isinstance(overview, Trouble) else overview.server_time
+    views = [] if isinstance(functions, Trouble) else functions
+    view: dict[str, Any] = {
+        'now': now, 'length': length, 'lengths': [*LENGTHS], 'function': function,
+        'drawn': drawn(shown, now, LENGTHS[length], function is None) if found else [],
+        'figures': figures(shown, LENGTHS[length]), 'rows': views[:ROWS], 'most': most_of(views),
+        'one': next((one for one in views if one.name == function), None),
+    }  # fmt: skip
+    return Answer({'queue': name, 'history': records, 'functions': functions}, view)
+
+
+def summed(record: Record) -> Record:
+    """A record with all functions as one, so that they are added up once for all charts."""
+    return replace(record, functions=(('', record.totals),))
+
+
+def only(record: Record, function: str) -> Record:
+    """A record of one function; run times by bucket, waits and sizes are of all functions only."""
+    return replace(
+        record, functions=tuple(pair for pair in record.functions if pair[0] == function), run=(), wait=(), sizes=None
+    )
+
+
+def drawn(records: Sequence[Record], now: float, span: float, whole: bool) -> list[tuple[str, str, charts.Chart]]:
+    """The charts: of each its name, what it tells, and the chart."""
+    found = [('Attempts', 'how many succeeded, and failed', charts.bars(records, now, span))]
+    if whole:
+        found += [
+            ('Run time', 'how long attempts ran', charts.bands(records, now, span, 'run')),
+            ('Wait', 'how long tasks were ready before they were taken', charts.bands(records, now, span, 'wait')),
+            ('Pending', 'tasks that were pending', charts.lines(records, now, span, ['pending'])),
+            ('Oldest', 'for how long the oldest task had been ready',
+             charts.lines(records, now, span, ['oldest'], what='oldest age', of='seconds')),
+            ('Workers', 'workers that lived', charts.lines(records, now, span, ['workers'])),
+            ('Slots', 'slots that were busy, of all', charts.lines(records, now, span, ['busy', 'slots'])),
+        ]  # fmt: skip
+    return found
+
+
+def figures(records: Sequence[Record], span: float) -> dict[str, float | None]:
+    """Sums of the records."""
+    totals = [record.totals for record in records]
+    done, failed, dead, lost = (
+        sum(getattr(one, name) for one in totals) for name in ('succeeded', 'failed', 'dead', 'lost')
+    )
+    ran = sum(one.run_time for one in totals)
+    sizes = [record.sizes for record in records if record.sizes is not None]
+    return {
+        'done': done, 'failed': failed, 'dead': dead, 'lost': lost,
+        'mean': ran / (done + failed) if done + failed and ran else None, 'ran': ran,
+        'rate': done / (len(records) * records[0].length / 60) if records else None,
+        'pending': max((one.pending for one in sizes), default=None),
+        'oldest': max((one.oldest for one in sizes), default=None),
+        'known': sum(record.length for record in records), 'span': span,
+    }  # fmt: skip
+
+
+def most_of(functions: Sequence[FunctionView]) -> int:
+    """Attempts of the function that ran most often."""
+    return max((one.totals.succeeded + one.totals.failed for one in functions), default=0)
+
+
+PAGE = Page('history', 'History', read, every=10.0)
