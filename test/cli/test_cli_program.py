@@ -73,6 +73,13 @@ def test_a_program_brings_what_the_line_does_not_say(two: Folder) -> None:
     assert run(two, 'stats', '--help')[0].startswith('usage: my queues stats [')
 
 
+@pytest.mark.long
+def test_a_demo_is_of_no_app(two: Folder) -> None:
+    with two.command('dashboard', '--demo', '--bind', '127.0.0.1:0', start=('program.py',)) as demo:
+        demo.wait_for('dashboard of a demo')
+
+
+@pytest.mark.long
 def test_processes_are_started_by_the_command_of_the_program(two: Folder) -> None:
     run(two, 'enqueue', '--task', 'post', '--args', '["a"]')
     assert run(two, 'run', '--burst', '--processes', '2') == ['posted a']

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from support.commanding import Command, Folder
 from support.servers import RealServer
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 SETTINGS = """
     import os
@@ -249,6 +250,18 @@ def test_it_is_called_from_programs(project: Folder) -> None:
     assert told.out == ['it has ended with 1']
 
 
+@pytest.mark.long
+def test_the_dashboard_alone_shows_the_queues_of_the_settings(project: Folder) -> None:
+    with project.command('dashboard', '--bind', '127.0.0.1:0', start=('manage.py', 'torrelque')) as dashboard:
+        url = dashboard.wait_for(r'dashboard of 2 queues at (http://\S+) ')[0][1]
+        page = httpx.get(url, timeout=60)
+        assert page.status_code == 200
+        assert 'shop' in page.text
+        dashboard.send(signal.SIGTERM)
+        dashboard.end()
+
+
+@pytest.mark.long
 @pytest.mark.skipif(sys.version_info < (3, 12), reason='tasks are of Django 6')
 def test_tasks_of_django_are_served(project: Folder) -> None:
     migrate(project)

@@ -205,7 +205,7 @@ async def test_a_call_that_is_prepared_is_enqueued_when_that_is_called(
     def work() -> list[str]:
         call = send.options(task_id='own').prepare('joe', copies=2)
         with pytest.raises(TorrelqueTypeError, match='nobody'):
-            send.prepare('joe', nobody=1)
+            send.prepare('joe', nobody=1)  # type: ignore[call-arg]
         assert app.call(lambda: app.queue.get_queue_stats()).tasks == 0
         return [call().id, send.prepare('ann')().id]
 
