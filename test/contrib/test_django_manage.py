@@ -103,6 +103,13 @@ def migrate(project: Folder) -> None:
 
 def test_the_worker_serves_the_app_of_the_settings(project: Folder) -> None:
     migrate(project)
+    manage(project, 'enqueue', '--task', 'shop.tasks.place', '--args', '["one"]')
+    assert manage(project, 'run', '--burst').out[0].startswith('placed one False')
+
+
+@pytest.mark.long
+def test_each_kind_of_function_has_its_connections_looked_after(project: Folder) -> None:
+    migrate(project)
     for name in ('place', 'place_apart', 'place_async'):
         for number in range(2):
             manage(project, 'enqueue', '--task', f'shop.tasks.{name}', '--args', json.dumps([f'{name}-{number}']))
@@ -211,6 +218,7 @@ def test_help_and_hints_are_of_manage(project: Folder) -> None:
     assert [line for line in told if 'python manage.py torrelque resume -q shop' in line]
 
 
+@pytest.mark.long
 def test_exit_codes_are_those_of_torrelque(project: Folder) -> None:
     assert manage(project, 'show', 'nothing', '-q', 'shop', status=1)
     assert manage(project, 'no-such-command', status=2)
