@@ -195,14 +195,14 @@ class Dashboard:
 
     async def _stream(self, request: Request, visitor: Visitor) -> Response:
         pairs = read_pairs(request.scope['query_string'])
-        name = dict(pairs).get('page', '')
+        name = dict(pairs).get('of', '')
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
             raise RefusalError(404, 'There is no such page that is live.')
         if self._site.sampler.full:
             raise RefusalError(503, 'Too many look on at once.')
         # What is read anew once is not read anew all the time.
-        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
+        query = Query(pair for pair in pairs if pair[0] not in ('of', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:

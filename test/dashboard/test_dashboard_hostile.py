@@ -1,0 +1,65 @@
+"""What somebody sends who wants a page to fail, or an act to be about more than it says."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from support.burying import die
+from support.looks import Look
+from torrelque import Torrelque
+from torrelque.dashboard.pages import PAGES
+
+pytestmark = pytest.mark.first_server
+
+FIELDS = (
+    'q', 'id', 'name', 'place', 'status', 'function', 'group', 'error', 'text', 'older', 'newer', 'attempts', 'after',
+    'order', 'most', 'from', 'by', 'find', 'again', 'length', 'none', 'prefix', 'page', 'nth', 'who', 'act', 'what',
+    'state', 'number', 'schedule', 'rate', 'reason', 'probe', 'concurrency', 'of', 'query', 'self', 'more', 'visit',
+    '_Context__self', '_Context__obj', '_loop_vars', '_block_vars',
+)  # fmt: skip
+"""Names of fields of queries, and some that a template could mistake for its own."""
+TEXTS = (
+    '', '0', '1', '-1', '1e308', '9999999999', '9' * 30, 'nan', 'inf', '²', '٣', '\0', '\udcff', '*', '[*', '((', '?',
+    'x' * 4001, 'dead', 'working', 'group:', 'group:\udcff', '1h', '5m', 'function', 'redrive', 'cancel', 'bury',
+    'pause', 'limit', 'copy', 'fire', 'stop', 'a' * 32, 'deadbeef', '\r\nx: y', '<b>"&\'', 'none', '{{ 7 }}', '..',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(('seed', 'many'), [(1, 150), pytest.param(2, 4000, marks=pytest.mark.long)])
+async def test_rubbish_in_queries_is_told_and_fails_nothing(queue: Torrelque, seed: int, many: int) -> None:
+    [dead] = await die(queue, 1)
+    await queue.set_schedule('nightly', 1, every=3600)
+    chance = random.Random(seed)
+    async with Look(queue, 'all') as look:
+        for _ in range(many):
+            page = chance.choice(PAGES)
+            fields = [*chance.sample(FIELDS, chance.randint(0, 3)), *(['id'] if page.name in ('task', 'ask') else [])]
+            query = {name: chance.choice((*TEXTS, dead, 'nightly')) for name in fields}
+            asked = await look.ask('GET', chance.choice((page.name, f'{page.name or "overview"}.json')), query)
+            assert asked.status_code in (200, 400, 404), (page.name, query)
+
+
+@pytest.mark.parametrize('name', ['_Context__self', '_Context__obj', '_loop_vars', '_block_vars', 'page', 'query'])
+async def test_names_of_fields_are_those_of_nothing_in_a_template(queue: Torrelque, name: str) -> None:
+    await die(queue, 1)
+    async with Look(queue, 'all') as look:
+        for page in PAGES:
+            if page.name in ('', 'queue', 'tasks', 'errors', 'groups', 'flows', 'schedules', 'history', 'workers'):
+                await look.get(page.name, place='dead', error='ValueError', **{name: '1'})
+
+
+async def test_a_page_further_on_is_live_too(queue: Torrelque) -> None:
+    async with Look(queue) as look:
+        for name in ('flows', 'schedules'):
+            address = (await look.get(name, page=2)).one('body').attrs['data-live']
+            assert address == f'./live?page=2&of={name}'
+
+
+async def test_a_query_turns_no_button_into_another(queue: Torrelque) -> None:
+    await die(queue, 1)
+    async with Look(queue, 'all') as look:
+        page = await look.get('tasks', place='dead', error='ValueError', act='bury')
+    assert 'act=redrive' in page.links['Redrive all that match']
+    assert 'bury' not in page.links['Redrive all that match']
