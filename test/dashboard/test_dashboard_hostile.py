@@ -10,6 +10,7 @@ from support.burying import die
 from support.looks import Look
 from torrelque import Torrelque
 from torrelque.dashboard.pages import PAGES
+from torrelque.operate import Operator
 
 pytestmark = pytest.mark.first_server
 
@@ -63,3 +64,15 @@ async def test_a_query_turns_no_button_into_another(queue: Torrelque) -> None:
         page = await look.get('tasks', place='dead', error='ValueError', act='bury')
     assert 'act=redrive' in page.links['Redrive all that match']
     assert 'bury' not in page.links['Redrive all that match']
+
+
+@pytest.mark.parametrize(
+    'headers',
+    [{'origin': 'http://['}, {'origin': 'null', 'host': ''}, {'origin': 'file://', 'host': ''}, {'origin': '//queues.test'},
+     {'origin': 'queues.test'}],
+)  # fmt: skip
+async def test_what_is_no_origin_is_another_site(queue: Torrelque, headers: dict[str, str]) -> None:
+    async with Look(queue, 'pause') as look:
+        answer = await look.post({'act': 'pause'}, {'number': 'a' * 32}, headers)
+    assert answer.status_code == 403
+    assert not (await Operator(queue).overviews())[0].paused
