@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 
+import httpx
 import pytest
+import redis.exceptions
+from starlette.exceptions import HTTPException
 
 from support.burying import die
 from support.looks import Look
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueServerError
+from torrelque.dashboard import Dashboard, Visitor
+from torrelque.dashboard.access import RefusalError
 from torrelque.dashboard.pages import PAGES
 from torrelque.operate import Operator
 
@@ -76,3 +81,41 @@ async def test_what_is_no_origin_is_another_site(queue: Torrelque, headers: dict
         answer = await look.post({'act': 'pause'}, {'number': 'a' * 32}, headers)
     assert answer.status_code == 403
     assert not (await Operator(queue).overviews())[0].paused
+
+
+class Away(TorrelqueError):
+    """What an application's own call may raise."""
+
+
+@pytest.mark.parametrize(
+    'error',
+    [Away('dsn=postgres://me:hunter2@db'), TorrelqueLookupError('hunter2'), TorrelqueServerError('hunter2'),
+     redis.exceptions.ResponseError('hunter2'), redis.exceptions.ConnectionError('hunter2'), ValueError('hunter2'),
+     RefusalError(200, 'hunter2')],
+)  # fmt: skip
+async def test_a_permit_that_fails_lets_nobody_in_and_tells_nobody_why(queue: Torrelque, error: Exception) -> None:
+    def permit(_: object) -> Visitor:
+        raise error
+
+    dashboard = Dashboard(queue, permit=permit)
+    transport = httpx.ASGITransport(dashboard, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url='http://queues.test') as browser:
+        for path in ('/', '/queue.json', '/live?of=queue', '/nowhere'):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.text) == (500, 'Internal Server Error')
+        assert (await browser.post('/act')).status_code == 500
+    await dashboard.aclose()
+
+
+async def test_a_permit_refuses_as_applications_do(queue: Torrelque) -> None:
+    def permit(_: object) -> Visitor:
+        raise HTTPException(401, 'log in', {'www-authenticate': 'Bearer'})
+
+    dashboard = Dashboard(queue, permit=permit)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard), base_url='http://queues.test') as browser:
+        for path in ('/', '/queue.json', '/live?of=queue', '/nowhere'):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers['www-authenticate']) == (401, 'Bearer')
+            assert 'log in' in answer.text and 'Overview' not in answer.text
+            assert 'default-src' in answer.headers['content-security-policy']
+    await dashboard.aclose()
