@@ -73,8 +73,8 @@ async def test_a_query_turns_no_button_into_another(queue: Torrelque) -> None:
 
 @pytest.mark.parametrize(
     'headers',
-    [{'origin': 'http://['}, {'origin': 'null', 'host': ''}, {'origin': 'file://', 'host': ''}, {'origin': '//queues.test'},
-     {'origin': 'queues.test'}],
+    [{'origin': 'http://['}, {'origin': 'null', 'host': ''}, {'origin': 'file://', 'host': ''},
+     {'origin': '//queues.test'}, {'origin': 'queues.test'}],
 )  # fmt: skip
 async def test_what_is_no_origin_is_another_site(queue: Torrelque, headers: dict[str, str]) -> None:
     async with Look(queue, 'pause') as look:
@@ -83,13 +83,13 @@ async def test_what_is_no_origin_is_another_site(queue: Torrelque, headers: dict
     assert not (await Operator(queue).overviews())[0].paused
 
 
-class Away(TorrelqueError):
+class AwayError(TorrelqueError):
     """What an application's own call may raise."""
 
 
 @pytest.mark.parametrize(
     'error',
-    [Away('dsn=postgres://me:hunter2@db'), TorrelqueLookupError('hunter2'), TorrelqueServerError('hunter2'),
+    [AwayError('dsn=postgres://me:hunter2@db'), TorrelqueLookupError('hunter2'), TorrelqueServerError('hunter2'),
      redis.exceptions.ResponseError('hunter2'), redis.exceptions.ConnectionError('hunter2'), ValueError('hunter2'),
      RefusalError(200, 'hunter2')],
 )  # fmt: skip
@@ -119,3 +119,29 @@ async def test_a_permit_refuses_as_applications_do(queue: Torrelque) -> None:
             assert 'log in' in answer.text and 'Overview' not in answer.text
             assert 'default-src' in answer.headers['content-security-policy']
     await dashboard.aclose()
+
+
+async def test_no_task_chosen_is_not_all_of_them(queue: Torrelque) -> None:
+    ids = await die(queue, 3)
+    async with Look(queue, 'all') as look:
+        form = next(one for one in (await look.get('tasks', place='dead')).all('form') if one.all('table'))
+        chosen = {one.attrs['name']: one.attrs['value'] for one in form.all('input', type='hidden')}
+        for query in (chosen, {'id': ''}, {'id': ['', '']}):
+            await look.get('ask', 400, **{**query, 'act': 'redrive'})
+            answer = await look.post({**query, 'act': 'redrive'}, {'number': 'a' * 32})
+            assert answer.status_code == 400, query
+        page = await look.get('ask', **{**chosen, 'act': 'redrive', 'id': [chosen['id'], ids[0]]})
+        assert page.one('h1').text == f'Redrive task {ids[0]}'
+        assert page.links['Back'].endswith(f'id={ids[0]}')
+    assert (await Operator(queue).overviews())[0].dead == 3
+
+
+async def test_what_is_done_is_what_was_asked_even_of_empty_fields(queue: Torrelque) -> None:
+    await queue.set_schedule('acme', 1, every=3600)
+    async with Look(queue, 'pause', 'schedule') as look:
+        query = {'act': 'pause', 'schedule': '', 'name': 'acme'}
+        assert (await look.get('ask', **query)).one('h1').text == 'Pause schedule acme'
+        answer = await look.act(query)
+        assert answer.status_code == 303
+        assert (await Operator(queue).schedule('acme')).paused
+        assert not (await Operator(queue).group('acme')).paused

@@ -7,6 +7,7 @@ from typing import Any
 from torrelque import TorrelqueValueError
 from torrelque.operate import Selection
 
+from .links import Query
 from .visit import Visit
 
 FILTERS = ('function', 'group', 'error', 'text', 'older', 'newer', 'attempts')
@@ -35,9 +36,19 @@ def selection_of(visit: Visit, status: str | None = None) -> Selection:
             given[name] = seconds_of(text, name)
     if visit.text('attempts').strip():
         given['attempts'] = visit.number('attempts', 0, 10**9)
-    if ids := visit.query.all('id'):
-        given['ids'] = ids
+    if 'id' in visit.query:
+        given['ids'] = chosen(visit.query)
+        if not given['ids']:
+            raise TorrelqueValueError('no task was chosen')
     return Selection.from_json(given)
+
+
+def chosen(query: Query) -> list[str]:
+    """Ids of tasks that a query names.
+
+    A form of which tasks are chosen has an empty one besides, so that none is not all.
+    """
+    return [one for one in query.all('id') if one]
 
 
 def has_filters(selection: Selection) -> bool:
