@@ -145,3 +145,21 @@ async def test_what_is_done_is_what_was_asked_even_of_empty_fields(queue: Torrel
         assert answer.status_code == 303
         assert (await Operator(queue).schedule('acme')).paused
         assert not (await Operator(queue).group('acme')).paused
+
+
+async def test_a_filter_finds_no_more_of_an_error_than_is_shown(queue: Torrelque) -> None:
+    [task_id] = await die(queue, 1, 'ValueError: cannot log in, token=deadbeef99')
+    async with Look(queue, 'redrive') as look, Look(queue, 'redrive', 'payload') as trusted:
+        for n, text in enumerate(('deadbeef', 'token=deadb', 'beef99')):
+            assert (await look.json('tasks', place='dead', error=text))['tasks'] == []
+            asked = await look.json('ask', act='redrive', error=text)
+            assert (asked['outcome']['matched'], asked['possible'], asked['tasks']) == (0, False, [])
+            answer = await look.post({'act': 'redrive', 'error': text}, {'number': f'{n:032x}'})
+            assert 'done?' in answer.headers['location']
+            assert (await Operator(queue).overviews())[0].dead == 1
+            assert (await trusted.json('ask', act='redrive', error=text))['outcome']['matched'] == 1
+        [group] = (await look.json('errors'))['errors']['errors']
+        for text in ('cannot log in', 'token=', group['fingerprint']):
+            assert [one['id'] for one in (await look.json('tasks', place='dead', error=text))['tasks']] == [task_id]
+        assert (await look.act({'act': 'redrive', 'error': group['fingerprint'], 'status': 'dead'})).status_code == 303
+    assert (await Operator(queue).overviews())[0].dead == 0
