@@ -15,7 +15,7 @@ from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, Torrelque
 from torrelque.dashboard import Dashboard, Visitor
 from torrelque.dashboard.access import RefusalError
 from torrelque.dashboard.pages import PAGES
-from torrelque.operate import Operator
+from torrelque.operate import Operator, Selection
 
 pytestmark = pytest.mark.first_server
 
@@ -163,3 +163,15 @@ async def test_a_filter_finds_no_more_of_an_error_than_is_shown(queue: Torrelque
             assert [one['id'] for one in (await look.json('tasks', place='dead', error=text))['tasks']] == [task_id]
         assert (await look.act({'act': 'redrive', 'error': group['fingerprint'], 'status': 'dead'})).status_code == 303
     assert (await Operator(queue).overviews())[0].dead == 0
+
+
+async def test_a_text_that_was_looked_for_is_told_to_nobody_else(queue: Torrelque) -> None:
+    await die(queue, ['hunter2'])
+    for text in ("it's hunter2", '-hunter2', 'hunter2'):
+        await Operator(queue).record('redrive', Selection(text=text).describe(), 1)
+    async with Look(queue, 'all') as look:
+        there = (await look.act({'act': 'redrive', 'text': 'hunter2', 'status': 'dead'})).headers['location']
+        for visitor, is_told in ((look.visitor, True), (Visitor('bob', {'redrive'}), False)):
+            look.visitor = visitor
+            for page in (there, 'acts', 'acts.json'):
+                assert ('hunter2' in (await look.ask('GET', page, {})).text) is is_told, page

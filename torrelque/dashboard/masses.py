@@ -16,6 +16,7 @@ from .asking import Ask, Do, Kind, name_tasks
 from .doing import Doing
 from .fields import Field, read_pace, read_reason
 from .links import Query, link
+from .redacting import DOTS
 from .selecting import selection_of
 from .visit import Visit
 from .wording import number
@@ -157,7 +158,9 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
         doing.outcome = await call(selection, on_progress=keep, plan=plan, **options)
         doing.links = [('These tasks', link('tasks', q=queue, place=selection.status or PLACES[kind.name][0]))]
 
-    return f'{kind.label} {name_tasks(selection, total, PLACES[kind.name])}', do
+    # The title is for all who look.
+    told = selection if selection.text is None else replace(selection, text=DOTS)
+    return f'{kind.label} {name_tasks(told, total, PLACES[kind.name])}', do
 
 
 def _plan_of(selection: Selection, queue: str, form: Query) -> tuple[Plan | None, int | None]:
