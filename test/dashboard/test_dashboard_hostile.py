@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from support.burying import die
 from support.looks import Look
-from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueServerError
+from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueNode, TorrelqueServerError
 from torrelque.dashboard import Dashboard, Visitor
 from torrelque.dashboard.access import RefusalError
 from torrelque.dashboard.pages import PAGES
@@ -175,3 +175,17 @@ async def test_a_text_that_was_looked_for_is_told_to_nobody_else(queue: Torrelqu
             look.visitor = visitor
             for page in (there, 'acts', 'acts.json'):
                 assert ('hunter2' in (await look.ask('GET', page, {})).text) is is_told, page
+
+
+async def test_it_is_told_that_of_a_flow_all_tasks_are_meant(queue: Torrelque) -> None:
+    flow_id = await queue.enqueue_flow([TorrelqueNode('a', 1), TorrelqueNode('b', 2, {'a': 'then'})])
+    task_id = await queue.enqueue(1)
+    note = 'Of a flow, all tasks that have not ended are meant.'
+    async with Look(queue, 'all') as look:
+        for query in ({'id': [str(task_id), flow_id]}, {'status': 'waiting'}):
+            page = await look.get('ask', act='cancel', **query)
+            assert note in page.text and ' to cancel' not in page.one('h1').text
+        for query in ({'id': [str(task_id), 'none']}, {'status': 'pending'}, {}):
+            assert note not in (await look.get('ask', act='cancel', **query)).text
+        page = await look.get('ask', act='redrive', id=[str(task_id), flow_id])
+        assert 'Of a flow, all tasks that are dead are meant.' in page.text

@@ -72,6 +72,9 @@ async def ask(kind: Kind, visit: Visit) -> Ask:
         notes.insert(0, f'They are {number(outcome.matched)} of {number(outcome.seen)} that were looked at.')
     notes += [f'{number(count)} {"is" if count == 1 else "are"} left out: {REASONS.get(why, why)}.'
               for why, count in outcome.refused]  # fmt: skip
+    if fit and _may_have_flows(kind, selection, examples, outcome):
+        which = 'are dead' if kind.name == 'redrive' else 'have not ended'
+        notes.append(f'Of a flow, all tasks that {which} are meant.')
     title = f'{kind.label} {name_tasks(selection, fit or None, PLACES[kind.name], not whole)}'
     if not fit and whole:
         none = name_tasks(selection, 0, PLACES[kind.name]).replace('0 ', 'no ', 1)
@@ -122,6 +125,14 @@ def _flow_of(selection: Selection, examples: list[TaskView]) -> TaskView | None:
     if selection.ids is None or len({*selection.ids}) != 1 or len(examples) != 1:
         return None
     return examples[0] if examples[0].total is not None and examples[0].place == 'waiting' else None
+
+
+def _may_have_flows(kind: Kind, selection: Selection, examples: list[TaskView], outcome: Outcome) -> bool:
+    """Whether there is a flow among the tasks, or may be one among those that are no examples."""
+    if kind.name not in ('redrive', 'cancel') or selection.status not in (None, 'waiting'):
+        return False
+    more = outcome.matched > len(examples) and (selection.ids is not None or selection.status == 'waiting')
+    return more or any(task.total is not None for task in examples)
 
 
 def _ask_of_flow(kind: Kind, visit: Visit, flow: TaskView, outcome: Outcome) -> Ask:
