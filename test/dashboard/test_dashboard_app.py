@@ -49,7 +49,7 @@ async def test_a_dashboard_needs_to_be_told_who_may_look(queue: Torrelque) -> No
 
 async def test_whoever_is_not_permitted_sees_nothing(queue: Torrelque) -> None:
     async with opened(queue, lambda _: None) as client:
-        for path in (*PAGES, 'live?page=queue', 'nowhere', 'ask?act=pause', 'queue.json'):
+        for path in (*PAGES, 'live?of=queue', 'nowhere', 'ask?act=pause', 'queue.json'):
             answer = await client.get(f'/{path}')
             assert answer.status_code == 403, path
             assert queue.name not in answer.text
@@ -136,7 +136,7 @@ async def test_what_is_not_there_or_cannot_be_meant_is_told(queue: Torrelque) ->
     async with opened(queue, anyone) as client:
         for path, status in (
             ('nowhere', 404), ('task?id=none', 404), ('queue?q=none', 400), ('tasks?place=none', 400),
-            ('tasks?older=x', 400), ('tasks?after=x', 400), ('live?page=none', 404), ('tasks?attempts=-1', 400),
+            ('tasks?older=x', 400), ('tasks?after=x', 400), ('live?of=none', 404), ('tasks?attempts=-1', 400),
         ):  # fmt: skip
             answer = await client.get(f'/{path}')
             assert (answer.status_code, 'to the overview' in Html(answer.text).text.lower()) == (status, True), path

@@ -201,3 +201,27 @@ async def test_an_error_is_raised_for_all_who_wait_and_not_kept() -> None:
     assert [type(one) for one in found] == [LookupError] * 2
     assert await reads.get('a', 60, read) == 'there'
     await reads.aclose()
+
+
+async def test_a_page_that_fails_says_so_once_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(World):
+        fails = True
+
+        async def read(self) -> tuple[float, Parts]:
+            found = await super().read()
+            if self.fails:
+                raise KeyError('nothing that was thought of')
+            return found
+
+    sampler, world = Sampler(), Failing()
+    async with following(sampler, world) as frames:
+        assert (await take(frames))['away'] == live.FAILED
+        async with following(sampler, world) as others:
+            assert (await take(others))['away'] == live.FAILED
+            while world.looks < 5:
+                await asyncio.sleep(0)
+        world.fails = False
+        frame = await take(frames)
+        assert (frame['parts'], frame['away']) == ({'live-a': 'a'}, '')
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    await sampler.aclose()

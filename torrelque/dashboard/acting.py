@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from torrelque import TorrelqueLookupError, TorrelqueValueError
 from torrelque.operate import Operator
 
-from .asking import Ask, Do, Kind, whole_query
+from .asking import Ask, Do, Kind
 from .copying import COPY
 from .doing import Doing
 from .fields import read_fields
-from .links import Query, link
+from .links import Query, link, spell_pairs
 from .masses import MASSES
 from .switches import SWITCHES
 from .visit import Visit
@@ -102,8 +102,8 @@ async def start(visit: Visit, kind: Kind, form: Query) -> str:
         return f'{there}&again=1'
     given, wrong = read_fields(kind.fields, form)
     if wrong:
-        texts = {field.name: form.get(field.name, '') for field in kind.fields}
-        return link('ask', {**whole_query(visit.query), **texts})
+        texts = [(field.name, form[field.name]) for field in kind.fields if form.get(field.name)]
+        return f'./ask?{spell_pairs([*visit.query.pairs, *texts])}'
     title, do = kind.make(kind, visit, given, form)
     doing = Doing(number, kind.name, queue.name, visit.visitor.name, title)
     operator = Operator(queue, who=visit.visitor.name, on_act=site.on_act, number=number)

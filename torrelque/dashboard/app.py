@@ -156,22 +156,22 @@ class Dashboard:
         """Ask who it is, and turn whatever goes wrong into a page."""
 
         async def answer(request: Request) -> Response:
-            visitor: Visitor | None = None
             try:
-                found = await ask(self._site.permit, request)
-                if isinstance(found, Redirect):
-                    return RedirectResponse(found.url, 303)
-                if found is None:
-                    raise RefusalError(403, 'You may not look at these queues.')
-                visitor = found
+                visitor = await ask(self._site.permit, request)
+            except HTTPException as exc:
+                # Whatever else it raises is the application's, and nothing is told of it.
+                return self._tell(request, None, exc.status_code, exc.detail, exc.headers)
+            if isinstance(visitor, Redirect):
+                return RedirectResponse(visitor.url, 303)
+            if visitor is None:
+                return self._tell(request, None, 403, 'You may not look at these queues.')
+            try:
                 return await call(request, visitor)
             except RefusalError as exc:
                 return self._tell(request, visitor, exc.status, exc.text)
             except TorrelqueLookupError as exc:
                 return self._tell(request, visitor, 404, str(exc))
             except (TorrelqueTypeError, TorrelqueValueError) as exc:
-                if visitor is None:
-                    raise
                 return self._tell(request, visitor, 400, str(exc))
             except redis.exceptions.ConnectionError:
                 return self._tell(request, visitor, 503, AWAY)
@@ -195,14 +195,14 @@ class Dashboard:
 
     async def _stream(self, request: Request, visitor: Visitor) -> Response:
         pairs = read_pairs(request.scope['query_string'])
-        name = dict(pairs).get('page', '')
+        name = dict(pairs).get('of', '')
         page = next((page for page in PAGES if page.name == name and page.every), None)
         if page is None:
             raise RefusalError(404, 'There is no such page that is live.')
         if self._site.sampler.full:
             raise RefusalError(503, 'Too many look on at once.')
         # What is read anew once is not read anew all the time.
-        query = Query(pair for pair in pairs if pair[0] not in ('page', 'again'))
+        query = Query(pair for pair in pairs if pair[0] not in ('of', 'again'))
         visit = Visit(self._site, visitor, page.name, query)
 
         async def read() -> tuple[float, Parts]:
@@ -252,14 +252,16 @@ class Dashboard:
 
         return answer
 
-    def _tell(self, request: Request, visitor: Visitor | None, status: int, text: str) -> Response:
-        """Say what is wrong."""
+    def _tell(
+        self, request: Request, visitor: Visitor | None, status: int, text: str, more: Mapping[str, str] | None = None
+    ) -> Response:
+        """Say what is wrong; with more headers."""
+        headers = {**({'retry-after': '2'} if status == 503 else {}), **(more or {})}
         if wants_json(request):
-            return _json({'error': text}, status)
+            return _json({'error': text}, status, headers)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
         answer = Answer({}, {'status': status, 'text': text})
         body = render(self._site, None, visit, answer)
-        headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
 
     async def _tell_missing(self, request: Request, exc: Exception) -> Response:
@@ -287,7 +289,7 @@ def wants_json(request: Request) -> bool:
     return request.url.path.endswith('.json') or 'application/json' in accept and 'text/html' not in accept
 
 
-def _json(value: Any, status: int) -> Response:
+def _json(value: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
     # Surrogates, which stand for bytes that are no UTF-8, are escaped.
     body = json.dumps(value, ensure_ascii=True, separators=(',', ':'))
-    return Response(body, status, media_type='application/json')
+    return Response(body, status, headers, 'application/json')

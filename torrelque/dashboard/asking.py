@@ -8,6 +8,7 @@ from torrelque.operate import Operator, Outcome, Selection, TaskView
 from .doing import Doing
 from .fields import Field
 from .links import Query, link
+from .selecting import chosen
 from .visit import Visit
 from .wording import duration, number, shorten
 
@@ -106,15 +107,10 @@ def group_of(visit: Visit) -> str | None:
 # Addresses
 
 
-def whole_query(query: Query) -> dict[str, list[str]]:
-    """A query with all values of each of its names, as `links.spell` takes it."""
-    return {name: query.all(name) for name in query}
-
-
 def way_back(kind: Kind, visit: Visit) -> str:
     """Where whoever wants none of it goes: to what the act is about."""
     query, name = visit.query, visit.query.get('q')
-    ids = query.all('id')
+    ids = chosen(query)
     if kind.about == 'act':
         return link('done', q=name, number=query.get('number'))
     if kind.about == 'schedule':

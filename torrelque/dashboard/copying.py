@@ -9,6 +9,7 @@ from torrelque.operate import Operator, TaskView
 from .asking import Ask, Do, Kind
 from .doing import Doing
 from .links import Query, link
+from .selecting import chosen
 from .visit import Visit
 from .wording import shorten, size
 
@@ -78,9 +79,9 @@ def _why_not(task: TaskView) -> str:
 
 
 def _id_of(visit: Visit) -> str:
-    if len(ids := {*visit.query.all('id')}) != 1:
+    if len(ids := {*chosen(visit.query)}) != 1:
         raise TorrelqueValueError('name the one task that is to be copied')
-    return visit.text('id') or ids.pop()
+    return ids.pop()
 
 
 def _visible(text: str) -> str:

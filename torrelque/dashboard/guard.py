@@ -73,14 +73,15 @@ def why_foreign(headers: Headers, origins: frozenset[str]) -> str | None:
     site = headers.get('sec-fetch-site')
     if site == 'same-origin':
         return None
-    origin = headers.get('origin') or _origin_of(headers.get('referer', ''))
+    given = headers.get('origin') or headers.get('referer', '')
+    origin = _origin_of(given)
     if origin in origins:
         return None
     if site is not None:
         return f'it comes from another site ({site})'
-    if not origin:
+    if not given:
         return 'it does not tell which site it comes from'
-    if urlsplit(origin).netloc.lower() == headers.get('host', '').lower():
+    if origin and urlsplit(origin).netloc.lower() == headers.get('host', '').lower():
         return None
     return 'it comes from another site'
 

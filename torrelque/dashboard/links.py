@@ -4,7 +4,7 @@ All pages have the same depth, so that links need no prefix, and names of queues
 only, where any text may be: bytes that are no UTF-8 too, which are surrogates in a text of Python.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,6 +29,11 @@ def spell(query: Mapping[str, Any]) -> str:
     for name, value in query.items():
         values = value if isinstance(value, (list, tuple)) else [value]
         pairs += [(name, str(one)) for one in values if one is not None and one != '']
+    return spell_pairs(pairs)
+
+
+def spell_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """The same of names and values as they are, empty ones too."""
     return urlencode(pairs, errors='surrogateescape')
 
 

@@ -25,6 +25,7 @@ ROOM = 16
 MOST = 500
 """Streams of a dashboard at the most."""
 AWAY = 'The server of the queue is away. Waiting for it…'
+FAILED = 'This page has failed; the log of the dashboard tells more.'
 
 _AGE = re.compile(r'(<time\b[^>]*\bdata-since="[^"]*"[^>]*>)[^<]*')
 """An age, which the page counts on by itself."""
@@ -38,12 +39,13 @@ class Topic:
 
     def __init__(self, read: Callable[[], Awaitable[tuple[float, Parts]]], every: float) -> None:
         # Legend.  _frames: queues of those who look on.  _parts: what was sent last, and how it is compared.
+        # _away: why nothing comes, if so.
         self._read = read
         self._every = every
         self._frames: set[asyncio.Queue[str | None]] = set()
         self._parts: dict[str, tuple[str, str]] = {}
         self._now = 0.0
-        self._away = False
+        self._away = ''
         self.task = asyncio.ensure_future(self._follow())
 
     @property
@@ -56,7 +58,7 @@ class Topic:
         frames: asyncio.Queue[str | None] = asyncio.Queue(ROOM)
         self._frames.add(frames)
         if self._away:
-            frames.put_nowait(_frame(self._now, {}, AWAY))
+            frames.put_nowait(_frame(self._now, {}, self._away))
         elif self._parts:
             frames.put_nowait(_frame(self._now, {name: html for name, (html, _) in self._parts.items()}))
         return frames
@@ -70,13 +72,15 @@ class Topic:
             try:
                 self._now, parts = await self._read()
             except redis.exceptions.ConnectionError:
-                if not self._away:
-                    self._away = True
-                    self._send(_frame(self._now, {}, AWAY))
+                self._tell(AWAY)
             except (TorrelqueError, redis.exceptions.RedisError) as exc:
                 logger.debug('a page could not be read: %s', exc)
+            except Exception:
+                if self._away != FAILED:
+                    logger.exception('a page has failed')
+                self._tell(FAILED)
             else:
-                back, self._away = self._away, False
+                back, self._away = self._away, ''
                 masked = {name: (html, _AGE.sub(r'\1', html)) for name, html in parts.items()}
                 known = {} if back else self._parts
                 changed = {name: it[0] for name, it in masked.items() if known.get(name, ('', ''))[1] != it[1]}
@@ -84,6 +88,12 @@ class Topic:
                 if changed:
                     self._send(_frame(self._now, changed))
             await asyncio.sleep(self._every)
+
+    def _tell(self, away: str) -> None:
+        """Say once why nothing comes."""
+        if self._away != away:
+            self._away = away
+            self._send(_frame(self._now, {}, away))
 
     def _send(self, frame: str) -> None:
         for frames in [*self._frames]:

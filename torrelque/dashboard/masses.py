@@ -16,6 +16,7 @@ from .asking import Ask, Do, Kind, name_tasks
 from .doing import Doing
 from .fields import Field, read_pace, read_reason
 from .links import Query, link
+from .redacting import DOTS
 from .selecting import selection_of
 from .visit import Visit
 from .wording import number
@@ -71,6 +72,9 @@ async def ask(kind: Kind, visit: Visit) -> Ask:
         notes.insert(0, f'They are {number(outcome.matched)} of {number(outcome.seen)} that were looked at.')
     notes += [f'{number(count)} {"is" if count == 1 else "are"} left out: {REASONS.get(why, why)}.'
               for why, count in outcome.refused]  # fmt: skip
+    if fit and _may_have_flows(kind, selection, examples, outcome):
+        which = 'are dead' if kind.name == 'redrive' else 'have not ended'
+        notes.append(f'Of a flow, all tasks that {which} are meant.')
     title = f'{kind.label} {name_tasks(selection, fit or None, PLACES[kind.name], not whole)}'
     if not fit and whole:
         none = name_tasks(selection, 0, PLACES[kind.name]).replace('0 ', 'no ', 1)
@@ -123,6 +127,14 @@ def _flow_of(selection: Selection, examples: list[TaskView]) -> TaskView | None:
     return examples[0] if examples[0].total is not None and examples[0].place == 'waiting' else None
 
 
+def _may_have_flows(kind: Kind, selection: Selection, examples: list[TaskView], outcome: Outcome) -> bool:
+    """Whether there is a flow among the tasks, or may be one among those that are no examples."""
+    if kind.name not in ('redrive', 'cancel') or selection.status not in (None, 'waiting'):
+        return False
+    more = outcome.matched > len(examples) and (selection.ids is not None or selection.status == 'waiting')
+    return more or any(task.total is not None for task in examples)
+
+
 def _ask_of_flow(kind: Kind, visit: Visit, flow: TaskView, outcome: Outcome) -> Ask:
     count = (flow.dead if kind.name == 'redrive' else flow.left) or 0
     which = 'dead' if kind.name == 'redrive' else 'left'
@@ -157,7 +169,9 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
         doing.outcome = await call(selection, on_progress=keep, plan=plan, **options)
         doing.links = [('These tasks', link('tasks', q=queue, place=selection.status or PLACES[kind.name][0]))]
 
-    return f'{kind.label} {name_tasks(selection, total, PLACES[kind.name])}', do
+    # The title is for all who look.
+    told = selection if selection.text is None else replace(selection, text=DOTS)
+    return f'{kind.label} {name_tasks(told, total, PLACES[kind.name])}', do
 
 
 def _plan_of(selection: Selection, queue: str, form: Query) -> tuple[Plan | None, int | None]:

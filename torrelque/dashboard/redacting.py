@@ -13,6 +13,7 @@ import enum
 import inspect
 import json
 import math
+import shlex
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -182,7 +183,7 @@ class Shield:
 
     def act(self, act: Act) -> Act:
         """What somebody did."""
-        return dataclasses.replace(act, what=self.text(act.what))
+        return act if self.is_open else dataclasses.replace(act, what=self.text(_without_text(act.what)))
 
     def _maybe(self, text: str | None) -> str | None:
         return None if text is None else self.text(text)
@@ -335,6 +336,19 @@ class _Walk:
         if not names:
             return f'<{type(value).__name__}>'
         return self._mapping({name: getattr(value, name, None) for name in names}, depth + 1)
+
+
+def _without_text(what: str) -> str:
+    """What an act was about, without the text that payloads had to have: how many had it is told beside."""
+    if '--text' not in what:
+        return what
+    try:
+        words = shlex.split(what)
+    except ValueError:
+        # It was cut.
+        return CUT
+    shown = [DOTS if before == '--text' else word for before, word in zip(['', *words], words, strict=False)]
+    return shlex.join(f'--text={DOTS}' if word.startswith('--text=') else word for word in shown)
 
 
 def _hidden(value: Any) -> Any:

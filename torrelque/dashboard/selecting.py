@@ -1,12 +1,15 @@
 """Selections of tasks as the queries of pages have them: the grammar of `torrelque.operate.Selection`."""
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from torrelque import TorrelqueValueError
-from torrelque.operate import Selection
+from torrelque.operate import Selection, TaskView
 
+from .links import Query
 from .visit import Visit
 
 FILTERS = ('function', 'group', 'error', 'text', 'older', 'newer', 'attempts')
@@ -18,7 +21,7 @@ def selection_of(visit: Visit, status: str | None = None) -> Selection:
     """The tasks that a query is about; ids are its fields ``id``.
 
     A text of the payload can be looked for by whoever may see payloads, because asking again and again would tell what
-    is hidden.
+    is hidden.  A text of an error is found where the visitor sees it.
 
     :raises TorrelqueValueError: something of it cannot be meant, or not by this visitor.
     """
@@ -35,9 +38,40 @@ def selection_of(visit: Visit, status: str | None = None) -> Selection:
             given[name] = seconds_of(text, name)
     if visit.text('attempts').strip():
         given['attempts'] = visit.number('attempts', 0, 10**9)
-    if ids := visit.query.all('id'):
-        given['ids'] = ids
-    return Selection.from_json(given)
+    if 'id' in visit.query:
+        given['ids'] = chosen(visit.query)
+        if not given['ids']:
+            raise TorrelqueValueError('no task was chosen')
+    kind = Selection if visit.shield.is_open else _seen_by(visit.shield.text)
+    return kind.from_json(given)
+
+
+@functools.lru_cache(maxsize=16)
+def _seen_by(hide: Callable[[str], str]) -> type[Selection]:
+    """Selections of whoever sees errors as `hide` has them."""
+
+    class Seen(Selection):
+        __slots__ = ()
+
+        def matcher(self, now: float) -> Callable[[TaskView], bool]:
+            matches, text = super().matcher(now), self.error
+
+            def is_seen(task: TaskView) -> bool:
+                # One that has not the text in it was found by its fingerprint.
+                error = task.error or ''
+                return matches(task) and (text is None or text not in error or text in hide(error))
+
+            return is_seen
+
+    return Seen
+
+
+def chosen(query: Query) -> list[str]:
+    """Ids of tasks that a query names.
+
+    A form of which tasks are chosen has an empty one besides, so that none is not all.
+    """
+    return [one for one in query.all('id') if one]
 
 
 def has_filters(selection: Selection) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.access import RefusalError
 from torrelque.dashboard.acting import find_act, grant_of, new_number
-from torrelque.dashboard.asking import Ask, Kind, way_back, whole_query
+from torrelque.dashboard.asking import Ask, Kind, way_back
 from torrelque.dashboard.fields import read_fields
-from torrelque.dashboard.links import spell
+from torrelque.dashboard.links import spell_pairs
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.visit import Visit
 
@@ -38,8 +38,8 @@ async def read(visit: Visit) -> Answer:
 def _form_of(kind: Kind, visit: Visit, question: Ask) -> dict[str, str]:
     """What the form says unseen.  The query is one field, so that bytes in it that are no UTF-8 stay what they are."""
     names = {field.name for field in kind.fields}
-    query = {name: values for name, values in whole_query(visit.query).items() if name not in names}
-    return {'query': spell(query), 'number': new_number(), **question.terms}
+    pairs = [(name, value) for name, value in visit.query.pairs if name not in names]
+    return {'query': spell_pairs(pairs), 'number': new_number(), **question.terms}
 
 
 def _fields_of(kind: Kind, visit: Visit, question: Ask) -> list[dict[str, str]]:
