@@ -257,7 +257,8 @@ class Dashboard:
         if wants_json(request):
             return _json({'error': text}, status)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
-        answer = Answer({}, {'status': status, 'text': text})
+        again = status == 503 and request.method == 'GET'
+        answer = Answer({}, {'status': status, 'text': text, 'again': again})
         body = render(self._site, None, visit, answer)
         headers = {'retry-after': '2'} if status == 503 else None
         return HTMLResponse(body, status, headers)
