@@ -28,7 +28,6 @@ from django.db import close_old_connections, connections, reset_queries
 from torrelque.protocol.check import is_async
 from torrelque.worker.delivery import Delivery, Job
 
-
 _executors = getattr(SyncToAsync, 'context_to_thread_executor', None)
 """The threads of contexts that have one; None where asgiref does not tell, and each counts as having one."""
 
