@@ -1,6 +1,7 @@
 """The application for ``INSTALLED_APPS``: when Django is set up, workers of the process look after its connections."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.apps import AppConfig
 from django.core import checks
@@ -19,7 +20,7 @@ class TorrelqueConfig(AppConfig):
     verbose_name = 'Torrelque'
     take_back: Callable[[], None]
     """Has workers that are made from now on look after no connections."""
-    default_auto_field = 'django.db.models.BigAutoField'
+    default_auto_field: Any = 'django.db.models.BigAutoField'
 
     def ready(self) -> None:
         """Register what has to be there in each process."""

@@ -90,7 +90,8 @@ class Backend(BaseTaskBackend):
         except TorrelqueError as exc:
             raise InvalidTask(str(exc)) from exc
 
-    def enqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:
+    # Django has no annotations, and its methods do nothing, of which pyright concludes that they return None.
+    def enqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:  # pyright: ignore
         """Enqueue a call of a task.
 
         :raises django.tasks.exceptions.InvalidTask: the backend does not take the task.
@@ -103,7 +104,7 @@ class Backend(BaseTaskBackend):
         task_enqueued.send(type(self), task_result=result)
         return result
 
-    async def aenqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:
+    async def aenqueue(self, task: Task, args: Any, kwargs: Any) -> TaskResult:  # pyright: ignore
         """As `enqueue`, in an event loop."""
         result, call = self._begin(task, args, kwargs)
         await call.enqueue(*result.args, **result.kwargs)

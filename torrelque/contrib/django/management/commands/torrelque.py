@@ -48,7 +48,8 @@ class Command(BaseCommand):
         parser.add_argument('words', nargs=argparse.REMAINDER, help='a command line of torrelque')
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Carry out ``call_command('torrelque', 'stats', '--json')``.
+        """Carry out ``call_command('torrelque', 'stats', '--json')``, once for a process: as at the end of any command
+        line, the connections of the app are closed.
 
         :raises CommandError: with ``returncode``, where that is not 0.
         """
