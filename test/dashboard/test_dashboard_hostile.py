@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import httpx
 import pytest
@@ -189,3 +190,20 @@ async def test_it_is_told_that_of_a_flow_all_tasks_are_meant(queue: Torrelque) -
             assert note not in (await look.get('ask', act='cancel', **query)).text
         page = await look.get('ask', act='redrive', id=[str(task_id), flow_id])
         assert 'Of a flow, all tasks that are dead are meant.' in page.text
+
+
+async def test_a_form_that_does_not_come_whole_does_nothing_and_is_no_error(queue: Torrelque) -> None:
+    messages = iter([{'type': 'http.request', 'body': b'query=act%3Dpause&', 'more_body': True}])
+    sent = []
+
+    async def receive() -> Any:
+        return next(messages, {'type': 'http.disconnect'})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b'sec-fetch-site', b'same-origin'), (b'content-type', b'application/x-www-form-urlencoded')]
+    scope = {'type': 'http', 'method': 'POST', 'path': '/act', 'query_string': b'', 'headers': headers}
+    async with Look(queue, 'pause') as look:
+        await look.dashboard(scope, receive, send)
+    assert sent[0]['status'] == 400 and not (await Operator(queue).overviews())[0].paused
