@@ -11,7 +11,7 @@ import redis.exceptions
 from starlette.exceptions import HTTPException
 
 from support.burying import die
-from support.looks import Look
+from support.looks import FOREIGN, Html, Look
 from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueNode, TorrelqueServerError
 from torrelque.dashboard import Dashboard, Visitor
 from torrelque.dashboard.access import RefusalError
@@ -207,3 +207,27 @@ async def test_a_form_that_does_not_come_whole_does_nothing_and_is_no_error(queu
     async with Look(queue, 'pause') as look:
         await look.dashboard(scope, receive, send)
     assert sent[0]['status'] == 400 and not (await Operator(queue).overviews())[0].paused
+
+
+async def test_markup_in_a_query_in_names_and_in_settings_stays_text(queue: Torrelque) -> None:
+    await die(queue, 1, FOREIGN)
+    links = {FOREIGN: 'https://logs.test/{task_id}'}
+    async with Look(queue, 'all', name=FOREIGN, title=FOREIGN, links=links) as look:
+        [dead] = (await Operator(queue).page('dead')).tasks
+        for page in PAGES:
+            known = {'task': {'id': dead.id}, 'ask': {'act': 'redrive'}, 'group': {'name': 'a'}}.get(page.name, {})
+            for name in ('function', 'error', 'find', 'prefix', 'who', 'what', 'place', 'number', 'after'):
+                answer = await look.ask('GET', page.name, {**known, name: FOREIGN})
+                html = Html(answer.text)
+                html.check_harmless()
+                assert FOREIGN in html.one('span', class_='who').text
+
+
+async def test_dead_tasks_of_no_function_are_not_all_dead_tasks(queue: Torrelque) -> None:
+    await die(queue, [1])
+    await die(queue, [{'task': '[a]*'}])
+    async with Look(queue) as look:
+        for query, function in (({'none': 'function'}, None), ({'function': '[a]*'}, '[a]*')):
+            page = await look.get('history', **query)
+            found = await look.json(page.links['Its dead tasks'])
+            assert [task['function'] for task in found['tasks']] == [function]
