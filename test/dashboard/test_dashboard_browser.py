@@ -144,7 +144,7 @@ async def test_nothing_moves_while_tasks_are_chosen_or_a_menu_is_open(world: Wor
     second = await world.queue.enqueue(2)
     other = await world.open('tasks?place=pending')
     await other.locator(f'input[value="{second}"]').wait_for()
-    assert await page.locator('input[name=id]').count() == 1
+    assert await page.locator('.pick input[name=id]').count() == 1
     await page.locator('#all').check()
     await page.locator('#all').uncheck()
     await page.locator(f'input[value="{second}"]').wait_for()
