@@ -52,8 +52,11 @@ nitpick_ignore_regex = [
     # Of the standard library, what is not in `ELSEWHERE`.
     ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing|zoneinfo)\..*'),
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
-    ('py:class', r'starlette\.requests\.Request'),
+    ('py:class', r'(starlette\.requests\.)?Request'),
+    ('py:.*', r'django\..*'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
+    # Of Django, whose inventory is not read.
+    ('py:.*', r'django\..*'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]

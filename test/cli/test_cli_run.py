@@ -37,7 +37,13 @@ async def send(queue: Torrelque, *words: str) -> None:
 # The end
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    'number',
+    [
+        pytest.param(number, id=number.name, marks=() if number == signal.SIGTERM else pytest.mark.long)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    ],
+)
 async def test_a_signal_has_it_finish_what_is_in_hand(
     queue: Torrelque, folder: Folder, manager: Manager, number: signal.Signals
 ) -> None:

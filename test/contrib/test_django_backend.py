@@ -19,7 +19,7 @@ pytest.importorskip('django.tasks', reason='tasks are of Django 6')
 
 site = fixtures.site
 
-pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
+pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.one_server]
 
 Start = Callable[..., Any]
 

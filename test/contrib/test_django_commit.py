@@ -17,7 +17,7 @@ from torrelque.tasks import Tasks
 
 site = fixtures.site
 
-pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
+pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.one_server]
 
 
 @pytest.fixture

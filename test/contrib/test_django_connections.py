@@ -18,7 +18,7 @@ from torrelque.worker import Backoff, Delivery, ThreadWorker, Worker
 site = fixtures.site
 keep = fixtures.keep
 
-pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
+pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.one_server]
 
 
 async def drain(app: Any, *args: Any, **options: Any) -> None:

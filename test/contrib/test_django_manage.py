@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from support.commanding import Command, Folder
 from support.servers import RealServer
 
-pytestmark = pytest.mark.first_server
+pytestmark = pytest.mark.one_server
 
 SETTINGS = """
     import os
@@ -101,6 +102,13 @@ def migrate(project: Folder) -> None:
 
 
 def test_the_worker_serves_the_app_of_the_settings(project: Folder) -> None:
+    migrate(project)
+    manage(project, 'enqueue', '--task', 'shop.tasks.place', '--args', '["one"]')
+    assert manage(project, 'run', '--burst').out[0].startswith('placed one False')
+
+
+@pytest.mark.long
+def test_each_kind_of_function_has_its_connections_looked_after(project: Folder) -> None:
     migrate(project)
     for name in ('place', 'place_apart', 'place_async'):
         for number in range(2):
@@ -210,6 +218,7 @@ def test_help_and_hints_are_of_manage(project: Folder) -> None:
     assert [line for line in told if 'python manage.py torrelque resume -q shop' in line]
 
 
+@pytest.mark.long
 def test_exit_codes_are_those_of_torrelque(project: Folder) -> None:
     assert manage(project, 'show', 'nothing', '-q', 'shop', status=1)
     assert manage(project, 'no-such-command', status=2)
@@ -249,6 +258,18 @@ def test_it_is_called_from_programs(project: Folder) -> None:
     assert told.out == ['it has ended with 1']
 
 
+@pytest.mark.long
+def test_the_dashboard_alone_shows_the_queues_of_the_settings(project: Folder) -> None:
+    with project.command('dashboard', '--bind', '127.0.0.1:0', start=('manage.py', 'torrelque')) as dashboard:
+        url = dashboard.wait_for(r'dashboard of 2 queues at (http://\S+) ')[0][1]
+        page = httpx.get(url, timeout=60)
+        assert page.status_code == 200
+        assert 'shop' in page.text
+        dashboard.send(signal.SIGTERM)
+        dashboard.end()
+
+
+@pytest.mark.long
 @pytest.mark.skipif(sys.version_info < (3, 12), reason='tasks are of Django 6')
 def test_tasks_of_django_are_served(project: Folder) -> None:
     migrate(project)

@@ -21,7 +21,7 @@ from torrelque.operate import Act, Operator
 
 site = fixtures.site
 
-pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.first_server]
+pytestmark = [pytest.mark.usefixtures('site'), pytest.mark.one_server]
 
 HOST = 'http://testserver'
 

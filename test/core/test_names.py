@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -44,7 +44,16 @@ QUEUES = [
     *('-' * 65, '*', '[a-z]?', 'a\\', '{*}', '{[}mail', '{\\', '{a', 'x{\n}y', ' ', '\r\n', '\0', '%s%0', ':'),
     *('a:pending', '"', '0', 'nan', '\U0001f600', 'é' * 500),
 ]
-NASTY = pytest.mark.parametrize('queue_name', QUEUES, ids=range(len(QUEUES)))
+
+
+def some_quick(names: Sequence[str], quick: int) -> pytest.MarkDecorator:
+    """Queues of these names, of which the first are in each run."""
+    marks = [() if number < quick else pytest.mark.long for number in range(len(names))]
+    parameters = [pytest.param(name, id=str(number), marks=marks[number]) for number, name in enumerate(names)]
+    return pytest.mark.parametrize('queue_name', parameters)
+
+
+NASTY = some_quick(QUEUES, 8)
 
 
 class InThreads:
@@ -177,7 +186,7 @@ async def test_a_life_with_names_of_any_text(server: RealServer, queue_name: str
         assert await nothing_left(client, queue)
 
 
-@pytest.mark.parametrize('queue_name', QUEUES[::2], ids=range(10))
+@some_quick(QUEUES[::2], 3)
 async def test_a_life_with_names_of_any_text_in_synchronous_code(server: RealServer, queue_name: str) -> None:
     async with server.client() as client, Torrelque(client, queue=queue_name) as look:
         with server.sync_client() as sync_client, torrelque.sync.Torrelque(sync_client, queue=queue_name) as sync:
@@ -189,7 +198,7 @@ async def test_a_life_with_names_of_any_text_in_synchronous_code(server: RealSer
         assert await nothing_left(client, look)
 
 
-@pytest.mark.parametrize('queue_name', QUEUES[1::2], ids=range(10))
+@some_quick(QUEUES[1::2], 3)
 async def test_layers_with_names_of_any_text(server: RealServer, queue_name: str) -> None:
     async with server.client() as client, Torrelque(client, queue=queue_name) as queue, Tasks(queue) as app:
         begun: dict[str, list[int]] = {name: [] for name in NAMES}
@@ -212,7 +221,7 @@ async def test_layers_with_names_of_any_text(server: RealServer, queue_name: str
         assert [await handle.result() for handle in handles[-len(NAMES) :]] == NAMES
 
 
-@pytest.mark.parametrize('queue_name', QUEUES[::3], ids=range(7))
+@some_quick(QUEUES[::3], 3)
 @pytest.mark.parametrize('encoding', ['utf-8', 'latin-1', 'ascii'])
 async def test_a_worker_and_its_breaker_with_names_of_any_text(
     server: RealServer, queue_name: str, encoding: str

@@ -74,10 +74,10 @@ GOOD = {
 }
 GOOD['two at once'] = GOOD['ok']
 QUICK = {
-    'ok', 'nil', 'number', 'empty list', 'list of two', 'nested', 'map', 'NOSCRIPT', 'MOVED', 'READONLY', 'silence',
+    'ok', 'nil', 'number', 'nested', 'MOVED', 'silence',
 }  # fmt: skip
 """Those of every run; the others are alike, and all together take their time."""
-QUICK_SYNC = {'ok', 'number', 'nested', 'silence'}
+QUICK_SYNC = {'number', 'silence'}
 """The same of the synchronous queue, which reads replies by the same code."""
 REFUSALS = {'error', 'empty error', 'MOVED'}
 """What a server says to who is not to try again: an error for all, whoever waits too."""

@@ -92,7 +92,8 @@ def check(taken: Counter[str], expected: set[str], begun: float, fired: int) -> 
     assert fired == len(taken) > 100
 
 
-@pytest.mark.parametrize('seconds', [4, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.first_server
+@pytest.mark.parametrize('seconds', [4, pytest.param(40, marks=[pytest.mark.long, pytest.mark.one_server])])
 async def test_each_instant_fires_once_however_many_sweep_and_replies_are_lost(
     server: RealServer, queue: Torrelque, seconds: float
 ) -> None:

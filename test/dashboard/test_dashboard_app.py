@@ -148,8 +148,12 @@ async def test_a_server_that_is_away_is_told_and_comes_back(queue: Torrelque) ->
     away = Torrelque(redis.asyncio.Redis(port=1), queue='away')
     async with opened([away], anyone) as client:
         answer = await client.get('/')
+        posted = await client.post('/act', headers={'sec-fetch-site': 'same-origin'})
     assert (answer.status_code, answer.headers['retry-after']) == (503, '2')
     assert 'is away' in answer.text
+    # The page asks again by itself, but not for what was posted: that would be asked for as something else.
+    assert Html(answer.text).one('meta', http_equiv='refresh').attrs['content'] == '5'
+    assert not Html(posted.text).all('meta', http_equiv='refresh')
     await away.aclose()
     await away.client.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -73,8 +74,10 @@ async def site() -> AsyncIterator[Site]:
         stack.push_async_callback(dashboard.aclose)
         url = await stack.enter_async_context(serving(dashboard))
         mail, _, media = (Operator(queue) for queue in demo.queues)
-        [waiting, *_] = await media.page('pending', most=1)
-        [dead, *_] = await mail.page('dead', most=1)
+        [waiting, *_] = await media.page('group:globex', most=1)
+        while not (found := await mail.page('dead', most=1)).tasks:
+            await asyncio.sleep(0.05)
+        [dead] = found
         yield Site(browser, url, {'queue': 'media', 'waiting': waiting.id, 'dead': dead.id})
 
 

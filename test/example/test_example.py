@@ -41,7 +41,7 @@ def read_account(text: str) -> dict[str, int]:
     return account
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_producers_and_consumers_stop_when_told_and_lose_nothing(run: Run, number: signal.Signals) -> None:
     example = run('producer_consumer', '--pause', 0.01, '--failures', 0.5)
     server = server_of(example.wait_for(r'on (\S+);')[1])
@@ -186,7 +186,7 @@ def known_folder(tmp_path: Path) -> Path:
 KNOWN = {'files': 11, 'unreadable': 1, 'unparsable': 4, 'lines': 39, 'classes': 5, 'functions': 10}
 
 
-@pytest.mark.parametrize('bulk', [1, 3, 50])
+@pytest.mark.parametrize('bulk', [3, *(pytest.param(bulk, marks=pytest.mark.long) for bulk in (1, 50))])
 def test_batch_counts_what_is_there(run: Run, known_folder: Path, bulk: int) -> None:
     options = ('--processes', 2, '--consumers', 2, '--bulk', bulk)
     example = run('batch_processing', known_folder, *options)
@@ -217,7 +217,7 @@ def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server:
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize('bulk', [1, 100])
+@pytest.mark.parametrize('bulk', [1, pytest.param(100, marks=pytest.mark.long)])
 def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int) -> None:
     options = ('--url', server.url, '--processes', 2, '--tasks', 1000, '--bulk', bulk)
     example = run('batch_processing', *options)
@@ -252,6 +252,7 @@ def test_batch_counts_right_when_a_process_is_killed(run: Run, large_folder: Pat
     assert not any(is_alive(pid) for pid in workers)
 
 
+@pytest.mark.long
 @pytest.mark.one_server
 def test_batch_fails_when_all_processes_are_killed(run: Run, large_folder: Path, server: RealServer) -> None:
     example = run('batch_processing', large_folder, '--url', server.url, *LARGE_OPTIONS)
@@ -281,7 +282,7 @@ def test_batch_tells_when_the_counts_differ(run: Run, large_folder: Path) -> Non
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_batch_is_interrupted_without_a_trace(
     run: Run, large_folder: Path, server: RealServer, number: signal.Signals
 ) -> None:

@@ -146,7 +146,7 @@ def test_promises_are_not_kept_without_groups_limits_rate_and_pause(run: Run, tm
     assert example.errors == ''
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_sharing_is_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
     example = run('fair_sharing', '--url', server.url)
     example.wait_for('noisy [1-9]')
@@ -223,7 +223,7 @@ def test_an_operation_is_applied_twice_without_a_look_at_the_history(run: Run, t
     assert output.endswith('\nThe proof FAILS.')
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_operations_are_interrupted_without_a_trace(run: Run, server: Server, number: signal.Signals) -> None:
     example = run('ordered', *FEW, '--url', server.url)
     pids = pids_of(example)
@@ -246,6 +246,7 @@ def test_workers_end_when_the_main_process_is_killed(run: Run) -> None:
         wait_end(pid)
 
 
+@pytest.mark.long
 def test_the_proof_is_not_made_when_all_workers_are_killed(run: Run, server: Server) -> None:
     example = run('ordered', *FEW, '--url', server.url)
     pids = pids_of(example)

@@ -73,6 +73,7 @@ def test_an_example_needs_no_setting(run: Run, server: RealServer, name: str) ->
     assert count_keys(server) == 0 or name == 'producer_consumer'
 
 
+@pytest.mark.long
 def test_the_example_of_a_sign_up_needs_no_setting(run: Run, server: RealServer, tmp_path: Path) -> None:
     pytest.importorskip('fastapi')
     example = run('signup', '--port', 0, '--mails', tmp_path, '--url', server.url)

@@ -125,6 +125,7 @@ def redirect(monkeypatch: pytest.MonkeyPatch, kind: type, change: Change) -> Non
     monkeypatch.setattr(kind, '__init__', changed)
 
 
+@pytest.mark.first_server
 @pytest.mark.parametrize('page', RUNNING_PAGES, ids=name_of)
 async def test_blocks_of_a_page_run(page: Path, server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
     await run_page(page, server, monkeypatch)
@@ -268,6 +269,7 @@ async def test_block_that_needs_a_package(
     await run_alone(block)
 
 
+@pytest.mark.first_server
 @marked('cluster')
 async def test_block_on_a_cluster(block: Block, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     redirect(
@@ -278,6 +280,7 @@ async def test_block_on_a_cluster(block: Block, cluster: Cluster, monkeypatch: p
     await run_alone(block)
 
 
+@pytest.mark.first_server
 @marked('sentinel')
 async def test_block_on_a_sentinel(block: Block, sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
     init: Callable[..., None] = redis.asyncio.sentinel.Sentinel.__init__

@@ -143,7 +143,8 @@ def lines_of(path: Path) -> int:
 
 
 def test_modules_are_small() -> None:
-    lines = {str(path.relative_to(ROOT)): lines_of(path) for path in [*MODULES, *TESTS]}
+    long = [path for path in [*MODULES, *TESTS] if path.read_text().count('\n') > MAX_LINES]  # with their docstrings
+    lines = {str(path.relative_to(ROOT)): lines_of(path) for path in long}
     assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
@@ -169,7 +170,7 @@ def test_a_change_of_the_path_is_found() -> None:
 
 def test_nothing_changes_where_modules_are_looked_for() -> None:
     """`pythonpath` of pytest is the one entry, and `PYTHONPATH` of whatever is run by ``python -m``."""
-    for path in [*TESTS, *EXAMPLES]:
+    for path in [path for path in [*TESTS, *EXAMPLES] if re.search(r'\bsys\b\s*\.\s*path\b', path.read_text())]:
         changes = [ast.unparse(node) for node in ast.walk(parse(path.read_text())) if changes_path(node)]
         assert changes == [], path
 

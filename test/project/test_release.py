@@ -88,7 +88,12 @@ def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'lost', [pytest.param('test/conftest.py', marks=pytest.mark.long), 'tox.ini', 'torrelque/script/claim.lua']
+    'lost',
+    [
+        'tox.ini',
+        pytest.param('test/conftest.py', marks=pytest.mark.long),
+        pytest.param('torrelque/script/claim.lua', marks=pytest.mark.long),
+    ],
 )
 def test_a_file_that_an_sdist_lacks_is_noticed(made: Made, tmp_path: Path, lost: str) -> None:
     tree = release.unpack(made.sdist, tmp_path)

@@ -353,6 +353,7 @@ BAD = {
 }
 
 
+@pytest.mark.long
 def test_types_are_kept_for_the_checker(tmp_path: Path) -> None:
     api = pytest.importorskip('mypy.api')
     head = GOOD.partition('        handle: Handle')[0]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from support.servers import RealServer
+from torrelque import Torrelque, TorrelqueBulkError, TorrelqueError, TorrelqueTypeError
 from torrelque.tasks import Call, CallNext, Tasks, current
 from torrelque.worker import Delivery, Worker
 
@@ -187,3 +188,38 @@ async def test_a_middleware_that_gives_no_id_is_told_so(queue: Torrelque) -> Non
     for bad in ([print], 'ab', [lambda call: call], forgetful):
         with pytest.raises(TorrelqueTypeError, match='middleware'):
             Tasks(queue, middleware=bad)  # type: ignore[arg-type]
+
+
+# Calls that wait for something
+
+
+async def test_a_call_that_is_prepared_is_enqueued_when_that_is_called(
+    queue: Torrelque, server: RealServer
+) -> None:
+    app = Tasks.from_url(server.url, queue=queue.name)
+
+    @app.task(name='send')
+    def send(to: str, *, copies: int = 1) -> str:
+        return f'{copies} to {to}'
+
+    def work() -> list[str]:
+        call = send.options(task_id='own').prepare('joe', copies=2)
+        with pytest.raises(TorrelqueTypeError, match='nobody'):
+            send.prepare('joe', nobody=1)  # type: ignore[call-arg]
+        assert app.call(lambda: app.queue.get_queue_stats()).tasks == 0
+        return [call().id, send.prepare('ann')().id]
+
+    ids = await asyncio.to_thread(work)
+    assert ids[0] == 'own'
+    assert [(await queue.dequeue())[1]['args'] for _ in ids] == [['joe'], ['ann']]
+    await app.aclose()
+
+
+async def test_any_queue_of_the_server_can_be_had(queue: Torrelque) -> None:
+    app = Tasks(queue)
+    assert app.queue_named(queue.name) is app.queue
+    other = app.queue_named('other')
+    assert other.name == 'other'
+    assert app.queue_named('other') is other
+    with pytest.raises(TorrelqueError, match='no event loop runs here'):
+        await asyncio.to_thread(app.queue_named, 'other')

@@ -174,7 +174,7 @@ def _carry_out(arguments: Sequence[str] | None, program: Program) -> int:
         parser.print_help(sys.stderr)
         return Exit.USAGE
     found.arguments, found.parser = arguments, parser
-    if getattr(found, 'app', '') is None and found.url is None:
+    if getattr(found, 'app', '') is None and found.url is None and not getattr(found, 'demo', False):
         found.app, found.url = program.app, None if program.app else program.url
     try:
         if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:

@@ -263,7 +263,8 @@ class Dashboard:
         if wants_json(request):
             return _json({'error': text}, status, headers)
         visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
-        answer = Answer({}, {'status': status, 'text': text})
+        again = status == 503 and request.method == 'GET'
+        answer = Answer({}, {'status': status, 'text': text, 'again': again})
         body = render(self._site, None, visit, answer)
         return HTMLResponse(body, status, headers)
 

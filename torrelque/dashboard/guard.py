@@ -17,6 +17,7 @@ HEADERS = {
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
     'x-frame-options': 'DENY',
+    'x-robots-tag': 'noindex',
     'cross-origin-opener-policy': 'same-origin',
 }
 """Of every response.  What is seen is not kept by the browser, but for what never changes; see `Headed`."""

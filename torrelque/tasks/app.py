@@ -109,8 +109,7 @@ class Tasks(Flowing, Scheduling):
         self._name = queue.name
         self._keep = check_seconds(keep, 'keep', least=MIN_SECONDS)
         self._queues = check_queues(queues)
-        self._lifespan = lifespan
-        self._around_thread = around_thread
+        self._lifespan, self._around_thread = lifespan, around_thread
         self._middleware = check_middleware(middleware)
         if make_queue is not None and not callable(make_queue):
             raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')

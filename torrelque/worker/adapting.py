@@ -2,6 +2,8 @@
 
 A framework has to be set up, and its connections looked after, around whatever code of the user runs, however its
 worker was made and started.  So that is said once for the process, where the framework itself begins.
+
+Other layers may import the names in `__all__`.
 """
 
 from collections.abc import Callable
@@ -9,6 +11,8 @@ from collections.abc import Callable
 from torrelque.protocol.check import check_call
 
 from .delivery import Job
+
+__all__ = ['adapt_jobs']
 
 _adapts: list[Callable[[Job], Job]] = []
 

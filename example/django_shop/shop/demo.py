@@ -27,6 +27,9 @@ from django.core.management import call_command
 from torrelque.embedded import Server
 
 MANAGE = Path(__file__).parents[1] / 'manage.py'
+LEASH = '"$@" & worker=$!; read _; kill $worker; wait $worker'
+"""A shell that ends a command when its own input ends: so the worker does not outlive this process, however that ends.
+"""
 
 
 def make_users(password: str) -> None:
@@ -40,12 +43,9 @@ def make_users(password: str) -> None:
 def working() -> Iterator[None]:
     """Have a worker, in a process of its own."""
     command = [sys.executable, str(MANAGE), 'torrelque', 'run', '--log-level', 'warning']
-    worker = subprocess.Popen(command, start_new_session=True)
-    try:
+    leash = ['sh', '-c', LEASH, 'sh', *command]
+    with subprocess.Popen(leash, stdin=subprocess.PIPE, start_new_session=True):
         yield
-    finally:
-        worker.terminate()
-        worker.wait()
 
 
 def main() -> None:

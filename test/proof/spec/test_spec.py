@@ -140,6 +140,10 @@ LONG = {
     'a lost reply, cancelling',
     'failed attempts, a lost reply',
     'the bell, a return',
+    'the bell, giving up',
+    'the bell, one task, giving up',
+    'the bell, a delay',
+    'the bell, an ended lease',
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.apps import AppConfig
 from django.core import checks
 
-from torrelque.worker import adapt_jobs
+from torrelque.worker.adapting import adapt_jobs
 
 from .checking import check_settings
 from .connections import adapt

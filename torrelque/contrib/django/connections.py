@@ -26,7 +26,10 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import close_old_connections, connections, reset_queries
 
 from torrelque.protocol.check import is_async
-from torrelque.worker import Delivery, Job
+from torrelque.worker.delivery import Delivery, Job
+
+_executors = getattr(SyncToAsync, 'context_to_thread_executor', None)
+"""The threads of contexts that have one; None where asgiref does not tell, and each counts as having one."""
 
 
 def adapt(job: Job) -> Job:
@@ -92,7 +95,7 @@ def _in_own_thread(call: Callable[[Delivery], Any]) -> Callable[[Delivery], Any]
                 return await call(delivery)
             finally:
                 # Most coroutine functions that ask no database have had no thread, and need not start one for its end.
-                if own in SyncToAsync.context_to_thread_executor:
+                if _executors is None or own in _executors:
                     await _to_the_end(sync_to_async(connections.close_all)())
 
     return handle

@@ -48,10 +48,11 @@ def _look(key: str | None) -> tuple[str | None, frozenset[str] | None]:
         user = _find_user(key)
         if not user.is_authenticated:
             return None, None
+        name = str(user.get_username())
         if not (user.is_staff or user.has_perm(VIEW)):
-            return user.get_username(), None
+            return name, None
         grants = (grant for grant, (codename, _) in GRANTS.items() if user.has_perm(f'torrelque.{codename}'))
-        return user.get_username(), frozenset(grants)
+        return name, frozenset(grants)
 
 
 def _find_user(key: str) -> Any:

@@ -236,6 +236,14 @@
       }
     })
     document.addEventListener('keydown', event => {
+      const typing = event.target.matches?.('input, select, textarea') || event.ctrlKey || event.metaKey || event.altKey
+      const field = document.querySelector('main input:not([type=hidden], [type=checkbox], [type=radio])')
+      if (event.key === '/' && !typing && field) {
+        event.preventDefault()
+        field.focus()
+      } else if (event.key === 'p' && !typing) {
+        button?.click()
+      }
       if (event.key !== 'Escape') return
       for (const menu of document.querySelectorAll('details.menu[open]')) {
         menu.open = false

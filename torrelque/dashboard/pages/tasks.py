@@ -1,10 +1,12 @@
 """Tasks of a place, or those that match: some at a time, and no total of a filter, which would look at all."""
 
+import asyncio
 import time
 from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
+from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import FILTERS, has_filters, selection_of
 from torrelque.dashboard.visit import Visit
 from torrelque.operate import Page as Found, Selection, TaskView
@@ -13,6 +15,8 @@ PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority
 ROWS = 50
 LOOKS, FIRST, NEXT = 5, 100, 250
 """Looks that one request takes for a filter, and at how many tasks."""
+SUGGESTED = 50
+"""Names of functions, and of groups, that are suggested for a filter."""
 ENOUGH = 0.06
 """s after which it looks no further."""
 PAYLOAD = 4096
@@ -38,7 +42,12 @@ async def read(visit: Visit) -> Answer:
         'queue': name, 'place': place, 'tasks': [visit.shield.task(task) for task in tasks], 'cursor': cursor,
         'seen': seen, 'total': total,
     }  # fmt: skip
+    functions, groups = await asyncio.gather(
+        visit.part(visit.functions(name, '8h')), visit.part(visit.groups(name, 'waiting', SUGGESTED))
+    )
     view = {
+        'functions': [] if isinstance(functions, Trouble) else [one.name for one in functions if one.name][:SUGGESTED],
+        'groups': [] if groups is None or isinstance(groups, Trouble) else [one.name for one in groups],
         'places': PLACES, 'filtered': has_filters(selection), 'filters': FILTERS, 'took': time.monotonic() - began,
         'first': after is None,
     }  # fmt: skip
