@@ -255,6 +255,21 @@ async def test_a_button_that_is_pressed_twice_acts_once(world: World) -> None:
     assert (await world.queue.get_queue_stats()).pending == 2
 
 
+async def test_a_page_that_comes_back_as_it_was_left_can_be_sent(world: World) -> None:
+    page = await world.open('ask?act=pause')
+    await page.evaluate(
+        '''() => {
+          const form = document.querySelector('form[method=post]')
+          addEventListener('submit', event => event.preventDefault(), true)
+          form.requestSubmit()
+        }'''
+    )
+    await page.locator('main form[method=post] button:disabled').wait_for()
+    # A browser without a window keeps no page, so it is told that this one was kept.
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    await page.locator('main form[method=post] button:enabled').wait_for()
+
+
 async def test_whoever_may_only_look_sees_no_button(world: World) -> None:
     await kill(world.queue, 1, 'ValueError: no')
     await world.queue.enqueue(1)
