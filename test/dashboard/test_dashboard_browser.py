@@ -144,7 +144,7 @@ async def test_nothing_moves_while_tasks_are_chosen_or_a_menu_is_open(world: Wor
     second = await world.queue.enqueue(2)
     other = await world.open('tasks?place=pending')
     await other.locator(f'input[value="{second}"]').wait_for()
-    assert await page.locator('input[name=id]').count() == 1
+    assert await page.locator('.pick input[name=id]').count() == 1
     await page.locator('#all').check()
     await page.locator('#all').uncheck()
     await page.locator(f'input[value="{second}"]').wait_for()
@@ -253,6 +253,21 @@ async def test_a_button_that_is_pressed_twice_acts_once(world: World) -> None:
     await page.locator('main form[method=post] button').first.dblclick()
     await page.wait_for_url('**/done?*')
     assert (await world.queue.get_queue_stats()).pending == 2
+
+
+async def test_a_page_that_comes_back_as_it_was_left_can_be_sent(world: World) -> None:
+    page = await world.open('ask?act=pause')
+    await page.evaluate(
+        '''() => {
+          const form = document.querySelector('form[method=post]')
+          addEventListener('submit', event => event.preventDefault(), true)
+          form.requestSubmit()
+        }'''
+    )
+    await page.locator('main form[method=post] button:disabled').wait_for()
+    # A browser without a window keeps no page, so it is told that this one was kept.
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    await page.locator('main form[method=post] button:enabled').wait_for()
 
 
 async def test_whoever_may_only_look_sees_no_button(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ import redis.exceptions
 from starlette.exceptions import HTTPException
 
 from support.burying import die
-from support.looks import Look
+from support.looks import FOREIGN, Html, Look
 from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueNode, TorrelqueServerError
 from torrelque.dashboard import Dashboard, Visitor
 from torrelque.dashboard.access import RefusalError
@@ -189,3 +190,44 @@ async def test_it_is_told_that_of_a_flow_all_tasks_are_meant(queue: Torrelque) -
             assert note not in (await look.get('ask', act='cancel', **query)).text
         page = await look.get('ask', act='redrive', id=[str(task_id), flow_id])
         assert 'Of a flow, all tasks that are dead are meant.' in page.text
+
+
+async def test_a_form_that_does_not_come_whole_does_nothing_and_is_no_error(queue: Torrelque) -> None:
+    messages = iter([{'type': 'http.request', 'body': b'query=act%3Dpause&', 'more_body': True}])
+    sent = []
+
+    async def receive() -> Any:
+        return next(messages, {'type': 'http.disconnect'})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b'sec-fetch-site', b'same-origin'), (b'content-type', b'application/x-www-form-urlencoded')]
+    scope = {'type': 'http', 'method': 'POST', 'path': '/act', 'query_string': b'', 'headers': headers}
+    async with Look(queue, 'pause') as look:
+        await look.dashboard(scope, receive, send)
+    assert sent[0]['status'] == 400 and not (await Operator(queue).overviews())[0].paused
+
+
+async def test_markup_in_a_query_in_names_and_in_settings_stays_text(queue: Torrelque) -> None:
+    await die(queue, 1, FOREIGN)
+    links = {FOREIGN: 'https://logs.test/{task_id}'}
+    async with Look(queue, 'all', name=FOREIGN, title=FOREIGN, links=links) as look:
+        [dead] = (await Operator(queue).page('dead')).tasks
+        for page in PAGES:
+            known = {'task': {'id': dead.id}, 'ask': {'act': 'redrive'}, 'group': {'name': 'a'}}.get(page.name, {})
+            for name in ('function', 'error', 'find', 'prefix', 'who', 'what', 'place', 'number', 'after'):
+                answer = await look.ask('GET', page.name, {**known, name: FOREIGN})
+                html = Html(answer.text)
+                html.check_harmless()
+                assert FOREIGN in html.one('span', class_='who').text
+
+
+async def test_dead_tasks_of_no_function_are_not_all_dead_tasks(queue: Torrelque) -> None:
+    await die(queue, [1])
+    await die(queue, [{'task': '[a]*'}])
+    async with Look(queue) as look:
+        for query, function in (({'none': 'function'}, None), ({'function': '[a]*'}, '[a]*')):
+            page = await look.get('history', **query)
+            found = await look.json(page.links['Its dead tasks'])
+            assert [task['function'] for task in found['tasks']] == [function]

@@ -225,3 +225,14 @@ async def test_a_page_that_fails_says_so_once_and_goes_on(caplog: pytest.LogCapt
         assert (frame['parts'], frame['away']) == ({'live-a': 'a'}, '')
     assert [record.exc_info is not None for record in caplog.records] == [True]
     await sampler.aclose()
+
+
+async def test_streams_that_come_at_once_are_no_more_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, 'MOST', 2)
+    sampler, world = Sampler(), World()
+    assert not sampler.full
+    async with contextlib.AsyncExitStack() as stack:
+        viewers = [await stack.enter_async_context(following(sampler, world)) for _ in range(5)]
+        found = await asyncio.gather(*map(take, viewers), return_exceptions=True)
+        assert [isinstance(frame, StopAsyncIteration) for frame in found].count(False) == 2
+    await sampler.aclose()

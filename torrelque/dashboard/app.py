@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -228,10 +228,13 @@ class Dashboard:
             logger.warning('an act was refused, because %s', why)
             raise RefusalError(403, f'Nothing was done, because {why}.')
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LONGEST:
-                raise RefusalError(413, 'Nothing was done: the form is too large.')
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST:
+                    raise RefusalError(413, 'Nothing was done: the form is too large.')
+        except ClientDisconnect as exc:
+            raise RefusalError(400, 'Nothing was done: the form did not come whole.') from exc
         form = Query(read_pairs(bytes(body)))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
         act = acting.find_act(visit)

@@ -23,6 +23,11 @@ def link(page: str, query: Mapping[str, Any] | None = None, /, **more: Any) -> s
     return f'./{page}?{pairs}' if pairs else f'./{page}'
 
 
+def ask_link(act: str, query: Mapping[str, Any]) -> str:
+    """The address of the page that asks before an act, whatever act the query names."""
+    return link('ask', {'act': act, **{name: value for name, value in query.items() if name != 'act'}})
+
+
 def spell(query: Mapping[str, Any]) -> str:
     """A query as it stands in an address."""
     pairs: list[tuple[str, str]] = []

@@ -127,7 +127,8 @@ class Sampler:
         :param read: reads when it is now by the server, and the parts of the page.
         :param until: returns when the server is to stop.
         """
-        if self._closed:
+        if self._closed or self.full:
+            # Others may have come since somebody asked whether there is room.
             return
         topic = self._topics.get(name)
         if topic is None or topic.task.done():

@@ -19,7 +19,7 @@ from torrelque.protocol import check
 from . import charts, meters, wording
 from .access import Permit
 from .doing import Doings
-from .links import link
+from .links import ask_link, link
 from .live import Sampler
 from .past import Past
 from .reads import Reads, Trouble
@@ -169,7 +169,7 @@ def make_templates() -> jinja2.Environment:
     env.filters['oneline'] = one_line
     env.filters['lines'] = lambda text: Lines(text)
     env.tests['trouble'] = lambda value: isinstance(value, Trouble)
-    env.globals |= {'link': link, 'way_of': way_of, 'charts': charts, 'meters': meters}
+    env.globals |= {'link': link, 'ask_link': ask_link, 'way_of': way_of, 'charts': charts, 'meters': meters}
     env.globals['asset'] = lambda name: f'./{assets[name].name}'
     # A part of a page is rendered by itself, without what its template has imported.
     env.globals['ui'] = env.get_template('macros.html').module

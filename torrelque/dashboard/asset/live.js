@@ -264,6 +264,11 @@
         for (const it of form.querySelectorAll('button')) it.disabled = true
       })
     })
+    addEventListener('pageshow', event => {
+      // The back button may bring a page as it was left.
+      if (!event.persisted) return
+      for (const it of document.querySelectorAll('form[method=post] button')) it.disabled = false
+    })
     prepare(document)
     tell()
   })

@@ -9,6 +9,7 @@ from torrelque import TorrelqueValueError
 from torrelque.dashboard import charts
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
+from torrelque.dashboard.selecting import exactly
 from torrelque.dashboard.visit import LENGTHS, Visit
 from torrelque.operate import FunctionView, Record
 
@@ -35,7 +36,7 @@ async def read(visit: Visit) -> Answer:
     now = now if isinstance(overview, Trouble) else overview.server_time
     views = [] if isinstance(functions, Trouble) else functions
     view: dict[str, Any] = {
-        'now': now, 'length': length, 'lengths': [*LENGTHS], 'function': function,
+        'exact': exactly(function or ''), 'now': now, 'length': length, 'lengths': [*LENGTHS], 'function': function,
         'drawn': drawn(shown, now, LENGTHS[length], function is None) if found else [],
         'figures': figures(shown, LENGTHS[length]), 'rows': views[:ROWS], 'most': most_of(views),
         'one': next((one for one in views if one.name == function), None),
