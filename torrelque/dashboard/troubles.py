@@ -77,7 +77,7 @@ def _find(one: Overview, pause: Act | None) -> Iterator[tuple[str, str, str, dic
         yield 'warn', text, 'tasks', {'place': 'delayed'}, 'tasks'
     yield from _of_schedules(one)
     if one.dead:
-        last = '' if one.newest_dead is None else f', the newest for {duration(max(0.0, now - one.newest_dead))}'
+        last = '' if one.newest_dead is None else f', the newest {duration(max(0.0, now - one.newest_dead))} ago'
         yield 'bad', f'{plural(one.dead, "task is", "tasks are")} dead{last}', 'errors', {}, 'errors'
 
 
