@@ -134,6 +134,9 @@ def test_a_demo_needs_nothing_and_leaves_nothing(folder: Folder) -> None:
         assert all(name in text for name in ('mail', 'report', 'media'))
         text = client.get('tasks', params={'q': 'mail', 'place': 'dead'}).text
         assert 'shop.mail.send_receipt' in text
+        # A token that is an argument by place has the name that its function gives it.
+        tasks = client.get('tasks.json', params={'q': 'mail', 'place': 'dead'}).json()['tasks']
+        assert {task['payload']['args'][3] for task in tasks if task['function'] == 'shop.mail.send_receipt'} == {'•••'}
         assert act(client, 'pause', 'media').status_code == 303
         assert client.get('acts.json', params={'q': 'media'}).text.count('"you"') == 1
     with serving(folder, '--demo', TORRELQUE_READ_ONLY='1') as (_, _, allowed):

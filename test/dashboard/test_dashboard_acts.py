@@ -54,6 +54,7 @@ async def test_dead_tasks_of_a_function_are_counted_then_redriven_and_on_record(
         assert 'They are 3 of 4 that were looked at.' in page.text
         done = await told(look, query)
         assert 'done by anna' in done.text and '3 redriven' in done.text
+        assert 'place=pending' in done.links['Pending tasks'] and 'errors?' in done.links['Errors']
         assert (await look.json('acts'))['acts'][0]['what'] == '--status dead --function shop.send --error KeyError'
     assert [await status_of(queue, one) for one in ids + other] == ['pending'] * 3 + ['dead']
     assert [(act.act, act.who, act.count, bool(act.number)) for act in heard] == [('redrive', 'anna', 3, True)]

@@ -43,7 +43,8 @@ def dashboard(found: argparse.Namespace) -> int:
         async def show(session: Session) -> int:
             names = [queue.name for queue in session.queues]
             what = f'{names[0]!r}' if len(names) == 1 else f'{number(len(names))} queues'
-            return await _serve(found, session.out, listener, session.queues, allow, session.operator.who, what)
+            shown = _Shown(session.queues, _functions_of(found))
+            return await _serve(found, session.out, listener, shown, allow, session.operator.who, what)
 
         return answer(found, show, several=True)
 
@@ -99,7 +100,7 @@ async def _show_demo(found: argparse.Namespace, out: Out, listener: socket.socke
         logging.getLogger('torrelque.worker').setLevel(logging.CRITICAL + 1)
     async with Demo() as demo:
         what = f'a demo of {len(demo.queues)} queues'
-        return await _serve(found, out, listener, demo.queues, allow, YOU, what)
+        return await _serve(found, out, listener, _Shown(demo.queues, demo.functions), allow, YOU, what)
 
 
 class _Shown(NamedTuple):
@@ -119,8 +120,8 @@ def _functions_of(found: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _serve(
-    found: argparse.Namespace, out: Out, listener: socket.socket, queues: 'Sequence[Torrelque]', allow: Iterable[str],
-    who: str, what: str,
+    found: argparse.Namespace, out: Out, listener: socket.socket, shown: _Shown, allow: Iterable[str], who: str,
+    what: str,
 ) -> int:  # fmt: skip
     """Serve pages of some queues until a signal comes."""
     from torrelque.dashboard import Dashboard
@@ -128,7 +129,6 @@ async def _serve(
 
     allow = sorted(allow)
     title = found.title or ('Demo' if found.demo else 'Queues')
-    shown = _Shown(queues, _functions_of(found))
     pages = Dashboard(shown, permit=permit_all(who, allow), title=title, payloads=found.payloads)
     url = url_of(listener, found.host)
     listed = ', '.join(allow)
@@ -136,7 +136,7 @@ async def _serve(
 
     def tell() -> None:
         if out.as_json:
-            out.json({'url': url, 'queues': [queue.name for queue in queues], 'allow': allow})
+            out.json({'url': url, 'queues': [queue.name for queue in shown.queues], 'allow': allow})
         else:
             out.line(f'dashboard of {what} at {url} , {f"allows {listed}" if allow else READS}')
         if found.open:

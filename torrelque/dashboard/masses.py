@@ -36,6 +36,8 @@ PLACES = {
     'redrive': ('dead',), 'cancel': ('pending', 'delayed'), 'requeue': ('working',), 'bury': ('working',),
 }  # fmt: skip
 """Where the tasks of an act are, where nothing else is said."""
+AFTER = {'redrive': 'pending', 'requeue': 'pending', 'bury': 'dead'}
+"""Where they are after it."""
 REASONS = {
     'not_dead': 'not dead (any more)', 'not_working': 'not worked on (any more)', 'final': 'finished',
     'cancelled': 'cancelled', 'unknown': 'not known to the queue', 'broken': 'spoilt',
@@ -167,7 +169,10 @@ def make(kind: Kind, visit: Visit, given: Mapping[str, Any], form: Query) -> tup
 
         call = getattr(operator, kind.name)
         doing.outcome = await call(selection, on_progress=keep, plan=plan, **options)
-        doing.links = [('These tasks', link('tasks', q=queue, place=selection.status or PLACES[kind.name][0]))]
+        place = AFTER.get(kind.name) or selection.status or PLACES[kind.name][0]
+        doing.links = [(f'{place.capitalize()} tasks', link('tasks', q=queue, place=place))]
+        if selection.error is not None:
+            doing.links.append(('Errors', link('errors', q=queue)))
 
     # The title is for all who look.
     told = selection if selection.text is None else replace(selection, text=DOTS)

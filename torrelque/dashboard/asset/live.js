@@ -19,6 +19,10 @@
     const body = document.body
     const notice = document.getElementById('notice')
     const button = document.getElementById('pause')
+    // Where the window is narrow, the page that is shown is among those at its edge, or beyond.
+    const tabs = document.querySelector('.tabs')
+    const tab = tabs?.querySelector('[aria-current]')
+    if (tab) tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2
     const address = body.dataset.live
     // Ages are counted on by what has passed here since the server said when it is; its clock and ours need not agree.
     let said = Number(body.dataset.now)
