@@ -56,7 +56,7 @@ def progress_of(value: Any) -> float | None:
             return next((progress_of(value[name]) for name in ('percent', 'share', 'progress')
                          if name in value and not isinstance(value[name], dict)), None)  # fmt: skip
         return _of(done, whole)
-    return _of(value, 1 if _is_number(value) and value <= 1 else 100)
+    return _of(value, 1 if isinstance(value, (int, float)) and value <= 1 else 100)
 
 
 def _of(done: Any, whole: Any) -> float | None:

@@ -191,7 +191,7 @@ async def read_flows(queue: Torrelque, after: str | None, most: int) -> Flows:
         now, seen = int(stamp) / 1000, seen + count
         broken |= {text_of(key) for key in spoilt}
         for task_id, score, *fields in items:
-            known = dict(zip(_OF_ONE, fields, strict=True))
+            known: dict[str, bytes | None] = dict(zip(_OF_ONE, fields, strict=True))
             found[text_of(task_id)] = _flow(
                 queue, text_of(task_id), now, known, instant_of(score), None, (), None, set()
             )

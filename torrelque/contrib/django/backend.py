@@ -1,5 +1,8 @@
 """The backend for the tasks of Django 6: its tasks are those of an app, whose functions are found by their path."""
 
+# Django has these from 6.0 on.
+# pyright: reportMissingImports=false
+
 import secrets
 import threading
 from collections.abc import Mapping

@@ -1,5 +1,8 @@
 """The app of a tasks backend: a function is found by its path when its first task comes, and run as Django says."""
 
+# Django has these from 6.0 on.
+# pyright: reportMissingImports=false
+
 import inspect
 import os
 import socket

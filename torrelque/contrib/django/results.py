@@ -1,5 +1,8 @@
 """What a tasks backend writes into payloads and results, and the results that Django makes of what a queue knows."""
 
+# Django has these from 6.0 on.
+# pyright: reportMissingImports=false
+
 import builtins
 import re
 import traceback

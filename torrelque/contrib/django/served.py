@@ -1,5 +1,8 @@
 """The apps of the tasks backends by their aliases, for ``torrelque run torrelque.contrib.django.served:default``."""
 
+# Django has these from 6.0 on.
+# pyright: reportMissingImports=false
+
 from typing import Any
 
 
