@@ -220,6 +220,18 @@ class Visit:
         age = RECORDS if since == '1h' else 6 * RECORDS
         return await self.read(('functions', name, since), age, lambda: operator.functions(since=since))
 
+    async def suggestions(self, name: str, most: int) -> tuple[list[str], list[str]]:
+        """Names of functions that ran in the last hour, and of groups, as far as they are known without waiting."""
+        operator = self.site.operators[name]
+        found, groups = await asyncio.gather(
+            self.part(self.site.reads.soon(
+                ('functions', name, '1h'), RECORDS, lambda: operator.functions(since='1h'), PATIENCE / 2
+            )),
+            self.part(self.groups(name, 'waiting', most)),
+        )  # fmt: skip
+        functions = [] if found is None or isinstance(found, Trouble) else [one.name for one in found if one.name]
+        return functions[:most], [] if groups is None or isinstance(groups, Trouble) else [one.name for one in groups]
+
     async def reasons(self, name: str, task_id: str | None = None, group: str | None = None) -> list[Reason]:
         """Why nothing moves in a queue, or a task or a group does not, as the visitor may see it."""
         operator = self.site.operators[name]

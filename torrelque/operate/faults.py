@@ -18,7 +18,7 @@ from torrelque import Torrelque, TorrelqueSerialiser
 from . import asking, normalising
 from .values import ErrorGroup, Errors
 
-CALL = 100
+CALL = 50
 """Tasks of one call at the most."""
 CALL_BYTES = 2_000_000
 """Bytes of errors of one call, about, at the most."""
@@ -249,7 +249,7 @@ class _Case(NamedTuple):
 async def read_errors(queue: Torrelque, most: int) -> Errors:
     """The errors of the newest so many dead tasks, and of as many delayed ones, those first that are due first.
 
-    They are read in calls of 100, each of which is a moment of its own: a task that dies meanwhile may be missing, and
+    They are read in calls of 50, each of which is a moment of its own: a task that dies meanwhile may be missing, and
     none is counted twice.
     """
     seen_ids: set[str] = set()

@@ -117,7 +117,8 @@ async def measure_viewers(client: redis.asyncio.Redis, queue: Torrelque, plan: P
         async with httpx.AsyncClient(timeout=None) as visitor:
             end = time.monotonic() + length
             while time.monotonic() < end:
-                async with visitor.stream('GET', f'{url}/live?page=queue') as answer:
+                async with visitor.stream('GET', f'{url}/live?of=queue') as answer:
+                    assert answer.status_code == 200
                     async for _ in answer.aiter_lines():
                         if time.monotonic() > end:
                             break

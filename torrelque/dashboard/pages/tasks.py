@@ -1,12 +1,10 @@
 """Tasks of a place, or those that match: some at a time, and no total of a filter, which would look at all."""
 
-import asyncio
 import time
 from typing import Any
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
-from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import FILTERS, has_filters, selection_of
 from torrelque.dashboard.visit import Visit
 from torrelque.operate import Page as Found, Selection, TaskView
@@ -42,12 +40,9 @@ async def read(visit: Visit) -> Answer:
         'queue': name, 'place': place, 'tasks': [visit.shield.task(task) for task in tasks], 'cursor': cursor,
         'seen': seen, 'total': total,
     }  # fmt: skip
-    functions, groups = await asyncio.gather(
-        visit.part(visit.functions(name, '8h')), visit.part(visit.groups(name, 'waiting', SUGGESTED))
-    )
+    functions, groups = await visit.suggestions(name, SUGGESTED)
     view = {
-        'functions': [] if isinstance(functions, Trouble) else [one.name for one in functions if one.name][:SUGGESTED],
-        'groups': [] if groups is None or isinstance(groups, Trouble) else [one.name for one in groups],
+        'functions': functions, 'groups': groups,
         'places': PLACES, 'filtered': has_filters(selection), 'filters': FILTERS, 'took': time.monotonic() - began,
         'first': after is None,
     }  # fmt: skip
