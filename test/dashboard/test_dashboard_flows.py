@@ -66,6 +66,8 @@ async def test_flows_that_need_somebody_come_first(queue: Torrelque) -> None:
     await bury(queue, 'F')
     for name in ('first', 'second'):
         await queue.enqueue_flow(DIAMOND, flow_id=name, timeout=3600)
+        # Another millisecond of the server's, by which they have an order.
+        await asyncio.sleep(0.005)
     async with Look(queue) as look:
         while (await look.json('flows'))['stalled'] is None:
             await asyncio.sleep(0.01)
