@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from support.browser import MissingBrowserError, launch
+from support.browser import launch_or_skip
 from support.looks import FOREIGN
 from support.servers import RealServer
 from support.serving import serving
@@ -30,11 +30,7 @@ LIMIT = 90
 
 @pytest_asyncio.fixture(scope='module', loop_scope='module')
 async def browser() -> AsyncIterator[Browser]:
-    async with AsyncExitStack() as stack:
-        try:
-            browser = await stack.enter_async_context(launch())
-        except MissingBrowserError as exc:
-            pytest.skip(str(exc))
+    async with launch_or_skip() as browser:
         yield browser
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from support.diamond import DIAMOND
 from support.looks import FOREIGN, Html, Look
 from torrelque import Torrelque, TorrelqueNode, TorrelqueTaskStatus
 from torrelque.dashboard import visit
@@ -16,12 +17,6 @@ from torrelque.dashboard.pages import flow as flow_page, flows as flows_page
 pytestmark = pytest.mark.one_server
 
 Node = TorrelqueNode
-DIAMOND = [
-    Node('a', 1),
-    Node('b', 1, {'a': 'then'}),
-    Node('c', 1, {'a': 'then'}),
-    Node('d', 1, {'b': 'then', 'c': 'end'}),
-]
 
 
 def rows(page: Html) -> list[str]:

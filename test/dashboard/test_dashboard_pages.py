@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped, unused-ignore]
 
-from support.browser import MissingBrowserError, launch
+from support.browser import launch_or_skip
 from support.serving import serving
 from torrelque.dashboard import GRANTS, Dashboard, Visitor
 from torrelque.dashboard.demo import Demo
@@ -65,10 +65,7 @@ class Site:
 @pytest_asyncio.fixture(scope='module', loop_scope='module')
 async def site() -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
-        try:
-            browser = await stack.enter_async_context(launch())
-        except MissingBrowserError as exc:
-            pytest.skip(str(exc))
+        browser = await stack.enter_async_context(launch_or_skip())
         demo = await stack.enter_async_context(Demo())
         dashboard = Dashboard(demo.queues, permit=lambda _: Visitor('anna', GRANTS))
         stack.push_async_callback(dashboard.aclose)

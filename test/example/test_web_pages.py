@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from support import visiting
-from support.browser import MissingBrowserError, launch
+from support.browser import launch_or_skip
 from support.servers import RealServer
 from support.visiting import FAST, LIMIT, SLOW, Run, Visitor, Web
 
@@ -53,11 +53,7 @@ new MutationObserver(() => {
 
 @pytest_asyncio.fixture(scope='module', loop_scope='module')
 async def browser() -> AsyncIterator[Browser]:
-    async with AsyncExitStack() as stack:
-        try:
-            browser = await stack.enter_async_context(launch())
-        except MissingBrowserError as exc:
-            pytest.skip(str(exc))
+    async with launch_or_skip() as browser:
         yield browser
 
 

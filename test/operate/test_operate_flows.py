@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from support.diamond import DIAMOND
 from torrelque import (
     Torrelque,
     TorrelqueLookupError,
@@ -22,12 +23,6 @@ from torrelque.operate import Finding, FlowTaskView, Operator, Reason, Selection
 pytestmark = pytest.mark.first_server
 
 Node = TorrelqueNode
-DIAMOND = [
-    Node('a', 1),
-    Node('b', 1, {'a': 'then'}),
-    Node('c', 1, {'a': 'then'}),
-    Node('d', 1, {'b': 'then', 'c': 'end'}),
-]
 
 
 async def take(queue: Torrelque, count: int = 1) -> list[TorrelqueTaskId]:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from torrelque import Torrelque, TorrelqueNode, TorrelqueValueError
+from support.diamond import DIAMOND
+from torrelque import Torrelque, TorrelqueValueError
 from torrelque.operate import Operator
 
 pytestmark = pytest.mark.first_server
 
-Node = TorrelqueNode
-DIAMOND = [
-    Node('a', 1),
-    Node('b', 1, {'a': 'then'}),
-    Node('c', 1, {'a': 'then'}),
-    Node('d', 1, {'b': 'then', 'c': 'end'}),
-]
 
 
 async def test_flows_are_found_among_what_waits(queue: Torrelque) -> None:

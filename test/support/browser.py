@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +70,19 @@ async def launch() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def launch_or_skip() -> AsyncIterator[Browser]:
+    """A browser; without one the test is skipped."""
+    import pytest
+
+    async with AsyncExitStack() as stack:
+        try:
+            browser = await stack.enter_async_context(launch())
+        except MissingBrowserError as exc:
+            pytest.skip(str(exc))
+        yield browser
 
 
 # Pictures

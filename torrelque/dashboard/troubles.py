@@ -1,6 +1,6 @@
 """What is wrong with a queue now, in words, and the page that tells more."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from torrelque.operate import Act, Overview
@@ -92,9 +92,3 @@ def _of_schedules(one: Overview) -> Iterator[tuple[str, str, str, dict[str, str]
 def plural(count: int, one: str, many: str) -> str:
     """A number and its noun."""
     return f'{number(count)} {one if count == 1 else many}'
-
-
-def first_words(found: Sequence[str], most: int = 3) -> str:
-    """Some names, and how many there are more."""
-    rest = len(found) - most
-    return ', '.join(found[:most]) + (f' and {number(rest)} more' if rest > 0 else '')

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from torrelque.dashboard.meters import progress_of
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.redacting import first_bytes
@@ -26,7 +27,7 @@ async def read(visit: Visit) -> Answer:
         'events': events_of(task), 'now': task.server_time, 'links': links_of(visit, task),
         'payload': payload_of(task),
         'result': None if task.result is None else pretty(task.result),
-        'share': share_of(task.progress),
+        'share': progress_of(task.progress),
     }
     return Answer(values, view)
 
@@ -68,18 +69,6 @@ def pretty(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, indent=2, default=str)
     except (ValueError, TypeError, RecursionError):
         return repr(value)
-
-
-def share_of(progress: Any) -> float | None:
-    """How far a task is, from 0 to 1, where its progress tells: a share, or what is done of how much."""
-    if isinstance(progress, dict):
-        done, whole = progress.get('done', progress.get('current')), progress.get('total', progress.get('of'))
-        if isinstance(done, (int, float)) and isinstance(whole, (int, float)) and whole > 0:
-            return min(1.0, max(0.0, done / whole))
-        progress = progress.get('progress', progress.get('share'))
-    if isinstance(progress, bool) or not isinstance(progress, (int, float)):
-        return None
-    return float(progress) if 0 <= progress <= 1 else progress / 100 if progress <= 100 else None
 
 
 def links_of(visit: Visit, task: TaskView) -> dict[str, str]:
