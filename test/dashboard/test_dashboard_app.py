@@ -144,6 +144,15 @@ async def test_what_is_not_there_or_cannot_be_meant_is_told(queue: Torrelque) ->
             assert (told.status_code, [*told.json()]) == (status, ['error']), path
 
 
+async def test_what_is_not_there_is_told_below_the_tabs_of_its_queue(client: redis.asyncio.Redis) -> None:
+    async with (
+        Torrelque(client, queue='a') as one, Torrelque(client, queue='b') as other, opened([one, other], anyone) as it,
+    ):  # fmt: skip
+        page = Html((await it.get('/task?q=b&id=none')).text)
+        assert {link.attrs['href'] for link in page.one('nav', class_='tabs').all('a')} > {'./queue?q=b', './tasks?q=b'}
+        assert (await it.get('/task?q=none&id=none')).status_code == 400
+
+
 async def test_a_server_that_is_away_is_told_and_comes_back(queue: Torrelque) -> None:
     away = Torrelque(redis.asyncio.Redis(port=1), queue='away')
     async with opened([away], anyone) as client:

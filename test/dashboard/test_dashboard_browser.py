@@ -94,6 +94,17 @@ async def test_page_tells_what_has_changed(world: World) -> None:
     await see(place(page, 'pending'), '1')
 
 
+async def test_whoever_may_not_look_any_more_is_told(world: World) -> None:
+    page = await world.open()
+    await is_live(page)
+    anna, world.visitor = world.visitor, None
+    # The stream of before ends by itself; a tab that is looked at again opens another.
+    await page.evaluate("dispatchEvent(new Event('pagehide')); dispatchEvent(new Event('pageshow'))")
+    await see(page.locator('#notice'), 'you may not look any more')
+    world.visitor = anna
+    await is_live(page)
+
+
 async def test_page_of_a_task_follows_it_to_its_end(world: World) -> None:
     task_id = await world.queue.enqueue(1)
     page = await world.open(f'task?id={task_id}')

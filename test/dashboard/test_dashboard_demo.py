@@ -66,8 +66,9 @@ async def test_it_is_told_why_a_film_waits_and_who_paused_a_group(operator: Oper
     assert [holder.function for holder in at_limit.holders] == ['shop.media.render_film'] * 2
     for holder in at_limit.holders:
         assert (await operator.task(holder.id, queue='media')).progress['total'] == demoload.FRAMES
-    [paused] = await operator.explain(group='initech', queue='mail')
-    assert (paused.code, 'by anna' in paused.text) == ('group-paused', True)
+    # The queue that the group is of may have reasons of its own.
+    [paused] = [it for it in await operator.explain(group='initech', queue='mail') if it.code == 'group-paused']
+    assert 'by anna' in paused.text
     now = (await operator.overview()).server_time
     for group, queue, age in (('initech', 'mail', 1200), ('globex', 'media', 400)):
         oldest = (await operator.group(group, queue=queue)).oldest

@@ -9,11 +9,12 @@ import httpx
 import pytest
 import redis.exceptions
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from support.burying import die
 from support.looks import FOREIGN, Html, Look
 from torrelque import Torrelque, TorrelqueError, TorrelqueLookupError, TorrelqueNode, TorrelqueServerError
-from torrelque.dashboard import Dashboard, Visitor
+from torrelque.dashboard import GRANTS, Dashboard, Visitor
 from torrelque.dashboard.access import RefusalError
 from torrelque.dashboard.pages import PAGES
 from torrelque.operate import Operator, Selection
@@ -119,6 +120,24 @@ async def test_a_permit_refuses_as_applications_do(queue: Torrelque) -> None:
             assert (answer.status_code, answer.headers['www-authenticate']) == (401, 'Bearer')
             assert 'log in' in answer.text and 'Overview' not in answer.text
             assert 'default-src' in answer.headers['content-security-policy']
+    await dashboard.aclose()
+
+
+async def test_a_permit_may_read_the_form_of_an_act(queue: Torrelque) -> None:
+    seen: list[object] = []
+
+    async def permit(request: Request) -> Visitor | None:
+        if request.method == 'POST':
+            seen.append((await request.form())['number'])
+        return Visitor('anna', GRANTS)
+
+    dashboard = Dashboard(queue, permit=permit)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard), base_url='http://queues.test') as browser:
+        headers = {'sec-fetch-site': 'same-origin'}
+        form = {'query': f'act=pause&q={queue.name}', 'number': '0123456789abcdef' * 2}
+        answer = await browser.post('/act', data=form, headers=headers)
+        assert answer.status_code == 303, Html(answer.text).text
+    assert seen == [form['number']] and [act.act for act in await Operator(queue).acts()] == ['pause']
     await dashboard.aclose()
 
 

@@ -181,7 +181,11 @@ async def test_what_takes_long_is_answered_by_what_was_before() -> None:
     assert await reads.soon('a', 60, read, 0.001) is None
     await reads.get('b', 0, old)
     assert await reads.soon('b', 0, read, 0.001) == 'old'
+    # Whoever has nothing yet may have more patience.
+    waiting = asyncio.ensure_future(reads.soon('c', 60, read, 0.001, 60))
+    assert await reads.soon('b', 0, read, 0.001, 60) == 'old' and not waiting.done()
     go.set()
+    assert await waiting == 'new'
     assert await reads.get('a', 60, read) == 'new'
     assert await reads.get('b', 60, read) == 'new'
     await reads.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -114,6 +115,9 @@ class Html(HTMLParser, Element):
                 assert value == '' or value.startswith(('./', '#', 'https://')), (one.tag, value)
 
 
+COMING = 'It is being looked at, and comes in a moment.'
+
+
 class Look:
     """A visitor of a dashboard.  As the context of a block it closes the dashboard at its end.
 
@@ -135,8 +139,14 @@ class Look:
         await self.dashboard.aclose()
 
     async def get(self, page: str = '', code: int = 200, /, **query: Any) -> Html:
-        """A page, by its name and query, or by its relative address; it has to be answered by this status."""
+        """A page, by its name and query, or by its relative address; it has to be answered by this status.
+
+        What a busy machine takes long to look at is waited for.
+        """
         response = await self.ask('GET', page, query)
+        while COMING in response.text:
+            await asyncio.sleep(0.01)
+            response = await self.ask('GET', page, query)
         assert response.status_code == code, (response.status_code, Html(response.text).text)
         assert response.headers['content-type'] == 'text/html; charset=utf-8'
         html = Html(response.text)

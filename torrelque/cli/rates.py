@@ -37,8 +37,7 @@ def rate_of(records: Sequence[Record], now: float) -> Rate | None:
 
 def total(records: Iterable[Record]) -> Totals:
     """Several records together."""
-    found = [record.totals for record in records]
-    return Totals(*(sum(getattr(it, field.name) for it in found) for field in dataclasses.fields(Totals)))
+    return Totals.together(record.totals for record in records)
 
 
 class Step(NamedTuple):

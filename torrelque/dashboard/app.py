@@ -18,7 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from torrelque import (
     TorrelqueError,
@@ -156,8 +156,16 @@ class Dashboard:
         """Ask who it is, and turn whatever goes wrong into a page."""
 
         async def answer(request: Request) -> Response:
+            asked = request
+            if request.method == 'POST':
+                # What is read once is there for `permit` too, which may look for a token in the form.
+                try:
+                    receive = held(await read_body(request))
+                except RefusalError as exc:
+                    return self._tell(request, None, exc.status, exc.text)
+                asked, request = Request(request.scope, receive), Request(request.scope, receive)
             try:
-                visitor = await ask(self._site.permit, request)
+                visitor = await ask(self._site.permit, asked)
             except HTTPException as exc:
                 # Whatever else it raises is the application's, and nothing is told of it.
                 return self._tell(request, None, exc.status_code, exc.detail, exc.headers)
@@ -185,7 +193,8 @@ class Dashboard:
             # Whoever reads JSON does not look on while the rest comes.
             told = as_json or wants_json(request)
             query = Query(read_pairs(request.scope['query_string']))
-            visit = Visit(self._site, visitor, page.name, query, patience=LONG_PATIENCE if told else PATIENCE)
+            patience = LONG_PATIENCE if told else PATIENCE
+            visit = Visit(self._site, visitor, page.name, query, patience=patience, first=patience)
             answer = await show(page, visit)
             if told:
                 return _json(plain(answer.values), answer.status)
@@ -203,7 +212,8 @@ class Dashboard:
             raise RefusalError(503, 'Too many look on at once.')
         # What is read anew once is not read anew all the time.
         query = Query(pair for pair in pairs if pair[0] not in ('of', 'again'))
-        visit = Visit(self._site, visitor, page.name, query)
+        # The page is there already: what it could not wait for is to come as soon as it is known.
+        visit = Visit(self._site, visitor, page.name, query, first=LONG_PATIENCE)
 
         async def read() -> tuple[float, Parts]:
             answer = await show(page, visit)
@@ -227,15 +237,7 @@ class Dashboard:
         if why := why_foreign(request.headers, self._site.origins):
             logger.warning('an act was refused, because %s', why)
             raise RefusalError(403, f'Nothing was done, because {why}.')
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > LONGEST:
-                    raise RefusalError(413, 'Nothing was done: the form is too large.')
-        except ClientDisconnect as exc:
-            raise RefusalError(400, 'Nothing was done: the form did not come whole.') from exc
-        form = Query(read_pairs(bytes(body)))
+        form = Query(read_pairs(await request.body()))
         visit = Visit(self._site, visitor, 'act', Query(read_pairs(form.get('query', ''))))
         act = acting.find_act(visit)
         if act is None:
@@ -262,7 +264,10 @@ class Dashboard:
         headers = {**({'retry-after': '2'} if status == 503 else {}), **(more or {})}
         if wants_json(request):
             return _json({'error': text}, status, headers)
-        visit = None if visitor is None else Visit(self._site, visitor, 'error', Query([]))
+        # The tabs above are those of the queue that was asked for.
+        name = request.query_params.get('q', '')
+        query = Query([('q', name)] if name in self._site.operators else [])
+        visit = None if visitor is None else Visit(self._site, visitor, 'error', query)
         again = status == 503 and request.method == 'GET'
         answer = Answer({}, {'status': status, 'text': text, 'again': again})
         body = render(self._site, None, visit, answer)
@@ -285,6 +290,31 @@ def path_of(scope: Scope) -> str:
     path, root = str(scope['path']), str(scope.get('root_path', ''))
     rest = path.removeprefix(root)
     return rest if rest != path and rest[:1] in ('', '/') else path
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request.
+
+    :raises RefusalError: it is too large, or did not come whole.
+    """
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LONGEST:
+                raise RefusalError(413, 'Nothing was done: the form is too large.')
+    except ClientDisconnect as exc:
+        raise RefusalError(400, 'Nothing was done: the form did not come whole.') from exc
+    return bytes(body)
+
+
+def held(body: bytes) -> Receive:
+    """What a request is received by whose body was read already."""
+
+    async def receive() -> Message:
+        return {'type': 'http.request', 'body': body, 'more_body': False}
+
+    return receive
 
 
 def wants_json(request: Request) -> bool:

@@ -38,14 +38,17 @@ class Reads:
         return await asyncio.shield(self._begin(name, read))
 
     async def soon(
-        self, name: Hashable, age: float, read: Callable[[], Awaitable[T]], patience: float
+        self, name: Hashable, age: float, read: Callable[[], Awaitable[T]], patience: float, first: float | None = None
     ) -> T | None:
-        """The same of what takes long: after so many seconds, an older answer, or None where there is none yet; it is
-        read on, for whoever asks next."""
+        """The same of what takes long: it is read on, for whoever asks next, where it takes too long.
+
+        :param patience: s after which an older answer will do.
+        :param first: s after which None will do, where there is no older answer; the same, if not given.
+        """
         if (kept := self._kept.get(name)) is not None and time.monotonic() - kept[0] < age:
             return kept[1]  # type: ignore[no-any-return]
         task = self._begin(name, read)
-        await asyncio.wait([task], timeout=patience)
+        await asyncio.wait([task], timeout=first if kept is None and first is not None else patience)
         if task.done():
             return task.result()
         return None if kept is None else kept[1]

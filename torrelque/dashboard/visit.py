@@ -25,9 +25,11 @@ from torrelque.operate import (
     ScheduleView,
     WorkerView,
 )
+from torrelque.operate.records import read_functions
 
 from .access import Visitor
 from .links import Query
+from .past import MINUTES
 from .reads import Trouble
 from .redacting import Shield
 from .site import Site
@@ -39,6 +41,8 @@ OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1
 SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
 MANY_ERRORS, ORPHANS = 60.0, 10.0
 """How old (s) answers may be."""
+TOP_ERRORS, TOP_GROUPS = 20.0, 60.0
+"""The same, where only the first of them are shown, on a page that many have open all day."""
 FEW_ERRORS = 1000
 """Of so many tasks errors are read again and again; of more, less often."""
 ORPHANED = 250
@@ -61,15 +65,17 @@ class Visit:
     """
 
     def __init__(
-        self, site: Site, visitor: Visitor, page: str, query: Query, *, patience: float = PATIENCE
-    ) -> None:
+        self, site: Site, visitor: Visitor, page: str, query: Query, *, patience: float = PATIENCE,
+        first: float = PATIENCE,
+    ) -> None:  # fmt: skip
         self.site = site
         self.visitor = visitor
         self.page = page
         """The name of the page."""
         self.query = query
-        self.patience = patience
-        """s that it waits for what takes long."""
+        self.patience, self.first = patience, first
+        """s that it waits for what takes long: for a new answer where there is an older one, and where there is none.
+        """
         self.operator = Operator(site.queues, who=visitor.name, on_act=site.on_act)
         shield = site.shield
         self.shield: Shield = shield.open() if 'payload' in visitor.allow else shield
@@ -134,6 +140,10 @@ class Visit:
         """
         return await self.site.reads.get(what, age, read)
 
+    async def soon(self, what: Hashable, age: float, read: Callable[[], Awaitable[T]]) -> T | None:
+        """The same of what takes long; None where it has not come yet."""
+        return await self.site.reads.soon(what, age, read, self.patience, self.first)
+
     async def part(self, answer: Awaitable[T]) -> T | Trouble:
         """A part of a page, or why it could not be read: what is broken in one does not take the page down."""
         try:
@@ -156,7 +166,7 @@ class Visit:
         operator = self.operator if name is None else self.site.operators[name]
         return await self.read(('workers', name), WORKERS, operator.workers)
 
-    async def errors(self, name: str, most: int = FEW_ERRORS) -> Errors | None:
+    async def errors(self, name: str, most: int = FEW_ERRORS, *, age: float | None = None) -> Errors | None:
         """What has failed, grouped, with errors as the visitor may see them; None where they are still looked at."""
         operator, shield = self.site.operators[name], self.shield
 
@@ -169,8 +179,9 @@ class Visit:
                 await asyncio.sleep(0)
             return dataclasses.replace(found, errors=tuple(shown))
 
-        age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
-        return await self.site.reads.soon(('errors', name, most, shield.is_open), age, read, self.patience)
+        if age is None:
+            age = ERRORS if most <= FEW_ERRORS else MANY_ERRORS
+        return await self.soon(('errors', name, most, shield.is_open), age, read)
 
     async def groups(
         self, name: str, by: str, most: int, pattern: str | None = None, *, age: float = GROUPS
@@ -181,13 +192,13 @@ class Visit:
         """
         operator = self.site.operators[name]
         if (await self.overview(name)).groups <= KEPT:
-            found = await self.site.reads.soon(('groups', name), age, lambda: operator.groups(most=KEPT), self.patience)
+            found = await self.soon(('groups', name), age, lambda: operator.groups(most=KEPT))
             return None if found is None else pick(found, by, most, pattern)
 
         async def read() -> Groups:
             return await operator.groups(by=by, most=most, pattern=pattern)
 
-        return await self.site.reads.soon(('groups', name, by, most, pattern), age, read, self.patience)
+        return await self.soon(('groups', name, by, most, pattern), age, read)
 
     async def group(self, name: str, group: str) -> GroupView:
         """A group."""
@@ -201,7 +212,7 @@ class Visit:
         async def read() -> Page:
             return await operator.page('orphaned', most=ORPHANED, payload=0)
 
-        return await self.site.reads.soon(('orphaned', name), ORPHANS, read, self.patience)
+        return await self.soon(('orphaned', name), ORPHANS, read)
 
     async def records(self, name: str, length: str = '1h') -> list[Record]:
         """The history of a queue, of one of `LENGTHS`."""
@@ -213,22 +224,24 @@ class Visit:
 
         return await self.read(('records', name, length), RECORDS, read)
 
-    async def functions(self, name: str, since: str | None) -> list[FunctionView]:
-        """Functions of a queue over a time."""
-        operator = self.site.operators[name]
+    async def functions(self, name: str, length: str = '1h') -> list[FunctionView]:
+        """Functions of a queue over one of `LENGTHS`."""
+        queue = self.operator.queue(name)
+
+        async def read() -> list[FunctionView]:
+            span = LENGTHS[length]
+            return await read_functions(queue, span, await self.records(name, length) if span <= MINUTES else None)
+
         # The longer the time is, the less a moment changes of it, and the longer it takes to read it.
-        age = RECORDS if since == '1h' else 6 * RECORDS
-        return await self.read(('functions', name, since), age, lambda: operator.functions(since=since))
+        age = RECORDS if length == '1h' else 6 * RECORDS
+        return await self.read(('functions', name, length), age, read)
 
     async def suggestions(self, name: str, most: int) -> tuple[list[str], list[str]]:
         """Names of functions that ran in the last hour, and of groups, as far as they are known without waiting."""
-        operator = self.site.operators[name]
         found, groups = await asyncio.gather(
-            self.part(self.site.reads.soon(
-                ('functions', name, '1h'), RECORDS, lambda: operator.functions(since='1h'), PATIENCE / 2
-            )),
+            self.part(self.site.reads.soon(('suggested', name), RECORDS, lambda: self.functions(name), PATIENCE / 2)),
             self.part(self.groups(name, 'waiting', most)),
-        )  # fmt: skip
+        )
         functions = [] if found is None or isinstance(found, Trouble) else [one.name for one in found if one.name]
         return functions[:most], [] if groups is None or isinstance(groups, Trouble) else [one.name for one in groups]
 
@@ -282,7 +295,7 @@ class Visit:
     async def stalled(self, name: str) -> list[Finding] | Trouble | None:
         """Flows that stand still; None is not known yet."""
         read = self.site.operators[name].stalled
-        return await self.part(self.site.reads.soon(('stalled', name), STALLED, read, self.patience))
+        return await self.part(self.soon(('stalled', name), STALLED, read))
 
     async def flow_reasons(self, flow: FlowView) -> list[Reason] | Trouble | None:
         """Why a flow has not ended; None is not known yet."""
@@ -290,7 +303,5 @@ class Visit:
             return await self.part(self.reasons(flow.queue, flow.id))
         operator = self.site.operators[flow.queue]
         what = 'flow_reasons', flow.queue, flow.id
-        found = await self.part(
-            self.site.reads.soon(what, STALLED, lambda: operator.explain(flow.id), self.patience)
-        )
+        found = await self.part(self.soon(what, STALLED, lambda: operator.explain(flow.id)))
         return [self.shield.reason(one) for one in found] if isinstance(found, list) else found

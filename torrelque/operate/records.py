@@ -5,7 +5,6 @@ spread evenly in their bucket: it is as exact as its bucket is wide.
 """
 
 import json
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,27 +37,29 @@ async def read_history(queue: Torrelque, length: float) -> list[Record]:
     return [_record(queue.name, number * one, one, fields) for number, fields in found]
 
 
-async def read_functions(queue: Torrelque, since: float | None) -> list[FunctionView]:
+async def read_functions(
+    queue: Torrelque, since: float | None, minutes: Sequence[Record] | None = None
+) -> list[FunctionView]:
     """Functions over the last seconds, or since the totals began; those that ran most often first.
 
     Up to 8 hours the counts are those of whole minutes, and run times by bucket those of whole hours, which minutes do
     not have by function.
+
+    :param minutes: the records of these minutes, where they were read already.
     """
     if since is None:
         _, _, (_, flat) = await ask(queue, 'records', 'totals', 1, '', 1)
         hours = [_pairs(flat)]
-        minutes = None
     else:
         hours = [fields for _, fields in await _read(queue, 'hour', int(-(-since // HOUR)) + 1)]
-        minutes = None
-        if since <= MINUTES:
-            minutes = [fields for _, fields in await _read(queue, 'minute', int(-(-since // MINUTE)) + 1)]
-    whole, counted = _sum(hours, 5 + len(BUCKETS)), None if minutes is None else _sum(minutes, 5)
+        if since <= MINUTES and minutes is None:
+            minutes = await read_history(queue, since)
+    whole = _sum(hours, 5 + len(BUCKETS))
+    by_name = {name: _totals(numbers) for name, numbers in whole.items()} if minutes is None else _add(minutes)
     views = []
-    for name, numbers in (whole if counted is None else counted).items():
-        totals = _totals(numbers)
+    for name, totals in by_name.items():
         buckets = [int(number) for number in whole[name][5:]] if name in whole else []
-        ran = totals.succeeded + totals.failed if counted is not None else sum(buckets)
+        ran = sum(buckets) if minutes is None else totals.succeeded + totals.failed
         mean = totals.run_time / ran if ran and totals.run_time else None
         views.append(
             FunctionView(queue.name, name, totals, mean, percentile(buckets, 0.5), percentile(buckets, 0.95))
@@ -107,7 +108,7 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def _record(queue: str, start: float, length: float, fields: Fields) -> Record:
-    functions = _sum([fields], 5)
+    functions = _rows(fields, 5)
     run, wait = _numbers(fields.get(b'*run'), 17), _numbers(fields.get(b'*wait'), 17)
     return Record(
         queue, start, length,
@@ -127,22 +128,50 @@ def _sizes(text: bytes | None) -> Sizes | None:
     )
 
 
-def _sum(records: Iterable[Fields], width: int) -> dict[str, list[float]]:
+def _sum(records: Iterable[Fields], width: int) -> dict[str, Sequence[float]]:
     """The numbers of each function, of all records together."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Sequence[float]]] = {}
     for fields in records:
-        for field, text in fields.items():
-            if field[:1] == b'=':
-                numbers = _numbers(text, width)
-                name = field[1:].decode('utf-8', 'surrogateescape')
-                before = found.get(name)
-                found[name] = numbers if before is None else [*map(operator.add, before, numbers)]
-    return found
+        for name, numbers in _rows(fields, width).items():
+            found.setdefault(name, []).append(numbers)
+    return {name: [*map(sum, zip(*rows, strict=True))] for name, rows in found.items()}
+
+
+def _add(records: Iterable[Record]) -> dict[str, Totals]:
+    """The totals of each function, of all records together."""
+    found: dict[str, list[Totals]] = {}
+    for record in records:
+        for name, one in record.functions:
+            found.setdefault(name, []).append(one)
+    return {name: Totals.together(several) for name, several in found.items()}
 
 
 def _totals(numbers: Sequence[float]) -> Totals:
     succeeded, failed, dead, lost, run = numbers[:5]
     return Totals(int(succeeded), int(failed), int(dead), int(lost), run / 1000)
+
+
+def _rows(fields: Fields, width: int) -> dict[str, Sequence[float]]:
+    """The numbers of each function of a record."""
+    names = [field for field in fields if field[:1] == b'=']
+    # A history has ten thousands of these lists, and those of a record are read at once, if they are as they should be.
+    try:
+        rows = json.loads(b'[%b]' % b','.join([fields[name] for name in names]))
+    except (ValueError, RecursionError):
+        rows = []
+    if len(rows) != len(names) or not _are_good(rows):
+        rows = [_numbers(fields[name], width) for name in names]
+    elif {*map(len, rows)} != {width}:
+        rows = [[*row[:width], *[0] * (width - len(row))] for row in rows]
+    return {name[1:].decode('utf-8', 'surrogateescape'): row for name, row in zip(names, rows, strict=True)}
+
+
+def _are_good(rows: Sequence[Any]) -> bool:
+    """Whether these are lists of whole numbers, as `_list` would find each of them."""
+    if {*map(type, rows)} != {list} or not all(rows):
+        return False
+    numbers = [number for row in rows for number in row]
+    return {*map(type, numbers)} == {int} and min(numbers) >= 0 and max(numbers) < MOST
 
 
 def _numbers(text: bytes | None, width: int) -> list[float]:

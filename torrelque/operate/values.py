@@ -6,7 +6,8 @@ limit.  Ids and names are texts as they are in the server; bytes that are no UTF
 
 import enum
 import math
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
@@ -363,6 +364,14 @@ class Totals(Value):
     run_time: float = 0.0
     """How long (s) handlers ran, all together."""
 
+    @classmethod
+    def together(cls, several: Iterable['Totals']) -> 'Totals':
+        """The sums of several."""
+        return cls(*map(sum, zip(*map(_FIGURES, several), strict=True)))
+
+
+_FIGURES = operator.attrgetter(*(field.name for field in fields(Totals)))
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionView(Value):
@@ -414,7 +423,7 @@ class Record(Value):
     @property
     def totals(self) -> Totals:
         """All functions together."""
-        return Totals(*(sum(getattr(one, field.name) for _, one in self.functions) for field in fields(Totals)))
+        return Totals.together(one for _, one in self.functions)
 
 
 @dataclass(frozen=True, slots=True)

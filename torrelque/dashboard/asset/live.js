@@ -160,11 +160,27 @@
         setTimeout(open, performance.now() - opened < 2000 ? 2000 : 0)
       })
       source.onerror = () => {
+        const refused = source.readyState === EventSource.CLOSED
         close()
         away = away || 'the connection is lost'
         tell()
+        if (refused) ask()
         setTimeout(open, retry)
         retry = Math.min(retry * 2, 15000)
+      }
+    }
+
+    // A stream that is refused does not say why; the page itself does.
+
+    async function ask() {
+      try {
+        const answer = await fetch(location.href, { method: 'HEAD', redirect: 'manual', cache: 'no-store' })
+        if (answer.type === 'opaqueredirect' || answer.status === 401 || answer.status === 403) {
+          away = 'you may not look any more: open the page anew'
+          tell()
+        }
+      } catch {
+        // The server is away, as is told already.
       }
     }
 

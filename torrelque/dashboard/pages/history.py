@@ -1,20 +1,32 @@
 """History of a queue: what workers have counted, by minutes or by hours, of all functions or of one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torrelque import TorrelqueValueError
 from torrelque.dashboard import charts
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import exactly
-from torrelque.dashboard.visit import LENGTHS, Visit
+from torrelque.dashboard.visit import LENGTHS, RECORDS, Visit
 from torrelque.operate import FunctionView, Record
 
 ROWS = 50
 """Functions of the table at the most; there are two hundred."""
+
+
+class History(NamedTuple):
+    """What was counted over a time, and what is shown of it."""
+
+    records: list[Record]
+    functions: list[FunctionView]
+    drawn: Sequence[tuple[str, str, charts.Chart]]
+    figures: Mapping[str, float | None]
+
+
+NOTHING = History([], [], (), {})
 
 
 async def read(visit: Visit) -> Answer:
@@ -25,23 +37,35 @@ async def read(visit: Visit) -> Answer:
         raise TorrelqueValueError(f'length is one of {", ".join(LENGTHS)}, not {length[:40]!r}')
     # A text that is empty is left out of addresses.
     function = '' if visit.query.get('none') == 'function' else visit.text('function') or None
-    overview, records, functions = await asyncio.gather(
+    overview, history = await asyncio.gather(
         visit.part(visit.overview(name)),
-        visit.part(visit.records(name, length)),
-        visit.part(visit.functions(name, length)),
-    )
-    found = () if isinstance(records, Trouble) else records
-    shown = [summed(record) if function is None else only(record, function) for record in found]
-    now = found[-1].start if found else 0.0
-    now = now if isinstance(overview, Trouble) else overview.server_time
-    views = [] if isinstance(functions, Trouble) else functions
+        # All viewers see the same, and it is drawn once.
+        visit.part(visit.soon(
+            ('history', name, length, function), RECORDS, lambda: read_history(visit, name, length, function)
+        )),
+    )  # fmt: skip
+    shown = history if isinstance(history, History) else NOTHING
     view: dict[str, Any] = {
-        'exact': exactly(function or ''), 'now': now, 'length': length, 'lengths': [*LENGTHS], 'function': function,
-        'drawn': drawn(shown, now, LENGTHS[length], function is None) if found else [],
-        'figures': figures(shown, LENGTHS[length]), 'rows': views[:ROWS], 'most': most_of(views),
-        'one': next((one for one in views if one.name == function), None),
+        'now': 0.0 if isinstance(overview, Trouble) else overview.server_time,
+        'exact': exactly(function or ''), 'length': length, 'lengths': [*LENGTHS], 'function': function,
+        'drawn': shown.drawn, 'figures': shown.figures,
+        'rows': shown.functions[:ROWS], 'most': most_of(shown.functions),
+        'one': next((one for one in shown.functions if one.name == function), None),
     }  # fmt: skip
+    # What could not be read, or has not come yet, is told in both places.
+    records = shown.records if history is shown else history
+    functions = shown.functions if history is shown else history
     return Answer({'queue': name, 'history': records, 'functions': functions}, view)
+
+
+async def read_history(visit: Visit, name: str, length: str, function: str | None) -> History:
+    """Read what was counted, and draw it."""
+    records = await visit.records(name, length)
+    functions = await visit.functions(name, length)
+    now, span = (await visit.overview(name)).server_time, LENGTHS[length]
+    shown = [summed(record) if function is None else only(record, function) for record in records]
+    charts = drawn(shown, now, span, function is None) if records else []
+    return History(records, functions, charts, figures(shown, span))
 
 
 def summed(record: Record) -> Record:

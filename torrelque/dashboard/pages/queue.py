@@ -6,7 +6,7 @@ from typing import Any
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.troubles import find_troubles, pauses_of
-from torrelque.dashboard.visit import Visit
+from torrelque.dashboard.visit import TOP_ERRORS, TOP_GROUPS, Visit
 from torrelque.operate import Errors, Groups, Record
 
 from .overview import rate_of
@@ -21,9 +21,9 @@ async def read(visit: Visit) -> Answer:
     one = await visit.overview(name)
     records, errors, groups, functions, reasons, acts = await asyncio.gather(
         visit.part(visit.records(name)),
-        visit.part(visit.errors(name)) if one.dead or one.delayed else _none(),
-        visit.part(visit.groups(name, 'waiting', TOP)) if one.groups else _none(),
-        visit.part(visit.functions(name, '1h')),
+        visit.part(visit.errors(name, age=TOP_ERRORS)) if one.dead or one.delayed else _none(),
+        visit.part(visit.groups(name, 'waiting', TOP, age=TOP_GROUPS)) if one.groups else _none(),
+        visit.part(visit.functions(name)),
         visit.part(visit.reasons(name)) if one.pending and not one.error else _none(),
         visit.part(visit.acts(name)) if one.paused else _none(),
     )

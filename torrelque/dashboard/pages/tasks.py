@@ -1,5 +1,6 @@
 """Tasks of a place, or those that match: some at a time, and no total of a filter, which would look at all."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,12 +12,12 @@ from torrelque.operate import Page as Found, Selection, TaskView
 
 PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority', 'turns', 'orphaned')
 ROWS = 50
-LOOKS, FIRST, NEXT = 5, 100, 250
-"""Looks that one request takes for a filter, and at how many tasks."""
+LOOKS, LEAST, FIRST, MOST = 5, 25, 100, 250
+"""Looks that one request takes for a filter, and at how many tasks: at the least, at first, and at the most."""
 SUGGESTED = 50
 """Names of functions, and of groups, that are suggested for a filter."""
 ENOUGH = 0.06
-"""s after which it looks no further."""
+"""s after which it looks no further; a look is as long as the time that is left."""
 PAYLOAD = 4096
 """Bytes of a payload that are read for a row."""
 
@@ -40,8 +41,12 @@ async def read(visit: Visit) -> Answer:
         'queue': name, 'place': place, 'tasks': [visit.shield.task(task) for task in tasks], 'cursor': cursor,
         'seen': seen, 'total': total,
     }  # fmt: skip
-    functions, groups = await visit.suggestions(name, SUGGESTED)
+    (functions, groups), overview = await asyncio.gather(
+        visit.suggestions(name, SUGGESTED), visit.part(visit.overview(name))
+    )
     view = {
+        # A place is counted where that is one of the figures of its queue.
+        'counts': {one: getattr(overview, one, 0) for one in PLACES},
         'functions': functions, 'groups': groups,
         'places': PLACES, 'filtered': has_filters(selection), 'filters': FILTERS, 'took': time.monotonic() - began,
         'first': after is None,
@@ -66,13 +71,17 @@ async def _search(
     """
     tasks: list[TaskView] = []
     seen, total, began = 0, 0, time.monotonic()
+    count = FIRST
     for _ in range(LOOKS):
-        # Where many match, few are looked at, so that there are not many more than fit.
-        page = await _page(visit, name, place, after, NEXT if seen and len(tasks) * 10 < seen else FIRST, newest)
+        page = await _page(visit, name, place, after, count, newest)
         seen, total, after = seen + len(page.tasks), page.total, page.cursor
         tasks += [task for task in page.tasks if selection.matches(task)]
-        if after is None or len(tasks) >= ROWS or time.monotonic() - began > ENOUGH:
+        took = time.monotonic() - began
+        if after is None or len(tasks) >= ROWS or took > ENOUGH:
             break
+        # Where many match, few are looked at, so that there are not many more than fit.
+        most = MOST if len(tasks) * 10 < seen else FIRST
+        count = min(most, max(LEAST, int(seen * (ENOUGH / took - 1))))
     return tasks, seen, after, total
 
 
