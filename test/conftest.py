@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import warnings
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -58,21 +59,50 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked with `first_server` is long on all kinds of servers but the first, and with `one_server` is not
-    run on these."""
+    """What is marked with `first_server` is long on all kinds of servers but the first, as is half of what is not, and
+    with `one_server` is not run on these; of cases that are alike, some are left to the environments that have the
+    whole suite."""
     first, *_ = selected_kinds()
     left_out: list[pytest.Item] = []
+    alike: dict[str, list[pytest.Item]] = {}
     for item in items:
         parameters: Mapping[str, object] = getattr(getattr(item, 'callspec', None), 'params', {})
-        if parameters.get('server_kind', first) == first:
+        kind = parameters.get('server_kind', first)
+        if kind != first:
+            if item.get_closest_marker('first_server'):
+                item.add_marker(pytest.mark.long)
+            if item.get_closest_marker('one_server'):
+                left_out.append(item)
+            elif item.get_closest_marker('long') is None and zlib.crc32(item.nodeid.encode()) % 2:
+                item.add_marker(pytest.mark.long)
+                continue
+        if item.get_closest_marker('long') is None:
             continue
-        if item.get_closest_marker('first_server'):
-            item.add_marker(pytest.mark.long)
-        if item.get_closest_marker('one_server'):
-            left_out.append(item)
+        if kind == first:
+            alike.setdefault(item.nodeid.partition('[')[0], []).append(item)
+        elif zlib.crc32(item.nodeid.encode()) % OTHERS:
+            item.add_marker(pytest.mark.whole)
+    for name, cases in alike.items():
+        leave_to_whole(name, cases)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in {*left_out}]
+
+
+OTHERS = 3
+"""Of long tests, one in so many is run on each kind of server but the first by `tox -e long`."""
+MANY = 6
+"""Of so many long cases of a test, half are run by `tox -e long`, if the mark `share` does not say another number."""
+
+
+def leave_to_whole(name: str, cases: list[pytest.Item]) -> None:
+    """Mark all but one in so many of the cases of a test with `whole`: by its name, so that it is not the first case of
+    each."""
+    for place, item in enumerate(cases):
+        share = item.get_closest_marker('share')
+        part = share.args[0] if share else 2 if len(cases) >= MANY else 1
+        if place % part != zlib.crc32(name.encode()) % min(part, len(cases)):
+            item.add_marker(pytest.mark.whole)
 
 
 def pytest_collection(session: pytest.Session) -> None:

@@ -60,6 +60,7 @@ async def test_all_lines_are_enqueued_though_their_ids_cannot_be_written(
 
 
 @pytest.mark.parametrize('words', ['stats', 'stats --json', 'enqueue 1', '--help'])
+@pytest.mark.long
 def test_python_has_nothing_to_add(words: str, server: RealServer, queue_name: str) -> None:
     environment = {**os.environ, 'TORRELQUE_URL': server.url, 'TORRELQUE_QUEUE': queue_name}
     call = [sys.executable, '-m', 'torrelque', *words.split()]

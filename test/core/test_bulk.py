@@ -155,6 +155,7 @@ async def test_a_cancelled_bulk_waiter_gives_back_in_order(queue: Torrelque) -> 
 
 
 @pytest.mark.parametrize(('group', 'bound'), [(None, 250), ('g', 50)])
+@pytest.mark.long
 async def test_no_call_is_longer_than_its_bounds(
     queue: Torrelque, monkeypatch: pytest.MonkeyPatch, group: str | None, bound: int
 ) -> None:

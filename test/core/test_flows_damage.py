@@ -118,6 +118,7 @@ async def test_a_flow_whose_keys_were_damaged_is_cancelled_and_harms_no_other(
 
 @pytest.mark.first_server
 @pytest.mark.parametrize(('name', 'verb'), quick([*itertools.product(NAMES, VERBS)], 14))
+@pytest.mark.share(2)
 async def test_whatever_tells_a_damaged_flow_of_an_end_goes_on(
     either: Either, client: redis.asyncio.Redis, standing: StandingClock, name: str, verb: str
 ) -> None:

@@ -21,6 +21,7 @@ PIECE = min(50, FULL)
 
 
 @pytest.mark.first_server
+@pytest.mark.long
 def test_flows_hold_in_a_storm(server: RealServer) -> None:
     blow_all(Storm, server, range(3))
 

@@ -53,7 +53,7 @@ def some_quick(names: Sequence[str], quick: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize('queue_name', parameters)
 
 
-NASTY = some_quick(QUEUES, 8)
+NASTY = some_quick(QUEUES, 3)
 
 
 class InThreads:
@@ -168,6 +168,7 @@ async def live_rated(queue: Any, clock: Clock) -> None:
 
 
 @NASTY
+@pytest.mark.share(3)
 async def test_a_life_with_names_of_any_text(server: RealServer, queue_name: str) -> None:
     async with server.client() as client, Torrelque(client, queue=queue_name) as queue:
         clock = Clock(queue)
@@ -223,6 +224,7 @@ async def test_layers_with_names_of_any_text(server: RealServer, queue_name: str
 
 @some_quick(QUEUES[::3], 3)
 @pytest.mark.parametrize('encoding', ['utf-8', 'latin-1', 'ascii'])
+@pytest.mark.share(3)
 async def test_a_worker_and_its_breaker_with_names_of_any_text(
     server: RealServer, queue_name: str, encoding: str
 ) -> None:

@@ -106,6 +106,7 @@ async def options(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 @pytest.mark.parametrize(('timeout', 'count'), [(0, 5), pytest.param(0.1, 1, marks=pytest.mark.long)])
+@pytest.mark.share(2)
 async def test_whoever_waits_where_there_is_no_server_is_told_why(
     options: Options, timeout: float, count: int, hasty: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +119,7 @@ async def test_whoever_waits_where_there_is_no_server_is_told_why(
 
 
 @pytest.mark.parametrize('timeout', [0, pytest.param(0.1, marks=pytest.mark.long)])
+@pytest.mark.share(2)
 async def test_a_thread_that_waits_where_there_is_no_server_is_told_why(
     options: Options, timeout: float, hasty: None
 ) -> None:

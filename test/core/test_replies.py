@@ -74,7 +74,7 @@ GOOD = {
 }
 GOOD['two at once'] = GOOD['ok']
 QUICK = {
-    'ok', 'nil', 'number', 'nested', 'MOVED', 'silence',
+    'nil', 'nested', 'MOVED', 'silence',
 }  # fmt: skip
 """Those of every run; the others are alike, and all together take their time."""
 QUICK_SYNC = {'number', 'silence'}
@@ -146,6 +146,7 @@ def judge(kind: str, said: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize('kind', quick_and_long(WORDS))
+@pytest.mark.share(3)
 async def test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     proxy: Proxy, faulty: Torrelque, queue: Torrelque, kind: str
 ) -> None:
@@ -222,6 +223,7 @@ def impatient(hasty: None, bound: Bound) -> None:
 
 
 @pytest.mark.parametrize('kind', quick_and_long([*WORDS, 'trickle'], QUICK_SYNC))
+@pytest.mark.share(3)
 async def test_no_synchronous_call_hangs_or_succeeds_by_a_reply_of_another_kind(
     proxy: Proxy, queue: Torrelque, queue_name: str, kind: str, impatient: None
 ) -> None:

@@ -115,6 +115,7 @@ SPOILS: dict[str, list[tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize('overlap', ['skip', 'replace'])
 @pytest.mark.parametrize('spoil', SPOILS)
+@pytest.mark.share(3)
 async def test_a_schedule_that_was_spoilt_by_hand_stops_no_other_and_no_sweep(
     client: redis.asyncio.Redis, standing: StandingClock, either: Either, spoil: str, overlap: str
 ) -> None:

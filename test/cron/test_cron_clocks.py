@@ -197,6 +197,7 @@ def test_a_day_that_a_country_has_left_out_fires_once_at_its_end() -> None:
     assert found == ['29 12:30', '30 10:00', '30 12:30', '31 12:30']
 
 
+@pytest.mark.share(4)
 @pytest.mark.long
 @pytest.mark.parametrize('zone', ZONES)
 def test_two_years_of_instants_are_those_of_a_walk_through_utc(zone: str) -> None:

@@ -138,14 +138,17 @@ async def test_there_is_a_past_with_a_gap_and_it_goes_on(operator: Operator) -> 
     assert 330 < len(hours['mail']) <= 337 and len(hours['media']) < len(hours['mail'])
     for record in (*minutes['mail'], *hours['report']):
         assert record.sizes is not None and sum(record.run) > 0
-    mine = {view.name: view.totals.succeeded for view in await operator.functions(since='8h')}
-    assert {*mine} >= {'shop.mail.send_receipt', 'shop.report.export_csv', 'shop.media.render_film'}
+    names = {view.name for view in await operator.functions(since='8h')}
+    assert names >= {'shop.mail.send_receipt', 'shop.report.export_csv', 'shop.media.render_film'}
     acts = await operator.acts()
     assert {act.who for act in acts} >= {'anna', 'bela'} and acts == sorted(acts, key=lambda act: -act.time)
 
+    # Of the last hours a minute is forgotten while another is counted, so what goes on is seen in the totals.
+    before = {view.name: view.totals.succeeded for view in await operator.functions()}
+
     async def goes_on() -> bool:
-        views = await operator.functions(since='8h')
-        return any(view.totals.succeeded > mine['shop.mail.send_receipt'] + 10 for view in views)
+        after = {view.name: view.totals.succeeded for view in await operator.functions()}
+        return after.get('shop.mail.send_receipt', 0) > before.get('shop.mail.send_receipt', 0) + 10
 
     await wait_until(goes_on)
 

@@ -80,6 +80,7 @@ PARTS = st.sampled_from(['password', '=', ':', '"', "'", '\\', ' ', '\n', '[', '
 
 @settings(deadline=None)
 @given(st.lists(PARTS | st.text(max_size=5), max_size=40).map(''.join))
+@pytest.mark.long
 def test_any_text_can_be_looked_at(text: str) -> None:
     LOOKS.hide(text)
 
@@ -99,6 +100,7 @@ def test_secret_is_found_behind_any_words(form: str, secret: str, before: str) -
     'a://b:', 'eyJ', '\\"', 'password', '-----BEGIN -----', 'password ', '<password', '-----END A-----', 'basic ',
     'bearer ', 'password=[', '\npassword\n x[type=', 'sk-', "token='", '--password ', 'a@b://', 'token=\\"', 'AB12 ',
 ])  # fmt: skip
+@pytest.mark.long
 def test_time_grows_with_the_text_and_not_with_its_square(part: str) -> None:
     text = '@' + (part * 400_000)[:400_000] + '@ password="x'
     began = time.process_time()

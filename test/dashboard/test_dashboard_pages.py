@@ -101,6 +101,7 @@ async def test_page_is_good_for_whoever_sees_it_or_hears_it(site: Site, name: st
 
 
 @pytest.mark.parametrize('name', PAGES)
+@pytest.mark.share(2)
 async def test_page_needs_no_script(site: Site, name: str) -> None:
     page, errors = await site.open(name, java_script_enabled=False)
     text = await page.locator('main').inner_text()

@@ -259,6 +259,7 @@ def running() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 @pytest.mark.parametrize('sign', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_open_streams_do_not_keep_it_from_its_end(sign: signal.Signals) -> None:
     with running() as (process, url), httpx.Client(base_url=url, timeout=60) as client, socket.socket() as deaf:
         host, port = url.removeprefix('http://').strip('/').split(':')

@@ -218,6 +218,7 @@ def test_batch_counts_packages_on_any_server_and_leaves_no_key(run: Run, server:
 
 @pytest.mark.one_server
 @pytest.mark.parametrize('bulk', [1, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_batch_measures_the_queue_alone(run: Run, server: RealServer, bulk: int) -> None:
     options = ('--url', server.url, '--processes', 2, '--tasks', 1000, '--bulk', bulk)
     example = run('batch_processing', *options)
@@ -283,6 +284,7 @@ def test_batch_tells_when_the_counts_differ(run: Run, large_folder: Path) -> Non
 
 @pytest.mark.one_server
 @pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_batch_is_interrupted_without_a_trace(
     run: Run, large_folder: Path, server: RealServer, number: signal.Signals
 ) -> None:

@@ -188,6 +188,7 @@ def check_order(output: str, pids: list[int]) -> None:
     assert output.endswith('\nThe proof holds.')
 
 
+@pytest.mark.long
 def test_operations_are_applied_once_and_in_order(run: Run) -> None:
     example = run('ordered', *ORDERED)
     server = server_of(example.wait_for(r'accounts on (\S+)')[1])
@@ -235,6 +236,7 @@ def test_operations_are_interrupted_without_a_trace(run: Run, server: Server, nu
     assert count_keys(server) == 0
 
 
+@pytest.mark.long
 def test_workers_end_when_the_main_process_is_killed(run: Run) -> None:
     example = run('ordered', *FEW)
     server = server_of(example.wait_for(r'accounts on (\S+)')[1])

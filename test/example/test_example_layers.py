@@ -237,6 +237,7 @@ def test_workers_are_interrupted_without_a_trace(run: Run, server: Server, numbe
 BANK = ('--accounts', 4, '--operations', 12, '--work', 0.005)
 
 
+@pytest.mark.long
 def test_operations_keep_their_order_when_a_process_is_killed(run: Run) -> None:
     example = run('ordered_processes', *BANK)
     server = server_of(example.wait_for(r'accounts on (\S+)')[1])
@@ -311,6 +312,7 @@ def verdicts_of(output: str) -> dict[str, tuple[str, str]]:
     return {title: (told, verdict) for title, told, verdict in rows}
 
 
+@pytest.mark.long
 def test_a_gallery_has_each_image_once_though_processes_are_killed(run: Run, tmp_path: Path) -> None:
     example = run('gallery', *FEW_IMAGES, '--keep', tmp_path)
     server = server_of(example.wait_for(r'a flow on (\S+)$')[1])

@@ -229,6 +229,7 @@ async def test_tasks_that_have_died_in_the_future_of_the_server_are_dead_too(
 
 
 @pytest.mark.parametrize('rate', [None, 3000])
+@pytest.mark.long
 async def test_what_dies_again_meanwhile_is_not_brought_back_in_a_circle(
     queue: Torrelque, operator: Operator, rate: float | None
 ) -> None:

@@ -79,6 +79,7 @@ FIELDS = (
 
 
 @pytest.mark.parametrize('field', FIELDS)
+@pytest.mark.share(2)
 async def test_garbage_in_a_state_is_told_and_harms_nothing(
     queue: Torrelque, client: redis.asyncio.Redis, field: str
 ) -> None:

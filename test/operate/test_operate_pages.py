@@ -45,7 +45,7 @@ async def paged(operator: Operator, place: str, most: int, **options: Any) -> li
 # Places and cursors
 
 
-@pytest.mark.parametrize('most', [1, 7, 50, 1000])
+@pytest.mark.parametrize('most', [1, 50, *(pytest.param(it, marks=pytest.mark.long) for it in (7, 1000))])
 async def test_pages_by_their_cursors_have_each_task_once(queue: Torrelque, most: int) -> None:
     await fill(queue, 100)
     operator = Operator(queue)

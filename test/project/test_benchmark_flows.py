@@ -59,6 +59,7 @@ def test_parts_are_known_by_their_names() -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(not shutil.which('valgrind'), reason='valgrind counts')
+@pytest.mark.whole
 def test_instructions_are_counted_beside_those_of_another_checkout() -> None:
     figures = count(SMALL, ROOT)
     assert all(one.value > 0 for one in figures)

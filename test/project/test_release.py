@@ -51,6 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 # What is built
 
 
+@pytest.mark.long
 def test_an_sdist_holds_what_git_knows(made: Made) -> None:
     release.check_sdist(made.sdist, ROOT)
     with tarfile.open(made.sdist) as archive:
@@ -95,6 +96,7 @@ def test_an_sdist_can_be_built_of_an_sdist(made: Made, tmp_path: Path) -> None:
         pytest.param('torrelque/script/claim.lua', marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 def test_a_file_that_an_sdist_lacks_is_noticed(made: Made, tmp_path: Path, lost: str) -> None:
     tree = release.unpack(made.sdist, tmp_path)
     (tree / lost).unlink()

@@ -201,8 +201,7 @@ async def call_sync(verb: Any, *args: Any, **options: Any) -> Any:
 @pytest.mark.parametrize(
     ('protocol', 'decode'),
     [
-        (2, True), (3, False),
-        pytest.param(2, False, marks=pytest.mark.long), pytest.param(3, True, marks=pytest.mark.long),
+        (3, False), *(pytest.param(*it, marks=pytest.mark.long) for it in ((2, True), (2, False), (3, True))),
     ],
 )  # fmt: skip
 async def test_a_story_is_the_same_told_by_both(

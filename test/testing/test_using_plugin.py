@@ -71,6 +71,7 @@ def anyio_backend():
     ],
     ids=['asyncio', 'loop of the session', 'anyio'],
 )
+@pytest.mark.long
 def test_the_fixture_puts_the_queue_under_an_app(
     run: Run, mark: str, plugins: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_fixture_in_tests_that_are_not_asynchronous(run: Run) -> None:
     run(APP + SYNCHRONOUS, passed=2)
 
 
+@pytest.mark.long
 def test_tests_at_the_same_time_have_queues_of_their_own(run: Run) -> None:
     pytest.importorskip('xdist')
     run(APP + SYNCHRONOUS.replace('():', '(n):'), '-n', '2', plugins=('xdist.plugin',), passed=2)

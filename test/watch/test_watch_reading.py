@@ -204,6 +204,7 @@ async def test_a_server_that_has_renamed_its_command_is_read(
 
 
 @pytest.mark.parametrize('flags', ['', 'KA'])
+@pytest.mark.long
 async def test_who_may_not_listen_reads(
     fast: None, server: RealServer, client: redis.asyncio.Redis, caplog: pytest.LogCaptureFixture, flags: str
 ) -> None:

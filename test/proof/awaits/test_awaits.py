@@ -40,6 +40,7 @@ def _quick_and_long() -> Iterator[Any]:
         verbs.add(case.verb)
 
 
+@pytest.mark.share(4)
 @pytest.mark.one_server
 @pytest.mark.parametrize('case', [*_quick_and_long()], ids=lambda case: case.name)
 def test_a_call_may_be_cancelled_at_any_await_point(server: RealServer, case: Case) -> None:

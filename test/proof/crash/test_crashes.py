@@ -20,7 +20,9 @@ STORIES = sorted(stories(LEASE, 60))
 
 @pytest.mark.first_server
 @pytest.mark.parametrize('thorough', [False, pytest.param(True, marks=[pytest.mark.long, pytest.mark.one_server])])
-@pytest.mark.parametrize('story', STORIES)
+@pytest.mark.parametrize(
+    'story', [it if n % 3 == 0 else pytest.param(it, marks=pytest.mark.long) for n, it in enumerate(STORIES)]
+)
 def test_a_consumer_may_be_killed_or_stopped_at_any_command(server: RealServer, story: str, thorough: bool) -> None:
     # In every run, and on the other servers, before and after the commands by turns.
     figures, faults = try_points(server, part=story, step=1 if thorough else 5)

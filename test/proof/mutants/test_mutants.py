@@ -52,6 +52,7 @@ def test_tests_that_are_to_see_a_fault_are_there() -> None:
             assert function in names[f'test_{module}'] or not function, f'{mutant.name}: {test}'
 
 
+@pytest.mark.long
 def test_faults_in_the_client_compile_and_change_its_code() -> None:
     before: dict[str, CodeType] = {}
     for mutant in MUTANTS:

@@ -148,7 +148,8 @@ LONG = {
 
 
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in ORDINARY]
+    'name',
+    [pytest.param(it, marks=[pytest.mark.long, pytest.mark.share(2)]) if it in LONG else it for it in ORDINARY],
 )
 def test_whatever_happens_all_holds(name: str) -> None:
     result = look(ORDINARY[name])
