@@ -153,6 +153,19 @@ async def test_what_is_not_there_is_told_below_the_tabs_of_its_queue(client: red
         assert (await it.get('/task?q=none&id=none')).status_code == 400
 
 
+async def test_a_place_that_is_passed_over_is_looked_at_part_by_part(queue: Torrelque) -> None:
+    await queue.enqueue_many(range(60))
+    await queue.dequeue_many(60)
+    async with opened(queue, anyone) as client:
+        page = Html((await client.get('/tasks?place=orphaned')).text)
+        assert 'None of 50 tasks looked at is orphaned.' in page.text
+        page = Html((await client.get('/' + page.one('a', rel='next').attrs['href'])).text)
+        assert 'None of 10 tasks looked at is orphaned.' in page.text and not page.all('a', rel='next')
+        # What a place has is told beside its name.
+        [working] = [it.text for it in page.one('nav', aria_label='Place').all('a') if it.text.startswith('working')]
+        assert working == 'working 60'
+
+
 async def test_a_server_that_is_away_is_told_and_comes_back(queue: Torrelque) -> None:
     away = Torrelque(redis.asyncio.Redis(port=1), queue='away')
     async with opened([away], anyone) as client:

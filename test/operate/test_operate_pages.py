@@ -393,12 +393,12 @@ async def test_hearts_are_asked_only_where_something_is_worked_on_and_somebody_h
     assert asked == [True]
 
 
-async def test_a_page_looks_at_no_more_than_its_part_of_a_place(
-    queue: Torrelque, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('torrelque.operate.pages.LOOKED_AT', 100)
+async def test_a_page_looks_at_no_more_than_it_is_told(queue: Torrelque) -> None:
     await queue.enqueue_many(range(250))
     await queue.dequeue_many(250)
-    found = await paged(Operator(queue), 'orphaned', 50)
+    found = await paged(Operator(queue), 'orphaned', 50, look=100)
     assert [page.tasks for page in found] == [()] * len(found)
-    assert 3 <= len(found) <= 4
+    assert 3 <= len(found) <= 4 and max(page.looked_at for page in found) <= 100
+    assert sum(page.looked_at for page in found) == 250
+    with pytest.raises(ValueError, match='look'):
+        await Operator(queue).page('orphaned', look=0)

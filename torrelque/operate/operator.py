@@ -123,23 +123,18 @@ class Operator:
         return [await overview.read_overview(queue) for queue in self.queues]
 
     async def page(
-        self,
-        place: str,
-        *,
-        after: str | None = None,
-        most: int = 50,
-        payload: int = 4096,
-        newest_first: bool = False,
-        queue: str | None = None,
-    ) -> Page:
+        self, place: str, *, after: str | None = None, most: int = 50, look: int = 10_000, payload: int = 4096,
+        newest_first: bool = False, queue: str | None = None,
+    ) -> Page:  # fmt: skip
         """Tasks of a place, in its order: of lists, those that came last first; else by their instant or their order.
 
-        A page may have fewer tasks than were asked for, or none, though another is behind it: of a place in which most
-        are passed over, not more than 10,000 are looked at for one.
+        A page may have fewer tasks than were asked for, or none, though another is behind it: where most of a place are
+        passed over, as of 'ready' and 'orphaned'.
 
         :param place: one of ``torrelque.operate.pages.PLACES``, ``group:NAME``, 'ready' or 'orphaned'.
         :param after: the ``cursor`` of the page before.
         :param most: tasks at the most, up to 1,000.
+        :param look: tasks that are looked at, about, at the most.
         :param payload: bytes; longer payloads are left out, and their size is told.
         :param newest_first: of working, delayed and dead tasks, the latest instant first.
         :param queue: the name of the queue, where there are several.
@@ -149,9 +144,10 @@ class Operator:
         if after is not None and not isinstance(after, str):
             raise TorrelqueTypeError(f'a cursor must be a str, not {type(after).__name__}')
         check.check_count(most, 'most')
+        check.check_count(look, 'look')
         check.check_count(payload, 'payload', 0)
         check.check_flag(newest_first, 'newest_first')
-        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), payload, newest_first)
+        return await pages.read_page(self.queue(queue), place, after, min(most, 1000), look, payload, newest_first)
 
     async def tasks(
         self,

@@ -25,21 +25,22 @@ PART = 250
 """Tasks that a walk gives at a time."""
 FOR_NAMES = 65536
 """Bytes of a payload up to which it is read for the name of its function."""
-LOOKED_AT = 10_000
-"""Tasks that are looked at for one page, at the most: where most of a place is passed over, a page is short."""
 
 
 async def read_page(
-    queue: Torrelque, place: str, after: str | None, most: int, payload: int, newest_first: bool = False
+    queue: Torrelque, place: str, after: str | None, most: int, look: int, payload: int, newest_first: bool = False
 ) -> Page:
-    """A page; of payloads up to so many bytes.  Places are also 'orphaned' and 'ready'."""
+    """A page; of payloads up to so many bytes.  Places are also 'orphaned' and 'ready'.
+
+    :param look: tasks that are looked at at the most: where most of a place are passed over, a page is short.
+    """
     way = Walk(queue, place, newest_first=newest_first)
     if after is not None:
         way.load(after)
     found: list[TaskView] = []
     watch, looked_at = Watch(queue), 0
-    while not way.over and len(found) < most and looked_at < LOOKED_AT:
-        ids, names = await way.read(most - len(found))
+    while not way.over and len(found) < most and looked_at < look:
+        ids, names = await way.read(min(most - len(found), look - looked_at))
         looked_at += max(1, len(ids))
         tasks = await _read(queue, ids, payload, True, watch)
         found += [task for task in tasks if _belongs(task, names, place, watch)]
@@ -53,6 +54,7 @@ async def read_page(
         tasks=tuple(found),
         cursor=way.save(),
         total=total,
+        looked_at=looked_at,
         broken=way.broken,
     )
 

@@ -182,6 +182,8 @@ class Page(Value):
     worked on."""
     broken: tuple[str, ...] = ()
     """Short names of the queue's keys that were met and hold something else, so that tasks are missing."""
+    looked_at: int = 0
+    """How many tasks were looked at for it."""
 
     def __iter__(self) -> Iterator[TaskView]:
         return iter(self.tasks)

@@ -8,15 +8,15 @@ from torrelque import TorrelqueValueError
 from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.selecting import FILTERS, has_filters, selection_of
 from torrelque.dashboard.visit import Visit
-from torrelque.operate import Page as Found, Selection, TaskView
+from torrelque.operate import Selection, TaskView
 
 PLACES = ('pending', 'ready', 'working', 'delayed', 'dead', 'waiting', 'priority', 'turns', 'orphaned')
 ROWS = 50
-LOOKS, LEAST, FIRST, MOST = 5, 25, 100, 250
+LOOKS, LEAST, FIRST, MOST = 6, 25, 50, 250
 """Looks that one request takes for a filter, and at how many tasks: at the least, at first, and at the most."""
 SUGGESTED = 50
 """Names of functions, and of groups, that are suggested for a filter."""
-ENOUGH = 0.06
+ENOUGH = 0.05
 """s after which it looks no further; a look is as long as the time that is left."""
 PAYLOAD = 4096
 """Bytes of a payload that are read for a row."""
@@ -31,12 +31,15 @@ async def read(visit: Visit) -> Answer:
     selection = selection_of(visit)
     after = visit.text('after') or None
     newest = place in ('dead', 'working') or visit.text('order') == 'newest'
-    began = time.monotonic()
-    if has_filters(selection):
+    # Of a place of which most may be passed over, not more are looked at than of a filter.
+    search = has_filters(selection) or place in ('orphaned', 'ready')
+    if search:
         tasks, seen, cursor, total = await _search(visit, name, place, selection, after, newest)
     else:
-        page = await _page(visit, name, place, after, ROWS, newest)
-        tasks, seen, cursor, total = [*page.tasks], len(page.tasks), page.cursor, page.total
+        page = await visit.operator.page(
+            place, after=after, most=ROWS, payload=PAYLOAD, newest_first=newest, queue=name
+        )
+        tasks, seen, cursor, total = [*page.tasks], page.looked_at, page.cursor, page.total
     values: dict[str, Any] = {
         'queue': name, 'place': place, 'tasks': [visit.shield.task(task) for task in tasks], 'cursor': cursor,
         'seen': seen, 'total': total,
@@ -48,18 +51,10 @@ async def read(visit: Visit) -> Answer:
         # A place is counted where that is one of the figures of its queue.
         'counts': {one: getattr(overview, one, 0) for one in PLACES},
         'functions': functions, 'groups': groups,
-        'places': PLACES, 'filtered': has_filters(selection), 'filters': FILTERS, 'took': time.monotonic() - began,
+        'places': PLACES, 'filtered': has_filters(selection), 'search': search, 'filters': FILTERS,
         'first': after is None,
     }  # fmt: skip
     return Answer(values, view)
-
-
-async def _page(
-    visit: Visit, name: str, place: str, after: str | None, most: int, newest: bool
-) -> Found:
-    return await visit.operator.page(
-        place, after=after, most=most, payload=PAYLOAD, newest_first=newest, queue=name
-    )
 
 
 async def _search(
@@ -73,8 +68,10 @@ async def _search(
     seen, total, began = 0, 0, time.monotonic()
     count = FIRST
     for _ in range(LOOKS):
-        page = await _page(visit, name, place, after, count, newest)
-        seen, total, after = seen + len(page.tasks), page.total, page.cursor
+        page = await visit.operator.page(
+            place, after=after, most=count, look=count, payload=PAYLOAD, newest_first=newest, queue=name
+        )
+        seen, total, after = seen + page.looked_at, page.total, page.cursor
         tasks += [task for task in page.tasks if selection.matches(task)]
         took = time.monotonic() - began
         if after is None or len(tasks) >= ROWS or took > ENOUGH:
