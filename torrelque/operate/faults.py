@@ -18,7 +18,7 @@ from torrelque import Torrelque, TorrelqueSerialiser
 from . import asking, normalising
 from .values import ErrorGroup, Errors
 
-CALL = 50
+CALL = 36
 """Tasks of one call at the most."""
 CALL_BYTES = 2_000_000
 """Bytes of errors of one call, about, at the most."""

@@ -17,7 +17,7 @@ from .viewing import FINAL, Item, item_of, view_of
 
 __all__ = ['PLACES', 'find_task', 'read_page', 'read_tasks', 'walk']
 
-CALL = 40
+CALL = 32
 """Tasks of one call at the most."""
 REPLY = 1_000_000
 """Bytes of one reply, about, at the most."""

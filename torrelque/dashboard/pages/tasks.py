@@ -16,7 +16,7 @@ LOOKS, LEAST, FIRST, MOST = 6, 25, 50, 250
 """Looks that one request takes for a filter, and at how many tasks: at the least, at first, and at the most."""
 SUGGESTED = 50
 """Names of functions, and of groups, that are suggested for a filter."""
-ENOUGH = 0.05
+ENOUGH = 0.04
 """s after which it looks no further; a look is as long as the time that is left."""
 PAYLOAD = 4096
 """Bytes of a payload that are read for a row."""
