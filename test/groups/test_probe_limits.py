@@ -21,7 +21,8 @@ GROUPS = pytest.mark.parametrize('group', [None, 'g'])
 
 
 async def dump(client: Any) -> dict[Any, Any]:
-    return {key: await client.dump(key) for key in await client.keys('*')}
+    # What a queue object remembers of its own calls goes by itself after some seconds.
+    return {key: await client.dump(key) for key in await client.keys('*') if b':claim:' not in key}
 
 
 async def test_the_probe_of_a_strict_group_is_its_head(client: redis.asyncio.Redis, queue: Torrelque) -> None:
