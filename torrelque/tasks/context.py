@@ -1,0 +1,199 @@
+"""What goes along with a call to its handler, beside the arguments: the context of a trace, the id of a request.
+
+It is ``context`` in the payload of the task: texts by their names.  Whoever enqueues gives it and the handler is run in
+it; nobody in between looks at it.  It is an aid, so a context that fails is logged, and the call goes on without it.
+
+Other layers may import the names in `__all__`.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
+from torrelque.protocol.check import check_call
+
+__all__ = ['SHARED', 'Context', 'Contexts', 'Sending', 'Taken', 'check_contexts', 'given_context', 'share_context']
+
+logger = logging.getLogger(__package__)
+
+MOST = 2048
+"""Bytes that names and texts of the context of a call have together, at the most."""
+
+
+class Context(Protocol):
+    """Gives what goes along with calls, and takes it where they are run; see the ``context`` of `Tasks`.
+
+    A context that has to stand around the enqueueing may have a further method, ``enqueueing``: called with a `Sending`
+    it makes a context manager, in which `give` is called and the call is sent.
+    """
+
+    def give(self) -> Mapping[str, str] | None:
+        """What goes along with a call that is enqueued now; None is nothing.  It is called where the call is made, once
+        for all calls of a `Enqueuer.map` or of a flow."""
+        ...
+
+    def take(self, context: Mapping[str, str], /) -> AbstractContextManager[object]:
+        """Makes the context manager in which the function of a task runs, in each attempt: in its thread or process,
+        where it has one.
+
+        :param context: what goes along with the call; others' texts are in it as well.
+        """
+        ...
+
+
+@dataclass
+class Sending:
+    """Calls that are being enqueued."""
+
+    queue: Torrelque
+    name: str
+    """Of the function; of a flow whatever it is called; empty for a task that is no call."""
+    many: bool = False
+    """Whether they are those of a `Enqueuer.map`, or of a flow."""
+    group: str | None = None
+    """The group of a single call, where that is known."""
+    priority: float | None = None
+    """The priority of a single call, where that is known."""
+    ids: Sequence[str] = field(default_factory=tuple)
+    """The ids of the tasks that are in the queue, when they are."""
+
+
+SHARED: list[Context] = []
+"""Contexts of all apps of this process, see `share_context`."""
+
+Contexts = tuple[Context, ...]
+
+
+def check_contexts(context: 'Context | Sequence[Context] | None') -> Contexts:
+    """Contexts of an app, the first outermost.
+
+    :raises TorrelqueTypeError: one has not what a context has.
+    """
+    if context is None:
+        return ()
+    contexts = tuple(context) if isinstance(context, Sequence) else (context,)
+    for one in contexts:
+        if isinstance(one, (str, type)) or not hasattr(one, 'give') or not hasattr(one, 'take'):
+            raise TorrelqueTypeError(f'a context has the methods give and take, which {one!r} has not')
+        check_call(one.give, 'give of a context')
+        check_call(one.take, 'take of a context', 'context')
+    return contexts
+
+
+def share_context(context: Context) -> Callable[[], None]:
+    """Have every app of this process use a context, outside of its own, from now on.
+
+    :return: a function that takes it back.
+    """
+    (checked,) = check_contexts((context,))
+    SHARED.append(checked)
+
+    def take_back() -> None:
+        SHARED[:] = [one for one in SHARED if one is not checked]
+
+    return take_back
+
+
+# At the producer
+
+
+@contextlib.contextmanager
+def given_context(
+    own: Contexts, sending: Sending
+) -> Iterator[dict[str, str] | None]:
+    """Stands around the enqueueing of calls; yields what goes along with them."""
+    contexts = (*SHARED, *own)
+    with contextlib.ExitStack() as stack:
+        for one in contexts:
+            if (around := getattr(one, 'enqueueing', None)) is not None:
+                _enter(stack, one, lambda around=around: around(sending))  # type: ignore[misc]
+        try:
+            yield _gather(contexts)
+        except TorrelqueBulkError as exc:
+            sending.ids = exc.task_ids
+            raise
+
+
+def _gather(contexts: Contexts) -> dict[str, str] | None:
+    context: dict[str, str] = {}
+    for one in contexts:
+        try:
+            if given := one.give():
+                context.update(given)
+        except Exception:
+            logger.exception('%r gives no context; the call goes without', one)
+    if not context:
+        return None
+    if not _is_texts(context):
+        logger.warning('a context must be texts by their names, not %r; the call goes without', context)
+        return None
+    if (size := sum(map(_size, context)) + sum(map(_size, context.values()))) > MOST:
+        logger.warning(
+            'a context of %d bytes is left out, because %d are the most: %s', size, MOST, ', '.join(context)
+        )
+        return None
+    return context
+
+
+def _is_texts(context: object) -> bool:
+    return isinstance(context, dict) and all(isinstance(each, str) for pair in context.items() for each in pair)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors='surrogatepass'))
+
+
+# At the worker
+
+
+class Taken:
+    """Stands around a function: all contexts of the app that take what went along with its call."""
+
+    def __init__(self, own: Contexts, task: Mapping[str, Any]) -> None:
+        self._own = own
+        self._context: Any = task.get('context')
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        context = self._context
+        if not context or not _is_texts(context):
+            return
+        for one in (*SHARED, *self._own):
+            _enter(self._stack, one, lambda one=one: one.take(context))  # type: ignore[misc]
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+
+
+class _Quiet:
+    """A context manager that neither fails nor swallows what is raised in it."""
+
+    def __init__(self, context: Context, manager: AbstractContextManager[object]) -> None:
+        self._context = context
+        self._manager = manager
+
+    def __enter__(self) -> None:
+        self._manager.__enter__()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._manager.__exit__(exc_type, exc, traceback)
+        except BaseException as error:
+            if error is not exc:
+                logger.exception('%r has failed at the end of a call', self._context)
+
+
+def _enter(stack: contextlib.ExitStack, context: Context, make: Callable[[], AbstractContextManager[object]]) -> None:
+    try:
+        stack.enter_context(_Quiet(context, make()))
+    except Exception:
+        logger.exception('%r has failed; the call goes on without', context)
