@@ -68,13 +68,13 @@ def links_of(span: ReadableSpan) -> list[int]:
 def id_of(span: ReadableSpan) -> int:
     """The id of a span."""
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 def trace_of(span: ReadableSpan) -> int:
     """The trace that a span is in."""
     assert span.context is not None
-    return span.context.trace_id
+    return int(span.context.trace_id)
 
 
 def told(span: ReadableSpan, *names: str) -> list[Any]:

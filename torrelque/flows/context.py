@@ -12,7 +12,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
-from torrelque.tasks.context import Sending, given_context
+from torrelque.tasks.context import Sending, awake, given_context
 from torrelque.tasks.running import kept_with_call
 from torrelque.worker import Delivery
 from torrelque.worker.delivery import run_for
@@ -106,7 +106,7 @@ class FlowContext:
         begins = {renamed[task['name']] for task in plan.tasks if not task.get('after')}
         await self._check_held()
         sending = Sending(self._queue, '', many=True)
-        with given_context(plan.loops.contexts, sending) as context:
+        with given_context(awake(plan.loops.contexts), sending) as context:
             nodes = []
             for node in make_nodes(plan.tasks, self._id, home, renamed, context):
                 node = node._replace(before=[*before]) if node.name in ends and before else node

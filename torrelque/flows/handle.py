@@ -17,7 +17,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
-from torrelque.tasks.context import Sending, given_context
+from torrelque.tasks.context import Sending, awake, given_context
 from torrelque.tasks.handle import Handle, is_dead
 from torrelque.tasks.loops import Loops
 
@@ -152,7 +152,7 @@ class FlowHandle(Generic[T_co]):
         flow_id = choices.flow_id or secrets.token_hex(16)
         queue = here.find(plan.queue)
         sending = Sending(queue, choices.name or '', many=True)
-        with given_context(plan.loops.contexts, sending) as context:
+        with given_context(awake(plan.loops.contexts), sending) as context:
             await enqueue_plan(queue, flow_id, plan.task, plan.tasks, choices.said, context)
             sending.ids = [f'{flow_id}.{task["name"]}' for task in plan.tasks]
         ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders, plan.maps)

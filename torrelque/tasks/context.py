@@ -6,18 +6,27 @@ it; nobody in between looks at it.  It is an aid, so a context that fails is log
 Other layers may import the names in `__all__`.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torrelque import Torrelque, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_call
 
-__all__ = ['SHARED', 'Context', 'Contexts', 'Sending', 'Taken', 'check_contexts', 'given_context', 'share_context']
+__all__ = [
+    'SHARED',
+    'Context',
+    'Contexts',
+    'Sending',
+    'Taken',
+    'awake',
+    'check_contexts',
+    'given_context',
+    'share_context',
+]
 
 logger = logging.getLogger(__package__)
 
@@ -28,8 +37,9 @@ MOST = 2048
 class Context(Protocol):
     """Gives what goes along with calls, and takes it where they are run; see the ``context`` of `Tasks`.
 
-    A context that has to stand around the enqueueing may have a further method, ``enqueueing``: called with a `Sending`
-    it makes a context manager, in which `give` is called and the call is sent.
+    It may have two methods more.  ``enqueueing``, called with a `Sending`, makes a context manager, in which `give` is
+    called and the call is sent; None is none.  ``idle`` tells whether there is nothing to give nor to stand around now,
+    so that a call is enqueued as without.
     """
 
     def give(self) -> Mapping[str, str] | None:
@@ -37,9 +47,9 @@ class Context(Protocol):
         for all calls of a `Enqueuer.map` or of a flow."""
         ...
 
-    def take(self, context: Mapping[str, str], /) -> AbstractContextManager[object]:
-        """Makes the context manager in which the function of a task runs, in each attempt: in its thread or process,
-        where it has one.
+    def take(self, context: Mapping[str, str], /) -> AbstractContextManager[object] | None:
+        """Makes the context manager, or none, in which the function of a task runs, in each attempt: in its thread or
+        process, where it has one.
 
         :param context: what goes along with the call; others' texts are in it as well.
         """
@@ -102,28 +112,46 @@ def share_context(context: Context) -> Callable[[], None]:
 # At the producer
 
 
-@contextlib.contextmanager
-def given_context(
-    own: Contexts, sending: Sending
-) -> Iterator[dict[str, str] | None]:
-    """Stands around the enqueueing of calls; yields what goes along with them."""
-    contexts = (*SHARED, *own)
-    with contextlib.ExitStack() as stack:
-        for one in contexts:
+def awake(own: Contexts) -> Contexts:
+    """Contexts that may have something to give, of all apps and of one."""
+    contexts = (*SHARED, *own) if SHARED else own
+    for one in contexts:
+        if (idle := getattr(one, 'idle', None)) is None or not idle():
+            return contexts
+    return ()
+
+
+class given_context:  # noqa: N801 - it is used as a function
+    """Stands around the enqueueing of calls; what goes along with them is what it gives."""
+
+    __slots__ = ('_contexts', '_entered', '_sending')
+
+    def __init__(self, contexts: Contexts, sending: Sending) -> None:
+        self._contexts = contexts
+        self._sending = sending
+        self._entered: list[_Quiet] = []
+
+    def __enter__(self) -> dict[str, str] | None:
+        for one in self._contexts:
             if (around := getattr(one, 'enqueueing', None)) is not None:
-                _enter(stack, one, lambda around=around: around(sending))  # type: ignore[misc]
-        try:
-            yield _gather(contexts)
-        except TorrelqueBulkError as exc:
-            sending.ids = exc.task_ids
-            raise
+                _enter(self._entered, one, around, self._sending)
+        return _gather(self._contexts)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, TorrelqueBulkError):
+            self._sending.ids = error.task_ids
+        for one in reversed(self._entered):
+            one.leave(kind, error, traceback)
 
 
 def _gather(contexts: Contexts) -> dict[str, str] | None:
     context: dict[str, str] = {}
     for one in contexts:
         try:
-            if given := one.give():
+            given = one.give()
+            if given:
                 context.update(given)
         except Exception:
             logger.exception('%r gives no context; the call goes without', one)
@@ -154,46 +182,52 @@ def _size(text: str) -> int:
 class Taken:
     """Stands around a function: all contexts of the app that take what went along with its call."""
 
+    __slots__ = ('_context', '_entered', '_own')
+
     def __init__(self, own: Contexts, task: Mapping[str, Any]) -> None:
         self._own = own
         self._context: Any = task.get('context')
-        self._stack = contextlib.ExitStack()
+        self._entered: list[_Quiet] = []
 
     def __enter__(self) -> None:
         context = self._context
-        if not context or not _is_texts(context):
-            return
-        for one in (*SHARED, *self._own):
-            _enter(self._stack, one, lambda one=one: one.take(context))  # type: ignore[misc]
+        if context and _is_texts(context):
+            for one in (*SHARED, *self._own):
+                _enter(self._entered, one, one.take, context)
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+        for one in reversed(self._entered):
+            one.leave(kind, error, traceback)
 
 
-class _Quiet:
-    """A context manager that neither fails nor swallows what is raised in it."""
+class _Quiet(NamedTuple):
+    """A context manager that was entered, and neither fails nor swallows what is raised in it."""
 
-    def __init__(self, context: Context, manager: AbstractContextManager[object]) -> None:
-        self._context = context
-        self._manager = manager
+    context: Context
+    manager: AbstractContextManager[object]
 
-    def __enter__(self) -> None:
-        self._manager.__enter__()
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._manager.__exit__(exc_type, exc, traceback)
-        except BaseException as error:
-            if error is not exc:
-                logger.exception('%r has failed at the end of a call', self._context)
+            self.manager.__exit__(kind, error, traceback)
+        except BaseException as exc:
+            if exc is not error:
+                logger.exception('%r has failed at the end of a call', self.context)
 
 
-def _enter(stack: contextlib.ExitStack, context: Context, make: Callable[[], AbstractContextManager[object]]) -> None:
+def _enter(
+    entered: list[_Quiet],
+    context: Context,
+    make: Callable[[Any], AbstractContextManager[object] | None],
+    given: object,
+) -> None:
     try:
-        stack.enter_context(_Quiet(context, make()))
+        manager = make(given)
+        if manager is not None:
+            manager.__enter__()
+            entered.append(_Quiet(context, manager))
     except Exception:
         logger.exception('%r has failed; the call goes on without', context)

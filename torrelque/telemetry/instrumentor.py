@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from opentelemetry import context as contexts
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined,unused-ignore]
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from torrelque import Torrelque, sync
 from torrelque.tasks import Sending, share_context
@@ -15,7 +15,7 @@ from .enqueueing import SENDING
 from .telemetry import Telemetry
 
 
-class TorrelqueInstrumentor(BaseInstrumentor):
+class TorrelqueInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
     """Has all apps and plain queues of this process send spans, and all workers that are made from now on.
 
     ``TorrelqueInstrumentor().instrument()`` takes what `Telemetry` takes, by its names; ``uninstrument()`` takes all of
@@ -34,8 +34,8 @@ class TorrelqueInstrumentor(BaseInstrumentor):
         self._undo = (
             share_context(telemetry),
             share_middleware(telemetry.middleware),
-            _wrap(telemetry, Torrelque, 'enqueue'),
-            _wrap(telemetry, Torrelque, 'enqueue_many'),
+            _wrap(telemetry, 'enqueue'),
+            _wrap(telemetry, 'enqueue_many'),
             _wrap_sync(telemetry, 'enqueue'),
             _wrap_sync(telemetry, 'enqueue_many'),
         )

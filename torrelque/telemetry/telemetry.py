@@ -5,8 +5,8 @@ later, and is on the span all the same.  A claim that waits is no span.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as contexts, metrics, trace
@@ -19,6 +19,7 @@ from torrelque.tasks import Sending
 from torrelque.worker import Delivery, Middleware
 
 from . import words
+from .asleep import Sleep
 from .attempt import PROCESSING, Attempt
 from .enqueueing import Enqueueing
 from .meters import Meters
@@ -70,18 +71,27 @@ class Telemetry:
         self._meter = metrics.get_meter(words.SYSTEM, version, meter_provider, words.SCHEMA)
         self._meters = Meters(self._meter)
         self._places = Places()
+        self._asleep = Sleep(tracer_provider, meter_provider).asleep
         self.middleware = self._process
 
     # Whoever enqueues
 
+    def idle(self) -> bool:
+        """Whether there is nothing to send along, and nobody who takes spans."""
+        return self._asleep() and not contexts.get_current()
+
     def give(self) -> dict[str, str] | None:
         """The context of the current span, for a task; None where there is none."""
+        if not contexts.get_current():
+            return None
         carrier: dict[str, str] = {}
         inject(carrier)
         return carrier or None
 
-    def enqueueing(self, sending: Sending) -> AbstractContextManager[Sending]:
+    def enqueueing(self, sending: Sending) -> AbstractContextManager[Sending] | None:
         """Stands around calls that are enqueued, with a span of theirs."""
+        if self._asleep():
+            return None
         return Enqueueing(self._tracer, self._meters, self._places.of(sending.queue), sending)
 
     def sending(self, queue: Torrelque, *, many: bool = False) -> AbstractContextManager[Sending]:
@@ -89,7 +99,8 @@ class Telemetry:
 
         :param many: whether it is a bulk.
         """
-        return self.enqueueing(Sending(queue, '', many))
+        sending = Sending(queue, '', many)
+        return self.enqueueing(sending) or nullcontext(sending)
 
     def inject(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """A plain payload with the context of the current span, under the key of ``carrier``.
@@ -103,12 +114,15 @@ class Telemetry:
 
     # The worker
 
-    def take(self, context: Mapping[str, str], /) -> AbstractContextManager[object]:
+    def take(self, context: Mapping[str, str], /) -> AbstractContextManager[object] | None:
         """Stands around the function of a task: where no `middleware` has a span of it, what it does is in the trace of
         whoever has enqueued it."""
-        return _Taken(context)
+        return _Taken(context) if contexts.get_value(PROCESSING) is None else None
 
-    async def _process(self, delivery: Delivery, call_next: Callable[[Delivery], Any]) -> Any:
+    def _process(self, delivery: Delivery, call_next: Callable[[Delivery], Awaitable[Any]]) -> Awaitable[Any]:
+        return call_next(delivery) if self._asleep() else self._trace(delivery, call_next)
+
+    async def _trace(self, delivery: Delivery, call_next: Callable[[Delivery], Awaitable[Any]]) -> Any:
         if contexts.get_value(PROCESSING) is delivery.id:
             # Another telemetry, outside of this one, has a span of it.
             return await call_next(delivery)
@@ -162,12 +176,9 @@ def _own_version() -> str:
 class _Taken:
     def __init__(self, carrier: Mapping[str, str]) -> None:
         self._carrier = carrier
-        self._token: Any = None
 
     def __enter__(self) -> None:
-        if contexts.get_value(PROCESSING) is None:
-            self._token = contexts.attach(extract(self._carrier))
+        self._token = contexts.attach(extract(self._carrier))
 
     def __exit__(self, *error: object) -> None:
-        if self._token is not None:
-            contexts.detach(self._token)
+        contexts.detach(self._token)
