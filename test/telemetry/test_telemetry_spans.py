@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from support.tracing import Traced, id_of, links_of, told, trace_of
 from torrelque import Torrelque, TorrelqueBulkError, TorrelqueDuplicateError, TorrelqueTypeError
+from torrelque.cli.logs import JsonFormatter
 from torrelque.tasks import Tasks
 from torrelque.worker import Reject, Retry, Worker
 
@@ -249,3 +252,32 @@ async def test_two_telemetries_make_one_span_of_each(queue: Torrelque) -> None:
     middleware = [outer.telemetry.middleware, inner.telemetry.middleware]
     await asyncio.wait_for(Worker(app, burst=True, middleware=middleware).run(), 60)
     assert len(outer.spans) == 4 and not inner.spans
+
+
+async def test_hooks_and_lines_of_the_log_of_a_failure_are_in_its_span(
+    app: Tasks, traced: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+    caplog.handler.setFormatter(JsonFormatter())
+
+    @app.task(max_attempts=1, on_dead=lambda delivery, error: seen.append(span_now()))
+    async def fail() -> None:
+        raise ValueError
+
+    @app.task
+    async def note() -> None: ...
+
+    await fail.enqueue()
+    await note.enqueue()
+    await traced.drain(app)
+    assert span_now() == 0
+    (failed,) = (span for span in traced.processed if told(span, 'torrelque.outcome') == ['dead'])
+    assert seen == [id_of(failed)]
+    lines = [json.loads(line) for line in caplog.text.splitlines()]
+    (line,) = (line for line in lines if line.get('event') == 'task_dead')
+    assert (line['trace_id'], line['span_id']) == (f'{trace_of(failed):032x}', f'{id_of(failed):016x}')
+    assert not any('trace_id' in line for line in lines if line.get('event') == 'worker_stopped')
+
+
+def span_now() -> int:
+    return int(trace.get_current_span().get_span_context().span_id)

@@ -10,6 +10,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from torrelque.protocol.check import is_async
 from torrelque.worker import Delivery, Retry
+from torrelque.worker.trace import trace_of
 
 from . import words
 from .meters import Meters
@@ -76,8 +77,9 @@ class Attempt:
         return contexts.attach(self._context)
 
     def leave(self, token: Any) -> None:
-        """The handler has ended."""
-        contexts.detach(token)
+        """The handler has ended; without a token the caller stays in the span."""
+        if token is not None:
+            contexts.detach(token)
         self._end()
         if self._task is not None:
             self._delivery.task = self._task
@@ -98,7 +100,8 @@ class Attempt:
                 span.set_attribute(words.ERROR, failure)
                 span.set_status(StatusCode.ERROR, failure if error is None else str(error))
             if error is not None:
-                span.record_exception(error, timestamp=self._ended)
+                # The stack that the queue keeps with a dead task, too: without frames that are no user's.
+                span.record_exception(error, {'exception.stacktrace': trace_of(error)}, self._ended)
         if self._calls:
             settling = self._tracer.start_span(
                 self._place.name(words.SETTLE), self._context, SpanKind.CLIENT,

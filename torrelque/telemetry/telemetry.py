@@ -139,7 +139,9 @@ class Telemetry:
             error = exc
             raise
         finally:
-            attempt.leave(token)
+            # What the worker does about a failure, its line in the log and its hooks above all, is in the span as well:
+            # the asyncio task is for this attempt alone.
+            attempt.leave(token if error is None or not told else None)
             if not told:
                 attempt.settled('released' if error is None else 'retried', error)
 
