@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from opentelemetry import context as contexts
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
 from torrelque import Torrelque, sync
 from torrelque.tasks import Sending, share_context
