@@ -25,6 +25,7 @@ __all__ = [
     'awake',
     'check_contexts',
     'given_context',
+    'sending_of',
     'share_context',
 ]
 
@@ -71,6 +72,13 @@ class Sending:
     """The priority of a single call, where that is known."""
     ids: Sequence[str] = field(default_factory=tuple)
     """The ids of the tasks that are in the queue, when they are."""
+
+
+def sending_of(queue: Torrelque, name: str, group: Any, priority: Any) -> Sending:
+    """A single call, whose group and priority may be functions of its arguments."""
+    return Sending(
+        queue, name, False, None if callable(group) else group, None if callable(priority) else priority
+    )
 
 
 SHARED: list[Context] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ov
 from torrelque import Duration, Torrelque, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 
-from .context import SHARED, Contexts, Sending, awake, given_context
+from .context import SHARED, Sending, awake, given_context, sending_of
 from .converting import kinds_of
 from .definition import Definition
 from .handle import Handle
@@ -268,31 +268,19 @@ class Enqueuer(Generic[P, T]):
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
         here = self._loops.here()
-        if self._definition.middleware:
-            task_id = await self._send_through(here, payload, args, kwargs)
-        elif contexts := awake(self._definition.contexts):
-            task_id = await self._send_along(contexts, here, payload, args, kwargs)
-        else:
-            task_id = await self._send(here, payload, args, kwargs)
+        way = self._send_through if self._definition.middleware else self._send_now
+        task_id = await way(here, payload, args, kwargs)
         return Handle(self._loops, task_id, self._gone(here), None, self._queue, self._decode)
 
     async def _send_now(
         self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
-        if contexts := awake(self._definition.contexts):
-            return await self._send_along(contexts, here, payload, args, kwargs)
-        return await self._send(here, payload, args, kwargs)
-
-    async def _send_along(
-        self, contexts: Contexts, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> str:
-        """As `_send`, with what contexts give."""
+        if not (contexts := awake(self._definition.contexts)):
+            return await self._send(here, payload, args, kwargs)
         options = self._options
-        sending = Sending(here.find(self._queue, options.max_tasks), self.name)
-        if not callable(options.group):
-            sending.group = options.group
-        if not callable(options.priority):
-            sending.priority = options.priority
+        sending = sending_of(
+            here.find(self._queue, options.max_tasks), self.name, options.group, options.priority
+        )
         with given_context(contexts, sending) as context:
             if context is not None:
                 payload['context'] = context
@@ -367,11 +355,8 @@ class Enqueuer(Generic[P, T]):
                 await self._loops.keep_order(here, fifo)
                 here.order(fifo).open()
             queue = here.find(self._queue, options.max_tasks)
-            contexts = awake(self._definition.contexts)
-            if not contexts:
-                return await self._map_to(queue, pack, arguments, given)
             sending = Sending(queue, self.name, many=True)
-            with given_context(contexts, sending) as context:
+            with given_context(awake(self._definition.contexts), sending) as context:
                 sending.ids = ids = await self._map_to(queue, pack, arguments, given, context)
             return ids
 
@@ -385,7 +370,7 @@ class Enqueuer(Generic[P, T]):
         pack: Callable[[tuple[Any, ...]], dict[str, Any]],
         arguments: Iterator[tuple[Any, ...]],
         given: dict[str, Any],
-        context: Mapping[str, str] | None = None,
+        context: Mapping[str, str] | None,
     ) -> list[Any]:
         along = {} if context is None else {'context': context}
         if self._definition.middleware:
