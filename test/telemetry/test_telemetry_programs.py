@@ -150,7 +150,7 @@ def environment(server: RealServer, tmp_path: Path) -> Mapping[str, str]:
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> list[dict[str, Any]]:
     done = subprocess.run(
-        ['opentelemetry-instrument', *command], env=environment, capture_output=True, text=True, timeout=90
+        ['opentelemetry-instrument', '--', *command], env=environment, capture_output=True, text=True, timeout=90
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return spans_of(done.stdout)
@@ -165,7 +165,7 @@ def test_a_program_without_a_line_of_it_is_traced_by_the_command_in_all_its_proc
     made = {span['name']: span for span in run([sys.executable, str(tmp_path / 'traced_shop.py')], environment)}
     sent = made[f'enqueue {queue_name}']
     assert sent['parent_id'] == made['ordering']['context']['span_id'] and len(made) == 2
-    worked = run(['torrelque', 'run', 'traced_shop:app', '--burst', '--processes', '2'], environment)
+    worked = run(['torrelque', 'run', 'traced_shop:app', '--burst', '--processes', '2', '--log', 'json'], environment)
     processed = [span for span in worked if span['name'] == f'process {queue_name}']
     assert sorted(span['attributes']['messaging.torrelque.outcome'] for span in processed) == [
         'dead', 'released', 'retried',

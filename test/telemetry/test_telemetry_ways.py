@@ -276,3 +276,31 @@ def test_nothing_of_opentelemetry_is_imported_where_it_is_not_used() -> None:
         "assert not [name for name in {*sys.modules} - before if name.startswith('opentelemetry.instrumentation')]\n"
     )
     subprocess.run([sys.executable, '-c', program], check=True)
+
+
+async def test_middleware_that_is_idle_is_left_out_and_is_there_when_it_is_not(queue: Torrelque) -> None:
+    seen: list[str] = []
+
+    class Sleeper:
+        asleep = True
+
+        def idle(self) -> bool:
+            return self.asleep
+
+        async def __call__(self, delivery: Delivery, call_next: Any) -> Any:
+            seen.append(delivery.task)
+            return await call_next(delivery)
+
+    first, second = Sleeper(), Sleeper()
+    done: asyncio.Queue[None] = asyncio.Queue()
+
+    async def handle(delivery: Delivery) -> None:
+        done.put_nowait(None)
+
+    async with Worker(queue, handle, middleware=[first, second]):
+        await queue.enqueue('asleep')
+        await asyncio.wait_for(done.get(), 30)
+        second.asleep = False
+        await queue.enqueue('one is awake')
+        await asyncio.wait_for(done.get(), 30)
+    assert seen == ['one is awake'] * 2

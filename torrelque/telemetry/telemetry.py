@@ -28,6 +28,7 @@ from .places import Places
 if TYPE_CHECKING:
     from torrelque.tasks import Tasks
 
+CallNext = Callable[[Delivery], Awaitable[Any]]
 Carrier = str | Callable[[Any], Mapping[str, str] | None]
 
 _EMPTY = Context()
@@ -72,7 +73,7 @@ class Telemetry:
         self._meters = Meters(self._meter)
         self._places = Places()
         self._asleep = Sleep(tracer_provider, meter_provider).asleep
-        self.middleware = self._process
+        self.middleware = _Middleware(self._asleep, self._trace)
 
     # Whoever enqueues
 
@@ -119,10 +120,7 @@ class Telemetry:
         whoever has enqueued it."""
         return _Taken(context) if contexts.get_value(PROCESSING) is None else None
 
-    def _process(self, delivery: Delivery, call_next: Callable[[Delivery], Awaitable[Any]]) -> Awaitable[Any]:
-        return call_next(delivery) if self._asleep() else self._trace(delivery, call_next)
-
-    async def _trace(self, delivery: Delivery, call_next: Callable[[Delivery], Awaitable[Any]]) -> Any:
+    async def _trace(self, delivery: Delivery, call_next: CallNext) -> Any:
         if contexts.get_value(PROCESSING) is delivery.id:
             # Another telemetry, outside of this one, has a span of it.
             return await call_next(delivery)
@@ -173,6 +171,17 @@ def _own_version() -> str:
         return importlib.metadata.version('torrelque')
     except importlib.metadata.PackageNotFoundError:
         return ''
+
+
+class _Middleware:
+    """What is given to workers; where nobody takes spans, they do as without it."""
+
+    def __init__(self, asleep: Callable[[], bool], trace: Middleware) -> None:
+        self.idle = asleep
+        self._trace = trace
+
+    def __call__(self, delivery: Delivery, call_next: CallNext) -> Awaitable[Any]:
+        return call_next(delivery) if self.idle() else self._trace(delivery, call_next)
 
 
 class _Taken:
