@@ -6,6 +6,7 @@ import asyncio
 import configparser
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,28 @@ async def test_a_trace_leads_from_a_request_through_a_retry_to_the_end(queue: To
         [answer.json(), 'retried'], [answer.json(), 'released'],
     ]  # fmt: skip
     assert links_of(second) == [id_of(sent)] and inside.parent and inside.parent.span_id == id_of(second)
+
+
+@pytest.mark.long
+async def test_the_attempt_after_one_whose_worker_was_killed_is_linked_to_the_same_call(
+    queue: Torrelque, server: RealServer
+) -> None:
+    traced = Traced()
+    app = Tasks(queue, context=traced.telemetry)
+
+    @app.task(name='work', task_timeout=1)
+    async def work() -> None: ...
+
+    with traced.tracer.start_as_current_span('request'):
+        handle = await work.enqueue()
+    command = [sys.executable, '-m', 'support.doomed', server.socket, queue.name]
+    killed = await asyncio.create_subprocess_exec(*command)
+    assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
+    async with Worker(app, middleware=[traced.telemetry.middleware]):
+        assert await handle.result(60) is None
+    (sent,), (second,) = traced.produced, traced.processed
+    assert told(second, 'torrelque.attempt', 'torrelque.outcome') == [2, 'released']
+    assert links_of(second) == [id_of(sent)]
 
 
 async def test_the_instrumentation_of_the_client_makes_no_spans_of_what_the_queue_calls(
