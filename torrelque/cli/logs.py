@@ -70,7 +70,8 @@ class TextFormatter(logging.Formatter):
 
 class JsonFormatter(logging.Formatter):
     """A JSON object a line: ``time``, ``level``, ``logger``, ``message``; ``worker``, ``queue``, ``task``,
-    ``function``, ``attempt`` and ``group`` where they are known; ``exception``; and whatever else a record was given.
+    ``function``, ``attempt`` and ``group`` where they are known; ``trace_id`` and ``span_id`` where OpenTelemetry is in
+    use; ``exception``; and whatever else a record was given.
     """
 
     worker: str | None = None
@@ -93,6 +94,7 @@ class JsonFormatter(logging.Formatter):
         fields.update(given)
         if (task_id := fields.pop('task_id', None)) is not None:
             fields['task'] = task_id
+        fields.update(_span())
         if trace := _trace(record):
             fields['exception'] = trace
         # What is not of ASCII is escaped: a lone surrogate could not be written at all, and marks of direction would
@@ -125,6 +127,15 @@ def _task() -> Mapping[str, Any]:
     if queue is not None and job is not None:
         fields |= {'queue': queue.name, 'function': job.name}
     return fields
+
+
+def _span() -> Mapping[str, str]:
+    """Where in a trace the caller's code is, if that is known."""
+    # Nothing is imported for it: without the module nobody has begun a span.
+    if (tracing := sys.modules.get('opentelemetry.trace')) is None:
+        return {}
+    known = tracing.get_current_span().get_span_context()
+    return {'trace_id': f'{known.trace_id:032x}', 'span_id': f'{known.span_id:016x}'} if known.is_valid else {}
 
 
 def _fit(value: Any, depth: int = 8) -> Any:

@@ -12,6 +12,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
+from torrelque.tasks.context import Sending, awake, given_context
 from torrelque.tasks.running import kept_with_call
 from torrelque.worker import Delivery
 from torrelque.worker.delivery import run_for
@@ -101,16 +102,19 @@ class FlowContext:
         home = self._queue.name
         plan = make_plan(found, step.nodes, None, True, home)
         renamed = {task['name']: self._new_name(node.known_as) for node, task in zip(found, plan.tasks, strict=True)}
-        nodes = []
         ends = {renamed[name] for name in plan.out}
         begins = {renamed[task['name']] for task in plan.tasks if not task.get('after')}
-        for node in make_nodes(plan.tasks, self._id, home, renamed):
-            node = node._replace(before=[*before]) if node.name in ends and before else node
-            if node.name in begins and after:
-                node = node._replace(after={**node.after, **dict.fromkeys(after, 'then')})
-            nodes.append(node)
         await self._check_held()
-        await self._queue.add_to_flow(nodes, by=self._delivery.id)
+        sending = Sending(self._queue, '', many=True)
+        with given_context(awake(plan.loops.contexts), sending) as context:
+            nodes = []
+            for node in make_nodes(plan.tasks, self._id, home, renamed, context):
+                node = node._replace(before=[*before]) if node.name in ends and before else node
+                if node.name in begins and after:
+                    node = node._replace(after={**node.after, **dict.fromkeys(after, 'then')})
+                nodes.append(node)
+            await self._queue.add_to_flow(nodes, by=self._delivery.id)
+            sending.ids = [f'{self._id}.{node.name}' for node in nodes]
         return [node.name for node in nodes]
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:

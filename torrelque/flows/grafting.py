@@ -56,12 +56,12 @@ class Graft(Instead):
         for place, group in self.orders:
             await set_limit(queue if place == queue.name else queue.sibling(place), group, 1)
         if in_flow:
-            nodes = self._nodes(flow_id, queue.name, f'{name}.')
+            nodes = self._nodes(flow_id, queue.name, f'{name}.', task.get('context'))
             return await queue.graft(nodes, by=delivery.id, last=self.last)
         said = (self.choices or Choices()).said
         if ttl is not None:
             said.setdefault('result_ttl', ttl)
-        nodes = self._nodes(str(delivery.id), queue.name, '')
+        nodes = self._nodes(str(delivery.id), queue.name, '', task.get('context'))
         return await queue.graft(nodes, by=delivery.id, last=self.last, task=self.task, **said)
 
     # Parts
@@ -86,13 +86,13 @@ class Graft(Instead):
                 'times'
             )
 
-    def _nodes(self, flow_id: str, home: str, before: str) -> Iterator[TorrelqueNode]:
-        """The tasks, whose names in their payloads begin with that of the task."""
+    def _nodes(self, flow_id: str, home: str, before: str, context: Any) -> Iterator[TorrelqueNode]:
+        """The tasks, whose names in their payloads begin with that of the task, and which have its context."""
         renamed = {task['name']: before + task['name'] for task in self.tasks}
         tasks = self.tasks
         if self.queue not in (None, home):
             tasks = [_elsewhere(task, self.queue) for task in tasks]
-        for node in make_nodes(tasks, flow_id, home, renamed):
+        for node in make_nodes(tasks, flow_id, home, renamed, context):
             after = {name.removeprefix(before): kind for name, kind in node.after.items()}
             yield node._replace(name=node.name.removeprefix(before), after=after)
 

@@ -17,6 +17,7 @@ from torrelque import (
     TorrelqueTypeError,
 )
 from torrelque.protocol.check import check_name
+from torrelque.tasks.context import Sending, awake, given_context
 from torrelque.tasks.handle import Handle, is_dead
 from torrelque.tasks.loops import Loops
 
@@ -149,7 +150,11 @@ class FlowHandle(Generic[T_co]):
                 await set_limit(here.queue.sibling(place), group, 1)
         choices = plan.choices
         flow_id = choices.flow_id or secrets.token_hex(16)
-        await enqueue_plan(here.find(plan.queue), flow_id, plan.task, plan.tasks, choices.said)
+        queue = here.find(plan.queue)
+        sending = Sending(queue, choices.name or '', many=True)
+        with given_context(awake(plan.loops.contexts), sending) as context:
+            await enqueue_plan(queue, flow_id, plan.task, plan.tasks, choices.said, context)
+            sending.ids = [f'{flow_id}.{task["name"]}' for task in plan.tasks]
         ends = Ends(_ends_of(plan.task), bool(plan.task['list']), plan.decoders, plan.maps)
         return FlowHandle(plan.loops, flow_id, plan.queue, lambda name: None, ends, choices.on_failure)
 
@@ -343,6 +348,7 @@ async def enqueue_plan(
     task: Mapping[str, Any],
     tasks: Sequence[Mapping[str, Any]],
     said: Mapping[str, Any],
+    context: Mapping[str, str] | None = None,
 ) -> None:
     """Enqueue a flow whose tasks are plain values."""
     out: Sequence[Any] = task['out']
@@ -350,7 +356,8 @@ async def enqueue_plan(
         # The state of a flow tells of its result, for whoever has no handle; of many, or of a map, it would tell too
         # much, or too little.
         out = ()
-    await queue.enqueue_flow(make_nodes(tasks, flow_id, queue.name), task=task, flow_id=flow_id, out=out, **said)
+    nodes = make_nodes(tasks, flow_id, queue.name, context=context)
+    await queue.enqueue_flow(nodes, task=task, flow_id=flow_id, out=out, **said)
 
 
 async def outcomes_of(queue: Torrelque, flow_id: str) -> AsyncGenerator[Outcome, None]:

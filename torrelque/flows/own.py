@@ -52,12 +52,14 @@ async def map_all(delivery: Delivery) -> int:
         queue = delivery.queue.sibling(options['queue']) if 'queue' in options else delivery.queue
         await set_limit(queue, options['group'], limit)
     elements = [*elements]
-    home = {'home': delivery.queue.name} if 'queue' in options else {}
+    along = {'home': delivery.queue.name} if 'queue' in options else {}
+    if 'context' in task:
+        along['context'] = task['context']
 
     def nodes() -> Iterator[TorrelqueNode]:
         for number, element in enumerate(elements):
             its_name = f'{name}.{number}'
-            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name, **home}
+            its_task = {**payload, 'args': [element], 'flow': flow_id, 'name': its_name, **along}
             yield TorrelqueNode(its_name, its_task, before=before, **options)
 
     made = nodes()

@@ -183,12 +183,17 @@ def options_of(made: Made, limit: int | None = None) -> dict[str, Any]:
 
 
 def make_nodes(
-    tasks: Sequence[Mapping[str, Any]], flow_id: str, home: str, renamed: Mapping[str, str] | None = None
+    tasks: Sequence[Mapping[str, Any]],
+    flow_id: str,
+    home: str,
+    renamed: Mapping[str, str] | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> Iterator[TorrelqueNode]:
     """The tasks of a flow with their ids in their payloads.
 
     :param home: the name of its queue.
     :param renamed: other names of all of them, if they are to have others.
+    :param context: what goes along with each, see `torrelque.tasks.Context`.
     """
     names = {task['name']: task['name'] for task in tasks} if renamed is None else renamed
     ids = {name: f'{flow_id}.{known_as}' for name, known_as in names.items()}
@@ -196,6 +201,8 @@ def make_nodes(
         name = names[task['name']]
         options = task.get('options', {})
         payload = {**task['payload'], 'flow': flow_id, 'name': name}
+        if context is not None:
+            payload['context'] = context
         if 'queue' in options:
             # Whoever runs it finds there what belongs to the flow.
             payload['home'] = home

@@ -30,6 +30,7 @@ from torrelque.worker.retry import check_rule
 
 from .adapters import Types
 from .address import find_url, make_client
+from .context import Context, check_contexts
 from .definition import Definition
 from .flowing import Flowing, job_of_layer
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
@@ -76,6 +77,8 @@ class Tasks(Flowing, Scheduling):
         those that the app has declared before, and does not any more.  Without a name none is removed.
     :param revision: which version of the application this is, a number that grows with each; what a higher one has
         declared, a worker of a lower one leaves as it is.  Without it, the worker counts that began last.
+    :param context: what goes along with calls beside their arguments, such as the context of a trace, see
+        `torrelque.tasks.Context`; or several, the first outermost.
 
     An app may be used in several event loops and threads, and by synchronous code (`Enqueuer.push`, `call`), for which
     it has an event loop of its own, in a thread that begins with the first such call.  The queue objects that the app
@@ -96,6 +99,7 @@ class Tasks(Flowing, Scheduling):
         types: Choice | Types | None = 'auto',
         name: str | None = None,
         revision: int | None = None,
+        context: Context | Sequence[Context] | None = None,
     ) -> None:
         if not isinstance(queue, Torrelque):
             raise TorrelqueTypeError(f'an app needs a torrelque.Torrelque, not {type(queue).__name__}')
@@ -115,6 +119,7 @@ class Tasks(Flowing, Scheduling):
             raise TorrelqueTypeError(f'make_queue must be callable, not {make_queue!r}')
         self._types = make_types(types, queue.serialiser)
         self._loops = Loops(queue, make_queue)
+        self._loops.contexts = self._contexts = check_contexts(context)
         self._definitions: dict[str, Definition] = {}
         self._functions: dict[str, Function[..., Any, Any] | FifoFunction[..., Any, Any]] = {}
 
@@ -133,6 +138,7 @@ class Tasks(Flowing, Scheduling):
         types: Choice | Types | None = 'auto',
         name: str | None = None,
         revision: int | None = None,
+        context: Context | Sequence[Context] | None = None,
     ) -> Self:
         """An app with clients of its own, which it closes with its queue objects; each event loop has another client.
 
@@ -154,6 +160,7 @@ class Tasks(Flowing, Scheduling):
         app = cls(
             make_queue(), make_queue=make_queue, keep=keep, queues=queues, lifespan=lifespan,
             around_thread=around_thread, middleware=middleware, types=types, name=name, revision=revision,
+            context=context,
         )  # fmt: skip
         app._loops.own_clients()
         return app
@@ -267,7 +274,9 @@ class Tasks(Flowing, Scheduling):
         )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            definition = Definition(function, name, options, job, None, self._middleware, self._types)
+            definition = Definition(
+                function, name, options, job, None, self._middleware, self._types, self._contexts
+            )
             return self._add(Function(self._loops, definition))
 
         return decorate if function is None else decorate(function)
@@ -318,7 +327,9 @@ class Tasks(Flowing, Scheduling):
         )  # fmt: skip
 
         def decorate(function: Callable[..., Any]) -> Any:
-            definition = Definition(function, name, options, job, group, self._middleware, self._types)
+            definition = Definition(
+                function, name, options, job, group, self._middleware, self._types, self._contexts
+            )
             return self._add(FifoFunction(self._loops, definition))
 
         return decorate
@@ -515,7 +526,8 @@ class Tasks(Flowing, Scheduling):
             error.queue = self._name
             raise error
         job = Job(_unmade, keep=self._keep)
-        return Enqueuer(self._loops, Definition(_any, name, Options(), job, None, self._middleware), Options())
+        definition = Definition(_any, name, Options(), job, None, self._middleware, None, self._contexts)
+        return Enqueuer(self._loops, definition, Options())
 
     def _unknown(self, name: str) -> str:
         return f'the app has no function {name!r}; was its module imported?'

@@ -14,9 +14,11 @@ from torrelque.worker import Job
 
 from .adapters import Types
 from .callee import Callee
+from .context import SHARED, Contexts
 from .converting import Kinds
 from .expiry import refuse_expired
 from .flowing import job_that_takes
+from .incontext import in_context
 from .options import Options, check_fits
 from .producing import EnqueueMiddleware
 from .running import make_call
@@ -33,7 +35,7 @@ class Definition:
 
     The payload of a task is ``{"task": NAME, "args": […], "kwargs": {…}, "headers": {…}}``, without what is empty.
     Options of a single call that its worker must know are there as well: ``result_ttl``, ``expires`` (s after it was
-    enqueued) and, where it is -1, ``max_attempts``.
+    enqueued) and, where it is -1, ``max_attempts``.  What a `Context` has given is there as ``context``.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Definition:
         fifo: str | None,
         middleware: tuple[EnqueueMiddleware, ...] = (),
         types: Types | None = None,
+        contexts: Contexts = (),
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise TorrelqueTypeError(f'not a function: {function!r}')
@@ -57,6 +60,8 @@ class Definition:
         """The group of its ordered queue, if it has one."""
         self.middleware = middleware
         """What its calls go through before they are enqueued."""
+        self.contexts = contexts
+        """What gives and takes what goes along with its calls."""
         self.callee = Callee(function, self.name, types)
         self.signature = self.callee.signature
         """The arguments of a call."""
@@ -74,7 +79,7 @@ class Definition:
         self.keep = job.keep
         """How long (s) the app keeps the final state of a task that has no result."""
         self._job = job._replace(name=self.name)
-        self._variants: dict[tuple[float | None, bool, bool, bool], Job] = {}
+        self._variants: dict[tuple[float | None, bool, bool, bool, bool], Job] = {}
         self._least, self._most = _count_arguments(self.signature)
 
     def __repr__(self) -> str:
@@ -133,7 +138,8 @@ class Definition:
         if expires is not None:
             check_seconds(expires, 'the expires of a task')
         takes = 'from' in task and 'flow' in task
-        key = ttl, endless, expires is not None, takes
+        carries = 'context' in task and bool(self.contexts or SHARED)
+        key = ttl, endless, expires is not None, takes, carries
         job = self._variants.get(key)
         if job is None:
             job = self.job
@@ -145,6 +151,8 @@ class Definition:
                 job = job._replace(admit=refuse_expired)
             if takes:
                 job = job_that_takes(job)
+            if carries:
+                job = job._replace(call=in_context(job.call, self.contexts))
             if len(self._variants) < VARIANTS:
                 self._variants[key] = job
         return job

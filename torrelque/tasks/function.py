@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from torrelque import Duration, TorrelqueBulkError, TorrelqueTypeError
+from torrelque import Duration, Torrelque, TorrelqueBulkError, TorrelqueTypeError
 from torrelque.protocol.check import check_name
 
+from .context import SHARED, Sending, awake, given_context, sending_of
 from .converting import kinds_of
 from .definition import Definition
 from .handle import Handle
@@ -36,7 +37,8 @@ class Enqueuer(Generic[P, T]):
     """A function with the options of its calls; `Enqueuer.options` makes others."""
 
     def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
-        # Legend.  _plain: whether calls are sent in no order, and through no middleware.  _loops: what the app has in
+        # Legend.  _plain: whether calls are sent in no order, through no
+        # middleware, and with no context of the app.  _loops: what the app has in
         # its event loops.  _definition: what it knows of the function.  _options: how calls are enqueued.  _queue: the
         # name of the queue, where it is not the app's own.  _encode, _decode: what makes plain JSON values of
         # arguments, and the result of such, if anything must.  _sent: kinds of arguments that need none of that.
@@ -49,7 +51,7 @@ class Enqueuer(Generic[P, T]):
         self._encode = definition.encode
         self._sent = definition.sent
         self._decode = definition.decode_result
-        self._plain = definition.fifo is None and not definition.middleware
+        self._plain = definition.fifo is None and not definition.middleware and not definition.contexts
         extras = definition.extras(options)
         self._head = {'task': definition.name, **extras}
         most = None if options.max_attempts == -1 else options.max_attempts
@@ -253,23 +255,40 @@ class Enqueuer(Generic[P, T]):
         return None if self._definition.keep or self._options.result_ttl is not None else here.queue.result_ttl
 
     async def _enqueue(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
-        if not self._plain:
+        if not self._plain or SHARED:
             return await self._enqueue_otherwise(payload, args, kwargs)
         here = self._loops.here()
-        task_id = await self._send_now(here, payload, args, kwargs)
+        task_id = await self._send(here, payload, args, kwargs)
         return Handle(self._loops, task_id, self._gone(here), None, self._queue, self._decode)
 
     async def _enqueue_otherwise(
         self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Handle[T]:
-        """As `_enqueue`, through middleware, or in strict order."""
+        """As `_enqueue`, through middleware, in strict order, or with a context."""
         if self._definition.fifo is not None:
             return await self._begin(payload, args, kwargs)
         here = self._loops.here()
-        task_id = await self._send_through(here, payload, args, kwargs)
+        way = self._send_through if self._definition.middleware else self._send_now
+        task_id = await way(here, payload, args, kwargs)
         return Handle(self._loops, task_id, self._gone(here), None, self._queue, self._decode)
 
     async def _send_now(
+        self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str:
+        if not (contexts := awake(self._definition.contexts)):
+            return await self._send(here, payload, args, kwargs)
+        options = self._options
+        sending = sending_of(
+            here.find(self._queue, options.max_tasks), self.name, options.group, options.priority
+        )
+        with given_context(contexts, sending) as context:
+            if context is not None:
+                payload['context'] = context
+            task_id = await self._send(here, payload, args, kwargs)
+            sending.ids = [task_id]
+        return task_id
+
+    async def _send(
         self, here: InLoop, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str:
         options = self._options
@@ -335,27 +354,42 @@ class Enqueuer(Generic[P, T]):
             if fifo is not None:
                 await self._loops.keep_order(here, fifo)
                 here.order(fifo).open()
-            if self._definition.middleware:
-                return await self._map_through(here, arguments, given)
-            return await here.find(self._queue, options.max_tasks).enqueue_many(map(pack, arguments), **given)
+            queue = here.find(self._queue, options.max_tasks)
+            sending = Sending(queue, self.name, many=True)
+            with given_context(awake(self._definition.contexts), sending) as context:
+                sending.ids = ids = await self._map_to(queue, pack, arguments, given, context)
+            return ids
 
         ids = await (send() if fifo is None else here.order(fifo).add(send, f'enqueueing {self.name}', alone=True))
         gone = self._gone(here)
         return [Handle(self._loops, task_id, gone, None, self._queue, self._decode) for task_id in ids]
 
+    async def _map_to(
+        self,
+        queue: Torrelque,
+        pack: Callable[[tuple[Any, ...]], dict[str, Any]],
+        arguments: Iterator[tuple[Any, ...]],
+        given: dict[str, Any],
+        context: Mapping[str, str] | None,
+    ) -> list[Any]:
+        along = {} if context is None else {'context': context}
+        if self._definition.middleware:
+            return await self._map_through(queue, arguments, given, along)
+        payloads = ({**pack(args), **along} for args in arguments) if along else map(pack, arguments)
+        return await queue.enqueue_many(payloads, **given)
+
     async def _map_through(
-        self, here: InLoop, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any]
+        self, queue: Torrelque, arguments: Iterator[tuple[Any, ...]], given: dict[str, Any], along: Mapping[str, Any]
     ) -> list[str]:
         """Send calls through the middleware of the app, some hundred at a time."""
-        queue = here.find(self._queue, self._options.max_tasks)
         ids: list[str] = []
 
         async def send(calls: list[Call]) -> list[str]:
-            return [*await queue.enqueue_many(map(self._pack_call, calls), **given)]
+            return [*await queue.enqueue_many(({**self._pack_call(call), **along} for call in calls), **given)]
 
         while some := [*itertools.islice(arguments, TOGETHER)]:
-            name = self._queue or here.name
-            calls = [Call(self.name, args, {}, dict(self._options.headers or {}), name) for args in some]
+            headers, place = self._options.headers or {}, self.queue_name
+            calls = [Call(self.name, args, {}, dict(headers), place) for args in some]
             try:
                 for args in some:
                     self._definition.check(args, {})

@@ -30,6 +30,7 @@ from torrelque.worker.crossing import ENDED, close_coroutine, run_in_loop
 
 from .address import is_same_server
 from .background import CLOSING, PATIENCE, Background, is_background
+from .context import Contexts
 from .ground import Ground, another, copy_queue
 from .inloop import InLoop
 
@@ -67,6 +68,8 @@ class Loops:
         self._background: Background | None = None
         self._pid = os.getpid()
         self._workers: set[object] = set()
+        self.contexts: Contexts = ()
+        """What gives what goes along with the calls of the app."""
         self.ground: Ground | None = None
         """What the app stands on, if that is not its own server."""
         _all.add(self)
@@ -104,6 +107,7 @@ class Loops:
         :raises TorrelqueError: a worker serves the app, and would be left on the old ground.
         """
         aside = Loops(self._given, None)
+        aside.contexts = self.contexts
         # The queue object that the app was given, which is on its own server, counts as used up.
         aside.ground, aside._spent = ground, True
         with self._lock:

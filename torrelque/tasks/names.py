@@ -2,6 +2,7 @@
 
 from .adapters import Adapter, Types
 from .app import Tasks
+from .context import Context, Sending, share_context
 from .depends import Depends, injected
 from .function import Enqueuer, FifoDecorator, FifoFunction, Function, TaskDecorator
 from .handle import Handle, TaskFailedError
@@ -14,6 +15,7 @@ __all__ = [
     'Adapter',
     'Call',
     'CallNext',
+    'Context',
     'Depends',
     'EnqueueMiddleware',
     'Enqueuer',
@@ -22,6 +24,7 @@ __all__ = [
     'Function',
     'Handle',
     'Packed',
+    'Sending',
     'Serving',
     'TaskDecorator',
     'TaskFailedError',
@@ -30,4 +33,5 @@ __all__ = [
     'Work',
     'current',
     'injected',
+    'share_context',
 ]

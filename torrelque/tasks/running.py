@@ -18,6 +18,7 @@ from torrelque.worker import ChildDelivery, Delivery
 
 from .adapters import Types
 from .callee import Callee
+from .context import Contexts
 from .converting import Kinds, kinds_of
 from .injecting import call_async, call_plain
 from .work import Work
@@ -157,6 +158,8 @@ class PlainCall:
         self._callee = callee
         self._function = callee.function
         self._decode, self._taken = _make_decode(callee)
+        self.contexts: Contexts = ()
+        """Those of the app that the function was found in, in another process."""
 
     def __call__(self, delivery: Delivery) -> Any:
         running = _Running(delivery)
@@ -221,4 +224,6 @@ def _restore(module: str, name: str, known_as: str, types: Types | None) -> Plai
         callee = Callee(function, known_as, types)
         callee.complete()
         call = _restored[module, name] = PlainCall(callee)
+        definition = getattr(found, '_definition', None)
+        call.contexts = () if definition is None else definition.contexts
     return call

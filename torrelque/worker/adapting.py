@@ -1,4 +1,4 @@
-"""What all workers of this process do to their jobs, before they run a task of one.
+"""What all workers of this process do to their jobs, before they run a task of one, and what is around their handlers.
 
 A framework has to be set up, and its connections looked after, around whatever code of the user runs, however its
 worker was made and started.  So that is said once for the process, where the framework itself begins.
@@ -10,11 +10,14 @@ from collections.abc import Callable
 
 from torrelque.protocol.check import check_call
 
+from .chain import Middleware
 from .delivery import Job
 
-__all__ = ['adapt_jobs']
+__all__ = ['adapt_jobs', 'share_middleware']
 
 _adapts: list[Callable[[Job], Job]] = []
+SHARED: list[Middleware] = []
+"""Middleware of all workers."""
 
 
 def adapt_jobs(adapt: Callable[[Job], Job]) -> Callable[[], None]:
@@ -35,6 +38,21 @@ def adapt_jobs(adapt: Callable[[Job], Job]) -> Callable[[], None]:
     def take_back() -> None:
         if adapt in _adapts:
             _adapts.remove(adapt)
+
+    return take_back
+
+
+def share_middleware(middleware: Middleware) -> Callable[[], None]:
+    """Give every worker that is made in this process from now on a middleware, outside of its own.
+
+    :return: a function that takes it back; workers that have it keep it.
+    """
+    check_call(middleware, 'middleware', 'delivery', 'call_next')
+    SHARED.append(middleware)
+
+    def take_back() -> None:
+        if middleware in SHARED:
+            SHARED.remove(middleware)
 
     return take_back
 

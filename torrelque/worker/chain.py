@@ -15,7 +15,10 @@ CallNext = Callable[[Delivery], Awaitable[Any]]
 """What a middleware calls: the next one, or the handler."""
 Middleware = Callable[[Delivery, CallNext], Awaitable[Any]]
 """``async def middleware(delivery, call_next)``: ``await call_next(delivery)`` is the handler's result, or raises what
-the handler raises.  What the middleware returns or raises is what counts."""
+the handler raises.  What the middleware returns or raises is what counts.
+
+It may have a method ``idle``, which tells whether there is nothing to do now: where all of a worker's middleware is
+idle, handlers are called as without any."""
 
 
 def make_chain(handler: CallNext, middleware: Sequence[Middleware]) -> CallNext:
@@ -24,6 +27,14 @@ def make_chain(handler: CallNext, middleware: Sequence[Middleware]) -> CallNext:
     for one in reversed(middleware):
         call = functools.partial(_call, one, call)
     return call
+
+
+def idle_of(middleware: Sequence[Middleware]) -> Callable[[], bool] | None:
+    """What tells whether all middleware is idle; None where some never is, or there is none."""
+    idles: list[Callable[[], bool]] = [idle for one in middleware if (idle := getattr(one, 'idle', None)) is not None]
+    if not idles or len(idles) < len(middleware):
+        return None
+    return idles[0] if len(idles) == 1 else lambda: all(idle() for idle in idles)
 
 
 def _call(one: Middleware, call_next: CallNext, delivery: Delivery) -> Awaitable[Any]:

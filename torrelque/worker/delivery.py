@@ -20,12 +20,27 @@ from .bounds import Bounds
 from .crossing import close_coroutine, run_in_loop
 from .retry import RetryRule
 
-__all__ = ['Common', 'Delivery', 'Holder', 'Instead', 'Job', 'Place', 'States', 'headers_of', 'instant_of', 'run_for']
+__all__ = [
+    'Common',
+    'Delivery',
+    'Holder',
+    'Instead',
+    'Job',
+    'Place',
+    'Settled',
+    'States',
+    'headers_of',
+    'instant_of',
+    'run_for',
+]
 
 T = TypeVar('T')
 
 Place = Literal['thread', 'process']
 """Where a handler that is no coroutine function runs."""
+Settled = Literal['released', 'retried', 'dead', 'lost', 'cancelled', 'returned']
+"""What has become of an attempt.  ``'lost'``: the task was not ours any more, or the queue could not be told;
+``'cancelled'``: somebody has cancelled it; ``'returned'``: it was given back uncounted, as when the worker ends."""
 
 
 class Job(NamedTuple):
@@ -110,6 +125,10 @@ class Holder(Protocol):
         """Take note that the task is not ours any more, and cancel its handler."""
         ...
 
+    def tell_end(self, tell: Callable[[Settled, BaseException | None], object]) -> None:
+        """Have a function called with what has become of the attempt, and why."""
+        ...
+
 
 @dataclass(eq=False)
 class Common:
@@ -121,6 +140,8 @@ class Common:
     """The worker's limits and times."""
     state: Any = None
     """What the app's `lifespan` has yielded."""
+    worker: str = ''
+    """The name of the worker."""
 
 
 class Delivery:
@@ -200,6 +221,24 @@ class Delivery:
         be ended, and may look here, from any thread, before it does what is not to be done twice."""
         holder = self._holder()
         return holder is None or holder.over
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker that has the task."""
+        return self._common.worker
+
+    def when_settled(self, tell: Callable[[Settled, BaseException | None], object]) -> bool:
+        """Have a function called in the worker's event loop when it is known what has become of the attempt, which a
+        middleware has not lived to see: with one of `Settled`, and the error that counts, if there is one.
+
+        What it raises is logged.  A worker that is killed calls nothing.
+
+        :return: False where no worker has the task, so that nobody will call it.
+        """
+        if (holder := self._holder()) is None:
+            return False
+        holder.tell_end(tell)
+        return True
 
     async def touch(self, progress: Any = None) -> bool:
         """Write down how far the work is, and renew the lease (which the worker does in any case).

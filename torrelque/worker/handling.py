@@ -12,7 +12,7 @@ from torrelque.protocol.check import check_call
 
 from .bounds import Bounds
 from .breaker import Breaker, Gates
-from .chain import Middleware, call_hooks, loop_runs, make_chain
+from .chain import Middleware, call_hooks, idle_of, loop_runs, make_chain
 from .children import Children
 from .delivery import Delivery, Job
 from .held import Held, Stop
@@ -60,6 +60,7 @@ class Handling:
         self._app = served.app
         self._on_start = on_start
         self._middleware = middleware
+        self._idle = idle_of(middleware)
         self._threads = Threads('torrelque-handler')
         self._children = Children(bounds)
 
@@ -108,7 +109,9 @@ class Handling:
             if held.stopped is not None:
                 # The task was lost, cancelled or given back before its handler began.
                 raise asyncio.CancelledError
-            plain = direct and not self._middleware and self._on_start is None
+            plain = direct and self._on_start is None and (
+                not self._middleware or self._idle is not None and self._idle()
+            )
             result = await (job.call(held.delivery) if plain else self._through_chain(held))
         except BaseException as exc:
             if isinstance(exc, GeneratorExit) and not loop_runs():

@@ -2,14 +2,18 @@
 
 import asyncio
 import enum
+import logging
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from torrelque import Torrelque, TorrelqueTaskId
 
-from .delivery import Common, Delivery
+from .delivery import Common, Delivery, Settled
 from .job import Resolved
+
+logger = logging.getLogger(__package__)
 
 
 class Stop(enum.Enum):
@@ -31,7 +35,7 @@ class Held:
 
     __slots__ = (
         'delivery', 'resolved', 'lease', 'valid', 'renew_at', 'work', 'watch', 'thread', 'handling',
-        'ended', 'stopped', 'settled', 'retrying', 'booked', '__weakref__',
+        'ended', 'stopped', 'settled', 'retrying', 'booked', 'outcome', 'error', 'tells', '__weakref__',
     )  # fmt: skip
 
     delivery: Delivery
@@ -72,6 +76,12 @@ class Held:
     """Whether the queue could not be told of that at the first try, so that the lease is renewed on (`retry`)."""
     booked: bool
     """Whether the queue was told of that, or cannot be told (`book`)."""
+    outcome: Settled
+    """What that is: a release, unless something else was said (`end_as`)."""
+    error: BaseException | None
+    """The error that counts, if there is one (`end_as`)."""
+    tells: 'tuple[Callable[[Settled, BaseException | None], object], ...] | None'
+    """What is called with both (`tell_end`), once (`tell`)."""
 
     def __init__(
         self,
@@ -86,9 +96,10 @@ class Held:
         self.resolved = resolved
         self.lease = task_id.timeout or queue.task_timeout
         self.renewed(now)
-        self.work = self.watch = self.thread = self.stopped = None
+        self.work = self.watch = self.thread = self.stopped = self.error = self.tells = None
         self.handling = self.settled = self.retrying = self.booked = False
         self.ended = 0.0
+        self.outcome = 'released'
 
     def __repr__(self) -> str:
         return repr(self.delivery)
@@ -186,3 +197,21 @@ class Held:
         """The queue was told of the end, or cannot be told."""
         self.booked = True
         self.retrying = False
+
+    def end_as(self, outcome: Settled, error: BaseException | None = None) -> None:
+        """What becomes of the task, or has become of it."""
+        self.outcome = outcome
+        self.error = error
+
+    def tell_end(self, tell: Callable[[Settled, BaseException | None], object]) -> None:
+        """Have a function called with what has become of the task, when the queue was told of it or cannot be told."""
+        self.tells = (*(self.tells or ()), tell)
+
+    def tell(self) -> None:
+        """Call them; what they raise is logged."""
+        tells, self.tells = self.tells, None
+        for one in tells or ():
+            try:
+                one(self.outcome, self.error)
+            except Exception:
+                logger.exception('%r, which is told what became of %r, failed', one, self.delivery)

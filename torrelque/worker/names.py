@@ -1,6 +1,6 @@
 """The names that this package gives to all."""
 
-from .adapting import adapt_jobs
+from .adapting import adapt_jobs, share_middleware
 from .breaker import Breaker
 from .chain import Middleware
 from .child import ChildDelivery, ChildError
@@ -31,4 +31,5 @@ __all__ = [
     'WorkerHealth',
     'adapt_jobs',
     'get_workers',
+    'share_middleware',
 ]

@@ -65,4 +65,6 @@ class Releaser:
             self._telling.broke_off(held, exc)
         finally:
             for each in held:
+                if each.tells is not None:
+                    each.tell()
                 self._ended(each)

@@ -104,8 +104,12 @@ class Settling:
         try:
             try:
                 await outcome
+            except (Exception, asyncio.CancelledError):
+                held.end_as('lost')
+                raise
             finally:
                 held.book()
+                held.tell()
             if held.thread is not None and not held.thread.done():
                 self._log.goes_on(held.delivery)
                 await asyncio.wait([held.thread])
@@ -157,6 +161,8 @@ class Settling:
             self.tallies[held[0].delivery.queue].released(held, outcomes)
         if ours < len(outcomes) or self._log.tells_of_success():
             for each, was_ours in zip(held, outcomes, strict=True):
+                if not was_ours:
+                    each.end_as('lost')
                 (self._log.succeeded if was_ours else self._log.lost)(each.delivery)
 
     async def raised(self, held: Held, error: BaseException, asked: bool) -> None:
@@ -179,6 +185,9 @@ class Settling:
             return
         if why is not None and why is not Stop.SHUTDOWN:
             self._count(held, LOST)
+            held.end_as('cancelled' if why is Stop.CANCELLED else 'lost')
+        else:
+            held.end_as('returned')
         self._log.stopped_task(delivery, why)
         # A task that is still ours is given back, a cancelled one is cleared away.
         await self.telling.repeat([held], lambda: delivery.queue.requeue(delivery.id, forgive=True))
@@ -195,6 +204,7 @@ class Settling:
             state = await self.telling.repeat([held], lambda: delivery.queue.get_task_state(delivery.id))
         except TorrelqueLookupError:
             self._count(held, LOST)
+            held.end_as('lost', error)
             self._log.failed(delivery, error, None, ours=False)
             return
         except Exception as exc:
@@ -207,6 +217,7 @@ class Settling:
             self._count(held, LOST)
         elif delay is None:
             self._count(held, DEAD)
+        held.end_as('lost' if not ours else 'dead' if delay is None else 'retried', error)
         self._log.failed(delivery, error, delay, ours)
         await call_hooks_apart(held.resolved.on_error, delivery, error)
         if ours and delay is None and held.resolved.on_dead:

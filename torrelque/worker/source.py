@@ -210,6 +210,8 @@ async def give_back_unwilling(unwilling: Sequence[Held], worker: str) -> None:
         for held in unwilling:
             held.settle()
             held.book()
+            held.end_as('returned')
+            held.tell()
         await give_back([(held.delivery.queue, [(held.delivery.id, None)]) for held in unwilling])
 
 

@@ -74,6 +74,8 @@ class Telling:
 
         A cancellation by the end of the event loop is no such case, because what was being sent is sent all the same.
         """
+        for each in held:
+            each.end_as('lost')
         if isinstance(error, asyncio.CancelledError):
             if not self.given_up:
                 return

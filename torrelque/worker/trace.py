@@ -30,7 +30,8 @@ _BETWEEN = tuple(
     _PACKAGE + os.path.join(*parts)
     for parts in (
         *(('worker', name) for name in ('handling.py', 'chain.py', 'child.py', 'threads.py')),
-        ('tasks', 'running.py'),
+        *(('tasks', name) for name in ('running.py', 'incontext.py')),
+        ('telemetry', 'telemetry.py'),
     )
 )
 """Files whose frames stand between a middleware and the handler."""

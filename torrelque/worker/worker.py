@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueServerError, TorrelqueTypeError
 
+from .adapting import SHARED
 from .bounds import BOUNDS, Bounds
 from .breaker import Breaker
 from .chain import Middleware
@@ -199,7 +200,7 @@ class Worker:
         )  # fmt: skip
         self._log = Log(self.name)
         self._handling = Handling(
-            self._served, defaults, on_start, [*middleware], breaker, self._ended, self._log, self._bounds
+            self._served, defaults, on_start, [*SHARED, *middleware], breaker, self._ended, self._log, self._bounds
         )
         self._source = Source(self._served.queues, self._served.steal, self._served.weights, self._bounds)
         self._deaths = Deaths(
@@ -232,7 +233,7 @@ class Worker:
             raise TorrelqueError('a worker runs once; make another')
         check_not_imported()
         self._loop = asyncio.get_running_loop()
-        self._common = Common(self._loop, self._bounds)
+        self._common = Common(self._loop, self._bounds, worker=self.name)
         self._state = 'running'
         self._started = time.time()
         self._keeper = Keeper(self._held, self._bounds)

@@ -50,6 +50,7 @@ from proof.mutants.mutants_of_scripts import SCRIPTS
 from proof.mutants.mutants_of_settling import SETTLING
 from proof.mutants.mutants_of_steps import RUNNING, STEPS
 from proof.mutants.mutants_of_sync import SYNC
+from proof.mutants.mutants_of_telemetry import TELEMETRY
 from proof.mutants.mutants_of_turns import TURNS
 from proof.mutants.mutants_of_types import CARRYING, MAKING
 from proof.mutants.mutants_of_waiting import WAITING
@@ -60,7 +61,7 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *TELEMETRY,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
