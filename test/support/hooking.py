@@ -62,7 +62,8 @@ def open_hook() -> Iterator[Hook]:
             with contextlib.suppress(OSError):
                 self._answer(answer)
 
-        do_GET = do_POST
+        def do_GET(self) -> None:
+            hook.taken.append(Taken(self.path, {}, None))
 
         def _answer(self, answer: int | str) -> None:
             if isinstance(answer, int):

@@ -2,6 +2,7 @@
 
 import argparse
 
+from .alertfile import add_file
 from .command import Command, of_module
 from .options import Once, address, names, seconds
 from .session import add_common
@@ -29,6 +30,7 @@ def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     add('--payloads', choices=('redacted', 'hidden', 'full'), default='redacted',
         help='what is shown of payloads and results: all but what looks secret, which is the default; nothing; '
         'all')  # fmt: skip
+    add_file(parser, 'look at the rules, and tell the sinks,')
     add('--title', metavar='TEXT', help='what the pages are called')
     add('--open', action='store_true', help='open it in a browser')
     add('--demo', action='store_true',

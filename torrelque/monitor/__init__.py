@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .alerts import Alerts
+    from .moment import breaches
     from .notice import Notice
     from .rules import Rule, rules_of
     from .sinks import Sink, Webhook, sinks_of
@@ -18,13 +19,14 @@ __all__ = [
     'Rule',
     'Sink',
     'Webhook',
+    'breaches',
     'rules_of',
     'sinks_of',
 ]
 
 _PLACES = {
-    'Alerts': 'alerts', 'Notice': 'notice', 'Rule': 'rules', 'rules_of': 'rules', 'Sink': 'sinks', 'Webhook': 'sinks',
-    'sinks_of': 'sinks',
+    'Alerts': 'alerts', 'Notice': 'notice', 'Rule': 'rules', 'Sink': 'sinks', 'Webhook': 'sinks', 'breaches': 'moment',
+    'rules_of': 'rules', 'sinks_of': 'sinks',
 }  # fmt: skip
 """Which module has a name."""
 

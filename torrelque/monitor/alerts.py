@@ -9,9 +9,9 @@ import json
 import logging
 import random
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from torrelque import Torrelque, TorrelqueClosedError, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import AlertView, Operator
@@ -21,6 +21,9 @@ from .notice import Notice, command_of
 from .rules import Rule
 from .scripts import run_script
 from .sinks import LOG, Outlet, Sink, log, named
+
+if TYPE_CHECKING:
+    from torrelque.worker import Worker
 
 logger = logging.getLogger('torrelque.monitor')
 
@@ -84,6 +87,19 @@ class Alerts:
         self._looking: set[str] = set()
         self._going_on: set[asyncio.Task[Any]] = set()
 
+    @classmethod
+    def of_worker(
+        cls: type[Self], worker: 'Worker', rules: Iterable[Rule], to: Mapping[str, Sink] | Iterable[Sink] | Sink = ()
+    ) -> Self:
+        """Alerts of the queues of a worker, at which it looks as it beats; where several serve a queue, one of them
+        does each 15 s.  It needs a heartbeat of less than a minute.
+
+        They are a context manager around `torrelque.worker.Worker.run`, and are ended behind it.
+        """
+        found = cls(worker.queues, rules, to)
+        worker.on_sample = found.look_soon
+        return found
+
     async def look(self) -> list[AlertView]:
         """Look at all rules once, and wait until those were told who are to be, 20 s at the most; how the rules are.
 
@@ -95,15 +111,19 @@ class Alerts:
             await asyncio.wait([*self._going_on])
         return found
 
-    async def run(self) -> None:
+    async def run(self, on_look: Callable[[list[AlertView]], object] | None = None) -> None:
         """Look each 15 s, until it is cancelled; sinks are not waited for.
 
         At the end whoever is being told has 2 s; what was not told then is told by the next look that comes half a
         minute later, in whatever process.
+
+        :param on_look: is called with the rules after each look.
         """
         try:
             while True:
-                await self._look()
+                views = await self._look()
+                if on_look is not None:
+                    on_look(views)
                 # Processes that were started together look at different times.
                 await asyncio.sleep(PAUSE * random.uniform(0.9, 1.0))
         finally:

@@ -154,6 +154,6 @@ def _rule_of(name: str, given: Any) -> Rule:
             near = difflib.get_close_matches(key, _KEYS, 1)
             hint = f'; did you mean {near[0]!r}?' if near else f': {", ".join(_KEYS)}'
             raise TorrelqueValueError(f'rule {name!r} has no {key!r}{hint}')
-    options = {_KEYS[key]: value for key, value in given.items()}
+    options = {_KEYS[key]: value for key, value in given.items() if value is not None}
     # A table may have the name of what it is about.
     return Rule(name, options.pop('when', name), **options)

@@ -1,0 +1,149 @@
+"""``torrelque alerts`` and ``torrelque check -c``: rules of a file, who is told, and what the exit code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.acting import Commands
+from support.commanding import STOP, Folder
+from support.hooking import Hook, open_hook
+from torrelque import Torrelque
+from torrelque.monitor import Alerts, Rule
+
+pytestmark = pytest.mark.first_server
+
+FILE = """
+[alerts.some]
+when = "pending"
+above = 2
+for = 0
+clear_for = 0
+
+[alerts.backlog]
+queue = "QUEUE"
+when = "oldest"
+above = "1h"
+to = "log"
+
+[sinks.ops]
+webhook = "${HOOK:-http://127.0.0.1:1/}"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, queue_name: str) -> str:
+    path = tmp_path / 'rules.toml'
+    path.write_text(FILE.replace('QUEUE', queue_name))
+    return str(path)
+
+
+def send_to(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOOK', hook.url)
+
+
+async def test_one_look_tells_the_sinks_and_shows_the_rules(
+    command: Commands, queue: Torrelque, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_hook() as hook:
+        send_to(hook, monkeypatch)
+        said = await command('alerts', '-c', file, '--once')
+        assert [line.split()[:2] for line in said.lines] == [['RULE', 'STATE'], ['some', 'calm'], ['backlog', 'calm']]
+        await queue.enqueue(1)
+        await queue.enqueue(2)
+        said = await command('alerts', '-c', file, '--once', '--json', code=1)
+        assert [(one['rule'], one['state'], one['value']) for one in said.json][0] == ('some', 'firing', 2.0)
+        await command('alerts', '-c', file, '--once', code=1)
+        assert [(body['rule'], body['state']) for body in hook.wait()] == [('some', 'firing')]
+    # Whoever has no file sees what others have found.
+    said = await command('alerts', code=1)
+    assert [line.split()[:2] for line in said.lines[1:]] == [['backlog', 'calm'], ['some', 'firing']]
+    assert {one['rule']: one['state'] for one in (await command('alerts', '--json', code=1)).json} == {
+        'some': 'firing', 'backlog': 'calm'
+    }  # fmt: skip
+
+
+async def test_without_rules_it_says_that_nobody_looks(command: Commands, queue: Torrelque) -> None:
+    said = await command('alerts')
+    assert said.lines == [f'nobody looks at rules of {queue.name}, or has in the last day']
+    assert (await command('alerts', '--json')).lines == []
+
+
+async def test_a_test_says_what_came_of_it(
+    command: Commands, queue: Torrelque, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_hook() as hook:
+        send_to(hook, monkeypatch)
+        said = await command('alerts', '-c', file, '--test', 'some')
+        assert said.lines == ['log: told', 'ops: told']
+        [body] = hook.wait()
+        assert (body['state'], body['rule'], body['value']) == ('test', 'some', 0.0)
+        hook.answers = [404]
+        said = await command('alerts', '-c', file, '--test', 'some', '--json', code=1)
+        assert said.json == [
+            {'sink': 'log', 'error': None},
+            {'sink': 'ops', 'error': f'127.0.0.1:{hook.port} has not taken it: its answer, 404'},
+        ]
+        assert 'SECRET' not in said.out + said.err
+        assert (await command('alerts', '-c', file, '--test', 'backlog')).lines == ['log: told']
+        said = await command('alerts', '-c', file, '--test', 'other', code=2)
+        assert said.err == "torrelque: there is no rule 'other': some, backlog\n"
+
+
+async def test_it_runs_until_it_is_told_to_end(folder: Folder, queue: Torrelque, file: str) -> None:
+    await queue.enqueue(1)
+    await queue.enqueue(2)
+    more = {'TORRELQUE_QUEUE': queue.name, 'HOOK': 'http://127.0.0.1:1/'}
+    with folder.command('alerts', '-c', file, more=more) as command:
+        command.wait_for(rf'^looks at 2 rules of {queue.name}, each 15 s; tells log, ops$')
+        command.wait_for(rf'^20\S+ \S+ {queue.name}: some is firing: 2 tasks are pending$')
+        command.wait_for(rf'^WARNING torrelque.monitor: FIRING: some on {queue.name}: 2 tasks are pending; since ')
+        command.send(STOP)
+        command.end()
+
+
+async def test_check_says_what_rules_say_of_now_and_keeps_no_state(
+    command: Commands, queue: Torrelque, file: str
+) -> None:
+    await queue.enqueue(1)
+    assert (await command('check', '-c', file)).lines == []
+    await queue.enqueue(2)
+    said = await command('check', '-c', file, code=1)
+    assert said.lines == [f'{queue.name}: some: 2 tasks are pending:  torrelque why -q {queue.name}']
+    [finding] = (await command('check', '-c', file, '--json', code=1)).json
+    assert (finding['subject'], finding['level']) == ('some', 'error')
+    assert (await command('check')).lines == []
+    assert (await command('alerts')).lines == [f'nobody looks at rules of {queue.name}, or has in the last day']
+
+
+async def test_states_of_rules_that_nobody_looks_at_are_told_as_such(
+    command: Commands, queue: Torrelque, alert_clock: object
+) -> None:
+    await queue.enqueue(1)
+    await Alerts(queue, [Rule('some', 'pending', above=1, for_=0)]).look()
+    # That look was long ago.
+    said = await command('alerts')
+    assert said.lines[1].startswith('some  firing, not looked at  ')
+
+
+@pytest.mark.parametrize(('text', 'words', 'message'), [
+    ('[alerts.a]\nwhen = "oldst"', (), "PATH: rule 'a': there is no measure 'oldst'; did you mean 'oldest'?"),
+    ('[alerts.a]\nwhen = "oldest"\nto = "ops"', ('--once',), "rule 'a' tells ops, and there is no such sink: log"),
+    ('[alerts.oldest]\n[sinks.a]\nwebhook = "${NOBODY_SET}"', (), 'PATH: the variable NOBODY_SET is not set'),
+    ('[alerts', (), 'PATH is no TOML: '), ('', ('--once',), 'there are no rules: name a file'),
+    ('[alerts.oldest]', ('--read-only',), 'only reading is allowed here'),
+])  # fmt: skip
+async def test_a_file_that_cannot_be_meant_is_refused(
+    command: Commands, queue: Torrelque, tmp_path: Path, text: str, words: tuple[str, ...], message: str
+) -> None:
+    path = tmp_path / 'rules.toml'
+    path.write_text(text)
+    said = await command('alerts', '-c', str(path), *words, code=4 if '--read-only' in words else 2)
+    assert said.err.startswith('torrelque: ' + message.replace('PATH', str(path)))
+
+
+async def test_a_file_that_is_not_there_is_told(command: Commands, queue: Torrelque) -> None:
+    for name in ('alerts', 'check', 'dashboard'):
+        said = await command(name, '-c', 'nowhere.toml', code=2)
+        assert said.err == 'torrelque: nowhere.toml cannot be read: No such file or directory\n'
