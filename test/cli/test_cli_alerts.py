@@ -53,7 +53,7 @@ async def test_one_look_tells_the_sinks_and_shows_the_rules(
         await queue.enqueue(1)
         await queue.enqueue(2)
         said = await command('alerts', '-c', file, '--once', '--json', code=1)
-        assert [(one['rule'], one['state'], one['value']) for one in said.json][0] == ('some', 'firing', 2.0)
+        assert [said.json[0][name] for name in ('rule', 'state', 'value')] == ['some', 'firing', 2.0]
         await command('alerts', '-c', file, '--once', code=1)
         assert [(body['rule'], body['state']) for body in hook.wait()] == [('some', 'firing')]
     # Whoever has no file sees what others have found.

@@ -12,8 +12,8 @@ import redis.asyncio
 
 from support.standing import CLOCK, ticking
 from torrelque import Torrelque
-from torrelque.monitor import Notice, scripts
-from torrelque.operate import AlertView, Operator
+from torrelque.monitor import Notice, Rule, scripts
+from torrelque.operate import AlertView, read_alerts
 
 
 def standing_still(load: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[str, str]]:
@@ -25,6 +25,10 @@ def standing_still(load: Callable[[str], tuple[str, str]]) -> Callable[[str], tu
         return text, hashlib.sha1(text.encode()).hexdigest()
 
     return load_standing
+
+
+AT_ONCE = Rule('some', 'pending', above=1, for_=0, clear_for=0, repeat=0)
+"""Fires as soon as a task is pending."""
 
 
 class AlertClock:
@@ -67,7 +71,7 @@ class Told:
 
 async def states(queue: Torrelque) -> dict[str, str]:
     """The states of rules that anybody looks at, or has."""
-    return {view.rule: view.state for view in await Operator(queue).alerts()}
+    return {view.rule: view.state for view in await read_alerts(queue)}
 
 
 def states_of(views: list[AlertView]) -> dict[str, str]:

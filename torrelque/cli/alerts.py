@@ -52,7 +52,9 @@ def alerts(found: argparse.Namespace) -> int:
 
 async def _show(session: Session) -> int:
     """How the rules are at which others look."""
-    views = await session.operator.alerts()
+    from torrelque.operate import read_alerts
+
+    views = [view for queue in session.queues for view in await read_alerts(queue)]
     if not views and not session.out.as_json:
         names = ', '.join(queue.name for queue in session.queues)
         session.out.line(f'nobody looks at rules of {names}, or has in the last day')

@@ -25,6 +25,7 @@ from torrelque.operate import (
     Schedules,
     ScheduleView,
     WorkerView,
+    read_alerts,
 )
 from torrelque.operate.records import read_functions
 
@@ -262,7 +263,8 @@ class Visit:
 
     async def alerts(self, name: str) -> list[AlertView]:
         """The alerts of a queue that fire, as far as anybody looks at them."""
-        found = await self.part(self.read(('alerts', name), ALERTS, self.site.operators[name].alerts))
+        [queue] = self.site.operators[name].queues
+        found = await self.part(self.read(('alerts', name), ALERTS, lambda: read_alerts(queue)))
         return [] if isinstance(found, Trouble) else [one for one in found if one.firing and one.current]
 
     async def schedules(self, name: str, prefix: str, skip: int, most: int) -> Schedules:

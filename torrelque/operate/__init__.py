@@ -5,7 +5,7 @@ It stands on the public names of `torrelque` and `torrelque.worker`.
 
 from torrelque.protocol.keys import BUCKETS
 
-from .alerting import AlertView
+from .alerting import AlertView, read_alerts
 from .codes import CODES
 from .figures import Overview
 from .flowing import Flows, FlowTaskView, FlowView
@@ -70,5 +70,6 @@ __all__ = [
     'WorkerView',
     'known',
     'note',
+    'read_alerts',
     'scan',
 ]

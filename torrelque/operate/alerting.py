@@ -81,7 +81,8 @@ class AlertView(Value):
 
 
 async def read_alerts(queue: Torrelque) -> list[AlertView]:
-    """The rules of a queue that anybody has looked at in the last day, in order of their names.
+    """The rules of `torrelque.monitor` that anybody has looked at in the last day, in order of their names; of what is
+    not `AlertView.current`, nobody knows how it is.
 
     :raises TorrelqueServerError: the server refused it.
     """

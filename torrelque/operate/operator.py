@@ -20,7 +20,6 @@ from torrelque import (
 from torrelque.protocol import check
 
 from . import lazily, reading
-from .alerting import AlertView, read_alerts
 from .figures import Overview
 from .flowing import Flows, FlowView
 from .given import check_words, length_of, of_group, whoever
@@ -356,10 +355,6 @@ class Operator:
         """What operators did, the newest first: the last 500 acts of each queue, for 30 days."""
         found = [act for queue in self.queues for act in await acts.read_acts(queue)]
         return sorted(found, key=lambda act: -act.time)
-
-    async def alerts(self) -> list[AlertView]:
-        """The rules of `torrelque.monitor` that anybody has looked at in the last day, and how they were then."""
-        return [view for queue in self.queues for view in await read_alerts(queue)]
 
     async def stalled(self, *, queue: str | None = None) -> list[Finding]:
         """Flows that do not go on by themselves, and the command that has them go on: with dead tasks that they wait
