@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from support.commanding import PACKAGES
+from support.processes import environment
 from torrelque import TorrelqueError
 from torrelque.monitor import Rule, rules_of
 from torrelque.monitor.measures import MEASURES
@@ -124,3 +128,16 @@ def test_times_in_words(seconds: float, words: str) -> None:
 ])  # fmt: skip
 def test_a_command_names_its_queue(queue: str, line: str) -> None:
     assert command('why', queue) == line
+
+
+def test_nothing_of_it_is_imported_that_nobody_asked_for() -> None:
+    code = (
+        'import sys\n'
+        'import torrelque.tasks, torrelque.worker.names\n'
+        "assert not [name for name in sys.modules if name.startswith('torrelque.monitor')]\n"
+        'import torrelque.monitor\n'
+        "assert [name for name in sys.modules if name.startswith('torrelque.monitor')] == ['torrelque.monitor']\n"
+        'torrelque.monitor.Alerts\n'
+        "assert not {'starlette', 'prometheus_client', 'msgspec', 'torrelque.worker.worker'} & {*sys.modules}\n"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment(str(PACKAGES)))

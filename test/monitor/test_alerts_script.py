@@ -126,12 +126,20 @@ class Told(NamedTuple):
 
 
 SECONDS = st.sampled_from([0, 1, 15, 15, 29, 30, 31, 45, 59, 60, 61, 200, 5000, -1, -59, -61, -100_000])
-STEPS = st.lists(
-    st.builds(Look, SECONDS, st.sampled_from([None, 0, 4, 5, 9, 10, 11, 11, 11]))
-    | st.builds(Told, st.sampled_from([0, 1, 29, 30, 31]), st.booleans(), st.lists(st.sampled_from('ab')), st.just(0))
-    | st.builds(Told, st.just(0), st.booleans(), st.just([]), st.integers(0, 2)),
-    max_size=60,
+VALUES = st.sampled_from([None, 0, 4, 5, 9, 10, 11])
+TOLD = st.builds(
+    Told, st.sampled_from([0, 0, 1, 29, 30, 31]), st.booleans(), st.lists(st.sampled_from('ab'), max_size=2),
+    st.sampled_from([0, 0, 1, 2]),
 )  # fmt: skip
+PARTS = (
+    st.builds(Look, SECONDS, VALUES).map(lambda look: [look])
+    | st.tuples(st.integers(2, 5), st.sampled_from([15, 15, 29, 45, 60]), st.sampled_from([0, 0, 7, 11, 11, 11]))
+    .map(lambda drawn: [Look(drawn[1], drawn[2])] * drawn[0])
+    | TOLD.map(lambda told: [told])
+    | st.just([Look(15, 11), Look(30, 11), Told(0, False, [], 0)])
+)
+"""Looks of all kinds, some alike in a row, and what is told."""
+STEPS = st.lists(PARTS, max_size=20).map(lambda parts: [step for part in parts for step in part])
 
 
 @pytest.fixture(scope='module')
@@ -237,6 +245,39 @@ def test_it_is_told_again_while_it_lasts(own: redis.Redis) -> None:
 def test_where_looks_are_far_apart_nothing_fires(own: redis.Redis) -> None:
     assert run(own, [11] * 20, pause=61) == []
     assert run(own, [11] * 3, pause=60) == [(1, 'firing')]
+
+
+def test_a_call_that_is_sent_again_is_answered_as_before(own: redis.Redis) -> None:
+    real = Real(own)
+    for seconds in (0, 30):
+        real.set(START + seconds)
+        answers = [real.look('a', 11)[1] for _ in range(2)]
+    assert answers == ['firing', 'firing']
+    assert real.look('b', 11)[1] == ''
+
+
+def test_who_has_lost_the_right_changes_nothing(own: redis.Redis) -> None:
+    real = Real(own)
+    for seconds, token in ((0, 'a'), (30, 'a'), (60, 'b')):
+        real.set(START + seconds)
+        real.look(token, 11)
+    assert [real.told(token, True, []) for token in ('a', 'c', 'b', 'b')] == ['late', 'late', 'ok', 'late']
+
+
+def test_what_nobody_could_be_told_of_is_not_told_to_be_over(own: redis.Redis) -> None:
+    real, found = Real(own), []
+    # Fires, is over, and fires again while the first sender still has the right to tell that it is over.
+    values = ((0, 11), (30, 11), (31, 0), (76, 0), (77, 11), (107, 11), (108, 0), (153, 0))
+    for seconds, value in values:
+        real.set(START + seconds)
+        found.append(real.look(str(seconds), value)[1])
+        if seconds == 30:
+            real.told('30', True, [])
+        if seconds == 76:
+            # It may tell for longer than half a minute.
+            state = json.loads(own.hget(KEYS['alerts'], 'r:1') or b'')
+            own.hset(KEYS['alerts'], 'r:1', json.dumps({**state, 'until': 1000 * (START + 150)}))
+    assert found == ['', 'firing', '', 'resolved', '', '', '', '']
 
 
 def test_what_nobody_writes_down_is_given_to_another_after_half_a_minute(own: redis.Redis) -> None:

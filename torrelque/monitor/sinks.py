@@ -42,7 +42,7 @@ PASSING = (408, 425, 429)
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows none: an address that was not configured is not told."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> None:
         return None
 
 
@@ -162,19 +162,20 @@ def named(given: Mapping[str, Sink] | Iterable[Sink] | Sink) -> dict[str, Sink]:
 
     :raises TorrelqueError: one cannot be called, or two have one name.
     """
-    if not isinstance(given, Mapping):
+    if isinstance(given, Mapping):
+        found: dict[str, Sink] = {**given}
+    else:
         several = [given] if callable(given) else [*given]
-        pairs = [(getattr(sink, '__name__', type(sink).__name__.lower()), sink) for sink in several]
-        if len({name for name, _ in pairs}) < len(pairs):
+        found = {getattr(sink, '__name__', type(sink).__name__.lower()): sink for sink in several}
+        if len(found) < len(several):
             raise TorrelqueValueError('two sinks have the same name; give a mapping of names to sinks')
-        given = dict(pairs)
-    for name, sink in given.items():
+    for name, sink in found.items():
         if check.check_name(name, 'the name of a sink') == LOG:
             raise TorrelqueValueError(f'sink {LOG!r} is there already, and writes to the log')
         if len(name) > 100:
             raise TorrelqueValueError('the name of a sink must be 100 characters at the most')
         check.check_call(sink, f'sink {name!r}', 'notice')
-    return dict(given)
+    return found
 
 
 class Outlet:
