@@ -9,8 +9,10 @@ import pytest
 from support.acting import Commands
 from support.commanding import STOP, Folder
 from support.hooking import Hook, open_hook
+from support.schemas import read_as
 from torrelque import Torrelque
 from torrelque.monitor import Alerts, Rule
+from torrelque.operate import AlertView
 
 pytestmark = pytest.mark.first_server
 
@@ -53,6 +55,7 @@ async def test_one_look_tells_the_sinks_and_shows_the_rules(
         await queue.enqueue(1)
         await queue.enqueue(2)
         said = await command('alerts', '-c', file, '--once', '--json', code=1)
+        assert [read_as(AlertView, line).state for line in said.lines] == ['firing', 'calm']
         assert [said.json[0][name] for name in ('rule', 'state', 'value')] == ['some', 'firing', 2.0]
         await command('alerts', '-c', file, '--once', code=1)
         assert [(body['rule'], body['state']) for body in hook.wait()] == [('some', 'firing')]
@@ -62,6 +65,17 @@ async def test_one_look_tells_the_sinks_and_shows_the_rules(
     assert {one['rule']: one['state'] for one in (await command('alerts', '--json', code=1)).json} == {
         'some': 'firing', 'backlog': 'calm'
     }  # fmt: skip
+
+
+async def test_a_rule_of_another_queue_is_left_out_and_that_is_told(
+    command: Commands, queue: Torrelque, tmp_path: Path
+) -> None:
+    path = tmp_path / 'rules.toml'
+    path.write_text('[alerts.oldest]\n[alerts.late]\nqueue = "mial"\n')
+    await queue.enqueue(1)
+    said = await command('alerts', '-c', str(path), '--once')
+    assert [line.split()[0] for line in said.lines] == ['RULE', 'oldest']
+    assert said.err == f'left out, because they are about none of {queue.name}: late\n'
 
 
 async def test_without_rules_it_says_that_nobody_looks(command: Commands, queue: Torrelque) -> None:

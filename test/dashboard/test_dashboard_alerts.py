@@ -45,6 +45,7 @@ async def test_it_looks_as_long_as_it_is_there(queue: Torrelque) -> None:
     assert told.words == [('some', 'firing')]
 
 
+@pytest.mark.long
 async def test_alone_it_looks_before_anybody_comes(folder: Folder, queue: Torrelque, tmp_path: Path) -> None:
     await queue.enqueue(1)
     (tmp_path / 'rules.toml').write_text('[alerts.some]\nwhen = "pending"\nabove = 1\nfor = 0\n')

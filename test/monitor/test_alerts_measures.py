@@ -140,7 +140,9 @@ async def test_a_measure_is_read_of_its_queue(
 
 async def test_of_few_attempts_no_share_is_told(queue: Torrelque, client: redis.asyncio.Redis) -> None:
     await failing(queue, client)
-    assert [(await found(queue, 'failed_share', at_least))[0] for at_least in (20, 21)] == [0.25, None]
+    words = '5 of 20 attempts failed in 5 minutes (25%'
+    assert await found(queue, 'failed_share', 20) == (0.25, f'{words})')
+    assert await found(queue, 'failed_share', 21) == (None, f'{words}, too few for a share)')
 
 
 async def test_a_schedule_that_is_late(queue: Torrelque, client: redis.asyncio.Redis) -> None:

@@ -196,14 +196,14 @@ def check(client: redis.Redis, steps: list[Look | Told]) -> None:
             assert real.told(token, step.whole, step.names) == expected, (number, step)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_states_are_those_of_the_model(own: redis.Redis, steps: list[Look | Told]) -> None:
     check(own, steps)
 
 
 @pytest.mark.long
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_states_are_those_of_the_model_however_long_one_looks(own: redis.Redis, steps: list[Look | Told]) -> None:
     check(own, steps)

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from .alertfile import NAME, Watched, read_watched
+from .answers import SinkAnswer
 from .failure import Exit, Failure
 from .out import Column, number
 from .session import Session, answer, is_read_only
@@ -40,11 +41,20 @@ def alerts(found: argparse.Namespace) -> int:
         # What is told to the log is what the command is for.
         logging.getLogger('torrelque.monitor').setLevel(logging.INFO)
         looker = Alerts(session.queues, watched.rules, watched.sinks)
+        _tell_idle(session, watched)
         if found.test is not None:
             return await _test(session, looker)
         return await (_look_once(session, looker) if found.once else _run(session, looker, watched))
 
     return answer(found, call, several=True)
+
+
+def _tell_idle(session: Session, watched: Watched) -> None:
+    """Say which rules are about no queue that is looked at: that may be a slip."""
+    names = [queue.name for queue in session.queues]
+    idle = [rule.name for rule in watched.rules if not any(map(rule.is_of, names))]
+    if idle:
+        session.out.tell(f'left out, because they are about none of {", ".join(names)}: {", ".join(idle)}')
 
 
 # Without rules
@@ -80,7 +90,7 @@ async def _test(session: Session, looker: 'Alerts') -> int:
     told = await looker.test(found.test, found.queue[0] if len(found.queue) == 1 else None)
     for name, error in told.items():
         if out.as_json:
-            out.json({'sink': name, 'error': error})
+            out.json(SinkAnswer(sink=name, error=error))
         else:
             out.line(f'{name}: told' if error is None else f'{name}: not told: {error}')
     return Exit.ILL if any(told.values()) else Exit.WELL

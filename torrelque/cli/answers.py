@@ -70,3 +70,11 @@ class EndAnswer(EnqueueAnswer):
     status: str
     result: Any
     error: str | None
+
+
+class SinkAnswer(TypedDict):
+    """Of ``alerts --test``: whether a sink was told."""
+
+    sink: str
+    error: str | None
+    """Why it was not."""

@@ -137,11 +137,13 @@ def _failures(seen: Seen) -> tuple[int, int]:
     return failed, failed + sum(one.succeeded for one in totals)
 
 
-def _tell_failed_share(seen: Seen, _value: float | None) -> str:
+def _tell_failed_share(seen: Seen, value: float | None) -> str:
     failed, attempts = _failures(seen)
     if not attempts:
         return 'nothing was tried in 5 minutes'
-    return f'{failed:,} of {plural(attempts, "attempt", "attempts")} failed in 5 minutes ({failed / attempts:.0%})'
+    few = '' if value is not None else ', too few for a share'
+    part = f'{failed / attempts:.0%}'
+    return f'{failed:,} of {plural(attempts, "attempt", "attempts")} failed in 5 minutes ({part}{few})'
 
 
 def _dead_new(seen: Seen) -> float:
