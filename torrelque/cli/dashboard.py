@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .failure import Exit, Failure
+from .filed import file_of
 from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 
@@ -33,8 +34,9 @@ def dashboard(found: argparse.Namespace) -> int:
     if missing:
         names = ', '.join(missing)
         raise Failure(f"the dashboard needs {names}, of the extra 'dashboard': pip install 'torrelque[dashboard]'")
-    if found.demo and (found.queue or found.url is not None or found.app is not None):
-        raise Failure('--demo has queues and a server of its own; -q, --url and --app are for others')
+    if found.demo and (found.queue or found.url is not None or found.app is not None or found.config is not None):
+        raise Failure('--demo has queues and a server of its own; -q, --url, --app and -c are for others')
+    _fill(found)
     allow = _allowed(found)
     with _listen(found) as listener:
         if found.demo:
@@ -47,6 +49,22 @@ def dashboard(found: argparse.Namespace) -> int:
             return await _serve(found, session.out, listener, shown, allow, session.operator.who, what)
 
         return answer(found, show, several=True)
+
+
+def _fill(found: argparse.Namespace) -> None:
+    """Have a file say what the command line does not, and have all others as they are by default."""
+    from torrelque.config import DashboardConfig
+
+    file = None if found.demo else file_of(found, 'dashboard')
+    said = DashboardConfig() if file is None else file.sections.dashboard
+    # Where only reading is allowed, a file that allows more is no slip: it is that of all who use it.
+    may = () if is_read_only(found) else said.allow
+    found.allow = [*may] if found.allow is None else found.allow
+    found.host = [*found.host, *said.host]
+    found.insecure = found.insecure or said.insecure
+    for name in ('bind', 'payloads', 'title'):
+        if getattr(found, name) is None:
+            setattr(found, name, getattr(said, name))
 
 
 def _allowed(found: argparse.Namespace) -> frozenset[str]:
