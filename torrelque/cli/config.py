@@ -78,7 +78,8 @@ def warnings(config: 'Config') -> list[str]:
             f'{watching[0]} looks for no_worker, and nothing in this file but workers looks at alerts: where all of '
             'them are gone, nobody does. Run torrelque alerts, or torrelque dashboard, elsewhere'
         )
-    if config.variable is not None and said.server.url not in (None, config.url):
+    own = said.server.url is not None and ('server', 'url') not in config.written
+    if own and config.variable is not None and said.server.url != config.url:
         found.append(f'server.url is not used: the variable {config.variable} names another server')
     return found
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -33,7 +34,8 @@ TIMES = ('oldest', 'dead_age', 'running', 'overdue', 'group_oldest')
 """What is a time, of what a rule may look at."""
 NUMBERS = (
     'pending', 'ready', 'dead_new', 'stuck', 'tasks', 'working', 'delayed', 'dead', 'priority', 'groups', 'rated',
-    'paused_groups', 'overdue_leases', 'workers', 'lost', 'slots', 'busy',
+    'paused_groups', 'overdue_leases', 'workers', 'lost', 'slots', 'busy', 'waiting', 'schedules', 'late_schedules',
+    'dry_schedules', 'paused_schedules',
 )  # fmt: skip
 """What is a number: of the overview, any count."""
 FLAGS = ('no_worker', 'stalled', 'paused')
@@ -87,8 +89,8 @@ def _of_worker(worker: WorkerConfig, keys: Keys, given: set[Keys], declared: lis
         yield keys, 'a handler needs queues, whose tasks it is given'
     for key, names in (('queues', [*(worker.queues or ())]), ('steal', [*worker.steal])):
         for name in names:
-            if name not in declared and (near := difflib.get_close_matches(name, declared, 1, _SLIP)):
-                yield (*keys, key), f'there is no queue {name!r}; did you mean {near[0]}? If not, add [queues.{name}]'
+            if name not in declared and (near := _slip_of(name, declared)) is not None:
+                yield (*keys, key), f'there is no queue {name!r}; did you mean {near}? If not, add [queues.{name}]'
     if both := {*(worker.queues or ())} & {*worker.steal}:
         yield (*keys, 'steal'), f'{sorted(both)[0]!r} is one of its queues; a queue is served, or stolen from'
     if isinstance(worker.retry, RetryConfig) and (*keys, 'retry') in given:
@@ -96,6 +98,16 @@ def _of_worker(worker: WorkerConfig, keys: Keys, given: set[Keys], declared: lis
     if worker.breaker is not None:
         breaker = worker.breaker
         yield from _of_value((*keys, 'breaker'), lambda: breaker_of(breaker))
+
+
+def _slip_of(name: str, declared: list[str]) -> str | None:
+    """The declared name of which this one seems to be a slip of the pen.  Names that differ by what they end with, mail
+    and mail-late, eu-1 and eu-2, are meant so."""
+    for near in difflib.get_close_matches(name, declared, 1, _SLIP):
+        same = len(os.path.commonprefix([near, name]))
+        if same < min(len(near), len(name)) - 1:
+            return near
+    return None
 
 
 def _of_value(keys: Keys, make: Callable[[], Any]) -> Found:

@@ -86,7 +86,7 @@ class Config:
         filled = Filled(source.data, os.environ)
         reading = Reading(filled)
         problems = [
-            (keys, text) for keys, text in (*reading.problems, *find_problems(reading, wanted))
+            (keys, filled.unfilled(text, keys)) for keys, text in (*reading.problems, *find_problems(reading, wanted))
             if wanted is None or not keys or keys[0] in wanted
         ]  # fmt: skip
         if problems:

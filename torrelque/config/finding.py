@@ -95,8 +95,9 @@ def read(place: Place) -> Source:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        words, _, at = str(exc).removesuffix(')').partition(' (at line ')
-        line = at.partition(',')[0]
+        words, _, at = str(exc).partition(' (at line ')
+        # What is missing at the end is told without a line.
+        line = at.partition(',')[0] if at else str(text.count('\n') + 1)
         raise ConfigError([
             Problem(place.path, int(line) if line.isdecimal() else None, '', f'it is no TOML: {words}')
         ]) from None  # fmt: skip

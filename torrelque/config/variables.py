@@ -7,6 +7,8 @@ from typing import Any
 from .problems import Keys
 
 _PLACE = re.compile(r'\$(?:\$|\{([^}]*)\})')
+_SHORT = 3
+"""Characters of what is no secret."""
 _NAME = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?', re.S)
 
 
@@ -17,6 +19,7 @@ class Filled:
         self._environment = environment
         self.raw: dict[Keys, str] = {}
         """Texts that had a variable, as they were written."""
+        self._values: dict[Keys, str] = {}
         self.missing: list[tuple[Keys, str]] = []
         """Keys, and what is wrong with a variable there."""
         self.data = self._fill(data, ())
@@ -46,7 +49,18 @@ class Filled:
                 self.missing.append((keys, f'the variable {name} is not set; ${{{name}:-…}} has a default'))
             return found or ''
 
-        return _PLACE.sub(value_of, text)
+        filled = _PLACE.sub(value_of, text)
+        if keys in self.raw:
+            self._values[keys] = filled
+        return filled
+
+    def unfilled(self, text: str, keys: Keys) -> str:
+        """What is told of a key, without what a variable has."""
+        for one, value in self._values.items():
+            if one[: len(keys)] == keys:
+                text = text.replace(repr(value), repr(self.raw[one]))
+                text = text.replace(value, self.raw[one]) if len(value) > _SHORT else text
+        return text
 
     def is_missing(self, keys: Keys) -> bool:
         """Whether a value, or something in it, lacks a variable."""
