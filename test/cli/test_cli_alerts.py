@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from support.acting import Commands
 from support.commanding import STOP, Folder
@@ -13,10 +17,13 @@ from support.schemas import read_as
 from torrelque import Torrelque
 from torrelque.monitor import Alerts, Rule
 from torrelque.operate import AlertView
+from torrelque.worker import get_workers
 
 pytestmark = pytest.mark.first_server
 
 FILE = """
+[queues."QUEUE"]
+
 [alerts.some]
 when = "pending"
 above = 2
@@ -71,7 +78,7 @@ async def test_a_rule_of_another_queue_is_left_out_and_that_is_told(
     command: Commands, queue: Torrelque, tmp_path: Path
 ) -> None:
     path = tmp_path / 'rules.toml'
-    path.write_text('[alerts.oldest]\n[alerts.late]\nqueue = "mial"\n')
+    path.write_text('[queues.mial]\n[alerts.oldest]\nwhen = "oldest"\n[alerts.late]\nwhen = "late"\nqueue = "mial"\n')
     await queue.enqueue(1)
     said = await command('alerts', '-c', str(path), '--once')
     assert [line.split()[0] for line in said.lines] == ['RULE', 'oldest']
@@ -124,7 +131,7 @@ async def test_check_says_what_rules_say_of_now_and_keeps_no_state(
     assert (await command('check', '-c', file)).lines == []
     await queue.enqueue(2)
     said = await command('check', '-c', file, code=1)
-    assert said.lines == [f'{queue.name}: some: 2 tasks are pending:  torrelque why -q {queue.name}']
+    assert said.lines == [f'{queue.name}: some: 2 tasks are pending:  torrelque why -q {queue.name} -c {file}']
     [finding] = (await command('check', '-c', file, '--json', code=1)).json
     assert (finding['subject'], finding['level']) == ('some', 'error')
     assert (await command('check')).lines == []
@@ -142,11 +149,10 @@ async def test_states_of_rules_that_nobody_looks_at_are_told_as_such(
 
 
 @pytest.mark.parametrize(('text', 'words', 'message'), [
-    ('[alerts.a]\nwhen = "oldst"', (), "PATH: rule 'a': there is no measure 'oldst'; did you mean 'oldest'?"),
-    ('[alerts.a]\nwhen = "oldest"\nto = "ops"', ('--once',), "rule 'a' tells ops, and there is no such sink: log"),
-    ('[alerts.oldest]\n[sinks.a]\nwebhook = "${NOBODY_SET}"', (), 'PATH: the variable NOBODY_SET is not set'),
-    ('[alerts', (), 'PATH is no TOML: '), ('', ('--once',), 'there are no rules: name a file'),
-    ('[alerts.oldest]', ('--read-only',), 'only reading is allowed here'),
+    ('[alerts.a]\nwhen = "oldst"', (), "PATH:2: alerts.a.when: nothing is called 'oldst'; did you mean oldest?"),
+    ('[alerts.a]\nwhen = "oldest"\nto = "ops"', ('--once',), "PATH:3: alerts.a.to: there is no sink 'ops'"),
+    ('', ('--once',), 'there are no rules: name a file that has [alerts.NAME]'),
+    ('[alerts.oldest]\nwhen = "oldest"', ('--read-only',), 'only reading is allowed here'),
 ])  # fmt: skip
 async def test_a_file_that_cannot_be_meant_is_refused(
     command: Commands, queue: Torrelque, tmp_path: Path, text: str, words: tuple[str, ...], message: str
@@ -160,4 +166,51 @@ async def test_a_file_that_cannot_be_meant_is_refused(
 async def test_a_file_that_is_not_there_is_told(command: Commands, queue: Torrelque) -> None:
     for name in ('alerts', 'check', 'dashboard'):
         said = await command(name, '-c', 'nowhere.toml', code=2)
-        assert said.err == 'torrelque: nowhere.toml cannot be read: No such file or directory\n'
+        assert said.err == 'torrelque: nowhere.toml: it cannot be read: No such file or directory\n'
+
+
+RUN = """
+[queues."QUEUE"]
+
+[workers.mail]
+handler = "handlers:handle"
+queues = ["QUEUE"]
+heartbeat = 0.2
+processes = 2
+
+[alerts.stuck]
+when = "stuck"
+
+[sinks.ops]
+webhook = "${HOOK}"
+"""
+HANDLERS = """
+    import asyncio, os
+
+    async def handle(delivery):
+        os.write(1, b'has %d\\n' % os.getpid())
+        await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.long
+async def test_of_the_workers_of_a_file_one_tells_that_another_was_killed(
+    folder: Folder, queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    folder.write('handlers.py', HANDLERS)
+    folder.write('torrelque.toml', RUN.replace('QUEUE', queue.name))
+    await queue.enqueue(1)
+    with open_hook() as hook, folder.command('run', '-c', 'torrelque.toml', more={'HOOK': hook.url}) as command:
+        [line] = command.wait_for(r'^has (\d+)$')
+        while len(await get_workers(queue)) < 2:
+            await asyncio.sleep(0.01)
+        os.kill(int(line[1]), signal.SIGKILL)
+        while not hook.taken:
+            # As a quarter of a minute later.
+            await client.delete(queue.keys['sampled'])
+            await asyncio.sleep(0.1)
+        [body, *_] = hook.wait()
+        assert body['text'].startswith(f'FIRING: stuck on {queue.name}: 0 workers are stuck, and 1 was lost in the ')
+        command.send(STOP)
+        command.end()
+    assert f'FIRING: stuck on {queue.name}: ' in command.told

@@ -80,7 +80,7 @@ def test_rules_of_a_file() -> None:
     table = {
         'backlog': {'queue': 'mail', 'when': 'oldest', 'above': '5m', 'for': '2m', 'below': '1m', 'clear_for': '2m',
                     'repeat': '1h', 'to': ['log', 'ops']},
-        'no_worker': {'queue': ['mail', 'news']},
+        'no_worker': {'when': 'no_worker', 'queue': ['mail', 'news']},
     }  # fmt: skip
     assert rules_of(table) == [
         Rule('backlog', 'oldest', queues='mail', above=300, for_=120, below=60, clear_for=120, repeat=3600,
@@ -90,7 +90,7 @@ def test_rules_of_a_file() -> None:
 
 
 def test_default_rules_are_those_that_have_a_default_and_no_namesake() -> None:
-    rules = rules_of({'defaults': True, 'oldest': {'above': '1h'}})
+    rules = rules_of({'defaults': True, 'oldest': {'when': 'oldest', 'above': '1h'}})
     assert [rule.name for rule in rules] == [
         'oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused', 'late', 'dry'
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_default_rules_are_those_that_have_a_default_and_no_namesake() -> None:
     ([], 'alerts must be a table'), ({'a': 1}, "rule 'a' must be a table, not 1"),
     ({'a': {'when': 'oldest', 'aboove': 1}}, "rule 'a' has no 'aboove'; did you mean 'above'"),
     ({'a': {'for_': 1}}, "rule 'a' has no 'for_'; did you mean 'for'"),
-    ({'backlog': {}}, "there is no measure 'backlog'"), ({'defaults': 1}, 'alerts: defaults must be a bool'),
+    ({'backlog': {}}, "rule 'backlog' does not say when: "), ({'defaults': 1}, 'alerts: defaults must be a bool'),
 ])  # fmt: skip
 def test_a_table_that_cannot_be_meant_is_refused(table: Any, message: str) -> None:
     with pytest.raises(TorrelqueError) as caught:

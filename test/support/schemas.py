@@ -14,11 +14,14 @@ import msgspec
 
 from torrelque import TorrelqueTaskStatus
 from torrelque.cli.answers import (
+    ChangeAnswer,
+    ConfigAnswer,
     EndAnswer,
     EnqueueAnswer,
     InstantAnswer,
     LimitAnswer,
     PauseAnswer,
+    ProblemAnswer,
     ScheduleAnswer,
     SinkAnswer,
     SweepAnswer,
@@ -44,11 +47,13 @@ from torrelque.operate import (
 FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 
 TYPES: dict[str, type] = {
-    'act': Act, 'alert': AlertView, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding,
+    'act': Act, 'alert': AlertView, 'change': ChangeAnswer, 'config': ConfigAnswer,
+    'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding,
     'flow': FlowView, 'found': Found,
     'function': FunctionView, 'group': GroupView, 'instant': InstantAnswer, 'limit': LimitAnswer,
     'outcome': Outcome, 'overview': Overview,
-    'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
+    'pause': PauseAnswer, 'problem': ProblemAnswer,
+    'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
     'sink': SinkAnswer, 'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,
 }  # fmt: skip

@@ -1,27 +1,19 @@
 """The rules and the sinks of a file of settings."""
 
 import argparse
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .failure import Failure
-
 if TYPE_CHECKING:
+    from torrelque.config import Config
     from torrelque.monitor import Rule, Sink
-
-VARIABLE = 'TORRELQUE_CONFIG'
-NAME = 'torrelque.toml'
-
-_GAP = re.compile(r'\$\{([A-Za-z_][A-Za-z_0-9]*)(?::-([^}]*))?\}')
 
 
 class Watched(NamedTuple):
     """What a file says of alerts."""
 
-    rules: 'list[Rule]'
-    sinks: 'dict[str, Sink]'
+    rules: 'Sequence[Rule]' = ()
+    sinks: 'Mapping[str, Sink]' = {}  # noqa: RUF012 - nobody changes it
 
     @property
     def queues(self) -> list[str]:
@@ -30,63 +22,29 @@ class Watched(NamedTuple):
         return [*dict.fromkeys(name for names in named for name in names)] if all(named) else []
 
 
-def add_file(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the option that names the file.
+def read_watched(found: argparse.Namespace) -> Watched:
+    """What the file of a command says; nothing where there is none.
 
-    :param what: what is taken of it.
+    :raises Failure: something of it cannot be meant.
     """
-    parser.add_argument('-c', '--config', metavar='FILE', help=f'{what} of this file, [alerts.NAME] and [sinks.NAME]')
+    from .filed import file_of
+
+    file = file_of(found, 'alerts', 'sinks')
+    return Watched() if file is None else watched_in(file)
 
 
-def read_watched(found: argparse.Namespace, always: bool = False) -> Watched:
-    """What the file says that is named; nothing where none is.
+def watched_in(config: 'Config') -> Watched:
+    """What a file says."""
+    import msgspec
 
-    :param always: whether the file of the environment, or of this folder, is taken where none is named.
-    :raises Failure: it is not there, or something of it cannot be meant.
-    """
-    from torrelque import TorrelqueError
     from torrelque.monitor import rules_of, sinks_of
 
-    path = found.config
-    if path is None and always:
-        path = os.environ.get(VARIABLE) or (NAME if os.path.exists(NAME) else None)
-    if path is None:
-        return Watched([], {})
-    table = _load(path)
-    try:
-        filled = _filled({name: table.get(name, {}) for name in ('alerts', 'sinks')})
-        return Watched(rules_of(filled['alerts']), sinks_of(filled['sinks']))
-    except TorrelqueError as exc:
-        raise Failure(f'{path}: {exc}') from None
+    said = config.sections
+    rules: dict[str, Any] = {name: _named(msgspec.structs.asdict(rule)) for name, rule in said.alerts.rules.items()}
+    sinks = {name: {'webhook': sink.webhook} for name, sink in said.sinks.items()}
+    return Watched(rules_of({**rules, 'defaults': said.alerts.defaults}), sinks_of(sinks))
 
 
-def _load(path: str) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:
-        raise Failure('a file of settings needs Python 3.11') from None
-    try:
-        with open(path, 'rb') as file:
-            return tomllib.load(file)
-    except OSError as exc:
-        raise Failure(f'{path} cannot be read: {exc.strerror}') from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise Failure(f'{path} is no TOML: {exc}') from None
-
-
-def _filled(value: Any) -> Any:
-    """What a file has, with variables of the environment in its texts."""
-    if isinstance(value, Mapping):
-        return {name: _filled(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_filled(one) for one in value]
-    return _GAP.sub(_variable, value) if isinstance(value, str) else value
-
-
-def _variable(match: 're.Match[str]') -> str:
-    found = os.environ.get(match[1], match[2])
-    if found is None:
-        from torrelque import TorrelqueValueError
-
-        raise TorrelqueValueError(f'the variable {match[1]} is not set')
-    return found
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a section by their keys; those that are not given are None."""
+    return {'for' if name == 'for_' else name: value for name, value in values.items()}

@@ -6,7 +6,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from .alertfile import NAME, Watched, read_watched
+from .alertfile import Watched, read_watched
 from .answers import SinkAnswer
 from .failure import Exit, Failure
 from .out import Column, number
@@ -25,10 +25,10 @@ def alerts(found: argparse.Namespace) -> int:
 
     :raises Failure: it cannot be meant.
     """
-    watched = read_watched(found, always=True)
+    watched = read_watched(found)
     if not watched.rules:
         if found.once or found.test is not None:
-            raise Failure(f'there are no rules: name a file that has [alerts.NAME], -c {NAME}')
+            raise Failure('there are no rules: name a file that has [alerts.NAME], -c torrelque.toml')
         return answer(found, _show, several=True)
     if is_read_only(found) and found.test is None:
         raise Failure('only reading is allowed here, and whoever looks at rules keeps their states', Exit.REFUSED)

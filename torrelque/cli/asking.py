@@ -6,7 +6,6 @@ What carries a command out is imported when it is called.
 import argparse
 from collections.abc import Callable
 
-from .alertfile import add_file
 from .command import Command, of_module
 from .filters import add_filters
 from .options import count, seconds
@@ -113,11 +112,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add('--workers', metavar='N', type=whole,
         help='so many workers with a heartbeat must live, or more; one, if not given, where tasks are ready and '
         'workers with a heartbeat were there before')  # fmt: skip
-    add_file(parser, 'beside, the rules')
 
 
 def _add_alerts(parser: argparse.ArgumentParser) -> None:
-    add_file(parser, 'look at the rules, and tell the sinks,')
     parser.add_argument('--once', action='store_true', help='look once, tell whoever is to be told, and show the rules')
     parser.add_argument('--test', metavar='RULE', help='instead, tell the sinks of a rule how it is, as a test')
 

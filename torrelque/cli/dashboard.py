@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .alertfile import Watched, read_watched
 from .failure import Exit, Failure
+from .filed import file_of
 from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 
@@ -34,11 +35,12 @@ def dashboard(found: argparse.Namespace) -> int:
     if missing:
         names = ', '.join(missing)
         raise Failure(f"the dashboard needs {names}, of the extra 'dashboard': pip install 'torrelque[dashboard]'")
-    if found.demo and (found.queue or found.url is not None or found.app is not None):
-        raise Failure('--demo has queues and a server of its own; -q, --url and --app are for others')
-    allow, watched = _allowed(found), read_watched(found)
-    if watched.rules and (found.demo or is_read_only(found)):
-        raise Failure('rules are not looked at where only reading is allowed, nor in a demo: leave -c out')
+    if found.demo and (found.queue or found.url is not None or found.app is not None or found.config is not None):
+        raise Failure('--demo has queues and a server of its own; -q, --url, --app and -c are for others')
+    _fill(found)
+    allow = _allowed(found)
+    # Whoever may only read keeps no states of rules.
+    watched = Watched() if found.demo or is_read_only(found) else read_watched(found)
     if found.app is None and not found.queue and watched.queues:
         found.queue = watched.queues
     with _listen(found) as listener:
@@ -52,6 +54,22 @@ def dashboard(found: argparse.Namespace) -> int:
             return await _serve(found, session.out, listener, shown, allow, session.operator.who, what)
 
         return answer(found, show, several=True)
+
+
+def _fill(found: argparse.Namespace) -> None:
+    """Have a file say what the command line does not, and have all others as they are by default."""
+    from torrelque.config import DashboardConfig
+
+    file = None if found.demo else file_of(found, 'dashboard')
+    said = DashboardConfig() if file is None else file.sections.dashboard
+    # Where only reading is allowed, a file that allows more is no slip: it is that of all who use it.
+    may = () if is_read_only(found) else said.allow
+    found.allow = [*may] if found.allow is None else found.allow
+    found.host = [*found.host, *said.host]
+    found.insecure = found.insecure or said.insecure
+    for name in ('bind', 'payloads', 'title'):
+        if getattr(found, name) is None:
+            setattr(found, name, getattr(said, name))
 
 
 def _allowed(found: argparse.Namespace) -> frozenset[str]:
@@ -113,7 +131,7 @@ class _Shown(NamedTuple):
 
     queues: 'Sequence[Torrelque]'
     functions: Mapping[str, Any]
-    watched: Watched = Watched([], {})
+    watched: Watched = Watched()
 
 
 def _functions_of(found: argparse.Namespace) -> dict[str, Any]:

@@ -155,5 +155,6 @@ def _rule_of(name: str, given: Any) -> Rule:
             hint = f'; did you mean {near[0]!r}?' if near else f': {", ".join(_KEYS)}'
             raise TorrelqueValueError(f'rule {name!r} has no {key!r}{hint}')
     options = {_KEYS[key]: value for key, value in given.items() if value is not None}
-    # A table may have the name of what it is about.
-    return Rule(name, options.pop('when', name), **options)
+    if 'when' not in options:
+        raise TorrelqueValueError(f'rule {name!r} does not say when: {", ".join(sorted(MEASURES))}')
+    return Rule(name, **options)
