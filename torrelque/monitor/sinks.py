@@ -163,7 +163,7 @@ def named(given: Mapping[str, Sink] | Iterable[Sink] | Sink) -> dict[str, Sink]:
     :raises TorrelqueError: one cannot be called, or two have one name.
     """
     if isinstance(given, Mapping):
-        found: dict[str, Sink] = {**given}
+        found: dict[str, Sink] = dict(given.items())
     else:
         several = [given] if callable(given) else [*given]
         found = {getattr(sink, '__name__', type(sink).__name__.lower()): sink for sink in several}
