@@ -163,7 +163,8 @@ def named(given: Mapping[str, Sink] | Iterable[Sink] | Sink) -> dict[str, Sink]:
     :raises TorrelqueError: one cannot be called, or two have one name.
     """
     if isinstance(given, Mapping):
-        found: dict[str, Sink] = dict(given.items())
+        mapping: Any = given  # a class of functions that are mappings, which a checker thinks of, there is not
+        found: dict[str, Sink] = {**mapping}
     else:
         several = [given] if callable(given) else [*given]
         found = {getattr(sink, '__name__', type(sink).__name__.lower()): sink for sink in several}
