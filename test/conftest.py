@@ -24,6 +24,7 @@ import redis.utils
 
 from support.abroad import Pair
 from support.acting import Commands
+from support.alerting import AlertClock
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
 from support.explaining import Hire
@@ -244,6 +245,14 @@ async def queue(client: redis.asyncio.Redis, queue_name: str) -> AsyncIterator[T
 async def standing(client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> StandingClock:
     """A clock of the server that stands still, for the queue objects that are made after it."""
     clock = StandingClock(client, monkeypatch)
+    await clock.set(START)
+    return clock
+
+
+@pytest.fixture
+async def alert_clock(client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch) -> AlertClock:
+    """A clock of alerts that stands still; what they measure has the server's own."""
+    clock = AlertClock(client, monkeypatch)
     await clock.set(START)
     return clock
 

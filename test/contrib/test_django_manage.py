@@ -201,7 +201,7 @@ def test_queues_of_the_settings_are_what_commands_are_about(project: Folder) -> 
     settings.write_text(settings.read_text().replace("'APP': 'shop.tasks:app'", "'QUEUES': ['a', 'b']"))
     stats = manage(project, 'stats', '--json')
     assert [json.loads(line)['queue'] for line in stats.out] == ['a', 'b']
-    assert manage(project, 'run', status=2).wait_for('the following arguments are required: TARGET')
+    assert manage(project, 'run', status=2).wait_for('there is nothing to run: name a TARGET')
 
 
 @pytest.mark.long

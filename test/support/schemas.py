@@ -14,16 +14,21 @@ import msgspec
 
 from torrelque import TorrelqueTaskStatus
 from torrelque.cli.answers import (
+    ChangeAnswer,
+    ConfigAnswer,
     EndAnswer,
     EnqueueAnswer,
     InstantAnswer,
     LimitAnswer,
     PauseAnswer,
+    ProblemAnswer,
     ScheduleAnswer,
+    SinkAnswer,
     SweepAnswer,
 )
 from torrelque.operate import (
     Act,
+    AlertView,
     Errors,
     Finding,
     FlowView,
@@ -42,12 +47,14 @@ from torrelque.operate import (
 FOLDER = Path(__file__).parents[2] / 'docs' / 'schema'
 
 TYPES: dict[str, type] = {
-    'act': Act, 'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding,
+    'act': Act, 'alert': AlertView, 'change': ChangeAnswer, 'config': ConfigAnswer,
+    'end': EndAnswer, 'enqueue': EnqueueAnswer, 'errors': Errors, 'finding': Finding,
     'flow': FlowView, 'found': Found,
     'function': FunctionView, 'group': GroupView, 'instant': InstantAnswer, 'limit': LimitAnswer,
     'outcome': Outcome, 'overview': Overview,
-    'pause': PauseAnswer, 'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
-    'sweep': SweepAnswer, 'task': TaskView,
+    'pause': PauseAnswer, 'problem': ProblemAnswer,
+    'reason': Reason, 'record': Record, 'schedule': ScheduleView, 'scheduled': ScheduleAnswer,
+    'sink': SinkAnswer, 'sweep': SweepAnswer, 'task': TaskView,
     'worker': WorkerView,
 }  # fmt: skip
 """What commands write with ``--json``, by the names of the files."""

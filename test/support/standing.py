@@ -27,6 +27,11 @@ _READ = (
 )
 
 
+def ticking(text: str) -> str:
+    """A script, with the clock that stands still."""
+    return text.replace(_LINE, _READ)
+
+
 def firing(name: str, seconds: float) -> str:
     """The id of a task that fires so long after the start."""
     return f'{name}@{round((START + seconds) * 1000)}'

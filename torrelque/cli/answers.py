@@ -47,6 +47,41 @@ class InstantAnswer(TypedDict):
     instant: float
 
 
+class ProblemAnswer(TypedDict):
+    """Of ``config check``: something that is wrong with a file of settings."""
+
+    file: str
+    line: int | None
+    """None where it was not found."""
+    key: str
+    """The path of the key; '' is the whole file."""
+    text: str
+
+
+class ChangeAnswer(TypedDict):
+    """Of ``config apply``: what is to be set, and is set, unless it is a dry run."""
+
+    kind: str
+    """'limit' or 'schedule'."""
+    queue: str
+    name: str | None
+    """That of the group, or of the schedule; None is the default of all groups."""
+    now: str
+    """What the server has, in words."""
+    file: str
+    """What the file says, likewise."""
+
+
+class ConfigAnswer(TypedDict):
+    """Of ``config show``: what holds by a file of settings."""
+
+    file: str
+    found: str
+    """How it was found, in words."""
+    config: dict[str, Any]
+    """Its sections, as TOML has them."""
+
+
 class SweepAnswer(TypedDict):
     """Of ``sweep``: how many tasks it has moved, as `torrelque.SweepResult` has them."""
 
@@ -70,3 +105,11 @@ class EndAnswer(EnqueueAnswer):
     status: str
     result: Any
     error: str | None
+
+
+class SinkAnswer(TypedDict):
+    """Of ``alerts --test``: whether a sink was told."""
+
+    sink: str
+    error: str | None
+    """Why it was not."""

@@ -114,6 +114,11 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         'workers with a heartbeat were there before')  # fmt: skip
 
 
+def _add_alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--once', action='store_true', help='look once, tell whoever is to be told, and show the rules')
+    parser.add_argument('--test', metavar='RULE', help='instead, tell the sinks of a rule how it is, as a test')
+
+
 def place(text: str) -> str:
     """A place, or ``group:NAME``.
 
@@ -182,8 +187,14 @@ ASKING = (
         'else ends with 1, with a line for whatever is wrong: a key that is broken, a queue of which nothing is known, '
         'a pause of what has tasks that wait, the oldest task, no worker though tasks are ready, workers that are '
         'stuck or were lost with tasks in hand, what is due and nobody moves, flows that stand still, and schedules '
-        'that are late by more than a minute, or dry.',
+        'that are late by more than a minute, or dry. With a file, the rules of its alerts besides, as they are '
+        'at this moment.',
         _with(_add_check), of_module('.checking', 'check')),
+    Command('alerts', 'look at rules, and tell of those that fire', 'Look each 15 s at the rules of a file, and tell '
+        'the sinks that they name when one fires, and when it is over. SIGTERM and Ctrl-C end it. Any number of '
+        'processes may look at the same rules: one of them tells. Without a file, show the rules as those who look '
+        'have left them, and end with 1 if one fires.',
+        _with(_add_alerts), of_module('.alerts', 'alerts')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '
         'wrong.', _with(), of_module('.checking', 'doctor')),

@@ -18,6 +18,8 @@ PATIENCE = 30.0
 """s that a worker waits at its end for what is running, where nothing says another time."""
 LONG_PATIENCE = 600.0
 """The same of a worker that the application has made, which does not tell."""
+LATE = ('max_attempts', 'timeout', 'rate', 'run_in', 'result_ttl', 'retry', 'breaker')
+"""What a file may say of a worker, and one that is made already cannot be told."""
 HEARTBEAT = 5.0
 """s between two beats of a worker that is made here, where the command line says nothing else."""
 
@@ -56,7 +58,8 @@ def build(options: RunOptions, made: Any, version: str) -> Built:
 def _of_handler(options: RunOptions, handler: Any, version: str) -> Built:
     if is_served(handler):
         what = 'a worker' if isinstance(handler, Worker) else 'an app'
-        raise Failure(f'-q is for a handler, and {options.target} is {what}, which has queues of its own')
+        option = '-q' if options.filed is None else f'handler of [workers.{options.filed.worker}]'
+        raise Failure(f'{option} is for a handler, and {options.target} is {what}, which has queues of its own')
     if not is_handler(handler):
         raise misfit(options.target, handler)
     named: Names = options.queue
@@ -65,7 +68,8 @@ def _of_handler(options: RunOptions, handler: Any, version: str) -> Built:
             raise Failure(f'--queues gives an order or weights to what -q names, which is not {unknown[0]!r}')
         named = options.queues
     client = connect(options.url)
-    objects = {name: Torrelque(client, queue=name) for name in (*named, *options.steal)}
+    make = _make_queue if options.filed is None else options.filed.make_queue
+    objects = {name: make(client, name) for name in (*named, *options.steal)}
     weights = dict(named) if isinstance(named, Mapping) else {}
     own = [objects[name] for name in named]
     worker = Worker(
@@ -98,6 +102,10 @@ def _of_apps(options: RunOptions, apps: Sequence[App], version: str) -> Built:
     return Built(worker, offer, _nothing, _patience(options), doubts)
 
 
+def _make_queue(client: Any, name: str) -> Torrelque:
+    return Torrelque(client, queue=name)
+
+
 async def _nothing() -> None:
     """The queue objects of an app are closed with the event loop."""
 
@@ -108,6 +116,8 @@ def _of_worker(options: RunOptions, worker: Worker, version: str) -> Built:
         '--url': options.url, '--queues': options.queues, '--steal': options.steal, '--burst': options.burst,
         '--shutdown-timeout': options.shutdown_timeout, '--heartbeat': options.heartbeat, '--name': options.name,
     }  # fmt: skip
+    if options.filed is not None:
+        given |= {name: value for name, value in options.filed.arguments.items() if name in LATE}
     # A time of 0 was given, too.
     if fixed := [name for name, value in given.items() if value or value == 0 and value is not False]:
         raise Failure(
@@ -129,6 +139,7 @@ async def _close_queues(worker: Worker) -> None:
 
 def _given(options: RunOptions) -> dict[str, Any]:
     """The arguments of a worker that the command line has given, and those that are others than by default."""
+    more = {} if options.filed is None else options.filed.arguments
     name = options.name
     if name is not None and options.child is not None and options.processes > 1:
         name = f'{name}-{options.child}'
@@ -137,7 +148,7 @@ def _given(options: RunOptions) -> dict[str, Any]:
         'shutdown_timeout': options.shutdown_timeout, 'name': name,
         'heartbeat': HEARTBEAT if options.heartbeat is None else options.heartbeat or None,
     }  # fmt: skip
-    return {key: value for key, value in found.items() if value is not None}
+    return {**more, **{key: value for key, value in found.items() if value is not None}}
 
 
 def _patience(options: RunOptions) -> float:
@@ -156,6 +167,6 @@ def _offer(
     own = worker.health().queues
     steal = [queue.name for queue in worker.queues[len(own) :]]
     return Offer(
-        version, options.target, servers, own, weights, steal, functions, [*ordered], worker.concurrency,
+        version, options.label, servers, own, weights, steal, functions, [*ordered], worker.concurrency,
         options.burst,
     )  # fmt: skip

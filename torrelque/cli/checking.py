@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from torrelque.operate import Finding, Overview
 
+from .alertfile import Watched, read_watched
 from .failure import Exit
 from .naming import unknown
 from .out import Column, ago, number
@@ -72,8 +74,13 @@ def check(found: argparse.Namespace) -> int:
 async def _check(session: Session) -> int:
     found, out = session.found, session.out
     given = {name: getattr(found, name) for name in Limits._fields if getattr(found, name) is not None}
+    watched = read_watched(found)
+    if watched.rules:
+        # The rules say how long the oldest may wait, if anything does.
+        given.setdefault('oldest', math.inf)
     overviews = await session.operator.overviews()
     wrong = [finding for one in overviews for finding in judge(one, Limits(**given), await look_closer(session, one))]
+    wrong += await _find_breaches(session, watched, [one.queue for one in overviews if one.error is None])
     try:
         for finding in wrong:
             if out.as_json:
@@ -91,6 +98,15 @@ async def _check(session: Session) -> int:
         if one.paused_schedules:
             out.tell(f'{one.queue}: {paused_schedules(one)}')
     return Exit.ILL if wrong else Exit.WELL
+
+
+async def _find_breaches(session: Session, watched: Watched, queues: Sequence[str]) -> list[Finding]:
+    """What rules of a file say of now."""
+    if not watched.rules:
+        return []
+    from torrelque.monitor import breaches
+
+    return [it for name in queues for it in await breaches(session.operator.queue(name), watched.rules)]
 
 
 async def look_closer(session: Session, one: Overview) -> More:

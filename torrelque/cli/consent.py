@@ -62,12 +62,13 @@ async def agree(out: Out, question: str) -> bool:
 
 async def _find_unknown(session: Session) -> str | None:
     """What is to be said of a queue that has no key and is on no list, if there is one."""
+    from .filed import declares
     from .naming import unknown
 
     if session.found.app is not None:
         return None  # an app has no other queues than its own
     for queue in session.queues:
-        if (complaint := await unknown(queue)) is not None:
+        if not declares(session.found, queue.name) and (complaint := await unknown(queue)) is not None:
             return complaint
     return None
 

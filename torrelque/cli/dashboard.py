@@ -10,7 +10,9 @@ import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .alertfile import Watched, read_watched
 from .failure import Exit, Failure
+from .filed import file_of
 from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 
@@ -33,9 +35,14 @@ def dashboard(found: argparse.Namespace) -> int:
     if missing:
         names = ', '.join(missing)
         raise Failure(f"the dashboard needs {names}, of the extra 'dashboard': pip install 'torrelque[dashboard]'")
-    if found.demo and (found.queue or found.url is not None or found.app is not None):
-        raise Failure('--demo has queues and a server of its own; -q, --url and --app are for others')
+    if found.demo and (found.queue or found.url is not None or found.app is not None or found.config is not None):
+        raise Failure('--demo has queues and a server of its own; -q, --url, --app and -c are for others')
+    _fill(found)
     allow = _allowed(found)
+    # Whoever may only read keeps no states of rules.
+    watched = Watched() if found.demo or is_read_only(found) else read_watched(found)
+    if found.app is None and not found.queue and watched.queues:
+        found.queue = watched.queues
     with _listen(found) as listener:
         if found.demo:
             return answer_alone(found, lambda out: _show_demo(found, out, listener, allow))
@@ -43,10 +50,26 @@ def dashboard(found: argparse.Namespace) -> int:
         async def show(session: Session) -> int:
             names = [queue.name for queue in session.queues]
             what = f'{names[0]!r}' if len(names) == 1 else f'{number(len(names))} queues'
-            shown = _Shown(session.queues, _functions_of(found))
+            shown = _Shown(session.queues, _functions_of(found), watched)
             return await _serve(found, session.out, listener, shown, allow, session.operator.who, what)
 
         return answer(found, show, several=True)
+
+
+def _fill(found: argparse.Namespace) -> None:
+    """Have a file say what the command line does not, and have all others as they are by default."""
+    from torrelque.config import DashboardConfig
+
+    file = None if found.demo else file_of(found, 'dashboard')
+    said = DashboardConfig() if file is None else file.sections.dashboard
+    # Where only reading is allowed, a file that allows more is no slip: it is that of all who use it.
+    may = () if is_read_only(found) else said.allow
+    found.allow = [*may] if found.allow is None else found.allow
+    found.host = [*found.host, *said.host]
+    found.insecure = found.insecure or said.insecure
+    for name in ('bind', 'payloads', 'title'):
+        if getattr(found, name) is None:
+            setattr(found, name, getattr(said, name))
 
 
 def _allowed(found: argparse.Namespace) -> frozenset[str]:
@@ -108,6 +131,7 @@ class _Shown(NamedTuple):
 
     queues: 'Sequence[Torrelque]'
     functions: Mapping[str, Any]
+    watched: Watched = Watched()
 
 
 def _functions_of(found: argparse.Namespace) -> dict[str, Any]:
@@ -126,15 +150,22 @@ async def _serve(
     """Serve pages of some queues until a signal comes."""
     from torrelque.dashboard import Dashboard
     from torrelque.dashboard.serve import Service, permit_all, serve, url_of
+    from torrelque.monitor import Alerts
 
+    watched = shown.watched
+    alerts = Alerts(shown.queues, watched.rules, watched.sinks) if watched.rules else None
+    if alerts is not None:
+        # What is told to the log is to be seen.
+        logging.getLogger('torrelque.monitor').setLevel(logging.WARNING)
     allow = sorted(allow)
     title = found.title or ('Demo' if found.demo else 'Queues')
-    pages = Dashboard(shown, permit=permit_all(who, allow), title=title, payloads=found.payloads)
+    pages = Dashboard(shown, permit=permit_all(who, allow), title=title, payloads=found.payloads, alerts=alerts)
     url = url_of(listener, found.host)
     listed = ', '.join(allow)
     opening: list[asyncio.Future[Any]] = []
 
     def tell() -> None:
+        pages.start()
         if out.as_json:
             out.json({'url': url, 'queues': [queue.name for queue in shown.queues], 'allow': allow})
         else:

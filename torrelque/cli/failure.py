@@ -2,6 +2,7 @@
 
 import enum
 import errno
+from collections.abc import Sequence
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, 'EDQUOT', errno.ENOSPC)})
 """Errors of a disk that takes no more."""
@@ -29,12 +30,16 @@ class Failure(Exception):  # noqa: N818 - it is what a command ends with, not an
 
     :param code: what the process ends with.
     :param error: the application's own exception.
+    :param lines: what is shown before the sentence, a line each.
     """
 
-    def __init__(self, sentence: str, code: int = Exit.USAGE, error: BaseException | None = None) -> None:
+    def __init__(
+        self, sentence: str, code: int = Exit.USAGE, error: BaseException | None = None, lines: Sequence[str] = ()
+    ) -> None:
         super().__init__(sentence)
         self.code = int(code)
         self.error = error
+        self.lines = lines
 
 
 def is_unwritable(error: BaseException) -> bool:

@@ -40,13 +40,16 @@ def configure(level: str, form: str) -> None:
 def tell(failure: Failure, form: str) -> None:
     """Say why a command ends."""
     if form == 'json':
-        logger.error('%s', failure, exc_info=failure.error)
+        more = {'lines': [*failure.lines]} if failure.lines else {}
+        logger.error('%s', failure, exc_info=failure.error, extra=more)
         return
     with contextlib.suppress(OSError):
         if failure.error is not None:
             from torrelque.worker.trace import trace_of
 
             print(shown_lines(trace_of(failure.error).rstrip()), file=sys.stderr)
+        for line in failure.lines:
+            print(shown(line), file=sys.stderr)
         print(f'torrelque: {shown(str(failure))}', file=sys.stderr)
 
 

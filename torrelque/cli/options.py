@@ -2,9 +2,14 @@
 
 import argparse
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torrelque.config import amounts
+
+T = TypeVar('T')
 
 Names = Sequence[str] | Mapping[str, int]
 """Names of queues, by order or with weights."""
@@ -15,16 +20,29 @@ MOST = 1000
 BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
 """What a burst is to do."""
 
-_ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})')
-_UNITS = {'': 1, 's': 1, 'm': 60, 'h': 3600, 'd': 86400}
-_DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
+
+@dataclasses.dataclass(frozen=True)
+class Filed:
+    """What a file of settings says of a worker, and no option of the command line does."""
+
+    path: str
+    worker: str
+    """The name of the worker."""
+    server: str | None
+    """The server, where the environment names none."""
+    arguments: Mapping[str, Any]
+    """Arguments of the worker."""
+    make_queue: Callable[[Any, str], Any]
+    """Makes the object of a queue, of a client and a name."""
+    read_watched: Callable[[], Any]
+    """The rules and the sinks that the file has."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     """The options of ``torrelque run``, named as they are there.  None is: not given."""
 
-    target: str
+    target: str = ''
     queue: Sequence[str] = ()
     url: str | None = None
     processes: int = 1
@@ -44,18 +62,46 @@ class RunOptions:
     """The number of a process that another one supervises, from 1 on."""
     first: bool = False
     """Whether it is the first that may come to serve anything, so that it says what."""
+    config: str | None = None
+    """The file of settings, where one is named."""
+    only: str | None = None
+    """The worker of the file that is meant."""
+    filed: 'Filed | None' = None
+    """What the file says beside; None where there is a target."""
 
     @classmethod
     def of(cls, namespace: argparse.Namespace) -> 'RunOptions':
         """The options that a parser has found."""
-        return cls(**{field.name: getattr(namespace, field.name) for field in dataclasses.fields(cls)})
+        names = [field.name for field in dataclasses.fields(cls) if hasattr(namespace, field.name)]
+        given = {name: getattr(namespace, name) for name in names}
+        return cls(**given | {'target': namespace.target or '', 'processes': namespace.processes or 1})
+
+    @property
+    def label(self) -> str:
+        """What is served, for people."""
+        return self.target if self.filed is None else f'{self.filed.worker} ({self.target})'
 
 
-def count(text: str) -> int:
-    """A whole number that is at least 1."""
-    if not re.fullmatch(r'0*[1-9]\d{0,8}', text, re.A):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 on')
-    return int(text)
+def told(read: Callable[[str], T]) -> Callable[[str], T]:
+    """What reads the words of an option, by what reads them in a file: argparse shows the sentence of its own error
+    alone."""
+
+    @functools.wraps(read)
+    def parse(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return parse
+
+
+count = told(amounts.count)
+"""A whole number that is at least 1."""
+seconds = told(amounts.seconds)
+"""A time: ``90``, ``90s``, ``1.5m``, ``2h``, ``1d``."""
+address = told(amounts.place)
+"""Where to listen: ``127.0.0.1:8765``, ``[::1]:8765``, ``localhost:0``."""
 
 
 def processes(text: str) -> int:
@@ -63,22 +109,6 @@ def processes(text: str) -> int:
     if count(text) > MOST:
         raise argparse.ArgumentTypeError(f'{text} processes are more than {MOST}')
     return int(text)
-
-
-def seconds(text: str) -> float:
-    """A time: ``90``, ``90s``, ``1.5m``, ``2h``, ``1d``."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is no time, such as 90, 90s, 5m or 2h')
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def address(text: str) -> tuple[str, int]:
-    """Where to listen: ``127.0.0.1:8765``, ``[::1]:8765``, ``localhost:0``."""
-    match = _ADDRESS.fullmatch(text.strip())
-    if match is None or int(match[3]) > 65535:
-        raise argparse.ArgumentTypeError(f'{text!r} is no address, such as 127.0.0.1:8765 or [::1]:8765')
-    return match[1] or match[2], int(match[3])
 
 
 class Once(argparse.Action):
@@ -114,3 +144,10 @@ def shares(text: str) -> Names:
     if any('=' in one for one in found):
         raise argparse.ArgumentTypeError(f'{text!r} gives some a weight and some none, or no number: mail=3,news=1')
     return found
+
+
+def add_file(parser: Any) -> None:
+    """Add the option that names a file of settings, to a parser or to a group of one."""
+    parser.add_argument('-c', '--config', metavar='FILE',
+        help='a file of settings; else that of TORRELQUE_CONFIG, else torrelque.toml, or [tool.torrelque] of '
+        'pyproject.toml, of the current directory')  # fmt: skip

@@ -23,6 +23,7 @@ from .run import add_run_arguments, run
 from .session import is_read_only
 from .viewing import VIEWING
 
+NEEDED = ('rich', 'msgspec', *(() if sys.version_info >= (3, 11) else ('tomli',)))
 EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip install 'torrelque[cli]'"
 
 
@@ -177,7 +178,7 @@ def _carry_out(arguments: Sequence[str] | None, program: Program) -> int:
     if getattr(found, 'app', '') is None and found.url is None and not getattr(found, 'demo', False):
         found.app, found.url = program.app, None if program.app else program.url
     try:
-        if importlib.util.find_spec('rich') is None or importlib.util.find_spec('msgspec') is None:
+        if any(importlib.util.find_spec(name) is None for name in NEEDED):
             raise Failure(EXTRA)
         return command.call(found)
     except Failure as exc:

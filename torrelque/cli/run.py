@@ -8,22 +8,22 @@ import sys
 
 from . import logs
 from .failure import Failure
-from .options import BURST, Once, RunOptions, count, names, processes, seconds, shares
-from .program import TORRELQUE, Program
+from .options import BURST, Once, RunOptions, add_file, count, names, processes, seconds, shares
 
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
     'one of these, or a handler with -q; the current directory is looked in first; or several apps, with commas '
-    'between them'
+    'between them; without one, the workers of a file are started'
 )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    program: Program = parser.get_default('program') or TORRELQUE
-    add('target', metavar='TARGET', nargs='?' if program.app else None, default=program.app, help=TARGET)
-    add('--processes', metavar='N', type=processes, default=1, help='start N processes and keep them running')
+    add('target', metavar='TARGET', nargs='?', default=None, help=TARGET)
+    add_file(parser)
+    add('--only', metavar='NAME', help='of the workers of that file, this one')
+    add('--processes', metavar='N', type=processes, help='start N processes and keep them running')
     add('--concurrency', metavar='N', type=count, help='tasks in hand at a time in each process, 10 if not given')
     add('--queues', metavar='NAMES', type=shares, action=Once,
         help='serve these queues only, in this order (a,b) or by weight (a=3,b=1)')  # fmt: skip
@@ -61,26 +61,29 @@ def run(found: argparse.Namespace) -> int:
 
     :raises Failure: the command line cannot be meant, or there is nothing to serve.
     """
-    options = RunOptions.of(found)
-    if options.queue and options.url is None:
-        options = dataclasses.replace(options, url=found.program.url)
-    if options.uvloop and importlib.util.find_spec('uvloop') is None:
-        raise Failure('--uvloop needs the package uvloop: pip install uvloop')
+    workers = _workers(found)
+    options = workers[0]
+    for one in workers:
+        if one.uvloop and importlib.util.find_spec('uvloop') is None:
+            raise Failure('--uvloop needs the package uvloop: pip install uvloop')
+        if (one.queues is not None or one.steal) and {*one.steal} & {*(one.queues or one.queue)}:
+            raise Failure('a queue is served, or it is stolen from; --steal names one that is served')
     if options.reload and options.burst:
         raise Failure('--burst ends, and --reload goes on; give one of them')
-    if (options.queues is not None or options.steal) and {*options.steal} & {*(options.queues or options.queue)}:
-        raise Failure('a queue is served, or it is stolen from; --steal names one that is served')
     try:
         here = os.getcwd()
     except OSError as exc:
         raise Failure(f'the current directory cannot be read: {exc.strerror}') from None
     logs.configure(options.log_level, options.log)
-    if options.child is None and (options.processes > 1 or options.reload):
+    if options.child is None and (sum(one.processes for one in workers) > 1 or options.reload):
         from .supervise import supervise
 
-        return supervise(options, _command(found))
+        return supervise(workers, _command(found))
     if here not in sys.path:
         sys.path.insert(0, here)
+    if options.filed is not None and options.filed.server is not None:
+        # An app that is told no server looks there, and has that of the file so.
+        os.environ['TORRELQUE_URL'] = options.filed.server
     from .leash import Leash
     from .serve import serve
 
@@ -92,6 +95,25 @@ def run(found: argparse.Namespace) -> int:
     except Failure as exc:
         leash.tell(failed=exc.code)
         raise
+
+
+def _workers(found: argparse.Namespace) -> list[RunOptions]:
+    """What each of the workers is told: one, of a target, or those of a file."""
+    options = RunOptions.of(found)
+    given = found.config is not None or found.only is not None
+    if options.target and given:
+        raise Failure('a TARGET, or a file with -c and --only: give one of them')
+    if not options.target and not given and found.program.app is not None:
+        options = dataclasses.replace(options, target=found.program.app)
+    if not options.target:
+        from .filed import read_workers
+
+        return read_workers(found, options)
+    if options.queue and options.url is None:
+        from .filed import url_of
+
+        options = dataclasses.replace(options, url=found.program.url or url_of(found))
+    return [options]
 
 
 def _command(found: argparse.Namespace) -> list[str]:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueServerError
@@ -82,7 +82,8 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
     beside = [asyncio.ensure_future(_tell_when_ready(built, began, notify, leash))]
     beside.append(asyncio.ensure_future(notify.keep_alive() if leash is None else leash.beat()))
     try:
-        await _run_worker(worker, built.offer.servers)
+        async with _looking(options, worker):
+            await _run_worker(worker, built.offer.servers)
     finally:
         ending.leave()
         for one in beside:
@@ -101,6 +102,19 @@ async def _made(name: str, awaitable: Awaitable[Any]) -> Any:
         raise
     except BaseException as exc:
         raise Failure(f'{name} has raised {type(exc).__name__}', Exit.ILL, exc) from None
+
+
+@contextlib.asynccontextmanager
+async def _looking(options: RunOptions, worker: Worker) -> AsyncIterator[None]:
+    """Have the worker look at the rules of its file, if there are any."""
+    watched = None if options.filed is None else options.filed.read_watched()
+    if watched is None or not watched.rules:
+        yield
+        return
+    from torrelque.monitor import Alerts
+
+    async with Alerts.of_worker(worker, watched.rules, watched.sinks):
+        yield
 
 
 async def _run_worker(worker: Worker, servers: Any) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .clean import as_text, shown, without_secrets
 from .failure import Exit, Failure, is_unwritable
+from .options import add_file
 from .out import Out
 from .program import Program
 
@@ -60,7 +61,11 @@ class Session(NamedTuple):
             words += f' -q {quoted(queue)}'
         program: Program = self.found.program
         words = program.tells(words)
-        for name, value, known in ('--app', self.found.app, program.app), ('--url', self.found.url, program.url):
+        given = (
+            ('--app', self.found.app, program.app), ('--url', self.found.url, program.url),
+            ('-c', self.found.config, None),
+        )  # fmt: skip
+        for name, value, known in given:
             if value and value != known and without_secrets(value) == value:
                 words += f' {name} {quoted(value)}'
         return words
@@ -86,11 +91,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that each command has which asks or acts."""
     group = parser.add_argument_group('which queue, and how it is told')
     group.add_argument('-q', '--queue', metavar='NAME', action='append', default=[],
-        help='the queue, or one of several; else those of TORRELQUE_QUEUE, a,b; else the only one that is '
-        'known')  # fmt: skip
+        help='the queue, or one of several; else those of TORRELQUE_QUEUE, a,b; else that of the file; else the only '
+        'one that is known')  # fmt: skip
     group.add_argument('--url', metavar='URL',
-        help='its server; else TORRELQUE_URL, REDIS_URL, redis://localhost. Other users of the machine see arguments, '
-        'so a password is better in a variable')  # fmt: skip
+        help='its server; else TORRELQUE_URL, REDIS_URL, that of the file, redis://localhost. Other users of the '
+        'machine see arguments, so a password is better in a variable')  # fmt: skip
+    add_file(group)
     group.add_argument('--app', metavar='TARGET',
         help='MODULE:NAME of a Tasks: imports your code, and takes its queues, server and serialiser')  # fmt: skip
     group.add_argument('--json', action='store_true', help='a JSON object a line; nothing is asked')
@@ -209,6 +215,7 @@ async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> lis
     command that only looks has to tell of these."""
     from torrelque.operate import note
 
+    from .filed import declares
     from .naming import is_there, unknown
 
     complaints: list[str] = []
@@ -218,7 +225,8 @@ async def _meet(found: argparse.Namespace, queues: 'Sequence[Torrelque]') -> lis
         # What cannot be noted is no failure of the command, which has its own calls refused.
         with contextlib.suppress(Exception):
             if not await is_there(queue):
-                complaints += filter(None, [None if silent else await unknown(queue)])
+                fine = silent or declares(found, queue.name)
+                complaints += filter(None, [None if fine else await unknown(queue)])
             elif not is_read_only(found):
                 await note(queue)
     return complaints
@@ -232,6 +240,7 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
     """A client of the server that is meant, once that has answered."""
     from torrelque.tasks.address import close_client
 
+    from .filed import url_of
     from .server import connect
 
     if found.app is not None:
@@ -246,7 +255,7 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
             # What has not gone through the app's own objects is left open by them.
             await close_client(client)
         return
-    client = connect(found.url)
+    client = connect(found.url or url_of(found))
     try:
         await _check_reached(client)
         yield client
@@ -258,10 +267,14 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
     from torrelque import Torrelque
 
+    from .filed import queues_of
+
     names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
-            queues = [Torrelque(client, queue=name) for name in names] or await _queues_known(client, several)
+            queues = queues_of(found, client, names, several)
+            queues = queues or [Torrelque(client, queue=name) for name in names]
+            queues = queues or await _queues_known(client, several)
         else:
             queues = _queues_of_app(found, names)
         # A call of an app may go to a queue of it that is not named, and whose connection is closed as well.

@@ -1,7 +1,7 @@
 """The process that starts the others, and keeps them running until it is told to stop.
 
-It imports nothing of the application, so it cannot break by it.  Of several processes the first is started alone: what
-is wrong with the application, or with its server, is shown once.
+It imports nothing of the application, so it cannot break by it.  Of several processes of a worker the first is started
+alone: what is wrong with the application, or with its server, is shown once.
 """
 
 import asyncio
@@ -34,19 +34,41 @@ RELOADING = 2.0
 """s that a process may finish what is in hand at a reload."""
 
 
-def supervise(options: RunOptions, command: Sequence[str]) -> int:
+def supervise(workers: Sequence[RunOptions], command: Sequence[str]) -> int:
     """Start processes and keep them running; the exit code.
 
-    :param command: starts one of them, but for its number.
+    :param workers: what each worker is told, which has so many processes.
+    :param command: starts one of them, but for its number, and for the name of a worker of a file.
     """
-    return asyncio.run(_Crew(options, command).run())
+    return asyncio.run(_Crew(workers, command).run())
+
+
+class _Kind:
+    """A worker, of which there may be several processes."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self.name = None if options.filed is None else options.filed.worker
+        """Its name in a file."""
+        self.words = [] if self.name is None else [f'--only={self.name}']
+        """What of the command line says that it is meant."""
+        self.first = asyncio.Event()
+        """Set when the first process is ready, or has taken long for it, so that the others can be started."""
+        self.loaded = False
+        """Whether any process has ever imported the application."""
+        self.was_ready = False
+        """Whether any has ever been."""
+        self.early = 0
+        """Early ends until then."""
 
 
 class _Slot:
     """The place of one process, which is filled again when that has ended."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, kind: _Kind, number: int) -> None:
+        self.kind = kind
         self.number = number
+        """Counted from 1, among those of the worker."""
+        self.label = f'process {number}' if kind.name is None else f'process {number} of {kind.name}'
         self.child: Child | None = None
         self.next: Child | None = None
         """The process that takes the place of this one when that has ended."""
@@ -64,25 +86,26 @@ class _Slot:
 class _Crew:
     """All processes, and what is to become of them."""
 
-    def __init__(self, options: RunOptions, command: Sequence[str]) -> None:
-        # Legend.  _stops: how often we were told to stop.  _code: what to end with, if that is decided.  _first: set
-        # when the first process is ready, or has taken long for it, so that the others can be started.  _loaded:
-        # whether any process has ever imported the application.  _was_ready: whether any has ever been.  _early: early
-        # ends until then.  _loading: what starts all anew, or one after the other.  _terminal: whether we began at one.
-        self._options = options
-        self._command = [*command, '--child']
+    def __init__(self, workers: Sequence[RunOptions], command: Sequence[str]) -> None:
+        # Legend.  _stops: how often we were told to stop.  _code: what to end with, if that is decided.  _loading: what
+        # starts all anew, or one after the other.  _terminal: whether we began at one.
+        options = workers[0]
+        self._burst = options.burst
+        self._command = command
         self._notify = Notify()
         self._stops = 0
         self._code: int | None = None
-        self._first = asyncio.Event()
-        self._loaded = False
-        self._was_ready = False
-        self._early = 0
         self._loading: asyncio.Task[None] | None = None
         self._terminal = _has_terminal()
-        self._slots = [_Slot(number) for number in range(1, options.processes + 1)]
+        self._kinds = [_Kind(one) for one in workers]
+        self._slots = [
+            _Slot(kind, number) for kind, one in zip(self._kinds, workers, strict=True)
+            for number in range(1, one.processes + 1)
+        ]  # fmt: skip
         self._children: set[Child] = set()
         self._watcher = Watcher(os.getcwd()) if options.reload else None
+        if self._watcher is not None and options.filed is not None:
+            self._watcher.add([options.filed.path])
 
     async def run(self) -> int:
         """Do all of it; the exit code."""
@@ -110,8 +133,9 @@ class _Crew:
     # One place
 
     async def _start(self, slot: _Slot) -> Child:
-        first = () if self._loaded else ('--first',)
-        child = await Child.start([*self._command, str(slot.number), *first], self._heard)
+        first = () if slot.kind.loaded else ('--first',)
+        command = [*self._command, *slot.kind.words, '--child', str(slot.number), *first]
+        child = await Child.start(command, lambda child, words: self._heard(slot.kind, child, words))
         self._children.add(child)
         child.on_end(self._children.discard)
         if self._stops:
@@ -123,14 +147,14 @@ class _Crew:
         code = 0
         while not self._stops:
             if slot.number > 1:
-                await self._first.wait()
+                await slot.kind.first.wait()
                 if self._stops:
                     break
             child, slot.next = slot.next, None
             try:
                 slot.child = child = child or await self._start(slot)
             except OSError as exc:
-                logger.error('process %d cannot be started, and it is tried again: %s', slot.number, exc)
+                logger.error('%s cannot be started, and it is tried again: %s', slot.label, exc)
                 await self._back_off(slot)
                 continue
             slot.wake.clear()
@@ -141,9 +165,9 @@ class _Crew:
             slot.child = None
             if child.asked or slot.next is not None:
                 continue
-            if self._options.burst and code == 0:
+            if self._burst and code == 0:
                 # It may have ended before it could tell that it was ready.
-                self._first.set()
+                slot.kind.first.set()
                 break
             await self._ended_unasked(slot, child, code)
             code = 0
@@ -153,26 +177,27 @@ class _Crew:
         """A process has ended: decide whether and when another one takes its place, and wait until then."""
         lasted = asyncio.get_running_loop().time() - child.began
         how = f'by signal {-code}' if code < 0 else f'with {code}'
+        kind = slot.kind
         if self._stops:
             return
         if self._watcher is not None and not child.ready and child.failed != Exit.AWAY:
             logger.info('the process has ended %s; it is started again when a file changes', how)
             await slot.wake.wait()
             return
-        if child.failed is not None and (self._options.burst or not self._was_ready):
+        if child.failed is not None and (self._burst or not kind.was_ready):
             self._end_all(child.failed)
             return
-        if not self._was_ready:
-            self._early += lasted < EARLY
-            if self._early >= EARLY_ENDS:
+        if not kind.was_ready:
+            kind.early += lasted < EARLY
+            if kind.early >= EARLY_ENDS:
                 logger.error(
                     '%d processes have ended within %g s of their start, the last %s', EARLY_ENDS, EARLY, how
                 )
                 self._end_all(Exit.ILL)
                 return
         slot.tries = 0 if child.ready and lasted > LONGEST else slot.tries
-        again = 'process %d (pid %d) has ended %s, and is started again in %g s'
-        logger.warning(again, slot.number, child.pid, how, slot.delay)
+        again = '%s (pid %d) has ended %s, and is started again in %g s'
+        logger.warning(again, slot.label, child.pid, how, slot.delay)
         await self._back_off(slot)
 
     async def _back_off(self, slot: _Slot) -> None:
@@ -183,16 +208,16 @@ class _Crew:
             await asyncio.wait_for(slot.wake.wait(), delay)
         slot.wake.clear()
 
-    def _heard(self, child: Child, words: Mapping[str, Any]) -> None:
+    def _heard(self, kind: _Kind, child: Child, words: Mapping[str, Any]) -> None:
         """A process has told something of itself."""
         if 'loaded' in words:
-            self._loaded = True
-            asyncio.get_running_loop().call_later(ALONE, self._first.set)
+            kind.loaded = True
+            asyncio.get_running_loop().call_later(ALONE, kind.first.set)
         if self._watcher is not None:
             self._watcher.add(words.get('files', ()))
         if 'ready' in words:
-            self._was_ready = True
-            self._first.set()
+            kind.was_ready = True
+            kind.first.set()
             if all(slot.child is not None and slot.child.ready for slot in self._slots):
                 self._notify.tell('READY=1')
 
@@ -212,7 +237,8 @@ class _Crew:
             self._loading.cancel()
         for child in self._children:
             (child.stop if self._stops == 1 else child.hurry)()
-        self._first.set()
+        for kind in self._kinds:
+            kind.first.set()
         for slot in self._slots:
             slot.wake.set()
 
@@ -261,7 +287,7 @@ class _Crew:
             slot.next = new
             slot.wake.set()
             others = ' and '.join(f'pid {child.pid}' for child in before) or 'none'
-            logger.info('process %d (pid %d) takes over from %s', slot.number, new.pid, others)
+            logger.info('%s (pid %d) takes over from %s', slot.label, new.pid, others)
             for child in before:
                 child.stop()
             for child in before:
@@ -279,8 +305,9 @@ class _Crew:
 
     async def _reload(self) -> None:
         """Have all processes end, in a hurry after a moment; their places are filled again as they end."""
-        self._first.clear()
-        self._early = 0
+        for kind in self._kinds:
+            kind.first.clear()
+            kind.early = 0
         children = [*self._children]
         for child in children:
             child.stop()

@@ -16,17 +16,17 @@ def _add_top(parser: argparse.ArgumentParser) -> None:
 
 def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add('--bind', metavar='HOST:PORT', type=address, default=('127.0.0.1', 8765),
+    add('--bind', metavar='HOST:PORT', type=address,
         help='where it listens, 127.0.0.1:8765 if not given; port 0 is any that is free')  # fmt: skip
     add('--host', metavar='NAME', action='append', default=[],
         help='a further name of this machine that it answers for, as behind a proxy; may be repeated')  # fmt: skip
-    add('--allow', metavar='NAMES', type=names, default=[], action=Once,
+    add('--allow', metavar='NAMES', type=names, action=Once,
         help='what visitors may do beside looking: redrive, cancel, requeue, bury, pause (and resume), limit, sweep, '
         'enqueue, schedule, with commas between them, or all of these; and payload, which is to see what is '
         'redacted')  # fmt: skip
     add('--insecure', action='store_true',
         help='let others in without a password, where --bind names more than this machine')  # fmt: skip
-    add('--payloads', choices=('redacted', 'hidden', 'full'), default='redacted',
+    add('--payloads', choices=('redacted', 'hidden', 'full'),
         help='what is shown of payloads and results: all but what looks secret, which is the default; nothing; '
         'all')  # fmt: skip
     add('--title', metavar='TEXT', help='what the pages are called')
@@ -34,6 +34,13 @@ def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     add('--demo', action='store_true',
         help='show a server of its own instead, with queues, workers and failures, which is gone at the end; all acts '
         'are allowed')  # fmt: skip
+    add_common(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('what', metavar='WHAT', choices=('check', 'show', 'apply'), help='check, show or apply')
+    parser.add_argument('--dry-run', action='store_true', help='of apply: change nothing, and show what would be')
+    parser.add_argument('-y', '--yes', action='store_true', help='of apply: do not ask')
     add_common(parser)
 
 
@@ -49,6 +56,11 @@ VIEWING = (
             'has a browser on this machine, or knows the password in TORRELQUE_DASHBOARD_PASSWORD, with any name. '
             'Without --allow they only look. SIGTERM and Ctrl-C end it.',
             _add_dashboard, of_module('.dashboard', 'dashboard')),
+    Command('config', 'check, show or apply a file of settings', 'A file that says which server, queues, workers, '
+            'schedules and alerts there are. check tells all that is wrong with it, and ends with 1 then; show prints '
+            'what holds by it, with all defaults and without passwords; apply sets the limits of groups and the '
+            'schedules that it has, after it has shown in what they differ, and has asked. What the server has and the '
+            'file has not stays.', _add_config, of_module('.config', 'config')),
     Command('completion', 'print what has a shell complete this command', 'Print a script for a shell, which then '
             'completes commands, options and their words, without starting Python: eval "$(torrelque completion bash)" '
             'in ~/.bashrc, likewise in ~/.zshrc behind compinit, or torrelque completion fish > '

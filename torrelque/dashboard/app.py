@@ -1,10 +1,11 @@
 """The dashboard as an ASGI application: routes, and what becomes of each request."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
@@ -42,6 +43,9 @@ from .rendering import render, render_parts
 from .site import Site, find_parameters
 from .visit import LONG_PATIENCE, PATIENCE, Visit
 
+if TYPE_CHECKING:
+    from torrelque.monitor import Alerts
+
 logger = logging.getLogger('torrelque.dashboard')
 
 GOOD = 'public, max-age=31536000, immutable'
@@ -63,8 +67,9 @@ class Stream(EventSourceResponse):
 class Dashboard:
     """An ASGI application: pages of some queues, to be mounted under any path, or to be served alone.
 
-    It starts with the first request, and needs no lifespan.  It uses the queue objects in the event loop that they are
-    used in elsewhere, and does not close them.  When a request is cancelled, an act that it has begun goes on.
+    It starts with the first request, or `start`, and needs no lifespan.  It uses the queue objects in the event loop
+    that they are used in elsewhere, and does not close them.  When a request is cancelled, an act that it has begun
+    goes on.
 
     :param queues: a `torrelque.Torrelque`, an app (`torrelque.tasks.Tasks`), or several.
     :param permit: decides who may look, and what they may do beside: it is called with each request (of Starlette), may
@@ -79,6 +84,7 @@ class Dashboard:
         a request names; of a proxy that changes it.
     :param links: addresses elsewhere, with ``{task_id}``, ``{queue}``, ``{function}``, ``{group}``, by their names.
     :param on_act: is called with each `torrelque.operate.Act` that was done here; a coroutine function is awaited.
+    :param alerts: is run as long as the dashboard is there.
     :raises TorrelqueError: something of these cannot be meant.
     """
 
@@ -94,7 +100,11 @@ class Dashboard:
         origins: Iterable[str] = (),
         links: Mapping[str, str] | None = None,
         on_act: Callable[[Act], Any] | None = None,
+        alerts: 'Alerts | None' = None,
     ) -> None:
+        # Legend.  _alerts: what looks at rules here, if anything does, and _looking, once it does.
+        self._alerts = alerts
+        self._looking: asyncio.Task[None] | None = None
         parameters = find_parameters(queues)
         shield = Shield(payloads, redact, show, lambda name: parameters.get(name, ()))
         on_act = None if on_act is None else check.check_call(on_act, 'on_act', 'act')
@@ -107,12 +117,19 @@ class Dashboard:
         """Answer a request, or take part in the lifespan of a server."""
         if scope['type'] == 'lifespan':
             return await self._live(receive, send)
+        self.start()
         if scope['type'] == 'http' and not path_of(scope):
             # Links are relative to a folder, so its name needs the slash.
             folder = scope['path'].rstrip('/').rpartition('/')[2]
             return await RedirectResponse(f'./{quote(folder)}/' if folder else '/')(scope, receive, send)
         await self._app(scope, receive, send)
         return None
+
+    def start(self) -> None:
+        """Begin what the dashboard does by itself, in the running event loop, without waiting for a request: it looks
+        at alerts.  A server that tells it of its lifespan need not call it."""
+        if self._alerts is not None and self._looking is None:
+            self._looking = asyncio.ensure_future(self._alerts.run())
 
     def close(self) -> None:
         """End all streams, and open no more: a server that is to stop calls it first."""
@@ -121,6 +138,9 @@ class Dashboard:
     async def aclose(self) -> None:
         """End what the dashboard does by itself: streams, and acts that go on, which are ended where they are.  The
         queues stay open."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         await acting.aclose(self._site)
         await self._site.aclose()
 
@@ -130,6 +150,7 @@ class Dashboard:
             if message['type'] == 'lifespan.shutdown':
                 await self.aclose()
                 return await send({'type': 'lifespan.shutdown.complete'})
+            self.start()
             await send({'type': 'lifespan.startup.complete'})
 
     def _make_app(self) -> Starlette:

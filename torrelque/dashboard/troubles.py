@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from torrelque.operate import Act, Overview
+from torrelque.operate import Act, AlertView, Overview
 
 from .links import link
 from .wording import duration, number
@@ -38,12 +38,21 @@ def pauses_of(acts: Iterable[Act]) -> dict[str, Act]:
     return found
 
 
-def find_troubles(one: Overview, pause: Act | None = None) -> list[Doubt]:
-    """What is wrong with a queue; the gravest first."""
-    return [
+def find_troubles(one: Overview, pause: Act | None = None, alerts: Iterable[AlertView] = ()) -> list[Doubt]:
+    """What is wrong with a queue; the gravest first.
+
+    :param alerts: those that fire.
+    """
+    told = [Doubt(one.queue, 'bad', _of_alert(alert), link('acts', q=one.queue), 'since when') for alert in alerts]
+    return told + [
         Doubt(one.queue, level, text, link(page, q=one.queue, **query), more)
         for level, text, page, query, more in _find(one, pause)
     ]
+
+
+def _of_alert(alert: AlertView) -> str:
+    lasts = duration(max(0.0, alert.server_time - (alert.began or alert.since)))
+    return f'has an alert, {alert.rule}, for {lasts}: {alert.words}'
 
 
 def _find(one: Overview, pause: Act | None) -> Iterator[tuple[str, str, str, dict[str, str], str]]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from torrelque import Torrelque, TorrelqueServerError, TorrelqueValueError
 from torrelque.operate import (
     Act,
+    AlertView,
     Errors,
     Finding,
     Flows,
@@ -24,6 +25,7 @@ from torrelque.operate import (
     Schedules,
     ScheduleView,
     WorkerView,
+    read_alerts,
 )
 from torrelque.operate.records import read_functions
 
@@ -39,6 +41,7 @@ T = TypeVar('T')
 
 OVERVIEW, WORKERS, ERRORS, GROUPS, RECORDS, ACTS = 0.9, 1.9, 10.0, 30.0, 10.0, 1.9
 SCHEDULES, FLOWS, FLOW, STALLED = 1.9, 1.9, 0.9, 20.0
+ALERTS = 4.9
 MANY_ERRORS, ORPHANS = 60.0, 10.0
 """How old (s) answers may be."""
 TOP_ERRORS, TOP_GROUPS = 20.0, 60.0
@@ -257,6 +260,12 @@ class Visit:
         """Who did what."""
         operator = self.operator if name is None else self.site.operators[name]
         return [self.shield.act(act) for act in await self.read(('acts', name), ACTS, operator.acts)]
+
+    async def alerts(self, name: str) -> list[AlertView]:
+        """The alerts of a queue that fire, as far as anybody looks at them."""
+        [queue] = self.site.operators[name].queues
+        found = await self.part(self.read(('alerts', name), ALERTS, lambda: read_alerts(queue)))
+        return [] if isinstance(found, Trouble) else [one for one in found if one.firing and one.current]
 
     async def schedules(self, name: str, prefix: str, skip: int, most: int) -> Schedules:
         """Some schedules of a queue, those first that fire next, without what they enqueue."""

@@ -5,6 +5,7 @@ It stands on the public names of `torrelque` and `torrelque.worker`.
 
 from torrelque.protocol.keys import BUCKETS
 
+from .alerting import AlertView, read_alerts
 from .codes import CODES
 from .figures import Overview
 from .flowing import Flows, FlowTaskView, FlowView
@@ -39,6 +40,7 @@ __all__ = [
     'BUCKETS',
     'CODES',
     'Act',
+    'AlertView',
     'Attempt',
     'ErrorGroup',
     'Errors',
@@ -68,5 +70,6 @@ __all__ = [
     'WorkerView',
     'known',
     'note',
+    'read_alerts',
     'scan',
 ]

@@ -59,6 +59,9 @@ CRON = ('declared', 'moved')
 """Names of the keys of `torrelque.cron`: which process of each app was the last to declare schedules, and how far (ms)
 a clock of tests has moved them."""
 
+MONITOR = ('alerts',)
+"""Names of the keys of `torrelque.monitor`: ``alerts`` has the states of the rules of a queue."""
+
 REGISTRY = 'torrelque:queues'
 """The only key that is not of one queue: names of queues by the time (s) when they were last seen.  It is a sorted set,
 and nothing is lost with it."""
@@ -94,4 +97,4 @@ def make_keys(queue: str) -> dict[str, str]:
 
     # A subclass of str may be formatted as something else, as a member of an enumeration is; so it is made plain.
     base = _tagged(str.__str__(queue))
-    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS + CRON}
+    return {name: f'{base}:{name}' for name in FIXED + PREFIXES + WORKERS + OPERATORS + CRON + MONITOR}

@@ -42,6 +42,9 @@ class Heart:
         """What the worker has counted of this queue's tasks."""
         self.lag = 0.0
         """How late (s) the event loop was at the most, since the last beat."""
+        self.on_sample: Callable[[Torrelque], object] | None = None
+        """Called with the queue after a beat that was the first of a quarter of a minute, of all workers of the queue;
+        what it raises is logged only."""
         # Legend.  _start: by it a worker is told from an earlier one of the same name.  _wanted: time (s) from one beat
         # to the next that the worker was made with, _pause: that of now, which the server may have made longer, and
         # None before the first reply.  _noted: when the queue was noted last, by the event loop's clock.
@@ -69,7 +72,7 @@ class Heart:
         packet = self.tally.pack()
         lag, self.lag = self.lag, 0.0
         try:
-            _, _, pause, _ = await self._write(health._replace(lag=lag), packet)
+            _, _, pause, sampled = await self._write(health._replace(lag=lag), packet)
         except Exception as exc:
             self.lag = max(self.lag, lag)
             name = self.queue.name
@@ -79,6 +82,14 @@ class Heart:
             # Workers that were started together are drawn apart by a first pause of any length.
             first = self._pause is None
             self._pause = pause / 1000 * random.random() if first else pause / 1000
+            if sampled and self.on_sample is not None and not self._over.done():
+                self._tell_sampled(self.on_sample)
+
+    def _tell_sampled(self, call: Callable[[Torrelque], object]) -> None:
+        try:
+            call(self.queue)
+        except Exception:
+            logger.exception('queue %r: on_sample failed', self.queue.name)
 
     async def _live(self) -> None:
         try:
@@ -150,10 +161,13 @@ class Hearts:
     """The hearts of a worker, one for each queue, and what they need of its event loop."""
 
     def __init__(
-        self, queues: Sequence[Torrelque], interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds
+        self, queues: Sequence[Torrelque], interval: float, tell: Callable[[], WorkerHealth], bounds: Bounds,
+        on_sample: Callable[[Torrelque], object] | None = None,
     ) -> None:
         self._bounds = bounds
         self._hearts = [Heart(queue, interval, tell, bounds) for queue in queues]
+        for heart in self._hearts:
+            heart.on_sample = on_sample
         self.tallies: Tallies = {heart.queue: heart.tally for heart in self._hearts}
         """What counts, by queue."""
         # Legend.  _look: time (s) from one look at the event loop to the next, which is due at _due.  _next: when the

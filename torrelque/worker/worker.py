@@ -96,6 +96,10 @@ class Worker:
     on_ready: Callable[[], object] | None
     """Called once, in the event loop of `run`, when all is ready: apps have prepared, their lifespans are entered, and
     the first tasks are about to be taken.  What it raises ends the worker.  None, unless it was set before `run`."""
+    on_sample: Callable[[Torrelque], object] | None
+    """Called with a queue of it, in the event loop of `run`, after a beat that was the first of a quarter of a minute
+    among all workers of the queue: for what one of them is to do now and then.  It must not wait.  What it raises is
+    logged.  None, unless it was set before `run`; and without a heartbeat it is never called."""
 
     # What it was made with
 
@@ -208,7 +212,7 @@ class Worker:
         )
         self._firing = Firing(() if burst else self._source.queues, self._is_busy, self._bounds)
         self._lifespan = Lifespan()
-        self._keeper = self._hearts = self._loop = self._common = self._started = self.on_ready = None
+        self._keeper = self._hearts = self._loop = self._common = self._started = self.on_ready = self.on_sample = None
         self._serving = self._background = self._change = None
         self._held = {}
         self._state, self._stops, self._hurried, self._slow = 'new', 0, False, False
@@ -358,7 +362,7 @@ class Worker:
         if every is None:
             return
         assert self._loop is not None
-        self._hearts = Hearts(self.queues, every, self.health, self._bounds)
+        self._hearts = Hearts(self.queues, every, self.health, self._bounds, self.on_sample)
         self._handling.settling.tallies = self._hearts.tallies
         self._handling.clock = self._hearts.clock
         self._source.patience = self._bounds.claim_patience

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from proof.mutants.mutant import Mutant
 from proof.mutants.mutants_of_abroad import ABROAD
+from proof.mutants.mutants_of_alerts import ALERTS
 from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_cli_acting import ACTING
 from proof.mutants.mutants_of_cli_asking import ASKING
@@ -61,7 +62,8 @@ MUTANTS = (
     *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
-    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *TELEMETRY,
+    *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
+    *TELEMETRY,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

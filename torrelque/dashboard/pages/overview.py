@@ -18,6 +18,8 @@ async def read(visit: Visit) -> Answer:
     overviews = await visit.overviews()
     records = await asyncio.gather(*(visit.part(visit.records(one.queue)) for one in overviews))
     history = dict(zip((one.queue for one in overviews), records, strict=True))
+    fine = [one.queue for one in overviews if one.error is None]
+    alerts = dict(zip(fine, await asyncio.gather(*map(visit.alerts, fine)), strict=True))
     acts = await visit.part(visit.acts()) if any(one.paused for one in overviews) else []
     pauses = {} if isinstance(acts, Trouble) else pauses_of(acts)
     now = max((one.server_time for one in overviews), default=0.0)
@@ -25,7 +27,10 @@ async def read(visit: Visit) -> Answer:
         'now': now,
         'history': history,
         'rates': {name: rate_of(found, now) for name, found in history.items() if not isinstance(found, Trouble)},
-        'troubles': [it for one in overviews for it in find_troubles(one, pauses.get(one.queue))],
+        'troubles': [
+            it for one in overviews
+            for it in find_troubles(one, pauses.get(one.queue), alerts.get(one.queue, ()))
+        ],
         'total': total_of(overviews),
     }
     return Answer({'overviews': overviews}, view)

@@ -27,6 +27,7 @@ async def read(visit: Visit) -> Answer:
         visit.part(visit.reasons(name)) if one.pending and not one.error else _none(),
         visit.part(visit.acts(name)) if one.paused else _none(),
     )
+    alerts = [] if one.error else await visit.alerts(name)
     rate = None if isinstance(records, Trouble) else rate_of(records, one.server_time)
     pause = None if not acts or isinstance(acts, Trouble) else pauses_of(acts).get(name)
     values: dict[str, Any] = {
@@ -37,7 +38,7 @@ async def read(visit: Visit) -> Answer:
         'rate': rate,
         'top_errors': errors.errors[:TOP] if isinstance(errors, Errors) else (),
         'top_groups': groups.groups[:TOP] if isinstance(groups, Groups) else (),
-        'troubles': find_troubles(one, pause),
+        'troubles': find_troubles(one, pause, alerts),
         'totals': totals_of(records) if not isinstance(records, Trouble) else None,
     }
     return Answer(values, view)

@@ -1,0 +1,219 @@
+"""The settings of a file: its sections, and what is made of them."""
+
+import functools
+import importlib
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from torrelque import Torrelque, TorrelqueError
+from torrelque.tasks.address import find_url, make_client
+
+from .checks import backoff_of, breaker_of, find_problems, queues_of
+from .finding import Place, Source, find, read
+from .lines import line_of
+from .problems import ConfigError, Keys, Problem, dotted, hidden
+from .reading import Reading
+from .sections import FileConfig, QueueConfig, WorkerConfig
+from .variables import Filled
+
+if TYPE_CHECKING:
+    from torrelque.worker import App, Worker
+
+
+class Config:
+    """What a file says, checked: `load` reads it.
+
+    Of the server, the environment goes before the file, as for all that has no ``url`` of its own.
+    """
+
+    path: str
+    """The file."""
+    found: str
+    """How it was found, in words."""
+    sections: FileConfig
+    """What it says, and, where it says nothing, what holds by default."""
+    url: str
+    """The address of the server: that of ``TORRELQUE_URL`` or ``REDIS_URL``, else the file's, else the default."""
+    queues: 'Mapping[str, ConfiguredQueue]'
+    """The queues that the file names, in sections of their own or as those of workers."""
+    workers: 'Mapping[str, ConfiguredWorker]'
+
+    def __init__(self, place: Place, reading: Reading, written: Mapping[Keys, str]) -> None:
+        self.path, self.found = place.path, place.how
+        self.sections = reading.file
+        self.given = frozenset(reading.given)
+        """The keys that the file has, as the names that lead to each."""
+        self.written = MappingProxyType({**written})
+        """Texts that had a variable, by their keys, as they were written."""
+        self.variable = next((name for name in ('TORRELQUE_URL', 'REDIS_URL') if os.environ.get(name)), None)
+        """The variable that names the server, if one does."""
+        self.url = find_url(None if self.variable is not None else self.sections.server.url)
+        names = queues_of(self.sections)
+        self.queues = MappingProxyType({name: ConfiguredQueue(self, name) for name in names})
+        self.workers = MappingProxyType({name: ConfiguredWorker(self, name) for name in self.sections.workers})
+
+    def __repr__(self) -> str:
+        return f'<Config of {self.path}>'
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None) -> 'Config':
+        """Read a file.
+
+        :param path: the file; by default the one of ``TORRELQUE_CONFIG``, else ``torrelque.toml`` of the current
+            directory, else the table ``[tool.torrelque]`` of its ``pyproject.toml``.
+        :raises ConfigError: there is none, or something in it cannot be meant: all of that is told at once.
+        """
+        return cls._read(path, None)
+
+    @classmethod
+    def load_part(cls, path: str | os.PathLike[str] | None, sections: Iterable[str]) -> 'Config':
+        """Read a file for some of its sections: what is wrong with the others is passed over, and left out.
+
+        :raises ConfigError: as `load`.
+        """
+        return cls._read(path, {*sections})
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str] | None, wanted: set[str] | None) -> 'Config':
+        place = find(path)
+        if place is None:
+            raise ConfigError([Problem('torrelque.toml', None, '', 'there is no such file, and none is named')])
+        source = read(place)
+        filled = Filled(source.data, os.environ)
+        reading = Reading(filled)
+        problems = [
+            (keys, filled.unfilled(text, keys)) for keys, text in (*reading.problems, *find_problems(reading, wanted))
+            if wanted is None or not keys or keys[0] in wanted
+        ]  # fmt: skip
+        if problems:
+            raise ConfigError(_placed(source, problems))
+        return cls(place, reading, filled.raw)
+
+
+def _placed(source: Source, problems: Iterable[tuple[Keys, str]]) -> list[Problem]:
+    """Problems with their lines, in the order of these."""
+    found = [
+        Problem(source.place.path, line_of(source.lines, keys), dotted((*source.place.table, *keys)), hidden(text))
+        for keys, text in problems
+    ]
+    return sorted(found, key=lambda one: (one.line or 0, one.key))
+
+
+class ConfiguredQueue:
+    """A queue of a file."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        self.name = name
+        self.section = config.sections.queues.get(name, QueueConfig())
+        self._config = config
+
+    def __repr__(self) -> str:
+        return f'<ConfiguredQueue {self.name!r}>'
+
+    def make(self, client: Any = None) -> Torrelque:
+        """A queue object.  A client that is made for it stays open when that is closed: close its ``client`` as well.
+
+        :param client: the client to use; by default a new one, of the file's server.
+        :raises TorrelqueError: the serialiser cannot be imported.
+        """
+        said = self.section
+        more: dict[str, Any] = {} if said.serialiser is None else {'serialiser': import_target(said.serialiser)}
+        client = make_client(self._config.url) if client is None else client
+        queue = Torrelque(client, queue=self.name, max_tasks=said.max_tasks, **more)
+        queue.task_timeout, queue.result_ttl = said.task_timeout, said.result_ttl
+        return queue
+
+
+class ConfiguredWorker:
+    """A worker of a file."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        self.name = name
+        self.section: WorkerConfig = config.sections.workers[name]
+        self._config = config
+
+    def __repr__(self) -> str:
+        return f'<ConfiguredWorker {self.name!r}>'
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The keys that its section has."""
+        place: Keys = ('workers', self.name)
+        return frozenset(keys[2] for keys in self._config.given if len(keys) == 3 and keys[:2] == place)
+
+    def arguments(self) -> dict[str, Any]:
+        """What of its section are arguments of `torrelque.worker.Worker`, as these."""
+        said, given = self.section, self.given
+        plain = ('concurrency', 'max_attempts', 'timeout', 'rate', 'run_in', 'result_ttl', 'shutdown_timeout')
+        found = {key: getattr(said, key) for key in plain if key in given}
+        if 'retry' in given:
+            found['retry'] = backoff_of(said.retry)
+        if said.breaker is not None:
+            found['breaker'] = breaker_of(said.breaker)
+        return found | {'heartbeat': said.heartbeat or None, 'name': self.make_name()}
+
+    def make_name(self) -> str:
+        """A name for a worker: unique, and beginning with that of the section."""
+        return f'{self.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
+
+    def make(self) -> 'Worker':
+        """The worker, with its application imported; ``run`` runs it.  It is one process, whatever ``processes`` says.
+
+        The queues of a handler have a client of the file's server, those of an app are the app's own.
+
+        :raises TorrelqueError: its application cannot be imported, or is nothing that a worker can serve.
+        """
+        from torrelque.tasks import Tasks
+        from torrelque.worker import Worker
+
+        said = self.section
+        for module in said.imports:
+            importlib.import_module(module)
+        if said.handler is not None:
+            make = functools.partial(self._make_queue, make_client(self._config.url))
+            names = said.queues or ()
+            objects = {name: make(name) for name in names}
+            own: Any = [*objects.values()]
+            if isinstance(said.queues, dict):
+                own = {objects[name]: weight for name, weight in said.queues.items()}
+            steal = [make(name) for name in said.steal]
+            return Worker(own, import_target(said.handler), steal=steal, **self.arguments())
+        made = [_app_of(target) for target in (said.app or '').split(',')]
+        if said.queues is None and not said.steal:
+            return Worker(made[0] if len(made) == 1 else made, **self.arguments())
+        [app] = made if len(made) == 1 else [None]
+        if not isinstance(app, Tasks):
+            raise TorrelqueError(f'workers.{self.name}: queues and steal are for one app alone, a Tasks')
+        return Worker(app.serving(said.queues, said.steal), **self.arguments())
+
+    def _make_queue(self, client: Any, name: str) -> Torrelque:
+        return self._config.queues[name].make(client)
+
+
+def import_target(target: str) -> Any:
+    """What is at ``module:name``; without a name, the module.
+
+    :raises TorrelqueError: there is nothing; an error of the module itself is its cause.
+    """
+    module, _, path = target.partition(':')
+    try:
+        found = importlib.import_module(module)
+        for name in filter(None, path.split('.')):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as exc:
+        raise TorrelqueError(f'{target} cannot be imported: {exc}') from exc
+    return found
+
+
+def _app_of(target: str) -> 'App':
+    """An app, or what a function without arguments makes."""
+    found = import_target(target.strip())
+    made = found if hasattr(found, 'prepare') or not callable(found) else found()
+    if not callable(getattr(made, 'prepare', None)):
+        raise TorrelqueError(f'{target} is no app: {type(made).__name__}')
+    app: App = made
+    return app

@@ -1,0 +1,41 @@
+"""How workers and queues are, for what watches over them from outside: probes, metrics, alerts.
+
+Each name is imported when it is asked for, because each needs other libraries, or none.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .alerts import Alerts
+    from .moment import breaches
+    from .notice import Notice
+    from .rules import Rule, rules_of
+    from .sinks import Sink, Webhook, sinks_of
+
+__all__ = [
+    'Alerts',
+    'Notice',
+    'Rule',
+    'Sink',
+    'Webhook',
+    'breaches',
+    'rules_of',
+    'sinks_of',
+]
+
+_PLACES = {
+    'Alerts': 'alerts', 'Notice': 'notice', 'Rule': 'rules', 'Sink': 'sinks', 'Webhook': 'sinks', 'breaches': 'moment',
+    'rules_of': 'rules', 'sinks_of': 'sinks',
+}  # fmt: skip
+"""Which module has a name."""
+
+
+def __getattr__(name: str) -> Any:
+    if (place := _PLACES.get(name)) is None:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'.{place}', __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
