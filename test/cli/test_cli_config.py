@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-import tomllib
-from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from support.terminal import open_terminal
 from torrelque import Torrelque, TorrelqueLimit
 
 pytestmark = pytest.mark.one_server
+
+tomllib = importlib.import_module('tomllib' if sys.version_info >= (3, 11) else 'tomli')
 
 LIMITS = """
     [server]
@@ -50,11 +52,6 @@ LIMITS = """
     at = "2001-01-01T00:00"
 """
 CHANGES = ['all groups', 'group acme', 'group free', 'schedule tick', 'schedule report', 'schedule once']
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return Desk(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ async def test_a_worker_of_an_app_does_its_tasks(here: Desk, target: str, queue:
     some = config.workers['some'].make()
     assert [one.name for one in some.queues] == names[1:]
     assert [one.name for one in config.workers['both'].make().queues] == [*names, 'other']
-    with pytest.raises(TorrelqueError, match='workers.no: queues and steal are for one app alone'):
+    with pytest.raises(TorrelqueError, match=r'workers\.no: queues and steal are for one app alone'):
         config.workers['no'].make()
     from configured import done, late, send
 

@@ -160,11 +160,11 @@ class ConfiguredWorker:
         """A name for a worker: unique, and beginning with that of the section."""
         return f'{self.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
 
-    def make(self) -> 'Worker':
+    def make(self, client: Any = None) -> 'Worker':
         """The worker, with its application imported; ``run`` runs it.  It is one process, whatever ``processes`` says.
 
-        The queues of a handler have a client of the file's server, those of an app are the app's own.
-
+        :param client: of the queues of a handler, by default a new one of the file's server; those of an app have the
+            app's own.
         :raises TorrelqueError: its application cannot be imported, or is nothing that a worker can serve.
         """
         from torrelque.tasks import Tasks
@@ -174,7 +174,7 @@ class ConfiguredWorker:
         for module in said.imports:
             importlib.import_module(module)
         if said.handler is not None:
-            make = functools.partial(self._make_queue, make_client(self._config.url))
+            make = functools.partial(self._make_queue, make_client(self._config.url) if client is None else client)
             names = said.queues or ()
             objects = {name: make(name) for name in names}
             own: Any = [*objects.values()]

@@ -16,7 +16,7 @@ from .problems import Keys, dotted, hidden, is_bare
 from .reading import members, meta_of, sections_in
 from .sections import RuleConfig, Section
 
-__all__ = ['as_json', 'as_toml']
+__all__ = ['as_json', 'as_toml', 'spelt_default']
 
 
 def as_toml(config: Config) -> str:
@@ -73,7 +73,15 @@ def _tables(config: Config, section: Section, keys: Keys) -> Iterator[tuple[Keys
         yield from _tables(config, one, below)
 
 
-def _spelt(config: Config, kind: Any, value: Any, keys: Keys) -> Any:
+def spelt_default(kind: Any, field: msgspec.structs.FieldInfo) -> str | None:
+    """The default of a field as the file would have it; None where it says nothing."""
+    value = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+    if value is msgspec.NODEFAULT or value is None or value in ((), {}):
+        return None
+    return _written(_spelt(None, kind, value, ('',)))
+
+
+def _spelt(config: Config | None, kind: Any, value: Any, keys: Keys) -> Any:
     """A value as the file has it."""
     if isinstance(value, Section):
         hints = get_type_hints(type(value), include_extras=True)
@@ -85,10 +93,10 @@ def _spelt(config: Config, kind: Any, value: Any, keys: Keys) -> Any:
         }  # fmt: skip
     metas = [meta for one in members(kind) if (meta := meta_of(one)) is not None]
     extra: Mapping[str, Any] = next((meta.extra for meta in metas if meta.extra), {})
-    written = config.written.get(keys)
+    written = None if config is None else config.written.get(keys)
     if 'secret' in extra:
         return shown_address(value) if extra['secret'] == 'url' else hidden(written or value)
-    if keys[0] == 'schedules' and isinstance(value, (dict, list)):
+    if config is not None and keys[0] == 'schedules' and isinstance(value, (dict, list)):
         return _as_written(config, value, keys)
     return extra.get('spell', _same)(value)
 
