@@ -1,9 +1,10 @@
 """Writes what holds by a file as TOML again, with all defaults, and without what is secret."""
 
+import datetime
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
@@ -14,7 +15,7 @@ from .checks import TIMES
 from .config import Config
 from .problems import Keys, dotted, hidden, is_bare
 from .reading import members, meta_of, sections_in
-from .sections import RuleConfig, Section
+from .sections import Section
 
 __all__ = ['as_json', 'as_toml', 'spelt_default']
 
@@ -64,7 +65,8 @@ def _tables(config: Config, section: Section, keys: Keys) -> Iterator[tuple[Keys
         elif isinstance(value, Section) and not keys:
             inner.append((here, value))
         elif value is not None and value not in ((), {}):
-            timed = isinstance(section, RuleConfig) and section.when in TIMES and field.name in ('above', 'below')
+            timed = getattr(section, 'when', None) in TIMES and field.name in ('above', 'below')
+            value = cast(Any, value)
             spelt = amounts.spell(value) if timed else _spelt(config, hints[field.name], value, here)
             plain.append((field.encode_name, spelt))
     if plain and keys:
@@ -131,7 +133,7 @@ def _written(value: Any) -> str:
         return f'[{", ".join(map(_written, value))}]'
     if isinstance(value, float):
         return f'{value:g}' if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return value.isoformat() if hasattr(value, 'isoformat') else str(value)
+    return str(value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value)
 
 
 def _as_plain(value: Any) -> Any:
@@ -142,4 +144,4 @@ def _as_plain(value: Any) -> Any:
         return [_as_plain(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
-    return value.isoformat() if hasattr(value, 'isoformat') else value
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
