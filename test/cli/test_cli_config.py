@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import json
 import math
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.acting import Commands, recorded
-from support.commanding import PACKAGES
+from support.commanding import PACKAGES, STOP, Folder
 from support.configuring import EXAMPLE, Desk
 from support.schemas import TYPES, read_as
 from support.servers import RealServer
@@ -274,3 +275,39 @@ async def test_an_act_wants_a_name_where_the_file_has_several_queues(
     assert [one['queue'] for one in said.json] == [queue.name, 'other'] and said.err == ''
     assert (await command('pause', '-q', 'other')).out.startswith("queue 'other' is paused")
     assert 'torrelque.toml' not in (await command('resume', '-q', 'other')).out
+
+
+@pytest.mark.long
+async def test_a_dashboard_is_as_the_file_says(
+    desk: Desk, folder: Folder, queue: Torrelque
+) -> None:
+    folder.write('torrelque.toml', f"""
+        [queues.{queue.name}]
+        [queues.other]
+        [dashboard]
+        bind = "127.0.0.1:0"
+        allow = ["pause", "redrive"]
+        title = "Shop"
+    """)
+    for words, allowed in (
+        ([], ['pause', 'redrive']), (['--allow', 'sweep'], ['sweep']), (['--read-only'], []),
+        (['-q', queue.name], ['pause', 'redrive']),
+    ):  # fmt: skip
+        with folder.command('dashboard', '--json', *words) as command:
+            [line] = command.wait_for('^{.*}$')
+            told = json.loads(line[0])
+            assert told['allow'] == allowed
+            assert told['queues'] == [queue.name, *(['other'] if '-q' not in words else [])]
+            assert ':8765' not in told['url']
+            command.send(STOP)
+            command.end()
+
+
+async def test_check_warns_where_what_reads_expressions_is_missing(
+    desk: Desk, command: Commands
+) -> None:
+    desk.write('[queues.a]\n[schedules.s]\nqueue = "a"\npayload = 1\ncron = "@daily"\n')
+    assert (await command('config', 'check')).err == ''
+    find = importlib.util.find_spec
+    desk.monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'cronsim' else find(name))
+    assert 'schedules.s was not looked at: cron and jitter need cronsim' in (await command('config', 'check')).err
