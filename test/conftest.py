@@ -27,6 +27,7 @@ from support.acting import Commands
 from support.alerting import AlertClock
 from support.bounding import Bound, bind, bind_workers, rebind
 from support.commanding import Folder
+from support.configuring import Desk
 from support.explaining import Hire
 from support.processes import hear_signals_in_children
 from support.proxy import Proxy, open_proxy
@@ -288,6 +289,12 @@ def command(
 ) -> Commands:
     """Commands of the command line in the process of the test, on its server and its queue."""
     return Commands(server, queue_name, monkeypatch, capsys)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A current directory, for files of settings."""
+    return Desk(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 import os
-from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
 import tomllib
 
 from support.acting import Commands, recorded
-from support.commanding import PACKAGES
+from support.commanding import PACKAGES, STOP, Folder
 from support.configuring import EXAMPLE, Desk
 from support.schemas import TYPES, read_as
 from support.servers import RealServer
@@ -19,6 +21,8 @@ from support.terminal import open_terminal
 from torrelque import Torrelque, TorrelqueLimit
 
 pytestmark = pytest.mark.one_server
+
+tomllib = importlib.import_module('tomllib' if sys.version_info >= (3, 11) else 'tomli')
 
 LIMITS = """
     [server]
@@ -50,11 +54,6 @@ LIMITS = """
     at = "2001-01-01T00:00"
 """
 CHANGES = ['all groups', 'group acme', 'group free', 'schedule tick', 'schedule report', 'schedule once']
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return Desk(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -277,3 +276,39 @@ async def test_an_act_wants_a_name_where_the_file_has_several_queues(
     assert [one['queue'] for one in said.json] == [queue.name, 'other'] and said.err == ''
     assert (await command('pause', '-q', 'other')).out.startswith("queue 'other' is paused")
     assert 'torrelque.toml' not in (await command('resume', '-q', 'other')).out
+
+
+@pytest.mark.long
+async def test_a_dashboard_is_as_the_file_says(
+    desk: Desk, folder: Folder, queue: Torrelque
+) -> None:
+    folder.write('torrelque.toml', f"""
+        [queues.{queue.name}]
+        [queues.other]
+        [dashboard]
+        bind = "127.0.0.1:0"
+        allow = ["pause", "redrive"]
+        title = "Shop"
+    """)
+    for words, allowed in (
+        ([], ['pause', 'redrive']), (['--allow', 'sweep'], ['sweep']), (['--read-only'], []),
+        (['-q', queue.name], ['pause', 'redrive']),
+    ):  # fmt: skip
+        with folder.command('dashboard', '--json', *words) as command:
+            [line] = command.wait_for('^{.*}$')
+            told = json.loads(line[0])
+            assert told['allow'] == allowed
+            assert told['queues'] == [queue.name, *(['other'] if '-q' not in words else [])]
+            assert ':8765' not in told['url']
+            command.send(STOP)
+            command.end()
+
+
+async def test_check_warns_where_what_reads_expressions_is_missing(
+    desk: Desk, command: Commands
+) -> None:
+    desk.write('[queues.a]\n[schedules.s]\nqueue = "a"\npayload = 1\ncron = "@daily"\n')
+    assert (await command('config', 'check')).err == ''
+    find = importlib.util.find_spec
+    desk.monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'cronsim' else find(name))
+    assert 'schedules.s was not looked at: cron and jitter need cronsim' in (await command('config', 'check')).err

@@ -145,7 +145,8 @@ async def test_a_burst_ends_when_no_worker_has_anything_more(queue: Torrelque, f
 async def test_a_change_of_the_file_starts_all_anew(filed: Folder, server: RealServer) -> None:
     with filed.command('run', '--reload') as command:
         processes(command, 3)
-        filed.write('torrelque.toml', FILE.format(url=server.url, q=filed.queue).replace('concurrency = 1', 'concurrency = 7'))
+        text = FILE.replace('concurrency = 1', 'concurrency = 7')
+        filed.write('torrelque.toml', text.format(url=server.url, q=filed.queue))
         command.wait_for('torrelque.toml has changed; starting again')
         command.wait_for(r'worker \w+-\S+ starts: .*concurrency 7;', 3)
         command.send(STOP)

@@ -13,8 +13,7 @@ from support.configuring import EXAMPLE, Desk
 from support.servers import RealServer
 from torrelque import Torrelque, TorrelqueError, TorrelqueFullError
 from torrelque.config import Config
-from torrelque.tasks.address import close_client
-from torrelque.worker import Backoff, Breaker, Worker
+from torrelque.worker import Backoff, Breaker
 
 pytestmark = pytest.mark.first_server
 
@@ -55,13 +54,6 @@ def here(desk: Desk, server: RealServer, queue_name: str) -> Iterator[Desk]:
     sys.modules.pop('configured', None)
 
 
-async def end(worker: Worker) -> None:
-    for queue in worker.queues:
-        await queue.aclose()
-    for queue in worker.queues:
-        await close_client(queue.client)
-
-
 async def test_a_worker_of_a_handler_does_its_tasks(here: Desk, queue_name: str) -> None:
     config = here.load(f"""
         [queues.{queue_name}]
@@ -89,9 +81,10 @@ async def test_a_worker_of_a_handler_does_its_tasks(here: Desk, queue_name: str)
     from configured import done  # type: ignore[import-not-found]
 
     assert done == [{'a': {1, 2}}, 2]
-    await queue.aclose()
-    await close_client(queue.client)
-    await end(worker)
+    assert worker.queues[0].client is queue.client
+    await config.aclose()
+    with pytest.raises(TorrelqueError, match='closed'):
+        await queue.get_queue_stats()
 
 
 @pytest.mark.parametrize('target', ['configured:app', 'configured:make'])
@@ -112,7 +105,7 @@ async def test_a_worker_of_an_app_does_its_tasks(here: Desk, target: str, queue:
     some = config.workers['some'].make()
     assert [one.name for one in some.queues] == names[1:]
     assert [one.name for one in config.workers['both'].make().queues] == [*names, 'other']
-    with pytest.raises(TorrelqueError, match='workers.no: queues and steal are for one app alone'):
+    with pytest.raises(TorrelqueError, match=r'workers\.no: queues and steal are for one app alone'):
         config.workers['no'].make()
     from configured import done, late, send
 

@@ -170,8 +170,8 @@ def test_an_error_has_its_problems_as_values_and_travels(desk: Desk) -> None:
          '5: schedules.s.overlap: firings that queue are in a group of their own, so there is no other group'),
         ('[queues.q]\n[schedules.s]\nqueue = "q"\nevery = 5\n', '2: schedules.s: what it enqueues is said by one of '
          'task, with args and kwargs, and payload'),
-        ('[queues.q]\nserialiser = "my codec"\n', "2: queues.q.serialiser: 'my codec' is no module or module:name, such "
-         'as orjson or shop.codec:codec'),
+        ('[queues.q]\nserialiser = "my codec"\n', "2: queues.q.serialiser: 'my codec' is no module or module:name, "
+         'such as orjson or shop.codec:codec'),
     ],
 )  # fmt: skip
 def test_a_slip_is_told(desk: Desk, text: str, told: str) -> None:
@@ -179,7 +179,7 @@ def test_a_slip_is_told(desk: Desk, text: str, told: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_told(desk: Desk) -> None:
-    with pytest.raises(ConfigError, match='other.toml: it cannot be read: No such file'):
+    with pytest.raises(ConfigError, match=r'other\.toml: it cannot be read: No such file'):
         Config.load('other.toml')
     (desk.path / 'torrelque.toml').write_bytes(b'a = "\xff"')
     with pytest.raises(ConfigError, match='it is no UTF-8, at byte 5'):

@@ -1,6 +1,7 @@
 """``torrelque config check | show | apply``: a file of settings, and what of it is state of the server."""
 
 import argparse
+import importlib.util
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,11 @@ def warnings(config: 'Config') -> list[str]:
         found.append(
             f'{watching[0]} looks for no_worker, and nothing in this file but workers looks at alerts: where all of '
             'them are gone, nobody does. Run torrelque alerts, or torrelque dashboard, elsewhere'
+        )
+    timed = [name for name, one in said.schedules.items() if one.cron is not None or one.jitter]
+    if timed and importlib.util.find_spec('cronsim') is None:
+        found.append(
+            f'schedules.{timed[0]} was not looked at: cron and jitter need cronsim, of the extra cron, for apply too'
         )
     own = said.server.url is not None and ('server', 'url') not in config.written
     if own and config.variable is not None and said.server.url != config.url:

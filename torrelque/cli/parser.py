@@ -30,8 +30,9 @@ EXTRA = "the command line needs rich and msgspec, of the extra 'cli': pip instal
 COMMANDS = (
     Command(
         'run',
-        'start a worker',
-        'Start a worker for the tasks of an application, in this process or in several. SIGTERM and Ctrl-C have it '
+        'start a worker, or those of a file',
+        'Start a worker for the tasks of an application, in this process or in several; or, without a target, the '
+        'workers of a file of settings, each in processes of its own. SIGTERM and Ctrl-C have it '
         'finish what is in hand; a second one gives that back.',
         add_run_arguments,
         run,

@@ -1,8 +1,8 @@
 """What is wrong with sections that are well by themselves: what does not go together, and names that nobody has."""
 
 import difflib
+import itertools
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -104,7 +104,7 @@ def _slip_of(name: str, declared: list[str]) -> str | None:
     """The declared name of which this one seems to be a slip of the pen.  Names that differ by what they end with, mail
     and mail-late, eu-1 and eu-2, are meant so."""
     for near in difflib.get_close_matches(name, declared, 1, _SLIP):
-        same = len(os.path.commonprefix([near, name]))
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(near, name, strict=False)))
         if same < min(len(near), len(name)) - 1:
             return near
     return None

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from torrelque import Torrelque, TorrelqueError
-from torrelque.tasks.address import find_url, make_client
+from torrelque.tasks.address import close_client, find_url, make_client
 
 from .checks import backoff_of, breaker_of, find_problems, queues_of
 from .finding import Place, Source, find, read
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Config:
     """What a file says, checked: `load` reads it.
 
-    Of the server, the environment goes before the file, as for all that has no ``url`` of its own.
+    Of the server, the environment goes before the file, as for all that has no ``url`` of its own.  What is made of it
+    shares a client, in one event loop; at the end of ``async with``, or by `aclose`, all of that is closed.
     """
 
     path: str
@@ -56,8 +57,38 @@ class Config:
         self.queues = MappingProxyType({name: ConfiguredQueue(self, name) for name in names})
         self.workers = MappingProxyType({name: ConfiguredWorker(self, name) for name in self.sections.workers})
 
+        self._client: Any = None
+        self._made: list[Torrelque] = []
+
     def __repr__(self) -> str:
         return f'<Config of {self.path}>'
+
+    async def __aenter__(self) -> 'Config':
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the queue objects that were made of it, those of handlers too, and their client; those of apps are the
+        apps' own."""
+        made, self._made = self._made, []
+        for queue in made:
+            await queue.aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            await close_client(client)
+
+    def make_queue(self, name: str, client: Any = None) -> Torrelque:
+        """The object of a queue, with what the file says of it."""
+        said = self.sections.queues.get(name, QueueConfig())
+        more: dict[str, Any] = {} if said.serialiser is None else {'serialiser': import_target(said.serialiser)}
+        if client is None:
+            client = self._client = self._client or make_client(self.url)
+        queue = Torrelque(client, queue=name, max_tasks=said.max_tasks, **more)
+        queue.task_timeout, queue.result_ttl = said.task_timeout, said.result_ttl
+        self._made.append(queue)
+        return queue
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> 'Config':
@@ -115,17 +146,12 @@ class ConfiguredQueue:
         return f'<ConfiguredQueue {self.name!r}>'
 
     def make(self, client: Any = None) -> Torrelque:
-        """A queue object.  A client that is made for it stays open when that is closed: close its ``client`` as well.
+        """A queue object.
 
-        :param client: the client to use; by default a new one, of the file's server.
+        :param client: the client to use; by default that of the file.
         :raises TorrelqueError: the serialiser cannot be imported.
         """
-        said = self.section
-        more: dict[str, Any] = {} if said.serialiser is None else {'serialiser': import_target(said.serialiser)}
-        client = make_client(self._config.url) if client is None else client
-        queue = Torrelque(client, queue=self.name, max_tasks=said.max_tasks, **more)
-        queue.task_timeout, queue.result_ttl = said.task_timeout, said.result_ttl
-        return queue
+        return self._config.make_queue(self.name, client)
 
 
 class ConfiguredWorker:
@@ -160,11 +186,10 @@ class ConfiguredWorker:
         """A name for a worker: unique, and beginning with that of the section."""
         return f'{self.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}'
 
-    def make(self) -> 'Worker':
+    def make(self, client: Any = None) -> 'Worker':
         """The worker, with its application imported; ``run`` runs it.  It is one process, whatever ``processes`` says.
 
-        The queues of a handler have a client of the file's server, those of an app are the app's own.
-
+        :param client: of the queues of a handler, by default that of the file; those of an app have the app's own.
         :raises TorrelqueError: its application cannot be imported, or is nothing that a worker can serve.
         """
         from torrelque.tasks import Tasks
@@ -174,9 +199,8 @@ class ConfiguredWorker:
         for module in said.imports:
             importlib.import_module(module)
         if said.handler is not None:
-            make = functools.partial(self._make_queue, make_client(self._config.url))
-            names = said.queues or ()
-            objects = {name: make(name) for name in names}
+            make = functools.partial(self._config.make_queue, client=client)
+            objects = {name: make(name) for name in said.queues or ()}
             own: Any = [*objects.values()]
             if isinstance(said.queues, dict):
                 own = {objects[name]: weight for name, weight in said.queues.items()}
@@ -189,9 +213,6 @@ class ConfiguredWorker:
         if not isinstance(app, Tasks):
             raise TorrelqueError(f'workers.{self.name}: queues and steal are for one app alone, a Tasks')
         return Worker(app.serving(said.queues, said.steal), **self.arguments())
-
-    def _make_queue(self, client: Any, name: str) -> Torrelque:
-        return self._config.queues[name].make(client)
 
 
 def import_target(target: str) -> Any:
@@ -212,7 +233,7 @@ def import_target(target: str) -> Any:
 def _app_of(target: str) -> 'App':
     """An app, or what a function without arguments makes."""
     found = import_target(target.strip())
-    made = found if hasattr(found, 'prepare') or not callable(found) else found()
+    made: Any = found if hasattr(found, 'prepare') or not callable(found) else found()
     if not callable(getattr(made, 'prepare', None)):
         raise TorrelqueError(f'{target} is no app: {type(made).__name__}')
     app: App = made

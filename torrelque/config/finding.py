@@ -12,7 +12,7 @@ from .problems import ConfigError, Keys, Problem
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ['NAME', 'VARIABLE', 'find']
 

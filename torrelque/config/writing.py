@@ -1,9 +1,10 @@
 """Writes what holds by a file as TOML again, with all defaults, and without what is secret."""
 
+import datetime
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
@@ -14,9 +15,9 @@ from .checks import TIMES
 from .config import Config
 from .problems import Keys, dotted, hidden, is_bare
 from .reading import members, meta_of, sections_in
-from .sections import RuleConfig, Section
+from .sections import Section
 
-__all__ = ['as_json', 'as_toml']
+__all__ = ['as_json', 'as_toml', 'spelt_default']
 
 
 def as_toml(config: Config) -> str:
@@ -64,7 +65,8 @@ def _tables(config: Config, section: Section, keys: Keys) -> Iterator[tuple[Keys
         elif isinstance(value, Section) and not keys:
             inner.append((here, value))
         elif value is not None and value not in ((), {}):
-            timed = isinstance(section, RuleConfig) and section.when in TIMES and field.name in ('above', 'below')
+            timed = getattr(section, 'when', None) in TIMES and field.name in ('above', 'below')
+            value = cast(Any, value)
             spelt = amounts.spell(value) if timed else _spelt(config, hints[field.name], value, here)
             plain.append((field.encode_name, spelt))
     if plain and keys:
@@ -73,7 +75,15 @@ def _tables(config: Config, section: Section, keys: Keys) -> Iterator[tuple[Keys
         yield from _tables(config, one, below)
 
 
-def _spelt(config: Config, kind: Any, value: Any, keys: Keys) -> Any:
+def spelt_default(kind: Any, field: msgspec.structs.FieldInfo) -> str | None:
+    """The default of a field as the file would have it; None where it says nothing."""
+    value = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+    if value is msgspec.NODEFAULT or value is None or value in ((), {}):
+        return None
+    return _written(_spelt(None, kind, value, ('',)))
+
+
+def _spelt(config: Config | None, kind: Any, value: Any, keys: Keys) -> Any:
     """A value as the file has it."""
     if isinstance(value, Section):
         hints = get_type_hints(type(value), include_extras=True)
@@ -85,10 +95,10 @@ def _spelt(config: Config, kind: Any, value: Any, keys: Keys) -> Any:
         }  # fmt: skip
     metas = [meta for one in members(kind) if (meta := meta_of(one)) is not None]
     extra: Mapping[str, Any] = next((meta.extra for meta in metas if meta.extra), {})
-    written = config.written.get(keys)
+    written = None if config is None else config.written.get(keys)
     if 'secret' in extra:
         return shown_address(value) if extra['secret'] == 'url' else hidden(written or value)
-    if keys[0] == 'schedules' and isinstance(value, (dict, list)):
+    if config is not None and keys[0] == 'schedules' and isinstance(value, (dict, list)):
         return _as_written(config, value, keys)
     return extra.get('spell', _same)(value)
 
@@ -123,7 +133,7 @@ def _written(value: Any) -> str:
         return f'[{", ".join(map(_written, value))}]'
     if isinstance(value, float):
         return f'{value:g}' if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return value.isoformat() if hasattr(value, 'isoformat') else str(value)
+    return str(value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value)
 
 
 def _as_plain(value: Any) -> Any:
@@ -134,4 +144,4 @@ def _as_plain(value: Any) -> Any:
         return [_as_plain(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
-    return value.isoformat() if hasattr(value, 'isoformat') else value
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
