@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import pytest
-import tomllib
 
 from support.acting import Commands, recorded
 from support.commanding import PACKAGES, STOP, Folder
