@@ -12,6 +12,11 @@ Names = Sequence[str] | Mapping[str, int]
 MOST = 1000
 """Processes at the most: a slip of the keyboard must not bring a machine down."""
 
+STALL = 60.0
+"""s for which an event loop may stand still, where nothing else is said."""
+SHORTEST_STALL = 3.0
+"""s that an event loop may stand still, at the least: it tells once a second that it does not."""
+
 BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
 """What a burst is to do."""
 
@@ -40,10 +45,18 @@ class RunOptions:
     shutdown_timeout: float | None = None
     heartbeat: float | None = None
     name: str | None = None
+    health: tuple[str, int] | None = None
+    health_file: str | None = None
+    stall: float | None = None
     child: int | None = None
     """The number of a process that another one supervises, from 1 on."""
     first: bool = False
     """Whether it is the first that may come to serve anything, so that it says what."""
+
+    @property
+    def probed(self) -> bool:
+        """Whether probes are told how the workers are."""
+        return self.health is not None or self.health_file is not None
 
     @classmethod
     def of(cls, namespace: argparse.Namespace) -> 'RunOptions':
@@ -71,6 +84,13 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is no time, such as 90, 90s, 5m or 2h')
     return float(match[1]) * _UNITS[match[2]]
+
+
+def stall(text: str) -> float:
+    """A time for which an event loop may stand still, longer than it is told of."""
+    if seconds(text) < SHORTEST_STALL:
+        raise argparse.ArgumentTypeError(f'{text} is too short: {SHORTEST_STALL:g} s at the least')
+    return seconds(text)
 
 
 def address(text: str) -> tuple[str, int]:
