@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +139,42 @@ async def test_the_file_is_touched_again_and_again(queue: Torrelque, folder: Fol
 
 
 # Several
+
+
+CHILD = """
+import asyncio
+
+from torrelque.cli import leash
+
+leash.BEAT = 0.0001
+
+
+async def main():
+    held = leash.Leash()
+    beats = asyncio.ensure_future(held.beat(lambda: {'state': 'x' * 50_000}))
+    while not held._cut:
+        await asyncio.sleep(0.001)
+    beats.cancel()
+    print('full', flush=True)
+    held.tell(ready=True)
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.long
+def test_what_is_told_after_a_sign_that_had_no_room_arrives(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, '-c', CHILD]
+    with ours, subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.PIPE) as process:
+        theirs.close()
+        assert process.stdout is not None and process.stdout.readline() == b'full\n'
+        lines = ours.makefile('rb').read().splitlines()
+        process.wait()
+    assert json.loads(lines[-1]) == {'ready': True}
+    # One was cut; those before it are whole.
+    assert len([line for line in lines if not line.endswith(b'}')]) == 1
 
 
 @pytest.mark.long

@@ -20,14 +20,13 @@ import redis.asyncio
 import redis.exceptions
 import yaml
 
-from support.commanding import Folder
 from support.servers import MakeServer
 from support.waiting import idle
-from torrelque import Torrelque
+from torrelque import Torrelque, TorrelqueServerError
 from torrelque.cli.parser import make_parser
 from torrelque.cli.probes import TOUCH
 from torrelque.monitor.site import PATHS
-from torrelque.operate import Operator
+from torrelque.operate import Operator, Selection
 from torrelque.tasks import Tasks
 from torrelque.worker import Worker
 
@@ -186,12 +185,6 @@ def settings() -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def rules_of(name: str) -> list[str]:
-    """The rules of a user of the page's file, by what the server calls its password."""
-    (line,) = [line for line in FILES['/etc/redis/users.acl'].splitlines() if line.startswith(f'user {name} ')]
-    return str(line).split()[2:]
-
-
 def make_app(url: str) -> Tasks:
     app = Tasks.from_url(url, queue='shop')
 
@@ -219,13 +212,11 @@ async def denied(client: redis.asyncio.Redis) -> list[tuple[str, str]]:
 
 @pytest.mark.long
 async def test_users_of_the_server_may_do_what_they_are_for_and_no_more(
-    make_server: MakeServer, folder: Folder
+    make_server: MakeServer, tmp_path: Path
 ) -> None:
-    changed = {name: value for name, value in settings() if name not in ('aclfile', 'maxmemory')}
-    server = make_server(changed)
-    async with server.client() as admin:
-        for name in ('shop', 'looker'):
-            await admin.execute_command('ACL', 'SETUSER', name, 'reset', *rules_of(name))
+    (tmp_path / 'users.acl').write_text(FILES['/etc/redis/users.acl'])
+    server = make_server({**dict(settings()), 'aclfile': str(tmp_path / 'users.acl')}, directory=tmp_path)
+    async with server.client(username='admin', password='ADMIN') as admin:
         shop = server.url.replace('unix://', 'unix://shop:APPLICATION@')
         looker = server.url.replace('unix://', 'unix://looker:OPERATOR@')
         await produce_and_work(shop)
@@ -235,14 +226,18 @@ async def test_users_of_the_server_may_do_what_they_are_for_and_no_more(
 
         # Whoever looks sees all of it, and changes nothing.
         before = await dump(admin)
-        folder.environment |= {'TORRELQUE_URL': looker, 'TORRELQUE_QUEUE': 'shop'}
-        for command in ('stats', 'queues', 'why', 'errors', 'tasks dead', 'functions', 'doctor'):
-            told = await asyncio.to_thread(folder.run, *command.split())
-            assert told.out or command == 'check'
-        # Nor does it note that it has seen the queue.
-        assert {what for what, _ in await denied(admin)} <= {*SPARED, 'info', 'zadd'}
-        refused = await asyncio.to_thread(folder.run, 'redrive', '--all', '--yes', status=4)
-        assert 'refuses' in '\n'.join(refused.err)
+        async with redis.asyncio.Redis.from_url(looker) as client, Torrelque(client, queue='shop') as queue:
+            operator = Operator(queue)
+            assert (await operator.overview()).queue == 'shop'
+            assert (await operator.errors()).errors and await operator.functions() and await operator.explain()
+            assert [task.function async for task in operator.tasks(Selection(status='dead'))] == ['shop.fail']
+            await operator.groups()
+            await operator.workers()
+            await operator.examine()
+            # Nor does it note that it has seen the queue.
+            assert {what for what, _ in await denied(admin)} <= {*SPARED, 'info', 'zadd'}
+            with pytest.raises(TorrelqueServerError):
+                await queue.redrive()
         assert await dump(admin) == before
 
 
@@ -270,7 +265,10 @@ async def produce_and_work(url: str) -> None:
 
 
 async def check_bounds(url: str) -> None:
-    """Other keys, other channels, and what is dangerous, are refused."""
+    """Other keys, other channels, what is dangerous, and whoever gives no name, are refused."""
+    with pytest.raises(redis.exceptions.ConnectionError, match='must be called with the client already authenticated'):
+        async with redis.asyncio.Redis.from_url(url.replace('shop:APPLICATION@', '')) as client:
+            await client.ping()
     async with redis.asyncio.Redis.from_url(url) as client:
         for words in (('GET', 'other'), ('SET', '{shop', '1'), ('FLUSHALL',), ('KEYS', '*'), ('CONFIG', 'GET', 'dir')):
             with pytest.raises(redis.exceptions.NoPermissionError):

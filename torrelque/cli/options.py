@@ -101,6 +101,11 @@ def address(text: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
+def own_address(text: str) -> tuple[str, int]:
+    """Where to listen, with ``:8080`` for all addresses of this machine."""
+    return address(f'0.0.0.0{text}' if text.startswith(':') else text)
+
+
 class Once(argparse.Action):
     """Keeps the value of an option that says all at once, and so comes once."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import logs
 from .failure import Failure
-from .options import BURST, Once, RunOptions, address, count, names, processes, seconds, shares, stall
+from .options import BURST, Once, RunOptions, count, names, own_address, processes, seconds, shares, stall
 from .program import TORRELQUE, Program
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     worker.add_argument('--name', metavar='NAME', help='its name, with -1, -2 and so on for several processes')
     worker.add_argument('--uvloop', action='store_true', help='use the event loop of uvloop')
     health = parser.add_argument_group('its health, for probes')
-    health.add_argument('--health', metavar='HOST:PORT', type=address,
-        help='answer probes here: /live, /ready, /started, /health.json, /metrics; 0.0.0.0:8080 is for an '
-        'orchestrator, and port 0 any that is free')  # fmt: skip
+    health.add_argument('--health', metavar='HOST:PORT', type=own_address,
+        help='answer probes here: /live, /ready, /started, /health.json, /metrics; :8080 is all addresses of this '
+        'machine, port 0 any that is free')  # fmt: skip
     health.add_argument('--health-file', metavar='FILE',
         help='touch this file each 5s while the event loop turns, of several processes those of all; it is removed '
         'at the end')  # fmt: skip

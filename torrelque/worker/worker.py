@@ -319,7 +319,7 @@ class Worker:
             counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each.hangs for each in held),
             current_version(), tuple(getattr(app, 'functions', ())), len(held),
             None if hearts is None else hearts.lag,
-            None if answered is None or self._slow or self._source.patience is None else clock - answered, memory(),
+            None if self._source.patience is None or answered is None or self._slow else clock - answered, memory(),
             throttled=self._slow,
         )  # fmt: skip
 
@@ -367,7 +367,7 @@ class Worker:
         assert self._loop is not None
         self._hearts = Hearts(self.queues, every, self.health, self._bounds)
         self._handling.count(self._hearts.tallies, self._hearts.clock)
-        self._source.patience = self._bounds.claim_patience
+        self.observe()
 
     async def _prepare(self, app: App) -> None:
         """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""
