@@ -187,6 +187,12 @@ class Manager:
         while self._socket.recv(1000).decode() != words:
             pass
 
+    def wait_for_match(self, start: str) -> str:
+        """Wait until the service says what begins so; all of it."""
+        while not (said := self._socket.recv(1000).decode()).startswith(start):
+            pass
+        return said
+
     def said(self) -> list[str]:
         """What the service has said and nobody has waited for."""
         found: list[str] = []

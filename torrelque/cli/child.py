@@ -12,6 +12,9 @@ Listener = Callable[['Child', Mapping[str, Any]], None]
 GRACE = 15.0
 """s that a process has to end after it was told to hurry: longer than a worker takes to give back what it has."""
 
+SHOWING = 0.5
+"""s in which a process that is about to be killed shows where it stands still."""
+
 MOST = 2**26
 """Bytes of what a process tells at a time, at the most: the names of all files of an application are one line."""
 
@@ -30,6 +33,10 @@ class Child:
     """Whether it has told that it takes tasks."""
     failed: int | None
     """The exit code of a failure that the process itself has seen and shown, if there was one."""
+    state: Mapping[str, Any] | None
+    """What it has told last of its worker, if it was to tell of it."""
+    stuck: bool
+    """Whether it is about to be killed, because its event loop stands still."""
     up: asyncio.Event
     """Set when it is ready, or has ended."""
 
@@ -42,7 +49,8 @@ class Child:
     ) -> None:
         self.pid, self.began = process.pid, asyncio.get_running_loop().time()
         self.heard = self.began
-        self.asked, self.ready, self.failed = False, False, None
+        self.asked, self.ready, self.stuck = False, False, False
+        self.failed, self.state = None, None
         self.up = asyncio.Event()
         self._process, self._reader, self._writer, self._listener = process, reader, writer, listener
         self._end = asyncio.ensure_future(self._live())
@@ -89,6 +97,12 @@ class Child:
         self._say(b'hurry\n')
         asyncio.get_running_loop().call_later(GRACE, self._kill)
 
+    def replace(self) -> None:
+        """Kill it, because its event loop stands still, when it has written down where."""
+        self.stuck = True
+        self._say(b'stuck\n')
+        asyncio.get_running_loop().call_later(SHOWING, self._kill)
+
     def _say(self, word: bytes) -> None:
         if not self._writer.is_closing():
             self._writer.write(word)
@@ -122,4 +136,5 @@ class Child:
                     self.ready = True
                     self.up.set()
                 self.failed = words.get('failed', self.failed)
+                self.state = words.get('state', self.state)
                 self._listener(self, words)

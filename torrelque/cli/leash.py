@@ -1,25 +1,33 @@
 """What holds a process to the one that supervises it: a socket in the place of its standard input.
 
-The process tells how far it is, in lines of JSON.  The other one says ``stop``, then ``hurry``; when it is gone,
-however it ended, the socket is closed by the kernel, which says ``stop`` as well.  So no process is left behind, and
-signals, which a terminal or a service manager may send to all of them at once, are not counted twice.
+The process tells how far it is, in lines of JSON.  The other one says ``stop``, then ``hurry``, and ``stuck`` before it
+kills the process; when it is gone, however it ended, the socket is closed by the kernel, which says ``stop`` as well.
+So no process is left behind, and signals, which a terminal or a service manager may send to all of them at once, are
+not counted twice.
 """
 
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .failure import Failure
 
+logger = logging.getLogger(__package__)
+
 BEAT = 1.0
 """s from one sign of life to the next."""
+FRAMES = 20
+"""Frames that are shown of an event loop that stands still, the innermost ones."""
 LAST = 10.0
 """s that a process has to end once its worker has ended, or should have."""
 
@@ -41,26 +49,35 @@ class Leash:
         os.close(empty)
         # Legend.  _heed: called with each word once there is something to be stopped.  _early: words that came before.
         # _lock: for both.  _ended: set by whatever was stopped, at its end.  _patience: how long (s) that may take when
-        # the other process is gone.
+        # the other process is gone.  _cut: whether what was told last had no room, so that its line is not complete.
         self._heed: Callable[[str], None] | None = None
         self._early: list[str] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._patience = 0.0
+        self._cut = False
         threading.Thread(target=self._listen, name='torrelque leash', daemon=True).start()
 
     def tell(self, **words: Any) -> None:
         """Tell the supervising process, which may be gone."""
         with contextlib.suppress(OSError):
-            self._socket.sendall(json.dumps(words).encode() + b'\n')
+            self._socket.sendall(self._line(words))
+            self._cut = False
 
-    async def beat(self) -> None:
-        """Give a sign of life while the event loop turns, until cancelled."""
+    async def beat(self, state: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """Give a sign of life while the event loop turns, until cancelled.
+
+        :param state: what is told with it.
+        """
         while True:
+            line = self._line(state())
             # The other process may be stopped.  Signs that it has no room for are not waited for.
             with contextlib.suppress(OSError):
-                self._socket.send(b'{}\n', socket.MSG_DONTWAIT)
+                self._cut = self._socket.send(line, socket.MSG_DONTWAIT) < len(line)
             await asyncio.sleep(BEAT)
+
+    def _line(self, words: Mapping[str, Any]) -> bytes:
+        return (b'\n' if self._cut else b'') + json.dumps(words).encode() + b'\n'
 
     def hold(self, heed: Callable[[str], None], patience: float) -> None:
         """From now on call a function with each word, in a thread of its own; before, the first word ends the process
@@ -79,7 +96,10 @@ class Leash:
     def _listen(self) -> None:
         with self._socket.makefile('rb') as lines, contextlib.suppress(OSError):
             for line in lines:
-                self._say(line.decode().strip())
+                if (word := line.decode().strip()) == 'stuck':
+                    _show_stack()
+                else:
+                    self._say(word)
         self._say('stop')
         # Nobody is left who would kill us.  An event loop that is blocked, or a thread that does not return, would keep
         # the process for ever.
@@ -94,3 +114,11 @@ class Leash:
                 return
             self._early.append(word)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _show_stack() -> None:
+    """Write into the log where the event loop stands still."""
+    if (frame := sys._current_frames().get(threading.main_thread().ident or 0)) is not None:
+        stack = ''.join(traceback.format_stack(frame, FRAMES)).rstrip()
+        told = 'the event loop stands still here'
+        logger.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, told, (), None, None, None, stack))

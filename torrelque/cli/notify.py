@@ -4,7 +4,11 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
+
+STATUS = 5.0
+"""s from one look to the next at whether the status is another one."""
 
 
 class Notify:
@@ -25,6 +29,19 @@ class Notify:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
                 to.setblocking(False)
                 to.sendto(words.encode(), self._address)
+
+    async def keep_status(self, status: Callable[[], str]) -> None:
+        """Tell in a few words what there is to see, whenever that is something else, until cancelled."""
+        last = ''
+        while self._address:
+            if (now := status()) != last:
+                self.tell(f'STATUS={now}')
+                last = now
+            await asyncio.sleep(STATUS)
+
+    def reloading(self) -> None:
+        """Say that the service begins anew, until it says ``READY=1`` again."""
+        self.tell(f'RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}')
 
     async def keep_alive(self, fine: Callable[[float], bool] = lambda within: True) -> None:
         """Say that we are alive while the event loop turns, twice as often as a watchdog wants it, until cancelled.

@@ -17,6 +17,11 @@ Names = Sequence[str] | Mapping[str, int]
 MOST = 1000
 """Processes at the most: a slip of the keyboard must not bring a machine down."""
 
+STALL = 60.0
+"""s for which an event loop may stand still, where nothing else is said."""
+SHORTEST_STALL = 3.0
+"""s that an event loop may stand still, at the least: it tells once a second that it does not."""
+
 BURST = 'end when there is nothing to take (what is delayed, for a retry too, is left)'
 """What a burst is to do."""
 
@@ -58,6 +63,9 @@ class RunOptions:
     shutdown_timeout: float | None = None
     heartbeat: float | None = None
     name: str | None = None
+    health: tuple[str, int] | None = None
+    health_file: str | None = None
+    stall: float | None = None
     child: int | None = None
     """The number of a process that another one supervises, from 1 on."""
     first: bool = False
@@ -68,6 +76,11 @@ class RunOptions:
     """The worker of the file that is meant."""
     filed: 'Filed | None' = None
     """What the file says beside; None where there is a target."""
+
+    @property
+    def probed(self) -> bool:
+        """Whether probes are told how the workers are."""
+        return self.health is not None or self.health_file is not None
 
     @classmethod
     def of(cls, namespace: argparse.Namespace) -> 'RunOptions':
@@ -109,6 +122,18 @@ def processes(text: str) -> int:
     if count(text) > MOST:
         raise argparse.ArgumentTypeError(f'{text} processes are more than {MOST}')
     return int(text)
+
+
+def stall(text: str) -> float:
+    """A time for which an event loop may stand still, longer than it is told of."""
+    if seconds(text) < SHORTEST_STALL:
+        raise argparse.ArgumentTypeError(f'{text} is too short: {SHORTEST_STALL:g} s at the least')
+    return seconds(text)
+
+
+def own_address(text: str) -> tuple[str, int]:
+    """Where to listen, with ``:8080`` for all addresses of this machine."""
+    return address(f'0.0.0.0{text}' if text.startswith(':') else text)
 
 
 class Once(argparse.Action):

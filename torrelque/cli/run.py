@@ -5,10 +5,14 @@ import dataclasses
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from . import logs
 from .failure import Failure
-from .options import BURST, Once, RunOptions, add_file, count, names, processes, seconds, shares
+from .options import BURST, Once, RunOptions, add_file, count, names, own_address, processes, seconds, shares, stall
+
+if TYPE_CHECKING:
+    from .probes import Probes
 
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
@@ -47,6 +51,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help='how often it writes its health into its queues, 5s if not given; 0 is never')  # fmt: skip
     worker.add_argument('--name', metavar='NAME', help='its name, with -1, -2 and so on for several processes')
     worker.add_argument('--uvloop', action='store_true', help='use the event loop of uvloop')
+    health = parser.add_argument_group('its health, for probes')
+    health.add_argument('--health', metavar='HOST:PORT', type=own_address,
+        help='answer probes here: /live, /ready, /started, /health.json, /metrics; :8080 is all addresses of this '
+        'machine, port 0 any that is free')  # fmt: skip
+    health.add_argument('--health-file', metavar='FILE',
+        help='touch this file each 5s while the event loop turns, of several processes those of all; it is removed '
+        'at the end')  # fmt: skip
+    health.add_argument('--stall', metavar='TIME', type=stall,
+        help='how long an event loop may stand still, 60s if not given; after that /live is 503, and of several '
+        'processes that one is replaced, where --health, --health-file or this option is given')  # fmt: skip
     log = parser.add_argument_group('the log')
     log.add_argument('--log-level', metavar='LEVEL', choices=logs.LEVELS, default='info', type=str.lower,
         help='lines from this level on: debug, info (the default), warning, error, critical')  # fmt: skip
@@ -75,10 +89,27 @@ def run(found: argparse.Namespace) -> int:
     except OSError as exc:
         raise Failure(f'the current directory cannot be read: {exc.strerror}') from None
     logs.configure(options.log_level, options.log)
+    if options.child is not None or not options.probed:
+        return _run(workers, found, None, here)
+    from .probes import Probes
+
+    probes = Probes(options)
+    try:
+        return _run(workers, found, probes, here)
+    finally:
+        probes.close()
+
+
+def _run(workers: list[RunOptions], found: argparse.Namespace, probes: 'Probes | None', here: str) -> int:
+    """Start what does it all.
+
+    :param here: the current directory.
+    """
+    options = workers[0]
     if options.child is None and (sum(one.processes for one in workers) > 1 or options.reload):
         from .supervise import supervise
 
-        return supervise(workers, _command(found))
+        return supervise(workers, _command(found), probes)
     if here not in sys.path:
         sys.path.insert(0, here)
     if options.filed is not None and options.filed.server is not None:
@@ -88,7 +119,7 @@ def run(found: argparse.Namespace) -> int:
     from .serve import serve
 
     if options.child is None:
-        return serve(options, None)
+        return serve(options, None, probes)
     leash = Leash()
     try:
         return serve(options, leash)

@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
 from torrelque import TorrelqueConnectionError, TorrelqueServerError
-from torrelque.worker import Worker
+from torrelque.worker import Worker, WorkerHealth
 from torrelque.worker.version import version
 
 from . import target
@@ -24,6 +25,9 @@ from .logs import JsonFormatter
 from .notify import Notify
 from .options import RunOptions
 
+if TYPE_CHECKING:
+    from .probes import Probes
+
 logger = logging.getLogger(__package__)
 
 SLOW = 2.0
@@ -32,10 +36,11 @@ PAUSE = 0.5
 """s from one question to the next."""
 
 
-def serve(options: RunOptions, leash: Leash | None) -> int:
+def serve(options: RunOptions, leash: Leash | None, probes: 'Probes | None' = None) -> int:
     """Run a worker to its end; the exit code.
 
     :param leash: what holds this process to the one that supervises it, if there is one.
+    :param probes: what is shown to probes from here, if anything is.
     :raises Failure: there is nothing to serve, or no server.
     """
     for module in options.imports:
@@ -44,7 +49,7 @@ def serve(options: RunOptions, leash: Leash | None) -> int:
     if not options.queue:
         # What is no coroutine function may begin an event loop of its own, so it is called before there is one.
         found = target.make(options.target, found)
-    _run(_serve(options, leash, found), options.uvloop)
+    _run(_serve(options, leash, probes, found), options.uvloop)
     return Exit.WELL
 
 
@@ -55,7 +60,7 @@ def _run(coroutine: Coroutine[Any, Any, None], with_uvloop: bool) -> None:
     run(coroutine)
 
 
-async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
+async def _serve(options: RunOptions, leash: Leash | None, probes: 'Probes | None', found: Any) -> None:
     if not options.queue and inspect.isawaitable(found):
         found = await _made(options.target, found)
     built = build(options, found, version())
@@ -79,10 +84,15 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
     worker.on_ready = begin
     if leash is not None:
         leash.hold(ending.hear, built.patience)
-    beside = [asyncio.ensure_future(_tell_when_ready(built, began, notify, leash))]
-    beside.append(asyncio.ensure_future(notify.keep_alive() if leash is None else leash.beat()))
+    state, shown = _health(options, worker, probes)
+    beside = [asyncio.ensure_future(_tell_when_ready(built, began, notify, leash, state))]
+    if leash is not None:
+        beside.append(asyncio.ensure_future(leash.beat(state)))
+    else:
+        beside.append(asyncio.ensure_future(notify.keep_alive()))
+        beside.append(asyncio.ensure_future(notify.keep_status(lambda: _status(worker.health()))))
     try:
-        async with _looking(options, worker):
+        async with shown, _looking(options, worker):
             await _run_worker(worker, built.offer.servers)
     finally:
         ending.leave()
@@ -92,6 +102,25 @@ async def _serve(options: RunOptions, leash: Leash | None, found: Any) -> None:
         await built.close()
         if leash is not None:
             leash.end()
+
+
+def _health(
+    options: RunOptions, worker: Worker, probes: 'Probes | None'
+) -> tuple[Callable[[], Mapping[str, Any]], AbstractAsyncContextManager[None]]:
+    """What tells a supervising process how the worker is, and in which block probes are shown that from here."""
+    if not options.probed:
+        return dict, contextlib.nullcontext()
+    from .probes import Pulse, Seen
+
+    pulse = Pulse(worker)
+    shown = probes.shown(lambda: [Seen(1, pulse.state())]) if probes else contextlib.nullcontext()
+    return lambda: {'state': pulse.state().pack()}, shown
+
+
+def _status(health: WorkerHealth) -> str:
+    """What is told of a worker in a few words."""
+    used = f'{health.state}, {health.busy} of {health.concurrency} slots in use'
+    return f'{used}; {health.succeeded} succeeded, {health.failed} failed, {health.dead} dead'
 
 
 async def _made(name: str, awaitable: Awaitable[Any]) -> Any:
@@ -129,7 +158,9 @@ async def _run_worker(worker: Worker, servers: Any) -> None:
         raise Failure(f'the worker has ended by an error: {type(exc).__name__}: {exc}', Exit.ILL) from None
 
 
-async def _tell_when_ready(built: Built, began: asyncio.Event, notify: Notify, leash: Leash | None) -> None:
+async def _tell_when_ready(
+    built: Built, began: asyncio.Event, notify: Notify, leash: Leash | None, state: Callable[[], Mapping[str, Any]]
+) -> None:
     """Say that the worker takes tasks, once it has begun and the server of each of its queues has answered, and has
     not refused."""
     await began.wait()
@@ -152,7 +183,7 @@ async def _tell_when_ready(built: Built, began: asyncio.Event, notify: Notify, l
         await asyncio.sleep(PAUSE)
     notify.tell('READY=1')
     if leash is not None:
-        leash.tell(ready=True)
+        leash.tell(ready=True, **state())
 
 
 def _foreign_files() -> list[str]:

@@ -10,14 +10,17 @@ import logging
 import os
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .child import Child
 from .failure import Exit
 from .leash import BEAT
 from .notify import Notify
-from .options import RunOptions
+from .options import STALL, RunOptions
 from .reload import Watcher
+
+if TYPE_CHECKING:
+    from .probes import Probes, Seen
 
 logger = logging.getLogger(__package__)
 
@@ -34,13 +37,14 @@ RELOADING = 2.0
 """s that a process may finish what is in hand at a reload."""
 
 
-def supervise(workers: Sequence[RunOptions], command: Sequence[str]) -> int:
+def supervise(workers: Sequence[RunOptions], command: Sequence[str], probes: 'Probes | None' = None) -> int:
     """Start processes and keep them running; the exit code.
 
     :param workers: what each worker is told, which has so many processes.
     :param command: starts one of them, but for its number, and for the name of a worker of a file.
+    :param probes: what is shown to probes, if anything is.
     """
-    return asyncio.run(_Crew(workers, command).run())
+    return asyncio.run(_Crew(workers, command, probes).run())
 
 
 class _Kind:
@@ -86,12 +90,15 @@ class _Slot:
 class _Crew:
     """All processes, and what is to become of them."""
 
-    def __init__(self, workers: Sequence[RunOptions], command: Sequence[str]) -> None:
+    def __init__(self, workers: Sequence[RunOptions], command: Sequence[str], probes: 'Probes | None') -> None:
         # Legend.  _stops: how often we were told to stop.  _code: what to end with, if that is decided.  _loading: what
-        # starts all anew, or one after the other.  _terminal: whether we began at one.
-        options = workers[0]
+        # starts all anew, or one after the other.  _terminal: whether we began at one.  _all_ready: whether the service
+        # manager was told that all are ready.  _replacing: how many are replacing them.
+        self._options = options = workers[0]
         self._burst = options.burst
         self._command = command
+        self._probes = probes
+        self._all_ready, self._replacing = False, 0
         self._notify = Notify()
         self._stops = 0
         self._code: int | None = None
@@ -115,9 +122,13 @@ class _Crew:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         beside = [asyncio.ensure_future(self._notify.keep_alive(self._is_fine))]
+        beside.append(asyncio.ensure_future(self._notify.keep_status(self._status)))
+        if self._options.stall is not None or self._options.probed:
+            beside.append(asyncio.ensure_future(self._replace_stuck(self._options.stall or STALL)))
         if self._watcher is not None:
             beside.append(asyncio.ensure_future(self._watch(self._watcher)))
-        codes = await asyncio.gather(*(self._keep(slot) for slot in self._slots))
+        async with self._probes.shown(self._look) if self._probes else contextlib.nullcontext():
+            codes = await asyncio.gather(*(self._keep(slot) for slot in self._slots))
         if self._loading is not None:
             beside.append(self._loading)
         for one in beside:
@@ -219,12 +230,47 @@ class _Crew:
             kind.was_ready = True
             kind.first.set()
             if all(slot.child is not None and slot.child.ready for slot in self._slots):
-                self._notify.tell('READY=1')
+                self._all_ready = True
+                if not self._replacing:
+                    self._notify.tell('READY=1')
 
     def _is_fine(self, within: float) -> bool:
         """Whether each process that was ever ready gives signs of life."""
         now = asyncio.get_running_loop().time()
         return all(now - child.heard < max(within, 3 * BEAT) for child in self._children if child.ready)
+
+    def _look(self) -> list['Seen']:
+        """How each process is, for probes."""
+        from .probes import Seen, State
+
+        now, found = asyncio.get_running_loop().time(), []
+        for number, slot in enumerate(self._slots, 1):
+            child = slot.child
+            state = None if child is None or child.state is None else State.unpack(child.state)
+            # What is still importing tells nothing for a while.
+            silent = now - child.heard - BEAT if child is not None and child.ready else 0.0
+            found.append(Seen(number, state, max(0.0, silent)))
+        return found
+
+    def _status(self) -> str:
+        """What is told of all processes in a few words."""
+        ready = sum(slot.child is not None and slot.child.ready for slot in self._slots)
+        return f'{ready} of {len(self._slots)} processes are ready'
+
+    async def _replace_stuck(self, stall: float) -> None:
+        """Kill each process that was ready and has given no sign of life for so long (s); others take their places."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + BEAT
+            await asyncio.sleep(BEAT)
+            if loop.time() > due + BEAT:
+                continue  # it was us who stood still, and what they told meanwhile is not read yet
+            for child in [*self._children]:
+                # A little later than probes say so, for these to be told.
+                if child.ready and not child.stuck and loop.time() - child.heard > stall + 2 * BEAT:
+                    told = 'the event loop of pid %d has stood still for %.0f s, so the process is killed and replaced'
+                    logger.error(told, child.pid, loop.time() - child.heard)
+                    child.replace()
 
     # The end
 
@@ -263,8 +309,20 @@ class _Crew:
         self._loading = asyncio.ensure_future(loading)
 
     async def _replace(self) -> None:
-        """Replace the processes one by one: a new one is ready before the old one is told to stop.  Where it does not
-        become ready, the old ones stay."""
+        """Replace the processes one by one, as the service manager is told."""
+        self._replacing += 1
+        self._notify.reloading()
+        try:
+            await self._replace_each()
+        finally:
+            # Another hang-up may have begun it anew before this has ended.
+            self._replacing -= 1
+            if self._all_ready and not self._replacing and not self._stops:
+                self._notify.tell('READY=1')
+
+    async def _replace_each(self) -> None:
+        """Do so: a new process is ready before the old one is told to stop.  Where it does not become ready, the old
+        ones stay."""
         for slot in self._slots:
             if slot.child is None:
                 slot.wake.set()

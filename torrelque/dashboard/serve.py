@@ -24,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from torrelque.monitor.listening import listen
+
 from .access import Visitor, check_grants
 
 __all__ = ['Service', 'is_local', 'listen', 'permit_all', 'serve', 'url_of']
@@ -45,19 +47,6 @@ _ASK = {**_TEXT, 'www-authenticate': 'Basic realm="torrelque", charset="UTF-8"'}
 
 
 # Where it listens
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    :param host: an address, or a name that has one.
-    :param port: 0 is any that is free.
-    :raises OSError: there is no such address, or its port is taken.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
-    both = family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified and socket.has_dualstack_ipv6()
-    return socket.create_server(address[:2], family=family, backlog=100, dualstack_ipv6=both)
 
 
 def is_local(listener: socket.socket) -> bool:

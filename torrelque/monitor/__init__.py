@@ -11,22 +11,25 @@ if TYPE_CHECKING:
     from .moment import breaches
     from .notice import Notice
     from .rules import Rule, rules_of
+    from .serving import HealthServer, serve_health
     from .sinks import Sink, Webhook, sinks_of
 
 __all__ = [
     'Alerts',
+    'HealthServer',
     'Notice',
     'Rule',
     'Sink',
     'Webhook',
     'breaches',
     'rules_of',
+    'serve_health',
     'sinks_of',
 ]
 
 _PLACES = {
-    'Alerts': 'alerts', 'Notice': 'notice', 'Rule': 'rules', 'Sink': 'sinks', 'Webhook': 'sinks', 'breaches': 'moment',
-    'rules_of': 'rules', 'sinks_of': 'sinks',
+    'Alerts': 'alerts', 'HealthServer': 'serving', 'Notice': 'notice', 'Rule': 'rules', 'Sink': 'sinks',
+    'Webhook': 'sinks', 'breaches': 'moment', 'rules_of': 'rules', 'serve_health': 'serving', 'sinks_of': 'sinks',
 }  # fmt: skip
 """Which module has a name."""
 

@@ -23,6 +23,9 @@ OTHER = '*other'
 SUCCEEDED, FAILED, DEAD, LOST, RUN, FIRST = range(6)
 """Places in the list of a function: counts, ms run, and the first bucket of run times."""
 
+Attempts = tuple[int, int, int, int]
+"""Of a function: how many attempts succeeded, failed (those of dead tasks too), were dead, were lost."""
+
 
 class Packet(NamedTuple):
     """Counts on their way to the server."""
@@ -77,6 +80,7 @@ class Tally:
         # Legend.  _names: as the class says.  _ends: of attempts that succeeded, as `_END` says.  _counts: by function
         # what was not sent yet, but for these; those that have waited longest come first.  _waits: buckets and sum (ms)
         # of samples.  _packet: what is on its way, until it is known to be there.  _number: that of the last packet.
+        # _packed: counts by function of all packets that there were.
         self._bounds = bounds
         self._names = _Names(bounds.functions)
         self._ends: list[tuple[str, float, float]] = []
@@ -84,6 +88,7 @@ class Tally:
         self._waits: list[float] = []
         self._packet: Packet | None = None
         self._number = 0
+        self._packed: dict[str, Attempts] = {}
 
     # Counting
 
@@ -124,6 +129,8 @@ class Tally:
         self._fold()
         names = [*self._counts][: None if whole else self._bounds.beat_functions]
         taken = {name: self._counts.pop(name) for name in names}
+        for name, counts in taken.items():
+            self._packed[name] = _plus(counts, self._packed.get(name))
         run = _together(taken.values())
         waits, self._waits = self._waits, []
         self._number += 1
@@ -139,6 +146,11 @@ class Tally:
         """A packet is known to be there."""
         if packet is self._packet:
             self._packet = None
+
+    def attempts(self) -> dict[str, Attempts]:
+        """What was counted since the beginning, by function, whether it was sent or not."""
+        self._fold()
+        return {**self._packed, **{name: _plus(now, self._packed.get(name)) for name, now in self._counts.items()}}
 
     # Parts
 
@@ -163,6 +175,23 @@ class Tally:
 
 Tallies = Mapping[Torrelque, Tally]
 """The tally of each queue of a worker."""
+
+
+def _plus(counts: Sequence[float], more: Attempts | None) -> Attempts:
+    succeeded, failed, dead, lost = more or (0, 0, 0, 0)
+    return (
+        succeeded + int(counts[SUCCEEDED]), failed + int(counts[FAILED]), dead + int(counts[DEAD]),
+        lost + int(counts[LOST]),
+    )  # fmt: skip
+
+
+def together(tallies: Tallies | None) -> dict[str, Attempts]:
+    """The attempts of all queues, by function."""
+    found: dict[str, Attempts] = {}
+    for tally in (tallies or {}).values():
+        for name, counts in tally.attempts().items():
+            found[name] = _plus(counts, found.get(name))
+    return found
 
 
 def _add(seconds: list[float], counts: list[float], first: int, total: int) -> None:

@@ -14,6 +14,7 @@ from .bounds import Bounds
 from .breaker import Breaker, Gates
 from .chain import Middleware, call_hooks, idle_of, loop_runs, make_chain
 from .children import Children
+from .counts import Tallies
 from .delivery import Delivery, Job
 from .held import Held, Stop
 from .log import Log
@@ -63,6 +64,10 @@ class Handling:
         self._idle = idle_of(middleware)
         self._threads = Threads('torrelque-handler')
         self._children = Children(bounds)
+
+    def count(self, tallies: Tallies, clock: Callable[[], float]) -> None:
+        """From now on count attempts, and their run times by a clock, which is that of the event loop."""
+        self.settling.tallies, self.clock = tallies, clock
 
     async def close(self) -> None:
         """End idle threads and processes."""

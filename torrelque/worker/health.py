@@ -4,11 +4,13 @@ import functools
 import json
 import logging
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from torrelque import Torrelque
 
 from .bounds import BOUNDS
+from .held import Held
 from .scripts import run_script
 from .version import version
 
@@ -66,13 +68,15 @@ class WorkerHealth(NamedTuple):
     lag: float | None = None
     """How late (s) its event loop was at the most, since the last beat; None without a heartbeat."""
     claimed: float | None = None
-    """How long (s) ago a claim of its was answered; None without a heartbeat, before the first one, and while it waits
-    for its own ``rate``."""
+    """How long (s) ago a claim of its was answered; None before the first one, while it waits for its own ``rate``, and
+    without a heartbeat, unless it is observed."""
     rss: int | None = None
     """Memory of its process in bytes, where the system tells."""
     functions_cut: bool = False
     """Whether its app has more functions than ``functions`` names: they are too many, or their names too long, for a
     heart."""
+    throttled: bool = False
+    """Whether it waits for its own ``rate``, and so makes no claim."""
 
     @property
     def healthy(self) -> bool:
@@ -104,6 +108,17 @@ async def get_workers(queue: Torrelque, *, lost: bool = False) -> list[WorkerHea
                 found[name] = health if lives else health._replace(state='lost')
         if count < BOUNDS.health_page:
             return sorted(found.values(), key=lambda health: health.name)
+
+
+def tell_running(held: Iterable[Held], offset: float) -> tuple[RunningTask, ...]:
+    """What is told of tasks in hand.
+
+    :param offset: what makes a Unix time (s) of one of the event loop's.
+    """
+    return tuple(
+        RunningTask(str(each.id), each.queue.name, each.job.name, each.group, each.attempt, each.since + offset)
+        for each in (one.delivery for one in held)
+    )
 
 
 current_version = functools.cache(version)
@@ -150,7 +165,7 @@ def _read(queue: str, name: bytes, text: bytes) -> WorkerHealth | None:
         succeeded, failed, dead, lost_ones, hanging, _get(fields, 'version', ''),
         tuple(each for each in functions if isinstance(each, str)) if isinstance(functions, list) else (),
         _get(fields, 'busy', len(tasks)), _optional(fields, 'lag'), _optional(fields, 'claimed'),
-        _get(fields, 'rss', 0) or None, fields.get('functions_cut') is True,
+        _get(fields, 'rss', 0) or None, fields.get('functions_cut') is True, fields.get('throttled') is True,
     )  # fmt: skip
 
 

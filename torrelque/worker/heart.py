@@ -2,6 +2,8 @@
 
 A beat is one script.  It has what was counted since the last one that the server is known to have; a beat whose reply
 was lost is sent again as it was, and known by its number.  So counts are lost with a worker that is killed only.
+
+Other layers may import the names in `__all__`.
 """
 
 import asyncio
@@ -15,12 +17,14 @@ from typing import Any
 
 from torrelque import Torrelque, TorrelqueTaskId
 
-from .bounds import Bounds
+from .bounds import BOUNDS, Bounds
 from .counts import Packet, Tallies, Tally
 from .health import WorkerHealth
 from .registry import note
 from .scripts import run_script
 from .trace import reason
+
+__all__ = ['pack_health']
 
 logger = logging.getLogger(__package__)
 
@@ -231,7 +235,7 @@ class Hearts:
             logger.debug('queue %r: how long task %r had waited is not known: %s', queue.name, str(task_id), exc)
 
 
-def pack_health(health: WorkerHealth, bounds: Bounds) -> bytes:
+def pack_health(health: WorkerHealth, bounds: Bounds = BOUNDS) -> bytes:
     """Health as JSON, of so many bytes at the most: what does not fit into the lists is left out."""
     fields = {**health._asdict(), 'name': health.name[:1000], 'host': health.host[:1000]}
     lists: dict[str, tuple[list[Any], int, int]] = {

@@ -98,8 +98,10 @@ class Source:
     async def _dequeue_patiently(self, queue: Torrelque, patience: float, count: int) -> Taken:
         """Wait for tasks, and note meanwhile that the server answers."""
         while True:
+            # The first answer is not waited for: until it is there nobody knows whether there is a server.
+            timeout = 0 if self.answered is None else patience
             try:
-                taken = await _dequeue(queue, patience, count)
+                taken = await _dequeue(queue, timeout, count)
             except TorrelqueTimeoutError as exc:
                 if exc.replied:
                     self._heard(queue)

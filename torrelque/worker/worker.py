@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -20,11 +20,12 @@ from .breaker import Breaker
 from .chain import Middleware
 from .child import ChildDelivery
 from .children import check_not_imported
+from .counts import Attempts, Tally, together
 from .deaths import Deaths
 from .delivery import Common, Delivery, Job, Place
 from .firing import Firing
 from .handling import Handling
-from .health import RunningTask, WorkerHealth, current_version, memory
+from .health import WorkerHealth, current_version, memory, tell_running
 from .heart import Hearts
 from .held import Held, Stop
 from .interrupts import kept_going
@@ -312,12 +313,6 @@ class Worker:
         """How the worker is, and what it is doing; from any thread."""
         now, clock = time.time(), self._loop.time() if self._loop else 0.0
         held = [*self._held]  # in one go, because the worker may be in another thread
-        running = tuple(
-            RunningTask(
-                str(each.id), each.queue.name, each.job.name, each.group, each.attempt, now - (clock - each.since)
-            )
-            for each in (one.delivery for one in held)
-        )
         counts, state, app = self._handling.settling.counts, self._state, self._served.app
         hearts, answered = self._hearts, self._source.answered
         if state == 'running' and self._serving is not None and self._serving.done():
@@ -325,12 +320,25 @@ class Worker:
             state = 'stopping'
         return WorkerHealth(
             self.name, socket.gethostname(), os.getpid(), state, self._started, now,
-            tuple(queue.name for queue in self._served.queues), self.concurrency, running,
+            tuple(queue.name for queue in self._served.queues), self.concurrency, tell_running(held, now - clock),
             counts.succeeded, counts.failed, counts.dead, counts.lost, sum(each.hangs for each in held),
             current_version(), tuple(getattr(app, 'functions', ())), len(held),
             None if hearts is None else hearts.lag,
-            None if hearts is None or answered is None or self._slow else clock - answered, memory(),
+            None if self._source.patience is None or answered is None or self._slow else clock - answered, memory(),
+            throttled=self._slow,
         )  # fmt: skip
+
+    def observe(self) -> None:
+        """Have `health` tell how long ago a claim was answered, and `attempts` count, as with a heartbeat; from the
+        next claim on, so call it before `run`."""
+        self._source.patience = self._bounds.claim_patience
+        if self._handling.settling.tallies is None:
+            self._handling.count({queue: Tally(self._bounds) for queue in self.queues}, time.monotonic)
+
+    def attempts(self) -> Mapping[str, Attempts]:
+        """What became of the attempts so far, by function: how many succeeded, failed, were dead, were lost; in the
+        event loop of `run`.  Empty without a heartbeat, unless the worker is observed."""
+        return together(self._handling.settling.tallies)
 
     # Parts
 
@@ -363,9 +371,8 @@ class Worker:
             return
         assert self._loop is not None
         self._hearts = Hearts(self.queues, every, self.health, self._bounds, self.on_sample)
-        self._handling.settling.tallies = self._hearts.tallies
-        self._handling.clock = self._hearts.clock
-        self._source.patience = self._bounds.claim_patience
+        self._handling.count(self._hearts.tallies, self._hearts.clock)
+        self.observe()
 
     async def _prepare(self, app: App) -> None:
         """Have an app prepare, again where the server takes no writes for a while; in a burst for some seconds."""

@@ -127,8 +127,8 @@ ENDS = (
         ('worker_heart::test_a_heartbeat_shows_live_workers_to_others',),
     ),
     Mutant(
-        'worker-busy-since-now', BEYOND, 'health tells tasks as begun when it is asked',
-        (client('worker/worker', 'now - (clock - each.since)', 'now'),),
+        'worker-busy-by-its-clock', BEYOND, "health tells by the event loop's clock when tasks were begun",
+        (client('worker/worker', 'tell_running(held, now - clock)', 'tell_running(held, 0)'),),
         ('worker_health::test_health_tells_what_a_worker_is_doing_since_when',),
     ),
     Mutant(

@@ -1,0 +1,78 @@
+"""The pages of a worker for probes: text for an orchestrator, JSON for people, metrics of the process alone.
+
+A queue's metrics are those of all workers, and one exporter serves them; here is what each process has of its own.
+"""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from .judging import Look, Seen, not_live, not_ready, not_started
+
+HEADERS = {'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'connection': 'close'}
+NEEDS = "metrics need prometheus-client, of the extra 'monitor': pip install 'torrelque[monitor]'\n"
+PATHS = ('/live', '/ready', '/started', '/health.json', '/metrics')
+
+
+def make_site(look: Look, stall: float) -> Starlette:
+    """The application.
+
+    :param stall: for how long (s) an event loop may stand still.
+    """
+    live = functools.partial(not_live, stall=stall)
+    routes = [
+        Route('/live', _probe(look, live)),
+        Route('/ready', _probe(look, not_ready)),
+        Route('/started', _probe(look, not_started)),
+        Route('/health.json', _health(look, live)),
+        Route('/metrics', _metrics(look)),
+        Route('/', _index),
+    ]
+    return Starlette(routes=routes)
+
+
+async def _index(request: Request) -> Response:
+    return PlainTextResponse('\n'.join([*PATHS, '']), headers=HEADERS)
+
+
+def _probe(look: Look, amiss: Callable[[Sequence[Seen]], list[str]]) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        why = amiss(look())
+        return PlainTextResponse('\n'.join([*why, '']) if why else 'ok\n', 503 if why else 200, HEADERS)
+
+    return answer
+
+
+def _health(look: Look, live: Callable[[Sequence[Seen]], list[str]]) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        seen = look()
+        why = [live(seen), not_ready(seen), not_started(seen)]
+        told = {
+            **{name: not one for name, one in zip(('live', 'ready', 'started'), why, strict=True)},
+            'amiss': [*dict.fromkeys(sentence for one in why for sentence in one)],
+            'processes': [
+                {'process': one.process, 'silent': one.silent, **(one.state.pack() if one.state else {})}
+                for one in seen
+            ],
+        }  # fmt: skip
+        return JSONResponse(told, headers=HEADERS)
+
+    return answer
+
+
+def _metrics(look: Look) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        if importlib.util.find_spec('prometheus_client') is None:
+            return PlainTextResponse(NEEDS, 501, HEADERS)
+        write = importlib.import_module('.process', __package__).write_metrics
+        body, kind = write(look(), request.headers.get('accept', ''))
+        return Response(body, headers={**HEADERS, 'content-type': kind})
+
+    return answer
