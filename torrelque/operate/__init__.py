@@ -8,6 +8,7 @@ from torrelque.protocol.keys import BUCKETS
 from .codes import CODES
 from .figures import Overview
 from .flowing import Flows, FlowTaskView, FlowView
+from .measures import Counts, FunctionCounts, Scale
 from .operator import Operator
 from .plan import Plan
 from .recurring import Schedules, ScheduleView
@@ -40,6 +41,7 @@ __all__ = [
     'CODES',
     'Act',
     'Attempt',
+    'Counts',
     'ErrorGroup',
     'Errors',
     'Finding',
@@ -47,6 +49,7 @@ __all__ = [
     'FlowView',
     'Flows',
     'Found',
+    'FunctionCounts',
     'FunctionView',
     'GroupView',
     'Groups',
@@ -59,6 +62,7 @@ __all__ = [
     'Reason',
     'Record',
     'RunningView',
+    'Scale',
     'ScheduleView',
     'Schedules',
     'Selection',
