@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.measuring import Samples, check_histograms, lasting, scrape, value, values
+from support.measuring import OPEN, Samples, check_histograms, lasting, numbers, scrape, value, values, write_totals
 from support.servers import RealServer
 from torrelque import Torrelque
 from torrelque.monitor import Metrics
@@ -123,3 +123,19 @@ async def test_ten_exporters_of_a_queue_agree(queue: Torrelque, server: RealServ
         told = await asyncio.gather(*map(scrape, exporters))
     first, *others = map(lasting, told)
     assert first and all(one == first for one in others)
+
+
+@pytest.mark.parametrize('accept', ['', OPEN])
+async def test_counters_are_told_as_they_are_now(queue: Torrelque, accept: str) -> None:
+    metrics = Metrics(queue)
+    for succeeded in 1, 2, 2:
+        await write_totals(queue, {'100 %': numbers(succeeded), '%s': numbers(5)})
+        told = await scrape(metrics, accept)
+        assert value(told, 'attempts_total', queue=queue.name, task='100 %', outcome='succeeded') == succeeded
+        assert value(told, 'run_seconds_bucket', queue=queue.name, task='100 %', le='0.01') == succeeded
+        assert value(told, 'run_seconds_count', queue=queue.name, task='%s') == 5
+    # A function that is gone, as where totals began anew, has no series any more.
+    await Operator(queue).forget()
+    await write_totals(queue, {'new': numbers(1)})
+    assert {dict(pairs)['task'] for (name, pairs), _ in (await scrape(metrics, accept)).items()
+            if name == 'torrelque_attempts_total'} == {'new'}  # fmt: skip

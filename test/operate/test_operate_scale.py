@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -157,3 +158,19 @@ async def test_groups_are_read_by_their_names(queue: Torrelque) -> None:
         await operator.groups_of('a')
     with pytest.raises(TorrelqueValueError, match='100 groups at the most are read by their names, not 101'):
         await operator.groups_of(map(str, range(101)))
+
+
+async def test_what_is_due_has_use_for_a_worker_where_none_is_there(queue: Torrelque) -> None:
+    operator = Operator(queue)
+    await queue.enqueue(1, delay=1e-3)
+    await queue.enqueue(2, delay=100)
+    while not (await operator.overview()).overdue:
+        await asyncio.sleep(0)
+    assert (await operator.scale()).useful == 1
+    await queue.set_schedule('often', 1, every=1e-3)
+    while not (await operator.overview()).late_schedules:
+        await asyncio.sleep(0)
+    assert (await operator.scale()).useful == 2
+    # Schedules fire in a queue that is paused, too.
+    await queue.pause()
+    assert (await operator.scale()).useful == 1

@@ -16,8 +16,9 @@ class Scale(Value):
     useful: int
     """Slots that have something to do: tasks that are worked on, and those that could be beside them.  Plain tasks, and
     those with a priority, all could; of a group as many as it has free slots, and none where it is paused or waits for
-    a token; of a queue that is paused none.  What groups have come to is taken for true for 30 s; where there are more
-    than 20,000, and any may be limited, it is tasks that are worked on, and those that are ready."""
+    a token; of a queue that is paused none.  What is due, and was not moved because no worker is there, counts as well.
+    What groups have come to is taken for true for 30 s; where there are more than 20,000, and any may be limited, it is
+    tasks that are worked on, and those that are ready."""
     slots: int
     """Of workers that live and have a heartbeat."""
     oldest: float

@@ -46,20 +46,21 @@ async def read_useful(queue: Torrelque) -> Useful:
     looked_at = 0
     while True:
         reply = await ask(queue, 'useful', cursor, PART)
-        _, _, paused, working, plain, ranked, heads, groups, whole, cursor, *pairs = reply
+        _, _, paused, working, *waiting, heads, groups, whole, cursor = reply[:11]
+        pairs, others = reply[11:], working + sum(waiting)
         if paused:
             return Useful(working, True)
         if known is None and whole is None and groups > CHEAP:
-            return Useful(working + plain + ranked + heads, False)
+            return Useful(others + heads, False)
         if known is not None or whole is not None:
-            return Useful(working + plain + ranked + (known if whole is None else whole), True)
+            return Useful(others + (known if whole is None else whole), True)
         # A group may be met twice.
         found.update(zip(pairs[::2], pairs[1::2], strict=True))
         looked_at += PART
         if cursor == b'0' or looked_at > 2 * CHEAP:
             known = sum(found.values())
             _kept[queue] = time.monotonic(), known
-            return Useful(working + plain + ranked + known, True)
+            return Useful(others + known, True)
 
 
 async def read_scale(queues: Iterable[Torrelque]) -> Scale:
@@ -76,7 +77,8 @@ async def read_scale(queues: Iterable[Torrelque]) -> Scale:
         pending=overview.pending,
         working=overview.working,
         ready=overview.ready,
-        useful=sum(one.number for one in found),
+        # A schedule that nobody fires has use for a worker.
+        useful=sum(one.number for one in found) + overview.late_schedules,
         slots=overview.slots,
         oldest=overview.oldest_age or 0.0,
         exact=all(one.exact for one in found),

@@ -2,17 +2,18 @@
 --
 -- Of a group that is paused by its name, or waits for a token, nothing can go; of another one its head, which has a slot
 -- already, and of the others that wait no more than there are free slots.  Where no group can be limited or paused, all
--- of them are counted at once.
+-- of them are counted at once.  What is due and was not moved, because no worker sweeps, has use for one, too.
 --
 -- ARGV   cursor of HSCAN ('' is only the rest), about how many groups
 -- Reply  server time (ms), list of the keys that hold something else, whether the queue is paused (1 or 0), tasks that
---        are worked on here, plain tasks, those with a priority, heads of groups, groups; all that waits in groups
---        where nothing limits them (nil is that something may), the next cursor ('0' is the end); then name and number by turns, of groups
---        of which tasks can go
+--        are worked on here, plain tasks, those with a priority, delayed ones that are due, heads of groups, groups; all
+--        that waits in groups where nothing limits them (nil is that something may), the next cursor ('0' is the end);
+--        then name and number by turns, of groups of which tasks can go
 local paused = look('SISMEMBER', 'paused', '') or 0
 local plain = math.max(0, (look('LLEN', 'pending') or 0) - (look('SCARD', 'holes') or 0))
 local ranked, working = look('ZCARD', 'priority') or 0, look('ZCARD', 'working') or 0
-local reply = {now, broken, paused, working, plain, ranked, look('HLEN', 'heads') or 0, look('HLEN', 'groups') or 0,
+local due = look('ZCOUNT', 'delayed', '-inf', string.format('%.0f', now)) or 0
+local reply = {now, broken, paused, working, plain, ranked, due, look('HLEN', 'heads') or 0, look('HLEN', 'groups') or 0,
   false, '0'}
 
 if redis.call('EXISTS', base .. 'limits', base .. 'paused') == 0 then
@@ -20,7 +21,7 @@ if redis.call('EXISTS', base .. 'limits', base .. 'paused') == 0 then
   for _, name in ipairs({'waiting', 'delayed', 'dead'}) do
     elsewhere = elsewhere + (look('ZCARD', name) or 0)
   end
-  reply[9] = math.max(0, (look('HLEN', 'tasks') or 0) - elsewhere - working - plain - ranked)
+  reply[10] = math.max(0, (look('HLEN', 'tasks') or 0) - elsewhere - working - plain - ranked)
   return reply
 end
 if ARGV[1] == '' then
@@ -38,7 +39,7 @@ local function slots_of(text)
 end
 
 local found = look('HSCAN', 'groups', ARGV[1], 'COUNT', ARGV[2]) or {'0', {}}
-reply[10] = found[1]
+reply[11] = found[1]
 local names = {}
 for k = 1, #found[2], 2 do
   names[#names + 1] = found[2][k]
