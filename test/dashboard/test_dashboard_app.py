@@ -305,3 +305,19 @@ async def test_any_name_of_a_queue_is_shown_and_linked(client: redis.asyncio.Red
         page.check_harmless()
     await queue.aclose()
     await other.aclose()
+
+
+async def test_how_many_slots_have_something_to_do_is_told_to_whoever_may_look(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    await queue.enqueue_many(range(3))
+    async with Torrelque(client, queue='second') as second:
+        await second.enqueue(1)
+        async with opened([queue, second], anyone) as visitor:
+            told = (await visitor.get('/scale.json')).json()
+            assert (told['useful'], told['pending'], told['exact']) == (4, 4, True)
+            assert (await visitor.get('/scale.json', params={'q': queue.name})).json()['useful'] == 3
+            answer = await visitor.get('/scale.json', params={'q': 'nope'})
+            assert (answer.status_code, answer.json()) == (404, {'error': "there is no queue 'nope' here"})
+    async with opened(queue, lambda _: None) as visitor:
+        assert (await visitor.get('/scale.json')).status_code == 403

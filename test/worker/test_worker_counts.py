@@ -13,7 +13,7 @@ import redis.asyncio
 from support.bounding import Bound
 from support.waiting import until
 from torrelque import Torrelque
-from torrelque.operate import records
+from torrelque.operate import Operator, Selection, records
 from torrelque.protocol.keys import BUCKETS
 from torrelque.tasks import Tasks
 from torrelque.worker import Delivery, Reject, Worker
@@ -250,3 +250,36 @@ async def test_a_worker_without_a_heartbeat_counts_nothing_by_function(
     assert worker.health().succeeded == 10
     assert await client.keys('*') == []
     assert (worker.health().lag, worker.health().claimed) == (None, None)
+
+
+async def test_a_failure_and_the_death_by_it_are_counted_at_once(
+    queue: Torrelque, client: redis.asyncio.Redis
+) -> None:
+    raised = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        await client.client_pause(60_000, all=False)
+        raised.set()
+        raise ValueError('no')
+
+    await queue.enqueue(1)
+    worker = Worker(queue, handle, max_attempts=1, heartbeat=60, burst=True)
+    running = asyncio.ensure_future(worker.run())
+    await raised.wait()
+    for _ in range(50):
+        await client.ping()
+    # A beat that went now would tell of a failure that has another attempt.
+    assert (worker.health().failed, worker.health().dead) == (0, 0)
+    await client.client_unpause()
+    await running
+    assert await totals_of(queue) == {'': (0, 1, 1, 0)}
+
+
+async def test_an_attempt_that_fails_without_its_lease_is_lost_alone(queue: Torrelque) -> None:
+    async def handle(delivery: Delivery) -> None:
+        await Operator(queue).cancel(Selection(ids=[str(delivery.id)]), paced=False)
+        raise ValueError('no')
+
+    await queue.enqueue(1)
+    await Worker(queue, handle, heartbeat=60, burst=True).run()
+    assert await totals_of(queue) == {'': (0, 0, 0, 1)}

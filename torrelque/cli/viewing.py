@@ -6,6 +6,8 @@ from .command import Command, of_module
 from .options import Once, address, names, seconds
 from .session import add_common
 
+METRICS = '127.0.0.1:9109'
+"""Where metrics are told, where no address is given."""
 SHELLS = ('bash', 'zsh', 'fish')
 
 
@@ -44,6 +46,16 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--serve', metavar='HOST:PORT', nargs='?', const=METRICS,
+        help=f'answer requests for them, instead of printing them once: at {METRICS} if no address is given; :9109 is '
+        'all addresses of this machine, port 0 any that is free')  # fmt: skip
+    add('--group', metavar='NAME', action='append', default=[],
+        help='tell of a group by name as well; may be repeated, up to 100 times')  # fmt: skip
+    add_common(parser)
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('shell', metavar='SHELL', choices=SHELLS, help='bash, zsh or fish')
 
@@ -61,6 +73,11 @@ VIEWING = (
             'what holds by it, with all defaults and without passwords; apply sets the limits of groups and the '
             'schedules that it has, after it has shown in what they differ, and has asked. What the server has and the '
             'file has not stays.', _add_config, of_module('.config', 'config')),
+    Command('metrics', 'print what Prometheus is told of queues, or serve it', 'Metrics of queues, in the text that '
+            'Prometheus reads. With --serve a server answers with them at /metrics, and at /scale.json with how many '
+            'slots of workers have something to do; SIGTERM and Ctrl-C end it. Run one for a queue: its figures are '
+            'those of all its workers. Ends with 4 if a queue could not be read.',
+            _add_metrics, of_module('.metrics', 'metrics')),
     Command('completion', 'print what has a shell complete this command', 'Print a script for a shell, which then '
             'completes commands, options and their words, without starting Python: eval "$(torrelque completion bash)" '
             'in ~/.bashrc, likewise in ~/.zshrc behind compinit, or torrelque completion fish > '

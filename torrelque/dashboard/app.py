@@ -159,6 +159,7 @@ class Dashboard:
         for page in PAGES:
             routes.append(Route(f'/{page.name}', self._page(page)))
             routes.append(Route(f'/{page.name or "overview"}.json', self._page(page, as_json=True)))
+        routes.append(Route('/scale.json', self._answer(self._scale)))
         routes.append(Route('/live', self._answer(self._stream)))
         routes.append(Route('/act', self._answer(self._act), methods=['POST']))
         app = Starlette(
@@ -253,6 +254,12 @@ class Dashboard:
 
         headers = {'x-accel-buffering': 'no', 'cache-control': 'no-store'}
         return Stream(events(), ping=10, headers=headers, shutdown_event=stopping, shutdown_grace_period=1)
+
+    async def _scale(self, request: Request, _: Visitor) -> Response:
+        """How many slots of workers have something to do, of all queues or of those that are named."""
+        names = tuple(sorted({*request.query_params.getlist('q')}))
+        scale = await self._site.reads.get(('scale', *names), 1, lambda: self._site.choose(names).scale())
+        return _json(scale.as_json(), 200)
 
     async def _act(self, request: Request, visitor: Visitor) -> Response:
         if why := why_foreign(request.headers, self._site.origins):

@@ -6,14 +6,15 @@ import importlib.resources
 import inspect
 import json
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
 
-from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
+from torrelque import TorrelqueLookupError, TorrelqueTypeError, TorrelqueValueError
 from torrelque.operate import Act, Operator
+from torrelque.operate.given import find_queues
 from torrelque.protocol import check
 
 from . import charts, meters, wording
@@ -54,7 +55,7 @@ class Site:
         self, queues: Any, permit: Permit, title: str, shield: Shield, origins: frozenset[str],
         links: Mapping[str, str], on_act: Callable[[Act], Any] | None,
     ) -> None:  # fmt: skip
-        self.queues = find_queues(queues)
+        self.queues = find_queues(queues, 'a dashboard')
         Operator(self.queues)
         self.operators = {queue.name: Operator(queue) for queue in self.queues}
         self.permit = permit
@@ -75,6 +76,17 @@ class Site:
         await self.sampler.aclose()
         await self.reads.aclose()
 
+    def choose(self, names: Collection[str]) -> Operator:
+        """An operator of the queues of these names, or of all.
+
+        :raises TorrelqueLookupError: there is none of a name.
+        """
+        unknown = [name for name in names if name not in self.operators]
+        if unknown:
+            raise TorrelqueLookupError(f'there is no queue {unknown[0]!r} here')
+        chosen = [queue for queue in self.queues if queue.name in names]
+        return Operator(chosen or self.queues)
+
     def fill_links(self, words: Mapping[str, str]) -> dict[str, str]:
         """Addresses elsewhere, with what is told of a task in them; those that need what is not known are left out."""
         found = {}
@@ -84,28 +96,6 @@ class Site:
                 quoted = {field: quote(words[field], safe='', errors='surrogateescape') for field in needed}
                 found[name] = url.format(**quoted)
         return found
-
-
-def find_queues(given: Any) -> tuple[Torrelque, ...]:
-    """The queues that a dashboard is about: of queue objects and of apps, or of one of them.
-
-    :raises TorrelqueTypeError: there is none, or something else.
-    """
-    if isinstance(given, Torrelque) or hasattr(given, 'queues') or isinstance(given, str):
-        given = [given]
-    found: dict[str, Torrelque] = {}
-    for one in given if isinstance(given, Iterable) else [given]:
-        queues = [one] if isinstance(one, Torrelque) else getattr(one, 'queues', None)
-        queues = [*queues.values()] if isinstance(queues, Mapping) else queues
-        if not isinstance(queues, Iterable) or isinstance(queues, str):
-            raise TorrelqueTypeError(f'a dashboard is of queues: a Torrelque, a Tasks, or several, not {one!r}')
-        for queue in queues:
-            if not isinstance(queue, Torrelque):
-                raise TorrelqueTypeError(f'a dashboard is of queues: a Torrelque, a Tasks, or several, not {queue!r}')
-            found.setdefault(queue.name, queue)
-    if not found:
-        raise TorrelqueTypeError('a dashboard needs a queue at least')
-    return tuple(found.values())
 
 
 def find_parameters(given: Any) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from .alerting import AlertView, read_alerts
 from .codes import CODES
 from .figures import Overview
 from .flowing import Flows, FlowTaskView, FlowView
+from .measures import Counts, FunctionCounts, Scale
 from .operator import Operator
 from .plan import Plan
 from .recurring import Schedules, ScheduleView
@@ -42,6 +43,7 @@ __all__ = [
     'Act',
     'AlertView',
     'Attempt',
+    'Counts',
     'ErrorGroup',
     'Errors',
     'Finding',
@@ -49,6 +51,7 @@ __all__ = [
     'FlowView',
     'Flows',
     'Found',
+    'FunctionCounts',
     'FunctionView',
     'GroupView',
     'Groups',
@@ -61,6 +64,7 @@ __all__ = [
     'Reason',
     'Record',
     'RunningView',
+    'Scale',
     'ScheduleView',
     'Schedules',
     'Selection',

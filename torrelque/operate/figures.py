@@ -77,6 +77,8 @@ class Overview(Value):
     """Schedules that pass over what is due.  They are neither late nor dry."""
     waiting: int = 0
     """Tasks of flows that wait for others, and flows that go on."""
+    overdue_since: float | None = None
+    """When the first of those leases ended that have, and whose tasks were not brought back."""
 
     @property
     def oldest_age(self) -> float | None:

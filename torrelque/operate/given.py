@@ -1,12 +1,20 @@
-"""What `Operator` is given beside names of things: times of the past, and words for the record."""
+"""What `Operator`, and layers above it, are given beside names of things: queues, times of the past, and words for
+the record.
+
+Other layers may import the names in `__all__`.
+"""
 
 import getpass
 import re
 import socket
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
-from torrelque import Duration, TorrelqueTypeError, TorrelqueValueError
+from torrelque import Duration, Torrelque, TorrelqueTypeError, TorrelqueValueError
 from torrelque.protocol import check
+
+__all__ = ['find_queues']
 
 HISTORY = 14 * 86400.0
 """s of history that are kept at the most."""
@@ -45,3 +53,26 @@ def check_words(what: str) -> None:
 def of_group(group: str | None, none: str = 'the queue') -> str:
     """A group in words; None is what holds for the whole queue."""
     return none if group is None else f'group {group}'
+
+
+def find_queues(given: Any, what: str) -> tuple[Torrelque, ...]:
+    """The queues that something is about: of queue objects and of apps, or of one of them.
+
+    :param what: what it is, for messages.
+    :raises TorrelqueTypeError: there is none, or something else.
+    """
+    if isinstance(given, Torrelque) or hasattr(given, 'queues') or isinstance(given, str):
+        given = [given]
+    found: dict[str, Torrelque] = {}
+    for one in given if isinstance(given, Iterable) else [given]:
+        queues = [one] if isinstance(one, Torrelque) else getattr(one, 'queues', None)
+        queues = [*queues.values()] if isinstance(queues, Mapping) else queues
+        if not isinstance(queues, Iterable) or isinstance(queues, str):
+            raise TorrelqueTypeError(f'{what} is of queues: a Torrelque, a Tasks, or several, not {one!r}')
+        for queue in queues:
+            if not isinstance(queue, Torrelque):
+                raise TorrelqueTypeError(f'{what} is of queues: a Torrelque, a Tasks, or several, not {queue!r}')
+            found.setdefault(queue.name, queue)
+    if not found:
+        raise TorrelqueTypeError(f'{what} needs a queue at least')
+    return tuple(found.values())

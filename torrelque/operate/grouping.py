@@ -17,6 +17,8 @@ from .values import Groups, GroupView
 ORDERS = ('waiting', 'oldest', 'slots', 'name')
 PART = 50
 """Groups of one call, about."""
+MOST_NAMED = 100
+"""Groups that are read by their names, at the most."""
 PACE = 0.02
 """From one call to the next (s), at the least: a survey is to leave the server to others."""
 
@@ -58,6 +60,15 @@ async def read_group(queue: Torrelque, name: str) -> GroupView:
     """One group; one that has nothing is told with zeros."""
     stamp, _, _, default, words = await ask(queue, 'survey', '', '', bytes_of(name, 'a group'))
     return _view(queue, int(stamp) / 1000, default, words)
+
+
+async def read_groups(queue: Torrelque, names: Sequence[str]) -> list[GroupView]:
+    """Some groups by their names, in one call; one that has nothing is told with zeros."""
+    if not names:
+        return []
+    words = [bytes_of(name, 'a group') for name in names]
+    stamp, _, _, default, *found = await ask(queue, 'survey', '', '', *words)
+    return [_view(queue, int(stamp) / 1000, default, one) for one in found]
 
 
 def _first(groups: dict[str, GroupView], by: str, most: int) -> list[GroupView]:

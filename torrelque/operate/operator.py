@@ -24,6 +24,7 @@ from .figures import Overview
 from .flowing import Flows, FlowView
 from .given import check_words, length_of, of_group, whoever
 from .limits import spell_limit
+from .measuring import Measuring
 from .recurring import Schedules, ScheduleView
 from .selection import Selection
 from .values import (
@@ -69,7 +70,7 @@ _OPTIONS = ('limit', 'rate', 'paced', 'dry_run', 'on_progress', 'plan')
 """What acts may be told besides."""
 
 
-class Operator:
+class Operator(Measuring):
     """Answers the questions of an operator about a queue, or about several as one, and acts on their tasks.
 
     It only reads, but for acts.  It goes over the connections of the queue objects, in their event loop, and works for

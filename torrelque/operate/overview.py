@@ -72,6 +72,7 @@ class Figures(NamedTuple):
     first_delayed: bytes | None
     schedules: int
     waiting: int
+    first_ended: bytes | None
 
     @property
     def pending(self) -> int:
@@ -131,6 +132,7 @@ async def _read(queue: Torrelque) -> tuple[Overview, Sequence[WorkerView]]:
         'next_delayed': instant_of(figures.first_delayed),
         'overdue': figures.overdue,
         'overdue_leases': figures.overdue_leases,
+        'overdue_since': instant_of(figures.first_ended),
         'schedules': figures.schedules,
         'waiting': figures.waiting,
         **{name: getattr(figures, name) for name in _COUNTS if name != 'paused_groups'},
@@ -222,6 +224,7 @@ def add(overviews: Sequence[Overview], crews: Sequence[Sequence[WorkerView]]) ->
         broken=tuple(f'{one.queue}: {name}' for one in fine for name in one.broken),
         error='; '.join(errors) or None,
         late_since=first('late_since'),
+        overdue_since=first('overdue_since'),
         late_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.late_names),
         dry_names=tuple(f'{one.queue}: {name}' for one in fine for name in one.dry_names),
         **{name: sum(getattr(one, name) for one in fine) for name in (*_COUNTS, *_SUMS)},

@@ -4,14 +4,18 @@ Run times are counted in buckets, of which only the bounds are known.  So a perc
 spread evenly in their bucket: it is as exact as its bucket is wide.
 """
 
+import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torrelque import Torrelque
 from torrelque.protocol.keys import BUCKETS
 
 from .asking import ask
+from .measures import Counts, FunctionCounts
 from .values import FunctionView, Record, Sizes, Totals
 
 __all__ = ['percentile', 'read_functions', 'read_history']
@@ -65,6 +69,29 @@ async def read_functions(
             FunctionView(queue.name, name, totals, mean, percentile(buckets, 0.5), percentile(buckets, 0.95))
         )
     return sorted(views, key=lambda view: (-view.totals.succeeded - view.totals.failed, view.name))
+
+
+async def read_counts(queue: Torrelque) -> Counts:
+    """All that was counted since the totals began, in one call.  What has not changed since the last one is not read
+    anew."""
+    _, _, (_, flat) = await ask(queue, 'records', 'totals', 1, '', 1)
+    fields, before = _pairs(flat), _counted.get(queue, {})
+    changed = {name: text for name, text in fields.items() if name not in before or before[name][0] != text}
+    anew = {
+        name.encode('utf-8', 'surrogateescape'): FunctionCounts(name, _totals(row), tuple(map(int, row[5:])))
+        for name, row in _rows(changed, 5 + len(BUCKETS)).items()
+    }
+    counted = _counted[queue] = {
+        name: (text, anew[name[1:]]) if name in changed else before[name]
+        for name, text in sorted(fields.items()) if name[:1] == b'='
+    }  # fmt: skip
+    wait = _numbers(fields.get(b'*wait'), 1 + len(BUCKETS))
+    functions = tuple(function for _, function in counted.values())
+    return Counts(queue.name, functions, tuple(map(int, wait[:-1])), wait[-1] / 1000)
+
+
+# Of a queue object, by field of its totals: the text, and what it came to.
+_counted: WeakKeyDictionary[Torrelque, dict[bytes, tuple[bytes, FunctionCounts]]] = WeakKeyDictionary()
 
 
 def percentile(buckets: Sequence[int], part: float) -> float | None:
@@ -167,11 +194,13 @@ def _rows(fields: Fields, width: int) -> dict[str, Sequence[float]]:
 
 
 def _are_good(rows: Sequence[Any]) -> bool:
-    """Whether these are lists of whole numbers, as `_list` would find each of them."""
+    """Whether these are lists of numbers, as `_list` would find each of them."""
     if {*map(type, rows)} != {list} or not all(rows):
         return False
-    numbers = [number for row in rows for number in row]
-    return {*map(type, numbers)} == {int} and min(numbers) >= 0 and max(numbers) < MOST
+    numbers = [*itertools.chain.from_iterable(rows)]
+    # Of what is no number, or infinite, the sum is as well; the least of such numbers could be any.
+    fine = {*map(type, numbers)} <= {int, float} and math.isfinite(sum(numbers))
+    return fine and min(numbers) >= 0 and max(numbers) < MOST
 
 
 def _numbers(text: bytes | None, width: int) -> list[float]:

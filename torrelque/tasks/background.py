@@ -1,4 +1,7 @@
-"""An event loop in a thread, for the calls of synchronous code."""
+"""An event loop in a thread, for the calls of synchronous code.
+
+Other layers may import the names in `__all__`.
+"""
 
 import asyncio
 import contextlib
@@ -9,6 +12,8 @@ import weakref
 from collections.abc import Awaitable, Callable
 
 from torrelque import TorrelqueError
+
+__all__ = ['Background']
 
 logger = logging.getLogger(__package__)
 
@@ -26,15 +31,18 @@ def is_background(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 class Background:
-    """An event loop in a daemon thread; it runs until `stop`."""
+    """An event loop in a daemon thread; it runs until `stop`.
 
-    def __init__(self) -> None:
+    :param name: what the thread is called.
+    """
+
+    def __init__(self, name: str = 'torrelque tasks') -> None:
         self.loop = asyncio.new_event_loop()
         self.stopped = False
         """Whether the loop was told to end."""
         self._finish: Callable[[], Awaitable[None]] | None = None
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, name='torrelque tasks', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         ready = threading.Event()
         self.loop.call_soon(ready.set)
         try:

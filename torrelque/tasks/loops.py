@@ -34,7 +34,7 @@ from .context import Contexts
 from .ground import Ground, another, copy_queue
 from .inloop import InLoop
 
-__all__ = ['Loops', 'running_loop']
+__all__ = ['Loops', 'is_bound', 'running_loop']
 
 T = TypeVar('T')
 
@@ -224,7 +224,7 @@ class Loops:
             return here
 
     def _add(self, loop: asyncio.AbstractEventLoop, queue: Torrelque) -> InLoop:
-        if any(each.queue.client is queue.client for each in self._in_loops.values()) and _is_bound(queue.client):
+        if any(each.queue.client is queue.client for each in self._in_loops.values()) and is_bound(queue.client):
             raise TorrelqueError(
                 'the client of a Sentinel or of a Cluster belongs to one event loop, and the app uses it in another '
                 'already (synchronous calls have a loop of their own); give the app a make_queue'
@@ -377,7 +377,7 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def _is_bound(client: Any) -> bool:
+def is_bound(client: Any) -> bool:
     """Whether a client belongs to an event loop, because it has connections of its own besides ours."""
     if isinstance(client, redis.asyncio.RedisCluster):
         return True

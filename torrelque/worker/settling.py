@@ -195,7 +195,6 @@ class Settling:
     async def failed(self, held: Held, error: BaseException, hopeless: bool = False) -> None:
         """An attempt has failed; where it is ``hopeless`` there is no other."""
         delivery = held.delivery
-        self._count(held, FAILED)
         if self._gates is not None and not hopeless:
             # Once settled, the task might be handed out again at once; so the breaker is told first.
             await self._gates.count(delivery, error)
@@ -213,9 +212,10 @@ class Settling:
             logger.warning('the state of task %r is not known: %s', str(delivery.id), exc)
         delay = None if hopeless else self._delay(held, error, state)
         ours = await self._give_up(held, error, delay)
-        if not ours:
-            self._count(held, LOST)
-        elif delay is None:
+        # Both at once: a beat between them would tell of a failure that has another attempt, and the next one would
+        # take that back.
+        self._count(held, FAILED if ours else LOST)
+        if ours and delay is None:
             self._count(held, DEAD)
         held.end_as('lost' if not ours else 'dead' if delay is None else 'retried', error)
         self._log.failed(delivery, error, delay, ours)

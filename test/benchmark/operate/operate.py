@@ -17,7 +17,7 @@ from typing import Any
 import redis.asyncio
 
 from benchmark.meter import machine
-from benchmark.operate import acting, cli, dashboard, hearts, reading, why
+from benchmark.operate import acting, cli, dashboard, hearts, metrics, reading, why
 from benchmark.operate.figures import FULL, SMALL, Figure, Plan
 from benchmark.tables import NONE, Table, as_text
 from support.servers import RealServer
@@ -29,6 +29,7 @@ GROUPS: dict[str, Callable[[redis.asyncio.Redis, Plan], Awaitable[list[Figure]]]
     'acting': acting.measure,
     'cli': cli.measure,
     'dashboard': dashboard.measure,
+    'metrics': metrics.measure,
 }
 """Figures that are measured together, on a server that is empty before; each is a module."""
 

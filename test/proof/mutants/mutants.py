@@ -38,6 +38,7 @@ from proof.mutants.mutants_of_grafts import GRAFTS
 from proof.mutants.mutants_of_health import HEALTHY
 from proof.mutants.mutants_of_layers import LAYERS
 from proof.mutants.mutants_of_loops import CALLING
+from proof.mutants.mutants_of_metrics import MEASURED
 from proof.mutants.mutants_of_objects import OBJECTS
 from proof.mutants.mutants_of_operate_bulk import OPERATE_BULK
 from proof.mutants.mutants_of_operate_core import ATTEMPTS
@@ -64,7 +65,7 @@ MUTANTS = (
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
-    *TELEMETRY, *PROBES,
+    *TELEMETRY, *PROBES, *MEASURED,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'

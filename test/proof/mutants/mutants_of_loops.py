@@ -42,7 +42,7 @@ LOOPS = (
     ),
     Mutant(
         'bound-client-in-two-loops', BEYOND, 'the client of a Cluster or a Sentinel is used in a second event loop',
-        (client('tasks/loops', 'and _is_bound(queue.client):', 'and False:'),),
+        (client('tasks/loops', 'and is_bound(queue.client):', 'and False:'),),
         ('loops::test_a_client_of_one_loop_is_given_to_no_other',
          'loops::test_a_cluster_client_is_given_to_no_other_loop'),
     ),

@@ -9,7 +9,7 @@
 --        tasks, working, delayed, dead, priority, length of pending, holes, heads, groups, rated, paused, whether the
 --        queue is paused, delayed that are due, leases that have ended; probe of the queue, the oldest task's instant
 --        (ms), how many tasks were looked at for it, the first time of dead, the last, the first of delayed (nil is
---        none), schedules, waiting
+--        none), schedules, waiting, the end of the lease that has ended first (ms, nil is none)
 local call, pcall, type, tonumber = redis.call, redis.pcall, type, tonumber
 local stamp = string.format('%.0f', now)
 
@@ -111,9 +111,11 @@ if looked_at == 0 and tasks > working + delayed + dead + waiting then
 end
 
 local first = delayed > 0 and at_end('delayed', 0)[2] or false
+local ended = working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0
 return {stamp, broken, call('EXISTS', base .. 'workers'), tasks, working, delayed, dead, ranked, length, holes, heads,
   groups, rated, paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
   first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
-  working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0, paused > 0 and look('HGET', 'probes', '') or false,
+  ended, paused > 0 and look('HGET', 'probes', '') or false,
   oldest < math.huge and string.format('%.0f', oldest), looked_at,
-  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first, schedules, waiting}
+  dead > 0 and at_end('dead', 0)[2] or false, dead > 0 and at_end('dead', -1)[2] or false, first, schedules, waiting,
+  ended > 0 and at_end('working', 0)[2] or false}

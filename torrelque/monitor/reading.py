@@ -1,0 +1,160 @@
+"""What a scrape reads of queues: each by few calls, and all of them at once, however many ask within a second."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import redis.exceptions
+
+from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
+from torrelque.operate import Counts, FunctionCounts, GroupView, Operator, Overview
+
+from .labels import functions_of
+
+logger = logging.getLogger('torrelque.monitor')
+
+T = TypeVar('T')
+
+FRESH = 1.0
+"""For how long (s) an answer is shared."""
+LOOKED = 300.0
+"""s after the last look at an alert, after which it is not known any more."""
+
+
+class Seen(NamedTuple):
+    """What was read of a queue."""
+
+    queue: str
+    overview: Overview | None
+    """None where it could not be read."""
+    counts: Counts | None = None
+    functions: Sequence[FunctionCounts] = ()
+    """What was counted by function, with labels for names."""
+    groups: Sequence[GroupView] = ()
+    alerts: Sequence[tuple[str, bool]] = ()
+    """Names of rules, and whether they fire."""
+
+
+class Snapshot(NamedTuple):
+    """What was read of all queues."""
+
+    queues: Sequence[Seen]
+    took: float
+    """How long (s) that took."""
+
+
+class Shared(Generic[T]):
+    """An answer that all who ask within a second have in common."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        # Legend.  _read: reads it anew.  _reading: the last time that it was read, or is.  _at: when that was done.
+        self._read = read
+        self._reading: asyncio.Task[T] | None = None
+        self._at = 0.0
+
+    async def get(self) -> T:
+        """The answer.  Whoever is cancelled does not keep others from it."""
+        reading = self._reading
+        if reading is None or reading.done() and (_failed(reading) or time.monotonic() - self._at >= FRESH):
+            reading = self._reading = asyncio.ensure_future(self._begin())
+        return await asyncio.shield(reading)
+
+    async def _begin(self) -> T:
+        try:
+            return await self._read()
+        finally:
+            self._at = time.monotonic()
+
+    async def aclose(self) -> None:
+        """End what is being read."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
+            _failed(reading)
+
+
+def _failed(task: 'asyncio.Task[Any]') -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+class Reader:
+    """Reads some queues, in the event loop that their objects are used in.
+
+    :param groups: names of groups that are told of.
+    :param patience: s after which a queue whose server does not answer counts as away.
+    """
+
+    def __init__(self, queues: Sequence[Torrelque], groups: Sequence[str], patience: float) -> None:
+        self.queues = queues
+        self.loop = asyncio.get_running_loop()
+        """The event loop that it belongs to."""
+        self.snapshot = Shared(self._read)
+        self._groups = groups
+        self._patience = patience
+        self._silent: set[str] = set()
+
+    async def aclose(self) -> None:
+        """End what is being read."""
+        await self.snapshot.aclose()
+
+    async def _read(self) -> Snapshot:
+        began = time.perf_counter()
+        seen = await asyncio.gather(*map(self._look, self.queues))
+        return Snapshot(seen, time.perf_counter() - began)
+
+    async def _look(self, queue: Torrelque) -> Seen:
+        """A queue, or that it could not be read."""
+        try:
+            seen = await asyncio.wait_for(self._ask(queue), self._patience)
+        except Exception as exc:
+            self._tell(queue.name, exc)
+            return Seen(queue.name, None)
+        self._silent.discard(queue.name)
+        return seen
+
+    async def _ask(self, queue: Torrelque) -> Seen:
+        operator = Operator(queue)
+        # All but the hearts and the schedules goes to the server at once.
+        overview, [counts], groups, alerts = await asyncio.gather(
+            operator.overview(), operator.counts(), operator.groups_of(self._groups), read_alerts(queue)
+        )
+        if overview.error is not None:
+            raise TorrelqueServerError(overview.error)
+        known = tuple((name, fires) for name, fires, seen in alerts if overview.server_time - seen < LOOKED)
+        return Seen(queue.name, overview, counts, functions_of(counts), groups, known)
+
+    def _tell(self, name: str, error: Exception) -> None:
+        """Log once why a queue cannot be read, until it can."""
+        known = isinstance(error, (TorrelqueError, redis.exceptions.RedisError, asyncio.TimeoutError, OSError))
+        if name not in self._silent:
+            self._silent.add(name)
+            why = str(error).removeprefix(f'queue {name!r}: ') or f'no answer in {self._patience:g} s'
+            logger.warning('queue %r: it could not be read for metrics: %s', name, why, exc_info=not known)
+
+
+async def read_alerts(queue: Torrelque) -> list[tuple[str, bool, float]]:
+    """Alerts of a queue: the names of their rules, whether they fire, and when somebody looked last (s).  Of rules of
+    one name that looked at last counts.  Where the key holds something else there are none."""
+    try:
+        reply = await queue.command('HGETALL', f'{queue.keys["pending"].removesuffix("pending")}alerts')
+    except TorrelqueConnectionError:
+        raise
+    except TorrelqueServerError:
+        return []
+    found: dict[str, tuple[bool, float]] = {}
+    # By the protocol of the client it is a mapping, or names and values by turns.
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    for field, text in pairs:
+        name = field.rpartition(b':')[0].decode('utf-8', 'surrogateescape')
+        try:
+            state = json.loads(text)
+            fires, seen = state['state'] in ('firing', 'falling'), float(state['seen']) / 1000
+        except (ValueError, TypeError, LookupError, RecursionError):
+            continue
+        if name and seen >= found.get(name, (False, 0.0))[1]:
+            found[name] = fires, seen
+    return [(name, fires, seen) for name, (fires, seen) in sorted(found.items())]
