@@ -95,8 +95,8 @@ TASKS = (
         'tasks-full-queue-takes-many', BEYOND, 'the back-pressure of a map is not kept',
         (client(
             'tasks/function',
-            'await here.find(self._queue, options.max_tasks).enqueue_many',
-            'await here.queue.enqueue_many',
+            'queue = here.find(self._queue, options.max_tasks)\n            sending',
+            'queue = here.queue\n            sending',
         ),),
         ('tasks::test_options_reach_the_queue',),
     ),
