@@ -7,11 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .collecting import Collector
     from .metrics import Metrics
 
-__all__ = ['Metrics']
+__all__ = ['Collector', 'Metrics']
 
-_PLACES = {'Metrics': 'metrics'}
+_PLACES = {'Collector': 'collecting', 'Metrics': 'metrics'}
 """Which module has a name."""
 
 
