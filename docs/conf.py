@@ -53,6 +53,8 @@ nitpick_ignore_regex = [
     ('py:.*', r'(asyncio|collections|contextlib|datetime|enum|logging|os|types|typing|zoneinfo)\..*'),
     ('py:class', r'redis\.(asyncio\.)?(client\.Pipeline|cluster\.ClusterPipeline)'),
     ('py:class', r'(starlette\.requests\.)?Request'),
+    # A collector of prometheus-client, and its families.
+    ('py:class', r'(prometheus_client\.metrics_core\.)?Metric'),
     ('py:.*', r'django\..*'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
     # Of Django, whose inventory is not read.

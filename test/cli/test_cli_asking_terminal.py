@@ -133,9 +133,9 @@ async def test_figures_are_there_by_either_door(queue: Torrelque, folder: Folder
 
 
 def test_help_and_parsing_need_nothing_of_what_commands_need(folder: Folder) -> None:
-    heavy = {'rich', 'msgspec', 'torrelque.operate', 'torrelque.tasks', 'torrelque.worker'}
+    heavy = {'rich', 'msgspec', 'torrelque.operate', 'torrelque.tasks', 'torrelque.worker', 'prometheus_client'}
     code = (
-        'import sys, torrelque.cli.parser as it; it.make_parser().format_help(); '
+        'import sys, torrelque.monitor, torrelque.cli.parser as it; it.make_parser().format_help(); '
         f'print(sorted({heavy} & {{*sys.modules}}))'
     )
     assert folder.run('-c', code, start=()).out == ['[]']

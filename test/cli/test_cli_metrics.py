@@ -107,6 +107,7 @@ async def test_what_cannot_be_served_says_why(
             assert text in capsys.readouterr().err
 
 
+@pytest.mark.long
 async def test_a_queue_that_cannot_be_read_is_an_exit_code(
     queue: Torrelque, client: redis.asyncio.Redis, folder: Folder
 ) -> None:

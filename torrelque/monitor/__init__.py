@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .alerts import Alerts
+    from .collecting import Collector
     from .metrics import Metrics
     from .moment import breaches
     from .notice import Notice
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'Alerts',
+    'Collector',
     'HealthServer',
     'Metrics',
     'Notice',
@@ -30,9 +32,9 @@ __all__ = [
 ]
 
 _PLACES = {
-    'Alerts': 'alerts', 'HealthServer': 'serving', 'Metrics': 'metrics', 'Notice': 'notice', 'Rule': 'rules',
-    'Sink': 'sinks', 'Webhook': 'sinks', 'breaches': 'moment', 'rules_of': 'rules', 'serve_health': 'serving',
-    'sinks_of': 'sinks',
+    'Alerts': 'alerts', 'Collector': 'collecting', 'HealthServer': 'serving', 'Metrics': 'metrics', 'Notice': 'notice',
+    'Rule': 'rules', 'Sink': 'sinks', 'Webhook': 'sinks', 'breaches': 'moment', 'rules_of': 'rules',
+    'serve_health': 'serving', 'sinks_of': 'sinks',
 }  # fmt: skip
 """Which module has a name."""
 

@@ -21,14 +21,12 @@ from .reading import Reader, Snapshot
 
 
 class Collector:
-    """What `Metrics.collector` makes.
-
-    :param make: makes the queue objects, in the event loop that they are used in.
-    """
+    """A collector for a registry of prometheus-client; `Metrics.collector` makes it."""
 
     def __init__(self, make: Callable[[], Sequence[Torrelque]], groups: Sequence[str], patience: float) -> None:
-        # Legend.  _lock: for what is below, which several threads ask for.  _background: the event loop, once it is
-        # needed.  _reader: what reads in it, which only that loop touches.  _pid: the process that both are of.
+        # Legend.  _make: makes the queue objects, in the event loop that they are used in.  _lock: for what is below,
+        # which several threads ask for.  _background: the event loop, once it is needed.  _reader: what reads in it,
+        # which only that loop touches.  _pid: the process that both are of.
         self._make = make
         self._groups = groups
         self._patience = patience
