@@ -1,7 +1,6 @@
 """What a scrape reads of queues: each by few calls, and all of them at once, however many ask within a second."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,8 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import redis.exceptions
 
-from torrelque import Torrelque, TorrelqueConnectionError, TorrelqueError, TorrelqueServerError
-from torrelque.operate import Counts, FunctionCounts, GroupView, Operator, Overview
+from torrelque import Torrelque, TorrelqueError, TorrelqueServerError
+from torrelque.operate import Counts, FunctionCounts, GroupView, Operator, Overview, read_alerts
 
 from .labels import functions_of
 
@@ -124,7 +123,7 @@ class Reader:
         )
         if overview.error is not None:
             raise TorrelqueServerError(overview.error)
-        known = tuple((name, fires) for name, fires, seen in alerts if overview.server_time - seen < LOOKED)
+        known = tuple((one.rule, one.firing) for one in alerts if overview.server_time - one.seen < LOOKED)
         return Seen(queue.name, overview, counts, functions_of(counts), groups, known)
 
     def _tell(self, name: str, error: Exception) -> None:
@@ -134,27 +133,3 @@ class Reader:
             self._silent.add(name)
             why = str(error).removeprefix(f'queue {name!r}: ') or f'no answer in {self._patience:g} s'
             logger.warning('queue %r: it could not be read for metrics: %s', name, why, exc_info=not known)
-
-
-async def read_alerts(queue: Torrelque) -> list[tuple[str, bool, float]]:
-    """Alerts of a queue: the names of their rules, whether they fire, and when somebody looked last (s).  Of rules of
-    one name that looked at last counts.  Where the key holds something else there are none."""
-    try:
-        reply = await queue.command('HGETALL', f'{queue.keys["pending"].removesuffix("pending")}alerts')
-    except TorrelqueConnectionError:
-        raise
-    except TorrelqueServerError:
-        return []
-    found: dict[str, tuple[bool, float]] = {}
-    # By the protocol of the client it is a mapping, or names and values by turns.
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-    for field, text in pairs:
-        name = field.rpartition(b':')[0].decode('utf-8', 'surrogateescape')
-        try:
-            state = json.loads(text)
-            fires, seen = state['state'] in ('firing', 'falling'), float(state['seen']) / 1000
-        except (ValueError, TypeError, LookupError, RecursionError):
-            continue
-        if name and seen >= found.get(name, (False, 0.0))[1]:
-            found[name] = fires, seen
-    return [(name, fires, seen) for name, (fires, seen) in sorted(found.items())]

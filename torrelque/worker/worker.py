@@ -360,14 +360,12 @@ class Worker:
 
     async def _changed(self, timeout: float | None = None) -> None:
         """Wait until a task is settled, or the worker is told to stop."""
-        assert self._loop is not None
-        self._change = self._loop.create_future()
+        self._change = asyncio.get_running_loop().create_future()
         await asyncio.wait([self._change], timeout=timeout)
         self._change = None
 
     def _begin_hearts(self) -> None:
-        every = self._heartbeat
-        if every is None:
+        if (every := self._heartbeat) is None:
             return
         assert self._loop is not None
         self._hearts = Hearts(self.queues, every, self.health, self._bounds, self.on_sample)
