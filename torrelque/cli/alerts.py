@@ -26,7 +26,7 @@ def alerts(found: argparse.Namespace) -> int:
     :raises Failure: it cannot be meant.
     """
     watched = read_watched(found, always=True)
-    if not watched.rules:
+    if found.show or not watched.rules:
         if found.once or found.test is not None:
             raise Failure(f'there are no rules: name a file that has [alerts.NAME], -c {NAME}')
         return answer(found, _show, several=True)
