@@ -69,9 +69,8 @@ async def test_one_look_tells_the_sinks_and_shows_the_rules(
     # Whoever has no file sees what others have found.
     said = await command('alerts', code=1)
     assert [line.split()[:2] for line in said.lines[1:]] == [['backlog', 'calm'], ['some', 'firing']]
-    assert {one['rule']: one['state'] for one in (await command('alerts', '--json', code=1)).json} == {
-        'some': 'firing', 'backlog': 'calm'
-    }  # fmt: skip
+    said = await command('alerts', '-c', file, '--show', '--json', code=1)
+    assert {one['rule']: one['state'] for one in said.json} == {'some': 'firing', 'backlog': 'calm'}
 
 
 async def test_a_rule_of_another_queue_is_left_out_and_that_is_told(

@@ -25,7 +25,7 @@ def alerts(found: argparse.Namespace) -> int:
 
     :raises Failure: it cannot be meant.
     """
-    watched = read_watched(found)
+    watched = Watched() if found.show else read_watched(found)
     if not watched.rules:
         if found.once or found.test is not None:
             raise Failure('there are no rules: name a file that has [alerts.NAME], -c torrelque.toml')

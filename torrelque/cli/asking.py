@@ -115,6 +115,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--show', action='store_true', help='only show the rules, as those who look have left them')
     parser.add_argument('--once', action='store_true', help='look once, tell whoever is to be told, and show the rules')
     parser.add_argument('--test', metavar='RULE', help='instead, tell the sinks of a rule how it is, as a test')
 
@@ -192,8 +193,8 @@ ASKING = (
         _with(_add_check), of_module('.checking', 'check')),
     Command('alerts', 'look at rules, and tell of those that fire', 'Look each 15 s at the rules of a file, and tell '
         'the sinks that they name when one fires, and when it is over. SIGTERM and Ctrl-C end it. Any number of '
-        'processes may look at the same rules: one of them tells. Without a file, show the rules as those who look '
-        'have left them, and end with 1 if one fires.',
+        'processes may look at the same rules: one of them tells. With --show, or without a file, show the rules as '
+        'those who look have left them, and end with 1 if one fires.',
         _with(_add_alerts), of_module('.alerts', 'alerts')),
     Command('doctor', 'whether queue and server are sound',
         'Settings and version of the server, its clock, and the keys of the queue. Ends with 1 if something is '
