@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,11 +167,16 @@ def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], seve
     file = file_of(found)
     if file is None:
         return []
-    from torrelque import Torrelque
+    from torrelque import Torrelque, TorrelqueError
 
     if not names and len(file.queues) > 1 and not several:
         raise Failure(f'name the queue with -q; {file.path} has {", ".join(file.queues)}')
-    return [
-        file.queues[name].make(client) if name in file.queues else Torrelque(client, queue=name)
-        for name in names or file.queues
-    ]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # where a serialiser may be
+    try:
+        return [
+            file.queues[name].make(client) if name in file.queues else Torrelque(client, queue=name)
+            for name in names or file.queues
+        ]
+    except TorrelqueError as exc:
+        raise Failure(f'{file.path}: {exc}', Exit.ILL) from exc
