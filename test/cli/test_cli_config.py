@@ -204,6 +204,18 @@ async def test_apply_shows_what_operators_have_changed_meanwhile(
     assert (await filed('config', 'apply', '--dry-run', '--json')).out == ''
 
 
+async def test_apply_sets_both_limits_of_a_group(queue: Torrelque, filed: Commands) -> None:
+    await filed('config', 'apply', '-y')
+    await queue.set_limit('acme', concurrency=20)
+    await queue.set_limit(concurrency=5, rate=(1, 1))
+    said = await filed('config', 'apply', '-y', '--json')
+    assert [(one['name'], one['now'], one['file']) for one in said.json] == [
+        (None, 'concurrency 5, rate 1/s', 'concurrency 5'), ('acme', 'concurrency 20', 'concurrency 20, rate 50/s')
+    ]  # fmt: skip
+    limits = await queue.get_limits()
+    assert (limits[None], limits['acme']) == (TorrelqueLimit(5, None), TorrelqueLimit(20, (50, 1)))
+
+
 async def test_apply_asks_nobody_in_a_pipe_and_does_nothing_then(queue: Torrelque, filed: Commands) -> None:
     for words in ([], ['--json']):
         said = await filed('config', 'apply', *words, code=2)
@@ -261,6 +273,18 @@ async def test_commands_take_server_and_queue_of_the_file(
     assert said.err == (
         'torrelque: torrelque.toml:2: server.url: the variable NOBODY is not set; ${NOBODY:-…} has a default\n'
     )
+
+
+async def test_what_a_queue_is_written_with_is_that_of_the_file(
+    desk: Desk, command: Commands, queue: Torrelque
+) -> None:
+    desk.write(f'[queues.{queue.name}]\nserialiser = "shouting"\n')
+    said = await command('tasks', code=1)
+    assert said.err == "torrelque: torrelque.toml: shouting cannot be imported: No module named 'shouting'\n"
+    desk.write('import json\nloads = json.loads\n\n\ndef dumps(value):\n    return b"[9]"\n', 'shouting.py')
+    importlib.invalidate_caches()
+    await command('enqueue', '1')
+    assert (await queue.dequeue(timeout=60))[1] == [9]
 
 
 async def test_an_act_wants_a_name_where_the_file_has_several_queues(

@@ -1,6 +1,5 @@
 """The rules and the sinks of a file of settings."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,17 +19,6 @@ class Watched(NamedTuple):
         """Names of the queues, if each rule names some."""
         named = [rule.queues for rule in self.rules]
         return [*dict.fromkeys(name for names in named for name in names)] if all(named) else []
-
-
-def read_watched(found: argparse.Namespace) -> Watched:
-    """What the file of a command says; nothing where there is none.
-
-    :raises Failure: something of it cannot be meant.
-    """
-    from .filed import file_of
-
-    file = file_of(found, 'alerts', 'sinks')
-    return Watched() if file is None else watched_in(file)
 
 
 def watched_in(config: 'Config') -> Watched:

@@ -6,9 +6,10 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from .alertfile import Watched, read_watched
+from .alertfile import Watched
 from .answers import SinkAnswer
 from .failure import Exit, Failure
+from .filed import read_watched
 from .out import Column, number
 from .session import Session, answer, is_read_only
 from .tables import Cell

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from torrelque.operate import Finding, Overview
 
-from .alertfile import Watched, read_watched
+from .alertfile import Watched
 from .failure import Exit
+from .filed import read_watched
 from .naming import unknown
 from .out import Column, ago, number
 from .session import Session, answer

@@ -10,9 +10,9 @@ import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .alertfile import Watched, read_watched
+from .alertfile import Watched
 from .failure import Exit, Failure
-from .filed import file_of
+from .filed import file_of, read_watched
 from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 

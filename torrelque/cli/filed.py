@@ -3,10 +3,11 @@
 import argparse
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .alertfile import watched_in
+from .alertfile import Watched, watched_in
 from .failure import Exit, Failure
 from .options import Filed, RunOptions
 from .server import VARIABLES
@@ -52,6 +53,15 @@ def file_of(found: argparse.Namespace, *sections: str) -> 'Config | None':
     if needed not in kept:
         kept[needed] = _told(lambda: Config.load_part(found.config, needed))
     return kept[needed]
+
+
+def read_watched(found: argparse.Namespace) -> Watched:
+    """What the file of a command says of alerts; nothing where there is none.
+
+    :raises Failure: something of it cannot be meant.
+    """
+    file = file_of(found, 'alerts', 'sinks')
+    return Watched() if file is None else watched_in(file)
 
 
 def declares(found: argparse.Namespace, queue: str) -> bool:
@@ -167,11 +177,16 @@ def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], seve
     file = file_of(found)
     if file is None:
         return []
-    from torrelque import Torrelque
+    from torrelque import Torrelque, TorrelqueError
 
     if not names and len(file.queues) > 1 and not several:
         raise Failure(f'name the queue with -q; {file.path} has {", ".join(file.queues)}')
-    return [
-        file.queues[name].make(client) if name in file.queues else Torrelque(client, queue=name)
-        for name in names or file.queues
-    ]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # where a serialiser may be
+    try:
+        return [
+            file.queues[name].make(client) if name in file.queues else Torrelque(client, queue=name)
+            for name in names or file.queues
+        ]
+    except TorrelqueError as exc:
+        raise Failure(f'{file.path}: {exc}', Exit.ILL) from exc

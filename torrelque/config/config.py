@@ -197,7 +197,7 @@ class ConfiguredWorker:
 
         said = self.section
         for module in said.imports:
-            importlib.import_module(module)
+            import_target(module)
         if said.handler is not None:
             make = functools.partial(self._config.make_queue, client=client)
             objects = {name: make(name) for name in said.queues or ()}

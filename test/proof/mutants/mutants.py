@@ -29,6 +29,7 @@ from proof.mutants.mutants_of_cli import COMMANDS
 from proof.mutants.mutants_of_cli_acting import ACTING
 from proof.mutants.mutants_of_cli_asking import ASKING
 from proof.mutants.mutants_of_client import CLIENT
+from proof.mutants.mutants_of_config import CONFIGURING
 from proof.mutants.mutants_of_cron import CALENDARS, KEEPING
 from proof.mutants.mutants_of_dashboard import DASHBOARD
 from proof.mutants.mutants_of_deaths import DEATHS
@@ -65,7 +66,7 @@ MUTANTS = (
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,
-    *TELEMETRY, *PROBES, *MEASURED,
+    *TELEMETRY, *PROBES, *MEASURED, *CONFIGURING,
 )  # fmt: skip
 # A faulty tree fails the test of this very table, which proves nothing.
 OWN_TEST = 'test/proof/mutants/test_mutants.py'
