@@ -167,7 +167,7 @@ def test_scaling_goes_by_what_the_pods_have_and_by_what_is_told() -> None:
     found = options_of(deployment['spec']['template']['spec']['containers'][0]['args'])
     metadata = trigger['metadata']
     assert trigger['type'] == 'metrics-api' and metadata['valueLocation'] == 'useful'
-    assert metadata['targetValue'] == str(found.concurrency * found.processes)
+    assert metadata['targetValue'] == str(found.concurrency * (found.processes or 1))
     assert re.fullmatch(r'http://[\w.-]+:9109/scale\.json\?q=shop', metadata['url'])
     assert spec['minReplicaCount'] == 1
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .alertfile import Watched
 from .failure import Exit, Failure
 from .filed import file_of, read_watched
+from .listening import listen_at, spelt
 from .out import Out, number
 from .session import Session, answer, answer_alone, find_app, is_read_only
 
@@ -96,23 +97,14 @@ def _allowed(found: argparse.Namespace) -> frozenset[str]:
 
 
 def _listen(found: argparse.Namespace) -> socket.socket:
-    from torrelque.dashboard.serve import is_local, listen
+    from torrelque.dashboard.serve import is_local
 
     host, port = found.bind
-    try:
-        listener = listen(host, port)
-    except OSError as exc:
-        # What is wrong with a name has a number of its own, below 0; of a port the text has the address once more.
-        reason = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
-        raise Failure(f'nothing can listen at {_spelt(host, port)}: {reason}', Exit.ILL) from None
+    listener = listen_at(host, port)
     if not is_local(listener) and not os.environ.get(PASSWORD) and not found.insecure:
         listener.close()
-        raise Failure(f'--bind {_spelt(host, port)} lets others in: set {PASSWORD}, or say --insecure if that is meant')
+        raise Failure(f'--bind {spelt(host, port)} lets others in: set {PASSWORD}, or say --insecure if that is meant')
     return listener
-
-
-def _spelt(host: str, port: int) -> str:
-    return f'{f"[{host}]" if ":" in host else host}:{port}'
 
 
 async def _show_demo(found: argparse.Namespace, out: Out, listener: socket.socket, allow: Iterable[str]) -> int:

@@ -136,9 +136,11 @@ def _told_by(
         arguments.pop(name, None)
     handled = said.handler is not None
     queues = options.queues or (said.queues if not handled or isinstance(said.queues, dict) else None)
+    server, named = config.sections.server, _is_named_by_environment()
+    embedded = None if named or server.embedded is None else config.beside(server.embedded)
     filed = Filed(
-        config.path, worker.name, None if _is_named_by_environment() else config.sections.server.url, arguments,
-        lambda client, name: config.queues[name].make(client), lambda: watched_in(config),
+        config.path, worker.name, None if named else server.url, arguments,
+        lambda client, name: config.queues[name].make(client), lambda: watched_in(config), embedded,
     )  # fmt: skip
     return dataclasses.replace(
         options,

@@ -2,17 +2,21 @@
 
 import argparse
 import importlib.util
-import os
 import socket
 import sys
 from typing import TYPE_CHECKING
 
 from .failure import Exit, Failure
+from .filed import file_of
+from .listening import listen_at
 from .out import number
 from .session import Session, answer
 
 if TYPE_CHECKING:
     from torrelque.monitor import Metrics
+
+
+PLACE = '127.0.0.1', 9109
 
 
 def metrics(found: argparse.Namespace) -> int:
@@ -27,7 +31,7 @@ def metrics(found: argparse.Namespace) -> int:
         raise Failure(f"the metrics need {names}, of the extra 'monitor': pip install 'torrelque[monitor]'")
     if found.serve is None:
         return answer(found, lambda session: _print(found, session), several=True)
-    with _listen(found.serve) as listener:
+    with listen_at(*_place(found)) as listener:
         return answer(found, lambda session: _serve(found, session, listener), several=True)
 
 
@@ -58,21 +62,12 @@ async def _print(found: argparse.Namespace, session: Session) -> int:
     return Exit.REFUSED if silent else Exit.WELL
 
 
-def _listen(bind: str) -> socket.socket:
-    from torrelque import TorrelqueError
-    from torrelque.monitor.listening import listen, parse_address
-
-    try:
-        host, port = parse_address(bind)
-    except TorrelqueError as exc:
-        raise Failure(f'--serve: {exc}') from None
-    try:
-        return listen(host, port)
-    except OSError as exc:
-        # What is wrong with a name has a number of its own, below 0; of a port the text has the address once more.
-        reason = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
-        where = f'{f"[{host}]" if ":" in host else host}:{port}'
-        raise Failure(f'nothing can listen at {where}: {reason}', Exit.ILL) from None
+def _place(found: argparse.Namespace) -> tuple[str, int]:
+    """Where to listen: as the command line says, else the file, else on this machine alone."""
+    if found.serve:
+        return found.serve  # type: ignore[no-any-return]
+    file = file_of(found, 'metrics')
+    return PLACE if file is None or file.sections.metrics.bind is None else file.sections.metrics.bind
 
 
 async def _serve(found: argparse.Namespace, session: Session, listener: socket.socket) -> int:

@@ -41,6 +41,8 @@ class Filed:
     """Makes the object of a queue, of a client and a name."""
     read_watched: Callable[[], Any]
     """The rules and the sinks that the file has."""
+    embedded: str | None = None
+    """Where an embedded server keeps its data, which is started with the workers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +131,6 @@ def stall(text: str) -> float:
     if seconds(text) < SHORTEST_STALL:
         raise argparse.ArgumentTypeError(f'{text} is too short: {SHORTEST_STALL:g} s at the least')
     return seconds(text)
-
-
-def own_address(text: str) -> tuple[str, int]:
-    """Where to listen, with ``:8080`` for all addresses of this machine."""
-    return address(f'0.0.0.0{text}' if text.startswith(':') else text)
 
 
 class Once(argparse.Action):

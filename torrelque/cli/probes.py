@@ -12,6 +12,7 @@ from torrelque.monitor.judging import Look, Seen, not_live
 from torrelque.monitor.pulse import Pulse, State
 
 from .failure import Exit, Failure
+from .listening import listen_at
 from .options import STALL, RunOptions
 
 __all__ = ['Probes', 'Pulse', 'Seen', 'State']
@@ -84,17 +85,10 @@ def _touch(file: str) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    from torrelque.monitor.listening import listen
     from torrelque.monitor.serving import check_extra
 
     try:
         check_extra()
     except TorrelqueError as exc:
         raise Failure(f'--health: {exc}') from None
-    try:
-        return listen(host, port)
-    except OSError as exc:
-        # What is wrong with a name has a number of its own, below 0; of a port the text has the address once more.
-        reason = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
-        spelt = f'[{host}]' if ':' in host else host
-        raise Failure(f'nothing can listen at {spelt}:{port}: {reason}', Exit.ILL) from None
+    return listen_at(host, port)

@@ -1,6 +1,7 @@
 """``torrelque run``: its arguments, and which process does what."""
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from . import logs
 from .failure import Failure
-from .options import BURST, Once, RunOptions, add_file, count, names, own_address, processes, seconds, shares, stall
+from .hosting import hosted
+from .options import BURST, Once, RunOptions, add_file, address, count, names, processes, seconds, shares, stall
 
 if TYPE_CHECKING:
     from .probes import Probes
@@ -52,7 +54,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     worker.add_argument('--name', metavar='NAME', help='its name, with -1, -2 and so on for several processes')
     worker.add_argument('--uvloop', action='store_true', help='use the event loop of uvloop')
     health = parser.add_argument_group('its health, for probes')
-    health.add_argument('--health', metavar='HOST:PORT', type=own_address,
+    health.add_argument('--health', metavar='HOST:PORT', type=address,
         help='answer probes here: /live, /ready, /started, /health.json, /metrics; :8080 is all addresses of this '
         'machine, port 0 any that is free')  # fmt: skip
     health.add_argument('--health-file', metavar='FILE',
@@ -89,15 +91,14 @@ def run(found: argparse.Namespace) -> int:
     except OSError as exc:
         raise Failure(f'the current directory cannot be read: {exc.strerror}') from None
     logs.configure(options.log_level, options.log)
-    if options.child is not None or not options.probed:
-        return _run(workers, found, None, here)
-    from .probes import Probes
+    with hosted(options), contextlib.ExitStack() as stack:
+        probes = None
+        if options.child is None and options.probed:
+            from .probes import Probes
 
-    probes = Probes(options)
-    try:
+            probes = Probes(options)
+            stack.callback(probes.close)
         return _run(workers, found, probes, here)
-    finally:
-        probes.close()
 
 
 def _run(workers: list[RunOptions], found: argparse.Namespace, probes: 'Probes | None', here: str) -> int:

@@ -6,8 +6,6 @@ from .command import Command, of_module
 from .options import Once, address, names, seconds
 from .session import add_common
 
-METRICS = '127.0.0.1:9109'
-"""Where metrics are told, where no address is given."""
 SHELLS = ('bash', 'zsh', 'fish')
 
 
@@ -48,9 +46,9 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add('--serve', metavar='HOST:PORT', nargs='?', const=METRICS,
-        help=f'answer requests for them, instead of printing them once: at {METRICS} if no address is given; :9109 is '
-        'all addresses of this machine, port 0 any that is free')  # fmt: skip
+    add('--serve', metavar='HOST:PORT', nargs='?', const=(), type=address,
+        help='answer requests for them, instead of printing them once: at 127.0.0.1:9109 if no address is given, here '
+        'or as metrics.bind of the file; :9109 is all addresses of this machine, port 0 any that is free')  # fmt: skip
     add('--group', metavar='NAME', action='append', default=[],
         help='tell of a group by name as well; may be repeated, up to 100 times')  # fmt: skip
     add_common(parser)

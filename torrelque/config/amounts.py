@@ -61,11 +61,11 @@ def rate(text: str) -> tuple[str, float]:
 
 
 def place(text: str) -> tuple[str, int]:
-    """Where to listen: ``127.0.0.1:8765``, ``[::1]:8765``, ``localhost:0``.
+    """Where to listen: ``127.0.0.1:8765``, ``[::1]:8765``, ``localhost:0``; ``:8080`` is all addresses of this machine.
 
     :raises ValueError: it is no address.
     """
-    match = _ADDRESS.fullmatch(text.strip())
+    match = _ADDRESS.fullmatch(f'0.0.0.0{text.strip()}' if text.strip().startswith(':') else text.strip())
     if match is None or int(match[3]) > 65535:
         raise ValueError(f'{text!r} is no address, such as 127.0.0.1:8765 or [::1]:8765')
     return match[1] or match[2], int(match[3])

@@ -5,9 +5,11 @@ import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from torrelque import TorrelqueError
+from torrelque.tasks.address import DEFAULT
 
 from .problems import Keys, nearest
 from .reading import Reading
@@ -50,6 +52,9 @@ _SLIP = 0.75
 def find_problems(reading: Reading, wanted: Collection[str] | None) -> Found:
     """All that is wrong with these sections; None is all."""
     file, given = reading.file, reading.given
+    if file.server.embedded is not None and not _is_plain_and_here(file.server.url or DEFAULT):
+        why = 'is at an address like redis://localhost:6400: of this machine, and without a password'
+        yield ('server', 'embedded'), f'an embedded server {why}'
     if wanted is None or 'workers' in wanted:
         for name, worker in file.workers.items():
             yield from _of_worker(worker, ('workers', name), given, [*file.queues])
@@ -66,6 +71,12 @@ def find_problems(reading: Reading, wanted: Collection[str] | None) -> Found:
     for grant in file.dashboard.allow:
         if grant not in GRANTS:
             yield ('dashboard', 'allow'), f'there is no act {grant!r}; {nearest(grant, GRANTS)}'
+
+
+def _is_plain_and_here(url: str) -> bool:
+    parts = urlsplit(url)
+    here = parts.hostname in ('localhost', '127.0.0.1') and parts.password is None
+    return parts.scheme == 'redis' and here
 
 
 def queues_of(file: FileConfig) -> list[str]:

@@ -90,6 +90,10 @@ class Config:
         self._made.append(queue)
         return queue
 
+    def beside(self, path: str) -> str:
+        """A path that the file names, which is relative to its folder."""
+        return os.path.join(os.path.dirname(os.path.abspath(self.path)), path)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> 'Config':
         """Read a file.

@@ -44,6 +44,9 @@ class ServerConfig(Section, frozen=True):
 
     url: Url | None = None
     """Its address; what the environment says in ``TORRELQUE_URL`` or ``REDIS_URL`` goes before it."""
+    embedded: Text | None = None
+    """The folder, beside the file, in which an embedded server keeps its data: ``torrelque run`` starts it at that
+    address, which is of this machine, and ends it with the workers."""
 
 
 class LimitConfig(Section, frozen=True):
