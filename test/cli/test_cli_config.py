@@ -301,6 +301,18 @@ async def test_an_act_wants_a_name_where_the_file_has_several_queues(
     assert 'torrelque.toml' not in (await command('resume', '-q', 'other')).out
 
 
+async def test_queues_of_an_app_are_found_once_they_are_known(desk: Desk, command: Commands, queue: Torrelque) -> None:
+    """The file names none of them, because they are in the code of the app."""
+    desk.monkeypatch.delenv('TORRELQUE_QUEUE')
+    desk.write('[queues.other]\n[workers.mail]\napp = "shop:app"\n')
+    assert [one['queue'] for one in (await command('stats', '--json')).json] == ['other']
+    await queue.enqueue(1)
+    await command('stats', '-q', queue.name)  # which notes that it is there
+    assert [one['queue'] for one in (await command('stats', '--json')).json] == ['other', queue.name]
+    said = await command('pause', code=2)
+    assert said.err == f'torrelque: name the queue with -q; there are other, {queue.name}\n'
+
+
 @pytest.mark.long
 async def test_a_dashboard_is_as_the_file_says(
     desk: Desk, folder: Folder, queue: Torrelque

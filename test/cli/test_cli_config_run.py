@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
+import redis.asyncio
+import redis.exceptions
 
 from support.commanding import APP, STOP, Command, Folder
 from support.processes import wait_end
-from support.servers import RealServer
+from support.servers import RealServer, free_port
 from torrelque import Torrelque, embedded
 
 pytestmark = [pytest.mark.one_server, pytest.mark.long]
@@ -194,3 +197,31 @@ def test_what_a_worker_that_is_made_already_cannot_be_told_is_refused(filed: Fol
     filed.write('torrelque.toml', '[workers.a]\nhandler = "shop:app"\nqueues = "q"\n')
     told = 'handler of [workers.a] is for a handler, and shop:app is an app, which has queues of its own'
     assert told in filed.run('run', status=2).told
+
+
+async def test_an_embedded_server_lives_as_long_as_the_workers_of_its_file(tmp_path: Path) -> None:
+    port = free_port()
+    folder = Folder(tmp_path, None, 'mail')
+    write(folder, f'redis://localhost:{port}')
+    folder.environment.pop('TORRELQUE_URL', None)
+    text = (tmp_path / 'torrelque.toml').read_text().replace('[server]\n', '[server]\nembedded = "data"\n')
+    (tmp_path / 'torrelque.toml').write_text(text)
+    for turn in range(2):
+        with folder.command('run') as command:
+            processes(command, 3)
+            client = redis.asyncio.Redis(port=port)
+            async with client, Torrelque(client, queue='mail-bulk') as queue:
+                # What the first one has kept is there again.
+                assert await queue.enqueue(f'good {turn}') and await client.incr('turns') == turn + 1
+            command.wait_for(f'handled good {turn}')
+            with folder.command('run', '--only', 'plain') as other:
+                processes(other, 1)
+                other.send(STOP)
+                assert other.end() == 0
+            command.send(STOP)
+            assert command.end() == 0
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await redis.asyncio.Redis(port=port).ping()
+    with socket.create_server(('127.0.0.1', port)), folder.command('run') as command:
+        assert command.end() == 1
+        assert 'the embedded server' in command.log and 'Address already in use' in command.log

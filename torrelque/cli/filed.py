@@ -169,6 +169,14 @@ def _health(config: 'Config', options: RunOptions) -> dict[str, Any]:
 # Queues
 
 
+def names_of(found: argparse.Namespace) -> 'Sequence[str] | None':
+    """The queues that the file names, where it has others as well, which are those of an app; else None."""
+    file = file_of(found, 'workers')
+    if file is None or all(one.section.app is None or one.section.queues for one in file.workers.values()):
+        return None
+    return [*file.queues]
+
+
 def queues_of(found: argparse.Namespace, client: Any, names: Sequence[str], several: bool) -> 'list[Torrelque]':
     """The objects of queues that a command is about, as the file says; none where there is no file, or no queue in it.
 

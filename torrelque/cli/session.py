@@ -267,11 +267,16 @@ async def _open_client(found: argparse.Namespace) -> AsyncIterator[Any]:
 async def _open_queues(found: argparse.Namespace, several: bool) -> 'AsyncIterator[tuple[Any, list[Torrelque]]]':
     from torrelque import Torrelque
 
-    from .filed import queues_of
+    from .filed import names_of, queues_of
 
     names = [*dict.fromkeys(found.queue or found.program.queues or _names_of_environment())]
     async with _open_client(found) as client, contextlib.AsyncExitStack() as stack:
         if found.app is None:
+            # The queues of an app are in its code, and known once its worker has run.
+            if not names and (declared := names_of(found)) is not None:
+                names = [*dict.fromkeys((*declared, *(queue.name for queue in await _find_queues(client))))]
+                if len(names) > 1 and not several:
+                    raise Failure(f'name the queue with -q; there are {", ".join(names)}')
             queues = queues_of(found, client, names, several)
             queues = queues or [Torrelque(client, queue=name) for name in names]
             queues = queues or await _queues_known(client, several)
@@ -344,8 +349,8 @@ def _names_of_environment() -> list[str]:
     return [name for name in as_text(os.environ.get('TORRELQUE_QUEUE', '')).split(',') if name]
 
 
-async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
-    """The only queue that is known, or all of them."""
+async def _find_queues(client: Any) -> 'list[Torrelque]':
+    """The queues of the server, as far as they are known."""
     from torrelque import Torrelque, TorrelqueValueError
 
     from .naming import read_names
@@ -355,6 +360,12 @@ async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
         # Whoever writes to the registry may have put anything there.
         with contextlib.suppress(TorrelqueValueError):
             queues.append(Torrelque(client, queue=one.name))
+    return queues
+
+
+async def _queues_known(client: Any, several: bool) -> 'list[Torrelque]':
+    """The only queue that is known, or all of them."""
+    queues = await _find_queues(client)
     if len(queues) == 1 or several and queues:
         return queues
     if queues:
