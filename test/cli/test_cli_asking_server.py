@@ -381,5 +381,6 @@ def test_a_command_that_asks_loads_no_worker_and_no_decorator(server: RealServer
     answer = subprocess.run(words, check=True, capture_output=True, text=True)
     *_, code, modules = answer.stdout.splitlines()
     assert code == '0' and 'torrelque.operate.operator' in modules.split()
-    heavy = {'torrelque.worker.worker', 'torrelque.tasks.app', 'torrelque.operate.bulk', 'torrelque.operate.explaining'}
+    heavy = {'torrelque.worker.worker', 'torrelque.tasks.app', 'torrelque.operate.bulk', 'torrelque.operate.explaining',
+             'torrelque.config.config'}  # fmt: skip
     assert not heavy.intersection(modules.split())
