@@ -226,16 +226,13 @@ async def test_apply_asks_nobody_in_a_pipe_and_does_nothing_then(queue: Torrelqu
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(('answer', 'code'), [(b'y\n', 0), (b'n\n', 1)])
-async def test_apply_asks_at_a_terminal(
-    answer: bytes, code: int, desk: Desk, queue: Torrelque, filed: Commands
-) -> None:
+async def test_apply_asks_at_a_terminal(desk: Desk, queue: Torrelque, filed: Commands) -> None:
     with open_terminal(['-m', 'torrelque', 'config', 'apply'], {**os.environ, 'PYTHONPATH': str(PACKAGES)}) as terminal:
         terminal.wait_for(rb'This sets 3 limits and 3 schedules.  Is that meant\? \[y/N\] $')
         assert (await state(queue))['limits'] == {}
-        terminal.type(answer)
-        terminal.end(code)
-    assert bool((await state(queue))['limits']) is (code == 0)
+        terminal.type(b'y\n')
+        assert terminal.end().rstrip().endswith(b'3 limits and 3 schedules set')
+    assert (await state(queue))['limits']
 
 
 async def test_apply_is_for_queues_of_the_file(filed: Commands, queue: Torrelque) -> None:
@@ -326,8 +323,7 @@ async def test_a_dashboard_is_as_the_file_says(
         title = "Shop"
     """)
     for words, allowed in (
-        ([], ['pause', 'redrive']), (['--allow', 'sweep'], ['sweep']), (['--read-only'], []),
-        (['-q', queue.name], ['pause', 'redrive']),
+        (['-q', queue.name], ['pause', 'redrive']), (['--read-only'], []),
     ):  # fmt: skip
         with folder.command('dashboard', '--json', *words) as command:
             [line] = command.wait_for('^{.*}$')
@@ -347,3 +343,46 @@ async def test_check_warns_where_what_reads_expressions_is_missing(
     find = importlib.util.find_spec
     desk.monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'cronsim' else find(name))
     assert 'schedules.s was not looked at: cron and jitter need cronsim' in (await command('config', 'check')).err
+
+
+@pytest.mark.long
+def test_a_command_with_a_file_loads_no_worker_and_nothing_of_the_web(folder: Folder) -> None:
+    folder.write('torrelque.toml', EXAMPLE)
+    program = 'import sys; from torrelque.cli import main; print(main(sys.argv[1:])); print(*sys.modules)'
+    [*_, code, modules] = folder.run('stats', '--json', start=('-c', program)).out
+    assert code == '0' and 'torrelque.config.config' in modules.split()
+    assert not {'torrelque.worker.worker', 'torrelque.tasks.app', 'starlette'}.intersection(modules.split())
+
+
+# Workers, before any of them is started
+
+WORKERS = """
+    [workers.app]
+    app = "shop:app"
+    processes = 2
+    [workers.plain]
+    handler = "plain:handle"
+    queues = ["bulk"]
+"""
+REFUSED = [
+    ('shop:app -c torrelque.toml', 'a TARGET, or a file with -c and --only: give one of them'),
+    ('--only other', "torrelque.toml has no worker 'other': it has app, plain"),
+    ('--concurrency 3', '--concurrency is of one worker, and torrelque.toml has 2: name it with --only'),
+    ('-q mail', '-q and --url are for a TARGET; the workers of a file have the queues and the server of that'),
+    ('--only plain --steal bulk', 'a queue is served, or it is stolen from; --steal names one that is served'),
+]
+
+
+async def test_workers_that_cannot_be_meant_are_refused(desk: Desk, command: Commands) -> None:
+    desk.write(WORKERS)
+    for words, told in REFUSED:
+        assert (await command('run', *words.split(), code=2)).err == f'torrelque: {told}\n'
+    desk.write('[queues.a]\n')
+    told = 'torrelque: torrelque.toml has no workers: there is no [workers.NAME]\n'
+    assert (await command('run', code=2)).err == told
+    desk.write('[workers.a]\napp = "shop"\nconcurrency = 0\n')
+    assert (await command('run', code=2)).err.splitlines() == [
+        "torrelque.toml:2: workers.a.app: 'shop' is no module:name, such as shop.tasks:app",
+        'torrelque.toml:3: workers.a.concurrency: expected a whole number from 1 on, not 0',
+        'torrelque: torrelque.toml has 2 problems',
+    ]

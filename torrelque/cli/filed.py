@@ -171,7 +171,7 @@ def _health(config: 'Config', options: RunOptions) -> dict[str, Any]:
 
 def names_of(found: argparse.Namespace) -> 'Sequence[str] | None':
     """The queues that the file names, where it has others as well, which are those of an app; else None."""
-    file = file_of(found, 'workers')
+    file = file_of(found)
     if file is None or all(one.section.app is None or one.section.queues for one in file.workers.values()):
         return None
     return [*file.queues]

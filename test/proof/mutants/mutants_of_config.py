@@ -58,7 +58,7 @@ CONFIGURING = (
     Mutant(
         'config-processes-of-any-worker', BEYOND, 'a process is not told of which worker it is',
         (client('cli/supervise', "[f'--only={self.name}']", '[]'),),
-        (RUNNING + 'test_a_killed_process_is_replaced_by_one_of_the_same_worker',),
+        (RUNNING + 'test_a_killed_process_is_replaced_and_nobody_is_left_when_the_parent_is_killed',),
     ),
     Mutant(
         'config-broken-worker-beside-others', BEYOND, 'a worker that cannot be imported is tried for ever',
