@@ -172,7 +172,7 @@ async def test_an_embedded_server_lives_as_long_as_the_workers_of_its_file(tmp_p
     (tmp_path / 'torrelque.toml').write_text(text)
     for turn in range(2):
         with folder.command('run') as command:
-            processes(command, 3)
+            processes(command, 2)
             client = redis.asyncio.Redis(port=port)
             async with client, Torrelque(client, queue='mail-bulk') as queue:
                 # What the first one has kept is there again.
