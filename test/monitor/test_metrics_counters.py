@@ -33,8 +33,12 @@ def make_app(queue: Torrelque) -> tuple[Tasks, Any]:
 
 
 async def work(app: Tasks) -> None:
-    """A worker that does all there is, and says goodbye."""
-    await Worker(app, burst=True, heartbeat=0.1, retry=Backoff(base=0.01), signals=False).run()
+    """Workers that do all there is, retries too, and say goodbye."""
+    [queue] = app.queues
+    while (stats := await queue.get_queue_stats()).pending or stats.working or stats.delayed:
+        await Worker(app, burst=True, heartbeat=0.1, retry=Backoff(base=0.01), signals=False).run()
+        if stats.delayed:
+            await queue.sweep()
 
 
 def counted(samples: Samples) -> Samples:
