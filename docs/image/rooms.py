@@ -59,7 +59,14 @@ def floors() -> list[list[Room]]:
     return [
         [Room('contrib/', 'joins it to frameworks', ['django'])],
         [Room('cli/', 'the command torrelque', ['parser', 'run', 'session', 'out', 'supervise', '…'])],
-        [Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…'])],
+        [
+            Room('dashboard/', 'pages on the web', ['app', 'site', 'visit', 'live', 'guard', 'pages', '…']),
+            Room('config/', 'one file of all', ['finding', 'reading', 'sections', '…']),
+        ],
+        [
+            Room('monitor/', 'metrics, alerts, health', ['metrics', 'rules', 'alerts', 'sinks', 'hosting', '…']),
+            Room('telemetry/', 'traces', ['enqueueing', 'attempt', 'meters', '…']),
+        ],
         [
             Room('flows/', 'calls that wait for calls', ['steps', 'graph', 'plan', 'handle', '…']),
             Room('cron/', 'calendars of schedules', ['schedules', 'calendar', 'keeper', '…']),

@@ -112,6 +112,12 @@ async def test_check_warns_where_nobody_would_see_that_all_workers_are_gone(
     assert (await command('config', 'check')).err == ''
 
 
+async def test_check_warns_where_two_would_listen_at_one_place(desk: Desk, command: Commands) -> None:
+    desk.write('[health]\nbind = ":8080"\n[metrics]\nbind = "localhost:8080"\n[dashboard]\nbind = "[::1]:8080"\n')
+    told = 'metrics.bind and health.bind have port 8080: on one machine, only one of them can listen there'
+    assert (await command('config', 'check')).err == f'torrelque.toml: {told}\n'
+
+
 async def test_check_warns_where_the_server_of_the_file_is_not_the_one_that_is_used(
     desk: Desk, command: Commands
 ) -> None:

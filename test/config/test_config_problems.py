@@ -188,6 +188,17 @@ def test_a_file_that_cannot_be_read_is_told(desk: Desk) -> None:
     assert [*Config.load().queues] == ['a']
 
 
+@pytest.mark.parametrize('text', [f'a = {"[" * 5000}{"]" * 5000}', f'{"a." * 5000}a = 1', f'queues.{"a." * 200}a = 1'])
+def test_a_file_that_is_nested_without_end_is_no_setting(desk: Desk, text: str) -> None:
+    (desk.path / 'torrelque.toml').write_text(text)
+    with pytest.raises(ConfigError, match='nested'):
+        Config.load()
+    (desk.path / 'torrelque.toml').rename(desk.path / 'pyproject.toml')
+    (desk.path / 'pyproject.toml').write_text(f'# torrelque\n{text}')
+    with pytest.raises(ConfigError, match='there is no such file, and none is named'):
+        Config.load()
+
+
 def test_a_part_of_a_file_is_read_whatever_is_wrong_with_the_rest(desk: Desk) -> None:
     desk.write(ALL)
     assert [*Config.load_part(None, ['metrics']).queues] == ['mail', 'mial']

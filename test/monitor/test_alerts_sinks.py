@@ -76,6 +76,22 @@ async def test_a_sink_that_hangs_holds_nobody_up(
         free.set()
 
 
+async def test_notices_of_one_look_wait_in_a_line_for_a_sink_that_takes_its_time(
+    queue: Torrelque, alert_clock: AlertClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def slow(notice: Notice) -> None:
+        threading.Event().wait(0.02)
+        told.append(notice.rule)
+
+    rules = [Rule(f'rule {number}', 'pending', above=1, for_=0, to='slow') for number in range(5)]
+    await queue.enqueue(1)
+    await Alerts(queue, rules, slow).look()
+    assert told == [rule.name for rule in rules]
+    assert not [record for record in caplog.records if 'could not be told' in record.getMessage()]
+
+
 async def test_looks_go_on_while_a_sink_hangs(
     queue: Torrelque, alert_clock: AlertClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

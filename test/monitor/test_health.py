@@ -179,6 +179,8 @@ async def test_metrics_are_those_of_the_process(queue: Torrelque, heartbeat: flo
         'slots', 'busy', 'lag_seconds', 'claim_age_seconds', 'resident_bytes', 'attempts_total',
     }  # fmt: skip
     assert {sample.labels['process'] for sample in found.values()} == {'1'}
+    # As in the metrics of queues.
+    assert {sample.labels['task'] for (_, outcome), sample in found.items() if outcome} == {'*none'}
     assert found['torrelque_process_slots', None].value == 3
     counts = {outcome: sample.value for (_, outcome), sample in found.items() if outcome}
     assert counts == {'succeeded': 2, 'retried': 1, 'dead': 1, 'lost': 0}

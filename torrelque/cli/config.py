@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import itertools
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 CHANGES = (
     Column('QUEUE'), Column('WHAT', whole=True), Column('NOW', fold=True), Column('FILE', fold=True)
 )  # fmt: skip
+
+ANY = '0.0.0.0'
+"""All addresses of a machine, but for those of IPv6."""
 
 
 def config(found: argparse.Namespace) -> int:
@@ -79,6 +83,7 @@ def warnings(config: 'Config') -> list[str]:
             f'{watching[0]} looks for no_worker, and nothing in this file but workers looks at alerts: where all of '
             'them are gone, nobody does. Run torrelque alerts, or torrelque dashboard, elsewhere'
         )
+    found += _shared_ports(config)
     timed = [name for name, one in said.schedules.items() if one.cron is not None or one.jitter]
     if timed and importlib.util.find_spec('cronsim') is None:
         found.append(
@@ -88,6 +93,20 @@ def warnings(config: 'Config') -> list[str]:
     if own and config.variable is not None and said.server.url != config.url:
         found.append(f'server.url is not used: the variable {config.variable} names another server')
     return found
+
+
+def _shared_ports(config: 'Config') -> list[str]:
+    said = config.sections
+    places = [('health', said.health.bind), ('metrics', said.metrics.bind), ('dashboard', said.dashboard.bind)]
+    return [
+        f'{later}.bind and {name}.bind have port {place[1]}: on one machine, only one of them can listen there'
+        for (name, place), (later, other) in itertools.combinations(places, 2)
+        if place and other and place[1] == other[1] != 0 and _share(place[0], other[0])
+    ]
+
+
+def _share(host: str, other: str) -> bool:
+    return host == other or ANY in (host, other) and ':' not in host + other
 
 
 # Show

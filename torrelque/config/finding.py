@@ -1,5 +1,6 @@
 """Where the file is: the one that is named, or the first of those that are looked for."""
 
+import itertools
 import os
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ NAME = 'torrelque.toml'
 PROJECT = 'pyproject.toml'
 TABLE: Keys = ('tool', 'torrelque')
 """Where the settings are in a file of a project."""
+_DEEPEST = 100
+_TOO_DEEP = f'its values are nested more than {_DEEPEST} deep'
 
 
 class Place(NamedTuple):
@@ -69,7 +72,7 @@ def find(
 def _has_table(path: str) -> bool:
     try:
         return isinstance(_at(tomllib.loads(Path(path).read_text('utf-8')), TABLE), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False  # whatever is wrong with it, it is none of ours
 
 
@@ -77,6 +80,15 @@ def _at(data: Any, keys: Keys) -> Any:
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data
+
+
+def _is_deep(data: Any) -> bool:
+    """Whether values are in one another more than `_DEEPEST` times; what reads them calls itself for each."""
+    level = [data]
+    for _ in range(_DEEPEST):
+        tables = [[*one.values()] if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [*itertools.chain.from_iterable(tables)]
+    return bool(level)
 
 
 def read(place: Place) -> Source:
@@ -94,6 +106,8 @@ def read(place: Place) -> Source:
     text = text.removeprefix('\ufeff')
     try:
         data = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError([Problem(place.path, None, '', _TOO_DEEP)]) from None
     except tomllib.TOMLDecodeError as exc:
         words, _, at = str(exc).partition(' (at line ')
         # What is missing at the end is told without a line.
@@ -105,5 +119,7 @@ def read(place: Place) -> Source:
     if not isinstance(found, dict):
         raise ConfigError([Problem(place.path, None, '', 'it has no table [tool.torrelque]')])
     skipped = len(place.table)
+    if _is_deep(found):
+        raise ConfigError([Problem(place.path, None, '', _TOO_DEEP)])
     lines = {keys[skipped:]: line for keys, line in lines_of(text).items() if keys[:skipped] == place.table}
     return Source(place, found, lines)

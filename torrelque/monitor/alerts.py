@@ -101,7 +101,8 @@ class Alerts:
         return found
 
     async def look(self) -> list[AlertView]:
-        """Look at all rules once, and wait until those were told who are to be, 20 s at the most; how the rules are.
+        """Look at all rules once, and wait until those were told who are to be, 28 s at the most; how the rules
+        are.
 
         Queues that cannot be read are logged, and left out.  When it is cancelled, what was not told is told by the
         next look that comes half a minute later, in whatever process.

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from .judging import Seen
+from .labels import NONE, clean
 
 PREFIX = 'torrelque_process_'
 OUTCOMES = ('succeeded', 'retried', 'dead', 'lost')
@@ -41,7 +42,7 @@ class _Processes(Collector):
                 memory.add_metric(labels, health['rss'])
             for name, (succeeded, failed, dead, lost) in state.attempts.items():
                 for outcome, count in zip(OUTCOMES, (succeeded, max(0, failed - dead), dead, lost), strict=True):
-                    attempts.add_metric([*labels, name, outcome], count)
+                    attempts.add_metric([*labels, clean(name) or NONE, outcome], count)
         yield from (slots, busy, lag, age, memory, attempts)
 
 

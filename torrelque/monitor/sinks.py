@@ -1,7 +1,7 @@
 """Sinks: who is told, each in its own time.
 
 One that hangs, raises or is slow harms nobody else: it is waited for 20 s at the most, and what still goes on then is
-left to itself, and not begun again until it has come back.
+left to itself, and not begun again until it has come back.  A sink is given one notice after the other.
 """
 
 import asyncio
@@ -27,8 +27,10 @@ from .notice import Notice
 
 logger = logging.getLogger('torrelque.monitor')
 
+IN_LINE = 8.0
+"""s that a notice waits for those that the sink was given before."""
 PATIENCE = 20.0
-"""s that a sink has for one notice; the right to send lasts for 30 s."""
+"""s that a sink has for one notice; the right to send lasts for 30 s, and both together are shorter."""
 PAUSES = (0.5, 1.0)
 """s between the tries of a webhook."""
 MOST = 1000
@@ -186,20 +188,23 @@ class Outlet:
         self.name = name
         self._sink = sink
         self._going_on: asyncio.Future[Any] | None = None
+        self._hangs = False
 
     async def tell(self, notice: Notice) -> str | None:
-        """Tell a notice; what went wrong."""
-        if self._going_on is not None and not self._going_on.done():
-            return 'the last notice still goes on there'
+        """Tell a notice, after those before; what went wrong."""
         call = self._sink
         if call is log:
             call(notice)
             return None
+        if not await self._come_free():
+            return 'the last notice still goes on there'
+        self._hangs = False
         going_on = self._going_on = asyncio.ensure_future(_call(call, notice))
         going_on.add_done_callback(_look)
         try:
             await asyncio.wait([going_on], timeout=PATIENCE)
             if not going_on.done():
+                self._hangs = True
                 return f'it has not come back in {PATIENCE:g} s'
         finally:
             # A thread goes on, and a coroutine function may swallow it.
@@ -210,6 +215,16 @@ class Outlet:
         if (error := going_on.exception()) is not None:
             return str(error) if isinstance(error, TorrelqueError) else f'it raised {type(error).__name__}: {error}'
         return None
+
+    async def _come_free(self) -> bool:
+        """Wait for the notices before; whether the sink is free.  One that hangs is not waited for."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + IN_LINE
+        while (before := self._going_on) is not None and not before.done():
+            if self._hangs or loop.time() >= end:
+                return False
+            await asyncio.wait([before], timeout=end - loop.time())
+        return True
 
 
 async def _call(sink: Sink, notice: Notice) -> None:

@@ -81,6 +81,11 @@ ALERTS = (
         (SINKS + 'test_looks_go_on_while_a_sink_hangs',),
     ),
     Mutant(
+        'alert-no-line', BEYOND, 'what is told while a sink is busy is not told there',
+        (client('monitor/sinks', 'if self._hangs or loop.time() >= end', 'if True'),),
+        (SINKS + 'test_notices_of_one_look_wait_in_a_line_for_a_sink_that_takes_its_time',),
+    ),
+    Mutant(
         'alert-follows', BEYOND, 'a redirect is followed',
         (client('monitor/sinks', 'build_opener(_NoRedirect)', 'build_opener()'),),
         (HOOK + 'test_what_it_was_not_taken_for_is_told_without_the_address',),
