@@ -207,12 +207,9 @@ async def test_alerts_that_fire_are_told(queue: Torrelque, client: redis.asyncio
         name: json.dumps({'since': 5, **state} if isinstance(state, dict) else state) for name, state in states.items()
     })  # fmt: skip
     for protocol in 2, 3:
-        async with Torrelque(redis.asyncio.Redis(
-            connection_pool=redis.asyncio.ConnectionPool(
-                connection_class=client.connection_pool.connection_class,
-                **{**client.connection_pool.connection_kwargs, 'protocol': protocol},
-            )
-        ), queue=queue.name) as one:  # fmt: skip
+        options = {**client.connection_pool.connection_kwargs, 'protocol': protocol}
+        pool = redis.asyncio.ConnectionPool(connection_class=client.connection_pool.connection_class, **options)
+        async with redis.asyncio.Redis.from_pool(pool) as other, Torrelque(other, queue=queue.name) as one:
             told = await scrape(Metrics(one))
             assert values(told, 'alert_firing', 'rule', queue=queue.name) == {'backlog': 1, 'dead': 0, 'falls': 1}
 
