@@ -74,6 +74,8 @@ async def test_check_says_that_a_file_is_well(desk: Desk, command: Commands) -> 
     assert (await command('config', 'check', '--json')).out == ''
     desk.write('')
     assert (await command('config', 'check')).out == 'torrelque.toml is well: there is nothing in it\n'
+    desk.write('[dashboard]\n')
+    assert (await command('config', 'check')).out == 'torrelque.toml is well: there is no worker and no queue in it\n'
 
 
 async def test_check_tells_all_that_is_wrong_and_ends_with_1(desk: Desk, command: Commands) -> None:

@@ -170,6 +170,20 @@ def test_an_error_has_its_problems_as_values_and_travels(desk: Desk) -> None:
          '5: schedules.s.overlap: firings that queue are in a group of their own, so there is no other group'),
         ('[queues.q]\n[schedules.s]\nqueue = "q"\nevery = 5\n', '2: schedules.s: what it enqueues is said by one of '
          'task, with args and kwargs, and payload'),
+        ('[sinks.log]\nwebhook = "http://a"\n', '1: sinks.log: the sink log is there already'),
+        (f'[sinks.{"a" * 101}]\nwebhook = "http://a"\n', f'1: sinks.{"a" * 101}: a name has 100 characters at '
+         'the most'),
+        ('[queues.q]\n[alerts."a\\tb"]\nwhen = "oldest"\n', '2: alerts."a\tb": a name has 100 characters at the most, '
+         'all of which can be printed'),
+        ('[queues.q.limits]\na = { concurrency = 9007199254740992 }\n', '2: queues.q.limits.a.concurrency: '
+         '9007199254740992 is no number from 1 on, nor "none" or "default"'),
+        ('[queues.q]\n[alerts.a]\nwhen = "no_worker"\nabove = "5m"\n', '2: alerts.a: above must be from 0 to 1, not '
+         '300'),
+        ('[queues.q]\n[alerts.a]\nwhen = "dead"\nabove = 0\n', '2: alerts.a: above must be more than 0, or it fires '
+         'always'),
+        ('[queues.q]\n[alerts.a]\nwhen = "oldest"\nbelow = "10m"\n', '2: alerts.a: below must not be more than above'),
+        ('[sinks.a]\nwebhook = "https://[::1"\n', '1: sinks.a: a webhook must be an address of http or https, '
+         'such as '),
         ('[queues.q]\nserialiser = "my codec"\n', "2: queues.q.serialiser: 'my codec' is no module or module:name, "
          'such as orjson or shop.codec:codec'),
     ],

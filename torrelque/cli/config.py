@@ -68,7 +68,7 @@ def _counts(config: 'Config') -> str:
     said = config.sections
     counts = {'worker': said.workers, 'queue': config.queues, 'schedule': said.schedules, 'alert': said.alerts.rules}
     found = [f'{number(len(one))} {name}{"" if len(one) == 1 else "s"}' for name, one in counts.items() if one]
-    return ', '.join(found) or 'there is nothing in it'
+    return ', '.join(found) or f'there is {"no worker and no queue" if config.given else "nothing"} in it'
 
 
 def warnings(config: 'Config') -> list[str]:

@@ -36,6 +36,10 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2] or 's']
 
 
+MOST = 2**53
+"""No number of a limit reaches it."""
+
+
 def count(text: str) -> int:
     """A whole number that is at least 1.
 
@@ -105,7 +109,7 @@ def rate_of(value: Any) -> tuple[int, float] | float | None:
             return WORDS[value]
         much, period = rate(value)
         return count(much), period
-    if type(value) is int and value > 0:
+    if type(value) is int and 0 < value < MOST:
         return value, 1.0
     raise ValueError(f'{value!r} is no rate, such as "50/s", "100/m", "5/10s", "none" or "default"')
 
@@ -115,7 +119,7 @@ def concurrency_of(value: Any) -> float | None:
 
     :raises ValueError: it is none.
     """
-    if type(value) is int and value > 0:
+    if type(value) is int and 0 < value < MOST:
         return value
     if isinstance(value, str):
         return concurrency(value)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from msgspec import structs
+
 from torrelque import TorrelqueError
 from torrelque.tasks.address import DEFAULT
 
@@ -45,6 +47,10 @@ FLAGS = ('no_worker', 'stalled', 'paused')
 WHENS = (*TIMES, *NUMBERS, *FLAGS, 'failed_share')
 ALONE = ('oldest', 'failed_share', 'dead_new', 'no_worker', 'stalled', 'stuck', 'overdue', 'paused', 'late', 'dry')
 """What has a value from which on it is ill, without being told."""
+LOG = 'log'
+"""The sink that is always there."""
+LONGEST_NAME = 100
+"""Of rules and sinks."""
 _SLIP = 0.75
 """How alike a name is to one that is declared, when it is taken for a slip of the pen."""
 
@@ -62,8 +68,24 @@ def find_problems(reading: Reading, wanted: Collection[str] | None) -> Found:
     sinks = [keys[1] for keys in sorted(given) if keys[0] == 'sinks' and len(keys) == 2]
     for name, schedule in file.schedules.items():
         yield from _of_schedule(name, schedule, ('schedules', name), given, queues)
+    for name in sinks:
+        if name == LOG:
+            yield ('sinks', name), f'the sink {LOG} is there already, and writes to the log: take another name'
+        elif len(name) > LONGEST_NAME:
+            yield ('sinks', name), f'a name has {LONGEST_NAME} characters at the most'
+    for name, sink in file.sinks.items():
+        if name != LOG and len(name) <= LONGEST_NAME:
+            yield from _as_made(('sinks', name), 'sinks_of', {'webhook': sink.webhook})
     for name, rule in file.alerts.rules.items():
-        yield from _of_rule(rule, ('alerts', name), given, queues, sinks)
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            yield ('alerts', name), f'a name has {LONGEST_NAME} characters at the most, all of which can be printed'
+            continue
+        keys = ('alerts', name)
+        found = [*_of_rule(rule, keys, given, queues, sinks)]
+        yield from found
+        if not found and not any(one[:2] == keys for one, _ in reading.problems):
+            told = {'for' if field == 'for_' else field: value for field, value in structs.asdict(rule).items()}
+            yield from _as_made(keys, 'rules_of', told)
     for name in file.queues:
         for group in file.queues[name].limits:
             if not group:
@@ -144,6 +166,16 @@ def breaker_of(breaker: BreakerConfig) -> 'Breaker':
     return Breaker(breaker.failures, breaker.share, breaker.window, breaker.pause, breaker.per)
 
 
+def _as_made(keys: Keys, make: str, given: dict[str, Any]) -> Found:
+    """What those say of a rule or a sink who make it: bounds, and what goes with a default."""
+    from torrelque import monitor
+
+    try:
+        getattr(monitor, make)({keys[1]: given})
+    except TorrelqueError as exc:
+        yield keys, str(exc).partition(f' {keys[1]!r}: ')[2] or str(exc)
+
+
 # Schedules
 
 
@@ -213,8 +245,8 @@ def _of_rule(rule: RuleConfig, keys: Keys, given: set[Keys], queues: Iterable[st
     if rule.queue is not None:
         yield from _unknown_queues(rule.queue, (*keys, 'queue'), queues)
     for sink in rule.to or ():
-        if sink not in ('log', *sinks):
-            near = nearest(sink, ('log', *sinks))
+        if sink not in (LOG, *sinks):
+            near = nearest(sink, (LOG, *sinks))
             yield (*keys, 'to'), f'there is no sink {sink!r}, which [sinks.{sink}] would be; {near}'
     if rule.to is not None and not rule.to:
         yield (*keys, 'to'), 'nobody would be told; without this key all sinks are'
