@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,6 +17,8 @@ async def fill(queue: Torrelque, **counts: int) -> None:
     """Tasks in groups, as many as each is to have."""
     for name, count in counts.items():
         await queue.enqueue_many(range(count), group=name)
+        # Groups whose first tasks came in one millisecond are equally old.
+        await asyncio.sleep(0.002)
 
 
 def names(page: Html) -> list[str]:
