@@ -11,7 +11,7 @@ from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.selecting import exactly
 from torrelque.dashboard.visit import LENGTHS, RECORDS, Visit
-from torrelque.operate import FunctionView, Record
+from torrelque.operate import FunctionView, Record, Totals
 
 ROWS = 50
 """Functions of the table at the most; there are two hundred."""
@@ -98,14 +98,11 @@ def drawn(records: Sequence[Record], now: float, span: float, whole: bool) -> li
 
 def figures(records: Sequence[Record], span: float) -> dict[str, float | None]:
     """Sums of the records."""
-    totals = [record.totals for record in records]
-    done, failed, dead, lost = (
-        sum(getattr(one, name) for one in totals) for name in ('succeeded', 'failed', 'dead', 'lost')
-    )
-    ran = sum(one.run_time for one in totals)
+    whole = Totals.together(record.totals for record in records)
+    done, failed, ran = whole.succeeded, whole.failed, whole.run_time
     sizes = [record.sizes for record in records if record.sizes is not None]
     return {
-        'done': done, 'failed': failed, 'dead': dead, 'lost': lost,
+        'done': done, 'failed': failed, 'dead': whole.dead, 'lost': whole.lost,
         'mean': ran / (done + failed) if done + failed and ran else None, 'ran': ran,
         'rate': done / (len(records) * records[0].length / 60) if records else None,
         'pending': max((one.pending for one in sizes), default=None),

@@ -7,7 +7,7 @@ from torrelque.dashboard.page import Answer, Page
 from torrelque.dashboard.reads import Trouble
 from torrelque.dashboard.troubles import find_troubles, pauses_of
 from torrelque.dashboard.visit import TOP_ERRORS, TOP_GROUPS, Visit
-from torrelque.operate import Errors, Groups, Record
+from torrelque.operate import Errors, Groups, Totals
 
 from .overview import rate_of
 
@@ -39,19 +39,13 @@ async def read(visit: Visit) -> Answer:
         'top_errors': errors.errors[:TOP] if isinstance(errors, Errors) else (),
         'top_groups': groups.groups[:TOP] if isinstance(groups, Groups) else (),
         'troubles': find_troubles(one, pause, alerts),
-        'totals': totals_of(records) if not isinstance(records, Trouble) else None,
+        'totals': Totals.together(one.totals for one in records) if not isinstance(records, Trouble) else None,
     }
     return Answer(values, view)
 
 
 async def _none() -> None:
     return None
-
-
-def totals_of(records: list[Record]) -> dict[str, int]:
-    """What became of attempts in some records."""
-    found = [record.totals for record in records]
-    return {name: sum(getattr(one, name) for one in found) for name in ('succeeded', 'failed', 'dead', 'lost')}
 
 
 PAGE = Page('queue', 'Queue', read, every=1.0)
