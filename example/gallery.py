@@ -149,7 +149,7 @@ class Files:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also where we are killed: so it can be done again."""
+    """Write a file whole or not at all, also where we are killed: so it can be done again.  A part may stay then."""
     part = path.with_name(f'{path.name}.{secrets.token_hex(4)}.part')
     part.write_bytes(data)
     part.replace(path)
@@ -215,6 +215,8 @@ def make_flow(queue: Torrelque, args: argparse.Namespace) -> tuple[Tasks, Flow[s
     @app.task(name='remove')
     def remove() -> None:
         shutil.rmtree(files.unpacked, ignore_errors=True)
+        for part in files.gallery.glob('*.png.*.part'):  # of a process that was killed while it wrote another image
+            part.unlink(missing_ok=True)
 
     thumbnails = unpack.s(str(files.archive)).map(thumbnail, limit=args.limit)
     thumbnails.at_end(remove.s())

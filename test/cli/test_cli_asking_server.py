@@ -158,6 +158,10 @@ async def test_without_a_name_it_is_the_only_queue_that_is_known(
         assert [line.split()[0] for line in (await say('stats')).lines[1:]] == ['other', queue.name]
         assert [line.split()[0] for line in (await say('stats', '-q', 'other')).lines[1:2]] == ['other']
         assert (await say('tasks', '-q', 'other', '-q', queue.name)).lines[0].split()[:2] == ['ID', 'QUEUE']
+        monkeypatch.delenv('TORRELQUE_QUEUE')
+        await client.set('torrelque:queues', 'x')
+        assert 'holds something else than the names of queues' in (await say('stats', code=4)).err
+        assert (await say('stats', '-q', 'other')).lines[1].split()[0] == 'other'
 
 
 async def test_a_queue_that_nothing_is_known_of_is_told_with_the_one_that_may_be_meant(

@@ -106,6 +106,43 @@ def test_what_is_missing_or_cannot_be_meant_is_said(folder: Folder) -> None:
 
 
 @pytest.mark.long
+async def test_the_only_process_tells_of_its_queues_but_not_of_those_that_it_steals_from(
+    queue: Torrelque, folder: Folder
+) -> None:
+    folder.write('shop.py', 'async def work(delivery):\n    pass\n')
+    served = ('-q', queue.name, '--steal', 'other')
+    queued = ('--metrics', 'queue')
+    with folder.command('run', 'shop:work', *served, *HEALTH, *queued) as command:
+        url = url_of(command)
+        fetch_until(url + 'ready', 200)
+        text = fetch(url + 'metrics').text
+        assert f'torrelque_up{{queue="{queue.name}"}} 1.0\n' in text and 'queue="other"' not in text
+        assert 'torrelque_process_slots' in text
+        assert json.loads(fetch(url + 'scale.json').text)['useful'] == 0
+    with folder.command('run', 'shop:work', *served, *HEALTH) as command:
+        url = url_of(command)
+        assert 'torrelque_up' not in fetch(url + 'metrics').text and fetch(url + 'scale.json').status == 404
+    told = '--metrics queue is for one process that serves by itself'
+    for more in ('--processes', '2'), ('--reload',):
+        assert told in folder.run('run', 'shop:work', *served, *HEALTH, *queued, *more, status=2).err[-1]
+    assert 'give it an address' in folder.run('run', 'shop:work', *served, *queued, status=2).err[-1]
+    folder.write('torrelque.toml', f"""
+        [health]
+        bind = "127.0.0.1:0"
+        metrics = "queue"
+        [workers.a]
+        handler = "shop:work"
+        queues = ["{queue.name}"]
+        [workers.b]
+        handler = "shop:work"
+        queues = ["b"]
+    """)
+    assert told in folder.run('run', status=2).err[-1]
+    with folder.command('run', '--only', 'a') as command:
+        assert f'torrelque_up{{queue="{queue.name}"}} 1.0\n' in fetch(url_of(command) + 'metrics').text
+
+
+@pytest.mark.long
 async def test_an_event_loop_that_is_blocked_answers_nothing_and_touches_nothing(
     queue: Torrelque, folder: Folder
 ) -> None:

@@ -126,11 +126,12 @@ def test_a_variable_that_is_missing_is_told_with_its_key(desk: Desk) -> None:
         [workers.a]
         app = "shop:app"
         timeout = "${TIME}"
-        imports = ["${A}", "${b-c}"]
+        imports = ["${A}", "${b-c}", "${OPEN"]
     """) == [
         '4: workers.a.timeout: the variable TIME is not set; ${TIME:-…} has a default',
         '5: workers.a.imports.0: the variable A is not set; ${A:-…} has a default',
         '5: workers.a.imports.1: ${b-c} names no variable: these are ${NAME} and ${NAME:-default}, and $$ is a dollar',
+        '5: workers.a.imports.2: ${OPEN has no end: a variable is ${NAME}, and $$ is a dollar',
     ]
 
 

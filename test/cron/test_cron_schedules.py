@@ -74,9 +74,9 @@ async def test_a_schedule_has_the_instants_of_its_calendar_for_a_week_and_32_of_
     assert record.source == 'api'
     assert (record.overlap, record.missed, record.grace, record.until) == ('skip', 'latest', None, None)
     await app.schedules.add('hourly', '0 * * * *', work)
-    assert (await app.schedules.get('hourly')).left == 7 * 24 + 1
+    assert (await app.schedules.get('hourly')).left in (7 * 24, 7 * 24 + 1)
     await app.schedules.add('each second', '* * * * * *', work)
-    assert (await app.schedules.get('each second')).left == 1000
+    assert (await app.schedules.get('each second')).left in range(900, 1001)
 
 
 async def test_the_very_same_schedule_is_left_alone_and_a_change_is_a_change(queue: Torrelque) -> None:

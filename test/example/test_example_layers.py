@@ -355,6 +355,14 @@ def test_what_was_unpacked_stays_without_the_cleanup_and_is_seen(run: Run, tmp_p
 
 
 @pytest.mark.long
+def test_what_a_killed_process_has_written_in_part_is_removed(run: Run, tmp_path: Path) -> None:
+    hung = "            self._files.note('hung', image)\n"
+    part = "            (self._files.gallery / f'{image}.png.0123.part').touch()\n"
+    faulty = with_faults('gallery', tmp_path, (hung, part + hung))
+    assert verdicts_of(run(faulty, *FEW_IMAGES).finish())['files left over'] == ('0', 'yes')
+
+
+@pytest.mark.long
 def test_no_gallery_is_made_where_a_thumbnail_is_dead_and_it_is_said(run: Run, tmp_path: Path) -> None:
     faulty = with_faults('gallery', tmp_path, ('retry=0.3', 'max_attempts=1'))
     example = run(faulty, *FEW_IMAGES)

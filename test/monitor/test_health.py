@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from support.bounding import Bound
@@ -17,11 +18,12 @@ from support.pages import Page, fetch, get, get_until
 from support.servers import MakeServer, RealServer
 from support.waiting import until
 from torrelque import Torrelque, TorrelqueTypeError, TorrelqueValueError
-from torrelque.monitor import serve_health
+from torrelque.monitor import Metrics, serve_health
 from torrelque.worker import Delivery, ThreadWorker, Worker
 
 pytestmark = pytest.mark.one_server
 ANY = '127.0.0.1:0'
+OPEN = 'application/openmetrics-text'
 
 
 async def well(delivery: Delivery) -> None:
@@ -155,7 +157,7 @@ async def test_health_json_tells_all_that_is_known(queue: Torrelque) -> None:
             'name': 'mine', 'state': 'running', 'healthy': True, 'concurrency': 3, 'queues': [queue.name],
         }  # fmt: skip
         assert health['claimed'] is not None
-        assert process.keys() == {'process', 'silent', 'begun', 'stall', 'idle', 'attempts'}
+        assert process.keys() == {'process', 'silent', 'begun', 'stall', 'idle', 'attempts', 'name'}
         assert process['attempts'] == {'': [1, 0, 0, 0]}
 
 
@@ -184,6 +186,21 @@ async def test_metrics_are_those_of_the_process(queue: Torrelque, heartbeat: flo
     assert found['torrelque_process_slots', None].value == 3
     counts = {outcome: sample.value for (_, outcome), sample in found.items() if outcome}
     assert counts == {'succeeded': 2, 'retried': 1, 'dead': 1, 'lost': 0}
+
+
+@pytest.mark.parametrize('accept', ['*/*', f'{OPEN}; version=1.0.0', f'{OPEN};version=x'])
+async def test_metrics_of_queues_stand_beside_those_of_the_process(queue: Torrelque, accept: str) -> None:
+    worker = Worker(queue, well, concurrency=3)
+    async with serve_health(worker, ANY, metrics=Metrics(queue)) as pages, worker:
+        await queue.enqueue_many([1, 2], delay=60)
+        text = (await get(pages.url + 'metrics', accept=accept)).text
+        scale = json.loads((await get(pages.url + 'scale.json')).text)
+    read = parse_open if text.endswith('# EOF\n') else parse
+    samples = [sample for one in read(text) for sample in one.samples]
+    found = {one.name: one.value for one in samples if one.labels.get('status') in (None, 'delayed')}
+    assert (read is parse_open) == accept.endswith('1.0.0')
+    assert (found['torrelque_process_slots'], found['torrelque_up'], found['torrelque_tasks']) == (3, 1, 2)
+    assert scale['useful'] == 0
 
 
 async def test_metrics_say_which_package_they_need(queue: Torrelque, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,8 @@ async def test_what_is_not_known_is_left_out(queue: Torrelque, client: redis.asy
     for name in 'dead', 'totals', 'alerts', 'workers':
         await client.set(queue.keys['pending'].replace('pending', name), 'x')
     told = await scrape(Metrics(queue))
-    assert (value(told, 'up', queue=queue.name), value(told, 'broken_keys', queue=queue.name)) == (1, 1)
+    assert (value(told, 'up', queue=queue.name), value(told, 'broken_keys', queue=queue.name)) == (1, 2)
+    assert value(told, 'worker_slots', queue=queue.name) is None and not values(told, 'workers', 'state')
     assert {*values(told, 'tasks', 'status', queue=queue.name)} == {'working', 'delayed', 'waiting'}
     assert value(told, 'oldest_dead_age_seconds', queue=queue.name) is None
 

@@ -122,8 +122,9 @@ async def test_an_app_and_what_it_shares_a_queue_with(server: RealServer, queue_
     def send(word: str) -> str:
         return word
 
-    async with Torrelque(server.client(), queue='other') as other:
-        metrics = Metrics([app, other])
+    async with server.client() as client, Torrelque(client, queue='other') as other:
+        before = len(await client.client_list())
+        metrics = Metrics(iter([app, other]))
         await send.enqueue('a')
         told = samples_of((await metrics.exposition())[0])
         assert value(told, 'tasks', queue=queue_name, status='pending') == 1
@@ -132,7 +133,29 @@ async def test_an_app_and_what_it_shares_a_queue_with(server: RealServer, queue_
         assert (await metrics.scale('other')).useful == 0
         await metrics.aclose()
         await app.aclose()
-        await other.client.aclose()
+        await other.aclose()
+        # It has used the app's own objects, which the app has closed.
+        while len(await client.client_list()) > before:
+            await asyncio.sleep(0.01)
+
+
+def test_an_app_of_which_it_was_made_before_there_was_a_loop_is_closed_with_all_of_it(
+    server: RealServer, queue_name: str
+) -> None:
+    app = Tasks.from_url(server.url, queue=queue_name)
+    metrics = Metrics(app)
+
+    async def main() -> None:
+        async with server.client() as client:
+            before = len(await client.client_list())
+            for _ in range(2):
+                assert f'torrelque_up{{queue="{queue_name}"}} 1.0' in (await metrics.exposition())[0].decode()
+                await metrics.aclose()
+                await app.aclose()
+                while len(await client.client_list()) > before:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 PROGRAM = """

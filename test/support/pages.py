@@ -19,10 +19,11 @@ class Page(NamedTuple):
     text: str = ''
 
 
-def fetch(url: str, timeout: float = 10.0, method: str = 'GET') -> Page:
+def fetch(url: str, timeout: float = 10.0, method: str = 'GET', accept: str = '*/*') -> Page:
     """Ask for a page, for as long (s) as an orchestrator would wait."""
+    request = urllib.request.Request(url, method=method, headers={'accept': accept})
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=timeout) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return Page(answer.status, answer.read().decode())
     except urllib.error.HTTPError as exc:
         with exc:
@@ -31,9 +32,9 @@ def fetch(url: str, timeout: float = 10.0, method: str = 'GET') -> Page:
         return Page(0)
 
 
-async def get(url: str, timeout: float = 10.0, method: str = 'GET') -> Page:
+async def get(url: str, timeout: float = 10.0, method: str = 'GET', accept: str = '*/*') -> Page:
     """The same, while the event loop goes on."""
-    return await asyncio.to_thread(fetch, url, timeout, method)
+    return await asyncio.to_thread(fetch, url, timeout, method, accept)
 
 
 async def get_until(url: str, status: int) -> Page:

@@ -163,6 +163,8 @@ def _health(config: 'Config', options: RunOptions) -> dict[str, Any]:
     has: dict[str, Any] = {'health': said.bind, 'health_file': said.file}
     if ('health', 'stall') in config.given:
         has['stall'] = said.stall
+    if ('health', 'metrics') in config.given:
+        has['metrics'] = said.metrics
     return {name: value for name, value in has.items() if value is not None and getattr(options, name, value) is None}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 async def read_names(client: Any) -> 'list[Found]':
     """The queues of the registry.
 
-    :raises Failure: the user of the server may not read it.
+    :raises Failure: the user of the server may not read it, or there is something else in its place.
     """
     from torrelque import TorrelqueServerError
     from torrelque.operate import known
@@ -22,6 +22,11 @@ async def read_names(client: Any) -> 'list[Found]':
     try:
         return await known(client)
     except TorrelqueServerError as exc:
+        if 'WRONGTYPE' in str(exc):
+            raise Failure(
+                'the key torrelque:queues of the server holds something else than the names of queues: delete it, and '
+                'workers write it anew; or name the queue with -q', Exit.REFUSED
+            ) from exc  # fmt: skip
         if 'NOPERM' not in str(exc):
             raise
         raise Failure(

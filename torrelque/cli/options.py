@@ -67,6 +67,7 @@ class RunOptions:
     name: str | None = None
     health: tuple[str, int] | None = None
     health_file: str | None = None
+    metrics: str | None = None
     stall: float | None = None
     child: int | None = None
     """The number of a process that another one supervises, from 1 on."""

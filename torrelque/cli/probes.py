@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from torrelque import TorrelqueError
 from torrelque.monitor.judging import Look, Seen, not_live
@@ -14,6 +15,9 @@ from torrelque.monitor.pulse import Pulse, State
 from .failure import Exit, Failure
 from .listening import listen_at
 from .options import STALL, RunOptions
+
+if TYPE_CHECKING:
+    from torrelque.monitor import Metrics
 
 __all__ = ['Probes', 'Pulse', 'Seen', 'State']
 
@@ -49,13 +53,16 @@ class Probes:
                 os.unlink(self._file)
 
     @contextlib.asynccontextmanager
-    async def shown(self, look: Look) -> AsyncIterator[None]:
-        """Show how processes are, for the length of the block."""
+    async def shown(self, look: Look, metrics: 'Metrics | None' = None) -> AsyncIterator[None]:
+        """Show how processes are, for the length of the block.
+
+        :param metrics: of queues, which are told of as well.
+        """
         async with contextlib.AsyncExitStack() as stack:
             if self._listener is not None:
                 from torrelque.monitor.serving import serve_probes
 
-                server = await stack.enter_async_context(serve_probes(self._listener, look, self._stall))
+                server = await stack.enter_async_context(serve_probes(self._listener, look, self._stall, metrics))
                 logger.info('health is told at %s', server.url)
             if self._file is not None:
                 touching = asyncio.ensure_future(self._keep_touching(self._file, look))

@@ -16,6 +16,7 @@ from .options import BURST, Once, RunOptions, add_file, address, count, names, p
 if TYPE_CHECKING:
     from .probes import Probes
 
+METRICS = ('process', 'queue')
 TARGET = (
     'MODULE:NAME of a Tasks, a list of them, a Worker that was not started, a function without arguments that makes '
     'one of these, or a handler with -q; the current directory is looked in first; or several apps, with commas '
@@ -60,6 +61,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     health.add_argument('--health-file', metavar='FILE',
         help='touch this file each 5s while the event loop turns, of several processes those of all; it is removed '
         'at the end')  # fmt: skip
+    health.add_argument('--metrics', choices=METRICS,
+        help="what /metrics tells there: 'process', of this worker (the default), or 'queue', of its queues too, with "
+        '/scale.json; that is for the only worker of a queue, in one process')  # fmt: skip
     health.add_argument('--stall', metavar='TIME', type=stall,
         help='how long an event loop may stand still, 60s if not given; after that /live is 503, and of several '
         'processes that one is replaced, where --health, --health-file or this option is given')  # fmt: skip
@@ -84,6 +88,8 @@ def run(found: argparse.Namespace) -> int:
             raise Failure('--uvloop needs the package uvloop: pip install uvloop')
         if (one.queues is not None or one.steal) and {*one.steal} & {*(one.queues or one.queue)}:
             raise Failure('a queue is served, or it is stolen from; --steal names one that is served')
+    if options.metrics == 'queue':
+        _check_metrics(workers)
     if options.reload and options.burst:
         raise Failure('--burst ends, and --reload goes on; give one of them')
     try:
@@ -99,6 +105,20 @@ def run(found: argparse.Namespace) -> int:
             probes = Probes(options)
             stack.callback(probes.close)
         return _run(workers, found, probes, here)
+
+
+def _check_metrics(workers: list[RunOptions]) -> None:
+    """Refuse to tell of queues from each of several processes, or from one that has none."""
+    one = workers[0]
+    if one.health is None:
+        raise Failure('--metrics queue is told where --health listens; give it an address')
+    if len(workers) > 1 or one.processes > 1 or one.reload:
+        raise Failure(
+            '--metrics queue is for one process that serves by itself; beside several of them, or --reload, run '
+            "'torrelque metrics --serve'"
+        )
+    if importlib.util.find_spec('prometheus_client') is None:
+        raise Failure("--metrics needs prometheus-client, of the extra 'monitor': pip install 'torrelque[monitor]'")
 
 
 def _run(workers: list[RunOptions], found: argparse.Namespace, probes: 'Probes | None', here: str) -> int:

@@ -26,6 +26,8 @@ from .notify import Notify
 from .options import RunOptions
 
 if TYPE_CHECKING:
+    from torrelque.monitor import Metrics
+
     from .probes import Probes
 
 logger = logging.getLogger(__package__)
@@ -113,8 +115,19 @@ def _health(
     from .probes import Pulse, Seen
 
     pulse = Pulse(worker)
-    shown = probes.shown(lambda: [Seen(1, pulse.state())]) if probes else contextlib.nullcontext()
+    shown: AbstractAsyncContextManager[None] = contextlib.nullcontext()
+    if probes is not None:
+        shown = probes.shown(lambda: [Seen(1, pulse.state())], _metrics(options, worker))
     return lambda: {'state': pulse.state().pack()}, shown
+
+
+def _metrics(options: RunOptions, worker: Worker) -> 'Metrics | None':
+    """What tells of the queues of the worker, but not of those that it steals from, if that is wanted."""
+    if options.metrics != 'queue':
+        return None
+    from torrelque.monitor import Metrics
+
+    return Metrics(worker.queues[: len(worker.health().queues)])
 
 
 def _status(health: WorkerHealth) -> str:

@@ -249,7 +249,7 @@ class _Crew:
             state = None if child is None or child.state is None else State.unpack(child.state)
             # What is still importing tells nothing for a while.
             silent = now - child.heard - BEAT if child is not None and child.ready else 0.0
-            found.append(Seen(number, state, max(0.0, silent)))
+            found.append(Seen(number, state, max(0.0, silent), slot.label))
         return found
 
     def _status(self) -> str:

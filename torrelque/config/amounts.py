@@ -22,7 +22,6 @@ WORDS: dict[str, float | None] = {'none': math.inf, 'default': None}
 
 _DURATION = re.compile(r'(\d+(?:\.\d+)?)\s*([smhd]?)')
 _RATE = re.compile(r'(\d{1,9}(?:\.\d{1,6})?)(?:\s*/\s*(\d{1,9}(?:\.\d{1,6})?)?\s*([smhd]))?', re.A)
-_ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})')
 
 
 def seconds(text: str) -> float:
@@ -69,10 +68,13 @@ def place(text: str) -> tuple[str, int]:
 
     :raises ValueError: it is no address.
     """
-    match = _ADDRESS.fullmatch(f'0.0.0.0{text.strip()}' if text.strip().startswith(':') else text.strip())
-    if match is None or int(match[3]) > 65535:
+    # A command that listens nowhere has no use for it.
+    from torrelque.monitor.listening import read_address
+
+    found = read_address(text)
+    if found is None:
         raise ValueError(f'{text!r} is no address, such as 127.0.0.1:8765 or [::1]:8765')
-    return match[1] or match[2], int(match[3])
+    return found
 
 
 def instant(text: str) -> datetime.datetime:

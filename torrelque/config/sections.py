@@ -159,6 +159,8 @@ class HealthConfig(Section, frozen=True):
     """What it touches as long as its event loop turns."""
     stall: SomeTime = 60
     """How long (s) the event loop may stand still."""
+    metrics: Literal['process', 'queue'] = 'process'
+    """What ``/metrics`` tells there: of the worker alone, or of its queues too, where it is the only one of these."""
 
 
 class MetricsConfig(Section, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from .problems import Keys
 
-_PLACE = re.compile(r'\$(?:\$|\{([^}]*)\})')
+_PLACE = re.compile(r'\$(?:\$|\{([^}]*)(\}?))')
 _SHORT = 3
 """Characters of what is no secret."""
 _NAME = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?', re.S)
@@ -37,6 +37,9 @@ class Filled:
                 return '$'
             self.raw[keys] = text
             named = _NAME.fullmatch(match[1])
+            if not match[2]:
+                self.missing.append((keys, f'{match[0]} has no end: a variable is ${{NAME}}, and $$ is a dollar'))
+                return ''
             if named is None:
                 words = 'names no variable: these are ${NAME} and ${NAME:-default}, and $$ is a dollar'
                 self.missing.append((keys, f'{match[0]} {words}'))

@@ -40,7 +40,7 @@ class Exporter(Protocol):
 def make_app(metrics: Exporter) -> ASGIApp:
     """What answers requests for metrics, and takes part in the lifespan of a server."""
     app = Starlette(routes=[
-        Route('/', _tell(metrics)), Route('/metrics', _tell(metrics)), Route('/scale.json', _tell_scale(metrics))
+        Route('/', _tell(metrics)), Route('/metrics', _tell(metrics)), Route('/scale.json', tell_scale(metrics))
     ])  # fmt: skip
     app.router.redirect_slashes = False
 
@@ -74,7 +74,9 @@ def _tell(metrics: Exporter) -> Any:
     return tell
 
 
-def _tell_scale(metrics: Exporter) -> Any:
+def tell_scale(metrics: Exporter) -> Any:
+    """What answers requests of whoever starts and stops workers."""
+
     async def tell(request: Request) -> Response:
         try:
             scale = await metrics.scale(*request.query_params.getlist('q'))

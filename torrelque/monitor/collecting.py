@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 
 from torrelque import Torrelque
 from torrelque.tasks.background import Background
+from torrelque.tasks.loops import is_bound
 from torrelque.worker.crossing import run_in_loop
 
 from .exposing import describe, families
@@ -77,6 +78,9 @@ class Collector:
             await reader.aclose()
             for queue in reader.queues:
                 await queue.aclose()
+                if is_bound(queue.client):
+                    # The client of a Sentinel or of a Cluster belongs to one event loop, so it was made for this one.
+                    await queue.client.aclose()
 
     def renew_lock(self) -> None:
         """In a forked child: another thread of the parent may have held the lock, and is not here to let it go."""

@@ -6,20 +6,18 @@ there are four thousand lines, for which it takes a tenth of a second.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from prometheus_client import exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from .encoding import Encoder, choose
 from .reading import Snapshot
 from .series import BOUNDS, ROWS, Row
 
 KINDS = 4
 """Kinds of text of which lines are kept: a server asks for the same one each time."""
-
-Encoder = Callable[[Any], bytes]
 
 _number = functools.lru_cache(maxsize=20_000)(floatToGoString)
 
@@ -131,22 +129,13 @@ class Exposition:
 
     def of(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """The text, and what its type is called."""
-        encode, kind = _choose(accept)
+        encode, kind = choose(accept)
         text = self._texts.pop(kind, None) or Text(encode)
         # The kind that was asked for last is behind the others, of which the first is forgotten.
         self._texts[kind] = text
         if len(self._texts) > KINDS:
             del self._texts[next(iter(self._texts))]
         return text.of(snapshot), kind
-
-
-def _choose(accept: str) -> tuple[Encoder, str]:
-    """What makes the text that a header asks for, and what its type is called."""
-    try:
-        return exposition.choose_encoder(accept)
-    except (ValueError, TypeError):
-        # The version that it asks for is no number.
-        return exposition.choose_encoder('')
 
 
 def describe() -> Iterable[Metric]:

@@ -29,6 +29,13 @@ class Seen:
     """What it has told last; None where it has told nothing, or there is no process at this moment."""
     silent: float = 0.0
     """For how long (s) it has given no sign of life, once it had given some."""
+    name: str = ''
+    """What it is called, where it is one of several workers."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in sentences."""
+        return self.name or f'process {self.process}'
 
 
 Look = Callable[[], Sequence[Seen]]
@@ -42,18 +49,18 @@ def not_live(seen: Sequence[Seen], stall: float = STALL) -> list[str]:
     for one in seen:
         late = max(one.silent, one.state.stall if one.state else 0.0)
         if late >= stall:
-            found.append(f'process {one.process}: its event loop has stood still for {late:.0f} s')
+            found.append(f'{one.label}: its event loop has stood still for {late:.0f} s')
     return found
 
 
 def not_started(seen: Sequence[Seen]) -> list[str]:
     """Which workers have not begun."""
-    return [f'process {one.process}: the worker has not begun' for one in seen if not (one.state and one.state.begun)]
+    return [f'{one.label}: the worker has not begun' for one in seen if not (one.state and one.state.begun)]
 
 
 def not_ready(seen: Sequence[Seen]) -> list[str]:
     """Which workers take no tasks, or could take some and hear no answer."""
-    return [f'process {one.process}: {why}' for one in seen if (why := _not_ready(one))]
+    return [f'{one.label}: {why}' for one in seen if (why := _not_ready(one))]
 
 
 def _not_ready(seen: Seen) -> str:

@@ -9,13 +9,22 @@ import socket
 
 from torrelque import TorrelqueTypeError, TorrelqueValueError
 
-__all__ = ['listen', 'parse_address', 'url_of']
+__all__ = ['listen', 'parse_address', 'read_address', 'url_of']
 
 _ADDRESS = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]*)):([0-9]{1,5})')
 
 
+def read_address(text: str) -> tuple[str, int] | None:
+    """Host and port of ``127.0.0.1:8080``, ``[::1]:8080``, ``localhost:0``; ``:8080`` is all addresses of this machine.
+    None is: it is no address."""
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or int(match[3]) > 65535:
+        return None
+    return match[1] or match[2] or '0.0.0.0', int(match[3])
+
+
 def parse_address(bind: str | tuple[str, int]) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:8080``, ``[::]:8080``, ``:8080`` (all addresses of the machine), or of such a pair.
+    """Host and port, of a text as in `read_address` or of such a pair.
 
     :raises TorrelqueTypeError: it is neither.
     :raises TorrelqueValueError: it is no address.
@@ -25,10 +34,10 @@ def parse_address(bind: str | tuple[str, int]) -> tuple[str, int]:
         return host, port
     if not isinstance(bind, str):
         raise TorrelqueTypeError(f'bind must be an address, such as 127.0.0.1:8080, not {bind!r}')
-    match = _ADDRESS.fullmatch(bind.strip())
-    if match is None or int(match[3]) > 65535:
+    found = read_address(bind)
+    if found is None:
         raise TorrelqueValueError(f'bind must be an address, such as 127.0.0.1:8080 or [::]:8080, not {bind!r}')
-    return match[1] or match[2] or '0.0.0.0', int(match[3])
+    return found
 
 
 def listen(host: str, port: int) -> socket.socket:

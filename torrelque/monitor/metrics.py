@@ -6,7 +6,7 @@ added up in the server: they go on where workers, and whoever exports, begin ane
 
 import asyncio
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torrelque import Duration, Torrelque, TorrelqueError, TorrelqueTypeError, TorrelqueValueError
@@ -42,7 +42,8 @@ class Metrics:
     Run one for a queue: its figures are those of all workers, so two make sums too large.
 
     :param queues: a `torrelque.Torrelque`, an app (`torrelque.tasks.Tasks`), or several; or a function that makes the
-        queue objects, in each event loop that needs some: these are closed with it.
+        queue objects, in each event loop that needs some: these are closed with it.  So are, by a collector, their
+        clients of a Sentinel or of a Cluster; other clients are left open.
     :param groups: up to 100 names of groups that are told of one by one.
     :param timeout: for how long (s) a queue whose server does not answer is waited for.
     :raises TorrelqueError: something of these cannot be meant.
@@ -56,14 +57,16 @@ class Metrics:
             number = len(self._groups)
             raise TorrelqueValueError(f'metrics tell of {GROUPS} groups by name at the most, not of {number}')
         self._patience = check.check_seconds(timeout, 'timeout', 0.01, True, 3600)
-        # Legend.  _given: the queue objects; None where _make makes them.  _parts: what there is in the event loop that
-        # was asked in last.  _app: what answers requests, once there was one.
+        # Legend.  _queues: what was given, where it is queue objects and apps; _given: the objects that it had then, or
+        # None where _make makes them.  _parts: what there is in the event loop that was asked in last.  _app: what
+        # answers requests, once there was one.
+        self._queues = [*queues] if isinstance(queues, Iterator) else queues
         self._given: Sequence[Torrelque] | None = None
         self._make: Callable[[], Any] | None = None
-        if callable(queues) and not hasattr(queues, 'queues'):
+        if callable(queues) and not hasattr(type(queues), 'queues'):
             self._make = check.check_call(queues, 'queues')
         else:
-            self._given = check_several(find_queues(queues, 'an exporter'))
+            self._given = self._find(self._queues)
         self._exposition = Exposition()
         self._parts: _Parts | None = None
         self._app: ASGIApp | None = None
@@ -136,17 +139,19 @@ class Metrics:
         """What there is in the running event loop."""
         parts = self._parts
         if parts is None or parts.reader.loop is not asyncio.get_running_loop():
-            queues = self._made() if self._given is None else self._given
+            queues = self._find(self._queues if self._make is None else self._make())
             parts = self._parts = _Parts(Reader(queues, self._groups, self._patience), self._patience)
         return parts
 
-    def _made(self) -> Sequence[Torrelque]:
-        assert self._make is not None
-        return check_several(find_queues(self._make(), 'an exporter'))
+    def _find(self, given: Any) -> Sequence[Torrelque]:
+        """The queue objects, of an app those that it uses in the running event loop."""
+        return check_several(find_queues(given, 'an exporter'))
 
     def _copy(self) -> Sequence[Torrelque]:
         """Objects of the queues for another event loop."""
-        return self._made() if self._given is None else [copy_queue(queue) for queue in self._given]
+        if self._make is not None:
+            return self._find(self._make())
+        return [copy_queue(queue) for queue in self._given or ()]
 
 
 class _Parts:

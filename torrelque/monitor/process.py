@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from .encoding import choose
 from .judging import Seen
 from .labels import NONE, clean
 
@@ -57,5 +57,5 @@ def write_metrics(seen: Sequence[Seen], accept: str) -> tuple[bytes, str]:
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Processes(seen))
-    encoder, kind = choose_encoder(accept)
+    encoder, kind = choose(accept)
     return encoder(registry), kind

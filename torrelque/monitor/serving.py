@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import socket
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from torrelque import Duration, TorrelqueError, TorrelqueTypeError
 from torrelque.protocol.check import check_seconds
@@ -16,6 +17,9 @@ from torrelque.worker import Worker
 from .judging import STALL, Look, Seen
 from .listening import listen, parse_address, url_of
 from .pulse import Pulse
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 __all__ = ['HealthServer', 'check_extra', 'serve_health', 'serve_probes']
 
@@ -47,7 +51,7 @@ def check_extra() -> None:
 
 @contextlib.asynccontextmanager
 async def serve_health(
-    worker: Worker, bind: str | tuple[str, int], *, stall: Duration = STALL
+    worker: Worker, bind: str | tuple[str, int], *, stall: Duration = STALL, metrics: 'Metrics | None' = None
 ) -> AsyncIterator[HealthServer]:
     """Answer probes about a worker for the length of the block, in the event loop that the worker runs in.
 
@@ -56,6 +60,8 @@ async def serve_health(
 
     :param bind: where to listen: ``'0.0.0.0:8080'``, ``'[::]:8080'``, ``'127.0.0.1:0'`` for any port that is free.
     :param stall: for how long (s) the event loop may stand still; after that, ``/live`` is 503 for a minute.
+    :param metrics: of queues: ``/metrics`` tells of these as well, and there is ``/scale.json``.  It is for the only
+        process that does so of a queue.
     :raises OSError: there is no such address, or its port is taken.
     :raises TorrelqueError: Starlette or uvicorn is missing.
     """
@@ -66,23 +72,26 @@ async def serve_health(
     listener = listen(*parse_address(bind))
     pulse = Pulse(worker)
     try:
-        async with serve_probes(listener, lambda: [Seen(1, pulse.state())], longest) as server:
+        async with serve_probes(listener, lambda: [Seen(1, pulse.state())], longest, metrics) as server:
             yield server
     finally:
         pulse.stop()
 
 
 @contextlib.asynccontextmanager
-async def serve_probes(listener: socket.socket, look: Look, stall: float) -> AsyncIterator[HealthServer]:
+async def serve_probes(
+    listener: socket.socket, look: Look, stall: float, metrics: 'Metrics | None' = None
+) -> AsyncIterator[HealthServer]:
     """Answer probes about some processes for the length of the block; the listener is closed at its end.
 
     :param stall: for how long (s) an event loop may stand still.
+    :param metrics: of queues, which are told of as well.
     """
     try:
         from .connection import Connections
         from .site import make_site
 
-        connections = Connections(make_site(look, stall))
+        connections = Connections(make_site(look, stall, metrics))
         server = await asyncio.get_running_loop().create_server(connections.make, sock=listener)
     except BaseException:
         listener.close()
@@ -92,3 +101,5 @@ async def serve_probes(listener: socket.socket, look: Look, stall: float) -> Asy
     finally:
         server.close()
         connections.cut()
+        if metrics is not None:
+            await metrics.aclose()

@@ -1,13 +1,14 @@
 """The pages of a worker for probes: text for an orchestrator, JSON for people, metrics of the process alone.
 
-A queue's metrics are those of all workers, and one exporter serves them; here is what each process has of its own.
+A queue's metrics are those of all workers, and one exporter serves them; here is what each process has of its own, and
+those of queues only where the process is said to be that one.
 """
 
 import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,15 +17,21 @@ from starlette.routing import Route
 
 from .judging import Look, Seen, not_live, not_ready, not_started
 
+if TYPE_CHECKING:
+    from .answering import Exporter
+
 HEADERS = {'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'connection': 'close'}
 NEEDS = "metrics need prometheus-client, of the extra 'monitor': pip install 'torrelque[monitor]'\n"
+END = b'# EOF\n'
+"""The last line of OpenMetrics, where the type is that."""
 PATHS = ('/live', '/ready', '/started', '/health.json', '/metrics')
 
 
-def make_site(look: Look, stall: float) -> Starlette:
+def make_site(look: Look, stall: float, metrics: 'Exporter | None' = None) -> Starlette:
     """The application.
 
     :param stall: for how long (s) an event loop may stand still.
+    :param metrics: of queues, which are told of as well.
     """
     live = functools.partial(not_live, stall=stall)
     routes = [
@@ -32,9 +39,13 @@ def make_site(look: Look, stall: float) -> Starlette:
         Route('/ready', _probe(look, not_ready)),
         Route('/started', _probe(look, not_started)),
         Route('/health.json', _health(look, live)),
-        Route('/metrics', _metrics(look)),
+        Route('/metrics', _metrics(look, metrics)),
         Route('/', _index),
     ]
+    if metrics is not None:
+        from .answering import tell_scale
+
+        routes.append(Route('/scale.json', tell_scale(metrics)))
     return Starlette(routes=routes)
 
 
@@ -58,7 +69,10 @@ def _health(look: Look, live: Callable[[Sequence[Seen]], list[str]]) -> Callable
             **{name: not one for name, one in zip(('live', 'ready', 'started'), why, strict=True)},
             'amiss': [*dict.fromkeys(sentence for one in why for sentence in one)],
             'processes': [
-                {'process': one.process, 'silent': one.silent, **(one.state.pack() if one.state else {})}
+                {
+                    'process': one.process, 'name': one.label, 'silent': one.silent,
+                    **(one.state.pack() if one.state else {}),
+                }
                 for one in seen
             ],
         }  # fmt: skip
@@ -67,12 +81,16 @@ def _health(look: Look, live: Callable[[Sequence[Seen]], list[str]]) -> Callable
     return answer
 
 
-def _metrics(look: Look) -> Callable[[Request], Any]:
+def _metrics(look: Look, metrics: 'Exporter | None') -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         if importlib.util.find_spec('prometheus_client') is None:
             return PlainTextResponse(NEEDS, 501, HEADERS)
         write = importlib.import_module('.process', __package__).write_metrics
-        body, kind = write(look(), request.headers.get('accept', ''))
+        accept = request.headers.get('accept', '')
+        body, kind = write(look(), accept)
+        if metrics is not None:
+            text, _ = await metrics.exposition(accept)
+            body = body.removesuffix(END) + text
         return Response(body, headers={**HEADERS, 'content-type': kind})
 
     return answer

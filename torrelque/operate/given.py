@@ -4,6 +4,7 @@ the record.
 Other layers may import the names in `__all__`.
 """
 
+import asyncio
 import getpass
 import re
 import socket
@@ -58,14 +59,16 @@ def of_group(group: str | None, none: str = 'the queue') -> str:
 def find_queues(given: Any, what: str) -> tuple[Torrelque, ...]:
     """The queues that something is about: of queue objects and of apps, or of one of them.
 
+    Of an app they are the objects that it uses in the running event loop; where none runs, they are those for a worker.
+
     :param what: what it is, for messages.
     :raises TorrelqueTypeError: there is none, or something else.
     """
-    if isinstance(given, Torrelque) or hasattr(given, 'queues') or isinstance(given, str):
+    if isinstance(given, (Torrelque, str)) or _queues_of(given) is not None:
         given = [given]
     found: dict[str, Torrelque] = {}
     for one in given if isinstance(given, Iterable) else [given]:
-        queues = [one] if isinstance(one, Torrelque) else getattr(one, 'queues', None)
+        queues = [one] if isinstance(one, Torrelque) else _queues_of(one)
         queues = [*queues.values()] if isinstance(queues, Mapping) else queues
         if not isinstance(queues, Iterable) or isinstance(queues, str):
             raise TorrelqueTypeError(f'{what} is of queues: a Torrelque, a Tasks, or several, not {one!r}')
@@ -76,3 +79,10 @@ def find_queues(given: Any, what: str) -> tuple[Torrelque, ...]:
     if not found:
         raise TorrelqueTypeError(f'{what} needs a queue at least')
     return tuple(found.values())
+
+
+def _queues_of(given: Any) -> Any:
+    """The queues of an app, or of whatever else has some; None is something else.  Those of an app for a worker are not
+    asked for where they are not needed: the app would keep them for one."""
+    has_loop = asyncio._get_running_loop() is not None
+    return getattr(given, 'queues_here' if has_loop and hasattr(type(given), 'queues_here') else 'queues', None)

@@ -39,7 +39,7 @@ from .loops import Loops, called, running_loop
 from .options import Group, Options, Priority
 from .producing import EnqueueMiddleware, check_middleware
 from .scheduling import Scheduling
-from .serving import Queues, Serving, check_queues
+from .serving import Queues, Serving, check_queues, without
 from .types import Choice, make_types
 from .work import Work
 
@@ -393,17 +393,18 @@ class Tasks(Flowing, Scheduling):
         :raises TorrelqueValueError: a name or weight cannot be meant, or a name is there twice.
         """
         if queues is None:
-            queues = self._all_queues()
-            if isinstance(queues, Mapping):
-                queues = {name: weight for name, weight in queues.items() if name not in steal}
-            else:
-                queues = [name for name in queues if name not in steal]
+            queues = without(self._all_queues(), steal)
         return Serving(self, queues, steal)
 
     @property
     def queues(self) -> tuple[Torrelque, ...]:
         """The queues, as objects for one worker."""
         return self.serving().queues
+
+    @property
+    def queues_here(self) -> tuple[Torrelque, ...]:
+        """The queues, as the objects that the app uses in the running event loop, and closes."""
+        return tuple(map(self._loops.here().find, self._all_queues()))
 
     @property
     def weights(self) -> dict[Torrelque, int] | None:

@@ -1,6 +1,6 @@
 """What a worker serves of an app: some of its queues, in an order or by weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -28,6 +28,13 @@ def check_queues(queues: Queues, what: str = 'queues') -> Queues:
     elif len(set(queues)) < len(queues):
         raise TorrelqueValueError(f'{what} has a name twice: {", ".join(queues)}')
     return queues
+
+
+def without(queues: Queues, left_out: Container[str]) -> Queues:
+    """The queues but for some."""
+    if isinstance(queues, Mapping):
+        return {name: weight for name, weight in queues.items() if name not in left_out}
+    return [name for name in queues if name not in left_out]
 
 
 class Whole(Protocol):

@@ -112,8 +112,8 @@ end
 
 local first = delayed > 0 and at_end('delayed', 0)[2] or false
 local ended = working > 0 and look('ZCOUNT', 'working', '-inf', stamp) or 0
-return {stamp, broken, call('EXISTS', base .. 'workers'), tasks, working, delayed, dead, ranked, length, holes, heads,
-  groups, rated, paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
+return {stamp, broken, count('ZCARD', 'workers') > 0 and 1 or 0, tasks, working, delayed, dead, ranked, length, holes,
+  heads, groups, rated, paused, paused > 0 and look('SISMEMBER', 'paused', '') or 0,
   first and tonumber(first) <= now and look('ZCOUNT', 'delayed', '-inf', stamp) or 0,
   ended, paused > 0 and look('HGET', 'probes', '') or false,
   oldest < math.huge and string.format('%.0f', oldest), looked_at,
