@@ -107,7 +107,8 @@ async def test_the_attempt_after_one_whose_worker_was_killed_is_linked_to_the_sa
     with traced.tracer.start_as_current_span('request'):
         handle = await work.enqueue()
     command = [sys.executable, '-m', 'support.doomed', server.socket, queue.name]
-    killed = await asyncio.create_subprocess_exec(*command)
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT / "test"}{os.pathsep}{ROOT}'}
+    killed = await asyncio.create_subprocess_exec(*command, env=environment)
     assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
     async with Worker(app, middleware=[traced.telemetry.middleware]):
         await handle.result(60)
