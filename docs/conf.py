@@ -55,10 +55,11 @@ nitpick_ignore_regex = [
     ('py:class', r'(starlette\.requests\.)?Request'),
     # A collector of prometheus-client, and its families.
     ('py:class', r'(prometheus_client\.metrics_core\.)?Metric'),
-    ('py:.*', r'django\..*'),
     ('py:class', r'torrelque\.codec\.(Dumps|Loads)'),
-    # Of Django, whose inventory is not read.
-    ('py:.*', r'django\..*'),
+    # Of libraries whose inventories are not read.
+    ('py:.*', r'(django|msgspec|opentelemetry)\..*'),
+    # What a file of settings is read by.
+    ('py:class', r'torrelque\.config\.(finding\.Place|reading\.Reading|sections\.RetryConfig .*)'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]

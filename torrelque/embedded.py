@@ -271,7 +271,7 @@ class Server:
     Keyspace notifications are on (``KA``).  Nothing is written to disk, unless `directory` names a place for the data:
     it is made if missing, left in place, and a later server on it has the data again (an append-only file, synced
     every second: a crash of the machine may lose the last second, a crash of the process loses nothing).  One directory
-    serves one server at a time.  `config` has further settings as they are in ``valkey.conf``,
+    serves one server at a time.  ``config`` has further settings as they are in ``valkey.conf``,
     like ``{'maxmemory': '10mb'}``.
 
     After the block neither the process nor its temporary directory is there; nor are they when this process is killed,

@@ -53,7 +53,7 @@ class LimitConfig(Section, frozen=True):
     """What limits a group, the whole of it: what is not said is the default of all groups."""
 
     concurrency: Concurrency = None
-    """How many tasks of the group are worked on at a time; `math.inf` is no limit, None the default."""
+    """How many tasks of the group are worked on at a time; ``math.inf`` is no limit, None the default."""
     rate: Rate = None
     """How many begin, and in how many seconds; likewise."""
 

@@ -67,9 +67,9 @@ class Stream(EventSourceResponse):
 class Dashboard:
     """An ASGI application: pages of some queues, to be mounted under any path, or to be served alone.
 
-    It starts with the first request, or `start`, and needs no lifespan.  It uses the queue objects in the event loop
-    that they are used in elsewhere, and does not close them.  When a request is cancelled, an act that it has begun
-    goes on.
+    It starts with the first request, or ``start()``, and needs no lifespan.  It uses the queue objects in the event
+    loop that they are used in elsewhere, and does not close them.  When a request is cancelled, an act that it has
+    begun goes on.
 
     :param queues: a `torrelque.Torrelque`, an app (`torrelque.tasks.Tasks`), or several.
     :param permit: decides who may look, and what they may do beside: it is called with each request (of Starlette), may

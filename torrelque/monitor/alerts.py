@@ -131,7 +131,7 @@ class Alerts:
             await self.aclose()
 
     def look_soon(self, queue: Torrelque) -> None:
-        """Begin a look at one queue, and return: what `torrelque.worker.Worker.on_sample` can be."""
+        """Begin a look at one queue, and return: what ``on_sample`` of a `torrelque.worker.Worker` can be."""
         if queue.name in self._operators:
             self._begin(self._look_at(queue.name))
 

@@ -116,7 +116,7 @@ def _fill(form: str, row: Row, values: Sequence[float]) -> str:
         # Behind the buckets come the count, which is that of the last one, and the sum.
         values = (*values[:-1], values[-2], values[-1])
     # Below a million, Prometheus writes numbers as Python does.
-    return form % tuple([repr(one) if one < 1e6 else floatToGoString(one) for one in map(float, values)])
+    return form % tuple([repr(one) if one < 1e6 else floatToGoString(one) for one in map(float, values)])  # type: ignore[no-untyped-call]
 
 
 class Exposition:

@@ -37,13 +37,12 @@ class Enqueuer(Generic[P, T]):
     """A function with the options of its calls; `Enqueuer.options` makes others."""
 
     def __init__(self, loops: Loops, definition: Definition, options: Options) -> None:
-        # Legend.  _plain: whether calls are sent in no order, through no
-        # middleware, and with no context of the app.  _loops: what the app has in
-        # its event loops.  _definition: what it knows of the function.  _options: how calls are enqueued.  _queue: the
-        # name of the queue, where it is not the app's own.  _encode, _decode: what makes plain JSON values of
-        # arguments, and the result of such, if anything must.  _sent: kinds of arguments that need none of that.
-        # _head: what all payloads begin with.  _given: the options that all calls pass to the queue alike.  _moves:
-        # whether some option is another for each call.
+        # Legend.  _direct: whether calls are sent in no order, and through no middleware.  _plain: whether they have no
+        # context of the app either.  _loops: what the app has in its event loops.  _definition: what it knows of the
+        # function.  _options: how calls are enqueued.  _queue: the name of the queue, where it is not the app's own.
+        # _encode, _decode: what makes plain JSON values of arguments, and the result of such, if anything must.  _sent:
+        # kinds of arguments that need none of that.  _head: what all payloads begin with.  _given: the options that all
+        # calls pass to the queue alike.  _moves: whether some option is another for each call.
         self._loops = loops
         self._definition = definition
         self._options = options
@@ -51,7 +50,8 @@ class Enqueuer(Generic[P, T]):
         self._encode = definition.encode
         self._sent = definition.sent
         self._decode = definition.decode_result
-        self._plain = definition.fifo is None and not definition.middleware and not definition.contexts
+        self._direct = definition.fifo is None and not definition.middleware
+        self._plain = self._direct and not definition.contexts
         extras = definition.extras(options)
         self._head = {'task': definition.name, **extras}
         most = None if options.max_attempts == -1 else options.max_attempts
@@ -255,7 +255,8 @@ class Enqueuer(Generic[P, T]):
         return None if self._definition.keep or self._options.result_ttl is not None else here.queue.result_ttl
 
     async def _enqueue(self, payload: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[T]:
-        if not self._plain or SHARED:
+        # Contexts that have nothing to give are as none.
+        if (not self._plain or SHARED) and (not self._direct or awake(self._definition.contexts)):
             return await self._enqueue_otherwise(payload, args, kwargs)
         here = self._loops.here()
         task_id = await self._send(here, payload, args, kwargs)

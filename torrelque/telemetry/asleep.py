@@ -20,14 +20,12 @@ class Sleep:
     def asleep(self) -> bool:
         """Whether no provider is there, neither given nor global."""
         if self._may_be:
-            self._may_be = _is_unset(trace, '_TRACER_PROVIDER') and _is_unset(_METERS, '_METER_PROVIDER')
+            # The functions of the API that tell read the environment each time, which would be most of what a task
+            # costs.  An API that calls it otherwise is taken for one that has a provider.
+            tracers, meters = _TRACES.get('_TRACER_PROVIDER', _UNKNOWN), _METERS.get('_METER_PROVIDER', _UNKNOWN)
+            self._may_be = tracers is None and meters is None
         return self._may_be
 
 
-_METERS = getattr(metrics, '_internal', metrics)
-
-
-def _is_unset(module: Any, name: str) -> bool:
-    # The functions of the API that tell read the environment each time, which would be most of what a task costs.  An
-    # API that calls it otherwise is taken for one that has a provider.
-    return getattr(module, name, _UNKNOWN) is None
+_TRACES, _METERS = vars(trace), vars(getattr(metrics, '_internal', metrics))
+"""Where the API has its global providers."""

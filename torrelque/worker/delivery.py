@@ -229,7 +229,7 @@ class Delivery:
 
     def when_settled(self, tell: Callable[[Settled, BaseException | None], object]) -> bool:
         """Have a function called in the worker's event loop when it is known what has become of the attempt, which a
-        middleware has not lived to see: with one of `Settled`, and the error that counts, if there is one.
+        middleware has not lived to see: with one of ``Settled``, and the error that counts, if there is one.
 
         What it raises is logged.  A worker that is killed calls nothing.
 
