@@ -24,6 +24,8 @@ class AsyncInContext:
 
     async def run(self, delivery: Delivery) -> Any:
         """Run the function in the context of its task."""
+        if 'context' not in delivery.task:
+            return await self._call(delivery)
         with Taken(self._contexts, delivery.task):
             return await self._call(delivery)
 
@@ -37,6 +39,8 @@ class PlainInContext:
         self._contexts = contexts
 
     def __call__(self, delivery: Delivery) -> Any:
+        if 'context' not in delivery.task:
+            return self._call(delivery)
         with Taken(self._contexts, delivery.task):
             result = self._call(delivery)
         return self._rest(result, delivery) if inspect.isawaitable(result) else result
