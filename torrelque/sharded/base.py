@@ -289,36 +289,45 @@ class Base(TorrelqueQueue):
         if not self._shards:
             await self._open()
         chooser, loop = self._chooser, asyncio.get_running_loop()
-        number = chooser.choose(loop.time(), fresh)
+        began = loop.time()
+        number = chooser.choose(began, fresh)
         if not chooser.held:
             chooser.held = True
             loop.call_soon(chooser.let_go)
-        try:
-            return await self._carry_out(number, call)
-        except TorrelqueFullError as exc:
-            size, first = exc.size, exc
-        others = [other for other in range(len(self._shards)) if other != number and self._is_up(other)]
-        for other in random.sample(others, len(others)):
-            try:
-                return await self._carry_out(other, call)
-            except TorrelqueFullError as exc:
-                size += exc.size
-        raise TorrelqueFullError(size, self.name) from first
-
-    async def _carry_out(self, number: int, call: Callable[[Torrelque], Awaitable[T]]) -> T:
-        chooser, loop = self._chooser, asyncio.get_running_loop()
-        began, replied = loop.time(), False
         chooser.sent(number, began)
+        replied = False
         try:
-            done = await call(self._shards[number])
+            done = await call(await self._at(number) if self._unproven else self._shards[number])
             replied = True
             return done
+        except TorrelqueFullError as exc:
+            size, first = exc.size, exc
         except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
-            if isinstance(exc, TorrelqueConnectionError) or isinstance(exc.__cause__, TorrelqueConnectionError):
-                self._look_after(number)
+            self._notice(number, exc)
             raise
         finally:
             chooser.returned(number, began, loop.time(), replied)
+        return await self._elsewhere(number, call, size, first)
+
+    async def _elsewhere(
+        self, number: int, call: Callable[[Torrelque], Awaitable[T]], size: int, first: TorrelqueFullError
+    ) -> T:
+        """Carry out what one shard was too full for."""
+        others = [other for other in range(len(self._shards)) if other != number and self._is_up(other)]
+        for other in random.sample(others, len(others)):
+            try:
+                return await call(self._shards[other])
+            except TorrelqueFullError as exc:
+                size += exc.size
+            except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
+                self._notice(other, exc)
+                raise
+        raise TorrelqueFullError(size, self.name) from first
+
+    def _notice(self, number: int, error: Exception) -> None:
+        """A call has failed at a shard, maybe because that is away."""
+        if isinstance(error, TorrelqueConnectionError) or isinstance(error.__cause__, TorrelqueConnectionError):
+            self._look_after(number)
 
     def _is_up(self, number: int) -> bool:
         """Whether a shard is there, as far as is known; if it is not, somebody looks when it is there again."""

@@ -320,7 +320,7 @@ class Base:
         with self._lock:
             chooser.sent(number, began)
         try:
-            done = call(self._shards[number])
+            done = call(self._at(number) if self._unproven else self._shards[number])
             replied = True
             return done
         except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
