@@ -1,4 +1,4 @@
-"""Whoever waits is served: every event in every state of a fetcher, and of a link, on the real classes.
+"""Whoever waits is served: every event in every state of a shelf, and of a link, on the real classes.
 
 The server and the link are played, and time passes at once.  Each walk is a sequence of events, all sequences of a
 length are walked; then all is calm, everything is answered, and whoever waits must come to an end.  The guard, which
@@ -18,8 +18,9 @@ import pytest
 from support.virtual import StandstillError, run_virtually
 from torrelque import TorrelqueConnectionError, TorrelqueTaskId, TorrelqueTimeoutError
 from torrelque.aio import guard
-from torrelque.aio.fetcher import Fetcher
 from torrelque.aio.link import Link, Request
+from torrelque.aio.shelf import Shelf
+from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
 from torrelque.protocol.calls import Calls
 from torrelque.protocol.refusals import server_error
@@ -53,7 +54,7 @@ class PlayedLink:
 
 
 class Played:
-    """A queue, as far as a fetcher can tell: tasks that are there, tasks that are due, the bell, records of claims."""
+    """A queue, as far as a shelf can tell: tasks that are there, tasks that are due, the bell, records of claims."""
 
     def __init__(self) -> None:
         self.tasks: list[int] = []
@@ -100,16 +101,16 @@ class Played:
 
 
 class Walk:
-    """One fetcher, and what happens to it."""
+    """One shelf, those who wait for its tasks, and what happens to both."""
 
     def __init__(self) -> None:
         self.loop = loop = asyncio.get_running_loop()
         self.link, self.bell, self.played = PlayedLink(loop), PlayedLink(loop), Played()
         self.taken: list[str] = []
-        self.fetcher = Fetcher(
+        self.waiters = Waiters(Shelf(
             cast(Link, self.link), cast(Link, self.bell), Calls('q', JSON, None), self.give_back,
             lambda task_id, token, error: None,
-        )  # fmt: skip
+        ))  # fmt: skip
         self.waiting: list[asyncio.Task[Any]] = []
 
     def give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:
@@ -117,7 +118,7 @@ class Walk:
         self.played.bell = True
 
     def join(self, timeout: float | None = None, wanted: int = 1) -> None:
-        self.waiting.append(self.loop.create_task(self.fetcher.fetch(timeout, wanted)))
+        self.waiting.append(self.loop.create_task(self.waiters.fetch(timeout, wanted)))
 
     # What may happen
 
@@ -224,7 +225,7 @@ EVENTS = [
 ]
 
 
-async def walk_fetcher(events: Iterable[str]) -> None:
+async def walk_shelf(events: Iterable[str]) -> None:
     walk = Walk()
     walk.join()
     for event in events:
@@ -276,13 +277,13 @@ def walk_all(walk: Callable[[Sequence[str]], Any], walks: Iterable[Sequence[str]
 
 @pytest.mark.parametrize('length', [2, pytest.param(3, marks=pytest.mark.long)])
 def test_whoever_waits_is_served_after_any_events(asleep: None, length: int) -> None:
-    assert walk_all(walk_fetcher, itertools.product(EVENTS, repeat=length)) == len(EVENTS) ** length
+    assert walk_all(walk_shelf, itertools.product(EVENTS, repeat=length)) == len(EVENTS) ** length
 
 
 @pytest.mark.parametrize('walks', [500, pytest.param(5000, marks=pytest.mark.long)])
 def test_whoever_waits_is_served_after_many_events(asleep: None, walks: int) -> None:
     chance = random.Random(walks)
-    assert walk_all(walk_fetcher, (chance.choices(EVENTS, k=chance.randrange(3, 30)) for _ in range(walks))) == walks
+    assert walk_all(walk_shelf, (chance.choices(EVENTS, k=chance.randrange(3, 30)) for _ in range(walks))) == walks
 
 
 def test_what_came_due_during_a_claim_is_claimed_when_it_was_swept(asleep: None) -> None:

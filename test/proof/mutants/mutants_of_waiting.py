@@ -22,7 +22,7 @@ GUARD = (
     ),
     Mutant(
         'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
-        (client('aio/fetcher', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
+        (client('aio/shelf', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
         ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
     ),
     Mutant(
@@ -42,18 +42,18 @@ GUARD = (
     ),
     Mutant(
         'no-claim-after-a-lost-bell', 10, 'a consumer whose bell was lost waits for ever',
-        (client('aio/fetcher', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
+        (client('aio/shelf', 'self.loop.call_later(0.2, self.pump)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-claim-after-a-lost-claim', 10, 'a consumer whose claim was lost waits for ever',
-        (client('aio/fetcher', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
+        (client('aio/shelf', 'self._error = error\n            self.loop.call_later(0.1, self.pump)',
                 'self._error = error'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
-        (client('aio/fetcher', 'self._loop.call_later(1, self._pump)', 'pass'),),
+        (client('aio/shelf', 'self.loop.call_later(1, self.pump)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_many_events',),
     ),
     Mutant(
@@ -79,7 +79,7 @@ GUARD = (
 STALE = (
     Mutant(
         'claim-without-reply-left', 5, 'what a claim took whose reply was no reply waits for the end of its lease',
-        (client('aio/fetcher', 'if not self._waiters and self._again:\n            self._collect()', ''),),
+        (client('aio/shelf', 'if self._again:\n            self._collect()', ''),),
         ('replies::test_what_an_unreadable_claim_took_goes_to_others_at_once',),
     ),
     Mutant(
@@ -122,7 +122,7 @@ REPLIES = (
     ),
     Mutant(
         'claim-unread-ends-waiting', 12, 'a reply of another kind ends the waiting for tasks',
-        (client('aio/fetcher', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
+        (client('aio/shelf', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
         ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(

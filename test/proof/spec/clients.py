@@ -188,7 +188,7 @@ class Consumers:
         return ''
 
     def _claimed(self, consumer: Consumer) -> Consumer:
-        """The reply has come; as `Fetcher._claimed`."""
+        """The reply has come; as `Shelf._claimed`."""
         task, token, more, due, wait = consumer.reply
         waited = consumer.phase == WAITING
         consumer = consumer._replace(claim=NONE, reply=(), got=())

@@ -5,14 +5,14 @@ payloads, the records, the groups and the bell (`keys`, `server`).  A call is se
 other steps come in between; the connection may die before the call is run, which leaves an original on the way that may
 be run at any later time or never, or after it, which loses the reply; the client then sends the call again and says
 so.  A consumer claims with a numbered record, which the next call deletes once the reply has come; it waits at the
-bell, keeps the time, sweeps and leaves as in `torrelque/aio/fetcher.py` (`clients`).  That the model's scripts do
+bell, keeps the time, sweeps and leaves as in `torrelque/aio/shelf.py` (`clients`).  That the model's scripts do
 what the real ones do is shown on real servers, step by step (`walk`); of the clients nothing shows it but reading.
 
 What is left out, or rougher:
 
 - Time.  A lease or a delay has ended or not, and may end at any moment.  With the bell, all leases are shorter than one
   block, so every deadline is near.  A record or a cancelled state lives as long as the run.
-- A process is one fetcher with one waiter that wants one task: no bulk calls, no sharing of a claim among waiters.
+- A process is one shelf with one waiter that wants one task: no bulk calls, no sharing of a claim among waiters.
 - Calls of one connection are not in order, and each is lost by itself: there are more interleavings than there can be.
 - The calls on which a reply may be lost are enqueue, claim and the settle calls; a sweep, a `leave` and the deletion of
   a record are run or not yet run.  An operator's calls (cancel, limit) and a touch are one step.
