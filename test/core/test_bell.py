@@ -106,6 +106,7 @@ async def test_a_ring_during_a_claim_is_not_lost(
     monkeypatch.setattr(shelf._link, 'submit', hold)
     second = asyncio.ensure_future(queue.dequeue())
     await asyncio.sleep(0)
+    shelf.pump()
     monkeypatch.setattr(shelf._link, 'submit', submit)
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     await queue.enqueue(1)

@@ -8,7 +8,7 @@ wanted and whether somebody goes on waiting without one, hands over what came, a
 The shelf is a state machine of callbacks: no task of the event loop runs here that could be cancelled at a bad moment.
 Its states:
 
-IDLE        nobody waits
+IDLE        nobody waits; *still* where the last claim left nothing, no ring was taken since, and no time is near
 CLAIMING    a claim is on its way (`claiming`)
 LISTENING   the last claim left somebody waiting: the bell is listened at (`_bell.call`), and a timer runs until the
             nearest deadline (`_timer`)
@@ -17,7 +17,9 @@ COLLECTING  the last claim failed and nobody waits any more, but it may have tak
             until its reply has come, for a minute at the most, and what it brings is given back
 CLOSED      nothing is claimed any more (`_closed`)
 
-               a call waits                      somebody is not served
+                             a call waits, and the shelf is still
+     +-----------------------------------------------------------------------------+
+     |         a call waits                      somebody is not served            v
     IDLE --------------------------> CLAIMING -------------------------------> LISTENING
      ^   <-- everybody is served ---  |    ^  <-- rung, block over or lost ---
      |                                |    |
@@ -25,6 +27,13 @@ CLOSED      nothing is claimed any more (`_closed`)
      |  its reply has come            v    |
     COLLECTING <-------------------- AWAY -+
                 nobody waits any more
+
+A shelf is still when its last claim left nothing, and no ring was taken here since.  Whoever comes to wait then is in
+the place of one that has waited since that claim, and needs none: whatever made work available since has rung, so that
+the block ends that is out or is sent now, or somebody else has taken the ring, and has that work.  What is known of
+deadlines is as old as that claim, so the next one is made when it is as old as a block, or at its deadline
+(`join`).  The bell first and a claim then takes a round trip longer than the claim alone; so whoever comes claims
+all the same, unless whoever did so last found nothing (`_found`).
 
 Whenever the last waiter goes, by its time or because it was cancelled, the state is IDLE, but for a claim that is on
 its way or in doubt.  A sweep (`_sweeping`) is sent when something is due, and a claim right behind it; it belongs to no
@@ -47,6 +56,7 @@ a wake-up, by any fault   the guard claims (`guard`)
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
@@ -128,6 +138,8 @@ class Shelf:
         """The event loop that it belongs to."""
         self.claiming: asyncio.Future[None] | None = None
         """Done when the claim that is on its way has come back; None when none is."""
+        self.still = False
+        """Whether the last claim left nothing, and nothing that came since is known of here."""
         self._link = link
         """The connection for calls."""
         self._calls = calls
@@ -144,6 +156,16 @@ class Shelf:
         """Whether the last claim had no reply, so that the next one asks for the same record."""
         self._since = 0.0
         """When the last claim was first made, by `time.monotonic`: the leases of its tasks hold from then on."""
+        self._asked = 0.0
+        """When the last claim was sent, by the loop's clock: what it told was so then, or later."""
+        self._told: float | None = None
+        """In what time (s) the nearest deadline was, as of then; None is none."""
+        self._took = math.inf
+        """How long (s) a reply takes, where nothing keeps it."""
+        self._comes = False
+        """Whether the next claim, or the one that is on its way, is for somebody who has just come."""
+        self._found = True
+        """Whether the last such claim brought anything, so that the next one is likely to."""
         self._scheduled = False
         """Whether a claim is going to be made at the end of this turn of the loop."""
         self._crowd = False
@@ -176,14 +198,14 @@ class Shelf:
         self._unheard = False
         """Whether the claim that is on its way is one of the guard's: what it finds, nobody was told of."""
         self._timer: asyncio.TimerHandle | None = None
-        """Runs out when the next task is due or the next lease over."""
+        """Runs out when the next task is due or the next lease over, or when what is known is too old."""
         self._error: Exception | None = None
         """Why the last claim failed, while the server is waited for; None when it is there."""
         self._closed = False
         """Whether the queue object is closed, or was collected."""
 
     @property
-    def trouble(self) -> BaseException | None:
+    def trouble(self) -> BaseException:
         """Why the server is silent, as far as that is known."""
         return self._error or self._link.trouble
 
@@ -192,11 +214,30 @@ class Shelf:
         """Whether a claim will tell what there is: it is on its way, or is going to be made."""
         return self.claiming is not None or self._error is not None or self._bell.call is None
 
-    def come(self) -> None:
-        """Somebody has come to wait."""
+    def come(self, stays: bool) -> None:
+        """Somebody has come, to wait or, where it does not stay, to see what there is."""
         if self._guard.timer is None:
             self._guard.begin()
+        if stays and not self._found and self.join():
+            return
+        if self.claiming is None:
+            self._comes = True
         self.pump()
+
+    def join(self) -> bool:
+        """Have somebody wait without a claim, where the shelf is still; whether it is."""
+        old = self._asked + self.bounds.block
+        self.still = self.still and self.loop.time() < old
+        if self.still:
+            if self._timer is None or self._timer.when() > old:
+                if self._timer is not None:
+                    self._timer.cancel()
+                if self._told is not None and self._told <= self.bounds.block:
+                    self._timer = self.loop.call_at(self._asked + self._told, self._due)
+                else:
+                    self._timer = self.loop.call_at(old, self._look)
+            self._bell.listen()
+        return self.still
 
     def quiet(self) -> None:
         """Nobody waits any more."""
@@ -205,7 +246,8 @@ class Shelf:
         if self._timer is not None:
             # The last waiter goes, and its timer would have swept the next deadline.  Ring, so that a consumer of
             # another process sets one.
-            soon = self._timer.when() - self.loop.time() <= self.bounds.block
+            told = self._told
+            soon = told is not None and self._asked + told - self.loop.time() <= self.bounds.block
             self._timer.cancel()
             self._timer = None
             if soon and not self._closed:
@@ -213,6 +255,7 @@ class Shelf:
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have tasks for which nobody waits any more handed out to others, uncounted, in their order."""
+        self.still = False
         # Each task is put to the head of the queue, so the last is given back first.
         self._return_tasks([task_id for task_id, _ in reversed(deliveries)])
 
@@ -277,8 +320,9 @@ class Shelf:
             self._records.number += 1
             self._since = monotonic()
         self.claiming = self.loop.create_future()
+        self._asked = self.loop.time()
         self._stayed = staying > 0
-        self._rang = False
+        self._rang = self.still = False
         args = self._calls.claim(self.acknowledge(), self._records.key, wanted, 0 if self._closed else staying)
         self._claim_call = Request(self._calls.transitions['claim'], args, self._claimed, resent=self._again)
         self._link.submit(self._claim_call)
@@ -298,22 +342,30 @@ class Shelf:
             logger.info('queue %r: the server is back', self.name)
             self._error = None
         self._again = False
+        self._told = wait = claimed.wait
+        due = wait is not None and wait <= 0
+        self.still = not (due or claimed.more or self._rang)
+        if self._comes:
+            self._comes, self._found = False, bool(claimed.tasks)
+            if not self._found:
+                self._took = min(self.loop.time() - self._asked, 1.25 * self._took)
         if claimed.troubles:
             tell_troubles(claimed.troubles, self.name)
         if claimed.tasks or claimed.foreign:
             self._records.came()
         self._hand_out(claimed)
 
-        due = claimed.wait is not None and claimed.wait <= 0
         if self._unheard:
             self._unheard = False
             if (claimed.tasks or due) and not self._bell.endless:
                 logger.warning('queue %r: it had work, and the doorbell had told nobody for some seconds', self.name)
-        near = self._stayed and claimed.wait is not None and claimed.wait <= self.bounds.block
+        near = wait is not None and wait <= self.bounds.block
         if (self._rang or near) and not self.demand.waiting:
             # A ring came while the claim was on its way, or the server was told that somebody here keeps the time, but
-            # no waiter is left: pass it on.
-            self._ring()
+            # no waiter is left: pass it on.  Else the script has rung.
+            self.still = False
+            if self._rang or self._stayed:
+                self._ring()
         if claimed.more or (self._rang and self.demand.waiting):
             # A ring during the claim may be for a task that came after it: claim again.
             if due:
@@ -321,11 +373,12 @@ class Shelf:
             self._vain = 0 if claimed.tasks else self._vain + 1
             self.pump() if self._vain < self.bounds.vain_claims else self.loop.call_later(0.05, self.pump)
             return
-        self.demand.settle(due)
+        if self.demand.waiting:
+            self.demand.settle(due)
         if due:
             self._sweep()
         else:
-            self._wait(claimed.wait)
+            self._wait(wait)
 
     def _hand_out(self, claimed: Claimed) -> None:
         self._crowd = len(claimed.tasks) > 1
@@ -372,6 +425,15 @@ class Shelf:
     def _rung(self, rang: bool, error: Exception | None) -> None:
         if self._closed:
             return
+        new = self.loop.time() < self._asked + self.bounds.block / 2
+        if not rang and error is None and self.demand.waiting and self.still and new:
+            # A claim was made while it listened.
+            self.join()
+            return
+        self.still = False
+        if rang and self.loop.time() - self._bell.since < 2 * self._took:
+            # It had rung before the block began, so a claim would have found what it rang for.
+            self._found = True
         self._rang = self._rang or self.claiming is not None
         if self.demand.waiting:
             if error is not None:
@@ -385,6 +447,7 @@ class Shelf:
 
     def _ring(self) -> None:
         """Have somebody else take what is left, and keep the time."""
+        self.still = False
         leave = self._calls.leave(self.acknowledge())
         self._link.submit(Request(self._calls.transitions['leave'], leave, lambda reply, error: None))
 
@@ -392,6 +455,10 @@ class Shelf:
         self._timer = None
         if self.demand.waiting:
             self._sweep()
+
+    def _look(self) -> None:
+        self._timer = None
+        self.pump()
 
     def _sweep(self) -> None:
         if self._sweeping is None and self.loop.time() >= self._no_sweep_before:

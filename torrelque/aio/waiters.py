@@ -3,10 +3,10 @@
 All calls of one `Torrelque` wait here, and get tasks in the order of their calls.  The shelf takes the tasks, by as few
 claims as will do for all (`shelf`); here nothing is sent.
 
-Who wakes whom: a call that comes has the shelf claim; what a claim brings resolves the futures of those whom it serves
-(`deliver`), then of those whose time is over (`settle`).  A call's own timer ends it where the bell is listened at; else
-the reply does that is to come, or its absence for `Bounds.grace`: a silent server is not taken for an empty queue.  The
-last one that goes tells the shelf.
+Who wakes whom: a call that comes has the shelf claim, or listen; what a claim brings resolves the futures of those whom
+it serves (`deliver`), then of those whose time is over (`settle`).  A call's own timer ends it where the bell is
+listened at and a claim was answered since it came; else one is, or is not for `Bounds.grace`: a silent server is not
+taken for an empty queue.  The last one that goes tells the shelf.
 """
 
 import asyncio
@@ -54,6 +54,8 @@ class Waiters:
         """Limits and times."""
         self._replies = 0
         """Claims that were answered: by it a waiter knows whether the server has replied since its call."""
+        self._over = 0
+        """How many calls there are whose time is over."""
         shelf.demand = self
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
@@ -62,9 +64,11 @@ class Waiters:
         waiter = Waiter(shelf.loop.create_future(), wanted, timeout, self._replies)
         if timeout is not None:
             waiter.timer = shelf.loop.call_later(timeout or self._bounds.grace, self._expire, waiter)
-            waiter.over = not timeout
+            if not timeout:
+                waiter.over = True
+                self._over += 1
         self.waiting.append(waiter)
-        shelf.come()
+        shelf.come(timeout != 0)
         try:
             return await waiter.future
         except BaseException:
@@ -80,43 +84,56 @@ class Waiters:
         finally:
             if waiter.timer is not None:
                 waiter.timer.cancel()
+                if waiter.over:
+                    self._over -= 1
 
     # What the shelf asks and tells, see `Demand`
 
     def wanted(self) -> tuple[int, int]:
         """How many tasks are wanted, and below which number somebody goes on waiting."""
         wanted = staying = 0
+        bulk = self._bounds.bulk
         for waiter in self.waiting:
-            if waiter.timeout != 0 and not waiter.got:
-                staying = wanted + 1
-            wanted += waiter.wanted - len(waiter.got)
-            if wanted >= self._bounds.bulk:
+            if not waiter.got:
+                if waiter.timeout != 0:
+                    staying = wanted + 1
+                wanted += waiter.wanted
+            else:
+                wanted += waiter.wanted - len(waiter.got)
+            if wanted >= bulk:
                 break
         return wanted, staying
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Hand tasks out to those that wait, the first one first."""
         self._replies += 1
-        given = 0
-        while given < len(deliveries) and self.waiting:
-            waiter = self.waiting[0]
-            if waiter.future.done():
-                self.waiting.popleft()
+        waiting, given, count = self.waiting, 0, len(deliveries)
+        while given < count and waiting:
+            waiter = waiting[0]
+            future, got = waiter.future, waiter.got
+            if future.done():
+                waiting.popleft()
                 continue
-            some = deliveries[given : given + waiter.wanted - len(waiter.got)]
-            given += len(some)
-            waiter.got += some
-            if len(waiter.got) == waiter.wanted:
-                self._resolve(waiter)
+            end = given + waiter.wanted - len(got)
+            got += deliveries[given:end]
+            if end <= count:
+                waiting.popleft()
+                future.set_result(got)
+                if not waiting:
+                    self._shelf.quiet()
+            given = end
         return deliveries[given:]
 
     def settle(self, due: bool) -> None:
         """End the waiting of those who have got anything and, where nothing is due, of those whose time is over."""
-        for waiter in list(self.waiting):
-            if waiter.got:
-                self._resolve(waiter)
-            elif waiter.over and not due:
-                self._time_out(waiter)
+        if self.waiting:
+            # Only the first one may have got some and not all that it wants.
+            if self.waiting[0].got:
+                self._resolve(self.waiting[0])
+            if self._over and not due:
+                for waiter in list(self.waiting):
+                    if waiter.over:
+                        self._time_out(waiter)
 
     def fail(self, error: Exception, lost: bool) -> None:
         """End the waiting by an error; where the server is lost, of those alone who have got anything, without it."""
@@ -142,8 +159,9 @@ class Waiters:
             waiter.future.set_exception(error)
 
     def _expire(self, waiter: Waiter) -> None:
-        if not waiter.over and self._shelf.is_asking:
+        if not waiter.over and (self._shelf.is_asking or waiter.replies == self._replies):
             # The next claim will tell whether there is no task or no reply.
+            self._over += 1
             waiter.over, waiter.replies = True, self._replies
             waiter.timer = self._shelf.loop.call_later(self._bounds.grace, self._expire, waiter)
             self._shelf.pump()

@@ -356,7 +356,7 @@ LIVE = (
     ),
     Mutant(
         'deadline-put-off', 12, 'a deadline is put off for as long as a claim is on its way',
-        (client('aio/waiters', 'if not waiter.over and self', 'if self'),),
+        (client('aio/waiters', 'if not waiter.over and (self', 'if (self'),),
         ('silence::test_a_deadline_is_a_deadline',),
     ),
     Mutant(

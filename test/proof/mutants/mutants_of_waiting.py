@@ -1,8 +1,9 @@
-"""Hand-made faults in what stands behind the waiting: the guard, replies of another kind, stale owners, KeyDB."""
+"""Hand-made faults in what stands behind the waiting: the guard, coming without a claim, replies of another kind,
+stale owners, KeyDB."""
 
 from __future__ import annotations
 
-from proof.mutants.mutant import Mutant, client, script
+from proof.mutants.mutant import BEYOND, Mutant, client, script
 
 GUARD = (
     Mutant(
@@ -73,6 +74,56 @@ GUARD = (
             client('protocol/bounds', 'guard_looks: int = 4', 'guard_looks: int = 10**6'),
         ),
         ('keydb::test_who_is_blocked_without_a_limit_looks_by_a_clock_of_its_own',),
+    ),
+)  # fmt: skip
+
+STILL = (
+    Mutant(
+        'comes-without-listening', 10, 'whoever comes without a claim is told of nothing',
+        (client('aio/shelf', 'self._timer = self.loop.call_at(old, self._look)\n            self._bell.listen()',
+                'self._timer = self.loop.call_at(old, self._look)'),),
+        ('still::test_a_ring_that_nobody_has_heard_is_there_for_who_comes',),
+    ),
+    Mutant(
+        'comes-without-the-time', 10, 'what is known of a queue grows old for whoever comes without a claim',
+        (client('aio/shelf', 'self._timer = self.loop.call_at(old, self._look)', 'pass'),),
+        ('still::test_who_comes_while_the_connection_to_the_bell_is_dead_is_served_when_a_block_is_over',),
+    ),
+    Mutant(
+        'looks-without-asking', BEYOND, 'whoever does not wait is told of nothing that is there',
+        (client('aio/shelf', 'if stays and not self._found', 'if not self._found'),),
+        ('still::test_who_does_not_wait_asks_all_the_same',),
+    ),
+    Mutant(
+        'silent-taken-for-empty', 12, 'whoever waits for a moment takes a silent server for an empty queue',
+        (client('aio/waiters', ' or waiter.replies == self._replies)', ')'),),
+        ('still::test_a_time_that_is_over_before_any_reply_ends_with_a_claim',),
+    ),
+    Mutant(
+        'never-still', BEYOND, 'a task now and then is claimed for twice',
+        (client('aio/shelf', 'self.still = not (due or claimed.more or self._rang)', 'self.still = False'),),
+        ('still::test_a_task_now_and_then_is_one_claim',),
+    ),
+    Mutant(
+        'bell-asked-for-ever', BEYOND, 'whoever enqueues and dequeues by turns waits for the bell each time',
+        (client('aio/shelf', 'self._found = True\n        self._rang', 'pass\n        self._rang'),),
+        ('still::test_who_enqueues_and_dequeues_by_turns_does_not_wait_for_the_bell',),
+    ),
+    Mutant(
+        'still-though-given-back', BEYOND, 'whoever comes when tasks are on their way back waits for the bell',
+        (client('aio/shelf', 'self.still = False\n        # Each', '# Each'),),
+        ('still::test_who_was_given_back_its_task_asks',),
+    ),
+    Mutant(
+        'threads-never-still', BEYOND, 'a task now and then is claimed for twice by threads',
+        (client('sync/fetcher', 'fetcher.still_until = self._since + fetcher.bounds.block', 'pass'),),
+        ('still::test_a_task_now_and_then_is_one_claim_of_a_thread',),
+    ),
+    Mutant(
+        'threads-look-without-asking', BEYOND, 'a thread that does not wait is told of nothing that is there',
+        (client('sync/fetcher', 'if not self._fetcher.found and self._timeout != 0 and',
+                'if not self._fetcher.found and'),),
+        ('still::test_a_thread_that_does_not_wait_asks_all_the_same',),
     ),
 )  # fmt: skip
 
@@ -153,4 +204,4 @@ REPLIES = (
     ),
 )  # fmt: skip
 
-WAITING = (*GUARD, *STALE, *REPLIES)
+WAITING = (*GUARD, *STILL, *STALE, *REPLIES)
