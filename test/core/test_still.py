@@ -23,8 +23,6 @@ from torrelque.sync.fetcher import Fetch
 pytestmark = pytest.mark.first_server
 
 TASKS = 20
-MOST = 1.25 * TASKS
-"""Claims for so many tasks; some more, because the bell may seem to have rung before on a machine that is busy."""
 
 
 @pytest.fixture
@@ -73,9 +71,11 @@ async def test_a_task_now_and_then_is_one_claim(
             await until_waiting(client)
             if n == 0:
                 sent.clear()
+                # However busy the machine is, the bell does not seem to have rung before it was listened at.
+                consumer._started().shelf._took = 0.0
             await queue.enqueue(n)
             assert await asyncio.wait_for(taken.get(), 60) == n
-        assert TASKS <= sent['claim'] <= MOST, sent
+        assert TASKS <= sent['claim'] <= TASKS + 1, sent
         assert sent['leave'] == 0
         for each in consuming:
             each.cancel()
@@ -202,11 +202,12 @@ async def test_a_task_now_and_then_is_one_claim_of_a_thread(
             await until_waiting(client)
             if n == 0:
                 called.clear()
+                threads._fetcher.took = 0.0
             await queue.enqueue(n)
             task_id, task = await asyncio.wait_for(waiting, 60)
             assert task == n
             await asyncio.to_thread(threads.release, task_id)
-        assert TASKS - 1 <= called['_claim'] <= MOST, called
+        assert TASKS <= called['_claim'] <= TASKS + 1, called
 
 
 async def test_a_thread_that_does_not_wait_asks_all_the_same(

@@ -66,7 +66,7 @@ class Session:
         calls.when_out = self.carrier.carry
         self.shelf = Shelf(self._link, bell, calls, self._give_back, self._reject)
         """Takes tasks for the calls of `dequeue` that wait."""
-        self.waiters = Waiters(self.shelf)
+        self.waiters = self.shelf.demand = Waiters(self.shelf)
         """These calls."""
         listening = make_connector(client, calls.keys['pending'])
         self.hub = Hub(self._link, listening, calls, notification_channel(client, f'{calls.keys["task"]}:'))

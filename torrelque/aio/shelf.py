@@ -36,7 +36,7 @@ deadlines is as old as that claim, so the next one is made when it is as old as 
 all the same, unless whoever did so last found nothing (`_found`).
 
 Whenever the last waiter goes, by its time or because it was cancelled, the state is IDLE, but for a claim that is on
-its way or in doubt.  A sweep (`_sweeping`) is sent when something is due, and a claim right behind it; it belongs to no
+its way or in doubt.  A sweep (`sweeping`) is sent when something is due, and a claim right behind it; it belongs to no
 state.
 
 Who wakes whom.  A script that makes work available rings the bell, and one process of those that listen takes the ring:
@@ -70,14 +70,13 @@ from torrelque.error import (
 )
 from torrelque.model import TorrelqueTaskId
 from torrelque.protocol.calls import Calls
-from torrelque.protocol.carrying import read_spread
 from torrelque.protocol.replies import Claimed, UnreadableError, read_claim, tell_troubles
-from torrelque.protocol.steps import take_swept
 
 from .bell import Bell
 from .guard import Guard
 from .link import Link, Request
 from .records import Records
+from .sweeping import Sweeping
 
 logger = logging.getLogger('torrelque')
 
@@ -140,6 +139,10 @@ class Shelf:
         """Done when the claim that is on its way has come back; None when none is."""
         self.still = False
         """Whether the last claim left nothing, and nothing that came since is known of here."""
+        self.guess = False
+        """Whether the next claim is made by time alone, and is likely to bring nothing."""
+        self._held = False
+        """Whether a ring was taken here, and nobody has asked since."""
         self._link = link
         """The connection for calls."""
         self._calls = calls
@@ -178,12 +181,8 @@ class Shelf:
         """Whether the bell rang while the claim was on its way."""
         self._claim_call: Request | None = None
         """The last claim; also after its reply has come."""
-        self._sweeping: Request | None = None
-        """The sweep that is on its way; None when none is."""
-        self._spreading: Request | None = None
-        """The call that goes on with flows and is on its way; None when none is."""
-        self._no_sweep_before = 0.0
-        """The time of the loop before which no sweep is sent, because the last one failed."""
+        self._sweeping = Sweeping(link, calls, self.pump)
+        """Brings back what is due."""
         self._guard = Guard(
             link.loop,
             calls.bounds,
@@ -208,6 +207,16 @@ class Shelf:
     def trouble(self) -> BaseException:
         """Why the server is silent, as far as that is known."""
         return self._error or self._link.trouble
+
+    @property
+    def claims(self) -> list['asyncio.Future[None]']:
+        """What is done when the claim that is on its way has come back, if one is."""
+        return [] if self.claiming is None else [self.claiming]
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was lost, and is asked again and again."""
+        return self._error is not None
 
     @property
     def is_asking(self) -> bool:
@@ -239,8 +248,17 @@ class Shelf:
             self._bell.listen()
         return self.still
 
+    def wake(self) -> None:
+        """Somebody waits who did not come for tasks of this shelf alone: listen, where it is still."""
+        self._guard.begin()
+        self.join()
+
     def quiet(self) -> None:
         """Nobody waits any more."""
+        if self.demand.waiting:
+            # There are others, of whom who has called does not know.
+            return
+        self.pass_on()
         if self._again:
             self._collect()
         if self._timer is not None:
@@ -253,6 +271,11 @@ class Shelf:
             if soon and not self._closed:
                 self._ring()
 
+    def pass_on(self) -> None:
+        """Have others hear a ring that was taken here, if nobody has asked since."""
+        if self._held and not self._closed:
+            self._ring()
+
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have tasks for which nobody waits any more handed out to others, uncounted, in their order."""
         self.still = False
@@ -261,7 +284,7 @@ class Shelf:
 
     async def close(self) -> None:
         """End all waiting with an error, and leave nothing behind."""
-        self._closed = True
+        self._closed = self._sweeping.closed = True
         closed = TorrelqueClosedError('the queue was closed while this call waited for a task')
         self.demand.fail(of_queue(self.name, closed), False)
         try:
@@ -285,7 +308,7 @@ class Shelf:
         """Let the connection and the timers go, where nobody waits."""
         if self._bell.call is not None and not self._closed and self._link.connected:
             self._ring()
-        self._closed = True
+        self._closed = self._sweeping.closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._records.end()
@@ -305,6 +328,11 @@ class Shelf:
             else:
                 self._claim()
 
+    def ask(self) -> None:
+        """Claim at once, unless it is done already or nothing is wanted."""
+        self._guard.begin()
+        self._claim()
+
     def _collect(self) -> None:
         """Make the last claim again where its reply was lost and nobody waits: what it took is to be given back."""
         kept = monotonic() - self._since < self.bounds.record
@@ -316,13 +344,16 @@ class Shelf:
         if self.claiming is not None or not (self.demand.waiting or collects):
             return
         wanted, staying = self.demand.wanted()
+        self.guess = False
+        if not (wanted or self._again):
+            return
         if not self._again:
             self._records.number += 1
             self._since = monotonic()
         self.claiming = self.loop.create_future()
         self._asked = self.loop.time()
         self._stayed = staying > 0
-        self._rang = self.still = False
+        self._rang = self._held = self.still = False
         args = self._calls.claim(self.acknowledge(), self._records.key, wanted, 0 if self._closed else staying)
         self._claim_call = Request(self._calls.transitions['claim'], args, self._claimed, resent=self._again)
         self._link.submit(self._claim_call)
@@ -369,14 +400,14 @@ class Shelf:
         if claimed.more or (self._rang and self.demand.waiting):
             # A ring during the claim may be for a task that came after it: claim again.
             if due:
-                self._sweep()
+                self._sweeping.sweep()
             self._vain = 0 if claimed.tasks else self._vain + 1
             self.pump() if self._vain < self.bounds.vain_claims else self.loop.call_later(0.05, self.pump)
             return
         if self.demand.waiting:
             self.demand.settle(due)
         if due:
-            self._sweep()
+            self._sweeping.sweep()
         else:
             self._wait(wait)
 
@@ -435,6 +466,7 @@ class Shelf:
             # It had rung before the block began, so a claim would have found what it rang for.
             self._found = True
         self._rang = self._rang or self.claiming is not None
+        self._held, self.guess = rang or error is not None, not rang
         if self.demand.waiting:
             if error is not None:
                 what = 'queue %r: the connection to the doorbell failed: %s'
@@ -447,72 +479,31 @@ class Shelf:
 
     def _ring(self) -> None:
         """Have somebody else take what is left, and keep the time."""
-        self.still = False
+        self._held = self.still = False
         leave = self._calls.leave(self.acknowledge())
         self._link.submit(Request(self._calls.transitions['leave'], leave, lambda reply, error: None))
 
     def _due(self) -> None:
         self._timer = None
         if self.demand.waiting:
-            self._sweep()
+            self._sweeping.sweep()
+        elif not self._closed:
+            self._ring()
 
     def _look(self) -> None:
         self._timer = None
+        self.guess = True
         self.pump()
-
-    def _sweep(self) -> None:
-        if self._sweeping is None and self.loop.time() >= self._no_sweep_before:
-            self._sweeping = Request(self._calls.transitions['sweep'], self._calls.sweep(), self._swept)
-            self._link.submit(self._sweeping)
-            # What the sweep brings back is for the waiters here, so claim right behind it, not when it has returned.
-            self.pump()
-
-    def _swept(self, reply: Any, error: Exception | None) -> None:
-        self._sweeping = None
-        try:
-            if error is not None:
-                raise error
-            if take_swept(self._calls, reply):
-                self._spread()
-        except Exception as exc:
-            logger.warning('queue %r: a sweep failed: %s', self.name, reason_of(exc))
-            self._sweep_later()
-        else:
-            self.pump()
-
-    def _spread(self) -> None:
-        """Go on with what is to be done of flows."""
-        if self._spreading is None and not self._closed:
-            spread = self._calls.transitions['spread']
-            self._spreading = Request(spread, self._calls.spread(), self._have_spread)
-            self._link.submit(self._spreading)
-
-    def _have_spread(self, reply: Any, error: Exception | None) -> None:
-        self._spreading = None
-        try:
-            if error is not None:
-                raise error
-            if (done := read_spread(reply)).left:
-                self._spread()
-            self._calls.tell_out(done.out)
-            self.pump()
-        except Exception as exc:
-            logger.warning('queue %r: a call for flows failed: %s', self.name, reason_of(exc))
-            self._sweep_later()
-
-    def _sweep_later(self) -> None:
-        # Each claim would see the same due task and send the next failing call, so none is sent for a second.
-        self._no_sweep_before = self.loop.time() + 0.9
-        self.loop.call_later(1, self.pump)
 
     # The last line of defence
 
     def _on_their_way(self) -> tuple[tuple[Request | None, Link], ...]:
         claim = None if self.claiming is None else self._claim_call
-        calls = (claim, self._sweeping, self._spreading)
-        return *((call, self._link) for call in calls), (self._bell.call, self._bell.link)
+        return *((call, self._link) for call in (claim, *self._sweeping.calls)), (self._bell.call, self._bell.link)
 
     def _claim_unheard(self) -> None:
         """Claim where nobody has for long."""
-        self._unheard = self.claiming is None
+        # Where the shelf was not still somebody was told, and did not ask because enough was to be had elsewhere.
+        self._unheard = self.claiming is None and self.still
+        self.guess = True
         self._claim()

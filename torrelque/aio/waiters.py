@@ -12,10 +12,12 @@ taken for an empty queue.  The last one that goes tells the shelf.
 import asyncio
 import collections
 from collections.abc import Sequence
+from typing import Protocol
 
 from torrelque.error import no_reply, no_task
+from torrelque.protocol.bounds import Bounds
 
-from .shelf import Delivery, Shelf
+from .shelf import Delivery
 
 
 class Waiter:
@@ -42,10 +44,40 @@ class Waiter:
         """Runs out with its time; None where it waits for ever."""
 
 
+class Supply(Protocol):
+    """What those who wait ask and tell of the place where their tasks come from: of a `Shelf`, or of several."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def bounds(self) -> Bounds: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def trouble(self) -> BaseException: ...
+
+    @property
+    def is_asking(self) -> bool: ...
+
+    @property
+    def claims(self) -> Sequence['asyncio.Future[None]']: ...
+
+    def come(self, stays: bool) -> None: ...
+
+    def pump(self) -> None: ...
+
+    def quiet(self) -> None: ...
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None: ...
+
+
 class Waiters:
     """Those who wait for tasks of one shelf."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Supply) -> None:
         self.waiting: collections.deque[Waiter] = collections.deque()
         """The calls that wait, in their order."""
         self._shelf = shelf
@@ -56,7 +88,6 @@ class Waiters:
         """Claims that were answered: by it a waiter knows whether the server has replied since its call."""
         self._over = 0
         """How many calls there are whose time is over."""
-        shelf.demand = self
 
     async def fetch(self, timeout: float | None, wanted: int) -> list[Delivery]:
         """At least one task and at most ``wanted``, or `TorrelqueTimeoutError`."""
@@ -74,9 +105,9 @@ class Waiters:
         except BaseException:
             self._leave(waiter)
             try:
-                if shelf.claiming is not None and waiter.future.cancelled():
+                if waiter.future.cancelled() and (claims := shelf.claims):
                     # What the claim brings for this waiter must find its way back, even if the loop ends now.
-                    await asyncio.wait([shelf.claiming], timeout=self._bounds.claim_closing / 4)
+                    await asyncio.wait(claims, timeout=self._bounds.claim_closing / 4)
             finally:
                 if waiter.got:
                     shelf.give_back(waiter.got)

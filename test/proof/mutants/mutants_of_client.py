@@ -133,7 +133,7 @@ CANCEL = (
     ),
     Mutant(
         'cancelled-waiter-does-not-wait', 7, 'a loop that ends takes along what a claim brings',
-        (client('aio/waiters', 'if shelf.claiming is not None and waiter.future.cancelled():', 'if False:'),),
+        (client('aio/waiters', 'if waiter.future.cancelled() and (claims := shelf.claims):', 'if False:'),),
         ('ends::test_consumers_that_end_with_their_loop_strand_nothing',),
     ),
     Mutant(
@@ -264,13 +264,13 @@ LIVE = (
     ),
     Mutant(
         'due-not-swept', 10, 'a claim that finds something due leaves it at that',
-        (client('aio/shelf', 'if due:\n            self._sweep()', 'if due:\n            pass'),),
+        (client('aio/shelf', 'if due:\n            self._sweeping.sweep()', 'if due:\n            pass'),),
         ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
     ),
     Mutant(
         'failed-sweep-at-once', 10, 'a sweep that fails is tried again at once, and so for ever',
-        (client('aio/shelf', 'self._no_sweep_before = self.loop.time() + 0.9', 'pass'),
-         client('aio/shelf', 'self.loop.call_later(1, self.pump)', 'self.loop.call_soon(self.pump)')),
+        (client('aio/sweeping', 'self._none_before = self._loop.time() + 0.9', 'pass'),
+         client('aio/sweeping', 'self._loop.call_later(1, self._claim)', 'self._loop.call_soon(self._claim)')),
         ('bell::test_a_sweep_that_fails_is_not_tried_again_at_once',),
     ),
     Mutant(
@@ -280,7 +280,7 @@ LIVE = (
     ),
     Mutant(
         'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
-        (client('aio/shelf', 'self._sweep_later()\n        else:\n            self.pump()', 'self._sweep_later()'),),
+        (client('aio/sweeping', 'self._later()\n        else:\n            self._claim()', 'self._later()'),),
         ('states::test_what_came_due_during_a_claim_is_claimed_when_it_was_swept',),
     ),
     Mutant(

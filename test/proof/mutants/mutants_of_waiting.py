@@ -54,7 +54,7 @@ GUARD = (
     ),
     Mutant(
         'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
-        (client('aio/shelf', 'self.loop.call_later(1, self.pump)', 'pass'),),
+        (client('aio/sweeping', 'self._loop.call_later(1, self._claim)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_many_events',),
     ),
     Mutant(
@@ -113,6 +113,11 @@ STILL = (
         'still-though-given-back', BEYOND, 'whoever comes when tasks are on their way back waits for the bell',
         (client('aio/shelf', 'self.still = False\n        # Each', '# Each'),),
         ('still::test_who_was_given_back_its_task_asks',),
+    ),
+    Mutant(
+        'ring-held-for-ever', 10, 'whoever goes in the turn in which the bell rings takes the ring along',
+        (client('aio/shelf', 'self.pass_on()\n        if self._again', 'if self._again'),),
+        ('states::test_who_goes_in_the_turn_in_which_the_bell_rings_passes_it_on',),
     ),
     Mutant(
         'threads-never-still', BEYOND, 'a task now and then is claimed for twice by threads',
