@@ -175,9 +175,10 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
     try:
         if reply[0] != b'ok':
             raise ValueError
-        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
+        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4] or ()
         # Groups by the number of the task, counted from 1, which is negative for a probe.
-        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
+        grouped = reply[5] or ()
+        groups = dict(zip(grouped[::2], map(text, grouped[1::2]), strict=True))
         tasks, foreign = [], []
         for i in range(6, len(reply), 4):
             payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
