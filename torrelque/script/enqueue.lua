@@ -101,7 +101,9 @@ end
 
 local function put(i, given)
   local id, delay = ARGV[i], given.delay
-  local words = {'status', delay and DELAYED or PENDING, 'timeout', given.timeout, 'enqueue_time', stamp}
+  -- The table has room for all that most tasks with options have, because one that grows is copied.
+  local words = {'status', delay and DELAYED or PENDING, 'timeout', given.timeout, 'enqueue_time', stamp, nil, nil, nil,
+    nil, nil, nil}
   local n, order = 6, (given.group or given.priority) and order_of(given.priority or 0)
   if order then
     words[7], words[8], n = 'order', order, 8
@@ -119,10 +121,10 @@ local function put(i, given)
     words[n + 1], words[n + 2], n = 'mark', given.mark, n + 2
   end
   local key = state .. id
-  if redis.call('HSET', key, unpack(words)) < n / 2 then
+  if redis.call('HSET', key, unpack(words, 1, n)) < n / 2 then
     -- An older state of the id, which is final.
     redis.call('DEL', key)
-    redis.call('HSET', key, unpack(words))
+    redis.call('HSET', key, unpack(words, 1, n))
   end
   if delay then
     timed[#timed + 1], timed[#timed + 2] = now + delay, id

@@ -175,8 +175,8 @@ PLACES = (
     ),
     Mutant(
         'live-state-ends', 2, 'the state of a task that waits is forgotten after an hour',
-        (script('enqueue', "  local key = state .. id\n  if redis.call('HSET', key, unpack(words)) < n / 2 then",
-                "  local key = state .. id\n  if redis.call('HSET', key, unpack(words)) * "
+        (script('enqueue', "  local key = state .. id\n  if redis.call('HSET', key, unpack(words, 1, n)) < n / 2 then",
+                "  local key = state .. id\n  if redis.call('HSET', key, unpack(words, 1, n)) * "
                 "redis.call('PEXPIRE', key, 3600000) < n / 2 then"),),
         ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
