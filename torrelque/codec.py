@@ -40,7 +40,7 @@ class TorrelqueTaskSerialiser(NamedTuple):
     """Makes the value of its bytes."""
 
 
-def _make_encode() -> Callable[[Any], str]:
+def _make_dumps() -> Callable[[Any], bytes]:
     """An encoder of compact JSON.
 
     `json.JSONEncoder.encode` makes the encoder in C anew for each value, which costs more than a small value itself.
@@ -50,26 +50,28 @@ def _make_encode() -> Callable[[Any], str]:
     encoder = json.JSONEncoder(separators=(',', ':'))
     make = getattr(json.encoder, 'c_make_encoder', None)
     if make is None:
-        return encoder.encode
+        return lambda value: encoder.encode(value).encode()
     escape = json.encoder.encode_basestring_ascii
     chunks = make(None, encoder.default, escape, None, ':', ',', False, False, True)
-    return lambda value: ''.join(chunks(value, 0))
+    return lambda value: ''.join(chunks(value, 0)).encode()
 
 
-_encode = _make_encode()
 _decoder = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # typeshed lacks it
 
 
-def _decode(data: bytes) -> Any:
+def _loads(data: bytes) -> Any:
     text = data.decode()
-    if text[:1] in ' \t\n\r':
+    try:
+        # The scanner does not look for white space around the value, which takes `decode` as long as a small value.
+        value, end = _scan(text, 0)
+    except StopIteration:
+        # It begins with white space, or is no value, which `decode` tells.
         return _decoder.decode(text)
-    # `raw_decode` does not look for white space around the value, which takes `decode` as long as a small value.
-    value, end = _decoder.raw_decode(text)
     return value if end == len(text) else _decoder.decode(text)
 
 
-JSON = TorrelqueTaskSerialiser(lambda value: _encode(value).encode(), _decode)
+JSON = TorrelqueTaskSerialiser(_make_dumps(), _loads)
 """The default: compact JSON, encoder and decoder made once."""
 
 
@@ -77,6 +79,8 @@ def serialise(serialiser: TorrelqueSerialiser, value: Any, what: str) -> bytes:
     """A value's bytes, or the error of the serialiser as one of ours."""
     try:
         data = serialiser.dumps(value)
+        if type(data) is bytes:
+            return data
         if isinstance(data, str):
             return data.encode()
     except Exception as exc:

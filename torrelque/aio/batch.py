@@ -47,6 +47,8 @@ class Batch:
         self._bulk, self._bulk_bytes = bounds.bulk, bounds.bulk_bytes
         self._waiting: collections.deque[_Item] = collections.deque()
         """Tasks for the next call, in the order in which they came."""
+        self._size = 0
+        """The bytes of these together."""
         self._away = 0
         """Calls that are on their way."""
         self._scheduled = False
@@ -61,6 +63,7 @@ class Batch:
         """One task's part of a call; the future is its outcome, or the error that the outcome stands for."""
         future: asyncio.Future[Outcome] = self._link.loop.create_future()
         self._waiting.append((args, task_id, future, size))
+        self._size += size
         if not self._away and not self._scheduled:
             self._idle.clear()
             if self._crowd:
@@ -83,26 +86,39 @@ class Batch:
 
     def _send(self) -> None:
         self._scheduled = False
-        args: list[Arg] = []
-        items: list[_Item] = []
-        size = 0
-        while self._waiting and len(items) < self._bulk and size < self._bulk_bytes:
-            its_args, _, future, its_size = self._waiting[0]
-            if size and size + its_size > self._bulk_bytes:
-                break
-            item = self._waiting.popleft()
-            if self._droppable and future.cancelled():
-                continue
-            items.append(item)
-            args += its_args
-            size += its_size
+        if len(self._waiting) <= self._bulk and self._size <= self._bulk_bytes:
+            items = [*self._waiting]
+            self._waiting.clear()
+            self._size = 0
+            if self._droppable:
+                items = [item for item in items if not item[2].cancelled()]
+        else:
+            items = self._take_some()
         if items:
             self._away += 1
             self._crowd = len(items) > 1
-            args = self._head() + args
+            args = [*self._head()]
+            for item in items:
+                args += item[0]
             self._link.submit(Request(self._transition, args, functools.partial(self._returned, items)))
         elif not self._away:
             self._idle.set()
+
+    def _take_some(self) -> list[_Item]:
+        """As many of the tasks that wait as a call may have; one in any case."""
+        items: list[_Item] = []
+        size = 0
+        while self._waiting and len(items) < self._bulk and size < self._bulk_bytes:
+            _, _, future, its_size = self._waiting[0]
+            if size and size + its_size > self._bulk_bytes:
+                break
+            item = self._waiting.popleft()
+            self._size -= its_size
+            if self._droppable and future.cancelled():
+                continue
+            items.append(item)
+            size += its_size
+        return items
 
     def _returned(self, items: list[_Item], reply: Any, error: Exception | None) -> None:
         self._away -= 1
@@ -114,6 +130,7 @@ class Batch:
             self._tell(items, reply, error)
         if isinstance(error, TorrelqueConnectionError):
             # Each next call would be waited for as long once more, so fail what waited behind the lost call, too.
+            self._size = 0
             while self._waiting:
                 _, _, future, _ = self._waiting.popleft()
                 if not future.cancelled():

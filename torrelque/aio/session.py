@@ -113,8 +113,13 @@ class Session:
             outcome = read_outcomes(name, await self.call(name, again, resent=True), 1, self.queue)[0]
             self.unsure.forget(name, args)
         else:
+            # As `send`, without a coroutine of its own.
+            batch = self._batches.get(name) or self.batch(name)
             try:
-                outcome = await self.send(name, args, task_id, size)
+                outcome = await batch.add(args, task_id, size)
+            except asyncio.CancelledError:
+                batch.hurry()
+                raise
             except TorrelqueConnectionError:
                 self.unsure.note(name, args)
                 raise

@@ -50,30 +50,31 @@ class BulkEnqueue:
         """Take a task; whether it is time to send."""
         payload = serialise(self._serialiser, task, 'the task')
         options, grouped = self._of_all or self._options_of(task)
-        task_id = self._new_id()
+        task_id, made = self._new_id(), self._made
         size = len(payload) + (self._grouped_bytes if grouped else 0)
-        if self._made and self._size + size > self._bulk_bytes:
+        total = self._size + size
+        if total > self._bulk_bytes and made:
             self._next = task_id, payload, options, size
             return True
-        self._take(task_id, payload, options, size)
-        return len(self._made) >= self._bulk or self._size >= self._bulk_bytes
-
-    def _take(self, task_id: TorrelqueTaskId, payload: bytes, options: str, size: int) -> None:
         self._args += (task_id, payload, options)
-        self._made.append(task_id)
-        self._size += size
+        made.append(task_id)
+        self._size = total
+        return len(made) >= self._bulk or total >= self._bulk_bytes
 
     def take_call(self) -> list[Arg]:
         """Arguments of the call of what was taken since the last, which has returned; none when there is nothing."""
         self._away, self._made = self._made, []
         args, self._args, self._size = self._args, [], 0
         if self._next is not None:
-            one, self._next = self._next, None
-            self._take(*one)
+            task_id, payload, options, self._size = self._next
+            self._args, self._made, self._next = [task_id, payload, options], [task_id], None
         return args
 
     def returned(self, reply: Any) -> None:
         """Keep the ids of the tasks that the call took in; raises where it refused one."""
+        if reply == b'ok':
+            self.task_ids += self._away
+            return
         error = None
         for task_id, outcome in zip(self._away, read_outcomes('enqueue', reply, len(self._away)), strict=True):
             wrong = outcome_error(outcome, task_id, self.queue)

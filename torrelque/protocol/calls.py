@@ -76,6 +76,8 @@ class Calls:
         self.bounds = bounds
         self.keys = make_keys(queue)
         self.transitions = Transitions(self.keys, queue)
+        self._plain: tuple[Any, str] = (object(), '')
+        """The lease of the plain task that was enqueued last, and its options."""
         self.ids = Ids()
         """Makes the ids of tasks and flows that have none."""
         self._max_tasks = max_tasks
@@ -133,6 +135,10 @@ class Calls:
         mark = None
         if task_id is None:
             new_id = self.ids.new()
+            if delay is None and max_attempts is None and group is None and type(priority) is int and priority == 0:
+                options = self._plain_options(lease)
+                payload = serialise(self.serialiser, task, 'the task')
+                return _call(('enqueue', [new_id, payload, options], new_id, len(payload)))
         else:
             # A subclass of str may call itself something else, as a member of an enumeration does; so it is made plain.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
@@ -140,6 +146,17 @@ class Calls:
         payload = serialise(self.serialiser, task, 'the task')
         size = len(payload) + (0 if group is None else self.bounds.grouped_bytes)
         return _call(('enqueue', [new_id, payload, options], new_id, size))
+
+    def _plain_options(self, lease: Duration) -> str:
+        """The options of a task that has a lease and nothing else; most have the same object as the one before."""
+        # Threads may come between any two steps, so lease and options are read, and replaced, as one.
+        known, options = self._plain
+        if known is lease:
+            return options
+        options = enqueue_options(lease, None, None, None)
+        if type(lease) in (int, float):
+            self._plain = lease, options
+        return options
 
     def flow(self, plan: Plan, part: Part) -> list[Arg]:
         """A flow to make, or a part of it."""

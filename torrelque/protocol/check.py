@@ -110,6 +110,8 @@ def check_name(name: str, what: str) -> str:
 
 def check_id(task_id: str) -> str:
     """A task's id."""
+    if isinstance(task_id, str) and task_id and task_id.isascii():
+        return task_id
     return check_name(task_id, 'a task id')
 
 

@@ -6,7 +6,7 @@ import json
 from torrelque.error import TorrelqueValueError
 from torrelque.model import Duration, TorrelqueTaskStatus
 
-from .check import check_count, check_group, check_priority, milliseconds
+from .check import MAX_SECONDS, check_count, check_group, check_priority, milliseconds
 from .transition import Arg
 
 _quote = json.encoder.encode_basestring_ascii
@@ -64,6 +64,9 @@ def release_options(
     A flow has to know how its tasks have ended, however long that is kept.  The script knows whether a task is of one;
     so what is not kept is told where it did not complete, or has a result and an id like that of a task of a flow.
     """
+    plain = result is None and result_ttl is None and status is TorrelqueTaskStatus.COMPLETED
+    if plain and type(default) in (int, float) and 0 <= default <= MAX_SECONDS:  # type: ignore[operator]
+        return ['']
     try:
         final = TorrelqueTaskStatus(status)
     except ValueError as exc:

@@ -175,24 +175,25 @@ def read_claim(reply: Any, since: float = -math.inf) -> Claimed:
     try:
         if reply[0] != b'ok':
             raise ValueError
-        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4]
+        stamp, wait, more, troubles = reply[1].decode(), reply[2], reply[3], reply[4] or ()
         # Groups by the number of the task, counted from 1, which is negative for a probe.
-        groups = dict(zip(reply[5][::2], map(text, reply[5][1::2]), strict=True))
-        tasks, foreign = [], []
-        for i in range(6, len(reply), 4):
-            payload, attempt, lease = reply[i + 1], reply[i + 2], reply[i + 3] / 1000
+        grouped = reply[5] or ()
+        groups = dict(zip(grouped[::2], map(text, grouped[1::2]), strict=True))
+        tasks, foreign, number = [], [], 0
+        group: str | None = None
+        probe = False
+        for word, payload, attempt, length in zip(reply[6::4], reply[7::4], reply[8::4], reply[9::4], strict=True):
             if type(payload) is not bytes:
                 raise TypeError
-            token = f'{attempt}-{stamp}'
+            lease, token = length / 1000, f'{attempt}-{stamp}'
+            if groups:
+                number += 1
+                probe = -number in groups
+                group = groups.get(-number if probe else number) or None
             try:
-                group, probe = None, False
-                if groups:
-                    number = (i - 6) // 4 + 1
-                    probe = -number in groups
-                    group = groups.get(-number if probe else number) or None
-                task_id = TorrelqueTaskId(reply[i].decode(), attempt, token, group, lease, probe)
+                task_id = TorrelqueTaskId(word.decode(), attempt, token, group, lease, probe)
             except UnicodeDecodeError:
-                foreign.append((reply[i], token))
+                foreign.append((word, token))
                 continue
             task_id._held_until = since + lease
             tasks.append((task_id, payload))

@@ -7,9 +7,12 @@
 local function forget()
   if redis.call('EXISTS', tasks) == 0 then
     --@ Keys turns, holes, seq, bell, spread
-    redis.call('DEL', seq, bell, spread)
-    if redis.call('EXISTS', pending, turns) > 0 and redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
-      redis.call('UNLINK', pending, turns, holes)
+    -- As a rule, none of them is there.
+    if redis.call('EXISTS', pending, turns, seq, bell, spread) > 0 then
+      redis.call('DEL', seq, bell, spread)
+      if redis.call('EXISTS', pending, turns) > 0 and redis.call('LLEN', pending) <= redis.call('SCARD', holes) then
+        redis.call('UNLINK', pending, turns, holes)
+      end
     end
   end
 end

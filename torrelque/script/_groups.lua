@@ -208,9 +208,13 @@ local function book(extend)
   -- A task waits in its group from now on.
   function self.wait(id, name, order)
     local k = self.meet(name)
-    local members = incoming[k] or {}
-    members[#members + 1], members[#members + 2] = tonumber(order) or 0, id
-    incoming[k] = members
+    local members = incoming[k]
+    order = tonumber(order) or 0
+    if members then
+      members[#members + 1], members[#members + 2] = order, id
+    else
+      incoming[k] = {order, id}
+    end
   end
 
   -- So many more tasks of the group, or fewer, wait for the time that they were enqueued for.

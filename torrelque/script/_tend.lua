@@ -5,12 +5,13 @@
 -- long (ms) consumers block at the bell at the most; `rates` is whether groups may be waiting for a token, `written`
 -- whether the script has written already, `other` when something else is due (false is nothing): when the queue, which
 -- is paused and has work, hands out a task, or when the next schedule fires.  If the clock went back, so that groups
--- wait for longer than they ever have to, all of them are made due.  Returns µs until the nearest deadline (false where
--- there is none).
---@ Keys delayed, working, rated, bell
-local function tend(more, staying, block, rates, written, other)
-  local next_due = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2])
-  local next_end = tonumber(redis.call('ZRANGE', working, 0, 0, 'WITHSCORES')[2])
+-- wait for longer than they ever have to, all of them are made due.  `next_due` is when the first delayed task is due
+-- (nil where there is none), `rung` whether the bell is there (nil where that is not known).  Returns µs until the
+-- nearest deadline (false where there is none).
+--@ Keys working, rated, bell
+local function tend(more, staying, block, rates, written, other, next_due, rung)
+  local next_end = redis.call('ZRANGE', working, '0', '0', 'WITHSCORES')[2]
+  next_end = next_end and next_end + 0
   local next_rated = rates and tonumber(redis.call('ZRANGE', rated, 0, 0, 'WITHSCORES')[2])
   local back = false
   if next_rated and next_rated - now > 1000 then
@@ -22,15 +23,16 @@ local function tend(more, staying, block, rates, written, other)
   local wait = first < math.huge and first - now
   local rings = more or wait and wait <= block and not staying
 
-  if back or not (rings and written) then
+  if back or rings and not written or not rings and rung ~= false then
     -- See Memory.
     redis.call('DEL', bell)
+    rung = false
   end
   if back then
     redis.call('ZUNIONSTORE', rated, 1, rated, 'WEIGHTS', 0)
   end
-  if rings then
-    ring()
+  if rings and not rung then
+    ring(rung)
   end
-  return wait and wait * 1000 - tonumber(string.sub(fraction, 4))
+  return wait and wait * 1000 - string.sub(fraction, 4)
 end

@@ -5,5 +5,5 @@ do
   local time = redis.call('TIME')
   fraction = string.sub('00000' .. time[2], -6)
   stamp = time[1] .. string.sub(fraction, 1, 3)
-  now = tonumber(stamp)
+  now = stamp + 0
 end

@@ -10,34 +10,46 @@
 -- Reply  'ok', server time (ms, to the µs), µs until the nearest deadline (0 or less is due, nil is none), whether work
 --        is left (1 or 0), list of id and trouble by turns, list of number (from 1; less than 0 for a probe) and group
 --        by turns of the tasks that have a group or are probes ('' is no group), then by turns id, payload, attempt,
---        length of the lease (ms)
+--        length of the lease (ms); each of the two lists is nil where it is empty
 --        trouble is 'state_lost' (the task is dead now) | 'payload_lost' | 'lost'
---@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting, outbox
+--@ Keys working, tasks, turns, priority, rated, paused, holes, heads, schedules, waiting, outbox, delayed
 --@ Uses time (now, stamp, fraction), ring, tend
-local record, wanted, max_bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+local record, wanted, max_bytes = ARGV[3], ARGV[4] + 0, ARGV[7] + 0
 -- The time is to the microsecond, because an id of the caller's own may be finished, enqueued anew and claimed within
 -- one millisecond, and its token must be another.
 local claimed = stamp .. '.' .. string.sub(fraction, 4)
-local reply = {'ok', claimed, false, 0, {}, {}}
--- What was handed out: ids; number and group by turns; the lease's end and id by turns; bytes of the payloads.
-local given, grouped, leases, bytes = {}, reply[6], {}, 0
--- Ids of `pending` that could not be handed out, though `holes` does not have them; and how many ids were skipped.
-local odd, holed = {}, 0
+-- Tables are made with room for one task, because each time that one grows costs as much as a small command.
+local reply = {'ok', claimed, false, 0, false, false, nil, nil, nil, nil}
+-- What was handed out: ids; the lease's end and id by turns; bytes of the payloads.
+local given, leases, bytes = {nil}, {nil, nil}, 0
+-- Ids of `pending` that could not be handed out, though `holes` does not have them (nil is none); and how many ids were
+-- skipped.
+local odd, holed = nil, 0
 -- Ids that are probes, and when the paused queue lets the next probe through.
 local probed, probe_at
--- Whether anything but plain tasks may be there, or a pause; most queues have nothing of the kind.  And when the next
--- schedule fires, or a flow is given up, where there are some; now, where there is work for `spread`.
-local there, coming = redis.call('EXISTS', turns, priority, rated, paused, holes, heads, schedules, waiting, outbox), nil
+-- `special` is whether anything but plain tasks may be there, or a pause, `patchy` whether `pending` has holes.  `last` is
+-- the record of this very claim: it is looked for in any case, because a call may arrive after its own repetition, over
+-- a connection that was given up.  `next_due` is when the first delayed task is due; `coming` when the next schedule
+-- fires, or a flow is given up, or now, where there is work for `spread`.  Most queues have nothing of all that, which
+-- one command tells.
+local special, patchy, last, next_due, coming = false, false, nil, nil, nil
+local there = redis.call('EXISTS', record, delayed, turns, priority, rated, paused, holes, heads, schedules, waiting,
+  outbox)
 if there > 0 then
+  next_due = tonumber(redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2])
+  there = there - (next_due and 1 or 0)
+end
+if there > 0 then
+  last = redis.call('GET', record)
   local besides = redis.call('EXISTS', schedules, waiting, outbox)
   if besides > 0 then
     --@ Uses coming (next_coming)
-    coming, there = next_coming(), there - besides
+    coming = next_coming()
   end
+  special = there - besides - (last and 1 or 0) > 0
+  patchy = special and redis.call('EXISTS', holes) == 1
 end
-local special = there > 0
-local patchy = special and redis.call('EXISTS', holes) == 1
-local more, finish = true, nil
+local more, finish, rung = true, nil, nil
 
 -- Hand a task out, if it is pending and the bytes allow for it: 'ok' | 'full' | 'hole'.
 local function hand(id, key, known)
@@ -53,7 +65,7 @@ local function hand(id, key, known)
     bytes = max_bytes
     return 'full'
   end
-  local attempt = (tonumber(known[3]) or 0) + 1
+  local attempt = (known[3] and tonumber(known[3]) or 0) + 1
   redis.call('HSET', key, 'status', WORKING, 'dequeue_count', attempt, 'last_dequeue_time', claimed)
   local n, lease = #leases, tonumber(known[2]) or 300000
   leases[n + 1], leases[n + 2] = now + lease, id
@@ -85,6 +97,7 @@ local function take_plain(goal)
       elseif outcome == 'hole' then
         holed = holed + 1
         if not hole then
+          odd = odd or {}
           odd[#odd + 1] = id
         end
       end
@@ -99,17 +112,15 @@ end
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
 end
--- The record is looked for in any case, because a call may arrive after its own repetition, over a connection that was
--- given up.
-local last = redis.call('GET', record)
 if not special and not last then
   take_plain(wanted)
 end
-if special or last or odd[1] then
+if special or last or odd then
   -- What most calls do not need is made only here, because functions and tables cost most of a small claim.
   --@ Uses probe (probe_of, next_probe), groups (book, settle), turns (with_turns), noted, mend
   --@ Keys limits, seq
-  local troubles = reply[5]
+  -- Number and group by turns, of what is handed out.
+  local troubles, grouped = {}, {}
   local stopped = special and redis.call('SISMEMBER', paused, '') == 1
   probe_at = stopped and probe_of('')
   local probing = probe_at and probe_at <= now
@@ -270,7 +281,7 @@ if special or last or odd[1] then
     end
   end
 
-  for _, id in ipairs(odd) do
+  for _, id in ipairs(odd or {}) do
     damaged(id, redis.pcall('HMGET', state .. id, 'status'))
   end
   more, finish = true, settle
@@ -286,6 +297,7 @@ if special or last or odd[1] then
     end
   end
   probe_at = not probing and stopped and (probe_at or math.huge)
+  reply[5], reply[6] = troubles[1] and troubles or false, grouped[1] and grouped or false
 end
 -- Leases are written before the groups are settled: should a key of theirs hold something else, so that the script
 -- fails, what was taken has a lease that ends.
@@ -297,11 +309,16 @@ if finish then
   finish()
 end
 
--- Where there is nothing to finish, there was nothing but plain tasks.
-more = more and (finish and redis.call('EXISTS', pending, turns, priority) or redis.call('EXISTS', pending)) > 0
+if more and finish then
+  more = redis.call('EXISTS', pending, turns, priority) > 0
+elseif more then
+  -- Where there is nothing to finish, there was nothing but plain tasks.  A key that is named twice counts twice.
+  local found = redis.call('EXISTS', bell, pending, pending)
+  more, rung = found > 1, found % 2 == 1
+end
 -- While the queue is paused, what is pending does not count as work left, but the next probe counts as a deadline.
 probe_at, more = more and probe_at, more and not probe_at
 local other = coming and math.min(coming, probe_at or math.huge) or probe_at
-reply[3] = tend(more, #given < tonumber(ARGV[5]), tonumber(ARGV[6]), special, #leases > 0, other)
+reply[3] = tend(more, #given < ARGV[5] + 0, ARGV[6] + 0, special, #leases > 0, other, next_due, rung)
 reply[4] = more and 1 or 0
 return reply

@@ -14,17 +14,8 @@
 --        'broken'         the key of its state holds something else
 --@ Keys tasks
 --@ Uses time (now, stamp, fraction), ring
--- Write the state of a new task.  An older state of the id, which is final, is dropped first.
-local function new(id, status, timeout)
-  local key = state .. id
-  if redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'status', status, 'timeout', timeout, 'enqueue_time', stamp)
-  end
-end
-
 -- The fast path.  Most calls are plain: no options, no limit, not sent before.  They need little of what the others do.
-local ids, payloads, OBJECT = {}, {}, string.byte('{')
+local ids, payloads, OBJECT = {nil}, {nil, nil}, string.byte('{')
 for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
   if string.byte(ARGV[i + 2]) == OBJECT then
     ids = {}
@@ -35,7 +26,12 @@ for i = 4, (resent or ARGV[2] ~= '') and 0 or #ARGV, 3 do
 end
 if ids[1] and redis.call('HSET', tasks, unpack(payloads)) == #ids then
   for k, id in ipairs(ids) do
-    new(id, PENDING, ARGV[3 * k + 3])
+    local key, timeout = state .. id, ARGV[3 * k + 3]
+    if redis.call('HSET', key, 'status', PENDING, 'timeout', timeout, 'enqueue_time', stamp) < 3 then
+      -- An older state of the id, which is final.
+      redis.call('DEL', key)
+      redis.call('HSET', key, 'status', PENDING, 'timeout', timeout, 'enqueue_time', stamp)
+    end
   end
   -- The ids without a mark are random, and none is enqueued twice: so none has a hole in `pending`.
   redis.call('LPUSH', pending, unpack(ids))
@@ -100,25 +96,35 @@ end
 -- The place of a task in the order of all that have a group or a priority.
 local function order_of(urgency)
   number = number + 2
-  return string.format('%.0f', number - urgency * 2 ^ 45)
+  return number - urgency * 2 ^ 45
 end
 
 local function put(i, given)
   local id, delay = ARGV[i], given.delay
-  local key = state .. id
-  new(id, delay and DELAYED or PENDING, given.timeout)
-  if given.max_attempts then
-    redis.call('HSET', key, 'max_attempts', given.max_attempts)
+  -- The table has room for all that most tasks with options have, because one that grows is copied.
+  local words = {'status', delay and DELAYED or PENDING, 'timeout', given.timeout, 'enqueue_time', stamp, nil, nil, nil,
+    nil, nil, nil}
+  local n, order = 6, (given.group or given.priority) and order_of(given.priority or 0)
+  if order then
+    words[7], words[8], n = 'order', order, 8
   end
-  if given.mark then
-    redis.call('HSET', key, 'mark', given.mark)
-  end
-  local order = (given.group or given.priority) and order_of(given.priority or 0)
   if given.group then
-    redis.call('HSET', key, 'order', order, 'group', given.group, 'tied', 1)
+    words[n + 1], words[n + 2], words[n + 3], words[n + 4], n = 'group', given.group, 'tied', '1', n + 4
   end
   if given.priority then
-    redis.call('HSET', key, 'order', order, 'priority', given.priority)
+    words[n + 1], words[n + 2], n = 'priority', given.priority, n + 2
+  end
+  if given.max_attempts then
+    words[n + 1], words[n + 2], n = 'max_attempts', given.max_attempts, n + 2
+  end
+  if given.mark then
+    words[n + 1], words[n + 2], n = 'mark', given.mark, n + 2
+  end
+  local key = state .. id
+  if redis.call('HSET', key, unpack(words, 1, n)) < n / 2 then
+    -- An older state of the id, which is final.
+    redis.call('DEL', key)
+    redis.call('HSET', key, unpack(words, 1, n))
   end
   if delay then
     timed[#timed + 1], timed[#timed + 2] = now + delay, id

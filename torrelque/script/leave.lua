@@ -4,7 +4,7 @@
 --
 -- ARGV   resent, record of a claim whose reply has come ('' is none), block (ms)
 -- Reply  'ok'
---@ Keys paused, turns, priority
+--@ Keys paused, turns, priority, delayed
 --@ Uses time (now, stamp, fraction), ring, probe (probe_of, next_probe), tend, coming (next_coming)
 if ARGV[2] ~= '' then
   redis.call('DEL', ARGV[2])
@@ -14,8 +14,9 @@ if more and redis.call('SISMEMBER', paused, '') == 1 then
   probe = probe_of('')
   more = probe and probe <= now
 end
-local coming = next_coming()
+local coming, next_due = next_coming(), tonumber(redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2])
 local other = not more and probe
-tend(more, false, tonumber(ARGV[3]), true, false, coming and math.min(coming, other or math.huge) or other)
+other = coming and math.min(coming, other or math.huge) or other
+tend(more, false, tonumber(ARGV[3]), true, false, other, next_due)
 
 return 'ok'

@@ -15,14 +15,10 @@
 --        'broken'        the key of its state holds something else
 --@ Keys working, tasks
 --@ Uses forget
-if ARGV[2] ~= '' then
-  redis.call('DEL', ARGV[2])
-end
-
 -- The fast path.  Most calls are plain: of tasks that their callers hold, and that have neither a group nor a flow.
 -- `kept` has where the arguments of tasks begin whose state is kept; `stopped` what was read of the first task that is
 -- not plain, and where its arguments begin.
-local ids, states, n, m, kept, at, last, stopped = {}, {}, 0, 0, nil, 3, #ARGV, nil
+local ids, states, n, m, kept, at, last, stopped, record = {nil}, {nil, nil}, 0, 0, nil, 3, #ARGV, nil, ARGV[2]
 while at <= last do
   local id, keep = ARGV[at], ARGV[at + 2]
   local key = state .. id
@@ -46,6 +42,11 @@ end
 -- An id that is named twice counts once in ZREM's reply: then the rest of the script judges each of them.
 if n > 0 and redis.call('ZREM', working, unpack(ids)) == n then
   redis.call('HDEL', tasks, unpack(ids))
+  if record ~= '' then
+    -- It goes with the states.
+    m = m + 1
+    states[m] = record
+  end
   if m > 0 then
     redis.call('DEL', unpack(states))
   end
@@ -57,6 +58,10 @@ if n > 0 and redis.call('ZREM', working, unpack(ids)) == n then
   end
   forget()
   return 'ok'
+end
+
+if record ~= '' then
+  redis.call('DEL', record)
 end
 
 --@ Uses judge, noted, groups (book, settle), clear, answer (answer, outcomes, refused)

@@ -164,7 +164,7 @@ CANCEL = (
     ),
     Mutant(
         'settle-call-late', 7, 'a settle call that is cancelled waits for the others, and dies with its loop',
-        (client('aio/session', 'batch.hurry()', 'pass'),),
+        (client('aio/session', 'batch.hurry()\n                raise', 'raise'),),
         ('ends::test_a_settle_call_that_is_cancelled_with_its_loop_is_sent',),
     ),
     Mutant(
@@ -226,7 +226,7 @@ HARM = (
     ),
     Mutant(
         'foreign-id-fails-all', 8, 'one id that is no text fails the claim of all',
-        (client('protocol/replies', 'foreign.append((reply[i], token))', 'raise'),),
+        (client('protocol/replies', 'foreign.append((word, token))', 'raise'),),
         ('damage::test_an_id_that_is_no_text_harms_no_other',),
     ),
     Mutant(

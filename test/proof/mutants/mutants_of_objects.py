@@ -193,7 +193,7 @@ CLOCK = (
     ),
     Mutant(
         'late-first-write-needs-memory', 9, 'whoever leaves a full server is refused after its clock went back',
-        (script('_tend', 'if back or not (rings and written) then', 'if not back and not (rings and written) then'),),
+        (script('_tend', 'if back or rings and not written or', 'if rings and not written and not back or'),),
         ('clock_back::test_a_full_server_lets_it_pass',),
     ),
 )  # fmt: skip

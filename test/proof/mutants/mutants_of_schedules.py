@@ -155,7 +155,7 @@ FIRING = (
     ),
     Mutant(
         'schedule-no-deadline-at-leaving', 10, 'who leaves the bell takes the time of a schedule with him',
-        (script('leave', 'coming and math.min(coming, other or math.huge) or other)', 'other)'),),
+        (script('leave', 'other = coming and math.min(coming, other or math.huge) or other\n', ''),),
         ('model',),
     ),
 )

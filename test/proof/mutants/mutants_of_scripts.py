@@ -40,7 +40,7 @@ FENCE = (
     ),
     Mutant(
         'attempt-not-counted', 3, 'all hand-outs of a task are its first, and those of a millisecond the same',
-        (script('claim', 'local attempt = (tonumber(known[3]) or 0) + 1', 'local attempt = 1'),),
+        (script('claim', 'local attempt = (known[3] and tonumber(known[3]) or 0) + 1', 'local attempt = 1'),),
         ('verbs::test_life_of_a_task_leaves_no_key',),
     ),
     Mutant(
@@ -51,7 +51,7 @@ FENCE = (
     Mutant(
         'clients-time', 4, 'deadlines are set and judged by the clock of whoever calls',
         (
-            script('_time', 'now = tonumber(stamp)',
+            script('_time', 'now = stamp + 0',
                    "now = tonumber(string.match(ARGV[1], '@(%d+)$')) or 0"),
             script('_prelude', "local resent = ARGV[1] == '1'", "local resent = string.sub(ARGV[1], 1, 1) == '1'"),
             client('protocol/transition', "packed: bytes = _pack(('1' if resent else '', *args))",
@@ -175,14 +175,26 @@ PLACES = (
     ),
     Mutant(
         'live-state-ends', 2, 'the state of a task that waits is forgotten after an hour',
-        (script('enqueue', "  if given.max_attempts then\n    redis",
-                "  redis.call('PEXPIRE', key, 3600000)\n  if given.max_attempts then\n    redis"),),
+        (script('enqueue', "  local key = state .. id\n  if redis.call('HSET', key, unpack(words, 1, n)) < n / 2 then",
+                "  local key = state .. id\n  if redis.call('HSET', key, unpack(words, 1, n)) * "
+                "redis.call('PEXPIRE', key, 3600000) < n / 2 then"),),
         ('cancel::test_a_cancelled_task_is_not_handed_out',),
     ),
     Mutant(
         'queue-not-forgotten', 2, 'the doorbell and the counter of an empty queue stay',
         (script('_forget', "if redis.call('EXISTS', tasks) == 0 then", 'if false then'),),
         ('groups::test_nothing_is_left_of_a_group_without_tasks',),
+    ),
+    Mutant(
+        'ring-of-an-empty-queue-stays', 2, 'the doorbell stays where nothing else is left',
+        (script('_forget', "if redis.call('EXISTS', pending, turns, seq, bell, spread) > 0 then",
+                "if redis.call('EXISTS', pending, turns, seq, spread) > 0 then"),),
+        ('model',),
+    ),
+    Mutant(
+        'record-stays', 2, 'the record of a claim whose reply has come stays where a call of plain tasks names it',
+        (script('release', 'states[m] = record', 'states[m] = base'),),
+        ('model',),
     ),
     Mutant(
         'holes-not-forgotten', 2, 'a list of nothing but holes stays',
@@ -238,7 +250,7 @@ TWICE = (
     ),
     Mutant(
         'enqueue-mark-not-kept', 6, 'an own id whose reply was lost is a duplicate of itself',
-        (script('enqueue', "redis.call('HSET', key, 'mark', given.mark)", ''),),
+        (script('enqueue', "words[n + 1], words[n + 2], n = 'mark', given.mark, n + 2", ''),),
         ('faults::test_enqueue_is_once',),
     ),
     Mutant(
@@ -296,8 +308,7 @@ TWICE = (
     ),
     Mutant(
         'claim-record-when-resent-alone', 6, 'a claim that comes after its own repetition takes tasks that nobody gets',
-        (script('claim', "local last = redis.call('GET', record)",
-                "local last = resent and redis.call('GET', record)"),),
+        (script('claim', "last = redis.call('GET', record)", "last = resent and redis.call('GET', record)"),),
         ('faults::test_a_call_that_arrives_after_its_own_repetition_changes_nothing',),
     ),
 )  # fmt: skip

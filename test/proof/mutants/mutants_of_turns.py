@@ -138,7 +138,7 @@ GROUPS = (
     ),
     Mutant(
         'order-lost-on-return', 9, 'a task that comes back goes behind all others of its group',
-        (script('_groups', 'tonumber(order) or 0, id', 'now, id'),),
+        (script('_groups', 'order = tonumber(order) or 0', 'order = now'),),
         ('groups::test_limit_one_is_strict_order',),
     ),
     Mutant(
@@ -245,8 +245,29 @@ BELL = (
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
+        'claim-takes-the-bell-for-rung', 10, 'whoever sleeps does not learn that a claim of plain tasks left some',
+        (script('claim', 'more, rung = found > 1, found % 2 == 1', 'more, rung = found > 1, true'),),
+        ('bell::test_consumers_share_work_that_was_rung_for_once',),
+    ),
+    Mutant(
+        'claim-takes-the-bell-for-silent', 10, 'the bell counts the claims that leave work',
+        (script('claim', 'more, rung = found > 1, found % 2 == 1', 'more, rung = found > 1, false'),),
+        ('model',),
+    ),
+    Mutant(
+        'time-of-delays-not-kept', 10, 'whoever waits does not know when a delayed task is due',
+        (script('claim', "next_due = tonumber(redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2])\n  there",
+                'there'),),
+        ('wait::test_due_and_expired_tasks_come_by_themselves_to_who_waits',),
+    ),
+    Mutant(
+        'time-of-delays-not-handed-on', 10, 'whoever leaves the bell tells nobody when a delayed task is due',
+        (script('leave', 'other, next_due)', 'other)'),),
+        ('model',),
+    ),
+    Mutant(
         'bell-always-deleted', 10, 'a claim takes the ring from whoever sleeps',
-        (script('_tend', 'if rings then\n    ring()\n  end', ''),),
+        (script('_tend', 'if rings and not rung then\n    ring(rung)\n  end', ''),),
         ('bell::test_consumers_share_work_that_was_rung_for_once',),
     ),
     Mutant(
@@ -292,7 +313,7 @@ BELL = (
     ),
     Mutant(
         'bell-rung-for-each', 10, 'the bell counts, and wakes whoever waits long after all is taken',
-        (script('_ring', "if redis.call('EXISTS', bell) == 0 then", 'if true then'),),
+        (script('_ring', "if rung == false or redis.call('EXISTS', bell) == 0 then", 'if true then'),),
         ('model',),
     ),
     Mutant(

@@ -138,7 +138,7 @@ class Walk:
         said = self.model.claim(self._records.get(key), resent, True)
         due, more = reply[2] is not None and reply[2] <= 0, reply[3] == 1
         assert (bool(said.wait), said.due, said.more) == (reply[2] is not None, due, more), reply
-        assert reply[4] == [], reply
+        assert not reply[4], reply
         if said.task < 0:
             assert len(reply) == 6, reply
             return f'claim {key} {resent=}: nothing'
