@@ -60,6 +60,8 @@ nitpick_ignore_regex = [
     ('py:.*', r'(django|msgspec|opentelemetry)\..*'),
     # What a file of settings is read by.
     ('py:class', r'torrelque\.config\.(finding\.Place|reading\.Reading|sections\.RetryConfig .*)'),
+    # The queues for threads are documented without targets, because the others have their names.
+    ('py:class', r'torrelque\.sync\.queue\.Torrelque'),
     # Type variables.
     ('py:class', r'(torrelque\..*\.)?(Self|T|T_co|P|R|A|A_contra|U|V)'),
 ]

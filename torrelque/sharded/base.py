@@ -96,9 +96,9 @@ class Base(TorrelqueQueue):
 
     @property
     def keys(self) -> dict[str, str]:  # type: ignore[override]
-        """Full names of the keys of the `home` shard, where there is what the queue has once.
+        """Full names of the keys of the ``home`` shard, where there is what the queue has once.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self.home.keys
 
@@ -106,7 +106,7 @@ class Base(TorrelqueQueue):
     def shards(self) -> tuple[Torrelque, ...]:
         """The shards, by their numbers, each a whole queue: for whoever asks each for itself.
 
-        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor `ready`.
+        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor ``ready``.
         """
         if not self._shards:
             raise self._told(TorrelqueError('the shards are not known yet: await ready() first'))
@@ -116,7 +116,7 @@ class Base(TorrelqueQueue):
     def home(self) -> Torrelque:
         """The first shard, where there is what the queue has once: its schedules, and what layers keep.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         return self.shards[0]
 
@@ -126,7 +126,7 @@ class Base(TorrelqueQueue):
         Its name is the hash tag of its slot in a Cluster, for keys of the caller's own that are to be in a transaction
         with a task.  An id of the caller's own that was enqueued with a group is where its group is, so say both.
 
-        :raises TorrelqueError: as of `shards`.
+        :raises TorrelqueError: as of ``shards``.
         """
         found = self.shards
         if group is not None:
@@ -136,7 +136,7 @@ class Base(TorrelqueQueue):
         return found[self._number_of_id(task_id)[0]]
 
     async def ready(self) -> None:
-        """See to it that `shards` are known: read the map of the queue, or write it where there is none.
+        """See to it that ``shards`` are known: read the map of the queue, or write it where there is none.
 
         :raises TorrelqueValueError: the queue has another number of shards, or its servers are others than those that
             were given, or in another order; nothing else was sent.
