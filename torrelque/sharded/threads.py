@@ -139,14 +139,14 @@ class Base:
 
     @property
     def keys(self) -> dict[str, str]:
-        """Full names of the keys of the `home` shard."""
+        """Full names of the keys of the ``home`` shard."""
         return self.home.keys
 
     @property
     def shards(self) -> tuple[Torrelque, ...]:
         """The shards, by their numbers, each a whole queue.
 
-        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor `ready`.
+        :raises TorrelqueError: they are not known yet, because nothing was asked of the queue so far, nor ``ready``.
         """
         if not self._shards:
             raise self._told(TorrelqueError('the shards are not known yet: call ready() first'))
@@ -167,7 +167,7 @@ class Base:
         return found[self._number_of_id(task_id)[0]]
 
     def ready(self) -> None:
-        """See to it that `shards` are known, as the asynchronous one."""
+        """See to it that ``shards`` are known, as the asynchronous one."""
         if not self._shards:
             self._open()
 
@@ -320,7 +320,7 @@ class Base:
         with self._lock:
             chooser.sent(number, began)
         try:
-            done = call(self._shards[number])
+            done = call(self._at(number) if self._unproven else self._shards[number])
             replied = True
             return done
         except (TorrelqueConnectionError, TorrelqueBulkError) as exc:
