@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -280,11 +281,11 @@ async def halved(server: RealServer, proxy: Proxy) -> AsyncIterator[Sharded]:
 
 @pytest.mark.parametrize('loops', [1, 30])
 async def test_a_server_that_is_silent_stalls_nobody_at_the_others(
-    halved: Sharded, proxy: Proxy, hasty: None, loops: int
+    halved: Sharded, proxy: Proxy, bound: Bound, monkeypatch: pytest.MonkeyPatch, loops: int
 ) -> None:
-    waiting = [asyncio.ensure_future(halved.dequeue()) for _ in range(loops)]
-    await asyncio.sleep(0.1)
-    await stop(waiting)
+    # It is asked first, and nobody gives it up.
+    monkeypatch.setattr(random, 'shuffle', lambda stands: stands.sort(key=lambda stand: -stand.number))
+    bound(silence=1e6, repeat=1e6)
     await halved.shards[1].enqueue('behind')
     proxy.silent = True
     taken: list[Any] = []
