@@ -91,8 +91,8 @@ async def test_a_ring_during_a_claim_is_not_lost(
     first = asyncio.ensure_future(queue.dequeue())
     await until_waiting(client)
     assert queue._session is not None
-    fetcher, loop = queue._session.fetcher, asyncio.get_running_loop()
-    submit, held = fetcher._link.submit, asyncio.Event()
+    shelf, loop = queue._session.shelf, asyncio.get_running_loop()
+    submit, held = shelf._link.submit, asyncio.Event()
 
     def hold(request: Any) -> None:
         # The claim is carried out at once, its reply comes late.
@@ -103,20 +103,21 @@ async def test_a_ring_during_a_claim_is_not_lost(
         await held.wait()
         callback(*reply)
 
-    monkeypatch.setattr(fetcher._link, 'submit', hold)
+    monkeypatch.setattr(shelf._link, 'submit', hold)
     second = asyncio.ensure_future(queue.dequeue())
     await asyncio.sleep(0)
-    monkeypatch.setattr(fetcher._link, 'submit', submit)
+    shelf.pump()
+    monkeypatch.setattr(shelf._link, 'submit', submit)
     assert await queue.get_queue_stats() == (0, 0, 0, 0, 0, 0)
     await queue.enqueue(1)
-    while fetcher._bell.call:
+    while shelf._bell.call:
         await asyncio.sleep(0.001)
     if leaves:
         # Another one waits, at a bell of its own connection.
         async with server.client() as other_client, Torrelque(other_client, queue=queue_name) as other:
             await client.rename(queue.keys['pending'], 'aside')
             third = asyncio.ensure_future(other.dequeue())
-            while not (other._session and other._session.fetcher._bell.link._in_flight):
+            while not (other._session and other._session.shelf._bell.link._in_flight):
                 await asyncio.sleep(0.001)
             await client.rename('aside', queue.keys['pending'])
             first.cancel()
@@ -154,10 +155,10 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(
             await until_waiting(client, count=2)
             await queue.enqueue(1, delay=1)
             assert one._session is not None
-            while one._session.fetcher._timer is None:
+            while one._session.shelf._timer is None:
                 await asyncio.sleep(0.005)
             assert two._session is not None
-            assert two._session.fetcher._timer is None
+            assert two._session.shelf._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
             assert (await asyncio.wait_for(stays, 60))[1] == 1

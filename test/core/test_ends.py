@@ -132,14 +132,13 @@ async def test_a_waiter_cancelled_when_it_was_just_served_gives_back(
 ) -> None:
     await queue.get_queue_stats()
     assert queue._session is not None
-    fetcher = queue._session.fetcher
-    resolve = fetcher._resolve
+    waiters = queue._session.waiters
 
-    def serve(waiter: Any, error: Any = None) -> None:
-        resolve(waiter, error)
-        waiting.cancel()
+    def then_cancel(serve: Any) -> Any:
+        return lambda what: (serve(what), waiters.waiting or waiting.cancel())[0]
 
-    monkeypatch.setattr(fetcher, '_resolve', serve)
+    for name in ('deliver', 'settle'):
+        monkeypatch.setattr(waiters, name, then_cancel(getattr(waiters, name)))
     waiting = asyncio.ensure_future(queue.dequeue(max_tasks=wanted))
     task_id = await queue.enqueue(1)
     await asyncio.wait([waiting])

@@ -42,7 +42,7 @@ async def test_work_that_nobody_has_heard_of_is_found_and_told(
     if delay:
         # The timer is lost as well.
         assert queue._session is not None
-        queue._session.fetcher._wait = lambda wait: None  # type: ignore[method-assign]
+        queue._session.shelf._wait = lambda wait: None  # type: ignore[method-assign]
     assert (await asyncio.wait_for(waiting, 60))[1] == 'unheard'
     (message,) = unheard(caplog)
     assert repr(queue.name) in message

@@ -226,13 +226,13 @@ async def test_whoever_goes_right_after_the_bell_was_lost_asks_first(
         gate = proxy.hold_request(b'BLPOP')
         waiting = asyncio.ensure_future(queue.dequeue(600))
         await gate.arrived.wait()
-        fetcher = queue._started().fetcher
+        session = queue._started()
         proxy.refusing = True
         proxy.cut()
-        while fetcher._bell.call is not None:
+        while session.shelf._bell.call is not None:
             await asyncio.sleep(0)
         # Its time is over in this moment.
-        fetcher._expire(fetcher._waiters[0])
+        session.waiters._expire(session.waiters.waiting[0])
         with pytest.raises(TorrelqueTimeoutError, match='no reply of the server'):
             await waiting
         proxy.refusing = False

@@ -265,14 +265,14 @@ async def test_what_an_unreadable_claim_took_goes_to_others_at_once(
     """Whoever asked for it goes before it has asked again."""
     bound(grace=0.0)
     await queue.enqueue('taken', task_timeout=600)
-    spoil = faulty._started().fetcher._claimed
+    spoil = faulty._started().shelf._claimed
 
     def take(reply: Any, error: Exception | None) -> None:
         spoil([b'ok', 1] if error is None and len(reply) > 6 and not spoilt else reply, error)
         spoilt.append(reply)
 
     spoilt: list[Any] = []
-    faulty._started().fetcher._claimed = take  # type: ignore[method-assign]
+    faulty._started().shelf._claimed = take  # type: ignore[method-assign]
     waiting = asyncio.ensure_future(faulty.dequeue(0.001 if going == 'times out' else None))
     while not spoilt:
         await asyncio.sleep(0)

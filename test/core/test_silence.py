@@ -113,7 +113,7 @@ async def test_a_bell_that_became_read_only_or_moved_is_connected_anew(
 ) -> None:
     waiting = asyncio.ensure_future(faulty.dequeue())
     assert faulty._session is not None
-    while not (bell := faulty._session.fetcher._bell.link)._in_flight:
+    while not (bell := faulty._session.shelf._bell.link)._in_flight:
         await asyncio.sleep(0.005)
     before = bell._transport
     # What a demoted primary says to who blocks, and then to who comes back.
@@ -205,7 +205,7 @@ async def test_a_claim_that_was_given_up_is_asked_for_again(
     proxy.refusing = True
     proxy.cut()
     assert faulty._session is not None
-    while faulty._session.fetcher._error is None:
+    while faulty._session.shelf._error is None:
         await asyncio.sleep(0.005)
     proxy.silent = proxy.refusing = False
     taken, task = await asyncio.wait_for(waiting, 60)

@@ -151,7 +151,7 @@ async def test_the_lease_of_a_claim_that_was_asked_for_again_is_not_over_with_th
     proxy.refusing = True
     proxy.cut()
     session = faulty._session
-    while session is None or session.fetcher._error is None:
+    while session is None or session.shelf._error is None:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.5)
     await queue.enqueue(1, task_timeout=0.4)

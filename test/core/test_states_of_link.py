@@ -17,8 +17,8 @@ from typing import Any, cast
 import hiredis
 import pytest
 
+from support.playing import walk_all
 from support.virtual import run_virtually
-from test_states import walk_all
 from torrelque.aio.link import Link, Request
 from torrelque.protocol.bounds import BOUNDS
 from torrelque.protocol.keys import make_keys

@@ -142,10 +142,10 @@ async def test_who_leaves_while_it_keeps_the_time_wakes_another(
             await until_waiting(client, count=2)
             await queue.enqueue(1, group=group)
             assert one._session is not None
-            while one._session.fetcher._timer is None:
+            while one._session.shelf._timer is None:
                 await asyncio.sleep(0.005)
             assert two._session is not None
-            assert two._session.fetcher._timer is None
+            assert two._session.shelf._timer is None
             leaves.cancel()
             await asyncio.wait([leaves])
             assert (await asyncio.wait_for(stays, 60))[0].probe

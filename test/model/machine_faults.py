@@ -56,7 +56,7 @@ class Faults(Machine):
         return outcome
 
     def claim(self, consumer: Consumer, wanted: int) -> None:
-        """Claim, and wait at the bell where there is nothing, as the fetcher does."""
+        """Claim, and wait at the bell where there is nothing, as the shelf does."""
         got = 0
         while True:
             consumer.number += 1

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-SHOWN = ('Fetcher', 'Connection')
+SHOWN = ('Fetcher', 'Shelf', 'Waiters', 'Connection')
 """Classes of the package of whose objects one would like to know; one that has another name is not found."""
 FEW = 5
 """Items of a collection that are shown."""
@@ -17,10 +17,10 @@ LONG = 120
 
 
 def dump_all() -> dict[str, Any]:
-    """Each fetcher and each connection that is not closed."""
+    """Each shelf with those who wait for its tasks, and each connection, that is not closed."""
     # One that is being made has no attributes yet.
     found = [each for each in gc.get_objects() if is_shown(each) and vars(each)]
-    found = [each for each in found if not getattr(each, '_closed', False)]
+    found = [each for each in found if not getattr(getattr(each, '_shelf', each), '_closed', False)]
     state: dict[str, Any] = {'turns of the loop': len(getattr(asyncio.get_running_loop(), '_ready', ()))}
     for each in found:
         state[f'{type(each).__name__} {id(each):x}'] = dump(each)

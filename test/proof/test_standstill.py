@@ -131,8 +131,8 @@ async def test_a_dump_has_who_waits_and_how_it_is_connected(queue: Torrelque, cl
     while not await client.client_list() or 'BLPOP' not in json.dumps(dump_all()):
         await asyncio.sleep(0.01)
     state = json.loads(json.dumps(dump_all()))
-    fetchers = [each for name, each in state.items() if name.startswith('Fetcher')]
-    assert any('_Waiter' in json.dumps(each) or 'wanted' in json.dumps(each) for each in fetchers)
+    assert any('claiming' in each for name, each in state.items() if name.startswith('Shelf'))
+    assert any('wanted' in json.dumps(each) for name, each in state.items() if name.startswith('Waiters'))
     assert sum(name.startswith('Link') for name in state) >= 2
     waiting.cancel()
 
@@ -188,7 +188,7 @@ async def test_a_queue_that_stands_still_is_told_with_the_state_of_all(
     assert watchman.verdict()[0] == STANDSTILL
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     states = [line['state'] for line in lines if 'state' in line]
-    assert states and all(any(name.startswith('Fetcher') for name in state) for state in states)
+    assert states and all(any(name.startswith('Shelf') for name in state) for state in states)
     assert lines[0]['left'] == lines[0]['pending'] == 1 and lines[0]['handed'] == 0
 
 

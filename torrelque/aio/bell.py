@@ -34,6 +34,8 @@ class Bell:
         """The connection at which nothing but blocks are sent."""
         self.call: Request | None = None
         """The block, or the question before the first, that is on its way."""
+        self.since = 0.0
+        """When the block began, by the loop's clock."""
         self.endless = False
         """Whether blocks are without a limit."""
         self._known = False
@@ -45,8 +47,6 @@ class Bell:
         self._guard = guard
         """Claims every ``Bounds.block`` where blocks are without a limit."""
         self._bounds = bounds
-        self._since = 0.0
-        """When the block began, by the loop's clock."""
         self._set_silence()
 
     def listen(self) -> None:
@@ -55,7 +55,7 @@ class Bell:
             if not self._known:
                 self._ask(IS_KEYDB, self._made_out)
                 return
-            self._since = self.link.loop.time()
+            self.since = self.link.loop.time()
             self._ask(('BLPOP', self._key, '0' if self.endless else f'{self._bounds.block:g}'), self._heard)
 
     def _ask(self, words: Sequence[Arg], callback: Callback) -> None:
@@ -81,7 +81,7 @@ class Bell:
     def _heard(self, reply: Any, error: Exception | None) -> None:
         self.call = None
         if error is None:
-            early = reply is None and (self.endless or self.link.loop.time() - self._since < self._bounds.block / 2)
+            early = reply is None and (self.endless or self.link.loop.time() - self.since < self._bounds.block / 2)
             if early or not is_ring(reply):
                 error = unreadable('BLPOP', reply)
         self._rung(reply is not None and error is None, error)

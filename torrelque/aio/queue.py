@@ -308,7 +308,7 @@ class Torrelque(TorrelqueQueue):
         """
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000
-        deliveries = await self._started().fetcher.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
+        deliveries = await self._started().waiters.fetch(timeout, check.check_count(max_tasks, 'max_tasks'))
         return deliveries[0] if max_tasks == 1 else deliveries
 
     async def dequeue_many(self, max_tasks: int, timeout: Duration | None = None) -> list[tuple[TorrelqueTaskId, Any]]:

@@ -1,4 +1,4 @@
-"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, fetcher, hub."""
+"""What a queue object has in its event loop, made at first use: link, batch for each kind of call, shelf, hub."""
 
 import asyncio
 import functools
@@ -24,9 +24,10 @@ from torrelque.protocol.unsure import Unsure
 from .batch import Batch
 from .carrier import Carrier
 from .client import Client, forget_link, leave_link, make_connector, notification_channel, share_link
-from .fetcher import Fetcher
 from .hub import Hub
 from .link import Link
+from .shelf import Shelf
+from .waiters import Waiters
 
 T = TypeVar('T')
 
@@ -63,8 +64,10 @@ class Session:
         self.carrier = Carrier(client, calls, self.call)
         """Has other queues told of tasks of flows."""
         calls.when_out = self.carrier.carry
-        self.fetcher = Fetcher(self._link, bell, calls, self._give_back, self._reject)
+        self.shelf = Shelf(self._link, bell, calls, self._give_back, self._reject)
         """Takes tasks for the calls of `dequeue` that wait."""
+        self.waiters = self.shelf.demand = Waiters(self.shelf)
+        """These calls."""
         listening = make_connector(client, calls.keys['pending'])
         self.hub = Hub(self._link, listening, calls, notification_channel(client, f'{calls.keys["task"]}:'))
         """Reads states for the watches."""
@@ -158,7 +161,7 @@ class Session:
             await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        await self.fetcher.close()
+        await self.shelf.close()
         await self.carrier.close()
         waiting = [self.loop.create_task(batch.drain()) for batch in self._batches.values()]
         if waiting or self._futures:
@@ -169,7 +172,7 @@ class Session:
     def _leave(self, closing: 'asyncio.Task[None]') -> None:
         if closing.cancelled():
             # The event loop has come to its end, maybe before the task's first step.
-            self.fetcher.abandon()
+            self.shelf.abandon()
         self.carrier.leave()
         leave_link(self.client, self._link, self)
 
@@ -186,14 +189,14 @@ class Session:
 
     def _let_go(self) -> None:
         self.hub.close()
-        self.fetcher.abandon()
+        self.shelf.abandon()
         self.carrier.leave()
         leave_link(self.client, self._link, self)
 
     def _make_head(self, name: str) -> Callable[[], list[Arg]]:
         head = self._heads.get(name)
         if head is None:
-            head = self._heads[name] = self.calls.make_head(name, self.fetcher.acknowledge)
+            head = self._heads[name] = self.calls.make_head(name, self.shelf.acknowledge)
         return head
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId]) -> None:

@@ -3,12 +3,18 @@
 from typing import TYPE_CHECKING
 
 from torrelque import Torrelque, TorrelqueTaskId
+from torrelque.aio.shelf import Delivery, Shelf
+from torrelque.aio.waiters import Waiters
 from torrelque.codec import JSON
+from torrelque.error import no_reply, no_task
 
 if TYPE_CHECKING:
     import torrelque.sync
 
-__all__ = ['JSON', 'end_ids', 'is_up', 'mark', 'marked']
+__all__ = [
+    'JSON', 'Delivery', 'Shelf', 'Waiters', 'end_ids', 'is_up', 'mark', 'marked', 'no_reply', 'no_task', 'shelf_of',
+    'waiters_of',
+]  # fmt: skip
 
 
 def end_ids(shard: 'Torrelque | torrelque.sync.Torrelque', suffix: str) -> None:
@@ -20,6 +26,16 @@ def is_up(shard: Torrelque) -> bool:
     """Whether the connection of a queue object for calls is up, or never was."""
     session = shard._session
     return session is None or session.well
+
+
+def shelf_of(shard: Torrelque) -> Shelf:
+    """Where a queue object takes its tasks from."""
+    return shard._started().shelf
+
+
+def waiters_of(shard: Torrelque) -> Waiters:
+    """Those who wait for tasks of a queue object alone."""
+    return shard._started().waiters
 
 
 def mark(task_id: TorrelqueTaskId, number: int) -> None:

@@ -274,8 +274,9 @@ class Sharded(Operators, Schedules, Flows):
 
         :param timeout: how long to wait (s): None is for ever, 0 not at all, but for the answers of the servers.
         :param max_tasks: when more than 1, a list is returned, of tasks of one shard.
-        :raises TorrelqueTimeoutError: no task came in time.  Where a server gave no reply, nobody knows whether it had
-            one: the message says so, ``replied`` is False, and ``__cause__`` is the reason.
+        :raises TorrelqueTimeoutError: no task came in time.  Where no server gave a reply in that time or, with a
+            timeout of 0, one of them gave none, nobody knows whether there is one: the message says so, ``replied`` is
+            False, and ``__cause__`` is the reason.
         """
         if timeout is not None:
             timeout = check.milliseconds(timeout, 'timeout') / 1000

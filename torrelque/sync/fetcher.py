@@ -1,7 +1,9 @@
 """Waiting for a task in a thread: claim, block at the doorbell, sweep what is due.
 
 The protocol is that of the asynchronous queue, with a record of its own for each call: no task is popped by a blocking
-command, each claim is on record until its reply has come, and whoever goes rings for those that stay.
+command, each claim is on record until its reply has come, and whoever goes rings for those that stay.  Whoever comes
+when the last claim has left nothing begins at the doorbell, as there (`aio.shelf`): it is the same to a thread which of
+them has made that claim.
 """
 
 import collections
@@ -72,6 +74,12 @@ class Fetcher:
         self._names: tuple[int, str, Iterator[int]] = (0, '', itertools.count())
         """Process, name and counter of the records, in one tuple that one assignment replaces: there is no lock that
         another thread could hold at a fork."""
+        self.still_until = -math.inf
+        """Until when whoever comes may begin at the bell, because the last claim has left nothing and no deadline."""
+        self.found = True
+        """Whether whoever came last with a claim was given something, so that the next one is likely to be."""
+        self.took = math.inf
+        """How long (s) the reply of a claim takes, where nothing keeps it."""
         self._endless: bool | None = None
         """Whether the server has to be waited at without a limit; None is not known yet."""
 
@@ -154,12 +162,22 @@ class Fetch:
 
     def fetch(self) -> list[Delivery]:
         """At least one task and at most as many as are wanted, or `TorrelqueTimeoutError`."""
+        comes = True
         try:
+            if not self._fetcher.found and self._timeout != 0 and self._is_still():
+                self._listen(None, self._fetcher.still_until - time.monotonic())
+                comes = False
             while True:
                 over = time.monotonic() >= self._end
                 claimed = self._claim(not over and not self._got)
                 if claimed is None:
                     continue
+                if comes:
+                    comes = False
+                    self._fetcher.found = bool(claimed.tasks)
+                    if not claimed.tasks:
+                        took = time.monotonic() - self._since
+                        self._fetcher.took = min(took, 1.25 * self._fetcher.took)
                 self._take_in(claimed)
                 if len(self._got) >= self._wanted:
                     return self._hand_over()
@@ -193,6 +211,11 @@ class Fetch:
 
     # Claiming
 
+    def _is_still(self) -> bool:
+        """Whether the bell is to be asked first, which will tell of whatever there is by now."""
+        fetcher = self._fetcher
+        return not fetcher.lost and time.monotonic() < fetcher.still_until
+
     def _claim(self, stays: bool) -> Claimed | None:
         """What a claim brings; None when the server is away and waited for."""
         fetcher = self._fetcher
@@ -214,6 +237,7 @@ class Fetch:
             self._since = -math.inf if again else time.monotonic()
         wanted = self._wanted - len(self._got)
         self._claim_in_doubt = record
+        fetcher.still_until = -math.inf
         try:
             reply = fetcher.call('claim', fetcher.calls.claim('', record, wanted, 1 if stays else 0), again, until)
             claimed = read_claim(reply, self._since)
@@ -229,6 +253,8 @@ class Fetch:
                     logger.warning(what, fetcher.calls.name, reason_of(exc))
                 time.sleep(0.1)
             return None
+        if not claimed.more and (claimed.wait is None or claimed.wait > fetcher.bounds.block):
+            fetcher.still_until = self._since + fetcher.bounds.block
         self._held += [task_id for task_id, _ in claimed.tasks]
         self._claim_in_doubt = ''
         if claimed.tasks or claimed.foreign:
@@ -262,6 +288,7 @@ class Fetch:
             tell_not_buried(self._fetcher.calls.name, text(task_id), exc)
 
     def _give_back(self, task_ids: Sequence[TorrelqueTaskId], until: float = math.inf) -> None:
+        self._fetcher.still_until = -math.inf
         # Each task goes to the head of the queue, so the last is given back first.
         try:
             for args in self._fetcher.calls.give_back(task_ids[::-1]):
@@ -293,10 +320,10 @@ class Fetch:
             return False
         return True
 
-    def _listen(self, wait: float | None) -> None:
-        """Block until the bell rings, it is time to look, or something is due."""
+    def _listen(self, wait: float | None, most: float = math.inf) -> None:
+        """Block until the bell rings, it is time to look, or something is due, or for ``most`` (s)."""
         fetcher, link = self._fetcher, self._fetcher.link
-        block = max(0.001, min(self._fetcher.bounds.block, self._end - time.monotonic()))
+        block = max(0.001, min(self._fetcher.bounds.block, most, self._end - time.monotonic()))
         due = wait is not None and wait < block
         self._listened = True
         connection = None
@@ -316,6 +343,9 @@ class Fetch:
                 raise server_error(str(reply))
             if not is_ring(reply) or reply is None and time.monotonic() - began < block / 2:
                 raise ConnectionError(f'this is no bell: {reply!r:.200}')
+            if reply is not None and time.monotonic() - began < 2 * fetcher.took:
+                # It had rung before the block began, so a claim would have found what it rang for.
+                fetcher.found = True
         except (OSError, redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as exc:
             if due and isinstance(exc, TimeoutError):
                 # Something is due now; the server would end the block some tenth of a second later.

@@ -33,6 +33,7 @@ from proof.mutants.mutants_of_config import CONFIGURING
 from proof.mutants.mutants_of_cron import CALENDARS, KEEPING
 from proof.mutants.mutants_of_dashboard import DASHBOARD
 from proof.mutants.mutants_of_deaths import DEATHS
+from proof.mutants.mutants_of_dispatching import DISPATCHING
 from proof.mutants.mutants_of_durations import DURATIONS, NAMES
 from proof.mutants.mutants_of_flows import FLOWS
 from proof.mutants.mutants_of_grafts import GRAFTS
@@ -62,7 +63,7 @@ from proof.mutants.mutants_of_watching import WATCH
 
 ROOT = Path(__file__).parents[3]
 MUTANTS = (
-    *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING,
+    *SCRIPTS, *TURNS, *CLIENT, *WATCH, *SYNC, *OBJECTS, *WAITING, *DISPATCHING,
     *SETTLING, *DEATHS, *HEALTHY, *LAYERS, *CALLING, *PLACES, *COMMANDS, *ASKING, *ACTING, *DURATIONS, *NAMES,
     *CARRYING, *MAKING, *ATTEMPTS, *OPERATE_READ, *OPERATE_HEART, *OPERATE_BULK, *EXPLAINING,
     *CALENDARS, *KEEPING, *SCHEDULES, *STEPS, *RUNNING, *FLOWS, *GRAFTS, *TOLD, *ABROAD, *DASHBOARD, *ALERTS,

@@ -83,12 +83,12 @@ TWICE = (
     ),
     Mutant(
         'claim-not-asked-again', 6, 'what a claim brought whose reply never came waits for its lease',
-        (client('aio/fetcher', 'self._again = True', 'self._again = False'),),
+        (client('aio/shelf', 'self._again = True', 'self._again = False'),),
         ('silence::test_a_claim_that_was_given_up_is_asked_for_again',),
     ),
     Mutant(
         'record-deleted-early', 6, 'the record of a claim is gone before its reply has come',
-        (client('aio/fetcher', 'self._calls.claim(self.acknowledge(), self._records.key,',
+        (client('aio/shelf', 'self._calls.claim(self.acknowledge(), self._records.key,',
                 'self._calls.claim(self._records.key, self._records.key,'),),
         ('faults::test_dequeue_is_once',),
     ),
@@ -123,17 +123,17 @@ CANCEL = (
     ),
     Mutant(
         'surplus-kept', 7, 'what was claimed for nobody is held until its lease ends',
-        (client('aio/fetcher', 'if surplus:\n            self._return(surplus)', ''),),
+        (client('aio/shelf', 'self.give_back(surplus)', 'pass'),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
         'cancelled-waiter-keeps', 7, 'a waiter that was cancelled keeps what it was handed',
-        (client('aio/fetcher', 'if waiter.got:\n                    self._return(waiter.got)', 'pass'),),
+        (client('aio/waiters', 'if waiter.got:\n                    shelf.give_back(waiter.got)', 'pass'),),
         ('ends::test_a_waiter_cancelled_when_it_was_just_served_gives_back',),
     ),
     Mutant(
         'cancelled-waiter-does-not-wait', 7, 'a loop that ends takes along what a claim brings',
-        (client('aio/fetcher', 'if self._claiming is not None and waiter.future.cancelled():', 'if False:'),),
+        (client('aio/waiters', 'if waiter.future.cancelled() and (claims := shelf.claims):', 'if False:'),),
         ('ends::test_consumers_that_end_with_their_loop_strand_nothing',),
     ),
     Mutant(
@@ -143,7 +143,7 @@ CANCEL = (
     ),
     Mutant(
         'given-back-upside-down', 7, 'what a bulk waiter gives back comes in the opposite order',
-        (client('aio/fetcher', 'for task_id, _ in reversed(deliveries)', 'for task_id, _ in deliveries'),),
+        (client('aio/shelf', 'for task_id, _ in reversed(deliveries)', 'for task_id, _ in deliveries'),),
         ('bulk::test_a_cancelled_bulk_waiter_gives_back_in_order',),
     ),
     Mutant(
@@ -175,14 +175,14 @@ CANCEL = (
     ),
     Mutant(
         'waiting-cancellation-in-disguise', 7, 'whoever was cancelled while waiting sees a timeout',
-        (client('aio/fetcher', 'self._return(waiter.got)\n            raise',
+        (client('aio/waiters', 'shelf.give_back(waiter.got)\n            raise',
                 "self._return(waiter.got)\n            raise TorrelqueTimeoutError('') from None"),),
         ('ends::test_a_waiter_cancelled_at_any_turn_strands_nothing',),
     ),
     Mutant(
         'closing-keeps', 7, 'what was claimed while the queue object was closed is held until its lease ends',
-        (client('aio/fetcher', 'if self._claiming is not None:\n                await asyncio.wait([self._claiming], '
-                'timeout=self._bounds.claim_closing)', 'pass'),),
+        (client('aio/shelf', 'if self.claiming is not None:\n                await asyncio.wait([self.claiming], '
+                'timeout=self.bounds.claim_closing)', 'pass'),),
         ('ends::test_closing_gives_back_what_a_claim_that_is_sent_again_brings',),
     ),
     Mutant(
@@ -205,12 +205,12 @@ CANCEL = (
 HARM = (
     Mutant(
         'payload-fails-all', 8, 'one payload that cannot be read fails the claim of all',
-        (client('aio/fetcher', 'self._reject(task_id, task_id.token, exc)\n                continue', 'raise'),),
+        (client('aio/shelf', 'self._reject(task_id, task_id.token, exc)', 'raise'),),
         ('payloads::test_an_unreadable_payload_is_dead_and_harms_no_other',),
     ),
     Mutant(
         'payload-not-buried', 8, 'one payload that cannot be read is held until its lease ends, again and again',
-        (client('aio/fetcher', 'self._reject(task_id, task_id.token, exc)\n                continue', 'continue'),),
+        (client('aio/shelf', 'self._reject(task_id, task_id.token, exc)', 'pass'),),
         ('payloads::test_an_unreadable_payload_is_dead_and_harms_no_other',),
     ),
     Mutant(
@@ -221,7 +221,7 @@ HARM = (
     ),
     Mutant(
         'damage-of-claims-unlogged', 8, 'nobody is told of a task of which a part was lost',
-        (client('aio/fetcher', 'tell_troubles(claimed.troubles, self._name)', 'pass'),),
+        (client('aio/shelf', 'tell_troubles(claimed.troubles, self.name)', 'pass'),),
         ('payloads::test_a_damaged_task_is_reported_and_harms_no_other',),
     ),
     Mutant(
@@ -231,7 +231,7 @@ HARM = (
     ),
     Mutant(
         'waiters-last-in-first-out', BEYOND, 'whoever called last is served first',
-        (client('aio/fetcher', 'self._waiters.append(waiter)', 'self._waiters.appendleft(waiter)'),),
+        (client('aio/waiters', 'self.waiting.append(waiter)', 'self.waiting.appendleft(waiter)'),),
         ('wait::test_waiters_get_tasks_in_the_order_of_their_calls',),
     ),
 )  # fmt: skip
@@ -259,18 +259,18 @@ LIVE = (
     ),
     Mutant(
         'timer-not-armed', 10, 'what is due comes with the next wake only',
-        (client('aio/fetcher', 'self._timer = self._loop.call_later(wait, self._due)', 'pass'),),
+        (client('aio/shelf', 'self._timer = self.loop.call_later(wait, self._due)', 'pass'),),
         ('bell::test_what_is_due_comes_on_time_to_who_waits',),
     ),
     Mutant(
         'due-not-swept', 10, 'a claim that finds something due leaves it at that',
-        (client('aio/fetcher', 'if due:\n            self._sweep()', 'if due:\n            pass'),),
+        (client('aio/shelf', 'if due:\n            self._sweeping.sweep()', 'if due:\n            pass'),),
         ('wait::test_what_came_due_while_nobody_waited_is_there_now',),
     ),
     Mutant(
         'failed-sweep-at-once', 10, 'a sweep that fails is tried again at once, and so for ever',
-        (client('aio/fetcher', 'self._no_sweep_before = self._loop.time() + 0.9', 'pass'),
-         client('aio/fetcher', 'self._loop.call_later(1, self._pump)', 'self._loop.call_soon(self._pump)')),
+        (client('aio/sweeping', 'self._none_before = self._loop.time() + 0.9', 'pass'),
+         client('aio/sweeping', 'self._loop.call_later(1, self._claim)', 'self._loop.call_soon(self._claim)')),
         ('bell::test_a_sweep_that_fails_is_not_tried_again_at_once',),
     ),
     Mutant(
@@ -280,7 +280,7 @@ LIVE = (
     ),
     Mutant(
         'swept-not-claimed', 10, 'what a consumer brought back it does not look for',
-        (client('aio/fetcher', 'self._sweep_later()\n        else:\n            self._pump()', 'self._sweep_later()'),),
+        (client('aio/sweeping', 'self._later()\n        else:\n            self._claim()', 'self._later()'),),
         ('states::test_what_came_due_during_a_claim_is_claimed_when_it_was_swept',),
     ),
     Mutant(
@@ -296,32 +296,32 @@ LIVE = (
     ),
     Mutant(
         'ring-during-a-claim-lost', 10, 'a ring that comes while a claim is on its way is not heard',
-        (client('aio/fetcher', 'if claimed.more or (self._rang and self._waiters):', 'if claimed.more:'),),
+        (client('aio/shelf', 'if claimed.more or (self._rang and self.demand.waiting):', 'if claimed.more:'),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
         'ring-without-use-kept', 10, 'whoever was rung and has gone tells nobody',
-        (client('aio/fetcher', 'if (self._rang or near) and not self._waiters:', 'if False:'),),
+        (client('aio/shelf', 'if (self._rang or near) and not self.demand.waiting:', 'if False:'),),
         ('bell::test_a_ring_during_a_claim_is_not_lost',),
     ),
     Mutant(
         'late-ring-kept', 10, 'whoever is rung when nobody waits here any more tells nobody',
-        (client('aio/fetcher', 'elif rang or error is not None:\n            self._ring()', ''),),
+        (client('aio/shelf', 'elif rang or error is not None:\n            self._ring()', ''),),
         ('bell::test_a_ring_for_who_has_gone_is_passed_on',),
     ),
     Mutant(
         'time-not-handed-on-by-waiter', 10, 'a waiter that goes takes the time along',
-        (client('aio/fetcher', 'if soon and not self._closed:\n                self._ring()', ''),),
+        (client('aio/shelf', 'if soon and not self._closed:\n                self._ring()', ''),),
         ('bell::test_who_leaves_while_it_keeps_the_time_wakes_another',),
     ),
     Mutant(
         'closing-rings-not', 10, 'a queue object that is closed takes the ring along',
-        (client('aio/fetcher', 'if self._records.number and self._link.connected:', 'if False:'),),
+        (client('aio/shelf', 'if self._records.number and self._link.connected:', 'if False:'),),
         ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
     Mutant(
         'collected-rings-not', 10, 'a queue object that was forgotten takes the ring along',
-        (client('aio/fetcher', 'if self._bell.call is not None and not self._closed and self._link.connected:',
+        (client('aio/shelf', 'if self._bell.call is not None and not self._closed and self._link.connected:',
                 'if False:'),),
         ('bell::test_who_ends_with_a_ring_on_its_way_passes_it_on',),
     ),
@@ -351,18 +351,18 @@ LIVE = (
     ),
     Mutant(
         'error-ends-waiting', 12, 'an idle consumer ends with its server',
-        (client('aio/fetcher', 'if waiter.got or not lost:', 'if True:'),),
+        (client('aio/waiters', 'if waiter.got or not lost:', 'if True:'),),
         ('silence::test_a_lost_server_is_an_error_in_the_end',),
     ),
     Mutant(
         'deadline-put-off', 12, 'a deadline is put off for as long as a claim is on its way',
-        (client('aio/fetcher', 'if not waiter.over and (self._claiming', 'if (self._claiming'),),
+        (client('aio/waiters', 'if not waiter.over and (self', 'if (self'),),
         ('silence::test_a_deadline_is_a_deadline',),
     ),
     Mutant(
         'no-deadline', 12, 'a deadline counts from the last claim that found nothing',
-        (client('aio/fetcher',
-                'waiter.timer = self._loop.call_later(timeout or self._bounds.grace, self._expire, waiter)\n',
+        (client('aio/waiters',
+                'waiter.timer = shelf.loop.call_later(timeout or self._bounds.grace, self._expire, waiter)\n',
                 '\n'),),
         ('wait::test_timeout_is_kept',),
     ),

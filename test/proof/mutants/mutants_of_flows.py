@@ -252,7 +252,7 @@ MAKING_FLOWS = (
     ),
     Mutant(
         'flow-spread-by-nobody', 14, 'who waits for tasks does not do what is left of flows',
-        (client('aio/fetcher', 'if take_swept(self._calls, reply):\n', 'if False:\n'),),
+        (client('aio/sweeping', 'if take_swept(self._calls, reply):\n', 'if False:\n'),),
         ('flows_growing::test_a_fan_out_is_told_of_by_whoever_waits_for_tasks',),
     ),
     Mutant(

@@ -79,17 +79,17 @@ HEALTH = (
 REPLY = (
     Mutant(
         'no-reply-is-no-task', 12, 'a server that does not answer is told as an empty queue',
-        (client('aio/fetcher', 'silent = waiter.over and waiter.replies == self._replies', 'silent = False'),),
+        (client('aio/waiters', 'silent = waiter.over and waiter.replies == self._replies', 'silent = False'),),
         ('no_reply::test_an_empty_queue_is_told_from_a_silent_server',),
     ),
     Mutant(
         'no-task-is-no-reply', 12, 'an empty queue is told as a server that does not answer',
-        (client('aio/fetcher', 'self._replies += 1', 'pass'),),
+        (client('aio/waiters', 'self._replies += 1', 'pass'),),
         ('no_reply::test_whoever_waits_where_a_claim_is_on_its_way_is_told_what_it_says',),
     ),
     Mutant(
         'not-asked-at-the-end', 12, 'a server that went since the last claim is told as an empty queue',
-        (client('aio/fetcher', ' or self._error is not None or self._bell.call is None)', ')'),),
+        (client('aio/shelf', ' or self._error is not None or self._bell.call is None', ''),),
         ('no_reply::test_whoever_goes_right_after_the_bell_was_lost_asks_first',),
     ),
     Mutant(

@@ -76,8 +76,8 @@ SYNC = (
     ),
     Mutant(
         'sync-waits-beyond-its-time', BEYOND, 'a thread waits for longer than it was told to',
-        (client('sync/fetcher', 'min(self._fetcher.bounds.block, self._end - time.monotonic())',
-                'self._fetcher.bounds.block'),),
+        (client('sync/fetcher', 'min(self._fetcher.bounds.block, most, self._end - time.monotonic())',
+                'min(self._fetcher.bounds.block, most)'),),
         ('sync_promises::test_nobody_waits_for_longer_than_they_said',),
     ),
     Mutant(

@@ -1,8 +1,9 @@
-"""Hand-made faults in what stands behind the waiting: the guard, replies of another kind, stale owners, KeyDB."""
+"""Hand-made faults in what stands behind the waiting: the guard, coming without a claim, replies of another kind,
+stale owners, KeyDB."""
 
 from __future__ import annotations
 
-from proof.mutants.mutant import Mutant, client, script
+from proof.mutants.mutant import BEYOND, Mutant, client, script
 
 GUARD = (
     Mutant(
@@ -22,7 +23,7 @@ GUARD = (
     ),
     Mutant(
         'guard-says-nothing', 10, 'nobody learns that a wake-up was lost',
-        (client('aio/fetcher', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
+        (client('aio/shelf', 'if (claimed.tasks or due) and not self._bell.endless:', 'if False:'),),
         ('guard::test_work_that_nobody_has_heard_of_is_found_and_told',),
     ),
     Mutant(
@@ -42,18 +43,18 @@ GUARD = (
     ),
     Mutant(
         'no-claim-after-a-lost-bell', 10, 'a consumer whose bell was lost waits for ever',
-        (client('aio/fetcher', 'self._loop.call_later(0.2, self._pump)', 'pass'),),
+        (client('aio/shelf', 'self.loop.call_later(0.2, self.pump)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-claim-after-a-lost-claim', 10, 'a consumer whose claim was lost waits for ever',
-        (client('aio/fetcher', 'self._error = error\n            self._loop.call_later(0.1, self._pump)',
+        (client('aio/shelf', 'self._error = error\n            self.loop.call_later(0.1, self.pump)',
                 'self._error = error'),),
         ('states::test_whoever_waits_is_served_after_any_events',),
     ),
     Mutant(
         'no-sweep-after-a-failed-one', 10, 'a sweep that failed was the last',
-        (client('aio/fetcher', 'self._loop.call_later(1, self._pump)', 'pass'),),
+        (client('aio/sweeping', 'self._loop.call_later(1, self._claim)', 'pass'),),
         ('states::test_whoever_waits_is_served_after_many_events',),
     ),
     Mutant(
@@ -76,10 +77,65 @@ GUARD = (
     ),
 )  # fmt: skip
 
+STILL = (
+    Mutant(
+        'comes-without-listening', 10, 'whoever comes without a claim is told of nothing',
+        (client('aio/shelf', 'self._timer = self.loop.call_at(old, self._look)\n            self._bell.listen()',
+                'self._timer = self.loop.call_at(old, self._look)'),),
+        ('still::test_a_ring_that_nobody_has_heard_is_there_for_who_comes',),
+    ),
+    Mutant(
+        'comes-without-the-time', 10, 'what is known of a queue grows old for whoever comes without a claim',
+        (client('aio/shelf', 'self._timer = self.loop.call_at(old, self._look)', 'pass'),),
+        ('still::test_who_comes_while_the_connection_to_the_bell_is_dead_is_served_when_a_block_is_over',),
+    ),
+    Mutant(
+        'looks-without-asking', BEYOND, 'whoever does not wait is told of nothing that is there',
+        (client('aio/shelf', 'if stays and not self._found', 'if not self._found'),),
+        ('still::test_who_does_not_wait_asks_all_the_same',),
+    ),
+    Mutant(
+        'silent-taken-for-empty', 12, 'whoever waits for a moment takes a silent server for an empty queue',
+        (client('aio/waiters', ' or waiter.replies == self._replies)', ')'),),
+        ('still::test_a_time_that_is_over_before_any_reply_ends_with_a_claim',),
+    ),
+    Mutant(
+        'never-still', BEYOND, 'a task now and then is claimed for twice',
+        (client('aio/shelf', 'self.still = not (due or claimed.more or self._rang)', 'self.still = False'),),
+        ('still::test_a_task_now_and_then_is_one_claim',),
+    ),
+    Mutant(
+        'bell-asked-for-ever', BEYOND, 'whoever enqueues and dequeues by turns waits for the bell each time',
+        (client('aio/shelf', 'self._found = True\n        self._rang', 'pass\n        self._rang'),),
+        ('still::test_who_enqueues_and_dequeues_by_turns_does_not_wait_for_the_bell',),
+    ),
+    Mutant(
+        'still-though-given-back', BEYOND, 'whoever comes when tasks are on their way back waits for the bell',
+        (client('aio/shelf', 'self.still = False\n        # Each', '# Each'),),
+        ('still::test_who_was_given_back_its_task_asks',),
+    ),
+    Mutant(
+        'ring-held-for-ever', 10, 'whoever goes in the turn in which the bell rings takes the ring along',
+        (client('aio/shelf', 'self.pass_on()\n        if self._again', 'if self._again'),),
+        ('states::test_who_goes_in_the_turn_in_which_the_bell_rings_passes_it_on',),
+    ),
+    Mutant(
+        'threads-never-still', BEYOND, 'a task now and then is claimed for twice by threads',
+        (client('sync/fetcher', 'fetcher.still_until = self._since + fetcher.bounds.block', 'pass'),),
+        ('still::test_a_task_now_and_then_is_one_claim_of_a_thread',),
+    ),
+    Mutant(
+        'threads-look-without-asking', BEYOND, 'a thread that does not wait is told of nothing that is there',
+        (client('sync/fetcher', 'if not self._fetcher.found and self._timeout != 0 and',
+                'if not self._fetcher.found and'),),
+        ('still::test_a_thread_that_does_not_wait_asks_all_the_same',),
+    ),
+)  # fmt: skip
+
 STALE = (
     Mutant(
         'claim-without-reply-left', 5, 'what a claim took whose reply was no reply waits for the end of its lease',
-        (client('aio/fetcher', 'if not self._waiters and self._again:\n            self._collect()', ''),),
+        (client('aio/shelf', 'if self._again:\n            self._collect()', ''),),
         ('replies::test_what_an_unreadable_claim_took_goes_to_others_at_once',),
     ),
     Mutant(
@@ -122,7 +178,7 @@ REPLIES = (
     ),
     Mutant(
         'claim-unread-ends-waiting', 12, 'a reply of another kind ends the waiting for tasks',
-        (client('aio/fetcher', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
+        (client('aio/shelf', 'lost = lost or isinstance(error, UnreadableError) or', 'lost = lost or'),),
         ('replies::test_no_call_hangs_or_succeeds_by_a_reply_of_another_kind',),
     ),
     Mutant(
@@ -153,4 +209,4 @@ REPLIES = (
     ),
 )  # fmt: skip
 
-WAITING = (*GUARD, *STALE, *REPLIES)
+WAITING = (*GUARD, *STILL, *STALE, *REPLIES)

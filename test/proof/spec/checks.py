@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from proof.spec.explorer import State
 from proof.spec.keys import (
     BURY,
     CANCELLED,
@@ -40,8 +41,12 @@ NAMES = {**{number: name for name, number in VERBS.items()}, GIVE: 'give back'}
 IDLE, WAITING, HOLDING, SETTLING = range(4)
 NONE, SENT, RESENT, ANSWERED = range(4)
 """A call on its way."""
+# Where they are in a frozen server.
+_STATES, _TOKENS, _ENDED = 0, 1, 8
 CLAIM = 0
 """Beside the verbs, a kind of late call."""
+RANG, KEPT_TIME = 1, 2
+"""Why somebody is to hear of it that a consumer has no use for the bell: it has taken a ring, or it kept the time."""
 
 
 class Budget(NamedTuple):
@@ -90,6 +95,8 @@ class Config:
     """Whether failed attempts are noted; a requeue and a delay are with an error then."""
     block: bool = False
     """Whether waiting at the bell ends by itself."""
+    still: bool = False
+    """Whether somebody may come to wait without a claim, where the last one has left nothing."""
     removed: str = ''
     """The rule that is left out."""
 
@@ -126,6 +133,9 @@ class Consumer(NamedTuple):
     """The tasks whose deadlines it knows."""
     sweeping: int = 0
     leaving: int = 0
+    """Whether it is to leave the bell: `RANG`, `KEPT_TIME`, or both."""
+    still: int = -1
+    """The tasks whose deadlines the last claim told, where it left nothing and no ring was taken since; else -1."""
 
 
 class Producer(NamedTuple):
@@ -220,3 +230,32 @@ def forget_record(consumer: Consumer, key: int) -> Consumer:
     if key < 0:
         return consumer
     return consumer._replace(records=tuple(record for record in consumer.records if record[0] != key))
+
+
+def is_over(state: State, delivery: tuple[int, ...]) -> bool:
+    """Whether the lease of a delivery has ended."""
+    task, token = delivery
+    states, tokens, ended = (state[0][place] for place in (_STATES, _TOKENS, _ENDED))
+    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)
+
+
+def lives(server: Server, delivery: tuple[int, ...]) -> bool:
+    """Whether a delivery is the current one of its task."""
+    task, token = delivery
+    return server.states[task] == WORKING and server.tokens[task] == token
+
+
+def judge_hand_out(config: Config, server: Server, task: int, before: list[int]) -> str:
+    """What a hand-out breaks, or ''; ``before`` is what the states were."""
+    if server.out >> task & 1:
+        return OVERLAP
+    group = config.groups[task]
+    if group >= 0:
+        others = [other for other in range(len(config.groups)) if other != task and config.groups[other] == group]
+        retried = [other for other in others if server.tokens[other] > server.bases[other]]
+        holding = sum(server.working >> other & 1 for other in others)
+        holding += sum(before[other] == DELAYED for other in retried)
+        earlier = any(before[other] == PENDING and server.orders[other] < server.orders[task] for other in others)
+        if earlier or holding >= server.limits[group]:
+            return GROUPS
+    return ''

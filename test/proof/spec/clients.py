@@ -9,13 +9,13 @@ from proof.spec.checks import (
     ANSWERED,
     CLAIM,
     FENCING,
-    GROUPS,
     HISTORY,
     HOLDING,
     IDLE,
+    KEPT_TIME,
     NAMES,
     NONE,
-    OVERLAP,
+    RANG,
     RESENT,
     SENT,
     SETTLING,
@@ -26,21 +26,21 @@ from proof.spec.checks import (
     Config,
     Consumer,
     forget_record,
+    is_over,
+    judge_hand_out,
+    lives,
     noted,
 )
 from proof.spec.explorer import CHOICE, FAULT, OWN, TIME, State, Step
 from proof.spec.keys import (
     CANCELLED,
     DELAY,
-    DELAYED,
     GIVE,
     IS_DEAD,
     OK,
-    PENDING,
     RELEASE,
     REQUEUE,
     UNKNOWN,
-    WORKING,
     Frozen,
 )
 from proof.spec.server import Reply, Server
@@ -48,7 +48,7 @@ from proof.spec.server import Reply, Server
 FRESH = Consumer()
 _Run = Callable[[Server, Consumer], tuple[Consumer, str]]
 # Where they are in a frozen server.
-_STATES, _TOKENS, _WORKING, _BELL = 0, 1, 7, 13
+_WORKING, _BELL = 7, 13
 
 
 class Consumers:
@@ -84,10 +84,12 @@ class Consumers:
         budget = Budget(*state[4])
         lost = (*state[:4], self._spend(state, 'losses')) if budget.losses else None
         if consumer.phase == IDLE and not consumer.verb:
-            yield self._own(state, k, self._pump(consumer._replace(phase=WAITING)), 'asks for a task', TIME)
+            yield self._own(state, k, self._ask(consumer), 'asks for a task', TIME)
+            if consumer.still >= 0 and not consumer.claim:
+                yield self._own(state, k, self._join(consumer), 'comes to wait without a claim', TIME)
         if consumer.phase == WAITING and budget.quits:
             spent = (*state[:4], self._spend(state, 'quits'))
-            after = consumer._replace(phase=IDLE, timer=0, leaving=consumer.leaving | bool(consumer.timer))
+            after = consumer._replace(phase=IDLE, timer=0, leaving=consumer.leaving | KEPT_TIME * bool(consumer.timer))
             yield self._own(spent, k, after, 'gives up waiting', CHOICE)
         yield from self._claim(state, k, consumer, lost)
         yield from self._work(state, k, consumer, budget)
@@ -112,6 +114,17 @@ class Consumers:
         consumer, broken = run(server, consumer)
         return f'{k} {label}', kind, self._with(state, k, consumer, server.freeze()), broken
 
+    def _ask(self, consumer: Consumer) -> Consumer:
+        """Come to wait, and claim; where others come without one, a ring that was not handed on yet is of use."""
+        kept = consumer.leaving if consumer.claim or not self.config.still else 0
+        return self._pump(consumer._replace(phase=WAITING, leaving=kept))
+
+    def _join(self, consumer: Consumer) -> Consumer:
+        """Come to wait, and only listen: as one who has waited since the last claim, and kept the time."""
+        timer = consumer.still if self.removed != 'join-time' else 0
+        listening = consumer.listening if self.removed == 'join-listens' else 1
+        return consumer._replace(phase=WAITING, listening=listening, timer=timer, leaving=0)
+
     def _pump(self, consumer: Consumer) -> Consumer:
         """Claim, where somebody waits and it is not done already."""
         if consumer.claim or consumer.phase != WAITING:
@@ -122,7 +135,7 @@ class Consumers:
         while key in used and self.removed != 'record-own-key':
             key += 1
         return consumer._replace(
-            claim=SENT, key=key, claim_ack=consumer.unacknowledged, unacknowledged=-1, got=(), rang=0
+            claim=SENT, key=key, claim_ack=consumer.unacknowledged, unacknowledged=-1, got=(), rang=0, still=-1
         )
 
     # Claims
@@ -149,7 +162,7 @@ class Consumers:
         if self.removed == 'record-acknowledged' and consumer.claim == RESENT:
             ack = consumer.key
         consumer = forget_record(consumer, ack)
-        live = consumer.got and _lives(server, consumer.got)
+        live = consumer.got and lives(server, consumer.got)
         reply, consumer, broken = self._take(server, consumer, consumer.key, consumer.claim == RESENT)
         if not broken and live and (reply.task, reply.token) != consumer.got:
             broken = TWICE
@@ -166,29 +179,15 @@ class Consumers:
         reply = server.claim(record, resent, True)
         task, broken = reply.task, ''
         if task >= 0 and not reply.again:
-            broken = self._judge_hand_out(server, task, before)
+            broken = judge_hand_out(self.config, server, task, before)
             server.out |= 1 << task
             records = [other for other in consumer.records if other[0] != key]
             if self.config.budget.losses:
                 consumer = consumer._replace(records=tuple(sorted((*records, (key, task, reply.token)))))
         return reply, consumer, broken
 
-    def _judge_hand_out(self, server: Server, task: int, before: list[int]) -> str:
-        if server.out >> task & 1:
-            return OVERLAP
-        group = self.config.groups[task]
-        if group >= 0:
-            others = [other for other in self.tasks if other != task and self.config.groups[other] == group]
-            retried = [other for other in others if server.tokens[other] > server.bases[other]]
-            holding = sum(server.working >> other & 1 for other in others)
-            holding += sum(before[other] == DELAYED for other in retried)
-            earlier = any(before[other] == PENDING and server.orders[other] < server.orders[task] for other in others)
-            if earlier or holding >= server.limits[group]:
-                return GROUPS
-        return ''
-
     def _claimed(self, consumer: Consumer) -> Consumer:
-        """The reply has come; as `Fetcher._claimed`."""
+        """The reply has come; as `Shelf._claimed`."""
         task, token, more, due, wait = consumer.reply
         waited = consumer.phase == WAITING
         consumer = consumer._replace(claim=NONE, reply=(), got=())
@@ -206,8 +205,11 @@ class Consumers:
         stays = consumer.phase == WAITING
         if due and self.removed != 'sweep-due':
             consumer = consumer._replace(sweeping=1)
+        if self.config.still and not more and not due and not consumer.rang:
+            consumer = consumer._replace(still=wait)
         if (consumer.rang or wait) and not stays and self.removed != 'ring-leave':
-            consumer = consumer._replace(leaving=1)
+            why = RANG * bool(consumer.rang) | KEPT_TIME * bool(wait)
+            consumer = consumer._replace(leaving=consumer.leaving | why)
         if more or consumer.rang and stays and self.removed != 'rang-meanwhile':
             return self._pump(consumer)
         return consumer if due or not stays else self._wait(consumer, wait)
@@ -219,7 +221,7 @@ class Consumers:
         key = late[1]
         open_call = consumer.claim and consumer.key == key or consumer.unacknowledged == key
         live = (consumer.got or consumer.held) if open_call else ()
-        live = live if live and _lives(server, live) else ()
+        live = live if live and lives(server, live) else ()
         reply, consumer, broken = self._take(server, consumer, key, False)
         if not broken and live and (reply.task, reply.token) != live:
             broken = TWICE
@@ -237,7 +239,7 @@ class Consumers:
             if returns and not budget.returns:
                 continue
             after = consumer._replace(phase=SETTLING, verb=verb, ack=consumer.unacknowledged, unacknowledged=-1)
-            after = after._replace(unsure=int(verb == RELEASE and _is_over(state, consumer.held)))
+            after = after._replace(unsure=int(verb == RELEASE and is_over(state, consumer.held)))
             spent = (*state[:4], self._spend(state, 'returns')) if returns else state
             # What need not be, or not for ever, is a choice.
             kind = CHOICE if returns else TIME
@@ -253,7 +255,7 @@ class Consumers:
 
     def _run_touch(self, server: Server, consumer: Consumer) -> tuple[Consumer, str]:
         task, token = consumer.held
-        before, current = server.freeze(), _lives(server, consumer.held)
+        before, current = server.freeze(), lives(server, consumer.held)
         outcome = server.touch(task, token)
         if current:
             server.out |= 1 << task
@@ -296,7 +298,7 @@ class Consumers:
     def _run_settle(
         self, server: Server, verb: int, task: int, token: int, resent: bool, unsure: int
     ) -> tuple[int, str]:
-        current = _lives(server, (task, token))
+        current = lives(server, (task, token))
         cancelled = server.states[task] == CANCELLED and server.tokens[task] == token and server.working >> task & 1
         before = None if current or cancelled else server.freeze()
         if verb == RELEASE:
@@ -342,7 +344,9 @@ class Consumers:
         consumer = consumer._replace(listening=0)
         if consumer.phase == WAITING:
             return self._pump(consumer)
-        return consumer._replace(leaving=1) if rung and self.removed != 'ring-leave' else consumer
+        if self.removed != 'join-rung':
+            consumer = consumer._replace(still=-1)
+        return consumer._replace(leaving=consumer.leaving | RANG) if rung and self.removed != 'ring-leave' else consumer
 
     def _wait(self, consumer: Consumer, wait: int) -> Consumer:
         return consumer._replace(listening=1, timer=wait if self.removed != 'timer' else 0)
@@ -386,17 +390,6 @@ class Consumers:
         ghost = ghost if any(call[0] == CLAIM for call in ghost.late) else ghost._replace(records=())
         ghosts = rest if ghost == FRESH else tuple(sorted((*rest, tuple(ghost))))
         return (server, state[1], state[2], ghosts, state[4])
-
-
-def _is_over(state: State, delivery: tuple[int, ...]) -> bool:
-    task, token = delivery
-    states, tokens, ended = state[0][_STATES], state[0][_TOKENS], state[0][_WORKING + 1]
-    return states[task] != WORKING or tokens[task] != token or bool(ended >> task & 1)
-
-
-def _lives(server: Server, delivery: tuple[int, ...]) -> bool:
-    task, token = delivery
-    return server.states[task] == WORKING and server.tokens[task] == token
 
 
 def _run_leave(server: Server, consumer: Consumer) -> tuple[Consumer, str]:

@@ -5,14 +5,15 @@ payloads, the records, the groups and the bell (`keys`, `server`).  A call is se
 other steps come in between; the connection may die before the call is run, which leaves an original on the way that may
 be run at any later time or never, or after it, which loses the reply; the client then sends the call again and says
 so.  A consumer claims with a numbered record, which the next call deletes once the reply has come; it waits at the
-bell, keeps the time, sweeps and leaves as in `torrelque/aio/fetcher.py` (`clients`).  That the model's scripts do
-what the real ones do is shown on real servers, step by step (`walk`); of the clients nothing shows it but reading.
+bell, keeps the time, sweeps, leaves, and comes again with a claim or without, as in `torrelque/aio/shelf.py`
+(`clients`).  That the model's scripts do what the real ones do is shown on real servers, step by step (`walk`); of the
+clients nothing shows it but reading.
 
 What is left out, or rougher:
 
 - Time.  A lease or a delay has ended or not, and may end at any moment.  With the bell, all leases are shorter than one
   block, so every deadline is near.  A record or a cancelled state lives as long as the run.
-- A process is one fetcher with one waiter that wants one task: no bulk calls, no sharing of a claim among waiters.
+- A process is one shelf with one waiter that wants one task: no bulk calls, no sharing of a claim among waiters.
 - Calls of one connection are not in order, and each is lost by itself: there are more interleavings than there can be.
 - The calls on which a reply may be lost are enqueue, claim and the settle calls; a sweep, a `leave` and the deletion of
   a record are run or not yet run.  An operator's calls (cancel, limit) and a touch are one step.
@@ -148,6 +149,15 @@ RULES = {
     'sweep-due': Rule('a claim that finds something due sweeps', WAKE, _given(BELL, Budget(ends=1))),
     'timer': Rule('who waits keeps the time', WAKE, _given(BELL, Budget(ends=1))),
     'block': Rule('who has waited for a block claims again', WAKE, _given(BELL, Budget(kills=1), block=True)),
+    'join-listens': Rule(
+        'who comes to wait without a claim listens at the bell', WAKE, _given(BELL, groups=(-1, -1), still=True)
+    ),
+    'join-rung': Rule(
+        'who was rung since the last claim comes with one', WAKE, _given(BELL, Budget(quits=1), still=True)
+    ),
+    'join-time': Rule(
+        'who comes to wait without a claim keeps the time', WAKE, _given(BELL, Budget(quits=1, ends=1), still=True)
+    ),
 }
 
 PAIR = Config()
@@ -174,6 +184,12 @@ ORDINARY = {
     'the bell, a delay': _given(PAIR, bell=True, delayed=2),
     'the bell, a group': _given(GROUP, Budget(returns=1), bell=True, verbs=('release', 'delay')),
     'the bell, one task, giving up': _given(BELL, Budget(quits=1, ends=1)),
+    'the bell, coming without a claim, giving up': _given(PAIR, Budget(quits=1), bell=True, still=True),
+    'the bell, coming without a claim, an ended lease': _given(PAIR, Budget(ends=1), bell=True, still=True),
+    'the bell, coming without a claim, one task': _given(BELL, Budget(quits=1, ends=1, returns=1), still=True),
+    'the bell, coming without a claim, a delay': _given(BELL, Budget(quits=2), still=True, delayed=1),
+    'the bell, coming without a claim, a group': _given(GROUP, Budget(quits=1), bell=True, still=True),
+    'the bell, coming without a claim, a kill': _given(BELL, Budget(kills=1, quits=1), still=True, block=True),
     'the bell, a kill': _given(PAIR, Budget(kills=1), bell=True, block=True),
     'the bell, a lost reply': _given(BELL, Budget(losses=1), block=True),
 }
@@ -209,7 +225,8 @@ def _config(options: argparse.Namespace) -> Config:
     return Config(
         consumers=options.consumers, groups=tuple(groups), limits=limits, new_limit=options.new_limit,
         verbs=tuple(options.verbs.split(',')), budget=budget, delayed=options.delayed, own=options.own,
-        long=options.long, bell=options.bell, block=options.block, history=options.history, removed=options.remove,
+        long=options.long, bell=options.bell, block=options.block, still=options.still, history=options.history,
+        removed=options.remove,
     )  # fmt: skip
 
 
@@ -239,7 +256,7 @@ def main() -> int:
     parser.add_argument('--verbs', default='release,requeue')
     parser.add_argument('--delayed', type=int, default=0, help='bits of the tasks that are enqueued with a delay')
     parser.add_argument('--resend', action='store_true', help='lose a reply, or a call on its way')
-    for name in ('own', 'long', 'bell', 'block', 'history', 'progress'):
+    for name in ('own', 'long', 'bell', 'block', 'still', 'history', 'progress'):
         parser.add_argument(f'--{name}', action='store_true')
     for name in Budget._fields:
         parser.add_argument(f'--{name}', type=int, default=0, help='how many')

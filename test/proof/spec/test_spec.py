@@ -144,6 +144,7 @@ LONG = {
     'the bell, one task, giving up',
     'the bell, a delay',
     'the bell, an ended lease',
+    *(name for name in ORDINARY if 'coming without a claim' in name),
 }
 
 

@@ -1,0 +1,57 @@
+"""Hand-made faults in what serves those who wait for tasks of many shards."""
+
+from __future__ import annotations
+
+from proof.mutants.mutant import BEYOND, Mutant, client
+
+DISPATCHING = (
+    Mutant(
+        'asked-though-still', BEYOND, 'shards are asked that have nothing',
+        (client('sharded/dispatch', 'not (self.shelf.still or self.paused) and', 'not self.paused and'),),
+        ('sharded_waiting::test_a_task_now_and_then_is_about_three_scripts',),
+    ),
+    Mutant(
+        'asked-everywhere-for-one', BEYOND, 'more is claimed than is waited for',
+        (client('sharded/dispatch', 'min(wanted - self.asked, self.bounds.bulk)', 'min(wanted, self.bounds.bulk)'),),
+        ('sharded_waiting::test_no_more_is_claimed_than_is_waited_for',),
+    ),
+    Mutant(
+        'few-are-divided', BEYOND, 'those who wait are divided among the shards until each claim is for one',
+        (client('sharded/dispatch', 'ENOUGH if self.asked else 1', '1'),),
+        ('sharded_waiting::test_no_more_is_claimed_than_is_waited_for',),
+    ),
+    Mutant(
+        'slow-are-waited-for', 10, 'a server that is silent keeps all from the tasks of the others',
+        (client('sharded/dispatch', 'if stand.asked and stand.since <= late:', 'if False:'),),
+        ('sharded_waiting::test_a_server_that_is_silent_stalls_nobody_at_the_others',),
+    ),
+    Mutant(
+        'shelves-sleep-on', 10, 'whoever comes to shards that are all still is told of nothing',
+        (client('sharded/dispatch', 'stand.shelf.wake()', 'pass'),),
+        ('sharded_waiting::test_a_task_now_and_then_is_about_three_scripts',),
+    ),
+    Mutant(
+        'looks-at-the-open-alone', BEYOND, 'whoever does not wait is told of nothing that a shard has just been given',
+        (client('sharded/dispatch', 'iter(sorted(self.stands, key',
+                'iter(sorted([stand for stand in self.stands if stand.is_open], key'),),
+        ('sharded_waiting::test_who_does_not_wait_is_given_what_there_is_in_any_shard',),
+    ),
+    Mutant(
+        'closing-leaves-them', 12, 'whoever waits for tasks of many shards waits on when the queue object is closed',
+        (client('sharded/dispatch',
+                "self.waiters.fail(TorrelqueClosedError('the queue was closed while this call waited for a task'), "
+                'False)', 'pass'),),
+        ('sharded_waiting::test_closing_at_any_turn_gives_back_what_nobody_got',),
+    ),
+    Mutant(
+        'refused-untold', BEYOND, 'whoever waits for shards that all refuse waits for ever',
+        (client('sharded/dispatch', 'self.waiters.fail(error, False)', 'pass'),),
+        ('sharded_waiting::test_an_error_of_all_shards_is_raised',),
+    ),
+    Mutant(
+        'shard-itself-forgotten', 10, 'whoever waits at one of the shards alone is given nothing',
+        (client('sharded/dispatch', 'return self._dispatcher.waiters.waiting or self._own.waiting',
+                'return self._dispatcher.waiters.waiting'),),
+        ('sharded_waiting::test_a_shard_is_waited_at_by_itself_as_well',),
+    ),
+)  # fmt: skip
