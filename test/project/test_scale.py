@@ -120,8 +120,15 @@ def test_primaries_of_a_cluster() -> None:
     growth(rates, PLAN.primaries)
 
 
+def test_the_simulation_of_shards() -> None:
+    for cells in part('simulation')['growth'].values():
+        assert [*cells] == [str(number) for number in PLAN.simulated]
+        assert cells['1']['efficiency'] == 1
+
+
 def test_each_part_is_tried_here() -> None:
-    assert [*PARTS] == ['million', 'processes', 'consumers', 'bulk', 'groups', 'large', 'payloads', 'cluster']
+    tried = ['million', 'processes', 'consumers', 'bulk', 'groups', 'large', 'payloads', 'cluster', 'simulation']
+    assert [*PARTS] == tried
 
 
 def test_a_lost_task_and_a_key_left_behind_are_told() -> None:

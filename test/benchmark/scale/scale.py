@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from benchmark import meter
 from benchmark.meter import machine
-from benchmark.scale import bulk, groups, million, parallel, payloads
+from benchmark.scale import bulk, groups, million, parallel, payloads, simulated
 from benchmark.scale.work import FULL, SMALL, Figures, Plan, Tally, start_server
+from benchmark.simulation import simulation
 from benchmark.speed.run import progress
 from benchmark.tables import Table, as_markdown, as_text
 
@@ -40,6 +41,7 @@ PARTS = {
     'large': Part(groups.measure_large, groups.large_tables),
     'payloads': Part(payloads.measure, payloads.tables),
     'cluster': Part(parallel.measure_cluster, parallel.cluster_tables),
+    'simulation': Part(simulated.measure, simulated.tables),
 }
 
 
@@ -75,8 +77,8 @@ def tables_of(result: Figures) -> list[Table]:
 
 
 def faults_of(result: Figures) -> list[str]:
-    """What was lost, or left behind."""
-    faults = []
+    """What was lost, or left behind, and where a simulated queue does not grow as it should."""
+    faults = [*simulation.faults_of(result.get('parts', {}).get('simulation', {}))]
     for name, counts in result['counts'].items():
         if counts['enqueued'] != counts['drained']:
             faults.append(f'{name}: {counts["enqueued"]:,} tasks went in, {counts["drained"]:,} came out')

@@ -53,6 +53,8 @@ class Plan(NamedTuple):
     payloads: tuple[tuple[int, int], ...]
     """Bytes of a payload, and how many tasks."""
     primaries: tuple[int, ...]
+    simulated: tuple[int, ...]
+    """Shards, in the simulation."""
 
 
 FULL = Plan(
@@ -67,6 +69,7 @@ FULL = Plan(
     large=1_000_000,
     payloads=((1000, 20_000), (100_000, 2000), (10_000_000, 20)),
     primaries=(1, 2, 3),
+    simulated=(1, 2, 4, 8, 16, 32, 64, 128),
 )
 SMALL = Plan(
     rounds=1,
@@ -80,6 +83,7 @@ SMALL = Plan(
     large=3000,
     payloads=((1000, 100), (100_000, 20), (10_000_000, 2)),
     primaries=(1, 2, 3),
+    simulated=(1, 2),
 )
 
 
