@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.speed import instructions, renew, run
+from benchmark.speed import instructions, pickup, renew, run
 from benchmark.speed.figures import FIGURES, FLOOR_FIGURES, Plan
 from benchmark.speed.goals import goals_table
 from benchmark.speed.report import Result, as_markdown, as_text
@@ -121,3 +122,9 @@ def test_instructions_of_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     counts = {row[0]: float(row[1].replace(',', '')) for row in table.rows}
     assert len(counts) == 10 and all(count > 1000 for count in counts.values())
     assert counts[instructions.FLOOR] < counts['enqueue, 1 in a call: each task']
+
+
+def test_an_idle_pick_up_is_measured_both_ways() -> None:
+    table = asyncio.run(pickup.measure(2))
+    assert [row[0] for row in table.rows] == [*pickup.STEPS]
+    assert all(float(cell) > 0 for row in table.rows for cell in row[1:])

@@ -105,20 +105,20 @@ local function put(i, given)
   local words = {'status', delay and DELAYED or PENDING, 'timeout', given.timeout, 'enqueue_time', stamp, nil, nil, nil,
     nil, nil, nil}
   local n, order = 6, (given.group or given.priority) and order_of(given.priority or 0)
+  if given.max_attempts then
+    words[7], words[8], n = 'max_attempts', given.max_attempts, 8
+  end
+  if given.mark then
+    words[n + 1], words[n + 2], n = 'mark', given.mark, n + 2
+  end
   if order then
-    words[7], words[8], n = 'order', order, 8
+    words[n + 1], words[n + 2], n = 'order', order, n + 2
   end
   if given.group then
     words[n + 1], words[n + 2], words[n + 3], words[n + 4], n = 'group', given.group, 'tied', '1', n + 4
   end
   if given.priority then
     words[n + 1], words[n + 2], n = 'priority', given.priority, n + 2
-  end
-  if given.max_attempts then
-    words[n + 1], words[n + 2], n = 'max_attempts', given.max_attempts, n + 2
-  end
-  if given.mark then
-    words[n + 1], words[n + 2], n = 'mark', given.mark, n + 2
   end
   local key = state .. id
   if redis.call('HSET', key, unpack(words, 1, n)) < n / 2 then
