@@ -1,5 +1,6 @@
 """A minimal, asynchronous, reliable, distributed work-queue primitive on Redis, Valkey or KeyDB."""
 
+from .aio.common import TorrelqueQueue
 from .aio.queue import Torrelque
 from .codec import TorrelqueSerialiser, TorrelqueTaskSerialiser
 from .error import (
@@ -54,6 +55,7 @@ Limit = TorrelqueLimit
 LookupError = TorrelqueLookupError
 Node = TorrelqueNode
 Outcome = TorrelqueOutcome
+Queue = TorrelqueQueue
 QueueStats = TorrelqueQueueStats
 Schedule = TorrelqueSchedule
 Serialiser = TorrelqueSerialiser
@@ -83,6 +85,7 @@ __all__ = [
     'Limit',
     'Node',
     'Outcome',
+    'Queue',
     'QueueStats',
     'Schedule',
     'Serialiser',
@@ -108,6 +111,7 @@ __all__ = [
     'TorrelqueLookupError',
     'TorrelqueNode',
     'TorrelqueOutcome',
+    'TorrelqueQueue',
     'TorrelqueQueueStats',
     'TorrelqueSchedule',
     'TorrelqueSerialiser',

@@ -25,8 +25,7 @@ from torrelque.protocol.lease import renewed, renewing
 
 from . import bulk
 from .client import Client, Pipeline, add_to_pipeline, check_client
-from .flows import Flows
-from .schedules import Schedules
+from .common import TorrelqueQueue
 from .session import Session
 from .sweeper import Sweeper
 from .watch import Watch
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 Self = TypeVar('Self', bound='Torrelque')
 
 
-class Torrelque(Schedules, Flows):
+class Torrelque(TorrelqueQueue):
     """A work queue on Redis, Valkey or KeyDB.
 
     Delivery is at least once, with leases and fencing: a task is handed to one consumer at a time, and again only
@@ -121,6 +120,20 @@ class Torrelque(Schedules, Flows):
 
     def _make_sibling(self, name: str) -> 'Torrelque':
         return Torrelque(self.client, queue=name, serialiser=self.serialiser, max_tasks=self.max_tasks)
+
+    @property
+    def shards(self) -> 'tuple[Torrelque, ...]':
+        """The queue alone, for whoever takes a `torrelque.sharded.Sharded` as well, which has many."""
+        return (self,)
+
+    @property
+    def home(self) -> 'Torrelque':
+        """The queue itself, as `shards`."""
+        return self
+
+    def shard_of(self, task_id: str | None = None, group: str | None = None) -> 'Torrelque':
+        """The queue itself, as `shards`."""
+        return self
 
     # Producers
 

@@ -1,6 +1,5 @@
 """Tasks of an iterable of any length, put into calls."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ from torrelque.codec import TorrelqueSerialiser, serialise
 from torrelque.model import TorrelqueTaskId
 
 from .bounds import Bounds
+from .ids import Ids
 from .replies import outcome_error, read_outcomes
 from .transition import Arg
 
@@ -21,6 +21,7 @@ class BulkEnqueue:
         queue: str,
         serialiser: TorrelqueSerialiser,
         bounds: Bounds,
+        ids: Ids,
         options_of: Callable[[Any], tuple[str, bool]],
         varied: bool,
     ) -> None:
@@ -31,6 +32,7 @@ class BulkEnqueue:
         self._serialiser = serialiser
         self._bulk, self._bulk_bytes = bounds.bulk, bounds.bulk_bytes
         self._grouped_bytes = bounds.grouped_bytes
+        self._new_id = ids.new
         self._options_of = options_of
         self._of_all = None if varied else options_of(None)
         self._made: list[TorrelqueTaskId] = []
@@ -48,7 +50,7 @@ class BulkEnqueue:
         """Take a task; whether it is time to send."""
         payload = serialise(self._serialiser, task, 'the task')
         options, grouped = self._of_all or self._options_of(task)
-        task_id = TorrelqueTaskId(os.urandom(16).hex())
+        task_id = self._new_id()
         size = len(payload) + (self._grouped_bytes if grouped else 0)
         if self._made and self._size + size > self._bulk_bytes:
             self._next = task_id, payload, options, size

@@ -34,6 +34,7 @@ from .check import (
     milliseconds,
 )
 from .flowing import Part, Plan, node_id
+from .ids import Ids
 from .keys import make_keys
 from .lease import release_token, token_of
 from .options import enqueue_options, release_options
@@ -75,6 +76,8 @@ class Calls:
         self.bounds = bounds
         self.keys = make_keys(queue)
         self.transitions = Transitions(self.keys, queue)
+        self.ids = Ids()
+        """Makes the ids of tasks and flows that have none."""
         self._max_tasks = max_tasks
         limit = '' if max_tasks is None else str(check_count(max_tasks, 'max_tasks'))
         self.heads = Heads(max_tasks=limit, acknowledged='', block=bounds.block_ms)
@@ -129,7 +132,7 @@ class Calls:
         """A task to store."""
         mark = None
         if task_id is None:
-            new_id = TorrelqueTaskId(os.urandom(16).hex())
+            new_id = self.ids.new()
         else:
             # A subclass of str may call itself something else, as a member of an enumeration does; so it is made plain.
             new_id, mark = TorrelqueTaskId(str.__str__(check_id(task_id))), self.mark()
@@ -148,7 +151,7 @@ class Calls:
 
     def depend(self, task: Call, depends_on: Sequence[str]) -> Call:
         """A task to store that waits for others, made of one that waits for none."""
-        return task._replace(name='depend', args=[os.urandom(16).hex(), self.mark(), *task.args, *depends_on])
+        return task._replace(name='depend', args=[self.ids.new(), self.mark(), *task.args, *depends_on])
 
     def claim(self, acknowledged: str, record: str, wanted: int, staying: int) -> list[Arg]:
         """Tasks to take: so many, by a consumer that stays waiting when it gets fewer than ``staying``.
@@ -389,7 +392,7 @@ class Calls:
             return enqueue_options(lease, delay, max_attempts, None, its_group, its_priority), its_group is not None
 
         varied = callable(group) or callable(priority)
-        return BulkEnqueue(self.name, self.serialiser, self.bounds, options_of, varied)
+        return BulkEnqueue(self.name, self.serialiser, self.bounds, self.ids, options_of, varied)
 
     def release_many(
         self, task_ids: Iterable[str], result_ttl: Duration | None, status: TorrelqueTaskStatus, default_ttl: Duration

@@ -2,7 +2,6 @@
 
 import graphlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +11,7 @@ from torrelque.model import Duration, TorrelqueNode, TorrelqueOutcome, Torrelque
 
 from .bounds import Bounds
 from .check import check_id, check_name, milliseconds
+from .ids import Ids
 from .keys import make_keys
 from .options import enqueue_options
 from .transition import Arg
@@ -177,9 +177,9 @@ def _check_word(word: str, words: Sequence[str], what: str) -> str:
     return word
 
 
-def new_flow_id(flow_id: str | None) -> str:
+def new_flow_id(flow_id: str | None, ids: Ids) -> str:
     """The id of a flow that is to be made."""
-    return os.urandom(16).hex() if flow_id is None else str.__str__(check_id(flow_id))
+    return str.__str__(ids.new()) if flow_id is None else str.__str__(check_id(flow_id))
 
 
 def meta_of(

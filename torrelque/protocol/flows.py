@@ -68,7 +68,8 @@ def new_flow(
     ttl: Duration,
 ) -> Flow:
     """A flow to make."""
-    plan = Plan(new_flow_id(flow_id), calls.mark(), calls.serialiser, calls.bounds, lease, calls.keys['pending'])
+    new_id = new_flow_id(flow_id, calls.ids)
+    plan = Plan(new_id, calls.mark(), calls.serialiser, calls.bounds, lease, calls.keys['pending'])
     plan.take(nodes, False)
     meta = meta_of(plan, on_failure, name, (out,) if isinstance(out, str) else out, timeout, ttl)
     payload = serialise(calls.serialiser, task, 'the task of the flow')
